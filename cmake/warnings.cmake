@@ -1,0 +1,12 @@
+# Flags that every target of this project is compiled with.
+add_library(cubby_flags INTERFACE)
+target_compile_options(cubby_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion
+  $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor -Woverloaded-virtual>
+  $<$<BOOL:${CUBBY_WERROR}>:-Werror>
+  -fvisibility=hidden)
+if(CUBBY_SANITIZE)
+  target_compile_options(cubby_flags INTERFACE
+    -fsanitize=${CUBBY_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(cubby_flags INTERFACE -fsanitize=${CUBBY_SANITIZE})
+endif()

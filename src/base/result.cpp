@@ -1,0 +1,83 @@
+#include "base/result.hpp"
+
+#include <cerrno>
+#include <cstdarg>
+#include <cstdio>
+#include <system_error>
+
+namespace cubby {
+namespace {
+
+std::string format_va(const char *format, va_list arguments) {
+  va_list again;
+  va_copy(again, arguments);
+  const int length = std::vsnprintf(nullptr, 0, format, again);
+  va_end(again);
+  if (length <= 0) return {};
+  std::string text(static_cast<size_t>(length), '\0');
+  std::vsnprintf(text.data(), text.size() + 1, format, arguments);
+  return text;
+}
+
+cubby_status status_of_errno(int native) {
+  switch (native) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+      return CUBBY_ERR_NO_SPACE;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return CUBBY_ERR_DENIED;
+    case ENOMEM:
+      return CUBBY_ERR_NO_MEMORY;
+    case EINVAL:
+    case ENOENT:
+    case ENOTDIR:
+    case EISDIR:
+    case ENAMETOOLONG:
+    case ELOOP:
+      return CUBBY_ERR_INVALID;
+    case ENOSYS:
+    case ENOTSUP:
+      return CUBBY_ERR_NOT_SUPPORTED;
+    case ECANCELED:
+      return CUBBY_ERR_CANCELED;
+    default:
+      return CUBBY_ERR_IO;
+  }
+}
+
+}  // namespace
+
+std::string format_text(const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  std::string text = format_va(format, arguments);
+  va_end(arguments);
+  return text;
+}
+
+error fail(cubby_status status, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  error made;
+  made.status = status;
+  made.text = format_va(format, arguments);
+  va_end(arguments);
+  return made;
+}
+
+error fail_errno(int native, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  error made;
+  made.status = status_of_errno(native);
+  made.native = native;
+  made.text = format_va(format, arguments) + ": " + std::generic_category().message(native);
+  va_end(arguments);
+  made.retryable = native == EAGAIN || native == EINTR || native == ENOMEM;
+  return made;
+}
+
+}  // namespace cubby
