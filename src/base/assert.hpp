@@ -1,5 +1,6 @@
-// Assertions on our own invariants: always on, release builds too. A broken invariant ends the process with a core dump rather
-// than let a wrong byte be served. Caller mistakes are never asserted; they are returned as errors.
+// Assertions on our own invariants: always on, release builds too. A broken invariant ends the
+// process with a core dump rather than let a wrong byte be served. Caller mistakes are never
+// asserted; they are returned as errors.
 #pragma once
 
 namespace cubby::base {
@@ -9,9 +10,9 @@ namespace cubby::base {
 
 }  // namespace cubby::base
 
-#define CUBBY_ASSERT(expression)                                                  \
-  (static_cast<bool>(expression)                                                  \
-       ? static_cast<void>(0)                                                     \
+#define CUBBY_ASSERT(expression) \
+  (static_cast<bool>(expression) \
+       ? static_cast<void>(0)    \
        : ::cubby::base::assert_failed(#expression, __FILE_NAME__, __LINE__))
 
 #ifndef __FILE_NAME__

@@ -1,5 +1,6 @@
-// SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014): small, seedable, the same on
-// every machine. For simulation, tests and randomised policies; not for secrets.
+// SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014):
+// small, seedable, the same on every machine. For simulation, tests and randomised policies; not
+// for secrets.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,8 @@ class prng {
 
   constexpr uint64_t next() noexcept { return mix64(state_ += 0x9E3779B97F4A7C15ull); }
 
-  /// Uniform in [0, bound); bound > 0. The bias of multiply-shift is below 2^-32 for bounds below 2^32.
+  /// Uniform in [0, bound); bound > 0. The bias of multiply-shift is below 2^-32 for bounds below
+  /// 2^32.
   constexpr uint64_t below(uint64_t bound) noexcept {
     return static_cast<uint64_t>((static_cast<unsigned __int128>(next()) * bound) >> 64);
   }

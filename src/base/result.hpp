@@ -1,4 +1,5 @@
-// Errors as values. `error` is what cubby_explain() shows: a status, where it happened, and one sentence with cause and remedy.
+// Errors as values. `error` is what cubby_explain() shows: a status, where it happened, and one
+// sentence with cause and remedy.
 #pragma once
 
 #include <cubby/cubby.h>
@@ -14,8 +15,8 @@ namespace cubby {
 
 struct error {
   cubby_status status = CUBBY_ERR_INVALID;
-  std::string text;            // a sentence: what, the likely cause, the remedy
-  int32_t native = 0;          // errno or a driver's code
+  std::string text;    // a sentence: what, the likely cause, the remedy
+  int32_t native = 0;  // errno or a driver's code
   cubby_tier tier = 0;
   cubby_id id = 0;
   uint32_t part = 0;
@@ -29,20 +30,35 @@ struct error {
 template <class T>
 class [[nodiscard]] result {
  public:
-  result(T value) : value_(std::move(value)) {}           // NOLINT(google-explicit-constructor)
-  result(error failure) : error_(std::move(failure)) {}   // NOLINT(google-explicit-constructor)
+  result(T value) : value_(std::move(value)) {}          // NOLINT(google-explicit-constructor)
+  result(error failure) : error_(std::move(failure)) {}  // NOLINT(google-explicit-constructor)
 
   explicit operator bool() const noexcept { return value_.has_value(); }
   bool ok() const noexcept { return value_.has_value(); }
-  T &value() & { CUBBY_ASSERT(value_.has_value()); return *value_; }
-  const T &value() const & { CUBBY_ASSERT(value_.has_value()); return *value_; }
-  T &&value() && { CUBBY_ASSERT(value_.has_value()); return *std::move(value_); }
+  T &value() & {
+    CUBBY_ASSERT(value_.has_value());
+    return *value_;
+  }
+  const T &value() const & {
+    CUBBY_ASSERT(value_.has_value());
+    return *value_;
+  }
+  T &&value() && {
+    CUBBY_ASSERT(value_.has_value());
+    return *std::move(value_);
+  }
   T &operator*() & { return value(); }
   const T &operator*() const & { return value(); }
   T *operator->() { return &value(); }
   const T *operator->() const { return &value(); }
-  const error &failure() const { CUBBY_ASSERT(!value_.has_value()); return error_; }
-  error &failure() { CUBBY_ASSERT(!value_.has_value()); return error_; }
+  const error &failure() const {
+    CUBBY_ASSERT(!value_.has_value());
+    return error_;
+  }
+  error &failure() {
+    CUBBY_ASSERT(!value_.has_value());
+    return error_;
+  }
 
  private:
   std::optional<T> value_;
@@ -57,8 +73,14 @@ class [[nodiscard]] result<void> {
 
   explicit operator bool() const noexcept { return !error_.has_value(); }
   bool ok() const noexcept { return !error_.has_value(); }
-  const error &failure() const { CUBBY_ASSERT(error_.has_value()); return *error_; }
-  error &failure() { CUBBY_ASSERT(error_.has_value()); return *error_; }
+  const error &failure() const {
+    CUBBY_ASSERT(error_.has_value());
+    return *error_;
+  }
+  error &failure() {
+    CUBBY_ASSERT(error_.has_value());
+    return *error_;
+  }
 
  private:
   std::optional<error> error_;
@@ -70,8 +92,8 @@ std::string format_text(const char *format, ...) __attribute__((format(printf, 1
 /// The usual way to make one: fail(CUBBY_ERR_FORMAT, "…%s…", …).
 error fail(cubby_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/// A failed system call: status chosen from errno (ENOSPC → NO_SPACE, EACCES/EPERM/EROFS → DENIED, ENOMEM → NO_MEMORY,
-/// else IO), native set, and strerror's words appended to the sentence.
+/// A failed system call: status chosen from errno (ENOSPC → NO_SPACE, EACCES/EPERM/EROFS → DENIED,
+/// ENOMEM → NO_MEMORY, else IO), native set, and strerror's words appended to the sentence.
 error fail_errno(int native, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 }  // namespace cubby
