@@ -23,7 +23,8 @@ class prng {
   /// Uniform in [0, bound); bound > 0. The bias of multiply-shift is below 2^-32 for bounds below
   /// 2^32.
   constexpr uint64_t below(uint64_t bound) noexcept {
-    return static_cast<uint64_t>((static_cast<unsigned __int128>(next()) * bound) >> 64);
+    __extension__ using wide = unsigned __int128;
+    return static_cast<uint64_t>((static_cast<wide>(next()) * bound) >> 64);
   }
 
   /// True with probability numerator / denominator.

@@ -2,7 +2,7 @@
 // sentence with cause and remedy.
 #pragma once
 
-#include <cubby/cubby.h>
+#include "base/abi.hpp"
 
 #include <cstdint>
 #include <optional>
