@@ -1,0 +1,77 @@
+// A bounded queue for many producers and many consumers, after D. Vyukov's "Bounded MPMC queue" (1024cores.net): one atomic
+// sequence a cell tells whose turn it is. Full and empty are answers, never waits; nothing is allocated after construction.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+
+#include "base/assert.hpp"
+
+namespace cubby::base {
+
+template <class T>
+class bounded_queue {
+  static_assert(std::is_trivially_copyable_v<T>);
+
+ public:
+  /// `capacity` is a power of two, at least 2.
+  explicit bounded_queue(size_t capacity)
+      : mask_(capacity - 1), cells_(std::make_unique<cell[]>(capacity)) {
+    CUBBY_ASSERT(capacity >= 2 && (capacity & mask_) == 0);
+    for (size_t i = 0; i < capacity; ++i) cells_[i].sequence.store(i, std::memory_order_relaxed);
+  }
+
+  /// False when full; the value is then not stored.
+  [[nodiscard]] bool push(const T &value) noexcept {
+    size_t position = tail_.load(std::memory_order_relaxed);
+    for (;;) {
+      cell &here = cells_[position & mask_];
+      const size_t sequence = here.sequence.load(std::memory_order_acquire);
+      const auto distance = static_cast<std::ptrdiff_t>(sequence - position);
+      if (distance < 0) return false;
+      if (distance > 0) {
+        position = tail_.load(std::memory_order_relaxed);
+      } else if (tail_.compare_exchange_weak(position, position + 1, std::memory_order_relaxed)) {
+        here.value = value;
+        here.sequence.store(position + 1, std::memory_order_release);
+        return true;
+      }
+    }
+  }
+
+  /// False when empty. A value whose producer is between its two steps hides those behind it until it is there.
+  [[nodiscard]] bool pop(T &out) noexcept {
+    size_t position = head_.load(std::memory_order_relaxed);
+    for (;;) {
+      cell &here = cells_[position & mask_];
+      const size_t sequence = here.sequence.load(std::memory_order_acquire);
+      const auto distance = static_cast<std::ptrdiff_t>(sequence - (position + 1));
+      if (distance < 0) return false;
+      if (distance > 0) {
+        position = head_.load(std::memory_order_relaxed);
+      } else if (head_.compare_exchange_weak(position, position + 1, std::memory_order_relaxed)) {
+        out = here.value;
+        here.sequence.store(position + mask_ + 1, std::memory_order_release);
+        return true;
+      }
+    }
+  }
+
+  [[nodiscard]] size_t capacity() const noexcept { return mask_ + 1; }
+
+ private:
+  struct cell {
+    std::atomic<size_t> sequence{0};
+    T value{};
+  };
+
+  const size_t mask_;
+  const std::unique_ptr<cell[]> cells_;
+  alignas(64) std::atomic<size_t> tail_{0};
+  alignas(64) std::atomic<size_t> head_{0};
+};
+
+}  // namespace cubby::base
