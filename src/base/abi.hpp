@@ -1,5 +1,6 @@
-// cubby.h for the inside of the library. In C the runtime's handle is called `cubby`, which is also our namespace; inside, the
-// handle goes by the name cubby_handle so that both can stand. Functions with C linkage are not affected.
+// cubby.h for the inside of the library. In C the runtime's handle is called `cubby`, which is also
+// our namespace; inside, the handle goes by the name cubby_handle so that both can stand. Functions
+// with C linkage are not affected.
 #pragma once
 
 #define cubby cubby_handle  // NOLINT(readability-identifier-naming)

@@ -1,5 +1,6 @@
-// A bounded queue for many producers and many consumers, after D. Vyukov's "Bounded MPMC queue" (1024cores.net): one atomic
-// sequence a cell tells whose turn it is. Full and empty are answers, never waits; nothing is allocated after construction.
+// A bounded queue for many producers and many consumers, after D. Vyukov's "Bounded MPMC queue"
+// (1024cores.net): one atomic sequence a cell tells whose turn it is. Full and empty are answers,
+// never waits; nothing is allocated after construction.
 #pragma once
 
 #include <atomic>
@@ -42,7 +43,8 @@ class bounded_queue {
     }
   }
 
-  /// False when empty. A value whose producer is between its two steps hides those behind it until it is there.
+  /// False when empty. A value whose producer is between its two steps hides those behind it until
+  /// it is there.
   [[nodiscard]] bool pop(T &out) noexcept {
     size_t position = head_.load(std::memory_order_relaxed);
     for (;;) {

@@ -1,5 +1,6 @@
-// A placement policy decides who leaves a memory tier. Pure: no clock, no I/O, no allocation after create; the same calls give
-// the same answers. Objects are dense indices; sizes differ. One policy serves one tier.
+// A placement policy decides who leaves a memory tier. Pure: no clock, no I/O, no allocation after
+// create; the same calls give the same answers. Objects are dense indices; sizes differ. One policy
+// serves one tier.
 #pragma once
 
 #include <cstdint>
@@ -22,15 +23,17 @@ class policy {
  public:
   virtual ~policy() = default;
 
-  /// These objects were used together (one layer of one token), resident or not. In the order given.
+  /// These objects were used together (one layer of one token), resident or not. In the order
+  /// given.
   virtual void visit(std::span<const object> used) = 0;
   /// The object now lives in the tier / no longer does.
   virtual void inserted(object who) = 0;
   virtual void removed(object who) = 0;
 
-  /// Begin proposing victims; then next_victim() names resident objects from the least worth keeping on, each at most once,
-  /// no_object when there are no more. The caller skips what is pinned and calls removed() for what it takes; visit() and
-  /// inserted() are not called between begin_victims() and the last next_victim() of a round.
+  /// Begin proposing victims; then next_victim() names resident objects from the least worth
+  /// keeping on, each at most once, no_object when there are no more. The caller skips what is
+  /// pinned and calls removed() for what it takes; visit() and inserted() are not called between
+  /// begin_victims() and the last next_victim() of a round.
   virtual void begin_victims() = 0;
   virtual object next_victim() = 0;
 

@@ -1,6 +1,7 @@
-// Adopted model files: which banks of lockers a GGUF or safetensors file (or set of files) holds, and where their bytes lie.
-// Nothing is copied; tensors are described as parts of lockers by arithmetic (base + column * stride) or, where the file keeps
-// one tensor per expert, by one run per locker and part.
+// Adopted model files: which banks of lockers a GGUF or safetensors file (or set of files) holds,
+// and where their bytes lie. Nothing is copied; tensors are described as parts of lockers by
+// arithmetic (base + column * stride) or, where the file keeps one tensor per expert, by one run
+// per locker and part.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +12,9 @@
 
 namespace cubby::store {
 
-/// Where one part of the lockers of one row lies: the part of column c is `bytes` bytes at offset_bytes + c * stride_bytes of
-/// file number `file`. Experts stored as one tensor each have one run per column instead (column_runs).
+/// Where one part of the lockers of one row lies: the part of column c is `bytes` bytes at
+/// offset_bytes + c * stride_bytes of file number `file`. Experts stored as one tensor each have
+/// one run per column instead (column_runs).
 struct part_run {
   uint32_t file = 0;
   uint64_t offset_bytes = 0;
@@ -21,23 +23,25 @@ struct part_run {
 
 /// One part of a row's lockers (gate, up, down, gate_up …).
 struct row_part {
-  uint64_t bytes = 0;                  // of this part of one locker
-  part_run run;                        // stacked tensors
-  std::vector<part_run> column_runs;   // per-expert tensors: [columns], stride unused; empty when stacked
-  std::string tensor;                  // name of the (first) tensor, for messages
-  std::string type;                    // "Q8_0", "MXFP4", "BF16" …
+  uint64_t bytes = 0;  // of this part of one locker
+  part_run run;        // stacked tensors
+  std::vector<part_run>
+      column_runs;     // per-expert tensors: [columns], stride unused; empty when stacked
+  std::string tensor;  // name of the (first) tensor, for messages
+  std::string type;    // "Q8_0", "MXFP4", "BF16" …
 };
 
 struct bank_row {
-  uint32_t layer = 0;                  // the model's layer
-  std::vector<row_part> parts;         // same count and order in every row of the bank
+  uint32_t layer = 0;           // the model's layer
+  std::vector<row_part> parts;  // same count and order in every row of the bank
 };
 
 struct model_bank {
-  std::string name;                    // "experts"
-  uint32_t columns = 0;                // experts per layer
-  uint32_t routed_count = 0;           // top-k, 0 when the file does not say
-  std::vector<std::string> part_names; // "gate", "up", "down" or "gate_up", "down"; a bias belonging to a part is a part too
+  std::string name;                     // "experts"
+  uint32_t columns = 0;                 // experts per layer
+  uint32_t routed_count = 0;            // top-k, 0 when the file does not say
+  std::vector<std::string> part_names;  // "gate", "up", "down" or "gate_up", "down"; a bias
+                                        // belonging to a part is a part too
   std::vector<bank_row> rows;
 };
 
@@ -46,18 +50,20 @@ struct model_part_file {
   std::string path;
   uint64_t bytes = 0;
   uint64_t device = 0, inode = 0, mtime_ns = 0;
-  uint64_t header_digest = 0;          // digest64 of the file's header (all metadata before the tensor data)
+  uint64_t header_digest =
+      0;  // digest64 of the file's header (all metadata before the tensor data)
 };
 
 struct model_file {
-  std::string format;                  // "gguf" or "safetensors"
+  std::string format;  // "gguf" or "safetensors"
   std::vector<model_part_file> files;
-  std::vector<model_bank> banks;       // one, of the experts; `tensors` patterns may give others
+  std::vector<model_bank> banks;  // one, of the experts; `tensors` patterns may give others
 };
 
-/// Reads headers only. `path`: a GGUF (any split of a set), a safetensors file, an index.json, or a directory of safetensors.
-/// `tensors`: a glob of tensor names to take instead of the model's experts; empty = the experts.
-/// Errors: FORMAT with offset and reason; INVALID when nothing matches; IO, DENIED from the file system.
+/// Reads headers only. `path`: a GGUF (any split of a set), a safetensors file, an index.json, or a
+/// directory of safetensors. `tensors`: a glob of tensor names to take instead of the model's
+/// experts; empty = the experts. Errors: FORMAT with offset and reason; INVALID when nothing
+/// matches; IO, DENIED from the file system.
 result<model_file> open_model(const std::string &path, const std::string &tensors);
 
 }  // namespace cubby::store
