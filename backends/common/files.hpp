@@ -1,0 +1,172 @@
+// Files and single transfers, shared by the backends that do file I/O. How short I/O is resumed is
+// decided here, once, for pread and for io_uring alike.
+#pragma once
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <new>
+#include <vector>
+
+#include "../common/common.hpp"
+
+namespace cubby_backends {
+
+inline constexpr uint32_t file_align = 4096;
+inline constexpr uint64_t file_io_bytes_max = uint64_t{1} << 30;
+
+// Two descriptors a file: O_DIRECT cannot transfer the unaligned rest that a short transfer leaves.
+struct file_slot {
+  int direct = -1;
+  int buffered = -1;
+};
+
+class file_table {
+ public:
+  file_table() = default;
+  file_table(const file_table &) = delete;
+  file_table &operator=(const file_table &) = delete;
+  ~file_table() {
+    for (uint32_t i = 0; i < slots_.size(); ++i) close(i + 1);
+  }
+
+  const file_slot *find(uint32_t file) const {
+    if (file == 0 || file > slots_.size() || slots_[file - 1].buffered < 0) return nullptr;
+    return &slots_[file - 1];
+  }
+
+  int32_t open(const char *path, uint32_t flags, cubby_backend_file *out) try {
+    const uint32_t both = CUBBY_BACKEND_FILE_READ | CUBBY_BACKEND_FILE_WRITE;
+    if (path == nullptr || out == nullptr || (flags & both) == 0) return -EINVAL;
+    int mode = (flags & both) == both ? O_RDWR : O_RDONLY;
+    if ((flags & both) == CUBBY_BACKEND_FILE_WRITE) mode = O_WRONLY;
+    uint32_t file = 1;
+    while (find(file) != nullptr) ++file;
+    if (file > slots_.size()) slots_.resize(file);
+    const int create = (flags & CUBBY_BACKEND_FILE_CREATE) != 0 ? O_CREAT : 0;
+    file_slot &slot = slots_[file - 1];
+    slot.buffered = open_retried(path, mode | create);
+    if (slot.buffered < 0) return -errno;
+    slot.direct = open_same(slot.buffered, mode | O_DIRECT);
+    if (slot.direct < 0) refused_direct_ = true;
+    const int32_t status = stat(file, out);
+    if (status != 0) close(file);
+    return status;
+  } catch (const std::bad_alloc &) {
+    return -ENOMEM;
+  }
+
+  int32_t stat(uint32_t file, cubby_backend_file *out) const {
+    const file_slot *slot = find(file);
+    if (slot == nullptr) return -EBADF;
+    struct stat seen {};
+    if (fstat(slot->buffered, &seen) != 0) return -errno;
+    cubby_backend_file value{};
+    value.file = file;
+    value.direct = slot->direct >= 0 ? 1 : 0;
+    value.bytes = static_cast<uint64_t>(seen.st_size);
+    value.device = seen.st_dev;
+    value.inode = seen.st_ino;
+    value.mtime_ns = static_cast<uint64_t>(seen.st_mtim.tv_sec) * 1'000'000'000u +
+                     static_cast<uint64_t>(seen.st_mtim.tv_nsec);
+    write_struct(value, out);
+    return 0;
+  }
+
+  void close(uint32_t file) {
+    if (find(file) == nullptr) return;
+    file_slot &slot = slots_[file - 1];
+    if (slot.direct >= 0) ::close(slot.direct);
+    ::close(slot.buffered);
+    slot = file_slot{};
+  }
+
+  bool refused_direct() const { return refused_direct_; }
+
+ private:
+  static int open_retried(const char *path, int flags) {
+    int fd = -1;
+    do {
+      fd = ::open(path, flags | O_CLOEXEC, 0600);
+    } while (fd < 0 && errno == EINTR);
+    return fd;
+  }
+
+  // Through /proc, so that both descriptors name one file even when the path is replaced meanwhile.
+  static int open_same(int fd, int flags) {
+    char path[64];
+    std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return open_retried(path, flags);
+  }
+
+  std::vector<file_slot> slots_;
+  bool refused_direct_ = false;
+};
+
+// One accepted I/O on its way. After each system call advance() says whether it is over.
+struct transfer {
+  cubby_backend_io io{};
+  file_slot fds{};
+  uint64_t moved = 0;
+  int32_t error = 0;
+  uint32_t retries = 0;
+  bool unaligned = false;  // what is left has to go through the page cache
+
+  void start(const cubby_backend_io &asked, const file_table &files) {
+    *this = transfer{};
+    io = asked;
+    const file_slot *slot = files.find(asked.file);
+    if (asked.op > CUBBY_BACKEND_FLUSH) {
+      error = EINVAL;
+    } else if (slot == nullptr) {
+      error = EBADF;
+    } else if (asked.op != CUBBY_BACKEND_FLUSH && !aligned(asked)) {
+      error = EINVAL;
+    }
+    if (slot != nullptr) fds = *slot;
+  }
+
+  bool is_direct() const { return !unaligned && fds.direct >= 0; }
+  int fd() const { return is_direct() ? fds.direct : fds.buffered; }
+  char *address() const { return static_cast<char *>(io.memory) + moved; }
+  uint64_t offset() const { return io.offset_bytes + moved; }
+  uint64_t left() const { return io.bytes - moved; }
+  // Nothing to ask of the kernel: wrong from the start, or an empty read or write.
+  bool idle() const { return error != 0 || (io.op != CUBBY_BACKEND_FLUSH && io.bytes == 0); }
+
+  // result: what the system call moved, or a negative errno. True when the I/O is over.
+  bool advance(int64_t result) {
+    if (result == -EINTR) return false;
+    // Nothing here cancels; the kernel does when the thread that submitted has exited.
+    if ((result == -EAGAIN || result == -ECANCELED) && ++retries < 1000) return false;
+    if (result == -EINVAL && is_direct() && io.op != CUBBY_BACKEND_FLUSH) {
+      unaligned = true;  // the device wants a larger alignment than ours; the page cache does not
+      return false;
+    }
+    if (result < 0) {
+      error = static_cast<int32_t>(-result);
+      return true;
+    }
+    if (io.op == CUBBY_BACKEND_FLUSH) return true;
+    if (result == 0) {  // a read has met the end of the file; a write must not stop here
+      if (io.op == CUBBY_BACKEND_WRITE) error = EIO;
+      return true;
+    }
+    moved += static_cast<uint64_t>(result);
+    if (moved % file_align != 0) unaligned = true;
+    return moved == io.bytes;
+  }
+
+  cubby_backend_done done() const { return {io.cookie, moved, error, 0}; }
+
+ private:
+  static bool aligned(const cubby_backend_io &asked) {
+    const uint64_t offset_max = static_cast<uint64_t>(INT64_MAX) - file_io_bytes_max;
+    return asked.offset_bytes % file_align == 0 && asked.bytes % file_align == 0 &&
+           reinterpret_cast<uintptr_t>(asked.memory) % file_align == 0 &&
+           (asked.memory != nullptr || asked.bytes == 0) && asked.bytes <= file_io_bytes_max &&
+           asked.offset_bytes <= offset_max;
+  }
+};
+
+}  // namespace cubby_backends

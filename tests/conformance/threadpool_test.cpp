@@ -1,0 +1,5 @@
+#include "threadpool/threadpool.hpp"
+
+#include "conformance/file_suite.hpp"
+
+const cubby_backend_ops *conformance::backend() { return cubby_threadpool_backend(); }
