@@ -1,5 +1,5 @@
-// What every backend of this folder needs of the C ABI and of poll. Header only, so that each backend
-// stays one object file that could be built outside this tree.
+// What every backend of this folder needs of the C ABI and of poll. Header only, so that each
+// backend stays one object file that could be built outside this tree.
 #pragma once
 #include <cubby/backend.h>
 #include <poll.h>

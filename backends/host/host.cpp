@@ -54,7 +54,8 @@ void close(cubby_backend *backend) { delete &of(backend); }
 int32_t describe(cubby_backend *backend, cubby_backend_info *out) {
   const instance &self = of(backend);
   cubby_backend_info info{};
-  // Behind an emulated link files must not reach the frames directly, or the link would be passed by.
+  // Behind an emulated link files must not reach the frames directly, or the link would be passed
+  // by.
   info.capabilities = CUBBY_CAP_MEMORY;
   if (!self.emulated()) info.capabilities |= CUBBY_CAP_HOST_ADDRESSABLE;
   info.align_bytes = 1;

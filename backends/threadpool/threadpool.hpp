@@ -1,4 +1,5 @@
-// The "threadpool" backend of this library; everything else is said through the table of operations.
+// The "threadpool" backend of this library; everything else is said through the table of
+// operations.
 #pragma once
 #include <cubby/backend.h>
 

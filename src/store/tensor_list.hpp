@@ -1,0 +1,36 @@
+// What the readers of both formats hand over: the tensors of a set of files. The banks are made
+// from them in one place.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+#include "store/model_file.hpp"
+
+namespace cubby::store {
+
+/// One tensor; its bytes are known to lie inside its file.
+struct tensor_info {
+  std::string name;
+  std::string type;
+  uint32_t file = 0;
+  uint32_t rank = 0;
+  uint64_t outer = 0;         // slowest dimension: the experts, where they are stacked
+  uint64_t offset_bytes = 0;  // from the start of the file
+  uint64_t bytes = 0;
+  uint64_t record_offset = 0;  // where the header describes it, for messages
+};
+
+struct tensor_list {
+  std::string format;
+  std::vector<model_part_file> files;
+  std::vector<tensor_info> tensors;
+  uint32_t routed_count = 0;
+};
+
+/// The experts, or the tensors whose names match the glob.
+result<model_file> make_banks(tensor_list list, const std::string &pattern);
+
+}  // namespace cubby::store
