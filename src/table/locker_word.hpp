@@ -1,0 +1,135 @@
+// The one word of a locker in a memory tier: where its frame is, who holds it, what state it is in.
+// A pin of a resident locker is one compare-and-swap on it; everything else about the locker
+// belongs to the controller.
+//
+//   bits  0–15  pin count
+//   bits 16–18  state
+//   bits 19–27  generation, the low bits of it: for asserting that word and table speak of the same
+//   bytes bits 28–63  frame: address / 4096 in own memory (57-bit addresses fit 45 bits, user space
+//   uses 47: 35 bits), a slot number
+//               in lent memory; a tier turns it into an address with one multiplication and one
+//               addition
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "base/assert.hpp"
+
+namespace cubby::table {
+
+enum class locker_state : uint64_t {
+  absent = 0,    // no frame
+  filling = 1,   // a frame, and bytes on their way; not to be seen
+  ready = 2,     // bytes verified; may be pinned
+  evicting = 3,  // leaving; not to be pinned
+};
+
+enum class pin_outcome { pinned, not_ready, saturated };
+
+class locker_word {
+ public:
+  static constexpr uint64_t pins_max = 0xFFFF;
+  static constexpr uint64_t frame_max = (uint64_t{1} << 36) - 1;
+
+  struct view {
+    uint64_t frame = 0;
+    uint64_t generation = 0;
+    locker_state state = locker_state::absent;
+    uint64_t pin_count = 0;
+  };
+
+  /// Any thread. Hold the locker if it is ready; its frame then stays until unpin(). One locked
+  /// instruction when uncontended.
+  pin_outcome pin(uint64_t &frame) noexcept {
+    uint64_t word = word_.load(std::memory_order_relaxed);
+    for (;;) {
+      if (state_of(word) != locker_state::ready) return pin_outcome::not_ready;
+      if ((word & pins_mask) == pins_max) return pin_outcome::saturated;
+      // Acquire: the bytes were written before the word was made ready.
+      if (word_.compare_exchange_weak(word, word + 1, std::memory_order_acquire,
+                                      std::memory_order_relaxed)) {
+        frame = word >> frame_shift;
+        return pin_outcome::pinned;
+      }
+    }
+  }
+
+  /// Any thread that holds a pin. True when it was the last one. Sequentially consistent, so that a
+  /// caller who then looks at a "frames wanted" flag and a controller who sets the flag and then
+  /// looks at the word cannot both miss each other.
+  bool unpin() noexcept {
+    const uint64_t before = word_.fetch_sub(1, std::memory_order_seq_cst);
+    CUBBY_ASSERT((before & pins_mask) != 0);
+    return (before & pins_mask) == 1;
+  }
+
+  /// Controller only: absent → filling, in this frame.
+  void begin_fill(uint64_t frame, uint64_t generation) noexcept {
+    CUBBY_ASSERT(frame <= frame_max && look().state == locker_state::absent);
+    word_.store(pack(frame, generation, locker_state::filling), std::memory_order_relaxed);
+  }
+
+  /// Controller only: filling → ready, already holding `pin_count` pins of those who waited for it.
+  void publish(uint64_t pin_count) noexcept {
+    const view now = look();
+    CUBBY_ASSERT(now.state == locker_state::filling && pin_count <= pins_max);
+    word_.store(pack(now.frame, now.generation, locker_state::ready) | pin_count,
+                std::memory_order_release);
+  }
+
+  /// Controller only: ready and not pinned → evicting. False when somebody holds it.
+  [[nodiscard]] bool begin_evict() noexcept {
+    uint64_t word = word_.load(std::memory_order_seq_cst);
+    if (state_of(word) != locker_state::ready || (word & pins_mask) != 0) return false;
+    const uint64_t evicting = (word & ~state_mask) | (uint64_t{3} << state_shift);
+    return word_.compare_exchange_strong(word, evicting, std::memory_order_seq_cst);
+  }
+
+  /// Controller only: filling or evicting → absent; the frame is free again.
+  void clear() noexcept {
+    const view now = look();
+    CUBBY_ASSERT(now.pin_count == 0 && now.state != locker_state::ready);
+    word_.store(0, std::memory_order_release);
+  }
+
+  [[nodiscard]] view look() const noexcept {
+    const uint64_t word = word_.load(std::memory_order_acquire);
+    return {word >> frame_shift, (word >> generation_shift) & generation_mask, state_of(word),
+            word & pins_mask};
+  }
+
+ private:
+  static constexpr uint64_t pins_mask = pins_max;
+  static constexpr unsigned state_shift = 16;
+  static constexpr uint64_t state_mask = uint64_t{7} << state_shift;
+  static constexpr unsigned generation_shift = 19;
+  static constexpr uint64_t generation_mask = 0x1FF;
+  static constexpr unsigned frame_shift = 28;
+
+  static constexpr locker_state state_of(uint64_t word) noexcept {
+    return static_cast<locker_state>((word & state_mask) >> state_shift);
+  }
+  static constexpr uint64_t pack(uint64_t frame, uint64_t generation, locker_state state) noexcept {
+    return (frame << frame_shift) | ((generation & generation_mask) << generation_shift) |
+           (static_cast<uint64_t>(state) << state_shift);
+  }
+
+  std::atomic<uint64_t> word_{0};
+};
+
+static_assert(sizeof(locker_word) == 8 && std::atomic<uint64_t>::is_always_lock_free);
+
+/// Where the word of a locker stands in its table. The routed experts of a layer are neighbours by
+/// number, and words of one cache line slow each other down; so neighbours up to 64 apart are put
+/// in different lines, in blocks of 512 words.
+[[nodiscard]] constexpr uint64_t word_position(uint64_t number) noexcept {
+  return (number & ~uint64_t{511}) | ((number & 63) << 3) | ((number >> 6) & 7);
+}
+
+/// Words a table of `count` lockers needs.
+[[nodiscard]] constexpr uint64_t word_count(uint64_t count) noexcept {
+  return (count + 511) & ~uint64_t{511};
+}
+
+}  // namespace cubby::table
