@@ -4,11 +4,9 @@
 //
 //   bits  0–15  pin count
 //   bits 16–18  state
-//   bits 19–27  generation, the low bits of it: for asserting that word and table speak of the same
-//   bytes bits 28–63  frame: address / 4096 in own memory (57-bit addresses fit 45 bits, user space
-//   uses 47: 35 bits), a slot number
-//               in lent memory; a tier turns it into an address with one multiplication and one
-//               addition
+//   bits 19–27  generation, its low bits
+//   bits 28–63  frame: address / 4096 in own memory (47-bit user addresses leave 35 bits), or a
+//               slot number in lent memory
 #pragma once
 
 #include <atomic>
