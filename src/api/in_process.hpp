@@ -1,0 +1,17 @@
+// For the simulator and tests of this tree: a backend that is linked into the program and has a
+// world of its own. Strangers' backends come through cubby_backend_load().
+#pragma once
+
+#include <cubby/backend.h>
+
+#include "base/abi.hpp"
+
+namespace cubby::api {
+
+/// Makes `ops` known under ops->name; cubby_tier_desc.backend may then name it. `user` is handed to
+/// its open() as cubby_backend_config.user. With CUBBY_CAP_VIRTUAL_CLOCK the runtime's time is what
+/// cubby_poll() was last told, and adopted or mapped files are opened through this backend when it
+/// has CUBBY_CAP_FILES. Both pointers stand until cubby_close() has returned.
+cubby_status register_backend(cubby_handle *rt, const cubby_backend_ops *ops, void *user);
+
+}  // namespace cubby::api

@@ -1,0 +1,9 @@
+// The subcommands of `cubby`, one file each. Every one adds itself to the app and, when it has run,
+// leaves its exit status: 0 good, 1 wrong or lost bytes or a missed target, 2 usage.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace cubby_cli {
+
+}  // namespace cubby_cli

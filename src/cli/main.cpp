@@ -1,0 +1,21 @@
+// The `cubby` command. Over the public interface alone: what a subcommand needs and cannot say is a
+// hole in that interface.
+#include <exception>
+#include <iostream>
+
+#include "cli/commands.hpp"
+
+int main(int argc, char **argv) {
+  CLI::App app{"cubby: numbered lockers for model memory"};
+  app.require_subcommand(1);
+  int exit_status = 0;
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError &failure) {
+    return app.exit(failure) == 0 ? 0 : 2;
+  } catch (const std::exception &failure) {
+    std::cerr << "cubby: " << failure.what() << "\n";
+    return 1;
+  }
+  return exit_status;
+}
