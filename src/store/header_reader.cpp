@@ -162,16 +162,16 @@ std::string header_reader::text(uint64_t bytes_max, const char *what) {
 }
 
 result<model_part_file> header_reader::identify(uint64_t header_bytes) {
-  // Block by block, each digest the next one's seed: headers reach tens of MiB.
+  // Block by block: headers reach tens of MiB.
   std::vector<unsigned char> block(std::min<uint64_t>(1u << 20, header_bytes));
-  uint64_t digest = 0;
+  base::digest_stream digest;
   for (uint64_t at = 0; at < header_bytes;) {
     const uint64_t now = std::min<uint64_t>(block.size(), header_bytes - at);
     if (!read_at(fd_, block.data(), now, at)) return read_error(path(), at);
-    digest = base::digest64(block.data(), now, digest);
+    digest.add(block.data(), now);
     at += now;
   }
-  identity_.header_digest = digest;
+  identity_.header_digest = digest.value();
   return identity_;
 }
 

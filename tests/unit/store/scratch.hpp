@@ -73,9 +73,16 @@ class gguf {
     tensor_count_++;
     return *this;
   }
+  gguf &version(uint32_t number) {
+    version_ = number;
+    return *this;
+  }
+  std::string header_bytes() const {
+    return "GGUF" + little(version_, 4) + little(tensor_count_, 8) + little(pair_count_, 8) +
+           pairs_ + tensors_;
+  }
   std::string bytes() const {
-    std::string out = "GGUF" + little(3, 4) + little(tensor_count_, 8) + little(pair_count_, 8);
-    out += pairs_ + tensors_;
+    std::string out = header_bytes();
     out.resize((out.size() + 31) / 32 * 32);
     for (uint64_t i = 0; i < data_bytes_; i++) out += static_cast<char>(i * 31 + 7);
     return out;
@@ -83,6 +90,7 @@ class gguf {
   uint64_t data_bytes() const { return data_bytes_; }
 
  private:
+  uint32_t version_ = 3;
   std::string pairs_, tensors_;
   uint64_t pair_count_ = 0, tensor_count_ = 0, data_bytes_ = 0;
 };
