@@ -31,6 +31,17 @@ class folder {
   std::string path_;
 };
 
+/// A file of `bytes` bytes of which only the first are written; the rest is a hole.
+inline std::string write_sparse(const folder &in, const std::string &name, const std::string &first,
+                                uint64_t bytes) {
+  const std::string path = in.write(name, first);
+  std::filesystem::resize_file(path, bytes);
+  return path;
+}
+
+/// Bytes of the largest single allocation since this was last set; see allocation_count_test.cpp.
+size_t &largest_allocation();
+
 inline std::string read(const std::string &path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
@@ -72,6 +83,12 @@ class gguf {
     tensors_ += little(type, 4) + little(offset, 8);
     tensor_count_++;
     return *this;
+  }
+  /// F32 numbers of one run, with their bytes; used for biases.
+  gguf &floats(const std::string &name, const std::vector<uint64_t> &dims) {
+    uint64_t bytes = 4;
+    for (const uint64_t dim : dims) bytes *= dim;
+    return tensor(name, 0, dims, bytes);
   }
   gguf &version(uint32_t number) {
     version_ = number;
