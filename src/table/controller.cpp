@@ -327,8 +327,9 @@ bool controller::has_news() const {
 
 // ---- the pump -------------------------------------------------------------------------------------
 
-void controller::advance(uint64_t now_ns, uint64_t *next_ns) {
+bool controller::advance(uint64_t now_ns, uint64_t *next_ns) {
   now_ns_ = now_ns;
+  bool any = false;
   uint64_t next = base::never_ns;
   for (;;) {
     bool progress = false;
@@ -352,10 +353,14 @@ void controller::advance(uint64_t now_ns, uint64_t *next_ns) {
       progress = true;
     }
     if (!progress) break;
+    any = true;
   }
+  // What the reserve sets going is no reason to look at the waiting again.
   keep_reserve();
-  run_channels(&next);
-  *next_ns = next;
+  next = base::never_ns;
+  any = run_channels(&next) || any;
+  *next_ns = changed_ ? now_ns : next;
+  return any;
 }
 
 bool controller::run_channels(uint64_t *next_ns) {
@@ -587,18 +592,13 @@ void controller::complete(uint32_t index) {
   sink_.completed(index);
 }
 
-void controller::sleepers(std::vector<int> &fds, tier::backend_instance *&alone) {
+void controller::descriptors(std::vector<int> &fds) {
   fds.clear();
-  alone = nullptr;
-  uint32_t busy = 0;
   for (uint32_t i = 0; i < tier_count(); ++i) {
     transfer::channel &path = *tiers_[i]->path;
     if (path.in_flight_count() == 0) continue;
-    ++busy;
-    alone = &path.backend();
     if (const int fd = path.backend().event_fd(); fd >= 0) fds.push_back(fd);
   }
-  if (busy != 1) alone = nullptr;
 }
 
 void controller::cancel_everything() {

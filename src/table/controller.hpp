@@ -54,6 +54,7 @@ struct unused_prefetch {
 struct tier_slot {
   cubby_tier handle = 0;
   std::string name, backend;
+  std::string note;  // why it is not the better path that was asked for first
   uint32_t rank = 0, flags = 0;
   std::unique_ptr<tier::backend_instance> files;  // a file tier's
   std::unique_ptr<tier::memory_tier> memory;      // a memory tier's
@@ -111,6 +112,9 @@ class controller {
 
   // ---- any thread ----------------------------------------------------------------------------
   [[nodiscard]] bank *bank_of(cubby_bank handle) const;
+  [[nodiscard]] bank *bank_at(uint32_t index) const {
+    return banks_[index].load(std::memory_order_acquire);
+  }
   [[nodiscard]] uint32_t slot_of(cubby_tier handle) const;  // no_tier when stale
   [[nodiscard]] tier_slot &slot(uint32_t index) { return *tiers_[index]; }
   [[nodiscard]] uint32_t tier_count() const { return tier_count_.load(std::memory_order_acquire); }
@@ -134,13 +138,16 @@ class controller {
   [[nodiscard]] bool has_news() const;
 
   // ---- the pump ------------------------------------------------------------------------------
-  /// Does all that can be done now. *next_ns: when to come again at the latest.
-  void advance(uint64_t now_ns, uint64_t *next_ns);
+  /// Does all that can be done now; true when that was something. *next_ns: when to come again at
+  /// the latest.
+  bool advance(uint64_t now_ns, uint64_t *next_ns);
   [[nodiscard]] bool idle() const { return open_.empty() && moves_alive_ == 0 && jobs_.empty(); }
   [[nodiscard]] uint32_t demand_open() const { return demand_open_; }
-  /// Descriptors to sleep on; a backend alone in having I/O in flight may be waited for itself.
-  void sleepers(std::vector<int> &fds, tier::backend_instance *&alone);
+  /// Descriptors that are readable once something in flight has come back.
+  void descriptors(std::vector<int> &fds);
   void cancel_everything();
+  /// A new budget, at once for what comes; a resize request then evicts what is too much.
+  result<void> resize(uint32_t tier, uint64_t budget_bytes);
 
   bool drop(bank &where, uint32_t number, uint32_t tier);  // false when pinned or moving
   /// Nanoseconds from now until it would be usable in the tier; ~0 = nothing measured yet.

@@ -220,6 +220,21 @@ void controller::remember_prefetched(uint32_t tier, placement::object who, uint6
   list.push_back({who, bytes});
 }
 
+result<void> controller::resize(uint32_t tier, uint64_t budget_bytes) {
+  tier_slot &slot = *tiers_[tier];
+  const size_t before = slot.memory->blocks().size();
+  if (auto set = slot.memory->set_budget(budget_bytes); !set) return set;
+  slot.budget_bytes.store(slot.memory->budget_bytes());
+  for (size_t i = before; i < slot.memory->blocks().size(); ++i) {
+    const cubby_backend_memory &block = slot.memory->blocks()[i];
+    if (file_slot_ != no_tier && slot.memory->direct()) {
+      tiers_[file_slot_]->files->register_memory(block.base, block.bytes);
+    }
+  }
+  changed_ = true;
+  return {};
+}
+
 void controller::shrink_blocks(uint32_t tier) {
   tier_slot &slot = *tiers_[tier];
   slot.memory->trim([&](const cubby_backend_memory &block) {

@@ -50,6 +50,7 @@ struct request {
 
   uint64_t new_budget_bytes = 0;  // of a resize
   void *job = nullptr;            // of a seal
+  uint32_t total_count = 0;       // of its chunks
 
   // The controller's from here on.
   transfer::urgency order;
