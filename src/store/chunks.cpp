@@ -8,7 +8,7 @@
 namespace cubby::store {
 namespace {
 
-uint64_t skew_of(uint64_t offset_bytes) { return offset_bytes % chunk_bytes_min; }
+uint64_t skew_of(uint64_t offset_bytes) { return offset_bytes % chunk_align_bytes; }
 
 }  // namespace
 

@@ -12,7 +12,9 @@ namespace cubby::store {
 
 /// A part that fits is one chunk; longer ones are cut.
 inline constexpr uint32_t chunk_bytes_default = 256u << 10;
-/// The grain of cuts; chunk sizes are powers of two and not less.
+/// Cuts are at multiples of this.
+inline constexpr uint64_t chunk_align_bytes = 4096;
+/// Chunk sizes are powers of two and not less than this.
 inline constexpr uint32_t chunk_bytes_min = 4096;
 /// Longest part of one locker; keeps numbers of chunks within 32 bits for every chunk size.
 inline constexpr uint64_t part_bytes_max = uint64_t{1} << 43;

@@ -94,10 +94,6 @@ std::string directory_of(const std::string &path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
-std::string name_of(const std::string &path) {
-  return path.substr(path.rfind('/') + 1);  // npos + 1 is 0
-}
-
 /// All bytes on the device; 0 or errno.
 int write_through(int fd, const std::string &bytes) {
   for (size_t at = 0; at < bytes.size();) {
@@ -209,13 +205,8 @@ result<void> check_seal(const seal &content, const model_file &model) {
   for (size_t i = 0; i < model.files.size(); i++) {
     const model_part_file &then = content.files[i];
     const model_part_file &now = model.files[i];
-    // Not the device number: it may be another after every boot. The folder may be mounted
-    // elsewhere, hence names only.
-    const char *differs = name_of(then.path) != name_of(now.path)   ? "name"
-                          : then.bytes != now.bytes                 ? "size"
+    const char *differs = then.bytes != now.bytes                   ? "size"
                           : then.header_digest != now.header_digest ? "header"
-                          : then.mtime_ns != now.mtime_ns           ? "time of change"
-                          : then.inode != now.inode                 ? "inode"
                                                                     : nullptr;
     if (differs)
       return fail(
@@ -224,6 +215,16 @@ result<void> check_seal(const seal &content, const model_file &model) {
           now.path.c_str(), differs);
   }
   return {};
+}
+
+bool is_untouched(const seal &content, const model_file &model) {
+  if (!check_seal(content, model)) return false;
+  // Not the device number: it may be another after every boot.
+  for (size_t i = 0; i < model.files.size(); i++)
+    if (content.files[i].mtime_ns != model.files[i].mtime_ns ||
+        content.files[i].inode != model.files[i].inode)
+      return false;
+  return true;
 }
 
 }  // namespace cubby::store

@@ -35,7 +35,13 @@ result<void> write_seal(const std::string &path, const seal &content);
 /// the seal is of other banks.
 result<std::vector<uint64_t>> take_digests(seal &content, size_t bank, size_t bank_count);
 
-/// Does the seal describe these files as they are now? An error names the file and what differs.
+/// Is the seal of these files? By size and header: a copied or moved model keeps its seal, and
+/// where bytes were changed in place it is for the digests to say which. An error names the file
+/// and what differs.
 result<void> check_seal(const seal &content, const model_file &model);
+
+/// Have the files not been written or replaced since? Only then may an interrupted seal go on: the
+/// digests it has already must be of the same bytes as those it will take.
+bool is_untouched(const seal &content, const model_file &model);
 
 }  // namespace cubby::store

@@ -174,3 +174,21 @@ TEST_CASE("writers that are killed at any moment leave a whole seal") {
     CHECK(std::count(digests.begin(), digests.end(), digests[0]) == 50000);
   }
 }
+
+TEST_CASE("a copied model keeps its seal, but an interrupted one does not go on with it") {
+  const scratch::folder folder;
+  const std::string bytes = scratch::mixed_model().bytes();
+  auto model = open_model(folder.write("m.gguf", bytes), "");
+  REQUIRE(model.ok());
+  const seal content = seal_of(*model);
+  CHECK(is_untouched(content, *model));
+  auto copy = open_model(folder.write("copy.gguf", bytes), "");
+  REQUIRE(copy.ok());
+  CHECK(check_seal(content, *copy).ok());
+  CHECK_FALSE(is_untouched(content, *copy));
+  std::string changed = bytes;
+  changed.back() ^= 1;
+  auto touched = open_model(folder.write("copy.gguf", changed), "");
+  REQUIRE(touched.ok());
+  CHECK(check_seal(content, *touched).ok());
+}
