@@ -93,8 +93,14 @@ way pin_resident(const pin_call &c, uint32_t set_index, uint32_t &ok_count) {
   if (i == c.count) return ok_count == c.count ? way::resident : way::absent;
   const bool named = where != nullptr && c.items[i].space == 0 &&
                      (c.items[i].id & ((uint64_t{1} << 48) - 1)) < where->count();
+  // The controller may have found them pinned just now, and wait for that to end.
+  bool last_pin = false;
   while (i-- > 0) {
-    if (words[i] != nullptr) words[i]->unpin();
+    if (words[i] != nullptr && words[i]->unpin()) last_pin = true;
+  }
+  if (last_pin && house.slot(c.tier).frames_wanted.load(std::memory_order_seq_cst)) {
+    house.note_frames();
+    c.self.kick();
   }
   ok_count = 0;
   return named ? way::absent : way::refused;

@@ -57,7 +57,6 @@ void controller::free_move(uint32_t index) {
   moves_[index] = move{};
   free_moves_.push_back(index);
   --moves_alive_;
-  changed_ = true;
 }
 
 // ---- where from -----------------------------------------------------------------------------------
@@ -650,6 +649,7 @@ void controller::end_move(uint32_t index) {
     let_go_of_source(moves_[index], true);
     wake_followers(index);
     free_move(index);
+    changed_ = true;
     return;
   }
   if (try_again(index)) return;
@@ -678,6 +678,7 @@ void controller::end_move(uint32_t index) {
   }
   wake_followers(index);
   free_move(index);
+  changed_ = true;
 }
 
 }  // namespace cubby::table
