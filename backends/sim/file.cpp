@@ -156,7 +156,7 @@ file_plan plan_of_read(world &where, const cubby_backend_io &io, disk_file &file
 file_plan plan_of(world &where, const cubby_backend_io &io, disk_file &file) {
   const std::string &path = file.path();
   if (where.is_sticky(path, io.offset_bytes, io.bytes)) {
-    where.count_again(fault::eio_sticky);
+    where.struck(fault::eio_sticky, path, io.offset_bytes, io.bytes);
     return {lie::error, EIO, 0};
   }
   if (where.strikes(fault::eio_sticky, path, io.offset_bytes, io.bytes)) {

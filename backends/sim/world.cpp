@@ -102,7 +102,12 @@ void world::heal() {
 
 void world::flip_memory(void *address, uint8_t mask) {
   *static_cast<unsigned char *>(address) ^= mask;
-  count_again(fault::frame_flip);
+  struck(fault::frame_flip, {}, 0, 1);
+}
+
+void world::struck(fault which, const std::string &path, uint64_t offset_bytes, uint64_t bytes) {
+  ++counts_[static_cast<size_t>(which)];
+  if (on_strike) on_strike(which, path, offset_bytes, bytes);
 }
 
 bool world::strikes(fault which, const std::string &path, uint64_t offset_bytes, uint64_t bytes) {
@@ -112,7 +117,7 @@ bool world::strikes(fault which, const std::string &path, uint64_t offset_bytes,
         (forced->path == path && overlap(forced->offset_bytes, forced->bytes, offset_bytes, bytes));
     if (forced->which != which || !here) continue;
     if (--forced->left == 0) forced_.erase(forced);
-    count_again(which);
+    struck(which, path, offset_bytes, bytes);
     return true;
   }
   // The draw comes first, so that what is allowed does not shift every later draw.
@@ -123,7 +128,7 @@ bool world::strikes(fault which, const std::string &path, uint64_t offset_bytes,
   }
   if (which == fault::eio_sticky && sticky_.size() >= options_.sticky_max) return false;
   if (which == fault::stuck && stuck_now_ >= options_.stuck_max) return false;
-  count_again(which);
+  struck(which, path, offset_bytes, bytes);
   return true;
 }
 

@@ -66,6 +66,9 @@ class world {
   /// May bytes of this range be wrong without an error? Asked before a silent fault by rate.
   std::function<bool(const std::string &path, uint64_t offset_bytes, uint64_t bytes)>
       silent_allowed;
+  /// Told of every fault that strikes, with the range of the file it struck (empty path: memory).
+  std::function<void(fault which, const std::string &path, uint64_t offset_bytes, uint64_t bytes)>
+      on_strike;
   uint64_t count(fault which) const { return counts_[static_cast<size_t>(which)]; }
   const std::array<uint64_t, fault_count> &counts() const { return counts_; }
 
@@ -74,7 +77,7 @@ class world {
   bool strikes(fault which, const std::string &path, uint64_t offset_bytes, uint64_t bytes);
   bool is_sticky(const std::string &path, uint64_t offset_bytes, uint64_t bytes) const;
   void make_sticky(const std::string &path, uint64_t offset_bytes, uint64_t bytes);
-  void count_again(fault which) { ++counts_[static_cast<size_t>(which)]; }
+  void struck(fault which, const std::string &path, uint64_t offset_bytes, uint64_t bytes);
   void stuck_begins() { ++stuck_now_; }
   void stuck_ends() { stuck_now_ -= stuck_now_ == 0 ? 0 : 1; }
   uint64_t heal_count() const { return heal_count_; }
