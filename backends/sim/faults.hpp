@@ -20,6 +20,8 @@
 //   copy_flip        one bit of what a copy brings is wrong, this once
 //   frame_flip       one bit of the frame a copy reads turns, and stays so
 //
+// A frame at rest can also be flipped by the world's owner at a time of its choice.
+//
 // And always: completions come out of order, a destination holds noise from submit until its I/O
 // completes, sources are read at completion and not before, released memory holds noise.
 //

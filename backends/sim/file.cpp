@@ -223,6 +223,7 @@ cubby_backend_done carry_out(instance &self, const in_flight<file_plan>::entry &
     done.error = EBADF;
   } else if (entry.io.op == CUBBY_BACKEND_READ) {
     done.bytes = carry_out_read(entry.what, entry.io, *file->file);
+    self.where->note_landed(entry.io.memory, done.bytes);
   } else if (entry.io.op == CUBBY_BACKEND_WRITE) {
     const bool wrote =
         file->file->write(entry.io.offset_bytes, entry.io.memory, entry.io.bytes, now_ns);

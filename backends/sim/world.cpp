@@ -105,6 +105,21 @@ void world::flip_memory(void *address, uint8_t mask) {
   struck(fault::frame_flip, {}, 0, 1);
 }
 
+void world::note_landed(void *memory, uint64_t bytes) {
+  constexpr size_t kept_count = 64;
+  if (bytes == 0 || !memory_.holds(memory)) return;
+  if (landed_.size() < kept_count) landed_.emplace_back();
+  landed_[landed_count_++ % kept_count] = {static_cast<unsigned char *>(memory), bytes};
+}
+
+bool world::flip_resting_frame() {
+  if (landed_.empty()) return false;
+  const landed_range &range = landed_[random_.below(landed_.size())];
+  const uint64_t at = random_.below(range.bytes);
+  flip_memory(range.memory + at, static_cast<uint8_t>(1u << random_.below(8)));
+  return true;
+}
+
 void world::struck(fault which, const std::string &path, uint64_t offset_bytes, uint64_t bytes) {
   ++counts_[static_cast<size_t>(which)];
   if (on_strike) on_strike(which, path, offset_bytes, bytes);

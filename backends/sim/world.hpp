@@ -63,6 +63,8 @@ class world {
   void heal();
   /// Turns a bit of memory, as a cosmic ray would.
   void flip_memory(void *address, uint8_t mask);
+  /// The same to a frame of this world that a file was read into lately; false when there is none.
+  bool flip_resting_frame();
   /// May bytes of this range be wrong without an error? Asked before a silent fault by rate.
   std::function<bool(const std::string &path, uint64_t offset_bytes, uint64_t bytes)>
       silent_allowed;
@@ -78,6 +80,7 @@ class world {
   bool is_sticky(const std::string &path, uint64_t offset_bytes, uint64_t bytes) const;
   void make_sticky(const std::string &path, uint64_t offset_bytes, uint64_t bytes);
   void struck(fault which, const std::string &path, uint64_t offset_bytes, uint64_t bytes);
+  void note_landed(void *memory, uint64_t bytes);
   void stuck_begins() { ++stuck_now_; }
   void stuck_ends() { stuck_now_ -= stuck_now_ == 0 ? 0 : 1; }
   uint64_t heal_count() const { return heal_count_; }
@@ -102,6 +105,12 @@ class world {
   std::vector<forced_fault> forced_;
   std::vector<range> sticky_;
   std::array<uint64_t, fault_count> counts_{};
+  struct landed_range {
+    unsigned char *memory;
+    uint64_t bytes;
+  };
+  std::vector<landed_range> landed_;  // the latest reads into the arena
+  uint64_t landed_count_ = 0;
   uint64_t heal_count_ = 0, inode_next_ = 1000;
   uint32_t stuck_now_ = 0;
   arena memory_;

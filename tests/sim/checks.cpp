@@ -104,6 +104,7 @@ void simulation::look_at_stats(shadow_tier &tier, const cubby_tier_stats &now) {
   if (now.evict_count > last.evict_count) saw(seen::evict);
   if (now.prefetch_used_bytes > last.prefetch_used_bytes) saw(seen::prefetch_used);
   if (now.prefetch_wasted_bytes > last.prefetch_wasted_bytes) saw(seen::prefetch_wasted);
+  if (now.corrupt_count > last.corrupt_count && host_may_rot_) saw(seen::rotten_frame_replaced);
   if (now.write_back_bytes > last.write_back_bytes) saw(seen::device_to_host);
   const bool backwards = now.hit_count < last.hit_count || now.miss_count < last.miss_count ||
                          now.evict_count < last.evict_count ||

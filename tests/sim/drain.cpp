@@ -104,7 +104,7 @@ void simulation::probe(uint32_t lockers_max) {
       shadow_request &r = prepare(asked::pin, 1);
       r.items[0] = {bank, number, false, false};
       r.part_count = bank->part_count;
-      r.tier = static_cast<uint32_t>(random_.below(tiers_.size()));
+      r.tier = pick_tier_to_pin();
       r.has_status = true;
       ask_pin(r);
       for (uint32_t i = 0; i < 2000 && !alive_.empty() && violations_.empty(); ++i) {
@@ -159,6 +159,8 @@ outcome simulation::run() {
       if (step_ != next_drain_ || !violations_.empty()) continue;
       next_drain_ += 100 + random_.below(700);
       drain();
+      // Nothing is in flight now: a flip between a look and a copy could be noticed by nobody.
+      for (uint32_t i = 0; host_may_rot_ && i < 3; ++i) world_.flip_resting_frame();
       if (violations_.empty()) probe(4);
       world_.set_rates(weather_);
     }

@@ -41,13 +41,14 @@ enum class seen : size_t {
   corrupt_refused,
   io_error_refused,
   fault_hidden,
+  rotten_frame_replaced,
   changed_file_refused,
   budget_refused,
   queue_full_refused,
   healed,
   closed_under_load
 };
-inline constexpr size_t seen_count = 40;
+inline constexpr size_t seen_count = 41;
 using seen_set = std::bitset<seen_count>;
 
 inline const char *seen_name(size_t which) {
@@ -86,6 +87,7 @@ inline const char *seen_name(size_t which) {
                                                     "corrupt_refused",
                                                     "io_error_refused",
                                                     "fault_hidden",
+                                                    "rotten_frame_replaced",
                                                     "changed_file_refused",
                                                     "budget_refused",
                                                     "queue_full_refused",

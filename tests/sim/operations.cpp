@@ -9,6 +9,10 @@ shadow_bank *simulation::pick_bank() {
   return banks_.empty() ? nullptr : banks_[random_.below(banks_.size())].get();
 }
 
+uint32_t simulation::pick_tier_to_pin() {
+  return host_may_rot_ ? 0 : static_cast<uint32_t>(random_.below(tiers_.size()));
+}
+
 /// Distinct columns of one row, the low ones far more often: routing is not uniform either.
 std::vector<uint32_t> simulation::pick_numbers(const shadow_bank &bank, uint32_t count) {
   const auto row = static_cast<uint32_t>(random_.below(bank.rows));
@@ -59,10 +63,11 @@ void simulation::do_pin() {
       }
     }
   }
+  if (chance(3)) numbers.push_back(numbers[0]);  // the same locker twice in one set
   shadow_request &r = prepare(asked::pin, static_cast<uint32_t>(numbers.size()));
   for (size_t i = 0; i < numbers.size(); ++i) r.items[i] = {shared, numbers[i], false, false};
   r.part_count = bank->part_count;
-  r.tier = static_cast<uint32_t>(random_.below(tiers_.size()));
+  r.tier = pick_tier_to_pin();
   if (chance(10)) r.flags |= CUBBY_NO_WAIT;
   if (chance(10)) r.flags |= CUBBY_BYPASS;
   if (chance(15)) r.flags |= CUBBY_NO_VISIT;

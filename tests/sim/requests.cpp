@@ -102,13 +102,14 @@ void simulation::accepted(shadow_request &r) {
   }
 }
 
+bool simulation::fits_easily(const shadow_request &r) const {
+  uint64_t needed = 0;
+  for (const shadow_item &item : r.items) needed += frame_bytes_max(*item.bank, item.number);
+  return !r.items.empty() && needed <= tiers_[r.tier].budget_bytes / 2;
+}
+
 /// The call itself said no: nothing is held and no ticket is alive.
 void simulation::refused(shadow_request &r, cubby_status status) {
-  const bool all_fit = [&] {
-    uint64_t needed = 0;
-    for (const shadow_item &item : r.items) needed += frame_bytes_max(*item.bank, item.number);
-    return !r.items.empty() && needed <= tiers_[r.tier].budget_bytes / 2;
-  }();
   if (status == CUBBY_ERR_BUSY) {
     const bool queue_full =
         r.queue >= 0 && outstanding(r.queue) >= queues_[static_cast<size_t>(r.queue)].capacity;
@@ -118,7 +119,7 @@ void simulation::refused(shadow_request &r, cubby_status status) {
               outstanding(-2), tickets_max_);
     }
   } else if (status == CUBBY_ERR_BUDGET) {
-    if (all_fit && !tiers_[r.tier].shrinking) {
+    if (fits_easily(r) && !tiers_[r.tier].shrinking) {
       violate("P6", "request %" PRIu64 " is BUDGET and needs less than half of it", r.number);
     }
     saw(seen::budget_refused);
@@ -175,8 +176,7 @@ void simulation::check_failure(const shadow_request &r, const shadow_item &item,
     case CUBBY_ERR_BUDGET:
     case CUBBY_ERR_NO_SPACE:
     case CUBBY_ERR_BUSY:
-      allowed = r.kind == asked::prefetch || tiers_[r.tier].shrinking ||
-                frame_bytes_max(*item.bank, item.number) > tiers_[r.tier].budget_bytes / 8;
+      allowed = r.kind == asked::prefetch || tiers_[r.tier].shrinking || !fits_easily(r);
       saw(seen::budget_refused);
       break;
     default:

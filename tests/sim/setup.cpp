@@ -68,12 +68,13 @@ void simulation::start_weather() {
 }
 
 bool simulation::add_tier(const char *backend, const char *name, uint32_t rank,
-                          uint64_t budget_bytes) {
+                          uint64_t budget_bytes, uint32_t flags) {
   cubby_tier_desc desc{};
   desc.struct_size = sizeof desc;
   desc.backend = backend;
   desc.name = name;
   desc.rank = rank;
+  desc.flags = flags;
   desc.device = -1;
   desc.budget_bytes = budget_bytes;
   if (rank == 0) {
@@ -139,7 +140,10 @@ bool simulation::set_up() {
   };
   const uint64_t device_bytes = share(8, 60), host_bytes = share(10, 110);
   if (has_device_ && !add_tier("sim-memory", "device:0", 0, device_bytes)) return false;
-  if (has_host_ && !add_tier("sim-memory", "host:0", 1, host_bytes)) return false;
+  // An exclusive host tier takes what the device gives up.
+  const uint32_t host_flags = chance(40) ? CUBBY_TIER_EXCLUSIVE : 0;
+  if (has_host_ && !add_tier("sim-memory", "host:0", 1, host_bytes, host_flags)) return false;
+  host_may_rot_ = has_device_ && has_host_ && !calm_ && chance(30);
 
   for (const uint32_t capacity : {6u, 64u}) {
     completion_queue queue{nullptr, capacity};

@@ -119,6 +119,17 @@ TEST_CASE("a copy flips a bit once; a frame's flip stays") {
   CHECK(where.count(fault::frame_flip) == 2);
 }
 
+TEST_CASE("a frame that a file was read into can rot") {
+  world where(world_options{});
+  memory_bench bench(where);
+  CHECK_FALSE(where.flip_resting_frame());
+  bench.copy_in();
+  where.note_landed(bench.frame(), 8192);
+  REQUIRE(where.flip_resting_frame());
+  CHECK(bench.wrong_bits(bench.frame()) == 1);
+  CHECK(where.count(fault::frame_flip) == 1);
+}
+
 TEST_CASE("a copy may be stuck until heal, and late") {
   world where(world_options{});
   memory_bench bench(where);

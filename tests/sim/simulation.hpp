@@ -53,7 +53,8 @@ class simulation {
 
   // setup.cpp
   bool set_up();
-  bool add_tier(const char *backend, const char *name, uint32_t rank, uint64_t budget_bytes);
+  bool add_tier(const char *backend, const char *name, uint32_t rank, uint64_t budget_bytes,
+                uint32_t flags = 0);
   void lay_out(shadow_bank &bank);
   void add_bank();
   cubby_status map_bank(shadow_bank &bank);
@@ -88,6 +89,7 @@ class simulation {
   void ask_prefetch(shadow_request &r, bool forget);
   void accepted(shadow_request &r);
   void refused(shadow_request &r, cubby_status status);
+  [[nodiscard]] bool fits_easily(const shadow_request &r) const;
   void finish(shadow_request &r, int status);
   void finish_pin(shadow_request &r, int status);
   void finish_resize(shadow_request &r, int status);
@@ -117,6 +119,7 @@ class simulation {
   void end();
 
   shadow_bank *pick_bank();
+  uint32_t pick_tier_to_pin();
   std::vector<uint32_t> pick_numbers(const shadow_bank &bank, uint32_t count);
   uint64_t frame_bytes_max(const shadow_bank &bank, uint32_t number) const;
   uint64_t frame_bytes_max() const;
@@ -135,6 +138,8 @@ class simulation {
   uint64_t total_frame_bytes_ = 0;
   uint32_t tickets_max_ = 0;
   bool has_host_ = false, has_device_ = false;
+  /// Pins go to the device alone, so that host frames may rot: each is verified when it is copied.
+  bool host_may_rot_ = false;
   bool copies_struck_ = false;  // a copy has failed since the world was last well
   bool any_struck_ = false;
   cubby_tier file_tier_ = 0;
