@@ -114,9 +114,9 @@ void world::note_landed(void *memory, uint64_t bytes) {
 
 bool world::flip_resting_frame() {
   if (landed_.empty()) return false;
-  const landed_range &range = landed_[random_.below(landed_.size())];
-  const uint64_t at = random_.below(range.bytes);
-  flip_memory(range.memory + at, static_cast<uint8_t>(1u << random_.below(8)));
+  const landed_range &frame = landed_[random_.below(landed_.size())];
+  const uint64_t at = random_.below(frame.bytes);
+  flip_memory(frame.memory + at, static_cast<uint8_t>(1u << random_.below(8)));
   return true;
 }
 

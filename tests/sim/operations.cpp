@@ -71,7 +71,7 @@ void simulation::do_pin() {
   if (chance(10)) r.flags |= CUBBY_NO_WAIT;
   if (chance(10)) r.flags |= CUBBY_BYPASS;
   if (chance(15)) r.flags |= CUBBY_NO_VISIT;
-  r.io_class = static_cast<uint32_t>(chance(75) ? CUBBY_DEMAND : 1 + random_.below(2));
+  r.io_class = chance(75) ? uint32_t{CUBBY_DEMAND} : static_cast<uint32_t>(1 + random_.below(2));
   if (chance(20)) r.deadline_ns = now_ns_ + random_.below(1'500'000);
   r.queue = chance(70) ? static_cast<int>(random_.below(queues_.size())) : -1;
   r.has_status = chance(90);
@@ -156,7 +156,7 @@ void simulation::do_prefetch() {
   shadow_request &r = prepare(asked::prefetch, static_cast<uint32_t>(numbers.size()));
   for (size_t i = 0; i < numbers.size(); ++i) r.items[i] = {shared, numbers[i], false, false};
   r.tier = static_cast<uint32_t>(random_.below(tiers_.size()));
-  r.io_class = static_cast<uint32_t>(chance(70) ? CUBBY_FORECAST : random_.below(3));
+  r.io_class = chance(70) ? uint32_t{CUBBY_FORECAST} : static_cast<uint32_t>(random_.below(3));
   if (chance(40)) r.deadline_ns = now_ns_ + random_.below(1'000'000);
   const bool no_ticket = chance(40);
   r.queue = !no_ticket && chance(60) ? static_cast<int>(random_.below(queues_.size())) : -1;
