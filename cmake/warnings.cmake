@@ -7,7 +7,7 @@ target_compile_options(cubby_flags INTERFACE
   -fvisibility=hidden)
 if(CUBBY_SANITIZE)
   # gcc 12 reports false "maybe uninitialized" reads in its own <regex> once sanitizers are on.
-  target_compile_options(cubby_flags INTERFACE -Wno-maybe-uninitialized
+  target_compile_options(cubby_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>
     -fsanitize=${CUBBY_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(cubby_flags INTERFACE -fsanitize=${CUBBY_SANITIZE})
 endif()

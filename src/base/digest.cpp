@@ -3,6 +3,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <new>
+
 #include "base/prng.hpp"
 
 namespace cubby::base {
@@ -16,6 +18,27 @@ uint64_t chunk_digest(const void *data, size_t bytes, const chunk_identity &iden
 
 uint64_t digest64(const void *data, size_t bytes, uint64_t seed) noexcept {
   return XXH3_64bits_withSeed(data, bytes, seed);
+}
+
+namespace {
+
+XXH3_state_t *state_in(unsigned char *bytes) noexcept {
+  return std::launder(reinterpret_cast<XXH3_state_t *>(bytes));
+}
+
+}  // namespace
+
+digest_stream::digest_stream() noexcept {
+  static_assert(sizeof(XXH3_state_t) <= sizeof state_ && alignof(XXH3_state_t) <= 64);
+  XXH3_64bits_reset(new (state_) XXH3_state_t);
+}
+
+void digest_stream::add(const void *data, size_t bytes) noexcept {
+  XXH3_64bits_update(state_in(state_), data, bytes);
+}
+
+uint64_t digest_stream::value() const noexcept {
+  return XXH3_64bits_digest(std::launder(reinterpret_cast<const XXH3_state_t *>(state_)));
 }
 
 }  // namespace cubby::base

@@ -6,4 +6,8 @@
 
 namespace cubby_cli {
 
+void add_inspect(CLI::App &app, int &exit_status);
+void add_seal(CLI::App &app, int &exit_status);
+void add_verify(CLI::App &app, int &exit_status);
+
 }  // namespace cubby_cli

@@ -9,6 +9,9 @@ int main(int argc, char **argv) {
   CLI::App app{"cubby: numbered lockers for model memory"};
   app.require_subcommand(1);
   int exit_status = 0;
+  cubby_cli::add_inspect(app, exit_status);
+  cubby_cli::add_seal(app, exit_status);
+  cubby_cli::add_verify(app, exit_status);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError &failure) {

@@ -15,6 +15,7 @@ namespace cubby::store {
 namespace {
 
 constexpr uint64_t buffer_bytes = 1u << 16;
+constexpr size_t words_bytes_max = 400;
 
 /// pread until `bytes` are there; false with errno set, or with errno 0 at an early end of the
 /// file.
@@ -44,17 +45,19 @@ error read_error(const std::string &path, uint64_t offset) {
 
 }  // namespace
 
-error format_error(const std::string &path, uint64_t offset, const std::string &what) {
+error format_error(const std::string &path, uint64_t offset, std::string what, const char *remedy) {
+  for (char &c : what)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  if (what.size() > words_bytes_max) what = what.substr(0, words_bytes_max) + "...";
   error failure =
       fail(CUBBY_ERR_FORMAT,
-           "%s, at byte %llu: %s; the file is damaged, incomplete or of an unknown kind:"
-           " download or convert it again",
-           path.c_str(), static_cast<unsigned long long>(offset), what.c_str());
+           "%s, at byte %llu: %s; the file is damaged, incomplete or of an unknown kind: %s",
+           path.c_str(), static_cast<unsigned long long>(offset), what.c_str(), remedy);
   failure.offset_bytes = offset;
   return failure;
 }
 
-result<header_reader> header_reader::open(const std::string &path) {
+result<header_reader> header_reader::open(const std::string &path, const char *remedy) {
   // O_NONBLOCK: a named pipe must not hold us here; it has no meaning for regular files.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return fail_errno(errno, "%s could not be opened", path.c_str());
@@ -75,15 +78,16 @@ result<header_reader> header_reader::open(const std::string &path) {
   identity.inode = static_cast<uint64_t>(about.st_ino);
   identity.mtime_ns = static_cast<uint64_t>(about.st_mtim.tv_sec) * 1000000000u +
                       static_cast<uint64_t>(about.st_mtim.tv_nsec);
-  return header_reader(fd, std::move(identity));
+  return header_reader(fd, std::move(identity), remedy);
 }
 
-header_reader::header_reader(int fd, model_part_file identity)
-    : fd_(fd), identity_(std::move(identity)) {}
+header_reader::header_reader(int fd, model_part_file identity, const char *remedy)
+    : fd_(fd), identity_(std::move(identity)), remedy_(remedy) {}
 
 header_reader::header_reader(header_reader &&other) noexcept
     : fd_(std::exchange(other.fd_, -1)),
       identity_(std::move(other.identity_)),
+      remedy_(other.remedy_),
       position_(other.position_),
       buffer_start_(other.buffer_start_),
       buffer_(std::move(other.buffer_)),
@@ -94,7 +98,7 @@ header_reader::~header_reader() {
 }
 
 void header_reader::refuse(uint64_t offset, const std::string &what) {
-  if (!failure_) failure_ = format_error(path(), offset, what);
+  if (!failure_) failure_ = format_error(path(), offset, what, remedy_);
 }
 
 bool header_reader::fill() {
@@ -162,16 +166,16 @@ std::string header_reader::text(uint64_t bytes_max, const char *what) {
 }
 
 result<model_part_file> header_reader::identify(uint64_t header_bytes) {
-  // Block by block, each digest the next one's seed: headers reach tens of MiB.
+  // Block by block: headers reach tens of MiB.
   std::vector<unsigned char> block(std::min<uint64_t>(1u << 20, header_bytes));
-  uint64_t digest = 0;
+  base::digest_stream digest;
   for (uint64_t at = 0; at < header_bytes;) {
     const uint64_t now = std::min<uint64_t>(block.size(), header_bytes - at);
     if (!read_at(fd_, block.data(), now, at)) return read_error(path(), at);
-    digest = base::digest64(block.data(), now, digest);
+    digest.add(block.data(), now);
     at += now;
   }
-  identity_.header_digest = digest;
+  identity_.header_digest = digest.value();
   return identity_;
 }
 

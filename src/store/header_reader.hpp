@@ -13,12 +13,17 @@
 
 namespace cubby::store {
 
-/// FORMAT error of a file: names the file and the offset, and says what to do about it.
-error format_error(const std::string &path, uint64_t offset, const std::string &what);
+/// What to do about a model file that is refused.
+inline constexpr char model_remedy[] = "download or convert it again";
+
+/// FORMAT error of a file: names the file and the offset, and says what to do about it. Names taken
+/// from the file are shown without control characters and not at any length.
+error format_error(const std::string &path, uint64_t offset, std::string what,
+                   const char *remedy = model_remedy);
 
 class header_reader {
  public:
-  static result<header_reader> open(const std::string &path);
+  static result<header_reader> open(const std::string &path, const char *remedy = model_remedy);
   header_reader(header_reader &&other) noexcept;
   header_reader(const header_reader &) = delete;
   header_reader &operator=(const header_reader &) = delete;
@@ -46,11 +51,12 @@ class header_reader {
   result<model_part_file> identify(uint64_t header_bytes);
 
  private:
-  header_reader(int fd, model_part_file identity);
+  header_reader(int fd, model_part_file identity, const char *remedy);
   bool fill();
 
   int fd_ = -1;
   model_part_file identity_;
+  const char *remedy_;
   uint64_t position_ = 0;
   uint64_t buffer_start_ = 0;
   std::vector<unsigned char> buffer_;

@@ -7,6 +7,7 @@
 #include <exception>
 #include <utility>
 
+#include "base/assert.hpp"
 #include "store/gguf.hpp"
 #include "store/header_reader.hpp"
 #include "store/safetensors.hpp"
@@ -31,6 +32,17 @@ result<tensor_list> read_tensors(const std::string &path) {
 }
 
 }  // namespace
+
+part_place place_of(const model_bank &bank, uint64_t number, uint32_t part) {
+  CUBBY_ASSERT(number < bank.rows.size() * bank.columns && part < bank.part_names.size());
+  const row_part &found = bank.rows[number / bank.columns].parts[part];
+  const uint64_t column = number % bank.columns;
+  if (!found.column_runs.empty()) {
+    const part_run &run = found.column_runs[column];
+    return {run.file, run.offset_bytes, found.bytes};
+  }
+  return {found.run.file, found.run.offset_bytes + column * found.run.stride_bytes, found.bytes};
+}
 
 result<model_file> open_model(const std::string &path, const std::string &tensors) try {
   auto list = read_tensors(path);

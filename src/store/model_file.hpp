@@ -45,19 +45,29 @@ struct model_bank {
   std::vector<bank_row> rows;
 };
 
+/// Where one part of one locker lies.
+struct part_place {
+  uint32_t file = 0;
+  uint64_t offset_bytes = 0;
+  uint64_t bytes = 0;
+};
+
+/// number = row * columns + column; number and part are the bank's.
+[[nodiscard]] part_place place_of(const model_bank &bank, uint64_t number, uint32_t part);
+
 /// One file of the set, with what identifies it.
 struct model_part_file {
   std::string path;
   uint64_t bytes = 0;
   uint64_t device = 0, inode = 0, mtime_ns = 0;
-  uint64_t header_digest =
-      0;  // digest64 of the file's header (all metadata before the tensor data)
+  uint64_t header_digest = 0;  // base::digest64 of all metadata before the tensor data
 };
 
 struct model_file {
   std::string format;  // "gguf" or "safetensors"
   std::vector<model_part_file> files;
-  std::vector<model_bank> banks;  // one, of the experts; `tensors` patterns may give others
+  std::vector<model_bank> banks;   // one, of the experts; `tensors` patterns may give others
+  std::vector<std::string> notes;  // what was wanting without being wrong, as sentences for a log
 };
 
 /// Reads headers only. `path`: a GGUF (any split of a set), a safetensors file, an index.json, or a

@@ -65,17 +65,41 @@ bool read_entry(const json &entry, uint64_t data_bytes, tensor_info &tensor) {
   return bytes && (element == 0 || *bytes == tensor.bytes);
 }
 
+/// An object and nothing else; the same key twice in it is refused, for one of the two would win
+/// silently. `at`: where the text begins in the file.
+result<json> parse_object(const std::string &path, uint64_t at, const std::string &text) {
+  std::set<std::string> keys;
+  std::string twice;
+  const auto look = [&](int depth, json::parse_event_t event, json &parsed) {
+    const bool key = event == json::parse_event_t::key && depth == 1;
+    if (key && !keys.insert(parsed.get<std::string>()).second) twice = parsed.get<std::string>();
+    return true;
+  };
+  try {
+    json value = json::parse(text, look);
+    if (!value.is_object()) return format_error(path, at, "this is not a JSON object");
+    if (twice.empty()) return result<json>(std::move(value));
+  } catch (const json::parse_error &failure) {
+    // Its own words quote the text, of any length; the place is what helps.
+    const uint64_t before = failure.byte > 0 ? failure.byte - 1 : 0;
+    return format_error(path, at + std::min<uint64_t>(before, text.size()),
+                        "the JSON text ends early or is malformed here");
+  }
+  const size_t last = text.rfind('"' + twice + '"');  // slow, hence only now
+  return format_error(path, at + (last == std::string::npos ? 0 : last), twice + " is there twice");
+}
+
 /// Adds one file of the model to the list.
 result<void> read_file(const std::string &path, tensor_list &list) {
   auto reader = header_reader::open(path);
   if (!reader) return reader.failure();
   const std::string header = reader->text(header_bytes_max, "the header");
   if (reader->failed()) return reader->failure();
-  const json entries = json::parse(header, nullptr, false);
-  if (!entries.is_object()) return format_error(path, 8, "the header is not a JSON object");
+  auto entries = parse_object(path, 8, header);
+  if (!entries) return entries.failure();
   const uint64_t data_start = reader->position();
   const uint64_t data_bytes = reader->remaining();
-  for (const auto &[name, entry] : entries.items()) {
+  for (const auto &[name, entry] : entries->items()) {
     if (name == "__metadata__") continue;
     tensor_info tensor;
     tensor.name = name;
@@ -101,9 +125,7 @@ result<json> read_json(const std::string &path) {
   if (reader->remaining() > json_bytes_max) return format_error(path, 0, "it is too large");
   std::string text(reader->remaining(), '\0');
   if (!reader->take(text.data(), text.size(), "the JSON text")) return reader->failure();
-  json value = json::parse(text, nullptr, false);
-  if (!value.is_object()) return format_error(path, 0, "it is not a JSON object");
-  return result<json>(std::move(value));
+  return parse_object(path, 0, text);
 }
 
 /// Names of the files of an index, in order. A name may not lead out of the model's folder.
@@ -115,8 +137,9 @@ result<std::vector<std::string>> shards_of(const std::string &path) {
     return format_error(path, 0, "there is no weight_map in this index");
   std::set<std::string> names;
   for (const json &name : *map) {
-    if (!name.is_string() || name.get<std::string>().find('/') != std::string::npos)
-      return format_error(path, 0, "weight_map names a file outside the model's folder");
+    const std::string file = name.is_string() ? name.get<std::string>() : "";
+    if (file.empty() || file.find('/') != std::string::npos || file.find('\0') != std::string::npos)
+      return format_error(path, 0, "weight_map names no file, or one outside the model's folder");
     names.insert(name.get<std::string>());
   }
   return std::vector<std::string>(names.begin(), names.end());
@@ -136,10 +159,14 @@ result<std::vector<std::string>> files_of(const std::string &path) {
   return names;
 }
 
-/// Experts per token as the model's config.json has it; 0 where it does not say.
-uint32_t routed_count_of(const std::string &folder) {
-  auto config = read_json(folder + "config.json");
-  if (!config) return 0;
+/// Experts per token as the model's config.json has it; 0 and a note where it does not say.
+uint32_t routed_count_of(const std::string &folder, std::vector<std::string> &notes) {
+  const std::string path = folder + "config.json";
+  auto config = read_json(path);
+  if (!config) {
+    notes.push_back("how many experts a token uses is not known: " + config.failure().text);
+    return 0;
+  }
   const auto inner = config->find("text_config");
   for (const char *key : {"num_experts_per_tok", "num_experts_per_token", "experts_per_token"})
     for (const json *object : {&*config, inner == config->end() ? &*config : &*inner}) {
@@ -147,6 +174,7 @@ uint32_t routed_count_of(const std::string &folder) {
       const auto count = unsigned_of((*object)[key]);
       if (count && *count <= UINT32_MAX) return static_cast<uint32_t>(*count);
     }
+  notes.push_back(path + " does not say how many experts a token uses");
   return 0;
 }
 
@@ -171,7 +199,7 @@ result<tensor_list> read_safetensors(const std::string &path) try {
     return fail(CUBBY_ERR_INVALID, "%s names no safetensors file; name the model", path.c_str());
   tensor_list list;
   list.format = "safetensors";
-  list.routed_count = routed_count_of(folder);
+  list.routed_count = routed_count_of(folder, list.notes);
   for (const std::string &name : *names) {
     auto read = read_file(folder + name, list);
     if (!read) return read.failure();

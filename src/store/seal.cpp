@@ -1,6 +1,7 @@
 #include "store/seal.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include <utility>
 
 #include "base/digest.hpp"
+#include "store/chunks.hpp"
 #include "store/header_reader.hpp"
 
 namespace cubby::store {
@@ -20,6 +22,7 @@ constexpr char magic[] = "CUBBSEAL";
 constexpr uint32_t version = 1;
 constexpr uint64_t path_bytes_max = 4096;
 constexpr uint64_t file_bytes_min = 8 + 5 * 8;
+constexpr char seal_remedy[] = "remove it and seal the model again";
 
 void put_number(std::string &out, uint64_t value) {
   for (uint32_t i = 0; i < 8; i++) out += static_cast<char>(value >> (8 * i) & 0xff);
@@ -64,7 +67,8 @@ seal read_content(header_reader &reader) {
   if (reader.number(8, "the version") != version) reader.refuse(8, "an unknown version of seal");
   const uint64_t chunk_bytes = reader.number(8, "the chunk size");
   const uint64_t complete = reader.number(8, "the state");
-  if (chunk_bytes > UINT32_MAX || complete > 1) reader.refuse(16, "impossible values in the seal");
+  if (!is_chunk_size(chunk_bytes)) reader.refuse(16, "an impossible size of chunks");
+  if (complete > 1) reader.refuse(24, "an impossible state");
   content.chunk_bytes = static_cast<uint32_t>(chunk_bytes);
   content.complete = complete == 1;
   const uint64_t files = reader.count(file_bytes_min, "the number of files");
@@ -73,7 +77,12 @@ seal read_content(header_reader &reader) {
   const uint64_t banks = reader.count(8, "the number of banks");
   for (uint64_t i = 0; i < banks && !reader.failed(); i++) {
     std::vector<uint64_t> bank(reader.count(8, "the number of digests"));
-    for (uint64_t &digest : bank) digest = reader.number(8, "a digest");
+    for (uint64_t &digest : bank) {
+      const uint64_t at = reader.position();
+      digest = reader.number(8, "a digest");
+      if (digest == 0 && content.complete)
+        reader.refuse(at, "a digest is missing in a seal that calls itself complete");
+    }
     content.banks.push_back(std::move(bank));
   }
   return content;
@@ -85,10 +94,6 @@ std::string directory_of(const std::string &path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
-std::string name_of(const std::string &path) {
-  return path.substr(path.rfind('/') + 1);  // npos + 1 is 0
-}
-
 /// All bytes on the device; 0 or errno.
 int write_through(int fd, const std::string &bytes) {
   for (size_t at = 0; at < bytes.size();) {
@@ -98,6 +103,34 @@ int write_through(int fd, const std::string &bytes) {
     at += static_cast<size_t>(put);
   }
   return fsync(fd) == 0 ? 0 : errno;
+}
+
+/// The file that becomes the seal, empty or left by a writer that died, and ours alone. Its name is
+/// always the same, so that dead writers leave one file at most.
+result<int> open_temporary(const std::string &path) {
+  for (;;) {
+    const int flags = O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+    const int fd = open(path.c_str(), flags, 0644);
+    if (fd < 0)
+      return fail_errno(errno, "%s could not be created; name a place that can be written",
+                        path.c_str());
+    struct stat ours = {}, named = {};
+    int native = flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+    if (native == 0 && fstat(fd, &ours) != 0) native = errno;
+    if (native == 0 && S_ISREG(ours.st_mode)) {
+      // Between opening and locking, its owner may have renamed it to be the seal.
+      if (lstat(path.c_str(), &named) == 0 && named.st_ino == ours.st_ino &&
+          named.st_dev == ours.st_dev)
+        return fd;
+      close(fd);
+      continue;
+    }
+    close(fd);
+    if (native == EWOULDBLOCK)
+      return fail(CUBBY_ERR_IN_USE, "%s is being written by another; let it finish", path.c_str());
+    if (native != 0) return fail_errno(native, "%s could not be locked", path.c_str());
+    return fail(CUBBY_ERR_INVALID, "%s is not a regular file; remove it", path.c_str());
+  }
 }
 
 /// The rename itself must reach the device too.
@@ -118,7 +151,7 @@ std::string seal_path_of(const model_file &model, const std::string &seal_path) 
 }
 
 result<seal> read_seal(const std::string &path) {
-  auto reader = header_reader::open(path);
+  auto reader = header_reader::open(path, seal_remedy);
   if (!reader) {
     if (reader.failure().native != ENOENT) return reader.failure();
     return fail(CUBBY_MISS, "there is no seal %s; `cubby seal` writes one", path.c_str());
@@ -139,20 +172,29 @@ result<seal> read_seal(const std::string &path) {
 
 result<void> write_seal(const std::string &path, const seal &content) {
   const std::string bytes = encode(content);
-  const std::string temporary = path + ".tmp-" + std::to_string(getpid());
-  const int fd =
-      open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
-  if (fd < 0) return fail_errno(errno, "%s could not be created", temporary.c_str());
-  int native = write_through(fd, bytes);
-  if (close(fd) != 0 && native == 0) native = errno;
+  const std::string temporary = path + ".tmp";
+  auto fd = open_temporary(temporary);
+  if (!fd) return fd.failure();
+  int native = ftruncate(*fd, 0) == 0 ? write_through(*fd, bytes) : errno;
   if (native == 0 && rename(temporary.c_str(), path.c_str()) != 0) native = errno;
-  if (native != 0) {
-    unlink(temporary.c_str());
-    return fail_errno(native, "the seal %s could not be written", path.c_str());
-  }
+  if (native != 0) unlink(temporary.c_str());
+  close(*fd);  // what was written has been flushed; closing gives up the lock
+  if (native != 0)
+    return fail_errno(native,
+                      "the seal %s could not be written; make room or name another place with"
+                      " a seal path",
+                      path.c_str());
   native = flush_directory(path);
   if (native != 0) return fail_errno(native, "the seal %s may not be durable", path.c_str());
   return {};
+}
+
+result<std::vector<uint64_t>> take_digests(seal &content, size_t bank, size_t bank_count) {
+  if (content.banks.size() != bank_count || bank >= bank_count)
+    return fail(CUBBY_ERR_FORMAT,
+                "the seal is of %zu banks where the model has %zu; seal the model again",
+                content.banks.size(), bank_count);
+  return std::move(content.banks[bank]);
 }
 
 result<void> check_seal(const seal &content, const model_file &model) {
@@ -163,13 +205,8 @@ result<void> check_seal(const seal &content, const model_file &model) {
   for (size_t i = 0; i < model.files.size(); i++) {
     const model_part_file &then = content.files[i];
     const model_part_file &now = model.files[i];
-    // Not the device number: it may be another after every boot. The folder may be mounted
-    // elsewhere, hence names only.
-    const char *differs = name_of(then.path) != name_of(now.path)   ? "name"
-                          : then.bytes != now.bytes                 ? "size"
+    const char *differs = then.bytes != now.bytes                   ? "size"
                           : then.header_digest != now.header_digest ? "header"
-                          : then.mtime_ns != now.mtime_ns           ? "time of change"
-                          : then.inode != now.inode                 ? "inode"
                                                                     : nullptr;
     if (differs)
       return fail(
@@ -178,6 +215,16 @@ result<void> check_seal(const seal &content, const model_file &model) {
           now.path.c_str(), differs);
   }
   return {};
+}
+
+bool is_untouched(const seal &content, const model_file &model) {
+  if (!check_seal(content, model)) return false;
+  // Not the device number: it may be another after every boot.
+  for (size_t i = 0; i < model.files.size(); i++)
+    if (content.files[i].mtime_ns != model.files[i].mtime_ns ||
+        content.files[i].inode != model.files[i].inode)
+      return false;
+  return true;
 }
 
 }  // namespace cubby::store

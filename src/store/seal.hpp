@@ -23,15 +23,25 @@ struct seal {
 /// "<first file>.cubby-seal" unless `seal_path` says otherwise.
 std::string seal_path_of(const model_file &model, const std::string &seal_path);
 
-/// Reads a seal. FORMAT with offset when damaged; MISS status (as error status CUBBY_MISS) when
-/// there is none.
+/// Reads a seal. FORMAT with offset when damaged or foreign; MISS status (as error status
+/// CUBBY_MISS) when there is none.
 result<seal> read_seal(const std::string &path);
 
-/// Writes it whole to a temporary name beside it, flushes and renames: a seal is there entirely or
-/// not at all.
+/// Writes it whole to "<path>.tmp", flushes and renames: a seal is there entirely or not at all,
+/// and what an interrupted writer left is written over by the next. IN_USE while another writes.
 result<void> write_seal(const std::string &path, const seal &content);
 
-/// Does the seal describe these files as they are now? An error names the file and what differs.
+/// The digests of a bank of a complete or interrupted seal, for digest_table::load(). FORMAT when
+/// the seal is of other banks.
+result<std::vector<uint64_t>> take_digests(seal &content, size_t bank, size_t bank_count);
+
+/// Is the seal of these files? By size and header: a copied or moved model keeps its seal, and
+/// where bytes were changed in place it is for the digests to say which. An error names the file
+/// and what differs.
 result<void> check_seal(const seal &content, const model_file &model);
+
+/// Have the files not been written or replaced since? Only then may an interrupted seal go on: the
+/// digests it has already must be of the same bytes as those it will take.
+bool is_untouched(const seal &content, const model_file &model);
 
 }  // namespace cubby::store

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <utility>
 
+#include "store/chunks.hpp"
 #include "store/header_reader.hpp"
 
 namespace cubby::store {
@@ -113,8 +114,9 @@ error tensor_error(const tensor_list &list, const tensor_info &tensor, const std
                       "tensor " + tensor.name + " " + what);
 }
 
-result<row_part> stacked_part(const tensor_list &list, const tensor_info &tensor) {
-  if (tensor.rank < 2 || tensor.outer == 0 || tensor.outer > columns_max)
+/// `plain`: the weights themselves. A scale may be a single number an expert.
+result<row_part> stacked_part(const tensor_list &list, const tensor_info &tensor, bool plain) {
+  if (tensor.rank < (plain ? 2 : 1) || tensor.outer == 0 || tensor.outer > columns_max)
     return tensor_error(list, tensor, "has no plausible number of experts");
   row_part part;
   part.bytes = tensor.bytes / tensor.outer;
@@ -153,13 +155,22 @@ result<bank_row> make_row(const tensor_list &list, uint32_t layer, const gathere
     const tensor_info &tensor = found.stacked ? *found.stacked : *found.columns.begin()->second;
     if (found.stacked && !found.columns.empty())
       return tensor_error(list, tensor, "is there both stacked and one by one");
-    auto part = found.stacked ? stacked_part(list, tensor) : column_part(list, found.columns);
+    const bool plain = key.second.find('_') == std::string::npos || key.second == "gate_up";
+    auto part =
+        found.stacked ? stacked_part(list, tensor, plain) : column_part(list, found.columns);
     if (!part) return part.failure();
+    if (part->bytes > part_bytes_max)
+      return tensor_error(list, tensor, "has experts of an implausible size");
     const uint64_t columns = found.stacked ? tensor.outer : found.columns.size();
     if (bank.columns == 0) bank.columns = static_cast<uint32_t>(columns);
     if (columns != bank.columns)
       return tensor_error(list, tensor, "has another number of experts than those before it");
     if (first_row) bank.part_names.push_back(key.second);
+    if (bank.part_names.size() > CUBBY_PARTS_MAX)
+      return fail(CUBBY_ERR_NOT_SUPPORTED,
+                  "%s keeps each expert in more than %d parts (%s is one too many); choose some"
+                  " of its tensors by a pattern",
+                  list.files[tensor.file].path.c_str(), CUBBY_PARTS_MAX, key.second.c_str());
     if (row.parts.size() >= bank.part_names.size() ||
         bank.part_names[row.parts.size()] != key.second)
       return tensor_error(list, tensor,
@@ -182,6 +193,8 @@ result<model_bank> expert_bank(const tensor_list &list,
         list.format == "gguf" ? read_gguf_name(tensor->name) : read_safetensors_name(tensor->name);
     if (!name) continue;
     gathered_part &part = rows[name->layer][{name->order, name->part}];
+    if (name->column.value_or(0) >= columns_max)
+      return tensor_error(list, *tensor, "is of an expert with an implausible number");
     const tensor_info *&slot = name->column ? part.columns[*name->column] : part.stacked;
     if (slot) return tensor_error(list, *tensor, "means the same part as " + slot->name);
     slot = tensor;
@@ -194,17 +207,53 @@ result<model_bank> expert_bank(const tensor_list &list,
     if (!row) return row.failure();
     bank.rows.push_back(std::move(*row));
   }
-  if (bank.routed_count > bank.columns) bank.routed_count = 0;  // a number that cannot be: unknown
   return bank;
 }
 
+/// Two tensors in one place: a locker would deliver bytes that another claims too.
+result<void> check_overlap(const tensor_list &list) {
+  std::vector<const tensor_info *> order;
+  for (const tensor_info &tensor : list.tensors)
+    if (tensor.bytes > 0) order.push_back(&tensor);
+  std::sort(order.begin(), order.end(), [](const tensor_info *a, const tensor_info *b) {
+    return std::pair(a->file, a->offset_bytes) < std::pair(b->file, b->offset_bytes);
+  });
+  for (size_t i = 1; i < order.size(); i++) {
+    const tensor_info &before = *order[i - 1], &tensor = *order[i];
+    if (before.file == tensor.file && tensor.offset_bytes - before.offset_bytes < before.bytes)
+      return tensor_error(list, tensor,
+                          "begins at byte " + std::to_string(tensor.offset_bytes) +
+                              " of the file, inside tensor " + before.name);
+  }
+  return {};
+}
+
+/// Without top-k the runtime cannot tell that a budget is too small; that is no reason to refuse.
+void note_routed_count(tensor_list &list, model_bank &bank) {
+  const std::string &path = list.files.front().path;
+  if (bank.routed_count > bank.columns) {
+    list.notes.push_back(
+        format_text("%s: %u experts a token of %u in a layer cannot be; the number"
+                    " is taken as unknown",
+                    path.c_str(), bank.routed_count, bank.columns));
+    bank.routed_count = 0;
+  } else if (bank.routed_count == 0 && list.notes.empty()) {
+    list.notes.push_back(path +
+                         " does not say how many experts a token uses; budgets cannot be"
+                         " held against it");
+  }
+}
+
 /// Tensors that are no experts: a row each, of one locker.
-model_bank plain_bank(const std::vector<const tensor_info *> &chosen) {
+result<model_bank> plain_bank(const tensor_list &list,
+                              const std::vector<const tensor_info *> &chosen) {
   model_bank bank;
   bank.name = "tensors";
   bank.columns = 1;
   bank.part_names = {"tensor"};
   for (const tensor_info *tensor : chosen) {
+    if (tensor->bytes == 0) continue;  // safetensors has such; there is nothing to load
+    if (tensor->bytes > part_bytes_max) return tensor_error(list, *tensor, "is implausibly long");
     bank_row row;
     row.layer = static_cast<uint32_t>(bank.rows.size());
     row_part part;
@@ -221,6 +270,8 @@ model_bank plain_bank(const std::vector<const tensor_info *> &chosen) {
 }  // namespace
 
 result<model_file> make_banks(tensor_list list, const std::string &pattern) {
+  auto apart = check_overlap(list);
+  if (!apart) return apart.failure();
   std::vector<const tensor_info *> chosen;
   std::set<std::string_view> names;
   bool experts = true;
@@ -233,14 +284,18 @@ result<model_file> make_banks(tensor_list list, const std::string &pattern) {
                                               : read_safetensors_name(tensor.name).has_value();
     experts = experts && expert;
   }
-  result<model_bank> bank = experts || pattern.empty() ? expert_bank(list, chosen)
-                                                       : result<model_bank>(plain_bank(chosen));
+  experts = experts || pattern.empty();
+  auto bank = experts ? expert_bank(list, chosen) : plain_bank(list, chosen);
   if (!bank) return bank.failure();
   if (bank->rows.empty())
     return fail(CUBBY_ERR_INVALID, "%s holds no tensor that %s; name other tensors by a pattern",
                 list.files.front().path.c_str(),
                 pattern.empty() ? "belongs to an expert" : ("matches " + pattern).c_str());
   model_file model;
+  if (experts) {
+    note_routed_count(list, *bank);
+    model.notes = std::move(list.notes);
+  }
   model.format = list.format;
   model.files = std::move(list.files);
   model.banks.push_back(std::move(*bank));

@@ -28,6 +28,7 @@ struct tensor_list {
   std::vector<model_part_file> files;
   std::vector<tensor_info> tensors;
   uint32_t routed_count = 0;
+  std::vector<std::string> notes;  // as in model_file; about the experts
 };
 
 /// The experts, or the tensors whose names match the glob.

@@ -72,3 +72,16 @@ TEST_CASE("a result is a value or an error") {
   CHECK(bad.failure().status == CUBBY_ERR_BUDGET);
   CHECK(bad.failure().text == "needs 7");
 }
+
+TEST_CASE("a digest taken piece by piece is the digest of the whole") {
+  std::vector<unsigned char> bytes(300000);
+  for (size_t i = 0; i < bytes.size(); i++) bytes[i] = static_cast<unsigned char>(i * 31 + i / 7);
+  for (const size_t length : {size_t{0}, size_t{1}, size_t{240}, size_t{1025}, bytes.size()})
+    for (const size_t step : {size_t{1}, size_t{63}, size_t{4096}, size_t{300000}}) {
+      cubby::base::digest_stream stream;
+      for (size_t at = 0; at < length; at += step)
+        stream.add(bytes.data() + at, std::min(step, length - at));
+      CHECK(stream.value() == cubby::base::digest64(bytes.data(), length));
+      CHECK(stream.value() == cubby::base::digest64(bytes.data(), length));  // looking changes none
+    }
+}

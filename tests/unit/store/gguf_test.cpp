@@ -1,12 +1,26 @@
 // GGUF files, good ones and hostile ones.
 #include "support/catch.hpp"
 
+#include "base/digest.hpp"
 #include "scratch.hpp"
 #include "store/model_file.hpp"
 
 using cubby::store::open_model;
 
 namespace {
+
+/// The tensors of one layer of a model with `experts` experts of 3 parts; types are ggml's numbers.
+void add_layer(scratch::gguf &file, uint32_t layer, uint64_t hidden, uint64_t ffn, uint64_t experts,
+               const std::vector<std::pair<uint32_t, uint64_t>> &types, bool bias) {
+  const char *const names[] = {"gate", "up", "down"};
+  for (size_t p = 0; p < 3; p++) {
+    const std::string at =
+        "blk." + std::to_string(layer) + ".ffn_" + std::string(names[p]) + "_exps.";
+    const uint64_t in = p == 2 ? ffn : hidden, out = p == 2 ? hidden : ffn;
+    file.tensor(at + "weight", types[p].first, {in, out, experts}, types[p].second * experts);
+    if (bias) file.floats(at + "bias", {out, experts});
+  }
+}
 
 /// Opens it and gives the error; fails the test when there is none.
 cubby::error refused(const std::string &path) {
@@ -24,7 +38,9 @@ TEST_CASE("a stacked model gives rows, parts and strides, also with mixed types"
   REQUIRE(model.ok());
   REQUIRE(model->files.size() == 1);
   CHECK(model->files[0].bytes == bytes.size());
-  CHECK(model->files[0].header_digest != 0);
+  // All metadata, without the padding before the tensors.
+  const std::string unpadded = scratch::mixed_model().header_bytes();
+  CHECK(model->files[0].header_digest == cubby::base::digest64(unpadded.data(), unpadded.size()));
   const auto &bank = model->banks.at(0);
   CHECK(bank.columns == 4);
   CHECK(bank.routed_count == 2);
@@ -152,6 +168,130 @@ TEST_CASE("ggml #1516: a file of 160 bytes that asks for GiB is refused before a
                     scratch::little(type, 4) + scratch::little(UINT64_MAX / 4, 8));
   for (std::string &bytes : files) {
     bytes.resize(160);
-    CHECK(refused(folder.write("m.gguf", bytes)).status == CUBBY_ERR_FORMAT);
+    const std::string path = folder.write("m.gguf", bytes);
+    scratch::largest_allocation() = 0;
+    CHECK(refused(path).status == CUBBY_ERR_FORMAT);
+    CHECK(scratch::largest_allocation() < (1u << 16));
   }
+}
+
+TEST_CASE("version 2 is read like version 3, and others are refused by number") {
+  const scratch::folder folder;
+  auto three = open_model(folder.write("3.gguf", scratch::mixed_model().bytes()), "");
+  auto two = open_model(folder.write("2.gguf", scratch::mixed_model().version(2).bytes()), "");
+  REQUIRE(three.ok());
+  REQUIRE(two.ok());
+  CHECK(two->banks[0].rows[1].parts[2].run.offset_bytes ==
+        three->banks[0].rows[1].parts[2].run.offset_bytes);
+  CHECK(two->banks[0].routed_count == 2);
+  for (const uint32_t version : {0u, 1u, 4u, 0x03000000u}) {
+    const auto failure =
+        refused(folder.write("x.gguf", scratch::mixed_model().version(version).bytes()));
+    CHECK(failure.status == CUBBY_ERR_FORMAT);
+    CHECK(failure.offset_bytes == 4);
+  }
+}
+
+TEST_CASE("gpt-oss geometry: MXFP4 parts of 4406400 bytes with a bias each, none aligned") {
+  const scratch::folder folder;
+  scratch::gguf file;
+  file.pair("gpt-oss.expert_used_count", 4);
+  for (uint32_t layer = 0; layer < 2; layer++)
+    add_layer(file, layer, 2880, 2880, 32, {{39, 4406400}, {39, 4406400}, {39, 4406400}}, true);
+  const std::string header = file.header_bytes();
+  const uint64_t data = (header.size() + 31) / 32 * 32;
+  auto model =
+      open_model(scratch::write_sparse(folder, "m.gguf", header, data + file.data_bytes()), "");
+  REQUIRE(model.ok());
+  const auto &bank = model->banks[0];
+  CHECK(bank.part_names ==
+        std::vector<std::string>{"gate", "gate_bias", "up", "up_bias", "down", "down_bias"});
+  CHECK(bank.routed_count == 4);
+  CHECK(model->notes.empty());
+  CHECK(bank.rows[1].parts[0].type == "MXFP4");
+  const auto weight = place_of(bank, 32 + 31, 0), bias = place_of(bank, 32 + 31, 1);
+  CHECK(weight.bytes == 4406400);
+  CHECK(weight.offset_bytes == place_of(bank, 32, 0).offset_bytes + 31 * 4406400ull);
+  CHECK(weight.offset_bytes % 4096 != 0);
+  CHECK(bias.bytes == 11520);
+  CHECK(bias.offset_bytes == place_of(bank, 32, 0).offset_bytes + 32 * 4406400ull + 31 * 11520);
+}
+
+TEST_CASE("Qwen3-30B-A3B in Q4_K_M: rows of two sizes, by the type of the down projection") {
+  const scratch::folder folder;
+  scratch::gguf file;
+  file.pair("qwen3moe.expert_used_count", 8);
+  for (uint32_t layer = 0; layer < 4; layer++) {
+    const bool larger = layer % 2 == 0;
+    add_layer(file, layer, 2048, 768, 128,
+              {{12, 884736}, {12, 884736}, {larger ? 14u : 12u, larger ? 1290240 : 884736}}, false);
+  }
+  const std::string header = file.header_bytes();
+  const uint64_t data = (header.size() + 31) / 32 * 32;
+  auto model =
+      open_model(scratch::write_sparse(folder, "m.gguf", header, data + file.data_bytes()), "");
+  REQUIRE(model.ok());
+  for (uint32_t row = 0; row < 4; row++) {
+    uint64_t bytes = 0;
+    for (const auto &part : model->banks[0].rows[row].parts) bytes += part.bytes;
+    CHECK(bytes == (row % 2 == 0 ? 3059712 : 2654208));
+  }
+  CHECK(model->banks[0].rows[0].parts[2].type == "Q6_K");
+  CHECK(model->banks[0].rows[1].parts[2].type == "Q4_K");
+}
+
+TEST_CASE("a fused gate_up, its bias and a scale of one number an expert are parts") {
+  const scratch::folder folder;
+  scratch::gguf file;
+  file.tensor("blk.0.ffn_gate_up_exps.weight", 39, {32, 4, 3}, 3 * 4 * 17);
+  file.floats("blk.0.ffn_gate_up_exps.bias", {4, 3}).floats("blk.0.ffn_gate_up_exps.scale", {3});
+  file.tensor("blk.0.ffn_down_exps.weight", 39, {32, 2, 3}, 3 * 2 * 17);
+  auto model = open_model(folder.write("m.gguf", file.bytes()), "");
+  REQUIRE(model.ok());
+  CHECK(model->banks[0].part_names ==
+        std::vector<std::string>{"gate_up", "gate_up_bias", "gate_up_scale", "down"});
+  CHECK(place_of(model->banks[0], 2, 2).bytes == 4);
+  REQUIRE(model->notes.size() == 1);
+  CHECK(model->notes[0].find("does not say how many experts") != std::string::npos);
+}
+
+TEST_CASE("tensors that share bytes are refused, those that only touch are not") {
+  const scratch::folder folder;
+  for (const uint64_t offset : {uint64_t{96}, uint64_t{128}}) {
+    scratch::gguf file;
+    file.tensor("blk.0.ffn_gate_exps.weight", 0, {8, 2, 2}, 128);
+    file.tensor("pad", 0, {64}, 256).tensor_at("other", 0, {8}, 0);
+    scratch::gguf shared;
+    shared.tensor("blk.0.ffn_gate_exps.weight", 0, {8, 2, 2}, 128);
+    shared.tensor_at("blk.0.ffn_down_exps.weight", 0, {8, 2, 2}, offset);
+    shared.tensor_at("end", 0, {8}, 256 + 32);
+    std::string bytes = shared.bytes();
+    bytes.resize(bytes.size() + 256);
+    auto model = open_model(folder.write("m.gguf", bytes), "");
+    CHECK(model.ok() == (offset == 128));
+    if (!model)
+      CHECK(model.failure().text.find("inside tensor blk.0.ffn_gate_e") != std::string::npos);
+    const auto failure = refused(folder.write("n.gguf", file.bytes()));
+    CHECK(failure.status == CUBBY_ERR_FORMAT);
+  }
+}
+
+TEST_CASE("experts of more parts than a locker may have are refused, a pattern helps") {
+  const scratch::folder folder;
+  scratch::gguf file;
+  for (const char *part : {"gate", "up", "down"})
+    for (const char *kind : {"weight", "bias", "scale"})
+      file.floats("blk.0.ffn_" + std::string(part) + "_exps." + kind, {8, 2});
+  const std::string path = folder.write("m.gguf", file.bytes());
+  CHECK(refused(path).status == CUBBY_ERR_NOT_SUPPORTED);
+  CHECK(open_model(path, "*_exps.weight").ok());
+}
+
+TEST_CASE("what a file calls its tensors is shown without control characters") {
+  const scratch::folder folder;
+  scratch::gguf file;
+  file.tensor_at("blk.0.\x1b[2J" + std::string(900, 'x'), 0, {8}, 1ull << 40);
+  const auto failure = refused(folder.write("m.gguf", file.bytes()));
+  CHECK(failure.text.find("blk.0.?[2Jxxx") != std::string::npos);
+  CHECK(failure.text.size() < 700);
 }

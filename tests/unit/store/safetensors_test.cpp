@@ -59,6 +59,96 @@ TEST_CASE("a sharded model of experts one by one is read through its index or it
   CHECK_FALSE(open_model(index, "").ok());
 }
 
+TEST_CASE("trouble with config.json is told in a note, not hidden") {
+  const scratch::folder folder;
+  const std::string path = folder.write("m.safetensors", file_of(fused, 96));
+  const auto note = [&] {
+    auto model = open_model(path, "");
+    REQUIRE(model.ok());
+    CHECK(model->banks[0].routed_count == 0);
+    REQUIRE(model->notes.size() == 1);
+    return model->notes[0];
+  };
+  CHECK(note().find("No such file") != std::string::npos);
+  folder.write("config.json", "{\"num_experts_per_tok\":");
+  CHECK(note().find("config.json, at byte 23: the JSON text ends early") != std::string::npos);
+  folder.write("config.json", "{\"hidden_size\":8}");
+  CHECK(note().find("does not say") != std::string::npos);
+  folder.write("config.json", "{\"num_experts_per_tok\":3}");
+  CHECK(note().find("3 experts a token of 2") != std::string::npos);
+  std::filesystem::remove(folder.path("config.json"));
+  std::filesystem::create_directory(folder.path("config.json"));
+  CHECK(note().find("not a regular file") != std::string::npos);
+  auto tensors = open_model(path, "*down_proj");
+  REQUIRE(tensors.ok());
+}
+
+TEST_CASE("gpt-oss: fused gate_up in blocks and scales with biases") {
+  const scratch::folder folder;
+  folder.write("config.json", "{\"experts_per_token\":4,\"num_local_experts\":32}");
+  const struct {
+    const char *name, *type, *shape;
+    uint64_t bytes;
+  } tensors[] = {{"down_proj_bias", "BF16", "[32,64]", 32 * 64 * 2},
+                 {"down_proj_blocks", "U8", "[32,64,2,16]", 32 * 64 * 2 * 16},
+                 {"down_proj_scales", "U8", "[32,64,2]", 32 * 64 * 2},
+                 {"gate_up_proj_bias", "BF16", "[32,128]", 32 * 128 * 2},
+                 {"gate_up_proj_blocks", "U8", "[32,128,2,16]", 32 * 128 * 2 * 16},
+                 {"gate_up_proj_scales", "U8", "[32,128,2]", 32 * 128 * 2}};
+  std::string header = "{";
+  uint64_t at = 0;
+  for (const auto &tensor : tensors) {
+    header += header.size() > 1 ? ",\"" : "\"";
+    header += layer + "0.mlp.experts." + tensor.name + "\":{\"dtype\":\"" + tensor.type +
+              "\",\"shape\":" + tensor.shape + ",\"data_offsets\":[" + std::to_string(at) + "," +
+              std::to_string(at + tensor.bytes) + "]}";
+    at += tensor.bytes;
+  }
+  auto model = open_model(folder.write("m.safetensors", file_of(header + "}", at)), "");
+  REQUIRE(model.ok());
+  const auto &bank = model->banks[0];
+  CHECK(bank.part_names == std::vector<std::string>{"gate_up_bias", "gate_up_blocks",
+                                                    "gate_up_scales", "down_bias", "down_blocks",
+                                                    "down_scales"});
+  CHECK(bank.columns == 32);
+  CHECK(bank.routed_count == 4);
+  CHECK(place_of(bank, 31, 1).bytes == 128 * 2 * 16);
+}
+
+TEST_CASE("a safetensors refusal says where: malformed text, a key twice, shared bytes") {
+  const scratch::folder folder;
+  const auto failure_of = [&](const std::string &header) {
+    auto model = open_model(folder.write("m.safetensors", file_of(header, 96)), "");
+    REQUIRE_FALSE(model.ok());
+    CHECK(model.failure().status == CUBBY_ERR_FORMAT);
+    return model.failure();
+  };
+  CHECK(failure_of("{\"a\": nonsense}").offset_bytes == 8 + 7);
+  const std::string one = entry(layer + "0.mlp.experts.down_proj", "[2,4]", 0, 16);
+  const auto twice = failure_of("{" + one + "," + one + "}");
+  CHECK(twice.offset_bytes == 8 + 1 + one.size() + 1);
+  CHECK(twice.text.find("is there twice") != std::string::npos);
+  const auto shared =
+      failure_of("{" + one + "," + entry(layer + "0.mlp.experts.up_proj", "[2,4]", 8, 24) + "}");
+  CHECK(shared.text.find("inside tensor") != std::string::npos);
+}
+
+TEST_CASE("a shard that the index names but is not there is named") {
+  const scratch::folder folder;
+  const std::string index =
+      folder.write("model.safetensors.index.json", "{\"weight_map\":{\"a\":\"gone.safetensors\"}}");
+  auto model = open_model(index, "");
+  REQUIRE_FALSE(model.ok());
+  CHECK(model.failure().text.find("gone.safetensors") != std::string::npos);
+  for (const char *name : {"\"\"", "\"a/b\"", "3", "\"x\\u0000y\""}) {
+    folder.write("model.safetensors.index.json",
+                 "{\"weight_map\":{\"a\":" + std::string(name) + "}}");
+    auto other = open_model(index, "");
+    REQUIRE_FALSE(other.ok());
+    CHECK(other.failure().status == CUBBY_ERR_FORMAT);
+  }
+}
+
 TEST_CASE("a safetensors file cut short or with impossible offsets is refused") {
   const scratch::folder folder;
   const std::string bytes = file_of(fused, 96);

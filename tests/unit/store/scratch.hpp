@@ -31,6 +31,17 @@ class folder {
   std::string path_;
 };
 
+/// A file of `bytes` bytes of which only the first are written; the rest is a hole.
+inline std::string write_sparse(const folder &in, const std::string &name, const std::string &first,
+                                uint64_t bytes) {
+  const std::string path = in.write(name, first);
+  std::filesystem::resize_file(path, bytes);
+  return path;
+}
+
+/// Bytes of the largest single allocation since this was last set; see allocation_count_test.cpp.
+size_t &largest_allocation();
+
 inline std::string read(const std::string &path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
@@ -73,9 +84,22 @@ class gguf {
     tensor_count_++;
     return *this;
   }
+  /// F32 numbers of one run, with their bytes; used for biases.
+  gguf &floats(const std::string &name, const std::vector<uint64_t> &dims) {
+    uint64_t bytes = 4;
+    for (const uint64_t dim : dims) bytes *= dim;
+    return tensor(name, 0, dims, bytes);
+  }
+  gguf &version(uint32_t number) {
+    version_ = number;
+    return *this;
+  }
+  std::string header_bytes() const {
+    return "GGUF" + little(version_, 4) + little(tensor_count_, 8) + little(pair_count_, 8) +
+           pairs_ + tensors_;
+  }
   std::string bytes() const {
-    std::string out = "GGUF" + little(3, 4) + little(tensor_count_, 8) + little(pair_count_, 8);
-    out += pairs_ + tensors_;
+    std::string out = header_bytes();
     out.resize((out.size() + 31) / 32 * 32);
     for (uint64_t i = 0; i < data_bytes_; i++) out += static_cast<char>(i * 31 + 7);
     return out;
@@ -83,6 +107,7 @@ class gguf {
   uint64_t data_bytes() const { return data_bytes_; }
 
  private:
+  uint32_t version_ = 3;
   std::string pairs_, tensors_;
   uint64_t pair_count_ = 0, tensor_count_ = 0, data_bytes_ = 0;
 };

@@ -1,6 +1,14 @@
 // Seals: written whole, read back, and held against damage and change.
 #include "support/catch.hpp"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+
 #include "scratch.hpp"
 #include "store/seal.hpp"
 
@@ -12,7 +20,7 @@ seal seal_of(const model_file &model) {
   seal content;
   content.chunk_bytes = 65536;
   content.files = model.files;
-  content.banks = {{1, 0, UINT64_MAX}, {}, {7}};
+  content.banks = {{1, 2, UINT64_MAX}, {}, {7}};
   content.complete = true;
   return content;
 }
@@ -72,4 +80,115 @@ TEST_CASE("a file changed since it was sealed is named, with what differs") {
   CHECK(checked.failure().status == CUBBY_ERR_CORRUPT);
   CHECK(checked.failure().text.find(path) != std::string::npos);
   CHECK(checked.failure().text.find("size differs") != std::string::npos);
+}
+
+TEST_CASE("an interrupted seal comes back with its gaps, a complete one may have none") {
+  const scratch::folder folder;
+  auto model = open_model(folder.write("m.gguf", scratch::mixed_model().bytes()), "");
+  REQUIRE(model.ok());
+  seal content = seal_of(*model);
+  content.banks[0][1] = 0;
+  content.complete = false;
+  REQUIRE(write_seal(folder.path("s"), content).ok());
+  auto again = read_seal(folder.path("s"));
+  REQUIRE(again.ok());
+  CHECK_FALSE(again->complete);
+  CHECK(again->banks[0] == std::vector<uint64_t>{1, 0, UINT64_MAX});
+  auto digests = take_digests(*again, 0, 3);
+  REQUIRE(digests.ok());
+  CHECK(digests->size() == 3);
+  CHECK(take_digests(*again, 0, 2).failure().status == CUBBY_ERR_FORMAT);
+  content.complete = true;
+  REQUIRE(write_seal(folder.path("s"), content).ok());
+  auto refused = read_seal(folder.path("s"));
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.failure().text.find("a digest is missing") != std::string::npos);
+  CHECK(refused.failure().text.find("seal the model again") != std::string::npos);
+}
+
+TEST_CASE("a foreign file is not taken for a seal") {
+  const scratch::folder folder;
+  for (const std::string &bytes : {std::string(), std::string("{}"), scratch::mixed_model().bytes(),
+                                   std::string(5000, '\0')}) {
+    auto foreign = read_seal(folder.write("s", bytes));
+    REQUIRE_FALSE(foreign.ok());
+    CHECK(foreign.failure().status == CUBBY_ERR_FORMAT);
+  }
+  CHECK(read_seal(folder.path("")).failure().status == CUBBY_ERR_INVALID);
+}
+
+TEST_CASE("writing a seal replaces the old one whole, or leaves it as it was") {
+  const scratch::folder folder;
+  auto model = open_model(folder.write("m.gguf", scratch::mixed_model().bytes()), "");
+  REQUIRE(model.ok());
+  const seal content = seal_of(*model);
+  const std::string path = folder.path("s");
+  REQUIRE(write_seal(path, content).ok());
+  const std::string before = scratch::read(path);
+
+  folder.write("s.tmp", "left by a writer that was killed, and longer than " + before);
+  REQUIRE(write_seal(path, content).ok());
+  CHECK(scratch::read(path) == before);
+  CHECK_FALSE(std::filesystem::exists(path + ".tmp"));
+
+  const int other = open((path + ".tmp").c_str(), O_WRONLY | O_CREAT, 0600);
+  REQUIRE(flock(other, LOCK_EX) == 0);
+  CHECK(write_seal(path, content).failure().status == CUBBY_ERR_IN_USE);
+  close(other);
+  std::filesystem::remove(path + ".tmp");
+
+  std::filesystem::create_symlink(path, path + ".tmp");
+  CHECK_FALSE(write_seal(path, content).ok());
+  CHECK(scratch::read(path) == before);
+  std::filesystem::remove(path + ".tmp");
+
+  auto nowhere = write_seal(folder.path("no/such/place"), content);
+  REQUIRE_FALSE(nowhere.ok());
+  CHECK(nowhere.failure().text.find("no/such/place") != std::string::npos);
+}
+
+TEST_CASE("writers that are killed at any moment leave a whole seal") {
+  const scratch::folder folder;
+  auto model = open_model(folder.write("m.gguf", scratch::mixed_model().bytes()), "");
+  REQUIRE(model.ok());
+  seal content = seal_of(*model);
+  content.banks[0].assign(50000, 3);
+  const std::string path = folder.path("s");
+  REQUIRE(write_seal(path, content).ok());
+  for (uint32_t round = 0; round < 20; round++) {
+    const pid_t writer = fork();
+    REQUIRE(writer >= 0);
+    if (writer == 0)
+      for (uint64_t digest = 4;; digest++) {
+        content.banks[0].assign(50000, digest);
+        if (!write_seal(path, content)) _exit(1);
+      }
+    usleep(1000 * (round % 7 + 1));
+    REQUIRE(kill(writer, SIGKILL) == 0);
+    int how = 0;
+    REQUIRE(waitpid(writer, &how, 0) == writer);
+    CHECK(WIFSIGNALED(how));
+    auto found = read_seal(path);
+    REQUIRE(found.ok());
+    const auto &digests = found->banks[0];
+    CHECK(std::count(digests.begin(), digests.end(), digests[0]) == 50000);
+  }
+}
+
+TEST_CASE("a copied model keeps its seal, but an interrupted one does not go on with it") {
+  const scratch::folder folder;
+  const std::string bytes = scratch::mixed_model().bytes();
+  auto model = open_model(folder.write("m.gguf", bytes), "");
+  REQUIRE(model.ok());
+  const seal content = seal_of(*model);
+  CHECK(is_untouched(content, *model));
+  auto copy = open_model(folder.write("copy.gguf", bytes), "");
+  REQUIRE(copy.ok());
+  CHECK(check_seal(content, *copy).ok());
+  CHECK_FALSE(is_untouched(content, *copy));
+  std::string changed = bytes;
+  changed.back() ^= 1;
+  auto touched = open_model(folder.write("copy.gguf", changed), "");
+  REQUIRE(touched.ok());
+  CHECK(check_seal(content, *touched).ok());
 }

@@ -1,0 +1,192 @@
+// cubby inspect: which banks of lockers a model file holds and what identifies it. Reads headers
+// only.
+#include <cubby/cubby.h>
+
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "cli/commands.hpp"
+#include "cli/support.hpp"
+
+namespace cubby_cli {
+namespace {
+
+using nlohmann::json;
+
+struct options {
+  std::string file, tensors, seal_path;
+  bool json = false;
+};
+
+const char *kind_name(uint32_t kind) {
+  static constexpr const char *names[] = {"experts", "kv", "rows", "other"};
+  return kind < std::size(names) ? names[kind] : "unknown";
+}
+
+std::string hex(uint64_t value) {
+  char text[17];
+  snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
+  return text;
+}
+
+/// One part over all rows. Its type and bytes are those of the first row; where mixed quantisation
+/// makes rows differ, the lists have them all.
+cubby_status part_json(cubby *rt, cubby_bank bank, const cubby_bank_desc &desc, uint32_t part,
+                       json &out) {
+  json types = json::array(), sizes = json::array();
+  for (uint32_t row = 0; row < desc.rows; row++) {
+    cubby_part_info info = {};
+    info.struct_size = sizeof info;
+    const cubby_status status = cubby_bank_part(rt, bank, row, part, &info);
+    if (status != CUBBY_OK) return status;
+    if (row == 0)
+      out = {
+          {"name", info.name}, {"type", info.type}, {"bytes", info.bytes}, {"tensor", info.tensor}};
+    types.push_back(info.type);
+    sizes.push_back(info.bytes);
+  }
+  out["row_types"] = std::move(types);
+  out["row_bytes"] = std::move(sizes);
+  return CUBBY_OK;
+}
+
+/// Files of the bank, until there are no more.
+cubby_status files_json(cubby *rt, cubby_bank bank, json &files, bool &sealed) {
+  sealed = true;
+  for (uint32_t i = 0;; i++) {
+    cubby_file_info info = {};
+    info.struct_size = sizeof info;
+    const cubby_status status = cubby_bank_file(rt, bank, i, &info);
+    if (status == CUBBY_MISS) return CUBBY_OK;
+    if (status != CUBBY_OK) return status;
+    sealed = sealed && info.sealed == 1;
+    files.push_back({{"path", info.path},
+                     {"bytes", info.bytes},
+                     {"device", info.device},
+                     {"inode", info.inode},
+                     {"mtime_ns", info.mtime_ns},
+                     {"header_digest", hex(info.header_digest)}});
+  }
+}
+
+cubby_status model_json(cubby *rt, cubby_bank bank, json &out) {
+  cubby_bank_desc desc = {};
+  desc.struct_size = sizeof desc;
+  cubby_status status = cubby_bank_info(rt, bank, &desc);
+  if (status != CUBBY_OK) return status;
+  json files = json::array(), parts = json::array(), row_bytes = json::array();
+  json layers = json::array();
+  bool sealed = false;
+  status = files_json(rt, bank, files, sealed);
+  const uint32_t part_count = desc.part_count > 0 ? desc.part_count : 1;
+  for (uint32_t p = 0; p < part_count && status == CUBBY_OK; p++)
+    status = part_json(rt, bank, desc, p, parts.emplace_back());
+  if (status != CUBBY_OK) return status;
+  for (uint32_t row = 0; row < desc.rows; row++) {
+    row_bytes.push_back(desc.row_bytes ? desc.row_bytes[row] : desc.locker_bytes);
+    layers.push_back(desc.row_layers ? desc.row_layers[row] : row);
+  }
+  out["banks"] = json::array({{{"name", desc.name ? desc.name : ""},
+                               {"kind", kind_name(desc.kind)},
+                               {"rows", desc.rows},
+                               {"columns", desc.columns},
+                               {"row_bytes", std::move(row_bytes)},
+                               {"row_layers", std::move(layers)},
+                               {"parts", std::move(parts)},
+                               {"align_bytes", desc.align_bytes},
+                               {"routed_count", desc.routed_count},
+                               {"chunk_bytes", desc.chunk_bytes},
+                               {"sealed", sealed}}});
+  out["identity"] = {{"files", std::move(files)}};
+  return CUBBY_OK;
+}
+
+/// Rows that are alike follow each other as one line: "0-11, 24-35" would need a list, a change of
+/// size is what people look for.
+void print_rows(const json &bank) {
+  std::vector<std::vector<std::string>> lines = {{"layers", "experts", "a locker", "parts"}};
+  const json &sizes = bank["row_bytes"];
+  for (size_t row = 0; row < sizes.size();) {
+    size_t end = row + 1;
+    const auto same = [&](size_t other) {
+      for (const json &part : bank["parts"])
+        if (part["row_types"][other] != part["row_types"][row]) return false;
+      return sizes[other] == sizes[row];
+    };
+    while (end < sizes.size() && same(end)) end++;
+    std::string layers = bank["row_layers"][row].dump();
+    if (end - row > 1) layers += "-" + bank["row_layers"][end - 1].dump();
+    std::string parts;
+    for (const json &part : bank["parts"])
+      parts += (parts.empty() ? "" : ", ") + part["name"].get<std::string>() + " " +
+               part["row_types"][row].get<std::string>() + " " +
+               bytes_text(part["row_bytes"][row].get<uint64_t>());
+    lines.push_back(
+        {layers, bank["columns"].dump(), bytes_text(sizes[row].get<uint64_t>()), parts});
+    row = end;
+  }
+  print_table(lines);
+}
+
+void print_model(const json &model) {
+  const json &bank = model["banks"][0];
+  uint64_t bytes = 0;
+  for (const json &size : bank["row_bytes"])
+    bytes += size.get<uint64_t>() * bank["columns"].get<uint64_t>();
+  const uint64_t lockers = bank["rows"].get<uint64_t>() * bank["columns"].get<uint64_t>();
+  std::cout << "bank " << bank["name"].get<std::string>() << ": " << count_text(lockers)
+            << " lockers (" << bank["rows"] << " rows x " << bank["columns"] << " columns), "
+            << bytes_text(bytes) << "; "
+            << (bank["sealed"].get<bool>() ? "sealed: every load is held against its digests"
+                                           : "not sealed: `cubby seal` writes digests")
+            << "\n";
+  if (bank["routed_count"] != 0)
+    std::cout << "a token uses " << bank["routed_count"] << " of a row\n";
+  print_rows(bank);
+  std::vector<std::vector<std::string>> lines = {{"file", "size", "inode", "header digest"}};
+  for (const json &file : model["identity"]["files"])
+    lines.push_back({file["path"].get<std::string>(), bytes_text(file["bytes"].get<uint64_t>()),
+                     file["inode"].dump(), "x" + file["header_digest"].get<std::string>()});
+  std::cout << "\n";
+  print_table(lines);
+}
+
+int run(const options &chosen) {
+  runtime house;
+  cubby_status status = house.open();
+  if (status != CUBBY_OK) return report_failure("inspect", status, chosen.json);
+  cubby_adopt_desc desc = {};
+  desc.struct_size = sizeof desc;
+  desc.tensors = chosen.tensors.empty() ? nullptr : chosen.tensors.c_str();
+  desc.seal_path = chosen.seal_path.empty() ? nullptr : chosen.seal_path.c_str();
+  cubby_bank bank = 0;
+  status = cubby_bank_adopt(house.get(), chosen.file.c_str(), &desc, &bank);
+  json model;
+  if (status == CUBBY_OK) status = model_json(house.get(), bank, model);
+  if (status != CUBBY_OK) return report_failure("inspect", status, chosen.json);
+  house.show_log();
+  if (chosen.json)
+    std::cout << model.dump(-1, ' ', false, json::error_handler_t::replace) << "\n";
+  else
+    print_model(model);
+  return exit_good;
+}
+
+}  // namespace
+
+void add_inspect(CLI::App &app, int &exit_status) {
+  auto *command = app.add_subcommand("inspect", "Show the banks of lockers in a model file");
+  auto chosen = std::make_shared<options>();
+  command
+      ->add_option("file", chosen->file,
+                   "A GGUF or safetensors file, an index.json or a folder of safetensors")
+      ->required();
+  command->add_option("--tensors", chosen->tensors,
+                      "Pattern of tensor names to take instead of the experts");
+  command->add_option("--seal-path", chosen->seal_path, "The seal, where not beside the file");
+  command->add_flag("--json", chosen->json, "One JSON object on stdout");
+  command->callback([chosen, &exit_status] { exit_status = run(*chosen); });
+}
+
+}  // namespace cubby_cli

@@ -1,0 +1,135 @@
+// cubby seal: writes the digests of a model file beside it, so that every later load is held
+// against them. Interrupted, it goes on where it was.
+#include <cubby/cubby.h>
+
+#include <csignal>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "cli/commands.hpp"
+#include "cli/support.hpp"
+
+namespace cubby_cli {
+namespace {
+
+struct options {
+  std::string file, tensors, seal_path;
+  bool json = false;
+};
+
+volatile std::sig_atomic_t interrupted = 0;
+
+void on_interrupt(int) { interrupted = 1; }
+
+/// Bytes that have come from files so far, of all tiers.
+uint64_t bytes_read(cubby *rt) {
+  cubby_stats_block block = {};
+  block.struct_size = sizeof block;
+  cubby_tier_stats tiers[8] = {};
+  for (auto &tier : tiers) tier.struct_size = sizeof tier;
+  if (cubby_stats(rt, &block, tiers, std::size(tiers)) != CUBBY_OK) return 0;
+  uint64_t bytes = 0;
+  for (const auto &tier : tiers)
+    bytes += tier.demand_bytes + tier.prefetch_used_bytes + tier.prefetch_wasted_bytes;
+  return bytes;
+}
+
+/// Size of what will be sealed; 0 where it cannot be said yet (a stale seal is in the way).
+uint64_t bytes_to_seal(cubby *rt, const std::string &file, const cubby_adopt_desc &how) {
+  cubby_bank bank = 0;
+  if (cubby_bank_adopt(rt, file.c_str(), &how, &bank) != CUBBY_OK) return 0;
+  cubby_bank_desc desc = {};
+  desc.struct_size = sizeof desc;
+  uint64_t bytes = 0;
+  if (cubby_bank_info(rt, bank, &desc) == CUBBY_OK)
+    for (uint32_t row = 0; row < desc.rows; row++)
+      bytes += (desc.row_bytes ? desc.row_bytes[row] : desc.locker_bytes) * desc.columns;
+  cubby_bank_remove(rt, bank);
+  return bytes;
+}
+
+/// Until the seal is written or the person interrupts; then what was done so far is kept.
+cubby_status wait_for(cubby *rt, cubby_ticket ticket, uint64_t total_bytes, bool quiet) {
+  progress_line line(quiet);
+  const uint64_t start_ns = clock_ns(), before = bytes_read(rt);
+  bool canceled = false;
+  for (;;) {
+    const cubby_status status = cubby_wait(rt, ticket, 100'000'000);
+    if (status != CUBBY_ERR_TIMEOUT) return status;
+    if (interrupted && !canceled) {
+      canceled = true;
+      cubby_cancel(rt, ticket);
+    }
+    if (!line.due()) continue;
+    const uint64_t done = bytes_read(rt) - before;
+    std::string text = "sealing: " + bytes_text(done);
+    if (total_bytes > 0) text += " of " + bytes_text(total_bytes);
+    line.show(text + ", " + speed_text(static_cast<double>(done) / seconds_since(start_ns)));
+  }
+}
+
+int run(const options &chosen) {
+  runtime house;
+  cubby_status status = house.open();
+  if (status != CUBBY_OK) return report_failure("seal", status, chosen.json);
+  cubby_adopt_desc desc = {};
+  desc.struct_size = sizeof desc;
+  desc.tensors = chosen.tensors.empty() ? nullptr : chosen.tensors.c_str();
+  desc.seal_path = chosen.seal_path.empty() ? nullptr : chosen.seal_path.c_str();
+  const uint64_t total_bytes = bytes_to_seal(house.get(), chosen.file, desc);
+  std::signal(SIGINT, on_interrupt);
+  std::signal(SIGTERM, on_interrupt);
+
+  cubby_cq *cq = nullptr;
+  status = cubby_cq_add(house.get(), 1, &cq);
+  if (status != CUBBY_OK) return report_failure("seal", status, chosen.json);
+  cubby_how how = {};
+  how.struct_size = sizeof how;
+  how.cq = cq;
+  cubby_ticket ticket = 0;
+  const uint64_t start_ns = clock_ns();
+  status = cubby_seal(house.get(), chosen.file.c_str(), &desc, &how, &ticket);
+  if (status == CUBBY_PENDING) status = wait_for(house.get(), ticket, total_bytes, chosen.json);
+  const double seconds = seconds_since(start_ns);
+  if (status == CUBBY_ERR_CANCELED && interrupted) {
+    std::cerr << "cubby seal: interrupted; what was done is kept, run it again to go on\n";
+    return exit_bad;
+  }
+  if (status != CUBBY_OK) return report_failure("seal", status, chosen.json);
+  cubby_done done = {};
+  cubby_cq_take(cq, &done, 1);
+  house.show_log();
+
+  const std::string place =
+      chosen.seal_path.empty() ? "beside the first file of the model" : chosen.seal_path;
+  const double speed = seconds > 0 ? static_cast<double>(done.bytes) / seconds : 0;
+  if (chosen.json) {
+    const nlohmann::json object = {{"file", chosen.file}, {"seal_path", chosen.seal_path},
+                                   {"bytes", done.bytes}, {"digests", done.ok_count},
+                                   {"seconds", seconds},  {"gb_per_s", speed / 1e9}};
+    std::cout << object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+  } else {
+    std::cout << "sealed " << chosen.file << ": read " << bytes_text(done.bytes) << " at "
+              << speed_text(speed) << "; the seal lies " << place
+              << "\nevery later load is held against it; `cubby verify` checks all of it\n";
+  }
+  return exit_good;
+}
+
+}  // namespace
+
+void add_seal(CLI::App &app, int &exit_status) {
+  auto *command =
+      app.add_subcommand("seal", "Write the digests of a model file, to hold later loads against");
+  auto chosen = std::make_shared<options>();
+  command->add_option("file", chosen->file, "The model: see `cubby inspect`")->required();
+  command->add_option("--tensors", chosen->tensors,
+                      "Pattern of tensor names to take instead of the experts");
+  command->add_option("--seal-path", chosen->seal_path,
+                      "Where to write, where not beside the file");
+  command->add_flag("--json", chosen->json, "One JSON object on stdout");
+  command->callback([chosen, &exit_status] { exit_status = run(*chosen); });
+}
+
+}  // namespace cubby_cli

@@ -1,0 +1,320 @@
+// cubby verify: reads every locker of a model through the runtime, as a pin would, and tells which
+// ones do not have the bytes that were sealed.
+#include <cubby/cubby.h>
+
+#include <algorithm>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/commands.hpp"
+#include "cli/support.hpp"
+
+namespace cubby_cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr uint64_t budget_bytes_usual = 256u << 20;
+constexpr uint32_t sets_in_flight = 4;
+constexpr uint32_t set_items_max = 16;
+
+struct options {
+  std::string file, tensors, seal_path;
+  bool json = false;
+};
+
+struct bad_locker {
+  uint64_t number = 0;
+  int32_t status = 0;
+  uint32_t part = 0;
+  uint64_t offset_bytes = 0;
+};
+
+/// One set of lockers on its way.
+struct pin_set {
+  std::vector<cubby_item> items;
+  std::vector<int8_t> status;
+  std::vector<const void *> addresses;
+  cubby_pins pins = 0;
+  cubby_ticket ticket = 0;
+  bool busy = false;
+};
+
+class verifier {
+ public:
+  verifier(cubby *rt, cubby_bank bank, const cubby_bank_desc &desc)
+      : rt_(rt), bank_(bank), desc_(desc), part_count_(std::max(1u, desc.part_count)) {}
+  ~verifier() {
+    if (cq_) cubby_cq_remove(cq_);
+  }
+  verifier(const verifier &) = delete;
+  verifier &operator=(const verifier &) = delete;
+
+  /// A host tier large enough for the sets in flight, and the queue.
+  cubby_status prepare();
+  cubby_status run(progress_line &line);
+
+  uint64_t locker_count() const { return static_cast<uint64_t>(desc_.rows) * desc_.columns; }
+  uint64_t bytes() const { return bytes_; }
+  const std::vector<bad_locker> &bad() const { return bad_; }
+  uint64_t unverified_bytes() const;
+
+ private:
+  uint64_t locker_bytes(uint64_t number) const {
+    const uint64_t row = number / desc_.columns;
+    return desc_.row_bytes ? desc_.row_bytes[row] : desc_.locker_bytes;
+  }
+  cubby_how how_of(size_t set);
+  cubby_status start(size_t index);
+  void finish(pin_set &set);
+  cubby_status take_completions();
+  cubby_status examine();
+  cubby_status examine(bad_locker &one);
+
+  cubby *rt_;
+  cubby_bank bank_;
+  cubby_bank_desc desc_;
+  uint32_t part_count_;
+  uint32_t set_items_ = 1;
+  cubby_tier tier_ = 0;
+  cubby_cq *cq_ = nullptr;
+  std::vector<pin_set> sets_;
+  std::vector<bad_locker> bad_;
+  uint64_t next_ = 0;
+  uint64_t bytes_ = 0;
+};
+
+cubby_status verifier::prepare() {
+  uint64_t largest = 0;
+  for (uint64_t number = 0; number < locker_count(); number += desc_.columns)
+    largest = std::max(largest, locker_bytes(number));
+  // Frames hold whole pages of the file, hence some more than the parts; and come in few sizes.
+  const uint64_t frame_bytes = (largest + part_count_ * 8192ull) * 5 / 4;
+  const uint64_t lockers = std::clamp<uint64_t>(budget_bytes_usual / frame_bytes, 2,
+                                                uint64_t{sets_in_flight} * set_items_max);
+  set_items_ = static_cast<uint32_t>(std::max<uint64_t>(1, lockers / sets_in_flight));
+  sets_.resize(std::min<uint64_t>(sets_in_flight, lockers / set_items_));
+  cubby_tier_desc tier = {};
+  tier.struct_size = sizeof tier;
+  tier.backend = "host";
+  tier.name = "host:0";
+  tier.budget_bytes = std::max(budget_bytes_usual, lockers * frame_bytes + (16u << 20));
+  const cubby_status status = cubby_tier_add(rt_, &tier, &tier_);
+  if (status != CUBBY_OK) return status;
+  return cubby_cq_add(rt_, static_cast<uint32_t>(sets_.size()), &cq_);
+}
+
+cubby_how verifier::how_of(size_t set) {
+  cubby_how how = {};
+  how.struct_size = sizeof how;
+  how.flags = CUBBY_NO_VISIT | CUBBY_BYPASS;
+  how.user = set;
+  how.cq = cq_;
+  how.item_status = sets_[set].status.data();
+  return how;
+}
+
+/// Asks for the next lockers. BUSY leaves them for later.
+cubby_status verifier::start(size_t index) {
+  pin_set &set = sets_[index];
+  const uint64_t count = std::min<uint64_t>(set_items_, locker_count() - next_);
+  set.items.assign(count, cubby_item{});
+  for (uint64_t i = 0; i < count; i++) set.items[i].id = CUBBY_ID(bank_, next_ + i);
+  set.status.assign(count, CUBBY_PENDING);
+  set.addresses.assign(count * part_count_, nullptr);
+  const cubby_how how = how_of(index);
+  const cubby_status status = cubby_pin(rt_, set.items.data(), static_cast<uint32_t>(count), tier_,
+                                        &how, &set.pins, set.addresses.data(), &set.ticket);
+  if (status < 0) return status;
+  next_ += count;
+  set.busy = status == CUBBY_PENDING;
+  if (!set.busy) {
+    set.status.assign(count, CUBBY_OK);  // all of it was there
+    cubby_unpin(rt_, set.pins, 0, 0, nullptr);
+    finish(set);
+  }
+  return CUBBY_OK;
+}
+
+void verifier::finish(pin_set &set) {
+  set.busy = false;
+  for (size_t i = 0; i < set.items.size(); i++) {
+    const uint64_t number = set.items[i].id & ((uint64_t{1} << 48) - 1);
+    bytes_ += locker_bytes(number);
+    if (set.status[i] != CUBBY_OK) bad_.push_back({number, set.status[i], 0, 0});
+  }
+}
+
+cubby_status verifier::take_completions() {
+  cubby_done done[sets_in_flight];
+  const uint32_t count = cubby_cq_take(cq_, done, sets_in_flight);
+  for (uint32_t i = 0; i < count; i++) {
+    pin_set &set = sets_[done[i].user];
+    if (done[i].status == CUBBY_OK || done[i].status == CUBBY_PARTIAL) {
+      const cubby_status status = cubby_unpin(rt_, set.pins, 0, 0, nullptr);
+      if (status != CUBBY_OK) return status;
+    } else if (std::none_of(set.status.begin(), set.status.end(), [](int8_t s) { return s < 0; })) {
+      return static_cast<cubby_status>(done[i].status);  // a failure that is not the items'
+    }
+    finish(set);
+  }
+  return CUBBY_OK;
+}
+
+cubby_status verifier::run(progress_line &line) {
+  const uint64_t start_ns = clock_ns();
+  for (;;) {
+    const pin_set *oldest = nullptr;
+    bool full = false;
+    for (size_t i = 0; i < sets_.size(); i++) {
+      if (!sets_[i].busy && !full && next_ < locker_count()) {
+        const cubby_status status = start(i);
+        full = status == CUBBY_ERR_BUSY;
+        if (status != CUBBY_OK && !full) return status;
+      }
+      const bool older = sets_[i].busy && (!oldest || sets_[i].items[0].id < oldest->items[0].id);
+      if (older) oldest = &sets_[i];
+    }
+    if (!oldest && next_ == locker_count()) return examine();
+    // Waiting advances the runtime; its answer is the set's, which the queue has too.
+    if (oldest) cubby_wait(rt_, oldest->ticket, 100'000'000);
+    const cubby_status status = take_completions();
+    if (status != CUBBY_OK) return status;
+    if (line.due())
+      line.show("verifying: " + count_text(next_) + " of " + count_text(locker_count()) +
+                " lockers, " + std::to_string(bad_.size()) + " bad, " +
+                speed_text(static_cast<double>(bytes_) / seconds_since(start_ns)));
+  }
+}
+
+/// A set says which lockers are bad; where in a locker is told when it is asked for alone.
+cubby_status verifier::examine() {
+  std::sort(bad_.begin(), bad_.end(),
+            [](const bad_locker &a, const bad_locker &b) { return a.number < b.number; });
+  for (bad_locker &one : bad_) {
+    const cubby_status status = examine(one);
+    if (status != CUBBY_OK) return status;
+  }
+  return CUBBY_OK;
+}
+
+cubby_status verifier::examine(bad_locker &one) {
+  cubby_item item = {};
+  item.id = CUBBY_ID(bank_, one.number);
+  cubby_how how = {};
+  how.struct_size = sizeof how;
+  how.flags = CUBBY_NO_VISIT | CUBBY_BYPASS;
+  std::vector<const void *> addresses(part_count_);
+  cubby_pins pins = 0;
+  cubby_ticket ticket = 0;
+  cubby_status status = cubby_pin(rt_, &item, 1, tier_, &how, &pins, addresses.data(), &ticket);
+  if (status == CUBBY_PENDING) status = cubby_wait(rt_, ticket, -1);
+  std::optional<uint64_t> at;
+  if (status < 0 || status == CUBBY_PARTIAL) at = last_error().fields.offset_bytes;
+  if (status == CUBBY_OK || status == CUBBY_PARTIAL) cubby_unpin(rt_, pins, 0, 0, nullptr);
+  for (uint32_t part = 0; part < part_count_; part++) {
+    cubby_extent extent = {};
+    status = cubby_bank_extent(rt_, bank_, one.number, part, &extent);
+    if (status != CUBBY_OK) return status;
+    const bool inside =
+        at && *at >= extent.offset_bytes && *at - extent.offset_bytes < extent.bytes;
+    if (part > 0 && !inside) continue;
+    one.part = part;
+    one.offset_bytes = inside ? *at : extent.offset_bytes;
+  }
+  return CUBBY_OK;
+}
+
+uint64_t verifier::unverified_bytes() const {
+  cubby_stats_block block = {};
+  block.struct_size = sizeof block;
+  return cubby_stats(rt_, &block, nullptr, 0) == CUBBY_OK ? block.unverified_bytes : 0;
+}
+
+void print_json(const verifier &checked, const std::string &bank, double speed) {
+  json bad = json::array();
+  for (const bad_locker &one : checked.bad())
+    bad.push_back({{"bank", bank},
+                   {"number", one.number},
+                   {"part", one.part},
+                   {"offset_bytes", one.offset_bytes},
+                   {"status", cubby_status_name(static_cast<cubby_status>(one.status))}});
+  const json object = {{"lockers", checked.locker_count()},
+                       {"bytes", checked.bytes()},
+                       {"unverified", checked.unverified_bytes()},
+                       {"bad", std::move(bad)},
+                       {"gb_per_s", speed / 1e9}};
+  std::cout << object.dump(-1, ' ', false, json::error_handler_t::replace) << "\n";
+}
+
+void print_text(const verifier &checked, const cubby_bank_desc &desc, double speed) {
+  std::cout << count_text(checked.locker_count()) << " lockers, " << bytes_text(checked.bytes())
+            << " read at " << speed_text(speed) << "\n";
+  const uint64_t unverified = checked.unverified_bytes();
+  if (unverified > 0)
+    std::cout << "NOT VERIFIED: " << bytes_text(unverified)
+              << " had no digest to be held against; `cubby seal` writes them\n";
+  if (checked.bad().empty()) {
+    if (unverified == 0) std::cout << "all bytes are those that were sealed\n";
+    return;
+  }
+  std::cout << checked.bad().size() << " bad:\n";
+  std::vector<std::vector<std::string>> lines = {
+      {"bank", "locker", "row", "column", "part", "at byte", "why"}};
+  for (const bad_locker &one : checked.bad())
+    lines.push_back({desc.name ? desc.name : "", std::to_string(one.number),
+                     std::to_string(one.number / desc.columns),
+                     std::to_string(one.number % desc.columns), std::to_string(one.part),
+                     std::to_string(one.offset_bytes),
+                     cubby_status_name(static_cast<cubby_status>(one.status))});
+  print_table(lines);
+}
+
+int run(const options &chosen) {
+  runtime house;
+  cubby_status status = house.open();
+  if (status != CUBBY_OK) return report_failure("verify", status, chosen.json);
+  cubby_adopt_desc adopt = {};
+  adopt.struct_size = sizeof adopt;
+  adopt.tensors = chosen.tensors.empty() ? nullptr : chosen.tensors.c_str();
+  adopt.seal_path = chosen.seal_path.empty() ? nullptr : chosen.seal_path.c_str();
+  cubby_bank bank = 0;
+  cubby_bank_desc desc = {};
+  desc.struct_size = sizeof desc;
+  status = cubby_bank_adopt(house.get(), chosen.file.c_str(), &adopt, &bank);
+  if (status == CUBBY_OK) status = cubby_bank_info(house.get(), bank, &desc);
+  if (status != CUBBY_OK) return report_failure("verify", status, chosen.json);
+  verifier checked(house.get(), bank, desc);
+  status = checked.prepare();
+  const uint64_t start_ns = clock_ns();
+  if (status == CUBBY_OK) {
+    progress_line line(chosen.json);
+    status = checked.run(line);
+  }
+  if (status != CUBBY_OK) return report_failure("verify", status, chosen.json);
+  const double seconds = seconds_since(start_ns);
+  const double speed = seconds > 0 ? static_cast<double>(checked.bytes()) / seconds : 0;
+  if (chosen.json)
+    print_json(checked, desc.name ? desc.name : "", speed);
+  else
+    print_text(checked, desc, speed);
+  return checked.bad().empty() ? exit_good : exit_bad;
+}
+
+}  // namespace
+
+void add_verify(CLI::App &app, int &exit_status) {
+  auto *command = app.add_subcommand("verify", "Hold every byte of a model against its seal");
+  auto chosen = std::make_shared<options>();
+  command->add_option("file", chosen->file, "The model: see `cubby inspect`")->required();
+  command->add_option("--tensors", chosen->tensors,
+                      "Pattern of tensor names to take instead of the experts");
+  command->add_option("--seal-path", chosen->seal_path, "The seal, where not beside the file");
+  command->add_flag("--json", chosen->json, "One JSON object on stdout");
+  command->callback([chosen, &exit_status] { exit_status = run(*chosen); });
+}
+
+}  // namespace cubby_cli

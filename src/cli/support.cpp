@@ -1,0 +1,122 @@
+#include "cli/support.hpp"
+
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <iostream>
+
+namespace cubby_cli {
+
+runtime::~runtime() {
+  if (rt_) cubby_close(rt_);
+}
+
+cubby_status runtime::open() {
+  cubby_config config = {};
+  config.struct_size = sizeof config;
+  config.abi_version = CUBBY_ABI_VERSION;
+  config.pump = CUBBY_PUMP_CALLER;
+  return cubby_open(&config, &rt_);
+}
+
+void runtime::show_log() const {
+  cubby_log_line line = {};
+  while (rt_ && cubby_log_take(rt_, &line, 1) == 1)
+    if (line.level <= 1) std::cerr << "cubby: " << line.text << "\n";
+}
+
+told_error last_error() {
+  told_error told = {};
+  told.fields.struct_size = sizeof told.fields;
+  char text[1024] = {};
+  cubby_explain(&told.fields, text, sizeof text);
+  told.text = text;
+  return told;
+}
+
+int report_failure(const std::string &command, cubby_status status, bool json) {
+  const told_error told = last_error();
+  std::cerr << "cubby " << command << ": " << cubby_status_name(status);
+  if (!told.text.empty()) std::cerr << ": " << told.text;
+  std::cerr << "\n";
+  if (json) {
+    const nlohmann::json object = {{"error",
+                                    {{"status", cubby_status_name(status)},
+                                     {"text", told.text},
+                                     {"native", told.fields.native},
+                                     {"offset_bytes", told.fields.offset_bytes}}}};
+    std::cout << object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+  }
+  return status == CUBBY_ERR_INVALID ? exit_usage : exit_bad;
+}
+
+std::string bytes_text(uint64_t bytes) {
+  static constexpr const char *units[] = {"B", "kB", "MB", "GB", "TB", "PB"};
+  auto value = static_cast<double>(bytes);
+  size_t unit = 0;
+  for (; value >= 999.5 && unit + 1 < std::size(units); unit++) value /= 1000;
+  char text[32];
+  snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.3g %s", value, units[unit]);
+  return text;
+}
+
+std::string speed_text(double bytes_per_s) {
+  return bytes_text(static_cast<uint64_t>(std::max(0.0, bytes_per_s))) + "/s";
+}
+
+std::string count_text(uint64_t count) {
+  std::string digits = std::to_string(count);
+  for (size_t at = digits.size(); at > 3;) digits.insert(at -= 3, ",");
+  return digits;
+}
+
+uint64_t clock_ns() {
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1000000000u + static_cast<uint64_t>(now.tv_nsec);
+}
+
+double seconds_since(uint64_t start_ns) { return static_cast<double>(clock_ns() - start_ns) / 1e9; }
+
+progress_line::progress_line(bool quiet) : active_(!quiet && isatty(STDERR_FILENO) == 1) {}
+
+progress_line::~progress_line() {
+  if (shown_) std::cerr << "\r\x1b[K" << std::flush;
+}
+
+bool progress_line::due() {
+  if (!active_) return false;
+  const uint64_t now = clock_ns();
+  if (now < next_ns_) return false;
+  next_ns_ = now + 200'000'000;
+  return true;
+}
+
+void progress_line::show(const std::string &text) {
+  if (!active_) return;
+  std::cerr << "\r\x1b[K" << text << std::flush;
+  shown_ = true;
+}
+
+void print_table(const std::vector<std::vector<std::string>> &lines) {
+  std::vector<size_t> widths;
+  for (const auto &line : lines)
+    for (size_t i = 0; i < line.size(); i++) {
+      if (i == widths.size()) widths.push_back(0);
+      widths[i] = std::max(widths[i], line[i].size());
+    }
+  for (const auto &line : lines) {
+    std::string out;
+    for (size_t i = 0; i < line.size(); i++) {
+      const bool number = !line[i].empty() && line[i][0] >= '0' && line[i][0] <= '9';
+      const std::string gap(widths[i] - line[i].size(), ' ');
+      out += (i > 0 ? "  " : "") + (number ? gap + line[i] : line[i] + gap);
+    }
+    out.erase(out.find_last_not_of(' ') + 1);
+    std::cout << out << "\n";
+  }
+}
+
+}  // namespace cubby_cli

@@ -1,0 +1,69 @@
+// What several subcommands need: a runtime that closes itself, failures told in one way, sizes with
+// units, a line of progress and a table.
+#pragma once
+
+#include <cubby/cubby.h>
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace cubby_cli {
+
+/// Exit statuses of the command.
+inline constexpr int exit_good = 0, exit_bad = 1, exit_usage = 2;
+
+/// An open runtime. Advanced by whoever waits, so that a command needs no thread.
+class runtime {
+ public:
+  runtime() = default;
+  ~runtime();
+  runtime(const runtime &) = delete;
+  runtime &operator=(const runtime &) = delete;
+  cubby_status open();
+  cubby *get() const { return rt_; }
+  /// Lines of the log that are worth a person's attention go to stderr.
+  void show_log() const;
+
+ private:
+  cubby *rt_ = nullptr;
+};
+
+/// This thread's last error as a sentence, with the fields beside it.
+struct told_error {
+  cubby_error fields;
+  std::string text;
+};
+told_error last_error();
+
+/// Tells a failed call on stderr and, for JSON, as the one object on stdout. Gives the exit status.
+int report_failure(const std::string &command, cubby_status status, bool json);
+
+std::string bytes_text(uint64_t bytes);      // "2.52 GB"
+std::string speed_text(double bytes_per_s);  // "1.21 GB/s"
+std::string count_text(uint64_t count);      // "1,234,567"
+double seconds_since(uint64_t start_ns);
+uint64_t clock_ns();
+
+/// One line on stderr that is written over, only where stderr is a terminal and it has not been
+/// told to be quiet.
+class progress_line {
+ public:
+  explicit progress_line(bool quiet);
+  ~progress_line();
+  progress_line(const progress_line &) = delete;
+  progress_line &operator=(const progress_line &) = delete;
+  bool due();  // true some times a second
+  void show(const std::string &text);
+
+ private:
+  bool active_ = false;
+  bool shown_ = false;
+  uint64_t next_ns_ = 0;
+};
+
+/// Columns as wide as they need to be; the first line is the heading. Numbers stand to the right.
+void print_table(const std::vector<std::vector<std::string>> &lines);
+
+}  // namespace cubby_cli

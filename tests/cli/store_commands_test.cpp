@@ -1,0 +1,197 @@
+// cubby inspect, seal and verify on real files: what they say, and that one flipped byte is found
+// where it is and nowhere else.
+#include "support/catch.hpp"
+
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "unit/store/scratch.hpp"
+
+using nlohmann::json;
+
+namespace {
+
+struct outcome {
+  int exit_status = -1;
+  std::string text;  // stdout
+};
+
+outcome run(const std::string &arguments) {
+  outcome found;
+  FILE *pipe = popen((CUBBY_COMMAND " " + arguments).c_str(), "r");
+  REQUIRE(pipe != nullptr);
+  char block[4096];
+  for (size_t got = 0; (got = fread(block, 1, sizeof block, pipe)) > 0;)
+    found.text.append(block, got);
+  const int status = pclose(pipe);
+  if (WIFEXITED(status)) found.exit_status = WEXITSTATUS(status);
+  return found;
+}
+
+json run_json(const std::string &arguments, int exit_status) {
+  const outcome found = run(arguments + " --json");
+  INFO(arguments << " said: " << found.text);
+  CHECK(found.exit_status == exit_status);
+  json object = json::parse(found.text, nullptr, false);
+  REQUIRE(object.is_object());
+  return object;
+}
+
+constexpr uint32_t layers = 3, experts = 8;
+constexpr uint64_t part_blocks = 20000;  // 680,000 bytes in Q8_0: several chunks, none aligned
+
+/// Lockers of three parts, in rows of two sizes.
+std::string write_model(const scratch::folder &folder) {
+  scratch::gguf file;
+  file.pair("qwen3moe.expert_used_count", 2).floats("token_embd.weight", {32, 7});
+  for (uint32_t layer = 0; layer < layers; layer++)
+    for (const char *part : {"gate", "up", "down"}) {
+      const bool small = layer == 1 && std::string(part) == "down";
+      file.tensor("blk." + std::to_string(layer) + ".ffn_" + std::string(part) + "_exps.weight",
+                  small ? 2 : 8, {32, part_blocks, experts},
+                  part_blocks * (small ? 18 : 34) * experts);
+    }
+  return folder.write("m.gguf", file.bytes());
+}
+
+void flip_byte(const std::string &path, uint64_t at) {
+  std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+  file.seekg(static_cast<std::streamoff>(at));
+  const int byte = file.get();
+  file.seekp(static_cast<std::streamoff>(at));
+  file.put(static_cast<char>(byte ^ 0x10));
+  REQUIRE(file.good());
+}
+
+/// Where part `part` of the locker begins: parts of a layer follow each other, each by column.
+uint64_t part_offset(const std::string &path, uint64_t number, uint32_t part) {
+  uint64_t end = std::filesystem::file_size(path);
+  for (uint32_t layer = layers; layer-- > 0;)
+    for (uint32_t p = 3; p-- > 0;) {
+      const uint64_t bytes = part_blocks * (layer == 1 && p == 2 ? 18 : 34);
+      end -= bytes * experts;
+      if (layer == number / experts && p == part) return end + number % experts * bytes;
+    }
+  return 0;
+}
+
+const uint64_t all_bytes = (8 * 34 + 18) * part_blocks * experts;
+
+}  // namespace
+
+TEST_CASE("inspect says banks, rows of two sizes, parts and identity") {
+  const scratch::folder folder;
+  const std::string path = write_model(folder);
+  const json model = run_json("inspect " + path, 0);
+  REQUIRE(model["banks"].size() == 1);
+  const json &bank = model["banks"][0];
+  CHECK(bank["name"] == "experts");
+  CHECK(bank["kind"] == "experts");
+  CHECK(bank["rows"] == layers);
+  CHECK(bank["columns"] == experts);
+  CHECK(bank["row_bytes"] == json({102 * part_blocks, 86 * part_blocks, 102 * part_blocks}));
+  REQUIRE(bank["parts"].size() == 3);
+  CHECK(bank["parts"][0]["name"] == "gate");
+  CHECK(bank["parts"][2]["row_types"] == json({"Q8_0", "Q4_0", "Q8_0"}));
+  CHECK(bank["align_bytes"].get<uint64_t>() >= 32);
+  CHECK(bank["sealed"] == false);
+  const json &file = model["identity"]["files"].at(0);
+  CHECK(file["path"] == path);
+  CHECK(file["bytes"] == std::filesystem::file_size(path));
+  CHECK(file["header_digest"].get<std::string>().size() == 16);
+  CHECK(run("inspect " + path).text.find("Q4_0") != std::string::npos);
+}
+
+TEST_CASE("verify without a seal reads all, calls it unverified and is no failure") {
+  const scratch::folder folder;
+  const std::string path = write_model(folder);
+  const json found = run_json("verify " + path, 0);
+  CHECK(found["lockers"] == layers * experts);
+  CHECK(found["bytes"] == all_bytes);
+  CHECK(found["unverified"] == all_bytes);
+  CHECK(found["bad"].empty());
+  CHECK(found["gb_per_s"].get<double>() > 0);
+  CHECK(run("verify " + path).text.find("NOT VERIFIED") != std::string::npos);
+}
+
+TEST_CASE("one flipped byte: exactly that locker, part and chunk is bad") {
+  const scratch::folder folder;
+  const std::string path = write_model(folder);
+  const json sealed = run_json("seal " + path, 0);
+  CHECK(sealed["bytes"] == all_bytes);
+  CHECK(run_json("inspect " + path, 0)["banks"][0]["sealed"] == true);
+  const json good = run_json("verify " + path, 0);
+  CHECK(good["unverified"] == 0);
+  CHECK(good["bad"].empty());
+  const std::string text = run("verify " + path).text;
+  CHECK(text.find("all bytes are those that were sealed") != std::string::npos);
+
+  const struct {
+    uint64_t number, at;
+    uint32_t part;
+  } places[] = {{0, 0, 0}, {13, 299999, 1}, {11, 359999, 2}, {23, 679999, 2}};
+  for (const auto &place : places) {
+    const uint64_t begin = part_offset(path, place.number, place.part);
+    flip_byte(path, begin + place.at);
+    const json found = run_json("verify " + path, 1);
+    flip_byte(path, begin + place.at);
+    REQUIRE(found["bad"].size() == 1);
+    const json &bad = found["bad"][0];
+    CHECK(bad["bank"] == "experts");
+    CHECK(bad["number"] == place.number);
+    CHECK(bad["part"] == place.part);
+    const uint64_t offset = bad["offset_bytes"].get<uint64_t>();
+    CHECK(offset >= begin);
+    CHECK(offset <= begin + place.at);
+    CHECK(begin + place.at - offset < (256u << 10));
+    CHECK(found["lockers"] == layers * experts);
+  }
+  CHECK(run_json("verify " + path, 0)["bad"].empty());
+}
+
+TEST_CASE("two swapped experts and a stale block are found where they are") {
+  const scratch::folder folder;
+  const std::string path = write_model(folder);
+  REQUIRE(run("seal " + path).exit_status == 0);
+  std::string bytes = scratch::read(path);
+  const uint64_t one = part_offset(path, 2, 0), other = part_offset(path, 5, 0);
+  for (uint64_t i = 0; i < 4096; i++) std::swap(bytes[one + i], bytes[other + i]);
+  folder.write("m.gguf", bytes);
+  const json found = run_json("verify " + path, 1);
+  std::set<uint64_t> numbers;
+  for (const json &bad : found["bad"]) numbers.insert(bad["number"].get<uint64_t>());
+  CHECK(numbers == std::set<uint64_t>{2, 5});
+}
+
+TEST_CASE("a seal elsewhere is used where it is named, and a model of another size is refused") {
+  const scratch::folder folder;
+  const std::string path = write_model(folder);
+  const std::string seal = " --seal-path " + folder.path("elsewhere.seal");
+  REQUIRE(run("seal " + path + seal).exit_status == 0);
+  CHECK(std::filesystem::exists(folder.path("elsewhere.seal")));
+  CHECK_FALSE(std::filesystem::exists(path + ".cubby-seal"));
+  CHECK(run_json("verify " + path + seal, 0)["unverified"] == 0);
+  CHECK(run_json("verify " + path, 0)["unverified"] == all_bytes);
+  std::ofstream(path, std::ios::binary | std::ios::app) << "more";
+  const json refused = run_json("verify " + path + seal + " 2>/dev/null", 1);
+  CHECK(refused["error"]["text"].get<std::string>().find("size differs") != std::string::npos);
+  CHECK(run("seal " + path + seal).exit_status == 0);
+  CHECK(run("verify " + path + seal).exit_status == 0);
+}
+
+TEST_CASE("hostile, missing and unwritable files are told in a sentence") {
+  const scratch::folder folder;
+  const std::string path = write_model(folder);
+  const json cut = run_json(
+      "inspect " + folder.write("cut.gguf", scratch::read(path).substr(0, 100)) + " 2>/dev/null",
+      1);
+  CHECK(cut["error"]["status"].get<std::string>().find("FORMAT") != std::string::npos);
+  CHECK(cut["error"]["text"].get<std::string>().find("cut.gguf, at byte") != std::string::npos);
+  CHECK(run("inspect " + folder.path("none.gguf") + " 2>/dev/null").exit_status == 2);
+  CHECK(run("verify 2>/dev/null").exit_status == 2);
+  CHECK(run("seal " + path + " --seal-path " + folder.path("no/such/place") + " 2>/dev/null")
+            .exit_status != 0);
+}

@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""Writes the stored inputs of the fuzz targets: valid, truncated and hostile ones, a few hundred
+bytes each. Finds of the fuzzers are kept beside them as find_*; those this does not touch.
+
+  make_corpus.py [FOLDER]        default: corpus beside this file
+"""
+
+import json
+import struct
+import sys
+from pathlib import Path
+
+
+def text(value):
+    raw = value.encode()
+    return struct.pack("<Q", len(raw)) + raw
+
+
+def pair(key, value):
+    if isinstance(value, int):
+        return text(key) + struct.pack("<II", 4, value)
+    if isinstance(value, str):
+        return text(key) + struct.pack("<I", 8) + text(value)
+    return text(key) + struct.pack("<IIQ", 9, 8, len(value)) + b"".join(map(text, value))
+
+
+def gguf(pairs, tensors, data_bytes, version=3, tensor_count=None, pair_count=None):
+    """tensors: (name, type, dims, offset)."""
+    out = b"GGUF" + struct.pack("<IQQ", version,
+                                len(tensors) if tensor_count is None else tensor_count,
+                                len(pairs) if pair_count is None else pair_count)
+    out += b"".join(pairs)
+    for name, kind, dims, offset in tensors:
+        out += text(name) + struct.pack("<I", len(dims))
+        out += b"".join(struct.pack("<Q", dim) for dim in dims)
+        out += struct.pack("<IQ", kind, offset)
+    return out + bytes(-len(out) % 32) + b"d" * data_bytes
+
+
+def gguf_inputs():
+    stacked = [("token_embd.weight", 0, [32, 2], 0)]
+    at = 256
+    for layer in range(2):
+        for part, kind, block in (("gate", 39, 17), ("up", 8, 34), ("down", 2 if layer else 8, 34)):
+            stacked.append((f"blk.{layer}.ffn_{part}_exps.weight", kind, [32, 2, 2], at))
+            at += (block * 4 + 31) // 32 * 32
+    pairs = [pair("general.architecture", "qwen3moe"), pair("qwen3moe.expert_used_count", 1),
+             pair("tokenizer.ggml.tokens", ["a", "", "bc"]), pair("general.alignment", 32)]
+    yield "valid_stacked", gguf(pairs, stacked, at)
+    yield "valid_version_2", gguf(pairs, stacked, at, version=2)
+    yield "version_1", gguf(pairs, stacked, at, version=1)
+    yield "big_endian", b"GGUF" + struct.pack(">IQQ", 3, 1, 1) + bytes(40)
+    single = [(f"blk.0.ffn_{part}.{e}.weight", 0, [8], 32 * (3 * e + i))
+              for e in range(2) for i, part in enumerate(("gate", "up", "down"))]
+    yield "valid_per_expert", gguf([], single, 192)
+    yield "expert_missing", gguf([], single[:3] + [("blk.0.ffn_gate.2.weight", 0, [8], 96)], 128)
+    fused = [("blk.3.ffn_gate_up_exps.weight", 39, [32, 2, 2], 0),
+             ("blk.3.ffn_gate_up_exps.bias", 0, [2, 2], 96),
+             ("blk.3.ffn_down_exps.weight", 39, [32, 1, 2], 128),
+             ("blk.3.ffn_down_exps.scale", 0, [2], 192)]
+    yield "valid_fused_with_bias", gguf(pairs[:2], fused, 224)
+    whole = gguf(pairs, stacked, at)
+    for length in (3, 23, 24, 60, 150, 400, len(whole) - 1):
+        yield f"cut_at_{length}", whole[:length]
+    name = "blk.0.ffn_gate_exps.weight"
+    for label, dims, offset in (("size_wraps", [32, 1 << 31, 1 << 31], 0), ("size_zero", [32, 0, 4], 0),
+                                ("offset_wraps", [8, 2, 2], (1 << 64) - 32),
+                                ("outside", [8, 2, 2], 1 << 40), ("not_aligned", [8, 2, 2], 7),
+                                ("rank_0", [], 0), ("rank_5", [1, 1, 1, 1, 1], 0)):
+        yield label, gguf([], [(name, 0, dims, offset)], 128)
+    yield "overlap", gguf([], [(name, 0, [8, 2, 2], 0), ("x", 0, [8], 96)], 128)
+    yield "twice", gguf([], [(name, 0, [8, 2], 0), (name, 0, [8, 2], 64)], 128)
+    yield "unknown_type", gguf([], [(name, 99, [8, 2], 0)], 128)
+    yield "tensors_2_to_60", gguf([], [], 0, tensor_count=1 << 60)
+    yield "pairs_2_to_60", gguf([], [], 0, pair_count=1 << 60)
+    yield "small_asks_for_gib", gguf([text("k") + struct.pack("<IIQ", 9, 12, 1 << 32)], [], 96)[:160]
+    yield "array_of_arrays", gguf([text("k") + struct.pack("<IIQ", 9, 9, 1)], [], 96)
+    yield "alignment_3", gguf([pair("general.alignment", 3)], stacked, at)
+    yield "split_2_of_3", gguf([pair("split.no", 1), pair("split.count", 3)], stacked, at)
+
+
+def entry(kind, shape, begin, end):
+    return {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
+
+
+def safetensors_inputs():
+    def joined(*pieces):
+        return b"\n%%%\n".join(p if isinstance(p, bytes) else json.dumps(p).encode() for p in pieces)
+
+    at = "model.layers.0.mlp.experts."
+    fused = {at + "gate_up_proj": entry("BF16", [2, 4, 4], 0, 64),
+             at + "down_proj": entry("BF16", [2, 2, 4], 64, 96), "__metadata__": {"format": "pt"}}
+    oss = {at + "gate_up_proj_blocks": entry("U8", [2, 4, 1, 16], 0, 128),
+           at + "gate_up_proj_scales": entry("U8", [2, 4, 1], 128, 136),
+           at + "gate_up_proj_bias": entry("BF16", [2, 4], 136, 152),
+           at + "down_proj_blocks": entry("U8", [2, 2, 1, 16], 152, 216)}
+    shards = [{at + f"{e}.{p}_proj.weight": entry("F8_E4M3", [4, 2], 8 * i, 8 * i + 8)
+               for i, p in enumerate(("gate", "up", "down"))} for e in (0, 1)]
+    index = {"weight_map": {k: f"{e}.safetensors" for e in (0, 1) for k in shards[e]}}
+    config = {"num_experts_per_tok": 1}
+    yield "valid_fused", joined(b"", config, fused)
+    yield "valid_gpt_oss", joined(b"", {"text_config": {"experts_per_token": 2}}, oss)
+    yield "valid_sharded", joined(index, config, *shards)
+    yield "valid_sharded_no_index", joined(b"", b"", *shards)
+    yield "shard_missing", joined({"weight_map": {"a": "9.safetensors"}}, config, *shards)
+    yield "leads_outside", joined({"weight_map": {"a": "../x"}}, config, *shards)
+    yield "no_weight_map", joined({"metadata": {}}, config, *shards)
+    yield "index_cut", joined(json.dumps(index).encode()[:40], config, *shards)
+    yield "config_cut", joined(b"", b"{\"num_experts", fused)
+    yield "config_odd", joined(b"", {"num_experts_per_tok": -1.5, "text_config": []}, fused)
+    raw = json.dumps(fused).encode()
+    whole = struct.pack("<Q", len(raw)) + raw + b"d" * 96
+    yield "valid_raw", joined(b"", config, whole)
+    for length in (0, 7, 8, 9, 100, len(whole) - 1):
+        yield f"raw_cut_at_{length}", joined(b"", config, whole[:length])
+    yield "header_2_to_63", joined(b"", config, struct.pack("<Q", 1 << 63) + raw)
+    yield "header_100_mb", joined(b"", config, struct.pack("<Q", 100_000_000) + raw)
+    name = at + "down_proj"
+    for label, one in (("size_wraps", entry("BF16", [2, 1 << 62, 4], 0, 0)),
+                       ("ends_before_begin", entry("BF16", [2, 4], 16, 0)),
+                       ("outside", entry("BF16", [2, 4], 1 << 40, (1 << 40) + 16)),
+                       ("negative", entry("BF16", [2, 4], -16, 0)), ("too_deep", {"dtype": [[[]]]}),
+                       ("rank_17", entry("U8", [1] * 17, 0, 1)), ("a_number", 3)):
+        yield label, joined(b"", config, {name: one})
+    yield "overlap", joined(b"", config, {name: entry("U8", [2, 8], 0, 16), "x": entry("U8", [8], 8, 16)})
+    yield "key_twice", joined(b"", config, b'{"a":1,"a":2}')
+    yield "nested", joined(b"", config, b'{"a":' + b"[" * 3000)
+    yield "not_utf8", joined(b"", config, b'{"\xff\xfe":3}')
+
+
+def seal_inputs():
+    def number(*values):
+        return b"".join(struct.pack("<Q", value) for value in values)
+
+    def seal(version=1, chunk=262144, complete=1, files=None, banks=((5, 6, 7),), tail=b""):
+        out = b"CUBBSEAL" + number(version, chunk, complete)
+        files = [("m.gguf", 4096, 1, 2, 3, 4)] if files is None else files
+        out += number(len(files))
+        for path, *values in files:
+            out += text(path) + number(*values)
+        out += number(len(banks))
+        for bank in banks:
+            out += number(len(bank), *bank)
+        return b"d" + out + tail
+
+    yield "valid", seal()
+    yield "valid_interrupted", seal(complete=0, banks=((5, 0, 7), (0,)))
+    yield "valid_two_files", seal(files=[("a", 1, 2, 3, 4, 5), ("b", 6, 7, 8, 9, 10)])
+    yield "gap_in_complete", seal(banks=((5, 0, 7),))
+    yield "version_2", seal(version=2)
+    yield "chunk_of_0", seal(chunk=0)
+    yield "chunk_of_5000", seal(chunk=5000)
+    yield "state_of_2", seal(complete=2)
+    yield "bytes_behind", seal(tail=b"x")
+    yield "long_name", seal(files=[("n" * 5000, 1, 2, 3, 4, 5)])
+    whole = seal()
+    for length in (1, 9, 17, 41, 60, len(whole) - 8):
+        yield f"cut_at_{length}", whole[:length]
+    yield "digests_2_to_60", whole[:-32] + number(1 << 60)
+    yield "files_2_to_60", whole[:33] + number(1 << 60)
+    yield "own_digest_wrong", whole[1:] + number(1)
+    yield "empty", b""
+    yield "no_seal", b"GGUF and so on"
+
+
+def main():
+    root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "corpus"
+    for target, inputs in (("gguf", gguf_inputs()), ("safetensors", safetensors_inputs()),
+                           ("seal", seal_inputs())):
+        folder = root / target
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in inputs:
+            (folder / name).write_bytes(content)
+
+
+if __name__ == "__main__":
+    main()
