@@ -461,6 +461,15 @@ void controller::piece_done(uint32_t piece_index, const cubby_backend_done &done
     end_piece(piece_index);
     return;
   }
+  slot.stats.bytes_out += reading || out ? p.bytes : 0;
+  if (!reading) {
+    tiers_[m.to]->stats.bytes_in += p.bytes;
+    if (!out && m.from != no_tier) tiers_[m.from]->stats.bytes_out += p.bytes;
+  } else if (p.target == nullptr) {
+    tiers_[m.to]->stats.bytes_in += p.bytes;
+  } else if (m.beside != no_tier) {
+    tiers_[m.beside]->stats.bytes_in += p.bytes;
+  }
   if (reading) return piece_read(piece_index);
   if (out && m.state == move_state::active && !verify(m, p, p.target)) {
     ++slot.stats.corrupt_count;
