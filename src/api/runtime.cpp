@@ -233,21 +233,6 @@ bool runtime::ticket_done(cubby_ticket ticket) {
          table::request_state::done;
 }
 
-uint32_t runtime::take_request() {
-  const uint32_t index = controller_.take_request();
-  if (index != table::no_index) return index;
-  const std::lock_guard lock(ticket_mutex_);
-  while (!unclaimed_.empty()) {
-    const cubby_ticket oldest = unclaimed_.front();
-    unclaimed_.pop_front();
-    const uint32_t place = find_ticket(oldest);
-    if (place == table::no_index) continue;
-    controller_.give_request(place);
-    return controller_.take_request();
-  }
-  return table::no_index;
-}
-
 cubby_status runtime::claim(cubby_ticket ticket) {
   const std::lock_guard lock(ticket_mutex_);
   const uint32_t index = find_ticket(ticket);
@@ -317,13 +302,6 @@ void runtime::completed(uint32_t index) {
     entry.done.issued_ns = r.issued_ns;
     entry.done.done_ns = r.done_ns;
     static_cast<cubby_cq *>(r.queue)->push(entry);
-  } else {
-    const std::lock_guard lock(ticket_mutex_);
-    unclaimed_.push_back(ticket_of(index));
-    // Those that were waited for leave their entries behind.
-    while (!unclaimed_.empty() && find_ticket(unclaimed_.front()) == table::no_index) {
-      unclaimed_.pop_front();
-    }
   }
 }
 

@@ -6,7 +6,6 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstring>
-#include <deque>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -74,7 +73,6 @@ class runtime final : public table::completion_sink {
   [[nodiscard]] bool idle() const { return idle_.load(std::memory_order_seq_cst); }
 
   // ---- tickets -------------------------------------------------------------------------------
-  uint32_t take_request();
   [[nodiscard]] cubby_ticket ticket_of(uint32_t index);
   /// The index of a living ticket; no_index when stale.
   uint32_t find_ticket(cubby_ticket ticket);
@@ -151,7 +149,6 @@ class runtime final : public table::completion_sink {
   bool leader_ = false;            // under wait_mutex_: somebody sleeps for all
 
   std::mutex ticket_mutex_;
-  std::deque<cubby_ticket> unclaimed_;  // done, and nobody has asked yet; the oldest may go
 
  public:
   [[nodiscard]] table::controller &house() { return controller_; }
