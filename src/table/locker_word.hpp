@@ -6,13 +6,14 @@
 //   bits 16–18  state
 //   bits 19–27  generation, its low bits
 //   bits 28–63  frame: address / 4096 in own memory (47-bit user addresses leave 35 bits), or a
-//               slot number in lent memory
+//               slot number in lent memory; while filling, the number of the move that fills it
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 
 #include "base/assert.hpp"
+#include "base/mutant.hpp"
 
 namespace cubby::table {
 
@@ -58,28 +59,31 @@ class locker_word {
   /// looks at the word cannot both miss each other.
   bool unpin() noexcept {
     const uint64_t before = word_.fetch_sub(1, std::memory_order_seq_cst);
-    CUBBY_ASSERT((before & pins_mask) != 0);
+    CUBBY_ASSERT((before & pins_mask) != 0 || CUBBY_MUTANT(reuse_pinned_frame));
     return (before & pins_mask) == 1;
   }
 
-  /// Controller only: absent → filling, in this frame.
-  void begin_fill(uint64_t frame, uint64_t generation) noexcept {
-    CUBBY_ASSERT(frame <= frame_max && look().state == locker_state::absent);
-    word_.store(pack(frame, generation, locker_state::filling), std::memory_order_relaxed);
+  /// Controller only: absent → filling, by this move.
+  void begin_fill(uint64_t move, uint64_t generation) noexcept {
+    CUBBY_ASSERT(move <= frame_max && look().state == locker_state::absent);
+    word_.store(pack(move, generation, locker_state::filling), std::memory_order_relaxed);
   }
 
-  /// Controller only: filling → ready, already holding `pin_count` pins of those who waited for it.
-  void publish(uint64_t pin_count) noexcept {
+  /// Controller only: filling → ready in this frame, already holding `pin_count` pins of those who
+  /// waited for it.
+  void publish(uint64_t frame, uint64_t pin_count) noexcept {
     const view now = look();
     CUBBY_ASSERT(now.state == locker_state::filling && pin_count <= pins_max);
-    word_.store(pack(now.frame, now.generation, locker_state::ready) | pin_count,
+    CUBBY_ASSERT(frame <= frame_max);
+    word_.store(pack(frame, now.generation, locker_state::ready) | pin_count,
                 std::memory_order_release);
   }
 
   /// Controller only: ready and not pinned → evicting. False when somebody holds it.
   [[nodiscard]] bool begin_evict() noexcept {
     uint64_t word = word_.load(std::memory_order_seq_cst);
-    if (state_of(word) != locker_state::ready || (word & pins_mask) != 0) return false;
+    if (state_of(word) != locker_state::ready) return false;
+    if ((word & pins_mask) != 0 && !CUBBY_MUTANT(reuse_pinned_frame)) return false;
     const uint64_t evicting = (word & ~state_mask) | (uint64_t{3} << state_shift);
     return word_.compare_exchange_strong(word, evicting, std::memory_order_seq_cst);
   }
@@ -87,7 +91,8 @@ class locker_word {
   /// Controller only: filling or evicting → absent; the frame is free again.
   void clear() noexcept {
     const view now = look();
-    CUBBY_ASSERT(now.pin_count == 0 && now.state != locker_state::ready);
+    CUBBY_ASSERT(now.state != locker_state::ready);
+    CUBBY_ASSERT(now.pin_count == 0 || CUBBY_MUTANT(reuse_pinned_frame));
     word_.store(0, std::memory_order_release);
   }
 

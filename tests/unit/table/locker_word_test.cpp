@@ -14,7 +14,7 @@ TEST_CASE("a locker can be pinned only while it is ready") {
   CHECK(word.pin(frame) == pin_outcome::not_ready);
   word.begin_fill(77, 5);
   CHECK(word.pin(frame) == pin_outcome::not_ready);
-  word.publish(0);
+  word.publish(77, 0);
   CHECK(word.pin(frame) == pin_outcome::pinned);
   CHECK(frame == 77);
   CHECK(word.look().generation == 5);
@@ -29,7 +29,7 @@ TEST_CASE("a locker can be pinned only while it is ready") {
 TEST_CASE("those who waited hold the locker from the moment it is published") {
   locker_word word;
   word.begin_fill(locker_word::frame_max, 511);
-  word.publish(2);
+  word.publish(locker_word::frame_max, 2);
   CHECK(word.look().frame == locker_word::frame_max);
   CHECK_FALSE(word.begin_evict());
   CHECK_FALSE(word.unpin());
@@ -40,7 +40,7 @@ TEST_CASE("those who waited hold the locker from the moment it is published") {
 TEST_CASE("the pin count stops at its ceiling and never spills into the state") {
   locker_word word;
   word.begin_fill(1, 0);
-  word.publish(locker_word::pins_max);
+  word.publish(1, locker_word::pins_max);
   uint64_t frame = 0;
   CHECK(word.pin(frame) == pin_outcome::saturated);
   CHECK(word.look().state == locker_state::ready);
@@ -80,7 +80,7 @@ TEST_CASE("bytes under a pin are never those of a later fill") {
   for (uint64_t round = 1; round <= rounds; ++round) {
     word.begin_fill(round, round);
     bytes = round;
-    word.publish(0);
+    word.publish(round, 0);
     while (!word.begin_evict()) std::this_thread::yield();
     word.clear();
   }

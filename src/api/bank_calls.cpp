@@ -1,0 +1,240 @@
+// Banks: described, adopted, mapped, looked at.
+#include "api/guard.hpp"
+#include "api/runtime.hpp"
+#include "store/model_file.hpp"
+#include "store/seal.hpp"
+
+using namespace cubby;
+using namespace cubby::api;
+
+namespace {
+
+using ull = unsigned long long;
+
+cubby_status unknown_bank(cubby_bank bank) {
+  return keep_error(fail(CUBBY_ERR_STALE, "bank %u is not one of this runtime", bank));
+}
+
+/// Digests beside the file, where there are any.
+result<void> apply_seal(runtime &self, const store::model_file &model, const std::string &given,
+                        table::bank &made) {
+  const std::string path = store::seal_path_of(model, given);
+  auto seal = store::read_seal(path);
+  if (!seal) {
+    if (seal.failure().status != CUBBY_MISS) return seal.failure();
+    if (given.empty()) return {};
+    error failure = seal.failure();
+    failure.status = CUBBY_ERR_INVALID;
+    return failure;
+  }
+  if (auto checked = store::check_seal(*seal, model); !checked) return checked;
+  if (seal->banks.size() != 1 || seal->chunk_bytes != made.chunk_bytes()) {
+    return fail(CUBBY_ERR_FORMAT, "%s is a seal of other tensors, or with chunks of another size; "
+                "seal again with the same pattern of tensors", path.c_str());
+  }
+  if (auto loaded = made.load_seal(seal->banks[0]); !loaded) return loaded;
+  made.sealed = seal->complete;
+  if (!seal->complete) {
+    self.log(1, 0, path + " is not complete; what it lacks is taken on first sight. Seal again to "
+             "finish it");
+  }
+  return {};
+}
+
+}  // namespace
+
+void cubby::api::runtime::warn_working_set() {
+  for (uint32_t bank_index = 1; bank_index <= table::banks_max; ++bank_index) {
+    const table::bank *where = controller_.bank_at(bank_index);
+    if (where == nullptr || where->desc().routed_count == 0) continue;
+    for (uint32_t i = 0; i < controller_.tier_count(); ++i) {
+      const table::tier_slot &slot = controller_.slot(i);
+      if (slot.memory == nullptr) continue;
+      const uint64_t needed = table::controller::working_set_bytes(*where, where->layout(i));
+      if (slot.memory->budget_bytes() >= needed) continue;
+      log(1, slot.handle,
+          format_text("tier %s: its budget of %llu bytes is below one token's working set of bank "
+                      "%s, %llu bytes; policies by recency will hit little",
+                      slot.name.c_str(), static_cast<ull>(slot.memory->budget_bytes()),
+                      where->desc().name, static_cast<ull>(needed)));
+    }
+  }
+}
+
+cubby_status cubby_bank_add(cubby_handle *rt, const cubby_bank_desc *desc, cubby_bank *out) {
+  CUBBY_ENTER(rt);
+  if (desc == nullptr || out == nullptr || desc->struct_size == 0) {
+    CUBBY_REFUSE("cubby_bank_add: desc or out is NULL, or struct_size is 0");
+  }
+  return guarded([&]() -> cubby_status {
+    const cubby_bank_desc asked = read_struct(*desc);
+    if (asked.kind == CUBBY_BANK_KV || asked.kind == CUBBY_BANK_ROWS) {
+      return keep_error(fail(CUBBY_ERR_NOT_SUPPORTED, "banks of kind %u need puts and keys, which "
+                             "are not built yet; experts and other weights are", asked.kind));
+    }
+    if (asked.kind > CUBBY_BANK_OTHER) CUBBY_REFUSE("bank kind %u is not known", asked.kind);
+    if (asked.policy != nullptr && self.policy() != asked.policy) {
+      return keep_error(fail(CUBBY_ERR_NOT_SUPPORTED, "bank policy \"%s\": all banks share the "
+                             "runtime's (\"%s\"); name it in cubby_config", asked.policy,
+                             self.policy().c_str()));
+    }
+    auto made = table::bank::describe(asked);
+    if (!made) return keep_error(made.failure());
+    const auto lock = self.hold_pump();
+    auto added = self.house().add_bank(std::move(*made));
+    if (!added) return keep_error(added.failure());
+    *out = (*added)->handle;
+    self.warn_working_set();
+    return CUBBY_OK;
+  });
+}
+
+cubby_status cubby_bank_adopt(cubby_handle *rt, const char *path, const cubby_adopt_desc *desc,
+                              cubby_bank *out) {
+  CUBBY_ENTER(rt);
+  if (path == nullptr || out == nullptr) CUBBY_REFUSE("cubby_bank_adopt: path or out is NULL");
+  return guarded([&]() -> cubby_status {
+    cubby_adopt_desc asked{};
+    if (desc != nullptr) asked = read_struct(*desc);
+    auto model = store::open_model(path, asked.tensors == nullptr ? "" : asked.tensors);
+    if (!model) return keep_error(model.failure());
+    for (const std::string &note : model->notes) self.log(1, 0, note);
+    const store::model_bank &first = model->banks.front();
+    auto made = table::bank::adopt(first, model->files, first.name);
+    if (!made) return keep_error(made.failure());
+    if (self.config().verify == CUBBY_VERIFY_ON) {
+      auto sealed = apply_seal(self, *model, asked.seal_path == nullptr ? "" : asked.seal_path,
+                               **made);
+      if (!sealed) return keep_error(sealed.failure());
+    }
+    const auto lock = self.hold_pump();
+    if (auto ready = self.need_file_tier(); !ready) return keep_error(ready.failure());
+    if (auto opened = self.house().open_files((*made)->files); !opened) {
+      return keep_error(opened.failure());
+    }
+    std::vector<table::bank_file> spare = (*made)->files;
+    auto added = self.house().add_bank(std::move(*made));
+    if (!added) {
+      self.house().close_files(spare);
+      return keep_error(added.failure());
+    }
+    *out = (*added)->handle;
+    self.warn_working_set();
+    return CUBBY_OK;
+  });
+}
+
+cubby_status cubby_bank_map(cubby_handle *rt, cubby_bank bank, const char *const *files,
+                            uint32_t file_count, const cubby_extent *extents,
+                            uint64_t extent_count) {
+  CUBBY_ENTER(rt);
+  if (files == nullptr || file_count == 0 || extents == nullptr) {
+    CUBBY_REFUSE("cubby_bank_map: files or extents are missing");
+  }
+  return guarded([&]() -> cubby_status {
+    const auto lock = self.hold_pump();
+    table::bank *where = self.house().bank_of(bank);
+    if (where == nullptr) return unknown_bank(bank);
+    std::vector<table::bank_file> opened;
+    for (uint32_t i = 0; i < file_count; ++i) {
+      if (files[i] == nullptr) CUBBY_REFUSE("cubby_bank_map: file %u is NULL", i);
+      opened.push_back({});
+      opened.back().path = files[i];
+    }
+    if (auto ready = self.need_file_tier(); !ready) return keep_error(ready.failure());
+    auto mapped = self.house().map_bank(*where, std::move(opened), extents, extent_count);
+    return mapped ? CUBBY_OK : keep_error(mapped.failure());
+  });
+}
+
+cubby_status cubby_bank_remove(cubby_handle *rt, cubby_bank bank) {
+  CUBBY_ENTER_WAITING(rt);
+  return guarded([&]() -> cubby_status {
+    table::bank *where = nullptr;
+    {
+      const auto lock = self.hold_pump();
+      where = self.house().bank_of(bank);
+      if (where == nullptr) return unknown_bank(bank);
+      where->removed.store(true, std::memory_order_seq_cst);
+    }
+    // Calls that still saw it must be over before its words are judged, and again before they go.
+    self.grace_period();
+    {
+      const auto lock = self.hold_pump();
+      uint64_t next = 0;
+      self.house().advance(self.now(), &next);
+      if (auto removed = self.house().remove_bank(*where); !removed) {
+        return keep_error(removed.failure());
+      }
+    }
+    self.grace_period();
+    const auto lock = self.hold_pump();
+    self.house().free_bank(*where);
+    return CUBBY_OK;
+  });
+}
+
+cubby_status cubby_bank_info(cubby_handle *rt, cubby_bank bank, cubby_bank_desc *out) {
+  CUBBY_ENTER(rt);
+  if (out == nullptr) CUBBY_REFUSE("cubby_bank_info: out is NULL");
+  const table::bank *where = self.house().bank_of(bank);
+  if (where == nullptr) return unknown_bank(bank);
+  write_struct(where->desc(), out);
+  return CUBBY_OK;
+}
+
+cubby_status cubby_bank_file(cubby_handle *rt, cubby_bank bank, uint32_t file,
+                             cubby_file_info *out) {
+  CUBBY_ENTER(rt);
+  if (out == nullptr) CUBBY_REFUSE("cubby_bank_file: out is NULL");
+  const table::bank *where = self.house().bank_of(bank);
+  if (where == nullptr) return unknown_bank(bank);
+  if (file >= where->files.size()) return CUBBY_MISS;
+  const table::bank_file &of = where->files[file];
+  cubby_file_info info{};
+  info.sealed = where->sealed ? 1 : 0;
+  info.path = of.path.c_str();
+  info.bytes = of.bytes;
+  info.device = of.device;
+  info.inode = of.inode;
+  info.mtime_ns = of.mtime_ns;
+  info.header_digest = of.header_digest;
+  write_struct(info, out);
+  return CUBBY_OK;
+}
+
+cubby_status cubby_bank_part(cubby_handle *rt, cubby_bank bank, uint32_t row, uint32_t part,
+                             cubby_part_info *out) {
+  CUBBY_ENTER(rt);
+  if (out == nullptr) CUBBY_REFUSE("cubby_bank_part: out is NULL");
+  const table::bank *where = self.house().bank_of(bank);
+  if (where == nullptr) return unknown_bank(bank);
+  if (row >= where->rows() || part >= where->part_count()) {
+    CUBBY_REFUSE("bank %s has %u rows and %u parts; row %u, part %u was asked for",
+                 where->desc().name, where->rows(), where->part_count(), row, part);
+  }
+  cubby_part_info info{};
+  info.name = where->part_name(part).c_str();
+  info.type = where->part_type(row, part).c_str();
+  info.tensor = where->part_tensor(row, part).c_str();
+  info.bytes = where->part_bytes(row, part);
+  write_struct(info, out);
+  return CUBBY_OK;
+}
+
+cubby_status cubby_bank_extent(cubby_handle *rt, cubby_bank bank, uint64_t number, uint32_t part,
+                               cubby_extent *out) {
+  CUBBY_ENTER(rt);
+  if (out == nullptr) CUBBY_REFUSE("cubby_bank_extent: out is NULL");
+  const table::bank *where = self.house().bank_of(bank);
+  if (where == nullptr) return unknown_bank(bank);
+  if (number >= where->count() || part >= where->part_count()) {
+    CUBBY_REFUSE("bank %s has %llu lockers of %u parts; locker %llu, part %u was asked for",
+                 where->desc().name, static_cast<ull>(where->count()), where->part_count(),
+                 static_cast<ull>(number), part);
+  }
+  if (!where->mapped()) return CUBBY_MISS;
+  const table::part_extent here = where->extent(static_cast<uint32_t>(number), part);
+  *out = {CUBBY_ID(bank, number), part, here.file, here.offset_bytes, here.bytes};
+  return CUBBY_OK;
+}

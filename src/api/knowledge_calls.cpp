@@ -1,0 +1,134 @@
+// What the engine knows: visits, hints; and what the library would answer: estimates.
+#include "api/guard.hpp"
+#include "api/requests.hpp"
+
+using namespace cubby;
+using namespace cubby::api;
+
+namespace {
+
+/// From which probability on a route is worth a transfer.
+constexpr float likely = 0.5F;
+
+/// The memory tier nearest to compute.
+uint32_t nearest_tier(runtime &self) {
+  uint32_t best = table::no_tier;
+  table::controller &house = self.house();
+  for (uint32_t i = 0; i < house.tier_count(); ++i) {
+    if (house.slot(i).memory == nullptr) continue;
+    if (best == table::no_tier || house.slot(i).rank < house.slot(best).rank) best = i;
+  }
+  return best;
+}
+
+uint8_t take_route(runtime &self, const cubby_hint_item &hint) {
+  table::bank *where = self.house().bank_of(hint.bank);
+  const cubby_routed &route = hint.route;
+  const uint32_t tier = nearest_tier(self);
+  const bool usable = where != nullptr && tier != table::no_tier && route.columns != nullptr &&
+                      route.row < where->rows() && route.column_count != 0 && hint.ahead == 0;
+  if (!usable) return CUBBY_HINT_REJECTED;
+  std::vector<table::request_item> wanted;
+  bool clipped = false;
+  for (uint32_t i = 0; i < route.column_count; ++i) {
+    if (route.columns[i] >= where->columns()) return CUBBY_HINT_REJECTED;
+    if (route.weights != nullptr && route.weights[i] < likely) {
+      clipped = true;
+      continue;
+    }
+    table::request_item item;
+    item.where = where;
+    item.number = route.row * where->columns() + route.columns[i];
+    wanted.push_back(item);
+  }
+  if (wanted.empty()) return CUBBY_HINT_CLIPPED;
+  const uint32_t index = self.take_request();
+  if (index == table::no_index) return CUBBY_HINT_CLIPPED;
+  cubby_how how{};
+  how.io_class = CUBBY_FORECAST;
+  how.deadline_ns = hint.ttl_ns == 0 ? 0 : self.now() + hint.ttl_ns;
+  table::request &r = self.house().request_at(index);
+  prepare_request(self, r, table::request_kind::prefetch, tier, how);
+  r.items = std::move(wanted);
+  r.forget = true;
+  self.house().submit(index);
+  return clipped ? CUBBY_HINT_CLIPPED : CUBBY_HINT_ACCEPTED;
+}
+
+}  // namespace
+
+cubby_status cubby_visit(cubby_handle *rt, cubby_bank bank, const cubby_routed *routed,
+                         uint32_t count) {
+  CUBBY_ENTER(rt);
+  if (routed == nullptr || count == 0) CUBBY_REFUSE("cubby_visit: routed is NULL or count is 0");
+  return guarded([&]() -> cubby_status {
+    const table::bank *where = self.house().bank_of(bank);
+    if (where == nullptr) {
+      return keep_error(fail(CUBBY_ERR_STALE, "bank %u is not one of this runtime", bank));
+    }
+    std::vector<uint32_t> numbers;
+    for (uint32_t i = 0; i < count; ++i) {
+      const cubby_routed &one = routed[i];
+      if (one.row >= where->rows() || (one.columns == nullptr && one.column_count != 0)) {
+        CUBBY_REFUSE("cubby_visit: entry %u names row %u of %u, or has no columns", i, one.row,
+                     where->rows());
+      }
+      for (uint32_t k = 0; k < one.column_count; ++k) {
+        if (one.columns[k] >= where->columns()) {
+          CUBBY_REFUSE("cubby_visit: entry %u names column %u of %u", i, one.columns[k],
+                       where->columns());
+        }
+      }
+    }
+    for (uint32_t i = 0; i < count; ++i) {
+      numbers.clear();
+      for (uint32_t k = 0; k < routed[i].column_count; ++k) {
+        numbers.push_back(routed[i].row * where->columns() + routed[i].columns[k]);
+      }
+      self.house().note_visit(entered.shard_index, *where, numbers.data(),
+                              static_cast<uint32_t>(numbers.size()));
+    }
+    return CUBBY_OK;
+  });
+}
+
+cubby_status cubby_hint(cubby_handle *rt, const cubby_hint_item *hints, uint32_t count,
+                        uint8_t *outcome) {
+  CUBBY_ENTER(rt);
+  if (hints == nullptr || count == 0) CUBBY_REFUSE("cubby_hint: hints is NULL or count is 0");
+  return guarded([&]() -> cubby_status {
+    // The caller's stride is its own size of the struct.
+    const auto *at = reinterpret_cast<const std::byte *>(hints);
+    const uint32_t stride = hints->struct_size;
+    if (stride < offsetof(cubby_hint_item, ahead)) CUBBY_REFUSE("cubby_hint_item.struct_size is too small");
+    for (uint32_t i = 0; i < count; ++i, at += stride) {
+      const cubby_hint_item hint = read_struct(*reinterpret_cast<const cubby_hint_item *>(at));
+      const uint8_t taken =
+          hint.kind == CUBBY_HINT_ROUTE ? take_route(self, hint) : uint8_t{CUBBY_HINT_REJECTED};
+      if (outcome != nullptr) outcome[i] = taken;
+    }
+    self.kick();
+    return CUBBY_OK;
+  });
+}
+
+cubby_status cubby_estimate(cubby_handle *rt, const cubby_item *items, uint32_t count,
+                            cubby_tier tier, uint64_t *ready_ns) {
+  CUBBY_ENTER(rt);
+  if (items == nullptr || ready_ns == nullptr || count == 0 || count > items_max) {
+    CUBBY_REFUSE("cubby_estimate: items or ready_ns is NULL, or count is wrong");
+  }
+  return guarded([&]() -> cubby_status {
+    const uint32_t slot = self.house().slot_of(tier);
+    if (slot == table::no_tier || self.house().slot(slot).memory == nullptr) {
+      return keep_error(fail(CUBBY_ERR_STALE, "tier %u is no memory tier of this runtime", tier));
+    }
+    std::vector<table::request_item> named;
+    if (auto read = read_items(self, items, count, named); !read) return keep_error(read.failure());
+    const auto lock = self.hold_pump();
+    for (uint32_t i = 0; i < count; ++i) {
+      ready_ns[i] = self.house().estimate_ns(*named[i].where, named[i].number, slot);
+    }
+    return CUBBY_OK;
+  });
+}

@@ -1,0 +1,45 @@
+#include "api/last_error.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+
+namespace {
+
+// Plain memory of fixed size: an error must be told even when memory has run out.
+struct kept {
+  cubby_error what{};
+  char text[512]{};
+};
+thread_local kept last{};
+
+}  // namespace
+
+namespace cubby::api {
+
+cubby_status keep_error(const error &failure) noexcept {
+  last.what = {};
+  last.what.struct_size = sizeof last.what;
+  last.what.status = failure.status;
+  last.what.native = failure.native;
+  last.what.retryable = failure.retryable || failure.status == CUBBY_ERR_BUSY ? 1 : 0;
+  last.what.data_loss = failure.data_loss ? 1 : 0;
+  last.what.tier = failure.tier;
+  last.what.id = failure.id;
+  last.what.offset_bytes = failure.offset_bytes;
+  last.what.needed_bytes = failure.needed_bytes;
+  std::snprintf(last.text, sizeof last.text, "%s", failure.text.c_str());
+  return failure.status;
+}
+
+}  // namespace cubby::api
+
+cubby_status cubby_explain(cubby_error *out, char *text, size_t text_bytes) {
+  if (out != nullptr) {
+    const uint32_t room = out->struct_size == 0 ? sizeof last.what : out->struct_size;
+    std::memcpy(out, &last.what, std::min<size_t>(room, sizeof last.what));
+    out->struct_size = room;
+  }
+  if (text != nullptr && text_bytes != 0) std::snprintf(text, text_bytes, "%s", last.text);
+  return CUBBY_OK;
+}

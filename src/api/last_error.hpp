@@ -1,0 +1,15 @@
+// What cubby_explain() tells: the last error of the calling thread.
+#pragma once
+
+#include "base/result.hpp"
+
+namespace cubby::api {
+
+/// Keeps the error for this thread and gives its status back, so that a call may end with it.
+cubby_status keep_error(const error &failure) noexcept;
+
+/// The usual end of a call that was misused.
+#define CUBBY_REFUSE(...) \
+  return ::cubby::api::keep_error(::cubby::fail(CUBBY_ERR_INVALID, __VA_ARGS__))
+
+}  // namespace cubby::api

@@ -1,0 +1,369 @@
+// Pin, unpin, prefetch, drop.
+//
+// The way of a pin. Everything resident: a set is taken from a free list, each locker's word is
+// raised by one compare-and-swap, the visit is told to the policies through a ring, and the call
+// returns: no lock, no system call. Something absent: what was pinned is let go again, the request
+// goes to the controller, and the set loads as a whole.
+#include <algorithm>
+#include <array>
+
+#include "api/completion_queue.hpp"
+#include "api/guard.hpp"
+#include "api/requests.hpp"
+
+using namespace cubby;
+using namespace cubby::api;
+
+namespace {
+
+using ull = unsigned long long;
+
+struct pin_call {
+  runtime &self;
+  uint32_t shard;
+  const cubby_item *items;
+  uint32_t count;
+  uint32_t tier;
+  uint32_t flags;
+  const void **addr;
+  int8_t *item_status;
+};
+
+void set_status(const pin_call &c, uint32_t item, cubby_status status) {
+  if (c.item_status != nullptr) {
+    __atomic_store_n(&c.item_status[item], static_cast<int8_t>(status), __ATOMIC_RELEASE);
+  }
+}
+
+/// One visit for each run of items of one bank.
+void note_visits(const pin_call &c) {
+  constexpr uint32_t run_max = 64;
+  std::array<uint32_t, run_max> numbers;
+  uint32_t first = 0;
+  while (first < c.count) {
+    const uint64_t bank_bits = c.items[first].id >> 48;
+    uint32_t run = 0;
+    while (first + run < c.count && run < run_max && c.items[first + run].id >> 48 == bank_bits) {
+      numbers[run] = static_cast<uint32_t>(c.items[first + run].id);
+      ++run;
+    }
+    const table::bank *where = c.self.house().bank_of(static_cast<cubby_bank>(bank_bits));
+    if (where != nullptr) c.self.house().note_visit(c.shard, *where, numbers.data(), run);
+    first += run;
+  }
+}
+
+enum class way { resident, absent, refused };
+
+/// Pins what is resident. `absent`: item `stopped_at` is not (or, with NO_WAIT, some are not and
+/// their words are NULL in the set). `refused`: it names nothing.
+way pin_resident(const pin_call &c, uint32_t set_index, uint32_t &ok_count) {
+  table::controller &house = c.self.house();
+  table::pin_set &set = house.sets().at(set_index);
+  table::locker_word **words = set.words();
+  const bool all_or_nothing = (c.flags & CUBBY_NO_WAIT) == 0;
+  ok_count = 0;
+  uint64_t known_bits = ~uint64_t{0};
+  table::bank *where = nullptr;
+  uint32_t i = 0;
+  for (; i < c.count; ++i) {
+    const uint64_t id = c.items[i].id;
+    if (id >> 48 != known_bits) {
+      known_bits = id >> 48;
+      where = house.bank_of(static_cast<cubby_bank>(known_bits));
+    }
+    const uint64_t number = id & ((uint64_t{1} << 48) - 1);
+    if (where == nullptr || number >= where->count() || c.items[i].space != 0) break;
+    const auto short_number = static_cast<uint32_t>(number);
+    table::locker_word &word = where->word(c.tier, short_number);
+    const uint32_t parts = where->part_count();
+    uint64_t frame = 0;
+    if (word.pin(frame) == table::pin_outcome::pinned) {
+      words[i] = &word;
+      ++ok_count;
+      for (uint32_t p = 0; p < parts && c.addr != nullptr; ++p) {
+        c.addr[i * parts + p] = house.address(*where, c.tier, frame, short_number, p);
+      }
+      continue;
+    }
+    words[i] = nullptr;
+    if (all_or_nothing) break;
+    for (uint32_t p = 0; p < parts && c.addr != nullptr; ++p) c.addr[i * parts + p] = nullptr;
+  }
+  if (i == c.count) return ok_count == c.count ? way::resident : way::absent;
+  const bool named = where != nullptr && c.items[i].space == 0 &&
+                     (c.items[i].id & ((uint64_t{1} << 48) - 1)) < where->count();
+  // The controller may have found them pinned just now, and wait for that to end.
+  bool last_pin = false;
+  while (i-- > 0) {
+    if (words[i] != nullptr && words[i]->unpin()) last_pin = true;
+  }
+  if (last_pin && house.slot(c.tier).frames_wanted.load(std::memory_order_seq_cst)) {
+    house.note_frames();
+    c.self.kick();
+  }
+  ok_count = 0;
+  return named ? way::absent : way::refused;
+}
+
+/// What the whole set costs of the tier; an item named twice counts once.
+uint64_t set_cost(const table::tier_slot &slot, uint32_t tier,
+                  std::vector<table::request_item> items) {
+  std::sort(items.begin(), items.end(), [](const auto &a, const auto &b) {
+    return a.where != b.where ? a.where < b.where : a.number < b.number;
+  });
+  uint64_t cost = 0;
+  for (size_t i = 0; i < items.size(); ++i) {
+    const auto &item = items[i];
+    if (i != 0 && items[i - 1].where == item.where && items[i - 1].number == item.number) continue;
+    cost += slot.memory->cost_bytes(item.where->frame_bytes_in(tier, item.number));
+  }
+  return cost;
+}
+
+/// Can frames of the tier hold these lockers as their banks want them?
+result<void> check_frames(const table::tier_slot &slot, uint32_t tier, cubby_tier handle,
+                          const std::vector<table::request_item> &items) {
+  const tier::memory_tier &memory = *slot.memory;
+  for (const table::request_item &item : items) {
+    const table::bank &where = *item.where;
+    if (memory.is_lent() && memory.align_bytes() < where.align_bytes()) {
+      return fail(CUBBY_ERR_INVALID, "tier %s: its lent memory is aligned to %llu bytes, bank %s "
+                  "wants %u", slot.name.c_str(), static_cast<ull>(memory.align_bytes()),
+                  where.desc().name, where.align_bytes());
+    }
+    if (!memory.strided()) continue;
+    const uint32_t row = where.row_of(item.number);
+    bool fits = memory.piece_parts() == where.part_count();
+    for (uint32_t p = 0; fits && p < where.part_count(); ++p) {
+      fits = where.part_bytes(row, p) <= memory.piece_bytes()[p];
+    }
+    if (!fits) {
+      return fail(CUBBY_ERR_INVALID, "tier %s: its lent pieces do not hold the parts of row %u of "
+                  "bank %s", slot.name.c_str(), row, where.desc().name);
+    }
+  }
+  const uint64_t cost = set_cost(slot, tier, items);
+  const uint64_t budget = slot.budget_bytes.load();
+  if (cost <= budget) return {};
+  error failure = fail(CUBBY_ERR_BUDGET, "tier %s: the set needs %llu bytes at once, the budget is "
+                       "%llu; raise the budget, or pin fewer lockers together", slot.name.c_str(),
+                       static_cast<ull>(cost), static_cast<ull>(budget));
+  failure.tier = handle;
+  failure.needed_bytes = cost;
+  return failure;
+}
+
+/// Hands the set to the controller.
+cubby_status load_set(const pin_call &c, uint32_t set_index, const cubby_how &how,
+                      cubby_pins *pins, cubby_ticket *ticket) {
+  table::controller &house = c.self.house();
+  table::tier_slot &slot = house.slot(c.tier);
+  std::vector<table::request_item> items;
+  auto read = read_items(c.self, c.items, c.count, items);
+  if (read) read = check_frames(slot, c.tier, slot.handle, items);
+  if (!read) {
+    house.sets().discard(set_index, c.shard);
+    return keep_error(read.failure());
+  }
+  auto *queue = how.cq;
+  if (queue != nullptr && !queue->reserve()) {
+    house.sets().discard(set_index, c.shard);
+    return keep_error(fail(CUBBY_ERR_BUSY, "the completion queue has no place left; take "
+                           "completions first, or make it larger"));
+  }
+  const uint32_t index = c.self.take_request();
+  if (index == table::no_index) {
+    if (queue != nullptr) queue->unreserve();
+    house.sets().discard(set_index, c.shard);
+    return no_ticket();
+  }
+  table::request &r = house.request_at(index);
+  prepare_request(c.self, r, table::request_kind::pin, c.tier, how);
+  r.items = std::move(items);
+  r.addr = c.addr;
+  r.set = set_index;
+  for (uint32_t i = 0; i < c.count; ++i) set_status(c, i, CUBBY_PENDING);
+  table::pin_set &set = house.sets().at(set_index);
+  std::fill_n(set.words(), c.count, nullptr);
+  *pins = house.sets().open(set_index, true);
+  if ((c.flags & CUBBY_NO_VISIT) == 0) note_visits(c);
+  return submit_request(c.self, index, ticket);
+}
+
+cubby_status finish_resident(const pin_call &c, uint32_t set_index, uint32_t ok_count,
+                             cubby_pins *pins) {
+  table::controller &house = c.self.house();
+  if (ok_count == 0) {
+    house.sets().discard(set_index, c.shard);
+    for (uint32_t i = 0; i < c.count; ++i) set_status(c, i, CUBBY_MISS);
+    return CUBBY_MISS;
+  }
+  table::pin_set &set = house.sets().at(set_index);
+  if (c.item_status != nullptr) {
+    for (uint32_t i = 0; i < c.count; ++i) {
+      set_status(c, i, set.words()[i] != nullptr ? CUBBY_OK : CUBBY_MISS);
+    }
+  }
+  house.shard_at(c.shard).hits[c.tier].fetch_add(ok_count, std::memory_order_relaxed);
+  if ((c.flags & CUBBY_NO_VISIT) == 0) note_visits(c);
+  *pins = house.sets().open(set_index, false);
+  return ok_count == c.count ? CUBBY_OK : CUBBY_PARTIAL;
+}
+
+}  // namespace
+
+cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count, cubby_tier tier,
+                       const cubby_how *how, cubby_pins *pins, const void **addr,
+                       cubby_ticket *ticket) {
+  CUBBY_ENTER(rt);
+  if (items == nullptr || pins == nullptr || count == 0 || count > items_max) {
+    CUBBY_REFUSE("cubby_pin: items or pins is NULL, or count %u is not 1 to %u", count, items_max);
+  }
+  *pins = 0;
+  if (ticket != nullptr) *ticket = 0;
+  cubby_how asked{};
+  if (how != nullptr) {
+    auto read = read_how(how);
+    if (!read) return keep_error(read.failure());
+    asked = *read;
+  }
+  if (ticket == nullptr && asked.cq == nullptr && (asked.flags & CUBBY_NO_WAIT) == 0) {
+    CUBBY_REFUSE("cubby_pin: what is absent needs a ticket or a completion queue to tell of it; "
+                 "pass one, or CUBBY_NO_WAIT");
+  }
+  const uint32_t slot = self.house().slot_of(tier);
+  if (slot == table::no_tier || self.house().slot(slot).memory == nullptr) {
+    if (slot != table::no_tier) CUBBY_REFUSE("cubby_pin: files cannot be pinned; name a memory tier");
+    return keep_error(fail(CUBBY_ERR_STALE, "tier %u is not one of this runtime", tier));
+  }
+  return guarded([&]() -> cubby_status {
+    const uint32_t set_index = self.house().sets().take(entered.shard_index, count);
+    if (set_index == table::pin_sets::none) {
+      return keep_error(fail(CUBBY_ERR_BUSY, "as many pin sets are held as there is room for; unpin "
+                             "some"));
+    }
+    table::pin_set &set = self.house().sets().at(set_index);
+    set.tier = slot;
+    set.bypass = (asked.flags & CUBBY_BYPASS) != 0;
+    const pin_call c{self,        entered.shard_index, items, count, slot,
+                     asked.flags, addr,                asked.item_status};
+    uint32_t ok_count = 0;
+    switch (pin_resident(c, set_index, ok_count)) {
+      case way::resident: return finish_resident(c, set_index, ok_count, pins);
+      case way::refused: {
+        self.house().sets().discard(set_index, entered.shard_index);
+        std::vector<table::request_item> ignored;
+        auto read = read_items(self, items, count, ignored);
+        if (!read) return keep_error(read.failure());
+        return keep_error(fail(CUBBY_ERR_STALE, "a bank was removed during the call"));
+      }
+      case way::absent: break;
+    }
+    if ((asked.flags & CUBBY_NO_WAIT) != 0) return finish_resident(c, set_index, ok_count, pins);
+    return load_set(c, set_index, asked, pins, ticket);
+  });
+}
+
+cubby_status cubby_unpin(cubby_handle *rt, cubby_pins pins, uint32_t first, uint32_t count,
+                         const cubby_sync *sync) {
+  CUBBY_ENTER(rt);
+  if (sync != nullptr && sync->stream != 0) {
+    return keep_error(fail(CUBBY_ERR_NOT_SUPPORTED, "order with a device stream needs a device "
+                           "backend, which this build has not; pass sync = NULL"));
+  }
+  table::controller &house = self.house();
+  const auto released = house.sets().release(pins, first, count, entered.shard_index);
+  switch (released.what) {
+    case table::pin_sets::outcome::released: break;
+    case table::pin_sets::outcome::stale:
+      return keep_error(fail(CUBBY_ERR_STALE, "the pins are not held: they were released before, or "
+                             "belong to another runtime"));
+    case table::pin_sets::outcome::twice:
+      CUBBY_REFUSE("items %u to %u of the set: some were unpinned before", first, first + count - 1);
+    case table::pin_sets::outcome::out_of_range:
+      CUBBY_REFUSE("the set has no items %u to %u", first, first + count - 1);
+  }
+  if (released.loading) house.note_withdrawal();
+  // Somebody waits for frames, or the copy was only for this once.
+  const bool look = released.last_pin &&
+                    (released.bypass ||
+                     house.slot(released.tier).frames_wanted.load(std::memory_order_seq_cst));
+  if (look) house.note_frames();
+  if (released.loading || look) self.kick();
+  return CUBBY_OK;
+}
+
+cubby_status cubby_prefetch(cubby_handle *rt, const cubby_item *items, uint32_t count,
+                            cubby_tier tier, const cubby_how *how, cubby_ticket *ticket) {
+  CUBBY_ENTER(rt);
+  if (items == nullptr || count == 0 || count > items_max) {
+    CUBBY_REFUSE("cubby_prefetch: items is NULL, or count %u is not 1 to %u", count, items_max);
+  }
+  if (ticket != nullptr) *ticket = 0;
+  return guarded([&]() -> cubby_status {
+    auto asked = read_how(how);
+    if (!asked) return keep_error(asked.failure());
+    // A prefetch is not demand; what is certain to be used is committed.
+    if (asked->io_class == CUBBY_DEMAND) asked->io_class = CUBBY_COMMITTED;
+    const uint32_t slot = self.house().slot_of(tier);
+    if (slot == table::no_tier) {
+      return keep_error(fail(CUBBY_ERR_STALE, "tier %u is not one of this runtime", tier));
+    }
+    if (self.house().slot(slot).memory == nullptr) {
+      CUBBY_REFUSE("cubby_prefetch: files are where everything is; name a memory tier");
+    }
+    std::vector<table::request_item> named;
+    if (auto read = read_items(self, items, count, named); !read) return keep_error(read.failure());
+    for (size_t i = 0; i < named.size(); ++i) {
+      const std::vector<table::request_item> one(1, named[i]);
+      auto fits = check_frames(self.house().slot(slot), slot, tier, one);
+      if (!fits) return keep_error(fits.failure());
+    }
+    if (asked->cq != nullptr && !asked->cq->reserve()) {
+      return keep_error(fail(CUBBY_ERR_BUSY, "the completion queue has no place left; take "
+                             "completions first, or make it larger"));
+    }
+    const uint32_t index = self.take_request();
+    if (index == table::no_index) {
+      if (asked->cq != nullptr) asked->cq->unreserve();
+      return no_ticket();
+    }
+    table::request &r = self.house().request_at(index);
+    prepare_request(self, r, table::request_kind::prefetch, slot, *asked);
+    r.items = std::move(named);
+    r.forget = ticket == nullptr && asked->cq == nullptr;
+    for (uint32_t i = 0; i < count && asked->item_status != nullptr; ++i) {
+      __atomic_store_n(&asked->item_status[i], static_cast<int8_t>(CUBBY_PENDING), __ATOMIC_RELEASE);
+    }
+    return submit_request(self, index, ticket);
+  });
+}
+
+cubby_status cubby_drop(cubby_handle *rt, const cubby_item *items, uint32_t count,
+                        cubby_tier tier) {
+  CUBBY_ENTER(rt);
+  if (items == nullptr || count == 0 || count > items_max) {
+    CUBBY_REFUSE("cubby_drop: items is NULL, or count %u is not 1 to %u", count, items_max);
+  }
+  return guarded([&]() -> cubby_status {
+    std::vector<table::request_item> named;
+    if (auto read = read_items(self, items, count, named); !read) return keep_error(read.failure());
+    const auto lock = self.hold_pump();
+    table::controller &house = self.house();
+    const uint32_t only = tier == 0 ? table::no_tier : house.slot_of(tier);
+    if (tier != 0 && only == table::no_tier) {
+      return keep_error(fail(CUBBY_ERR_STALE, "tier %u is not one of this runtime", tier));
+    }
+    uint32_t held = 0;
+    for (const table::request_item &item : named) {
+      for (uint32_t t = 0; t < house.tier_count(); ++t) {
+        if (house.slot(t).memory == nullptr || (only != table::no_tier && t != only)) continue;
+        if (!house.drop(*item.where, item.number, t)) ++held;
+      }
+    }
+    if (held == 0) return CUBBY_OK;
+    return keep_error(fail(CUBBY_ERR_BUSY, "%u copies are pinned or on their way and stay; the others "
+                           "are gone", held));
+  });
+}

@@ -1,0 +1,75 @@
+// Looking: statistics, descriptions, the log.
+#include <cstdio>
+
+#include "api/guard.hpp"
+#include "api/runtime.hpp"
+
+using namespace cubby;
+using namespace cubby::api;
+
+cubby_status cubby_stats(cubby_handle *rt, cubby_stats_block *out, cubby_tier_stats *tiers,
+                         uint32_t tier_max) {
+  CUBBY_ENTER(rt);
+  if (out == nullptr) CUBBY_REFUSE("cubby_stats: out is NULL");
+  return guarded([&]() -> cubby_status {
+    cubby_stats_block block{};
+    std::vector<cubby_tier_stats> all;
+    {
+      const auto lock = self.hold_pump();
+      self.house().report(block, all);
+    }
+    block.log_dropped_count = self.log_lines.dropped();
+    write_struct(block, out);
+    if (tiers == nullptr) return CUBBY_OK;
+    // The caller's stride is its own size of the struct.
+    auto *at = reinterpret_cast<std::byte *>(tiers);
+    const uint32_t stride = tiers->struct_size == 0 ? sizeof *tiers : tiers->struct_size;
+    for (uint32_t i = 0; i < all.size() && i < tier_max; ++i, at += stride) {
+      auto *to = reinterpret_cast<cubby_tier_stats *>(at);
+      to->struct_size = stride;
+      write_struct(all[i], to);
+    }
+    return CUBBY_OK;
+  });
+}
+
+cubby_status cubby_tier_describe(cubby_handle *rt, cubby_tier tier, cubby_tier_info *out) {
+  CUBBY_ENTER(rt);
+  if (out == nullptr) CUBBY_REFUSE("cubby_tier_describe: out is NULL");
+  return guarded([&]() -> cubby_status {
+    const auto lock = self.hold_pump();
+    const uint32_t index = self.house().slot_of(tier);
+    if (index == table::no_tier) {
+      return keep_error(fail(CUBBY_ERR_STALE, "tier %u is not one of this runtime", tier));
+    }
+    table::tier_slot &slot = self.house().slot(index);
+    tier::backend_instance &backend =
+        slot.memory != nullptr ? slot.memory->backend() : *slot.files;
+    const cubby_backend_info &seen = backend.refresh_info();
+    cubby_tier_info info{};
+    info.tier = slot.handle;
+    info.rank = slot.rank;
+    info.emulated = seen.emulated;
+    info.registered = seen.registered;
+    info.queue_depth = seen.queue_depth;
+    if (slot.memory != nullptr) {
+      for (const cubby_backend_memory &block : slot.memory->blocks()) {
+        info.memory_bytes += block.bytes;
+        info.huge_bytes += block.huge_bytes;
+        info.numa_nodes |= block.numa_nodes;
+      }
+    }
+    std::snprintf(info.name, sizeof info.name, "%s", slot.name.c_str());
+    std::snprintf(info.backend, sizeof info.backend, "%s", slot.backend.c_str());
+    std::snprintf(info.io, sizeof info.io, "%s", seen.io);
+    std::snprintf(info.why, sizeof info.why, "%s", slot.note.empty() ? seen.why : slot.note.c_str());
+    write_struct(info, out);
+    return CUBBY_OK;
+  });
+}
+
+uint32_t cubby_log_take(cubby_handle *rt, cubby_log_line *out, uint32_t max_count) {
+  // Without a runtime there are no lines: the library has no state of its own.
+  if (rt == nullptr || out == nullptr || rt->self.forked()) return 0;
+  return rt->self.log_lines.take(out, max_count);
+}

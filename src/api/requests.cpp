@@ -1,0 +1,87 @@
+#include "api/requests.hpp"
+
+#include "api/completion_queue.hpp"
+
+namespace cubby::api {
+
+cubby_status no_ticket() {
+  return keep_error(fail(CUBBY_ERR_BUSY, "as many tickets are alive as cubby_config.tickets_max "
+                         "allows; take completions or wait for tickets, then try again"));
+}
+
+result<cubby_how> read_how(const cubby_how *how) {
+  cubby_how asked{};
+  if (how == nullptr) return asked;
+  if (how->struct_size == 0) return fail(CUBBY_ERR_INVALID, "cubby_how.struct_size is 0");
+  asked = read_struct(*how);
+  if (asked.io_class > CUBBY_WRITE_BACK) {
+    return fail(CUBBY_ERR_INVALID, "cubby_how.io_class %u is not known", asked.io_class);
+  }
+  const uint32_t known = CUBBY_NO_VISIT | CUBBY_NO_WAIT | CUBBY_BYPASS;
+  if ((asked.flags & ~known) != 0) {
+    return fail(CUBBY_ERR_INVALID, "cubby_how.flags 0x%x are not known", asked.flags);
+  }
+  if (asked.sync != nullptr && asked.sync->stream != 0) {
+    return fail(CUBBY_ERR_NOT_SUPPORTED, "order with a device stream needs a device backend, which "
+                "this build has not; pass sync = NULL");
+  }
+  return asked;
+}
+
+void prepare_request(runtime &self, table::request &r, table::request_kind kind, uint32_t tier,
+                     const cubby_how &how) {
+  r.kind = kind;
+  r.tier = tier;
+  r.flags = how.flags;
+  r.io_class = how.io_class;
+  r.deadline_ns = how.deadline_ns;
+  r.user = how.user;
+  r.queue = how.cq;
+  r.item_status = how.item_status;
+  r.addr = nullptr;
+  r.set = table::no_index;
+  r.forget = false;
+  r.cancel_wanted.store(false, std::memory_order_relaxed);
+  r.status = CUBBY_PENDING;
+  r.issued_ns = self.now();
+}
+
+cubby_status submit_request(runtime &self, uint32_t index, cubby_ticket *ticket) {
+  if (ticket != nullptr) *ticket = self.ticket_of(index);
+  self.house().submit(index);
+  self.kick();
+  return CUBBY_PENDING;
+}
+
+result<void> read_items(runtime &self, const cubby_item *items, uint32_t count,
+                        std::vector<table::request_item> &out) {
+  out.clear();
+  out.reserve(count);
+  for (uint32_t i = 0; i < count; ++i) {
+    if (items[i].space != 0 || items[i].key.data != nullptr) {
+      return fail(CUBBY_ERR_NOT_SUPPORTED, "item %u is named by a key; keys are not built yet, name "
+                  "lockers by number", i);
+    }
+    const auto handle = static_cast<cubby_bank>(items[i].id >> 48);
+    const uint64_t number = items[i].id & ((uint64_t{1} << 48) - 1);
+    table::bank *where = self.house().bank_of(handle);
+    if (where == nullptr) {
+      return fail(CUBBY_ERR_STALE, "item %u names bank %u, which is not one of this runtime", i,
+                  handle);
+    }
+    if (number >= where->count()) {
+      error failure = fail(CUBBY_ERR_INVALID, "item %u names locker %llu; bank %s has %llu", i,
+                           static_cast<unsigned long long>(number), where->desc().name,
+                           static_cast<unsigned long long>(where->count()));
+      failure.id = items[i].id;
+      return failure;
+    }
+    table::request_item item;
+    item.where = where;
+    item.number = static_cast<uint32_t>(number);
+    out.push_back(item);
+  }
+  return {};
+}
+
+}  // namespace cubby::api

@@ -1,0 +1,23 @@
+// What the calls that make a ticket have in common.
+#pragma once
+
+#include "api/runtime.hpp"
+
+namespace cubby::api {
+
+/// BUSY: as many tickets as were allowed are alive.
+cubby_status no_ticket();
+/// A copy of how a request is to be served, checked.
+result<cubby_how> read_how(const cubby_how *how);
+/// Fills what every request has.
+void prepare_request(runtime &self, table::request &r, table::request_kind kind, uint32_t tier,
+                     const cubby_how &how);
+/// Hands it over; PENDING, with the ticket in *ticket where one is wanted.
+cubby_status submit_request(runtime &self, uint32_t index, cubby_ticket *ticket);
+/// Which lockers the items name. INVALID or STALE with the item's number.
+result<void> read_items(runtime &self, const cubby_item *items, uint32_t count,
+                        std::vector<table::request_item> &out);
+
+inline constexpr uint32_t items_max = 1u << 16;
+
+}  // namespace cubby::api

@@ -1,0 +1,402 @@
+#include "api/runtime.hpp"
+
+#include <dlfcn.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "api/builtin_backends.hpp"
+#include "api/completion_queue.hpp"
+#include "base/prng.hpp"
+
+namespace cubby::api {
+namespace {
+
+/// How long the runtime's thread looks for completions of demand before it sleeps.
+constexpr uint64_t spin_ns = 20'000;
+constexpr uint64_t page_bytes = 4096;
+
+/// Differs between two runtimes of a process, so that a handle of one is refused by the other.
+uint32_t salt_of(const void *place) {
+  return static_cast<uint32_t>(base::mix64(reinterpret_cast<uintptr_t>(place)) & 0x7FFF) + 1;
+}
+
+table::controller_config house_config(const cubby_config &config, const std::string &policy,
+                                      uint32_t salt) {
+  table::controller_config made;
+  made.tickets_max = config.tickets_max;
+  made.salt = salt;
+  made.seed = config.seed;
+  made.policy = policy;
+  made.verify = config.verify == CUBBY_VERIFY_ON;
+  return made;
+}
+
+uint32_t item_count(const table::request &r) {
+  return r.kind == table::request_kind::seal ? r.total_count : static_cast<uint32_t>(r.items.size());
+}
+
+void add_line(void *context, uint32_t level, const char *text) {
+  static_cast<runtime *>(context)->log(level, 0, text);
+}
+
+}  // namespace
+
+runtime::runtime(const cubby_config &config)
+    : config_(config),
+      policy_(config.policy == nullptr ? "auto" : config.policy),
+      log_lines(config.log_lines_max),
+      services(add_line, this),
+      salt_(salt_of(this)),
+      controller_(house_config(config, policy_, salt_), services.table(), *this) {
+  config_.policy = policy_.c_str();
+}
+
+runtime::~runtime() {
+  if (alive_ != nullptr) ::munmap(const_cast<uint64_t *>(alive_), page_bytes);
+  if (wake_fd_ >= 0) ::close(wake_fd_);
+}
+
+result<void> runtime::start() {
+  // A page that the kernel empties in a child: how a call knows that it runs after a fork.
+  void *page = ::mmap(nullptr, page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) return fail_errno(errno, "a page of memory could not be had");
+  alive_ = static_cast<volatile uint64_t *>(page);
+  ::madvise(page, page_bytes, MADV_WIPEONFORK);
+  *alive_ = alive_mark;
+  wake_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (wake_fd_ < 0) {
+    return fail_errno(errno, "a descriptor to wake the runtime could not be had; raise ulimit -n");
+  }
+  if (caller_pump()) return {};
+  sigset_t all;
+  sigset_t before;
+  ::sigfillset(&all);  // the program's signals are not for our thread
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  try {
+    thread_ = std::thread([this] { run(); });
+  } catch (const std::system_error &failure) {
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return fail_errno(failure.code().value(),
+                      "the runtime's thread could not be started; raise ulimit -u, or use "
+                      "CUBBY_PUMP_CALLER");
+  }
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return {};
+}
+
+// ---- the pump -------------------------------------------------------------------------------------
+
+bool runtime::try_advance(uint64_t now_ns, uint64_t *next_ns) {
+  uint64_t next = base::never_ns;
+  {
+    const std::unique_lock lock(pump_mutex_, std::try_to_lock);
+    if (!lock.owns_lock()) return false;
+    if (virtual_clock && now_ns != 0) virtual_now_.store(now_ns, std::memory_order_relaxed);
+    controller_.advance(now_ns != 0 ? now_ns : now(), &next);
+    next_ns_.store(next);
+    idle_.store(controller_.idle() && !controller_.has_news(), std::memory_order_seq_cst);
+  }
+  notify();
+  if (next_ns != nullptr) *next_ns = next;
+  return true;
+}
+
+void runtime::run() {
+  uint64_t busy_at_ns = 0;
+  while (!stop_.load(std::memory_order_acquire)) {
+    uint64_t next = base::never_ns;
+    bool any = false;
+    bool demand = false;
+    {
+      const std::unique_lock lock(pump_mutex_);
+      any = controller_.advance(now(), &next);
+      demand = controller_.demand_open() != 0;
+      idle_.store(controller_.idle() && !controller_.has_news(), std::memory_order_seq_cst);
+    }
+    notify();
+    const uint64_t here_ns = base::now_ns();
+    if (any) busy_at_ns = here_ns;
+    if (demand && here_ns - busy_at_ns < spin_ns) continue;
+    sleep(next);
+  }
+}
+
+/// One at a time: the runtime's thread, or the waiter who sleeps for all.
+void runtime::sleep(uint64_t until_ns) {
+  {
+    const std::unique_lock lock(pump_mutex_);
+    controller_.descriptors(sleep_fds_);
+  }
+  pollfd fds[table::tiers_max + 1];
+  nfds_t count = 0;
+  fds[count++] = {wake_fd_, POLLIN, 0};
+  for (const int fd : sleep_fds_) fds[count++] = {fd, POLLIN, 0};
+  sleeping_.store(true, std::memory_order_seq_cst);
+  const uint64_t here_ns = base::now_ns();
+  if (!controller_.has_news() && !stop_.load() && !shutting() && until_ns > here_ns) {
+    const uint64_t left_ns = until_ns - here_ns;
+    const timespec time{static_cast<time_t>(left_ns / 1'000'000'000u),
+                        static_cast<long>(left_ns % 1'000'000'000u)};
+    ::ppoll(fds, count, until_ns == base::never_ns ? nullptr : &time, nullptr);
+  }
+  sleeping_.store(false, std::memory_order_seq_cst);
+  eventfd_t ignored = 0;
+  ::eventfd_read(wake_fd_, &ignored);
+}
+
+void runtime::wake() {
+  if (sleeping_.load(std::memory_order_seq_cst)) ::eventfd_write(wake_fd_, 1);
+}
+
+void runtime::kick() {
+  if (caller_pump()) try_advance(0, nullptr);
+  wake();
+}
+
+void runtime::notify() {
+  if (!news_.exchange(false, std::memory_order_seq_cst) && !idle_.load()) return;
+  if (waiters_.load(std::memory_order_seq_cst) == 0) return;
+  const std::lock_guard lock(wait_mutex_);
+  progress_.notify_all();
+}
+
+void runtime::grace_period() {
+  for (uint32_t i = 0; i < table::pin_sets::shard_count; ++i) {
+    const std::atomic<uint32_t> &active = controller_.shard_at(i).active;
+    while (active.load(std::memory_order_seq_cst) != 0) std::this_thread::yield();
+  }
+}
+
+void runtime::shut_down() {
+  shutting_.store(true, std::memory_order_seq_cst);
+  {
+    const std::lock_guard lock(wait_mutex_);
+    progress_.notify_all();
+  }
+  ::eventfd_write(wake_fd_, 1);
+  if (thread_.joinable()) {
+    stop_.store(true, std::memory_order_seq_cst);
+    ::eventfd_write(wake_fd_, 1);
+    thread_.join();
+  }
+  while (waiting_calls.load(std::memory_order_seq_cst) != 0) {
+    ::eventfd_write(wake_fd_, 1);
+    std::this_thread::yield();
+  }
+  grace_period();
+  for (;;) {
+    uint64_t next = base::never_ns;
+    const uint64_t here = virtual_clock ? virtual_now_.load() : base::now_ns();
+    controller_.cancel_everything();
+    controller_.advance(here, &next);
+    if (controller_.idle()) break;
+    if (virtual_clock) {
+      virtual_now_.store(next == base::never_ns ? here + 1'000'000 : std::max(next, here + 1));
+      continue;
+    }
+    std::vector<int> in_flight;
+    controller_.descriptors(in_flight);
+    std::vector<pollfd> fds;
+    for (const int fd : in_flight) fds.push_back({fd, POLLIN, 0});
+    ::poll(fds.data(), fds.size(), 1);
+  }
+}
+
+// ---- tickets --------------------------------------------------------------------------------------
+
+cubby_ticket runtime::ticket_of(uint32_t index) {
+  const uint64_t life = controller_.request_at(index).life.load(std::memory_order_acquire);
+  return uint64_t{table::generation_of(life)} << 32 | (index + 1);
+}
+
+uint32_t runtime::find_ticket(cubby_ticket ticket) {
+  const uint32_t index = static_cast<uint32_t>(ticket) - 1;
+  if (index >= controller_.tickets_max()) return table::no_index;
+  const uint64_t life = controller_.request_at(index).life.load(std::memory_order_acquire);
+  if (table::generation_of(life) != static_cast<uint32_t>(ticket >> 32) ||
+      table::state_of(life) == table::request_state::unused) {
+    return table::no_index;
+  }
+  return index;
+}
+
+bool runtime::ticket_done(cubby_ticket ticket) {
+  const uint32_t index = find_ticket(ticket);
+  if (index == table::no_index) return true;
+  return table::state_of(controller_.request_at(index).life.load(std::memory_order_acquire)) ==
+         table::request_state::done;
+}
+
+uint32_t runtime::take_request() {
+  const uint32_t index = controller_.take_request();
+  if (index != table::no_index) return index;
+  const std::lock_guard lock(ticket_mutex_);
+  while (!unclaimed_.empty()) {
+    const cubby_ticket oldest = unclaimed_.front();
+    unclaimed_.pop_front();
+    const uint32_t place = find_ticket(oldest);
+    if (place == table::no_index) continue;
+    controller_.give_request(place);
+    return controller_.take_request();
+  }
+  return table::no_index;
+}
+
+cubby_status runtime::claim(cubby_ticket ticket) {
+  const std::lock_guard lock(ticket_mutex_);
+  const uint32_t index = find_ticket(ticket);
+  if (index == table::no_index) {
+    return keep_error(fail(CUBBY_ERR_STALE, "the ticket is not alive: it was waited for, or its "
+                           "completion was taken, before"));
+  }
+  table::request &r = controller_.request_at(index);
+  if (table::state_of(r.life.load(std::memory_order_acquire)) != table::request_state::done) {
+    return CUBBY_PENDING;
+  }
+  const cubby_status status = r.status;
+  if (status != CUBBY_OK) keep_error(r.failure);
+  if (r.queue == nullptr) controller_.give_request(index);
+  return status;
+}
+
+bool runtime::cancel(cubby_ticket ticket) {
+  const std::lock_guard lock(ticket_mutex_);
+  const uint32_t index = find_ticket(ticket);
+  if (index == table::no_index) return false;
+  controller_.request_at(index).cancel_wanted.store(true, std::memory_order_seq_cst);
+  controller_.note_withdrawal();
+  return true;
+}
+
+bool runtime::progress(cubby_ticket ticket, cubby_done &out) {
+  const auto lock = hold_pump();
+  const std::lock_guard tickets(ticket_mutex_);
+  const uint32_t index = find_ticket(ticket);
+  if (index == table::no_index) return false;
+  const table::request &r = controller_.request_at(index);
+  const bool done = table::state_of(r.life.load()) == table::request_state::done;
+  out = {};
+  out.user = r.user;
+  out.ticket = ticket;
+  out.status = done ? r.status : CUBBY_PENDING;
+  out.ok_count = r.ok_count;
+  out.item_count = item_count(r);
+  out.bytes = r.bytes;
+  out.issued_ns = r.issued_ns;
+  out.done_ns = done ? r.done_ns : 0;
+  return true;
+}
+
+void runtime::taken(uint32_t index) {
+  const std::lock_guard lock(ticket_mutex_);
+  const table::request &r = controller_.request_at(index);
+  if (r.status < 0 || r.status == CUBBY_PARTIAL) keep_error(r.failure);
+  controller_.give_request(index);
+}
+
+void runtime::completed(uint32_t index) {
+  table::request &r = controller_.request_at(index);
+  news_.store(true, std::memory_order_seq_cst);
+  if (r.forget) {
+    controller_.give_request(index);
+  } else if (r.queue != nullptr) {
+    cubby_cq::entry entry;
+    entry.request_index = index;
+    entry.done.user = r.user;
+    entry.done.ticket = ticket_of(index);
+    entry.done.status = r.status;
+    entry.done.ok_count = r.ok_count;
+    entry.done.item_count = item_count(r);
+    entry.done.bytes = r.bytes;
+    entry.done.issued_ns = r.issued_ns;
+    entry.done.done_ns = r.done_ns;
+    static_cast<cubby_cq *>(r.queue)->push(entry);
+  } else {
+    const std::lock_guard lock(ticket_mutex_);
+    unclaimed_.push_back(ticket_of(index));
+    // Those that were waited for leave their entries behind.
+    while (!unclaimed_.empty() && find_ticket(unclaimed_.front()) == table::no_index) {
+      unclaimed_.pop_front();
+    }
+  }
+}
+
+cubby_status call::refuse() const {
+  if (status == CUBBY_ERR_FORKED) {
+    return keep_error(fail(status, "the runtime was opened before this process was forked; open one "
+                           "of its own in the child"));
+  }
+  return keep_error(fail(status, "the runtime is being closed"));
+}
+
+// ---- backends -------------------------------------------------------------------------------------
+
+result<tier::backend_kind> runtime::find_backend(const std::string &name) {
+  for (const tier::backend_kind &kind : loaded_backends) {
+    if (name == kind.ops.name) return kind;
+  }
+  if (const cubby_backend_ops *ops = builtin_backend(name.c_str())) {
+    return tier::validate_backend(ops);
+  }
+  const char *hint = name == "cuda" ? "this build has no CUDA backend; use \"host\" with "
+                                      "emulated_bytes_per_s for an emulated device"
+                     : name == "uring" ? "this build has no io_uring; install liburing-dev and build "
+                                         "again, or name \"file\" or \"threadpool\""
+                                       : "known are \"host\", \"file\", \"uring\", \"threadpool\" and "
+                                         "what cubby_backend_load() has loaded";
+  return fail(CUBBY_ERR_NOT_SUPPORTED, "there is no backend \"%s\": %s", name.c_str(), hint);
+}
+
+result<std::unique_ptr<tier::backend_instance>> runtime::open_files_backend(
+    const std::string &asked, const std::string &name, std::string &note) {
+  cubby_backend_config with{};
+  with.struct_size = sizeof with;
+  with.device = -1;
+  with.name = name.c_str();
+  if (asked != "file") {
+    auto kind = find_backend(asked);
+    if (!kind) return kind.failure();
+    return tier::backend_instance::open(*kind, services.table(), with);
+  }
+  for (const tier::backend_kind &kind : loaded_backends) {
+    // A program's own file backend is its whole world (a simulator).
+    if (kind.in_process && (kind.ops.capabilities & CUBBY_CAP_FILES) != 0) {
+      return tier::backend_instance::open(kind, services.table(), with);
+    }
+  }
+  if (const cubby_backend_ops *ops = builtin_backend("uring")) {
+    auto kind = tier::validate_backend(ops);
+    if (!kind) return kind.failure();
+    auto opened = tier::backend_instance::open(*kind, services.table(), with);
+    if (opened) return opened;
+    note = "io_uring could not be used (" +
+           std::string(std::strerror(opened.failure().native)) +
+           "), so files are read by a pool of threads; allow io_uring_setup, io_uring_enter and "
+           "io_uring_register in the seccomp profile, or set kernel.io_uring_disabled=0";
+    log(1, 0, "tier " + name + ": " + note);
+  } else {
+    note = "built without liburing: files are read by a pool of threads";
+  }
+  auto kind = tier::validate_backend(builtin_backend("threadpool"));
+  if (!kind) return kind.failure();
+  return tier::backend_instance::open(*kind, services.table(), with);
+}
+
+result<void> runtime::need_file_tier() {
+  if (controller_.file_slot() != table::no_tier) return {};
+  std::string note;
+  auto backend = open_files_backend("file", "file:0", note);
+  if (!backend) return backend.failure();
+  auto added = controller_.add_file_tier("file:0", 1000, std::move(*backend));
+  if (!added) return added.failure();
+  controller_.slot(*added).note = note;
+  return {};
+}
+
+}  // namespace cubby::api

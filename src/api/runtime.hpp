@@ -1,0 +1,240 @@
+// A runtime: the controller, who advances it, and who hears of completions.
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "api/last_error.hpp"
+#include "api/log_ring.hpp"
+#include "base/abi.hpp"
+#include "base/clock.hpp"
+#include "platform/services.hpp"
+#include "table/controller.hpp"
+
+struct cubby_cq;
+
+namespace cubby::api {
+
+/// Structs of callers grow at the end: what an older caller did not write counts as zero.
+template <class T>
+T read_struct(const T &from) {
+  T value{};
+  std::memcpy(static_cast<void *>(&value), &from, std::min<size_t>(sizeof(T), from.struct_size));
+  value.struct_size = sizeof(T);
+  return value;
+}
+template <class T>
+void write_struct(const T &value, T *to) {
+  const uint32_t room = to->struct_size == 0 ? uint32_t{sizeof(T)} : to->struct_size;
+  std::memcpy(static_cast<void *>(to), &value, std::min<size_t>(sizeof(T), room));
+  to->struct_size = room;
+}
+
+/// Memory that the caller lent.
+struct region {
+  cubby_region handle = 0;
+  cubby_region_desc desc{};
+  uint32_t used = 0;  // by tiers
+};
+
+class runtime final : public table::completion_sink {
+ public:
+  explicit runtime(const cubby_config &config);
+  runtime(const runtime &) = delete;
+  runtime &operator=(const runtime &) = delete;
+  ~runtime() override;
+
+  /// Starts the runtime's own thread where it has one.
+  result<void> start();
+  /// Completes or cancels every ticket; other calls return SHUTDOWN from here on.
+  void shut_down();
+
+  // ---- the pump ------------------------------------------------------------------------------
+  [[nodiscard]] bool caller_pump() const { return config_.pump == CUBBY_PUMP_CALLER; }
+  /// Advances unless somebody else does just now. False: somebody else does.
+  bool try_advance(uint64_t now_ns, uint64_t *next_ns);
+  /// After a request was handed over: see that somebody looks at it.
+  void kick();
+  /// Until `done` or the time is over; `done` is asked with nothing locked.
+  template <class Done>
+  bool wait_until(const Done &done, int64_t timeout_ns);
+  /// The pump is held: tables may be changed.
+  [[nodiscard]] std::unique_lock<std::mutex> hold_pump() { return std::unique_lock(pump_mutex_); }
+  [[nodiscard]] uint64_t now() const {
+    return virtual_clock ? virtual_now_.load(std::memory_order_relaxed) : base::now_ns();
+  }
+  [[nodiscard]] bool idle() const { return idle_.load(std::memory_order_seq_cst); }
+
+  // ---- tickets -------------------------------------------------------------------------------
+  uint32_t take_request();
+  [[nodiscard]] cubby_ticket ticket_of(uint32_t index);
+  /// The index of a living ticket; no_index when stale.
+  uint32_t find_ticket(cubby_ticket ticket);
+  [[nodiscard]] bool ticket_done(cubby_ticket ticket);
+  /// The end of a ticket that is done: its status, told once where no queue was named.
+  cubby_status claim(cubby_ticket ticket);
+  /// Asks the controller to withdraw it; false when stale.
+  bool cancel(cubby_ticket ticket);
+  bool progress(cubby_ticket ticket, cubby_done &out);
+  /// A completion was taken out of its queue.
+  void taken(uint32_t index);
+  void completed(uint32_t index) override;
+
+  void log(uint32_t level, cubby_tier tier, const std::string &text) {
+    log_lines.add(now(), level, tier, text.c_str());
+  }
+  /// No call that began before is still running when this returns.
+  void grace_period();
+
+  [[nodiscard]] static uint32_t shard_of_thread() {
+    const auto self = static_cast<uint64_t>(pthread_self());
+    return static_cast<uint32_t>((self >> 6) * 0x9E3779B97F4A7C15ull >> 60);
+  }
+  [[nodiscard]] bool forked() const { return *alive_ != alive_mark; }
+  [[nodiscard]] bool shutting() const { return shutting_.load(std::memory_order_acquire); }
+
+  result<tier::backend_kind> find_backend(const std::string &name);
+  /// A tier through which files are read: made when the first bank needs one. Pump held.
+  result<void> need_file_tier();
+  result<std::unique_ptr<tier::backend_instance>> open_files_backend(const std::string &asked,
+                                                                     const std::string &name,
+                                                                     std::string &note);
+  void warn_working_set();
+
+ private:
+  static constexpr uint64_t alive_mark = 0x6375626279'0001;
+  void run();
+  void sleep(uint64_t until_ns);
+  void wake();
+  void notify();
+
+  cubby_config config_;
+  std::string policy_;
+
+ public:
+  log_ring log_lines;
+  platform::services services;
+  std::vector<tier::backend_kind> loaded_backends;
+  std::vector<region> regions;
+  std::vector<void *> libraries;
+  bool virtual_clock = false;
+  std::atomic<uint32_t> waiting_calls{0};
+  [[nodiscard]] uint32_t next_region_mark() { return (salt_ + ++region_mark_) & 0xFFFF; }
+
+ private:
+  volatile uint64_t *alive_ = nullptr;
+  uint32_t salt_;
+  uint32_t region_mark_ = 0;
+  table::controller controller_;
+  std::mutex pump_mutex_;
+  std::atomic<uint64_t> virtual_now_{0};
+  std::atomic<uint64_t> next_ns_{base::never_ns};
+  std::atomic<bool> idle_{true};
+  std::atomic<bool> shutting_{false}, stop_{false};
+  int wake_fd_ = -1;
+  std::atomic<bool> sleeping_{false};
+  std::vector<int> sleep_fds_;  // of the one sleeper
+  std::thread thread_;
+
+  std::mutex wait_mutex_;
+  std::condition_variable progress_;
+  std::atomic<uint32_t> waiters_{0};
+  std::atomic<bool> news_{false};  // completions since the last notify()
+  bool leader_ = false;            // under wait_mutex_: somebody sleeps for all
+
+  std::mutex ticket_mutex_;
+  std::deque<cubby_ticket> unclaimed_;  // done, and nobody has asked yet; the oldest may go
+
+ public:
+  [[nodiscard]] table::controller &house() { return controller_; }
+  [[nodiscard]] const cubby_config &config() const { return config_; }
+  [[nodiscard]] const std::string &policy() const { return policy_; }
+};
+
+template <class Done>
+bool runtime::wait_until(const Done &done, int64_t timeout_ns) {
+  const uint64_t start = base::now_ns();
+  const uint64_t deadline = timeout_ns < 0 ? base::never_ns : start + static_cast<uint64_t>(timeout_ns);
+  struct counted {
+    std::atomic<uint32_t> &count;
+    explicit counted(std::atomic<uint32_t> &c) : count(c) { count.fetch_add(1); }
+    ~counted() { count.fetch_sub(1); }
+  };
+  const counted waiter(waiters_);
+  for (;;) {
+    if (caller_pump()) try_advance(0, nullptr);
+    if (done()) return true;
+    // Virtual time does not pass while one waits for it.
+    if (virtual_clock || base::now_ns() >= deadline) return false;
+    std::unique_lock lock(wait_mutex_);
+    if (done()) return true;
+    const uint64_t left = deadline == base::never_ns ? 1'000'000'000 : deadline - base::now_ns();
+    if (caller_pump() && !leader_) {
+      leader_ = true;
+      lock.unlock();
+      sleep(std::min(deadline, next_ns_.load()));
+      lock.lock();
+      leader_ = false;
+      progress_.notify_all();  // another may sleep for all now
+    } else if (static_cast<int64_t>(left) > 0) {
+      progress_.wait_for(lock, std::chrono::nanoseconds(std::min<uint64_t>(left, 1'000'000'000)));
+    }
+  }
+}
+
+/// Around every call: counts it while it runs, and refuses where the runtime cannot be used. Calls
+/// that may wait long look at no bank meanwhile and are counted apart, so that a bank can be
+/// removed while they wait.
+class call {
+ public:
+  enum class kind { brief, waiting };
+  explicit call(runtime &rt, kind what = kind::brief) : shard_index(runtime::shard_of_thread()) {
+    if (rt.forked()) {
+      status = CUBBY_ERR_FORKED;
+      return;
+    }
+    counter_ = what == kind::brief ? &rt.house().shard_at(shard_index).active : &rt.waiting_calls;
+    counter_->fetch_add(1, std::memory_order_seq_cst);
+    if (rt.shutting()) status = CUBBY_ERR_SHUTDOWN;
+  }
+  call(const call &) = delete;
+  call &operator=(const call &) = delete;
+  ~call() {
+    if (counter_ != nullptr) counter_->fetch_sub(1, std::memory_order_release);
+  }
+  [[nodiscard]] cubby_status refuse() const;
+
+  const uint32_t shard_index;
+  cubby_status status = CUBBY_OK;
+
+ private:
+  std::atomic<uint32_t> *counter_ = nullptr;
+};
+
+/// What must stand at the begin of a call on a runtime.
+#define CUBBY_ENTER(rt)                                       \
+  if ((rt) == nullptr) CUBBY_REFUSE("the runtime is NULL");   \
+  ::cubby::api::runtime &self = (rt)->self;                   \
+  const ::cubby::api::call entered(self);                     \
+  if (entered.status != CUBBY_OK) return entered.refuse()
+#define CUBBY_ENTER_WAITING(rt)                                                              \
+  if ((rt) == nullptr) CUBBY_REFUSE("the runtime is NULL");                                  \
+  ::cubby::api::runtime &self = (rt)->self;                                                  \
+  const ::cubby::api::call entered(self, ::cubby::api::call::kind::waiting);                 \
+  if (entered.status != CUBBY_OK) return entered.refuse()
+
+}  // namespace cubby::api
+
+/// The opaque handle of cubby.h.
+struct cubby_handle {
+  explicit cubby_handle(const cubby_config &config) : self(config) {}
+  cubby::api::runtime self;
+};

@@ -1,0 +1,66 @@
+// Sealing a file.
+#include "api/completion_queue.hpp"
+#include "api/guard.hpp"
+#include "api/requests.hpp"
+#include "store/model_file.hpp"
+#include "store/seal.hpp"
+
+using namespace cubby;
+using namespace cubby::api;
+
+cubby_status cubby_seal(cubby_handle *rt, const char *path, const cubby_adopt_desc *desc,
+                        const cubby_how *how, cubby_ticket *ticket) {
+  CUBBY_ENTER(rt);
+  if (path == nullptr) CUBBY_REFUSE("cubby_seal: path is NULL");
+  if (ticket != nullptr) *ticket = 0;
+  return guarded([&]() -> cubby_status {
+    auto asked_how = read_how(how);
+    if (!asked_how) return keep_error(asked_how.failure());
+    cubby_adopt_desc asked{};
+    if (desc != nullptr) asked = read_struct(*desc);
+    auto model = store::open_model(path, asked.tensors == nullptr ? "" : asked.tensors);
+    if (!model) return keep_error(model.failure());
+    const std::string to =
+        store::seal_path_of(*model, asked.seal_path == nullptr ? "" : asked.seal_path);
+    std::vector<std::unique_ptr<table::bank>> banks;
+    for (const store::model_bank &one : model->banks) {
+      auto made = table::bank::adopt(one, model->files, one.name);
+      if (!made) return keep_error(made.failure());
+      banks.push_back(std::move(*made));
+    }
+    auto earlier = store::read_seal(to);
+    const bool goes_on = earlier.ok() && store::check_seal(*earlier, *model).ok();
+    if (asked_how->cq != nullptr && !asked_how->cq->reserve()) {
+      return keep_error(fail(CUBBY_ERR_BUSY, "the completion queue has no place left"));
+    }
+    const uint32_t index = self.take_request();
+    if (index == table::no_index) {
+      if (asked_how->cq != nullptr) asked_how->cq->unreserve();
+      return no_ticket();
+    }
+    const auto give_up = [&](const error &why) {
+      if (asked_how->cq != nullptr) asked_how->cq->unreserve();
+      self.house().give_request(index);
+      return keep_error(why);
+    };
+    table::request &r = self.house().request_at(index);
+    {
+      const auto lock = self.hold_pump();
+      if (auto ready = self.need_file_tier(); !ready) return give_up(ready.failure());
+      for (const auto &one : banks) {
+        if (auto opened = self.house().open_files(one->files); !opened) {
+          for (const auto &other : banks) self.house().close_files(other->files);
+          return give_up(opened.failure());
+        }
+      }
+    }
+    auto job = std::make_unique<table::seal_job>(self.house(), index, std::move(*model),
+                                                 std::move(banks), to);
+    if (goes_on) job->resume(*earlier);
+    prepare_request(self, r, table::request_kind::seal, self.house().file_slot(), *asked_how);
+    r.total_count = static_cast<uint32_t>(job->total_count());
+    r.job = job.release();
+    r.forget = ticket == nullptr && asked_how->cq == nullptr;
+    return submit_request(self, index, ticket);
+  });
+}

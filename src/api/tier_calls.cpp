@@ -1,0 +1,250 @@
+// Regions and tiers.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "api/guard.hpp"
+#include "api/requests.hpp"
+#include "api/runtime.hpp"
+#include "base/checked.hpp"
+
+using namespace cubby;
+using namespace cubby::api;
+
+namespace {
+
+using ull = unsigned long long;
+
+result<void> check_region(const cubby_region_desc &desc) {
+  if (desc.kind == CUBBY_MEMORY_DEVICE || desc.kind == CUBBY_MEMORY_SHARED_FD) {
+    return fail(CUBBY_ERR_NOT_SUPPORTED, "a region of kind %u: this build knows host memory only; "
+                "map a shared descriptor yourself and add it as CUBBY_MEMORY_HOST", desc.kind);
+  }
+  if (desc.kind > CUBBY_MEMORY_DEVICE) {
+    return fail(CUBBY_ERR_INVALID, "cubby_region_desc.kind %u is not known", desc.kind);
+  }
+  if (desc.base == nullptr) return fail(CUBBY_ERR_INVALID, "cubby_region_desc.base is NULL");
+  if (desc.piece_count == 0) {
+    if (desc.bytes == 0) return fail(CUBBY_ERR_INVALID, "a plain region has no bytes");
+    return {};
+  }
+  const auto span = base::checked_multiply(desc.stride_bytes, desc.piece_count);
+  if (desc.piece_bytes == 0 || desc.piece_bytes > desc.stride_bytes || !span) {
+    return fail(CUBBY_ERR_INVALID, "a strided region of %llu pieces of %llu bytes, %llu apart: "
+                "pieces must not overlap nor be empty", static_cast<ull>(desc.piece_count),
+                static_cast<ull>(desc.piece_bytes), static_cast<ull>(desc.stride_bytes));
+  }
+  return {};
+}
+
+region *find_region(runtime &self, cubby_region handle) {
+  for (region &one : self.regions) {
+    if (one.handle == handle && handle != 0) return &one;
+  }
+  return nullptr;
+}
+
+cubby_status unknown_tier(cubby_tier tier) {
+  return keep_error(fail(CUBBY_ERR_STALE, "tier %u is not one of this runtime", tier));
+}
+
+/// The directories of a file tier must be there, and writable.
+result<void> check_paths(const cubby_tier_desc &desc) {
+  if (desc.path_count != 0 && desc.paths == nullptr) {
+    return fail(CUBBY_ERR_INVALID, "tier %s: paths is NULL", desc.name);
+  }
+  for (uint32_t i = 0; i < desc.path_count; ++i) {
+    struct stat seen {};
+    if (desc.paths[i] == nullptr || ::stat(desc.paths[i], &seen) != 0) {
+      return fail_errno(desc.paths[i] == nullptr ? EINVAL : errno,
+                        "tier %s: the directory %s cannot be used; make it first", desc.name,
+                        desc.paths[i] == nullptr ? "(NULL)" : desc.paths[i]);
+    }
+    if (!S_ISDIR(seen.st_mode)) {
+      return fail_errno(ENOTDIR, "tier %s: %s is no directory", desc.name, desc.paths[i]);
+    }
+    if (::access(desc.paths[i], W_OK) != 0) {
+      return fail_errno(errno, "tier %s: nothing may be written in %s; change its mode, or mount it "
+                        "writable", desc.name, desc.paths[i]);
+    }
+  }
+  return {};
+}
+
+result<std::vector<tier::lent_memory>> lent_memory_of(runtime &self, const cubby_tier_desc &desc) {
+  std::vector<tier::lent_memory> lent;
+  if (desc.memory == nullptr || desc.memory_count == 0) return lent;
+  if (desc.memory_count > CUBBY_PARTS_MAX) {
+    return fail(CUBBY_ERR_INVALID, "tier %s: %u lent regions, %d are possible", desc.name,
+                desc.memory_count, CUBBY_PARTS_MAX);
+  }
+  for (uint32_t i = 0; i < desc.memory_count; ++i) {
+    const region *one = find_region(self, desc.memory[i]);
+    if (one == nullptr) {
+      return fail(CUBBY_ERR_STALE, "tier %s: lent region %u is not one of this runtime", desc.name, i);
+    }
+    const bool strided = one->desc.piece_count != 0;
+    if (!strided && desc.memory_count != 1) {
+      return fail(CUBBY_ERR_INVALID, "tier %s: several lent regions must all be strided", desc.name);
+    }
+    lent.push_back({static_cast<std::byte *>(one->desc.base), one->desc.bytes,
+                    one->desc.stride_bytes, one->desc.piece_bytes, one->desc.piece_count});
+  }
+  return lent;
+}
+
+cubby_status add_memory(runtime &self, const cubby_tier_desc &desc, const tier::backend_kind &kind,
+                        cubby_tier *out) {
+  auto lent = lent_memory_of(self, desc);
+  if (!lent) return keep_error(lent.failure());
+  if (desc.budget_bytes < tier::frame_align_bytes && lent->empty()) {
+    error failure = fail(CUBBY_ERR_BUDGET, "tier %s: a budget of %llu bytes holds nothing; at least "
+                         "4096 are needed, or leave the tier out", desc.name,
+                         static_cast<ull>(desc.budget_bytes));
+    failure.needed_bytes = tier::frame_align_bytes;
+    return keep_error(failure);
+  }
+  cubby_backend_config with{};
+  with.struct_size = sizeof with;
+  with.device = desc.device;
+  with.name = desc.name;
+  with.numa_nodes = desc.numa_nodes;
+  with.emulated_bytes_per_s = desc.emulated_bytes_per_s;
+  with.emulated_latency_ns = desc.emulated_latency_ns;
+  auto backend = tier::backend_instance::open(kind, self.services.table(), with);
+  if (!backend) return keep_error(backend.failure());
+  table::controller::memory_tier_request wanted;
+  wanted.name = desc.name;
+  wanted.rank = desc.rank;
+  wanted.flags = desc.flags;
+  wanted.budget_bytes = desc.budget_bytes;
+  wanted.lent = *lent;
+  for (uint32_t i = 0; i < lent->size(); ++i) wanted.regions.push_back(desc.memory[i]);
+  auto added = self.house().add_memory_tier(wanted, std::move(*backend));
+  if (!added) return keep_error(added.failure());
+  for (uint32_t i = 0; i < lent->size(); ++i) ++find_region(self, desc.memory[i])->used;
+  *out = self.house().slot(*added).handle;
+  self.warn_working_set();
+  return CUBBY_OK;
+}
+
+cubby_status add_files(runtime &self, const cubby_tier_desc &desc, const char *backend_name,
+                       cubby_tier *out) {
+  if (auto checked = check_paths(desc); !checked) return keep_error(checked.failure());
+  if (desc.memory_count != 0) CUBBY_REFUSE("tier %s: a file tier has no lent memory", desc.name);
+  std::string note;
+  auto backend = self.open_files_backend(backend_name, desc.name, note);
+  if (!backend) return keep_error(backend.failure());
+  auto added = self.house().add_file_tier(desc.name, desc.rank, std::move(*backend));
+  if (!added) return keep_error(added.failure());
+  self.house().slot(*added).note = note;
+  *out = self.house().slot(*added).handle;
+  return CUBBY_OK;
+}
+
+}  // namespace
+
+cubby_status cubby_region_add(cubby_handle *rt, const cubby_region_desc *desc, cubby_region *out) {
+  CUBBY_ENTER(rt);
+  if (desc == nullptr || out == nullptr || desc->struct_size == 0) {
+    CUBBY_REFUSE("cubby_region_add: desc or out is NULL, or struct_size is 0");
+  }
+  return guarded([&]() -> cubby_status {
+    const cubby_region_desc asked = read_struct(*desc);
+    if (auto checked = check_region(asked); !checked) return keep_error(checked.failure());
+    const auto lock = self.hold_pump();
+    size_t index = 0;
+    while (index < self.regions.size() && self.regions[index].handle != 0) ++index;
+    if (index == self.regions.size()) self.regions.emplace_back();
+    if (index >= 0xFFFF) CUBBY_REFUSE("a runtime has at most 65535 regions");
+    region &made = self.regions[index];
+    made.desc = asked;
+    made.used = 0;
+    made.handle = self.next_region_mark() << 16 | static_cast<uint32_t>(index + 1);
+    *out = made.handle;
+    return CUBBY_OK;
+  });
+}
+
+cubby_status cubby_region_remove(cubby_handle *rt, cubby_region handle) {
+  CUBBY_ENTER(rt);
+  const auto lock = self.hold_pump();
+  region *one = find_region(self, handle);
+  if (one == nullptr) {
+    return keep_error(fail(CUBBY_ERR_STALE, "region %u is not one of this runtime", handle));
+  }
+  if (one->used != 0) {
+    return keep_error(fail(CUBBY_ERR_BUSY, "region %u is the memory of %u tiers", handle, one->used));
+  }
+  one->handle = 0;
+  return CUBBY_OK;
+}
+
+cubby_status cubby_tier_add(cubby_handle *rt, const cubby_tier_desc *desc, cubby_tier *out) {
+  CUBBY_ENTER(rt);
+  if (desc == nullptr || out == nullptr || desc->struct_size == 0) {
+    CUBBY_REFUSE("cubby_tier_add: desc or out is NULL, or struct_size is 0");
+  }
+  return guarded([&]() -> cubby_status {
+    cubby_tier_desc asked = read_struct(*desc);
+    if (asked.backend == nullptr || asked.name == nullptr || asked.name[0] == '\0') {
+      CUBBY_REFUSE("cubby_tier_add: backend or name is missing");
+    }
+    if ((asked.flags & ~static_cast<uint32_t>(CUBBY_TIER_EXCLUSIVE)) != 0) {
+      CUBBY_REFUSE("tier %s: flags 0x%x are not known", asked.name, asked.flags);
+    }
+    const auto lock = self.hold_pump();
+    for (uint32_t i = 0; i < self.house().tier_count(); ++i) {
+      if (self.house().slot(i).name == asked.name) {
+        CUBBY_REFUSE("there is a tier called %s already", asked.name);
+      }
+    }
+    const std::string backend = asked.backend;
+    if (backend == "file") return add_files(self, asked, "file", out);
+    auto kind = self.find_backend(backend);
+    if (!kind) return keep_error(kind.failure());
+    if ((kind->ops.capabilities & CUBBY_CAP_FILES) != 0) {
+      return add_files(self, asked, asked.backend, out);
+    }
+    return add_memory(self, asked, *kind, out);
+  });
+}
+
+cubby_status cubby_tier_resize(cubby_handle *rt, cubby_tier tier, uint64_t budget_bytes,
+                               cubby_ticket *ticket) {
+  CUBBY_ENTER(rt);
+  if (ticket != nullptr) *ticket = 0;
+  return guarded([&]() -> cubby_status {
+    const uint32_t index = self.house().slot_of(tier);
+    if (index == table::no_tier) return unknown_tier(tier);
+    const uint32_t made = self.take_request();
+    if (made == table::no_index) return no_ticket();
+    {
+      const auto lock = self.hold_pump();
+      table::tier_slot &slot = self.house().slot(index);
+      if (slot.memory == nullptr) {
+        self.house().give_request(made);
+        CUBBY_REFUSE("tier %s has no budget of memory", slot.name.c_str());
+      }
+      const uint64_t pinned = self.house().pinned_bytes(index);
+      if (budget_bytes < std::max(pinned, tier::frame_align_bytes)) {
+        self.house().give_request(made);
+        error failure = fail(CUBBY_ERR_BUDGET, "tier %s: %llu bytes are pinned, %llu were asked "
+                             "for; unpin first, or ask for more", slot.name.c_str(),
+                             static_cast<ull>(pinned), static_cast<ull>(budget_bytes));
+        failure.tier = tier;
+        failure.needed_bytes = std::max(pinned, tier::frame_align_bytes);
+        return keep_error(failure);
+      }
+      if (auto set = self.house().resize(index, budget_bytes); !set) {
+        self.house().give_request(made);
+        return keep_error(set.failure());
+      }
+    }
+    table::request &r = self.house().request_at(made);
+    prepare_request(self, r, table::request_kind::resize, index, cubby_how{});
+    r.forget = ticket == nullptr;
+    return submit_request(self, made, ticket);
+  });
+}

@@ -1,0 +1,27 @@
+// Deliberate defects, for the simulator that has to find them. In the library CUBBY_MUTANT() is
+// false and leaves no code behind; the simulator's own build of the layers defines
+// CUBBY_ENABLE_MUTANTS and selects one.
+#pragma once
+
+#ifdef CUBBY_ENABLE_MUTANTS
+
+namespace cubby::base {
+
+enum class mutant {
+  none,
+  drop_completion,
+  skip_digest,
+  reuse_pinned_frame,
+  publish_early,
+  lose_waiter,
+  exceed_budget
+};
+
+inline mutant selected_mutant = mutant::none;
+
+}  // namespace cubby::base
+
+#define CUBBY_MUTANT(name) (::cubby::base::selected_mutant == ::cubby::base::mutant::name)
+#else
+#define CUBBY_MUTANT(name) false
+#endif

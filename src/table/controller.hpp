@@ -1,0 +1,285 @@
+// The one writer of tables, budgets and policies. It advances only when told what time it is, reads
+// no clock and makes no system call except through a backend, so the whole of it runs in a simulator.
+//
+// Who may call what: the calls under "any thread" touch only words, sets and queues made for that.
+// All others are made by whoever holds the runtime's pump.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/bounded_queue.hpp"
+#include "base/result.hpp"
+#include "placement/policy.hpp"
+#include "table/bank.hpp"
+#include "table/move.hpp"
+#include "table/pin_sets.hpp"
+#include "table/request.hpp"
+#include "table/seal_job.hpp"
+#include "tier/memory_tier.hpp"
+#include "transfer/channel.hpp"
+#include "transfer/staging.hpp"
+
+namespace cubby::table {
+
+inline constexpr uint32_t banks_max = 1023;
+
+/// One layer's choice, or part of it: told by those who pin, heard by the policies.
+struct visit_note {
+  static constexpr uint32_t numbers_max = 13;
+  uint16_t bank = 0;  // index
+  uint8_t count = 0;
+  uint8_t more = 0;  // the next note continues this one
+  std::array<uint32_t, numbers_max> numbers{};
+};
+
+/// What each thread writes without meeting the others.
+struct alignas(64) shard {
+  static constexpr size_t visits_max = 256;
+  base::bounded_queue<visit_note> visits{visits_max};
+  std::atomic<uint64_t> visits_dropped{0};
+  std::array<std::atomic<uint64_t>, tiers_max> hits{};
+  std::atomic<uint32_t> active{0};  // calls in progress
+};
+
+/// Prefetched, and not used yet.
+struct unused_prefetch {
+  placement::object who = 0;
+  uint64_t bytes = 0;
+};
+
+struct tier_slot {
+  cubby_tier handle = 0;
+  std::string name, backend;
+  std::string note;  // why it is not the better path that was asked for first
+  uint32_t rank = 0, flags = 0;
+  std::unique_ptr<tier::backend_instance> files;  // a file tier's
+  std::unique_ptr<tier::memory_tier> memory;      // a memory tier's
+  std::unique_ptr<transfer::channel> path;
+  std::unique_ptr<placement::policy> policy;
+  std::atomic<bool> frames_wanted{false};
+  std::atomic<uint64_t> budget_bytes{0};
+  std::vector<unused_prefetch> prefetched;  // oldest first
+  std::vector<placement::object> passing;   // not to be kept once unpinned
+  uint64_t leaving_bytes = 0;               // of frames whose bytes are on their way down
+  std::vector<cubby_region> regions;        // lent
+  cubby_tier_stats stats{};
+};
+
+struct controller_config {
+  uint32_t tickets_max = 4096;
+  uint32_t salt = 0;
+  uint64_t seed = 0;
+  std::string policy = "auto";
+  bool verify = true;
+};
+
+class controller {
+ public:
+  controller(const controller_config &config, const cubby_backend_services &services,
+             completion_sink &sink);
+  controller(const controller &) = delete;
+  controller &operator=(const controller &) = delete;
+  ~controller();
+
+  // ---- set up --------------------------------------------------------------------------------
+  struct memory_tier_request {
+    std::string name;
+    uint32_t rank = 0, flags = 0;
+    uint64_t budget_bytes = 0;
+    std::vector<tier::lent_memory> lent;
+    std::vector<cubby_region> regions;
+  };
+  result<uint32_t> add_memory_tier(const memory_tier_request &wanted,
+                                   std::unique_ptr<tier::backend_instance> backend);
+  result<uint32_t> add_file_tier(const std::string &name, uint32_t rank,
+                                 std::unique_ptr<tier::backend_instance> backend);
+  /// The slot through which adopted files are read; no_tier before there is a file tier.
+  [[nodiscard]] uint32_t file_slot() const { return file_slot_; }
+  result<bank *> add_bank(std::unique_ptr<bank> made);
+  /// Opens the files of a bank through the file tier and holds their identity against it.
+  result<void> open_files(std::vector<bank_file> &files);
+  void close_files(std::vector<bank_file> &files);
+  result<void> map_bank(bank &where, std::vector<bank_file> files, const cubby_extent *extents,
+                        uint64_t count);
+  /// BUSY while something of it is pinned or in flight.
+  result<void> remove_bank(bank &where);
+  /// After a grace period in which no call can still look at it.
+  void free_bank(bank &where);
+
+  // ---- any thread ----------------------------------------------------------------------------
+  [[nodiscard]] bank *bank_of(cubby_bank handle) const;
+  [[nodiscard]] bank *bank_at(uint32_t index) const {
+    return banks_[index].load(std::memory_order_acquire);
+  }
+  [[nodiscard]] uint32_t slot_of(cubby_tier handle) const;  // no_tier when stale
+  [[nodiscard]] tier_slot &slot(uint32_t index) { return *tiers_[index]; }
+  [[nodiscard]] uint32_t tier_count() const { return tier_count_.load(std::memory_order_acquire); }
+  [[nodiscard]] const void *address(const bank &where, uint32_t tier, uint64_t frame,
+                                    uint32_t number, uint32_t part) const {
+    return tiers_[tier]->memory->at(frame, part) +
+           where.part_offset(where.layout(tier), number, part);
+  }
+  [[nodiscard]] request &request_at(uint32_t index) { return requests_[index]; }
+  [[nodiscard]] pin_sets &sets() { return sets_; }
+  [[nodiscard]] shard &shard_at(uint32_t index) { return shards_[index]; }
+  [[nodiscard]] uint32_t tickets_max() const { return config_.tickets_max; }
+  uint32_t take_request();  // no_index when all are taken
+  void give_request(uint32_t index);
+  /// Hands an accepted request over; there is always room.
+  void submit(uint32_t index);
+  void note_withdrawal() { look_at_open_.store(true, std::memory_order_seq_cst); }
+  void note_frames() { frames_came_.store(true, std::memory_order_seq_cst); }
+  void note_visit(uint32_t shard_index, const bank &where, const uint32_t *numbers, uint32_t count);
+  /// Is there something that advance() has not seen?
+  [[nodiscard]] bool has_news() const;
+
+  // ---- the pump ------------------------------------------------------------------------------
+  /// Does all that can be done now; true when that was something. *next_ns: when to come again at
+  /// the latest.
+  bool advance(uint64_t now_ns, uint64_t *next_ns);
+  [[nodiscard]] bool idle() const { return open_.empty() && moves_alive_ == 0 && jobs_.empty(); }
+  [[nodiscard]] uint32_t demand_open() const { return demand_open_; }
+  /// Descriptors that are readable once something in flight has come back.
+  void descriptors(std::vector<int> &fds);
+  void cancel_everything();
+  /// A new budget, at once for what comes; a resize request then evicts what is too much.
+  result<void> resize(uint32_t tier, uint64_t budget_bytes);
+
+  bool drop(bank &where, uint32_t number, uint32_t tier);  // false when pinned or moving
+  /// Nanoseconds from now until it would be usable in the tier; ~0 = nothing measured yet.
+  [[nodiscard]] uint64_t estimate_ns(const bank &where, uint32_t number, uint32_t tier) const;
+  void report(cubby_stats_block &block, std::vector<cubby_tier_stats> &tiers);
+  [[nodiscard]] uint64_t pinned_bytes(uint32_t tier) const;
+  /// Bytes that one token's visits need at once: Σ over rows of routed_count lockers.
+  [[nodiscard]] static uint64_t working_set_bytes(const bank &where, frame_layout layout);
+
+ private:
+  friend class seal_job;
+
+  // controller.cpp
+  void drain_visits(shard &from);
+  void visit(std::span<const placement::object> objects);
+  void begin(uint32_t index);
+  void look_at_open();
+  void withdraw_items(uint32_t index, bool all);
+  void complete(uint32_t index);
+  bool run_channels(uint64_t *next_ns);
+  void item_failed(uint32_t index, uint32_t item, const error &why);
+  void item_landed(uint32_t index, uint32_t item, locker_word &word, uint64_t frame);
+
+  // grant.cpp
+  bool grant(uint32_t index);
+  bool grant_pins(uint32_t index);
+  bool grant_prefetch(uint32_t index);
+  bool grant_resize(uint32_t index);
+  bool prepare(request &r, bool hold_hits);
+  void roll_back(request &r);
+  void settle(uint32_t index);
+  void retry_waiting();
+  void wait_for_frames(uint32_t index);
+  enum class found { ready, joinable, blocked, begun, impossible, no_frame };
+  found look_up(request &r, uint32_t item);
+
+  // moves.cpp
+  uint32_t new_move(bank &where, uint32_t number, uint32_t tier, uint64_t frame,
+                    const transfer::urgency &order);
+  void launch(uint32_t index);
+  bool plan(uint32_t index);
+  bool plan_from_tier(uint32_t index);
+  bool follow(uint32_t index);
+  void keep_beside(uint32_t index);
+  void queue_move(uint32_t index);
+  void unqueue_move(uint32_t index);
+  transfer::channel &reading_channel(const move &m);
+  void raise(uint32_t index, const transfer::urgency &order);
+  void add_waiter(uint32_t index, uint32_t request_index, uint32_t item);
+  void remove_waiter(uint32_t index, uint32_t request_index, uint32_t item);
+  bool issue_piece(uint32_t index, transfer::channel &path);
+  bool cut_piece(move &m, piece &p);
+  bool start_read(uint32_t piece_index, transfer::channel &path);
+  bool start_copy(uint32_t piece_index, transfer::channel &path);
+  void queue_copy(uint32_t piece_index);
+  void piece_done(uint32_t piece_index, const cubby_backend_done &done);
+  void piece_read(uint32_t piece_index);
+  void end_piece(uint32_t piece_index);
+  bool verify(const move &m, const piece &p, const std::byte *bytes);
+  void stop(uint32_t index, const error &why);
+  void end_move(uint32_t index);
+  bool try_again(uint32_t index);
+  void let_go_of_source(move &m, bool arrived);
+  void publish(uint32_t index, uint32_t tier, uint64_t frame);
+  void wake_followers(uint32_t index);
+  void free_move(uint32_t index);
+  bool file_unchanged(bank &where);
+  uint32_t new_piece();
+  [[nodiscard]] std::byte *place(const bank &where, uint32_t tier, uint64_t frame, uint32_t number,
+                                 uint32_t part) const {
+    return static_cast<std::byte *>(
+        const_cast<void *>(address(where, tier, frame, number, part)));
+  }
+
+  // evict.cpp
+  bool make_room(uint32_t tier, uint64_t bytes, const transfer::urgency &order, bool may_demote);
+  bool evict_one(uint32_t tier, uint64_t bytes, const transfer::urgency &order, bool may_demote);
+  placement::object choose_victim(uint32_t tier, uint64_t bytes, bool spare_prefetched);
+  bool evict(uint32_t tier, placement::object who, const transfer::urgency &order,
+             bool may_demote);
+  bool demote(uint32_t tier, bank &where, uint32_t number, const transfer::urgency &order);
+  void forget_copy(uint32_t tier, bank &where, uint32_t number);
+  void sweep_passing();
+  void keep_reserve();
+  [[nodiscard]] uint32_t demotion_target(uint32_t tier) const;
+  [[nodiscard]] bank *bank_of_object(placement::object who, uint32_t &number) const;
+  void remember_prefetched(uint32_t tier, placement::object who, uint64_t bytes);
+  void shrink_blocks(uint32_t tier);
+
+  controller_config config_;
+  const cubby_backend_services &services_;
+  completion_sink &sink_;
+  uint64_t now_ns_ = 0;
+  uint64_t sequence_ = 0;
+  bool changed_ = false;  // since the waiting were last looked at
+
+  std::array<std::unique_ptr<tier_slot>, tiers_max> tiers_;
+  std::atomic<uint32_t> tier_count_{0};
+  uint32_t file_slot_ = no_tier;
+  std::array<std::atomic<bank *>, banks_max + 1> banks_{};
+  std::vector<std::unique_ptr<bank>> owned_banks_;
+  std::array<uint8_t, banks_max + 1> bank_generation_{};
+  std::vector<bank *> by_object_;  // in the order of object_base
+  uint32_t object_count_ = 0;
+  std::vector<std::pair<uint32_t, uint32_t>> free_objects_;  // base, count
+
+  std::array<shard, pin_sets::shard_count> shards_;
+  pin_sets sets_;
+  std::unique_ptr<request[]> requests_;
+  base::bounded_queue<uint32_t> free_requests_, inbox_;
+  std::atomic<uint32_t> inbox_count_{0};
+  std::atomic<bool> look_at_open_{false}, frames_came_{false};
+
+  std::vector<uint32_t> open_;  // requests, in the order they came
+  std::vector<uint32_t> waiting_;  // of those, without frames; most urgent first
+  uint32_t demand_open_ = 0;
+  std::vector<move> moves_;
+  std::vector<uint32_t> free_moves_;
+  uint32_t moves_alive_ = 0;
+  std::vector<piece> pieces_;
+  std::vector<uint32_t> free_pieces_;
+  std::unique_ptr<transfer::staging_pool> staging_;
+  std::vector<std::unique_ptr<seal_job>> jobs_;
+  std::vector<uint32_t> tentative_;
+  std::vector<placement::object> objects_;
+  std::vector<placement::object> visit_objects_;
+  uint32_t mutant_count_ = 0;
+
+  uint64_t visit_count_ = 0;
+  uint64_t unverified_bytes_ = 0;
+  uint64_t stall_read_ns_ = 0, stall_join_ns_ = 0, stall_frame_wait_ns_ = 0, stall_copy_ns_ = 0,
+           stall_handoff_ns_ = 0;
+};
+
+}  // namespace cubby::table

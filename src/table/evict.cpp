@@ -1,0 +1,247 @@
+// Who leaves a tier, and where to.
+#include <algorithm>
+
+#include "base/mutant.hpp"
+#include "table/controller.hpp"
+
+namespace cubby::table {
+namespace {
+
+/// How many of the policy's first choices are looked at for one whose going makes a hole that fits.
+constexpr uint32_t choices_max = 8;
+/// Prefetched lockers are spared before their first use, up to this share of the tier.
+constexpr uint64_t spared_share = 4;
+constexpr size_t prefetched_max = 128;
+/// A tier that demotes keeps at most this share of itself free for what comes next.
+constexpr uint64_t reserve_share = 16;
+constexpr uint32_t demotions_max = 8;
+
+}  // namespace
+
+bank *controller::bank_of_object(placement::object who, uint32_t &number) const {
+  auto after = std::upper_bound(by_object_.begin(), by_object_.end(), who,
+                                [](placement::object o, const bank *b) { return o < b->object_base; });
+  if (after == by_object_.begin()) return nullptr;
+  bank *where = *std::prev(after);
+  number = who - where->object_base;
+  return number < where->count() ? where : nullptr;
+}
+
+/// The tier below that takes what leaves this one, when that is its office.
+uint32_t controller::demotion_target(uint32_t tier) const {
+  uint32_t best = no_tier;
+  for (uint32_t t = 0; t < tier_count(); ++t) {
+    const tier_slot &slot = *tiers_[t];
+    if (slot.memory == nullptr || slot.rank <= tiers_[tier]->rank) continue;
+    if ((slot.flags & CUBBY_TIER_EXCLUSIVE) == 0) continue;
+    if (best == no_tier || slot.rank < tiers_[best]->rank) best = t;
+  }
+  return best;
+}
+
+/// Gives the frame of an evicting word back.
+void controller::forget_copy(uint32_t tier, bank &where, uint32_t number) {
+  locker_word &word = where.word(tier, number);
+  const uint64_t frame = word.look().frame;
+  word.clear();
+  tiers_[tier]->memory->give(frame, where.frame_bytes_in(tier, number));
+  changed_ = true;
+}
+
+bool controller::drop(bank &where, uint32_t number, uint32_t tier) {
+  locker_word &word = where.word(tier, number);
+  const locker_state state = word.look().state;
+  if (state == locker_state::absent) return true;
+  if (!word.begin_evict()) return false;
+  const placement::object who = where.object_base + number;
+  tier_slot &slot = *tiers_[tier];
+  slot.policy->removed(who);
+  std::erase(slot.passing, who);
+  std::erase_if(slot.prefetched, [&](const unused_prefetch &one) {
+    if (one.who == who) slot.stats.prefetch_wasted_bytes += one.bytes;
+    return one.who == who;
+  });
+  forget_copy(tier, where, number);
+  return true;
+}
+
+/// The least worth keeping that may go; among the first few, one whose going makes a hole of `bytes`.
+placement::object controller::choose_victim(uint32_t tier, uint64_t bytes, bool spare_prefetched) {
+  tier_slot &slot = *tiers_[tier];
+  uint64_t spared_bytes = 0;
+  size_t first_spared = slot.prefetched.size();
+  while (spare_prefetched && first_spared != 0) {
+    spared_bytes += slot.prefetched[first_spared - 1].bytes;
+    if (spared_bytes > slot.memory->budget_bytes() / spared_share) break;
+    --first_spared;
+  }
+  const auto spared = [&](placement::object who) {
+    return spare_prefetched &&
+           std::any_of(slot.prefetched.begin() + static_cast<std::ptrdiff_t>(first_spared),
+                       slot.prefetched.end(), [&](const auto &one) { return one.who == who; });
+  };
+  placement::object choice = placement::no_object;
+  uint32_t looked = 0;
+  slot.policy->begin_victims();
+  for (;;) {
+    const placement::object who = slot.policy->next_victim();
+    if (who == placement::no_object) return choice;
+    uint32_t number = 0;
+    bank *where = bank_of_object(who, number);
+    CUBBY_ASSERT(where != nullptr);
+    const locker_word::view word = where->word(tier, number).look();
+    const bool free_to_go =
+        word.state == locker_state::ready &&
+        (word.pin_count == 0 || CUBBY_MUTANT(reuse_pinned_frame));
+    if (!free_to_go || spared(who)) continue;
+    if (choice == placement::no_object) choice = who;
+    const uint64_t frame_bytes = where->frame_bytes_in(tier, number);
+    if (bytes == 0 || slot.memory->would_fit(word.frame, frame_bytes, bytes)) return who;
+    if (++looked == choices_max) return choice;
+  }
+}
+
+bool controller::demote(uint32_t tier, bank &where, uint32_t number,
+                        const transfer::urgency &order) {
+  const uint32_t below = demotion_target(tier);
+  if (below == no_tier) return false;
+  locker_word &target = where.word(below, number);
+  if (target.look().state != locker_state::absent) return false;
+  tier_slot &slot = *tiers_[below];
+  const bool reachable = slot.memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE) ||
+                         tiers_[tier]->memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
+  const uint64_t bytes = where.frame_bytes_in(below, number);
+  if (!reachable || !make_room(below, bytes, order, false)) return false;
+  const auto frame = slot.memory->take(bytes);
+  if (!frame) return false;
+  const uint32_t index = new_move(where, number, below, *frame, order);
+  move &m = moves_[index];
+  m.demotion = true;
+  m.unasked = true;
+  m.keep = true;
+  m.from = tier;
+  m.state = move_state::active;
+  target.begin_fill(index, 1);
+  tier_slot &above = *tiers_[tier];
+  above.leaving_bytes += above.memory->cost_bytes(where.frame_bytes_in(tier, number));
+  queue_move(index);
+  return true;
+}
+
+bool controller::evict(uint32_t tier, placement::object who, const transfer::urgency &order,
+                       bool may_demote) {
+  uint32_t number = 0;
+  bank &where = *bank_of_object(who, number);
+  if (!where.word(tier, number).begin_evict()) return false;  // somebody was quicker
+  tier_slot &slot = *tiers_[tier];
+  slot.policy->removed(who);
+  ++slot.stats.evict_count;
+  std::erase_if(slot.prefetched, [&](const unused_prefetch &one) {
+    if (one.who == who) slot.stats.prefetch_wasted_bytes += one.bytes;
+    return one.who == who;
+  });
+  if (may_demote && demote(tier, where, number, order)) return true;
+  forget_copy(tier, where, number);
+  return true;
+}
+
+bool controller::evict_one(uint32_t tier, uint64_t bytes, const transfer::urgency &order,
+                           bool may_demote) {
+  tier_slot &slot = *tiers_[tier];
+  for (size_t i = 0; i < slot.passing.size(); ++i) {
+    uint32_t number = 0;
+    bank *where = bank_of_object(slot.passing[i], number);
+    if (where == nullptr || !where->word(tier, number).begin_evict()) continue;
+    slot.passing.erase(slot.passing.begin() + static_cast<std::ptrdiff_t>(i));
+    ++slot.stats.evict_count;
+    forget_copy(tier, *where, number);
+    return true;
+  }
+  for (const bool spare : {true, false}) {
+    if (!spare && order.io_class != CUBBY_DEMAND) break;  // a guess does not push out a guess
+    const placement::object who = choose_victim(tier, bytes, spare);
+    if (who != placement::no_object && evict(tier, who, order, may_demote)) return true;
+  }
+  return false;
+}
+
+/// True when a frame for `bytes` can be taken now. Where victims have to be copied down first,
+/// enough of them are on their way and the caller waits.
+bool controller::make_room(uint32_t tier, uint64_t bytes, const transfer::urgency &order,
+                           bool may_demote) {
+  tier_slot &slot = *tiers_[tier];
+  const uint64_t cost = slot.memory->cost_bytes(bytes);
+  while (!slot.memory->fits(bytes)) {
+    const uint64_t kept = slot.memory->used_bytes() - slot.leaving_bytes;
+    if (slot.leaving_bytes != 0 && kept + cost <= slot.memory->budget_bytes()) return false;
+    if (!evict_one(tier, bytes, order, may_demote)) return false;
+  }
+  return true;
+}
+
+/// Drops what was pinned in passing and is not any more.
+void controller::sweep_passing() {
+  for (uint32_t tier = 0; tier < tier_count(); ++tier) {
+    std::erase_if(tiers_[tier]->passing, [&](placement::object who) {
+      uint32_t number = 0;
+      bank *where = bank_of_object(who, number);
+      if (where == nullptr) return true;
+      if (!where->word(tier, number).begin_evict()) return false;
+      forget_copy(tier, *where, number);
+      return true;
+    });
+  }
+}
+
+/// A tier whose victims are copied down keeps a few frames free, so that demand need not wait for
+/// the copying.
+void controller::keep_reserve() {
+  for (uint32_t tier = 0; tier < tier_count(); ++tier) {
+    tier_slot &slot = *tiers_[tier];
+    if (slot.memory == nullptr || demotion_target(tier) == no_tier) continue;
+    uint64_t wanted = 0;
+    for (const bank *where : by_object_) {
+      wanted = std::max(wanted, std::max(1u, where->desc().routed_count) *
+                                    where->frame_bytes_max(where->layout(tier)));
+    }
+    wanted = std::min(wanted, slot.memory->budget_bytes() / reserve_share);
+    for (uint32_t i = 0; i < demotions_max; ++i) {
+      const uint64_t kept = slot.memory->used_bytes() - slot.leaving_bytes;
+      if (kept + wanted <= slot.memory->budget_bytes() || slot.leaving_bytes >= wanted) break;
+      const transfer::urgency order{CUBBY_WRITE_BACK, base::never_ns, ++sequence_};
+      if (!evict_one(tier, 0, order, true)) break;
+    }
+  }
+}
+
+void controller::remember_prefetched(uint32_t tier, placement::object who, uint64_t bytes) {
+  auto &list = tiers_[tier]->prefetched;
+  if (list.size() == prefetched_max) list.erase(list.begin());
+  list.push_back({who, bytes});
+}
+
+result<void> controller::resize(uint32_t tier, uint64_t budget_bytes) {
+  tier_slot &slot = *tiers_[tier];
+  const size_t before = slot.memory->blocks().size();
+  if (auto set = slot.memory->set_budget(budget_bytes); !set) return set;
+  slot.budget_bytes.store(slot.memory->budget_bytes());
+  for (size_t i = before; i < slot.memory->blocks().size(); ++i) {
+    const cubby_backend_memory &block = slot.memory->blocks()[i];
+    if (file_slot_ != no_tier && slot.memory->direct()) {
+      tiers_[file_slot_]->files->register_memory(block.base, block.bytes);
+    }
+  }
+  changed_ = true;
+  return {};
+}
+
+void controller::shrink_blocks(uint32_t tier) {
+  tier_slot &slot = *tiers_[tier];
+  slot.memory->trim([&](const cubby_backend_memory &block) {
+    if (file_slot_ != no_tier && slot.memory->direct()) {
+      tiers_[file_slot_]->files->unregister_memory(block.base, block.bytes);
+    }
+  });
+}
+
+}  // namespace cubby::table

@@ -1,0 +1,260 @@
+// Requests get their frames: all that a set of pins needs, or none, so that two callers can never
+// hold half each.
+#include <algorithm>
+
+#include "base/mutant.hpp"
+#include "table/controller.hpp"
+
+namespace cubby::table {
+namespace {
+
+using ull = unsigned long long;
+
+}  // namespace
+
+bool controller::grant(uint32_t index) {
+  switch (requests_[index].kind) {
+    case request_kind::pin: return grant_pins(index);
+    case request_kind::prefetch: return grant_prefetch(index);
+    case request_kind::resize: return grant_resize(index);
+    case request_kind::seal: return true;
+  }
+  return true;
+}
+
+void controller::wait_for_frames(uint32_t index) {
+  request &r = requests_[index];
+  if (r.waiting) return;
+  r.waiting = true;
+  r.frame_waited = true;
+  const auto at = std::upper_bound(waiting_.begin(), waiting_.end(), index,
+                                   [&](uint32_t a, uint32_t b) {
+                                     return requests_[a].order < requests_[b].order;
+                                   });
+  waiting_.insert(at, index);
+  // Whoever unpins after this store tells us; what was unpinned before it is seen by one more try.
+  if (!tiers_[r.tier]->frames_wanted.exchange(true, std::memory_order_seq_cst)) changed_ = true;
+}
+
+void controller::retry_waiting() {
+  const std::vector<uint32_t> seen = waiting_;
+  std::array<bool, tiers_max> stuck{};
+  for (const uint32_t index : seen) {
+    request &r = requests_[index];
+    if (!r.waiting || stuck[r.tier]) continue;  // first come, first served in each tier
+    if (grant(index)) {
+      if (r.waiting) {
+        r.waiting = false;
+        std::erase(waiting_, index);
+      }
+    } else {
+      stuck[r.tier] = true;
+    }
+  }
+  for (uint32_t i = 0; i < tier_count(); ++i) {
+    const bool wanted = std::any_of(waiting_.begin(), waiting_.end(), [&](uint32_t index) {
+      return requests_[index].tier == i;
+    });
+    tiers_[i]->frames_wanted.store(wanted, std::memory_order_seq_cst);
+  }
+}
+
+controller::found controller::look_up(request &r, uint32_t i) {
+  request_item &item = r.items[i];
+  bank &where = *item.where;
+  locker_word &word = where.word(r.tier, item.number);
+  const locker_word::view now = word.look();
+  switch (now.state) {
+    case locker_state::ready: return found::ready;
+    case locker_state::evicting: return found::blocked;
+    case locker_state::filling:
+      return moves_[now.frame].state == move_state::stopping ? found::blocked : found::joinable;
+    case locker_state::absent: break;
+  }
+  bool somewhere = where.mapped() && where.failed.status == CUBBY_OK;
+  for (uint32_t t = 0; t < tier_count() && !somewhere; ++t) {
+    somewhere = t != r.tier && tiers_[t]->memory != nullptr &&
+                where.word(t, item.number).look().state != locker_state::absent;
+  }
+  if (!somewhere) return found::impossible;
+  const uint64_t bytes = where.frame_bytes_in(r.tier, item.number);
+  if (!make_room(r.tier, bytes, r.order, true)) return found::no_frame;
+  const auto frame = tiers_[r.tier]->memory->take(bytes);
+  if (!frame) return found::no_frame;
+  const uint32_t made = new_move(where, item.number, r.tier, *frame, r.order);
+  word.begin_fill(made, 1);
+  tentative_.push_back(made);
+  item.move = made;
+  return found::begun;
+}
+
+/// Takes frames for all that is absent; false leaves everything as it was. With hold_hits, what is
+/// resident already is pinned first, so that room is not made at its cost.
+bool controller::prepare(request &r, bool hold_hits) {
+  tentative_.clear();
+  for (request_item &item : r.items) {
+    if (item.state != item_state::waiting || !hold_hits) continue;
+    uint64_t frame = 0;
+    if (item.where->word(r.tier, item.number).pin(frame) == pin_outcome::pinned) {
+      item.state = item_state::landed;  // for now: held, not told yet
+    }
+  }
+  for (uint32_t i = 0; i < r.items.size(); ++i) {
+    request_item &item = r.items[i];
+    if (item.state != item_state::waiting) continue;
+    const found what = look_up(r, i);
+    if (what != found::no_frame && what != found::blocked) {
+      uint64_t frame = 0;
+      const bool ready = what == found::ready &&
+                         item.where->word(r.tier, item.number).pin(frame) == pin_outcome::pinned;
+      if (ready) item.state = item_state::landed;
+      continue;
+    }
+    roll_back(r);
+    return false;
+  }
+  return true;
+}
+
+void controller::roll_back(request &r) {
+  for (const uint32_t made : tentative_) {
+    move &m = moves_[made];
+    m.where->word(m.to, m.number).clear();
+    tiers_[m.to]->memory->give(m.frame, m.where->frame_bytes_in(m.to, m.number));
+    free_move(made);
+  }
+  tentative_.clear();
+  for (request_item &item : r.items) {
+    if (item.state == item_state::landed) {
+      item.where->word(r.tier, item.number).unpin();
+      item.state = item_state::waiting;
+    }
+    if (item.state == item_state::waiting) item.move = no_index;
+  }
+}
+
+bool controller::grant_pins(uint32_t index) {
+  request &r = requests_[index];
+  tier_slot &slot = *tiers_[r.tier];
+  if (!prepare(r, true)) {
+    // Nobody else holds anything, and still it does not fit: holes between our own hits. Without
+    // them the whole tier is free.
+    const bool others = pinned_bytes(r.tier) != 0 || slot.leaving_bytes != 0 ||
+                        std::any_of(moves_.begin(), moves_.end(), [&](const move &m) {
+                          return m.state != move_state::unused &&
+                                 (m.to == r.tier || m.beside == r.tier || m.from == r.tier);
+                        });
+    if (others || slot.leaving_bytes != 0) return false;
+    while (evict_one(r.tier, base::never_ns, r.order, false)) {
+    }
+    if (!prepare(r, false)) {
+      if (slot.leaving_bytes != 0 || pinned_bytes(r.tier) != 0) return false;
+      error why = fail(CUBBY_ERR_BUDGET,
+                       "tier %s: the set cannot be laid out in its %llu bytes, though nothing else "
+                       "is there; raise the budget, or pin fewer lockers together",
+                       slot.name.c_str(), static_cast<ull>(slot.memory->budget_bytes()));
+      for (uint32_t i = 0; i < r.items.size(); ++i) {
+        if (r.items[i].state == item_state::waiting) item_failed(index, i, why);
+      }
+      complete(index);
+      return true;
+    }
+  }
+  settle(index);
+  return true;
+}
+
+/// After prepare(): tells the hits, starts the moves, joins those that were under way.
+void controller::settle(uint32_t index) {
+  request &r = requests_[index];
+  tier_slot &slot = *tiers_[r.tier];
+  r.granted_ns = now_ns_;
+  const std::vector<uint32_t> begun = tentative_;
+  tentative_.clear();
+  for (uint32_t i = 0; i < r.items.size(); ++i) {
+    request_item &item = r.items[i];
+    if (item.state == item_state::withdrawn || item.state == item_state::failed) continue;
+    locker_word &word = item.where->word(r.tier, item.number);
+    const locker_word::view now = word.look();
+    if (item.state == item_state::landed) {
+      ++slot.stats.hit_count;
+      item_landed(index, i, word, now.frame);
+    } else if (now.state == locker_state::filling) {
+      ++slot.stats.miss_count;
+      item.joined = item.move == no_index;
+      item.move = static_cast<uint32_t>(now.frame);
+      item.state = item_state::loading;
+      add_waiter(item.move, index, i);
+    } else {
+      ++slot.stats.miss_count;
+      error why = item.where->failed;
+      if (why.status == CUBBY_OK) {
+        why = fail(CUBBY_MISS, "locker %u of bank %s is nowhere: nothing was put and no file is "
+                   "mapped", item.number, item.where->desc().name);
+      }
+      item_failed(index, i, why);
+    }
+  }
+  for (const uint32_t made : begun) launch(made);
+  if (r.life.load() == life_of(generation_of(r.life.load()), request_state::open) &&
+      r.open_count == 0) {
+    complete(index);
+  }
+}
+
+/// Item by item: a prefetch holds nothing, so it need not have all of its frames at once.
+bool controller::grant_prefetch(uint32_t index) {
+  request &r = requests_[index];
+  while (r.next_item < r.items.size()) {
+    const uint32_t i = r.next_item;
+    request_item &item = r.items[i];
+    if (item.state != item_state::waiting) {
+      ++r.next_item;
+      continue;
+    }
+    tentative_.clear();
+    const found what = look_up(r, i);
+    if (what == found::no_frame || what == found::blocked) return false;
+    ++r.next_item;
+    locker_word &word = item.where->word(r.tier, item.number);
+    if (what == found::ready) {
+      item_landed(index, i, word, 0);
+    } else if (what == found::impossible) {
+      error why = item.where->failed;
+      if (why.status == CUBBY_OK) {
+        why = fail(CUBBY_MISS, "locker %u of bank %s is nowhere: nothing was put and no file is "
+                   "mapped", item.number, item.where->desc().name);
+      }
+      item_failed(index, i, why);
+    } else {
+      item.move = static_cast<uint32_t>(word.look().frame);
+      item.state = item_state::loading;
+      add_waiter(item.move, index, i);
+      if (what == found::begun) {
+        moves_[item.move].unasked = true;
+        moves_[item.move].keep = true;
+        launch(item.move);
+        // A launch may end at once and with it this request.
+        if (state_of(r.life.load()) != request_state::open) return true;
+      }
+    }
+  }
+  if (r.open_count == 0 && state_of(r.life.load()) == request_state::open) complete(index);
+  return true;
+}
+
+bool controller::grant_resize(uint32_t index) {
+  request &r = requests_[index];
+  tier_slot &slot = *tiers_[r.tier];
+  while (slot.memory->used_bytes() > slot.memory->budget_bytes()) {
+    const uint64_t over = slot.memory->used_bytes() - slot.memory->budget_bytes();
+    if (slot.leaving_bytes >= over) return false;
+    if (!evict_one(r.tier, 0, r.order, true)) return false;
+  }
+  shrink_blocks(r.tier);
+  r.ok_count = 0;
+  complete(index);
+  return true;
+}
+
+}  // namespace cubby::table

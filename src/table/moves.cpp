@@ -1,0 +1,684 @@
+// How a locker comes into a tier: from the nearest copy, piece by piece, each chunk verified as it
+// lands, published when all of it is there.
+#include <algorithm>
+#include <cstring>
+
+#include "base/checked.hpp"
+#include "base/digest.hpp"
+#include "base/mutant.hpp"
+#include "table/controller.hpp"
+
+namespace cubby::table {
+namespace {
+
+using ull = unsigned long long;
+
+constexpr uint64_t piece_bytes_max = uint64_t{1} << 20;
+constexpr uint32_t copy_bit = 0x8000'0000;
+constexpr uint32_t attempts_max = 3;
+constexpr uint64_t no_waiter = ~uint64_t{0};
+/// How long a look at a file's identity is good for.
+constexpr uint64_t identity_good_ns = 10'000'000;
+
+uint64_t waiter(uint32_t request_index, uint32_t item) {
+  return uint64_t{request_index} << 32 | item;
+}
+
+uint32_t chunks_per_piece(const bank &where) {
+  return std::max<uint32_t>(1, static_cast<uint32_t>(piece_bytes_max / where.chunk_bytes()));
+}
+
+}  // namespace
+
+uint32_t controller::new_move(bank &where, uint32_t number, uint32_t tier, uint64_t frame,
+                              const transfer::urgency &order) {
+  uint32_t index = 0;
+  if (free_moves_.empty()) {
+    index = static_cast<uint32_t>(moves_.size());
+    CUBBY_ASSERT(index < copy_bit);
+    moves_.emplace_back();
+  } else {
+    index = free_moves_.back();
+    free_moves_.pop_back();
+  }
+  move &m = moves_[index];
+  m.state = move_state::tentative;
+  m.where = &where;
+  m.number = number;
+  m.to = tier;
+  m.frame = frame;
+  m.order = order;
+  m.begun_ns = now_ns_;
+  ++moves_alive_;
+  return index;
+}
+
+void controller::free_move(uint32_t index) {
+  moves_[index] = move{};
+  free_moves_.push_back(index);
+  --moves_alive_;
+}
+
+// ---- where from -----------------------------------------------------------------------------------
+
+bool controller::plan_from_tier(uint32_t index) {
+  move &m = moves_[index];
+  const tier::memory_tier &to = *tiers_[m.to]->memory;
+  uint32_t best = no_tier;
+  for (uint32_t t = 0; t < tier_count(); ++t) {
+    if (t == m.to || tiers_[t]->memory == nullptr) continue;
+    if (m.where->word(t, m.number).look().state != locker_state::ready) continue;
+    const tier::memory_tier &from = *tiers_[t]->memory;
+    const bool reachable = from.backend().can(CUBBY_CAP_HOST_ADDRESSABLE) ||
+                           to.backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
+    // A copy that this move has found bad is not asked again.
+    if (!reachable || (m.attempts != 0 && m.from == t)) continue;
+    if (best == no_tier || tiers_[t]->rank < tiers_[best]->rank) best = t;
+  }
+  if (best == no_tier) return false;
+  uint64_t frame = 0;
+  if (m.where->word(best, m.number).pin(frame) != pin_outcome::pinned) return false;
+  m.from = best;
+  return true;
+}
+
+/// Another move is bringing a copy nearer: wait for it rather than read the file twice.
+bool controller::follow(uint32_t index) {
+  move &m = moves_[index];
+  for (uint32_t t = 0; t < tier_count(); ++t) {
+    if (t == m.to || tiers_[t]->memory == nullptr) continue;
+    const locker_word::view word = m.where->word(t, m.number).look();
+    if (word.state != locker_state::filling) continue;
+    const auto leader = static_cast<uint32_t>(word.frame);
+    if (leader == index || moves_[leader].state != move_state::active) continue;
+    if (!tiers_[t]->memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE) &&
+        !tiers_[m.to]->memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE)) {
+      continue;
+    }
+    moves_[leader].followers.push_back(index);
+    m.state = move_state::following;
+    m.from = no_tier;
+    raise(leader, m.order);
+    return true;
+  }
+  return false;
+}
+
+/// On its way from a file to a device a locker may leave a copy in host memory, which is then also
+/// what it is read into.
+void controller::keep_beside(uint32_t index) {
+  const uint32_t to = moves_[index].to;
+  bank &where = *moves_[index].where;
+  const uint32_t number = moves_[index].number;
+  for (uint32_t t = 0; t < tier_count(); ++t) {
+    tier_slot &slot = *tiers_[t];
+    if (t == to || slot.memory == nullptr || slot.rank < tiers_[to]->rank) continue;
+    if ((slot.flags & CUBBY_TIER_EXCLUSIVE) != 0) continue;
+    if (where.layout(t) != frame_layout::skewed) continue;
+    locker_word &word = where.word(t, number);
+    if (word.look().state != locker_state::absent) continue;
+    const uint64_t bytes = where.frame_bytes_in(t, number);
+    if (!make_room(t, bytes, moves_[index].order, false)) continue;
+    const auto frame = slot.memory->take(bytes);
+    if (!frame) continue;
+    word.begin_fill(index, 1);
+    moves_[index].beside = t;
+    moves_[index].beside_frame = *frame;
+    return;
+  }
+}
+
+bool controller::plan(uint32_t index) {
+  if (plan_from_tier(index)) return true;
+  if (follow(index)) return true;
+  move &m = moves_[index];
+  bank &where = *m.where;
+  if (!where.mapped()) {
+    stop(index, fail(CUBBY_MISS, "locker %u of bank %s is nowhere any more", m.number,
+                     where.desc().name));
+    return false;
+  }
+  if (!file_unchanged(where)) {
+    stop(index, where.failed);
+    return false;
+  }
+  m.from = no_tier;
+  if (where.layout(m.to) != frame_layout::skewed) {
+    if (m.beside == no_tier) keep_beside(index);
+    if (moves_[index].beside == no_tier && !staging_->usable()) {
+      stop(index, fail(CUBBY_ERR_NO_MEMORY, "no staging memory could be had; raise the memory "
+                       "limit, or add a host tier"));
+      return false;
+    }
+  }
+  return true;
+}
+
+void controller::launch(uint32_t index) {
+  moves_[index].state = move_state::active;
+  moves_[index].next_part = moves_[index].next_chunk = 0;
+  moves_[index].failure.status = CUBBY_OK;
+  if (!plan(index)) return;
+  move &m = moves_[index];
+  if (m.state == move_state::following) return;
+  for (uint32_t t = 0; t < tier_count() && m.attempts == 0; ++t) {
+    tier_slot &below = *tiers_[t];
+    if (below.memory == nullptr || below.rank <= tiers_[m.to]->rank) continue;
+    ++(t == m.from ? below.stats.hit_count : below.stats.miss_count);
+    if (t == m.from) break;
+  }
+  m.reads_left = 0;
+  for (uint32_t part = 0; part < m.where->part_count(); ++part) {
+    const part_extent here = m.where->extent(m.number, part);
+    const uint32_t chunks =
+        store::chunk_count(here.offset_bytes, here.bytes, m.where->chunk_bytes());
+    const uint32_t per = chunks_per_piece(*m.where);
+    m.reads_left += (chunks + per - 1) / per;
+  }
+  if (CUBBY_MUTANT(publish_early)) publish(index, m.to, m.frame);
+  queue_move(index);
+}
+
+bool controller::file_unchanged(bank &where) {
+  if (where.failed.status != CUBBY_OK) return false;
+  if (where.looked_ns != 0 && now_ns_ - where.looked_ns < identity_good_ns) return true;
+  where.looked_ns = now_ns_;
+  for (const bank_file &file : where.files) {
+    auto seen = tiers_[file_slot_]->files->stat_file(file.number);
+    const bool same = seen.ok() && seen->bytes == file.bytes && seen->inode == file.inode &&
+                      seen->device == file.device && seen->mtime_ns == file.mtime_ns;
+    if (same) continue;
+    where.failed = fail(CUBBY_ERR_CORRUPT,
+                        "%s changed since it was adopted; nothing more is loaded from bank %s; "
+                        "remove the bank and adopt the file again",
+                        file.path.c_str(), where.desc().name);
+    services_.log(services_.context, 0, where.failed.text.c_str());
+    return false;
+  }
+  return true;
+}
+
+transfer::channel &controller::reading_channel(const move &m) {
+  if (m.from == no_tier) return *tiers_[file_slot_]->path;
+  const bool pull = tiers_[m.from]->memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
+  return *tiers_[pull ? m.to : m.from]->path;
+}
+
+void controller::queue_move(uint32_t index) {
+  move &m = moves_[index];
+  reading_channel(m).push(m.order, index);
+  m.queued = true;
+}
+
+void controller::unqueue_move(uint32_t index) {
+  move &m = moves_[index];
+  if (m.queued) reading_channel(m).remove(m.order, index);
+  m.queued = false;
+}
+
+// ---- who waits ------------------------------------------------------------------------------------
+
+void controller::raise(uint32_t index, const transfer::urgency &order) {
+  move &m = moves_[index];
+  if (!(order < m.order)) return;
+  const bool queued = m.queued;
+  unqueue_move(index);
+  m.order = order;
+  if (queued) queue_move(index);
+}
+
+void controller::add_waiter(uint32_t index, uint32_t request_index, uint32_t item) {
+  request &r = requests_[request_index];
+  move &m = moves_[index];
+  r.items[item].next_waiter = m.first_waiter;
+  m.first_waiter = waiter(request_index, item);
+  if ((r.flags & CUBBY_BYPASS) == 0) m.keep = true;
+  if (r.kind == request_kind::pin) m.unasked = false;
+  raise(index, r.order);
+}
+
+void controller::remove_waiter(uint32_t index, uint32_t request_index, uint32_t item) {
+  move &m = moves_[index];
+  const uint64_t gone = waiter(request_index, item);
+  uint64_t *link = &m.first_waiter;
+  while (*link != gone) {
+    CUBBY_ASSERT(*link != no_waiter);
+    link = &requests_[*link >> 32].items[*link & 0xFFFFFFFF].next_waiter;
+  }
+  *link = requests_[request_index].items[item].next_waiter;
+  const bool running = m.state == move_state::active || m.state == move_state::following;
+  if (m.first_waiter == no_waiter && !m.unasked && m.followers.empty() && running) {
+    stop(index, fail(CUBBY_ERR_CANCELED, "nobody waits for it any more"));
+  }
+}
+
+// ---- pieces ---------------------------------------------------------------------------------------
+
+uint32_t controller::new_piece() {
+  uint32_t index = 0;
+  if (free_pieces_.empty()) {
+    index = static_cast<uint32_t>(pieces_.size());
+    pieces_.emplace_back();
+  } else {
+    index = free_pieces_.back();
+    free_pieces_.pop_back();
+  }
+  return index;
+}
+
+bool controller::cut_piece(move &m, piece &p) {
+  const bank &where = *m.where;
+  if (m.next_part == where.part_count()) return false;
+  const part_extent here = where.extent(m.number, m.next_part);
+  const uint32_t chunks = store::chunk_count(here.offset_bytes, here.bytes, where.chunk_bytes());
+  p.part = m.next_part;
+  p.first_chunk = m.next_chunk;
+  p.chunk_count = std::min(chunks_per_piece(where), chunks - m.next_chunk);
+  const store::chunk_range first =
+      store::chunk_at(here.offset_bytes, here.bytes, where.chunk_bytes(), p.first_chunk);
+  const store::chunk_range last = store::chunk_at(here.offset_bytes, here.bytes,
+                                                  where.chunk_bytes(),
+                                                  p.first_chunk + p.chunk_count - 1);
+  p.offset_bytes = first.offset_bytes;
+  p.bytes = last.offset_bytes + last.bytes - first.offset_bytes;
+  p.order = m.order;
+  m.next_chunk += p.chunk_count;
+  if (m.next_chunk == chunks) {
+    m.next_chunk = 0;
+    ++m.next_part;
+  }
+  return true;
+}
+
+/// Starts the next piece of a move; false when it has to wait (for staging).
+bool controller::issue_piece(uint32_t index, transfer::channel &path) {
+  move &m = moves_[index];
+  if (m.order.io_class == CUBBY_FORECAST && m.order.deadline_ns < now_ns_ && m.next_part == 0 &&
+      m.next_chunk == 0 && m.attempts == 0) {
+    stop(index, fail(CUBBY_ERR_CANCELED, "its deadline passed before it was begun"));
+    return true;
+  }
+  const uint32_t piece_index = new_piece();
+  piece &p = pieces_[piece_index];
+  const uint32_t part = m.next_part;
+  const uint32_t chunk = m.next_chunk;
+  p.move = index;
+  const bool cut = cut_piece(m, p);
+  CUBBY_ASSERT(cut);
+  const part_extent here = m.where->extent(m.number, p.part);
+  const uint64_t behind = p.offset_bytes - here.offset_bytes;
+  std::byte *destination = place(*m.where, m.to, m.frame, m.number, p.part) + behind;
+  if (m.from != no_tier) {
+    const auto source = m.where->word(m.from, m.number).look().frame;
+    p.landing = place(*m.where, m.from, source, m.number, p.part) + behind;
+    p.target = destination;
+  } else if (m.where->layout(m.to) == frame_layout::skewed) {
+    p.landing = destination;
+    p.target = nullptr;
+  } else {
+    p.target = destination;
+    if (m.beside != no_tier) {
+      p.landing = place(*m.where, m.beside, m.beside_frame, m.number, p.part) + behind;
+    } else if ((p.staging = staging_->take()) != nullptr) {
+      p.landing = p.staging + (p.offset_bytes & (tier::frame_align_bytes - 1));
+    } else {
+      m.next_part = part;
+      m.next_chunk = chunk;
+      free_pieces_.push_back(piece_index);
+      pieces_[piece_index] = piece{};
+      return false;
+    }
+  }
+  ++m.pieces_in_flight;
+  if (m.next_part == m.where->part_count()) unqueue_move(index);
+  if (m.from == no_tier) return start_read(piece_index, path);
+  p.stage = piece_stage::copying;
+  return start_copy(piece_index, path);
+}
+
+bool controller::start_read(uint32_t piece_index, transfer::channel &path) {
+  piece &p = pieces_[piece_index];
+  const move &m = moves_[p.move];
+  const part_extent here = m.where->extent(m.number, p.part);
+  p.stage = piece_stage::reading;
+  p.read_offset_bytes = base::align_down(p.offset_bytes, tier::frame_align_bytes);
+  p.read_bytes = base::align_up(p.offset_bytes + p.bytes, tier::frame_align_bytes) -
+                 p.read_offset_bytes;
+  p.io_bytes = p.read_bytes;
+  p.io_class = p.order.io_class;
+  p.started_ns = now_ns_;
+  cubby_backend_io io{};
+  io.cookie = piece_index;
+  io.op = CUBBY_BACKEND_READ;
+  io.file = m.where->files[here.file].number;
+  io.offset_bytes = p.read_offset_bytes;
+  io.memory = p.landing - (p.offset_bytes - p.read_offset_bytes);
+  io.bytes = p.read_bytes;
+  io.deadline_ns = p.order.deadline_ns == base::never_ns ? 0 : p.order.deadline_ns;
+  io.io_class = p.io_class;
+  path.start(io);
+  tier_slot &files = *tiers_[file_slot_];
+  ++files.stats.read_count;
+  files.stats.padding_bytes += p.read_bytes - p.bytes;
+  if (p.io_class == CUBBY_DEMAND) files.stats.demand_bytes += p.bytes;
+  return true;
+}
+
+bool controller::start_copy(uint32_t piece_index, transfer::channel &path) {
+  piece &p = pieces_[piece_index];
+  const uint32_t index = p.move;
+  move &m = moves_[index];
+  if (m.state == move_state::stopping) {
+    end_piece(piece_index);
+    return true;
+  }
+  const bool out =
+      m.from != no_tier && !tiers_[m.from]->memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
+  // What has rested in memory is looked at once more before it is passed on.
+  if (m.from != no_tier && !out && !verify(m, p, p.landing)) {
+    tier_slot &from = *tiers_[m.from];
+    ++from.stats.corrupt_count;
+    stop(index, fail(CUBBY_ERR_CORRUPT, "locker %u of bank %s is damaged in tier %s", m.number,
+                     m.where->desc().name, from.name.c_str()));
+    end_piece(piece_index);
+    return true;
+  }
+  p.stage = out ? piece_stage::copying_out : piece_stage::copying;
+  p.io_bytes = p.bytes;
+  p.io_class = p.order.io_class;
+  p.started_ns = now_ns_;
+  cubby_backend_io io{};
+  io.cookie = piece_index;
+  io.op = out ? CUBBY_BACKEND_COPY_OUT : CUBBY_BACKEND_COPY_IN;
+  io.source = p.landing;
+  io.memory = p.target;
+  io.bytes = p.bytes;
+  io.io_class = p.io_class;
+  path.start(io);
+  tier_slot &by = *tiers_[out ? m.from : m.to];
+  ++(out ? by.stats.read_count : by.stats.write_count);
+  if (m.demotion) by.stats.write_back_bytes += p.bytes;
+  return true;
+}
+
+bool controller::verify(const move &m, const piece &p, const std::byte *bytes) {
+  if (!config_.verify || CUBBY_MUTANT(skip_digest)) return true;
+  bank &where = *m.where;
+  const part_extent here = where.extent(m.number, p.part);
+  for (uint32_t i = 0; i < p.chunk_count; ++i) {
+    const uint32_t chunk = p.first_chunk + i;
+    const store::chunk_range range =
+        store::chunk_at(here.offset_bytes, here.bytes, where.chunk_bytes(), chunk);
+    const uint64_t seen =
+        base::chunk_digest(bytes + (range.offset_bytes - p.offset_bytes), range.bytes,
+                           {where.digest_space << 48 | m.number, 1, p.part, chunk});
+    uint64_t &known = where.digest(m.number, p.part, chunk);
+    if (known == 0) {
+      known = seen;
+      unverified_bytes_ += range.bytes;
+    } else if (known != seen) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void controller::piece_done(uint32_t piece_index, const cubby_backend_done &done) {
+  piece &p = pieces_[piece_index];
+  CUBBY_ASSERT(piece_index < pieces_.size() && p.stage != piece_stage::unused);
+  if (p.move == no_index) {  // of a seal
+    tiers_[file_slot_]->path->finished(p.io_bytes, p.io_class, p.started_ns, now_ns_);
+    for (const auto &job : jobs_) {
+      if (job->request_index() == p.seal_request) job->landed(piece_index, done.error, done.bytes);
+    }
+    return;
+  }
+  const uint32_t index = p.move;
+  move &m = moves_[index];
+  const bool reading = p.stage == piece_stage::reading;
+  const bool out = p.stage == piece_stage::copying_out;
+  const uint32_t by = reading ? file_slot_ : out ? m.from : m.to;
+  tier_slot &slot = *tiers_[by];
+  slot.path->finished(p.io_bytes, p.io_class, p.started_ns, now_ns_);
+  const uint64_t wanted = reading ? p.offset_bytes + p.bytes - p.read_offset_bytes : p.bytes;
+  if (done.error != 0 || done.bytes < wanted) {
+    ++slot.stats.error_count;
+    error why = done.error != 0
+                    ? fail_errno(done.error, "tier %s: bytes of locker %u of bank %s could not be "
+                                 "%s", slot.name.c_str(), m.number, m.where->desc().name,
+                                 reading ? "read" : "copied")
+                    : fail(CUBBY_ERR_IO, "tier %s: locker %u of bank %s: the file ends before it",
+                           slot.name.c_str(), m.number, m.where->desc().name);
+    if (done.error != 0) why.status = CUBBY_ERR_IO;
+    why.offset_bytes = p.read_offset_bytes + done.bytes;
+    if (reading && !p.reread && m.state == move_state::active) {
+      p.reread = true;  // once: what was transient has passed
+      start_read(piece_index, *slot.path);
+      return;
+    }
+    stop(index, why);
+    end_piece(piece_index);
+    return;
+  }
+  if (reading) return piece_read(piece_index);
+  if (out && m.state == move_state::active && !verify(m, p, p.target)) {
+    ++slot.stats.corrupt_count;
+    stop(index, fail(CUBBY_ERR_CORRUPT, "locker %u of bank %s is damaged in tier %s", m.number,
+                     m.where->desc().name, slot.name.c_str()));
+  }
+  end_piece(piece_index);
+}
+
+void controller::piece_read(uint32_t piece_index) {
+  piece &p = pieces_[piece_index];
+  const uint32_t index = p.move;
+  move &m = moves_[index];
+  tier_slot &files = *tiers_[file_slot_];
+  if (m.state == move_state::stopping) return end_piece(piece_index);
+  if (!verify(m, p, p.landing)) {
+    if (!p.reread) {
+      p.reread = true;  // a misdirected read or a flip on the way heals; a bad file does not
+      start_read(piece_index, *files.path);
+      return;
+    }
+    ++files.stats.corrupt_count;
+    m.where->looked_ns = 0;
+    error why = fail(CUBBY_ERR_CORRUPT,
+                     "locker %u of bank %s: the bytes in %s are not those that were sealed or "
+                     "first seen; restore the file, or seal it again if the change is meant",
+                     m.number, m.where->desc().name,
+                     m.where->files[m.where->extent(m.number, p.part).file].path.c_str());
+    why.offset_bytes = p.offset_bytes;
+    why.data_loss = true;
+    stop(index, why);
+    return end_piece(piece_index);
+  }
+  --m.reads_left;
+  if (m.reads_left == 0) {
+    m.read_done_ns = now_ns_;
+    if (m.beside != no_tier) {
+      m.beside_ready = true;
+      publish(index, m.beside, m.beside_frame);
+      uint64_t frame = 0;  // held until the copies from it are done
+      const pin_outcome held = m.where->word(m.beside, m.number).pin(frame);
+      CUBBY_ASSERT(held == pin_outcome::pinned);
+    }
+  }
+  if (p.target == nullptr) return end_piece(piece_index);
+  queue_copy(piece_index);
+}
+
+void controller::queue_copy(uint32_t piece_index) {
+  piece &p = pieces_[piece_index];
+  p.stage = piece_stage::copying;
+  tiers_[moves_[p.move].to]->path->push(p.order, piece_index | copy_bit);
+}
+
+void controller::end_piece(uint32_t piece_index) {
+  piece &p = pieces_[piece_index];
+  const uint32_t index = p.move;
+  if (p.staging != nullptr) staging_->give(p.staging);
+  p = piece{};
+  free_pieces_.push_back(piece_index);
+  move &m = moves_[index];
+  CUBBY_ASSERT(m.pieces_in_flight != 0);
+  --m.pieces_in_flight;
+  const bool all = m.state == move_state::stopping || m.next_part == m.where->part_count();
+  if (m.pieces_in_flight == 0 && all) end_move(index);
+}
+
+// ---- the end --------------------------------------------------------------------------------------
+
+void controller::stop(uint32_t index, const error &why) {
+  move &m = moves_[index];
+  if (m.state == move_state::stopping) return;
+  unqueue_move(index);
+  m.failure = why;
+  m.state = move_state::stopping;
+  if (m.pieces_in_flight == 0) end_move(index);
+}
+
+void controller::let_go_of_source(move &m, bool arrived) {
+  if (m.beside != no_tier && m.beside_ready) {
+    m.where->word(m.beside, m.number).unpin();
+    m.beside_ready = false;
+    m.beside = no_tier;
+  }
+  if (m.from == no_tier) return;
+  const uint32_t from = m.from;
+  locker_word &word = m.where->word(from, m.number);
+  const placement::object who = m.where->object_base + m.number;
+  if (m.demotion) {
+    const uint64_t bytes = m.where->frame_bytes_in(from, m.number);
+    const uint64_t frame = word.look().frame;
+    tiers_[from]->leaving_bytes -= tiers_[from]->memory->cost_bytes(bytes);
+    word.clear();
+    tiers_[from]->memory->give(frame, bytes);
+    m.from = no_tier;
+    return;
+  }
+  word.unpin();
+  const bool bad = m.failure.status == CUBBY_ERR_CORRUPT;
+  const bool moved_up = arrived && (tiers_[from]->flags & CUBBY_TIER_EXCLUSIVE) != 0 &&
+                        tiers_[m.to]->rank < tiers_[from]->rank;
+  if ((bad || moved_up) && word.begin_evict()) {
+    tiers_[from]->policy->removed(who);
+    forget_copy(from, *m.where, m.number);
+  }
+  if (!bad) m.from = no_tier;
+}
+
+/// A failed move may have another way: a damaged copy is replaced by the file's.
+bool controller::try_again(uint32_t index) {
+  move &m = moves_[index];
+  if (m.from == no_tier || m.demotion || m.failure.status == CUBBY_ERR_CANCELED) return false;
+  if (++m.attempts >= attempts_max || !m.where->mapped()) return false;
+  if (m.first_waiter == no_waiter && !m.unasked && m.followers.empty()) return false;
+  let_go_of_source(m, false);
+  launch(index);
+  return true;
+}
+
+void controller::publish(uint32_t index, uint32_t tier, uint64_t frame) {
+  move &m = moves_[index];
+  bank &where = *m.where;
+  locker_word &word = where.word(tier, m.number);
+  if (word.look().state != locker_state::filling) return;
+  // The waiters of this tier leave the list, each with a pin that the word is born with.
+  uint64_t mine = no_waiter;
+  uint64_t *link = &m.first_waiter;
+  uint64_t pins = 0;
+  while (*link != no_waiter) {
+    const uint64_t here = *link;
+    request &r = requests_[here >> 32];
+    uint64_t &next = r.items[here & 0xFFFFFFFF].next_waiter;
+    if (r.tier == tier) {
+      *link = next;
+      next = mine;
+      mine = here;
+      if (r.kind == request_kind::pin) ++pins;
+    } else {
+      link = &next;
+    }
+  }
+  word.publish(frame, pins);
+  const placement::object who = where.object_base + m.number;
+  tier_slot &slot = *tiers_[tier];
+  if (m.keep || tier != m.to || m.unasked) {
+    slot.policy->inserted(who);
+    if (m.unasked && !m.demotion && tier == m.to) {
+      remember_prefetched(tier, who, where.frame_bytes_in(tier, m.number));
+    }
+  } else {
+    slot.passing.push_back(who);
+  }
+  while (mine != no_waiter) {
+    const auto request_index = static_cast<uint32_t>(mine >> 32);
+    const auto item = static_cast<uint32_t>(mine);
+    request &r = requests_[request_index];
+    mine = r.items[item].next_waiter;
+    if (CUBBY_MUTANT(lose_waiter) && ++mutant_count_ % 16 == 0) continue;
+    if (r.io_class == CUBBY_DEMAND && r.kind == request_kind::pin && r.open_count == 1) {
+      // The last one of a set says what the whole set waited for.
+      stall_handoff_ns_ += r.begun_ns - std::min(r.begun_ns, r.issued_ns);
+      if (r.frame_waited) stall_frame_wait_ns_ += r.granted_ns - r.begun_ns;
+      const uint64_t read_done =
+          std::clamp(m.read_done_ns == 0 ? now_ns_ : m.read_done_ns, r.granted_ns, now_ns_);
+      const bool from_tier = m.from != no_tier;
+      const uint64_t first = (from_tier ? r.granted_ns : read_done) - r.granted_ns;
+      (r.items[item].joined ? stall_join_ns_ : stall_read_ns_) += first;
+      stall_copy_ns_ += now_ns_ - r.granted_ns - first;
+    }
+    item_landed(request_index, item, word, frame);
+    if (r.open_count == 0) complete(request_index);
+  }
+}
+
+void controller::wake_followers(uint32_t index) {
+  std::vector<uint32_t> followers;
+  followers.swap(moves_[index].followers);
+  for (const uint32_t follower : followers) {
+    if (moves_[follower].state == move_state::following) launch(follower);
+  }
+}
+
+void controller::end_move(uint32_t index) {
+  const bool good = moves_[index].state != move_state::stopping;
+  if (good) {
+    publish(index, moves_[index].to, moves_[index].frame);
+    let_go_of_source(moves_[index], true);
+    wake_followers(index);
+    free_move(index);
+    changed_ = true;
+    return;
+  }
+  if (try_again(index)) return;
+  move &m = moves_[index];
+  bank &where = *m.where;
+  if (m.beside != no_tier && !m.beside_ready) {
+    where.word(m.beside, m.number).clear();
+    tiers_[m.beside]->memory->give(m.beside_frame, where.frame_bytes_in(m.beside, m.number));
+    m.beside = no_tier;
+  }
+  let_go_of_source(m, false);
+  locker_word &word = where.word(m.to, m.number);
+  if (word.look().state == locker_state::filling) {
+    word.clear();
+    tiers_[m.to]->memory->give(m.frame, where.frame_bytes_in(m.to, m.number));
+  }
+  const error why = m.failure;
+  uint64_t next = m.first_waiter;
+  m.first_waiter = no_waiter;
+  while (next != no_waiter) {
+    const auto request_index = static_cast<uint32_t>(next >> 32);
+    const auto item = static_cast<uint32_t>(next);
+    next = requests_[request_index].items[item].next_waiter;
+    item_failed(request_index, item, why);
+    if (requests_[request_index].open_count == 0) complete(request_index);
+  }
+  wake_followers(index);
+  free_move(index);
+  changed_ = true;
+}
+
+}  // namespace cubby::table

@@ -1,0 +1,161 @@
+#include "table/pin_sets.hpp"
+
+#include <algorithm>
+
+#include "base/assert.hpp"
+
+namespace cubby::table {
+namespace {
+
+uint32_t groups_of(uint32_t count) { return (count + set_marks::items - 1) / set_marks::items; }
+
+/// Bits of the items first..end-1 that lie in the group.
+uint64_t bits_of(uint32_t group, uint32_t first, uint32_t end) {
+  const uint32_t from = std::max(first, group * set_marks::items) - group * set_marks::items;
+  const uint32_t to = std::min(end - group * set_marks::items, set_marks::items);
+  return ((uint64_t{1} << to) - 1) & ~((uint64_t{1} << from) - 1);
+}
+
+}  // namespace
+
+pin_sets::pin_sets(uint32_t capacity, uint32_t salt)
+    : capacity_(capacity), salt_(salt), sets_(std::make_unique<pin_set[]>(capacity)) {
+  for (uint32_t i = capacity; i-- > 0;) {
+    sets_[i].marks.store(uint64_t{salt_ + 1} << 32, std::memory_order_relaxed);
+    push_free(i, i % shard_count);
+  }
+}
+
+void pin_sets::push_free(uint32_t index, uint32_t shard) {
+  std::atomic<uint64_t> &head = free_[shard].head;
+  uint64_t old = head.load(std::memory_order_relaxed);
+  uint64_t fresh = 0;
+  do {
+    __atomic_store_n(&sets_[index].next_free, static_cast<uint32_t>(old), __ATOMIC_RELAXED);
+    fresh = ((old >> 32) + 1) << 32 | (index + 1);
+  } while (!head.compare_exchange_weak(old, fresh, std::memory_order_release,
+                                       std::memory_order_relaxed));
+}
+
+uint32_t pin_sets::take(uint32_t shard, uint32_t count) {
+  for (uint32_t tried = 0; tried < shard_count; ++tried) {
+    std::atomic<uint64_t> &head = free_[(shard + tried) % shard_count].head;
+    uint64_t old = head.load(std::memory_order_acquire);
+    while (static_cast<uint32_t>(old) != 0) {
+      const uint32_t index = static_cast<uint32_t>(old) - 1;
+      // A stale value read here is caught by the change counter.
+      const uint32_t next = __atomic_load_n(&sets_[index].next_free, __ATOMIC_RELAXED);
+      const uint64_t fresh = ((old >> 32) + 1) << 32 | next;
+      if (!head.compare_exchange_weak(old, fresh, std::memory_order_acquire)) continue;
+      pin_set &set = sets_[index];
+      set.count = count;
+      if (count > pin_set::inline_items) set.many.assign(count, nullptr);
+      const uint32_t groups = groups_of(count);
+      if (groups > 1 && set.more_count < groups - 1) {
+        // The smaller array stays reachable for stale handles only until here: they read the first
+        // group's generation before any other.
+        set.more_marks = std::make_unique<std::atomic<uint64_t>[]>(groups - 1);
+        set.more_count = groups - 1;
+      }
+      return index;
+    }
+  }
+  return none;
+}
+
+void pin_sets::discard(uint32_t index, uint32_t shard) { push_free(index, shard); }
+
+cubby_pins pin_sets::open(uint32_t index, bool loading) {
+  pin_set &set = sets_[index];
+  const uint64_t generation = set_marks::generation_of(set.marks.load(std::memory_order_relaxed));
+  const uint64_t marks = generation << 32 | (loading ? set_marks::loading_bit : 0);
+  set.held_count.store(set.count, std::memory_order_relaxed);
+  for (uint32_t group = groups_of(set.count); group-- > 0;) {
+    set.marks_of(group).store(marks, std::memory_order_release);
+  }
+  return generation << 32 | (index + 1);
+}
+
+void pin_sets::retire(uint32_t index, uint32_t shard, uint32_t released) {
+  pin_set &set = sets_[index];
+  if (set.held_count.fetch_sub(released, std::memory_order_acq_rel) != released) return;
+  uint64_t generation = (set_marks::generation_of(set.marks.load()) + 1) & 0xFFFFFFFF;
+  if (generation == 0) generation = 1;
+  set.marks.store(generation << 32, std::memory_order_release);
+  push_free(index, shard);
+}
+
+pin_sets::release_result pin_sets::release(cubby_pins handle, uint32_t first, uint32_t count,
+                                           uint32_t shard) {
+  release_result result;
+  const uint32_t index = static_cast<uint32_t>(handle) - 1;
+  if (index >= capacity_) return {.what = outcome::stale};
+  pin_set &set = sets_[index];
+  const uint64_t generation = handle >> 32;
+  if (set_marks::generation_of(set.marks.load(std::memory_order_acquire)) != generation) {
+    return {.what = outcome::stale};
+  }
+  // From here a holder who keeps the rules owns the set; one who does not is caught by the marks.
+  const bool all = count == 0;
+  const uint32_t end = all ? set.count : first + count;
+  if (first >= set.count || end > set.count || end < first) return {.what = outcome::out_of_range};
+  result.tier = set.tier;
+  result.bypass = set.bypass;
+  uint32_t released = 0;
+  for (uint32_t group = first / set_marks::items; group * set_marks::items < end; ++group) {
+    const uint64_t bits = bits_of(group, first, end);
+    std::atomic<uint64_t> &marks = set.marks_of(group);
+    uint64_t old = marks.load(std::memory_order_acquire);
+    uint64_t fresh = 0;
+    do {
+      if (set_marks::generation_of(old) != generation) return {.what = outcome::stale};
+      if (!all && (old & bits) != 0) return {.what = outcome::twice};
+      fresh = bits & ~old;
+    } while (!marks.compare_exchange_weak(old, old | bits, std::memory_order_acq_rel));
+    if ((old & set_marks::loading_bit) != 0) {
+      result.loading = result.loading || fresh != 0;
+      continue;  // the controller lets go of what it has pinned
+    }
+    locker_word **words = set.words() + group * set_marks::items;
+    for (uint64_t left = fresh; left != 0; left &= left - 1) {
+      const int item = __builtin_ctzll(left);
+      if (words[item] != nullptr && words[item]->unpin()) result.last_pin = true;
+    }
+    released += static_cast<uint32_t>(__builtin_popcountll(fresh));
+  }
+  if (all && released == 0 && !result.loading) return {.what = outcome::twice};
+  if (released != 0) retire(index, shard, released);
+  return result;
+}
+
+bool pin_sets::withdrawn(uint32_t index, uint32_t item) {
+  const uint64_t marks = sets_[index].marks_of(item / set_marks::items).load();
+  return (marks >> (item % set_marks::items) & 1) != 0;
+}
+
+void pin_sets::loaded(uint32_t index, uint32_t shard) {
+  pin_set &set = sets_[index];
+  uint32_t released = 0;
+  for (uint32_t group = 0; group < groups_of(set.count); ++group) {
+    std::atomic<uint64_t> &marks = set.marks_of(group);
+    const uint64_t old = marks.fetch_and(~set_marks::loading_bit, std::memory_order_acq_rel);
+    locker_word **words = set.words() + group * set_marks::items;
+    for (uint64_t left = old & (set_marks::loading_bit - 1); left != 0; left &= left - 1) {
+      const int item = __builtin_ctzll(left);
+      if (words[item] != nullptr) words[item]->unpin();
+      ++released;
+    }
+  }
+  if (released != 0) retire(index, shard, released);
+}
+
+void pin_sets::abandon(uint32_t index, uint32_t shard) {
+  pin_set &set = sets_[index];
+  // Everything counts as released: the last release of the holder, if any, has been seen.
+  for (uint32_t group = 0; group < groups_of(set.count); ++group) {
+    set.marks_of(group).fetch_or(set_marks::loading_bit - 1, std::memory_order_acq_rel);
+  }
+  retire(index, shard, set.held_count.load());
+}
+
+}  // namespace cubby::table

@@ -1,0 +1,72 @@
+// An opened backend: its table of operations, validated once, and the instance behind it.
+#pragma once
+
+#include <cubby/backend.h>
+
+#include <memory>
+#include <string>
+
+#include "base/result.hpp"
+
+namespace cubby::tier {
+
+/// A backend that may be opened, known by its name. The table is a full copy: members an older
+/// backend does not have are NULL.
+struct backend_kind {
+  cubby_backend_ops ops{};
+  void *user = nullptr;   // handed to its open(), for backends linked into the program
+  bool in_process = false;  // registered by the program itself: has a world of its own
+};
+
+/// Checks a table of operations as a stranger may have made it. INVALID or NOT_SUPPORTED name the
+/// member that is wrong.
+result<backend_kind> validate_backend(const cubby_backend_ops *ops);
+
+class backend_instance {
+ public:
+  /// Errors carry the backend's own errno; NOT_SUPPORTED and DENIED mean "not on this machine".
+  static result<std::unique_ptr<backend_instance>> open(const backend_kind &kind,
+                                                        const cubby_backend_services &services,
+                                                        const cubby_backend_config &config);
+  backend_instance(const backend_instance &) = delete;
+  backend_instance &operator=(const backend_instance &) = delete;
+  ~backend_instance();
+
+  [[nodiscard]] const cubby_backend_info &info() const { return info_; }
+  /// Asks again: some facts (a file system without O_DIRECT) show only in use.
+  const cubby_backend_info &refresh_info();
+  [[nodiscard]] bool can(uint32_t capability) const {
+    return (info_.capabilities & capability) != 0;
+  }
+  [[nodiscard]] const char *name() const { return ops_.name; }
+
+  result<cubby_backend_memory> reserve(uint64_t bytes);
+  void release(const cubby_backend_memory &memory) { ops_.memory_release(self_, &memory); }
+  /// Optional, costs only speed when refused.
+  void register_memory(void *base, uint64_t bytes);
+  void unregister_memory(void *base, uint64_t bytes);
+
+  result<cubby_backend_file> open_file(const char *path, uint32_t flags);
+  result<cubby_backend_file> stat_file(uint32_t file);
+  void close_file(uint32_t file) { ops_.file_close(self_, file); }
+
+  uint32_t submit(uint64_t now_ns, const cubby_backend_io *ios, uint32_t count) {
+    return ops_.submit(self_, now_ns, ios, count);
+  }
+  uint32_t reap(uint64_t now_ns, cubby_backend_done *out, uint32_t max_count, uint64_t *next_ns) {
+    return ops_.reap(self_, now_ns, out, max_count, next_ns);
+  }
+  int32_t wait(uint64_t timeout_ns, int wake_fd) { return ops_.wait(self_, timeout_ns, wake_fd); }
+  [[nodiscard]] int event_fd() const {
+    return ops_.event_fd == nullptr ? -1 : ops_.event_fd(self_);
+  }
+
+ private:
+  backend_instance(const cubby_backend_ops &ops, cubby_backend *self) : ops_(ops), self_(self) {}
+
+  cubby_backend_ops ops_;
+  cubby_backend *self_;
+  cubby_backend_info info_{};
+};
+
+}  // namespace cubby::tier

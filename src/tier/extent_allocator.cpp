@@ -1,0 +1,107 @@
+#include "tier/extent_allocator.hpp"
+
+#include <iterator>
+
+#include "base/assert.hpp"
+
+namespace cubby::tier {
+
+void extent_allocator::insert(uint64_t first, uint64_t count) {
+  holes_.emplace(first, count);
+  by_size_.emplace(count, first);
+}
+
+void extent_allocator::erase(std::map<uint64_t, uint64_t>::iterator hole) {
+  by_size_.erase({hole->second, hole->first});
+  holes_.erase(hole);
+}
+
+void extent_allocator::add_block(uint64_t first, uint64_t count) {
+  CUBBY_ASSERT(count != 0);
+  blocks_.emplace(first, count);
+  insert(first, count);
+  free_count_ += count;
+}
+
+bool extent_allocator::remove_block(uint64_t first) {
+  const auto block = blocks_.find(first);
+  CUBBY_ASSERT(block != blocks_.end());
+  const auto hole = holes_.find(first);
+  if (hole == holes_.end() || hole->second != block->second) return false;
+  free_count_ -= block->second;
+  erase(hole);
+  blocks_.erase(block);
+  return true;
+}
+
+uint64_t extent_allocator::block_start(uint64_t unit) const {
+  const auto after = blocks_.upper_bound(unit);
+  CUBBY_ASSERT(after != blocks_.begin());
+  return std::prev(after)->first;
+}
+
+uint64_t extent_allocator::block_end(uint64_t unit) const {
+  const uint64_t start = block_start(unit);
+  return start + blocks_.at(start);
+}
+
+std::optional<uint64_t> extent_allocator::take(uint64_t count) {
+  CUBBY_ASSERT(count != 0);
+  const auto best = by_size_.lower_bound({count, 0});
+  if (best == by_size_.end()) return std::nullopt;
+  const auto [size, first] = *best;
+  erase(holes_.find(first));
+  if (size > count) insert(first + count, size - count);
+  free_count_ -= count;
+  return first;
+}
+
+void extent_allocator::give(uint64_t first, uint64_t count) {
+  const uint64_t start = block_start(first);
+  const uint64_t end = block_end(first);
+  CUBBY_ASSERT(first + count <= end);
+  free_count_ += count;
+  const auto after = holes_.lower_bound(first);
+  CUBBY_ASSERT(after == holes_.end() || after->first >= first + count);  // nothing is given twice
+  uint64_t joined_first = first;
+  uint64_t joined_end = first + count;
+  if (after != holes_.begin()) {
+    const auto before = std::prev(after);
+    CUBBY_ASSERT(before->first + before->second <= first);
+    if (before->first >= start && before->first + before->second == first) {
+      joined_first = before->first;
+      erase(before);
+    }
+  }
+  if (after != holes_.end() && after->first == joined_end && after->first < end) {
+    joined_end += after->second;
+    erase(after);
+  }
+  insert(joined_first, joined_end - joined_first);
+}
+
+bool extent_allocator::fits(uint64_t count) const {
+  return by_size_.lower_bound({count, 0}) != by_size_.end();
+}
+
+bool extent_allocator::would_fit(uint64_t first, uint64_t size, uint64_t count) const {
+  if (size >= count) return true;
+  const uint64_t start = block_start(first);
+  const uint64_t end = block_end(first);
+  uint64_t joined = size;
+  const auto after = holes_.lower_bound(first);
+  if (after != holes_.end() && after->first == first + size && after->first < end) {
+    joined += after->second;
+  }
+  if (after != holes_.begin()) {
+    const auto before = std::prev(after);
+    if (before->first >= start && before->first + before->second == first) joined += before->second;
+  }
+  return joined >= count;
+}
+
+uint64_t extent_allocator::largest_free() const {
+  return by_size_.empty() ? 0 : by_size_.rbegin()->first;
+}
+
+}  // namespace cubby::tier

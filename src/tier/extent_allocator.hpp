@@ -1,0 +1,43 @@
+// Which runs of a tier's memory are free. Best fit over extents that join with their neighbours:
+// lockers of a model come in two or three sizes, so holes are nearly always taken whole again.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+
+namespace cubby::tier {
+
+/// In units of the caller's choice (pages, slots). One at a time.
+class extent_allocator {
+ public:
+  /// Makes [first, first + count) known as free. Blocks never join with each other.
+  void add_block(uint64_t first, uint64_t count);
+  /// Forgets a block when all of it is free; false when some of it is taken.
+  bool remove_block(uint64_t first);
+
+  /// The first unit of a run of `count`, from the smallest hole that holds it; nothing when none does.
+  std::optional<uint64_t> take(uint64_t count);
+  void give(uint64_t first, uint64_t count);
+
+  /// Would there be a hole of `count` if the run [first, first + size) were free?
+  [[nodiscard]] bool would_fit(uint64_t first, uint64_t size, uint64_t count) const;
+  [[nodiscard]] bool fits(uint64_t count) const;
+  [[nodiscard]] uint64_t free_count() const { return free_count_; }
+  [[nodiscard]] uint64_t largest_free() const;
+
+ private:
+  [[nodiscard]] uint64_t block_end(uint64_t unit) const;
+  [[nodiscard]] uint64_t block_start(uint64_t unit) const;
+  void insert(uint64_t first, uint64_t count);
+  void erase(std::map<uint64_t, uint64_t>::iterator hole);
+
+  std::map<uint64_t, uint64_t> blocks_;              // first → count
+  std::map<uint64_t, uint64_t> holes_;               // first → count
+  std::set<std::pair<uint64_t, uint64_t>> by_size_;  // (count, first)
+  uint64_t free_count_ = 0;
+};
+
+}  // namespace cubby::tier

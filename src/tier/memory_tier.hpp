@@ -1,0 +1,118 @@
+// A tier with frames: its memory (own or lent), which of it is free, and its budget. It knows
+// nothing of lockers.
+#pragma once
+
+#include <cubby/backend.h>
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/abi.hpp"
+#include "base/result.hpp"
+#include "tier/backend_instance.hpp"
+#include "tier/extent_allocator.hpp"
+
+namespace cubby::tier {
+
+inline constexpr uint64_t frame_align_bytes = 4096;
+
+/// Where the frames of a tier lie: part p of frame f begins at base[p] + f * stride[p].
+struct frame_address {
+  std::array<uintptr_t, CUBBY_PARTS_MAX> base{};
+  std::array<uint64_t, CUBBY_PARTS_MAX> stride{};
+};
+
+/// One piece of lent memory: count pieces of piece_bytes, stride_bytes apart.
+struct lent_memory {
+  std::byte *base = nullptr;
+  uint64_t bytes = 0;  // of a plain region
+  uint64_t stride_bytes = 0, piece_bytes = 0, piece_count = 0;
+};
+
+class memory_tier {
+ public:
+  /// The library's own memory, `budget_bytes` of it, reserved from the backend at once.
+  static result<std::unique_ptr<memory_tier>> own(std::unique_ptr<backend_instance> backend,
+                                                  std::string name, uint64_t budget_bytes);
+  /// Lent memory: one plain region holds packed frames; several strided ones hold slot i of part p
+  /// in piece i of region p.
+  static result<std::unique_ptr<memory_tier>> lent(std::unique_ptr<backend_instance> backend,
+                                                   std::string name, uint64_t budget_bytes,
+                                                   const std::vector<lent_memory> &memory);
+  memory_tier(const memory_tier &) = delete;
+  memory_tier &operator=(const memory_tier &) = delete;
+  ~memory_tier();
+
+  /// A frame for `bytes`; nothing when no hole is large enough or the budget is used up.
+  std::optional<uint64_t> take(uint64_t bytes);
+  void give(uint64_t frame, uint64_t bytes);
+  /// Could take(bytes) succeed now, or once this frame were given back?
+  [[nodiscard]] bool fits(uint64_t bytes) const;
+  [[nodiscard]] bool would_fit(uint64_t frame, uint64_t frame_bytes, uint64_t bytes) const;
+  /// What a frame for `bytes` costs of the budget.
+  [[nodiscard]] uint64_t cost_bytes(uint64_t bytes) const { return units(bytes) * unit_bytes_; }
+
+  /// Raising takes more memory where needed; lowering only lowers the bound: the caller evicts.
+  result<void> set_budget(uint64_t budget_bytes);
+  /// Gives memory back that no frame lies in and the budget does not need; `before` is told of each
+  /// block while it still stands.
+  void trim(const std::function<void(const cubby_backend_memory &)> &before);
+
+  /// Files may read straight into the frames, which are pages of their own.
+  [[nodiscard]] bool direct() const {
+    return !lent_ && backend_->can(CUBBY_CAP_HOST_ADDRESSABLE);
+  }
+  /// The processor may read the frames (an emulated device's too: its memory is the host's).
+  [[nodiscard]] bool readable() const {
+    return backend_->can(CUBBY_CAP_HOST_ADDRESSABLE) || backend_->info().emulated != 0;
+  }
+  [[nodiscard]] bool is_lent() const { return lent_; }
+  [[nodiscard]] bool strided() const { return piece_bytes_[0] != 0; }
+  [[nodiscard]] const std::array<uint64_t, CUBBY_PARTS_MAX> &piece_bytes() const {
+    return piece_bytes_;
+  }
+  [[nodiscard]] uint32_t piece_parts() const { return piece_parts_; }
+  /// Largest power of two that every frame's address is a multiple of.
+  [[nodiscard]] uint64_t align_bytes() const { return align_bytes_; }
+  [[nodiscard]] const frame_address &address() const { return address_; }
+  [[nodiscard]] std::byte *at(uint64_t frame, uint32_t part) const {
+    return reinterpret_cast<std::byte *>(address_.base[part] + frame * address_.stride[part]);
+  }
+
+  [[nodiscard]] backend_instance &backend() { return *backend_; }
+  [[nodiscard]] const backend_instance &backend() const { return *backend_; }
+  [[nodiscard]] const std::string &name() const { return name_; }
+  [[nodiscard]] uint64_t budget_bytes() const { return budget_bytes_; }
+  [[nodiscard]] uint64_t used_bytes() const { return used_bytes_; }
+  [[nodiscard]] uint64_t peak_bytes() const { return peak_bytes_; }
+  [[nodiscard]] const std::vector<cubby_backend_memory> &blocks() const { return blocks_; }
+
+ private:
+  memory_tier(std::unique_ptr<backend_instance> backend, std::string name, bool lent);
+  result<void> add_memory(uint64_t bytes);
+  result<void> lend_packed(const lent_memory &memory);
+  result<void> lend_strided(const std::vector<lent_memory> &memory);
+  [[nodiscard]] uint64_t units(uint64_t bytes) const {
+    return strided() ? 1 : (bytes + unit_bytes_ - 1) / unit_bytes_;
+  }
+
+  std::unique_ptr<backend_instance> backend_;
+  std::string name_;
+  const bool lent_;
+  std::vector<cubby_backend_memory> blocks_;
+  extent_allocator frames_;
+  frame_address address_;
+  std::array<uint64_t, CUBBY_PARTS_MAX> piece_bytes_{};
+  uint32_t piece_parts_ = 0;
+  uint64_t unit_bytes_ = frame_align_bytes;
+  uint64_t align_bytes_ = frame_align_bytes;
+  uint64_t memory_bytes_ = 0;
+  uint64_t budget_bytes_ = 0, used_bytes_ = 0, peak_bytes_ = 0;
+};
+
+}  // namespace cubby::tier

@@ -1,0 +1,72 @@
+// One I/O path: a backend's queue with the jobs that wait for it, most urgent first, and what has
+// been measured of its speed. It takes no decisions about lockers.
+#pragma once
+
+#include <cubby/backend.h>
+
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "base/abi.hpp"
+#include "base/clock.hpp"
+#include "tier/backend_instance.hpp"
+
+namespace cubby::transfer {
+
+/// Order of service: I/O class, then deadline, then arrival.
+struct urgency {
+  uint32_t io_class = CUBBY_DEMAND;
+  uint64_t deadline_ns = base::never_ns;
+  uint64_t sequence = 0;
+  auto operator<=>(const urgency &) const = default;
+};
+
+/// How much may be in flight, so that what comes later need not wait long behind it.
+struct window {
+  uint64_t demand_bytes = uint64_t{32} << 20;
+  uint64_t other_bytes = uint64_t{4} << 20;  // prefetch and write-back
+};
+
+class channel {
+ public:
+  explicit channel(tier::backend_instance &backend, window limits = {})
+      : backend_(backend), limits_(limits) {}
+
+  /// A job waits for its turn; `job` is the caller's number for it.
+  void push(const urgency &how, uint32_t job) { queue_.emplace(how, job); }
+  void remove(const urgency &how, uint32_t job) { queue_.erase({how, job}); }
+  /// The most urgent job that there is room for now.
+  [[nodiscard]] std::optional<std::pair<urgency, uint32_t>> top() const;
+
+  /// Starts an I/O, at the latest with the next flush().
+  void start(const cubby_backend_io &io);
+  /// Hands what was started to the backend. False when it took only part of it.
+  bool flush(uint64_t now_ns);
+  /// Completions, at most max_count; flush() comes first.
+  uint32_t reap(uint64_t now_ns, cubby_backend_done *out, uint32_t max_count, uint64_t *next_ns);
+  /// Every completion is told: what was asked for, when it began.
+  void finished(uint64_t bytes, uint32_t io_class, uint64_t started_ns, uint64_t now_ns);
+
+  [[nodiscard]] bool idle() const { return in_flight_count_ == 0 && queue_.empty(); }
+  [[nodiscard]] uint32_t in_flight_count() const { return in_flight_count_; }
+  [[nodiscard]] uint64_t in_flight_bytes() const { return demand_bytes_ + other_bytes_; }
+  /// From now until `bytes` more would have arrived behind what is in flight; ~0 = nothing measured.
+  [[nodiscard]] uint64_t estimate_ns(uint64_t bytes) const;
+  [[nodiscard]] tier::backend_instance &backend() { return backend_; }
+
+ private:
+  tier::backend_instance &backend_;
+  const window limits_;
+  std::set<std::pair<urgency, uint32_t>> queue_;
+  std::vector<cubby_backend_io> started_;  // not yet taken by the backend
+  uint32_t in_flight_count_ = 0;
+  uint64_t demand_bytes_ = 0, other_bytes_ = 0;
+  double bytes_per_ns_ = 0;
+  double latency_ns_ = 0;
+};
+
+}  // namespace cubby::transfer

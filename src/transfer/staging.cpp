@@ -1,0 +1,42 @@
+#include "transfer/staging.hpp"
+
+#include <algorithm>
+
+namespace cubby::transfer {
+namespace {
+
+/// Taken a few at a time: most runtimes never need many.
+constexpr uint32_t buffers_per_block = 4;
+
+}  // namespace
+
+staging_pool::~staging_pool() {
+  for (const cubby_backend_memory &block : blocks_) {
+    if (files_ != nullptr) files_->unregister_memory(block.base, block.bytes);
+    services_.memory_give(services_.context, &block);
+  }
+}
+
+void staging_pool::grow() {
+  const uint32_t count = std::min(left_, buffers_per_block);
+  left_ -= count;
+  if (count == 0) return;
+  cubby_backend_memory block{};
+  block.struct_size = sizeof block;
+  if (services_.memory_take(services_.context, count * buffer_bytes_, 0, &block) != 0) return;
+  blocks_.push_back(block);
+  if (files_ != nullptr) files_->register_memory(block.base, block.bytes);
+  for (uint32_t i = 0; i < count; ++i) {
+    free_.push_back(static_cast<std::byte *>(block.base) + i * buffer_bytes_);
+  }
+}
+
+std::byte *staging_pool::take() {
+  if (free_.empty()) grow();
+  if (free_.empty()) return nullptr;
+  std::byte *buffer = free_.back();
+  free_.pop_back();
+  return buffer;
+}
+
+}  // namespace cubby::transfer
