@@ -101,8 +101,8 @@ result<void> check_machine(const std::string &tier, const std::string &backend, 
   if (lent || backend != "host" || pages <= 0 || page_bytes <= 0) return {};
   const uint64_t machine_bytes = static_cast<uint64_t>(pages) * static_cast<uint64_t>(page_bytes);
   if (budget_bytes <= machine_bytes) return {};
-  error failure = fail(CUBBY_ERR_BUDGET, "tier %s: a budget of %llu bytes was asked for, the machine "
-                       "has %llu bytes of memory; ask for less", tier.c_str(),
+  error failure = fail(CUBBY_ERR_BUDGET, "tier %s: a budget of %llu bytes was asked for, the "
+                       "machine has %llu bytes of memory; ask for less", tier.c_str(),
                        static_cast<ull>(budget_bytes), static_cast<ull>(machine_bytes));
   failure.needed_bytes = budget_bytes;
   return failure;
@@ -119,7 +119,8 @@ cubby_status add_memory(runtime &self, const cubby_tier_desc &desc, const tier::
     failure.needed_bytes = tier::frame_align_bytes;
     return keep_error(failure);
   }
-  if (auto fits = check_machine(desc.name, desc.backend, !lent->empty(), desc.budget_bytes); !fits) {
+  const bool lends = !lent->empty();
+  if (auto fits = check_machine(desc.name, desc.backend, lends, desc.budget_bytes); !fits) {
     return keep_error(fits.failure());
   }
   cubby_backend_config with{};
