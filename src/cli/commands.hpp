@@ -9,5 +9,7 @@ namespace cubby_cli {
 void add_inspect(CLI::App &app, int &exit_status);
 void add_seal(CLI::App &app, int &exit_status);
 void add_verify(CLI::App &app, int &exit_status);
+void add_make_model(CLI::App &app, int &exit_status);
+void add_demo(CLI::App &app, int &exit_status);
 
 }  // namespace cubby_cli

@@ -1,0 +1,72 @@
+// cubby make-model: a deterministic GGUF of any geometry with random weights.
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.hpp"
+#include "cli/model/make_model.hpp"
+
+namespace cubby_cli {
+namespace {
+
+struct options {
+  model::geometry shape;
+  std::string type = "q8_0", out;
+  bool json = false;
+};
+
+int fail(const trouble &failed) {
+  std::cerr << "cubby make-model: " << failed.text << "\n";
+  return failed.exit_status;
+}
+
+int run(options chosen) {
+  chosen.shape.type = chosen.type == "q4_0" ? model::weight_type::q4_0 : model::weight_type::q8_0;
+  if (auto good = model::check(chosen.shape); !good) return fail(good.failure());
+  const auto made = model::make_model(chosen.shape, chosen.out, chosen.json);
+  if (!made) return fail(made.failure());
+  const double speed = static_cast<double>(made->bytes) / made->seconds;
+  if (chosen.json) {
+    const nlohmann::json object = {{"path", chosen.out},
+                                   {"bytes", made->bytes},
+                                   {"tensors", made->tensor_count},
+                                   {"expert_bytes", made->expert_bytes},
+                                   {"seconds", made->seconds},
+                                   {"gb_per_s", speed / 1e9}};
+    std::cout << object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+  } else {
+    std::cout << chosen.out << ": " << bytes_text(made->bytes) << ", of them "
+              << bytes_text(made->expert_bytes) << " experts (" << chosen.shape.layers
+              << " layers of " << chosen.shape.experts << ", " << chosen.shape.top_k
+              << " used), made at " << speed_text(speed) << "\n";
+  }
+  return exit_good;
+}
+
+}  // namespace
+
+void add_make_model(CLI::App &app, int &exit_status) {
+  auto *command =
+      app.add_subcommand("make-model", "Make a deterministic mixture-of-experts GGUF to try with");
+  auto chosen = std::make_shared<options>();
+  model::geometry &shape = chosen->shape;
+  command->add_option("--layers", shape.layers, "Layers")->capture_default_str();
+  command->add_option("--experts", shape.experts, "Experts of a layer")->capture_default_str();
+  command->add_option("--top-k", shape.top_k, "Experts a token uses")->capture_default_str();
+  command->add_option("--hidden", shape.hidden, "Width of the model, a multiple of 32")
+      ->capture_default_str();
+  command->add_option("--ffn", shape.ffn, "Width of an expert, a multiple of 32")
+      ->capture_default_str();
+  command->add_option("--type", chosen->type, "Block format of the experts")
+      ->check(CLI::IsMember({"q8_0", "q4_0"}))
+      ->capture_default_str();
+  command->add_flag("--mixed-quant", shape.mixed_quant,
+                    "Layers take turns between q8_0 and q4_0, so their experts differ in size");
+  command->add_option("--seed", shape.seed, "The same seed gives the same bytes")
+      ->capture_default_str();
+  command->add_option("--out", chosen->out, "Where to write it")->required();
+  command->add_flag("--json", chosen->json, "One JSON object on stdout");
+  command->callback([chosen, &exit_status] { exit_status = run(*chosen); });
+}
+
+}  // namespace cubby_cli

@@ -1,0 +1,77 @@
+// The two block formats of weights that make-model writes and demo computes with: 32 weights a
+// block, one half-precision scale before them.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace cubby_cli::model {
+
+inline constexpr uint64_t block_weights = 32;
+
+/// Numbers are those of the GGUF format.
+enum class weight_type : uint32_t { f32 = 0, q4_0 = 2, q8_0 = 8 };
+
+struct q8_0_block {
+  uint16_t scale;  // half precision
+  int8_t weights[32];
+};
+static_assert(sizeof(q8_0_block) == 34);
+
+struct q4_0_block {
+  uint16_t scale;
+  uint8_t pairs[16];  // low half: weight i, high half: weight i + 16; 8 stands for zero
+};
+static_assert(sizeof(q4_0_block) == 18);
+
+/// Bytes of `count` weights; count is a multiple of 32 unless the type is f32.
+constexpr uint64_t bytes_of(weight_type type, uint64_t count) {
+  switch (type) {
+    case weight_type::f32:
+      return count * 4;
+    case weight_type::q4_0:
+      return count / block_weights * sizeof(q4_0_block);
+    case weight_type::q8_0:
+      return count / block_weights * sizeof(q8_0_block);
+  }
+  return 0;
+}
+
+constexpr const char *name_of(weight_type type) {
+  switch (type) {
+    case weight_type::f32:
+      return "F32";
+    case weight_type::q4_0:
+      return "Q4_0";
+    case weight_type::q8_0:
+      return "Q8_0";
+  }
+  return "";
+}
+
+/// Half precision to single, exactly.
+constexpr float half_to_float(uint16_t half) {
+  const uint32_t sign = uint32_t{half} >> 15 << 31;
+  const uint32_t exponent = half >> 10 & 31u;
+  const uint32_t mantissa = half & 1023u;
+  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | mantissa << 13);
+  if (exponent != 0) return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
+  const float small = static_cast<float>(mantissa) * 0x1p-24f;
+  return sign != 0 ? -small : small;
+}
+
+/// Single to half, for finite values that fit; rounds to nearest, halves upwards.
+constexpr uint16_t float_to_half(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000u);
+  const float magnitude = value < 0 ? -value : value;
+  if (magnitude < 0x1p-14f)
+    return static_cast<uint16_t>(sign | static_cast<uint16_t>(magnitude * 0x1p24f + 0.5f));
+  const uint32_t rounded = (bits & 0x7fffffffu) + 0x1000u;
+  const uint32_t half = (rounded >> 13) - (112u << 10);
+  return static_cast<uint16_t>(sign | (half < 0x7bffu ? half : 0x7bffu));
+}
+
+}  // namespace cubby_cli::model

@@ -1,0 +1,135 @@
+#include "cli/model/make_model.hpp"
+
+#include <csignal>
+#include <vector>
+
+#include "cli/model/gguf_writer.hpp"
+#include "cli/model/new_file.hpp"
+#include "cli/model/vocabulary.hpp"
+#include "cli/model/weights.hpp"
+
+namespace cubby_cli::model {
+namespace {
+
+constexpr uint64_t piece_bytes = 4 << 20;
+
+/// An interrupt ends the work at the next piece, so that the temporary file is removed.
+volatile std::sig_atomic_t interrupted = 0;
+
+class interrupt_guard {
+ public:
+  interrupt_guard() {
+    struct sigaction action = {};
+    action.sa_handler = [](int) { interrupted = 1; };
+    interrupted = 0;
+    sigaction(SIGINT, &action, &before_interrupt_);
+    sigaction(SIGTERM, &action, &before_terminate_);
+  }
+  ~interrupt_guard() {
+    sigaction(SIGINT, &before_interrupt_, nullptr);
+    sigaction(SIGTERM, &before_terminate_, nullptr);
+  }
+  interrupt_guard(const interrupt_guard &) = delete;
+  interrupt_guard &operator=(const interrupt_guard &) = delete;
+
+ private:
+  struct sigaction before_interrupt_ = {}, before_terminate_ = {};
+};
+
+gguf_header metadata_of(const geometry &shape, const vocabulary &words) {
+  const std::string arch = "qwen3moe.";
+  gguf_header header;
+  header.text("general.architecture", "qwen3moe");
+  header.text("general.name", "cubby random mixture of experts");
+  header.number("general.quantization_version", 2);
+  header.number("general.file_type", shape.type == weight_type::q8_0 ? 7 : 2);
+  header.number(arch + "block_count", shape.layers);
+  header.number(arch + "context_length", 4096);
+  header.number(arch + "embedding_length", shape.hidden);
+  header.number(arch + "feed_forward_length", shape.ffn);
+  header.number(arch + "attention.head_count", shape.heads());
+  header.number(arch + "attention.head_count_kv", shape.key_value_heads());
+  header.number(arch + "attention.key_length", shape.head_width());
+  header.number(arch + "attention.value_length", shape.head_width());
+  header.real(arch + "attention.layer_norm_rms_epsilon", 1e-6f);
+  header.real(arch + "rope.freq_base", 1000000.0f);
+  header.number(arch + "expert_count", shape.experts);
+  header.number(arch + "expert_used_count", shape.top_k);
+  header.number(arch + "expert_feed_forward_length", shape.ffn);
+  header.text("tokenizer.ggml.model", "gpt2");
+  header.text("tokenizer.ggml.pre", "qwen2");
+  header.texts("tokenizer.ggml.tokens", words.tokens);
+  header.numbers("tokenizer.ggml.token_type", words.types);
+  header.texts("tokenizer.ggml.merges", words.merges);
+  header.number("tokenizer.ggml.bos_token_id", words.end_of_text);
+  header.number("tokenizer.ggml.eos_token_id", words.end_of_turn);
+  header.number("tokenizer.ggml.padding_token_id", words.end_of_text);
+  header.flag("tokenizer.ggml.add_bos_token", false);
+  return header;
+}
+
+struct plan {
+  std::string header;
+  std::vector<tensor> tensors;
+  uint64_t bytes = 0;
+};
+
+plan plan_of(const geometry &shape) {
+  const vocabulary words = small_vocabulary();
+  plan made;
+  made.tensors = tensors_of(shape, static_cast<uint32_t>(words.tokens.size()));
+  made.header = metadata_of(shape, words).finish(made.tensors);
+  made.bytes = made.header.size();
+  for (const tensor &one : made.tensors) made.bytes += gguf_header::aligned(one.bytes());
+  return made;
+}
+
+/// One tensor, and the zeroes up to the next.
+done write_tensor(const tensor &one, weight_stream numbers, new_file &out,
+                  std::vector<std::byte> &buffer) {
+  const uint64_t step = piece_bytes / numbers.unit_bytes() * numbers.unit_bytes();
+  for (uint64_t at = 0; at < one.bytes(); at += step) {
+    if (interrupted != 0) return trouble{"interrupted; nothing was left behind", exit_bad};
+    const uint64_t count = std::min(step, one.bytes() - at);
+    const std::span<std::byte> piece(buffer.data(), count);
+    numbers.fill(piece);
+    if (auto good = out.write(piece); !good) return good;
+  }
+  const std::byte zeroes[gguf_header::align_bytes] = {};
+  return out.write({zeroes, gguf_header::aligned(one.bytes()) - one.bytes()});
+}
+
+}  // namespace
+
+uint64_t file_bytes(const geometry &shape) { return plan_of(shape).bytes; }
+
+outcome<made_model> make_model(const geometry &shape, const std::string &path, bool quiet) {
+  const uint64_t start_ns = clock_ns();
+  const plan work = plan_of(shape);
+  const interrupt_guard guard;
+  progress_line line(quiet);
+  new_file out;
+  if (auto good = out.open(path, work.bytes); !good) return good.failure();
+  if (auto good = out.write(std::as_bytes(std::span(work.header))); !good) return good.failure();
+  made_model made;
+  made.tensor_count = work.tensors.size();
+  uint64_t written_bytes = work.header.size();
+  std::vector<std::byte> buffer(piece_bytes);
+  for (uint64_t index = 0; index < work.tensors.size(); index++) {
+    const tensor &one = work.tensors[index];
+    auto good = write_tensor(one, weight_stream(one, shape.seed, index), out, buffer);
+    if (!good) return good.failure();
+    written_bytes += gguf_header::aligned(one.bytes());
+    if (one.shape.size() == 3) made.expert_bytes += one.bytes();
+    if (line.due())
+      line.show("making " + path + ": " + bytes_text(written_bytes) + " of " +
+                bytes_text(work.bytes) + ", " +
+                speed_text(static_cast<double>(written_bytes) / seconds_since(start_ns)));
+  }
+  if (auto good = out.publish(); !good) return good.failure();
+  made.bytes = work.bytes;
+  made.seconds = seconds_since(start_ns);
+  return made;
+}
+
+}  // namespace cubby_cli::model
