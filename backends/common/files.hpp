@@ -169,4 +169,42 @@ struct transfer {
   }
 };
 
+// The operations every file backend forwards to its file_table in the same way. An instance has a
+// member `files`; one that keeps more about a file defines opened(number) and closing(number).
+template <class instance>
+struct file_operations {
+  static instance &of(cubby_backend *backend) { return *reinterpret_cast<instance *>(backend); }
+
+  static int32_t open(cubby_backend *backend, const char *path, uint32_t flags,
+                      cubby_backend_file *out) {
+    const int32_t status = of(backend).files.open(path, flags, out);
+    if constexpr (requires(instance & self) { self.opened(1u); }) {
+      if (status == 0) of(backend).opened(out->file);
+    }
+    return status;
+  }
+  static int32_t stat(cubby_backend *backend, uint32_t file, cubby_backend_file *out) {
+    return of(backend).files.stat(file, out);
+  }
+  static void close(cubby_backend *backend, uint32_t file) {
+    if constexpr (requires(instance & self) { self.closing(1u); }) of(backend).closing(file);
+    of(backend).files.close(file);
+  }
+  static void close_instance(cubby_backend *backend) { delete &of(backend); }
+
+  // A table with all that does not differ between file backends; the rest is for the caller to set.
+  static cubby_backend_ops table(const char *name) {
+    cubby_backend_ops ops{};
+    ops.struct_size = sizeof ops;
+    ops.abi_version = CUBBY_BACKEND_ABI_VERSION;
+    ops.name = name;
+    ops.capabilities = CUBBY_CAP_FILES;
+    ops.close = close_instance;
+    ops.file_open = open;
+    ops.file_stat = stat;
+    ops.file_close = close;
+    return ops;
+  }
+};
+
 }  // namespace cubby_backends

@@ -142,8 +142,6 @@ int32_t open(const cubby_backend_services *services, const cubby_backend_config 
   return status;
 }
 
-void close(cubby_backend *backend) { delete &of(backend); }
-
 int32_t describe(cubby_backend *backend, cubby_backend_info *out) {
   const instance &self = of(backend);
   cubby_backend_info info{};
@@ -160,17 +158,6 @@ int32_t describe(cubby_backend *backend, cubby_backend_info *out) {
   write_struct(info, out);
   return 0;
 }
-
-int32_t file_open(cubby_backend *backend, const char *path, uint32_t flags,
-                  cubby_backend_file *out) {
-  return of(backend).files.open(path, flags, out);
-}
-
-int32_t file_stat(cubby_backend *backend, uint32_t file, cubby_backend_file *out) {
-  return of(backend).files.stat(file, out);
-}
-
-void file_close(cubby_backend *backend, uint32_t file) { of(backend).files.close(file); }
 
 uint32_t submit(cubby_backend *backend, uint64_t, const cubby_backend_io *ios, uint32_t count) {
   instance &self = of(backend);
@@ -214,17 +201,9 @@ int32_t wait(cubby_backend *backend, uint64_t timeout_ns, int wake_fd) {
 int event_fd(cubby_backend *backend) { return of(backend).event; }
 
 const cubby_backend_ops operations = [] {
-  cubby_backend_ops ops{};
-  ops.struct_size = sizeof ops;
-  ops.abi_version = CUBBY_BACKEND_ABI_VERSION;
-  ops.name = "threadpool";
-  ops.capabilities = CUBBY_CAP_FILES;
+  cubby_backend_ops ops = file_operations<instance>::table("threadpool");
   ops.open = open;
-  ops.close = close;
   ops.describe = describe;
-  ops.file_open = file_open;
-  ops.file_stat = file_stat;
-  ops.file_close = file_close;
   ops.submit = submit;
   ops.reap = reap;
   ops.wait = wait;

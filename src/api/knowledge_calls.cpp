@@ -42,7 +42,7 @@ uint8_t take_route(runtime &self, const cubby_hint_item &hint) {
     wanted.push_back(item);
   }
   if (wanted.empty()) return CUBBY_HINT_CLIPPED;
-  const uint32_t index = self.take_request();
+  const uint32_t index = self.house().take_request();
   if (index == table::no_index) return CUBBY_HINT_CLIPPED;
   cubby_how how{};
   how.io_class = CUBBY_FORECAST;

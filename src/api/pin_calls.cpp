@@ -93,8 +93,14 @@ way pin_resident(const pin_call &c, uint32_t set_index, uint32_t &ok_count) {
   if (i == c.count) return ok_count == c.count ? way::resident : way::absent;
   const bool named = where != nullptr && c.items[i].space == 0 &&
                      (c.items[i].id & ((uint64_t{1} << 48) - 1)) < where->count();
+  // The controller may have found them pinned just now, and wait for that to end.
+  const bool any = i != 0;
   while (i-- > 0) {
     if (words[i] != nullptr) words[i]->unpin();
+  }
+  if (any && house.slot(c.tier).frames_wanted.load(std::memory_order_seq_cst)) {
+    house.note_frames();
+    c.self.kick();
   }
   ok_count = 0;
   return named ? way::absent : way::refused;
@@ -166,7 +172,7 @@ cubby_status load_set(const pin_call &c, uint32_t set_index, const cubby_how &ho
     return keep_error(fail(CUBBY_ERR_BUSY, "the completion queue has no place left; take "
                            "completions first, or make it larger"));
   }
-  const uint32_t index = c.self.take_request();
+  const uint32_t index = c.self.house().take_request();
   if (index == table::no_index) {
     if (queue != nullptr) queue->unreserve();
     house.sets().discard(set_index, c.shard);
@@ -279,10 +285,10 @@ cubby_status cubby_unpin(cubby_handle *rt, cubby_pins pins, uint32_t first, uint
       CUBBY_REFUSE("the set has no items %u to %u", first, first + count - 1);
   }
   if (released.loading) house.note_withdrawal();
-  // Somebody waits for frames, or the copy was only for this once.
-  const bool look = released.last_pin &&
-                    (released.bypass ||
-                     house.slot(released.tier).frames_wanted.load(std::memory_order_seq_cst));
+  // Somebody waits for frames, or the copy was only for this once. Not only the last pin counts: a
+  // waiting set holds its own hits while it looks for room, and so may be the last itself.
+  const bool look = (released.bypass && released.last_pin) ||
+                    house.slot(released.tier).frames_wanted.load(std::memory_order_seq_cst);
   if (look) house.note_frames();
   if (released.loading || look) self.kick();
   return CUBBY_OK;
@@ -318,7 +324,7 @@ cubby_status cubby_prefetch(cubby_handle *rt, const cubby_item *items, uint32_t 
       return keep_error(fail(CUBBY_ERR_BUSY, "the completion queue has no place left; take "
                              "completions first, or make it larger"));
     }
-    const uint32_t index = self.take_request();
+    const uint32_t index = self.house().take_request();
     if (index == table::no_index) {
       if (asked->cq != nullptr) asked->cq->unreserve();
       return no_ticket();

@@ -123,12 +123,12 @@ void runtime::run() {
     const uint64_t here_ns = base::now_ns();
     if (any) busy_at_ns = here_ns;
     if (demand && here_ns - busy_at_ns < spin_ns) continue;
-    sleep(next);
+    sleep(next, completions_.load(std::memory_order_relaxed));
   }
 }
 
 /// One at a time: the runtime's thread, or the waiter who sleeps for all.
-void runtime::sleep(uint64_t until_ns) {
+void runtime::sleep(uint64_t until_ns, uint64_t seen_completions) {
   {
     const std::unique_lock lock(pump_mutex_);
     controller_.descriptors(sleep_fds_);
@@ -139,7 +139,9 @@ void runtime::sleep(uint64_t until_ns) {
   for (const int fd : sleep_fds_) fds[count++] = {fd, POLLIN, 0};
   sleeping_.store(true, std::memory_order_seq_cst);
   const uint64_t here_ns = base::now_ns();
-  if (!controller_.has_news() && !stop_.load() && !shutting() && until_ns > here_ns) {
+  const bool news = controller_.has_news() ||
+                    completions_.load(std::memory_order_seq_cst) != seen_completions;
+  if (!news && !stop_.load() && !shutting() && until_ns > here_ns) {
     const uint64_t left_ns = until_ns - here_ns;
     const timespec time{static_cast<time_t>(left_ns / 1'000'000'000u),
                         static_cast<long>(left_ns % 1'000'000'000u)};
@@ -162,6 +164,7 @@ void runtime::kick() {
 void runtime::notify() {
   if (!news_.exchange(false, std::memory_order_seq_cst) && !idle_.load()) return;
   if (waiters_.load(std::memory_order_seq_cst) == 0) return;
+  if (caller_pump()) wake();  // the one who sleeps for all may be the one whose ticket is done
   const std::lock_guard lock(wait_mutex_);
   progress_.notify_all();
 }
@@ -233,21 +236,6 @@ bool runtime::ticket_done(cubby_ticket ticket) {
          table::request_state::done;
 }
 
-uint32_t runtime::take_request() {
-  const uint32_t index = controller_.take_request();
-  if (index != table::no_index) return index;
-  const std::lock_guard lock(ticket_mutex_);
-  while (!unclaimed_.empty()) {
-    const cubby_ticket oldest = unclaimed_.front();
-    unclaimed_.pop_front();
-    const uint32_t place = find_ticket(oldest);
-    if (place == table::no_index) continue;
-    controller_.give_request(place);
-    return controller_.take_request();
-  }
-  return table::no_index;
-}
-
 cubby_status runtime::claim(cubby_ticket ticket) {
   const std::lock_guard lock(ticket_mutex_);
   const uint32_t index = find_ticket(ticket);
@@ -302,6 +290,7 @@ void runtime::taken(uint32_t index) {
 
 void runtime::completed(uint32_t index) {
   table::request &r = controller_.request_at(index);
+  completions_.fetch_add(1, std::memory_order_seq_cst);
   news_.store(true, std::memory_order_seq_cst);
   if (r.forget) {
     controller_.give_request(index);
@@ -317,13 +306,6 @@ void runtime::completed(uint32_t index) {
     entry.done.issued_ns = r.issued_ns;
     entry.done.done_ns = r.done_ns;
     static_cast<cubby_cq *>(r.queue)->push(entry);
-  } else {
-    const std::lock_guard lock(ticket_mutex_);
-    unclaimed_.push_back(ticket_of(index));
-    // Those that were waited for leave their entries behind.
-    while (!unclaimed_.empty() && find_ticket(unclaimed_.front()) == table::no_index) {
-      unclaimed_.pop_front();
-    }
   }
 }
 

@@ -6,7 +6,6 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstring>
-#include <deque>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -74,7 +73,6 @@ class runtime final : public table::completion_sink {
   [[nodiscard]] bool idle() const { return idle_.load(std::memory_order_seq_cst); }
 
   // ---- tickets -------------------------------------------------------------------------------
-  uint32_t take_request();
   [[nodiscard]] cubby_ticket ticket_of(uint32_t index);
   /// The index of a living ticket; no_index when stale.
   uint32_t find_ticket(cubby_ticket ticket);
@@ -112,7 +110,7 @@ class runtime final : public table::completion_sink {
  private:
   static constexpr uint64_t alive_mark = 0x6375626279'0001;
   void run();
-  void sleep(uint64_t until_ns);
+  void sleep(uint64_t until_ns, uint64_t seen_completions);
   void wake();
   void notify();
 
@@ -148,10 +146,10 @@ class runtime final : public table::completion_sink {
   std::condition_variable progress_;
   std::atomic<uint32_t> waiters_{0};
   std::atomic<bool> news_{false};  // completions since the last notify()
+  std::atomic<uint64_t> completions_{0};
   bool leader_ = false;            // under wait_mutex_: somebody sleeps for all
 
   std::mutex ticket_mutex_;
-  std::deque<cubby_ticket> unclaimed_;  // done, and nobody has asked yet; the oldest may go
 
  public:
   [[nodiscard]] table::controller &house() { return controller_; }
@@ -171,6 +169,8 @@ bool runtime::wait_until(const Done &done, int64_t timeout_ns) {
   const counted waiter(waiters_);
   for (;;) {
     if (caller_pump()) try_advance(0, nullptr);
+    // Read before looking: what completes after the look keeps us from sleeping.
+    const uint64_t seen = completions_.load(std::memory_order_seq_cst);
     if (done()) return true;
     // Virtual time does not pass while one waits for it.
     if (virtual_clock || base::now_ns() >= deadline) return false;
@@ -180,7 +180,7 @@ bool runtime::wait_until(const Done &done, int64_t timeout_ns) {
     if (caller_pump() && !leader_) {
       leader_ = true;
       lock.unlock();
-      sleep(std::min(deadline, next_ns_.load()));
+      sleep(std::min(deadline, next_ns_.load()), seen);
       lock.lock();
       leader_ = false;
       progress_.notify_all();  // another may sleep for all now

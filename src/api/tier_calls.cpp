@@ -218,7 +218,7 @@ cubby_status cubby_tier_resize(cubby_handle *rt, cubby_tier tier, uint64_t budge
   return guarded([&]() -> cubby_status {
     const uint32_t index = self.house().slot_of(tier);
     if (index == table::no_tier) return unknown_tier(tier);
-    const uint32_t made = self.take_request();
+    const uint32_t made = self.house().take_request();
     if (made == table::no_index) return no_ticket();
     {
       const auto lock = self.hold_pump();

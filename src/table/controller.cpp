@@ -576,6 +576,7 @@ void controller::complete(uint32_t index) {
     r.status = r.first_failure;
   }
   if (r.kind == request_kind::pin) {
+    changed_ = true;  // what was withdrawn is let go of here
     if (r.ok_count != 0) {
       sets_.loaded(r.set, index % pin_sets::shard_count);
     } else {

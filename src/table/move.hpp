@@ -32,12 +32,14 @@ struct move {
   bool beside_ready = false;
   bool demotion = false;       // leaves `from` for good
   bool unasked = false;        // prefetched or demoted: lives on without waiters
+  bool may_expire = true;      // all who wait have a deadline
   bool keep = false;           // some waiter wants it kept (no bypass)
   transfer::urgency order;
   bool queued = false;         // in the queue of the channel that reads its next piece
   uint32_t next_part = 0, next_chunk = 0;
   uint32_t pieces_in_flight = 0;
   uint32_t reads_left = 0;     // pieces not yet verified, for `beside`
+  uint32_t bad_tier = no_tier; // its copy was found damaged: not asked again
   uint32_t attempts = 0;
   uint64_t first_waiter = ~uint64_t{0};
   std::vector<uint32_t> followers;

@@ -57,7 +57,6 @@ void controller::free_move(uint32_t index) {
   moves_[index] = move{};
   free_moves_.push_back(index);
   --moves_alive_;
-  changed_ = true;
 }
 
 // ---- where from -----------------------------------------------------------------------------------
@@ -72,8 +71,7 @@ bool controller::plan_from_tier(uint32_t index) {
     const tier::memory_tier &from = *tiers_[t]->memory;
     const bool reachable = from.backend().can(CUBBY_CAP_HOST_ADDRESSABLE) ||
                            to.backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
-    // A copy that this move has found bad is not asked again.
-    if (!reachable || (m.attempts != 0 && m.from == t)) continue;
+    if (!reachable || t == m.bad_tier) continue;
     if (best == no_tier || tiers_[t]->rank < tiers_[best]->rank) best = t;
   }
   if (best == no_tier) return false;
@@ -221,6 +219,7 @@ void controller::unqueue_move(uint32_t index) {
 
 void controller::raise(uint32_t index, const transfer::urgency &order) {
   move &m = moves_[index];
+  if (order.deadline_ns == base::never_ns) m.may_expire = false;
   if (!(order < m.order)) return;
   const bool queued = m.queued;
   unqueue_move(index);
@@ -294,7 +293,8 @@ bool controller::cut_piece(move &m, piece &p) {
 /// Starts the next piece of a move; false when it has to wait (for staging).
 bool controller::issue_piece(uint32_t index, transfer::channel &path) {
   move &m = moves_[index];
-  if (m.order.io_class == CUBBY_FORECAST && m.order.deadline_ns < now_ns_ && m.next_part == 0 &&
+  if (m.may_expire && m.order.io_class == CUBBY_FORECAST && m.order.deadline_ns < now_ns_ &&
+      m.next_part == 0 &&
       m.next_chunk == 0 && m.attempts == 0) {
     stop(index, fail(CUBBY_ERR_CANCELED, "its deadline passed before it was begun"));
     return true;
@@ -461,6 +461,15 @@ void controller::piece_done(uint32_t piece_index, const cubby_backend_done &done
     end_piece(piece_index);
     return;
   }
+  slot.stats.bytes_out += reading || out ? p.bytes : 0;
+  if (!reading) {
+    tiers_[m.to]->stats.bytes_in += p.bytes;
+    if (!out && m.from != no_tier) tiers_[m.from]->stats.bytes_out += p.bytes;
+  } else if (p.target == nullptr) {
+    tiers_[m.to]->stats.bytes_in += p.bytes;
+  } else if (m.beside != no_tier) {
+    tiers_[m.beside]->stats.bytes_in += p.bytes;
+  }
   if (reading) return piece_read(piece_index);
   if (out && m.state == move_state::active && !verify(m, p, p.target)) {
     ++slot.stats.corrupt_count;
@@ -566,7 +575,8 @@ void controller::let_go_of_source(move &m, bool arrived) {
     tiers_[from]->policy->removed(who);
     forget_copy(from, *m.where, m.number);
   }
-  if (!bad) m.from = no_tier;
+  if (bad) m.bad_tier = from;
+  m.from = no_tier;
 }
 
 /// A failed move may have another way: a damaged copy is replaced by the file's.
@@ -650,6 +660,7 @@ void controller::end_move(uint32_t index) {
     let_go_of_source(moves_[index], true);
     wake_followers(index);
     free_move(index);
+    changed_ = true;
     return;
   }
   if (try_again(index)) return;
@@ -678,6 +689,7 @@ void controller::end_move(uint32_t index) {
   }
   wake_followers(index);
   free_move(index);
+  changed_ = true;
 }
 
 }  // namespace cubby::table

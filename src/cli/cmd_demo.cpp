@@ -1,0 +1,259 @@
+// cubby demo: a decode loop with the experts of a model larger than its memory, beside three other
+// ways of doing the same under the same limit of memory.
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+
+#include "cli/commands.hpp"
+#include "cli/demo/bare_loop.hpp"
+#include "cli/demo/contender.hpp"
+#include "cli/demo/cubby_source.hpp"
+#include "cli/demo/decoder.hpp"
+#include "cli/demo/kernels.hpp"
+#include "cli/model/make_model.hpp"
+#include "cli/support.hpp"
+
+namespace cubby_cli {
+namespace {
+
+using nlohmann::json;
+
+/// What a run may use beside the experts it keeps: code, tables, staging, output, the kernel's own.
+constexpr uint64_t allowance_bytes = uint64_t{192} << 20;
+
+struct options {
+  std::string model, routes, policy = "auto", pump = "thread";
+  std::string device_budget = "20%", host_budget = "30%";
+  uint32_t tokens = 100, lookahead = 1;
+  uint64_t seed = 1;
+  bool json = false, baselines = true;
+};
+
+int fail(const options &chosen, const trouble &failed) {
+  if (chosen.json) std::cout << json{{"error", failed.text}}.dump() << "\n";
+  std::cerr << "cubby demo: " << failed.text << "\n";
+  return failed.exit_status;
+}
+
+/// "30%" of the experts, or bytes with an optional k, m or g.
+outcome<uint64_t> budget_of(const std::string &text, uint64_t expert_bytes) {
+  char *end = nullptr;
+  const double number = std::strtod(text.c_str(), &end);
+  const std::string unit = end;
+  double bytes = number;
+  if (unit == "%") {
+    bytes = number / 100 * static_cast<double>(expert_bytes);
+  } else if (unit == "k" || unit == "K") {
+    bytes = number * 1024;
+  } else if (unit == "m" || unit == "M") {
+    bytes = number * 1024 * 1024;
+  } else if (unit == "g" || unit == "G") {
+    bytes = number * 1024 * 1024 * 1024;
+  } else if (!unit.empty()) {
+    return usage_trouble("a budget is a percentage of the experts or bytes (20%, 512m, 2g), not " + text);
+  }
+  if (end == text.c_str() || !(bytes >= 0) || bytes > 1e15) {
+    return usage_trouble("a budget is a percentage of the experts or bytes (20%, 512m, 2g), not " + text);
+  }
+  return static_cast<uint64_t>(bytes) / (2u << 20) * (2u << 20);
+}
+
+/// The model to run: as named, or the default one, made once and kept.
+outcome<std::string> model_path(const options &chosen) {
+  if (!chosen.model.empty()) return chosen.model;
+  const char *cache = std::getenv("XDG_CACHE_HOME");
+  const char *home = std::getenv("HOME");
+  std::string folder = cache != nullptr && cache[0] != '\0' ? std::string(cache)
+                       : home != nullptr                    ? std::string(home) + "/.cache"
+                                                            : std::string("/tmp");
+  folder += "/cubby";
+  std::error_code failed;
+  std::filesystem::create_directories(folder, failed);
+  if (failed) return system_trouble(folder + " could not be made", failed.value());
+  const std::string path = folder + "/demo-24x32-q8_0.gguf";
+  const model::geometry shape;
+  struct stat seen {};
+  if (::stat(path.c_str(), &seen) == 0 &&
+      static_cast<uint64_t>(seen.st_size) == model::file_bytes(shape)) {
+    return path;
+  }
+  std::cerr << "cubby demo: making the model " << path << " (once)\n";
+  auto made = model::make_model(shape, path, chosen.json);
+  if (!made) return made.failure();
+  return path;
+}
+
+json decoded_json(const demo::decoded &done) {
+  return {{"tokens", done.tokens},
+          {"tokens_per_s", done.tokens / done.seconds},
+          {"seconds", done.seconds},
+          {"output_sha256", done.output_sha256},
+          {"compute_ns", done.compute_ns},
+          {"compute_gb_per_s",
+           static_cast<double>(done.computed_bytes) / static_cast<double>(done.compute_ns)}};
+}
+
+struct house {
+  const options &chosen;
+  const demo::expert_file &file;
+  const demo::routes &routes;
+  demo::cubby_options settings;
+};
+
+outcome<json> run_cubby(const house &h) {
+  const double bare_before = demo::bare_bytes_per_s(h.file.path, h.file.file_bytes, 256u << 20);
+  demo::cubby_source source(h.file, h.settings);
+  for (const std::string &line : source.warnings()) std::cerr << "cubby demo: " << line << "\n";
+  progress_line progress(h.chosen.json);
+  auto done = demo::decode(h.file, h.routes, source, [&](uint32_t token) {
+    if (!progress.due()) return;
+    progress.show("token " + std::to_string(token) + "/" + std::to_string(h.routes.tokens) +
+                  source.live());
+  });
+  if (!done) return done.failure();
+  json result = decoded_json(*done);
+  result.update(source.report());
+  const double bare_after = demo::bare_bytes_per_s(h.file.path, h.file.file_bytes, 256u << 20);
+  const double bare = (bare_before + bare_after) / 2;
+  const double per_token = static_cast<double>(result["read_bytes"].get<uint64_t>()) / done->tokens;
+  const double compute_s = static_cast<double>(done->compute_ns) / 1e9 / done->tokens;
+  const double load_s = bare > 0 ? per_token / bare : 0;
+  result["bound_tokens_per_s"] = 1 / std::max(compute_s, load_s);
+  result["bare_gb_per_s"] = bare / 1e9;
+  result["read_bytes_per_token"] = per_token;
+  result["stall"]["share"] = static_cast<double>(source.waited_ns()) / 1e9 / done->seconds;
+  return result;
+}
+
+outcome<json> run_baseline(const house &h, const std::string &name) {
+  const uint64_t cache = h.settings.device_bytes + h.settings.host_bytes;
+  const auto source = name == "resident" ? demo::make_resident(h.file)
+                      : name == "mmap"   ? demo::make_mapped(h.file)
+                                         : demo::make_pread(h.file, cache);
+  if (!source->failure().empty()) return trouble{source->failure()};
+  progress_line progress(h.chosen.json);
+  auto done = demo::decode(h.file, h.routes, *source, [&](uint32_t token) {
+    if (!progress.due()) return;
+    progress.show(name + ": token " + std::to_string(token) + "/" + std::to_string(h.routes.tokens));
+  });
+  if (!done) return done.failure();
+  return decoded_json(*done);
+}
+
+void print_result(const house &h, const json &result) {
+  std::vector<std::vector<std::string>> table = {
+      {"way", "tokens/s", "CPU s", "peak memory", "limit", "output"}};
+  const auto number = [](double value) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.2f", value);
+    return std::string(text);
+  };
+  const auto line = [&](const std::string &name, const json &one, const json &limit) {
+    table.push_back({name, number(one["tokens_per_s"]), number(one["cpu_s"]),
+                     bytes_text(one["peak_rss_bytes"]), limit,
+                     one["output_sha256"].get<std::string>().substr(0, 12)});
+  };
+  const std::string by = result["limit_enforced_by"];
+  const std::string limit = by == "none" ? "none" : bytes_text(result["limit_bytes"]) + " " + by;
+  line("cubby", result, limit);
+  for (const json &one : result["baselines"]) {
+    const std::string of = one["limit_enforced_by"];
+    line(one["name"], one, of == "none" ? "none" : bytes_text(one["limit_bytes"]) + " " + of);
+  }
+  std::cout << h.file.path << ": " << bytes_text(h.file.expert_bytes) << " of experts, routes "
+            << h.routes.origin << ", " << h.routes.tokens << " tokens\n";
+  print_table(table);
+  std::cout << "bound " << number(result["bound_tokens_per_s"]) << " tokens/s (bare reads "
+            << number(result["bare_gb_per_s"]) << " GB/s, products "
+            << number(result["compute_gb_per_s"]) << " GB/s by " << demo::kernel_name()
+            << "); waited " << number(result["stall"]["share"].get<double>() * 100)
+            << "% of the time\n";
+  std::vector<std::vector<std::string>> tiers = {{"tier", "budget", "peak", "hits", "misses", "in", "out"}};
+  for (const json &tier : result["tiers"]) {
+    tiers.push_back({tier["name"], bytes_text(tier["budget_bytes"]), bytes_text(tier["peak_bytes"]),
+                     count_text(tier["hits"]), count_text(tier["misses"]),
+                     bytes_text(tier["bytes_in"]), bytes_text(tier["bytes_out"])});
+  }
+  print_table(tiers);
+  std::cout << (result["identical"] ? "all outputs are identical\n" : "OUTPUTS DIFFER\n");
+}
+
+int run(const options &chosen) {
+  auto path = model_path(chosen);
+  if (!path) return fail(chosen, path.failure());
+  auto file = demo::look_at_model(*path);
+  if (!file) return fail(chosen, file.failure());
+  auto routes = chosen.routes.empty()
+                    ? outcome<demo::routes>(demo::make_routes(file->layers, file->experts,
+                                                              file->top_k, chosen.tokens, chosen.seed))
+                    : demo::read_routes(chosen.routes, file->layers, file->experts, file->top_k,
+                                        chosen.tokens);
+  if (!routes) return fail(chosen, routes.failure());
+  const auto device = budget_of(chosen.device_budget, file->expert_bytes);
+  const auto host = budget_of(chosen.host_budget, file->expert_bytes);
+  if (!device) return fail(chosen, device.failure());
+  if (!host) return fail(chosen, host.failure());
+  if (*device + *host == 0) return fail(chosen, usage_trouble("both budgets are 0: nothing could be held"));
+  house h{chosen, *file, *routes, {}};
+  h.settings.device_bytes = *device;
+  h.settings.host_bytes = *host;
+  h.settings.policy = chosen.policy;
+  h.settings.lookahead = chosen.lookahead;
+  h.settings.pump = chosen.pump == "caller" ? CUBBY_PUMP_CALLER : CUBBY_PUMP_THREAD;
+
+  const demo::memory_limit limit(*device + *host + allowance_bytes);
+  auto result = demo::run_apart(&limit, [&] { return run_cubby(h); });
+  if (!result) return fail(chosen, result.failure());
+  json &all = *result;
+  all["limit_bytes"] = limit.bytes();
+  all["limit_enforced_by"] = limit.by();
+  all["baselines"] = json::array();
+  all["identical"] = true;
+  for (const char *name : {"resident", "mmap", "pread"}) {
+    if (!chosen.baselines) break;
+    const bool limited = std::string(name) != "resident";
+    auto one = demo::run_apart(limited ? &limit : nullptr, [&] { return run_baseline(h, name); });
+    if (!one) return fail(chosen, {std::string(name) + ": " + one.failure().text, exit_bad});
+    (*one)["name"] = name;
+    (*one)["limit_bytes"] = limited ? limit.bytes() : 0;
+    (*one)["limit_enforced_by"] = limited ? limit.by() : "none";
+    if ((*one)["output_sha256"] != all["output_sha256"]) all["identical"] = false;
+    all["baselines"].push_back(*one);
+  }
+  if (chosen.json) {
+    std::cout << all.dump(-1, ' ', false, json::error_handler_t::replace) << "\n";
+  } else {
+    print_result(h, all);
+  }
+  return all["identical"] ? exit_good : exit_bad;
+}
+
+}  // namespace
+
+void add_demo(CLI::App &app, int &exit_status) {
+  auto *command = app.add_subcommand(
+      "demo", "Decode with a model larger than memory, beside mmap, pread and everything resident");
+  auto chosen = std::make_shared<options>();
+  command->add_option("--model", chosen->model, "A GGUF of q8_0 or q4_0 experts (default: one is made and kept)");
+  command->add_option("--routes", chosen->routes, "routed_experts as JSONL or JSONL.xz (default: made up)");
+  command->add_option("--tokens", chosen->tokens, "Tokens to decode")
+      ->check(CLI::Range(1u, 1u << 20))->capture_default_str();
+  command->add_option("--device-budget", chosen->device_budget, "Of the experts in %, or bytes; 0 = no such tier")
+      ->capture_default_str();
+  command->add_option("--host-budget", chosen->host_budget, "Of the experts in %, or bytes; 0 = no such tier")
+      ->capture_default_str();
+  command->add_option("--policy", chosen->policy, "Who leaves a tier")->capture_default_str();
+  command->add_option("--lookahead", chosen->lookahead, "Fetch the next layer's experts ahead")
+      ->check(CLI::Range(0u, 1u))->capture_default_str();
+  command->add_option("--pump", chosen->pump, "Who advances the runtime")
+      ->check(CLI::IsMember({"thread", "caller"}))->capture_default_str();
+  command->add_option("--seed", chosen->seed, "Of made-up routes")->capture_default_str();
+  command->add_flag("!--no-baselines", chosen->baselines, "Only cubby's own run");
+  command->add_flag("--json", chosen->json, "One JSON object on stdout");
+  command->callback([chosen, &exit_status] { exit_status = run(*chosen); });
+}
+
+}  // namespace cubby_cli

@@ -1,0 +1,119 @@
+#include "cli/demo/contender.hpp"
+
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+
+namespace cubby_cli::demo {
+namespace {
+
+bool write_file(const std::string &path, const std::string &text) {
+  std::ofstream out(path);
+  out << text;
+  out.flush();
+  return out.good();
+}
+
+void write_all(int fd, const std::string &text) {
+  for (size_t at = 0; at < text.size();) {
+    const ssize_t put = ::write(fd, text.data() + at, text.size() - at);
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) return;
+    at += static_cast<size_t>(put);
+  }
+}
+
+std::string read_all(int fd) {
+  std::string text;
+  char piece[4096];
+  for (;;) {
+    const ssize_t got = ::read(fd, piece, sizeof piece);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return text;
+    text.append(piece, static_cast<size_t>(got));
+  }
+}
+
+[[noreturn]] void be_child(int fd, const memory_limit *limit,
+                           const std::function<outcome<nlohmann::json>()> &body) {
+  nlohmann::json answer;
+  if (limit != nullptr && limit->by() != "none" && !limit->enter()) {
+    answer = {{"trouble", "the memory limit could not be entered"}, {"exit", exit_bad}};
+  } else {
+    auto result = body();
+    answer = result ? nlohmann::json{{"result", *result}}
+                    : nlohmann::json{{"trouble", result.failure().text},
+                                     {"exit", result.failure().exit_status}};
+  }
+  write_all(fd, answer.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  ::_exit(0);
+}
+
+}  // namespace
+
+memory_limit::memory_limit(uint64_t bytes) : bytes_(bytes) {
+  const std::string name = "/cubby-demo-" + std::to_string(::getpid());
+  const struct {
+    const char *root, *file, *by;
+  } known[] = {{"/sys/fs/cgroup", "/memory.max", "cgroup-v2"},
+               {"/sys/fs/cgroup/memory", "/memory.limit_in_bytes", "cgroup-v1"}};
+  for (const auto &one : known) {
+    folder_ = one.root + name;
+    if (::mkdir(folder_.c_str(), 0755) != 0) continue;
+    // Without the limiting file this is no memory cgroup (the other version's root, or tmpfs).
+    if (::access((folder_ + one.file).c_str(), W_OK) == 0 &&
+        write_file(folder_ + one.file, std::to_string(bytes))) {
+      by_ = one.by;
+      return;
+    }
+    ::rmdir(folder_.c_str());
+  }
+  folder_.clear();
+}
+
+memory_limit::~memory_limit() {
+  if (!folder_.empty()) ::rmdir(folder_.c_str());
+}
+
+bool memory_limit::enter() const {
+  return write_file(folder_ + "/cgroup.procs", std::to_string(::getpid()));
+}
+
+outcome<nlohmann::json> run_apart(const memory_limit *limit,
+                                  const std::function<outcome<nlohmann::json>()> &body) {
+  int ends[2];
+  if (::pipe(ends) != 0) return system_trouble("a pipe could not be made", errno);
+  const pid_t child = ::fork();
+  if (child < 0) return system_trouble("a process could not be made", errno);
+  if (child == 0) {
+    ::close(ends[0]);
+    be_child(ends[1], limit, body);
+  }
+  ::close(ends[1]);
+  const std::string text = read_all(ends[0]);
+  ::close(ends[0]);
+  int status = 0;
+  rusage used{};
+  while (::wait4(child, &status, 0, &used) < 0 && errno == EINTR) {
+  }
+  const auto answer = nlohmann::json::parse(text, nullptr, false);
+  if (answer.is_discarded()) {
+    return trouble{WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL
+                       ? "the run was killed, likely by its memory limit"
+                       : "the run ended without an answer"};
+  }
+  if (answer.contains("trouble")) return trouble{answer["trouble"], answer["exit"]};
+  nlohmann::json result = answer["result"];
+  const auto seconds = [](const timeval &t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
+  result["peak_rss_bytes"] = static_cast<uint64_t>(used.ru_maxrss) * 1024;
+  result["cpu_s"] = seconds(used.ru_utime) + seconds(used.ru_stime);
+  return result;
+}
+
+}  // namespace cubby_cli::demo

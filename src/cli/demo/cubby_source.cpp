@@ -1,0 +1,288 @@
+#include "cli/demo/cubby_source.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+
+#include "cli/support.hpp"
+
+namespace cubby_cli::demo {
+namespace {
+
+constexpr uint64_t link_bytes_per_s = 12'000'000'000;  // about PCIe 3.0 x16, of the emulated device
+constexpr uint32_t link_latency_ns = 5'000;
+/// How long one look at what has landed may take before it is looked at again.
+constexpr int64_t look_ns = 100'000;
+
+struct tier_facts {
+  cubby_tier_stats stats;
+  cubby_tier_info info;
+};
+
+/// A 32-bit number from the file's metadata, by the end of its key; 0 when it is not there. The
+/// library tells of experts only, and these are facts of the whole model.
+uint32_t metadata_number(const std::string &path, const std::string &key_end) {
+  std::ifstream in(path, std::ios::binary);
+  std::string head(1 << 20, '\0');
+  in.read(head.data(), static_cast<std::streamsize>(head.size()));
+  const size_t at = head.find(key_end);
+  constexpr uint32_t type_u32 = 4;
+  uint32_t pair[2] = {};
+  if (at == std::string::npos || at + key_end.size() + sizeof pair > head.size()) return 0;
+  std::memcpy(pair, head.data() + at + key_end.size(), sizeof pair);
+  return pair[0] == type_u32 ? pair[1] : 0;
+}
+
+std::vector<tier_facts> facts_of(cubby *rt, cubby_stats_block &block) {
+  block = {};
+  block.struct_size = sizeof block;
+  cubby_tier_stats stats[8] = {};
+  for (auto &one : stats) one.struct_size = sizeof one;
+  std::vector<tier_facts> facts;
+  if (cubby_stats(rt, &block, stats, 8) != CUBBY_OK) return facts;
+  for (uint32_t i = 0; i < std::min(block.tier_count, 8u); ++i) {
+    tier_facts one{stats[i], {}};
+    one.info.struct_size = sizeof one.info;
+    if (cubby_tier_describe(rt, stats[i].tier, &one.info) == CUBBY_OK) facts.push_back(one);
+  }
+  return facts;
+}
+
+nlohmann::json tier_json(const tier_facts &tier) {
+  return {{"name", tier.info.name},           {"budget_bytes", tier.stats.budget_bytes},
+          {"peak_bytes", tier.stats.peak_bytes}, {"hits", tier.stats.hit_count},
+          {"misses", tier.stats.miss_count},  {"bytes_in", tier.stats.bytes_in},
+          {"bytes_out", tier.stats.bytes_out}, {"evictions", tier.stats.evict_count},
+          {"emulated", tier.info.emulated != 0}};
+}
+
+}  // namespace
+
+outcome<expert_file> look_at_model(const std::string &path) {
+  cubby_config config{};
+  config.struct_size = sizeof config;
+  config.pump = CUBBY_PUMP_CALLER;
+  cubby *rt = nullptr;
+  cubby_bank bank = 0;
+  cubby_bank_desc desc{};
+  desc.struct_size = sizeof desc;
+  if (cubby_open(&config, &rt) != CUBBY_OK) return trouble{last_error().text};
+  std::unique_ptr<cubby, decltype(&cubby_close)> closing(rt, cubby_close);
+  if (cubby_bank_adopt(rt, path.c_str(), nullptr, &bank) != CUBBY_OK ||
+      cubby_bank_info(rt, bank, &desc) != CUBBY_OK) {
+    return trouble{last_error().text};
+  }
+  cubby_file_info info{};
+  info.struct_size = sizeof info;
+  if (desc.part_count != 3 || cubby_bank_file(rt, bank, 1, &info) == CUBBY_OK) {
+    return usage_trouble(path + ": the demo computes with one file of gate, up and down apart");
+  }
+  cubby_bank_file(rt, bank, 0, &info);
+  expert_file file;
+  file.path = path;
+  file.file_bytes = info.bytes;
+  file.layers = desc.rows;
+  file.experts = desc.columns;
+  file.top_k = desc.routed_count == 0 ? 4 : desc.routed_count;
+  for (uint32_t at = 0; at < desc.rows * 3; ++at) {
+    cubby_part_info part{};
+    part.struct_size = sizeof part;
+    cubby_bank_part(rt, bank, at / 3, at % 3, &part);
+    const std::string type = part.type;
+    if (type != "Q8_0" && type != "Q4_0") {
+      return usage_trouble(path + ": experts of type " + type +
+                           "; the demo computes with Q8_0 and Q4_0");
+    }
+    expert_file::part made;
+    made.type = type == "Q8_0" ? model::weight_type::q8_0 : model::weight_type::q4_0;
+    made.bytes = part.bytes;
+    for (uint32_t expert = 0; expert < desc.columns; ++expert) {
+      cubby_extent extent{};
+      cubby_bank_extent(rt, bank, at / 3 * desc.columns + expert, at % 3, &extent);
+      made.offsets.push_back(extent.offset_bytes);
+    }
+    file.expert_bytes += part.bytes * desc.columns;
+    file.parts.push_back(std::move(made));
+  }
+  file.hidden = metadata_number(path, ".embedding_length");
+  file.ffn = metadata_number(path, ".expert_feed_forward_length");
+  const uint64_t weights = uint64_t{file.hidden} * file.ffn;
+  if (weights == 0 || weights % 32 != 0 ||
+      model::bytes_of(file.parts[0].type, weights) != file.parts[0].bytes) {
+    return usage_trouble(path + ": its experts' sizes do not follow from embedding_length and "
+                                "expert_feed_forward_length of its metadata");
+  }
+  return file;
+}
+
+cubby_source::cubby_source(const expert_file &file, const cubby_options &chosen)
+    : file_(file), chosen_(chosen) {
+  open(chosen);
+}
+
+cubby_source::~cubby_source() { cubby_close(rt_); }
+
+bool cubby_source::failed(const char *what) {
+  failure_ = std::string(what) + ": " + last_error().text;
+  return false;
+}
+
+bool cubby_source::add_tier(const char *name, uint32_t rank, uint64_t bytes, bool device) {
+  cubby_tier_desc desc{};
+  desc.struct_size = sizeof desc;
+  desc.backend = "host";
+  desc.name = name;
+  desc.rank = rank;
+  desc.device = -1;
+  desc.budget_bytes = bytes;
+  if (device) {
+    desc.emulated_bytes_per_s = link_bytes_per_s;
+    desc.emulated_latency_ns = link_latency_ns;
+  } else {
+    desc.flags = CUBBY_TIER_EXCLUSIVE;  // what the device holds needs no second copy
+  }
+  cubby_tier made = 0;
+  if (cubby_tier_add(rt_, &desc, &made) != CUBBY_OK) return failed(name);
+  if (nearest_ == 0) nearest_ = made;
+  return true;
+}
+
+bool cubby_source::open(const cubby_options &chosen) {
+  cubby_config config{};
+  config.struct_size = sizeof config;
+  config.abi_version = CUBBY_ABI_VERSION;
+  config.pump = chosen.pump;
+  config.policy = chosen.policy.c_str();
+  if (cubby_open(&config, &rt_) != CUBBY_OK) return failed("the runtime could not be opened");
+  if (cubby_bank_adopt(rt_, file_.path.c_str(), nullptr, &bank_) != CUBBY_OK) {
+    return failed("the model could not be adopted");
+  }
+  if (chosen.device_bytes != 0 && !add_tier("device:0", 0, chosen.device_bytes, true)) return false;
+  if (chosen.host_bytes != 0 && !add_tier("host:0", 1, chosen.host_bytes, false)) return false;
+  return true;
+}
+
+bool cubby_source::begin(uint32_t layer, const uint16_t *experts, uint32_t count) {
+  if (!failure_.empty()) return false;
+  count_ = count;
+  items_.assign(count, cubby_item{});
+  for (uint32_t i = 0; i < count; ++i) {
+    items_[i].id = CUBBY_ID(bank_, uint64_t{layer} * file_.experts + experts[i]);
+  }
+  status_.assign(count, CUBBY_PENDING);
+  given_.assign(count, false);
+  addr_.assign(size_t{count} * 3, nullptr);
+  cubby_how how{};
+  how.struct_size = sizeof how;
+  how.item_status = status_.data();
+  ticket_ = 0;
+  const cubby_status status =
+      cubby_pin(rt_, items_.data(), count, nearest_, &how, &pins_, addr_.data(), &ticket_);
+  if (status == CUBBY_OK || status == CUBBY_PENDING) return true;
+  return failed("experts could not be pinned");
+}
+
+int cubby_source::next(const void *parts[3]) {
+  const uint64_t start = clock_ns();
+  bool looked = false;
+  for (;;) {
+    for (uint32_t i = 0; i < count_; ++i) {
+      if (given_[i]) continue;
+      const int8_t status = __atomic_load_n(&status_[i], __ATOMIC_ACQUIRE);
+      if (status == CUBBY_PENDING) continue;
+      if (status != CUBBY_OK) {
+        cubby_wait(rt_, ticket_, -1);
+        failed("an expert could not be loaded");
+        return -1;
+      }
+      given_[i] = true;
+      for (uint32_t p = 0; p < 3; ++p) parts[p] = addr_[i * 3 + p];
+      if (looked) waited_ns_ += clock_ns() - start;
+      return static_cast<int>(i);
+    }
+    looked = true;
+    cubby_wait(rt_, ticket_, look_ns);
+  }
+}
+
+void cubby_source::end() {
+  if (ticket_ != 0) cubby_wait(rt_, ticket_, -1);
+  cubby_unpin(rt_, pins_, 0, 0, nullptr);
+}
+
+void cubby_source::forecast(uint32_t layer, const uint16_t *experts, uint32_t count) {
+  if (chosen_.lookahead == 0) return;
+  std::vector<cubby_item> items(count);
+  for (uint32_t i = 0; i < count; ++i) {
+    items[i].id = CUBBY_ID(bank_, uint64_t{layer} * file_.experts + experts[i]);
+  }
+  cubby_how how{};
+  how.struct_size = sizeof how;
+  how.io_class = CUBBY_COMMITTED;
+  // A full queue only means that nothing is fetched ahead.
+  cubby_prefetch(rt_, items.data(), count, nearest_, &how, nullptr);
+}
+
+nlohmann::json cubby_source::report() const {
+  cubby_stats_block block{};
+  const auto facts = facts_of(rt_, block);
+  nlohmann::json json;
+  json["device"] = {{"name", "none"}, {"emulated", false}};
+  json["tiers"] = nlohmann::json::array();
+  uint64_t demand = 0, read = 0, write_back = 0, huge = 0, memory = 0;
+  for (const tier_facts &tier : facts) {
+    json["tiers"].push_back(tier_json(tier));
+    const std::string name = tier.info.name;
+    if (name.starts_with("device")) {
+      json["device"] = {{"name", name}, {"emulated", tier.info.emulated != 0}};
+    }
+    write_back += tier.stats.write_back_bytes;
+    huge += tier.info.huge_bytes;
+    memory += tier.info.memory_bytes;
+    if (tier.stats.budget_bytes != 0) continue;
+    demand += tier.stats.demand_bytes;
+    read += tier.stats.bytes_out;
+    json["path"] = {{"io", tier.info.io}, {"why", tier.info.why},
+                    {"registered", tier.info.registered != 0}};
+  }
+  json["path"]["pages"] = huge == 0 ? "4k" : huge + (2u << 20) > memory ? "huge" : "mixed";
+  json["visits"] = block.visit_count;
+  json["visits_dropped"] = block.visit_dropped_count;
+  json["unverified_bytes"] = block.unverified_bytes;
+  json["bytes_by_cause"] = {{"demand", demand}, {"prefetch", read > demand ? read - demand : 0},
+                            {"write_back", write_back}};
+  json["stall"]["by_cause_ns"] = {{"read", block.stall_read_ns},
+                                  {"join", block.stall_join_ns},
+                                  {"frame_wait", block.stall_frame_wait_ns},
+                                  {"copy", block.stall_copy_ns},
+                                  {"handoff", block.stall_handoff_ns}};
+  json["read_bytes"] = read;
+  return json;
+}
+
+std::string cubby_source::live() const {
+  cubby_stats_block block{};
+  std::string text;
+  for (const tier_facts &tier : facts_of(rt_, block)) {
+    text += std::string("  ") + tier.info.name + " ";
+    if (tier.stats.budget_bytes == 0) {
+      text += "read " + bytes_text(tier.stats.bytes_out);
+    } else {
+      const uint64_t asked = tier.stats.hit_count + tier.stats.miss_count;
+      text += bytes_text(tier.stats.used_bytes) + " " +
+              std::to_string(asked == 0 ? 0 : 100 * tier.stats.hit_count / asked) + "% hits";
+    }
+  }
+  return text;
+}
+
+std::vector<std::string> cubby_source::warnings() const {
+  std::vector<std::string> lines;
+  cubby_log_line line{};
+  while (cubby_log_take(rt_, &line, 1) == 1) {
+    if (line.level <= 1) lines.emplace_back(line.text);
+  }
+  return lines;
+}
+
+}  // namespace cubby_cli::demo

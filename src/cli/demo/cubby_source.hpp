@@ -1,0 +1,57 @@
+// Experts through the runtime: pinned for as long as they are computed with, hits first.
+#pragma once
+
+#include <cubby/cubby.h>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/demo/source.hpp"
+
+namespace cubby_cli::demo {
+
+struct cubby_options {
+  uint64_t device_bytes = 0, host_bytes = 0;  // 0 = no such tier
+  std::string policy = "auto";
+  uint32_t lookahead = 1;
+  uint32_t pump = CUBBY_PUMP_THREAD;
+};
+
+class cubby_source final : public expert_source {
+ public:
+  cubby_source(const expert_file &file, const cubby_options &chosen);
+  ~cubby_source() override;
+  cubby_source(const cubby_source &) = delete;
+  cubby_source &operator=(const cubby_source &) = delete;
+
+  bool begin(uint32_t layer, const uint16_t *experts, uint32_t count) override;
+  int next(const void *parts[3]) override;
+  void end() override;
+  void forecast(uint32_t layer, const uint16_t *experts, uint32_t count) override;
+  [[nodiscard]] uint64_t waited_ns() const override { return waited_ns_; }
+  /// The fields of the demo's JSON that the runtime knows.
+  [[nodiscard]] nlohmann::json report() const;
+  /// "device:0 98% host:0 …": a line per tier for people.
+  [[nodiscard]] std::string live() const;
+  [[nodiscard]] std::vector<std::string> warnings() const;
+
+ private:
+  bool open(const cubby_options &chosen);
+  bool add_tier(const char *name, uint32_t rank, uint64_t bytes, bool device);
+  bool failed(const char *what);
+
+  const expert_file &file_;
+  const cubby_options chosen_;
+  cubby *rt_ = nullptr;
+  cubby_bank bank_ = 0;
+  cubby_tier nearest_ = 0;
+  cubby_pins pins_ = 0;
+  cubby_ticket ticket_ = 0;
+  uint32_t count_ = 0;
+  std::vector<cubby_item> items_;
+  std::vector<int8_t> status_;
+  std::vector<bool> given_;
+  std::vector<const void *> addr_;
+  uint64_t waited_ns_ = 0;
+};
+
+}  // namespace cubby_cli::demo

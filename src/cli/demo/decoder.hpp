@@ -1,0 +1,25 @@
+// The decode loop: real products with the experts of every token and layer, whatever they come from.
+#pragma once
+
+#include <functional>
+
+#include "cli/demo/routes.hpp"
+#include "cli/demo/source.hpp"
+
+namespace cubby_cli::demo {
+
+struct decoded {
+  uint32_t tokens = 0;
+  double seconds = 0;
+  uint64_t compute_ns = 0, computed_bytes = 0;  // of products alone
+  std::string output_sha256;
+};
+
+/// For each token: a hidden state from the token's number and the state before it; per layer its
+/// normalised form goes through the routed experts, whose outputs are added in the order of the
+/// routes, whatever order they landed in. Attention and the router are left out: they live in the
+/// body of the model, not in lockers. `progress` is told after each token.
+outcome<decoded> decode(const expert_file &file, const routes &chosen, expert_source &source,
+                        const std::function<void(uint32_t)> &progress);
+
+}  // namespace cubby_cli::demo

@@ -1,0 +1,214 @@
+// cubby-sim: the real runtime in a simulated world, seed by seed, held against a shadow model.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/mutant.hpp"
+#include "sim/faults.hpp"
+#include "sim/simulation.hpp"
+
+namespace {
+
+using cubby::base::mutant;
+using json = nlohmann::ordered_json;
+
+struct named_mutant {
+  const char *name;
+  mutant which;
+};
+constexpr named_mutant mutants[] = {{"drop_completion", mutant::drop_completion},
+                                    {"skip_digest", mutant::skip_digest},
+                                    {"reuse_pinned_frame", mutant::reuse_pinned_frame},
+                                    {"publish_early", mutant::publish_early},
+                                    {"lose_waiter", mutant::lose_waiter},
+                                    {"exceed_budget", mutant::exceed_budget}};
+
+struct arguments {
+  uint64_t seed = 1, steps = 5000, seeds = 1;
+  std::string mutant;
+  bool list_mutants = false, as_json = false;
+};
+
+// What an assertion of the library ends is a violation too; it has to name its seed like any other.
+sim::simulation *running = nullptr;
+arguments given;
+uint64_t running_seed = 0;
+
+std::string replay_line(uint64_t seed) {
+  std::string line =
+      "cubby-sim --seed " + std::to_string(seed) + " --steps " + std::to_string(given.steps);
+  if (!given.mutant.empty()) line += " --mutant " + given.mutant;
+  return line;
+}
+
+std::string hex(uint64_t value) {
+  char text[24];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
+  return text;
+}
+
+json violation_json(const sim::violation &one) {
+  return {{"seed", one.seed},
+          {"step", one.step},
+          {"promise", one.promise},
+          {"what", one.text},
+          {"replay", replay_line(one.seed)},
+          {"last_events", one.last_events}};
+}
+
+void print_violation(const sim::violation &one) {
+  std::fprintf(stderr, "violation of %s: seed %llu, step %llu: %s\n", one.promise.c_str(),
+               static_cast<unsigned long long>(one.seed), static_cast<unsigned long long>(one.step),
+               one.text.c_str());
+  for (const std::string &line : one.last_events) std::fprintf(stderr, "  %s\n", line.c_str());
+  std::fprintf(stderr, "replay: %s\n", replay_line(one.seed).c_str());
+}
+
+struct sums {
+  sim::outcome last;
+  uint64_t combined_hash = 0, seeds_done = 0;
+  std::vector<sim::violation> violations;
+  std::array<uint64_t, cubby_sim::fault_count> faults{};
+  sim::seen_set moves;
+};
+
+json report(const sums &all) {
+  json out = {{"seed", all.last.seed},
+              {"steps", given.steps},
+              {"seeds", all.seeds_done},
+              {"event_hash", hex(all.last.event_hash)},
+              {"combined_hash", hex(all.combined_hash)}};
+  if (!given.mutant.empty()) out["mutant"] = given.mutant;
+  out["violations"] = json::array();
+  for (const sim::violation &one : all.violations) {
+    out["violations"].push_back(violation_json(one));
+  }
+  out["faults"] = json::object();
+  for (size_t i = 0; i < cubby_sim::fault_count; ++i) {
+    out["faults"][cubby_sim::fault_name(static_cast<cubby_sim::fault>(i))] = all.faults[i];
+  }
+  out["moves_seen"] = std::to_string(all.moves.count()) + "/" + std::to_string(sim::seen_count);
+  out["moves_missing"] = json::array();
+  for (size_t i = 0; i < sim::seen_count; ++i) {
+    if (!all.moves.test(i)) out["moves_missing"].push_back(sim::seen_name(i));
+  }
+  return out;
+}
+
+sums so_far;
+
+// abort() raises this in the thread that found the broken invariant, outside any allocation of
+// ours.
+extern "C" void on_abort(int) {
+  sim::violation one{running_seed,
+                     0,
+                     "assertion",
+                     "an assertion of the library ended the run (its line is above)",
+                     {}};
+  if (running != nullptr) {
+    one.step = running->step();
+    one.last_events = running->log().last();
+  }
+  print_violation(one);
+  if (given.as_json) {
+    so_far.last.seed = running_seed;
+    so_far.violations.push_back(one);
+    std::puts(report(so_far).dump().c_str());
+    std::fflush(stdout);
+  }
+  _exit(1);
+}
+
+bool select_mutant() {
+  const auto found = std::find_if(std::begin(mutants), std::end(mutants),
+                                  [](const auto &one) { return given.mutant == one.name; });
+  if (found == std::end(mutants)) {
+    std::fprintf(stderr, "cubby-sim: there is no mutant \"%s\"; --list-mutants names them\n",
+                 given.mutant.c_str());
+    return false;
+  }
+  cubby::base::selected_mutant = found->which;
+  return true;
+}
+
+int list_mutants() {
+  json names = json::array();
+  for (const named_mutant &one : mutants) {
+    names.push_back(one.name);
+    if (!given.as_json) std::puts(one.name);
+  }
+  if (given.as_json) std::puts(json{{"mutants", names}}.dump().c_str());
+  return 0;
+}
+
+void run_seed(uint64_t seed) {
+  // A run that ended in a violation is not taken apart: the broken runtime may still use its world.
+  static std::vector<std::unique_ptr<sim::simulation>> broken;
+  auto one = std::make_unique<sim::simulation>(sim::run_options{seed, given.steps});
+  running = one.get();
+  running_seed = seed;
+  so_far.last = one->run();
+  running = nullptr;
+  ++so_far.seeds_done;
+  so_far.combined_hash = cubby::base::mix64(so_far.combined_hash ^ so_far.last.event_hash) + seed;
+  for (size_t i = 0; i < so_far.faults.size(); ++i) so_far.faults[i] += so_far.last.faults[i];
+  so_far.moves |= so_far.last.moves;
+  for (const sim::violation &found : so_far.last.violations) {
+    so_far.violations.push_back(found);
+    print_violation(found);
+  }
+  if (!so_far.last.violations.empty()) broken.push_back(std::move(one));
+}
+
+void show_progress() {
+  if (given.as_json || given.seeds < 2 || isatty(STDERR_FILENO) == 0) return;
+  std::fprintf(stderr, "\r%llu of %llu seeds, %zu violations",
+               static_cast<unsigned long long>(so_far.seeds_done),
+               static_cast<unsigned long long>(given.seeds), so_far.violations.size());
+  if (so_far.seeds_done == given.seeds) std::fputc('\n', stderr);
+}
+
+}  // namespace
+
+int main(int argc, char **argv) {
+  CLI::App app{"Runs the runtime in a simulated world, seed by seed, against a shadow model."};
+  app.set_help_flag("--help", "This text");
+  app.add_option("--seed", given.seed, "First seed")->capture_default_str();
+  app.add_option("--steps", given.steps, "Operations per seed")
+      ->capture_default_str()
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000'000}));
+  app.add_option("--seeds", given.seeds, "Run this many seeds, one after the other")
+      ->capture_default_str()
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000'000}));
+  app.add_option("--mutant", given.mutant, "Run with this deliberate defect; it must be found");
+  app.add_flag("--list-mutants", given.list_mutants, "Name the deliberate defects");
+  app.add_flag("--json", given.as_json, "One JSON object on standard output");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError &wrong) {
+    return app.exit(wrong) == 0 ? 0 : 2;
+  }
+  if (given.list_mutants) return list_mutants();
+  if (!given.mutant.empty() && !select_mutant()) return 2;
+  std::signal(SIGABRT, on_abort);
+  // A mutant is caught with its first violation; without one every seed has its say, up to a few.
+  const size_t violations_max = given.mutant.empty() ? 10 : 1;
+  for (uint64_t i = 0; i < given.seeds && so_far.violations.size() < violations_max; ++i) {
+    run_seed(given.seed + i);
+    show_progress();
+  }
+  if (given.as_json) {
+    std::puts(report(so_far).dump().c_str());
+  } else {
+    std::printf("%llu seeds of %llu steps, %zu violations, moves seen %zu/%zu, hash %s\n",
+                static_cast<unsigned long long>(so_far.seeds_done),
+                static_cast<unsigned long long>(given.steps), so_far.violations.size(),
+                so_far.moves.count(), sim::seen_count, hex(so_far.combined_hash).c_str());
+  }
+  return so_far.violations.empty() ? 0 : 1;
+}
