@@ -19,7 +19,7 @@ void simulation::release_all() {
   while (!held_.empty() && violations_.empty()) {
     shadow_request &set = held_.front();
     for (uint32_t i = 0; i < set.items.size(); ++i) {
-      if (!set.items[i].released && !check_bytes(set, i, true)) return;
+      if (set.items[i].held && !check_bytes(set, i, true)) return;
     }
     const cubby_status status = cubby_unpin(rt_, set.pins, 0, 0, nullptr);
     log_.add(step_, "unpin request=%" PRIu64, set.number, 0, 0, status);
@@ -102,7 +102,7 @@ void simulation::probe(uint32_t lockers_max) {
     for (auto number = static_cast<uint32_t>(random_.below(stride)); number < count;
          number += stride) {
       shadow_request &r = prepare(asked::pin, 1);
-      r.items[0] = {bank, number, false, false};
+      r.items[0] = {bank, number};
       r.part_count = bank->part_count;
       r.tier = pick_tier_to_pin();
       r.has_status = true;
