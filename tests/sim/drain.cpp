@@ -73,7 +73,9 @@ void simulation::drain() {
     for (shadow_locker &locker : bank->lockers) locker.struck = false;
   }
   copies_struck_ = any_struck_ = false;
-  // What nobody asked to hear of, and what was withdrawn, ends too.
+  // What nobody asked to hear of, and what was withdrawn, ends too. What was stuck before the world
+  // was healed has a time only once somebody looks.
+  poll(now_ns_ + 1);
   for (uint32_t i = 0; i < 200 && next_ns_ != ~uint64_t{0} && violations_.empty(); ++i) {
     poll(std::max(now_ns_ + 1, next_ns_));
   }

@@ -298,7 +298,10 @@ void simulation::do_resize() {
   log_.add(step_, "resize request=%" PRIu64 " tier=%" PRIu64 " budget=%" PRIu64, r.number, index,
            r.budget_bytes, status);
   if (status == CUBBY_PENDING) {
-    if (shrinks) tier.shrinking = true;
+    if (shrinks) {  // the new bound holds at once for what comes; what is there may take longer
+      tier.shrinking = true;
+      tier.budget_bytes = r.budget_bytes;
+    }
     return accepted(r);
   }
   r.ticket = 0;
