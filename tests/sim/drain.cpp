@@ -103,10 +103,13 @@ void simulation::probe(uint32_t lockers_max) {
     const uint32_t stride = std::max(1u, count / std::max(1u, lockers_max));
     for (auto number = static_cast<uint32_t>(random_.below(stride)); number < count;
          number += stride) {
+      const uint32_t tier = pick_tier_to_pin();
+      // A tier shrunk before this bank came may be too small for a single locker of it.
+      if (frame_bytes_max(*bank, number) > tiers_[tier].budget_bytes) continue;
       shadow_request &r = prepare(asked::pin, 1);
       r.items[0] = {bank, number};
       r.part_count = bank->part_count;
-      r.tier = pick_tier_to_pin();
+      r.tier = tier;
       r.has_status = true;
       ask_pin(r);
       for (uint32_t i = 0; i < 2000 && !alive_.empty() && violations_.empty(); ++i) {
