@@ -17,7 +17,8 @@ cubby_status cubby_cq_add(cubby_handle *rt, uint32_t capacity, cubby_cq **out) {
   return guarded([&]() -> cubby_status {
     const int fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (fd < 0) {
-      return keep_error(fail_errno(errno, "a descriptor for the queue could not be had; raise "
+      return keep_error(fail_errno(errno,
+                                   "a descriptor for the queue could not be had; raise "
                                    "ulimit -n"));
     }
     *out = new cubby_cq(self, capacity, fd);
@@ -40,7 +41,8 @@ uint32_t cubby_cq_take(cubby_cq *cq, cubby_done *out, uint32_t max_count) {
 cubby_status cubby_cq_remove(cubby_cq *cq) {
   if (cq == nullptr) CUBBY_REFUSE("cubby_cq_remove: the queue is NULL");
   if (!cq->unused()) {
-    return keep_error(fail(CUBBY_ERR_BUSY, "tickets name the queue, or completions were not taken "
+    return keep_error(fail(CUBBY_ERR_BUSY,
+                           "tickets name the queue, or completions were not taken "
                            "from it yet"));
   }
   delete cq;
@@ -74,7 +76,9 @@ cubby_status cubby_cancel(cubby_handle *rt, cubby_ticket ticket) {
 cubby_status cubby_drain(cubby_handle *rt, int64_t timeout_ns) {
   CUBBY_ENTER_WAITING(rt);
   return guarded([&]() -> cubby_status {
-    const auto drained = [&] { return (self.idle() && !self.house().has_news()) || self.shutting(); };
+    const auto drained = [&] {
+      return (self.idle() && !self.house().has_news()) || self.shutting();
+    };
     self.kick();
     if (self.wait_until(drained, timeout_ns)) {
       return self.shutting() ? entered.refuse() : CUBBY_OK;

@@ -32,7 +32,8 @@ ran run(const std::string &arguments) {
   REQUIRE(pipe != nullptr);
   std::array<char, 4096> piece{};
   size_t got = 0;
-  while ((got = fread(piece.data(), 1, piece.size(), pipe)) != 0) result.out.append(piece.data(), got);
+  while ((got = fread(piece.data(), 1, piece.size(), pipe)) != 0)
+    result.out.append(piece.data(), got);
   result.status = WEXITSTATUS(pclose(pipe));
   return result;
 }
@@ -95,10 +96,11 @@ TEST_CASE("products of quantised weights are those of a plain reference") {
 TEST_CASE("routes are read from lines, and refused where they are another model's") {
   const folder here;
   const std::string path = here.path + "/routes.jsonl";
-  std::ofstream(path) << R"({"model":"m","moe_layers":2,"experts_per_layer":4,"top_k":2,"sequences":1})"
-                      << "\n"
-                      << R"({"sequence":0,"prefill_tokens":0,"routed_experts":)"
-                      << "[[[0,1],[2,3]],[[-1,-1],[0,1]],[[3,2],[1,0]]]}\n";
+  std::ofstream(path)
+      << R"({"model":"m","moe_layers":2,"experts_per_layer":4,"top_k":2,"sequences":1})"
+      << "\n"
+      << R"({"sequence":0,"prefill_tokens":0,"routed_experts":)"
+      << "[[[0,1],[2,3]],[[-1,-1],[0,1]],[[3,2],[1,0]]]}\n";
   const auto read = demo::read_routes(path, 2, 4, 2, 10);
   REQUIRE(read);
   CHECK(read->tokens == 2);  // the second was not recorded
@@ -118,12 +120,15 @@ TEST_CASE("the demo gives one output whatever the tiers, the pump, the lookahead
   }
   const folder here;
   const std::string model = here.path + "/m.gguf";
-  REQUIRE(run("make-model --layers 4 --experts 8 --top-k 2 --hidden 256 --ffn 192 --mixed-quant --out " +
-              model).status == 0);
+  REQUIRE(run("make-model --layers 4 --experts 8 --top-k 2 --hidden 256 --ffn 192 --mixed-quant "
+              "--out " +
+              model)
+              .status == 0);
   std::string output;
-  for (const char *way : {"--device-budget 2m --host-budget 2m", "--device-budget 0 --host-budget 2m",
-                          "--device-budget 2m --host-budget 0 --lookahead 0",
-                          "--device-budget 2m --host-budget 2m --pump caller --policy lru"}) {
+  for (const char *way :
+       {"--device-budget 2m --host-budget 2m", "--device-budget 0 --host-budget 2m",
+        "--device-budget 2m --host-budget 0 --lookahead 0",
+        "--device-budget 2m --host-budget 2m --pump caller --policy lru"}) {
     INFO(way);
     const ran one = run("demo --json --tokens 20 --model " + model + " " + way);
     REQUIRE(one.status == 0);

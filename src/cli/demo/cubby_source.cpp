@@ -49,10 +49,14 @@ std::vector<tier_facts> facts_of(cubby *rt, cubby_stats_block &block) {
 }
 
 nlohmann::json tier_json(const tier_facts &tier) {
-  return {{"name", tier.info.name},           {"budget_bytes", tier.stats.budget_bytes},
-          {"peak_bytes", tier.stats.peak_bytes}, {"hits", tier.stats.hit_count},
-          {"misses", tier.stats.miss_count},  {"bytes_in", tier.stats.bytes_in},
-          {"bytes_out", tier.stats.bytes_out}, {"evictions", tier.stats.evict_count},
+  return {{"name", tier.info.name},
+          {"budget_bytes", tier.stats.budget_bytes},
+          {"peak_bytes", tier.stats.peak_bytes},
+          {"hits", tier.stats.hit_count},
+          {"misses", tier.stats.miss_count},
+          {"bytes_in", tier.stats.bytes_in},
+          {"bytes_out", tier.stats.bytes_out},
+          {"evictions", tier.stats.evict_count},
           {"emulated", tier.info.emulated != 0}};
 }
 
@@ -109,8 +113,9 @@ outcome<expert_file> look_at_model(const std::string &path) {
   const uint64_t weights = uint64_t{file.hidden} * file.ffn;
   if (weights == 0 || weights % 32 != 0 ||
       model::bytes_of(file.parts[0].type, weights) != file.parts[0].bytes) {
-    return usage_trouble(path + ": its experts' sizes do not follow from embedding_length and "
-                                "expert_feed_forward_length of its metadata");
+    return usage_trouble(path +
+                         ": its experts' sizes do not follow from embedding_length and "
+                         "expert_feed_forward_length of its metadata");
   }
   return file;
 }
@@ -242,14 +247,15 @@ nlohmann::json cubby_source::report() const {
     if (tier.stats.budget_bytes != 0) continue;
     demand += tier.stats.demand_bytes;
     read += tier.stats.bytes_out;
-    json["path"] = {{"io", tier.info.io}, {"why", tier.info.why},
-                    {"registered", tier.info.registered != 0}};
+    json["path"] = {
+        {"io", tier.info.io}, {"why", tier.info.why}, {"registered", tier.info.registered != 0}};
   }
   json["path"]["pages"] = huge == 0 ? "4k" : huge + (2u << 20) > memory ? "huge" : "mixed";
   json["visits"] = block.visit_count;
   json["visits_dropped"] = block.visit_dropped_count;
   json["unverified_bytes"] = block.unverified_bytes;
-  json["bytes_by_cause"] = {{"demand", demand}, {"prefetch", read > demand ? read - demand : 0},
+  json["bytes_by_cause"] = {{"demand", demand},
+                            {"prefetch", read > demand ? read - demand : 0},
                             {"write_back", write_back}};
   json["stall"]["by_cause_ns"] = {{"read", block.stall_read_ns},
                                   {"join", block.stall_join_ns},
