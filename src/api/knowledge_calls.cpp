@@ -100,8 +100,8 @@ cubby_status cubby_hint(cubby_handle *rt, const cubby_hint_item *hints, uint32_t
     // The caller's stride is its own size of the struct.
     const auto *at = reinterpret_cast<const std::byte *>(hints);
     const uint32_t stride = hints->struct_size;
-    if (stride < offsetof(cubby_hint_item, ahead))
-      CUBBY_REFUSE("cubby_hint_item.struct_size is too small");
+    if (stride < offsetof(cubby_hint_item, ahead) || stride % alignof(cubby_hint_item) != 0)
+      CUBBY_REFUSE("cubby_hint_item.struct_size is not the size of the struct; set it to sizeof");
     for (uint32_t i = 0; i < count; ++i, at += stride) {
       const cubby_hint_item hint = read_struct(*reinterpret_cast<const cubby_hint_item *>(at));
       const uint8_t taken =

@@ -22,11 +22,14 @@ struct cubby_cq;
 
 namespace cubby::api {
 
-/// Structs of callers grow at the end: what an older caller did not write counts as zero.
+/// Structs of callers grow at the end: what an older caller did not write counts as zero. A true size
+/// is a multiple of the alignment; one that is not ends inside a field, which then counts as zero
+/// too: half a pointer is no pointer.
 template <class T>
 T read_struct(const T &from) {
   T value{};
-  std::memcpy(static_cast<void *>(&value), &from, std::min<size_t>(sizeof(T), from.struct_size));
+  const size_t given = std::min<size_t>(sizeof(T), from.struct_size);
+  std::memcpy(static_cast<void *>(&value), &from, given - given % alignof(T));
   value.struct_size = sizeof(T);
   return value;
 }

@@ -494,6 +494,7 @@ void controller::look_at_open() {
         withdraw_items(index, true);
       } else {
         r.first_failure = CUBBY_ERR_CANCELED;
+        r.failure = fail(CUBBY_ERR_CANCELED, "the request was withdrawn before it was done");
         complete(index);
       }
     }
@@ -520,7 +521,10 @@ void controller::withdraw_items(uint32_t index, bool all) {
                        __ATOMIC_RELEASE);
     }
   }
-  if (all) r.first_failure = CUBBY_ERR_CANCELED;
+  if (all && r.first_failure != CUBBY_ERR_CANCELED) {
+    r.first_failure = CUBBY_ERR_CANCELED;
+    r.failure = fail(CUBBY_ERR_CANCELED, "the request was withdrawn before all of it came");
+  }
   if (any && r.open_count == 0) complete(index);
 }
 
