@@ -4,7 +4,7 @@ set -euo pipefail
 
 packages=(g++ cmake ninja-build pkg-config python3
           catch2 nlohmann-json3-dev libxxhash-dev liburing-dev
-          libhwloc-dev libmimalloc-dev libtbb-dev libcli11-dev libbenchmark-dev liblzma-dev libzstd-dev)
+          libhwloc-dev libtbb-dev libcli11-dev libbenchmark-dev liblzma-dev libzstd-dev)
 
 if ! command -v apt-get >/dev/null 2>&1; then
   cat >&2 <<'TABLE'
@@ -21,7 +21,6 @@ Install these with your package manager, then run the command again:
   libxxhash-dev         xxhash-devel           xxhash
   liburing-dev          liburing-devel         liburing
   libhwloc-dev          hwloc-devel            hwloc
-  libmimalloc-dev       mimalloc-devel         mimalloc
   libtbb-dev            tbb-devel              onetbb
   libcli11-dev          cli11-devel            cli11
   libbenchmark-dev      google-benchmark-devel benchmark

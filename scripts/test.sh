@@ -5,10 +5,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 ./scripts/install_deps.sh
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 for preset in ${CUBBY_PRESETS:-release asan-ubsan tsan}; do
   echo "== $preset: configure"
-  cmake --preset "$preset" >"/tmp/cubby-configure-$$.log" 2>&1 || { cat "/tmp/cubby-configure-$$.log"; exit 1; }
-  rm -f "/tmp/cubby-configure-$$.log"
+  cmake --preset "$preset" >"$log" 2>&1 || { cat "$log"; exit 1; }
   echo "== $preset: build"
   cmake --build --preset "$preset"
   echo "== $preset: test"

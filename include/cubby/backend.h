@@ -20,6 +20,7 @@
 extern "C" {
 #endif
 
+/** Version of this header; a backend says which one it was compiled against. */
 #define CUBBY_BACKEND_ABI_VERSION 1u
 
 /** An open instance; the backend defines what it points to. */
@@ -48,7 +49,7 @@ typedef struct cubby_backend_memory {
 /** What a backend may ask of the library. Stands from open() until close() has returned; any thread may call it. */
 typedef struct cubby_backend_services {
   uint32_t struct_size;
-  uint32_t abi_version;
+  uint32_t abi_version; /**< CUBBY_BACKEND_ABI_VERSION of the library                                                        */
   void *context; /**< first argument of every service                                                                        */
   /** Take zeroed, touched host memory: huge pages and the NUMA nodes (a bit a node; 0 = any) where possible; the struct says what
    * came of it. -ENOMEM when there is none. */
@@ -131,7 +132,7 @@ typedef struct cubby_backend_io {
 /** One completion. bytes < io.bytes with error 0 happens for reads only, and only because the file ends there: the backend itself
  * resumes short I/O. bytes counts the file's bytes from offset_bytes on; memory behind them is unspecified. */
 typedef struct cubby_backend_done {
-  uint64_t cookie;
+  uint64_t cookie;        /**< of the I/O                                                                                     */
   uint64_t bytes;         /**< bytes really moved                                                                             */
   int32_t error;          /**< 0, or a positive errno (a driver's code for devices)                                           */
   uint32_t reserved_;
@@ -185,6 +186,7 @@ typedef struct cubby_backend_ops {
 
 /** The one symbol that a backend library exports; the result stands as long as the library is loaded. */
 typedef const cubby_backend_ops *(*cubby_backend_entry_fn)(void);
+/** Its name. */
 #define CUBBY_BACKEND_ENTRY "cubby_backend_entry"
 
 #ifdef __cplusplus

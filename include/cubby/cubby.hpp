@@ -361,6 +361,7 @@ struct tier_options {
   uint64_t emulated_bytes_per_s = 0;          ///< link speed of one; 0 = not emulated
 };
 
+/// See below.
 class completion_queue;
 
 /// How a request is served.

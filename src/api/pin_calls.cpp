@@ -183,7 +183,12 @@ cubby_status load_set(const pin_call &c, uint32_t set_index, const cubby_how &ho
   r.items = std::move(items);
   r.addr = c.addr;
   r.set = set_index;
-  for (uint32_t i = 0; i < c.count; ++i) set_status(c, i, CUBBY_PENDING);
+  for (uint32_t i = 0; i < c.count; ++i) {
+    set_status(c, i, CUBBY_PENDING);
+    // Hits that were let go again left their addresses; what fails from here on has none.
+    const uint32_t parts = r.items[i].where->part_count();
+    if (c.addr != nullptr) std::fill_n(c.addr + size_t{i} * parts, parts, nullptr);
+  }
   table::pin_set &set = house.sets().at(set_index);
   std::fill_n(set.words(), c.count, nullptr);
   *pins = house.sets().open(set_index, true);

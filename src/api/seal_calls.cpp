@@ -29,7 +29,7 @@ cubby_status cubby_seal(cubby_handle *rt, const char *path, const cubby_adopt_de
       banks.push_back(std::move(*made));
     }
     auto earlier = store::read_seal(to);
-    const bool goes_on = earlier.ok() && store::check_seal(*earlier, *model).ok();
+    const bool goes_on = earlier.ok() && store::is_untouched(*earlier, *model);
     if (asked_how->cq != nullptr && !asked_how->cq->reserve()) {
       return keep_error(fail(CUBBY_ERR_BUSY, "the completion queue has no place left"));
     }

@@ -94,6 +94,20 @@ result<std::vector<tier::lent_memory>> lent_memory_of(runtime &self, const cubby
   return lent;
 }
 
+/// Own memory is touched as it is taken: a budget beyond the machine must be refused before that.
+result<void> check_machine(const std::string &tier, const std::string &backend, bool lent,
+                           uint64_t budget_bytes) {
+  const long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+  if (lent || backend != "host" || pages <= 0 || page_bytes <= 0) return {};
+  const uint64_t machine_bytes = static_cast<uint64_t>(pages) * static_cast<uint64_t>(page_bytes);
+  if (budget_bytes <= machine_bytes) return {};
+  error failure = fail(CUBBY_ERR_BUDGET, "tier %s: a budget of %llu bytes was asked for, the "
+                       "machine has %llu bytes of memory; ask for less", tier.c_str(),
+                       static_cast<ull>(budget_bytes), static_cast<ull>(machine_bytes));
+  failure.needed_bytes = budget_bytes;
+  return failure;
+}
+
 cubby_status add_memory(runtime &self, const cubby_tier_desc &desc, const tier::backend_kind &kind,
                         cubby_tier *out) {
   auto lent = lent_memory_of(self, desc);
@@ -104,6 +118,10 @@ cubby_status add_memory(runtime &self, const cubby_tier_desc &desc, const tier::
                          static_cast<ull>(desc.budget_bytes));
     failure.needed_bytes = tier::frame_align_bytes;
     return keep_error(failure);
+  }
+  const bool lends = !lent->empty();
+  if (auto fits = check_machine(desc.name, desc.backend, lends, desc.budget_bytes); !fits) {
+    return keep_error(fits.failure());
   }
   cubby_backend_config with{};
   with.struct_size = sizeof with;
@@ -236,6 +254,11 @@ cubby_status cubby_tier_resize(cubby_handle *rt, cubby_tier tier, uint64_t budge
         failure.tier = tier;
         failure.needed_bytes = std::max(pinned, tier::frame_align_bytes);
         return keep_error(failure);
+      }
+      // A lent tier holds the budget against its own memory.
+      if (auto fits = check_machine(slot.name, slot.backend, false, budget_bytes); !fits) {
+        self.house().give_request(made);
+        return keep_error(fits.failure());
       }
       if (auto set = self.house().resize(index, budget_bytes); !set) {
         self.house().give_request(made);

@@ -22,37 +22,10 @@ volatile std::sig_atomic_t interrupted = 0;
 
 void on_interrupt(int) { interrupted = 1; }
 
-/// Bytes that have come from files so far, of all tiers.
-uint64_t bytes_read(cubby *rt) {
-  cubby_stats_block block = {};
-  block.struct_size = sizeof block;
-  cubby_tier_stats tiers[8] = {};
-  for (auto &tier : tiers) tier.struct_size = sizeof tier;
-  if (cubby_stats(rt, &block, tiers, std::size(tiers)) != CUBBY_OK) return 0;
-  uint64_t bytes = 0;
-  for (const auto &tier : tiers)
-    bytes += tier.demand_bytes + tier.prefetch_used_bytes + tier.prefetch_wasted_bytes;
-  return bytes;
-}
-
-/// Size of what will be sealed; 0 where it cannot be said yet (a stale seal is in the way).
-uint64_t bytes_to_seal(cubby *rt, const std::string &file, const cubby_adopt_desc &how) {
-  cubby_bank bank = 0;
-  if (cubby_bank_adopt(rt, file.c_str(), &how, &bank) != CUBBY_OK) return 0;
-  cubby_bank_desc desc = {};
-  desc.struct_size = sizeof desc;
-  uint64_t bytes = 0;
-  if (cubby_bank_info(rt, bank, &desc) == CUBBY_OK)
-    for (uint32_t row = 0; row < desc.rows; row++)
-      bytes += (desc.row_bytes ? desc.row_bytes[row] : desc.locker_bytes) * desc.columns;
-  cubby_bank_remove(rt, bank);
-  return bytes;
-}
-
 /// Until the seal is written or the person interrupts; then what was done so far is kept.
-cubby_status wait_for(cubby *rt, cubby_ticket ticket, uint64_t total_bytes, bool quiet) {
+cubby_status wait_for(cubby *rt, cubby_ticket ticket, bool quiet) {
   progress_line line(quiet);
-  const uint64_t start_ns = clock_ns(), before = bytes_read(rt);
+  const uint64_t start_ns = clock_ns();
   bool canceled = false;
   for (;;) {
     const cubby_status status = cubby_wait(rt, ticket, 100'000'000);
@@ -62,10 +35,11 @@ cubby_status wait_for(cubby *rt, cubby_ticket ticket, uint64_t total_bytes, bool
       cubby_cancel(rt, ticket);
     }
     if (!line.due()) continue;
-    const uint64_t done = bytes_read(rt) - before;
-    std::string text = "sealing: " + bytes_text(done);
-    if (total_bytes > 0) text += " of " + bytes_text(total_bytes);
-    line.show(text + ", " + speed_text(static_cast<double>(done) / seconds_since(start_ns)));
+    cubby_done done = {};
+    if (cubby_progress(rt, ticket, &done) < 0) continue;
+    line.show("sealing: " + count_text(done.ok_count) + " of " + count_text(done.item_count) +
+              " chunks, " + bytes_text(done.bytes) + " read, " +
+              speed_text(static_cast<double>(done.bytes) / seconds_since(start_ns)));
   }
 }
 
@@ -77,7 +51,6 @@ int run(const options &chosen) {
   desc.struct_size = sizeof desc;
   desc.tensors = chosen.tensors.empty() ? nullptr : chosen.tensors.c_str();
   desc.seal_path = chosen.seal_path.empty() ? nullptr : chosen.seal_path.c_str();
-  const uint64_t total_bytes = bytes_to_seal(house.get(), chosen.file, desc);
   std::signal(SIGINT, on_interrupt);
   std::signal(SIGTERM, on_interrupt);
 
@@ -90,7 +63,7 @@ int run(const options &chosen) {
   cubby_ticket ticket = 0;
   const uint64_t start_ns = clock_ns();
   status = cubby_seal(house.get(), chosen.file.c_str(), &desc, &how, &ticket);
-  if (status == CUBBY_PENDING) status = wait_for(house.get(), ticket, total_bytes, chosen.json);
+  if (status == CUBBY_PENDING) status = wait_for(house.get(), ticket, chosen.json);
   const double seconds = seconds_since(start_ns);
   if (status == CUBBY_ERR_CANCELED && interrupted) {
     std::cerr << "cubby seal: interrupted; what was done is kept, run it again to go on\n";

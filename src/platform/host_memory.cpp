@@ -85,12 +85,28 @@ error no_memory(uint64_t bytes, int native) {
   return failure;
 }
 
+/// What the kernel could give without killing for it; everything where it does not say. Memory is
+/// touched as it is taken, so that asking for more would end this process, or another.
+uint64_t available_bytes() {
+  FILE *file = fopen("/proc/meminfo", "re");
+  if (file == nullptr) return ~uint64_t{0};
+  char line[256];
+  unsigned long long kib = 0;
+  bool found = false;
+  while (!found && fgets(line, sizeof line, file) != nullptr)
+    found = sscanf(line, "MemAvailable: %llu kB", &kib) == 1;
+  fclose(file);
+  return found ? kib * 1024 : ~uint64_t{0};
+}
+
 }  // namespace
 
 result<host_memory> take_host_memory(uint64_t bytes, uint64_t numa_nodes, const touch_plan &plan) {
   if (bytes == 0) return fail(CUBBY_ERR_INVALID, "0 bytes of host memory were asked for");
   const uint64_t alignment = alignment_of(bytes);
   if (!base::checked_add(bytes, 4 * alignment)) return no_memory(bytes, ENOMEM);
+
+  if (bytes > available_bytes()) return no_memory(bytes, ENOMEM);
 
   host_memory memory;
   memory.bytes = base::align_up(bytes, page_bytes());

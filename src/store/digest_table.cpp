@@ -83,7 +83,8 @@ uint64_t digest_table::slot(uint64_t number, uint32_t part, uint32_t chunk) cons
   CUBBY_ASSERT(number < first_.size() && part < parts_);
   const uint32_t *before = &row_before_[number / columns_ * (parts_ + 1)];
   const uint32_t earlier_mask = (1u << part) - 1;
-  const auto longer = static_cast<uint32_t>(std::popcount(longer_[number] & earlier_mask));
+  const auto longer =
+      static_cast<uint32_t>(std::popcount(uint32_t{longer_[number]} & earlier_mask));
   const uint64_t found = uint64_t{first_[number]} + before[part] + longer + chunk;
   CUBBY_ASSERT(chunk < chunks(number, part));
   return found;
@@ -91,7 +92,7 @@ uint64_t digest_table::slot(uint64_t number, uint32_t part, uint32_t chunk) cons
 
 uint32_t digest_table::chunks(uint64_t number, uint32_t part) const {
   const uint32_t *before = &row_before_[number / columns_ * (parts_ + 1)];
-  return before[part + 1] - before[part] + (longer_[number] >> part & 1u);
+  return before[part + 1] - before[part] + (uint32_t{longer_[number]} >> part & 1u);
 }
 
 uint64_t digest_table::known_count() const {

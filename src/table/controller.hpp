@@ -206,7 +206,7 @@ class controller {
   void piece_done(uint32_t piece_index, const cubby_backend_done &done);
   void piece_read(uint32_t piece_index);
   void end_piece(uint32_t piece_index);
-  bool verify(const move &m, const piece &p, const std::byte *bytes);
+  bool verify(const move &m, piece &p, const std::byte *bytes);
   void stop(uint32_t index, const error &why);
   void end_move(uint32_t index);
   bool try_again(uint32_t index);

@@ -39,8 +39,10 @@ uint32_t controller::demotion_target(uint32_t tier) const {
   return best;
 }
 
-/// Gives the frame of an evicting word back.
+/// Gives the frame of an evicting word back. A copy that is gone is in passing no longer: what comes
+/// under its number next may be meant to stay.
 void controller::forget_copy(uint32_t tier, bank &where, uint32_t number) {
+  std::erase(tiers_[tier]->passing, where.object_base + number);
   locker_word &word = where.word(tier, number);
   const uint64_t frame = word.look().frame;
   word.clear();
@@ -56,7 +58,6 @@ bool controller::drop(bank &where, uint32_t number, uint32_t tier) {
   const placement::object who = where.object_base + number;
   tier_slot &slot = *tiers_[tier];
   slot.policy->removed(who);
-  std::erase(slot.passing, who);
   std::erase_if(slot.prefetched, [&](const unused_prefetch &one) {
     if (one.who == who) slot.stats.prefetch_wasted_bytes += one.bytes;
     return one.who == who;
@@ -152,7 +153,6 @@ bool controller::evict_one(uint32_t tier, uint64_t bytes, const transfer::urgenc
     uint32_t number = 0;
     bank *where = bank_of_object(slot.passing[i], number);
     if (where == nullptr || !where->word(tier, number).begin_evict()) continue;
-    slot.passing.erase(slot.passing.begin() + static_cast<std::ptrdiff_t>(i));
     ++slot.stats.evict_count;
     forget_copy(tier, *where, number);
     return true;
@@ -182,14 +182,13 @@ bool controller::make_room(uint32_t tier, uint64_t bytes, const transfer::urgenc
 /// Drops what was pinned in passing and is not any more.
 void controller::sweep_passing() {
   for (uint32_t tier = 0; tier < tier_count(); ++tier) {
-    std::erase_if(tiers_[tier]->passing, [&](placement::object who) {
+    const std::vector<placement::object> seen = tiers_[tier]->passing;
+    for (const placement::object who : seen) {
       uint32_t number = 0;
       bank *where = bank_of_object(who, number);
-      if (where == nullptr) return true;
-      if (!where->word(tier, number).begin_evict()) return false;
-      forget_copy(tier, *where, number);
-      return true;
-    });
+      CUBBY_ASSERT(where != nullptr);
+      if (where->word(tier, number).begin_evict()) forget_copy(tier, *where, number);
+    }
   }
 }
 

@@ -66,6 +66,7 @@ struct piece {
   uint32_t io_class = 0;
   uint64_t started_ns = 0;
   bool reread = false;
+  uint64_t bad_offset_bytes = 0;  // of the chunk that was not as its digest says
 };
 
 }  // namespace cubby::table

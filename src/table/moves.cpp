@@ -402,7 +402,7 @@ bool controller::start_copy(uint32_t piece_index, transfer::channel &path) {
   return true;
 }
 
-bool controller::verify(const move &m, const piece &p, const std::byte *bytes) {
+bool controller::verify(const move &m, piece &p, const std::byte *bytes) {
   if (!config_.verify || CUBBY_MUTANT(skip_digest)) return true;
   bank &where = *m.where;
   const part_extent here = where.extent(m.number, p.part);
@@ -418,6 +418,7 @@ bool controller::verify(const move &m, const piece &p, const std::byte *bytes) {
       known = seen;
       unverified_bytes_ += range.bytes;
     } else if (known != seen) {
+      p.bad_offset_bytes = range.offset_bytes;
       return false;
     }
   }
@@ -498,7 +499,7 @@ void controller::piece_read(uint32_t piece_index) {
                      "first seen; restore the file, or seal it again if the change is meant",
                      m.number, m.where->desc().name,
                      m.where->files[m.where->extent(m.number, p.part).file].path.c_str());
-    why.offset_bytes = p.offset_bytes;
+    why.offset_bytes = p.bad_offset_bytes;
     why.data_loss = true;
     stop(index, why);
     return end_piece(piece_index);

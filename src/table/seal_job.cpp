@@ -146,6 +146,7 @@ void seal_job::landed(uint32_t piece_index, int32_t native, uint64_t bytes) {
                              {where.digest_space << 48 | at.number, 1, at.part, at.chunk + i});
       ++done_;
     }
+    house_.requests_[request_].bytes += p.bytes;
   }
   house_.staging_->give(p.staging);
   p = piece{};

@@ -112,7 +112,8 @@ void memory_tier::give(uint64_t frame, uint64_t bytes) {
 bool memory_tier::fits(uint64_t bytes) const {
   const uint64_t count = units(bytes);
   const uint64_t cost = count * unit_bytes_;
-  return cost <= budget_bytes_ && used_bytes_ <= budget_bytes_ - cost && frames_.fits(count);
+  const bool within = cost <= budget_bytes_ && used_bytes_ <= budget_bytes_ - cost;
+  return (within || CUBBY_MUTANT(exceed_budget)) && frames_.fits(count);
 }
 
 bool memory_tier::would_fit(uint64_t frame, uint64_t frame_bytes, uint64_t bytes) const {

@@ -62,7 +62,7 @@ void folder::write(const std::string &name, std::string_view bytes) {
   const std::string at = path(name);
   FILE *file = fopen(at.c_str(), "wbe");
   require(file != nullptr, "a file of the input could not be made");
-  const size_t put = fwrite(bytes.data(), 1, bytes.size(), file);
+  const size_t put = bytes.empty() ? 0 : fwrite(bytes.data(), 1, bytes.size(), file);
   require(fclose(file) == 0 && put == bytes.size(), "a file of the input could not be written");
   names_.push_back(name);
 }

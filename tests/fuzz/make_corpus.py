@@ -6,6 +6,7 @@ bytes each. Finds of the fuzzers are kept beside them as find_*; those this does
 """
 
 import json
+import random
 import struct
 import sys
 from pathlib import Path
@@ -163,10 +164,24 @@ def seal_inputs():
     yield "no_seal", b"GGUF and so on"
 
 
+def api_inputs():
+    """The first bytes open the runtime, adopt and add a tier; see api_fuzz.cpp for the calls."""
+    start = bytes([1, 31, 7, 15, 1, 0, 1, 0, 0, 0, 0, 3, 1])
+    pin = bytes([17, 3, 0, 0, 1, 0, 1, 1, 0, 2, 1, 0, 0, 0, 1, 0, 1, 0, 1])
+    yield "nothing", b""
+    yield "pin_wait_unpin", start + pin * 2 + bytes([4, 0, 1, 5, 3, 0, 1, 1, 1, 10, 3, 14])
+    yield "pin_cancel", start + pin + bytes([9, 0, 9, 0, 3, 0, 1, 1, 1, 10, 3])
+    yield "remove_while_pinned", start + pin + bytes([16, 0, 5, 16, 0, 13, 4, 0, 0, 0, 0, 0, 0, 0])
+    yield "resize_under_load", start + pin * 3 + bytes([11, 0, 1, 5, 11, 0, 0, 11, 0, 2, 13, 4])
+    yield "regions", start + bytes([15, 1, 0, 1, 4, 8, 2, 9, 15, 1, 9, 0, 15, 0, 0, 15, 0, 0])
+    for seed in range(24):
+        yield f"random_{seed:02}", start + random.Random(seed).randbytes(60 + 20 * seed)
+
+
 def main():
     root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "corpus"
     for target, inputs in (("gguf", gguf_inputs()), ("safetensors", safetensors_inputs()),
-                           ("seal", seal_inputs())):
+                           ("seal", seal_inputs()), ("api", api_inputs())):
         folder = root / target
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in inputs:
