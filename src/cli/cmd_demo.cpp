@@ -2,6 +2,7 @@
 // ways of doing the same under the same limit of memory.
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
@@ -60,7 +61,20 @@ outcome<uint64_t> budget_of(const std::string &text, uint64_t expert_bytes) {
     return usage_trouble("a budget is a percentage of the experts or bytes (20%, 512m, 2g), not " +
                          text);
   }
-  return static_cast<uint64_t>(bytes) / (2u << 20) * (2u << 20);
+  // Whole huge pages where that hardly changes it; a small budget must not be rounded to none.
+  const auto whole = static_cast<uint64_t>(bytes);
+  const uint64_t unit_bytes = whole < (uint64_t{64} << 20) ? 4096 : 2 << 20;
+  return whole / unit_bytes * unit_bytes;
+}
+
+/// Trouble that lists the policies when there is none of that name.
+done known_policy(const std::string &name) {
+  const char *names[64];
+  const uint32_t count = std::min(cubby_policy_list(names, 64), 64u);
+  std::string all = "auto";
+  for (uint32_t i = 0; i < count; i++) all += std::string(", ") + names[i];
+  if (name == "auto" || std::find(names, names + count, name) != names + count) return nothing{};
+  return usage_trouble("there is no policy " + name + "; there are " + all);
 }
 
 /// The model to run: as named, or the default one, made once and kept.
@@ -186,6 +200,7 @@ void print_result(const house &h, const json &result) {
 }
 
 int run(const options &chosen) {
+  if (auto known = known_policy(chosen.policy); !known) return fail(chosen, known.failure());
   auto path = model_path(chosen);
   if (!path) return fail(chosen, path.failure());
   auto file = demo::look_at_model(*path);

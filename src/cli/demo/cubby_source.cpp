@@ -196,8 +196,8 @@ int cubby_source::next(const void *parts[3]) {
       const int8_t status = __atomic_load_n(&status_[i], __ATOMIC_ACQUIRE);
       if (status == CUBBY_PENDING) continue;
       if (status != CUBBY_OK) {
-        cubby_wait(rt_, ticket_, -1);
-        failed("an expert could not be loaded");
+        if (ticket_ != 0) finish_wait(cubby_wait(rt_, ticket_, -1));
+        failure_ = "an expert could not be loaded: " + why_;
         return -1;
       }
       given_[i] = true;
@@ -206,12 +206,23 @@ int cubby_source::next(const void *parts[3]) {
       return static_cast<int>(i);
     }
     looked = true;
-    cubby_wait(rt_, ticket_, look_ns);
+    if (ticket_ == 0) {
+      failure_ = "the runtime ended a request without a word on every expert: " + why_;
+      return -1;
+    }
+    const cubby_status status = cubby_wait(rt_, ticket_, look_ns);
+    if (status != CUBBY_ERR_TIMEOUT) finish_wait(status);
   }
 }
 
+/// The ticket is gone with its first final answer, and so is what it had to say.
+void cubby_source::finish_wait(cubby_status status) {
+  ticket_ = 0;
+  if (status != CUBBY_OK) why_ = last_error().text;
+}
+
 void cubby_source::end() {
-  if (ticket_ != 0) cubby_wait(rt_, ticket_, -1);
+  if (ticket_ != 0) finish_wait(cubby_wait(rt_, ticket_, -1));
   cubby_unpin(rt_, pins_, 0, 0, nullptr);
 }
 
@@ -235,6 +246,7 @@ nlohmann::json cubby_source::report() const {
   json["device"] = {{"name", "none"}, {"emulated", false}};
   json["tiers"] = nlohmann::json::array();
   uint64_t demand = 0, read = 0, write_back = 0, huge = 0, memory = 0;
+  uint64_t prefetch_used = 0, prefetch_wasted = 0, padding = 0;
   for (const tier_facts &tier : facts) {
     json["tiers"].push_back(tier_json(tier));
     const std::string name = tier.info.name;
@@ -242,6 +254,9 @@ nlohmann::json cubby_source::report() const {
       json["device"] = {{"name", name}, {"emulated", tier.info.emulated != 0}};
     }
     write_back += tier.stats.write_back_bytes;
+    prefetch_used += tier.stats.prefetch_used_bytes;
+    prefetch_wasted += tier.stats.prefetch_wasted_bytes;
+    padding += tier.stats.padding_bytes;
     huge += tier.info.huge_bytes;
     memory += tier.info.memory_bytes;
     if (tier.stats.budget_bytes != 0) continue;
@@ -256,7 +271,10 @@ nlohmann::json cubby_source::report() const {
   json["unverified_bytes"] = block.unverified_bytes;
   json["bytes_by_cause"] = {{"demand", demand},
                             {"prefetch", read > demand ? read - demand : 0},
-                            {"write_back", write_back}};
+                            {"prefetch_used", prefetch_used},
+                            {"prefetch_wasted", prefetch_wasted},
+                            {"write_back", write_back},
+                            {"padding", padding}};
   json["stall"]["by_cause_ns"] = {{"read", block.stall_read_ns},
                                   {"join", block.stall_join_ns},
                                   {"frame_wait", block.stall_frame_wait_ns},
