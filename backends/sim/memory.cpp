@@ -82,7 +82,7 @@ int32_t memory_reserve(cubby_backend *backend, uint64_t bytes, cubby_backend_mem
 }
 
 void memory_release(cubby_backend *backend, const cubby_backend_memory *memory) {
-  of(backend).where->memory().give(memory->base);
+  of(backend).where->release_memory(memory->base, memory->bytes);
 }
 
 copy_plan plan_of(world &where, const cubby_backend_io &io) {

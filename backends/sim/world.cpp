@@ -108,8 +108,17 @@ void world::flip_memory(void *address, uint8_t mask) {
 void world::note_landed(void *memory, uint64_t bytes) {
   constexpr size_t kept_count = 64;
   if (bytes == 0 || !memory_.holds(memory)) return;
-  if (landed_.size() < kept_count) landed_.emplace_back();
-  landed_[landed_count_++ % kept_count] = {static_cast<unsigned char *>(memory), bytes};
+  if (landed_.size() == kept_count) landed_.erase(landed_.begin());
+  landed_.push_back({static_cast<unsigned char *>(memory), bytes});
+}
+
+void world::release_memory(void *base, uint64_t bytes) {
+  // What is taken next at this address may be another tier's.
+  const auto *const first = static_cast<unsigned char *>(base);
+  std::erase_if(landed_, [&](const landed_range &one) {
+    return one.memory >= first && one.memory < first + bytes;
+  });
+  memory_.give(base);
 }
 
 bool world::flip_resting_frame() {

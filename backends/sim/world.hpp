@@ -65,6 +65,8 @@ class world {
   void flip_memory(void *address, uint8_t mask);
   /// The same to a frame of this world that a file was read into lately; false when there is none.
   bool flip_resting_frame();
+  /// A tier gives memory back.
+  void release_memory(void *base, uint64_t bytes);
   /// May bytes of this range be wrong without an error? Asked before a silent fault by rate.
   std::function<bool(const std::string &path, uint64_t offset_bytes, uint64_t bytes)>
       silent_allowed;
@@ -110,7 +112,6 @@ class world {
     uint64_t bytes;
   };
   std::vector<landed_range> landed_;  // the latest reads into the arena
-  uint64_t landed_count_ = 0;
   uint64_t heal_count_ = 0, inode_next_ = 1000;
   uint32_t stuck_now_ = 0;
   arena memory_;

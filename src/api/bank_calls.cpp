@@ -29,14 +29,18 @@ result<void> apply_seal(runtime &self, const store::model_file &model, const std
   }
   if (auto checked = store::check_seal(*seal, model); !checked) return checked;
   if (seal->banks.size() != 1 || seal->chunk_bytes != made.chunk_bytes()) {
-    return fail(CUBBY_ERR_FORMAT, "%s is a seal of other tensors, or with chunks of another size; "
-                "seal again with the same pattern of tensors", path.c_str());
+    return fail(CUBBY_ERR_FORMAT,
+                "%s is a seal of other tensors, or with chunks of another size; "
+                "seal again with the same pattern of tensors",
+                path.c_str());
   }
   if (auto loaded = made.load_seal(seal->banks[0]); !loaded) return loaded;
   made.sealed = seal->complete;
   if (!seal->complete) {
-    self.log(1, 0, path + " is not complete; what it lacks is taken on first sight. Seal again to "
-             "finish it");
+    self.log(1, 0,
+             path +
+                 " is not complete; what it lacks is taken on first sight. Seal again to "
+                 "finish it");
   }
   return {};
 }
@@ -69,14 +73,17 @@ cubby_status cubby_bank_add(cubby_handle *rt, const cubby_bank_desc *desc, cubby
   return guarded([&]() -> cubby_status {
     const cubby_bank_desc asked = read_struct(*desc);
     if (asked.kind == CUBBY_BANK_KV || asked.kind == CUBBY_BANK_ROWS) {
-      return keep_error(fail(CUBBY_ERR_NOT_SUPPORTED, "banks of kind %u need puts and keys, which "
-                             "are not built yet; experts and other weights are", asked.kind));
+      return keep_error(fail(CUBBY_ERR_NOT_SUPPORTED,
+                             "banks of kind %u need puts and keys, which "
+                             "are not built yet; experts and other weights are",
+                             asked.kind));
     }
     if (asked.kind > CUBBY_BANK_OTHER) CUBBY_REFUSE("bank kind %u is not known", asked.kind);
     if (asked.policy != nullptr && self.policy() != asked.policy) {
-      return keep_error(fail(CUBBY_ERR_NOT_SUPPORTED, "bank policy \"%s\": all banks share the "
-                             "runtime's (\"%s\"); name it in cubby_config", asked.policy,
-                             self.policy().c_str()));
+      return keep_error(fail(CUBBY_ERR_NOT_SUPPORTED,
+                             "bank policy \"%s\": all banks share the "
+                             "runtime's (\"%s\"); name it in cubby_config",
+                             asked.policy, self.policy().c_str()));
     }
     auto made = table::bank::describe(asked);
     if (!made) return keep_error(made.failure());
@@ -103,8 +110,8 @@ cubby_status cubby_bank_adopt(cubby_handle *rt, const char *path, const cubby_ad
     auto made = table::bank::adopt(first, model->files, first.name);
     if (!made) return keep_error(made.failure());
     if (self.config().verify == CUBBY_VERIFY_ON) {
-      auto sealed = apply_seal(self, *model, asked.seal_path == nullptr ? "" : asked.seal_path,
-                               **made);
+      auto sealed =
+          apply_seal(self, *model, asked.seal_path == nullptr ? "" : asked.seal_path, **made);
       if (!sealed) return keep_error(sealed.failure());
     }
     const auto lock = self.hold_pump();

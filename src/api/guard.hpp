@@ -19,7 +19,8 @@ cubby_status guarded(const Body &body) noexcept {
     return keep_error(failure);
   } catch (const std::exception &) {
     error failure;
-    failure.status = CUBBY_ERR_NO_MEMORY;  // the standard library's other refusals: lengths, threads
+    failure.status =
+        CUBBY_ERR_NO_MEMORY;  // the standard library's other refusals: lengths, threads
     return keep_error(failure);
   }
 }

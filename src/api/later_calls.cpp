@@ -8,8 +8,10 @@ using namespace cubby::api;
 namespace {
 
 cubby_status later(const char *call, const char *what) {
-  return keep_error(fail(CUBBY_ERR_NOT_SUPPORTED, "%s: %s not built yet; lockers of adopted or "
-                         "mapped files, named by number, are", call, what));
+  return keep_error(fail(CUBBY_ERR_NOT_SUPPORTED,
+                         "%s: %s not built yet; lockers of adopted or "
+                         "mapped files, named by number, are",
+                         call, what));
 }
 
 }  // namespace

@@ -128,9 +128,11 @@ result<void> check_frames(const table::tier_slot &slot, uint32_t tier, cubby_tie
   for (const table::request_item &item : items) {
     const table::bank &where = *item.where;
     if (memory.is_lent() && memory.align_bytes() < where.align_bytes()) {
-      return fail(CUBBY_ERR_INVALID, "tier %s: its lent memory is aligned to %llu bytes, bank %s "
-                  "wants %u", slot.name.c_str(), static_cast<ull>(memory.align_bytes()),
-                  where.desc().name, where.align_bytes());
+      return fail(CUBBY_ERR_INVALID,
+                  "tier %s: its lent memory is aligned to %llu bytes, bank %s "
+                  "wants %u",
+                  slot.name.c_str(), static_cast<ull>(memory.align_bytes()), where.desc().name,
+                  where.align_bytes());
     }
     if (!memory.strided()) continue;
     const uint32_t row = where.row_of(item.number);
@@ -139,24 +141,27 @@ result<void> check_frames(const table::tier_slot &slot, uint32_t tier, cubby_tie
       fits = where.part_bytes(row, p) <= memory.piece_bytes()[p];
     }
     if (!fits) {
-      return fail(CUBBY_ERR_INVALID, "tier %s: its lent pieces do not hold the parts of row %u of "
-                  "bank %s", slot.name.c_str(), row, where.desc().name);
+      return fail(CUBBY_ERR_INVALID,
+                  "tier %s: its lent pieces do not hold the parts of row %u of "
+                  "bank %s",
+                  slot.name.c_str(), row, where.desc().name);
     }
   }
   const uint64_t cost = set_cost(slot, tier, items);
   const uint64_t budget = slot.budget_bytes.load();
   if (cost <= budget) return {};
-  error failure = fail(CUBBY_ERR_BUDGET, "tier %s: the set needs %llu bytes at once, the budget is "
-                       "%llu; raise the budget, or pin fewer lockers together", slot.name.c_str(),
-                       static_cast<ull>(cost), static_cast<ull>(budget));
+  error failure = fail(CUBBY_ERR_BUDGET,
+                       "tier %s: the set needs %llu bytes at once, the budget is "
+                       "%llu; raise the budget, or pin fewer lockers together",
+                       slot.name.c_str(), static_cast<ull>(cost), static_cast<ull>(budget));
   failure.tier = handle;
   failure.needed_bytes = cost;
   return failure;
 }
 
 /// Hands the set to the controller.
-cubby_status load_set(const pin_call &c, uint32_t set_index, const cubby_how &how,
-                      cubby_pins *pins, cubby_ticket *ticket) {
+cubby_status load_set(const pin_call &c, uint32_t set_index, const cubby_how &how, cubby_pins *pins,
+                      cubby_ticket *ticket) {
   table::controller &house = c.self.house();
   table::tier_slot &slot = house.slot(c.tier);
   std::vector<table::request_item> items;
@@ -169,7 +174,8 @@ cubby_status load_set(const pin_call &c, uint32_t set_index, const cubby_how &ho
   auto *queue = how.cq;
   if (queue != nullptr && !queue->reserve()) {
     house.sets().discard(set_index, c.shard);
-    return keep_error(fail(CUBBY_ERR_BUSY, "the completion queue has no place left; take "
+    return keep_error(fail(CUBBY_ERR_BUSY,
+                           "the completion queue has no place left; take "
                            "completions first, or make it larger"));
   }
   const uint32_t index = c.self.house().take_request();
@@ -183,7 +189,12 @@ cubby_status load_set(const pin_call &c, uint32_t set_index, const cubby_how &ho
   r.items = std::move(items);
   r.addr = c.addr;
   r.set = set_index;
-  for (uint32_t i = 0; i < c.count; ++i) set_status(c, i, CUBBY_PENDING);
+  for (uint32_t i = 0; i < c.count; ++i) {
+    set_status(c, i, CUBBY_PENDING);
+    // Hits that were let go again left their addresses; what fails from here on has none.
+    const uint32_t parts = r.items[i].where->part_count();
+    if (c.addr != nullptr) std::fill_n(c.addr + size_t{i} * parts, parts, nullptr);
+  }
   table::pin_set &set = house.sets().at(set_index);
   std::fill_n(set.words(), c.count, nullptr);
   *pins = house.sets().open(set_index, true);
@@ -229,28 +240,32 @@ cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count
     asked = *read;
   }
   if (ticket == nullptr && asked.cq == nullptr && (asked.flags & CUBBY_NO_WAIT) == 0) {
-    CUBBY_REFUSE("cubby_pin: what is absent needs a ticket or a completion queue to tell of it; "
-                 "pass one, or CUBBY_NO_WAIT");
+    CUBBY_REFUSE(
+        "cubby_pin: what is absent needs a ticket or a completion queue to tell of it; "
+        "pass one, or CUBBY_NO_WAIT");
   }
   const uint32_t slot = self.house().slot_of(tier);
   if (slot == table::no_tier || self.house().slot(slot).memory == nullptr) {
-    if (slot != table::no_tier) CUBBY_REFUSE("cubby_pin: files cannot be pinned; name a memory tier");
+    if (slot != table::no_tier)
+      CUBBY_REFUSE("cubby_pin: files cannot be pinned; name a memory tier");
     return keep_error(fail(CUBBY_ERR_STALE, "tier %u is not one of this runtime", tier));
   }
   return guarded([&]() -> cubby_status {
     const uint32_t set_index = self.house().sets().take(entered.shard_index, count);
     if (set_index == table::pin_sets::none) {
-      return keep_error(fail(CUBBY_ERR_BUSY, "as many pin sets are held as there is room for; unpin "
+      return keep_error(fail(CUBBY_ERR_BUSY,
+                             "as many pin sets are held as there is room for; unpin "
                              "some"));
     }
     table::pin_set &set = self.house().sets().at(set_index);
     set.tier = slot;
     set.bypass = (asked.flags & CUBBY_BYPASS) != 0;
-    const pin_call c{self,        entered.shard_index, items, count, slot,
-                     asked.flags, addr,                asked.item_status};
+    const pin_call c{self, entered.shard_index, items, count,
+                     slot, asked.flags,         addr,  asked.item_status};
     uint32_t ok_count = 0;
     switch (pin_resident(c, set_index, ok_count)) {
-      case way::resident: return finish_resident(c, set_index, ok_count, pins);
+      case way::resident:
+        return finish_resident(c, set_index, ok_count, pins);
       case way::refused: {
         self.house().sets().discard(set_index, entered.shard_index);
         std::vector<table::request_item> ignored;
@@ -258,7 +273,8 @@ cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count
         if (!read) return keep_error(read.failure());
         return keep_error(fail(CUBBY_ERR_STALE, "a bank was removed during the call"));
       }
-      case way::absent: break;
+      case way::absent:
+        break;
     }
     if ((asked.flags & CUBBY_NO_WAIT) != 0) return finish_resident(c, set_index, ok_count, pins);
     return load_set(c, set_index, asked, pins, ticket);
@@ -269,18 +285,22 @@ cubby_status cubby_unpin(cubby_handle *rt, cubby_pins pins, uint32_t first, uint
                          const cubby_sync *sync) {
   CUBBY_ENTER(rt);
   if (sync != nullptr && sync->stream != 0) {
-    return keep_error(fail(CUBBY_ERR_NOT_SUPPORTED, "order with a device stream needs a device "
+    return keep_error(fail(CUBBY_ERR_NOT_SUPPORTED,
+                           "order with a device stream needs a device "
                            "backend, which this build has not; pass sync = NULL"));
   }
   table::controller &house = self.house();
   const auto released = house.sets().release(pins, first, count, entered.shard_index);
   switch (released.what) {
-    case table::pin_sets::outcome::released: break;
+    case table::pin_sets::outcome::released:
+      break;
     case table::pin_sets::outcome::stale:
-      return keep_error(fail(CUBBY_ERR_STALE, "the pins are not held: they were released before, or "
+      return keep_error(fail(CUBBY_ERR_STALE,
+                             "the pins are not held: they were released before, or "
                              "belong to another runtime"));
     case table::pin_sets::outcome::twice:
-      CUBBY_REFUSE("items %u to %u of the set: some were unpinned before", first, first + count - 1);
+      CUBBY_REFUSE("items %u to %u of the set: some were unpinned before", first,
+                   first + count - 1);
     case table::pin_sets::outcome::out_of_range:
       CUBBY_REFUSE("the set has no items %u to %u", first, first + count - 1);
   }
@@ -321,7 +341,8 @@ cubby_status cubby_prefetch(cubby_handle *rt, const cubby_item *items, uint32_t 
       if (!fits) return keep_error(fits.failure());
     }
     if (asked->cq != nullptr && !asked->cq->reserve()) {
-      return keep_error(fail(CUBBY_ERR_BUSY, "the completion queue has no place left; take "
+      return keep_error(fail(CUBBY_ERR_BUSY,
+                             "the completion queue has no place left; take "
                              "completions first, or make it larger"));
     }
     const uint32_t index = self.house().take_request();
@@ -334,7 +355,8 @@ cubby_status cubby_prefetch(cubby_handle *rt, const cubby_item *items, uint32_t 
     r.items = std::move(named);
     r.forget = ticket == nullptr && asked->cq == nullptr;
     for (uint32_t i = 0; i < count && asked->item_status != nullptr; ++i) {
-      __atomic_store_n(&asked->item_status[i], static_cast<int8_t>(CUBBY_PENDING), __ATOMIC_RELEASE);
+      __atomic_store_n(&asked->item_status[i], static_cast<int8_t>(CUBBY_PENDING),
+                       __ATOMIC_RELEASE);
     }
     return submit_request(self, index, ticket);
   });
@@ -363,7 +385,9 @@ cubby_status cubby_drop(cubby_handle *rt, const cubby_item *items, uint32_t coun
       }
     }
     if (held == 0) return CUBBY_OK;
-    return keep_error(fail(CUBBY_ERR_BUSY, "%u copies are pinned or on their way and stay; the others "
-                           "are gone", held));
+    return keep_error(fail(CUBBY_ERR_BUSY,
+                           "%u copies are pinned or on their way and stay; the others "
+                           "are gone",
+                           held));
   });
 }

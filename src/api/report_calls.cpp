@@ -43,8 +43,7 @@ cubby_status cubby_tier_describe(cubby_handle *rt, cubby_tier tier, cubby_tier_i
       return keep_error(fail(CUBBY_ERR_STALE, "tier %u is not one of this runtime", tier));
     }
     table::tier_slot &slot = self.house().slot(index);
-    tier::backend_instance &backend =
-        slot.memory != nullptr ? slot.memory->backend() : *slot.files;
+    tier::backend_instance &backend = slot.memory != nullptr ? slot.memory->backend() : *slot.files;
     const cubby_backend_info &seen = backend.refresh_info();
     cubby_tier_info info{};
     info.tier = slot.handle;
@@ -62,7 +61,8 @@ cubby_status cubby_tier_describe(cubby_handle *rt, cubby_tier tier, cubby_tier_i
     std::snprintf(info.name, sizeof info.name, "%s", slot.name.c_str());
     std::snprintf(info.backend, sizeof info.backend, "%s", slot.backend.c_str());
     std::snprintf(info.io, sizeof info.io, "%s", seen.io);
-    std::snprintf(info.why, sizeof info.why, "%s", slot.note.empty() ? seen.why : slot.note.c_str());
+    std::snprintf(info.why, sizeof info.why, "%s",
+                  slot.note.empty() ? seen.why : slot.note.c_str());
     write_struct(info, out);
     return CUBBY_OK;
   });

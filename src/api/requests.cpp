@@ -5,7 +5,8 @@
 namespace cubby::api {
 
 cubby_status no_ticket() {
-  return keep_error(fail(CUBBY_ERR_BUSY, "as many tickets are alive as cubby_config.tickets_max "
+  return keep_error(fail(CUBBY_ERR_BUSY,
+                         "as many tickets are alive as cubby_config.tickets_max "
                          "allows; take completions or wait for tickets, then try again"));
 }
 
@@ -22,7 +23,8 @@ result<cubby_how> read_how(const cubby_how *how) {
     return fail(CUBBY_ERR_INVALID, "cubby_how.flags 0x%x are not known", asked.flags);
   }
   if (asked.sync != nullptr && asked.sync->stream != 0) {
-    return fail(CUBBY_ERR_NOT_SUPPORTED, "order with a device stream needs a device backend, which "
+    return fail(CUBBY_ERR_NOT_SUPPORTED,
+                "order with a device stream needs a device backend, which "
                 "this build has not; pass sync = NULL");
   }
   return asked;
@@ -59,8 +61,10 @@ result<void> read_items(runtime &self, const cubby_item *items, uint32_t count,
   out.reserve(count);
   for (uint32_t i = 0; i < count; ++i) {
     if (items[i].space != 0 || items[i].key.data != nullptr) {
-      return fail(CUBBY_ERR_NOT_SUPPORTED, "item %u is named by a key; keys are not built yet, name "
-                  "lockers by number", i);
+      return fail(CUBBY_ERR_NOT_SUPPORTED,
+                  "item %u is named by a key; keys are not built yet, name "
+                  "lockers by number",
+                  i);
     }
     const auto handle = static_cast<cubby_bank>(items[i].id >> 48);
     const uint64_t number = items[i].id & ((uint64_t{1} << 48) - 1);

@@ -38,7 +38,8 @@ table::controller_config house_config(const cubby_config &config, const std::str
 }
 
 uint32_t item_count(const table::request &r) {
-  return r.kind == table::request_kind::seal ? r.total_count : static_cast<uint32_t>(r.items.size());
+  return r.kind == table::request_kind::seal ? r.total_count
+                                             : static_cast<uint32_t>(r.items.size());
 }
 
 void add_line(void *context, uint32_t level, const char *text) {
@@ -64,7 +65,8 @@ runtime::~runtime() {
 
 result<void> runtime::start() {
   // A page that the kernel empties in a child: how a call knows that it runs after a fork.
-  void *page = ::mmap(nullptr, page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void *page =
+      ::mmap(nullptr, page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED) return fail_errno(errno, "a page of memory could not be had");
   alive_ = static_cast<volatile uint64_t *>(page);
   ::madvise(page, page_bytes, MADV_WIPEONFORK);
@@ -90,7 +92,8 @@ result<void> runtime::start() {
   return {};
 }
 
-// ---- the pump -------------------------------------------------------------------------------------
+// ---- the pump
+// -------------------------------------------------------------------------------------
 
 bool runtime::try_advance(uint64_t now_ns, uint64_t *next_ns) {
   uint64_t next = base::never_ns;
@@ -141,8 +144,8 @@ void runtime::sleep(uint64_t until_ns, uint64_t seen_completions) {
   for (const int fd : sleep_fds_) fds[count++] = {fd, POLLIN, 0};
   sleeping_.store(true, std::memory_order_seq_cst);
   const uint64_t here_ns = base::now_ns();
-  const bool news = controller_.has_news() ||
-                    completions_.load(std::memory_order_seq_cst) != seen_completions;
+  const bool news =
+      controller_.has_news() || completions_.load(std::memory_order_seq_cst) != seen_completions;
   if (!news && !stop_.load() && !shutting() && until_ns > here_ns) {
     const uint64_t left_ns = until_ns - here_ns;
     const timespec time{static_cast<time_t>(left_ns / 1'000'000'000u),
@@ -213,7 +216,8 @@ void runtime::shut_down() {
   }
 }
 
-// ---- tickets --------------------------------------------------------------------------------------
+// ---- tickets
+// --------------------------------------------------------------------------------------
 
 cubby_ticket runtime::ticket_of(uint32_t index) {
   const uint64_t life = controller_.request_at(index).life.load(std::memory_order_acquire);
@@ -242,7 +246,8 @@ cubby_status runtime::claim(cubby_ticket ticket) {
   const std::lock_guard lock(ticket_mutex_);
   const uint32_t index = find_ticket(ticket);
   if (index == table::no_index) {
-    return keep_error(fail(CUBBY_ERR_STALE, "the ticket is not alive: it was waited for, or its "
+    return keep_error(fail(CUBBY_ERR_STALE,
+                           "the ticket is not alive: it was waited for, or its "
                            "completion was taken, before"));
   }
   table::request &r = controller_.request_at(index);
@@ -313,13 +318,15 @@ void runtime::completed(uint32_t index) {
 
 cubby_status call::refuse() const {
   if (status == CUBBY_ERR_FORKED) {
-    return keep_error(fail(status, "the runtime was opened before this process was forked; open one "
+    return keep_error(fail(status,
+                           "the runtime was opened before this process was forked; open one "
                            "of its own in the child"));
   }
   return keep_error(fail(status, "the runtime is being closed"));
 }
 
-// ---- backends -------------------------------------------------------------------------------------
+// ---- backends
+// -------------------------------------------------------------------------------------
 
 result<tier::backend_kind> runtime::find_backend(const std::string &name) {
   for (const tier::backend_kind &kind : loaded_backends) {
@@ -330,10 +337,11 @@ result<tier::backend_kind> runtime::find_backend(const std::string &name) {
   }
   const char *hint = name == "cuda" ? "this build has no CUDA backend; use \"host\" with "
                                       "emulated_bytes_per_s for an emulated device"
-                     : name == "uring" ? "this build has no io_uring; install liburing-dev and build "
-                                         "again, or name \"file\" or \"threadpool\""
-                                       : "known are \"host\", \"file\", \"uring\", \"threadpool\" and "
-                                         "what cubby_backend_load() has loaded";
+                     : name == "uring"
+                         ? "this build has no io_uring; install liburing-dev and build "
+                           "again, or name \"file\" or \"threadpool\""
+                         : "known are \"host\", \"file\", \"uring\", \"threadpool\" and "
+                           "what cubby_backend_load() has loaded";
   return fail(CUBBY_ERR_NOT_SUPPORTED, "there is no backend \"%s\": %s", name.c_str(), hint);
 }
 
@@ -359,8 +367,7 @@ result<std::unique_ptr<tier::backend_instance>> runtime::open_files_backend(
     if (!kind) return kind.failure();
     auto opened = tier::backend_instance::open(*kind, services.table(), with);
     if (opened) return opened;
-    note = "io_uring could not be used (" +
-           std::string(std::strerror(opened.failure().native)) +
+    note = "io_uring could not be used (" + std::string(std::strerror(opened.failure().native)) +
            "), so files are read by a pool of threads; allow io_uring_setup, io_uring_enter and "
            "io_uring_register in the seccomp profile, or set kernel.io_uring_disabled=0";
     log(1, 0, "tier " + name + ": " + note);

@@ -150,7 +150,7 @@ class runtime final : public table::completion_sink {
   std::atomic<uint32_t> waiters_{0};
   std::atomic<bool> news_{false};  // completions since the last notify()
   std::atomic<uint64_t> completions_{0};
-  bool leader_ = false;            // under wait_mutex_: somebody sleeps for all
+  bool leader_ = false;  // under wait_mutex_: somebody sleeps for all
 
   std::mutex ticket_mutex_;
 
@@ -163,7 +163,8 @@ class runtime final : public table::completion_sink {
 template <class Done>
 bool runtime::wait_until(const Done &done, int64_t timeout_ns) {
   const uint64_t start = base::now_ns();
-  const uint64_t deadline = timeout_ns < 0 ? base::never_ns : start + static_cast<uint64_t>(timeout_ns);
+  const uint64_t deadline =
+      timeout_ns < 0 ? base::never_ns : start + static_cast<uint64_t>(timeout_ns);
   struct counted {
     std::atomic<uint32_t> &count;
     explicit counted(std::atomic<uint32_t> &c) : count(c) { count.fetch_add(1); }
@@ -223,15 +224,15 @@ class call {
 };
 
 /// What must stand at the begin of a call on a runtime.
-#define CUBBY_ENTER(rt)                                       \
-  if ((rt) == nullptr) CUBBY_REFUSE("the runtime is NULL");   \
-  ::cubby::api::runtime &self = (rt)->self;                   \
-  const ::cubby::api::call entered(self);                     \
+#define CUBBY_ENTER(rt)                                     \
+  if ((rt) == nullptr) CUBBY_REFUSE("the runtime is NULL"); \
+  ::cubby::api::runtime &self = (rt)->self;                 \
+  const ::cubby::api::call entered(self);                   \
   if (entered.status != CUBBY_OK) return entered.refuse()
-#define CUBBY_ENTER_WAITING(rt)                                                              \
-  if ((rt) == nullptr) CUBBY_REFUSE("the runtime is NULL");                                  \
-  ::cubby::api::runtime &self = (rt)->self;                                                  \
-  const ::cubby::api::call entered(self, ::cubby::api::call::kind::waiting);                 \
+#define CUBBY_ENTER_WAITING(rt)                                              \
+  if ((rt) == nullptr) CUBBY_REFUSE("the runtime is NULL");                  \
+  ::cubby::api::runtime &self = (rt)->self;                                  \
+  const ::cubby::api::call entered(self, ::cubby::api::call::kind::waiting); \
   if (entered.status != CUBBY_OK) return entered.refuse()
 
 }  // namespace cubby::api

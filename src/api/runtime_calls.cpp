@@ -17,14 +17,17 @@ result<cubby_config> complete_config(const cubby_config *given) {
   config.struct_size = sizeof config;
   if (given != nullptr) {
     if (given->struct_size < 2 * sizeof(uint32_t)) {
-      return fail(CUBBY_ERR_INVALID, "cubby_config.struct_size is %u; set it to sizeof(cubby_config)",
+      return fail(CUBBY_ERR_INVALID,
+                  "cubby_config.struct_size is %u; set it to sizeof(cubby_config)",
                   given->struct_size);
     }
     config = read_struct(*given);
   }
   if (config.abi_version != 0 && config.abi_version != CUBBY_ABI_VERSION) {
-    return fail(CUBBY_ERR_NOT_SUPPORTED, "the program was built for version %u of cubby.h, this "
-                "library has %u", config.abi_version, CUBBY_ABI_VERSION);
+    return fail(CUBBY_ERR_NOT_SUPPORTED,
+                "the program was built for version %u of cubby.h, this "
+                "library has %u",
+                config.abi_version, CUBBY_ABI_VERSION);
   }
   if (config.pump > CUBBY_PUMP_CALLER || config.verify > CUBBY_VERIFY_OFF) {
     return fail(CUBBY_ERR_INVALID, "cubby_config: pump %u, verify %u are not known", config.pump,
@@ -62,7 +65,8 @@ cubby_status cubby_open(const cubby_config *given, cubby_handle **out) {
 cubby_status cubby_close(cubby_handle *rt) {
   if (rt == nullptr) return CUBBY_OK;
   if (rt->self.forked()) {
-    return keep_error(fail(CUBBY_ERR_FORKED, "the runtime belongs to the parent process; only that "
+    return keep_error(fail(CUBBY_ERR_FORKED,
+                           "the runtime belongs to the parent process; only that "
                            "one may close it"));
   }
   rt->self.shut_down();
@@ -90,14 +94,16 @@ cubby_status cubby_backend_load(cubby_handle *rt, const char *library_path) {
   return guarded([&]() -> cubby_status {
     void *library = ::dlopen(library_path, RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr) {
-      return keep_error(fail(CUBBY_ERR_INVALID, "%s could not be loaded: %s", library_path,
-                             ::dlerror()));
+      return keep_error(
+          fail(CUBBY_ERR_INVALID, "%s could not be loaded: %s", library_path, ::dlerror()));
     }
     void *symbol = ::dlsym(library, CUBBY_BACKEND_ENTRY);
     result<tier::backend_kind> kind =
         symbol == nullptr
-            ? result<tier::backend_kind>(fail(CUBBY_ERR_INVALID, "%s exports no " CUBBY_BACKEND_ENTRY
-                                              "(); is it a backend of this library?", library_path))
+            ? result<tier::backend_kind>(fail(CUBBY_ERR_INVALID,
+                                              "%s exports no " CUBBY_BACKEND_ENTRY
+                                              "(); is it a backend of this library?",
+                                              library_path))
             : tier::validate_backend(reinterpret_cast<cubby_backend_entry_fn>(symbol)());
     if (!kind) {
       ::dlclose(library);
@@ -112,7 +118,8 @@ cubby_status cubby_backend_load(cubby_handle *rt, const char *library_path) {
 
 uint32_t cubby_policy_list(const char **names, uint32_t max_count) {
   const auto known = placement::policy_names();
-  for (uint32_t i = 0; i < known.size() && i < max_count && names != nullptr; ++i) names[i] = known[i];
+  for (uint32_t i = 0; i < known.size() && i < max_count && names != nullptr; ++i)
+    names[i] = known[i];
   return static_cast<uint32_t>(known.size());
 }
 

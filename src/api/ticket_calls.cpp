@@ -17,7 +17,8 @@ cubby_status cubby_cq_add(cubby_handle *rt, uint32_t capacity, cubby_cq **out) {
   return guarded([&]() -> cubby_status {
     const int fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (fd < 0) {
-      return keep_error(fail_errno(errno, "a descriptor for the queue could not be had; raise "
+      return keep_error(fail_errno(errno,
+                                   "a descriptor for the queue could not be had; raise "
                                    "ulimit -n"));
     }
     *out = new cubby_cq(self, capacity, fd);
@@ -40,7 +41,8 @@ uint32_t cubby_cq_take(cubby_cq *cq, cubby_done *out, uint32_t max_count) {
 cubby_status cubby_cq_remove(cubby_cq *cq) {
   if (cq == nullptr) CUBBY_REFUSE("cubby_cq_remove: the queue is NULL");
   if (!cq->unused()) {
-    return keep_error(fail(CUBBY_ERR_BUSY, "tickets name the queue, or completions were not taken "
+    return keep_error(fail(CUBBY_ERR_BUSY,
+                           "tickets name the queue, or completions were not taken "
                            "from it yet"));
   }
   delete cq;

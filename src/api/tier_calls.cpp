@@ -18,8 +18,10 @@ using ull = unsigned long long;
 
 result<void> check_region(const cubby_region_desc &desc) {
   if (desc.kind == CUBBY_MEMORY_DEVICE || desc.kind == CUBBY_MEMORY_SHARED_FD) {
-    return fail(CUBBY_ERR_NOT_SUPPORTED, "a region of kind %u: this build knows host memory only; "
-                "map a shared descriptor yourself and add it as CUBBY_MEMORY_HOST", desc.kind);
+    return fail(CUBBY_ERR_NOT_SUPPORTED,
+                "a region of kind %u: this build knows host memory only; "
+                "map a shared descriptor yourself and add it as CUBBY_MEMORY_HOST",
+                desc.kind);
   }
   if (desc.kind > CUBBY_MEMORY_DEVICE) {
     return fail(CUBBY_ERR_INVALID, "cubby_region_desc.kind %u is not known", desc.kind);
@@ -31,9 +33,11 @@ result<void> check_region(const cubby_region_desc &desc) {
   }
   const auto span = base::checked_multiply(desc.stride_bytes, desc.piece_count);
   if (desc.piece_bytes == 0 || desc.piece_bytes > desc.stride_bytes || !span) {
-    return fail(CUBBY_ERR_INVALID, "a strided region of %llu pieces of %llu bytes, %llu apart: "
-                "pieces must not overlap nor be empty", static_cast<ull>(desc.piece_count),
-                static_cast<ull>(desc.piece_bytes), static_cast<ull>(desc.stride_bytes));
+    return fail(CUBBY_ERR_INVALID,
+                "a strided region of %llu pieces of %llu bytes, %llu apart: "
+                "pieces must not overlap nor be empty",
+                static_cast<ull>(desc.piece_count), static_cast<ull>(desc.piece_bytes),
+                static_cast<ull>(desc.stride_bytes));
   }
   return {};
 }
@@ -65,8 +69,10 @@ result<void> check_paths(const cubby_tier_desc &desc) {
       return fail_errno(ENOTDIR, "tier %s: %s is no directory", desc.name, desc.paths[i]);
     }
     if (::access(desc.paths[i], W_OK) != 0) {
-      return fail_errno(errno, "tier %s: nothing may be written in %s; change its mode, or mount it "
-                        "writable", desc.name, desc.paths[i]);
+      return fail_errno(errno,
+                        "tier %s: nothing may be written in %s; change its mode, or mount it "
+                        "writable",
+                        desc.name, desc.paths[i]);
     }
   }
   return {};
@@ -82,11 +88,13 @@ result<std::vector<tier::lent_memory>> lent_memory_of(runtime &self, const cubby
   for (uint32_t i = 0; i < desc.memory_count; ++i) {
     const region *one = find_region(self, desc.memory[i]);
     if (one == nullptr) {
-      return fail(CUBBY_ERR_STALE, "tier %s: lent region %u is not one of this runtime", desc.name, i);
+      return fail(CUBBY_ERR_STALE, "tier %s: lent region %u is not one of this runtime", desc.name,
+                  i);
     }
     const bool strided = one->desc.piece_count != 0;
     if (!strided && desc.memory_count != 1) {
-      return fail(CUBBY_ERR_INVALID, "tier %s: several lent regions must all be strided", desc.name);
+      return fail(CUBBY_ERR_INVALID, "tier %s: several lent regions must all be strided",
+                  desc.name);
     }
     lent.push_back({static_cast<std::byte *>(one->desc.base), one->desc.bytes,
                     one->desc.stride_bytes, one->desc.piece_bytes, one->desc.piece_count});
@@ -101,9 +109,11 @@ result<void> check_machine(const std::string &tier, const std::string &backend, 
   if (lent || backend != "host" || pages <= 0 || page_bytes <= 0) return {};
   const uint64_t machine_bytes = static_cast<uint64_t>(pages) * static_cast<uint64_t>(page_bytes);
   if (budget_bytes <= machine_bytes) return {};
-  error failure = fail(CUBBY_ERR_BUDGET, "tier %s: a budget of %llu bytes was asked for, the "
-                       "machine has %llu bytes of memory; ask for less", tier.c_str(),
-                       static_cast<ull>(budget_bytes), static_cast<ull>(machine_bytes));
+  error failure =
+      fail(CUBBY_ERR_BUDGET,
+           "tier %s: a budget of %llu bytes was asked for, the "
+           "machine has %llu bytes of memory; ask for less",
+           tier.c_str(), static_cast<ull>(budget_bytes), static_cast<ull>(machine_bytes));
   failure.needed_bytes = budget_bytes;
   return failure;
 }
@@ -113,9 +123,10 @@ cubby_status add_memory(runtime &self, const cubby_tier_desc &desc, const tier::
   auto lent = lent_memory_of(self, desc);
   if (!lent) return keep_error(lent.failure());
   if (desc.budget_bytes < tier::frame_align_bytes && lent->empty()) {
-    error failure = fail(CUBBY_ERR_BUDGET, "tier %s: a budget of %llu bytes holds nothing; at least "
-                         "4096 are needed, or leave the tier out", desc.name,
-                         static_cast<ull>(desc.budget_bytes));
+    error failure = fail(CUBBY_ERR_BUDGET,
+                         "tier %s: a budget of %llu bytes holds nothing; at least "
+                         "4096 are needed, or leave the tier out",
+                         desc.name, static_cast<ull>(desc.budget_bytes));
     failure.needed_bytes = tier::frame_align_bytes;
     return keep_error(failure);
   }
@@ -193,7 +204,8 @@ cubby_status cubby_region_remove(cubby_handle *rt, cubby_region handle) {
     return keep_error(fail(CUBBY_ERR_STALE, "region %u is not one of this runtime", handle));
   }
   if (one->used != 0) {
-    return keep_error(fail(CUBBY_ERR_BUSY, "region %u is the memory of %u tiers", handle, one->used));
+    return keep_error(
+        fail(CUBBY_ERR_BUSY, "region %u is the memory of %u tiers", handle, one->used));
   }
   one->handle = 0;
   return CUBBY_OK;
@@ -248,9 +260,11 @@ cubby_status cubby_tier_resize(cubby_handle *rt, cubby_tier tier, uint64_t budge
       const uint64_t pinned = self.house().pinned_bytes(index);
       if (budget_bytes < std::max(pinned, tier::frame_align_bytes)) {
         self.house().give_request(made);
-        error failure = fail(CUBBY_ERR_BUDGET, "tier %s: %llu bytes are pinned, %llu were asked "
-                             "for; unpin first, or ask for more", slot.name.c_str(),
-                             static_cast<ull>(pinned), static_cast<ull>(budget_bytes));
+        error failure =
+            fail(CUBBY_ERR_BUDGET,
+                 "tier %s: %llu bytes are pinned, %llu were asked "
+                 "for; unpin first, or ask for more",
+                 slot.name.c_str(), static_cast<ull>(pinned), static_cast<ull>(budget_bytes));
         failure.tier = tier;
         failure.needed_bytes = std::max(pinned, tier::frame_align_bytes);
         return keep_error(failure);

@@ -2,6 +2,7 @@
 // ways of doing the same under the same limit of memory.
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
@@ -53,12 +54,27 @@ outcome<uint64_t> budget_of(const std::string &text, uint64_t expert_bytes) {
   } else if (unit == "g" || unit == "G") {
     bytes = number * 1024 * 1024 * 1024;
   } else if (!unit.empty()) {
-    return usage_trouble("a budget is a percentage of the experts or bytes (20%, 512m, 2g), not " + text);
+    return usage_trouble("a budget is a percentage of the experts or bytes (20%, 512m, 2g), not " +
+                         text);
   }
   if (end == text.c_str() || !(bytes >= 0) || bytes > 1e15) {
-    return usage_trouble("a budget is a percentage of the experts or bytes (20%, 512m, 2g), not " + text);
+    return usage_trouble("a budget is a percentage of the experts or bytes (20%, 512m, 2g), not " +
+                         text);
   }
-  return static_cast<uint64_t>(bytes) / (2u << 20) * (2u << 20);
+  // Whole huge pages where that hardly changes it; a small budget must not be rounded to none.
+  const auto whole = static_cast<uint64_t>(bytes);
+  const uint64_t unit_bytes = whole < (uint64_t{64} << 20) ? 4096 : 2 << 20;
+  return whole / unit_bytes * unit_bytes;
+}
+
+/// Trouble that lists the policies when there is none of that name.
+done known_policy(const std::string &name) {
+  const char *names[64];
+  const uint32_t count = std::min(cubby_policy_list(names, 64), 64u);
+  std::string all = "auto";
+  for (uint32_t i = 0; i < count; i++) all += std::string(", ") + names[i];
+  if (name == "auto" || std::find(names, names + count, name) != names + count) return nothing{};
+  return usage_trouble("there is no policy " + name + "; there are " + all);
 }
 
 /// The model to run: as named, or the default one, made once and kept.
@@ -137,7 +153,8 @@ outcome<json> run_baseline(const house &h, const std::string &name) {
   progress_line progress(h.chosen.json);
   auto done = demo::decode(h.file, h.routes, *source, [&](uint32_t token) {
     if (!progress.due()) return;
-    progress.show(name + ": token " + std::to_string(token) + "/" + std::to_string(h.routes.tokens));
+    progress.show(name + ": token " + std::to_string(token) + "/" +
+                  std::to_string(h.routes.tokens));
   });
   if (!done) return done.failure();
   return decoded_json(*done);
@@ -171,7 +188,8 @@ void print_result(const house &h, const json &result) {
             << number(result["compute_gb_per_s"]) << " GB/s by " << demo::kernel_name()
             << "); waited " << number(result["stall"]["share"].get<double>() * 100)
             << "% of the time\n";
-  std::vector<std::vector<std::string>> tiers = {{"tier", "budget", "peak", "hits", "misses", "in", "out"}};
+  std::vector<std::vector<std::string>> tiers = {
+      {"tier", "budget", "peak", "hits", "misses", "in", "out"}};
   for (const json &tier : result["tiers"]) {
     tiers.push_back({tier["name"], bytes_text(tier["budget_bytes"]), bytes_text(tier["peak_bytes"]),
                      count_text(tier["hits"]), count_text(tier["misses"]),
@@ -182,13 +200,14 @@ void print_result(const house &h, const json &result) {
 }
 
 int run(const options &chosen) {
+  if (auto known = known_policy(chosen.policy); !known) return fail(chosen, known.failure());
   auto path = model_path(chosen);
   if (!path) return fail(chosen, path.failure());
   auto file = demo::look_at_model(*path);
   if (!file) return fail(chosen, file.failure());
   auto routes = chosen.routes.empty()
-                    ? outcome<demo::routes>(demo::make_routes(file->layers, file->experts,
-                                                              file->top_k, chosen.tokens, chosen.seed))
+                    ? outcome<demo::routes>(demo::make_routes(
+                          file->layers, file->experts, file->top_k, chosen.tokens, chosen.seed))
                     : demo::read_routes(chosen.routes, file->layers, file->experts, file->top_k,
                                         chosen.tokens);
   if (!routes) return fail(chosen, routes.failure());
@@ -196,7 +215,8 @@ int run(const options &chosen) {
   const auto host = budget_of(chosen.host_budget, file->expert_bytes);
   if (!device) return fail(chosen, device.failure());
   if (!host) return fail(chosen, host.failure());
-  if (*device + *host == 0) return fail(chosen, usage_trouble("both budgets are 0: nothing could be held"));
+  if (*device + *host == 0)
+    return fail(chosen, usage_trouble("both budgets are 0: nothing could be held"));
   house h{chosen, *file, *routes, {}};
   h.settings.device_bytes = *device;
   h.settings.host_bytes = *host;
@@ -237,19 +257,28 @@ void add_demo(CLI::App &app, int &exit_status) {
   auto *command = app.add_subcommand(
       "demo", "Decode with a model larger than memory, beside mmap, pread and everything resident");
   auto chosen = std::make_shared<options>();
-  command->add_option("--model", chosen->model, "A GGUF of q8_0 or q4_0 experts (default: one is made and kept)");
-  command->add_option("--routes", chosen->routes, "routed_experts as JSONL or JSONL.xz (default: made up)");
+  command->add_option("--model", chosen->model,
+                      "A GGUF of q8_0 or q4_0 experts (default: one is made and kept)");
+  command->add_option("--routes", chosen->routes,
+                      "routed_experts as JSONL or JSONL.xz (default: made up)");
   command->add_option("--tokens", chosen->tokens, "Tokens to decode")
-      ->check(CLI::Range(1u, 1u << 20))->capture_default_str();
-  command->add_option("--device-budget", chosen->device_budget, "Of the experts in %, or bytes; 0 = no such tier")
+      ->check(CLI::Range(1u, 1u << 20))
       ->capture_default_str();
-  command->add_option("--host-budget", chosen->host_budget, "Of the experts in %, or bytes; 0 = no such tier")
+  command
+      ->add_option("--device-budget", chosen->device_budget,
+                   "Of the experts in %, or bytes; 0 = no such tier")
+      ->capture_default_str();
+  command
+      ->add_option("--host-budget", chosen->host_budget,
+                   "Of the experts in %, or bytes; 0 = no such tier")
       ->capture_default_str();
   command->add_option("--policy", chosen->policy, "Who leaves a tier")->capture_default_str();
   command->add_option("--lookahead", chosen->lookahead, "Fetch the next layer's experts ahead")
-      ->check(CLI::Range(0u, 1u))->capture_default_str();
+      ->check(CLI::Range(0u, 1u))
+      ->capture_default_str();
   command->add_option("--pump", chosen->pump, "Who advances the runtime")
-      ->check(CLI::IsMember({"thread", "caller"}))->capture_default_str();
+      ->check(CLI::IsMember({"thread", "caller"}))
+      ->capture_default_str();
   command->add_option("--seed", chosen->seed, "Of made-up routes")->capture_default_str();
   command->add_flag("!--no-baselines", chosen->baselines, "Only cubby's own run");
   command->add_flag("--json", chosen->json, "One JSON object on stdout");

@@ -27,13 +27,13 @@ result<void> bank::check_geometry(const cubby_bank_desc &desc) {
     return fail(CUBBY_ERR_INVALID, "bank %s: %u parts, %d are possible", name_.c_str(),
                 desc.part_count, CUBBY_PARTS_MAX);
   }
-  if (desc.align_bytes > page_bytes || !(desc.align_bytes == 0 || std::has_single_bit(desc.align_bytes))) {
+  if (desc.align_bytes > page_bytes ||
+      !(desc.align_bytes == 0 || std::has_single_bit(desc.align_bytes))) {
     return fail(CUBBY_ERR_INVALID, "bank %s: align_bytes %u is no power of two up to 4096",
                 name_.c_str(), desc.align_bytes);
   }
-  if (desc.chunk_bytes != 0 &&
-      (!std::has_single_bit(desc.chunk_bytes) || desc.chunk_bytes < page_bytes ||
-       desc.chunk_bytes > (1u << 20))) {
+  if (desc.chunk_bytes != 0 && (!std::has_single_bit(desc.chunk_bytes) ||
+                                desc.chunk_bytes < page_bytes || desc.chunk_bytes > (1u << 20))) {
     return fail(CUBBY_ERR_INVALID,
                 "bank %s: chunk_bytes %u is no power of two between 4096 and 1048576",
                 name_.c_str(), desc.chunk_bytes);
@@ -51,15 +51,15 @@ result<std::unique_ptr<bank>> bank::describe(const cubby_bank_desc &desc) {
   for (uint32_t row = 0; row < desc.rows; ++row) {
     const uint64_t bytes = desc.row_bytes != nullptr ? desc.row_bytes[row] : desc.locker_bytes;
     if (bytes == 0 || bytes > (uint64_t{1} << 40)) {
-      return fail(CUBBY_ERR_INVALID, "bank %s: lockers of row %u have %llu bytes; between 1 and 2^40",
+      return fail(CUBBY_ERR_INVALID,
+                  "bank %s: lockers of row %u have %llu bytes; between 1 and 2^40",
                   made->name_.c_str(), row, static_cast<ull>(bytes));
     }
     uint64_t sum = 0;
     for (uint32_t part = 0; part < made->part_count_; ++part) {
       const uint32_t at = desc.row_bytes != nullptr ? row * made->part_count_ + part : part;
-      const uint64_t of_part = desc.part_bytes == nullptr
-                                   ? (made->part_count_ == 1 ? bytes : 0)
-                                   : desc.part_bytes[at];
+      const uint64_t of_part =
+          desc.part_bytes == nullptr ? (made->part_count_ == 1 ? bytes : 0) : desc.part_bytes[at];
       const auto total = base::checked_add(sum, of_part);
       if (of_part == 0 || !total) {
         return fail(CUBBY_ERR_INVALID, "bank %s: part %u of row %u has no size in part_bytes",
@@ -102,8 +102,8 @@ result<std::unique_ptr<bank>> bank::adopt(const store::model_bank &model,
   made->part_count_ = parts;
   made->part_names_ = model.part_names;
   for (const store::model_part_file &file : files) {
-    made->files.push_back({file.path, 0, file.bytes, file.device, file.inode, file.mtime_ns,
-                           file.header_digest});
+    made->files.push_back(
+        {file.path, 0, file.bytes, file.device, file.inode, file.mtime_ns, file.header_digest});
   }
   for (const store::bank_row &row : model.rows) {
     uint64_t sum = 0;
@@ -140,8 +140,8 @@ void bank::fill_desc(const std::string &name, const std::string &policy) {
   desc_.part_bytes = part_bytes_.data();
   desc_.row_layers = row_layers_.data();
   desc_.policy = policy_.empty() ? nullptr : policy_.c_str();
-  const bool uniform =
-      std::all_of(row_bytes_.begin(), row_bytes_.end(), [&](uint64_t b) { return b == row_bytes_[0]; });
+  const bool uniform = std::all_of(row_bytes_.begin(), row_bytes_.end(),
+                                   [&](uint64_t b) { return b == row_bytes_[0]; });
   desc_.locker_bytes = uniform ? row_bytes_[0] : 0;
   // Lockers smaller than a chunk are one chunk (two where they straddle a page).
   const uint64_t largest = *std::max_element(part_bytes_.begin(), part_bytes_.end());
@@ -193,13 +193,15 @@ result<void> bank::map(std::vector<bank_file> with, const cubby_extent *extents,
                 name_.c_str(), static_cast<ull>(count), static_cast<ull>(wanted));
   }
   std::vector<std::vector<store::part_run>> loose(
-      size_t{rows_} * part_count_, std::vector<store::part_run>(columns_, store::part_run{~0u, 0, 0}));
+      size_t{rows_} * part_count_,
+      std::vector<store::part_run>(columns_, store::part_run{~0u, 0, 0}));
   for (uint64_t i = 0; i < count; ++i) {
     const cubby_extent &e = extents[i];
     const uint64_t number = e.id & ((uint64_t{1} << 48) - 1);
     if (e.id >> 48 != handle || number >= this->count() || e.part >= part_count_ ||
         e.file >= with.size()) {
-      return fail(CUBBY_ERR_INVALID, "bank %s: extent %llu names a locker, part or file that is not there",
+      return fail(CUBBY_ERR_INVALID,
+                  "bank %s: extent %llu names a locker, part or file that is not there",
                   name_.c_str(), static_cast<ull>(i));
     }
     const uint32_t row = row_of(static_cast<uint32_t>(number));
@@ -275,9 +277,10 @@ uint64_t bank::chunk_total() const {
 
 result<void> bank::load_seal(const std::vector<uint64_t> &digests) {
   if (digests.size() != chunk_total()) {
-    return fail(CUBBY_ERR_FORMAT, "bank %s: the seal has %zu digests, the lockers %llu chunks; "
-                "seal the file again", name_.c_str(), digests.size(),
-                static_cast<ull>(chunk_total()));
+    return fail(CUBBY_ERR_FORMAT,
+                "bank %s: the seal has %zu digests, the lockers %llu chunks; "
+                "seal the file again",
+                name_.c_str(), digests.size(), static_cast<ull>(chunk_total()));
   }
   make_digests();
   size_t next = 0;

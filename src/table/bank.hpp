@@ -142,8 +142,8 @@ class bank {
   std::vector<uint64_t> row_bytes_, part_bytes_;
   std::vector<uint32_t> row_layers_;
   std::vector<std::string> part_names_, part_types_, part_tensors_;
-  std::vector<store::part_run> runs_;                // [row * part_count + part]
-  std::vector<std::vector<store::part_run>> loose_;  // the same, where columns follow no stride
+  std::vector<store::part_run> runs_;                  // [row * part_count + part]
+  std::vector<std::vector<store::part_run>> loose_;    // the same, where columns follow no stride
   std::array<std::vector<uint64_t>, 2> frame_bytes_;   // [skewed, packed][row]
   std::array<std::vector<uint64_t>, 2> part_offsets_;  // [skewed, packed][row * part_count + part]
   std::vector<uint64_t> digests_;

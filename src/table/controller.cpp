@@ -53,7 +53,8 @@ controller::~controller() {
   }
 }
 
-// ---- set up ---------------------------------------------------------------------------------------
+// ---- set up
+// ---------------------------------------------------------------------------------------
 
 result<uint32_t> controller::add_memory_tier(const memory_tier_request &wanted,
                                              std::unique_ptr<tier::backend_instance> backend) {
@@ -86,7 +87,7 @@ result<uint32_t> controller::add_memory_tier(const memory_tier_request &wanted,
   tiers_[index] = std::move(slot);
   for (const auto &owned : owned_banks_) {
     const tier::memory_tier &tier = *tiers_[index]->memory;
-    owned->add_tier(index, tier.strided()                            ? frame_layout::pieces
+    owned->add_tier(index, tier.strided()                      ? frame_layout::pieces
                            : tier.direct() && owned->skew_ok() ? frame_layout::skewed
                                                                : frame_layout::packed);
   }
@@ -102,8 +103,10 @@ result<uint32_t> controller::add_file_tier(const std::string &name, uint32_t ran
                 tiers_max);
   }
   if (backend->info().align_bytes > tier::frame_align_bytes) {
-    return fail(CUBBY_ERR_NOT_SUPPORTED, "tier %s: the backend aligns I/O to %u bytes, 4096 are "
-                "the most that is possible", name.c_str(), backend->info().align_bytes);
+    return fail(CUBBY_ERR_NOT_SUPPORTED,
+                "tier %s: the backend aligns I/O to %u bytes, 4096 are "
+                "the most that is possible",
+                name.c_str(), backend->info().align_bytes);
   }
   auto slot = std::make_unique<tier_slot>();
   slot->backend = backend->name();
@@ -165,7 +168,8 @@ void controller::close_files(std::vector<bank_file> &files) {
 result<bank *> controller::add_bank(std::unique_ptr<bank> made) {
   uint32_t index = 1;
   while (index <= banks_max && banks_[index].load(std::memory_order_relaxed) != nullptr) ++index;
-  if (index > banks_max) return fail(CUBBY_ERR_INVALID, "a runtime has at most %u banks", banks_max);
+  if (index > banks_max)
+    return fail(CUBBY_ERR_INVALID, "a runtime has at most %u banks", banks_max);
   const auto count = static_cast<uint32_t>(made->count());
   auto hole = std::find_if(free_objects_.begin(), free_objects_.end(),
                            [&](const auto &range) { return range.second == count; });
@@ -184,7 +188,7 @@ result<bank *> controller::add_bank(std::unique_ptr<bank> made) {
     if (tiers_[i]->memory == nullptr) continue;
     const tier::memory_tier &tier = *tiers_[i]->memory;
     tiers_[i]->policy->grow(object_count_);
-    made->add_tier(i, tier.strided()                           ? frame_layout::pieces
+    made->add_tier(i, tier.strided()                     ? frame_layout::pieces
                       : tier.direct() && made->skew_ok() ? frame_layout::skewed
                                                          : frame_layout::packed);
   }
@@ -215,7 +219,7 @@ result<void> controller::map_bank(bank &where, std::vector<bank_file> files,
   for (uint32_t i = 0; i < tier_count(); ++i) {
     if (tiers_[i]->memory == nullptr) continue;
     const tier::memory_tier &tier = *tiers_[i]->memory;
-    where.add_tier(i, tier.strided()                           ? frame_layout::pieces
+    where.add_tier(i, tier.strided()                     ? frame_layout::pieces
                       : tier.direct() && where.skew_ok() ? frame_layout::skewed
                                                          : frame_layout::packed);
   }
@@ -246,8 +250,10 @@ result<void> controller::remove_bank(bank &where) {
   }
   if (busy) {
     where.removed.store(false, std::memory_order_seq_cst);
-    return fail(CUBBY_ERR_BUSY, "bank %s: some of its lockers are pinned or on their way; unpin "
-                "them, or drain, and try again", where.desc().name);
+    return fail(CUBBY_ERR_BUSY,
+                "bank %s: some of its lockers are pinned or on their way; unpin "
+                "them, or drain, and try again",
+                where.desc().name);
   }
   const uint32_t index = where.handle & banks_max;
   bank_generation_[index] = static_cast<uint8_t>((bank_generation_[index] + 1) & 63);
@@ -262,7 +268,8 @@ void controller::free_bank(bank &where) {
   std::erase_if(owned_banks_, [&](const auto &owned) { return owned.get() == &where; });
 }
 
-// ---- any thread -----------------------------------------------------------------------------------
+// ---- any thread
+// -----------------------------------------------------------------------------------
 
 bank *controller::bank_of(cubby_bank handle) const {
   bank *where = banks_[handle & banks_max].load(std::memory_order_acquire);
@@ -325,7 +332,8 @@ bool controller::has_news() const {
          frames_came_.load(std::memory_order_seq_cst);
 }
 
-// ---- the pump -------------------------------------------------------------------------------------
+// ---- the pump
+// -------------------------------------------------------------------------------------
 
 bool controller::advance(uint64_t now_ns, uint64_t *next_ns) {
   now_ns_ = now_ns;
@@ -345,6 +353,7 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns) {
       changed_ = true;
       sweep_passing();
     }
+    keep_reserve();
     next = base::never_ns;
     progress = run_channels(&next) || progress;
     if (changed_) {
@@ -355,11 +364,7 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns) {
     if (!progress) break;
     any = true;
   }
-  // What the reserve sets going is no reason to look at the waiting again.
-  keep_reserve();
-  next = base::never_ns;
-  any = run_channels(&next) || any;
-  *next_ns = changed_ ? now_ns : next;
+  *next_ns = next;
   return any;
 }
 
@@ -399,7 +404,8 @@ bool controller::run_channels(uint64_t *next_ns) {
     uint32_t count = 0;
     do {
       count = tiers_[i]->path->reap(now_ns_, done, reap_batch, &next);
-      for (uint32_t k = 0; k < count; ++k) piece_done(static_cast<uint32_t>(done[k].cookie), done[k]);
+      for (uint32_t k = 0; k < count; ++k)
+        piece_done(static_cast<uint32_t>(done[k].cookie), done[k]);
       progress = progress || count != 0;
     } while (count == reap_batch);
     *next_ns = std::min(*next_ns, next);

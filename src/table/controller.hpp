@@ -1,5 +1,6 @@
 // The one writer of tables, budgets and policies. It advances only when told what time it is, reads
-// no clock and makes no system call except through a backend, so the whole of it runs in a simulator.
+// no clock and makes no system call except through a backend, so the whole of it runs in a
+// simulator.
 //
 // Who may call what: the calls under "any thread" touch only words, sets and queues made for that.
 // All others are made by whoever holds the runtime's pump.
@@ -218,16 +219,14 @@ class controller {
   uint32_t new_piece();
   [[nodiscard]] std::byte *place(const bank &where, uint32_t tier, uint64_t frame, uint32_t number,
                                  uint32_t part) const {
-    return static_cast<std::byte *>(
-        const_cast<void *>(address(where, tier, frame, number, part)));
+    return static_cast<std::byte *>(const_cast<void *>(address(where, tier, frame, number, part)));
   }
 
   // evict.cpp
   bool make_room(uint32_t tier, uint64_t bytes, const transfer::urgency &order, bool may_demote);
   bool evict_one(uint32_t tier, uint64_t bytes, const transfer::urgency &order, bool may_demote);
   placement::object choose_victim(uint32_t tier, uint64_t bytes, bool spare_prefetched);
-  bool evict(uint32_t tier, placement::object who, const transfer::urgency &order,
-             bool may_demote);
+  bool evict(uint32_t tier, placement::object who, const transfer::urgency &order, bool may_demote);
   bool demote(uint32_t tier, bank &where, uint32_t number, const transfer::urgency &order);
   void forget_copy(uint32_t tier, bank &where, uint32_t number);
   void sweep_passing();
@@ -261,7 +260,7 @@ class controller {
   std::atomic<uint32_t> inbox_count_{0};
   std::atomic<bool> look_at_open_{false}, frames_came_{false};
 
-  std::vector<uint32_t> open_;  // requests, in the order they came
+  std::vector<uint32_t> open_;     // requests, in the order they came
   std::vector<uint32_t> waiting_;  // of those, without frames; most urgent first
   uint32_t demand_open_ = 0;
   std::vector<move> moves_;

@@ -19,8 +19,9 @@ constexpr uint32_t demotions_max = 8;
 }  // namespace
 
 bank *controller::bank_of_object(placement::object who, uint32_t &number) const {
-  auto after = std::upper_bound(by_object_.begin(), by_object_.end(), who,
-                                [](placement::object o, const bank *b) { return o < b->object_base; });
+  auto after =
+      std::upper_bound(by_object_.begin(), by_object_.end(), who,
+                       [](placement::object o, const bank *b) { return o < b->object_base; });
   if (after == by_object_.begin()) return nullptr;
   bank *where = *std::prev(after);
   number = who - where->object_base;
@@ -39,8 +40,10 @@ uint32_t controller::demotion_target(uint32_t tier) const {
   return best;
 }
 
-/// Gives the frame of an evicting word back.
+/// Gives the frame of an evicting word back. A copy that is gone is in passing no longer: what
+/// comes under its number next may be meant to stay.
 void controller::forget_copy(uint32_t tier, bank &where, uint32_t number) {
+  std::erase(tiers_[tier]->passing, where.object_base + number);
   locker_word &word = where.word(tier, number);
   const uint64_t frame = word.look().frame;
   word.clear();
@@ -56,7 +59,6 @@ bool controller::drop(bank &where, uint32_t number, uint32_t tier) {
   const placement::object who = where.object_base + number;
   tier_slot &slot = *tiers_[tier];
   slot.policy->removed(who);
-  std::erase(slot.passing, who);
   std::erase_if(slot.prefetched, [&](const unused_prefetch &one) {
     if (one.who == who) slot.stats.prefetch_wasted_bytes += one.bytes;
     return one.who == who;
@@ -65,7 +67,8 @@ bool controller::drop(bank &where, uint32_t number, uint32_t tier) {
   return true;
 }
 
-/// The least worth keeping that may go; among the first few, one whose going makes a hole of `bytes`.
+/// The least worth keeping that may go; among the first few, one whose going makes a hole of
+/// `bytes`.
 placement::object controller::choose_victim(uint32_t tier, uint64_t bytes, bool spare_prefetched) {
   tier_slot &slot = *tiers_[tier];
   uint64_t spared_bytes = 0;
@@ -90,9 +93,8 @@ placement::object controller::choose_victim(uint32_t tier, uint64_t bytes, bool 
     bank *where = bank_of_object(who, number);
     CUBBY_ASSERT(where != nullptr);
     const locker_word::view word = where->word(tier, number).look();
-    const bool free_to_go =
-        word.state == locker_state::ready &&
-        (word.pin_count == 0 || CUBBY_MUTANT(reuse_pinned_frame));
+    const bool free_to_go = word.state == locker_state::ready &&
+                            (word.pin_count == 0 || CUBBY_MUTANT(reuse_pinned_frame));
     if (!free_to_go || spared(who)) continue;
     if (choice == placement::no_object) choice = who;
     const uint64_t frame_bytes = where->frame_bytes_in(tier, number);
@@ -152,7 +154,6 @@ bool controller::evict_one(uint32_t tier, uint64_t bytes, const transfer::urgenc
     uint32_t number = 0;
     bank *where = bank_of_object(slot.passing[i], number);
     if (where == nullptr || !where->word(tier, number).begin_evict()) continue;
-    slot.passing.erase(slot.passing.begin() + static_cast<std::ptrdiff_t>(i));
     ++slot.stats.evict_count;
     forget_copy(tier, *where, number);
     return true;
@@ -182,14 +183,13 @@ bool controller::make_room(uint32_t tier, uint64_t bytes, const transfer::urgenc
 /// Drops what was pinned in passing and is not any more.
 void controller::sweep_passing() {
   for (uint32_t tier = 0; tier < tier_count(); ++tier) {
-    std::erase_if(tiers_[tier]->passing, [&](placement::object who) {
+    const std::vector<placement::object> seen = tiers_[tier]->passing;
+    for (const placement::object who : seen) {
       uint32_t number = 0;
       bank *where = bank_of_object(who, number);
-      if (where == nullptr) return true;
-      if (!where->word(tier, number).begin_evict()) return false;
-      forget_copy(tier, *where, number);
-      return true;
-    });
+      CUBBY_ASSERT(where != nullptr);
+      if (where->word(tier, number).begin_evict()) forget_copy(tier, *where, number);
+    }
   }
 }
 

@@ -14,10 +14,14 @@ using ull = unsigned long long;
 
 bool controller::grant(uint32_t index) {
   switch (requests_[index].kind) {
-    case request_kind::pin: return grant_pins(index);
-    case request_kind::prefetch: return grant_prefetch(index);
-    case request_kind::resize: return grant_resize(index);
-    case request_kind::seal: return true;
+    case request_kind::pin:
+      return grant_pins(index);
+    case request_kind::prefetch:
+      return grant_prefetch(index);
+    case request_kind::resize:
+      return grant_resize(index);
+    case request_kind::seal:
+      return true;
   }
   return true;
 }
@@ -27,10 +31,9 @@ void controller::wait_for_frames(uint32_t index) {
   if (r.waiting) return;
   r.waiting = true;
   r.frame_waited = true;
-  const auto at = std::upper_bound(waiting_.begin(), waiting_.end(), index,
-                                   [&](uint32_t a, uint32_t b) {
-                                     return requests_[a].order < requests_[b].order;
-                                   });
+  const auto at = std::upper_bound(
+      waiting_.begin(), waiting_.end(), index,
+      [&](uint32_t a, uint32_t b) { return requests_[a].order < requests_[b].order; });
   waiting_.insert(at, index);
   // Whoever unpins after this store tells us; what was unpinned before it is seen by one more try.
   if (!tiers_[r.tier]->frames_wanted.exchange(true, std::memory_order_seq_cst)) changed_ = true;
@@ -52,9 +55,8 @@ void controller::retry_waiting() {
     }
   }
   for (uint32_t i = 0; i < tier_count(); ++i) {
-    const bool wanted = std::any_of(waiting_.begin(), waiting_.end(), [&](uint32_t index) {
-      return requests_[index].tier == i;
-    });
+    const bool wanted = std::any_of(waiting_.begin(), waiting_.end(),
+                                    [&](uint32_t index) { return requests_[index].tier == i; });
     tiers_[i]->frames_wanted.store(wanted, std::memory_order_seq_cst);
   }
 }
@@ -65,11 +67,14 @@ controller::found controller::look_up(request &r, uint32_t i) {
   locker_word &word = where.word(r.tier, item.number);
   const locker_word::view now = word.look();
   switch (now.state) {
-    case locker_state::ready: return found::ready;
-    case locker_state::evicting: return found::blocked;
+    case locker_state::ready:
+      return found::ready;
+    case locker_state::evicting:
+      return found::blocked;
     case locker_state::filling:
       return moves_[now.frame].state == move_state::stopping ? found::blocked : found::joinable;
-    case locker_state::absent: break;
+    case locker_state::absent:
+      break;
   }
   bool somewhere = where.mapped() && where.failed.status == CUBBY_OK;
   for (uint32_t t = 0; t < tier_count() && !somewhere; ++t) {
@@ -189,8 +194,10 @@ void controller::settle(uint32_t index) {
       ++slot.stats.miss_count;
       error why = item.where->failed;
       if (why.status == CUBBY_OK) {
-        why = fail(CUBBY_MISS, "locker %u of bank %s is nowhere: nothing was put and no file is "
-                   "mapped", item.number, item.where->desc().name);
+        why = fail(CUBBY_MISS,
+                   "locker %u of bank %s is nowhere: nothing was put and no file is "
+                   "mapped",
+                   item.number, item.where->desc().name);
       }
       item_failed(index, i, why);
     }
@@ -222,8 +229,10 @@ bool controller::grant_prefetch(uint32_t index) {
     } else if (what == found::impossible) {
       error why = item.where->failed;
       if (why.status == CUBBY_OK) {
-        why = fail(CUBBY_MISS, "locker %u of bank %s is nowhere: nothing was put and no file is "
-                   "mapped", item.number, item.where->desc().name);
+        why = fail(CUBBY_MISS,
+                   "locker %u of bank %s is nowhere: nothing was put and no file is "
+                   "mapped",
+                   item.number, item.where->desc().name);
       }
       item_failed(index, i, why);
     } else {

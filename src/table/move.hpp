@@ -24,22 +24,22 @@ struct move {
   move_state state = move_state::unused;
   bank *where = nullptr;
   uint32_t number = 0;
-  uint32_t to = no_tier;       // slot of the tier it goes to
-  uint32_t from = no_tier;     // slot of the tier it comes from; no_tier = the file
-  uint32_t beside = no_tier;   // a tier that keeps a copy on the way
-  uint64_t frame = 0;          // in `to`
+  uint32_t to = no_tier;      // slot of the tier it goes to
+  uint32_t from = no_tier;    // slot of the tier it comes from; no_tier = the file
+  uint32_t beside = no_tier;  // a tier that keeps a copy on the way
+  uint64_t frame = 0;         // in `to`
   uint64_t beside_frame = 0;
   bool beside_ready = false;
-  bool demotion = false;       // leaves `from` for good
-  bool unasked = false;        // prefetched or demoted: lives on without waiters
-  bool may_expire = true;      // all who wait have a deadline
-  bool keep = false;           // some waiter wants it kept (no bypass)
+  bool demotion = false;   // leaves `from` for good
+  bool unasked = false;    // prefetched or demoted: lives on without waiters
+  bool may_expire = true;  // all who wait have a deadline
+  bool keep = false;       // some waiter wants it kept (no bypass)
   transfer::urgency order;
-  bool queued = false;         // in the queue of the channel that reads its next piece
+  bool queued = false;  // in the queue of the channel that reads its next piece
   uint32_t next_part = 0, next_chunk = 0;
   uint32_t pieces_in_flight = 0;
-  uint32_t reads_left = 0;     // pieces not yet verified, for `beside`
-  uint32_t bad_tier = no_tier; // its copy was found damaged: not asked again
+  uint32_t reads_left = 0;      // pieces not yet verified, for `beside`
+  uint32_t bad_tier = no_tier;  // its copy was found damaged: not asked again
   uint32_t attempts = 0;
   uint64_t first_waiter = ~uint64_t{0};
   std::vector<uint32_t> followers;
@@ -55,11 +55,11 @@ struct piece {
   uint32_t move = no_index;  // none: of a seal
   uint32_t seal_request = no_index;
   uint32_t part = 0, first_chunk = 0, chunk_count = 0;
-  uint64_t offset_bytes = 0, bytes = 0;  // in the file: what is wanted
+  uint64_t offset_bytes = 0, bytes = 0;            // in the file: what is wanted
   uint64_t read_offset_bytes = 0, read_bytes = 0;  // what is read for it
-  std::byte *landing = nullptr;          // where the wanted bytes come to lie
-  std::byte *staging = nullptr;          // the pool's, when it is one
-  std::byte *target = nullptr;           // where a copy takes them
+  std::byte *landing = nullptr;                    // where the wanted bytes come to lie
+  std::byte *staging = nullptr;                    // the pool's, when it is one
+  std::byte *target = nullptr;                     // where a copy takes them
   transfer::urgency order;
   uint32_t attempts = 0;
   uint64_t io_bytes = 0;

@@ -59,7 +59,8 @@ void controller::free_move(uint32_t index) {
   --moves_alive_;
 }
 
-// ---- where from -----------------------------------------------------------------------------------
+// ---- where from
+// -----------------------------------------------------------------------------------
 
 bool controller::plan_from_tier(uint32_t index) {
   move &m = moves_[index];
@@ -133,8 +134,8 @@ bool controller::plan(uint32_t index) {
   move &m = moves_[index];
   bank &where = *m.where;
   if (!where.mapped()) {
-    stop(index, fail(CUBBY_MISS, "locker %u of bank %s is nowhere any more", m.number,
-                     where.desc().name));
+    stop(index,
+         fail(CUBBY_MISS, "locker %u of bank %s is nowhere any more", m.number, where.desc().name));
     return false;
   }
   if (!file_unchanged(where)) {
@@ -145,7 +146,8 @@ bool controller::plan(uint32_t index) {
   if (where.layout(m.to) != frame_layout::skewed) {
     if (m.beside == no_tier) keep_beside(index);
     if (moves_[index].beside == no_tier && !staging_->usable()) {
-      stop(index, fail(CUBBY_ERR_NO_MEMORY, "no staging memory could be had; raise the memory "
+      stop(index, fail(CUBBY_ERR_NO_MEMORY,
+                       "no staging memory could be had; raise the memory "
                        "limit, or add a host tier"));
       return false;
     }
@@ -215,7 +217,8 @@ void controller::unqueue_move(uint32_t index) {
   m.queued = false;
 }
 
-// ---- who waits ------------------------------------------------------------------------------------
+// ---- who waits
+// ------------------------------------------------------------------------------------
 
 void controller::raise(uint32_t index, const transfer::urgency &order) {
   move &m = moves_[index];
@@ -252,7 +255,8 @@ void controller::remove_waiter(uint32_t index, uint32_t request_index, uint32_t 
   }
 }
 
-// ---- pieces ---------------------------------------------------------------------------------------
+// ---- pieces
+// ---------------------------------------------------------------------------------------
 
 uint32_t controller::new_piece() {
   uint32_t index = 0;
@@ -276,9 +280,8 @@ bool controller::cut_piece(move &m, piece &p) {
   p.chunk_count = std::min(chunks_per_piece(where), chunks - m.next_chunk);
   const store::chunk_range first =
       store::chunk_at(here.offset_bytes, here.bytes, where.chunk_bytes(), p.first_chunk);
-  const store::chunk_range last = store::chunk_at(here.offset_bytes, here.bytes,
-                                                  where.chunk_bytes(),
-                                                  p.first_chunk + p.chunk_count - 1);
+  const store::chunk_range last = store::chunk_at(
+      here.offset_bytes, here.bytes, where.chunk_bytes(), p.first_chunk + p.chunk_count - 1);
   p.offset_bytes = first.offset_bytes;
   p.bytes = last.offset_bytes + last.bytes - first.offset_bytes;
   p.order = m.order;
@@ -294,8 +297,7 @@ bool controller::cut_piece(move &m, piece &p) {
 bool controller::issue_piece(uint32_t index, transfer::channel &path) {
   move &m = moves_[index];
   if (m.may_expire && m.order.io_class == CUBBY_FORECAST && m.order.deadline_ns < now_ns_ &&
-      m.next_part == 0 &&
-      m.next_chunk == 0 && m.attempts == 0) {
+      m.next_part == 0 && m.next_chunk == 0 && m.attempts == 0) {
     stop(index, fail(CUBBY_ERR_CANCELED, "its deadline passed before it was begun"));
     return true;
   }
@@ -343,8 +345,8 @@ bool controller::start_read(uint32_t piece_index, transfer::channel &path) {
   const part_extent here = m.where->extent(m.number, p.part);
   p.stage = piece_stage::reading;
   p.read_offset_bytes = base::align_down(p.offset_bytes, tier::frame_align_bytes);
-  p.read_bytes = base::align_up(p.offset_bytes + p.bytes, tier::frame_align_bytes) -
-                 p.read_offset_bytes;
+  p.read_bytes =
+      base::align_up(p.offset_bytes + p.bytes, tier::frame_align_bytes) - p.read_offset_bytes;
   p.io_bytes = p.read_bytes;
   p.io_class = p.order.io_class;
   p.started_ns = now_ns_;
@@ -446,8 +448,10 @@ void controller::piece_done(uint32_t piece_index, const cubby_backend_done &done
   if (done.error != 0 || done.bytes < wanted) {
     ++slot.stats.error_count;
     error why = done.error != 0
-                    ? fail_errno(done.error, "tier %s: bytes of locker %u of bank %s could not be "
-                                 "%s", slot.name.c_str(), m.number, m.where->desc().name,
+                    ? fail_errno(done.error,
+                                 "tier %s: bytes of locker %u of bank %s could not be "
+                                 "%s",
+                                 slot.name.c_str(), m.number, m.where->desc().name,
                                  reading ? "read" : "copied")
                     : fail(CUBBY_ERR_IO, "tier %s: locker %u of bank %s: the file ends before it",
                            slot.name.c_str(), m.number, m.where->desc().name);
@@ -538,7 +542,8 @@ void controller::end_piece(uint32_t piece_index) {
   if (m.pieces_in_flight == 0 && all) end_move(index);
 }
 
-// ---- the end --------------------------------------------------------------------------------------
+// ---- the end
+// --------------------------------------------------------------------------------------
 
 void controller::stop(uint32_t index, const error &why) {
   move &m = moves_[index];

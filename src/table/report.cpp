@@ -44,6 +44,7 @@ uint64_t controller::estimate_ns(const bank &where, uint32_t number, uint32_t ti
 }
 
 void controller::report(cubby_stats_block &block, std::vector<cubby_tier_stats> &tiers) {
+  for (shard &one : shards_) drain_visits(one);
   block = {};
   block.struct_size = sizeof block;
   block.tier_count = tier_count();

@@ -20,7 +20,7 @@ enum class item_state : uint8_t { waiting, loading, landed, failed, withdrawn };
 struct request_item {
   bank *where = nullptr;
   uint32_t number = 0;
-  uint32_t move = no_index;           // while loading
+  uint32_t move = no_index;             // while loading
   uint64_t next_waiter = ~uint64_t{0};  // of the move: request << 32 | item
   item_state state = item_state::waiting;
   bool joined = false;  // somebody else's move

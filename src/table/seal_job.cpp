@@ -36,7 +36,8 @@ seal_job::~seal_job() {
 }
 
 void seal_job::resume(const store::seal &earlier) {
-  if (earlier.chunk_bytes != content_.chunk_bytes || earlier.banks.size() != content_.banks.size()) {
+  if (earlier.chunk_bytes != content_.chunk_bytes ||
+      earlier.banks.size() != content_.banks.size()) {
     return;
   }
   for (size_t i = 0; i < earlier.banks.size(); ++i) {
@@ -96,8 +97,9 @@ bool seal_job::read_next() {
   p.seal_request = request_;
   p.staging = staging;
   p.first_chunk = next_.chunk;
-  p.chunk_count = std::min(chunks_here() - next_.chunk,
-                           std::max(1u, static_cast<uint32_t>(read_bytes_max / where.chunk_bytes())));
+  p.chunk_count =
+      std::min(chunks_here() - next_.chunk,
+               std::max(1u, static_cast<uint32_t>(read_bytes_max / where.chunk_bytes())));
   const auto first =
       store::chunk_at(here.offset_bytes, here.bytes, where.chunk_bytes(), p.first_chunk);
   const auto last = store::chunk_at(here.offset_bytes, here.bytes, where.chunk_bytes(),
@@ -105,8 +107,8 @@ bool seal_job::read_next() {
   p.offset_bytes = first.offset_bytes;
   p.bytes = last.offset_bytes + last.bytes - first.offset_bytes;
   p.read_offset_bytes = base::align_down(p.offset_bytes, tier::frame_align_bytes);
-  p.read_bytes = base::align_up(p.offset_bytes + p.bytes, tier::frame_align_bytes) -
-                 p.read_offset_bytes;
+  p.read_bytes =
+      base::align_up(p.offset_bytes + p.bytes, tier::frame_align_bytes) - p.read_offset_bytes;
   p.io_bytes = p.read_bytes;
   p.io_class = CUBBY_WRITE_BACK;
   p.started_ns = house_.now_ns_;
@@ -183,9 +185,11 @@ bool seal_job::step() {
     if (failure_.status == CUBBY_OK) {
       save(false);  // so that the next one goes on here
       if (failure_.status == CUBBY_OK) {
-        failure_ = fail(CUBBY_ERR_CANCELED, "the seal was interrupted after %llu of %llu chunks; "
-                        "seal again to go on there", static_cast<unsigned long long>(done_),
-                        static_cast<unsigned long long>(total_));
+        failure_ =
+            fail(CUBBY_ERR_CANCELED,
+                 "the seal was interrupted after %llu of %llu chunks; "
+                 "seal again to go on there",
+                 static_cast<unsigned long long>(done_), static_cast<unsigned long long>(total_));
       }
     }
     return true;

@@ -24,19 +24,19 @@ result<backend_kind> validate_backend(const cubby_backend_ops *ops) {
   const bool memory = (o.capabilities & CUBBY_CAP_MEMORY) != 0;
   const bool files = (o.capabilities & CUBBY_CAP_FILES) != 0;
   const char *missing = o.name == nullptr || o.name[0] == '\0' ? "name"
-                        : memory == files ? "exactly one of CUBBY_CAP_MEMORY and CUBBY_CAP_FILES"
-                        : o.open == nullptr                            ? "open"
-                        : o.close == nullptr                           ? "close"
-                        : o.describe == nullptr                        ? "describe"
-                        : o.submit == nullptr                          ? "submit"
-                        : o.reap == nullptr                            ? "reap"
-                        : o.wait == nullptr                            ? "wait"
-                        : memory && o.memory_reserve == nullptr        ? "memory_reserve"
-                        : memory && o.memory_release == nullptr        ? "memory_release"
-                        : files && o.file_open == nullptr              ? "file_open"
-                        : files && o.file_stat == nullptr              ? "file_stat"
-                        : files && o.file_close == nullptr             ? "file_close"
-                                                                       : nullptr;
+                        : memory == files    ? "exactly one of CUBBY_CAP_MEMORY and CUBBY_CAP_FILES"
+                        : o.open == nullptr  ? "open"
+                        : o.close == nullptr ? "close"
+                        : o.describe == nullptr                 ? "describe"
+                        : o.submit == nullptr                   ? "submit"
+                        : o.reap == nullptr                     ? "reap"
+                        : o.wait == nullptr                     ? "wait"
+                        : memory && o.memory_reserve == nullptr ? "memory_reserve"
+                        : memory && o.memory_release == nullptr ? "memory_release"
+                        : files && o.file_open == nullptr       ? "file_open"
+                        : files && o.file_stat == nullptr       ? "file_stat"
+                        : files && o.file_close == nullptr      ? "file_close"
+                                                                : nullptr;
   if (missing != nullptr) return fail(CUBBY_ERR_INVALID, "backend %s lacks %s", name, missing);
   return kind;
 }
@@ -54,8 +54,7 @@ result<std::unique_ptr<backend_instance>> backend_instance::open(
   }
   std::unique_ptr<backend_instance> made(new backend_instance(kind.ops, self));
   const cubby_backend_info &info = made->refresh_info();
-  const bool align_ok =
-      info.align_bytes != 0 && (info.align_bytes & (info.align_bytes - 1)) == 0;
+  const bool align_ok = info.align_bytes != 0 && (info.align_bytes & (info.align_bytes - 1)) == 0;
   if (!align_ok || info.queue_depth == 0 || info.io_bytes_max == 0) {
     return fail(CUBBY_ERR_INVALID, "backend %s describes itself with impossible values",
                 kind.ops.name);

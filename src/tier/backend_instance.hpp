@@ -14,7 +14,7 @@ namespace cubby::tier {
 /// backend does not have are NULL.
 struct backend_kind {
   cubby_backend_ops ops{};
-  void *user = nullptr;   // handed to its open(), for backends linked into the program
+  void *user = nullptr;     // handed to its open(), for backends linked into the program
   bool in_process = false;  // registered by the program itself: has a world of its own
 };
 

@@ -18,7 +18,8 @@ class extent_allocator {
   /// Forgets a block when all of it is free; false when some of it is taken.
   bool remove_block(uint64_t first);
 
-  /// The first unit of a run of `count`, from the smallest hole that holds it; nothing when none does.
+  /// The first unit of a run of `count`, from the smallest hole that holds it; nothing when none
+  /// does.
   std::optional<uint64_t> take(uint64_t count);
   void give(uint64_t first, uint64_t count);
 

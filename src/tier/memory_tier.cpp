@@ -54,8 +54,10 @@ result<void> memory_tier::lend_packed(const lent_memory &memory) {
   address_.stride.fill(frame_align_bytes);
   memory_bytes_ = base::align_down(memory.bytes, frame_align_bytes);
   if (memory_bytes_ == 0) {
-    return fail(CUBBY_ERR_INVALID, "tier %s: the lent region has %llu bytes; at least 4096 are "
-                "needed", name_.c_str(), static_cast<unsigned long long>(memory.bytes));
+    return fail(CUBBY_ERR_INVALID,
+                "tier %s: the lent region has %llu bytes; at least 4096 are "
+                "needed",
+                name_.c_str(), static_cast<unsigned long long>(memory.bytes));
   }
   frames_.add_block(0, memory_bytes_ / frame_align_bytes);
   return {};
@@ -66,8 +68,8 @@ result<void> memory_tier::lend_strided(const std::vector<lent_memory> &memory) {
   unit_bytes_ = 0;
   for (const lent_memory &one : memory) {
     const auto base = reinterpret_cast<uintptr_t>(one.base);
-    align_bytes_ = std::min({align_bytes_, base & (~base + 1),
-                             one.stride_bytes & (~one.stride_bytes + 1)});
+    align_bytes_ =
+        std::min({align_bytes_, base & (~base + 1), one.stride_bytes & (~one.stride_bytes + 1)});
     address_.base[piece_parts_] = base;
     address_.stride[piece_parts_] = one.stride_bytes;
     piece_bytes_[piece_parts_++] = one.piece_bytes;
@@ -112,7 +114,8 @@ void memory_tier::give(uint64_t frame, uint64_t bytes) {
 bool memory_tier::fits(uint64_t bytes) const {
   const uint64_t count = units(bytes);
   const uint64_t cost = count * unit_bytes_;
-  return cost <= budget_bytes_ && used_bytes_ <= budget_bytes_ - cost && frames_.fits(count);
+  const bool within = cost <= budget_bytes_ && used_bytes_ <= budget_bytes_ - cost;
+  return (within || CUBBY_MUTANT(exceed_budget)) && frames_.fits(count);
 }
 
 bool memory_tier::would_fit(uint64_t frame, uint64_t frame_bytes, uint64_t bytes) const {
@@ -138,8 +141,8 @@ result<void> memory_tier::set_budget(uint64_t budget_bytes) {
     if (auto added = add_memory(wanted - memory_bytes_); !added) {
       while (blocks_.size() > before) {  // all that was asked for, or none of it
         const cubby_backend_memory block = blocks_.back();
-        const bool removed = frames_.remove_block(reinterpret_cast<uintptr_t>(block.base) /
-                                                  frame_align_bytes);
+        const bool removed =
+            frames_.remove_block(reinterpret_cast<uintptr_t>(block.base) / frame_align_bytes);
         CUBBY_ASSERT(removed);
         memory_bytes_ -= base::align_down(block.bytes, frame_align_bytes);
         backend_->release(block);
@@ -156,7 +159,8 @@ void memory_tier::trim(const std::function<void(const cubby_backend_memory &)> &
   for (size_t i = blocks_.size(); i-- > 0 && !lent_;) {
     const cubby_backend_memory block = blocks_[i];
     if (memory_bytes_ - block.bytes < budget_bytes_) continue;
-    if (!frames_.remove_block(reinterpret_cast<uintptr_t>(block.base) / frame_align_bytes)) continue;
+    if (!frames_.remove_block(reinterpret_cast<uintptr_t>(block.base) / frame_align_bytes))
+      continue;
     memory_bytes_ -= block.bytes;
     before(block);
     backend_->release(block);

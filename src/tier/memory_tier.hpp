@@ -64,9 +64,7 @@ class memory_tier {
   void trim(const std::function<void(const cubby_backend_memory &)> &before);
 
   /// Files may read straight into the frames, which are pages of their own.
-  [[nodiscard]] bool direct() const {
-    return !lent_ && backend_->can(CUBBY_CAP_HOST_ADDRESSABLE);
-  }
+  [[nodiscard]] bool direct() const { return !lent_ && backend_->can(CUBBY_CAP_HOST_ADDRESSABLE); }
   /// The processor may read the frames (an emulated device's too: its memory is the host's).
   [[nodiscard]] bool readable() const {
     return backend_->can(CUBBY_CAP_HOST_ADDRESSABLE) || backend_->info().emulated != 0;

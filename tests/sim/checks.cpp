@@ -57,6 +57,7 @@ void simulation::hold(shadow_request &r, uint32_t item) {
   if (locker.struck) saw(seen::fault_hidden);
   const bool at_host = has_host_ && has_device_ && locker.holds[1].count != 0;
   if (r.tier == 0 && r.asked_poll != 0 && at_host) saw(seen::host_to_device);
+  what.held = true;
   held.addr = addr;
   ++held.count;
   ++what.bank->held_count;
@@ -66,6 +67,8 @@ void simulation::hold(shadow_request &r, uint32_t item) {
 void simulation::let_go(shadow_request &r, uint32_t item) {
   shadow_item &what = r.items[item];
   what.released = true;
+  if (!what.held) return;
+  what.held = false;
   --what.bank->lockers[what.number].holds[r.tier].count;
   --what.bank->held_count;
 }
@@ -166,7 +169,7 @@ void simulation::check_everything() {
     }
     --looks;
     for (uint32_t i = 0; i < set->items.size(); ++i) {
-      if (!set->items[i].released && !check_bytes(*set, i, step_ % 16 == 0)) return;
+      if (set->items[i].held && !check_bytes(*set, i, step_ % 16 == 0)) return;
     }
   }
   if (step_ % 2 == 0) check_tiers();

@@ -19,7 +19,7 @@ void simulation::release_all() {
   while (!held_.empty() && violations_.empty()) {
     shadow_request &set = held_.front();
     for (uint32_t i = 0; i < set.items.size(); ++i) {
-      if (!set.items[i].released && !check_bytes(set, i, true)) return;
+      if (set.items[i].held && !check_bytes(set, i, true)) return;
     }
     const cubby_status status = cubby_unpin(rt_, set.pins, 0, 0, nullptr);
     log_.add(step_, "unpin request=%" PRIu64, set.number, 0, 0, status);
@@ -73,7 +73,9 @@ void simulation::drain() {
     for (shadow_locker &locker : bank->lockers) locker.struck = false;
   }
   copies_struck_ = any_struck_ = false;
-  // What nobody asked to hear of, and what was withdrawn, ends too.
+  // What nobody asked to hear of, and what was withdrawn, ends too. What was stuck before the world
+  // was healed has a time only once somebody looks.
+  poll(now_ns_ + 1);
   for (uint32_t i = 0; i < 200 && next_ns_ != ~uint64_t{0} && violations_.empty(); ++i) {
     poll(std::max(now_ns_ + 1, next_ns_));
   }
@@ -101,10 +103,13 @@ void simulation::probe(uint32_t lockers_max) {
     const uint32_t stride = std::max(1u, count / std::max(1u, lockers_max));
     for (auto number = static_cast<uint32_t>(random_.below(stride)); number < count;
          number += stride) {
+      const uint32_t tier = pick_tier_to_pin();
+      // A tier shrunk before this bank came may be too small for a single locker of it.
+      if (frame_bytes_max(*bank, number) > tiers_[tier].budget_bytes) continue;
       shadow_request &r = prepare(asked::pin, 1);
-      r.items[0] = {bank, number, false, false};
+      r.items[0] = {bank, number};
       r.part_count = bank->part_count;
-      r.tier = pick_tier_to_pin();
+      r.tier = tier;
       r.has_status = true;
       ask_pin(r);
       for (uint32_t i = 0; i < 2000 && !alive_.empty() && violations_.empty(); ++i) {

@@ -65,7 +65,7 @@ void simulation::do_pin() {
   }
   if (chance(3)) numbers.push_back(numbers[0]);  // the same locker twice in one set
   shadow_request &r = prepare(asked::pin, static_cast<uint32_t>(numbers.size()));
-  for (size_t i = 0; i < numbers.size(); ++i) r.items[i] = {shared, numbers[i], false, false};
+  for (size_t i = 0; i < numbers.size(); ++i) r.items[i] = {shared, numbers[i]};
   r.part_count = bank->part_count;
   r.tier = pick_tier_to_pin();
   if (chance(10)) r.flags |= CUBBY_NO_WAIT;
@@ -94,7 +94,7 @@ void simulation::do_unpin() {
   for (uint32_t i = first; i < end; ++i) already = already || set->items[i].released;
   if (!whole && already && chance(80)) return do_time();
   for (uint32_t i = first; i < end; ++i) {
-    if (!set->items[i].released && !check_bytes(*set, i, true)) return;
+    if (set->items[i].held && !check_bytes(*set, i, true)) return;
   }
   const cubby_status status = cubby_unpin(rt_, set->pins, first, some, nullptr);
   log_.add(step_, "unpin request=%" PRIu64 " first=%" PRIu64 " count=%" PRIu64, set->number, first,
@@ -154,7 +154,7 @@ void simulation::do_prefetch() {
                                     [&](const auto &one) { return one.get() == bank; });
   const auto numbers = pick_numbers(*bank, static_cast<uint32_t>(1 + random_.below(8)));
   shadow_request &r = prepare(asked::prefetch, static_cast<uint32_t>(numbers.size()));
-  for (size_t i = 0; i < numbers.size(); ++i) r.items[i] = {shared, numbers[i], false, false};
+  for (size_t i = 0; i < numbers.size(); ++i) r.items[i] = {shared, numbers[i]};
   r.tier = static_cast<uint32_t>(random_.below(tiers_.size()));
   r.io_class = chance(70) ? uint32_t{CUBBY_FORECAST} : static_cast<uint32_t>(random_.below(3));
   if (chance(40)) r.deadline_ns = now_ns_ + random_.below(1'000'000);
@@ -298,7 +298,10 @@ void simulation::do_resize() {
   log_.add(step_, "resize request=%" PRIu64 " tier=%" PRIu64 " budget=%" PRIu64, r.number, index,
            r.budget_bytes, status);
   if (status == CUBBY_PENDING) {
-    if (shrinks) tier.shrinking = true;
+    if (shrinks) {  // the new bound holds at once for what comes; what is there may take longer
+      tier.shrinking = true;
+      tier.budget_bytes = r.budget_bytes;
+    }
     return accepted(r);
   }
   r.ticket = 0;

@@ -284,17 +284,11 @@ void simulation::finish_items(shadow_request &r, int status) {
     if (r.asked_poll != 0 && !device) saw(seen::file_to_host);
     if (r.asked_poll != 0 && device && !has_host_) saw(seen::file_to_device);
   }
-  // Items that did not come are not held.
-  for (uint32_t i = 0; i < r.items.size(); ++i) {
-    const bool ok = some && (r.has_status ? r.status[i] == CUBBY_OK
-                                          : !pin || r.addr[i * r.part_count] != nullptr);
-    if (!ok) r.items[i].released = true;
-  }
+  // After an error nothing is held; what failed in a set of which some came is unpinned with it.
+  const bool by_us = r.canceled || r.any_released();
+  for (shadow_item &item : r.items) item.released = item.released || !pin || !some;
   r.complete = pin && some;
-  const bool untouched_by_us =
-      !r.canceled && std::none_of(r.items.begin(), r.items.end(),
-                                  [](const shadow_item &item) { return item.released; });
-  if (status < 0 && ok_count != 0 && untouched_by_us) {
+  if (status < 0 && ok_count != 0 && !by_us) {
     violate("P3", "request %" PRIu64 " failed with %s and %u of its items are OK", r.number,
             cubby_status_name(static_cast<cubby_status>(status)), ok_count);
   }

@@ -76,6 +76,8 @@ struct shadow_item {
   std::shared_ptr<shadow_bank> bank;
   uint32_t number = 0;
   bool released = false;  // given back, or withdrawn before it came
+  bool held = false;      // in a set: its bytes are pinned. One that failed in a set whose others
+                          // came is not, and still belongs to whoever unpins the set
   bool checked = false;   // its bytes were looked at after it landed
 };
 
@@ -100,6 +102,12 @@ struct shadow_request {
   std::vector<const void *> addr;  // the runtime writes here until completion
   std::vector<int8_t> status, last_status;
   uint32_t part_count = 1;
+  [[nodiscard]] bool any_released() const {
+    for (const shadow_item &item : items) {
+      if (item.released) return true;
+    }
+    return false;
+  }
   [[nodiscard]] bool all_released() const {
     for (const shadow_item &item : items) {
       if (!item.released) return false;

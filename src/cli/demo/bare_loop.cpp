@@ -23,8 +23,7 @@ double bare_bytes_per_s(const std::string &path, uint64_t file_bytes, uint64_t r
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
   if (fd < 0 || file_bytes < block_bytes) return 0;
   const uint64_t size = (depth + 1) * block_bytes;
-  void *mapped =
-      ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void *mapped = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) {
     ::close(fd);
     return 0;

@@ -65,8 +65,7 @@ class mapped_source final : public immediate_source {
       }
     } else {
       ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-      copy_ = static_cast<char *>(
-          ::mmap(nullptr, file.file_bytes, PROT_READ, MAP_SHARED, fd, 0));
+      copy_ = static_cast<char *>(::mmap(nullptr, file.file_bytes, PROT_READ, MAP_SHARED, fd, 0));
     }
     ::posix_fadvise(fd, 0, 0, touch ? POSIX_FADV_DONTNEED : POSIX_FADV_NORMAL);
     ::close(fd);
@@ -93,7 +92,8 @@ class pread_source final : public immediate_source {
     if (fd_ < 0) failure_ = file.path + " could not be opened";
     for (uint32_t layer = 0; layer < file.layers; ++layer) {
       uint64_t needed = 0;
-      for (uint32_t p = 0; p < 3; ++p) needed += file.at(layer, p).bytes / page_bytes * page_bytes + 2 * page_bytes;
+      for (uint32_t p = 0; p < 3; ++p)
+        needed += file.at(layer, p).bytes / page_bytes * page_bytes + 2 * page_bytes;
       frame_bytes_ = std::max(frame_bytes_, needed);
     }
     frames_max_ = std::max<uint64_t>(bytes / frame_bytes_, file.top_k);
@@ -150,7 +150,8 @@ class pread_source final : public immediate_source {
       const uint64_t bytes = span_bytes(layer, p, expert);
       uint64_t got = 0;
       while (got < bytes && offset + got < file_.file_bytes) {
-        const ssize_t more = ::pread(fd_, memory + got, bytes - got, static_cast<off_t>(offset + got));
+        const ssize_t more =
+            ::pread(fd_, memory + got, bytes - got, static_cast<off_t>(offset + got));
         if (more < 0 && errno == EINTR) continue;
         if (more <= 0) {
           failure_ = file_.path + " could not be read";

@@ -18,6 +18,21 @@ bool write_file(const std::string &path, const std::string &text) {
   return out.good();
 }
 
+/// This process's own group for the controller ("" = version 2); empty when it has none. The limit
+/// is set below it, so that what holds for the caller (a container's limit) goes on to hold.
+std::string own_group(const std::string &controller) {
+  std::ifstream in("/proc/self/cgroup");
+  for (std::string line; std::getline(in, line);) {
+    const size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    if (controllers == (controller.empty() ? ",," : controllers) &&
+        controllers.find("," + controller + ",") != std::string::npos)
+      return line.substr(second + 1);
+  }
+  return {};
+}
+
 void write_all(int fd, const std::string &text) {
   for (size_t at = 0; at < text.size();) {
     const ssize_t put = ::write(fd, text.data() + at, text.size() - at);
@@ -58,11 +73,13 @@ std::string read_all(int fd) {
 memory_limit::memory_limit(uint64_t bytes) : bytes_(bytes) {
   const std::string name = "/cubby-demo-" + std::to_string(::getpid());
   const struct {
-    const char *root, *file, *by;
-  } known[] = {{"/sys/fs/cgroup", "/memory.max", "cgroup-v2"},
-               {"/sys/fs/cgroup/memory", "/memory.limit_in_bytes", "cgroup-v1"}};
+    const char *root, *controller, *file, *by;
+  } known[] = {{"/sys/fs/cgroup", "", "/memory.max", "cgroup-v2"},
+               {"/sys/fs/cgroup/memory", "memory", "/memory.limit_in_bytes", "cgroup-v1"}};
   for (const auto &one : known) {
-    folder_ = one.root + name;
+    const std::string own = own_group(one.controller);
+    if (own.empty()) continue;
+    folder_ = one.root + (own == "/" ? "" : own) + name;
     if (::mkdir(folder_.c_str(), 0755) != 0) continue;
     // Without the limiting file this is no memory cgroup (the other version's root, or tmpfs).
     if (::access((folder_ + one.file).c_str(), W_OK) == 0 &&

@@ -49,10 +49,14 @@ std::vector<tier_facts> facts_of(cubby *rt, cubby_stats_block &block) {
 }
 
 nlohmann::json tier_json(const tier_facts &tier) {
-  return {{"name", tier.info.name},           {"budget_bytes", tier.stats.budget_bytes},
-          {"peak_bytes", tier.stats.peak_bytes}, {"hits", tier.stats.hit_count},
-          {"misses", tier.stats.miss_count},  {"bytes_in", tier.stats.bytes_in},
-          {"bytes_out", tier.stats.bytes_out}, {"evictions", tier.stats.evict_count},
+  return {{"name", tier.info.name},
+          {"budget_bytes", tier.stats.budget_bytes},
+          {"peak_bytes", tier.stats.peak_bytes},
+          {"hits", tier.stats.hit_count},
+          {"misses", tier.stats.miss_count},
+          {"bytes_in", tier.stats.bytes_in},
+          {"bytes_out", tier.stats.bytes_out},
+          {"evictions", tier.stats.evict_count},
           {"emulated", tier.info.emulated != 0}};
 }
 
@@ -109,8 +113,9 @@ outcome<expert_file> look_at_model(const std::string &path) {
   const uint64_t weights = uint64_t{file.hidden} * file.ffn;
   if (weights == 0 || weights % 32 != 0 ||
       model::bytes_of(file.parts[0].type, weights) != file.parts[0].bytes) {
-    return usage_trouble(path + ": its experts' sizes do not follow from embedding_length and "
-                                "expert_feed_forward_length of its metadata");
+    return usage_trouble(path +
+                         ": its experts' sizes do not follow from embedding_length and "
+                         "expert_feed_forward_length of its metadata");
   }
   return file;
 }
@@ -191,8 +196,8 @@ int cubby_source::next(const void *parts[3]) {
       const int8_t status = __atomic_load_n(&status_[i], __ATOMIC_ACQUIRE);
       if (status == CUBBY_PENDING) continue;
       if (status != CUBBY_OK) {
-        cubby_wait(rt_, ticket_, -1);
-        failed("an expert could not be loaded");
+        if (ticket_ != 0) finish_wait(cubby_wait(rt_, ticket_, -1));
+        failure_ = "an expert could not be loaded: " + why_;
         return -1;
       }
       given_[i] = true;
@@ -201,12 +206,23 @@ int cubby_source::next(const void *parts[3]) {
       return static_cast<int>(i);
     }
     looked = true;
-    cubby_wait(rt_, ticket_, look_ns);
+    if (ticket_ == 0) {
+      failure_ = "the runtime ended a request without a word on every expert: " + why_;
+      return -1;
+    }
+    const cubby_status status = cubby_wait(rt_, ticket_, look_ns);
+    if (status != CUBBY_ERR_TIMEOUT) finish_wait(status);
   }
 }
 
+/// The ticket is gone with its first final answer, and so is what it had to say.
+void cubby_source::finish_wait(cubby_status status) {
+  ticket_ = 0;
+  if (status != CUBBY_OK) why_ = last_error().text;
+}
+
 void cubby_source::end() {
-  if (ticket_ != 0) cubby_wait(rt_, ticket_, -1);
+  if (ticket_ != 0) finish_wait(cubby_wait(rt_, ticket_, -1));
   cubby_unpin(rt_, pins_, 0, 0, nullptr);
 }
 
@@ -230,6 +246,7 @@ nlohmann::json cubby_source::report() const {
   json["device"] = {{"name", "none"}, {"emulated", false}};
   json["tiers"] = nlohmann::json::array();
   uint64_t demand = 0, read = 0, write_back = 0, huge = 0, memory = 0;
+  uint64_t prefetch_used = 0, prefetch_wasted = 0, padding = 0;
   for (const tier_facts &tier : facts) {
     json["tiers"].push_back(tier_json(tier));
     const std::string name = tier.info.name;
@@ -237,20 +254,27 @@ nlohmann::json cubby_source::report() const {
       json["device"] = {{"name", name}, {"emulated", tier.info.emulated != 0}};
     }
     write_back += tier.stats.write_back_bytes;
+    prefetch_used += tier.stats.prefetch_used_bytes;
+    prefetch_wasted += tier.stats.prefetch_wasted_bytes;
+    padding += tier.stats.padding_bytes;
     huge += tier.info.huge_bytes;
     memory += tier.info.memory_bytes;
     if (tier.stats.budget_bytes != 0) continue;
     demand += tier.stats.demand_bytes;
     read += tier.stats.bytes_out;
-    json["path"] = {{"io", tier.info.io}, {"why", tier.info.why},
-                    {"registered", tier.info.registered != 0}};
+    json["path"] = {
+        {"io", tier.info.io}, {"why", tier.info.why}, {"registered", tier.info.registered != 0}};
   }
   json["path"]["pages"] = huge == 0 ? "4k" : huge + (2u << 20) > memory ? "huge" : "mixed";
   json["visits"] = block.visit_count;
   json["visits_dropped"] = block.visit_dropped_count;
   json["unverified_bytes"] = block.unverified_bytes;
-  json["bytes_by_cause"] = {{"demand", demand}, {"prefetch", read > demand ? read - demand : 0},
-                            {"write_back", write_back}};
+  json["bytes_by_cause"] = {{"demand", demand},
+                            {"prefetch", read > demand ? read - demand : 0},
+                            {"prefetch_used", prefetch_used},
+                            {"prefetch_wasted", prefetch_wasted},
+                            {"write_back", write_back},
+                            {"padding", padding}};
   json["stall"]["by_cause_ns"] = {{"read", block.stall_read_ns},
                                   {"join", block.stall_join_ns},
                                   {"frame_wait", block.stall_frame_wait_ns},

@@ -38,6 +38,7 @@ class cubby_source final : public expert_source {
   bool open(const cubby_options &chosen);
   bool add_tier(const char *name, uint32_t rank, uint64_t bytes, bool device);
   bool failed(const char *what);
+  void finish_wait(cubby_status status);
 
   const expert_file &file_;
   const cubby_options chosen_;
@@ -46,6 +47,7 @@ class cubby_source final : public expert_source {
   cubby_tier nearest_ = 0;
   cubby_pins pins_ = 0;
   cubby_ticket ticket_ = 0;
+  std::string why_;  // of the last request that did not end well
   uint32_t count_ = 0;
   std::vector<cubby_item> items_;
   std::vector<int8_t> status_;

@@ -22,8 +22,7 @@ void normalise(const std::vector<float> &from, std::vector<float> &to) {
 /// One expert: down(silu(gate·x) * (up·x)).
 class expert_math {
  public:
-  explicit expert_math(const expert_file &file)
-      : file_(file), gate_(file.ffn), up_(file.ffn) {}
+  explicit expert_math(const expert_file &file) : file_(file), gate_(file.ffn), up_(file.ffn) {}
 
   void run(uint32_t layer, const void *const parts[3], const quantised &input, float *out) {
     multiply(file_.at(layer, 0).type, parts[0], file_.ffn, file_.hidden, input, gate_.data());

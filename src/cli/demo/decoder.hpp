@@ -1,4 +1,5 @@
-// The decode loop: real products with the experts of every token and layer, whatever they come from.
+// The decode loop: real products with the experts of every token and layer, whatever they come
+// from.
 #pragma once
 
 #include <functional>

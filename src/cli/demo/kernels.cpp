@@ -74,8 +74,8 @@ CUBBY_AVX2 inline __m256i weights_of(const q8_0_block *block) {
 
 CUBBY_AVX2 inline __m256i weights_of(const q4_0_block *block) {
   const __m128i packed = _mm_loadu_si128(reinterpret_cast<const __m128i *>(block->pairs));
-  const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(packed),
-                                               _mm_srli_epi16(packed, 4), 1);
+  const __m256i both =
+      _mm256_inserti128_si256(_mm256_castsi128_si256(packed), _mm_srli_epi16(packed, 4), 1);
   const __m256i low = _mm256_and_si256(both, _mm256_set1_epi8(15));
   return _mm256_sub_epi8(low, _mm256_set1_epi8(8));
 }
@@ -104,7 +104,8 @@ template <class Block>
 void rows_portable(const void *weights, uint32_t rows, uint32_t blocks, const quantised &vector,
                    float *out) {
   const auto *row = static_cast<const Block *>(weights);
-  for (uint32_t r = 0; r < rows; ++r) out[r] = dot_portable(row + uint64_t{r} * blocks, blocks, vector);
+  for (uint32_t r = 0; r < rows; ++r)
+    out[r] = dot_portable(row + uint64_t{r} * blocks, blocks, vector);
 }
 
 }  // namespace

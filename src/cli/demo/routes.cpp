@@ -165,7 +165,8 @@ routes make_routes(uint32_t layers, uint32_t experts, uint32_t top_k, uint32_t t
           expert = static_cast<uint16_t>(
               std::min<std::ptrdiff_t>(found - up_to[layer].begin(), experts - 1));
         }
-        if (std::find(chosen.begin(), chosen.end(), expert) == chosen.end()) chosen.push_back(expert);
+        if (std::find(chosen.begin(), chosen.end(), expert) == chosen.end())
+          chosen.push_back(expert);
       }
       made.experts.insert(made.experts.end(), chosen.begin(), chosen.end());
     }

@@ -11,8 +11,8 @@ namespace cubby_cli::demo {
 
 struct routes {
   uint32_t layers = 0, top_k = 0, tokens = 0;
-  std::string origin;              // what to tell a person
-  std::vector<uint16_t> experts;   // [token][layer][k]
+  std::string origin;             // what to tell a person
+  std::vector<uint16_t> experts;  // [token][layer][k]
 
   [[nodiscard]] const uint16_t *at(uint32_t token, uint32_t layer) const {
     return experts.data() + (size_t{token} * layers + layer) * top_k;

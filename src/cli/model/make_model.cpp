@@ -13,7 +13,8 @@ namespace {
 
 constexpr uint64_t piece_bytes = 4 << 20;
 
-/// An interrupt ends the work at the next piece, so that the temporary file is removed.
+/// An interrupt ends the work at the next piece, so that the temporary file is removed. A file that
+/// outgrows its limit is an error of the write, not the end of the process.
 volatile std::sig_atomic_t interrupted = 0;
 
 class interrupt_guard {
@@ -24,16 +25,19 @@ class interrupt_guard {
     interrupted = 0;
     sigaction(SIGINT, &action, &before_interrupt_);
     sigaction(SIGTERM, &action, &before_terminate_);
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGXFSZ, &action, &before_outgrown_);
   }
   ~interrupt_guard() {
     sigaction(SIGINT, &before_interrupt_, nullptr);
     sigaction(SIGTERM, &before_terminate_, nullptr);
+    sigaction(SIGXFSZ, &before_outgrown_, nullptr);
   }
   interrupt_guard(const interrupt_guard &) = delete;
   interrupt_guard &operator=(const interrupt_guard &) = delete;
 
  private:
-  struct sigaction before_interrupt_ = {}, before_terminate_ = {};
+  struct sigaction before_interrupt_ = {}, before_terminate_ = {}, before_outgrown_ = {};
 };
 
 gguf_header metadata_of(const geometry &shape, const vocabulary &words) {

@@ -66,8 +66,9 @@ TEST_CASE("device over host: inclusive, exclusive, or alone") {
   weights w;
   house h(pump);
   const cubby_tier device = h.tier("device:0", 0, 3 * mib, 20'000'000'000);
-  const cubby_tier host =
-      shape == 2 ? 0 : h.tier("host:0", 1, 12 * mib, 0, shape == 1 ? uint32_t{CUBBY_TIER_EXCLUSIVE} : 0u);
+  const cubby_tier host = shape == 2 ? 0
+                                     : h.tier("host:0", 1, 12 * mib, 0,
+                                              shape == 1 ? uint32_t{CUBBY_TIER_EXCLUSIVE} : 0u);
   h.map(w);
   check_all(h, w, device);
   REQUIRE(cubby_drain(h.rt, 10'000'000'000) == CUBBY_OK);
@@ -194,7 +195,8 @@ TEST_CASE("NO_WAIT tells what is there and fetches nothing") {
   cubby_unpin(h.rt, held, 0, 0, nullptr);
 }
 
-TEST_CASE("one flipped byte: that locker is corrupt once it is loaded again, the others are served") {
+TEST_CASE(
+    "one flipped byte: that locker is corrupt once it is loaded again, the others are served") {
   weights w;
   house h(CUBBY_PUMP_THREAD);
   const cubby_tier host = h.tier("host:0", 0, 16 * mib);
@@ -350,8 +352,8 @@ TEST_CASE("cancelled and withdrawn pins end once and hold nothing") {
   uint64_t accepted = 0, seen = 0;
   cubby_done done[4];
   for (uint64_t i = 0; i < 300; ++i) {
-    const auto wanted = h.items({static_cast<uint32_t>(random.below(24)),
-                                 static_cast<uint32_t>(random.below(24))});
+    const auto wanted =
+        h.items({static_cast<uint32_t>(random.below(24)), static_cast<uint32_t>(random.below(24))});
     std::array<const void *, 4> addr{};
     cubby_how how{};
     how.struct_size = sizeof how;

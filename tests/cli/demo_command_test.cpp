@@ -1,0 +1,157 @@
+// cubby demo as people run it, on a small model: every field of its JSON, one output for every way,
+// and refusals that say what to do.
+#include <filesystem>
+#include <fstream>
+
+#include "cli/process.hpp"
+#include "unit/store/scratch.hpp"
+
+using nlohmann::json;
+using process::command;
+using process::command_json;
+
+namespace {
+
+constexpr uint32_t layers = 4, experts = 8, top_k = 2, tokens = 12;
+
+std::string make_model(const scratch::folder &folder, const std::string &more = "--mixed-quant") {
+  const std::string path = folder.path("m.gguf");
+  REQUIRE(command("make-model --layers 4 --experts 8 --top-k 2 --hidden 256 --ffn 192 " + more +
+                  " --out " + path)
+              .exit_status == 0);
+  return path;
+}
+
+std::string demo(const std::string &path, const std::string &more = "") {
+  return "demo --model " + path + " --tokens 12 " + more;
+}
+
+}  // namespace
+
+TEST_CASE("the demo's JSON has every field, and its counts add up") {
+  const scratch::folder folder;
+  const json all = command_json(demo(make_model(folder)), 0);
+  INFO(all.dump(1));
+  for (const char *field :
+       {"tokens", "tokens_per_s", "bound_tokens_per_s", "output_sha256", "identical",
+        "compute_gb_per_s", "cpu_s", "peak_rss_bytes", "device", "tiers", "visits",
+        "visits_dropped", "unverified_bytes", "bytes_by_cause", "stall", "path", "baselines"})
+    CHECK(all.contains(field));
+  CHECK(all["tokens"] == tokens);
+  CHECK(all["identical"] == true);
+  CHECK(all["visits"].get<uint64_t>() + all["visits_dropped"].get<uint64_t>() == tokens * layers);
+  CHECK(all["device"] == json({{"name", "device:0"}, {"emulated", true}}));
+  CHECK(all["stall"].contains("share"));
+  CHECK(all["stall"]["by_cause_ns"].is_object());
+  for (const char *field : {"io", "why", "pages", "registered"}) CHECK(all["path"].contains(field));
+  uint64_t answered = 0;
+  for (const json &tier : all["tiers"]) {
+    for (const char *field :
+         {"name", "budget_bytes", "peak_bytes", "hits", "misses", "bytes_in", "bytes_out"})
+      CHECK(tier.contains(field));
+    const auto budget = tier["budget_bytes"].get<uint64_t>();
+    if (budget > 0) CHECK(tier["peak_bytes"].get<uint64_t>() <= budget);
+    if (tier["name"] == "device:0")
+      answered = tier["hits"].get<uint64_t>() + tier["misses"].get<uint64_t>();
+  }
+  CHECK(answered == tokens * layers * top_k);
+  REQUIRE(all["baselines"].size() == 3);
+  for (const json &one : all["baselines"]) {
+    CHECK(one["output_sha256"] == all["output_sha256"]);
+    CHECK(one["tokens_per_s"].get<double>() > 0);
+    CHECK(one.contains("limit_bytes"));
+    CHECK(one.contains("limit_enforced_by"));
+  }
+}
+
+TEST_CASE("one output whatever the tiers, the pump, the lookahead and the policy") {
+  const scratch::folder folder;
+  const std::string path = make_model(folder);
+  const json first = command_json(demo(path, "--no-baselines"), 0);
+  REQUIRE(first.contains("output_sha256"));
+  for (const char *way :
+       {"--pump caller", "--lookahead 0", "--pump caller --lookahead 0", "--device-budget 0",
+        "--host-budget 0 --device-budget 60%", "--device-budget 100% --host-budget 100%",
+        "--policy lru", "--policy lfu", "--device-budget 4m --host-budget 2m"}) {
+    const json one = command_json(demo(path, std::string("--no-baselines ") + way), 0);
+    INFO(way);
+    CHECK(one.value("output_sha256", "none") == first["output_sha256"]);
+  }
+}
+
+TEST_CASE("another model or other routes give another output") {
+  const scratch::folder folder;
+  const std::string path = make_model(folder);
+  const json first = command_json(demo(path, "--no-baselines"), 0);
+  REQUIRE(first.contains("output_sha256"));
+  CHECK(command_json(demo(path, "--no-baselines --seed 2"), 0)["output_sha256"] !=
+        first["output_sha256"]);
+  make_model(folder, "--mixed-quant --seed 2");
+  CHECK(command_json(demo(path, "--no-baselines"), 0)["output_sha256"] != first["output_sha256"]);
+}
+
+TEST_CASE("a flipped byte of a sealed model ends the demo with a refusal, not with other output") {
+  const scratch::folder folder;
+  const std::string path = make_model(folder);
+  REQUIRE(command("seal " + path).exit_status == 0);
+  CHECK(command_json(demo(path, "--no-baselines"), 0)["unverified_bytes"] == 0);
+  const auto before = std::filesystem::last_write_time(path);
+  {
+    // Somewhere in the middle of the file there is nothing but experts; flip a stretch wide enough
+    // to touch many of them, so that the routes are sure to meet one.
+    std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+    const auto middle = static_cast<std::streamoff>(std::filesystem::file_size(path) / 2);
+    for (std::streamoff at = middle; at < middle + 400'000; at += 1000) {
+      file.seekg(at);
+      const int byte = file.get();
+      file.seekp(at);
+      file.put(static_cast<char>(byte ^ 1));
+    }
+    REQUIRE(file.good());
+  }
+  std::filesystem::last_write_time(path, before);
+  const auto found = command(demo(path, "--no-baselines"));
+  INFO(found.text);
+  CHECK(found.exit_status == 1);
+  CHECK(found.text.find("are not those that were sealed") != std::string::npos);
+}
+
+TEST_CASE("what cannot be run is a usage error that says why") {
+  const scratch::folder folder;
+  const std::string path = make_model(folder);
+  const struct {
+    const char *arguments, *named;
+  } wrong[] = {{"--device-budget 0 --host-budget 0", "budget"},
+               {"--device-budget x", "budget"},
+               {"--host-budget -5%", "budget"},
+               {"--policy none-such", "none-such"},
+               {"--pump other", "--pump"},
+               {"--lookahead 2", "--lookahead"},
+               {"--tokens 0", "--tokens"}};
+  for (const auto &one : wrong) {
+    const auto found = command("demo --model " + path + " --no-baselines " + one.arguments);
+    INFO(one.arguments << " said: " << found.text);
+    CHECK(found.exit_status == 2);
+    CHECK(found.text.find(one.named) != std::string::npos);
+  }
+  const auto none = command("demo --model " + folder.path("none.gguf"));
+  INFO(none.text);
+  CHECK(none.exit_status != 0);
+  CHECK(none.text.find("none.gguf") != std::string::npos);
+  const auto other = command("demo --model " + folder.write("x.gguf", "not a model at all"));
+  CHECK(other.exit_status != 0);
+}
+
+TEST_CASE("a budget below one token's working set is warned of with the number") {
+  const scratch::folder folder;
+  const auto found =
+      command(demo(make_model(folder), "--no-baselines --device-budget 0 --host-budget 512k"));
+  INFO(found.text);
+  CHECK(found.exit_status == 0);
+  CHECK(found.text.find("working set") != std::string::npos);
+  // Two layers of two q8_0 experts and two of two q4_0 ones.
+  const uint64_t least = 2 * 2 * 3 * 256 * 192 / 32 * (34 + 18);
+  const size_t at = found.text.find("experts, ");
+  REQUIRE(at != std::string::npos);
+  CHECK(std::stoull(found.text.substr(at + 9)) >= least);
+}
