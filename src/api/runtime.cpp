@@ -101,6 +101,7 @@ bool runtime::try_advance(uint64_t now_ns, uint64_t *next_ns) {
     const std::unique_lock lock(pump_mutex_, std::try_to_lock);
     if (!lock.owns_lock()) return false;
     if (virtual_clock && now_ns != 0) virtual_now_.store(now_ns, std::memory_order_relaxed);
+    idle_.store(false, std::memory_order_seq_cst);  // before requests leave the inbox
     controller_.advance(now_ns != 0 ? now_ns : now(), &next);
     next_ns_.store(next);
     idle_.store(controller_.idle() && !controller_.has_news(), std::memory_order_seq_cst);
@@ -118,6 +119,7 @@ void runtime::run() {
     bool demand = false;
     {
       const std::unique_lock lock(pump_mutex_);
+      idle_.store(false, std::memory_order_seq_cst);
       any = controller_.advance(now(), &next);
       demand = controller_.demand_open() != 0;
       idle_.store(controller_.idle() && !controller_.has_news(), std::memory_order_seq_cst);

@@ -22,9 +22,9 @@ struct cubby_cq;
 
 namespace cubby::api {
 
-/// Structs of callers grow at the end: what an older caller did not write counts as zero. A true size
-/// is a multiple of the alignment; one that is not ends inside a field, which then counts as zero
-/// too: half a pointer is no pointer.
+/// Structs of callers grow at the end: what an older caller did not write counts as zero. A true
+/// size is a multiple of the alignment; one that is not ends inside a field, which then counts as
+/// zero too: half a pointer is no pointer.
 template <class T>
 T read_struct(const T &from) {
   T value{};

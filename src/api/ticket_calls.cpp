@@ -76,8 +76,9 @@ cubby_status cubby_cancel(cubby_handle *rt, cubby_ticket ticket) {
 cubby_status cubby_drain(cubby_handle *rt, int64_t timeout_ns) {
   CUBBY_ENTER_WAITING(rt);
   return guarded([&]() -> cubby_status {
+    // In this order: a request that has just left the inbox makes the runtime busy before that.
     const auto drained = [&] {
-      return (self.idle() && !self.house().has_news()) || self.shutting();
+      return (!self.house().has_news() && self.idle()) || self.shutting();
     };
     self.kick();
     if (self.wait_until(drained, timeout_ns)) {
