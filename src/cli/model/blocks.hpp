@@ -11,16 +11,16 @@ namespace cubby_cli::model {
 
 inline constexpr uint64_t block_weights = 32;
 
-/// Numbers are those of the GGUF format.
+/// Numbers are those of the GGUF format. Blocks are packed: a part of a file may lie anywhere.
 enum class weight_type : uint32_t { f32 = 0, q4_0 = 2, q8_0 = 8 };
 
-struct q8_0_block {
+struct [[gnu::packed]] q8_0_block {
   uint16_t scale;  // half precision
   int8_t weights[32];
 };
 static_assert(sizeof(q8_0_block) == 34);
 
-struct q4_0_block {
+struct [[gnu::packed]] q4_0_block {
   uint16_t scale;
   uint8_t pairs[16];  // low half: weight i, high half: weight i + 16; 8 stands for zero
 };
