@@ -15,6 +15,11 @@ constexpr uint64_t piece_buffer_bytes = (uint64_t{1} << 20) + 8192;
 constexpr uint32_t staging_max = 16;
 constexpr uint32_t reap_batch = 64;
 
+frame_layout layout_for(const tier::memory_tier &tier, const bank &where) {
+  if (tier.strided()) return frame_layout::pieces;
+  return tier.direct() && where.skew_ok() ? frame_layout::skewed : frame_layout::packed;
+}
+
 uint32_t sets_capacity(uint32_t tickets_max) { return std::max(4096u, 2 * tickets_max); }
 
 }  // namespace
@@ -87,9 +92,7 @@ result<uint32_t> controller::add_memory_tier(const memory_tier_request &wanted,
   tiers_[index] = std::move(slot);
   for (const auto &owned : owned_banks_) {
     const tier::memory_tier &tier = *tiers_[index]->memory;
-    owned->add_tier(index, tier.strided()                      ? frame_layout::pieces
-                           : tier.direct() && owned->skew_ok() ? frame_layout::skewed
-                                                               : frame_layout::packed);
+    owned->add_tier(index, layout_for(tier, *owned));
   }
   tier_count_.store(index + 1, std::memory_order_release);
   return index;
@@ -188,9 +191,7 @@ result<bank *> controller::add_bank(std::unique_ptr<bank> made) {
     if (tiers_[i]->memory == nullptr) continue;
     const tier::memory_tier &tier = *tiers_[i]->memory;
     tiers_[i]->policy->grow(object_count_);
-    made->add_tier(i, tier.strided()                     ? frame_layout::pieces
-                      : tier.direct() && made->skew_ok() ? frame_layout::skewed
-                                                         : frame_layout::packed);
+    made->add_tier(i, layout_for(tier, *made));
   }
   if (config_.verify) made->make_digests();
   bank *where = made.get();
@@ -219,9 +220,7 @@ result<void> controller::map_bank(bank &where, std::vector<bank_file> files,
   for (uint32_t i = 0; i < tier_count(); ++i) {
     if (tiers_[i]->memory == nullptr) continue;
     const tier::memory_tier &tier = *tiers_[i]->memory;
-    where.add_tier(i, tier.strided()                     ? frame_layout::pieces
-                      : tier.direct() && where.skew_ok() ? frame_layout::skewed
-                                                         : frame_layout::packed);
+    where.add_tier(i, layout_for(tier, where));
   }
   if (config_.verify) where.make_digests();
   return {};

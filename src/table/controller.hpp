@@ -271,7 +271,6 @@ class controller {
   std::unique_ptr<transfer::staging_pool> staging_;
   std::vector<std::unique_ptr<seal_job>> jobs_;
   std::vector<uint32_t> tentative_;
-  std::vector<placement::object> objects_;
   std::vector<placement::object> visit_objects_;
   uint32_t mutant_count_ = 0;
 
