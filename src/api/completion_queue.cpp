@@ -51,3 +51,19 @@ bool cubby_cq::unused() {
   const std::lock_guard lock(mutex_);
   return reserved_ == 0;
 }
+
+namespace cubby::api {
+
+cubby_cq *runtime::add_queue(uint32_t capacity, int fd) {
+  auto made = std::make_unique<cubby_cq>(*this, capacity, fd);
+  const std::lock_guard lock(queue_mutex_);
+  queues_.push_back(std::move(made));
+  return queues_.back().get();
+}
+
+void runtime::remove_queue(cubby_cq *queue) {
+  const std::lock_guard lock(queue_mutex_);
+  std::erase_if(queues_, [&](const auto &one) { return one.get() == queue; });
+}
+
+}  // namespace cubby::api

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -85,6 +86,9 @@ class runtime final : public table::completion_sink {
   /// Asks the controller to withdraw it; false when stale.
   bool cancel(cubby_ticket ticket);
   bool progress(cubby_ticket ticket, cubby_done &out);
+  /// A queue lives until it is removed, or with the runtime.
+  cubby_cq *add_queue(uint32_t capacity, int fd);
+  void remove_queue(cubby_cq *queue);
   /// A completion was taken out of its queue.
   void taken(uint32_t index);
   void completed(uint32_t index) override;
@@ -153,6 +157,8 @@ class runtime final : public table::completion_sink {
   bool leader_ = false;  // under wait_mutex_: somebody sleeps for all
 
   std::mutex ticket_mutex_;
+  std::mutex queue_mutex_;
+  std::vector<std::unique_ptr<cubby_cq>> queues_;
 
  public:
   [[nodiscard]] table::controller &house() { return controller_; }

@@ -21,7 +21,7 @@ cubby_status cubby_cq_add(cubby_handle *rt, uint32_t capacity, cubby_cq **out) {
                                    "a descriptor for the queue could not be had; raise "
                                    "ulimit -n"));
     }
-    *out = new cubby_cq(self, capacity, fd);
+    *out = self.add_queue(capacity, fd);
     return CUBBY_OK;
   });
 }
@@ -45,7 +45,7 @@ cubby_status cubby_cq_remove(cubby_cq *cq) {
                            "tickets name the queue, or completions were not taken "
                            "from it yet"));
   }
-  delete cq;
+  cq->owner().remove_queue(cq);
   return CUBBY_OK;
 }
 
