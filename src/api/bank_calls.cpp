@@ -1,4 +1,6 @@
 // Banks: described, adopted, mapped, looked at.
+#include <algorithm>
+
 #include "api/guard.hpp"
 #include "api/runtime.hpp"
 #include "store/model_file.hpp"
@@ -225,6 +227,7 @@ cubby_status cubby_bank_part(cubby_handle *rt, cubby_bank bank, uint32_t row, ui
   info.type = where->part_type(row, part).c_str();
   info.tensor = where->part_tensor(row, part).c_str();
   info.bytes = where->part_bytes(row, part);
+  std::ranges::copy(where->part_shape(row, part), info.shape);
   write_struct(info, out);
   return CUBBY_OK;
 }

@@ -89,8 +89,9 @@ outcome<std::string> model_path(const options &chosen) {
   std::error_code failed;
   std::filesystem::create_directories(folder, failed);
   if (failed) return system_trouble(folder + " could not be made", failed.value());
-  const std::string path = folder + "/demo-24x32-q8_0.gguf";
-  const model::geometry shape;
+  model::geometry shape;
+  shape.ffn = 1024;  // about 2.5 GB
+  const std::string path = folder + "/demo-24x32-1024-q8_0.gguf";
   struct stat seen {};
   if (::stat(path.c_str(), &seen) == 0 &&
       static_cast<uint64_t>(seen.st_size) == model::file_bytes(shape)) {

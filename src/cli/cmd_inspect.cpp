@@ -34,15 +34,17 @@ std::string hex(uint64_t value) {
 /// makes rows differ, the lists have them all.
 cubby_status part_json(cubby *rt, cubby_bank bank, const cubby_bank_desc &desc, uint32_t part,
                        json &out) {
-  json types = json::array(), sizes = json::array();
+  json types = json::array(), sizes = json::array(), shape = json::array();
   for (uint32_t row = 0; row < desc.rows; row++) {
     cubby_part_info info = {};
     info.struct_size = sizeof info;
     const cubby_status status = cubby_bank_part(rt, bank, row, part, &info);
     if (status != CUBBY_OK) return status;
-    if (row == 0)
-      out = {
-          {"name", info.name}, {"type", info.type}, {"bytes", info.bytes}, {"tensor", info.tensor}};
+    if (row == 0) {
+      for (const uint64_t dim : info.shape) shape.push_back(dim);
+      out = {{"name", info.name},     {"type", info.type},   {"bytes", info.bytes},
+             {"tensor", info.tensor}, {"shape", shape}};
+    }
     types.push_back(info.type);
     sizes.push_back(info.bytes);
   }

@@ -1,5 +1,6 @@
 #include "store/gguf.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -96,6 +97,7 @@ tensor_info read_tensor(header_reader &reader, uint32_t file) {
   if (reader.failed()) return tensor;
   tensor.rank = static_cast<uint32_t>(rank);
   tensor.outer = dims[rank - 1];
+  std::copy_n(dims, 4, tensor.shape.begin());
   if (!type) {
     reader.refuse(tensor.record_offset, "tensor " + tensor.name + " is of a type unknown here");
     return tensor;

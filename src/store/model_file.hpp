@@ -4,6 +4,7 @@
 // per locker and part.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -24,6 +25,7 @@ struct part_run {
 /// One part of a row's lockers (gate, up, down, gate_up …).
 struct row_part {
   uint64_t bytes = 0;  // of this part of one locker
+  std::array<uint64_t, 4> shape{};  // of the same, as in cubby_part_info
   part_run run;        // stacked tensors
   std::vector<part_run>
       column_runs;     // per-expert tensors: [columns], stride unused; empty when stacked

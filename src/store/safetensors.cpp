@@ -56,10 +56,14 @@ bool read_entry(const json &entry, uint64_t data_bytes, tensor_info &tensor) {
   tensor.bytes = *end - *begin;
   const uint64_t element = element_bytes(tensor.type);
   std::optional<uint64_t> bytes = element;
+  size_t left = tensor.rank;
+  if (tensor.rank <= tensor.shape.size()) tensor.shape.fill(1);
   for (const json &dim : *shape) {
     const auto size = unsigned_of(dim);
     if (!size) return false;
     if (&dim == &shape->front()) tensor.outer = *size;
+    // Written with the slowest dimension first.
+    if (tensor.rank <= tensor.shape.size()) tensor.shape[--left] = *size;
     bytes = bytes ? base::checked_multiply(*bytes, *size) : std::nullopt;
   }
   return bytes && (element == 0 || *bytes == tensor.bytes);

@@ -123,6 +123,8 @@ result<row_part> stacked_part(const tensor_list &list, const tensor_info &tensor
   if (part.bytes == 0 || tensor.bytes % tensor.outer != 0)
     return tensor_error(list, tensor, "does not divide into its experts");
   part.run = {tensor.file, tensor.offset_bytes, part.bytes};
+  part.shape = tensor.shape;
+  if (tensor.rank <= part.shape.size()) part.shape[tensor.rank - 1] = 1;
   part.tensor = tensor.name;
   part.type = tensor.type;
   return part;
@@ -132,6 +134,7 @@ result<row_part> column_part(const tensor_list &list, const column_map &columns)
   const tensor_info &first = *columns.begin()->second;
   row_part part;
   part.bytes = first.bytes;
+  part.shape = first.shape;
   part.tensor = first.name;
   part.type = first.type;
   for (const auto &[column, tensor] : columns) {
@@ -258,6 +261,7 @@ result<model_bank> plain_bank(const tensor_list &list,
     row.layer = static_cast<uint32_t>(bank.rows.size());
     row_part part;
     part.bytes = tensor->bytes;
+    part.shape = tensor->shape;
     part.run = {tensor->file, tensor->offset_bytes, tensor->bytes};
     part.tensor = tensor->name;
     part.type = tensor->type;

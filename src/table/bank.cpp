@@ -79,6 +79,7 @@ result<std::unique_ptr<bank>> bank::describe(const cubby_bank_desc &desc) {
   made->desc_ = desc;
   made->part_types_.resize(size_t{desc.rows} * made->part_count_);
   made->part_tensors_.resize(size_t{desc.rows} * made->part_count_);
+  made->part_shapes_.resize(size_t{desc.rows} * made->part_count_);
   for (uint32_t part = 0; part < made->part_count_; ++part) {
     made->part_names_.push_back("part" + std::to_string(part));
   }
@@ -115,6 +116,7 @@ result<std::unique_ptr<bank>> bank::adopt(const store::model_bank &model,
       made->loose_.push_back(part.column_runs);
       made->part_types_.push_back(part.type);
       made->part_tensors_.push_back(part.tensor);
+      made->part_shapes_.push_back(part.shape);
     }
     made->row_bytes_.push_back(sum);
     made->row_layers_.push_back(row.layer);

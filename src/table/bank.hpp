@@ -104,6 +104,10 @@ class bank {
     return part_tensors_[row * part_count_ + part];
   }
 
+  [[nodiscard]] const std::array<uint64_t, 4> &part_shape(uint32_t row, uint32_t part) const {
+    return part_shapes_[row * part_count_ + part];
+  }
+
   /// Words of the lockers in a tier; nullptr before add_tier().
   [[nodiscard]] locker_word *words(uint32_t tier) const {
     return words_[tier].load(std::memory_order_acquire);
@@ -142,6 +146,7 @@ class bank {
   std::vector<uint64_t> row_bytes_, part_bytes_;
   std::vector<uint32_t> row_layers_;
   std::vector<std::string> part_names_, part_types_, part_tensors_;
+  std::vector<std::array<uint64_t, 4>> part_shapes_;
   std::vector<store::part_run> runs_;                  // [row * part_count + part]
   std::vector<std::vector<store::part_run>> loose_;    // the same, where columns follow no stride
   std::array<std::vector<uint64_t>, 2> frame_bytes_;   // [skewed, packed][row]

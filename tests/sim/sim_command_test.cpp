@@ -93,7 +93,9 @@ TEST_CASE("many seeds run without a violation and see every fault and nearly eve
 
 TEST_CASE("every deliberate defect is found within 200 seeds, with a line that replays it",
           "[mutants]") {
-  for (const auto &mutant : run("--list-mutants --json").result().at("mutants")) {
+  const json listed = run("--list-mutants --json").result();
+  REQUIRE(listed.at("mutants").size() == 6);
+  for (const auto &mutant : listed.at("mutants")) {
     const auto name = mutant.get<std::string>();
     const ran seen =
         run("--seed 1 --seeds 200 --steps 2000 --json --mutant " + name + " 2>/dev/null");

@@ -1,8 +1,6 @@
 #include "cli/demo/cubby_source.hpp"
 
 #include <algorithm>
-#include <cstring>
-#include <fstream>
 
 #include "cli/support.hpp"
 
@@ -18,20 +16,6 @@ struct tier_facts {
   cubby_tier_stats stats;
   cubby_tier_info info;
 };
-
-/// A 32-bit number from the file's metadata, by the end of its key; 0 when it is not there. The
-/// library tells of experts only, and these are facts of the whole model.
-uint32_t metadata_number(const std::string &path, const std::string &key_end) {
-  std::ifstream in(path, std::ios::binary);
-  std::string head(1 << 20, '\0');
-  in.read(head.data(), static_cast<std::streamsize>(head.size()));
-  const size_t at = head.find(key_end);
-  constexpr uint32_t type_u32 = 4;
-  uint32_t pair[2] = {};
-  if (at == std::string::npos || at + key_end.size() + sizeof pair > head.size()) return 0;
-  std::memcpy(pair, head.data() + at + key_end.size(), sizeof pair);
-  return pair[0] == type_u32 ? pair[1] : 0;
-}
 
 std::vector<tier_facts> facts_of(cubby *rt, cubby_stats_block &block) {
   block = {};
@@ -106,16 +90,17 @@ outcome<expert_file> look_at_model(const std::string &path) {
       made.offsets.push_back(extent.offset_bytes);
     }
     file.expert_bytes += part.bytes * desc.columns;
+    if (at == 0) {
+      file.hidden = static_cast<uint32_t>(part.shape[0]);
+      file.ffn = static_cast<uint32_t>(part.shape[1]);
+    }
+    const uint64_t across = at % 3 == 2 ? file.ffn : file.hidden;
+    const uint64_t down = at % 3 == 2 ? file.hidden : file.ffn;
+    if (part.shape[0] != across || part.shape[1] != down || part.shape[2] != 1) {
+      return usage_trouble(path + ": tensor " + part.tensor +
+                           " is not of the shape that gate, up and down of one expert have");
+    }
     file.parts.push_back(std::move(made));
-  }
-  file.hidden = metadata_number(path, ".embedding_length");
-  file.ffn = metadata_number(path, ".expert_feed_forward_length");
-  const uint64_t weights = uint64_t{file.hidden} * file.ffn;
-  if (weights == 0 || weights % 32 != 0 ||
-      model::bytes_of(file.parts[0].type, weights) != file.parts[0].bytes) {
-    return usage_trouble(path +
-                         ": its experts' sizes do not follow from embedding_length and "
-                         "expert_feed_forward_length of its metadata");
   }
   return file;
 }
