@@ -162,7 +162,7 @@ void simulation::check_failure(const shadow_request &r, const shadow_item &item,
       break;
     case CUBBY_ERR_CORRUPT:
       allowed = bad_world;
-      saw(seen::corrupt_refused);
+      saw(item.bank->file_changed ? seen::changed_file_refused : seen::corrupt_refused);
       break;
     case CUBBY_ERR_IO:
       allowed = bad_world;
