@@ -9,6 +9,10 @@
 namespace cubby::table {
 namespace {
 
+/// Of channels whose copies are made by the thread that starts them: few at once, so that what has
+/// landed is told, and what came meanwhile is looked at.
+constexpr transfer::window by_hand{uint64_t{2} << 20, uint64_t{1} << 20};
+
 using ull = unsigned long long;
 
 constexpr uint64_t piece_buffer_bytes = (uint64_t{1} << 20) + 8192;
@@ -77,7 +81,10 @@ result<uint32_t> controller::add_memory_tier(const memory_tier_request &wanted,
   if (!memory) return memory.failure();
   slot->memory = std::move(*memory);
   slot->policy = placement::make_policy(config_.policy, {object_count_, config_.seed});
-  slot->path = std::make_unique<transfer::channel>(slot->memory->backend());
+  const tier::backend_instance &by = slot->memory->backend();
+  const bool copies_here = by.can(CUBBY_CAP_HOST_ADDRESSABLE) || by.info().emulated != 0;
+  slot->path = std::make_unique<transfer::channel>(slot->memory->backend(),
+                                                   copies_here ? by_hand : transfer::window{});
   slot->name = wanted.name;
   slot->rank = wanted.rank;
   slot->flags = wanted.flags;

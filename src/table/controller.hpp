@@ -226,6 +226,7 @@ class controller {
   bool make_room(uint32_t tier, uint64_t bytes, const transfer::urgency &order, bool may_demote);
   bool evict_one(uint32_t tier, uint64_t bytes, const transfer::urgency &order, bool may_demote);
   placement::object choose_victim(uint32_t tier, uint64_t bytes, bool spare_prefetched);
+  transfer::channel &copy_path(uint32_t from, uint32_t to);
   bool evict(uint32_t tier, placement::object who, const transfer::urgency &order, bool may_demote);
   bool demote(uint32_t tier, bank &where, uint32_t number, const transfer::urgency &order);
   void forget_copy(uint32_t tier, bank &where, uint32_t number);

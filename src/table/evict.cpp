@@ -103,6 +103,9 @@ placement::object controller::choose_victim(uint32_t tier, uint64_t bytes, bool 
   }
 }
 
+/// Copies a victim down, which keeps its frame until that is done. False: it may simply go. What the
+/// file has too is not worth that while others wait for the path: its frame would come free behind
+/// them, and demand with it.
 bool controller::demote(uint32_t tier, bank &where, uint32_t number,
                         const transfer::urgency &order) {
   const uint32_t below = demotion_target(tier);
@@ -113,6 +116,7 @@ bool controller::demote(uint32_t tier, bank &where, uint32_t number,
   const bool reachable = slot.memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE) ||
                          tiers_[tier]->memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
   const uint64_t bytes = where.frame_bytes_in(below, number);
+  if (where.mapped() && copy_path(tier, below).queued_count() != 0) return false;
   if (!reachable || !make_room(below, bytes, order, false)) return false;
   const auto frame = slot.memory->take(bytes);
   if (!frame) return false;
@@ -128,6 +132,11 @@ bool controller::demote(uint32_t tier, bank &where, uint32_t number,
   above.leaving_bytes += above.memory->cost_bytes(where.frame_bytes_in(tier, number));
   queue_move(index);
   return true;
+}
+
+transfer::channel &controller::copy_path(uint32_t from, uint32_t to) {
+  const bool pull = tiers_[from]->memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
+  return *tiers_[pull ? to : from]->path;
 }
 
 bool controller::evict(uint32_t tier, placement::object who, const transfer::urgency &order,
@@ -198,7 +207,9 @@ void controller::sweep_passing() {
 void controller::keep_reserve() {
   for (uint32_t tier = 0; tier < tier_count(); ++tier) {
     tier_slot &slot = *tiers_[tier];
-    if (slot.memory == nullptr || demotion_target(tier) == no_tier) continue;
+    if (slot.memory == nullptr) continue;
+    const uint32_t below = demotion_target(tier);
+    if (below == no_tier || copy_path(tier, below).queued_count() != 0) continue;
     uint64_t wanted = 0;
     for (const bank *where : by_object_) {
       wanted = std::max(wanted, std::max(1u, where->desc().routed_count) *

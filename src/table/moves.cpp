@@ -201,8 +201,7 @@ bool controller::file_unchanged(bank &where) {
 
 transfer::channel &controller::reading_channel(const move &m) {
   if (m.from == no_tier) return *tiers_[file_slot_]->path;
-  const bool pull = tiers_[m.from]->memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
-  return *tiers_[pull ? m.to : m.from]->path;
+  return copy_path(m.from, m.to);
 }
 
 void controller::queue_move(uint32_t index) {
