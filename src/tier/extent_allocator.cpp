@@ -100,8 +100,4 @@ bool extent_allocator::would_fit(uint64_t first, uint64_t size, uint64_t count) 
   return joined >= count;
 }
 
-uint64_t extent_allocator::largest_free() const {
-  return by_size_.empty() ? 0 : by_size_.rbegin()->first;
-}
-
 }  // namespace cubby::tier

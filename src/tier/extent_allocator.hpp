@@ -27,7 +27,6 @@ class extent_allocator {
   [[nodiscard]] bool would_fit(uint64_t first, uint64_t size, uint64_t count) const;
   [[nodiscard]] bool fits(uint64_t count) const;
   [[nodiscard]] uint64_t free_count() const { return free_count_; }
-  [[nodiscard]] uint64_t largest_free() const;
 
  private:
   [[nodiscard]] uint64_t block_end(uint64_t unit) const;
