@@ -47,6 +47,11 @@ uint32_t cubby_cq::take(cubby_done *out, uint32_t max_count) {
   return static_cast<uint32_t>(taken.size());
 }
 
+bool cubby_cq::empty() {
+  const std::lock_guard lock(mutex_);
+  return count_ == 0;
+}
+
 bool cubby_cq::unused() {
   const std::lock_guard lock(mutex_);
   return reserved_ == 0;

@@ -24,6 +24,7 @@ struct cubby_cq {
   void unreserve();
   void push(const entry &one);
   uint32_t take(cubby_done *out, uint32_t max_count);
+  [[nodiscard]] bool empty();
   [[nodiscard]] bool unused();
   [[nodiscard]] int descriptor() const { return fd_; }
   [[nodiscard]] cubby::api::runtime &owner() { return rt_; }

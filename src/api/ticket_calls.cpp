@@ -38,6 +38,19 @@ uint32_t cubby_cq_take(cubby_cq *cq, cubby_done *out, uint32_t max_count) {
   return taken;
 }
 
+cubby_status cubby_cq_wait(cubby_cq *cq, int64_t timeout_ns) {
+  if (cq == nullptr) CUBBY_REFUSE("cubby_cq_wait: the queue is NULL");
+  runtime &self = cq->owner();
+  const call entered(self, call::kind::waiting);
+  if (entered.status != CUBBY_OK) return entered.refuse();
+  return guarded([&]() -> cubby_status {
+    if (self.wait_until([&] { return !cq->empty() || self.shutting(); }, timeout_ns)) {
+      return self.shutting() ? entered.refuse() : CUBBY_OK;
+    }
+    return keep_error(fail(CUBBY_ERR_TIMEOUT, "nothing was completed to this queue in time"));
+  });
+}
+
 cubby_status cubby_cq_remove(cubby_cq *cq) {
   if (cq == nullptr) CUBBY_REFUSE("cubby_cq_remove: the queue is NULL");
   if (!cq->unused()) {

@@ -17,7 +17,7 @@ using ull = unsigned long long;
 
 constexpr uint64_t piece_buffer_bytes = (uint64_t{1} << 20) + 8192;
 constexpr uint32_t staging_max = 16;
-constexpr uint32_t reap_batch = 64;
+constexpr uint32_t reap_batch = 8;  // few, so that new I/O is started between their digests
 
 frame_layout layout_for(const tier::memory_tier &tier, const bank &where) {
   if (tier.strided()) return frame_layout::pieces;
@@ -374,22 +374,26 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns) {
   return any;
 }
 
+/// Hands out the most urgent of what waits for a path, while there is room on it.
+bool controller::start_jobs(transfer::channel &path) {
+  constexpr uint32_t copy_bit = 0x8000'0000;
+  bool any = false;
+  while (auto top = path.top()) {
+    const uint32_t job = top->second;
+    if ((job & copy_bit) != 0) {
+      path.remove(top->first, job);
+      start_copy(job & ~copy_bit, path);
+    } else if (!issue_piece(job, path)) {
+      break;
+    }
+    any = true;
+  }
+  return any;
+}
+
 bool controller::run_channels(uint64_t *next_ns) {
   bool progress = false;
-  for (uint32_t i = 0; i < tier_count(); ++i) {
-    transfer::channel &path = *tiers_[i]->path;
-    while (auto top = path.top()) {
-      constexpr uint32_t copy_bit = 0x8000'0000;
-      const uint32_t job = top->second;
-      if ((job & copy_bit) != 0) {
-        path.remove(top->first, job);
-        start_copy(job & ~copy_bit, path);
-      } else if (!issue_piece(job, path)) {
-        break;
-      }
-      progress = true;
-    }
-  }
+  for (uint32_t i = 0; i < tier_count(); ++i) progress = start_jobs(*tiers_[i]->path) || progress;
   for (size_t i = 0; i < jobs_.size();) {
     if (jobs_[i]->step()) {
       const uint32_t index = jobs_[i]->request_index();
@@ -409,7 +413,14 @@ bool controller::run_channels(uint64_t *next_ns) {
     uint64_t next = base::never_ns;
     uint32_t count = 0;
     do {
-      count = tiers_[i]->path->reap(now_ns_, done, reap_batch, &next);
+      transfer::channel &path = *tiers_[i]->path;
+      count = path.reap(now_ns_, done, reap_batch, &next);
+      for (uint32_t k = 0; k < count; ++k) {
+        const piece &p = pieces_[done[k].cookie];
+        path.finished(p.io_bytes, p.io_class, p.started_ns, now_ns_);
+      }
+      // What comes next is under way before what came is verified, or the path would rest meanwhile.
+      if (count != 0 && start_jobs(path)) path.flush(now_ns_);
       for (uint32_t k = 0; k < count; ++k)
         piece_done(static_cast<uint32_t>(done[k].cookie), done[k]);
       progress = progress || count != 0;

@@ -168,6 +168,7 @@ class controller {
   void look_at_open();
   void withdraw_items(uint32_t index, bool all);
   void complete(uint32_t index);
+  bool start_jobs(transfer::channel &path);
   bool run_channels(uint64_t *next_ns);
   void item_failed(uint32_t index, uint32_t item, const error &why);
   void item_landed(uint32_t index, uint32_t item, locker_word &word, uint64_t frame);

@@ -28,6 +28,10 @@ CONFINED = [
     (re.compile(r"(.*/)?xxh(ash|3)\.h$"), "src/base/digest.cpp"),
 ]
 
+# The bare loop that the bench compares with has to be io_uring itself; one digest is compiled twice.
+ALSO = {"backends/uring/": ("src/cli/bench/bare_ring.cpp",),
+        "src/base/digest.cpp": ("src/base/digest_avx2.cpp",)}
+
 FOLDERS = ("src", "include", "backends", "tests", "tools", "examples", "bench")
 CODE = {".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp"}
 TEXT = CODE | {".py", ".cmake", ".sh"}
@@ -95,6 +99,8 @@ def check_include(root, path, quote, target):
     for header, home in CONFINED:
         name = path.as_posix()
         if from_src or not header.match(target):
+            continue
+        if name in ALSO.get(home, ()):
             continue
         if not (name.startswith(home) if home.endswith("/") else name == home):
             yield f"third-party: {target} belongs to {home} only"

@@ -1,0 +1,114 @@
+// Reads as others do them: pread by some threads, and fio.
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <thread>
+
+#include "cli/bench/reader.hpp"
+
+namespace cubby_cli::bench {
+namespace {
+
+constexpr uint32_t threads_max = 8;
+
+class pread_reader : public reader {
+ public:
+  pread_reader(const layout &where, uint32_t depth)
+      : where_(where),
+        threads_(std::min(depth, threads_max)),
+        memory_(threads_ * where.block_bytes) {}
+  ~pread_reader() override {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  done open() {
+    fd_ = ::open(where_.path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
+    if (fd_ < 0) return system_trouble(where_.path, errno);
+    if (memory_.data() == nullptr) return system_trouble("memory for pread", ENOMEM);
+    return nothing{};
+  }
+  outcome<sample> run(const std::vector<uint32_t> &blocks) override {
+    const stopwatch watch;
+    std::atomic<size_t> next{0};
+    std::atomic<int> error{0};
+    std::vector<std::thread> workers;
+    for (uint32_t t = 0; t < threads_; t++) {
+      workers.emplace_back([&, t] {
+        for (size_t i = next++; i < blocks.size(); i = next++) {
+          const ssize_t got = ::pread(fd_, memory_.data() + t * where_.block_bytes,
+                                      where_.block_bytes,
+                                      static_cast<off_t>(where_.offset(blocks[i])));
+          if (got != static_cast<ssize_t>(where_.block_bytes)) error = got < 0 ? errno : EIO;
+        }
+      });
+    }
+    for (std::thread &worker : workers) worker.join();
+    if (error != 0) return system_trouble("pread of " + where_.path, error);
+    return watch.stop(blocks.size() * where_.block_bytes);
+  }
+
+ private:
+  const layout where_;
+  const uint32_t threads_;
+  huge_buffer memory_;
+  int fd_ = -1;
+};
+
+class fio_reader : public reader {
+ public:
+  fio_reader(const layout &where, uint32_t depth) : where_(where), depth_(depth) {}
+  outcome<sample> run(const std::vector<uint32_t> &blocks) override {
+    const uint64_t bytes = blocks.size() * where_.block_bytes;
+    const std::string command =
+        "fio --name=bench --readonly --rw=randread --direct=1 --ioengine=io_uring --bs=" +
+        std::to_string(where_.block_bytes) + " --iodepth=" + std::to_string(depth_) +
+        " --io_size=" + std::to_string(bytes) + " --filename='" + where_.path +
+        "' --output-format=json --eta=never 2>&1";
+    FILE *pipe = ::popen(command.c_str(), "r");
+    if (pipe == nullptr) return system_trouble("fio", errno);
+    std::string text;
+    char piece[4096];
+    for (size_t got = 0; (got = ::fread(piece, 1, sizeof piece, pipe)) != 0;) {
+      text.append(piece, got);
+    }
+    const int status = ::pclose(pipe);
+    const size_t start = text.find('{');
+    const auto told = start == std::string::npos
+                          ? nlohmann::json(nlohmann::json::value_t::discarded)
+                          : nlohmann::json::parse(text.substr(start), nullptr, false);
+    if (status != 0 || told.is_discarded()) {
+      return trouble{"fio failed: " + text.substr(0, std::min(text.find('\n'), size_t{200}))};
+    }
+    const auto &read = told.at("jobs").at(0).at("read");
+    const double speed = read.at("bw_bytes").get<double>();
+    if (!(speed > 0)) return trouble{"fio read nothing"};
+    return sample{static_cast<double>(bytes) / speed, bytes, 0};
+  }
+
+ private:
+  const layout where_;
+  const uint32_t depth_;
+};
+
+}  // namespace
+
+outcome<std::unique_ptr<reader>> make_pread(const layout &where, uint32_t depth) {
+  auto made = std::make_unique<pread_reader>(where, depth);
+  if (auto opened = made->open(); !opened) return opened.failure();
+  return std::unique_ptr<reader>(std::move(made));
+}
+
+outcome<std::unique_ptr<reader>> make_fio(const layout &where, uint32_t depth) {
+  if (where.path.find('\'') != std::string::npos) {
+    return usage_trouble("fio cannot be given a path with a quote in it: " + where.path);
+  }
+  if (std::system("fio --version >/dev/null 2>&1") != 0) {
+    return trouble{"fio is not installed (Debian: apt-get install fio)"};
+  }
+  return std::unique_ptr<reader>(std::make_unique<fio_reader>(where, depth));
+}
+
+}  // namespace cubby_cli::bench
