@@ -1,6 +1,6 @@
-// The suite that `cubby conformance` runs, over one backend of this tree: a section a check, so that
-// a failure names it. Files lie in the working folder, which ctest sets to the build folder: a real
-// file system, not tmpfs.
+// The suite that `cubby conformance` runs, over one backend of this tree: a section a check, so
+// that a failure names it. Files lie in the working folder, which ctest sets to the build folder: a
+// real file system, not tmpfs.
 #include "cli/conformance/suite.hpp"
 
 #include "support/catch.hpp"
