@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""Installs the build into a new folder, builds examples/downstream against that alone and runs it.
+"""Installs the build into a new folder, builds examples/downstream and examples/backend against that
+alone and runs them; `cubby conformance` must pass the example's backend and find what is wrong with
+each broken variant.
 
 The folder is moved after the installation, so that nothing in the package may depend on the place.
 """
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +16,15 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+
+# Broken variant of examples/backend: the check that must fail, and a word of its detail.
+BROKEN = {
+    "KEEPS_CONFIG": ("open: the config is lent for the call only", "signal 11"),
+    "SHORT_IS_FULL": ("read: over an end that is not aligned", "expected 6000 bytes, came 16384"),
+    "DROPS": ("reap: every cookie exactly once", "had not completed"),
+    "TWICE": ("reap: every cookie exactly once", "twice"),
+    "SLEEPS": ("wait: ends when its time is over", "in wait()"),
+}
 
 
 def run(*command, **options):
@@ -42,6 +54,68 @@ def check_pkg_config(arguments, prefix, work, model, flags):
     print(run(program, model, env=env), end="")
 
 
+def build(arguments, prefix, source, folder, *definitions):
+    flags = f"-fsanitize={arguments.sanitize}" if arguments.sanitize else ""
+    run(arguments.cmake, "-S", source, "-B", folder, "-G", arguments.generator,
+        f"-DCMAKE_PREFIX_PATH={prefix}", "-DCMAKE_BUILD_TYPE=Release",
+        f"-DCMAKE_C_COMPILER={arguments.cc}", f"-DCMAKE_CXX_COMPILER={arguments.cxx}",
+        f"-DCMAKE_C_FLAGS={flags}", f"-DCMAKE_CXX_FLAGS={flags}", *definitions)
+    run(arguments.cmake, "--build", folder, "-j2")
+
+
+def conformance(prefix, library, folder, exit_status):
+    """The command's verdict, as its JSON; files lie in `folder`."""
+    command = [prefix / "bin" / "cubby", "conformance", library, "--json", "--seconds", "2",
+               "--dir", folder]
+    print("+", " ".join(map(str, command)), flush=True)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False,
+                          env=environment(prefix))
+    if done.returncode != exit_status:
+        print(done.stdout + done.stderr)
+        sys.exit(f"install: exit status {done.returncode}, expected {exit_status}: {library}")
+    return json.loads(done.stdout)
+
+
+def check_backend(arguments, prefix, work, model):
+    """A stranger's backend: it passes, is used by a runtime, and each mistake in it is found."""
+    folder = work / "backend"
+    build(arguments, prefix, arguments.examples / "backend", folder, "-DBROKEN_BACKENDS=ON")
+    library = next(folder.glob("libpread_backend.*"))
+    good = conformance(prefix, library, work, 0)
+    if good["backend"] != "pread" or good["capabilities"] != ["files"] or good["failed"] != 0:
+        sys.exit(f"install: conformance said {good}")
+    counts = [sum(c["result"] == r for c in good["checks"]) for r in ("pass", "fail", "skip")]
+    if counts != [good["passed"], good["failed"], good["skipped"]] or good["passed"] < 30:
+        sys.exit(f"install: conformance counted {counts} and said {good}")
+    for mistake, (name, word) in BROKEN.items():
+        # A sanitizer's report replaces the signal.
+        word = "" if arguments.sanitize and word.startswith("signal") else word
+        found = conformance(prefix, next(folder.glob(f"libbroken_{mistake}.*")), work, 1)
+        wrong = {c["name"]: c["detail"] for c in found["checks"] if c["result"] == "fail"}
+        if word not in wrong.get(name, "\0"):
+            sys.exit(f"install: {mistake}: expected {name!r} to fail with {word!r}, came {wrong}")
+        print(f"{mistake}: {name}: {wrong[name]}")
+    left = list(work.glob("cubby_conformance_*"))
+    if left:
+        sys.exit(f"install: conformance left {left}")
+    said = run(folder / "use_backend", library, "pread", model, env=environment(prefix))
+    print(said, end="")
+    if "32 experts, their first bytes add up to 528" not in said or "by pread (pread)" not in said:
+        sys.exit("install: use_backend said something else")
+
+
+def check_refusals(prefix, work):
+    """What is no backend is a usage error with a sentence."""
+    absent, text = work / "absent.so", work / "text.so"
+    text.write_text("no library")
+    plain = next(prefix.glob("lib*/**/libcubby.so"))
+    for library, word in ((absent, "cannot be read"), (text, "could not be loaded"),
+                          (plain, "exports no cubby_backend_entry")):
+        found = conformance(prefix, library, work, 2)
+        if word not in found["error"]:
+            sys.exit(f"install: {library}: expected {word!r}, came {found}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("build", "examples", "cmake", "generator", "cc", "cxx"):
@@ -56,11 +130,7 @@ def main():
         prefix = (work / "first").rename(work / "moved")
         model = work / "model.safetensors"
         run(sys.executable, HERE / "make_model.py", model)
-        run(arguments.cmake, "-S", arguments.examples / "downstream", "-B", work / "build",
-            "-G", arguments.generator, f"-DCMAKE_PREFIX_PATH={prefix}", "-DCMAKE_BUILD_TYPE=Release",
-            f"-DCMAKE_C_COMPILER={arguments.cc}", f"-DCMAKE_CXX_COMPILER={arguments.cxx}",
-            f"-DCMAKE_C_FLAGS={' '.join(flags)}", f"-DCMAKE_CXX_FLAGS={' '.join(flags)}")
-        run(arguments.cmake, "--build", work / "build", "-j2")
+        build(arguments, prefix, arguments.examples / "downstream", work / "build")
         for form in ("cubby", "static"):
             for program in ("01_pin", "02_pin", "03_threads"):
                 said = run(work / "build" / f"{program}_{form}", model)
@@ -68,6 +138,8 @@ def main():
                 if program != "03_threads" and "2 x 16 experts; the first byte of expert 1 is 2" not in said:
                     sys.exit(f"install: {program}_{form} said something else")
         check_pkg_config(arguments, prefix, work, model, flags)
+        check_backend(arguments, prefix, work, model)
+        check_refusals(prefix, work)
         run(prefix / "bin" / "cubby", "--help", env=environment(prefix))
     print("install: good")
 

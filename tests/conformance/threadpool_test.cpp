@@ -1,5 +1,0 @@
-#include "threadpool/threadpool.hpp"
-
-#include "conformance/file_suite.hpp"
-
-const cubby_backend_ops *conformance::backend() { return cubby_threadpool_backend(); }
