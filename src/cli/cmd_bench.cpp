@@ -51,7 +51,8 @@ outcome<uint64_t> block_size(const std::string &text) {
   return bytes;
 }
 
-/// About 64 MiB asked for at once, the same for all: the disk stays busy while what came is looked at.
+/// About 64 MiB asked for at once, the same for all: the disk stays busy while what came is
+/// looked at.
 uint32_t depth_for(uint64_t block_bytes) {
   return static_cast<uint32_t>(std::clamp<uint64_t>((64u << 20) / block_bytes, 32, 128));
 }
@@ -74,8 +75,7 @@ done measure(std::vector<contender> &all, const layout &where, const options &ch
       if (!took) return trouble{one.name + ": " + took.failure().text};
       if (pair == 0) continue;  // to warm up
       one.gb_per_s.push_back(took->gb_per_s());
-      one.cpu_ns.push_back(static_cast<double>(took->cpu_ns) /
-                           static_cast<double>(blocks.size()));
+      one.cpu_ns.push_back(static_cast<double>(took->cpu_ns) / static_cast<double>(blocks.size()));
     }
     if (line.due()) {
       line.show(bytes_text(where.block_bytes) + " blocks: round " + std::to_string(pair) + " of " +
@@ -148,8 +148,9 @@ void print_reads(const json &all) {
                   of[name].is_object() ? of[name]["median"].get<double>() : of[name].get<double>());
     return std::string(number);
   };
-  std::vector<std::vector<std::string>> table = {{"block", "depth", "cubby GB/s", "unverified", "bare", "fio",
-                                                  "pread", "to best", "CPU us", "bare", "digest"}};
+  std::vector<std::vector<std::string>> table = {{"block", "depth", "cubby GB/s", "unverified",
+                                                  "bare", "fio", "pread", "to best", "CPU us",
+                                                  "bare", "digest"}};
   for (const json &one : all["results"]) {
     const json &speed = one["gb_per_s"], &cpu = one["cpu_ns_per_read"];
     json micro;
@@ -157,8 +158,8 @@ void print_reads(const json &all) {
     const json ratio = one.contains("ratio") ? one["ratio"] : json::object();
     table.push_back({bytes_text(one["block_bytes"]), std::to_string(one["depth"].get<int>()),
                      text(speed, "cubby"), text(speed, "unverified"), text(speed, "bare"),
-                     text(speed, "fio"), text(speed, "pread"), text(ratio, "best"), text(micro, "cubby"),
-                     text(micro, "bare"), text(micro, "digest")});
+                     text(speed, "fio"), text(speed, "pread"), text(ratio, "best"),
+                     text(micro, "cubby"), text(micro, "bare"), text(micro, "digest")});
   }
   print_table(table);
   for (const json &one : all["skipped"]) {

@@ -31,8 +31,8 @@ result<seal> read_seal(const std::string &path);
 /// and what an interrupted writer left is written over by the next. IN_USE while another writes.
 result<void> write_seal(const std::string &path, const seal &content);
 
-/// The digests of a bank of a complete or interrupted seal, in the order locker, part, chunk. FORMAT
-/// when the seal is of other banks.
+/// The digests of a bank of a complete or interrupted seal, in the order locker, part, chunk.
+/// FORMAT when the seal is of other banks.
 result<std::vector<uint64_t>> take_digests(seal &content, size_t bank, size_t bank_count);
 
 /// Is the seal of these files? By size and header: a copied or moved model keeps its seal, and

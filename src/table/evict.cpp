@@ -103,9 +103,9 @@ placement::object controller::choose_victim(uint32_t tier, uint64_t bytes, bool 
   }
 }
 
-/// Copies a victim down, which keeps its frame until that is done. False: it may simply go. What the
-/// file has too is not worth that while others wait for the path: its frame would come free behind
-/// them, and demand with it.
+/// Copies a victim down, which keeps its frame until that is done. False: it may simply go. What
+/// the file has too is not worth that while others wait for the path: its frame would come free
+/// behind them, and demand with it.
 bool controller::demote(uint32_t tier, bank &where, uint32_t number,
                         const transfer::urgency &order) {
   const uint32_t below = demotion_target(tier);

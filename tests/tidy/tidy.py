@@ -28,8 +28,9 @@ CONFINED = [
     (re.compile(r"(.*/)?xxh(ash|3)\.h$"), "src/base/digest.cpp"),
 ]
 
-# The bare loop that the bench compares with has to be io_uring itself; one digest is compiled twice.
-ALSO = {"backends/uring/": ("src/cli/bench/bare_ring.cpp",),
+# What the benches compare with; and one digest is compiled twice.
+ALSO = {"src/platform/parallel.cpp": ("bench/pin_speed.cpp",),
+        "backends/uring/": ("src/cli/bench/bare_ring.cpp",),
         "src/base/digest.cpp": ("src/base/digest_avx2.cpp",)}
 
 FOLDERS = ("src", "include", "backends", "tests", "tools", "examples", "bench")

@@ -30,10 +30,8 @@ outcome<uint64_t> one_miss(cubby_blocks &by, uint32_t block) {
 
 nlohmann::json told(const char *name, const std::vector<double> &ns, double pread_ns) {
   const double half = median(ns);
-  return {{"name", name},
-          {"p50_ns", half},
-          {"p99_ns", quantile(ns, 0.99)},
-          {"ratio", half / pread_ns}};
+  return {
+      {"name", name}, {"p50_ns", half}, {"p99_ns", quantile(ns, 0.99)}, {"ratio", half / pread_ns}};
 }
 
 }  // namespace
@@ -54,8 +52,8 @@ outcome<nlohmann::json> miss_latency(const layout &where, uint32_t rounds) {
     // Three different blocks, so that no way warms the disk for another.
     const auto blocks = random_blocks(where.count(), 3, round + 1);
     const uint64_t start = clock_ns();
-    const ssize_t got = ::pread(fd, memory.data(), where.block_bytes,
-                                static_cast<off_t>(where.offset(blocks[0])));
+    const ssize_t got =
+        ::pread(fd, memory.data(), where.block_bytes, static_cast<off_t>(where.offset(blocks[0])));
     bare_ns.push_back(static_cast<double>(clock_ns() - start));
     auto first = one_miss(caller, blocks[1]), second = one_miss(thread, blocks[2]);
     if (got != static_cast<ssize_t>(where.block_bytes) || !first || !second) {

@@ -38,9 +38,9 @@ class pread_reader : public reader {
     for (uint32_t t = 0; t < threads_; t++) {
       workers.emplace_back([&, t] {
         for (size_t i = next++; i < blocks.size(); i = next++) {
-          const ssize_t got = ::pread(fd_, memory_.data() + t * where_.block_bytes,
-                                      where_.block_bytes,
-                                      static_cast<off_t>(where_.offset(blocks[i])));
+          const ssize_t got =
+              ::pread(fd_, memory_.data() + t * where_.block_bytes, where_.block_bytes,
+                      static_cast<off_t>(where_.offset(blocks[i])));
           if (got != static_cast<ssize_t>(where_.block_bytes)) error = got < 0 ? errno : EIO;
         }
       });

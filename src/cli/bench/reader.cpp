@@ -30,12 +30,12 @@ sample stopwatch::stop(uint64_t bytes) const {
 
 huge_buffer::huge_buffer(uint64_t bytes) : bytes_(bytes) {
   mapped_bytes_ = bytes + huge_page_bytes;
-  void *mapped = ::mmap(nullptr, mapped_bytes_, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void *mapped =
+      ::mmap(nullptr, mapped_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) return;
   mapped_ = mapped;
-  const auto start = (reinterpret_cast<uintptr_t>(mapped) + huge_page_bytes - 1) /
-                     huge_page_bytes * huge_page_bytes;
+  const auto start = (reinterpret_cast<uintptr_t>(mapped) + huge_page_bytes - 1) / huge_page_bytes *
+                     huge_page_bytes;
   data_ = reinterpret_cast<char *>(start);
   ::madvise(data_, bytes, MADV_HUGEPAGE);
   std::memset(data_, 0, bytes);
