@@ -419,8 +419,6 @@ bool controller::run_channels(uint64_t *next_ns) {
         const piece &p = pieces_[done[k].cookie];
         path.finished(p.io_bytes, p.io_class, p.started_ns, now_ns_);
       }
-      // What comes next is under way before what came is verified; the path would rest meanwhile.
-      if (count != 0 && start_jobs(path)) path.flush(now_ns_);
       for (uint32_t k = 0; k < count; ++k)
         piece_done(static_cast<uint32_t>(done[k].cookie), done[k]);
       progress = progress || count != 0;
