@@ -17,7 +17,7 @@ using ull = unsigned long long;
 
 constexpr uint64_t piece_buffer_bytes = (uint64_t{1} << 20) + 8192;
 constexpr uint32_t staging_max = 16;
-constexpr uint32_t reap_batch = 8;  // few, so that new I/O is started between their digests
+constexpr uint32_t reap_batch = 8;  // few: their digests are checked before new I/O
 
 frame_layout layout_for(const tier::memory_tier &tier, const bank &where) {
   if (tier.strided()) return frame_layout::pieces;
@@ -413,12 +413,7 @@ bool controller::run_channels(uint64_t *next_ns) {
     uint64_t next = base::never_ns;
     uint32_t count = 0;
     do {
-      transfer::channel &path = *tiers_[i]->path;
-      count = path.reap(now_ns_, done, reap_batch, &next);
-      for (uint32_t k = 0; k < count; ++k) {
-        const piece &p = pieces_[done[k].cookie];
-        path.finished(p.io_bytes, p.io_class, p.started_ns, now_ns_);
-      }
+      count = tiers_[i]->path->reap(now_ns_, done, reap_batch, &next);
       for (uint32_t k = 0; k < count; ++k)
         piece_done(static_cast<uint32_t>(done[k].cookie), done[k]);
       progress = progress || count != 0;
