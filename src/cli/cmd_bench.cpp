@@ -23,9 +23,7 @@ struct options {
 };
 
 int fail(const options &chosen, const trouble &failed) {
-  if (chosen.json) std::cout << json{{"error", failed.text}}.dump() << "\n";
-  std::cerr << "cubby bench: " << failed.text << "\n";
-  return failed.exit_status;
+  return report_trouble("bench", failed, chosen.json);
 }
 
 std::vector<std::string> list_of(const std::string &text) {
@@ -97,8 +95,7 @@ json result_of(uint64_t block_bytes, uint32_t depth, const std::vector<contender
   std::vector<double> best(ours.gb_per_s.size(), 0);
   for (const contender &one : all) {
     result["gb_per_s"][&one == &trusting ? "unverified" : one.name] = median(one.gb_per_s);
-    if (&one == &trusting) continue;
-    if (&one == &ours) continue;
+    if (&one == &trusting || &one == &ours) continue;
     result["ratio"][one.name] = interval(ratios(ours.gb_per_s, one.gb_per_s));
     if (one.name == "pread") continue;
     for (size_t i = 0; i < best.size(); i++) best[i] = std::max(best[i], one.gb_per_s[i]);
@@ -143,10 +140,7 @@ outcome<json> read_blocks(const layout &where, const options &chosen, json &skip
 void print_reads(const json &all) {
   const auto text = [](const json &of, const char *name) {
     if (!of.contains(name)) return std::string("-");
-    char number[32];
-    std::snprintf(number, sizeof number, "%.2f",
-                  of[name].is_object() ? of[name]["median"].get<double>() : of[name].get<double>());
-    return std::string(number);
+    return fixed_text(of[name].is_object() ? of[name]["median"] : of[name]);
   };
   std::vector<std::vector<std::string>> table = {{"block", "depth", "cubby GB/s", "unverified",
                                                   "bare", "fio", "pread", "to best", "CPU us",
@@ -248,9 +242,7 @@ int run_miss(const options &chosen) {
   std::vector<std::vector<std::string>> table = {{"way", "p50 us", "p99 us", "to pread (p50)"}};
   for (const json &one : (*told)["results"]) {
     const auto text = [&](const char *name, double scale) {
-      char number[32];
-      std::snprintf(number, sizeof number, "%.2f", one[name].get<double>() / scale);
-      return std::string(number);
+      return fixed_text(one[name].get<double>() / scale);
     };
     table.push_back({one["name"], text("p50_ns", 1000), text("p99_ns", 1000), text("ratio", 1)});
   }

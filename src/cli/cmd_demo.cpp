@@ -34,9 +34,7 @@ struct options {
 };
 
 int fail(const options &chosen, const trouble &failed) {
-  if (chosen.json) std::cout << json{{"error", failed.text}}.dump() << "\n";
-  std::cerr << "cubby demo: " << failed.text << "\n";
-  return failed.exit_status;
+  return report_trouble("demo", failed, chosen.json);
 }
 
 /// "30%" of the experts, or bytes with an optional k, m or g.
@@ -164,13 +162,8 @@ outcome<json> run_baseline(const house &h, const std::string &name) {
 void print_result(const house &h, const json &result) {
   std::vector<std::vector<std::string>> table = {
       {"way", "tokens/s", "CPU s", "peak memory", "limit", "output"}};
-  const auto number = [](double value) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%.2f", value);
-    return std::string(text);
-  };
   const auto line = [&](const std::string &name, const json &one, const json &limit) {
-    table.push_back({name, number(one["tokens_per_s"]), number(one["cpu_s"]),
+    table.push_back({name, fixed_text(one["tokens_per_s"]), fixed_text(one["cpu_s"]),
                      bytes_text(one["peak_rss_bytes"]), limit,
                      one["output_sha256"].get<std::string>().substr(0, 12)});
   };
@@ -184,10 +177,10 @@ void print_result(const house &h, const json &result) {
   std::cout << h.file.path << ": " << bytes_text(h.file.expert_bytes) << " of experts, routes "
             << h.routes.origin << ", " << h.routes.tokens << " tokens\n";
   print_table(table);
-  std::cout << "bound " << number(result["bound_tokens_per_s"]) << " tokens/s (bare reads "
-            << number(result["bare_gb_per_s"]) << " GB/s, products "
-            << number(result["compute_gb_per_s"]) << " GB/s by " << demo::kernel_name()
-            << "); waited " << number(result["stall"]["share"].get<double>() * 100)
+  std::cout << "bound " << fixed_text(result["bound_tokens_per_s"]) << " tokens/s (bare reads "
+            << fixed_text(result["bare_gb_per_s"]) << " GB/s, products "
+            << fixed_text(result["compute_gb_per_s"]) << " GB/s by " << demo::kernel_name()
+            << "); waited " << fixed_text(result["stall"]["share"].get<double>() * 100)
             << "% of the time\n";
   std::vector<std::vector<std::string>> tiers = {
       {"tier", "budget", "peak", "hits", "misses", "in", "out"}};

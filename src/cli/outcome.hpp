@@ -30,6 +30,9 @@ inline trouble system_trouble(const std::string &what, int number) {
   return {text, exit_bad};
 }
 
+/// Tells it on stderr and, for JSON, as the one object on stdout. Gives the exit status.
+int report_trouble(const std::string &command, const trouble &failed, bool json);
+
 template <typename T>
 class [[nodiscard]] outcome {
  public:

@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <iostream>
 
+#include "cli/outcome.hpp"
+
 namespace cubby_cli {
 
 runtime::~runtime() {
@@ -50,6 +52,18 @@ int report_failure(const std::string &command, cubby_status status, bool json) {
     std::cout << object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
   }
   return status == CUBBY_ERR_INVALID ? exit_usage : exit_bad;
+}
+
+int report_trouble(const std::string &command, const trouble &failed, bool json) {
+  if (json) std::cout << nlohmann::json{{"error", failed.text}}.dump() << "\n";
+  std::cerr << "cubby " << command << ": " << failed.text << "\n";
+  return failed.exit_status;
+}
+
+std::string fixed_text(double value) {
+  char text[32];
+  snprintf(text, sizeof text, "%.2f", value);
+  return text;
 }
 
 std::string bytes_text(uint64_t bytes) {

@@ -42,6 +42,7 @@ int report_failure(const std::string &command, cubby_status status, bool json);
 
 std::string bytes_text(uint64_t bytes);      // "2.52 GB"
 std::string speed_text(double bytes_per_s);  // "1.21 GB/s"
+std::string fixed_text(double value);        // "1.23"
 std::string count_text(uint64_t count);      // "1,234,567"
 double seconds_since(uint64_t start_ns);
 uint64_t clock_ns();

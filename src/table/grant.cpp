@@ -10,6 +10,15 @@ namespace {
 
 using ull = unsigned long long;
 
+/// Of a locker that no tier and no file can give.
+error why_absent(const bank &where, uint32_t number) {
+  if (where.failed.status != CUBBY_OK) return where.failed;
+  return fail(CUBBY_MISS,
+              "locker %u of bank %s is nowhere: nothing was put and no file is "
+              "mapped",
+              number, where.desc().name);
+}
+
 }  // namespace
 
 bool controller::grant(uint32_t index) {
@@ -192,14 +201,7 @@ void controller::settle(uint32_t index) {
       add_waiter(item.move, index, i);
     } else {
       ++slot.stats.miss_count;
-      error why = item.where->failed;
-      if (why.status == CUBBY_OK) {
-        why = fail(CUBBY_MISS,
-                   "locker %u of bank %s is nowhere: nothing was put and no file is "
-                   "mapped",
-                   item.number, item.where->desc().name);
-      }
-      item_failed(index, i, why);
+      item_failed(index, i, why_absent(*item.where, item.number));
     }
   }
   for (const uint32_t made : begun) launch(made);
@@ -227,14 +229,7 @@ bool controller::grant_prefetch(uint32_t index) {
     if (what == found::ready) {
       item_landed(index, i, word, 0);
     } else if (what == found::impossible) {
-      error why = item.where->failed;
-      if (why.status == CUBBY_OK) {
-        why = fail(CUBBY_MISS,
-                   "locker %u of bank %s is nowhere: nothing was put and no file is "
-                   "mapped",
-                   item.number, item.where->desc().name);
-      }
-      item_failed(index, i, why);
+      item_failed(index, i, why_absent(*item.where, item.number));
     } else {
       item.move = static_cast<uint32_t>(word.look().frame);
       item.state = item_state::loading;

@@ -1,37 +1,21 @@
 // `cubby bench`: its fields, its figures being figures, its refusals. No times are judged.
-#include <sys/wait.h>
-
-#include <cstdio>
-#include <nlohmann/json.hpp>
-#include <string>
-
-#include "support/catch.hpp"
+#include "cli/process.hpp"
 
 namespace {
 using nlohmann::json;
 
-struct ran {
-  int exit_code = -1;
-  std::string out;
-};
+using process::outcome;
 
-ran run(const std::string &arguments) {
-  ran seen;
-  FILE *pipe = popen((CUBBY_COMMAND " bench " + arguments + " 2>/dev/null").c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  char part[4096];
-  for (size_t got = 0; (got = fread(part, 1, sizeof part, pipe)) != 0;) seen.out.append(part, got);
-  const int status = pclose(pipe);
-  seen.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return seen;
+outcome run(const std::string &arguments) {
+  return process::shell(CUBBY_COMMAND " bench " + arguments + " 2>/dev/null");
 }
 
 TEST_CASE("bench read has the promised fields, one result a size") {
-  const ran seen = run(
+  const outcome seen = run(
       "read --file-mib 64 --sample-mib 1 --pairs 3 --blocks 64k,256k --against bare,pread --json");
-  INFO(seen.out);
-  REQUIRE(seen.exit_code == 0);
-  const json all = json::parse(seen.out);
+  INFO(seen.text);
+  REQUIRE(seen.exit_status == 0);
+  const json all = json::parse(seen.text);
   CHECK(all.at("file_bytes") == 64u << 20);
   REQUIRE(all.at("results").size() == 2);
   for (const json &one : all["results"]) {
@@ -50,27 +34,27 @@ TEST_CASE("bench read has the promised fields, one result a size") {
 }
 
 TEST_CASE("bench miss and bench extents tell what they measured") {
-  const ran miss = run("miss --file-mib 64 --rounds 20 --json");
-  INFO(miss.out);
-  REQUIRE(miss.exit_code == 0);
-  const json told = json::parse(miss.out);
+  const outcome miss = run("miss --file-mib 64 --rounds 20 --json");
+  INFO(miss.text);
+  REQUIRE(miss.exit_status == 0);
+  const json told = json::parse(miss.text);
   REQUIRE(told.at("results").size() == 3);
   for (const json &one : told["results"]) {
     CHECK(one.at("p50_ns").get<double>() > 0);
     CHECK(one.at("p50_ns").get<double>() <= one.at("p99_ns").get<double>());
   }
-  const ran extents = run("extents --file-mib 320 --sample-mib 1 --pairs 2 --json");
-  INFO(extents.out);
-  REQUIRE(extents.exit_code == 0);
-  CHECK(json::parse(extents.out).at("ratio").at("median").get<double>() > 0);
+  const outcome extents = run("extents --file-mib 320 --sample-mib 1 --pairs 2 --json");
+  INFO(extents.text);
+  REQUIRE(extents.exit_status == 0);
+  CHECK(json::parse(extents.text).at("ratio").at("median").get<double>() > 0);
 }
 
 TEST_CASE("what cannot be measured is refused with 2") {
-  CHECK(run("read --blocks 5k").exit_code == 2);
-  CHECK(run("read --file-mib 64 --against nobody").exit_code == 2);
-  CHECK(run("read --file-mib 16 --blocks 2m").exit_code == 2);
-  CHECK(run("read --dir /no/such/folder").exit_code == 2);
-  CHECK(run("").exit_code == 2);
+  CHECK(run("read --blocks 5k").exit_status == 2);
+  CHECK(run("read --file-mib 64 --against nobody").exit_status == 2);
+  CHECK(run("read --file-mib 16 --blocks 2m").exit_status == 2);
+  CHECK(run("read --dir /no/such/folder").exit_status == 2);
+  CHECK(run("").exit_status == 2);
 }
 
 }  // namespace

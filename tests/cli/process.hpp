@@ -28,6 +28,7 @@ inline outcome shell(const std::string &line) {
   return found;
 }
 
+#ifdef CUBBY_COMMAND
 inline outcome command(const std::string &arguments) {
   return shell(CUBBY_COMMAND " " + arguments + " 2>&1");
 }
@@ -40,5 +41,6 @@ inline nlohmann::json command_json(const std::string &arguments, int exit_status
   REQUIRE(object.is_object());
   return object;
 }
+#endif
 
 }  // namespace process

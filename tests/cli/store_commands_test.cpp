@@ -2,43 +2,18 @@
 // where it is and nowhere else.
 #include "support/catch.hpp"
 
-#include <sys/wait.h>
-
-#include <cstdio>
-#include <nlohmann/json.hpp>
 #include <set>
 
+#include "cli/process.hpp"
 #include "unit/store/scratch.hpp"
 
 using nlohmann::json;
 
 namespace {
 
-struct outcome {
-  int exit_status = -1;
-  std::string text;  // stdout
-};
+using process::outcome;
 
-outcome run(const std::string &arguments) {
-  outcome found;
-  FILE *pipe = popen((CUBBY_COMMAND " " + arguments).c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  char block[4096];
-  for (size_t got = 0; (got = fread(block, 1, sizeof block, pipe)) > 0;)
-    found.text.append(block, got);
-  const int status = pclose(pipe);
-  if (WIFEXITED(status)) found.exit_status = WEXITSTATUS(status);
-  return found;
-}
-
-json run_json(const std::string &arguments, int exit_status) {
-  const outcome found = run(arguments + " --json");
-  INFO(arguments << " said: " << found.text);
-  CHECK(found.exit_status == exit_status);
-  json object = json::parse(found.text, nullptr, false);
-  REQUIRE(object.is_object());
-  return object;
-}
+outcome run(const std::string &arguments) { return process::shell(CUBBY_COMMAND " " + arguments); }
 
 constexpr uint32_t layers = 3, experts = 8;
 constexpr uint64_t part_blocks = 20000;  // 680,000 bytes in Q8_0: several chunks, none aligned
@@ -85,7 +60,7 @@ const uint64_t all_bytes = (8 * 34 + 18) * part_blocks * experts;
 TEST_CASE("inspect says banks, rows of two sizes, parts and identity") {
   const scratch::folder folder;
   const std::string path = write_model(folder);
-  const json model = run_json("inspect " + path, 0);
+  const json model = process::command_json("inspect " + path, 0);
   REQUIRE(model["banks"].size() == 1);
   const json &bank = model["banks"][0];
   CHECK(bank["name"] == "experts");
@@ -108,7 +83,7 @@ TEST_CASE("inspect says banks, rows of two sizes, parts and identity") {
 TEST_CASE("verify without a seal reads all, calls it unverified and is no failure") {
   const scratch::folder folder;
   const std::string path = write_model(folder);
-  const json found = run_json("verify " + path, 0);
+  const json found = process::command_json("verify " + path, 0);
   CHECK(found["lockers"] == layers * experts);
   CHECK(found["bytes"] == all_bytes);
   CHECK(found["unverified"] == all_bytes);
@@ -120,10 +95,10 @@ TEST_CASE("verify without a seal reads all, calls it unverified and is no failur
 TEST_CASE("one flipped byte: exactly that locker, part and chunk is bad") {
   const scratch::folder folder;
   const std::string path = write_model(folder);
-  const json sealed = run_json("seal " + path, 0);
+  const json sealed = process::command_json("seal " + path, 0);
   CHECK(sealed["bytes"] == all_bytes);
-  CHECK(run_json("inspect " + path, 0)["banks"][0]["sealed"] == true);
-  const json good = run_json("verify " + path, 0);
+  CHECK(process::command_json("inspect " + path, 0)["banks"][0]["sealed"] == true);
+  const json good = process::command_json("verify " + path, 0);
   CHECK(good["unverified"] == 0);
   CHECK(good["bad"].empty());
   const std::string text = run("verify " + path).text;
@@ -136,7 +111,7 @@ TEST_CASE("one flipped byte: exactly that locker, part and chunk is bad") {
   for (const auto &place : places) {
     const uint64_t begin = part_offset(path, place.number, place.part);
     flip_byte(path, begin + place.at);
-    const json found = run_json("verify " + path, 1);
+    const json found = process::command_json("verify " + path, 1);
     flip_byte(path, begin + place.at);
     REQUIRE(found["bad"].size() == 1);
     const json &bad = found["bad"][0];
@@ -149,14 +124,14 @@ TEST_CASE("one flipped byte: exactly that locker, part and chunk is bad") {
     CHECK(begin + place.at - offset < (256u << 10));
     CHECK(found["lockers"] == layers * experts);
   }
-  CHECK(run_json("verify " + path, 0)["bad"].empty());
+  CHECK(process::command_json("verify " + path, 0)["bad"].empty());
 
   // A change that is meant: sealing again takes all digests anew, where nothing changed it takes
   // none.
   flip_byte(path, part_offset(path, 5, 1));
-  CHECK(run_json("seal " + path, 0)["bytes"] == all_bytes);
-  CHECK(run_json("verify " + path, 0)["bad"].empty());
-  CHECK(run_json("seal " + path, 0)["bytes"] == 0);
+  CHECK(process::command_json("seal " + path, 0)["bytes"] == all_bytes);
+  CHECK(process::command_json("verify " + path, 0)["bad"].empty());
+  CHECK(process::command_json("seal " + path, 0)["bytes"] == 0);
 }
 
 TEST_CASE("two swapped experts and a stale block are found where they are") {
@@ -167,7 +142,7 @@ TEST_CASE("two swapped experts and a stale block are found where they are") {
   const uint64_t one = part_offset(path, 2, 0), other = part_offset(path, 5, 0);
   for (uint64_t i = 0; i < 4096; i++) std::swap(bytes[one + i], bytes[other + i]);
   folder.write("m.gguf", bytes);
-  const json found = run_json("verify " + path, 1);
+  const json found = process::command_json("verify " + path, 1);
   std::set<uint64_t> numbers;
   for (const json &bad : found["bad"]) numbers.insert(bad["number"].get<uint64_t>());
   CHECK(numbers == std::set<uint64_t>{2, 5});
@@ -180,10 +155,10 @@ TEST_CASE("a seal elsewhere is used where it is named, and a model of another si
   REQUIRE(run("seal " + path + seal).exit_status == 0);
   CHECK(std::filesystem::exists(folder.path("elsewhere.seal")));
   CHECK_FALSE(std::filesystem::exists(path + ".cubby-seal"));
-  CHECK(run_json("verify " + path + seal, 0)["unverified"] == 0);
-  CHECK(run_json("verify " + path, 0)["unverified"] == all_bytes);
+  CHECK(process::command_json("verify " + path + seal, 0)["unverified"] == 0);
+  CHECK(process::command_json("verify " + path, 0)["unverified"] == all_bytes);
   std::ofstream(path, std::ios::binary | std::ios::app) << "more";
-  const json refused = run_json("verify " + path + seal + " 2>/dev/null", 1);
+  const json refused = process::command_json("verify " + path + seal + " 2>/dev/null", 1);
   CHECK(refused["error"]["text"].get<std::string>().find("size differs") != std::string::npos);
   CHECK(run("seal " + path + seal).exit_status == 0);
   CHECK(run("verify " + path + seal).exit_status == 0);
@@ -192,7 +167,7 @@ TEST_CASE("a seal elsewhere is used where it is named, and a model of another si
 TEST_CASE("hostile, missing and unwritable files are told in a sentence") {
   const scratch::folder folder;
   const std::string path = write_model(folder);
-  const json cut = run_json(
+  const json cut = process::command_json(
       "inspect " + folder.write("cut.gguf", scratch::read(path).substr(0, 100)) + " 2>/dev/null",
       1);
   CHECK(cut["error"]["status"].get<std::string>().find("FORMAT") != std::string::npos);

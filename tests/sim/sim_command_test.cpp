@@ -1,36 +1,21 @@
 // The simulator as a command: its contract on standard output and exit status, the same hash for
 // the same seed, many seeds without a violation, and every deliberate defect found.
-#include <sys/wait.h>
-
-#include <cstdio>
-#include <nlohmann/json.hpp>
-#include <string>
-
-#include "support/catch.hpp"
+#include "cli/process.hpp"
 
 namespace {
 using nlohmann::json;
 
-struct ran {
-  int exit_code = -1;
-  std::string out;
-  json result() const { return json::parse(out); }
+struct ran : process::outcome {
+  json result() const { return json::parse(text); }
 };
 
 ran run(const std::string &arguments) {
-  ran seen;
-  FILE *pipe = popen((std::string(CUBBY_SIM_COMMAND) + " " + arguments).c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  char part[4096];
-  for (size_t got = 0; (got = fread(part, 1, sizeof part, pipe)) != 0;) seen.out.append(part, got);
-  const int status = pclose(pipe);
-  seen.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return seen;
+  return {process::shell(std::string(CUBBY_SIM_COMMAND) + " " + arguments)};
 }
 
 void check_clean(const ran &seen) {
-  INFO(seen.out);
-  CHECK(seen.exit_code == 0);
+  INFO(seen.text);
+  CHECK(seen.exit_status == 0);
   CHECK(seen.result().at("violations").empty());
 }
 
@@ -39,7 +24,7 @@ TEST_CASE("the same seed has the same events, another seed has others") {
     const std::string arguments = std::string("--steps 2000 --json --seed ") + seed;
     const ran first = run(arguments), second = run(arguments);
     check_clean(first);
-    CHECK(first.out == second.out);
+    CHECK(first.text == second.text);
     const ran other = run(arguments + "9");
     CHECK(first.result().at("event_hash") != other.result().at("event_hash"));
   }
@@ -55,7 +40,7 @@ TEST_CASE("a seed has the same events alone and after others") {
 
 TEST_CASE("the JSON object has the fields that were promised") {
   const ran seen = run("--seed 5 --steps 300 --json");
-  CHECK(seen.out.find('\n') == seen.out.size() - 1);
+  CHECK(seen.text.find('\n') == seen.text.size() - 1);
   const json result = seen.result();
   CHECK(result.at("seed") == 5);
   CHECK(result.at("steps") == 300);
@@ -67,11 +52,11 @@ TEST_CASE("the JSON object has the fields that were promised") {
 }
 
 TEST_CASE("wrong arguments end with 2 and the mutants are listed") {
-  CHECK(run("--steps 0 2>/dev/null").exit_code == 2);
-  CHECK(run("--no-such-flag 2>/dev/null").exit_code == 2);
-  CHECK(run("--mutant no_such 2>/dev/null").exit_code == 2);
+  CHECK(run("--steps 0 2>/dev/null").exit_status == 2);
+  CHECK(run("--no-such-flag 2>/dev/null").exit_status == 2);
+  CHECK(run("--mutant no_such 2>/dev/null").exit_status == 2);
   const ran seen = run("--list-mutants --json");
-  CHECK(seen.exit_code == 0);
+  CHECK(seen.exit_status == 0);
   CHECK(seen.result().at("mutants").size() == 6);
 }
 
@@ -99,15 +84,15 @@ TEST_CASE("every deliberate defect is found within 200 seeds, with a line that r
     const auto name = mutant.get<std::string>();
     const ran seen =
         run("--seed 1 --seeds 200 --steps 2000 --json --mutant " + name + " 2>/dev/null");
-    INFO(name << ": " << seen.out);
-    CHECK(seen.exit_code == 1);
+    INFO(name << ": " << seen.text);
+    CHECK(seen.exit_status == 1);
     const json violations = seen.result().at("violations");
     REQUIRE_FALSE(violations.empty());
     const auto replay = violations[0].at("replay").get<std::string>();
     CHECK_FALSE(violations[0].at("last_events").empty());
     // The line that was printed finds it again, at the same step.
     const ran again = run(replay.substr(replay.find(' ')) + " --json 2>/dev/null");
-    CHECK(again.exit_code == 1);
+    CHECK(again.exit_status == 1);
     CHECK(again.result().at("violations")[0].at("step") == violations[0].at("step"));
   }
 }

@@ -18,20 +18,16 @@ LEVELS = {"base": 0, "platform": 0, "tier": 1, "transfer": 2, "store": 3, "place
           "table": 4, "api": 5, "cli": 6}
 APART = {frozenset(("store", "placement"))}
 
-# Third-party headers and the only place (a folder ends in "/") that may include them.
+# Third-party headers and the only places (a folder ends in "/") that may include them: the first is where they
+# belong, the others compare with it, or compile it once more.
 CONFINED = [
-    (re.compile(r"liburing(\.h$|/)"), "backends/uring/"),
-    (re.compile(r"cuda"), "backends/cuda/"),
-    (re.compile(r"hwloc(\.h$|/)"), "src/platform/topology.cpp"),
-    (re.compile(r"mimalloc[\w-]*\.h$"), "src/platform/host_memory.cpp"),
-    (re.compile(r"(tbb|oneapi)/"), "src/platform/parallel.cpp"),
-    (re.compile(r"(.*/)?xxh(ash|3)\.h$"), "src/base/digest.cpp"),
+    (re.compile(r"liburing(\.h$|/)"), ("backends/uring/", "src/cli/bench/bare_ring.cpp")),
+    (re.compile(r"cuda"), ("backends/cuda/",)),
+    (re.compile(r"hwloc(\.h$|/)"), ("src/platform/topology.cpp",)),
+    (re.compile(r"mimalloc[\w-]*\.h$"), ("src/platform/host_memory.cpp",)),
+    (re.compile(r"(tbb|oneapi)/"), ("src/platform/parallel.cpp", "bench/pin_speed.cpp")),
+    (re.compile(r"(.*/)?xxh(ash|3)\.h$"), ("src/base/digest.cpp", "src/base/digest_avx2.cpp")),
 ]
-
-# What the benches compare with; and one digest is compiled twice.
-ALSO = {"src/platform/parallel.cpp": ("bench/pin_speed.cpp",),
-        "backends/uring/": ("src/cli/bench/bare_ring.cpp",),
-        "src/base/digest.cpp": ("src/base/digest_avx2.cpp",)}
 
 FOLDERS = ("src", "include", "backends", "tests", "tools", "examples", "bench")
 CODE = {".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp"}
@@ -97,14 +93,12 @@ def check_include(root, path, quote, target):
         if not ours and (quote == '"' or target not in STANDARD):
             yield f"public: {target} is neither a standard header nor one of include/cubby"
 
-    for header, home in CONFINED:
+    for header, homes in CONFINED:
         name = path.as_posix()
         if from_src or not header.match(target):
             continue
-        if name in ALSO.get(home, ()):
-            continue
-        if not (name.startswith(home) if home.endswith("/") else name == home):
-            yield f"third-party: {target} belongs to {home} only"
+        if not any(name.startswith(home) if home.endswith("/") else name == home for home in homes):
+            yield f"third-party: {target} belongs to {homes[0]} only"
 
 
 def check_text(root, path):

@@ -1,6 +1,5 @@
 #include "cli/demo/contender.hpp"
 
-#include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -8,6 +7,8 @@
 
 #include <cerrno>
 #include <fstream>
+
+#include "cli/interrupts.hpp"
 
 namespace cubby_cli::demo {
 namespace {
@@ -56,36 +57,12 @@ std::string read_all(int fd) {
 
 volatile sig_atomic_t running_child = 0, interrupted = 0;
 
+/// An interrupt ends the child and is told as trouble, so that the limit's folder does not stay
+/// behind.
 void pass_on(int number) {
   interrupted = 1;
   if (running_child != 0) ::kill(running_child, number);
 }
-
-/// While a child runs, an interrupt ends it and is told as trouble, so that the limit's folder does
-/// not stay behind.
-class interrupt_guard {
- public:
-  interrupt_guard() {
-    struct sigaction action {};
-    action.sa_handler = pass_on;
-    interrupted = 0;
-    ::sigaction(SIGINT, &action, &before_interrupt_);
-    ::sigaction(SIGTERM, &action, &before_terminate_);
-  }
-  ~interrupt_guard() {
-    running_child = 0;
-    restore();
-  }
-  interrupt_guard(const interrupt_guard &) = delete;
-  interrupt_guard &operator=(const interrupt_guard &) = delete;
-  void restore() const {
-    ::sigaction(SIGINT, &before_interrupt_, nullptr);
-    ::sigaction(SIGTERM, &before_terminate_, nullptr);
-  }
-
- private:
-  struct sigaction before_interrupt_ {}, before_terminate_ {};
-};
 
 [[noreturn]] void be_child(int fd, const memory_limit *limit,
                            const std::function<outcome<nlohmann::json>()> &body) {
@@ -138,7 +115,8 @@ outcome<nlohmann::json> run_apart(const memory_limit *limit,
                                   const std::function<outcome<nlohmann::json>()> &body) {
   int ends[2];
   if (::pipe(ends) != 0) return system_trouble("a pipe could not be made", errno);
-  const interrupt_guard guard;
+  interrupted = 0;
+  const interrupt_guard guard(pass_on);
   const pid_t child = ::fork();
   if (child < 0) return system_trouble("a process could not be made", errno);
   if (child == 0) {
@@ -155,6 +133,7 @@ outcome<nlohmann::json> run_apart(const memory_limit *limit,
   rusage used{};
   while (::wait4(child, &status, 0, &used) < 0 && errno == EINTR) {
   }
+  running_child = 0;
   if (interrupted != 0) return trouble{"interrupted", exit_bad};
   const auto answer = nlohmann::json::parse(text, nullptr, false);
   if (answer.is_discarded()) {

@@ -3,6 +3,7 @@
 #include <csignal>
 #include <vector>
 
+#include "cli/interrupts.hpp"
 #include "cli/model/gguf_writer.hpp"
 #include "cli/model/new_file.hpp"
 #include "cli/model/vocabulary.hpp"
@@ -13,31 +14,23 @@ namespace {
 
 constexpr uint64_t piece_bytes = 4 << 20;
 
-/// An interrupt ends the work at the next piece, so that the temporary file is removed. A file that
-/// outgrows its limit is an error of the write, not the end of the process.
+/// An interrupt ends the work at the next piece, so that the temporary file is removed.
 volatile std::sig_atomic_t interrupted = 0;
 
-class interrupt_guard {
+/// A file that outgrows its limit is an error of the write, not the end of the process.
+class outgrown_guard {
  public:
-  interrupt_guard() {
+  outgrown_guard() {
     struct sigaction action = {};
-    action.sa_handler = [](int) { interrupted = 1; };
-    interrupted = 0;
-    sigaction(SIGINT, &action, &before_interrupt_);
-    sigaction(SIGTERM, &action, &before_terminate_);
     action.sa_handler = SIG_IGN;
-    sigaction(SIGXFSZ, &action, &before_outgrown_);
+    sigaction(SIGXFSZ, &action, &before_);
   }
-  ~interrupt_guard() {
-    sigaction(SIGINT, &before_interrupt_, nullptr);
-    sigaction(SIGTERM, &before_terminate_, nullptr);
-    sigaction(SIGXFSZ, &before_outgrown_, nullptr);
-  }
-  interrupt_guard(const interrupt_guard &) = delete;
-  interrupt_guard &operator=(const interrupt_guard &) = delete;
+  ~outgrown_guard() { sigaction(SIGXFSZ, &before_, nullptr); }
+  outgrown_guard(const outgrown_guard &) = delete;
+  outgrown_guard &operator=(const outgrown_guard &) = delete;
 
  private:
-  struct sigaction before_interrupt_ = {}, before_terminate_ = {}, before_outgrown_ = {};
+  struct sigaction before_ = {};
 };
 
 gguf_header metadata_of(const geometry &shape, const vocabulary &words) {
@@ -110,7 +103,9 @@ uint64_t file_bytes(const geometry &shape) { return plan_of(shape).bytes; }
 outcome<made_model> make_model(const geometry &shape, const std::string &path, bool quiet) {
   const uint64_t start_ns = clock_ns();
   const plan work = plan_of(shape);
-  const interrupt_guard guard;
+  interrupted = 0;
+  const interrupt_guard interrupts([](int) { interrupted = 1; });
+  const outgrown_guard outgrown;
   progress_line line(quiet);
   new_file out;
   if (auto good = out.open(path, work.bytes); !good) return good.failure();
