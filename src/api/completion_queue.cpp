@@ -4,9 +4,14 @@
 #include <unistd.h>
 
 cubby_cq::cubby_cq(cubby::api::runtime &rt, uint32_t capacity, int fd)
-    : rt_(rt), ring_(capacity), fd_(fd) {}
+    : rt_(rt), list_(rt.queues), ring_(capacity), fd_(fd) {
+  list_->add(this);
+}
 
-cubby_cq::~cubby_cq() { ::close(fd_); }
+cubby_cq::~cubby_cq() {
+  list_->remove(this);
+  ::close(fd_);
+}
 
 bool cubby_cq::reserve() {
   const std::lock_guard lock(mutex_);
@@ -43,11 +48,13 @@ uint32_t cubby_cq::take(cubby_done *out, uint32_t max_count) {
       eventfd_read(fd_, &ignored);
     }
   }
+  // After cubby_close() the requests are gone; the completions are not.
+  if (list_->closed.load(std::memory_order_seq_cst)) return static_cast<uint32_t>(taken.size());
   for (const uint32_t index : taken) rt_.taken(index);
   return static_cast<uint32_t>(taken.size());
 }
 
 bool cubby_cq::unused() {
   const std::lock_guard lock(mutex_);
-  return reserved_ == 0;
+  return reserved_ == 0 || list_->closed.load(std::memory_order_seq_cst);
 }

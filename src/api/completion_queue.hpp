@@ -26,10 +26,10 @@ struct cubby_cq {
   uint32_t take(cubby_done *out, uint32_t max_count);
   [[nodiscard]] bool unused();
   [[nodiscard]] int descriptor() const { return fd_; }
-  [[nodiscard]] cubby::api::runtime &owner() { return rt_; }
 
  private:
   cubby::api::runtime &rt_;
+  const std::shared_ptr<cubby::api::queue_list> list_;
   std::mutex mutex_;
   std::vector<entry> ring_;
   uint32_t head_ = 0, count_ = 0, reserved_ = 0;

@@ -235,7 +235,7 @@ cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count
   if (ticket != nullptr) *ticket = 0;
   cubby_how asked{};
   if (how != nullptr) {
-    auto read = read_how(how);
+    auto read = read_how(self, how);
     if (!read) return keep_error(read.failure());
     asked = *read;
   }
@@ -322,7 +322,7 @@ cubby_status cubby_prefetch(cubby_handle *rt, const cubby_item *items, uint32_t 
   }
   if (ticket != nullptr) *ticket = 0;
   return guarded([&]() -> cubby_status {
-    auto asked = read_how(how);
+    auto asked = read_how(self, how);
     if (!asked) return keep_error(asked.failure());
     // A prefetch is not demand; what is certain to be used is committed.
     if (asked->io_class == CUBBY_DEMAND) asked->io_class = CUBBY_COMMITTED;

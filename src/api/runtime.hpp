@@ -3,9 +3,11 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -40,6 +42,29 @@ void write_struct(const T &value, T *to) {
   to->struct_size = room;
 }
 
+/// The queues of a runtime, and whether it still stands: queues may be emptied and removed after
+/// it has been closed.
+struct queue_list {
+  void add(const cubby_cq *one) {
+    const std::lock_guard lock(mutex);
+    living.push_back(one);
+  }
+  void remove(const cubby_cq *one) {
+    const std::lock_guard lock(mutex);
+    std::erase(living, one);
+  }
+  /// Looks at no memory of the queue, so it may be any pointer.
+  bool knows(const cubby_cq *one) {
+    const std::lock_guard lock(mutex);
+    return std::find(living.begin(), living.end(), one) != living.end();
+  }
+  void close() { closed.store(true, std::memory_order_seq_cst); }
+
+  std::mutex mutex;
+  std::vector<const cubby_cq *> living;
+  std::atomic<bool> closed{false};
+};
+
 /// Memory that the caller lent.
 struct region {
   cubby_region handle = 0;
@@ -56,8 +81,11 @@ class runtime final : public table::completion_sink {
 
   /// Starts the runtime's own thread where it has one.
   result<void> start();
-  /// Completes or cancels every ticket; other calls return SHUTDOWN from here on.
-  void shut_down();
+  /// Completes or cancels every ticket; other calls return SHUTDOWN from here on. False: I/O that
+  /// was begun has not come back in close_patience_ns, so its memory must not be given up.
+  bool shut_down();
+  /// The sentence for that.
+  error lost_io();
 
   // ---- the pump ------------------------------------------------------------------------------
   [[nodiscard]] bool caller_pump() const { return config_.pump == CUBBY_PUMP_CALLER; }
@@ -108,11 +136,18 @@ class runtime final : public table::completion_sink {
   result<std::unique_ptr<tier::backend_instance>> open_files_backend(const std::string &asked,
                                                                      const std::string &name,
                                                                      std::string &note);
+  /// Budgets below one token's working set, each said once. Pump held.
   void warn_working_set();
+  /// BUDGET when so much more would exceed cubby_config.table_bytes_max. Pump held.
+  result<void> check_tables(uint64_t more_bytes, const std::string &what);
+  void forget_warnings(cubby_bank bank) {
+    std::erase_if(warned_, [&](const auto &one) { return one.bank == bank; });
+  }
 
  private:
   static constexpr uint64_t alive_mark = 0x6375626279'0001;
   void run();
+  bool end_all_io();
   void sleep(uint64_t until_ns, uint64_t seen_completions);
   void wake();
   void notify();
@@ -126,7 +161,9 @@ class runtime final : public table::completion_sink {
   std::vector<tier::backend_kind> loaded_backends;
   std::vector<region> regions;
   std::vector<void *> libraries;
+  const std::shared_ptr<queue_list> queues = std::make_shared<queue_list>();
   bool virtual_clock = false;
+  uint64_t close_patience_ns = uint64_t{30} * 1'000'000'000;
   std::atomic<uint32_t> waiting_calls{0};
   [[nodiscard]] uint32_t next_region_mark() { return (salt_ + ++region_mark_) & 0xFFFF; }
 
@@ -153,6 +190,14 @@ class runtime final : public table::completion_sink {
   bool leader_ = false;  // under wait_mutex_: somebody sleeps for all
 
   std::mutex ticket_mutex_;
+
+  struct working_set_warning {
+    cubby_bank bank = 0;
+    cubby_tier tier = 0;
+    uint64_t budget_bytes = 0;
+    bool operator==(const working_set_warning &) const = default;
+  };
+  std::vector<working_set_warning> warned_;
 
  public:
   [[nodiscard]] table::controller &house() { return controller_; }
