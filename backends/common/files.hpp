@@ -61,6 +61,7 @@ class file_table {
     if (slot == nullptr) return -EBADF;
     struct stat seen {};
     if (fstat(slot->buffered, &seen) != 0) return -errno;
+    if (S_ISDIR(seen.st_mode)) return -EISDIR;
     cubby_backend_file value{};
     value.file = file;
     value.direct = slot->direct >= 0 ? 1 : 0;

@@ -7,8 +7,9 @@
 //     _count. A zeroed option means its default, as in cubby.h.
 //   - Ownership: `runtime`, `pins` and `completion_queue` own what they name, can be moved and not
 //     copied, and give it back at destruction. Everything else is a number and copied freely.
-//   - Order: pins and queues may outlive their runtime as objects; they then hold nothing. Calls on
-//     one runtime while another thread closes or destroys it are a mistake of the caller.
+//   - Order: pins may outlive their runtime as objects; they then hold nothing. A completion queue
+//     may outlive it too, and what it holds may still be taken. Calls on one runtime while another
+//     thread closes or destroys it are a mistake of the caller.
 //   - Threads: every call on a runtime may be made from any thread unless it says "one at a time";
 //     one `pins` object belongs to one thread at a time.
 //   - Blocking: only wait(), drain(), close() and the destructors named below block.
@@ -178,7 +179,7 @@ T sized() noexcept {
   return made;
 }
 
-/// What pins and queues share with their runtime, so that they notice its end.
+/// What pins share with their runtime, so that they notice its end.
 class core {
  public:
   explicit core(cubby_handle *runtime) noexcept : runtime_(runtime) {}
@@ -382,45 +383,47 @@ struct how {
 // ---- completion queue ---------------------------------------------------------------------------
 
 /// A bounded queue of completions with a descriptor to sleep on. Owns the queue; destruction
-/// removes it, or leaves it to the runtime's end while a ticket still names it. Any thread may
-/// take.
+/// removes it. Destroy it after its tickets have completed, or after the runtime: while a ticket
+/// names it it cannot be removed, and stays until the process ends. Any thread may take.
 class completion_queue {
  public:
   /// Names none.
   completion_queue() noexcept = default;
   completion_queue(completion_queue &&other) noexcept
-      : core_(std::move(other.core_)), queue_(std::exchange(other.queue_, nullptr)) {}
+      : queue_(std::exchange(other.queue_, nullptr)) {}
   completion_queue &operator=(completion_queue &&other) noexcept {
-    std::swap(core_, other.core_);
     std::swap(queue_, other.queue_);
     return *this;
   }
   completion_queue(const completion_queue &) = delete;
   completion_queue &operator=(const completion_queue &) = delete;
   ~completion_queue() {
-    if (core_.get() != nullptr && queue_ != nullptr) cubby_cq_remove(queue_);
+    if (queue_ != nullptr) cubby_cq_remove(queue_);
   }
 
   /// Completions that are there now, at most out.size(); never blocks. Returns how many were
   /// written.
   [[nodiscard]] uint32_t take(std::span<cubby_done> out) const noexcept {
-    if (core_.get() == nullptr || queue_ == nullptr) return 0;
+    if (queue_ == nullptr) return 0;
     return cubby_cq_take(queue_, out.data(), static_cast<uint32_t>(out.size()));
   }
   /// Readable exactly while the queue is not empty; stays the queue's, is never read; -1 = no
   /// queue.
   [[nodiscard]] int fd() const noexcept {
-    return core_.get() == nullptr || queue_ == nullptr ? -1 : cubby_cq_fd(queue_);
+    return queue_ == nullptr ? -1 : cubby_cq_fd(queue_);
+  }
+  /// Blocks until a completion is there to be taken; else TIMEOUT. A zero timeout looks. In caller
+  /// pump it advances the runtime meanwhile. Any thread; one waiter is enough.
+  result<void> wait(std::chrono::nanoseconds timeout = forever) const noexcept {
+    return detail::done_or_error(cubby_cq_wait(queue_, timeout.count()));
   }
   /// The queue for calls of cubby.h.
   [[nodiscard]] cubby_cq *handle() const noexcept { return queue_; }
 
  private:
   friend class runtime;
-  completion_queue(const detail::core_ref &core, cubby_cq *queue) noexcept
-      : core_(core), queue_(queue) {}
+  explicit completion_queue(cubby_cq *queue) noexcept : queue_(queue) {}
 
-  detail::core_ref core_;
   cubby_cq *queue_ = nullptr;
 };
 
@@ -821,7 +824,7 @@ class runtime {
     if (const cubby_status status = cubby_cq_add(rt, capacity, &added); status != CUBBY_OK) {
       return error::last(status);
     }
-    return completion_queue(core_, added);
+    return completion_queue(added);
   }
   /// Blocks until a request completes; the request's own status, or TIMEOUT. A zero timeout looks; a
   /// ticket that names none is done.

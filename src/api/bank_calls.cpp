@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "api/guard.hpp"
+#include "api/requests.hpp"
 #include "api/runtime.hpp"
 #include "store/model_file.hpp"
 #include "store/seal.hpp"
@@ -57,14 +58,30 @@ void cubby::api::runtime::warn_working_set() {
       const table::tier_slot &slot = controller_.slot(i);
       if (slot.memory == nullptr) continue;
       const uint64_t needed = table::controller::working_set_bytes(*where, where->layout(i));
-      if (slot.memory->budget_bytes() >= needed) continue;
+      const uint64_t budget = slot.memory->budget_bytes();
+      if (budget >= needed) continue;
+      const working_set_warning now{where->handle, slot.handle, budget};
+      if (std::find(warned_.begin(), warned_.end(), now) != warned_.end()) continue;
+      warned_.push_back(now);
       log(1, slot.handle,
           format_text("tier %s: its budget of %llu bytes is below one token's working set of bank "
                       "%s, %llu bytes; policies by recency will hit little",
-                      slot.name.c_str(), static_cast<ull>(slot.memory->budget_bytes()),
-                      where->desc().name, static_cast<ull>(needed)));
+                      slot.name.c_str(), static_cast<ull>(budget), where->desc().name,
+                      static_cast<ull>(needed)));
     }
   }
+}
+
+result<void> cubby::api::runtime::check_tables(uint64_t more_bytes, const std::string &what) {
+  const uint64_t ceiling = config_.table_bytes_max;
+  const uint64_t needed = controller_.table_bytes() + more_bytes;
+  if (ceiling == 0 || needed <= ceiling) return {};
+  error failure = fail(CUBBY_ERR_BUDGET,
+                       "%s: the library's own tables would need %llu bytes, "
+                       "cubby_config.table_bytes_max is %llu; raise it, or lower tickets_max",
+                       what.c_str(), static_cast<ull>(needed), static_cast<ull>(ceiling));
+  failure.needed_bytes = needed;
+  return failure;
 }
 
 cubby_status cubby_bank_add(cubby_handle *rt, const cubby_bank_desc *desc, cubby_bank *out) {
@@ -90,6 +107,9 @@ cubby_status cubby_bank_add(cubby_handle *rt, const cubby_bank_desc *desc, cubby
     auto made = table::bank::describe(asked);
     if (!made) return keep_error(made.failure());
     const auto lock = self.hold_pump();
+    const std::string called = std::string("bank ") + (*made)->desc().name;
+    auto room = self.check_tables(self.house().table_bytes_of(**made), called);
+    if (!room) return keep_error(room.failure());
     auto added = self.house().add_bank(std::move(*made));
     if (!added) return keep_error(added.failure());
     *out = (*added)->handle;
@@ -103,8 +123,9 @@ cubby_status cubby_bank_adopt(cubby_handle *rt, const char *path, const cubby_ad
   CUBBY_ENTER(rt);
   if (path == nullptr || out == nullptr) CUBBY_REFUSE("cubby_bank_adopt: path or out is NULL");
   return guarded([&]() -> cubby_status {
-    cubby_adopt_desc asked{};
-    if (desc != nullptr) asked = read_struct(*desc);
+    auto read = read_adopt(desc);
+    if (!read) return keep_error(read.failure());
+    const cubby_adopt_desc asked = *read;
     auto model = store::open_model(path, asked.tensors == nullptr ? "" : asked.tensors);
     if (!model) return keep_error(model.failure());
     for (const std::string &note : model->notes) self.log(1, 0, note);
@@ -117,6 +138,8 @@ cubby_status cubby_bank_adopt(cubby_handle *rt, const char *path, const cubby_ad
       if (!sealed) return keep_error(sealed.failure());
     }
     const auto lock = self.hold_pump();
+    auto room = self.check_tables(self.house().table_bytes_of(**made), path);
+    if (!room) return keep_error(room.failure());
     if (auto ready = self.need_file_tier(); !ready) return keep_error(ready.failure());
     if (auto opened = self.house().open_files((*made)->files); !opened) {
       return keep_error(opened.failure());
@@ -178,6 +201,7 @@ cubby_status cubby_bank_remove(cubby_handle *rt, cubby_bank bank) {
     }
     self.grace_period();
     const auto lock = self.hold_pump();
+    self.forget_warnings(bank);
     self.house().free_bank(*where);
     return CUBBY_OK;
   });

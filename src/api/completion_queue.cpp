@@ -3,8 +3,25 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+
+namespace {
+
+struct registry {
+  std::mutex mutex;
+  std::vector<std::unique_ptr<cubby_cq>> living;
+};
+
+/// Never destroyed: queues may be removed by destructors that run late.
+registry &all_queues() {
+  static auto *const all = new registry;
+  return *all;
+}
+
+}  // namespace
+
 cubby_cq::cubby_cq(cubby::api::runtime &rt, uint32_t capacity, int fd)
-    : rt_(rt), ring_(capacity), fd_(fd) {}
+    : rt_(&rt), ring_(capacity), fd_(fd) {}
 
 cubby_cq::~cubby_cq() { ::close(fd_); }
 
@@ -28,6 +45,7 @@ void cubby_cq::push(const entry &one) {
 }
 
 uint32_t cubby_cq::take(cubby_done *out, uint32_t max_count) {
+  const std::lock_guard whole(taking_);
   std::vector<uint32_t> taken;
   {
     const std::lock_guard lock(mutex_);
@@ -43,7 +61,7 @@ uint32_t cubby_cq::take(cubby_done *out, uint32_t max_count) {
       eventfd_read(fd_, &ignored);
     }
   }
-  for (const uint32_t index : taken) rt_.taken(index);
+  for (size_t i = 0; rt_ != nullptr && i < taken.size(); ++i) rt_->taken(taken[i]);
   return static_cast<uint32_t>(taken.size());
 }
 
@@ -53,22 +71,41 @@ bool cubby_cq::empty() {
 }
 
 bool cubby_cq::unused() {
+  const std::lock_guard whole(taking_);
   const std::lock_guard lock(mutex_);
-  return reserved_ == 0;
+  return reserved_ == 0 || rt_ == nullptr;
 }
 
-namespace cubby::api {
-
-cubby_cq *runtime::add_queue(uint32_t capacity, int fd) {
-  auto made = std::make_unique<cubby_cq>(*this, capacity, fd);
-  const std::lock_guard lock(queue_mutex_);
-  queues_.push_back(std::move(made));
-  return queues_.back().get();
+cubby::api::runtime *cubby_cq::owner() {
+  const std::lock_guard whole(taking_);
+  return rt_;
 }
 
-void runtime::remove_queue(cubby_cq *queue) {
-  const std::lock_guard lock(queue_mutex_);
-  std::erase_if(queues_, [&](const auto &one) { return one.get() == queue; });
+void cubby_cq::outlive() {
+  const std::lock_guard whole(taking_);
+  rt_ = nullptr;
 }
 
-}  // namespace cubby::api
+void cubby_cq::enlist(std::unique_ptr<cubby_cq> made) {
+  const std::lock_guard lock(all_queues().mutex);
+  all_queues().living.push_back(std::move(made));
+}
+
+void cubby_cq::remove(cubby_cq *one) {
+  const std::lock_guard lock(all_queues().mutex);
+  std::erase_if(all_queues().living, [&](const auto &each) { return each.get() == one; });
+}
+
+bool cubby_cq::is_living(const cubby_cq *one) {
+  const std::lock_guard lock(all_queues().mutex);
+  const auto &living = all_queues().living;
+  return std::any_of(living.begin(), living.end(),
+                     [&](const auto &each) { return each.get() == one; });
+}
+
+void cubby_cq::outlive(cubby::api::runtime &rt) {
+  const std::lock_guard lock(all_queues().mutex);
+  for (const auto &each : all_queues().living) {
+    if (each->owner() == &rt) each->outlive();
+  }
+}

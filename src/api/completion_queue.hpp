@@ -1,5 +1,5 @@
 // Where completions wait to be taken. A place is reserved when a request is accepted, so none is
-// ever lost.
+// ever lost. A queue lives until its caller removes it: what a close cancelled is taken after it.
 #pragma once
 
 #include <cstdint>
@@ -27,10 +27,20 @@ struct cubby_cq {
   [[nodiscard]] bool empty();
   [[nodiscard]] bool unused();
   [[nodiscard]] int descriptor() const { return fd_; }
-  [[nodiscard]] cubby::api::runtime &owner() { return rt_; }
+  /// nullptr once the runtime has been closed.
+  [[nodiscard]] cubby::api::runtime *owner();
+  /// The runtime is gone: from here on only what is in the queue counts.
+  void outlive();
+
+  /// Every queue there is, so that any pointer may be asked about without looking at its memory.
+  static void enlist(std::unique_ptr<cubby_cq> made);
+  static void remove(cubby_cq *one);
+  static bool is_living(const cubby_cq *one);
+  static void outlive(cubby::api::runtime &rt);
 
  private:
-  cubby::api::runtime &rt_;
+  cubby::api::runtime *rt_;
+  std::mutex taking_;  // before mutex_; held while the runtime is told, so that it stands
   std::mutex mutex_;
   std::vector<entry> ring_;
   uint32_t head_ = 0, count_ = 0, reserved_ = 0;

@@ -13,15 +13,14 @@ cubby_status guarded(const Body &body) noexcept {
   try {
     return body();
   } catch (const std::bad_alloc &) {
-    error failure;
-    failure.status = CUBBY_ERR_NO_MEMORY;
-    failure.text = "out of memory";  // short enough to need none
-    return keep_error(failure);
+    return keep_plain_error(CUBBY_ERR_NO_MEMORY,
+                            "no memory for the library's own tables; raise ulimit -v or the "
+                            "cgroup's memory.max, or ask for less at once");
   } catch (const std::exception &) {
-    error failure;
-    failure.status =
-        CUBBY_ERR_NO_MEMORY;  // the standard library's other refusals: lengths, threads
-    return keep_error(failure);
+    // The standard library's other refusals: lengths, threads.
+    return keep_plain_error(CUBBY_ERR_NO_MEMORY,
+                            "the request is larger than can be worked on, or no thread could be "
+                            "had; ask for less at once, or raise ulimit -u");
   }
 }
 

@@ -14,4 +14,8 @@ namespace cubby::api {
 /// has CUBBY_CAP_FILES. Both pointers stand until cubby_close() has returned.
 cubby_status register_backend(cubby_handle *rt, const cubby_backend_ops *ops, void *user);
 
+/// How long cubby_close() waits for I/O of which nothing is heard, before it leaves it behind and
+/// returns DEVICE; 30 s unless said.
+void set_close_patience(cubby_handle *rt, uint64_t patience_ns);
+
 }  // namespace cubby::api

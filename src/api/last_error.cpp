@@ -13,6 +13,11 @@ struct kept {
 };
 thread_local kept last{};
 
+/// What passes by itself, or once others have let go.
+bool passes(cubby_status status) {
+  return status == CUBBY_ERR_BUSY || status == CUBBY_ERR_TIMEOUT || status == CUBBY_ERR_IN_USE;
+}
+
 }  // namespace
 
 namespace cubby::api {
@@ -22,7 +27,7 @@ cubby_status keep_error(const error &failure) noexcept {
   last.what.struct_size = sizeof last.what;
   last.what.status = failure.status;
   last.what.native = failure.native;
-  last.what.retryable = failure.retryable || failure.status == CUBBY_ERR_BUSY ? 1 : 0;
+  last.what.retryable = failure.retryable || passes(failure.status) ? 1 : 0;
   last.what.data_loss = failure.data_loss ? 1 : 0;
   last.what.tier = failure.tier;
   last.what.id = failure.id;
@@ -30,6 +35,15 @@ cubby_status keep_error(const error &failure) noexcept {
   last.what.needed_bytes = failure.needed_bytes;
   std::snprintf(last.text, sizeof last.text, "%s", failure.text.c_str());
   return failure.status;
+}
+
+cubby_status keep_plain_error(cubby_status status, const char *text) noexcept {
+  last.what = {};
+  last.what.struct_size = sizeof last.what;
+  last.what.status = status;
+  last.what.retryable = 1;
+  std::snprintf(last.text, sizeof last.text, "%s", text);
+  return status;
 }
 
 }  // namespace cubby::api

@@ -106,17 +106,23 @@ way pin_resident(const pin_call &c, uint32_t set_index, uint32_t &ok_count) {
   return named ? way::absent : way::refused;
 }
 
+struct set_cost {
+  uint64_t bytes = 0, largest_bytes = 0;
+};
+
 /// What the whole set costs of the tier; an item named twice counts once.
-uint64_t set_cost(const table::tier_slot &slot, uint32_t tier,
-                  std::vector<table::request_item> items) {
+set_cost cost_of(const table::tier_slot &slot, uint32_t tier,
+                 std::vector<table::request_item> items) {
   std::sort(items.begin(), items.end(), [](const auto &a, const auto &b) {
     return a.where != b.where ? a.where < b.where : a.number < b.number;
   });
-  uint64_t cost = 0;
+  set_cost cost;
   for (size_t i = 0; i < items.size(); ++i) {
     const auto &item = items[i];
     if (i != 0 && items[i - 1].where == item.where && items[i - 1].number == item.number) continue;
-    cost += slot.memory->cost_bytes(item.where->frame_bytes_in(tier, item.number));
+    const uint64_t one = slot.memory->cost_bytes(item.where->frame_bytes_in(tier, item.number));
+    cost.bytes += one;
+    cost.largest_bytes = std::max(cost.largest_bytes, one);
   }
   return cost;
 }
@@ -147,15 +153,17 @@ result<void> check_frames(const table::tier_slot &slot, uint32_t tier, cubby_tie
                   slot.name.c_str(), row, where.desc().name);
     }
   }
-  const uint64_t cost = set_cost(slot, tier, items);
+  const set_cost cost = cost_of(slot, tier, items);
   const uint64_t budget = slot.budget_bytes.load();
-  if (cost <= budget) return {};
+  if (cost.bytes <= budget) return {};
+  const uint64_t sure = memory.sure_budget_bytes(cost.bytes, cost.largest_bytes);
   error failure = fail(CUBBY_ERR_BUDGET,
                        "tier %s: the set needs %llu bytes at once, the budget is "
-                       "%llu; raise the budget, or pin fewer lockers together",
-                       slot.name.c_str(), static_cast<ull>(cost), static_cast<ull>(budget));
+                       "%llu; raise the budget to %llu, or pin fewer lockers together",
+                       slot.name.c_str(), static_cast<ull>(cost.bytes), static_cast<ull>(budget),
+                       static_cast<ull>(sure));
   failure.tier = handle;
-  failure.needed_bytes = cost;
+  failure.needed_bytes = sure;
   return failure;
 }
 
@@ -235,7 +243,7 @@ cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count
   if (ticket != nullptr) *ticket = 0;
   cubby_how asked{};
   if (how != nullptr) {
-    auto read = read_how(how);
+    auto read = read_how(self, how);
     if (!read) return keep_error(read.failure());
     asked = *read;
   }
@@ -322,7 +330,7 @@ cubby_status cubby_prefetch(cubby_handle *rt, const cubby_item *items, uint32_t 
   }
   if (ticket != nullptr) *ticket = 0;
   return guarded([&]() -> cubby_status {
-    auto asked = read_how(how);
+    auto asked = read_how(self, how);
     if (!asked) return keep_error(asked.failure());
     // A prefetch is not demand; what is certain to be used is committed.
     if (asked->io_class == CUBBY_DEMAND) asked->io_class = CUBBY_COMMITTED;

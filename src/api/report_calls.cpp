@@ -11,6 +11,11 @@ cubby_status cubby_stats(cubby_handle *rt, cubby_stats_block *out, cubby_tier_st
                          uint32_t tier_max) {
   CUBBY_ENTER(rt);
   if (out == nullptr) CUBBY_REFUSE("cubby_stats: out is NULL");
+  const uint32_t named = tiers == nullptr ? 0 : tiers->struct_size;
+  if (named != 0 && (named < offsetof(cubby_tier_stats, budget_bytes) ||
+                     named % alignof(cubby_tier_stats) != 0)) {
+    CUBBY_REFUSE("cubby_tier_stats.struct_size is %u; set it to sizeof(cubby_tier_stats)", named);
+  }
   return guarded([&]() -> cubby_status {
     cubby_stats_block block{};
     std::vector<cubby_tier_stats> all;

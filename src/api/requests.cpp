@@ -10,10 +10,11 @@ cubby_status no_ticket() {
                          "allows; take completions or wait for tickets, then try again"));
 }
 
-result<cubby_how> read_how(const cubby_how *how) {
+result<cubby_how> read_how(runtime &self, const cubby_how *how) {
   cubby_how asked{};
   if (how == nullptr) return asked;
-  if (how->struct_size == 0) return fail(CUBBY_ERR_INVALID, "cubby_how.struct_size is 0");
+  if (how->struct_size == 0)
+    return fail(CUBBY_ERR_INVALID, "cubby_how.struct_size is 0; set it to sizeof(cubby_how)");
   asked = read_struct(*how);
   if (asked.io_class > CUBBY_WRITE_BACK) {
     return fail(CUBBY_ERR_INVALID, "cubby_how.io_class %u is not known", asked.io_class);
@@ -26,6 +27,24 @@ result<cubby_how> read_how(const cubby_how *how) {
     return fail(CUBBY_ERR_NOT_SUPPORTED,
                 "order with a device stream needs a device backend, which "
                 "this build has not; pass sync = NULL");
+  }
+  if (asked.cq != nullptr && (!cubby_cq::is_living(asked.cq) || asked.cq->owner() != &self)) {
+    return fail(CUBBY_ERR_STALE,
+                "cubby_how.cq is no queue of this runtime: it was removed, or belongs to another");
+  }
+  return asked;
+}
+
+result<cubby_adopt_desc> read_adopt(const cubby_adopt_desc *desc) {
+  if (desc == nullptr) return cubby_adopt_desc{};
+  if (desc->struct_size == 0) {
+    return fail(CUBBY_ERR_INVALID,
+                "cubby_adopt_desc.struct_size is 0, so nothing in it would be read; set it to "
+                "sizeof(cubby_adopt_desc)");
+  }
+  const cubby_adopt_desc asked = read_struct(*desc);
+  if (asked.flags != 0) {
+    return fail(CUBBY_ERR_INVALID, "cubby_adopt_desc.flags 0x%x are not known", asked.flags);
   }
   return asked;
 }

@@ -8,7 +8,9 @@ namespace cubby::api {
 /// BUSY: as many tickets as were allowed are alive.
 cubby_status no_ticket();
 /// A copy of how a request is to be served, checked.
-result<cubby_how> read_how(const cubby_how *how);
+result<cubby_how> read_how(runtime &self, const cubby_how *how);
+/// A copy of how a file is to be adopted, checked.
+result<cubby_adopt_desc> read_adopt(const cubby_adopt_desc *desc);
 /// Fills what every request has.
 void prepare_request(runtime &self, table::request &r, table::request_kind kind, uint32_t tier,
                      const cubby_how &how);

@@ -181,7 +181,7 @@ void runtime::grace_period() {
   }
 }
 
-void runtime::shut_down() {
+bool runtime::shut_down() {
   shutting_.store(true, std::memory_order_seq_cst);
   {
     const std::lock_guard lock(wait_mutex_);
@@ -198,12 +198,28 @@ void runtime::shut_down() {
     std::this_thread::yield();
   }
   grace_period();
+  const bool all_back = end_all_io();
+  cubby_cq::outlive(*this);
+  return all_back;
+}
+
+/// Nobody can make a device give back what it has: after some time in which nothing came, what is
+/// still out is left to it, with the memory that it may yet write to.
+bool runtime::end_all_io() {
+  uint64_t until_ns = 0;
   for (;;) {
     uint64_t next = base::never_ns;
     const uint64_t here = virtual_clock ? virtual_now_.load() : base::now_ns();
     controller_.cancel_everything();
-    controller_.advance(here, &next);
-    if (controller_.idle()) break;
+    const bool any = controller_.advance(here, &next);
+    if (controller_.idle()) return true;
+    // A slow link says when its next bytes come; they are waited for.
+    const bool slow = next != base::never_ns && next > here;
+    if (any || until_ns == 0) until_ns = (slow ? next : here) + close_patience_ns;
+    if (here > until_ns) {
+      controller_.give_up_jobs();
+      return false;
+    }
     if (virtual_clock) {
       virtual_now_.store(next == base::never_ns ? here + 1'000'000 : std::max(next, here + 1));
       continue;
@@ -214,6 +230,23 @@ void runtime::shut_down() {
     for (const int fd : in_flight) fds.push_back({fd, POLLIN, 0});
     ::poll(fds.data(), fds.size(), 1);
   }
+}
+
+error runtime::lost_io() {
+  error why = fail(CUBBY_ERR_DEVICE, "the runtime is closed");
+  for (uint32_t i = 0; i < controller_.tier_count(); ++i) {
+    const table::tier_slot &slot = controller_.slot(i);
+    if (slot.path->in_flight_count() == 0) continue;
+    why = fail(CUBBY_ERR_DEVICE,
+               "tier %s: %u I/Os have not come back in %llu s. Every ticket is completed and the "
+               "runtime is closed, but its memory, threads and files stay until the process ends, "
+               "because the device may still write there; look at the kernel's log and the device",
+               slot.name.c_str(), slot.path->in_flight_count(),
+               static_cast<unsigned long long>(close_patience_ns / 1'000'000'000));
+    why.tier = slot.handle;
+    break;
+  }
+  return why;
 }
 
 // ---- tickets

@@ -57,8 +57,11 @@ class runtime final : public table::completion_sink {
 
   /// Starts the runtime's own thread where it has one.
   result<void> start();
-  /// Completes or cancels every ticket; other calls return SHUTDOWN from here on.
-  void shut_down();
+  /// Completes or cancels every ticket; other calls return SHUTDOWN from here on. False: I/O that
+  /// was begun has not come back in close_patience_ns, so its memory must not be given up.
+  bool shut_down();
+  /// The sentence for that.
+  error lost_io();
 
   // ---- the pump ------------------------------------------------------------------------------
   [[nodiscard]] bool caller_pump() const { return config_.pump == CUBBY_PUMP_CALLER; }
@@ -86,9 +89,6 @@ class runtime final : public table::completion_sink {
   /// Asks the controller to withdraw it; false when stale.
   bool cancel(cubby_ticket ticket);
   bool progress(cubby_ticket ticket, cubby_done &out);
-  /// A queue lives until it is removed, or with the runtime.
-  cubby_cq *add_queue(uint32_t capacity, int fd);
-  void remove_queue(cubby_cq *queue);
   /// A completion was taken out of its queue.
   void taken(uint32_t index);
   void completed(uint32_t index) override;
@@ -112,11 +112,18 @@ class runtime final : public table::completion_sink {
   result<std::unique_ptr<tier::backend_instance>> open_files_backend(const std::string &asked,
                                                                      const std::string &name,
                                                                      std::string &note);
+  /// Budgets below one token's working set, each said once. Pump held.
   void warn_working_set();
+  /// BUDGET when so much more would exceed cubby_config.table_bytes_max. Pump held.
+  result<void> check_tables(uint64_t more_bytes, const std::string &what);
+  void forget_warnings(cubby_bank bank) {
+    std::erase_if(warned_, [&](const auto &one) { return one.bank == bank; });
+  }
 
  private:
   static constexpr uint64_t alive_mark = 0x6375626279'0001;
   void run();
+  bool end_all_io();
   void sleep(uint64_t until_ns, uint64_t seen_completions);
   void wake();
   void notify();
@@ -131,6 +138,7 @@ class runtime final : public table::completion_sink {
   std::vector<region> regions;
   std::vector<void *> libraries;
   bool virtual_clock = false;
+  uint64_t close_patience_ns = uint64_t{30} * 1'000'000'000;
   std::atomic<uint32_t> waiting_calls{0};
   [[nodiscard]] uint32_t next_region_mark() { return (salt_ + ++region_mark_) & 0xFFFF; }
 
@@ -157,8 +165,13 @@ class runtime final : public table::completion_sink {
   bool leader_ = false;  // under wait_mutex_: somebody sleeps for all
 
   std::mutex ticket_mutex_;
-  std::mutex queue_mutex_;
-  std::vector<std::unique_ptr<cubby_cq>> queues_;
+  struct working_set_warning {
+    cubby_bank bank = 0;
+    cubby_tier tier = 0;
+    uint64_t budget_bytes = 0;
+    bool operator==(const working_set_warning &) const = default;
+  };
+  std::vector<working_set_warning> warned_;
 
  public:
   [[nodiscard]] table::controller &house() { return controller_; }

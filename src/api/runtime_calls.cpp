@@ -56,6 +56,8 @@ cubby_status cubby_open(const cubby_config *given, cubby_handle **out) {
     auto config = complete_config(given);
     if (!config) return keep_error(config.failure());
     auto made = std::make_unique<cubby_handle>(*config);
+    auto room = made->self.check_tables(0, "cubby_open");
+    if (!room) return keep_error(room.failure());
     if (auto started = made->self.start(); !started) return keep_error(started.failure());
     *out = made.release();
     return CUBBY_OK;
@@ -69,7 +71,7 @@ cubby_status cubby_close(cubby_handle *rt) {
                            "the runtime belongs to the parent process; only that "
                            "one may close it"));
   }
-  rt->self.shut_down();
+  if (!rt->self.shut_down()) return keep_error(rt->self.lost_io());
   const std::vector<void *> libraries = rt->self.libraries;
   delete rt;
   for (void *library : libraries) ::dlclose(library);
@@ -134,4 +136,8 @@ cubby_status cubby::api::register_backend(cubby_handle *rt, const cubby_backend_
   if ((kind->ops.capabilities & CUBBY_CAP_VIRTUAL_CLOCK) != 0) self.virtual_clock = true;
   self.loaded_backends.push_back(*kind);
   return CUBBY_OK;
+}
+
+void cubby::api::set_close_patience(cubby_handle *rt, uint64_t patience_ns) {
+  rt->self.close_patience_ns = patience_ns;
 }

@@ -14,14 +14,17 @@ cubby_status cubby_seal(cubby_handle *rt, const char *path, const cubby_adopt_de
   if (path == nullptr) CUBBY_REFUSE("cubby_seal: path is NULL");
   if (ticket != nullptr) *ticket = 0;
   return guarded([&]() -> cubby_status {
-    auto asked_how = read_how(how);
+    auto asked_how = read_how(self, how);
     if (!asked_how) return keep_error(asked_how.failure());
-    cubby_adopt_desc asked{};
-    if (desc != nullptr) asked = read_struct(*desc);
+    auto read = read_adopt(desc);
+    if (!read) return keep_error(read.failure());
+    const cubby_adopt_desc asked = *read;
     auto model = store::open_model(path, asked.tensors == nullptr ? "" : asked.tensors);
     if (!model) return keep_error(model.failure());
     const std::string to =
         store::seal_path_of(*model, asked.seal_path == nullptr ? "" : asked.seal_path);
+    // Not after hours of reading.
+    if (auto place = store::try_place(to); !place) return keep_error(place.failure());
     std::vector<std::unique_ptr<table::bank>> banks;
     for (const store::model_bank &one : model->banks) {
       auto made = table::bank::adopt(one, model->files, one.name);

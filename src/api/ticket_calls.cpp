@@ -9,6 +9,18 @@
 using namespace cubby;
 using namespace cubby::api;
 
+namespace {
+
+cubby_status no_queue() {
+  return keep_error(fail(CUBBY_ERR_STALE, "there is no such completion queue: it was removed"));
+}
+
+cubby_status closed() {
+  return keep_error(fail(CUBBY_ERR_SHUTDOWN, "the queue is empty and its runtime was closed"));
+}
+
+}  // namespace
+
 cubby_status cubby_cq_add(cubby_handle *rt, uint32_t capacity, cubby_cq **out) {
   CUBBY_ENTER(rt);
   if (out == nullptr || capacity == 0 || capacity > 1u << 20) {
@@ -21,15 +33,18 @@ cubby_status cubby_cq_add(cubby_handle *rt, uint32_t capacity, cubby_cq **out) {
                                    "a descriptor for the queue could not be had; raise "
                                    "ulimit -n"));
     }
-    *out = self.add_queue(capacity, fd);
+    auto made = std::make_unique<cubby_cq>(self, capacity, fd);
+    cubby_cq *const queue = made.get();
+    cubby_cq::enlist(std::move(made));
+    *out = queue;
     return CUBBY_OK;
   });
 }
 
-int cubby_cq_fd(cubby_cq *cq) { return cq == nullptr ? -1 : cq->descriptor(); }
+int cubby_cq_fd(cubby_cq *cq) { return cubby_cq::is_living(cq) ? cq->descriptor() : -1; }
 
 uint32_t cubby_cq_take(cubby_cq *cq, cubby_done *out, uint32_t max_count) {
-  if (cq == nullptr || out == nullptr) return 0;
+  if (out == nullptr || !cubby_cq::is_living(cq)) return 0;
   uint32_t taken = 0;
   guarded([&]() -> cubby_status {
     taken = cq->take(out, max_count);
@@ -40,7 +55,10 @@ uint32_t cubby_cq_take(cubby_cq *cq, cubby_done *out, uint32_t max_count) {
 
 cubby_status cubby_cq_wait(cubby_cq *cq, int64_t timeout_ns) {
   if (cq == nullptr) CUBBY_REFUSE("cubby_cq_wait: the queue is NULL");
-  runtime &self = cq->owner();
+  if (!cubby_cq::is_living(cq)) return no_queue();
+  runtime *const owner = cq->owner();
+  if (owner == nullptr) return cq->empty() ? closed() : CUBBY_OK;
+  runtime &self = *owner;
   const call entered(self, call::kind::waiting);
   if (entered.status != CUBBY_OK) return entered.refuse();
   return guarded([&]() -> cubby_status {
@@ -53,12 +71,13 @@ cubby_status cubby_cq_wait(cubby_cq *cq, int64_t timeout_ns) {
 
 cubby_status cubby_cq_remove(cubby_cq *cq) {
   if (cq == nullptr) CUBBY_REFUSE("cubby_cq_remove: the queue is NULL");
+  if (!cubby_cq::is_living(cq)) return no_queue();
   if (!cq->unused()) {
     return keep_error(fail(CUBBY_ERR_BUSY,
                            "tickets name the queue, or completions were not taken "
                            "from it yet"));
   }
-  cq->owner().remove_queue(cq);
+  cubby_cq::remove(cq);
   return CUBBY_OK;
 }
 

@@ -134,6 +134,8 @@ cubby_status add_memory(runtime &self, const cubby_tier_desc &desc, const tier::
   if (auto fits = check_machine(desc.name, desc.backend, lends, desc.budget_bytes); !fits) {
     return keep_error(fits.failure());
   }
+  auto room = self.check_tables(self.house().table_bytes_of_tier(), desc.name);
+  if (!room) return keep_error(room.failure());
   cubby_backend_config with{};
   with.struct_size = sizeof with;
   with.device = desc.device;
@@ -162,6 +164,13 @@ cubby_status add_files(runtime &self, const cubby_tier_desc &desc, const char *b
                        cubby_tier *out) {
   if (auto checked = check_paths(desc); !checked) return keep_error(checked.failure());
   if (desc.memory_count != 0) CUBBY_REFUSE("tier %s: a file tier has no lent memory", desc.name);
+  if (desc.flags != 0) CUBBY_REFUSE("tier %s: CUBBY_TIER_EXCLUSIVE is for memory tiers", desc.name);
+  if (desc.emulated_bytes_per_s != 0 || desc.emulated_latency_ns != 0) {
+    self.log(1, 0,
+             std::string("tier ") + desc.name +
+                 ": files are not emulated; the emulated "
+                 "speed and latency are not used");
+  }
   std::string note;
   auto backend = self.open_files_backend(backend_name, desc.name, note);
   if (!backend) return keep_error(backend.failure());
@@ -278,6 +287,7 @@ cubby_status cubby_tier_resize(cubby_handle *rt, cubby_tier tier, uint64_t budge
         self.house().give_request(made);
         return keep_error(set.failure());
       }
+      self.warn_working_set();
     }
     table::request &r = self.house().request_at(made);
     prepare_request(self, r, table::request_kind::resize, index, cubby_how{});

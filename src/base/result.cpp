@@ -68,6 +68,26 @@ error fail(cubby_status status, const char *format, ...) {
   return made;
 }
 
+const char *open_remedy(int native) {
+  switch (native) {
+    case ENOENT:
+    case ENOTDIR:
+      return "; look at the path";
+    case EACCES:
+    case EPERM:
+      return "; let this user read it (chmod, chown), or run as its owner";
+    case EMFILE:
+    case ENFILE:
+      return "; raise ulimit -n";
+    case ELOOP:
+      return "; name the file itself, not a link to it";
+    case EISDIR:
+      return "; name a file in it";
+    default:
+      return "";
+  }
+}
+
 error fail_errno(int native, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);

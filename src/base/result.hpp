@@ -96,4 +96,7 @@ error fail(cubby_status status, const char *format, ...) __attribute__((format(p
 /// ENOMEM → NO_MEMORY, else IO), native set, and strerror's words appended to the sentence.
 error fail_errno(int native, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/// What usually helps when a file cannot be opened with this errno; "" when nothing is usual.
+const char *open_remedy(int native);
+
 }  // namespace cubby

@@ -60,7 +60,10 @@ error format_error(const std::string &path, uint64_t offset, std::string what, c
 result<header_reader> header_reader::open(const std::string &path, const char *remedy) {
   // O_NONBLOCK: a named pipe must not hold us here; it has no meaning for regular files.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return fail_errno(errno, "%s could not be opened", path.c_str());
+  if (fd < 0) {
+    const int native = errno;
+    return fail_errno(native, "%s could not be opened%s", path.c_str(), open_remedy(native));
+  }
   struct stat about = {};
   if (fstat(fd, &about) != 0) {
     const int native = errno;

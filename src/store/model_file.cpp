@@ -19,8 +19,10 @@ namespace {
 /// The magic number decides; the extension only where there is none (safetensors has no magic).
 result<tensor_list> read_tensors(const std::string &path) {
   struct stat about = {};
-  if (stat(path.c_str(), &about) != 0)
-    return fail_errno(errno, "%s could not be examined", path.c_str());
+  if (stat(path.c_str(), &about) != 0) {
+    const int native = errno;
+    return fail_errno(native, "%s could not be examined%s", path.c_str(), open_remedy(native));
+  }
   if (S_ISDIR(about.st_mode)) return read_safetensors(path);
   auto reader = header_reader::open(path);
   if (!reader) return reader.failure();

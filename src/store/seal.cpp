@@ -112,7 +112,9 @@ result<int> open_temporary(const std::string &path) {
     const int flags = O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
     const int fd = open(path.c_str(), flags, 0644);
     if (fd < 0)
-      return fail_errno(errno, "%s could not be created; name a place that can be written",
+      return fail_errno(errno,
+                        "%s could not be created; name a place that can be written with a seal "
+                        "path",
                         path.c_str());
     struct stat ours = {}, named = {};
     int native = flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
@@ -168,6 +170,15 @@ result<seal> read_seal(const std::string &path) {
   }
   if (reader->failed()) return reader->failure();
   return content;
+}
+
+result<void> try_place(const std::string &path) {
+  const std::string temporary = path + ".tmp";
+  auto fd = open_temporary(temporary);
+  if (!fd) return fd.failure();
+  unlink(temporary.c_str());
+  close(*fd);
+  return {};
 }
 
 result<void> write_seal(const std::string &path, const seal &content) {

@@ -27,6 +27,9 @@ std::string seal_path_of(const model_file &model, const std::string &seal_path);
 /// CUBBY_MISS) when there is none.
 result<seal> read_seal(const std::string &path);
 
+/// Can a seal be written there? Asked before a model is read for it. Leaves nothing.
+result<void> try_place(const std::string &path);
+
 /// Writes it whole to "<path>.tmp", flushes and renames: a seal is there entirely or not at all,
 /// and what an interrupted writer left is written over by the next. IN_USE while another writes.
 result<void> write_seal(const std::string &path, const seal &content);

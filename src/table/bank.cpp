@@ -305,10 +305,20 @@ void bank::add_tier(uint32_t tier, frame_layout layout) {
   words_[tier].store(owned_words_[tier].get(), std::memory_order_release);
 }
 
+uint64_t bank::words_bytes() const { return word_count(count()) * sizeof(locker_word); }
+
+uint64_t bank::digest_bytes_wanted() const {
+  uint64_t total = 0;
+  for (const uint64_t bytes : part_bytes_) {
+    total += uint64_t{store::chunk_count(page_bytes - 1, bytes, chunk_bytes_)} * columns_;
+  }
+  return total * sizeof(uint64_t);
+}
+
 uint64_t bank::table_bytes() const {
   uint64_t bytes = sizeof *this;
   for (const auto &words : owned_words_) {
-    if (words != nullptr) bytes += word_count(count()) * sizeof(locker_word);
+    if (words != nullptr) bytes += words_bytes();
   }
   for (const auto &offsets : part_offsets_) bytes += offsets.capacity() * sizeof(uint64_t);
   for (const auto &columns : loose_) bytes += columns.capacity() * sizeof(store::part_run);

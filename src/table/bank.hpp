@@ -93,6 +93,10 @@ class bank {
   [[nodiscard]] uint64_t chunk_total() const;
   [[nodiscard]] uint64_t digest_bytes() const { return digests_.capacity() * sizeof(uint64_t); }
   [[nodiscard]] uint64_t table_bytes() const;
+  /// Bytes of its words for one tier.
+  [[nodiscard]] uint64_t words_bytes() const;
+  /// Bytes of its digests once it is mapped; asked before they are made.
+  [[nodiscard]] uint64_t digest_bytes_wanted() const;
 
   /// The caller's view; pointers stand as long as the bank.
   [[nodiscard]] const cubby_bank_desc &desc() const { return desc_; }

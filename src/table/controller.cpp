@@ -414,8 +414,11 @@ bool controller::run_channels(uint64_t *next_ns) {
     uint32_t count = 0;
     do {
       count = tiers_[i]->path->reap(now_ns_, done, reap_batch, &next);
-      for (uint32_t k = 0; k < count; ++k)
-        piece_done(static_cast<uint32_t>(done[k].cookie), done[k]);
+      CUBBY_ASSERT(count <= reap_batch);
+      for (uint32_t k = 0; k < count; ++k) {
+        if (is_flying(i, done[k].cookie))
+          piece_done(static_cast<uint32_t>(done[k].cookie), done[k]);
+      }
       progress = progress || count != 0;
     } while (count == reap_batch);
     *next_ns = std::min(*next_ns, next);
@@ -546,7 +549,7 @@ void controller::item_failed(uint32_t index, uint32_t i, const error &why) {
     r.first_failure = why.status;
     r.failure = why;
     r.failure.id = CUBBY_ID(r.items[i].where->handle, r.items[i].number);
-    r.failure.tier = tiers_[r.tier]->handle;
+    if (r.failure.tier == 0) r.failure.tier = tiers_[r.tier]->handle;
   }
   if (r.item_status != nullptr) {
     __atomic_store_n(&r.item_status[i], static_cast<int8_t>(why.status), __ATOMIC_RELEASE);
@@ -626,6 +629,18 @@ void controller::cancel_everything() {
   for (const uint32_t index : open_) requests_[index].cancel_wanted.store(true);
   for (move &m : moves_) m.unasked = false;
   look_at_open_.store(true);
+}
+
+void controller::give_up_jobs() {
+  for (auto &job : jobs_) {
+    const uint32_t index = job->request_index();
+    requests_[index].failure =
+        fail(CUBBY_ERR_DEVICE, "the seal's reads have not come back; look at the kernel's log");
+    requests_[index].first_failure = CUBBY_ERR_DEVICE;
+    static_cast<void>(job.release());  // reads into its memory may be under way
+    complete(index);
+  }
+  jobs_.clear();
 }
 
 }  // namespace cubby::table

@@ -67,6 +67,7 @@ struct tier_slot {
   std::vector<placement::object> passing;   // not to be kept once unpinned
   uint64_t leaving_bytes = 0;               // of frames whose bytes are on their way down
   std::vector<cubby_region> regions;        // lent
+  bool told_of_stray = false;               // of completions that answer nothing
   cubby_tier_stats stats{};
 };
 
@@ -147,12 +148,19 @@ class controller {
   /// Descriptors that are readable once something in flight has come back.
   void descriptors(std::vector<int> &fds);
   void cancel_everything();
+  /// Seals whose reads never came back: their tickets end; they themselves cannot, and are leaked.
+  void give_up_jobs();
   /// A new budget, at once for what comes; a resize request then evicts what is too much.
   result<void> resize(uint32_t tier, uint64_t budget_bytes);
 
   bool drop(bank &where, uint32_t number, uint32_t tier);  // false when pinned or moving
   /// Nanoseconds from now until it would be usable in the tier; ~0 = nothing measured yet.
   [[nodiscard]] uint64_t estimate_ns(const bank &where, uint32_t number, uint32_t tier) const;
+  /// Bytes of all tables there are now.
+  [[nodiscard]] uint64_t table_bytes() const;
+  /// What one more bank, or one more memory tier, would add.
+  [[nodiscard]] uint64_t table_bytes_of(const bank &where) const;
+  [[nodiscard]] uint64_t table_bytes_of_tier() const;
   void report(cubby_stats_block &block, std::vector<cubby_tier_stats> &tiers);
   [[nodiscard]] uint64_t pinned_bytes(uint32_t tier) const;
   /// Bytes that one token's visits need at once: Σ over rows of routed_count lockers.
@@ -181,6 +189,7 @@ class controller {
   bool prepare(request &r, bool hold_hits);
   void roll_back(request &r);
   void settle(uint32_t index);
+  [[nodiscard]] error cannot_lay_out(const request &r) const;
   void retry_waiting();
   void wait_for_frames(uint32_t index);
   enum class found { ready, joinable, blocked, begun, impossible, no_frame };
@@ -206,6 +215,7 @@ class controller {
   bool start_copy(uint32_t piece_index, transfer::channel &path);
   void queue_copy(uint32_t piece_index);
   void piece_done(uint32_t piece_index, const cubby_backend_done &done);
+  error failed_io(const piece &p, const tier_slot &slot, const cubby_backend_done &done);
   void piece_read(uint32_t piece_index);
   void end_piece(uint32_t piece_index);
   bool verify(const move &m, piece &p, const std::byte *bytes);
@@ -217,7 +227,10 @@ class controller {
   void wake_followers(uint32_t index);
   void free_move(uint32_t index);
   bool file_unchanged(bank &where);
+  void changed_underneath(bank &where, error &why);
   uint32_t new_piece();
+  uint64_t new_flight(uint32_t piece_index);
+  bool is_flying(uint32_t tier, uint64_t cookie);
   [[nodiscard]] std::byte *place(const bank &where, uint32_t tier, uint64_t frame, uint32_t number,
                                  uint32_t part) const {
     return static_cast<std::byte *>(const_cast<void *>(address(where, tier, frame, number, part)));
@@ -270,6 +283,7 @@ class controller {
   uint32_t moves_alive_ = 0;
   std::vector<piece> pieces_;
   std::vector<uint32_t> free_pieces_;
+  uint32_t last_flight_ = 0;
   std::unique_ptr<transfer::staging_pool> staging_;
   std::vector<std::unique_ptr<seal_job>> jobs_;
   std::vector<uint32_t> tentative_;

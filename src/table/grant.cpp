@@ -163,10 +163,7 @@ bool controller::grant_pins(uint32_t index) {
     }
     if (!prepare(r, false)) {
       if (slot.leaving_bytes != 0 || pinned_bytes(r.tier) != 0) return false;
-      error why = fail(CUBBY_ERR_BUDGET,
-                       "tier %s: the set cannot be laid out in its %llu bytes, though nothing else "
-                       "is there; raise the budget, or pin fewer lockers together",
-                       slot.name.c_str(), static_cast<ull>(slot.memory->budget_bytes()));
+      const error why = cannot_lay_out(r);
       for (uint32_t i = 0; i < r.items.size(); ++i) {
         if (r.items[i].state == item_state::waiting) item_failed(index, i, why);
       }
@@ -176,6 +173,28 @@ bool controller::grant_pins(uint32_t index) {
   }
   settle(index);
   return true;
+}
+
+/// The memory of a tier that has grown comes in pieces, and no locker lies across two.
+error controller::cannot_lay_out(const request &r) const {
+  const tier_slot &slot = *tiers_[r.tier];
+  uint64_t total = 0;
+  uint64_t largest = 0;
+  for (const request_item &item : r.items) {
+    const uint64_t cost = slot.memory->cost_bytes(item.where->frame_bytes_in(r.tier, item.number));
+    total += cost;
+    largest = std::max(largest, cost);
+  }
+  const uint64_t needed = slot.memory->sure_budget_bytes(total, largest);
+  error why = fail(CUBBY_ERR_BUDGET,
+                   "tier %s: the set cannot be laid out in its %llu bytes, though nothing else is "
+                   "there, for they are in %zu pieces; a budget of %llu is enough, or pin fewer "
+                   "lockers together",
+                   slot.name.c_str(), static_cast<ull>(slot.memory->budget_bytes()),
+                   std::max<size_t>(slot.memory->blocks().size(), 1), static_cast<ull>(needed));
+  why.tier = slot.handle;
+  why.needed_bytes = needed;
+  return why;
 }
 
 /// After prepare(): tells the hits, starts the moves, joins those that were under way.

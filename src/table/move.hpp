@@ -52,6 +52,7 @@ enum class piece_stage : uint8_t { unused, reading, copying, copying_out };
 /// Consecutive chunks of one part, one I/O at a time.
 struct piece {
   piece_stage stage = piece_stage::unused;
+  uint32_t flight = 0;       // of the I/O under way; 0 = none: which completion is its own
   uint32_t move = no_index;  // none: of a seal
   uint32_t seal_request = no_index;
   uint32_t part = 0, first_chunk = 0, chunk_count = 0;

@@ -199,6 +199,16 @@ bool controller::file_unchanged(bank &where) {
   return true;
 }
 
+/// Bytes were not as they should be: looks at the files at once, and where one was changed by
+/// somebody that is the reason, for the whole bank.
+void controller::changed_underneath(bank &where, error &why) {
+  where.looked_ns = 0;
+  if (file_unchanged(where)) return;
+  const cubby_tier tier = why.tier;
+  why = where.failed;
+  why.tier = tier;
+}
+
 transfer::channel &controller::reading_channel(const move &m) {
   if (m.from == no_tier) return *tiers_[file_slot_]->path;
   return copy_path(m.from, m.to);
@@ -267,6 +277,36 @@ uint32_t controller::new_piece() {
     free_pieces_.pop_back();
   }
   return index;
+}
+
+/// The cookie of an I/O that is about to start: its piece, and which of the piece's I/Os it is.
+uint64_t controller::new_flight(uint32_t piece_index) {
+  if (++last_flight_ == 0) ++last_flight_;
+  pieces_[piece_index].flight = last_flight_;
+  return uint64_t{last_flight_} << 32 | piece_index;
+}
+
+/// A backend may tell of an I/O twice, or of one that never was. Such a word is counted and put
+/// aside: taken for another's it would publish bytes that have not come.
+bool controller::is_flying(uint32_t tier, uint64_t cookie) {
+  const auto index = static_cast<uint32_t>(cookie);
+  const auto flight = static_cast<uint32_t>(cookie >> 32);
+  if (flight != 0 && index < pieces_.size() && pieces_[index].flight == flight) {
+    pieces_[index].flight = 0;
+    return true;
+  }
+  tier_slot &slot = *tiers_[tier];
+  ++slot.stats.error_count;
+  if (!slot.told_of_stray) {
+    slot.told_of_stray = true;
+    services_.log(services_.context, 0,
+                  format_text("tier %s: backend %s told of an I/O that is not under way (cookie "
+                              "%llx): told twice, or never asked for. Such completions are "
+                              "ignored and counted as errors; the backend needs mending",
+                              slot.name.c_str(), slot.backend.c_str(), static_cast<ull>(cookie))
+                      .c_str());
+  }
+  return false;
 }
 
 bool controller::cut_piece(move &m, piece &p) {
@@ -350,7 +390,7 @@ bool controller::start_read(uint32_t piece_index, transfer::channel &path) {
   p.io_class = p.order.io_class;
   p.started_ns = now_ns_;
   cubby_backend_io io{};
-  io.cookie = piece_index;
+  io.cookie = new_flight(piece_index);
   io.op = CUBBY_BACKEND_READ;
   io.file = m.where->files[here.file].number;
   io.offset_bytes = p.read_offset_bytes;
@@ -390,7 +430,7 @@ bool controller::start_copy(uint32_t piece_index, transfer::channel &path) {
   p.io_class = p.order.io_class;
   p.started_ns = now_ns_;
   cubby_backend_io io{};
-  io.cookie = piece_index;
+  io.cookie = new_flight(piece_index);
   io.op = out ? CUBBY_BACKEND_COPY_OUT : CUBBY_BACKEND_COPY_IN;
   io.source = p.landing;
   io.memory = p.target;
@@ -426,6 +466,37 @@ bool controller::verify(const move &m, piece &p, const std::byte *bytes) {
   return true;
 }
 
+error controller::failed_io(const piece &p, const tier_slot &slot, const cubby_backend_done &done) {
+  const move &m = moves_[p.move];
+  const bool reading = p.stage == piece_stage::reading;
+  const char *bank_name = m.where->desc().name;
+  error why;
+  if (!reading) {
+    why = done.error != 0 ? fail_errno(done.error,
+                                       "tier %s: locker %u of bank %s could not be copied; the "
+                                       "device failed, look at its driver's log",
+                                       slot.name.c_str(), m.number, bank_name)
+                          : fail(CUBBY_ERR_IO,
+                                 "tier %s: locker %u of bank %s was copied only in part; the "
+                                 "device failed, look at its driver's log",
+                                 slot.name.c_str(), m.number, bank_name);
+  } else {
+    const char *path = m.where->files[m.where->extent(m.number, p.part).file].path.c_str();
+    why = done.error != 0 ? fail_errno(done.error,
+                                       "tier %s: locker %u of bank %s could not be read from %s, "
+                                       "twice; look at the kernel's log and at the disk",
+                                       slot.name.c_str(), m.number, bank_name, path)
+                          : fail(CUBBY_ERR_IO,
+                                 "tier %s: locker %u of bank %s: %s gave fewer bytes than it "
+                                 "has; look at the kernel's log and at the disk",
+                                 slot.name.c_str(), m.number, bank_name, path);
+    why.offset_bytes = p.read_offset_bytes + done.bytes;
+  }
+  why.status = CUBBY_ERR_IO;
+  why.tier = slot.handle;
+  return why;
+}
+
 void controller::piece_done(uint32_t piece_index, const cubby_backend_done &done) {
   piece &p = pieces_[piece_index];
   CUBBY_ASSERT(piece_index < pieces_.size() && p.stage != piece_stage::unused);
@@ -446,21 +517,14 @@ void controller::piece_done(uint32_t piece_index, const cubby_backend_done &done
   const uint64_t wanted = reading ? p.offset_bytes + p.bytes - p.read_offset_bytes : p.bytes;
   if (done.error != 0 || done.bytes < wanted) {
     ++slot.stats.error_count;
-    error why = done.error != 0
-                    ? fail_errno(done.error,
-                                 "tier %s: bytes of locker %u of bank %s could not be "
-                                 "%s",
-                                 slot.name.c_str(), m.number, m.where->desc().name,
-                                 reading ? "read" : "copied")
-                    : fail(CUBBY_ERR_IO, "tier %s: locker %u of bank %s: the file ends before it",
-                           slot.name.c_str(), m.number, m.where->desc().name);
-    if (done.error != 0) why.status = CUBBY_ERR_IO;
-    why.offset_bytes = p.read_offset_bytes + done.bytes;
+    error why = failed_io(p, slot, done);
     if (reading && !p.reread && m.state == move_state::active) {
       p.reread = true;  // once: what was transient has passed
       start_read(piece_index, *slot.path);
       return;
     }
+    // A file that was cut short is no failing device: its bank says so.
+    if (reading && done.error == 0) changed_underneath(*m.where, why);
     stop(index, why);
     end_piece(piece_index);
     return;
@@ -496,14 +560,15 @@ void controller::piece_read(uint32_t piece_index) {
       return;
     }
     ++files.stats.corrupt_count;
-    m.where->looked_ns = 0;
     error why = fail(CUBBY_ERR_CORRUPT,
                      "locker %u of bank %s: the bytes in %s are not those that were sealed or "
                      "first seen; restore the file, or seal it again if the change is meant",
                      m.number, m.where->desc().name,
                      m.where->files[m.where->extent(m.number, p.part).file].path.c_str());
+    why.tier = files.handle;
     why.offset_bytes = p.bad_offset_bytes;
     why.data_loss = true;
+    changed_underneath(*m.where, why);
     stop(index, why);
     return end_piece(piece_index);
   }

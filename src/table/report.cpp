@@ -43,6 +43,27 @@ uint64_t controller::estimate_ns(const bank &where, uint32_t number, uint32_t ti
   return copy == base::never_ns ? read : read + copy;
 }
 
+uint64_t controller::table_bytes() const {
+  uint64_t bytes = sets_.table_bytes() + config_.tickets_max * sizeof(request);
+  for (const bank *where : by_object_) bytes += where->table_bytes() + where->digest_bytes();
+  return bytes;
+}
+
+uint64_t controller::table_bytes_of(const bank &where) const {
+  const uint64_t digests = config_.verify ? where.digest_bytes_wanted() : 0;
+  uint64_t words = 0;
+  for (uint32_t i = 0; i < tier_count(); ++i) {
+    if (tiers_[i]->memory != nullptr) words += where.words_bytes();
+  }
+  return where.table_bytes() + std::max(digests, where.digest_bytes()) + words;
+}
+
+uint64_t controller::table_bytes_of_tier() const {
+  uint64_t words = 0;
+  for (const bank *where : by_object_) words += where->words_bytes();
+  return words;
+}
+
 void controller::report(cubby_stats_block &block, std::vector<cubby_tier_stats> &tiers) {
   for (shard &one : shards_) drain_visits(one);
   block = {};

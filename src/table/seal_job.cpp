@@ -115,7 +115,7 @@ bool seal_job::read_next() {
   if (flying_.size() <= index) flying_.resize(index + 1);
   flying_[index] = next_;
   cubby_backend_io io{};
-  io.cookie = index;
+  io.cookie = house_.new_flight(index);
   io.op = CUBBY_BACKEND_READ;
   io.file = where.files[here.file].number;
   io.offset_bytes = p.read_offset_bytes;

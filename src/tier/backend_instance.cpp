@@ -99,7 +99,9 @@ result<cubby_backend_file> backend_instance::open_file(const char *path, uint32_
   cubby_backend_file file{};
   file.struct_size = sizeof file;
   const int32_t status = ops_.file_open(self_, path, flags, &file);
-  if (status != 0) return fail_errno(-status, "%s could not be opened", path);
+  if (status != 0) {
+    return fail_errno(-status, "%s could not be opened%s", path, open_remedy(-status));
+  }
   return file;
 }
 

@@ -151,8 +151,14 @@ result<void> memory_tier::set_budget(uint64_t budget_bytes) {
       return added;
     }
   }
-  budget_bytes_ = lent_ ? (budget_bytes == 0 ? memory_bytes_ : budget_bytes) : wanted;
+  budget_bytes_ = lent_ ? (budget_bytes == 0 ? memory_bytes_.load() : budget_bytes) : wanted;
   return {};
+}
+
+uint64_t memory_tier::sure_budget_bytes(uint64_t total, uint64_t largest) const {
+  if (lent_) return total;
+  // What takes several blocks loses less than one frame at the end of each.
+  return memory_bytes_ + total + total / block_bytes_max * largest;
 }
 
 void memory_tier::trim(const std::function<void(const cubby_backend_memory &)> &before) {

@@ -2,6 +2,7 @@
 // nothing of lockers.
 #pragma once
 
+#include <atomic>
 #include <cubby/backend.h>
 
 #include <array>
@@ -88,6 +89,9 @@ class memory_tier {
   [[nodiscard]] uint64_t budget_bytes() const { return budget_bytes_; }
   [[nodiscard]] uint64_t used_bytes() const { return used_bytes_; }
   [[nodiscard]] uint64_t peak_bytes() const { return peak_bytes_; }
+  /// A budget that surely holds frames of so many bytes at once: memory that is added lies apart
+  /// from what is there, and no frame lies across both. Any thread.
+  [[nodiscard]] uint64_t sure_budget_bytes(uint64_t total, uint64_t largest) const;
   [[nodiscard]] const std::vector<cubby_backend_memory> &blocks() const { return blocks_; }
 
  private:
@@ -109,7 +113,7 @@ class memory_tier {
   uint32_t piece_parts_ = 0;
   uint64_t unit_bytes_ = frame_align_bytes;
   uint64_t align_bytes_ = frame_align_bytes;
-  uint64_t memory_bytes_ = 0;
+  std::atomic<uint64_t> memory_bytes_{0};
   uint64_t budget_bytes_ = 0, used_bytes_ = 0, peak_bytes_ = 0;
 };
 

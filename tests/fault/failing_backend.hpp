@@ -1,0 +1,171 @@
+// A backend that fails as it is told, around one that works: the failure is a parameter of a test.
+// It is registered in-process, so that a whole runtime runs on it. Caller pump only: the test and
+// the backend share `faults` without a lock.
+#pragma once
+
+#include <cerrno>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "api/in_process.hpp"
+#include "support/catch.hpp"
+
+namespace failing {
+
+enum class fault {
+  none,
+  eio,      // completes with EIO and moves nothing
+  short_,   // completes without an error, with half of the bytes
+  held,     // does not come back until faults::release; then it is done after all
+  twice,    // completes, and later once more with the same cookie
+  strange,  // completes, beside completions with cookies that nobody gave
+};
+
+/// How much of what is asked for fails.
+enum class extent { nothing, one_part, everything };
+
+inline const char *name_of(extent how_much) {
+  return how_much == extent::nothing    ? "nothing"
+         : how_much == extent::one_part ? "one part"
+                                        : "all";
+}
+
+struct faults {
+  fault what = fault::none;
+  extent how_much = extent::everything;
+  uint64_t at_bytes = 0;          // one_part: I/Os of the file that touch this byte …
+  uint32_t at_count = 0;          // … or, for copies, the I/O with this number, from 1
+  uint32_t times = ~uint32_t{0};  // so often, then all is well
+  bool release = false;           // what was held comes
+  uint32_t release_after = 0;     // … by itself, once it was looked for so often; 0 = never
+
+  // What happened.
+  uint32_t seen_count = 0, hit_count = 0, looked_count = 0;
+
+  bool hits(const cubby_backend_io &io) {
+    ++seen_count;
+    const bool file = io.op == CUBBY_BACKEND_READ;
+    const bool here = file ? at_bytes >= io.offset_bytes && at_bytes < io.offset_bytes + io.bytes
+                           : seen_count == at_count;
+    const bool wanted = what != fault::none &&
+                        (how_much == extent::everything || (how_much == extent::one_part && here));
+    if (!wanted || hit_count >= times) return false;
+    ++hit_count;
+    return true;
+  }
+};
+
+/// An opened instance.
+struct instance {
+  const cubby_backend_ops *inner_ops = nullptr;
+  cubby_backend *inner = nullptr;
+  faults *told = nullptr;
+  std::vector<cubby_backend_io> held;
+  std::vector<uint64_t> altered;         // cookies whose completion is changed when it comes
+  std::deque<cubby_backend_done> ready;  // made here
+  std::deque<cubby_backend_done> later;  // for the next look: what they name may be something else
+
+  uint32_t submit(uint64_t now_ns, const cubby_backend_io *ios, uint32_t count) {
+    for (uint32_t i = 0; i < count; ++i) {
+      const bool hit = told->hits(ios[i]);
+      if (hit && told->what == fault::eio) {
+        ready.push_back({ios[i].cookie, 0, EIO, 0});
+      } else if (hit && told->what == fault::held) {
+        held.push_back(ios[i]);
+      } else {
+        if (inner_ops->submit(inner, now_ns, ios + i, 1) == 0) return i;
+        if (hit) altered.push_back(ios[i].cookie);
+      }
+    }
+    return count;
+  }
+
+  void alter(cubby_backend_done &done) {
+    if (std::erase(altered, done.cookie) == 0) return;
+    if (told->what == fault::short_) done.bytes /= 2;
+    if (told->what == fault::twice) later.push_back(done);
+    if (told->what != fault::strange) return;
+    for (const uint64_t cookie :
+         {uint64_t{0}, ~uint64_t{0}, uint64_t{77} << 32 | 5, done.cookie + 1}) {
+      later.push_back({cookie, done.bytes, 0, 0});
+    }
+  }
+
+  uint32_t reap(uint64_t now_ns, cubby_backend_done *out, uint32_t max_count, uint64_t *next_ns) {
+    ++told->looked_count;
+    const bool by_itself = told->release_after != 0 && told->looked_count >= told->release_after;
+    if (told->release || by_itself) {
+      while (!held.empty() && inner_ops->submit(inner, now_ns, &held.back(), 1) == 1) {
+        held.pop_back();
+      }
+    }
+    ready.insert(ready.end(), later.begin(), later.end());
+    later.clear();
+    uint32_t count = inner_ops->reap(inner, now_ns, out, max_count, next_ns);
+    for (uint32_t i = 0; i < count; ++i) alter(out[i]);
+    while (count < max_count && !ready.empty()) {
+      out[count++] = ready.front();
+      ready.pop_front();
+    }
+    return count;
+  }
+};
+
+inline instance &of(cubby_backend *self) { return *reinterpret_cast<instance *>(self); }
+
+/// A table of operations around `inner_of()`, under a name of its own.
+template <const cubby_backend_ops *(*inner_of)()>
+const cubby_backend_ops *wrapped(const char *name) {
+  static cubby_backend_ops ops = *inner_of();
+  ops.name = name;
+  ops.open = [](const cubby_backend_services *services, const cubby_backend_config *config,
+                cubby_backend **out) {
+    auto made = std::make_unique<instance>();
+    made->inner_ops = inner_of();
+    made->told = static_cast<faults *>(config->user);
+    const int32_t status = made->inner_ops->open(services, config, &made->inner);
+    if (status == 0) *out = reinterpret_cast<cubby_backend *>(made.release());
+    return status;
+  };
+  ops.close = [](cubby_backend *self) {
+    of(self).inner_ops->close(of(self).inner);
+    delete &of(self);
+  };
+  ops.describe = [](cubby_backend *self, cubby_backend_info *out) {
+    return of(self).inner_ops->describe(of(self).inner, out);
+  };
+  ops.memory_reserve = [](cubby_backend *self, uint64_t bytes, cubby_backend_memory *out) {
+    return of(self).inner_ops->memory_reserve(of(self).inner, bytes, out);
+  };
+  ops.memory_release = [](cubby_backend *self, const cubby_backend_memory *memory) {
+    of(self).inner_ops->memory_release(of(self).inner, memory);
+  };
+  ops.memory_register = nullptr;
+  ops.memory_unregister = nullptr;
+  ops.file_open = [](cubby_backend *self, const char *path, uint32_t flags,
+                     cubby_backend_file *out) {
+    return of(self).inner_ops->file_open(of(self).inner, path, flags, out);
+  };
+  ops.file_stat = [](cubby_backend *self, uint32_t file, cubby_backend_file *out) {
+    return of(self).inner_ops->file_stat(of(self).inner, file, out);
+  };
+  ops.file_close = [](cubby_backend *self, uint32_t file) {
+    of(self).inner_ops->file_close(of(self).inner, file);
+  };
+  ops.submit = [](cubby_backend *self, uint64_t now_ns, const cubby_backend_io *ios,
+                  uint32_t count) { return of(self).submit(now_ns, ios, count); };
+  ops.reap = [](cubby_backend *self, uint64_t now_ns, cubby_backend_done *out, uint32_t max_count,
+                uint64_t *next_ns) { return of(self).reap(now_ns, out, max_count, next_ns); };
+  ops.wait = [](cubby_backend *self, uint64_t timeout_ns, int wake_fd) {
+    return of(self).inner_ops->wait(of(self).inner, timeout_ns, wake_fd);
+  };
+  ops.event_fd = [](cubby_backend *self) {
+    const instance &here = of(self);
+    return here.inner_ops->event_fd == nullptr ? -1 : here.inner_ops->event_fd(here.inner);
+  };
+  return &ops;
+}
+
+}  // namespace failing
