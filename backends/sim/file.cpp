@@ -133,11 +133,7 @@ file_plan plan_of_read(world &where, const cubby_backend_io &io, disk_file &file
   if (where.strikes(fault::short_read, path, offset, bytes)) {
     return {lie::short_read, 0, where.random().below(there)};
   }
-  if (where.strikes(fault::flip_rest, path, offset, bytes)) {
-    file.rot(offset + where.random().below(there),
-             static_cast<uint8_t>(1u << where.random().below(8)));
-    return {};
-  }
+  if (where.rots(file, offset, there)) return {};
   if (where.strikes(fault::flip_transit, path, offset, bytes)) {
     return {lie::flip, 0, where.random().below(there * 8)};
   }

@@ -156,6 +156,20 @@ bool world::strikes(fault which, const std::string &path, uint64_t offset_bytes,
   return true;
 }
 
+bool world::rots(disk_file &file, uint64_t offset_bytes, uint64_t bytes) {
+  uint64_t first = offset_bytes, end = offset_bytes + bytes;
+  for (const forced_fault &one : forced_) {
+    if (one.which != fault::flip_rest || one.path != file.path()) continue;
+    if (!overlap(one.offset_bytes, one.bytes, offset_bytes, bytes)) continue;
+    first = std::max(first, one.offset_bytes);
+    end = std::min(end, one.offset_bytes + one.bytes);
+    break;
+  }
+  if (!strikes(fault::flip_rest, file.path(), offset_bytes, bytes)) return false;
+  file.rot(first + random_.below(end - first), static_cast<uint8_t>(1u << random_.below(8)));
+  return true;
+}
+
 bool world::is_sticky(const std::string &path, uint64_t offset_bytes, uint64_t bytes) const {
   return std::any_of(sticky_.begin(), sticky_.end(), [&](const range &bad) {
     return bad.path == path && overlap(bad.offset_bytes, bad.bytes, offset_bytes, bytes);

@@ -79,6 +79,9 @@ class world {
   // ---- for the backends
   /// Should this I/O suffer this fault? Counts it when so.
   bool strikes(fault which, const std::string &path, uint64_t offset_bytes, uint64_t bytes);
+  /// Turns one bit at rest among these bytes of the file when a flip strikes; a forced one keeps to
+  /// the bytes it was forced upon, for what lies beside them is another's.
+  bool rots(disk_file &file, uint64_t offset_bytes, uint64_t bytes);
   bool is_sticky(const std::string &path, uint64_t offset_bytes, uint64_t bytes) const;
   void make_sticky(const std::string &path, uint64_t offset_bytes, uint64_t bytes);
   void struck(fault which, const std::string &path, uint64_t offset_bytes, uint64_t bytes);

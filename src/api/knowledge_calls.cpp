@@ -42,7 +42,7 @@ uint8_t take_route(runtime &self, const cubby_hint_item &hint) {
     wanted.push_back(item);
   }
   if (wanted.empty()) return CUBBY_HINT_CLIPPED;
-  const uint32_t index = self.house().take_request();
+  const uint32_t index = self.house().take_request(true);
   if (index == table::no_index) return CUBBY_HINT_CLIPPED;
   cubby_how how{};
   how.io_class = CUBBY_FORECAST;
@@ -50,7 +50,6 @@ uint8_t take_route(runtime &self, const cubby_hint_item &hint) {
   table::request &r = self.house().request_at(index);
   prepare_request(self, r, table::request_kind::prefetch, tier, how);
   r.items = std::move(wanted);
-  r.forget = true;
   self.house().submit(index);
   return clipped ? CUBBY_HINT_CLIPPED : CUBBY_HINT_ACCEPTED;
 }

@@ -186,7 +186,7 @@ cubby_status load_set(const pin_call &c, uint32_t set_index, const cubby_how &ho
                            "the completion queue has no place left; take "
                            "completions first, or make it larger"));
   }
-  const uint32_t index = c.self.house().take_request();
+  const uint32_t index = c.self.house().take_request(false);
   if (index == table::no_index) {
     if (queue != nullptr) queue->unreserve();
     house.sets().discard(set_index, c.shard);
@@ -353,7 +353,7 @@ cubby_status cubby_prefetch(cubby_handle *rt, const cubby_item *items, uint32_t 
                              "the completion queue has no place left; take "
                              "completions first, or make it larger"));
     }
-    const uint32_t index = self.house().take_request();
+    const uint32_t index = self.house().take_request(ticket == nullptr && asked->cq == nullptr);
     if (index == table::no_index) {
       if (asked->cq != nullptr) asked->cq->unreserve();
       return no_ticket();
@@ -361,7 +361,6 @@ cubby_status cubby_prefetch(cubby_handle *rt, const cubby_item *items, uint32_t 
     table::request &r = self.house().request_at(index);
     prepare_request(self, r, table::request_kind::prefetch, slot, *asked);
     r.items = std::move(named);
-    r.forget = ticket == nullptr && asked->cq == nullptr;
     for (uint32_t i = 0; i < count && asked->item_status != nullptr; ++i) {
       __atomic_store_n(&asked->item_status[i], static_cast<int8_t>(CUBBY_PENDING),
                        __ATOMIC_RELEASE);

@@ -61,7 +61,6 @@ void prepare_request(runtime &self, table::request &r, table::request_kind kind,
   r.item_status = how.item_status;
   r.addr = nullptr;
   r.set = table::no_index;
-  r.forget = false;
   r.cancel_wanted.store(false, std::memory_order_relaxed);
   r.status = CUBBY_PENDING;
   r.issued_ns = self.now();

@@ -36,7 +36,8 @@ cubby_status cubby_seal(cubby_handle *rt, const char *path, const cubby_adopt_de
     if (asked_how->cq != nullptr && !asked_how->cq->reserve()) {
       return keep_error(fail(CUBBY_ERR_BUSY, "the completion queue has no place left"));
     }
-    const uint32_t index = self.house().take_request();
+    const uint32_t index = 
+        self.house().take_request(ticket == nullptr && asked_how->cq == nullptr);
     if (index == table::no_index) {
       if (asked_how->cq != nullptr) asked_how->cq->unreserve();
       return no_ticket();
@@ -63,7 +64,6 @@ cubby_status cubby_seal(cubby_handle *rt, const char *path, const cubby_adopt_de
     prepare_request(self, r, table::request_kind::seal, self.house().file_slot(), *asked_how);
     r.total_count = static_cast<uint32_t>(job->total_count());
     r.job = job.release();
-    r.forget = ticket == nullptr && asked_how->cq == nullptr;
     return submit_request(self, index, ticket);
   });
 }

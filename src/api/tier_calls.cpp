@@ -257,7 +257,7 @@ cubby_status cubby_tier_resize(cubby_handle *rt, cubby_tier tier, uint64_t budge
   return guarded([&]() -> cubby_status {
     const uint32_t index = self.house().slot_of(tier);
     if (index == table::no_tier) return unknown_tier(tier);
-    const uint32_t made = self.house().take_request();
+    const uint32_t made = self.house().take_request(ticket == nullptr);
     if (made == table::no_index) return no_ticket();
     {
       const auto lock = self.hold_pump();
@@ -291,7 +291,6 @@ cubby_status cubby_tier_resize(cubby_handle *rt, cubby_tier tier, uint64_t budge
     }
     table::request &r = self.house().request_at(made);
     prepare_request(self, r, table::request_kind::resize, index, cubby_how{});
-    r.forget = ticket == nullptr;
     return submit_request(self, made, ticket);
   });
 }

@@ -52,10 +52,8 @@ controller::~controller() {
   staging_.reset();
   for (uint32_t i = 0; i < tier_count(); ++i) {
     tier_slot &slot = *tiers_[i];
-    if (file_slot_ != no_tier && slot.memory != nullptr && slot.memory->direct()) {
-      for (const auto &block : slot.memory->blocks()) {
-        tiers_[file_slot_]->files->unregister_memory(block.base, block.bytes);
-      }
+    if (slot.memory != nullptr) {
+      for (const auto &block : slot.memory->blocks()) unregister_block(i, block);
     }
     slot.path.reset();
     slot.memory.reset();
@@ -91,12 +89,8 @@ result<uint32_t> controller::add_memory_tier(const memory_tier_request &wanted,
   slot->regions = wanted.regions;
   slot->handle = (config_.salt & 0xFFFF) << 8 | (index + 1);
   slot->budget_bytes.store(slot->memory->budget_bytes());
-  if (file_slot_ != no_tier && slot->memory->direct()) {
-    for (const auto &block : slot->memory->blocks()) {
-      tiers_[file_slot_]->files->register_memory(block.base, block.bytes);
-    }
-  }
   tiers_[index] = std::move(slot);
+  register_blocks(index, 0);
   for (const auto &owned : owned_banks_) {
     const tier::memory_tier &tier = *tiers_[index]->memory;
     owned->add_tier(index, layout_for(tier, *owned));
@@ -131,12 +125,7 @@ result<uint32_t> controller::add_file_tier(const std::string &name, uint32_t ran
     tier::backend_instance &files = *tiers_[index]->files;
     staging_ = std::make_unique<transfer::staging_pool>(services_, &files, piece_buffer_bytes,
                                                         staging_max);
-    for (uint32_t i = 0; i < index; ++i) {
-      if (tiers_[i]->memory == nullptr || !tiers_[i]->memory->direct()) continue;
-      for (const auto &block : tiers_[i]->memory->blocks()) {
-        files.register_memory(block.base, block.bytes);
-      }
-    }
+    for (uint32_t i = 0; i < index; ++i) register_blocks(i, 0);
   }
   tier_count_.store(index + 1, std::memory_order_release);
   return index;
@@ -292,15 +281,23 @@ uint32_t controller::slot_of(cubby_tier handle) const {
   return index;
 }
 
-uint32_t controller::take_request() {
+uint32_t controller::take_request(bool forget) {
   uint32_t index = no_index;
-  return free_requests_.pop(index) ? index : no_index;
+  const uint32_t forgotten_max = std::max(1u, config_.tickets_max / 2);
+  const bool room = !forget || forgotten_count_.fetch_add(1) < forgotten_max;
+  if (!room || !free_requests_.pop(index)) {
+    if (forget) forgotten_count_.fetch_sub(1);
+    return no_index;
+  }
+  requests_[index].forget = forget;
+  return index;
 }
 
 void controller::give_request(uint32_t index) {
   request &r = requests_[index];
   const uint32_t generation = generation_of(r.life.load(std::memory_order_relaxed)) + 1;
   r.items.clear();
+  if (r.forget) forgotten_count_.fetch_sub(1);
   r.failure = error{.status = CUBBY_OK, .text = {}};
   r.life.store(life_of(generation, request_state::unused), std::memory_order_release);
   const bool pushed = free_requests_.push(index);

@@ -129,7 +129,9 @@ class controller {
   [[nodiscard]] pin_sets &sets() { return sets_; }
   [[nodiscard]] shard &shard_at(uint32_t index) { return shards_[index]; }
   [[nodiscard]] uint32_t tickets_max() const { return config_.tickets_max; }
-  uint32_t take_request();  // no_index when all are taken
+  /// no_index when all are taken. What nobody will hear of has at most half of them, so that hints
+  /// on a slow device never leave demand without a place.
+  uint32_t take_request(bool forget);
   void give_request(uint32_t index);
   /// Hands an accepted request over; there is always room.
   void submit(uint32_t index);
@@ -163,6 +165,7 @@ class controller {
   [[nodiscard]] uint64_t table_bytes_of_tier() const;
   void report(cubby_stats_block &block, std::vector<cubby_tier_stats> &tiers);
   [[nodiscard]] uint64_t pinned_bytes(uint32_t tier) const;
+  [[nodiscard]] bool any_pinned(uint32_t tier) const;
   /// Bytes that one token's visits need at once: Σ over rows of routed_count lockers.
   [[nodiscard]] static uint64_t working_set_bytes(const bank &where, frame_layout layout);
 
@@ -189,9 +192,12 @@ class controller {
   bool prepare(request &r, bool hold_hits);
   void roll_back(request &r);
   void settle(uint32_t index);
+  [[nodiscard]] bool at_rest(uint32_t tier) const;
+  bool clear_tier(uint32_t tier);
   [[nodiscard]] error cannot_lay_out(const request &r) const;
   void retry_waiting();
   void wait_for_frames(uint32_t index);
+  void expire(uint32_t index);
   enum class found { ready, joinable, blocked, begun, impossible, no_frame };
   found look_up(request &r, uint32_t item);
 
@@ -250,6 +256,9 @@ class controller {
   [[nodiscard]] bank *bank_of_object(placement::object who, uint32_t &number) const;
   void remember_prefetched(uint32_t tier, placement::object who, uint64_t bytes);
   void shrink_blocks(uint32_t tier);
+  void merge_blocks(uint32_t tier);
+  void register_blocks(uint32_t tier, size_t first);
+  void unregister_block(uint32_t tier, const cubby_backend_memory &block);
 
   controller_config config_;
   const cubby_backend_services &services_;
@@ -272,6 +281,7 @@ class controller {
   pin_sets sets_;
   std::unique_ptr<request[]> requests_;
   base::bounded_queue<uint32_t> free_requests_, inbox_;
+  std::atomic<uint32_t> forgotten_count_{0};
   std::atomic<uint32_t> inbox_count_{0};
   std::atomic<bool> look_at_open_{false}, frames_came_{false};
 

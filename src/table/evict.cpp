@@ -236,23 +236,38 @@ result<void> controller::resize(uint32_t tier, uint64_t budget_bytes) {
   const size_t before = slot.memory->blocks().size();
   if (auto set = slot.memory->set_budget(budget_bytes); !set) return set;
   slot.budget_bytes.store(slot.memory->budget_bytes());
-  for (size_t i = before; i < slot.memory->blocks().size(); ++i) {
-    const cubby_backend_memory &block = slot.memory->blocks()[i];
-    if (file_slot_ != no_tier && slot.memory->direct()) {
-      tiers_[file_slot_]->files->register_memory(block.base, block.bytes);
-    }
-  }
+  register_blocks(tier, before);
   changed_ = true;
   return {};
 }
 
+/// Tells the file backend of the tier's memory from block `first` on.
+void controller::register_blocks(uint32_t tier, size_t first) {
+  const tier_slot &slot = *tiers_[tier];
+  if (file_slot_ == no_tier || slot.memory == nullptr || !slot.memory->direct()) return;
+  for (size_t i = first; i < slot.memory->blocks().size(); ++i) {
+    const cubby_backend_memory &block = slot.memory->blocks()[i];
+    tiers_[file_slot_]->files->register_memory(block.base, block.bytes);
+  }
+}
+
+void controller::unregister_block(uint32_t tier, const cubby_backend_memory &block) {
+  if (file_slot_ == no_tier || !tiers_[tier]->memory->direct()) return;
+  tiers_[file_slot_]->files->unregister_memory(block.base, block.bytes);
+}
+
 void controller::shrink_blocks(uint32_t tier) {
+  tiers_[tier]->memory->trim(
+      [&](const cubby_backend_memory &block) { unregister_block(tier, block); });
+}
+
+void controller::merge_blocks(uint32_t tier) {
   tier_slot &slot = *tiers_[tier];
-  slot.memory->trim([&](const cubby_backend_memory &block) {
-    if (file_slot_ != no_tier && slot.memory->direct()) {
-      tiers_[file_slot_]->files->unregister_memory(block.base, block.bytes);
-    }
-  });
+  if (!slot.memory->in_pieces()) return;
+  auto merged = slot.memory->merge(
+      [&](const cubby_backend_memory &block) { unregister_block(tier, block); });
+  if (!merged) services_.log(services_.context, 1, merged.failure().text.c_str());
+  register_blocks(tier, 0);
 }
 
 }  // namespace cubby::table

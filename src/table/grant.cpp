@@ -53,6 +53,8 @@ void controller::retry_waiting() {
   std::array<bool, tiers_max> stuck{};
   for (const uint32_t index : seen) {
     request &r = requests_[index];
+    if (!r.waiting) continue;
+    expire(index);
     if (!r.waiting || stuck[r.tier]) continue;  // first come, first served in each tier
     if (grant(index)) {
       if (r.waiting) {
@@ -68,6 +70,20 @@ void controller::retry_waiting() {
                                     [&](uint32_t index) { return requests_[index].tier == i; });
     tiers_[i]->frames_wanted.store(wanted, std::memory_order_seq_cst);
   }
+}
+
+/// A late forecast is of no use: what has not been begun of it is cancelled.
+void controller::expire(uint32_t index) {
+  request &r = requests_[index];
+  if (r.kind != request_kind::prefetch || r.io_class != CUBBY_FORECAST) return;
+  if (r.order.deadline_ns >= now_ns_) return;
+  const error late = fail(CUBBY_ERR_CANCELED, "its deadline passed before there was room for it");
+  for (uint32_t i = 0; i < r.items.size(); ++i) {
+    if (r.items[i].state == item_state::waiting) item_failed(index, i, late);
+  }
+  r.waiting = false;
+  std::erase(waiting_, index);
+  if (r.open_count == 0) complete(index);
 }
 
 controller::found controller::look_up(request &r, uint32_t i) {
@@ -147,22 +163,34 @@ void controller::roll_back(request &r) {
   }
 }
 
+/// Nobody holds anything in the tier and nothing comes or goes there.
+bool controller::at_rest(uint32_t tier) const {
+  const tier_slot &slot = *tiers_[tier];
+  if (slot.leaving_bytes != 0) return false;
+  const bool moving = std::any_of(moves_.begin(), moves_.end(), [&](const move &m) {
+    return m.state != move_state::unused && (m.to == tier || m.beside == tier || m.from == tier);
+  });
+  return !moving && !any_pinned(tier);
+}
+
+/// For what finds no frames in a tier at rest, where waiting would be for ever: all that is there
+/// goes, and memory that came in pieces is taken anew. False: somebody holds a part of it.
+bool controller::clear_tier(uint32_t tier) {
+  if (!at_rest(tier)) return false;
+  const transfer::urgency order{CUBBY_DEMAND, base::never_ns, 0};
+  while (evict_one(tier, base::never_ns, order, false)) {
+  }
+  if (tiers_[tier]->memory->used_bytes() != 0) return false;
+  merge_blocks(tier);
+  return true;
+}
+
 bool controller::grant_pins(uint32_t index) {
   request &r = requests_[index];
-  tier_slot &slot = *tiers_[r.tier];
   if (!prepare(r, true)) {
-    // Nobody else holds anything, and still it does not fit: holes between our own hits. Without
-    // them the whole tier is free.
-    const bool others = pinned_bytes(r.tier) != 0 || slot.leaving_bytes != 0 ||
-                        std::any_of(moves_.begin(), moves_.end(), [&](const move &m) {
-                          return m.state != move_state::unused &&
-                                 (m.to == r.tier || m.beside == r.tier || m.from == r.tier);
-                        });
-    if (others || slot.leaving_bytes != 0) return false;
-    while (evict_one(r.tier, base::never_ns, r.order, false)) {
-    }
+    // Holes between our own hits, or memory in pieces: without what is there it may fit.
+    if (!clear_tier(r.tier)) return false;
     if (!prepare(r, false)) {
-      if (slot.leaving_bytes != 0 || pinned_bytes(r.tier) != 0) return false;
       const error why = cannot_lay_out(r);
       for (uint32_t i = 0; i < r.items.size(); ++i) {
         if (r.items[i].state == item_state::waiting) item_failed(index, i, why);
@@ -175,7 +203,7 @@ bool controller::grant_pins(uint32_t index) {
   return true;
 }
 
-/// The memory of a tier that has grown comes in pieces, and no locker lies across two.
+/// A large tier has its memory in blocks, and no locker lies across two.
 error controller::cannot_lay_out(const request &r) const {
   const tier_slot &slot = *tiers_[r.tier];
   uint64_t total = 0;
@@ -188,7 +216,7 @@ error controller::cannot_lay_out(const request &r) const {
   const uint64_t needed = slot.memory->sure_budget_bytes(total, largest);
   error why = fail(CUBBY_ERR_BUDGET,
                    "tier %s: the set cannot be laid out in its %llu bytes, though nothing else is "
-                   "there, for they are in %zu pieces; a budget of %llu is enough, or pin fewer "
+                   "there, for they are in %zu blocks; a budget of %llu is enough, or pin fewer "
                    "lockers together",
                    slot.name.c_str(), static_cast<ull>(slot.memory->budget_bytes()),
                    std::max<size_t>(slot.memory->blocks().size(), 1), static_cast<ull>(needed));
@@ -241,7 +269,15 @@ bool controller::grant_prefetch(uint32_t index) {
       continue;
     }
     tentative_.clear();
-    const found what = look_up(r, i);
+    found what = look_up(r, i);
+    if (what == found::no_frame && clear_tier(r.tier)) {
+      what = look_up(r, i);
+      if (what == found::no_frame) {
+        ++r.next_item;
+        item_failed(index, i, cannot_lay_out(r));
+        continue;
+      }
+    }
     if (what == found::no_frame || what == found::blocked) return false;
     ++r.next_item;
     locker_word &word = item.where->word(r.tier, item.number);

@@ -18,6 +18,15 @@ uint64_t controller::pinned_bytes(uint32_t tier) const {
   return bytes;
 }
 
+bool controller::any_pinned(uint32_t tier) const {
+  for (const bank *where : by_object_) {
+    for (uint32_t number = 0; number < where->count(); ++number) {
+      if (where->word(tier, number).look().pin_count != 0) return true;
+    }
+  }
+  return false;
+}
+
 uint64_t controller::working_set_bytes(const bank &where, frame_layout layout) {
   uint64_t bytes = 0;
   for (uint32_t row = 0; row < where.rows(); ++row) {

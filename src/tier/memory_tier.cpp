@@ -139,26 +139,42 @@ result<void> memory_tier::set_budget(uint64_t budget_bytes) {
   if (!lent_ && wanted > memory_bytes_) {
     const size_t before = blocks_.size();
     if (auto added = add_memory(wanted - memory_bytes_); !added) {
-      while (blocks_.size() > before) {  // all that was asked for, or none of it
-        const cubby_backend_memory block = blocks_.back();
-        const bool removed =
-            frames_.remove_block(reinterpret_cast<uintptr_t>(block.base) / frame_align_bytes);
-        CUBBY_ASSERT(removed);
-        memory_bytes_ -= base::align_down(block.bytes, frame_align_bytes);
-        backend_->release(block);
-        blocks_.pop_back();
-      }
+      while (blocks_.size() > before) release_last_block();  // all that was asked for, or none
       return added;
     }
   }
-  budget_bytes_ = lent_ ? (budget_bytes == 0 ? memory_bytes_.load() : budget_bytes) : wanted;
+  budget_bytes_ = lent_ ? (budget_bytes == 0 ? memory_bytes_ : budget_bytes) : wanted;
   return {};
 }
 
 uint64_t memory_tier::sure_budget_bytes(uint64_t total, uint64_t largest) const {
-  if (lent_) return total;
   // What takes several blocks loses less than one frame at the end of each.
-  return memory_bytes_ + total + total / block_bytes_max * largest;
+  return lent_ ? total : total + total / block_bytes_max * largest;
+}
+
+bool memory_tier::in_pieces() const {
+  const uint64_t fewest = (budget_bytes_ + block_bytes_max - 1) / block_bytes_max;
+  return !lent_ && (blocks_.size() > fewest || memory_bytes_ < budget_bytes_);
+}
+
+result<void> memory_tier::merge(
+    const std::function<void(const cubby_backend_memory &)> &before) {
+  CUBBY_ASSERT(used_bytes_ == 0);
+  while (!blocks_.empty()) {
+    before(blocks_.back());
+    release_last_block();
+  }
+  return add_memory(budget_bytes_);
+}
+
+void memory_tier::release_last_block() {
+  const cubby_backend_memory block = blocks_.back();
+  const bool removed =
+      frames_.remove_block(reinterpret_cast<uintptr_t>(block.base) / frame_align_bytes);
+  CUBBY_ASSERT(removed);
+  memory_bytes_ -= block.bytes;
+  backend_->release(block);
+  blocks_.pop_back();
 }
 
 void memory_tier::trim(const std::function<void(const cubby_backend_memory &)> &before) {

@@ -2,7 +2,6 @@
 // nothing of lockers.
 #pragma once
 
-#include <atomic>
 #include <cubby/backend.h>
 
 #include <array>
@@ -89,14 +88,20 @@ class memory_tier {
   [[nodiscard]] uint64_t budget_bytes() const { return budget_bytes_; }
   [[nodiscard]] uint64_t used_bytes() const { return used_bytes_; }
   [[nodiscard]] uint64_t peak_bytes() const { return peak_bytes_; }
-  /// A budget that surely holds frames of so many bytes at once: memory that is added lies apart
-  /// from what is there, and no frame lies across both. Any thread.
+  /// More blocks than the budget needs, as after several resizes, or fewer bytes than it allows.
+  [[nodiscard]] bool in_pieces() const;
+  /// Gives all memory back, each block after `before`, and takes what the budget allows anew. Only
+  /// while no frame is taken. After an error the tier has less memory than its budget, perhaps none.
+  result<void> merge(const std::function<void(const cubby_backend_memory &)> &before);
+  /// A budget that surely holds frames of so many bytes at once: no frame lies across two blocks.
+  /// Any thread.
   [[nodiscard]] uint64_t sure_budget_bytes(uint64_t total, uint64_t largest) const;
   [[nodiscard]] const std::vector<cubby_backend_memory> &blocks() const { return blocks_; }
 
  private:
   memory_tier(std::unique_ptr<backend_instance> backend, std::string name, bool lent);
   result<void> add_memory(uint64_t bytes);
+  void release_last_block();
   result<void> lend_packed(const lent_memory &memory);
   result<void> lend_strided(const std::vector<lent_memory> &memory);
   [[nodiscard]] uint64_t units(uint64_t bytes) const {
@@ -113,7 +118,7 @@ class memory_tier {
   uint32_t piece_parts_ = 0;
   uint64_t unit_bytes_ = frame_align_bytes;
   uint64_t align_bytes_ = frame_align_bytes;
-  std::atomic<uint64_t> memory_bytes_{0};
+  uint64_t memory_bytes_ = 0;
   uint64_t budget_bytes_ = 0, used_bytes_ = 0, peak_bytes_ = 0;
 };
 
