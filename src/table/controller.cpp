@@ -338,8 +338,9 @@ bool controller::has_news() const {
 // ---- the pump
 // -------------------------------------------------------------------------------------
 
-bool controller::advance(uint64_t now_ns, uint64_t *next_ns) {
+bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) {
   now_ns_ = now_ns;
+  const uint64_t completed_before = completed_count_;
   bool any = false;
   uint64_t next = base::never_ns;
   for (;;) {
@@ -357,8 +358,9 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns) {
       sweep_passing();
     }
     keep_reserve();
-    next = base::never_ns;
-    progress = run_channels(&next) || progress;
+    next = how_far == effort::start ? now_ns : base::never_ns;
+    progress = start_all_jobs(how_far) || progress;
+    if (how_far != effort::start) progress = run_channels(&next) || progress;
     if (changed_) {
       changed_ = false;
       retry_waiting();
@@ -366,6 +368,10 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns) {
     }
     if (!progress) break;
     any = true;
+    if (how_far == effort::one_completion && completed_count_ != completed_before) {
+      next = now_ns;
+      break;
+    }
   }
   *next_ns = next;
   return any;
@@ -388,9 +394,19 @@ bool controller::start_jobs(transfer::channel &path) {
   return any;
 }
 
+bool controller::start_all_jobs(effort how_far) {
+  bool any = false;
+  for (uint32_t i = 0; i < tier_count(); ++i) {
+    transfer::channel &path = *tiers_[i]->path;
+    if (!start_jobs(path)) continue;
+    any = true;
+    if (how_far == effort::start) path.flush_some(now_ns_);
+  }
+  return any;
+}
+
 bool controller::run_channels(uint64_t *next_ns) {
   bool progress = false;
-  for (uint32_t i = 0; i < tier_count(); ++i) progress = start_jobs(*tiers_[i]->path) || progress;
   for (size_t i = 0; i < jobs_.size();) {
     if (jobs_[i]->step()) {
       const uint32_t index = jobs_[i]->request_index();
@@ -405,22 +421,31 @@ bool controller::run_channels(uint64_t *next_ns) {
       ++i;
     }
   }
-  cubby_backend_done done[reap_batch];
   for (uint32_t i = 0; i < tier_count(); ++i) {
     uint64_t next = base::never_ns;
-    uint32_t count = 0;
-    do {
-      count = tiers_[i]->path->reap(now_ns_, done, reap_batch, &next);
-      CUBBY_ASSERT(count <= reap_batch);
-      for (uint32_t k = 0; k < count; ++k) {
-        if (is_flying(i, done[k].cookie))
-          piece_done(static_cast<uint32_t>(done[k].cookie), done[k]);
-      }
-      progress = progress || count != 0;
-    } while (count == reap_batch);
+    progress = take_back(i, &next) || progress;
     *next_ns = std::min(*next_ns, next);
   }
   return progress;
+}
+
+/// A batch of what has come back. The path is filled again first: the device works while bytes are
+/// verified here.
+bool controller::take_back(uint32_t tier, uint64_t *next_ns) {
+  transfer::channel &path = *tiers_[tier]->path;
+  cubby_backend_done done[reap_batch];
+  const uint32_t count = path.reap(now_ns_, done, reap_batch, next_ns);
+  CUBBY_ASSERT(count <= reap_batch);
+  uint32_t ours = 0;
+  for (uint32_t k = 0; k < count; ++k) {
+    if (!is_flying(tier, done[k].cookie)) continue;
+    const piece &p = pieces_[static_cast<uint32_t>(done[k].cookie)];
+    path.finished(p.io_bytes, p.io_class, p.started_ns, now_ns_);
+    done[ours++] = done[k];
+  }
+  if (ours != 0 && start_jobs(path)) path.flush(now_ns_);
+  for (uint32_t k = 0; k < ours; ++k) piece_done(static_cast<uint32_t>(done[k].cookie), done[k]);
+  return count != 0;
 }
 
 void controller::drain_visits(shard &from) {
@@ -583,6 +608,7 @@ void controller::complete(uint32_t index) {
     std::erase(waiting_, index);
   }
   std::erase(open_, index);
+  ++completed_count_;
   if (r.io_class == CUBBY_DEMAND && r.kind == request_kind::pin) --demand_open_;
   const bool cancelled = r.first_failure == CUBBY_ERR_CANCELED && r.kind == request_kind::pin &&
                          std::all_of(r.items.begin(), r.items.end(), [](const request_item &item) {

@@ -142,9 +142,12 @@ class controller {
   [[nodiscard]] bool has_news() const;
 
   // ---- the pump ------------------------------------------------------------------------------
-  /// Does all that can be done now; true when that was something. *next_ns: when to come again at
-  /// the latest.
-  bool advance(uint64_t now_ns, uint64_t *next_ns);
+  /// How much of what can be done now: all of it; until a request has completed, for who waits for
+  /// one should not also wait for the bytes of others; or only the starting of I/O.
+  enum class effort { all, one_completion, start };
+  /// True when something was done. *next_ns: when to come again at the latest; now_ns when there is
+  /// more to do.
+  bool advance(uint64_t now_ns, uint64_t *next_ns, effort how_far = effort::all);
   [[nodiscard]] bool idle() const { return open_.empty() && moves_alive_ == 0 && jobs_.empty(); }
   [[nodiscard]] uint32_t demand_open() const { return demand_open_; }
   /// Descriptors that are readable once something in flight has come back.
@@ -180,6 +183,7 @@ class controller {
   void withdraw_items(uint32_t index, bool all);
   void complete(uint32_t index);
   bool start_jobs(transfer::channel &path);
+  bool start_all_jobs(effort how_far);
   bool run_channels(uint64_t *next_ns);
   void item_failed(uint32_t index, uint32_t item, const error &why);
   void item_landed(uint32_t index, uint32_t item, locker_word &word, uint64_t frame);
@@ -220,6 +224,7 @@ class controller {
   bool start_read(uint32_t piece_index, transfer::channel &path);
   bool start_copy(uint32_t piece_index, transfer::channel &path);
   void queue_copy(uint32_t piece_index);
+  bool take_back(uint32_t tier, uint64_t *next_ns);
   void piece_done(uint32_t piece_index, const cubby_backend_done &done);
   error failed_io(const piece &p, const tier_slot &slot, const cubby_backend_done &done);
   void piece_read(uint32_t piece_index);
@@ -265,6 +270,7 @@ class controller {
   completion_sink &sink_;
   uint64_t now_ns_ = 0;
   uint64_t sequence_ = 0;
+  uint64_t completed_count_ = 0;
   bool changed_ = false;  // since the waiting were last looked at
 
   std::array<std::unique_ptr<tier_slot>, tiers_max> tiers_;

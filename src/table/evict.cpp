@@ -264,8 +264,8 @@ void controller::shrink_blocks(uint32_t tier) {
 void controller::merge_blocks(uint32_t tier) {
   tier_slot &slot = *tiers_[tier];
   if (!slot.memory->in_pieces()) return;
-  auto merged = slot.memory->merge(
-      [&](const cubby_backend_memory &block) { unregister_block(tier, block); });
+  auto merged =
+      slot.memory->merge([&](const cubby_backend_memory &block) { unregister_block(tier, block); });
   if (!merged) services_.log(services_.context, 1, merged.failure().text.c_str());
   register_blocks(tier, 0);
 }

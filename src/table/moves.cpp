@@ -501,7 +501,6 @@ void controller::piece_done(uint32_t piece_index, const cubby_backend_done &done
   piece &p = pieces_[piece_index];
   CUBBY_ASSERT(piece_index < pieces_.size() && p.stage != piece_stage::unused);
   if (p.move == no_index) {  // of a seal
-    tiers_[file_slot_]->path->finished(p.io_bytes, p.io_class, p.started_ns, now_ns_);
     for (const auto &job : jobs_) {
       if (job->request_index() == p.seal_request) job->landed(piece_index, done.error, done.bytes);
     }
@@ -513,7 +512,6 @@ void controller::piece_done(uint32_t piece_index, const cubby_backend_done &done
   const bool out = p.stage == piece_stage::copying_out;
   const uint32_t by = reading ? file_slot_ : out ? m.from : m.to;
   tier_slot &slot = *tiers_[by];
-  slot.path->finished(p.io_bytes, p.io_class, p.started_ns, now_ns_);
   const uint64_t wanted = reading ? p.offset_bytes + p.bytes - p.read_offset_bytes : p.bytes;
   if (done.error != 0 || done.bytes < wanted) {
     ++slot.stats.error_count;
