@@ -313,19 +313,20 @@ void controller::submit(uint32_t index) {
   CUBBY_ASSERT(pushed);
 }
 
-void controller::note_visit(uint32_t shard_index, const bank &where, const uint32_t *numbers,
-                            uint32_t count) {
+void controller::note_visit(uint32_t shard_index, cubby_bank handle, visit_note &note) {
+  note.bank = static_cast<uint16_t>(handle & banks_max);
   shard &to = shards_[shard_index];
+  if (!to.visits.push(note)) to.visits_dropped.fetch_add(1, std::memory_order_relaxed);
+}
+
+void controller::note_visit(uint32_t shard_index, cubby_bank handle, const uint32_t *numbers,
+                            uint32_t count) {
   for (uint32_t first = 0; first < count; first += visit_note::numbers_max) {
     visit_note note;
-    note.bank = static_cast<uint16_t>(where.handle & banks_max);
     note.count = static_cast<uint8_t>(std::min(count - first, visit_note::numbers_max));
     note.more = first + note.count < count ? 1 : 0;
     for (uint32_t i = 0; i < note.count; ++i) note.numbers[i] = numbers[first + i];
-    if (!to.visits.push(note)) {
-      to.visits_dropped.fetch_add(1, std::memory_order_relaxed);
-      return;
-    }
+    note_visit(shard_index, handle, note);
   }
 }
 

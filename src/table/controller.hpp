@@ -33,8 +33,8 @@ struct visit_note {
   static constexpr uint32_t numbers_max = 13;
   uint16_t bank = 0;  // index
   uint8_t count = 0;
-  uint8_t more = 0;  // the next note continues this one
-  std::array<uint32_t, numbers_max> numbers{};
+  uint8_t more = 0;                           // the next note continues this one
+  std::array<uint32_t, numbers_max> numbers;  // the first `count`
 };
 
 /// What each thread writes without meeting the others.
@@ -137,7 +137,9 @@ class controller {
   void submit(uint32_t index);
   void note_withdrawal() { look_at_open_.store(true, std::memory_order_seq_cst); }
   void note_frames() { frames_came_.store(true, std::memory_order_seq_cst); }
-  void note_visit(uint32_t shard_index, const bank &where, const uint32_t *numbers, uint32_t count);
+  /// A visit in one note, or in several; note.bank is filled in.
+  void note_visit(uint32_t shard_index, cubby_bank handle, visit_note &note);
+  void note_visit(uint32_t shard_index, cubby_bank handle, const uint32_t *numbers, uint32_t count);
   /// Is there something that advance() has not seen?
   [[nodiscard]] bool has_news() const;
 
