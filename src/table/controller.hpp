@@ -256,6 +256,7 @@ class controller {
   transfer::channel &copy_path(uint32_t from, uint32_t to);
   bool evict(uint32_t tier, placement::object who, const transfer::urgency &order, bool may_demote);
   bool demote(uint32_t tier, bank &where, uint32_t number, const transfer::urgency &order);
+  static void forget_prefetched(tier_slot &slot, placement::object who);
   void forget_copy(uint32_t tier, bank &where, uint32_t number);
   void sweep_passing();
   void keep_reserve();

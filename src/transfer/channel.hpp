@@ -57,7 +57,6 @@ class channel {
   [[nodiscard]] bool idle() const { return in_flight_count_ == 0 && queue_.empty(); }
   [[nodiscard]] uint32_t in_flight_count() const { return in_flight_count_; }
   [[nodiscard]] uint64_t queued_count() const { return queue_.size(); }
-  [[nodiscard]] uint64_t in_flight_bytes() const { return demand_bytes_ + other_bytes_; }
   /// From now until `bytes` more would have arrived behind what is in flight; ~0 = nothing
   /// measured.
   [[nodiscard]] uint64_t estimate_ns(uint64_t bytes) const;
