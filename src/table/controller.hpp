@@ -177,18 +177,21 @@ class controller {
  private:
   friend class seal_job;
 
-  // controller.cpp
+  // pump.cpp
   void drain_visits(shard &from);
   void visit(std::span<const placement::object> objects);
-  void begin(uint32_t index);
-  void look_at_open();
-  void withdraw_items(uint32_t index, bool all);
-  void complete(uint32_t index);
   bool start_jobs(transfer::channel &path);
   bool start_all_jobs(effort how_far);
   bool run_channels(uint64_t *next_ns);
+  bool take_back(uint32_t tier, uint64_t *next_ns);
+
+  // requests.cpp
+  void begin(uint32_t index);
+  void look_at_open();
+  void withdraw_items(uint32_t index, bool all);
   void item_failed(uint32_t index, uint32_t item, const error &why);
   void item_landed(uint32_t index, uint32_t item, locker_word &word, uint64_t frame);
+  void complete(uint32_t index);
 
   // grant.cpp
   bool grant(uint32_t index);
@@ -207,47 +210,50 @@ class controller {
   enum class found { ready, joinable, blocked, begun, impossible, no_frame };
   found look_up(request &r, uint32_t item);
 
-  // moves.cpp
-  uint32_t new_move(bank &where, uint32_t number, uint32_t tier, uint64_t frame,
-                    const transfer::urgency &order);
-  void launch(uint32_t index);
+  // plan.cpp
   bool plan(uint32_t index);
   bool plan_from_tier(uint32_t index);
   bool follow(uint32_t index);
   void keep_beside(uint32_t index);
+  bool file_unchanged(bank &where);
+  void changed_underneath(bank &where, error &why);
+
+  // pieces.cpp
+  void launch(uint32_t index);
   void queue_move(uint32_t index);
   void unqueue_move(uint32_t index);
   transfer::channel &reading_channel(const move &m);
-  void raise(uint32_t index, const transfer::urgency &order);
-  void add_waiter(uint32_t index, uint32_t request_index, uint32_t item);
-  void remove_waiter(uint32_t index, uint32_t request_index, uint32_t item);
-  bool issue_piece(uint32_t index, transfer::channel &path);
-  bool cut_piece(move &m, piece &p);
-  bool start_read(uint32_t piece_index, transfer::channel &path);
-  bool start_copy(uint32_t piece_index, transfer::channel &path);
-  void queue_copy(uint32_t piece_index);
-  bool take_back(uint32_t tier, uint64_t *next_ns);
-  void piece_done(uint32_t piece_index, const cubby_backend_done &done);
-  error failed_io(const piece &p, const tier_slot &slot, const cubby_backend_done &done);
-  void piece_read(uint32_t piece_index);
-  void end_piece(uint32_t piece_index);
-  bool verify(const move &m, piece &p, const std::byte *bytes);
-  void stop(uint32_t index, const error &why);
-  void end_move(uint32_t index);
-  bool try_again(uint32_t index);
-  void let_go_of_source(move &m, bool arrived);
-  void publish(uint32_t index, uint32_t tier, uint64_t frame);
-  void wake_followers(uint32_t index);
-  void free_move(uint32_t index);
-  bool file_unchanged(bank &where);
-  void changed_underneath(bank &where, error &why);
   uint32_t new_piece();
   uint64_t new_flight(uint32_t piece_index);
   bool is_flying(uint32_t tier, uint64_t cookie);
+  bool cut_piece(move &m, piece &p);
+  bool issue_piece(uint32_t index, transfer::channel &path);
+  bool start_read(uint32_t piece_index, transfer::channel &path);
+  bool start_copy(uint32_t piece_index, transfer::channel &path);
+  bool verify(const move &m, piece &p, const std::byte *bytes);
+  error failed_io(const piece &p, const tier_slot &slot, const cubby_backend_done &done);
+  void piece_done(uint32_t piece_index, const cubby_backend_done &done);
+  void piece_read(uint32_t piece_index);
+  void queue_copy(uint32_t piece_index);
+  void end_piece(uint32_t piece_index);
   [[nodiscard]] std::byte *place(const bank &where, uint32_t tier, uint64_t frame, uint32_t number,
                                  uint32_t part) const {
     return static_cast<std::byte *>(const_cast<void *>(address(where, tier, frame, number, part)));
   }
+
+  // moves.cpp
+  uint32_t new_move(bank &where, uint32_t number, uint32_t tier, uint64_t frame,
+                    const transfer::urgency &order);
+  void free_move(uint32_t index);
+  void raise(uint32_t index, const transfer::urgency &order);
+  void add_waiter(uint32_t index, uint32_t request_index, uint32_t item);
+  void remove_waiter(uint32_t index, uint32_t request_index, uint32_t item);
+  void stop(uint32_t index, const error &why);
+  void let_go_of_source(move &m, bool arrived);
+  bool try_again(uint32_t index);
+  void publish(uint32_t index, uint32_t tier, uint64_t frame);
+  void wake_followers(uint32_t index);
+  void end_move(uint32_t index);
 
   // evict.cpp
   bool make_room(uint32_t tier, uint64_t bytes, const transfer::urgency &order, bool may_demote);
