@@ -112,8 +112,8 @@ typedef struct cubby_policy_access {
   uint32_t depth;       /**< blocks before it in its prefix                                                                   */
   uint32_t last;        /**< 1 = the last block of its request                                                                */
   uint32_t reserved_;
-  uint64_t next_use;    /**< number of the access that uses it next; CUBBY_NEVER_USED but for OFFLINE policies                */
-  uint64_t number;      /**< accesses before this one                                                                         */
+  uint64_t next_use;    /**< number of the request that uses it next; CUBBY_NEVER_USED but for OFFLINE policies               */
+  uint64_t number;      /**< requests before the one it belongs to; a request touches its last block first                    */
   uint64_t now_ns;      /**< the time                                                                                         */
 } cubby_policy_access;
 

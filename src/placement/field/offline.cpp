@@ -4,7 +4,7 @@
 // Journal 1966 (MIN): the victim is who is used again latest. With bypass: a newcomer that is used
 // again later than every resident is not kept.
 //
-// lookahead-k knows the uses of the next k tokens (experts) or of the next k thousand blocks (KV);
+// lookahead-k knows the uses of the next k tokens (experts) or of the next 10·k requests (KV);
 // what is used beyond them ranks by least recent use, behind all that is known.
 #include <cubby/policy.hpp>
 
@@ -15,8 +15,8 @@ namespace cubby::placement {
 namespace {
 
 struct item {
-  uint64_t next = CUBBY_NEVER_USED;  // as far as it is known
-  uint64_t last = 0;
+  uint64_t next = CUBBY_NEVER_USED;    // as far as it is known
+  uint64_t last = 0;                   // count of uses when it was used last
   uint64_t secret = CUBBY_NEVER_USED;  // of the future beyond the horizon
 };
 
@@ -51,7 +51,7 @@ class offline {
       used(visit.used[i], visit.next_use == nullptr ? CUBBY_NEVER_USED : visit.next_use[i]);
   }
   void access(const cubby_policy_access &access) {
-    go_on(access.number, uint64_t{tokens_ahead} * 1000);
+    go_on(access.number, uint64_t{tokens_ahead} * 10);
     used(access.object, access.next_use);
   }
   void inserted(cubby_object who, uint64_t) { heap_.insert(who, least_wanted{items_}); }
@@ -79,7 +79,6 @@ class offline {
   }
   /// What has come within the horizon is known from now on.
   void go_on(uint64_t now, uint64_t horizon) {
-    now_ = now;
     heap_.end_round(least_wanted{items_});
     if constexpr (tokens_ahead != 0) {
       known_until_ = now + horizon;
@@ -96,7 +95,7 @@ class offline {
   }
   void used(cubby_object who, uint64_t next) {
     const bool known = tokens_ahead == 0 || next <= known_until_;
-    items_[who] = {known ? next : CUBBY_NEVER_USED, now_ + 1, next};
+    items_[who] = {known ? next : CUBBY_NEVER_USED, ++uses_, next};
     heap_.moved(who, least_wanted{items_});
     if constexpr (tokens_ahead != 0) {
       waiting_.remove(who, known_first{items_});
@@ -106,7 +105,7 @@ class offline {
 
   std::vector<item> items_;
   victim_heap heap_, waiting_;  // residents; those whose next use is not known yet
-  uint64_t now_ = 0, known_until_ = 0;
+  uint64_t uses_ = 0, known_until_ = 0;
   uint32_t rows_ = 1;
 };
 
