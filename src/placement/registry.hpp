@@ -22,6 +22,7 @@ const cubby_policy_ops &gdsf_ops();
 const cubby_policy_ops &lfu_ops();
 const cubby_policy_ops &lru_ops();
 const cubby_policy_ops &lru2_ops();
+const cubby_policy_ops &moe_ops();
 const cubby_policy_ops &per_layer_lru_ops();
 const cubby_policy_ops &random_ops();
 const cubby_policy_ops &s3fifo_ops();
