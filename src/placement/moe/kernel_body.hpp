@@ -3,21 +3,15 @@
 
 template <class V>
 inline V natural_log(const V &x) {
-  // x = 2^e m, m in [sqrt(1/2), sqrt(2)); the polynomial is that of Cephes' logf.
+  // x = 2^e m, m = 1 + f in [sqrt(1/2), sqrt(2)); the polynomial is off by 4e-6 at most.
   const auto bits = as_bits(x);
   const auto exponent = shift_right(bits - 0x3F3504F3, 23);
   const V f = as_floats(bits - shift_left(exponent, 23)) - 1.0F;
-  V p = f * 7.0376836292E-2F + -1.1514610310E-1F;
-  p = p * f + 1.1676998740E-1F;
-  p = p * f + -1.2420140846E-1F;
-  p = p * f + 1.4249322787E-1F;
-  p = p * f + -1.6668057665E-1F;
-  p = p * f + 2.0000714765E-1F;
-  p = p * f + -2.4999993993E-1F;
-  p = p * f + 3.3333331174E-1F;
   const V square = f * f;
-  const V e = to_floats(exponent);
-  return f + (p * f * square - square * 0.5F + e * -2.12194440E-4F) + e * 0.693359375F;
+  const V low = f * -2.52327523E-1F + 3.32571798E-1F;
+  const V high = f * -1.50213793E-1F + 2.21006872E-1F;
+  const V cubic = high * square + low;
+  return (f - square * 0.5F) + (cubic * f * square + to_floats(exponent) * 0.693147181F);
 }
 
 template <class V>
@@ -26,36 +20,52 @@ inline V exponential(const V &asked) {
   const V shifted = x * 1.44269504F + 12582912.0F;  // 1.5 · 2^23: rounds to a whole number
   const V n = shifted - 12582912.0F;
   const V r = x - n * 0.693359375F - n * -2.12194440E-4F;
-  V p = r * 1.9875691500E-4F + 1.3981999507E-3F;
-  p = p * r + 8.3334519073E-3F;
-  p = p * r + 4.1665795894E-2F;
-  p = p * r + 1.6666665459E-1F;
-  p = p * r + 5.0000001201E-1F;
-  p = p * r * r + r + 1.0F;
-  return p * as_floats(shift_left(as_bits(shifted) - 0x4B400000 + 127, 23));
+  // Off by 6e-6 of the value at most.
+  const V p = (r * 4.19007846E-2F + 1.67544750E-1F) * r + 4.99991205E-1F;
+  const V power = p * r * r + (r + 1.0F);
+  return power * as_floats(shift_left(as_bits(shifted) - 0x4B400000 + 127, 23));
 }
 
 inline constexpr float decay[average_count] = {0.9F, 0.96F, 0.99F, 0.998F};
 inline constexpr float floor_of[average_count] = {0.01F, 0.007F, 0.005F, 0.003F};
 
 /// New averages, inputs and forecast; the error of the forecast before, and what it sums to.
+/// What the rows say of eight experts together; four sums, so that additions need not wait.
 template <class V>
-inline void forecast(const learn_step &step, V (&sums)[input_count]) {
+inline V sum_of_rows(const float *const *rows, uint32_t count, uint32_t at) {
+  V a = V::all(0.0F), b = a, c = a, d = a;
+  uint32_t r = 0;
+  for (; r + 4 <= count; r += 4) {
+    a = a + V::load(rows[r] + at);
+    b = b + V::load(rows[r + 1] + at);
+    c = c + V::load(rows[r + 2] + at);
+    d = d + V::load(rows[r + 3] + at);
+  }
+  for (; r < count; ++r) a = a + V::load(rows[r] + at);
+  return (a + b) + (c + d);
+}
+
+/// New averages, inputs and forecast; the error of the forecast before, and what it sums to.
+template <class V>
+inline void forecast(const learn_step &given, V (&sums)[input_count]) {
+  const learn_step step = given;  // a copy: nothing that is stored here can be part of it
+  const float *const weights = step.weights;
+  V weight[input_count];
+  for (uint32_t i = 0; i < input_count; ++i) weight[i] = V::all(weights[i]);
   for (uint32_t at = 0; at < step.width; at += lanes) {
     const V on = V::load(step.on + at);
     V error = V::load(step.value + at);
-    V z = on * step.weights[1] + step.weights[0];
-    V inputs[average_count], before[average_count];
+    V z = sum_of_rows<V>(step.rows, step.row_count, at) + on * weight[1] + weight[0];
+    V before[average_count];
     for (uint32_t i = 0; i < average_count; ++i) {
       const uint32_t there = i * step.width + at;
       const V average = V::load(step.averages + there) * decay[i] + on * (1 - decay[i]);
       average.store(step.averages + there);
       before[i] = V::load(step.logarithms + there);
-      inputs[i] = natural_log(average + floor_of[i]) + 2.0F;
-      inputs[i].store(step.logarithms + there);
-      z = z + inputs[i] * step.weights[2 + i];
+      const V input = natural_log(average + floor_of[i]) + 2.0F;
+      input.store(step.logarithms + there);
+      z = z + input * weight[2 + i];
     }
-    for (uint32_t r = 0; r < step.row_count; ++r) z = z + V::load(step.rows[r] + at);
     const V value = V::all(1.0F) / (exponential(V::all(0.0F) - z) + 1.0F);
     const V target = on + (V::all(1.0F) - on) * value * step.gamma;
     error = (target - error) * V::load(step.exists + at);
