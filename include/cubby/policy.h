@@ -47,7 +47,9 @@ typedef uint32_t cubby_object;
 enum {
   CUBBY_POLICY_EXPERTS = 1u << 0, /**< made for experts: it understands visit()                                              */
   CUBBY_POLICY_KV = 1u << 1,      /**< made for KV blocks: it understands access()                                           */
-  CUBBY_POLICY_OFFLINE = 1u << 2  /**< needs next_use, which only a replay can give; never in a runtime                      */
+  CUBBY_POLICY_OFFLINE = 1u << 2, /**< needs next_use, which only a replay can give; never in a runtime                      */
+  CUBBY_POLICY_HEAD_FIRST = 1u << 3 /**< is told a request's blocks from the first to the last; others from the last to the
+                                         first, so that by recency alone the end of a prefix leaves before its beginning     */
 };
 
 /** What a bank holds. */
@@ -113,7 +115,7 @@ typedef struct cubby_policy_access {
   uint32_t last;        /**< 1 = the last block of its request                                                                */
   uint32_t reserved_;
   uint64_t next_use;    /**< number of the request that uses it next; CUBBY_NEVER_USED but for OFFLINE policies               */
-  uint64_t number;      /**< requests before the one it belongs to; a request touches its last block first                    */
+  uint64_t number;      /**< requests before the one it belongs to                                                            */
   uint64_t now_ns;      /**< the time                                                                                         */
 } cubby_policy_access;
 

@@ -5,11 +5,12 @@
 namespace cubby::placement {
 
 std::span<const cubby_policy_ops *const> all_policies() {
-  static const std::array all = {
-      &lru_ops(),        &per_layer_lru_ops(), &lfu_ops(),        &lru2_ops(),
-      &arc_ops(),        &s3fifo_ops(),        &sieve_ops(),      &tinylfu_ops(),
-      &gdsf_ops(),       &random_ops(),        &moe_ops(),        &lookahead1_ops(),
-      &lookahead2_ops(), &lookahead4_ops(),    &lookahead8_ops(), &belady_ops()};
+  static const std::array all = {&lru_ops(),        &per_layer_lru_ops(), &lfu_ops(),
+                                 &lru2_ops(),       &arc_ops(),           &s3fifo_ops(),
+                                 &sieve_ops(),      &tinylfu_ops(),       &gdsf_ops(),
+                                 &random_ops(),     &moe_ops(),           &kv_ops(),
+                                 &lookahead1_ops(), &lookahead2_ops(),    &lookahead4_ops(),
+                                 &lookahead8_ops(), &belady_ops()};
   return all;
 }
 

@@ -19,6 +19,7 @@ const cubby_policy_ops *find_policy(std::string_view name);
 const cubby_policy_ops &arc_ops();
 const cubby_policy_ops &belady_ops();
 const cubby_policy_ops &gdsf_ops();
+const cubby_policy_ops &kv_ops();
 const cubby_policy_ops &lfu_ops();
 const cubby_policy_ops &lru_ops();
 const cubby_policy_ops &lru2_ops();

@@ -29,7 +29,8 @@ struct simulated {
 
 outcome<simulated> simulate_experts(const expert_schedule &of, const simulation &how);
 
-/// For each entry of kv_trace::blocks, the number of the request that uses the block next; ~0 = none.
+/// For each entry of kv_trace::blocks, the number of the request that uses the block next; ~0 =
+/// none.
 std::vector<uint32_t> next_touches(const kv_trace &of);
 outcome<simulated> simulate_kv(const kv_trace &of, const std::vector<uint32_t> &next,
                                const simulation &how);
