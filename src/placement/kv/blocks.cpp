@@ -7,7 +7,7 @@ namespace cubby::placement::kv {
 namespace {
 
 constexpr double sample_every_s = 2;
-constexpr uint32_t sampled_blocks = 256;
+constexpr uint32_t sampled_blocks = 2048;
 constexpr float fade_per_sample = 0.998F;
 constexpr double prior_requests = 0.1;
 
@@ -159,12 +159,14 @@ const std::vector<cubby_object> &chooser::choose(const block_set &of, blocks &kn
     if (a.index != b.index) return a.index < b.index;
     return a.last_ms != b.last_ms ? a.last_ms < b.last_ms : a.who < b.who;
   };
-  const size_t wanted = std::min(order_.size(), kept_max + 1);
-  std::partial_sort(order_.begin(), order_.begin() + static_cast<std::ptrdiff_t>(wanted),
-                    order_.end(), before);
   kept_.clear();
-  for (size_t i = 0; i < wanted; ++i)
-    if (kept_.empty() || kept_.back() != order_[i].who) kept_.push_back(order_[i].who);
+  if (order_.empty()) return kept_;
+  if (order_.size() > kept_max)
+    std::nth_element(order_.begin(), order_.begin() + kept_max, order_.end(), before);
+  order_.resize(std::min(order_.size(), kept_max + 1));
+  std::iter_swap(order_.begin(), std::min_element(order_.begin(), order_.end(), before));
+  for (const candidate &one : order_)
+    if (kept_.empty() || kept_.front() != one.who) kept_.push_back(one.who);
   return kept_;
 }
 

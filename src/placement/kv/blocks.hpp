@@ -99,7 +99,7 @@ class chooser {
     order_.reserve(kept_max + drawn_max + 1);
   }
 
-  /// Candidates of one round, the least worth first.
+  /// Candidates of one round: the least worth first, the others in no order.
   const std::vector<cubby_object> &choose(const block_set &of, blocks &known);
   /// A victim has left: who it hung on may be next.
   void left(cubby_object parent) {
@@ -107,7 +107,7 @@ class chooser {
   }
 
  private:
-  static constexpr size_t kept_max = 24, drawn_max = 64;
+  static constexpr size_t kept_max = 24, drawn_max = 16;
   struct candidate {
     float index;
     uint32_t last_ms;
@@ -115,7 +115,7 @@ class chooser {
   };
 
   base::prng prng_;
-  std::vector<cubby_object> kept_, sorted_;
+  std::vector<cubby_object> kept_;
   std::vector<candidate> order_;
 };
 

@@ -24,6 +24,7 @@ struct run_counter {
   }
 };
 
+constexpr double behind_allowed = 1e-3;  // of all blocks so far, before LRU takes over
 constexpr size_t oldest_proposed = 32;
 constexpr size_t request_max = 65536;  // blocks of one request that the hedge looks at
 
@@ -80,7 +81,10 @@ class kv_policy {
     proposed_.assign(chosen.begin(), chosen.end());
   }
   cubby_object next_victim() {
-    if (next_ < proposed_.size()) return proposed_[next_++];
+    if (next_ < proposed_.size()) {
+      if (next_ > 0 && !lru_leads_) least_to(next_);
+      return proposed_[next_++];
+    }
     // All candidates were passed over: whoever else is there, in the order of the leaves' table.
     const auto &leaves = real_.leaves();
     while (left_ < leaves.size()) {
@@ -121,6 +125,13 @@ class kv_policy {
  private:
   static constexpr uint8_t lru_shadow = 0, lru_gone = 1;
 
+  /// Puts the least worth of the candidates from `at` on there.
+  void least_to(size_t at) {
+    size_t least = at;
+    for (size_t i = at + 1; i < proposed_.size(); ++i)
+      if (known_.index(proposed_[i]) < known_.index(proposed_[least])) least = i;
+    std::swap(proposed_[at], proposed_[least]);
+  }
   /// The real set follows LRU: who is not in LRU's shadow leaves first, then the least recent.
   void propose_oldest() {
     for (const uint8_t list : {lru_gone, lru_shadow}) {
@@ -175,11 +186,15 @@ class kv_policy {
   void end_request(uint64_t number) {
     request_ = number;
     const double ours = lru_leads_ ? shadow_run_.run : real_run_.run;
-    lead_ += (ours - touch_lru() - lead_) / hedge_requests;
+    const double lru = touch_lru();
+    lead_ += (ours - lru - lead_) / hedge_requests;
+    behind_ += lru - real_run_.run;
+    all_blocks_ += static_cast<double>(touched_.size());
     blocks_ += (static_cast<double>(touched_.size()) - blocks_) / hedge_requests;
     touched_.clear();
     real_run_ = shadow_run_ = {};
-    if (!lru_leads_ && lead_ < -hedge_margin * blocks_) {
+    const bool far_behind = lead_ < 0 && behind_ > behind_allowed * all_blocks_ + blocks_;
+    if (!lru_leads_ && (lead_ < -hedge_margin * blocks_ || far_behind)) {
       lru_leads_ = true;
       ++takeovers_;
       copy_to_shadow();
@@ -203,7 +218,8 @@ class kv_policy {
   std::vector<cubby_object> touched_;  // by the request under way
   run_counter real_run_, shadow_run_;
   uint64_t request_ = 0, takeovers_ = 0;
-  double lead_ = 0, blocks_ = 0;
+  double lead_ = 0, blocks_ = 0;        // of late, a request
+  double behind_ = 0, all_blocks_ = 0;  // since the beginning: behind LRU, of how many
   bool lru_leads_ = false;
 };
 
