@@ -24,7 +24,7 @@ struct run_counter {
   }
 };
 
-constexpr double behind_allowed = 1e-3;  // of all blocks so far, before LRU takes over
+constexpr double behind_allowed = 5e-4;  // of all blocks so far, before LRU takes over
 constexpr size_t oldest_proposed = 32;
 constexpr size_t request_max = 65536;  // blocks of one request that the hedge looks at
 
@@ -193,7 +193,7 @@ class kv_policy {
     blocks_ += (static_cast<double>(touched_.size()) - blocks_) / hedge_requests;
     touched_.clear();
     real_run_ = shadow_run_ = {};
-    const bool far_behind = lead_ < 0 && behind_ > behind_allowed * all_blocks_ + blocks_;
+    const bool far_behind = lead_ < 0 && behind_ > behind_allowed * all_blocks_ + 0.25 * blocks_;
     if (!lru_leads_ && (lead_ < -hedge_margin * blocks_ || far_behind)) {
       lru_leads_ = true;
       ++takeovers_;
