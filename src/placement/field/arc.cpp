@@ -21,6 +21,9 @@ class arc {
   void inserted(cubby_object who, uint64_t) {
     const uint8_t from = lists_.where(who);
     lists_.renew(from == b1 || from == b2 ? t2 : t1, who);
+    // Only where the budget shrank or lockers were dropped: the algorithm itself keeps to this.
+    while (lists_.size(b1) + lists_.size(b2) > capacity_)
+      lists_.take(lists_.oldest(lists_.size(b2) > 0 ? b2 : b1));
   }
   void removed(cubby_object who) {
     if (!resident(who)) return;
@@ -33,9 +36,6 @@ class arc {
       lists_.renew(b1, who);
     }
     forget_next_ = false;
-    while (lists_.size(b1) > capacity_) lists_.take(lists_.oldest(b1));
-    while (lists_.size(b1) + lists_.size(b2) > capacity_)
-      lists_.take(lists_.oldest(lists_.size(b2) > 0 ? b2 : b1));
   }
   void begin_victims(const cubby_policy_need &need) {
     const uint8_t from =
