@@ -13,7 +13,9 @@ namespace {
 class s3fifo {
  public:
   explicit s3fifo(const cubby_policy_config &config)
-      : lists_(3, config.object_count), frequency_(config.object_count) {
+      : lists_(3, config.object_count),
+        frequency_(config.object_count),
+        round_of_(config.object_count) {
     set_sizes(config);
   }
 
@@ -26,6 +28,7 @@ class s3fifo {
     frequency_[who] = 0;
   }
   void removed(cubby_object who) {
+    walk_.leaving(lists_, who);
     if (lists_.where(who) == small) {
       lists_.renew(ghosts, who);
       while (lists_.size(ghosts) > main_size_) lists_.take(lists_.oldest(ghosts));
@@ -36,28 +39,44 @@ class s3fifo {
   }
   void begin_victims(const cubby_policy_need &) {
     proposed_ = CUBBY_NO_OBJECT;
-    left_ = lists_.size(small) + lists_.size(main);
+    ++round_;
+    walking_ = false;
   }
-  /// Who was passed over goes to the newest end of its queue, as if it had just come.
+  /// Who was passed over goes to the newest end of its queue, as if it had just come. When the
+  /// queues come round to one already named, the others follow in the queues' order.
   cubby_object next_victim() {
-    if (proposed_ != CUBBY_NO_OBJECT) lists_.renew(lists_.where(proposed_), proposed_);
-    proposed_ = CUBBY_NO_OBJECT;
-    if (left_ == 0) return CUBBY_NO_OBJECT;
-    --left_;
-    const bool small_first = lists_.size(small) >= small_size_ || lists_.size(main) == 0;
-    if (small_first) proposed_ = from_small();
-    if (proposed_ == CUBBY_NO_OBJECT) proposed_ = from_main();
-    if (proposed_ == CUBBY_NO_OBJECT) proposed_ = from_small();
-    return proposed_;
+    while (!walking_) {
+      if (proposed_ != CUBBY_NO_OBJECT) lists_.renew(lists_.where(proposed_), proposed_);
+      proposed_ = choose();
+      if (proposed_ != CUBBY_NO_OBJECT && round_of_[proposed_] != round_) {
+        round_of_[proposed_] = round_;
+        return proposed_;
+      }
+      walking_ = true;
+      walked_ = small;
+      walk_.begin(lists_, small);
+    }
+    for (;;) {
+      const cubby_object who = walk_.next(lists_);
+      if (who != CUBBY_NO_OBJECT && round_of_[who] != round_) return who;
+      if (who != CUBBY_NO_OBJECT) continue;
+      if (walked_ == main) return who;
+      walked_ = main;
+      walk_.begin(lists_, main);
+    }
   }
   void forget(cubby_object who) { lists_.take(who); }
   void grow(const cubby_policy_config &config) {
     lists_.grow(config.object_count);
-    if (config.object_count > frequency_.size()) frequency_.resize(config.object_count);
+    if (config.object_count > frequency_.size()) {
+      frequency_.resize(config.object_count);
+      round_of_.resize(config.object_count);
+    }
     set_sizes(config);
   }
   [[nodiscard]] uint64_t state_bytes() const {
-    return sizeof *this + lists_.bytes() + frequency_.capacity();
+    return sizeof *this + lists_.bytes() + frequency_.capacity() +
+           round_of_.capacity() * sizeof(uint32_t);
   }
 
  private:
@@ -70,6 +89,12 @@ class s3fifo {
   }
   [[nodiscard]] bool resident(cubby_object who) const { return lists_.where(who) <= main; }
 
+  cubby_object choose() {
+    cubby_object who = CUBBY_NO_OBJECT;
+    if (lists_.size(small) >= small_size_ || lists_.size(main) == 0) who = from_small();
+    if (who == CUBBY_NO_OBJECT) who = from_main();
+    return who == CUBBY_NO_OBJECT ? from_small() : who;
+  }
   cubby_object from_small() {
     while (lists_.size(small) > 0) {
       const cubby_object who = lists_.oldest(small);
@@ -92,9 +117,13 @@ class s3fifo {
 
   object_lists lists_;
   std::vector<uint8_t> frequency_;
+  std::vector<uint32_t> round_of_;  // in which each was last named
   uint32_t small_size_ = 1, main_size_ = 1;
   cubby_object proposed_ = CUBBY_NO_OBJECT;
-  uint32_t left_ = 0;  // proposals of this round
+  list_walk walk_;
+  uint32_t round_ = 0;
+  uint8_t walked_ = small;
+  bool walking_ = false;
 };
 
 }  // namespace

@@ -81,9 +81,11 @@ class kv_policy {
     proposed_.assign(chosen.begin(), chosen.end());
   }
   cubby_object next_victim() {
-    if (next_ < proposed_.size()) {
+    while (next_ < proposed_.size()) {
       if (next_ > 0 && !lru_leads_) least_to(next_);
-      return proposed_[next_++];
+      const cubby_object who = proposed_[next_++];
+      const auto named = proposed_.begin() + static_cast<std::ptrdiff_t>(next_ - 1);
+      if (std::find(proposed_.begin(), named, who) == named) return who;  // drawn once
     }
     // All candidates were passed over: whoever else is there, in the order of the leaves' table.
     const auto &leaves = real_.leaves();

@@ -101,10 +101,11 @@ inline void learn(const learn_step &step) {
 template <class V>
 inline void rank(const rank_step &step) {
   for (uint32_t at = 0; at < step.width; at += lanes) {
-    V none = V::all(1.0F);
-    for (uint32_t i = 0; i < step.value_count; ++i)
-      none = none * (V::all(1.0F) - V::load(step.values[i] + at));
-    const V value = V::all(1.0F) - none;
+    V value = V::load(step.values[0] + at);
+    for (uint32_t i = 1; i < step.value_count; ++i) {
+      const V other = V::load(step.values[i] + at);
+      value = value + other - value * other;
+    }
     (V::all(step.base) - natural_log(value + 1e-7F)).store(step.key + at);
   }
 }
