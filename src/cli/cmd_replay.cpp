@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "cli/commands.hpp"
+#include "cli/replay/policies.hpp"
 #include "cli/replay/simulate.hpp"
 
 namespace cubby_cli {
@@ -44,37 +45,6 @@ struct workload {
   }
 };
 
-std::vector<const cubby_policy_ops *> every_policy() {
-  std::vector<const cubby_policy_ops *> all(cubby_policy_all(nullptr, 0));
-  cubby_policy_all(all.data(), static_cast<uint32_t>(all.size()));
-  return all;
-}
-
-outcome<std::vector<const cubby_policy_ops *>> choose_policies(const options &chosen,
-                                                               bool of_experts) {
-  std::vector<const cubby_policy_ops *> found;
-  const uint32_t wanted = of_experts ? CUBBY_POLICY_EXPERTS : CUBBY_POLICY_KV;
-  for (const std::string &name : chosen.policies) {
-    if (name == "all") {
-      for (const cubby_policy_ops *one : every_policy())
-        if ((one->flags & wanted) != 0) found.push_back(one);
-      continue;
-    }
-    const cubby_policy_ops *one = cubby_policy_find(name.c_str());
-    if (one == nullptr) {
-      std::string names;
-      for (const cubby_policy_ops *other : every_policy())
-        names += (names.empty() ? "" : ", ") + std::string(other->name);
-      return usage_trouble("there is no policy \"" + name + "\"; there are " + names + ", and all");
-    }
-    if ((one->flags & wanted) == 0)
-      return usage_trouble("policy " + name + " is not made for traces of " +
-                           (of_experts ? "experts" : "KV blocks"));
-    found.push_back(one);
-  }
-  return found;
-}
-
 /// "25%" of the lockers there are, or a number of lockers.
 outcome<asked_capacity> read_capacity(const std::string &text, const workload &of) {
   const bool percent = text.ends_with('%');
@@ -107,7 +77,7 @@ class replayer {
 
   /// Runs it, or recalls it.
   outcome<simulated> run(const cubby_policy_ops *policy, uint32_t capacity) {
-    const auto key = std::make_pair(std::string(policy->name), capacity);
+    const auto key = std::make_pair(policy, capacity);
     if (const auto known = done_.find(key); known != done_.end()) return known->second;
     simulation how;
     how.policy = policy;
@@ -128,7 +98,7 @@ class replayer {
   const options &chosen_;
   const workload &of_;
   progress_line progress_;
-  std::map<std::pair<std::string, uint32_t>, simulated> done_;
+  std::map<std::pair<const cubby_policy_ops *, uint32_t>, simulated> done_;
 };
 
 double ratio(const simulated &of) {
@@ -191,8 +161,10 @@ void print_results(const json &results, const workload &of) {
 outcome<json> replay_trace(const options &chosen) {
   if (!chosen.simulate) return usage_trouble("say what to do with the trace: --simulate");
   // Names are looked at first: reading a trace may take a while.
-  if (auto known = choose_policies(chosen, true); !known)
-    if (auto other = choose_policies(chosen, false); !other) return other.failure();
+  for (const std::string &name : chosen.policies) {
+    if (name == "all") continue;
+    if (const auto known = find_policy(name); !known) return known.failure();
+  }
   auto read = read_trace(chosen.trace);
   if (!read) return read.failure();
   workload of;
@@ -205,7 +177,7 @@ outcome<json> replay_trace(const options &chosen) {
     of.next = next_touches(of.read.kv);
   }
   if (of.accesses() == 0) return usage_trouble(chosen.trace + " holds no recorded use");
-  auto policies = choose_policies(chosen, of.read.of_experts);
+  auto policies = find_policies(chosen.policies, of.read.of_experts);
   if (!policies) return policies.failure();
   std::vector<asked_capacity> capacities;
   for (const std::string &text : chosen.capacities) {
@@ -242,7 +214,9 @@ void add_replay(CLI::App &app, int &exit_status) {
                    "routed_experts JSONL, Mooncake JSONL or CSV (token, layer, experts); .xz and "
                    ".zst as they are")
       ->required();
-  command->add_option("--policy", chosen->policies, "Names with commas between them, or all (all)")
+  command
+      ->add_option("--policy", chosen->policies,
+                   "Names or libraries (LIB.so) with commas between them, or all (all)")
       ->delimiter(',');
   command
       ->add_option("--capacity", chosen->capacities,

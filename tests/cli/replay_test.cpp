@@ -124,6 +124,24 @@ TEST_CASE("replay reads CSV, xz and zst as they are") {
   }
 }
 
+TEST_CASE("replay loads a policy of one's own") {
+  const folder here;
+  const std::string trace = here.write("t.jsonl", small_experts());
+  const json all = command_json("replay --simulate --trace " + trace +
+                                    " --policy " CUBBY_FIFO_POLICY ",lru --capacity 25%,50%",
+                                0);
+  CHECK(result_of(all, "fifo", "25%").at("hits") == 0);
+  CHECK(result_of(all, "fifo", "50%").at("hits") == 32);
+  const auto refused = [&](const std::string &library, const std::string &said) {
+    const auto told = command("replay --simulate --trace " + trace + " --policy " + library);
+    INFO(told.text);
+    CHECK(told.exit_status == 2);
+    CHECK(told.text.find(said) != std::string::npos);
+  };
+  refused("./absent.so", "could not be loaded");
+  refused(here.write("text.so", "no library"), "could not be loaded");
+}
+
 TEST_CASE("replay batches: a slot that is through takes the next sequence") {
   const folder here;
   std::string text =

@@ -47,19 +47,27 @@ class house {
   [[nodiscard]] cubby_policy *policy() const { return policy_; }
 
   /// Brings it in where there is room, or where the policy finds it worth a victim's place.
-  void bring(cubby_object who, uint64_t now_ns) {
+  /// False when the policy broke the rules; broken() says how.
+  bool bring(cubby_object who, uint64_t now_ns) {
     if (used_ < capacity_) {
       ++used_;
     } else {
       const cubby_object victim = find_victim(who, now_ns);
-      if (victim == CUBBY_NO_OBJECT) return;
-      if (ops_.admit != nullptr && ops_.admit(policy_, who, victim) == 0) return;
+      if (victim == CUBBY_NO_OBJECT) return true;  // as when all the others are in use
+      if (victim >= resident_.size() || resident_[victim] == 0) {
+        broken_ = "next_victim() named object " + std::to_string(victim) +
+                  ", which is not resident; residents alone can leave";
+        return false;
+      }
+      if (ops_.admit != nullptr && ops_.admit(policy_, who, victim) == 0) return true;
       resident_[victim] = 0;
       ops_.removed(policy_, victim);
     }
     resident_[who] = 1;
     ops_.inserted(policy_, who, 1);
+    return true;
   }
+  [[nodiscard]] const std::string &broken() const { return broken_; }
   void finish(simulated &to, uint64_t started_ns) const {
     to.ns_per_visit = static_cast<double>(processor_ns() - started_ns) /
                       static_cast<double>(to.visits == 0 ? 1 : to.visits);
@@ -83,11 +91,16 @@ class house {
   int32_t failed_ = 0;
   std::vector<uint8_t> resident_;
   uint32_t capacity_, used_ = 0;
+  std::string broken_;
 };
 
 trouble refused(const simulation &how, int32_t failed) {
   return {std::string("policy ") + how.policy->name + " cannot be made: " + std::strerror(-failed),
           exit_bad};
+}
+
+trouble broke(const simulation &how, const std::string &what) {
+  return usage_trouble(std::string("policy ") + how.policy->name + " broke the rules: " + what);
 }
 
 cubby_policy_bank bank_like(uint32_t kind, uint32_t rows, uint32_t columns, uint32_t routed) {
@@ -137,7 +150,8 @@ outcome<simulated> simulate_experts(const expert_schedule &of, const simulation 
     }
     found.hits += one.used_count - missing.size();
     how.policy->visit(keeper.policy(), &visit);
-    for (const cubby_object who : missing) keeper.bring(who, 0);
+    for (const cubby_object who : missing)
+      if (!keeper.bring(who, 0)) return broke(how, keeper.broken());
     if (v % progress_every == 0 && how.progress)
       how.progress(static_cast<double>(v) / static_cast<double>(of.visits.size()));
   }
@@ -188,7 +202,7 @@ outcome<simulated> simulate_kv(const kv_trace &of, const std::vector<uint32_t> &
       if (offline) access.next_use = from_next(next[request.first_block + i]);
       const bool hit = keeper.resident(blocks[i]);
       how.policy->access(keeper.policy(), &access);
-      if (!hit) keeper.bring(blocks[i], access.now_ns);
+      if (!hit && !keeper.bring(blocks[i], access.now_ns)) return broke(how, keeper.broken());
     }
     if (r % 64 == 0 && how.progress)
       how.progress(static_cast<double>(r) / static_cast<double>(of.requests.size()));
