@@ -39,10 +39,10 @@ class resident {
     }
     need(cubby_bank_map(rt, bank, &name, 1, extents.data(), count) == CUBBY_OK);
     need(cubby_tier_add(rt, &host, &tier) == CUBBY_OK);
-    std::vector<cubby_item> items(count);
-    for (uint32_t i = 0; i < count; i++) items[i].id = CUBBY_ID(bank, i);
+    items_.resize(count);
+    for (uint32_t i = 0; i < count; i++) items_[i].id = CUBBY_ID(bank, i);
     cubby_ticket ticket = 0;
-    need(cubby_prefetch(rt, items.data(), count, tier, nullptr, &ticket) == CUBBY_PENDING);
+    need(cubby_prefetch(rt, items_.data(), count, tier, nullptr, &ticket) == CUBBY_PENDING);
     need(cubby_wait(rt, ticket, -1) == CUBBY_OK && cubby_drain(rt, -1) == CUBBY_OK);
   }
   ~resident() {
@@ -54,14 +54,12 @@ class resident {
 
   /// Pins and unpins lockers first, first + 1, … (at most 8).
   void pin_and_unpin(uint32_t first, uint32_t size) const {
-    cubby_item items[8] = {};
     const void *addresses[8];
-    for (uint32_t i = 0; i < size; i++) items[i].id = CUBBY_ID(bank, first + i);
     cubby_how how{};
     how.struct_size = sizeof how;
     how.flags = CUBBY_NO_WAIT;
     cubby_pins pins = 0;
-    need(cubby_pin(rt, items, size, tier, &how, &pins, addresses, nullptr) == CUBBY_OK);
+    need(cubby_pin(rt, &items_[first], size, tier, &how, &pins, addresses, nullptr) == CUBBY_OK);
     need(cubby_unpin(rt, pins, 0, 0, nullptr) == CUBBY_OK);
   }
 
@@ -78,5 +76,6 @@ class resident {
   cubby_tier tier = 0;
 
  private:
+  std::vector<cubby_item> items_;
   std::string path_;
 };

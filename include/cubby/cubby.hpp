@@ -409,9 +409,7 @@ class completion_queue {
   }
   /// Readable exactly while the queue is not empty; stays the queue's, is never read; -1 = no
   /// queue.
-  [[nodiscard]] int fd() const noexcept {
-    return queue_ == nullptr ? -1 : cubby_cq_fd(queue_);
-  }
+  [[nodiscard]] int fd() const noexcept { return queue_ == nullptr ? -1 : cubby_cq_fd(queue_); }
   /// Blocks until a completion is there to be taken; else TIMEOUT. A zero timeout looks. In caller
   /// pump it advances the runtime meanwhile. Any thread; one waiter is enough.
   result<void> wait(std::chrono::nanoseconds timeout = forever) const noexcept {
@@ -826,8 +824,8 @@ class runtime {
     }
     return completion_queue(added);
   }
-  /// Blocks until a request completes; the request's own status, or TIMEOUT. A zero timeout looks; a
-  /// ticket that names none is done.
+  /// Blocks until a request completes; the request's own status, or TIMEOUT. A zero timeout looks;
+  /// a ticket that names none is done.
   result<void> wait(ticket which, std::chrono::nanoseconds timeout = forever) noexcept {
     if (which.handle() == 0) return {};
     return call([&](cubby_handle *rt) { return cubby_wait(rt, which.handle(), timeout.count()); });

@@ -84,7 +84,7 @@ cubby_status cubby_visit(cubby_handle *rt, cubby_bank bank, const cubby_routed *
       for (uint32_t k = 0; k < routed[i].column_count; ++k) {
         numbers.push_back(routed[i].row * where->columns() + routed[i].columns[k]);
       }
-      self.house().note_visit(entered.shard_index, *where, numbers.data(),
+      self.house().note_visit(entered.shard_index, where->handle, numbers.data(),
                               static_cast<uint32_t>(numbers.size()));
     }
     return CUBBY_OK;

@@ -10,6 +10,7 @@
 #include "api/completion_queue.hpp"
 #include "api/guard.hpp"
 #include "api/requests.hpp"
+#include "table/row_view.hpp"
 
 using namespace cubby;
 using namespace cubby::api;
@@ -35,64 +36,78 @@ void set_status(const pin_call &c, uint32_t item, cubby_status status) {
   }
 }
 
-/// One visit for each run of items of one bank.
+/// One visit for each run of items of one bank, all of which it has.
 void note_visits(const pin_call &c) {
-  constexpr uint32_t run_max = 64;
-  std::array<uint32_t, run_max> numbers;
-  uint32_t first = 0;
-  while (first < c.count) {
+  table::visit_note note;
+  for (uint32_t first = 0; first < c.count; first += note.count) {
     const uint64_t bank_bits = c.items[first].id >> 48;
+    const uint32_t room = std::min(c.count - first, table::visit_note::numbers_max);
     uint32_t run = 0;
-    while (first + run < c.count && run < run_max && c.items[first + run].id >> 48 == bank_bits) {
-      numbers[run] = static_cast<uint32_t>(c.items[first + run].id);
-      ++run;
+    for (; run < room && c.items[first + run].id >> 48 == bank_bits; ++run) {
+      note.numbers[run] = static_cast<uint32_t>(c.items[first + run].id);
     }
-    const table::bank *where = c.self.house().bank_of(static_cast<cubby_bank>(bank_bits));
-    if (where != nullptr) c.self.house().note_visit(c.shard, *where, numbers.data(), run);
-    first += run;
+    const uint32_t end = first + run;
+    note.count = static_cast<uint8_t>(run);
+    note.more = end != c.count && c.items[end].id >> 48 == bank_bits ? 1 : 0;
+    c.self.house().note_visit(c.shard, static_cast<cubby_bank>(bank_bits), note);
   }
 }
 
 enum class way { resident, absent, refused };
 
+constexpr uint64_t number_mask = (uint64_t{1} << 48) - 1;
+
+/// Pins the leading items that are resident and of the row whose first id is `first_id`. Returns
+/// how many: where it stops, another row begins, or something is not resident.
+[[gnu::noinline]] uint32_t pin_run(const table::row_view &row, uint64_t first_id,
+                                   const cubby_item *items, uint32_t count,
+                                   table::locker_word **words, const void **addr) {
+  const uint64_t columns = row.columns();
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint64_t column = items[i].id - first_id;  // one comparison: bank, row and column
+    if (column >= columns || items[i].space != 0) return i;
+    table::locker_word &word = row.word(column);
+    uint64_t frame = 0;
+    if (word.pin(frame) != table::pin_outcome::pinned) return i;
+    words[i] = &word;
+    if (addr == nullptr) continue;
+    row.write_addresses(frame, column, addr);
+    addr += row.part_count();
+  }
+  return count;
+}
+
 /// Pins what is resident. `absent`: item `stopped_at` is not (or, with NO_WAIT, some are not and
 /// their words are NULL in the set). `refused`: it names nothing.
-way pin_resident(const pin_call &c, uint32_t set_index, uint32_t &ok_count) {
+[[gnu::noinline]] way pin_resident(const pin_call &c, uint32_t set_index, uint32_t &ok_count) {
   table::controller &house = c.self.house();
-  table::pin_set &set = house.sets().at(set_index);
-  table::locker_word **words = set.words();
-  const bool all_or_nothing = (c.flags & CUBBY_NO_WAIT) == 0;
+  table::locker_word **words = house.sets().at(set_index).words();
+  const table::bank *where = nullptr;
+  table::row_view row;
+  const void **addr = c.addr;
   ok_count = 0;
-  uint64_t known_bits = ~uint64_t{0};
-  table::bank *where = nullptr;
   uint32_t i = 0;
-  for (; i < c.count; ++i) {
+  while (i < c.count) {
     const uint64_t id = c.items[i].id;
-    if (id >> 48 != known_bits) {
-      known_bits = id >> 48;
-      where = house.bank_of(static_cast<cubby_bank>(known_bits));
-    }
-    const uint64_t number = id & ((uint64_t{1} << 48) - 1);
+    const uint64_t number = id & number_mask;
+    where = house.bank_of(static_cast<cubby_bank>(id >> 48));
     if (where == nullptr || number >= where->count() || c.items[i].space != 0) break;
-    const auto short_number = static_cast<uint32_t>(number);
-    table::locker_word &word = where->word(c.tier, short_number);
-    const uint32_t parts = where->part_count();
-    uint64_t frame = 0;
-    if (word.pin(frame) == table::pin_outcome::pinned) {
-      words[i] = &word;
-      ++ok_count;
-      for (uint32_t p = 0; p < parts && c.addr != nullptr; ++p) {
-        c.addr[i * parts + p] = house.address(*where, c.tier, frame, short_number, p);
-      }
-      continue;
-    }
+    row.look_at(*where, *house.slot(c.tier).memory, c.tier, static_cast<uint32_t>(number));
+    const uint64_t first_id = (id & ~number_mask) | row.first();
+    const uint32_t run = pin_run(row, first_id, c.items + i, c.count - i, words + i, addr);
+    i += run;
+    ok_count += run;
+    if (addr != nullptr) addr += run * row.part_count();
+    const bool same_row = i < c.count && c.items[i].id - first_id < row.columns();
+    if (!same_row || c.items[i].space != 0) continue;
     words[i] = nullptr;
-    if (all_or_nothing) break;
-    for (uint32_t p = 0; p < parts && c.addr != nullptr; ++p) c.addr[i * parts + p] = nullptr;
+    if ((c.flags & CUBBY_NO_WAIT) == 0) break;
+    if (addr != nullptr) addr = std::fill_n(addr, row.part_count(), nullptr);
+    ++i;
   }
   if (i == c.count) return ok_count == c.count ? way::resident : way::absent;
-  const bool named = where != nullptr && c.items[i].space == 0 &&
-                     (c.items[i].id & ((uint64_t{1} << 48) - 1)) < where->count();
+  const bool named =
+      where != nullptr && c.items[i].space == 0 && (c.items[i].id & number_mask) < where->count();
   // The controller may have found them pinned just now, and wait for that to end.
   const bool any = i != 0;
   while (i-- > 0) {
@@ -242,7 +257,9 @@ cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count
   *pins = 0;
   if (ticket != nullptr) *ticket = 0;
   cubby_how asked{};
-  if (how != nullptr) {
+  if (how != nullptr && plain(*how)) {
+    asked = *how;
+  } else if (how != nullptr) {
     auto read = read_how(self, how);
     if (!read) return keep_error(read.failure());
     asked = *read;

@@ -19,8 +19,7 @@ result<cubby_how> read_how(runtime &self, const cubby_how *how) {
   if (asked.io_class > CUBBY_WRITE_BACK) {
     return fail(CUBBY_ERR_INVALID, "cubby_how.io_class %u is not known", asked.io_class);
   }
-  const uint32_t known = CUBBY_NO_VISIT | CUBBY_NO_WAIT | CUBBY_BYPASS;
-  if ((asked.flags & ~known) != 0) {
+  if ((asked.flags & ~how_flags) != 0) {
     return fail(CUBBY_ERR_INVALID, "cubby_how.flags 0x%x are not known", asked.flags);
   }
   if (asked.sync != nullptr && asked.sync->stream != 0) {

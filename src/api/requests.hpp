@@ -7,6 +7,13 @@ namespace cubby::api {
 
 /// BUSY: as many tickets as were allowed are alive.
 cubby_status no_ticket();
+inline constexpr uint32_t how_flags = CUBBY_NO_VISIT | CUBBY_NO_WAIT | CUBBY_BYPASS;
+
+/// Whole, and asks for nothing that has to be looked up: good as it stands.
+inline bool plain(const cubby_how &how) {
+  return how.struct_size == sizeof how && how.io_class <= CUBBY_WRITE_BACK &&
+         (how.flags & ~how_flags) == 0 && how.sync == nullptr && how.cq == nullptr;
+}
 /// A copy of how a request is to be served, checked.
 result<cubby_how> read_how(runtime &self, const cubby_how *how);
 /// A copy of how a file is to be adopted, checked.

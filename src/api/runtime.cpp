@@ -95,14 +95,14 @@ result<void> runtime::start() {
 // ---- the pump
 // -------------------------------------------------------------------------------------
 
-bool runtime::try_advance(uint64_t now_ns, uint64_t *next_ns) {
+bool runtime::try_advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) {
   uint64_t next = base::never_ns;
   {
     const std::unique_lock lock(pump_mutex_, std::try_to_lock);
     if (!lock.owns_lock()) return false;
     if (virtual_clock && now_ns != 0) virtual_now_.store(now_ns, std::memory_order_relaxed);
     idle_.store(false, std::memory_order_seq_cst);  // before requests leave the inbox
-    controller_.advance(now_ns != 0 ? now_ns : now(), &next);
+    controller_.advance(now_ns != 0 ? now_ns : now(), &next, how_far);
     next_ns_.store(next);
     idle_.store(controller_.idle() && !controller_.has_news(), std::memory_order_seq_cst);
   }
@@ -120,13 +120,14 @@ void runtime::run() {
     {
       const std::unique_lock lock(pump_mutex_);
       idle_.store(false, std::memory_order_seq_cst);
-      any = controller_.advance(now(), &next);
+      any = controller_.advance(now(), &next, effort::one_completion);
       demand = controller_.demand_open() != 0;
       idle_.store(controller_.idle() && !controller_.has_news(), std::memory_order_seq_cst);
     }
     notify();
     const uint64_t here_ns = base::now_ns();
     if (any) busy_at_ns = here_ns;
+    if (next <= here_ns) continue;
     if (demand && here_ns - busy_at_ns < spin_ns) continue;
     sleep(next, completions_.load(std::memory_order_relaxed));
   }
@@ -162,7 +163,7 @@ void runtime::wake() {
 }
 
 void runtime::kick() {
-  if (caller_pump()) try_advance(0, nullptr);
+  if (caller_pump()) try_advance(0, nullptr, effort::start);
   wake();
 }
 

@@ -65,9 +65,11 @@ class runtime final : public table::completion_sink {
 
   // ---- the pump ------------------------------------------------------------------------------
   [[nodiscard]] bool caller_pump() const { return config_.pump == CUBBY_PUMP_CALLER; }
+  using effort = table::controller::effort;
   /// Advances unless somebody else does just now. False: somebody else does.
-  bool try_advance(uint64_t now_ns, uint64_t *next_ns);
-  /// After a request was handed over: see that somebody looks at it.
+  bool try_advance(uint64_t now_ns, uint64_t *next_ns, effort how_far);
+  /// After a request was handed over: see that somebody looks at it. In caller pump its I/O is
+  /// started here; what has come back is left to whoever polls or waits.
   void kick();
   /// Until `done` or the time is over; `done` is asked with nothing locked.
   template <class Done>
@@ -191,12 +193,13 @@ bool runtime::wait_until(const Done &done, int64_t timeout_ns) {
   };
   const counted waiter(waiters_);
   for (;;) {
-    if (caller_pump()) try_advance(0, nullptr);
+    const bool advanced = caller_pump() && try_advance(0, nullptr, effort::one_completion);
     // Read before looking: what completes after the look keeps us from sleeping.
     const uint64_t seen = completions_.load(std::memory_order_seq_cst);
     if (done()) return true;
     // Virtual time does not pass while one waits for it.
     if (virtual_clock || base::now_ns() >= deadline) return false;
+    if (advanced && next_ns_.load() <= base::now_ns()) continue;
     std::unique_lock lock(wait_mutex_);
     if (done()) return true;
     const uint64_t left = deadline == base::never_ns ? 1'000'000'000 : deadline - base::now_ns();

@@ -85,7 +85,7 @@ cubby_status cubby_poll(cubby_handle *rt, uint64_t now_ns, uint64_t *next_ns) {
     CUBBY_REFUSE("cubby_poll: the runtime has a thread of its own; open it with CUBBY_PUMP_CALLER");
   }
   return guarded([&]() -> cubby_status {
-    if (self.try_advance(now_ns, next_ns)) return CUBBY_OK;
+    if (self.try_advance(now_ns, next_ns, runtime::effort::all)) return CUBBY_OK;
     return keep_error(fail(CUBBY_ERR_BUSY, "another thread advances the runtime just now"));
   });
 }

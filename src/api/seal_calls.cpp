@@ -36,8 +36,7 @@ cubby_status cubby_seal(cubby_handle *rt, const char *path, const cubby_adopt_de
     if (asked_how->cq != nullptr && !asked_how->cq->reserve()) {
       return keep_error(fail(CUBBY_ERR_BUSY, "the completion queue has no place left"));
     }
-    const uint32_t index = 
-        self.house().take_request(ticket == nullptr && asked_how->cq == nullptr);
+    const uint32_t index = self.house().take_request(ticket == nullptr && asked_how->cq == nullptr);
     if (index == table::no_index) {
       if (asked_how->cq != nullptr) asked_how->cq->unreserve();
       return no_ticket();

@@ -37,12 +37,9 @@ std::vector<std::string> list_of(const std::string &text) {
 }
 
 outcome<uint64_t> block_size(const std::string &text) {
-  char *end = nullptr;
-  const double number = std::strtod(text.c_str(), &end);
-  const std::string unit = end;
-  const double scale = unit == "k" ? 1024 : unit == "m" ? 1024 * 1024 : unit.empty() ? 1 : 0;
-  const auto bytes = static_cast<uint64_t>(number * scale);
-  if (!(number > 0) || number * scale > 64e6 || bytes % 4096 != 0 || bytes == 0) {
+  const double number = byte_count(text).value_or(0);
+  const auto bytes = static_cast<uint64_t>(number);
+  if (number > 64e6 || bytes % 4096 != 0 || bytes == 0) {
     return usage_trouble("a block is a multiple of 4k and at most 60m (64k, 256k, 2m), not " +
                          text);
   }

@@ -39,26 +39,13 @@ int fail(const options &chosen, const trouble &failed) {
 
 /// "30%" of the experts, or bytes with an optional k, m or g.
 outcome<uint64_t> budget_of(const std::string &text, uint64_t expert_bytes) {
-  char *end = nullptr;
-  const double number = std::strtod(text.c_str(), &end);
-  const std::string unit = end;
-  double bytes = number;
-  if (unit == "%") {
-    bytes = number / 100 * static_cast<double>(expert_bytes);
-  } else if (unit == "k" || unit == "K") {
-    bytes = number * 1024;
-  } else if (unit == "m" || unit == "M") {
-    bytes = number * 1024 * 1024;
-  } else if (unit == "g" || unit == "G") {
-    bytes = number * 1024 * 1024 * 1024;
-  } else if (!unit.empty()) {
+  const bool share = !text.empty() && text.back() == '%';
+  const auto number = byte_count(share ? text.substr(0, text.size() - 1) : text);
+  if (!number) {
     return usage_trouble("a budget is a percentage of the experts or bytes (20%, 512m, 2g), not " +
                          text);
   }
-  if (end == text.c_str() || !(bytes >= 0) || bytes > 1e15) {
-    return usage_trouble("a budget is a percentage of the experts or bytes (20%, 512m, 2g), not " +
-                         text);
-  }
+  const double bytes = share ? *number / 100 * static_cast<double>(expert_bytes) : *number;
   // Whole huge pages where that hardly changes it; a small budget must not be rounded to none.
   const auto whole = static_cast<uint64_t>(bytes);
   const uint64_t unit_bytes = whole < (uint64_t{64} << 20) ? 4096 : 2 << 20;

@@ -2,6 +2,8 @@
 
 #include <time.h>
 #include <unistd.h>
+#include <cctype>
+#include <map>
 
 #include <algorithm>
 #include <cstdio>
@@ -90,6 +92,22 @@ uint64_t clock_ns() {
   timespec now = {};
   clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<uint64_t>(now.tv_sec) * 1000000000u + static_cast<uint64_t>(now.tv_nsec);
+}
+
+std::optional<double> byte_count(const std::string &text) {
+  char *end = nullptr;
+  const double number = std::strtod(text.c_str(), &end);
+  const std::string unit = end;
+  static const std::map<std::string, double> scales = {
+      {"", 1}, {"k", 1024}, {"m", 1024 * 1024}, {"g", 1024 * 1024 * 1024}};
+  const auto scale = scales.find(
+      unit.size() == 1
+          ? std::string(1, static_cast<char>(std::tolower(static_cast<unsigned char>(unit[0]))))
+          : unit);
+  if (end == text.c_str() || scale == scales.end()) return std::nullopt;
+  const double bytes = number * scale->second;
+  if (!(bytes >= 0) || bytes > 1e15) return std::nullopt;
+  return bytes;
 }
 
 double seconds_since(uint64_t start_ns) { return static_cast<double>(clock_ns() - start_ns) / 1e9; }

@@ -124,6 +124,7 @@ result<std::unique_ptr<bank>> bank::adopt(const store::model_bank &model,
   made->desc_.kind = model.name == "experts" ? CUBBY_BANK_EXPERTS : CUBBY_BANK_OTHER;
   made->desc_.routed_count = model.routed_count;
   made->fill_desc(name, "");
+  made->find_strides();
   made->lay_out();
   made->desc_.align_bytes = static_cast<uint32_t>(made->natural_align_);
   made->lay_out();
@@ -231,8 +232,26 @@ result<void> bank::map(std::vector<bank_file> with, const cubby_extent *extents,
   runs_.clear();
   for (const auto &columns : loose) runs_.push_back(columns.front());
   loose_ = std::move(loose);
+  find_strides();
   lay_out();
   return {};
+}
+
+/// Columns that lie evenly behind each other in one file, as most do, need no list.
+void bank::find_strides() {
+  for (size_t at = 0; at < loose_.size(); ++at) {
+    std::vector<store::part_run> &columns = loose_[at];
+    if (columns.size() < 2 || columns[1].offset_bytes <= columns[0].offset_bytes) continue;
+    const uint64_t stride = columns[1].offset_bytes - columns[0].offset_bytes;
+    bool even = true;
+    for (size_t i = 0; even && i < columns.size(); ++i) {
+      even = columns[i].file == columns[0].file &&
+             columns[i].offset_bytes == columns[0].offset_bytes + i * stride;
+    }
+    if (!even) continue;
+    runs_[at].stride_bytes = stride;
+    columns = {};
+  }
 }
 
 part_extent bank::extent(uint32_t number, uint32_t part) const {

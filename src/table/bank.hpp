@@ -40,6 +40,13 @@ enum class frame_layout : uint8_t {
   pieces,  // each part in a lent piece of its own
 };
 
+/// Where a part begins in the frames of one row's lockers:
+/// fixed_bytes + ((file_offset_bytes + column · file_stride_bytes) & skew_mask).
+struct part_place {
+  uint64_t fixed_bytes, file_offset_bytes, file_stride_bytes, skew_mask;
+  bool scattered;  // the file has no stride: ask part_offset()
+};
+
 class bank {
  public:
   /// From a description by the caller; files come with map().
@@ -72,17 +79,22 @@ class bank {
     return frame_bytes_[layout == frame_layout::skewed ? 0 : 1][row_of(number)];
   }
   [[nodiscard]] uint64_t frame_bytes_max(frame_layout layout) const;
+  [[nodiscard]] part_place place_of(frame_layout layout, uint32_t row, uint32_t part) const {
+    if (layout == frame_layout::pieces) return {};
+    const uint32_t at = row * part_count_ + part;
+    if (layout == frame_layout::packed) return {part_offsets_[1][at], 0, 0, 0, false};
+    const store::part_run &run = runs_[at];
+    return {part_offsets_[0][at], run.offset_bytes, run.stride_bytes, 4095,
+            run.stride_bytes == 0 && columns_ != 1};
+  }
   /// Where a part's first byte lies behind the part's base in a frame.
   [[nodiscard]] uint64_t part_offset(frame_layout layout, uint32_t number, uint32_t part) const {
-    if (layout == frame_layout::pieces) return 0;
     const uint32_t row = row_of(number);
-    const uint32_t at = row * part_count_ + part;
-    if (layout == frame_layout::packed) return part_offsets_[1][at];
-    const store::part_run &run = runs_[at];
-    const uint64_t offset = run.stride_bytes != 0 || columns_ == 1
-                                ? run.offset_bytes + (number - row * columns_) * run.stride_bytes
-                                : loose_[at][number - row * columns_].offset_bytes;
-    return part_offsets_[0][at] + (offset & 4095);
+    const uint32_t column = number - row * columns_;
+    const part_place at = place_of(layout, row, part);
+    const uint64_t offset = at.scattered ? loose_[row * part_count_ + part][column].offset_bytes
+                                         : at.file_offset_bytes + column * at.file_stride_bytes;
+    return at.fixed_bytes + (offset & at.skew_mask);
   }
 
   /// Digest of a chunk; 0 = not known. The chunk is one of extent(number, part).
@@ -139,6 +151,7 @@ class bank {
  private:
   bank() = default;
   result<void> check_geometry(const cubby_bank_desc &desc);
+  void find_strides();
   void lay_out();
   void fill_desc(const std::string &name, const std::string &policy);
 

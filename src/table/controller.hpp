@@ -33,8 +33,8 @@ struct visit_note {
   static constexpr uint32_t numbers_max = 13;
   uint16_t bank = 0;  // index
   uint8_t count = 0;
-  uint8_t more = 0;  // the next note continues this one
-  std::array<uint32_t, numbers_max> numbers{};
+  uint8_t more = 0;                           // the next note continues this one
+  std::array<uint32_t, numbers_max> numbers;  // the first `count`
 };
 
 /// What each thread writes without meeting the others.
@@ -137,14 +137,19 @@ class controller {
   void submit(uint32_t index);
   void note_withdrawal() { look_at_open_.store(true, std::memory_order_seq_cst); }
   void note_frames() { frames_came_.store(true, std::memory_order_seq_cst); }
-  void note_visit(uint32_t shard_index, const bank &where, const uint32_t *numbers, uint32_t count);
+  /// A visit in one note, or in several; note.bank is filled in.
+  void note_visit(uint32_t shard_index, cubby_bank handle, visit_note &note);
+  void note_visit(uint32_t shard_index, cubby_bank handle, const uint32_t *numbers, uint32_t count);
   /// Is there something that advance() has not seen?
   [[nodiscard]] bool has_news() const;
 
   // ---- the pump ------------------------------------------------------------------------------
-  /// Does all that can be done now; true when that was something. *next_ns: when to come again at
-  /// the latest.
-  bool advance(uint64_t now_ns, uint64_t *next_ns);
+  /// How much of what can be done now: all of it; until a request has completed, for who waits for
+  /// one should not also wait for the bytes of others; or only the starting of I/O.
+  enum class effort { all, one_completion, start };
+  /// True when something was done. *next_ns: when to come again at the latest; now_ns when there is
+  /// more to do.
+  bool advance(uint64_t now_ns, uint64_t *next_ns, effort how_far = effort::all);
   [[nodiscard]] bool idle() const { return open_.empty() && moves_alive_ == 0 && jobs_.empty(); }
   [[nodiscard]] uint32_t demand_open() const { return demand_open_; }
   /// Descriptors that are readable once something in flight has come back.
@@ -172,17 +177,21 @@ class controller {
  private:
   friend class seal_job;
 
-  // controller.cpp
+  // pump.cpp
   void drain_visits(shard &from);
   void visit(std::span<const placement::object> objects);
+  bool start_jobs(transfer::channel &path);
+  bool start_all_jobs(effort how_far);
+  bool run_channels(uint64_t *next_ns);
+  bool take_back(uint32_t tier, uint64_t *next_ns);
+
+  // requests.cpp
   void begin(uint32_t index);
   void look_at_open();
   void withdraw_items(uint32_t index, bool all);
-  void complete(uint32_t index);
-  bool start_jobs(transfer::channel &path);
-  bool run_channels(uint64_t *next_ns);
   void item_failed(uint32_t index, uint32_t item, const error &why);
   void item_landed(uint32_t index, uint32_t item, locker_word &word, uint64_t frame);
+  void complete(uint32_t index);
 
   // grant.cpp
   bool grant(uint32_t index);
@@ -201,46 +210,50 @@ class controller {
   enum class found { ready, joinable, blocked, begun, impossible, no_frame };
   found look_up(request &r, uint32_t item);
 
-  // moves.cpp
-  uint32_t new_move(bank &where, uint32_t number, uint32_t tier, uint64_t frame,
-                    const transfer::urgency &order);
-  void launch(uint32_t index);
+  // plan.cpp
   bool plan(uint32_t index);
   bool plan_from_tier(uint32_t index);
   bool follow(uint32_t index);
   void keep_beside(uint32_t index);
+  bool file_unchanged(bank &where);
+  void changed_underneath(bank &where, error &why);
+
+  // pieces.cpp
+  void launch(uint32_t index);
   void queue_move(uint32_t index);
   void unqueue_move(uint32_t index);
   transfer::channel &reading_channel(const move &m);
-  void raise(uint32_t index, const transfer::urgency &order);
-  void add_waiter(uint32_t index, uint32_t request_index, uint32_t item);
-  void remove_waiter(uint32_t index, uint32_t request_index, uint32_t item);
-  bool issue_piece(uint32_t index, transfer::channel &path);
-  bool cut_piece(move &m, piece &p);
-  bool start_read(uint32_t piece_index, transfer::channel &path);
-  bool start_copy(uint32_t piece_index, transfer::channel &path);
-  void queue_copy(uint32_t piece_index);
-  void piece_done(uint32_t piece_index, const cubby_backend_done &done);
-  error failed_io(const piece &p, const tier_slot &slot, const cubby_backend_done &done);
-  void piece_read(uint32_t piece_index);
-  void end_piece(uint32_t piece_index);
-  bool verify(const move &m, piece &p, const std::byte *bytes);
-  void stop(uint32_t index, const error &why);
-  void end_move(uint32_t index);
-  bool try_again(uint32_t index);
-  void let_go_of_source(move &m, bool arrived);
-  void publish(uint32_t index, uint32_t tier, uint64_t frame);
-  void wake_followers(uint32_t index);
-  void free_move(uint32_t index);
-  bool file_unchanged(bank &where);
-  void changed_underneath(bank &where, error &why);
   uint32_t new_piece();
   uint64_t new_flight(uint32_t piece_index);
   bool is_flying(uint32_t tier, uint64_t cookie);
+  bool cut_piece(move &m, piece &p);
+  bool issue_piece(uint32_t index, transfer::channel &path);
+  bool start_read(uint32_t piece_index, transfer::channel &path);
+  bool start_copy(uint32_t piece_index, transfer::channel &path);
+  bool verify(const move &m, piece &p, const std::byte *bytes);
+  error failed_io(const piece &p, const tier_slot &slot, const cubby_backend_done &done);
+  void piece_done(uint32_t piece_index, const cubby_backend_done &done);
+  void piece_read(uint32_t piece_index);
+  void queue_copy(uint32_t piece_index);
+  void end_piece(uint32_t piece_index);
   [[nodiscard]] std::byte *place(const bank &where, uint32_t tier, uint64_t frame, uint32_t number,
                                  uint32_t part) const {
     return static_cast<std::byte *>(const_cast<void *>(address(where, tier, frame, number, part)));
   }
+
+  // moves.cpp
+  uint32_t new_move(bank &where, uint32_t number, uint32_t tier, uint64_t frame,
+                    const transfer::urgency &order);
+  void free_move(uint32_t index);
+  void raise(uint32_t index, const transfer::urgency &order);
+  void add_waiter(uint32_t index, uint32_t request_index, uint32_t item);
+  void remove_waiter(uint32_t index, uint32_t request_index, uint32_t item);
+  void stop(uint32_t index, const error &why);
+  void let_go_of_source(move &m, bool arrived);
+  bool try_again(uint32_t index);
+  void publish(uint32_t index, uint32_t tier, uint64_t frame);
+  void wake_followers(uint32_t index);
+  void end_move(uint32_t index);
 
   // evict.cpp
   bool make_room(uint32_t tier, uint64_t bytes, const transfer::urgency &order, bool may_demote);
@@ -249,6 +262,7 @@ class controller {
   transfer::channel &copy_path(uint32_t from, uint32_t to);
   bool evict(uint32_t tier, placement::object who, const transfer::urgency &order, bool may_demote);
   bool demote(uint32_t tier, bank &where, uint32_t number, const transfer::urgency &order);
+  static void forget_prefetched(tier_slot &slot, placement::object who);
   void forget_copy(uint32_t tier, bank &where, uint32_t number);
   void sweep_passing();
   void keep_reserve();
@@ -265,6 +279,7 @@ class controller {
   completion_sink &sink_;
   uint64_t now_ns_ = 0;
   uint64_t sequence_ = 0;
+  uint64_t completed_count_ = 0;
   bool changed_ = false;  // since the waiting were last looked at
 
   std::array<std::unique_ptr<tier_slot>, tiers_max> tiers_;

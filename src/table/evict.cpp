@@ -40,6 +40,14 @@ uint32_t controller::demotion_target(uint32_t tier) const {
   return best;
 }
 
+/// The copy goes before anybody has used what was fetched for it.
+void controller::forget_prefetched(tier_slot &slot, placement::object who) {
+  std::erase_if(slot.prefetched, [&](const unused_prefetch &one) {
+    if (one.who == who) slot.stats.prefetch_wasted_bytes += one.bytes;
+    return one.who == who;
+  });
+}
+
 /// Gives the frame of an evicting word back. A copy that is gone is in passing no longer: what
 /// comes under its number next may be meant to stay.
 void controller::forget_copy(uint32_t tier, bank &where, uint32_t number) {
@@ -59,10 +67,7 @@ bool controller::drop(bank &where, uint32_t number, uint32_t tier) {
   const placement::object who = where.object_base + number;
   tier_slot &slot = *tiers_[tier];
   slot.policy->removed(who);
-  std::erase_if(slot.prefetched, [&](const unused_prefetch &one) {
-    if (one.who == who) slot.stats.prefetch_wasted_bytes += one.bytes;
-    return one.who == who;
-  });
+  forget_prefetched(slot, who);
   forget_copy(tier, where, number);
   return true;
 }
@@ -147,10 +152,7 @@ bool controller::evict(uint32_t tier, placement::object who, const transfer::urg
   tier_slot &slot = *tiers_[tier];
   slot.policy->removed(who);
   ++slot.stats.evict_count;
-  std::erase_if(slot.prefetched, [&](const unused_prefetch &one) {
-    if (one.who == who) slot.stats.prefetch_wasted_bytes += one.bytes;
-    return one.who == who;
-  });
+  forget_prefetched(slot, who);
   if (may_demote && demote(tier, where, number, order)) return true;
   forget_copy(tier, where, number);
   return true;
@@ -264,8 +266,8 @@ void controller::shrink_blocks(uint32_t tier) {
 void controller::merge_blocks(uint32_t tier) {
   tier_slot &slot = *tiers_[tier];
   if (!slot.memory->in_pieces()) return;
-  auto merged = slot.memory->merge(
-      [&](const cubby_backend_memory &block) { unregister_block(tier, block); });
+  auto merged =
+      slot.memory->merge([&](const cubby_backend_memory &block) { unregister_block(tier, block); });
   if (!merged) services_.log(services_.context, 1, merged.failure().text.c_str());
   register_blocks(tier, 0);
 }

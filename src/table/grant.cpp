@@ -213,13 +213,20 @@ error controller::cannot_lay_out(const request &r) const {
     total += cost;
     largest = std::max(largest, cost);
   }
-  const uint64_t needed = slot.memory->sure_budget_bytes(total, largest);
+  uint64_t needed = slot.memory->sure_budget_bytes(total, largest);
   error why = fail(CUBBY_ERR_BUDGET,
                    "tier %s: the set cannot be laid out in its %llu bytes, though nothing else is "
                    "there, for they are in %zu blocks; a budget of %llu is enough, or pin fewer "
                    "lockers together",
                    slot.name.c_str(), static_cast<ull>(slot.memory->budget_bytes()),
                    std::max<size_t>(slot.memory->blocks().size(), 1), static_cast<ull>(needed));
+  if (slot.memory->memory_bytes() < slot.memory->budget_bytes()) {
+    needed = slot.memory->budget_bytes();
+    why = fail(CUBBY_ERR_NO_MEMORY,
+               "tier %s: its memory was to be taken anew in one piece, and the system has not "
+               "given all of its %llu bytes; free memory, or resize the tier to less",
+               slot.name.c_str(), static_cast<ull>(needed));
+  }
   why.tier = slot.handle;
   why.needed_bytes = needed;
   return why;

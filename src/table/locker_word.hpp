@@ -43,8 +43,11 @@ class locker_word {
   pin_outcome pin(uint64_t &frame) noexcept {
     uint64_t word = word_.load(std::memory_order_relaxed);
     for (;;) {
-      if (state_of(word) != locker_state::ready) return pin_outcome::not_ready;
-      if ((word & pins_mask) == pins_max) return pin_outcome::saturated;
+      // State and pins at once: ready, and fewer pins than there can be.
+      if ((word & (state_mask | pins_mask)) - ready_bits >= pins_max) {
+        return state_of(word) == locker_state::ready ? pin_outcome::saturated
+                                                     : pin_outcome::not_ready;
+      }
       // Acquire: the bytes were written before the word was made ready.
       if (word_.compare_exchange_weak(word, word + 1, std::memory_order_acquire,
                                       std::memory_order_relaxed)) {
@@ -106,6 +109,7 @@ class locker_word {
   static constexpr uint64_t pins_mask = pins_max;
   static constexpr unsigned state_shift = 16;
   static constexpr uint64_t state_mask = uint64_t{7} << state_shift;
+  static constexpr uint64_t ready_bits = static_cast<uint64_t>(locker_state::ready) << state_shift;
   static constexpr unsigned generation_shift = 19;
   static constexpr uint64_t generation_mask = 0x1FF;
   static constexpr unsigned frame_shift = 28;

@@ -47,6 +47,9 @@ struct move {
   uint64_t begun_ns = 0, read_done_ns = 0;
 };
 
+/// Jobs of a channel are moves, or pieces that wait to be copied: those have this bit.
+inline constexpr uint32_t copy_bit = 0x8000'0000;
+
 enum class piece_stage : uint8_t { unused, reading, copying, copying_out };
 
 /// Consecutive chunks of one part, one I/O at a time.

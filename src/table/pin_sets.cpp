@@ -117,11 +117,16 @@ pin_sets::release_result pin_sets::release(cubby_pins handle, uint32_t first, ui
       continue;  // the controller lets go of what it has pinned
     }
     locker_word **words = set.words() + group * set_marks::items;
-    for (uint64_t left = fresh; left != 0; left &= left - 1) {
-      const int item = __builtin_ctzll(left);
-      if (words[item] != nullptr && words[item]->unpin()) result.last_pin = true;
+    if ((fresh & (fresh + 1)) == 0) {  // the usual: all of them, in order
+      for (; fresh != 0; fresh >>= 1, ++words, ++released) {
+        if (*words != nullptr && (*words)->unpin()) result.last_pin = true;
+      }
+      continue;
     }
-    released += static_cast<uint32_t>(__builtin_popcountll(fresh));
+    for (; fresh != 0; fresh &= fresh - 1, ++released) {
+      locker_word *const word = words[__builtin_ctzll(fresh)];
+      if (word != nullptr && word->unpin()) result.last_pin = true;
+    }
   }
   if (all && released == 0 && !result.loading) return {.what = outcome::twice};
   if (released != 0) retire(index, shard, released);

@@ -157,8 +157,7 @@ bool memory_tier::in_pieces() const {
   return !lent_ && (blocks_.size() > fewest || memory_bytes_ < budget_bytes_);
 }
 
-result<void> memory_tier::merge(
-    const std::function<void(const cubby_backend_memory &)> &before) {
+result<void> memory_tier::merge(const std::function<void(const cubby_backend_memory &)> &before) {
   CUBBY_ASSERT(used_bytes_ == 0);
   while (!blocks_.empty()) {
     before(blocks_.back());

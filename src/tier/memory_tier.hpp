@@ -86,12 +86,14 @@ class memory_tier {
   [[nodiscard]] const backend_instance &backend() const { return *backend_; }
   [[nodiscard]] const std::string &name() const { return name_; }
   [[nodiscard]] uint64_t budget_bytes() const { return budget_bytes_; }
+  /// Less than the budget only after a merge() that failed.
+  [[nodiscard]] uint64_t memory_bytes() const { return memory_bytes_; }
   [[nodiscard]] uint64_t used_bytes() const { return used_bytes_; }
   [[nodiscard]] uint64_t peak_bytes() const { return peak_bytes_; }
   /// More blocks than the budget needs, as after several resizes, or fewer bytes than it allows.
   [[nodiscard]] bool in_pieces() const;
   /// Gives all memory back, each block after `before`, and takes what the budget allows anew. Only
-  /// while no frame is taken. After an error the tier has less memory than its budget, perhaps none.
+  /// while no frame is taken. After an error there is less memory than the budget, perhaps none.
   result<void> merge(const std::function<void(const cubby_backend_memory &)> &before);
   /// A budget that surely holds frames of so many bytes at once: no frame lies across two blocks.
   /// Any thread.

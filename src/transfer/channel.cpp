@@ -37,6 +37,13 @@ bool channel::flush(uint64_t now_ns) {
   return started_.empty();
 }
 
+void channel::flush_some(uint64_t now_ns) {
+  constexpr uint32_t busy_count = 16;  // the backend has so many: it will not run dry soon
+  constexpr size_t batch_count = 8;
+  const bool busy = in_flight_count_ - started_.size() >= busy_count;
+  if (!busy || started_.size() >= batch_count) flush(now_ns);
+}
+
 uint32_t channel::reap(uint64_t now_ns, cubby_backend_done *out, uint32_t max_count,
                        uint64_t *next_ns) {
   flush(now_ns);

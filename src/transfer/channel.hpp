@@ -46,6 +46,9 @@ class channel {
   void start(const cubby_backend_io &io);
   /// Hands what was started to the backend. False when it took only part of it.
   bool flush(uint64_t now_ns);
+  /// The same where it matters: a device that has enough to do is rather told of several at once,
+  /// with the next flush() at the latest.
+  void flush_some(uint64_t now_ns);
   /// Completions, at most max_count; flush() comes first.
   uint32_t reap(uint64_t now_ns, cubby_backend_done *out, uint32_t max_count, uint64_t *next_ns);
   /// Every completion is told: what was asked for, when it began.
@@ -54,7 +57,6 @@ class channel {
   [[nodiscard]] bool idle() const { return in_flight_count_ == 0 && queue_.empty(); }
   [[nodiscard]] uint32_t in_flight_count() const { return in_flight_count_; }
   [[nodiscard]] uint64_t queued_count() const { return queue_.size(); }
-  [[nodiscard]] uint64_t in_flight_bytes() const { return demand_bytes_ + other_bytes_; }
   /// From now until `bytes` more would have arrived behind what is in flight; ~0 = nothing
   /// measured.
   [[nodiscard]] uint64_t estimate_ns(uint64_t bytes) const;

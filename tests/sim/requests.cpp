@@ -173,6 +173,9 @@ void simulation::check_failure(const shadow_request &r, const shadow_item &item,
       allowed = bad_world;
       if (item.bank->file_changed) saw(seen::changed_file_refused);
       break;
+    case CUBBY_ERR_NO_MEMORY:
+      allowed = any_struck_;
+      break;
     case CUBBY_ERR_BUDGET:
     case CUBBY_ERR_NO_SPACE:
     case CUBBY_ERR_BUSY:
