@@ -36,6 +36,7 @@ void blocks::sample(float passed_s) {
   const float weight = static_cast<float>(known_.size()) / static_cast<float>(count);
   for (uint32_t i = 0; i < count; ++i) {
     const block &one = all_[known_[all ? i : prng_.below(known_.size())]];
+    if (one.uses == 0) continue;  // forgotten
     const float age_s = seconds(now_ms_ - one.last_ms);
     model_.lived(class_of(one.uses, one.depth_class, one.last != 0), age_s - passed_s, age_s,
                  weight);
@@ -49,9 +50,9 @@ void blocks::used(const cubby_policy_access &access) {
   ++touches_;
   if (access.last != 0) ++requests_;
   mean_request_ = touches_ / std::max(1.0, requests_);
-  if (one.uses == 0) {
-    known_.push_back(access.object);
-  } else {
+  if (one.listed == 0) known_.push_back(access.object);
+  one.listed = 1;
+  if (one.uses != 0) {
     const float age_s = seconds(now_ms_ - one.last_ms);
     const float unsampled_s = seconds(now_ms_ - sampled_ms_);
     model_.reused(class_of(one.uses, one.depth_class, one.last != 0), age_s - unsampled_s, age_s);
@@ -66,9 +67,9 @@ void blocks::used(const cubby_policy_access &access) {
 }
 
 void blocks::forget(cubby_object who) {
-  if (all_[who].uses == 0) return;
+  const uint8_t listed = all_[who].listed;
   all_[who] = block();
-  std::erase(known_, who);
+  all_[who].listed = listed & 1;
 }
 
 bool blocks::hint(const cubby_policy_hint &hint) {
@@ -78,7 +79,7 @@ bool blocks::hint(const cubby_policy_hint &hint) {
     block &one = all_[hint.objects[i]];
     const uint64_t from_now = hint.kind == CUBBY_POLICY_HINT_PRIORITY ? hint.ttl_ns : hint.when_ns;
     one.hint_s = static_cast<uint32_t>(now_ms_ / 1000 + from_now / (1000 * ms_ns));
-    one.priority = static_cast<uint8_t>(std::min(hint.priority, 31u)) & 31;
+    one.priority = static_cast<uint8_t>(std::min(hint.priority, 15u)) & 15;
     one.hint = hint.kind == CUBBY_POLICY_HINT_CLOSED      ? known_hint::closed
                : hint.kind == CUBBY_POLICY_HINT_SCHEDULED ? known_hint::scheduled
                                                           : known_hint::kept;

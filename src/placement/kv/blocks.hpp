@@ -22,7 +22,8 @@ struct block {
   uint8_t depth_class = 0;
   uint8_t last : 1 = 0;
   known_hint hint : 2 = known_hint::none;
-  uint8_t priority : 5 = 0;
+  uint8_t priority : 4 = 0;
+  uint8_t listed : 1 = 0;  // among those that samples are drawn from
 };
 
 /// Knowledge shared by all sets: the blocks and the model.

@@ -81,6 +81,22 @@ index::index(const cubby_policy_config &config)
   }
 }
 
+bool index::fits(const cubby_policy_config &config) const {
+  uint32_t at = 0;
+  if (config.bank_count != first_layer_.size()) return false;
+  for (uint32_t b = 0; b < config.bank_count; ++b) {
+    const cubby_policy_bank &bank = config.banks[b];
+    if (first_layer_[b] != at) return false;
+    if (bank.kind != CUBBY_POLICY_BANK_EXPERTS || bank.columns == 0) continue;
+    for (uint32_t row = 0; row < bank.rows; ++row, ++at) {
+      if (at >= layer_count() || layers_[at].experts != bank.columns ||
+          layers_[at].first != bank.first_object + row * bank.columns)
+        return false;
+    }
+  }
+  return at == layer_count();
+}
+
 /// How far one looks ahead: further where more token cycles fit.
 float index::gamma_now(const cubby_policy_visit &visit) {
   used_mean_ += 0.001 * (visit.used_count - used_mean_);

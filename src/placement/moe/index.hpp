@@ -33,6 +33,9 @@ class index {
   /// Learns from a visit and gives the layer's keys anew. False: no layer of ours.
   bool visit(const cubby_policy_visit &visit, uint32_t &layer);
 
+  /// Of the banks that it was made for?
+  [[nodiscard]] bool fits(const cubby_policy_config &config) const;
+  void set_capacity(uint32_t lockers) { capacity_ = lockers; }
   [[nodiscard]] uint32_t layer_count() const { return static_cast<uint32_t>(layers_.size()); }
   [[nodiscard]] const layer_shape &layer(uint32_t at) const { return layers_[at]; }
   [[nodiscard]] const std::vector<layer_shape> &layers() const { return layers_; }

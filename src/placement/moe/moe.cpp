@@ -81,7 +81,13 @@ class moe_policy {
     return key_of(in) < key_of(out);
   }
   void grow(const cubby_policy_config &config) {
-    // Learning begins anew; what is resident stays known.
+    if (index_.fits(config) && config.object_count == places_.size()) {
+      index_.set_capacity(capacity_of(config));
+      net_.set_capacity(capacity_of(config));
+      describe_budget(config);
+      return;
+    }
+    // Of another shape: learning begins anew; what is resident stays known.
     moe_policy made(config);
     for (const uint8_t list : {others, experts})
       for (cubby_object who = recent_.oldest(list); who != CUBBY_NO_OBJECT;
@@ -131,6 +137,7 @@ class moe_policy {
   }
   void describe_budget(const cubby_policy_config &config) {
     const uint32_t capacity = capacity_of(config);
+    warning_[0] = 0;
     if (index_.working_set() == 0 || capacity >= index_.working_set()) return;
     snprintf(warning_, sizeof warning_,
              "the budget holds %u experts, one token uses %llu: recency is worth nothing here",

@@ -20,7 +20,7 @@ uint32_t net::lru_hits(const cubby_policy_visit &visit) {
   }
   for (uint32_t i = 0; i < visit.used_count; ++i) {
     if (lru_.where(visit.used[i]) == 0) continue;
-    if (lru_.size(0) >= capacity_) lru_.take(lru_.oldest(0));
+    while (lru_.size(0) != 0 && lru_.size(0) >= capacity_) lru_.take(lru_.oldest(0));
     lru_.renew(0, visit.used[i]);
   }
   return hits;
@@ -37,6 +37,10 @@ uint32_t net::learned_hits(const cubby_policy_visit &visit, uint32_t layer,
   for (uint32_t i = 0; i < visit.used_count; ++i) {
     const place at = places[visit.used[i]];
     if (learned_.holds(at.lane)) continue;
+    for (; learned_size_ > capacity_; --learned_size_) {  // the budget shrank
+      const ranking::top top = learned_.largest(*index_);
+      learned_.remove(top.lane, top.layer);
+    }
     if (learned_size_ >= capacity_) {
       const ranking::top top = learned_.largest(*index_);
       if (top.key <= keys[at.lane - shape.at]) continue;
