@@ -122,6 +122,18 @@ void index::collect_rows(const cubby_policy_route &route, uint32_t slot, uint32_
   }
 }
 
+/// Asks for the rows that the next layer will train: its tables are mostly not in the near caches.
+void index::fetch_ahead(uint32_t slot, uint32_t layer) const {
+  const layer_shape &shape = layers_[layer];
+  const size_t here = size_t{slot} * layers_.size() + layer;
+  const size_t row_slots = size_t{std::max(sources_, 1u)} * chosen_max_;
+  const uint32_t *rows = old_rows_.data() + here * row_slots;
+  for (uint32_t r = 0; r < old_counts_[here]; ++r) {
+    const float *row = tables_.data() + shape.table + uint64_t{rows[r]} * shape.width;
+    for (uint32_t at = 0; at < shape.width; at += 16) __builtin_prefetch(row + at, 1);
+  }
+}
+
 void index::remember(const cubby_policy_route &route, uint32_t slot, uint32_t layer) {
   slot_past &past = pasts_[slot];
   const uint32_t at = past.visits % sources_max;
@@ -161,6 +173,7 @@ void index::learn(const cubby_policy_route &route, uint32_t layer, float gamma) 
   std::copy(new_rows_.begin(), new_rows_.end(), old_rows);
   old_counts_[here] = new_count;
   remember(route, slot, layer);
+  fetch_ahead(slot, layer + 1 == layer_count() ? 0 : layer + 1);
 }
 
 bool index::visit(const cubby_policy_visit &visit, uint32_t &layer) {

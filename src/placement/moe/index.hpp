@@ -59,6 +59,7 @@ class index {
 
   void learn(const cubby_policy_route &route, uint32_t layer, float gamma);
   void collect_rows(const cubby_policy_route &route, uint32_t slot, uint32_t layer);
+  void fetch_ahead(uint32_t slot, uint32_t layer) const;
   void remember(const cubby_policy_route &route, uint32_t slot, uint32_t layer);
   [[nodiscard]] float gamma_now(const cubby_policy_visit &visit);
   void rebase();

@@ -89,12 +89,13 @@ inline void learn(const learn_step &step) {
     step.squares[i] += sum * sum;
     step.weights[i] += 0.02F * sum / __builtin_sqrtf(step.squares[i] + 1);
   }
-  for (uint32_t r = 0; r < step.trained_count; ++r) {
-    float *row = step.trained[r];
-    for (uint32_t at = 0; at < step.width; at += lanes) {
-      const V more = V::load(step.error + at) * step.rates[r];
-      (V::load(row + at) + more).store(row + at);
-    }
+  const uint32_t width = step.width, count = step.trained_count;
+  const float *const error = step.error;
+  for (uint32_t r = 0; r < count; ++r) {
+    float *const row = step.trained[r];
+    const V rate = V::all(step.rates[r]);
+    for (uint32_t at = 0; at < width; at += lanes)
+      (V::load(row + at) + V::load(error + at) * rate).store(row + at);
   }
 }
 
