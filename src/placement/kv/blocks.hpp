@@ -36,6 +36,7 @@ class blocks {
   void forget(cubby_object who);
   bool hint(const cubby_policy_hint &hint);
 
+  [[nodiscard]] uint32_t count() const { return static_cast<uint32_t>(all_.size()); }
   [[nodiscard]] const block &at(cubby_object who) const { return all_[who]; }
   /// Its request is under way.
   [[nodiscard]] bool in_use(cubby_object who) const { return all_[who].request == request_; }

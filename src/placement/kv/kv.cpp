@@ -40,6 +40,7 @@ class kv_policy {
         shadow_chooser_(config.seed) {
     proposed_.reserve(128);
     touched_.reserve(std::min<size_t>(request_max, config.object_count));
+    named_.resize(config.object_count / 64 + 1);
   }
 
   void access(const cubby_policy_access &access) {
@@ -75,7 +76,7 @@ class kv_policy {
   void begin_victims(const cubby_policy_need &) {
     proposed_.clear();
     next_ = 0;
-    left_ = 0;
+    pass_ = 0;
     if (lru_leads_) return propose_oldest();
     const auto &chosen = real_chooser_.choose(real_, known_);
     proposed_.assign(chosen.begin(), chosen.end());
@@ -87,19 +88,12 @@ class kv_policy {
       const auto named = proposed_.begin() + static_cast<std::ptrdiff_t>(next_ - 1);
       if (std::find(proposed_.begin(), named, who) == named) return who;  // drawn once
     }
-    // All candidates were passed over: whoever else is there, in the order of the leaves' table.
-    const auto &leaves = real_.leaves();
-    while (left_ < leaves.size()) {
-      const cubby_object who = leaves[left_++];
-      if (!known_.in_use(who) &&
-          std::find(proposed_.begin(), proposed_.end(), who) == proposed_.end())
-        return who;
-    }
-    return CUBBY_NO_OBJECT;
+    return name_others();
   }
   bool admit(cubby_object incoming, cubby_object victim) {
     const cubby_object parent = known_.at(incoming).parent;
     if (parent != CUBBY_NO_OBJECT && !real_.holds(parent)) return false;  // it could not be reached
+    if (known_.in_use(victim)) return false;
     return lru_leads_ || known_.index(incoming) >= known_.index(victim);
   }
   bool hint(const cubby_policy_hint &hint) { return known_.hint(hint); }
@@ -114,10 +108,12 @@ class kv_policy {
     real_.grow(config.object_count);
     shadow_.grow(config.object_count);
     recent_.grow(config.object_count);
+    named_.resize(std::max(named_.size(), size_t{config.object_count} / 64 + 1));
   }
   [[nodiscard]] uint64_t state_bytes() const {
     return sizeof *this + known_.bytes() - sizeof known_ + real_.bytes() + shadow_.bytes() +
-           recent_.bytes() + touched_.capacity() * sizeof(cubby_object);
+           recent_.bytes() + touched_.capacity() * sizeof(cubby_object) +
+           named_.capacity() * sizeof(uint64_t);
   }
   void describe(cubby_policy_stats &out) const {
     out.fallback = lru_leads_ ? 1 : 0;
@@ -127,6 +123,27 @@ class kv_policy {
  private:
   static constexpr uint8_t lru_shadow = 0, lru_gone = 1;
 
+  /// All candidates were passed over: the other leaves by number, then whoever is left, with those
+  /// of the request under way among them.
+  cubby_object name_others() {
+    if (pass_ == 0) {
+      std::fill(named_.begin(), named_.end(), 0);
+      for (const cubby_object who : proposed_) named_[who / 64] |= uint64_t{1} << who % 64;
+      pass_ = 1;
+      left_ = 0;
+    }
+    for (; pass_ <= 2; ++pass_, left_ = 0) {
+      for (; left_ < known_.count(); ++left_) {
+        const cubby_object who = left_;
+        if (!real_.holds(who) || (named_[who / 64] >> who % 64 & 1) != 0) continue;
+        if (pass_ == 1 && (known_.in_use(who) || !real_.is_leaf(who))) continue;
+        named_[who / 64] |= uint64_t{1} << who % 64;
+        ++left_;
+        return who;
+      }
+    }
+    return CUBBY_NO_OBJECT;
+  }
   /// Puts the least worth of the candidates from `at` on there.
   void least_to(size_t at) {
     size_t least = at;
@@ -216,7 +233,9 @@ class kv_policy {
   object_lists recent_;  // what LRU would hold; what it would have given up and is still here
   kv::chooser real_chooser_, shadow_chooser_;
   std::vector<cubby_object> proposed_;
-  size_t next_ = 0, left_ = 0;
+  std::vector<uint64_t> named_;  // a bit an object: in this round, once all candidates were
+  size_t next_ = 0;
+  uint32_t left_ = 0, pass_ = 0;
   std::vector<cubby_object> touched_;  // by the request under way
   run_counter real_run_, shadow_run_;
   uint64_t request_ = 0, takeovers_ = 0;

@@ -34,7 +34,7 @@ class moe_policy {
       real_.all_changed();
       net_.all_changed();
     }
-    net_.visit(visit, layer, places_, real_);
+    net_.visit(index_, visit, layer, places_, real_);
   }
   void access(const cubby_policy_access &access) {
     end_round();

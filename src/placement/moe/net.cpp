@@ -26,11 +26,11 @@ uint32_t net::lru_hits(const cubby_policy_visit &visit) {
   return hits;
 }
 
-uint32_t net::learned_hits(const cubby_policy_visit &visit, uint32_t layer,
+uint32_t net::learned_hits(const index &of, const cubby_policy_visit &visit, uint32_t layer,
                            const std::vector<place> &places) {
   learned_.changed(layer);
-  const layer_shape &shape = index_->layer(layer);
-  const float *keys = index_->keys(layer);
+  const layer_shape &shape = of.layer(layer);
+  const float *keys = of.keys(layer);
   uint32_t hits = 0;
   for (uint32_t i = 0; i < visit.used_count; ++i)
     hits += learned_.holds(places[visit.used[i]].lane) ? 1u : 0u;
@@ -38,11 +38,11 @@ uint32_t net::learned_hits(const cubby_policy_visit &visit, uint32_t layer,
     const place at = places[visit.used[i]];
     if (learned_.holds(at.lane)) continue;
     for (; learned_size_ > capacity_; --learned_size_) {  // the budget shrank
-      const ranking::top top = learned_.largest(*index_);
+      const ranking::top top = learned_.largest(of);
       learned_.remove(top.lane, top.layer);
     }
     if (learned_size_ >= capacity_) {
-      const ranking::top top = learned_.largest(*index_);
+      const ranking::top top = learned_.largest(of);
       if (top.key <= keys[at.lane - shape.at]) continue;
       learned_.remove(top.lane, top.layer);
       --learned_size_;
@@ -53,18 +53,18 @@ uint32_t net::learned_hits(const cubby_policy_visit &visit, uint32_t layer,
   return hits;
 }
 
-void net::visit(const cubby_policy_visit &visit, uint32_t layer, const std::vector<place> &places,
-                const ranking &real) {
+void net::visit(const index &of, const cubby_policy_visit &visit, uint32_t layer,
+                const std::vector<place> &places, const ranking &real) {
   const double lru = lru_hits(visit);
   double really = 0;
   for (uint32_t i = 0; i < visit.used_count; ++i)
     really += real.holds(places[visit.used[i]].lane) ? 1u : 0u;
-  const double learned = in_charge_ ? learned_hits(visit, layer, places) : really;
+  const double learned = in_charge_ ? learned_hits(of, visit, layer, places) : really;
   uses_ += visit.used_count;
   behind_ += lru - really;
-  const double rate = 1 / (memory_cycles * std::max(1u, index_->layer_count()));
+  const double rate = 1 / (memory_cycles * std::max(1u, of.layer_count()));
   lead_ += rate * ((learned - lru) / visit.used_count - lead_);
-  const double cycle = visit.used_count * static_cast<double>(index_->layer_count());
+  const double cycle = visit.used_count * static_cast<double>(of.layer_count());
   if (!in_charge_ && lead_ < 0 && behind_ > behind_allowed * uses_ + 0.25 * cycle) {
     in_charge_ = true;
     ++takeovers_;

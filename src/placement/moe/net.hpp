@@ -17,7 +17,7 @@ struct place {
 class net {
  public:
   net(const index &of, uint32_t object_count, uint32_t capacity)
-      : index_(&of), lru_(1, object_count), learned_(of), capacity_(capacity) {}
+      : lru_(1, object_count), learned_(of), capacity_(capacity) {}
 
   [[nodiscard]] bool in_charge() const { return in_charge_; }
   [[nodiscard]] uint64_t takeovers() const { return takeovers_; }
@@ -25,16 +25,15 @@ class net {
   void all_changed() { learned_.all_changed(); }
 
   /// After the index has learned from the visit; `real` is what is resident before it.
-  void visit(const cubby_policy_visit &visit, uint32_t layer, const std::vector<place> &places,
-             const ranking &real);
+  void visit(const index &of, const cubby_policy_visit &visit, uint32_t layer,
+             const std::vector<place> &places, const ranking &real);
   [[nodiscard]] uint64_t bytes() const { return lru_.bytes() + learned_.bytes(); }
 
  private:
   uint32_t lru_hits(const cubby_policy_visit &visit);
-  uint32_t learned_hits(const cubby_policy_visit &visit, uint32_t layer,
+  uint32_t learned_hits(const index &of, const cubby_policy_visit &visit, uint32_t layer,
                         const std::vector<place> &places);
 
-  const index *index_;
   object_lists lru_;
   ranking learned_;
   uint32_t capacity_, learned_size_ = 0;
