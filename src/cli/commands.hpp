@@ -13,5 +13,6 @@ void add_make_model(CLI::App &app, int &exit_status);
 void add_demo(CLI::App &app, int &exit_status);
 void add_bench(CLI::App &app, int &exit_status);
 void add_conformance(CLI::App &app, int &exit_status);
+void add_replay(CLI::App &app, int &exit_status);
 
 }  // namespace cubby_cli

@@ -16,6 +16,7 @@ int main(int argc, char **argv) {
   cubby_cli::add_demo(app, exit_status);
   cubby_cli::add_bench(app, exit_status);
   cubby_cli::add_conformance(app, exit_status);
+  cubby_cli::add_replay(app, exit_status);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError &failure) {

@@ -1,23 +1,73 @@
 #include "placement/policy.hpp"
 
-#include <array>
-
-#include "placement/lfu.hpp"
-#include "placement/lru.hpp"
+#include <vector>
 
 namespace cubby::placement {
-
 namespace {
-constexpr std::array<const char *, 3> names = {"auto", "lru", "lfu"};
+
+cubby_policy_config told(const policy_config &of) {
+  cubby_policy_config config = {};
+  config.struct_size = sizeof config;
+  config.abi_version = CUBBY_POLICY_ABI_VERSION;
+  config.banks = of.banks.data();
+  config.bank_count = static_cast<uint32_t>(of.banks.size());
+  config.object_count = of.object_count;
+  config.budget_bytes = of.budget_bytes;
+  config.slot_count = 1;
+  config.seed = of.seed;
+  return config;
+}
+
+bool for_runtimes(const cubby_policy_ops &of) { return (of.flags & CUBBY_POLICY_OFFLINE) == 0; }
+
 }  // namespace
 
-std::span<const char *const> policy_names() { return names; }
+void policy::visit(std::span<const object> used, const visit_place &where) {
+  const auto count = static_cast<uint32_t>(used.size());
+  const cubby_policy_route route = {0, count, used.data()};
+  cubby_policy_visit told_visit = {};
+  told_visit.struct_size = sizeof told_visit;
+  told_visit.bank = where.bank;
+  told_visit.row = where.row;
+  told_visit.used = used.data();
+  told_visit.used_count = count;
+  told_visit.routes = &route;
+  told_visit.route_count = 1;
+  told_visit.number = visits_++;
+  told_visit.now_ns = where.now_ns;
+  ops_.visit(instance_, &told_visit);
+}
+
+bool policy::grow(const policy_config &config) {
+  const cubby_policy_config as_it_stands = told(config);
+  return ops_.grow(instance_, &as_it_stands) == 0;
+}
+
+uint64_t policy::state_bytes() const {
+  cubby_policy_stats stats = {};
+  stats.struct_size = sizeof stats;
+  ops_.stats(instance_, &stats);
+  return stats.state_bytes;
+}
+
+std::span<const char *const> policy_names() {
+  static const std::vector<const char *> names = [] {
+    std::vector<const char *> made = {"auto"};
+    for (const cubby_policy_ops *one : all_policies())
+      if (for_runtimes(*one)) made.push_back(one->name);
+    return made;
+  }();
+  return names;
+}
 
 std::unique_ptr<policy> make_policy(std::string_view name, const policy_config &config) {
   // "auto" is lfu for now; it is ours to change, so callers who want one policy name it.
-  if (name == "auto" || name == "lfu") return std::make_unique<lfu>(config);
-  if (name == "lru") return std::make_unique<lru>(config);
-  return nullptr;
+  const cubby_policy_ops *ops = find_policy(name == "auto" ? "lfu" : name);
+  if (ops == nullptr || !for_runtimes(*ops)) return nullptr;
+  const cubby_policy_config as_it_stands = told(config);
+  cubby_policy *instance = nullptr;
+  if (ops->create(&as_it_stands, &instance) != 0) return nullptr;
+  return std::make_unique<policy>(*ops, instance);
 }
 
 }  // namespace cubby::placement

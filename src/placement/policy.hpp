@@ -1,52 +1,76 @@
-// A placement policy decides who leaves a memory tier. Pure: no clock, no I/O, no allocation after
-// create; the same calls give the same answers. Objects are dense indices; sizes differ. One policy
-// serves one tier.
+// A policy as the runtime holds one: an instance behind the operations of policy.h, whoever wrote
+// them. One policy serves one tier.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string_view>
-#include <vector>
+
+#include "placement/registry.hpp"
 
 namespace cubby::placement {
 
-using object = uint32_t;
-inline constexpr object no_object = ~object{0};
+using object = cubby_object;
+inline constexpr object no_object = CUBBY_NO_OBJECT;
 
 struct policy_config {
   uint32_t object_count = 0;  // objects 0..object_count-1
   uint64_t seed = 0;
+  uint64_t budget_bytes = 0;
+  std::span<const cubby_policy_bank> banks = {};
+};
+
+/// What was used together: one layer of one token, of the bank at this place of the config.
+struct visit_place {
+  uint32_t bank = 0, row = 0;
+  uint64_t now_ns = 0;
 };
 
 class policy {
  public:
-  virtual ~policy() = default;
+  policy(const cubby_policy_ops &ops, cubby_policy *instance) : ops_(ops), instance_(instance) {}
+  ~policy() { ops_.destroy(instance_); }
+  policy(const policy &) = delete;
+  policy &operator=(const policy &) = delete;
 
-  /// These objects were used together (one layer of one token), resident or not. In the order
-  /// given.
-  virtual void visit(std::span<const object> used) = 0;
+  /// These objects were used together, resident or not, in the order given.
+  void visit(std::span<const object> used, const visit_place &where = {});
   /// The object now lives in the tier / no longer does.
-  virtual void inserted(object who) = 0;
-  virtual void removed(object who) = 0;
+  void inserted(object who, uint64_t bytes = 1) { ops_.inserted(instance_, who, bytes); }
+  void removed(object who) { ops_.removed(instance_, who); }
+  /// The number will stand for something else.
+  void forget(object who) {
+    if (ops_.forget != nullptr) ops_.forget(instance_, who);
+  }
 
   /// Begin proposing victims; then next_victim() names resident objects from the least worth
   /// keeping on, each at most once, no_object when there are no more. The caller skips what is
   /// pinned and calls removed() for what it takes; visit() and inserted() are not called between
   /// begin_victims() and the last next_victim() of a round.
-  virtual void begin_victims() = 0;
-  virtual object next_victim() = 0;
+  void begin_victims(object incoming = no_object, uint64_t bytes = 0, uint64_t now_ns = 0) {
+    const cubby_policy_need need = {sizeof need, incoming, bytes, now_ns};
+    ops_.begin_victims(instance_, &need);
+  }
+  object next_victim() { return ops_.next_victim(instance_); }
 
-  /// Room for more objects (a bank was added). The only call that may allocate after create.
-  virtual void grow(uint32_t object_count) = 0;
+  /// Banks were added or taken away, or the budget changed. The only call that may allocate after
+  /// create. False: there was no memory, and the policy is as before.
+  bool grow(const policy_config &config);
   /// Bytes of state.
-  [[nodiscard]] virtual uint64_t state_bytes() const = 0;
+  [[nodiscard]] uint64_t state_bytes() const;
+
+ private:
+  const cubby_policy_ops &ops_;
+  cubby_policy *instance_;
+  uint64_t visits_ = 0;
 };
 
-/// Names for cubby_policy_list(); "auto" is first and stands for the library's choice.
+/// Names for cubby_policy_list(); "auto" is first and stands for the library's choice. Those that
+/// need the future are not among them.
 std::span<const char *const> policy_names();
 
-/// nullptr when the name is unknown.
+/// nullptr when the name is unknown, or the policy cannot be made.
 std::unique_ptr<policy> make_policy(std::string_view name, const policy_config &config);
 
 }  // namespace cubby::placement

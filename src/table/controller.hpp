@@ -179,7 +179,10 @@ class controller {
 
   // pump.cpp
   void drain_visits(shard &from);
-  void visit(std::span<const placement::object> objects);
+  void visit(const bank &where, uint32_t row, std::span<const placement::object> objects);
+  [[nodiscard]] placement::policy_config policy_view(uint32_t tier,
+                                                     std::vector<cubby_policy_bank> &banks) const;
+  bool tell_policies();
   bool start_jobs(transfer::channel &path);
   bool start_all_jobs(effort how_far);
   bool run_channels(uint64_t *next_ns);

@@ -90,7 +90,7 @@ placement::object controller::choose_victim(uint32_t tier, uint64_t bytes, bool 
   };
   placement::object choice = placement::no_object;
   uint32_t looked = 0;
-  slot.policy->begin_victims();
+  slot.policy->begin_victims(placement::no_object, bytes, now_ns_);
   for (;;) {
     const placement::object who = slot.policy->next_victim();
     if (who == placement::no_object) return choice;
@@ -238,6 +238,7 @@ result<void> controller::resize(uint32_t tier, uint64_t budget_bytes) {
   const size_t before = slot.memory->blocks().size();
   if (auto set = slot.memory->set_budget(budget_bytes); !set) return set;
   slot.budget_bytes.store(slot.memory->budget_bytes());
+  tell_policies();
   register_blocks(tier, before);
   changed_ = true;
   return {};

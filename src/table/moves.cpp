@@ -158,7 +158,7 @@ void controller::publish(uint32_t index, uint32_t tier, uint64_t frame) {
   const placement::object who = where.object_base + m.number;
   tier_slot &slot = *tiers_[tier];
   if (m.keep || tier != m.to || m.unasked) {
-    slot.policy->inserted(who);
+    slot.policy->inserted(who, where.frame_bytes_in(tier, m.number));
     if (m.unasked && !m.demotion && tier == m.to) {
       remember_prefetched(tier, who, where.frame_bytes_in(tier, m.number));
     }

@@ -125,7 +125,7 @@ void controller::drain_visits(shard &from) {
   const bank *where = nullptr;
   uint32_t row = 0;
   const auto flush = [&] {
-    if (!visit_objects_.empty()) visit(visit_objects_);
+    if (!visit_objects_.empty()) visit(*where, row, visit_objects_);
     visit_objects_.clear();
   };
   while (from.visits.pop(note)) {
@@ -145,12 +145,16 @@ void controller::drain_visits(shard &from) {
   flush();
 }
 
-void controller::visit(std::span<const placement::object> objects) {
+void controller::visit(const bank &where, uint32_t row,
+                       std::span<const placement::object> objects) {
   ++visit_count_;
+  const auto at = std::find(by_object_.begin(), by_object_.end(), &where);
+  const placement::visit_place place = {static_cast<uint32_t>(at - by_object_.begin()), row,
+                                        now_ns_};
   for (uint32_t i = 0; i < tier_count(); ++i) {
     tier_slot &slot = *tiers_[i];
     if (slot.policy == nullptr) continue;
-    slot.policy->visit(objects);
+    slot.policy->visit(objects, place);
     if (slot.prefetched.empty()) continue;
     std::erase_if(slot.prefetched, [&](const unused_prefetch &one) {
       const bool used = std::find(objects.begin(), objects.end(), one.who) != objects.end();

@@ -38,7 +38,6 @@ result<uint32_t> controller::add_memory_tier(const memory_tier_request &wanted,
                                               wanted.lent);
   if (!memory) return memory.failure();
   slot->memory = std::move(*memory);
-  slot->policy = placement::make_policy(config_.policy, {object_count_, config_.seed});
   const tier::backend_instance &by = slot->memory->backend();
   const bool copies_here = by.can(CUBBY_CAP_HOST_ADDRESSABLE) || by.info().emulated != 0;
   slot->path = std::make_unique<transfer::channel>(slot->memory->backend(),
@@ -54,6 +53,13 @@ result<uint32_t> controller::add_memory_tier(const memory_tier_request &wanted,
   for (const auto &owned : owned_banks_) {
     const tier::memory_tier &tier = *tiers_[index]->memory;
     owned->add_tier(index, layout_for(tier, *owned));
+  }
+  std::vector<cubby_policy_bank> banks;
+  tiers_[index]->policy = placement::make_policy(config_.policy, policy_view(index, banks));
+  if (tiers_[index]->policy == nullptr) {
+    tiers_[index].reset();
+    return fail(CUBBY_ERR_NO_MEMORY, "tier %s: no memory for policy %s", wanted.name.c_str(),
+                config_.policy.c_str());
   }
   tier_count_.store(index + 1, std::memory_order_release);
   return index;
@@ -124,6 +130,40 @@ void controller::close_files(std::vector<bank_file> &files) {
   }
 }
 
+/// The banks as a tier's policy is told of them, in the order of their numbers.
+placement::policy_config controller::policy_view(uint32_t tier,
+                                                 std::vector<cubby_policy_bank> &banks) const {
+  const tier_slot &slot = *tiers_[tier];
+  for (const bank *one : by_object_) {
+    cubby_policy_bank told = {};
+    told.struct_size = sizeof told;
+    told.kind = one->desc().kind == CUBBY_BANK_EXPERTS ? CUBBY_POLICY_BANK_EXPERTS
+                : one->desc().kind == CUBBY_BANK_KV    ? CUBBY_POLICY_BANK_KV
+                                                       : CUBBY_POLICY_BANK_OTHER;
+    told.first_object = one->object_base;
+    told.rows = one->rows();
+    told.columns = one->columns();
+    told.routed_count = one->desc().routed_count;
+    for (uint32_t row = 0; row < one->rows(); ++row)
+      told.object_bytes += slot.memory->cost_bytes(one->frame_bytes_in(tier, row * one->columns()));
+    told.object_bytes /= std::max(1u, one->rows());
+    banks.push_back(told);
+  }
+  return {object_count_, config_.seed, slot.memory->budget_bytes(), banks};
+}
+
+/// After a bank has come or gone, or a budget has changed. False: there was no memory for what is
+/// new; the policies go on as they were.
+bool controller::tell_policies() {
+  bool told = true;
+  for (uint32_t i = 0; i < tier_count(); ++i) {
+    if (tiers_[i]->policy == nullptr) continue;
+    std::vector<cubby_policy_bank> banks;
+    told = tiers_[i]->policy->grow(policy_view(i, banks)) && told;
+  }
+  return told;
+}
+
 result<bank *> controller::add_bank(std::unique_ptr<bank> made) {
   uint32_t index = 1;
   while (index <= banks_max && banks_[index].load(std::memory_order_relaxed) != nullptr) ++index;
@@ -146,7 +186,6 @@ result<bank *> controller::add_bank(std::unique_ptr<bank> made) {
   for (uint32_t i = 0; i < tier_count(); ++i) {
     if (tiers_[i]->memory == nullptr) continue;
     const tier::memory_tier &tier = *tiers_[i]->memory;
-    tiers_[i]->policy->grow(object_count_);
     made->add_tier(i, layout_for(tier, *made));
   }
   if (config_.verify) made->make_digests();
@@ -157,6 +196,7 @@ result<bank *> controller::add_bank(std::unique_ptr<bank> made) {
                                      }),
                     where);
   owned_banks_.push_back(std::move(made));
+  if (!tell_policies()) throw std::bad_alloc();
   banks_[index].store(where, std::memory_order_release);
   return where;
 }
@@ -214,6 +254,12 @@ result<void> controller::remove_bank(bank &where) {
   bank_generation_[index] = static_cast<uint8_t>((bank_generation_[index] + 1) & 63);
   banks_[index].store(nullptr, std::memory_order_seq_cst);
   by_object_.erase(std::find(by_object_.begin(), by_object_.end(), &where));
+  for (uint32_t tier = 0; tier < tier_count(); ++tier) {
+    if (tiers_[tier]->policy == nullptr) continue;
+    for (uint32_t number = 0; number < where.count(); ++number)
+      tiers_[tier]->policy->forget(where.object_base + number);
+  }
+  tell_policies();
   free_objects_.emplace_back(where.object_base, static_cast<uint32_t>(where.count()));
   return {};
 }

@@ -112,8 +112,8 @@ bool simulation::set_up() {
   config.pump = CUBBY_PUMP_CALLER;
   config.seed = options_.seed;
   config.tickets_max = tickets_max_ = chance(30) ? 24 : 4096;
-  const char *policies[8] = {};
-  const uint32_t policy_count = std::min(cubby_policy_list(policies, 8), 8u);
+  const char *policies[32] = {};
+  const uint32_t policy_count = std::min(cubby_policy_list(policies, 32), 32u);
   if (policy_count != 0 && chance(70)) config.policy = policies[random_.below(policy_count)];
   if (const cubby_status status = cubby_open(&config, &rt_); status != CUBBY_OK) {
     violate("set-up", "cubby_open: %s", cubby_status_name(status));

@@ -1,82 +1,14 @@
 #include "cli/demo/routes.hpp"
 
-#include <lzma.h>
-
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <fstream>
-#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "cli/model/weights.hpp"
+#include "cli/replay/lines.hpp"
 
 namespace cubby_cli::demo {
 namespace {
-
-constexpr size_t line_bytes_max = size_t{256} << 20;
-
-/// Lines of a file, unpacked on the way where it is .xz; holds one line at a time.
-class line_reader {
- public:
-  explicit line_reader(const std::string &path) : in_(path, std::ios::binary) {
-    packed_ = path.ends_with(".xz");
-    good_ = in_.good() && (!packed_ || lzma_stream_decoder(&stream_, uint64_t{256} << 20,
-                                                           LZMA_CONCATENATED) == LZMA_OK);
-  }
-  line_reader(const line_reader &) = delete;
-  line_reader &operator=(const line_reader &) = delete;
-  ~line_reader() { lzma_end(&stream_); }
-  [[nodiscard]] bool good() const { return good_; }
-
-  bool next(std::string &line) {
-    for (;;) {
-      const size_t end = text_.find('\n', looked_);
-      if (end != std::string::npos) {
-        line.assign(text_, 0, end);
-        text_.erase(0, end + 1);
-        looked_ = 0;
-        return true;
-      }
-      looked_ = text_.size();
-      if (text_.size() > line_bytes_max || !more()) break;
-    }
-    line = std::move(text_);
-    text_.clear();
-    looked_ = 0;
-    return good_ && !line.empty();
-  }
-
- private:
-  bool more() {
-    std::array<char, 1 << 16> raw{};
-    if (!packed_) {
-      in_.read(raw.data(), static_cast<std::streamsize>(raw.size()));
-      text_.append(raw.data(), static_cast<size_t>(in_.gcount()));
-      return in_.gcount() > 0;
-    }
-    if (ended_) return false;
-    if (stream_.avail_in == 0 && in_.good()) {
-      in_.read(packed_bytes_.data(), static_cast<std::streamsize>(packed_bytes_.size()));
-      stream_.next_in = reinterpret_cast<const uint8_t *>(packed_bytes_.data());
-      stream_.avail_in = static_cast<size_t>(in_.gcount());
-    }
-    stream_.next_out = reinterpret_cast<uint8_t *>(raw.data());
-    stream_.avail_out = raw.size();
-    const lzma_ret did = lzma_code(&stream_, in_.good() ? LZMA_RUN : LZMA_FINISH);
-    text_.append(raw.data(), raw.size() - stream_.avail_out);
-    ended_ = did == LZMA_STREAM_END;
-    good_ = did == LZMA_OK || ended_;
-    return good_;
-  }
-
-  std::ifstream in_;
-  lzma_stream stream_ = LZMA_STREAM_INIT;
-  std::array<char, 1 << 16> packed_bytes_{};
-  bool packed_ = false, good_ = false, ended_ = false;
-  std::string text_;
-  size_t looked_ = 0;
-};
 
 trouble wrong_shape(const std::string &path, const char *what, uint64_t file, uint64_t model) {
   return usage_trouble(path + ": its routes are of a model with " + std::to_string(file) + " " +
@@ -104,9 +36,9 @@ bool take_token(const nlohmann::json &token, uint32_t experts, routes &to) {
 
 outcome<routes> read_routes(const std::string &path, uint32_t layers, uint32_t experts,
                             uint32_t top_k, uint32_t tokens) try {
-  line_reader lines(path);
+  replay::line_reader lines(path);
   std::string line;
-  if (!lines.good() || !lines.next(line)) {
+  if (!lines.next(line)) {
     return usage_trouble(path + " cannot be read as routes (JSONL, or JSONL packed with xz)");
   }
   const auto head = nlohmann::json::parse(line);

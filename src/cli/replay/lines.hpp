@@ -1,0 +1,34 @@
+// Lines of a text file, unpacked on the way where it is .xz or .zst; holds one line at a time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace cubby_cli::replay {
+
+class byte_source;  // a file, unpacked
+
+class line_reader {
+ public:
+  explicit line_reader(const std::string &path);
+  ~line_reader();
+  line_reader(const line_reader &) = delete;
+  line_reader &operator=(const line_reader &) = delete;
+
+  /// False at the end, or on trouble(). The last line needs no newline.
+  bool next(std::string &line);
+  /// What went wrong: a sentence without the file's name; empty when nothing did.
+  [[nodiscard]] const std::string &trouble() const { return trouble_; }
+  /// Of the line last read, from 1.
+  [[nodiscard]] uint64_t line_number() const { return line_number_; }
+
+ private:
+  std::unique_ptr<byte_source> source_;
+  std::string text_, trouble_;
+  size_t at_ = 0;  // where the next line begins in text_
+  uint64_t line_number_ = 0;
+  bool ended_ = false;
+};
+
+}  // namespace cubby_cli::replay

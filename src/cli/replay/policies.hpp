@@ -1,0 +1,24 @@
+// Policies by name: the library's own, or a shared library's (a name with a '/' or that ends in
+// .so).
+#pragma once
+
+#include <cubby/policy.h>
+
+#include <string>
+#include <vector>
+
+#include "cli/outcome.hpp"
+
+namespace cubby_cli::replay {
+
+std::vector<const cubby_policy_ops *> every_policy();
+
+/// Trouble when there is none, naming those there are; when a library cannot be loaded, is of
+/// another version or has no whole table, saying which.
+outcome<const cubby_policy_ops *> find_policy(const std::string &name);
+
+/// The policies asked for, "all" being all that are made for such a trace.
+outcome<std::vector<const cubby_policy_ops *>> find_policies(const std::vector<std::string> &names,
+                                                             bool of_experts);
+
+}  // namespace cubby_cli::replay

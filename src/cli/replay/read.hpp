@@ -1,0 +1,53 @@
+// Readers of the line formats. take() gives what is wrong with a line, finish() with the whole; an
+// empty text means nothing is.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "cli/replay/trace.hpp"
+
+namespace cubby_cli::replay {
+
+/// One line a layer of a token: token, layer, and the experts as further columns or in one column
+/// with spaces, ';' or '|' between them. A token number that goes down begins a sequence.
+class csv_reader {
+ public:
+  explicit csv_reader(expert_trace &to) : to_(to) {}
+  std::string take(const std::string &line);
+  std::string finish();
+
+ private:
+  struct row {
+    uint64_t token = 0;  // counted over all sequences
+    uint32_t layer = 0, first = 0, count = 0;
+  };
+  expert_trace &to_;
+  std::vector<row> rows_;
+  std::vector<uint16_t> experts_;
+  std::vector<uint64_t> starts_;  // tokens with which sequences begin
+  uint64_t last_token_ = 0, tokens_ = 0;
+  bool any_ = false;
+};
+
+/// JSON objects, one a line: a header and sequences of `routed_experts`, or Mooncake's requests.
+class json_lines {
+ public:
+  explicit json_lines(trace &to) : to_(to) {}
+  std::string take(const std::string &line);
+  std::string finish();
+
+ private:
+  std::string take_header(const struct parsed_line &line);
+  std::string take_sequence(struct parsed_line &line);
+  std::string take_request(const struct parsed_line &line);
+
+  trace &to_;
+  bool with_header_ = false, any_ = false;
+  uint64_t header_experts_ = 0;
+  std::unordered_map<uint64_t, uint32_t> numbers_;  // hash → block
+};
+
+}  // namespace cubby_cli::replay

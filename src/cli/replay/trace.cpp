@@ -1,0 +1,43 @@
+#include "cli/replay/trace.hpp"
+
+#include "cli/replay/lines.hpp"
+#include "cli/replay/read.hpp"
+
+namespace cubby_cli::replay {
+namespace {
+
+bool is_csv(std::string path) {
+  for (const char *packed : {".xz", ".zst"})
+    if (path.ends_with(packed)) path.erase(path.rfind('.'));
+  return path.ends_with(".csv");
+}
+
+}  // namespace
+
+outcome<trace> read_trace(const std::string &path) {
+  line_reader lines(path);
+  std::string line;
+  const auto refuse = [&](const std::string &what) { return usage_trouble(path + ": " + what); };
+  const auto at_line = [&](const std::string &what) {
+    return refuse("line " + std::to_string(lines.line_number()) + ": " + what);
+  };
+  trace read;
+  csv_reader csv(read.experts);
+  json_lines json(read);
+  const bool as_csv = is_csv(path);
+  while (lines.next(line)) {
+    if (line.ends_with('\r')) line.pop_back();
+    if (line.find_first_not_of(" \t") == std::string::npos) continue;
+    const std::string wrong = as_csv ? csv.take(line) : json.take(line);
+    if (!wrong.empty()) return at_line(wrong);
+  }
+  if (!lines.trouble().empty()) {
+    return refuse(lines.trouble() + " (after line " + std::to_string(lines.line_number()) + ")");
+  }
+  if (as_csv) read.of_experts = true;
+  const std::string wrong = as_csv ? csv.finish() : json.finish();
+  if (!wrong.empty()) return refuse(wrong);
+  return read;
+}
+
+}  // namespace cubby_cli::replay

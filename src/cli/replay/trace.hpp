@@ -1,0 +1,55 @@
+// A trace in memory: which experts tokens chose, or which KV blocks requests named.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cli/outcome.hpp"
+
+namespace cubby_cli::replay {
+
+inline constexpr uint16_t not_recorded = 0xFFFF;
+inline constexpr uint32_t experts_max = 4096, layers_max = 1024, top_k_max = 256;
+
+struct expert_sequence {
+  uint64_t first_token = 0;
+  uint32_t token_count = 0, prefill_tokens = 0;
+};
+
+struct expert_trace {
+  uint32_t layers = 0, experts = 0, top_k = 0;
+  std::vector<expert_sequence> sequences;
+  std::vector<uint16_t> chosen;  // [token][layer][k]; not_recorded where there is nothing
+
+  [[nodiscard]] const uint16_t *at(uint64_t token, uint32_t layer) const {
+    return chosen.data() + (token * layers + layer) * top_k;
+  }
+  [[nodiscard]] uint64_t tokens() const {
+    return layers * top_k == 0 ? 0 : chosen.size() / (uint64_t{layers} * top_k);
+  }
+};
+
+struct kv_request {
+  uint64_t at_ns = 0;
+  uint64_t first_block = 0;  // in kv_trace::blocks
+  uint32_t block_count = 0;
+};
+
+struct kv_trace {
+  std::vector<kv_request> requests;
+  std::vector<uint32_t> blocks;  // numbered in the order of their first coming
+  uint32_t unique = 0;
+};
+
+struct trace {
+  bool of_experts = false;
+  expert_trace experts;
+  kv_trace kv;
+};
+
+/// `routed_experts` JSONL, Mooncake JSONL or CSV (token, layer, experts), by what it holds; plain,
+/// .xz or .zst. Trouble names the line.
+outcome<trace> read_trace(const std::string &path);
+
+}  // namespace cubby_cli::replay

@@ -1,0 +1,91 @@
+// GDSF: Cherkasova, "Improving WWW Proxies Performance with Greedy-Dual-Size-Frequency Caching
+// Policy", HP Laboratories 1998. Rank = clock + uses while resident × cost / size; the clock is the
+// rank of who left last, so that what is not used any more is overtaken.
+#include <cubby/policy.hpp>
+
+#include "placement/describe.hpp"
+#include "placement/registry.hpp"
+#include "placement/victim_heap.hpp"
+
+namespace cubby::placement {
+namespace {
+
+class gdsf {
+  struct item {
+    double rank = 0, bytes = 1;
+    float cost = 1;
+    uint32_t uses = 0;
+    uint64_t moved = 0;
+  };
+
+  [[nodiscard]] auto order() const {
+    return [this](cubby_object a, cubby_object b) {
+      const item &x = items_[a], &y = items_[b];
+      return x.rank != y.rank ? x.rank < y.rank : x.moved < y.moved;
+    };
+  }
+
+ public:
+  explicit gdsf(const cubby_policy_config &config)
+      : items_(config.object_count), heap_(config.object_count) {
+    set_costs(config);
+  }
+
+  void used(cubby_object who) {
+    heap_.end_round(order());
+    if (!heap_.holds(who)) return;
+    ++items_[who].uses;
+    rank(who);
+    heap_.moved(who, order());
+  }
+  void inserted(cubby_object who, uint64_t bytes) {
+    if (heap_.holds(who)) return;
+    items_[who].uses = 1;
+    items_[who].bytes = static_cast<double>(std::max<uint64_t>(bytes, 1));
+    rank(who);
+    heap_.insert(who, order());
+  }
+  void removed(cubby_object who) {
+    if (heap_.holds(who)) clock_ = std::max(clock_, items_[who].rank);
+    heap_.remove(who, order());
+  }
+  void begin_victims(const cubby_policy_need &) { heap_.end_round(order()); }
+  cubby_object next_victim() { return heap_.next(order()); }
+  void grow(const cubby_policy_config &config) {
+    heap_.grow(config.object_count);
+    if (config.object_count > items_.size()) items_.resize(config.object_count);
+    set_costs(config);
+  }
+  [[nodiscard]] uint64_t state_bytes() const {
+    return sizeof *this + heap_.bytes() + items_.capacity() * sizeof(item);
+  }
+
+ private:
+  void set_costs(const cubby_policy_config &config) {
+    for (uint32_t b = 0; b < config.bank_count; ++b) {
+      const cubby_policy_bank &bank = config.banks[b];
+      const auto cost = static_cast<float>(std::max<uint64_t>(bank.refetch_ns, 1));
+      for (uint32_t i = 0; i < bank.rows * bank.columns; ++i)
+        items_[bank.first_object + i].cost = cost;
+    }
+  }
+  void rank(cubby_object who) {
+    item &one = items_[who];
+    one.rank = clock_ + one.uses * static_cast<double>(one.cost) / one.bytes;
+    one.moved = ++count_;
+  }
+  std::vector<item> items_;
+  victim_heap heap_;
+  double clock_ = 0;
+  uint64_t count_ = 0;
+};
+
+}  // namespace
+
+const cubby_policy_ops &gdsf_ops() {
+  static const cubby_policy_ops ops =
+      policy_ops<gdsf>("gdsf", CUBBY_POLICY_EXPERTS | CUBBY_POLICY_KV);
+  return ops;
+}
+
+}  // namespace cubby::placement

@@ -1,0 +1,255 @@
+// The library's own policy for KV blocks: the least expected uses per second of residence leave,
+// leaves of the prefix tree before what they hang on; with LRU as a hedge.
+#include <algorithm>
+#include <cubby/policy.hpp>
+
+#include "placement/describe.hpp"
+#include "placement/kv/blocks.hpp"
+#include "placement/object_list.hpp"
+#include "placement/registry.hpp"
+
+namespace cubby::placement {
+namespace {
+
+constexpr double hedge_requests = 1000;  // memory of the lead
+constexpr double hedge_margin = 0.003;   // of the blocks of a request
+
+/// The leading run of a request that is told block by block from the first.
+struct run_counter {
+  double run = 0;
+  bool open = true;
+  void touch(bool hit) {
+    open = open && hit;
+    run += open ? 1 : 0;
+  }
+};
+
+constexpr double behind_allowed = 5e-4;  // of all blocks so far, before LRU takes over
+constexpr size_t oldest_proposed = 32;
+constexpr size_t request_max = 65536;  // blocks of one request that the hedge looks at
+
+class kv_policy {
+ public:
+  explicit kv_policy(const cubby_policy_config &config)
+      : capacity_(capacity_of(config)),
+        known_(config.object_count),
+        real_(config.object_count),
+        shadow_(config.object_count),
+        recent_(2, config.object_count),
+        real_chooser_(config.seed),
+        shadow_chooser_(config.seed) {
+    proposed_.reserve(128);
+    touched_.reserve(std::min<size_t>(request_max, config.object_count));
+    named_.resize(config.object_count / 64 + 1);
+  }
+
+  void access(const cubby_policy_access &access) {
+    if (access.number != request_) end_request(access.number);
+    const cubby_object who = access.object;
+    real_run_.touch(real_.holds(who));
+    if (lru_leads_) shadow_run_.touch(shadow_.holds(who));
+    const cubby_object was_parent = known_.at(who).parent;
+    if (was_parent != access.parent) move_parent(who, was_parent, access.parent);
+    known_.used(access);
+    if (touched_.size() < touched_.capacity()) touched_.push_back(who);
+    if (lru_leads_) touch_shadow(who, access.parent);
+  }
+  /// Objects of other banks: no prefix, no depth.
+  void visit(const cubby_policy_visit &visit) {
+    for (uint32_t i = 0; i < visit.used_count; ++i) {
+      cubby_policy_access access = {};
+      access.object = visit.used[i];
+      access.parent = CUBBY_NO_OBJECT;
+      access.number = visit.number;
+      access.now_ns = visit.now_ns;
+      this->access(access);
+    }
+  }
+  void inserted(cubby_object who, uint64_t) { real_.insert(who, known_.at(who).parent); }
+  void removed(cubby_object who) {
+    if (!real_.holds(who)) return;
+    const cubby_object parent = known_.at(who).parent;
+    real_.remove(who, parent);
+    if (recent_.where(who) == lru_gone) recent_.take(who);
+    if (parent != CUBBY_NO_OBJECT && real_.is_leaf(parent)) real_chooser_.left(parent);
+  }
+  void begin_victims(const cubby_policy_need &) {
+    proposed_.clear();
+    next_ = 0;
+    pass_ = 0;
+    if (lru_leads_) return propose_oldest();
+    const auto &chosen = real_chooser_.choose(real_, known_);
+    proposed_.assign(chosen.begin(), chosen.end());
+  }
+  cubby_object next_victim() {
+    while (next_ < proposed_.size()) {
+      if (next_ > 0 && !lru_leads_) least_to(next_);
+      const cubby_object who = proposed_[next_++];
+      const auto named = proposed_.begin() + static_cast<std::ptrdiff_t>(next_ - 1);
+      if (std::find(proposed_.begin(), named, who) == named) return who;  // drawn once
+    }
+    return name_others();
+  }
+  bool admit(cubby_object incoming, cubby_object victim) {
+    const cubby_object parent = known_.at(incoming).parent;
+    if (parent != CUBBY_NO_OBJECT && !real_.holds(parent)) return false;  // it could not be reached
+    if (known_.in_use(victim)) return false;
+    return lru_leads_ || known_.index(incoming) >= known_.index(victim);
+  }
+  bool hint(const cubby_policy_hint &hint) { return known_.hint(hint); }
+  void forget(cubby_object who) {
+    drop_shadow(who);
+    recent_.take(who);
+    known_.forget(who);
+  }
+  void grow(const cubby_policy_config &config) {
+    capacity_ = capacity_of(config);
+    known_.grow(config.object_count);
+    real_.grow(config.object_count);
+    shadow_.grow(config.object_count);
+    recent_.grow(config.object_count);
+    named_.resize(std::max(named_.size(), size_t{config.object_count} / 64 + 1));
+  }
+  [[nodiscard]] uint64_t state_bytes() const {
+    return sizeof *this + known_.bytes() - sizeof known_ + real_.bytes() + shadow_.bytes() +
+           recent_.bytes() + touched_.capacity() * sizeof(cubby_object) +
+           named_.capacity() * sizeof(uint64_t);
+  }
+  void describe(cubby_policy_stats &out) const {
+    out.fallback = lru_leads_ ? 1 : 0;
+    out.fallback_count = takeovers_;
+  }
+
+ private:
+  static constexpr uint8_t lru_shadow = 0, lru_gone = 1;
+
+  /// All candidates were passed over: the other leaves by number, then whoever is left, with those
+  /// of the request under way among them.
+  cubby_object name_others() {
+    if (pass_ == 0) {
+      std::fill(named_.begin(), named_.end(), 0);
+      for (const cubby_object who : proposed_) named_[who / 64] |= uint64_t{1} << who % 64;
+      pass_ = 1;
+      left_ = 0;
+    }
+    for (; pass_ <= 2; ++pass_, left_ = 0) {
+      for (; left_ < known_.count(); ++left_) {
+        const cubby_object who = left_;
+        if (!real_.holds(who) || (named_[who / 64] >> who % 64 & 1) != 0) continue;
+        if (pass_ == 1 && (known_.in_use(who) || !real_.is_leaf(who))) continue;
+        named_[who / 64] |= uint64_t{1} << who % 64;
+        ++left_;
+        return who;
+      }
+    }
+    return CUBBY_NO_OBJECT;
+  }
+  /// Puts the least worth of the candidates from `at` on there.
+  void least_to(size_t at) {
+    size_t least = at;
+    for (size_t i = at + 1; i < proposed_.size(); ++i)
+      if (known_.index(proposed_[i]) < known_.index(proposed_[least])) least = i;
+    std::swap(proposed_[at], proposed_[least]);
+  }
+  /// The real set follows LRU: who is not in LRU's shadow leaves first, then the least recent.
+  void propose_oldest() {
+    for (const uint8_t list : {lru_gone, lru_shadow}) {
+      for (cubby_object who = recent_.oldest(list); who != CUBBY_NO_OBJECT;
+           who = recent_.newer(who)) {
+        if (real_.holds(who) && !known_.in_use(who)) proposed_.push_back(who);
+        if (proposed_.size() >= oldest_proposed) return;
+      }
+    }
+  }
+  void move_parent(cubby_object who, cubby_object from, cubby_object to) {
+    for (kv::block_set *set : {&real_, &shadow_}) {
+      if (!set->holds(who)) continue;
+      set->remove(who, from);
+      set->insert(who, to);
+    }
+  }
+  /// What the index would do while LRU leads.
+  void touch_shadow(cubby_object who, cubby_object parent) {
+    if (shadow_.holds(who)) return;
+    if (parent != CUBBY_NO_OBJECT && !shadow_.holds(parent)) return;
+    if (shadow_size_ >= capacity_) {
+      const auto &chosen = shadow_chooser_.choose(shadow_, known_);
+      if (chosen.empty() || known_.index(who) < known_.index(chosen.front())) return;
+      drop_shadow(chosen.front());
+    }
+    shadow_.insert(who, parent);
+    ++shadow_size_;
+  }
+  /// The request as LRU would have served it: the run it found, then its blocks from the last.
+  double touch_lru() {
+    run_counter lru;
+    for (const cubby_object who : touched_) lru.touch(recent_.where(who) == lru_shadow);
+    for (size_t i = touched_.size(); i-- > 0;) {
+      const cubby_object who = touched_[i];
+      if (recent_.where(who) != lru_shadow && recent_.size(lru_shadow) >= capacity_) {
+        const cubby_object oldest = recent_.oldest(lru_shadow);
+        recent_.take(oldest);
+        if (real_.holds(oldest)) recent_.renew(lru_gone, oldest);
+      }
+      recent_.renew(lru_shadow, who);
+    }
+    return lru.run;
+  }
+  void drop_shadow(cubby_object who) {
+    if (!shadow_.holds(who)) return;
+    const cubby_object parent = known_.at(who).parent;
+    shadow_.remove(who, parent);
+    --shadow_size_;
+    if (parent != CUBBY_NO_OBJECT && shadow_.is_leaf(parent)) shadow_chooser_.left(parent);
+  }
+  void end_request(uint64_t number) {
+    request_ = number;
+    const double ours = lru_leads_ ? shadow_run_.run : real_run_.run;
+    const double lru = touch_lru();
+    lead_ += (ours - lru - lead_) / hedge_requests;
+    behind_ += lru - real_run_.run;
+    all_blocks_ += static_cast<double>(touched_.size());
+    blocks_ += (static_cast<double>(touched_.size()) - blocks_) / hedge_requests;
+    touched_.clear();
+    real_run_ = shadow_run_ = {};
+    const bool far_behind = lead_ < 0 && behind_ > behind_allowed * all_blocks_ + 0.25 * blocks_;
+    if (!lru_leads_ && (lead_ < -hedge_margin * blocks_ || far_behind)) {
+      lru_leads_ = true;
+      ++takeovers_;
+      copy_to_shadow();
+    } else if (lru_leads_ && lead_ > hedge_margin * blocks_) {
+      lru_leads_ = false;
+    }
+  }
+  void copy_to_shadow() {
+    shadow_ = real_;
+    shadow_chooser_ = real_chooser_;
+    shadow_size_ = shadow_.size();
+  }
+
+  uint32_t capacity_, shadow_size_ = 0;
+  kv::blocks known_;
+  kv::block_set real_, shadow_;
+  object_lists recent_;  // what LRU would hold; what it would have given up and is still here
+  kv::chooser real_chooser_, shadow_chooser_;
+  std::vector<cubby_object> proposed_;
+  std::vector<uint64_t> named_;  // a bit an object: in this round, once all candidates were
+  size_t next_ = 0;
+  uint32_t left_ = 0, pass_ = 0;
+  std::vector<cubby_object> touched_;  // by the request under way
+  run_counter real_run_, shadow_run_;
+  uint64_t request_ = 0, takeovers_ = 0;
+  double lead_ = 0, blocks_ = 0;        // of late, a request
+  double behind_ = 0, all_blocks_ = 0;  // since the beginning: behind LRU, of how many
+  bool lru_leads_ = false;
+};
+
+}  // namespace
+
+const cubby_policy_ops &kv_ops() {
+  static const cubby_policy_ops ops =
+      policy_ops<kv_policy>("kv", CUBBY_POLICY_KV | CUBBY_POLICY_HEAD_FIRST);
+  return ops;
+}
+
+}  // namespace cubby::placement

@@ -1,0 +1,96 @@
+// How soon each expert is wanted again: the learned index. After a visit of a layer, V[e] is the
+// expectation of gamma^(T-1), T = visits of the layer until e is used next, as a logistic function
+// of e's own averages and of who has just been used: in this layer (source 0) and in the layers run
+// just before (sources 1 to 3). It is trained by temporal differences, one visit of the layer
+// later.
+#pragma once
+
+#include <cubby/policy.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "placement/moe/kernel.hpp"
+
+namespace cubby::placement::moe {
+
+inline constexpr uint32_t sources_max = 4;
+/// Tables of sources together stay below this.
+inline constexpr uint64_t table_bytes_max = uint64_t{60} << 20;
+
+/// Where a layer's experts stand.
+struct layer_shape {
+  cubby_object first = 0;
+  uint32_t experts = 0, width = 0;  // width: experts rounded up to whole lanes
+  uint32_t at = 0;                  // of its first lane, in arrays over all layers
+  uint64_t table = 0, updates = 0;  // of its tables, and of their counts of updates
+};
+
+class index {
+ public:
+  explicit index(const cubby_policy_config &config);
+
+  /// Learns from a visit and gives the layer's keys anew. False: no layer of ours.
+  bool visit(const cubby_policy_visit &visit, uint32_t &layer);
+
+  /// Of the banks that it was made for?
+  [[nodiscard]] bool fits(const cubby_policy_config &config) const;
+  void set_capacity(uint32_t lockers) { capacity_ = lockers; }
+  [[nodiscard]] uint32_t layer_count() const { return static_cast<uint32_t>(layers_.size()); }
+  [[nodiscard]] const layer_shape &layer(uint32_t at) const { return layers_[at]; }
+  [[nodiscard]] const std::vector<layer_shape> &layers() const { return layers_; }
+  /// Larger leaves earlier.
+  [[nodiscard]] const float *keys(uint32_t layer) const { return keys_.data() + layers_[layer].at; }
+  [[nodiscard]] uint32_t lane_count() const { return static_cast<uint32_t>(keys_.size()); }
+  /// Experts that one token uses in all layers.
+  [[nodiscard]] uint64_t working_set() const { return working_set_; }
+  [[nodiscard]] const kernel &functions() const { return *kernel_; }
+  /// Keys were made smaller by this much since the last call, all of them.
+  bool rebased();
+  [[nodiscard]] uint64_t state_bytes() const;
+
+ private:
+  /// What one slot has used of late: a ring of its last visits.
+  struct slot_past {
+    uint32_t layer[sources_max] = {};
+    uint32_t count[sources_max] = {};
+    uint32_t visits = 0;
+  };
+
+  void learn(const cubby_policy_route &route, uint32_t layer, float gamma);
+  void collect_rows(const cubby_policy_route &route, uint32_t slot, uint32_t layer);
+  void fetch_ahead(uint32_t slot, uint32_t layer) const;
+  void remember(const cubby_policy_route &route, uint32_t slot, uint32_t layer);
+  [[nodiscard]] float gamma_now(const cubby_policy_visit &visit);
+  void rebase();
+
+  std::vector<layer_shape> layers_;
+  std::vector<uint32_t> first_layer_;  // of each bank
+  uint32_t slots_ = 1, sources_ = sources_max, chosen_max_ = 1, lanes_ = 0;
+  uint64_t working_set_ = 0, visits_ = 0;
+  double capacity_ = 1, used_mean_ = 0;
+  float base_ = 0, age_ = 0;
+  bool rebased_ = false;
+  const kernel *kernel_;
+
+  // Over slots and all layers' lanes.
+  std::vector<float> averages_, logarithms_, values_, was_on_;
+  std::vector<uint8_t> visited_;  // [slot][layer]
+  std::vector<float> keys_, exists_;
+  std::vector<float> tables_;         // [layer][source][expert][lane]
+  std::vector<uint32_t> updates_;     // [layer][source][expert]
+  std::vector<uint32_t> old_rows_;    // [slot][layer][sources * chosen]: rows used the last time
+  std::vector<uint32_t> old_counts_;  // [slot][layer]
+  std::vector<uint16_t> past_sets_;   // [slot][ring][chosen]
+  std::vector<slot_past> pasts_;
+  float weights_[input_count] = {-0.6F, 0.3F, 0.3F, 0.1F, 0.3F, 0.2F};
+  float squares_[input_count] = {};
+
+  // Scratch of one visit.
+  std::vector<float> on_, error_, rates_;
+  std::vector<const float *> rows_, slot_values_;
+  std::vector<float *> trained_;
+  std::vector<uint32_t> new_rows_;
+};
+
+}  // namespace cubby::placement::moe

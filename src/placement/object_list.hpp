@@ -1,0 +1,86 @@
+// Doubly linked lists of objects by number. Several lists share one table of links; an object is in
+// one of them or in none.
+#pragma once
+
+#include <cubby/policy.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace cubby::placement {
+
+class object_lists {
+ public:
+  static constexpr uint8_t nowhere = 0xFF;
+
+  object_lists(uint32_t list_count, uint32_t object_count)
+      : heads_(list_count), links_(object_count) {}
+
+  [[nodiscard]] uint8_t where(cubby_object who) const { return links_[who].list; }
+  [[nodiscard]] cubby_object oldest(uint32_t list) const { return heads_[list].oldest; }
+  [[nodiscard]] cubby_object newest(uint32_t list) const { return heads_[list].newest; }
+  [[nodiscard]] uint32_t size(uint32_t list) const { return heads_[list].size; }
+  [[nodiscard]] cubby_object newer(cubby_object who) const { return links_[who].newer; }
+  [[nodiscard]] cubby_object older(cubby_object who) const { return links_[who].older; }
+
+  /// To the newest end of a list, from wherever it was.
+  void renew(uint8_t list, cubby_object who) {
+    take(who);
+    head &h = heads_[list];
+    links_[who] = {h.newest, CUBBY_NO_OBJECT, list};
+    (h.newest == CUBBY_NO_OBJECT ? h.oldest : links_[h.newest].newer) = who;
+    h.newest = who;
+    ++h.size;
+  }
+
+  /// Out of its list.
+  void take(cubby_object who) {
+    link &l = links_[who];
+    if (l.list == nowhere) return;
+    head &h = heads_[l.list];
+    (l.older == CUBBY_NO_OBJECT ? h.oldest : links_[l.older].newer) = l.newer;
+    (l.newer == CUBBY_NO_OBJECT ? h.newest : links_[l.newer].older) = l.older;
+    l = {};
+    --h.size;
+  }
+
+  void grow(uint32_t object_count) {
+    if (object_count > links_.size()) links_.resize(object_count);
+  }
+  [[nodiscard]] uint64_t bytes() const {
+    return heads_.capacity() * sizeof(head) + links_.capacity() * sizeof(link);
+  }
+
+ private:
+  struct link {
+    cubby_object older = CUBBY_NO_OBJECT, newer = CUBBY_NO_OBJECT;
+    uint8_t list = nowhere;
+  };
+  struct head {
+    cubby_object oldest = CUBBY_NO_OBJECT, newest = CUBBY_NO_OBJECT;
+    uint32_t size = 0;
+  };
+  std::vector<head> heads_;
+  std::vector<link> links_;
+};
+
+/// Walks a list from its oldest end; survives the removal of what it has named, and of what it
+/// would name next when told of it in time.
+class list_walk {
+ public:
+  void begin(const object_lists &lists, uint32_t list) { at_ = lists.oldest(list); }
+  void end() { at_ = CUBBY_NO_OBJECT; }
+  cubby_object next(const object_lists &lists) {
+    const cubby_object who = at_;
+    if (who != CUBBY_NO_OBJECT) at_ = lists.newer(who);
+    return who;
+  }
+  void leaving(const object_lists &lists, cubby_object who) {
+    if (at_ == who) at_ = lists.newer(who);
+  }
+
+ private:
+  cubby_object at_ = CUBBY_NO_OBJECT;
+};
+
+}  // namespace cubby::placement
