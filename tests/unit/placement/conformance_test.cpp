@@ -19,6 +19,13 @@ void *operator new(size_t bytes) {
   if (void *memory = malloc(bytes > 0 ? bytes : 1)) return memory;
   throw std::bad_alloc();
 }
+void *operator new(size_t bytes, const std::nothrow_t &) noexcept {
+  ++allocation_count;
+  return malloc(bytes > 0 ? bytes : 1);
+}
+[[gnu::noinline]] void operator delete(void *memory, const std::nothrow_t &) noexcept {
+  free(memory);
+}
 [[gnu::noinline]] void operator delete(void *memory) noexcept { free(memory); }
 [[gnu::noinline]] void operator delete(void *memory, size_t) noexcept { free(memory); }
 
