@@ -213,7 +213,8 @@ TEST_CASE(
 
 TEST_CASE("no descriptors left: open and queues say ulimit -n, and nothing is half made") {
   if (CUBBY_TEST_SANITIZED) {
-    WARN("SKIPPED: UBSan opens pipes to look at objects, and takes none to be had for a bad object");
+    WARN(
+        "SKIPPED: UBSan opens pipes to look at objects, and takes none to be had for a bad object");
     return;
   }
   check_child(in_child([]() -> std::string {
