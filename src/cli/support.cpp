@@ -2,12 +2,12 @@
 
 #include <time.h>
 #include <unistd.h>
-#include <cctype>
-#include <map>
 
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <iostream>
+#include <map>
 
 #include "cli/outcome.hpp"
 
@@ -97,13 +97,13 @@ uint64_t clock_ns() {
 std::optional<double> byte_count(const std::string &text) {
   char *end = nullptr;
   const double number = std::strtod(text.c_str(), &end);
-  const std::string unit = end;
+  std::string unit = end;
+  for (char &letter : unit) {
+    letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+  }
   static const std::map<std::string, double> scales = {
       {"", 1}, {"k", 1024}, {"m", 1024 * 1024}, {"g", 1024 * 1024 * 1024}};
-  const auto scale = scales.find(
-      unit.size() == 1
-          ? std::string(1, static_cast<char>(std::tolower(static_cast<unsigned char>(unit[0]))))
-          : unit);
+  const auto scale = scales.find(unit);
   if (end == text.c_str() || scale == scales.end()) return std::nullopt;
   const double bytes = number * scale->second;
   if (!(bytes >= 0) || bytes > 1e15) return std::nullopt;

@@ -78,11 +78,8 @@ void controller::report(cubby_stats_block &block, std::vector<cubby_tier_stats> 
   block = {};
   block.struct_size = sizeof block;
   block.tier_count = tier_count();
-  block.table_bytes = sets_.table_bytes() + config_.tickets_max * sizeof(request);
-  for (const bank *where : by_object_) {
-    block.table_bytes += where->table_bytes();
-    block.digest_bytes += where->digest_bytes();
-  }
+  for (const bank *where : by_object_) block.digest_bytes += where->digest_bytes();
+  block.table_bytes = table_bytes() - block.digest_bytes;
   block.visit_count = visit_count_;
   block.unverified_bytes = unverified_bytes_;
   block.stall_read_ns = stall_read_ns_;

@@ -7,8 +7,8 @@
 
 #include <limits>
 
+#include "placement/ranked.hpp"
 #include "placement/registry.hpp"
-#include "placement/victim_heap.hpp"
 
 namespace cubby::placement {
 namespace {
@@ -17,56 +17,35 @@ namespace {
 constexpr uint64_t uses_per_object = 32;
 
 /// Order of leaving: smallest count first, then the one used longest ago.
-class lfu {
-  struct item {
-    uint64_t last_use = 0;
-    uint32_t count = 0;
-  };
+struct counted {
+  uint32_t count = 0;
+  uint64_t last_use = 0;
+  auto operator<=>(const counted &) const = default;
+};
 
-  [[nodiscard]] auto order() const {
-    return [this](cubby_object a, cubby_object b) {
-      const item &x = items_[a], &y = items_[b];
-      if (x.count != y.count) return x.count < y.count;
-      if (x.last_use != y.last_use) return x.last_use < y.last_use;
-      return a < b;
-    };
-  }
-
+class lfu : public ranked<counted> {
  public:
-  explicit lfu(const cubby_policy_config &config)
-      : items_(config.object_count), heap_(config.object_count) {}
+  using ranked::ranked;
 
   void used(cubby_object who) {
     heap_.end_round(order());
-    item &one = items_[who];
+    counted &one = items_[who];
     if (one.count < std::numeric_limits<uint32_t>::max()) ++one.count;
     one.last_use = ++clock_;
     heap_.moved(who, order());
     if (++uses_ >= uses_per_object * items_.size()) age();
   }
-  void inserted(cubby_object who, uint64_t) { heap_.insert(who, order()); }
-  void removed(cubby_object who) { heap_.remove(who, order()); }
-  void begin_victims(const cubby_policy_need &) { heap_.end_round(order()); }
-  cubby_object next_victim() { return heap_.next(order()); }
   void forget(cubby_object who) { items_[who] = {}; }
-  void grow(const cubby_policy_config &config) {
-    heap_.grow(config.object_count);
-    if (config.object_count > items_.size()) items_.resize(config.object_count);
-  }
-  [[nodiscard]] uint64_t state_bytes() const {
-    return sizeof *this + heap_.bytes() + items_.capacity() * sizeof(item);
-  }
+  [[nodiscard]] uint64_t state_bytes() const { return sizeof *this + table_bytes(); }
 
  private:
   void age() {
     // Halving merges neighbouring counts, whose order last_use then decides: the heap is made anew.
-    for (item &one : items_) one.count /= 2;
+    for (counted &one : items_) one.count /= 2;
     heap_.rebuild(order());
     uses_ = 0;
   }
 
-  std::vector<item> items_;
-  victim_heap heap_;
   uint64_t clock_ = 0;  // uses seen
   uint64_t uses_ = 0;   // since the last halving
 };
