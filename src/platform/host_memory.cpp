@@ -26,6 +26,14 @@ uint64_t alignment_of(uint64_t bytes) {
   return bytes >= huge_page_bytes ? huge_page_bytes : page_bytes();
 }
 
+/// What is mapped for `bytes`: whole huge pages where that adds little. A single small page at the
+/// end would keep io_uring from taking the registered memory in large segments
+/// (io_check_coalesce_buffer of the kernel), which triples the processor time of a read.
+uint64_t mapped_for(uint64_t bytes) {
+  constexpr uint64_t whole_from_bytes = 8 * huge_page_bytes;
+  return base::align_up(bytes, bytes >= whole_from_bytes ? huge_page_bytes : page_bytes());
+}
+
 /// Maps `bytes` at an address that is a multiple of `alignment`, between two inaccessible pages.
 /// These keep the kernel from merging the mapping with a neighbour, so that what smaps says is said
 /// of this memory alone, and they stop whoever writes past an end.
@@ -61,15 +69,16 @@ int bind_nodes(void *base, uint64_t bytes, uint64_t numa_nodes) {
 uint32_t touch(const host_memory &memory, const touch_plan &plan) {
   constexpr uint64_t bytes_per_thread = uint64_t{16} << 20;
   constexpr uint64_t threads_max = 16;
-  const uint64_t piece_count = (memory.bytes + huge_page_bytes - 1) / huge_page_bytes;
-  const uint64_t worth = std::clamp<uint64_t>(memory.bytes / bytes_per_thread, 1, threads_max);
+  const uint64_t bytes = mapped_for(memory.bytes);
+  const uint64_t piece_count = (bytes + huge_page_bytes - 1) / huge_page_bytes;
+  const uint64_t worth = std::clamp<uint64_t>(bytes / bytes_per_thread, 1, threads_max);
   const uint64_t page = page_bytes();
   const uint32_t threads =
       plan.thread_count != 0 ? plan.thread_count
                              : static_cast<uint32_t>(std::min<uint64_t>(worth, usable_cpu_count()));
   return parallel_for(piece_count, threads, plan.cpus, [&](uint64_t piece) {
     auto *data = static_cast<volatile unsigned char *>(memory.base);
-    const uint64_t end = std::min((piece + 1) * huge_page_bytes, memory.bytes);
+    const uint64_t end = std::min((piece + 1) * huge_page_bytes, bytes);
     for (uint64_t at = piece * huge_page_bytes; at < end; at += page) data[at] = 0;
   });
 }
@@ -110,11 +119,12 @@ result<host_memory> take_host_memory(uint64_t bytes, uint64_t numa_nodes, const 
 
   host_memory memory;
   memory.bytes = base::align_up(bytes, page_bytes());
-  memory.base = map_aligned(memory.bytes, alignment);
+  const uint64_t mapped_bytes = mapped_for(memory.bytes);
+  memory.base = map_aligned(mapped_bytes, alignment);
   if (memory.base == nullptr) return no_memory(bytes, errno);
 
   if (numa_nodes != 0) {
-    memory.bind_errno = bind_nodes(memory.base, memory.bytes, numa_nodes);
+    memory.bind_errno = bind_nodes(memory.base, mapped_bytes, numa_nodes);
     // Containers often forbid the call, and some kernels have no NUMA: the bytes are as good.
     if (memory.bind_errno != 0 && memory.bind_errno != EPERM && memory.bind_errno != ENOSYS) {
       give_host_memory(memory);
@@ -125,7 +135,7 @@ result<host_memory> take_host_memory(uint64_t bytes, uint64_t numa_nodes, const 
     }
   }
   // Advice only: where huge pages are off, huge_bytes says 0.
-  if (memory.bytes >= huge_page_bytes) ::madvise(memory.base, memory.bytes, MADV_HUGEPAGE);
+  if (memory.bytes >= huge_page_bytes) ::madvise(memory.base, mapped_bytes, MADV_HUGEPAGE);
   memory.touch_thread_count = touch(memory, plan);
   memory.huge_bytes = huge_bytes_of(memory.base, memory.bytes);
   memory.numa_nodes = numa_nodes_of(memory.base, memory.bytes);
@@ -135,7 +145,7 @@ result<host_memory> take_host_memory(uint64_t bytes, uint64_t numa_nodes, const 
 void give_host_memory(const host_memory &memory) noexcept {
   if (memory.base == nullptr) return;
   const uint64_t guard = page_bytes();
-  ::munmap(static_cast<char *>(memory.base) - guard, memory.bytes + 2 * guard);
+  ::munmap(static_cast<char *>(memory.base) - guard, mapped_for(memory.bytes) + 2 * guard);
 }
 
 uint64_t numa_nodes_of(const void *base, uint64_t bytes) {
