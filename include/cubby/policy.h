@@ -16,9 +16,12 @@
  *
  * The course of one visit (experts) or one touched block (KV):
  *   1. visit() or access() tells what is used, resident or not. Hits are what was resident before.
- *   2. For each object that is missing and finds no room: begin_victims(), then next_victim() until one is not pinned; admit() says
- *      whether the newcomer is worth more than that one. If not, it passes through and is not kept.
- *   3. removed() for who left, inserted() for who came. What is used in this visit is pinned until the visit ends.
+ *   2. A policy without admit(): for each object that is missing and finds no room begin_victims(), then next_victim() until one is
+ *      not pinned. What is used in the visit is pinned until it ends.
+ *      A policy with admit(): the missing are guests until the visit ends; then, one after the other and nothing pinned by it any
+ *      more, each one that finds no room is held against the first victim: admit() says whether it is worth more than that one. If
+ *      not, it is not kept.
+ *   3. removed() for who left, inserted() for who came to stay.
  */
 #ifndef CUBBY_POLICY_H
 #define CUBBY_POLICY_H
@@ -210,6 +213,11 @@ typedef const cubby_policy_ops *(*cubby_policy_entry_fn)(void);
 
 /** The library's own policy of that name; NULL when there is none. */
 const cubby_policy_ops *cubby_policy_find(const char *name);
+/** The policy of a shared library, which stays loaded until the process ends. NULL when the library cannot be opened, exports no
+ * entry, was compiled against another version of this header, or lacks an operation: then a sentence in why ([why_bytes], may be
+ * NULL) says so. The runtime does the same with a policy name that has a '/' in it or ends in ".so". May block on reading the file;
+ * any thread. */
+const cubby_policy_ops *cubby_policy_load(const char *library_path, char *why, uint64_t why_bytes);
 /** All of them: fills at most max_count of out (which may be NULL) and returns how many there are. */
 uint32_t cubby_policy_all(const cubby_policy_ops **out, uint32_t max_count);
 

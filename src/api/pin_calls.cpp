@@ -332,8 +332,10 @@ cubby_status cubby_unpin(cubby_handle *rt, cubby_pins pins, uint32_t first, uint
   if (released.loading) house.note_withdrawal();
   // Somebody waits for frames, or the copy was only for this once. Not only the last pin counts: a
   // waiting set holds its own hits while it looks for room, and so may be the last itself.
+  const table::tier_slot &tier = house.slot(released.tier);
   const bool look = (released.bypass && released.last_pin) ||
-                    house.slot(released.tier).frames_wanted.load(std::memory_order_seq_cst);
+                    tier.frames_wanted.load(std::memory_order_seq_cst) ||
+                    tier.has_guests.load(std::memory_order_seq_cst);
   if (look) house.note_frames();
   if (released.loading || look) self.kick();
   return CUBBY_OK;

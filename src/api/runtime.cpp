@@ -12,6 +12,7 @@
 
 #include "api/builtin_backends.hpp"
 #include "api/completion_queue.hpp"
+#include "api/policy_library.hpp"
 #include "base/prng.hpp"
 
 namespace cubby::api {
@@ -26,13 +27,13 @@ uint32_t salt_of(const void *place) {
   return static_cast<uint32_t>(base::mix64(reinterpret_cast<uintptr_t>(place)) & 0x7FFF) + 1;
 }
 
-table::controller_config house_config(const cubby_config &config, const std::string &policy,
+table::controller_config house_config(const cubby_config &config, const cubby_policy_ops &policy,
                                       uint32_t salt) {
   table::controller_config made;
   made.tickets_max = config.tickets_max;
   made.salt = salt;
   made.seed = config.seed;
-  made.policy = policy;
+  made.policy = &policy;
   made.verify = config.verify == CUBBY_VERIFY_ON;
   return made;
 }
@@ -54,7 +55,7 @@ runtime::runtime(const cubby_config &config)
       log_lines(config.log_lines_max),
       services(add_line, this),
       salt_(salt_of(this)),
-      controller_(house_config(config, policy_, salt_), services.table(), *this) {
+      controller_(house_config(config, **named_policy(policy_), salt_), services.table(), *this) {
   config_.policy = policy_.c_str();
 }
 

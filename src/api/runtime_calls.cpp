@@ -5,6 +5,7 @@
 
 #include "api/guard.hpp"
 #include "api/in_process.hpp"
+#include "api/policy_library.hpp"
 #include "api/runtime.hpp"
 
 using namespace cubby;
@@ -40,9 +41,10 @@ result<cubby_config> complete_config(const cubby_config *given) {
   }
   if (config.log_lines_max == 0) config.log_lines_max = 1024;
   const char *policy = config.policy == nullptr ? "auto" : config.policy;
-  if (placement::make_policy(policy, {}) == nullptr) {
-    return fail(CUBBY_ERR_INVALID, "there is no policy \"%s\"; cubby_policy_list() names them",
-                policy);
+  auto named = named_policy(policy);
+  if (!named) return named.failure();
+  if (placement::make_policy(**named, {}) == nullptr) {
+    return fail(CUBBY_ERR_NO_MEMORY, "policy %s cannot be made", policy);
   }
   return config;
 }

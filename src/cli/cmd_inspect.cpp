@@ -42,8 +42,11 @@ cubby_status part_json(cubby *rt, cubby_bank bank, const cubby_bank_desc &desc, 
     if (status != CUBBY_OK) return status;
     if (row == 0) {
       for (const uint64_t dim : info.shape) shape.push_back(dim);
-      out = {{"name", info.name},     {"type", info.type},   {"bytes", info.bytes},
-             {"tensor", info.tensor}, {"shape", shape}};
+      out = {{"name", info.name},
+             {"type", info.type},
+             {"bytes", info.bytes},
+             {"tensor", info.tensor},
+             {"shape", shape}};
     }
     types.push_back(info.type);
     sizes.push_back(info.bytes);

@@ -60,14 +60,17 @@ std::span<const char *const> policy_names() {
   return names;
 }
 
-std::unique_ptr<policy> make_policy(std::string_view name, const policy_config &config) {
-  // "auto" is lfu for now; it is ours to change, so callers who want one policy name it.
-  const cubby_policy_ops *ops = find_policy(name == "auto" ? "lfu" : name);
-  if (ops == nullptr || !for_runtimes(*ops)) return nullptr;
+const cubby_policy_ops *runtime_policy(std::string_view name) {
+  // It is ours to change, so callers who want one policy name it.
+  const cubby_policy_ops *ops = find_policy(name == "auto" ? "moe" : name);
+  return ops != nullptr && for_runtimes(*ops) ? ops : nullptr;
+}
+
+std::unique_ptr<policy> make_policy(const cubby_policy_ops &ops, const policy_config &config) {
   const cubby_policy_config as_it_stands = told(config);
   cubby_policy *instance = nullptr;
-  if (ops->create(&as_it_stands, &instance) != 0) return nullptr;
-  return std::make_unique<policy>(*ops, instance);
+  if (ops.create(&as_it_stands, &instance) != 0) return nullptr;
+  return std::make_unique<policy>(ops, instance);
 }
 
 }  // namespace cubby::placement

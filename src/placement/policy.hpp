@@ -54,6 +54,13 @@ class policy {
   }
   object next_victim() { return ops_.next_victim(instance_); }
 
+  /// Does it decide whether a newcomer stays? Then newcomers are guests until they have been used.
+  [[nodiscard]] bool chooses() const { return ops_.admit != nullptr; }
+  /// Is the newcomer worth more than the victim?
+  bool admit(object incoming, object victim) {
+    return ops_.admit == nullptr || ops_.admit(instance_, incoming, victim) != 0;
+  }
+
   /// Banks were added or taken away, or the budget changed. The only call that may allocate after
   /// create. False: there was no memory, and the policy is as before.
   bool grow(const policy_config &config);
@@ -70,7 +77,10 @@ class policy {
 /// need the future are not among them.
 std::span<const char *const> policy_names();
 
-/// nullptr when the name is unknown, or the policy cannot be made.
-std::unique_ptr<policy> make_policy(std::string_view name, const policy_config &config);
+/// The operations behind a name, "auto" being the library's choice; nullptr when there are none, or
+/// they need the future.
+const cubby_policy_ops *runtime_policy(std::string_view name);
+/// nullptr when it cannot be made.
+std::unique_ptr<policy> make_policy(const cubby_policy_ops &ops, const policy_config &config);
 
 }  // namespace cubby::placement

@@ -24,9 +24,9 @@ struct part_run {
 
 /// One part of a row's lockers (gate, up, down, gate_up …).
 struct row_part {
-  uint64_t bytes = 0;  // of this part of one locker
+  uint64_t bytes = 0;               // of this part of one locker
   std::array<uint64_t, 4> shape{};  // of the same, as in cubby_part_info
-  part_run run;        // stacked tensors
+  part_run run;                     // stacked tensors
   std::vector<part_run>
       column_runs;     // per-expert tensors: [columns], stride unused; empty when stacked
   std::string tensor;  // name of the (first) tensor, for messages

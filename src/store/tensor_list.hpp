@@ -18,9 +18,9 @@ struct tensor_info {
   std::string type;
   uint32_t file = 0;
   uint32_t rank = 0;
-  uint64_t outer = 0;         // slowest dimension: the experts, where they are stacked
+  uint64_t outer = 0;               // slowest dimension: the experts, where they are stacked
   std::array<uint64_t, 4> shape{};  // fastest dimension first, 1 past the rank; 0 = not known
-  uint64_t offset_bytes = 0;  // from the start of the file
+  uint64_t offset_bytes = 0;        // from the start of the file
   uint64_t bytes = 0;
   uint64_t record_offset = 0;  // where the header describes it, for messages
 };

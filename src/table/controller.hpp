@@ -65,9 +65,14 @@ struct tier_slot {
   std::atomic<uint64_t> budget_bytes{0};
   std::vector<unused_prefetch> prefetched;  // oldest first
   std::vector<placement::object> passing;   // not to be kept once unpinned
-  uint64_t leaving_bytes = 0;               // of frames whose bytes are on their way down
-  std::vector<cubby_region> regions;        // lent
-  bool told_of_stray = false;               // of completions that answer nothing
+  // Came for one use, after which the policy says whether they stay; in the order they were asked
+  // for. Policies know nothing of these, nor of those in passing.
+  std::vector<placement::object> guests;
+  std::atomic<bool> has_guests{false};
+  uint64_t kept_bytes = 0;            // of those that the policy knows of
+  uint64_t leaving_bytes = 0;         // of frames whose bytes are on their way down
+  std::vector<cubby_region> regions;  // lent
+  bool told_of_stray = false;         // of completions that answer nothing
   cubby_tier_stats stats{};
 };
 
@@ -75,7 +80,7 @@ struct controller_config {
   uint32_t tickets_max = 4096;
   uint32_t salt = 0;
   uint64_t seed = 0;
-  std::string policy = "auto";
+  const cubby_policy_ops *policy = nullptr;
   bool verify = true;
 };
 
@@ -183,6 +188,8 @@ class controller {
   [[nodiscard]] placement::policy_config policy_view(uint32_t tier,
                                                      std::vector<cubby_policy_bank> &banks) const;
   bool tell_policies();
+  [[nodiscard]] uint64_t guest_bytes(uint32_t tier) const;
+  [[nodiscard]] uint64_t kept_budget_bytes(uint32_t tier) const;
   bool start_jobs(transfer::channel &path);
   bool start_all_jobs(effort how_far);
   bool run_channels(uint64_t *next_ns);
@@ -261,13 +268,28 @@ class controller {
   // evict.cpp
   bool make_room(uint32_t tier, uint64_t bytes, const transfer::urgency &order, bool may_demote);
   bool evict_one(uint32_t tier, uint64_t bytes, const transfer::urgency &order, bool may_demote);
-  placement::object choose_victim(uint32_t tier, uint64_t bytes, bool spare_prefetched);
+  struct newcomer {
+    placement::object who = placement::no_object;  // nobody: only room is needed
+    uint64_t bytes = 0;                            // of a hole that it wants; 0 = any
+  };
+  placement::object choose_victim(uint32_t tier, const newcomer &wanted, bool spare_prefetched);
+  bool make_place(uint32_t tier, const bank &where, uint32_t number, bool has_frame,
+                  const transfer::urgency &order);
   transfer::channel &copy_path(uint32_t from, uint32_t to);
   bool evict(uint32_t tier, placement::object who, const transfer::urgency &order, bool may_demote);
   bool demote(uint32_t tier, bank &where, uint32_t number, const transfer::urgency &order);
   static void forget_prefetched(tier_slot &slot, placement::object who);
   void forget_copy(uint32_t tier, bank &where, uint32_t number);
-  void sweep_passing();
+
+  // guests.cpp
+  void keep(uint32_t tier, const bank &where, uint32_t number);
+  void lose(uint32_t tier, const bank &where, uint32_t number);
+  [[nodiscard]] bool is_guest(uint32_t tier, placement::object who) const;
+  void welcome(uint32_t tier, placement::object who);
+  void sweep_passing(uint32_t tier);
+  void decide_on_guests(uint32_t tier);
+  bool drop_a_guest(uint32_t tier, bool unused_too);
+  void give_up_below(uint32_t tier, bank &where, uint32_t number);
   void keep_reserve();
   [[nodiscard]] uint32_t demotion_target(uint32_t tier) const;
   [[nodiscard]] bank *bank_of_object(placement::object who, uint32_t &number) const;

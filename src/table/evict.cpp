@@ -52,6 +52,7 @@ void controller::forget_prefetched(tier_slot &slot, placement::object who) {
 /// comes under its number next may be meant to stay.
 void controller::forget_copy(uint32_t tier, bank &where, uint32_t number) {
   std::erase(tiers_[tier]->passing, where.object_base + number);
+  std::erase(tiers_[tier]->guests, where.object_base + number);
   locker_word &word = where.word(tier, number);
   const uint64_t frame = word.look().frame;
   word.clear();
@@ -66,7 +67,7 @@ bool controller::drop(bank &where, uint32_t number, uint32_t tier) {
   if (!word.begin_evict()) return false;
   const placement::object who = where.object_base + number;
   tier_slot &slot = *tiers_[tier];
-  slot.policy->removed(who);
+  lose(tier, where, number);
   forget_prefetched(slot, who);
   forget_copy(tier, where, number);
   return true;
@@ -74,7 +75,8 @@ bool controller::drop(bank &where, uint32_t number, uint32_t tier) {
 
 /// The least worth keeping that may go; among the first few, one whose going makes a hole of
 /// `bytes`.
-placement::object controller::choose_victim(uint32_t tier, uint64_t bytes, bool spare_prefetched) {
+placement::object controller::choose_victim(uint32_t tier, const newcomer &wanted,
+                                            bool spare_prefetched) {
   tier_slot &slot = *tiers_[tier];
   uint64_t spared_bytes = 0;
   size_t first_spared = slot.prefetched.size();
@@ -90,7 +92,7 @@ placement::object controller::choose_victim(uint32_t tier, uint64_t bytes, bool 
   };
   placement::object choice = placement::no_object;
   uint32_t looked = 0;
-  slot.policy->begin_victims(placement::no_object, bytes, now_ns_);
+  slot.policy->begin_victims(wanted.who, wanted.bytes, now_ns_);
   for (;;) {
     const placement::object who = slot.policy->next_victim();
     if (who == placement::no_object) return choice;
@@ -103,7 +105,9 @@ placement::object controller::choose_victim(uint32_t tier, uint64_t bytes, bool 
     if (!free_to_go || spared(who)) continue;
     if (choice == placement::no_object) choice = who;
     const uint64_t frame_bytes = where->frame_bytes_in(tier, number);
-    if (bytes == 0 || slot.memory->would_fit(word.frame, frame_bytes, bytes)) return who;
+    if (wanted.bytes == 0 || slot.memory->would_fit(word.frame, frame_bytes, wanted.bytes)) {
+      return who;
+    }
     if (++looked == choices_max) return choice;
   }
 }
@@ -122,7 +126,7 @@ bool controller::demote(uint32_t tier, bank &where, uint32_t number,
                          tiers_[tier]->memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
   const uint64_t bytes = where.frame_bytes_in(below, number);
   if (where.mapped() && copy_path(tier, below).queued_count() != 0) return false;
-  if (!reachable || !make_room(below, bytes, order, false)) return false;
+  if (!reachable || !make_place(below, where, number, false, order)) return false;
   const auto frame = slot.memory->take(bytes);
   if (!frame) return false;
   const uint32_t index = new_move(where, number, below, *frame, order);
@@ -150,7 +154,7 @@ bool controller::evict(uint32_t tier, placement::object who, const transfer::urg
   bank &where = *bank_of_object(who, number);
   if (!where.word(tier, number).begin_evict()) return false;  // somebody was quicker
   tier_slot &slot = *tiers_[tier];
-  slot.policy->removed(who);
+  lose(tier, where, number);
   ++slot.stats.evict_count;
   forget_prefetched(slot, who);
   if (may_demote && demote(tier, where, number, order)) return true;
@@ -169,12 +173,34 @@ bool controller::evict_one(uint32_t tier, uint64_t bytes, const transfer::urgenc
     forget_copy(tier, *where, number);
     return true;
   }
+  if (drop_a_guest(tier, false)) return true;
   for (const bool spare : {true, false}) {
     if (!spare && order.io_class != CUBBY_DEMAND) break;  // a guess does not push out a guess
-    const placement::object who = choose_victim(tier, bytes, spare);
+    const newcomer room{placement::no_object, bytes};
+    const placement::object who = choose_victim(tier, room, spare);
     if (who != placement::no_object && evict(tier, who, order, may_demote)) return true;
   }
-  return false;
+  return order.io_class == CUBBY_DEMAND && drop_a_guest(tier, true);
+}
+
+/// True when one that is to stay may have its place now: within what is kept, and only at the cost
+/// of those worth less. Without a frame yet, room for one is made too.
+bool controller::make_place(uint32_t tier, const bank &where, uint32_t number, bool has_frame,
+                            const transfer::urgency &order) {
+  tier_slot &slot = *tiers_[tier];
+  const placement::object who = where.object_base + number;
+  const uint64_t bytes = where.frame_bytes_in(tier, number);
+  const uint64_t cost = slot.memory->cost_bytes(bytes);
+  const uint64_t budget_bytes = kept_budget_bytes(tier);
+  if (cost > budget_bytes) return false;
+  for (;;) {
+    const bool within = slot.kept_bytes + cost <= budget_bytes;
+    if (within && (has_frame || slot.memory->fits(bytes))) return true;
+    const newcomer wanted{who, within ? bytes : 0};
+    const placement::object victim = choose_victim(tier, wanted, true);
+    if (victim == placement::no_object || !slot.policy->admit(who, victim)) return false;
+    if (!evict(tier, victim, order, has_frame)) return false;
+  }
 }
 
 /// True when a frame for `bytes` can be taken now. Where victims have to be copied down first,
@@ -191,19 +217,6 @@ bool controller::make_room(uint32_t tier, uint64_t bytes, const transfer::urgenc
   return true;
 }
 
-/// Drops what was pinned in passing and is not any more.
-void controller::sweep_passing() {
-  for (uint32_t tier = 0; tier < tier_count(); ++tier) {
-    const std::vector<placement::object> seen = tiers_[tier]->passing;
-    for (const placement::object who : seen) {
-      uint32_t number = 0;
-      bank *where = bank_of_object(who, number);
-      CUBBY_ASSERT(where != nullptr);
-      if (where->word(tier, number).begin_evict()) forget_copy(tier, *where, number);
-    }
-  }
-}
-
 /// A tier whose victims are copied down keeps a few frames free, so that demand need not wait for
 /// the copying.
 void controller::keep_reserve() {
@@ -211,6 +224,7 @@ void controller::keep_reserve() {
     tier_slot &slot = *tiers_[tier];
     if (slot.memory == nullptr) continue;
     const uint32_t below = demotion_target(tier);
+    if (slot.policy->chooses()) continue;  // what is there for guests serves
     if (below == no_tier || copy_path(tier, below).queued_count() != 0) continue;
     uint64_t wanted = 0;
     for (const bank *where : by_object_) {

@@ -258,6 +258,11 @@ void controller::settle(uint32_t index) {
       item_failed(index, i, why_absent(*item.where, item.number));
     }
   }
+  for (const uint32_t made : begun) {
+    const move &m = moves_[made];
+    // Here rather than when it has come: the order is the one they were asked for in.
+    if (slot.policy->chooses() && m.keep) welcome(r.tier, m.where->object_base + m.number);
+  }
   for (const uint32_t made : begun) launch(made);
   if (r.life.load() == life_of(generation_of(r.life.load()), request_state::open) &&
       r.open_count == 0) {

@@ -99,7 +99,6 @@ void controller::let_go_of_source(move &m, bool arrived) {
   if (m.from == no_tier) return;
   const uint32_t from = m.from;
   locker_word &word = m.where->word(from, m.number);
-  const placement::object who = m.where->object_base + m.number;
   if (m.demotion) {
     const uint64_t bytes = m.where->frame_bytes_in(from, m.number);
     const uint64_t frame = word.look().frame;
@@ -112,9 +111,10 @@ void controller::let_go_of_source(move &m, bool arrived) {
   word.unpin();
   const bool bad = m.failure.status == CUBBY_ERR_CORRUPT;
   const bool moved_up = arrived && (tiers_[from]->flags & CUBBY_TIER_EXCLUSIVE) != 0 &&
-                        tiers_[m.to]->rank < tiers_[from]->rank;
+                        tiers_[m.to]->rank < tiers_[from]->rank &&
+                        !is_guest(m.to, m.where->object_base + m.number);
   if ((bad || moved_up) && word.begin_evict()) {
-    tiers_[from]->policy->removed(who);
+    lose(from, *m.where, m.number);
     forget_copy(from, *m.where, m.number);
   }
   if (bad) m.bad_tier = from;
@@ -157,13 +157,16 @@ void controller::publish(uint32_t index, uint32_t tier, uint64_t frame) {
   word.publish(frame, pins);
   const placement::object who = where.object_base + m.number;
   tier_slot &slot = *tiers_[tier];
-  if (m.keep || tier != m.to || m.unasked) {
-    slot.policy->inserted(who, where.frame_bytes_in(tier, m.number));
-    if (m.unasked && !m.demotion && tier == m.to) {
-      remember_prefetched(tier, who, where.frame_bytes_in(tier, m.number));
-    }
-  } else {
+  const bool asked_for = !m.demotion && tier == m.to;
+  if (asked_for && !m.keep && !m.unasked) {
     slot.passing.push_back(who);
+  } else if (asked_for && slot.policy->chooses()) {
+    welcome(tier, who);
+  } else {
+    keep(tier, where, m.number);
+  }
+  if (asked_for && m.unasked) {
+    remember_prefetched(tier, who, where.frame_bytes_in(tier, m.number));
   }
   while (mine != no_waiter) {
     const auto request_index = static_cast<uint32_t>(mine >> 32);
@@ -217,6 +220,7 @@ void controller::end_move(uint32_t index) {
   locker_word &word = where.word(m.to, m.number);
   if (word.look().state == locker_state::filling) {
     word.clear();
+    std::erase(tiers_[m.to]->guests, where.object_base + m.number);
     tiers_[m.to]->memory->give(m.frame, where.frame_bytes_in(m.to, m.number));
   }
   const error why = m.failure;

@@ -63,12 +63,14 @@ void controller::keep_beside(uint32_t index) {
   for (uint32_t t = 0; t < tier_count(); ++t) {
     tier_slot &slot = *tiers_[t];
     if (t == to || slot.memory == nullptr || slot.rank < tiers_[to]->rank) continue;
-    if ((slot.flags & CUBBY_TIER_EXCLUSIVE) != 0) continue;
+    // What may not stay up there needs its copy here.
+    const bool may_stay = !tiers_[to]->policy->chooses();
+    if ((slot.flags & CUBBY_TIER_EXCLUSIVE) != 0 && may_stay) continue;
     if (where.layout(t) != frame_layout::skewed) continue;
     locker_word &word = where.word(t, number);
     if (word.look().state != locker_state::absent) continue;
     const uint64_t bytes = where.frame_bytes_in(t, number);
-    if (!make_room(t, bytes, moves_[index].order, false)) continue;
+    if (!make_place(t, where, number, false, moves_[index].order)) continue;
     const auto frame = slot.memory->take(bytes);
     if (!frame) continue;
     word.begin_fill(index, 1);

@@ -27,7 +27,10 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) {
     if (look_at_open_.exchange(false, std::memory_order_seq_cst)) look_at_open();
     if (frames_came_.exchange(false, std::memory_order_seq_cst)) {
       changed_ = true;
-      sweep_passing();
+      for (uint32_t i = 0; i < tier_count(); ++i) {
+        sweep_passing(i);
+        decide_on_guests(i);
+      }
     }
     keep_reserve();
     next = how_far == effort::start ? now_ns : base::never_ns;

@@ -55,11 +55,11 @@ result<uint32_t> controller::add_memory_tier(const memory_tier_request &wanted,
     owned->add_tier(index, layout_for(tier, *owned));
   }
   std::vector<cubby_policy_bank> banks;
-  tiers_[index]->policy = placement::make_policy(config_.policy, policy_view(index, banks));
+  tiers_[index]->policy = placement::make_policy(*config_.policy, policy_view(index, banks));
   if (tiers_[index]->policy == nullptr) {
     tiers_[index].reset();
     return fail(CUBBY_ERR_NO_MEMORY, "tier %s: no memory for policy %s", wanted.name.c_str(),
-                config_.policy.c_str());
+                config_.policy->name);
   }
   tier_count_.store(index + 1, std::memory_order_release);
   return index;
@@ -130,6 +130,26 @@ void controller::close_files(std::vector<bank_file> &files) {
   }
 }
 
+/// What a tier keeps free for guests, when its policy chooses who stays: the experts that one token
+/// uses in a layer.
+uint64_t controller::guest_bytes(uint32_t tier) const {
+  constexpr uint64_t share_max = 4;  // a small tier is not given up to them
+  if (config_.policy->admit == nullptr) return 0;
+  const tier::memory_tier &memory = *tiers_[tier]->memory;
+  uint64_t bytes = 0;
+  for (const bank *one : by_object_) {
+    if (one->desc().kind != CUBBY_BANK_EXPERTS) continue;
+    const uint64_t frame = memory.cost_bytes(one->frame_bytes_max(one->layout(tier)));
+    bytes = std::max(bytes, one->desc().routed_count * frame);
+  }
+  return std::min(bytes, memory.budget_bytes() / share_max);
+}
+
+/// For those who stay.
+uint64_t controller::kept_budget_bytes(uint32_t tier) const {
+  return tiers_[tier]->memory->budget_bytes() - guest_bytes(tier);
+}
+
 /// The banks as a tier's policy is told of them, in the order of their numbers.
 placement::policy_config controller::policy_view(uint32_t tier,
                                                  std::vector<cubby_policy_bank> &banks) const {
@@ -149,7 +169,7 @@ placement::policy_config controller::policy_view(uint32_t tier,
     told.object_bytes /= std::max(1u, one->rows());
     banks.push_back(told);
   }
-  return {object_count_, config_.seed, slot.memory->budget_bytes(), banks};
+  return {object_count_, config_.seed, kept_budget_bytes(tier), banks};
 }
 
 /// After a bank has come or gone, or a budget has changed. False: there was no memory for what is

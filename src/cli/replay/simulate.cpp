@@ -23,7 +23,10 @@ uint64_t from_next(uint32_t next) { return next == ~uint32_t{0} ? CUBBY_NEVER_US
 class house {
  public:
   house(const simulation &how, const cubby_policy_bank &bank, uint32_t slot_count)
-      : ops_(*how.policy), resident_(bank.rows * bank.columns), capacity_(how.capacity) {
+      : ops_(*how.policy),
+        resident_(bank.rows * bank.columns),
+        pinned_(resident_.size()),
+        capacity_(how.capacity) {
     cubby_policy_config config = {};
     config.struct_size = sizeof config;
     config.abi_version = CUBBY_POLICY_ABI_VERSION;
@@ -46,6 +49,11 @@ class house {
   [[nodiscard]] bool resident(cubby_object who) const { return resident_[who] != 0; }
   [[nodiscard]] cubby_policy *policy() const { return policy_; }
 
+  /// What is in use from here on; what was is not any more.
+  void pin(const cubby_object *used, uint32_t count) {
+    ++use_;
+    for (uint32_t i = 0; i < count; ++i) pinned_[used[i]] = use_;
+  }
   /// Brings it in where there is room, or where the policy finds it worth a victim's place.
   /// False when the policy broke the rules; broken() says how.
   bool bring(cubby_object who, uint64_t now_ns) {
@@ -53,12 +61,8 @@ class house {
       ++used_;
     } else {
       const cubby_object victim = find_victim(who, now_ns);
-      if (victim == CUBBY_NO_OBJECT) return true;  // as when all the others are in use
-      if (victim >= resident_.size() || resident_[victim] == 0) {
-        broken_ = "next_victim() named object " + std::to_string(victim) +
-                  ", which is not resident; residents alone can leave";
-        return false;
-      }
+      if (!broken_.empty()) return false;
+      if (victim == CUBBY_NO_OBJECT) return true;  // all the others are in use
       if (ops_.admit != nullptr && ops_.admit(policy_, who, victim) == 0) return true;
       resident_[victim] = 0;
       ops_.removed(policy_, victim);
@@ -80,16 +84,28 @@ class house {
   }
 
  private:
+  /// The first one named that is not in use.
   cubby_object find_victim(cubby_object who, uint64_t now_ns) {
     const cubby_policy_need need = {sizeof need, who, 1, now_ns};
     ops_.begin_victims(policy_, &need);
-    return ops_.next_victim(policy_);
+    for (;;) {
+      const cubby_object victim = ops_.next_victim(policy_);
+      if (victim == CUBBY_NO_OBJECT) return victim;
+      if (victim >= resident_.size() || resident_[victim] == 0) {
+        broken_ = "next_victim() named object " + std::to_string(victim) +
+                  ", which is not resident; residents alone can leave";
+        return victim;
+      }
+      if (pinned_[victim] != use_) return victim;
+    }
   }
 
   const cubby_policy_ops &ops_;
   cubby_policy *policy_ = nullptr;
   int32_t failed_ = 0;
   std::vector<uint8_t> resident_;
+  std::vector<uint64_t> pinned_;  // the last use it was pinned for
+  uint64_t use_ = 1;
   uint32_t capacity_, used_ = 0;
   std::string broken_;
 };
@@ -149,6 +165,8 @@ outcome<simulated> simulate_experts(const expert_schedule &of, const simulation 
       if (!keeper.resident(visit.used[i])) missing.push_back(visit.used[i]);
     }
     found.hits += one.used_count - missing.size();
+    // A policy that chooses who stays is asked after the visit, when nothing is pinned by it.
+    if (how.policy->admit == nullptr) keeper.pin(visit.used, visit.used_count);
     how.policy->visit(keeper.policy(), &visit);
     for (const cubby_object who : missing)
       if (!keeper.bring(who, 0)) return broke(how, keeper.broken());

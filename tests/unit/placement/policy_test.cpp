@@ -11,8 +11,13 @@
 
 namespace {
 
+std::unique_ptr<cubby::placement::policy> make_policy(
+    std::string_view name, const cubby::placement::policy_config &config) {
+  const cubby_policy_ops *ops = cubby::placement::runtime_policy(name);
+  return ops == nullptr ? nullptr : cubby::placement::make_policy(*ops, config);
+}
+
 using cubby::base::prng;
-using cubby::placement::make_policy;
 using cubby::placement::no_object;
 using cubby::placement::object;
 using cubby::placement::policy;

@@ -1,0 +1,108 @@
+// Guests: lockers that came for one use. A policy that chooses who stays is asked when that use is
+// over, so nothing of it is pinned any more and everybody may be compared with everybody; until
+// then a guest lives in what the tier keeps free for them.
+#include <algorithm>
+
+#include "table/controller.hpp"
+
+namespace cubby::table {
+
+/// From here on the policy knows of it.
+void controller::keep(uint32_t tier, const bank &where, uint32_t number) {
+  tier_slot &slot = *tiers_[tier];
+  const uint64_t bytes = where.frame_bytes_in(tier, number);
+  slot.kept_bytes += slot.memory->cost_bytes(bytes);
+  slot.policy->inserted(where.object_base + number, bytes);
+}
+
+void controller::lose(uint32_t tier, const bank &where, uint32_t number) {
+  tier_slot &slot = *tiers_[tier];
+  const placement::object who = where.object_base + number;
+  if (is_guest(tier, who)) return;
+  slot.kept_bytes -= slot.memory->cost_bytes(where.frame_bytes_in(tier, number));
+  slot.policy->removed(who);
+}
+
+bool controller::is_guest(uint32_t tier, placement::object who) const {
+  const tier_slot &slot = *tiers_[tier];
+  const auto in = [who](const std::vector<placement::object> &list) {
+    return std::find(list.begin(), list.end(), who) != list.end();
+  };
+  return in(slot.guests) || in(slot.passing);
+}
+
+void controller::welcome(uint32_t tier, placement::object who) {
+  tier_slot &slot = *tiers_[tier];
+  if (std::find(slot.guests.begin(), slot.guests.end(), who) == slot.guests.end()) {
+    slot.guests.push_back(who);
+  }
+  slot.has_guests.store(true, std::memory_order_seq_cst);
+}
+
+/// Drops what was pinned in passing and is not any more.
+void controller::sweep_passing(uint32_t tier) {
+  const std::vector<placement::object> seen = tiers_[tier]->passing;
+  for (const placement::object who : seen) {
+    uint32_t number = 0;
+    bank *where = bank_of_object(who, number);
+    CUBBY_ASSERT(where != nullptr);
+    if (where->word(tier, number).begin_evict()) forget_copy(tier, *where, number);
+  }
+}
+
+/// Those whose use is over stay or go.
+void controller::decide_on_guests(uint32_t tier) {
+  tier_slot &slot = *tiers_[tier];
+  const std::vector<placement::object> seen = slot.guests;
+  for (const placement::object who : seen) {
+    uint32_t number = 0;
+    bank *where = bank_of_object(who, number);
+    CUBBY_ASSERT(where != nullptr);
+    const locker_word::view word = where->word(tier, number).look();
+    if (word.state != locker_state::ready || word.pin_count != 0) continue;
+    const bool unused = std::any_of(slot.prefetched.begin(), slot.prefetched.end(),
+                                    [&](const unused_prefetch &one) { return one.who == who; });
+    if (unused) continue;
+    const transfer::urgency order{CUBBY_WRITE_BACK, base::never_ns, ++sequence_};
+    if (make_place(tier, *where, number, true, order)) {
+      std::erase(slot.guests, who);
+      keep(tier, *where, number);
+      give_up_below(tier, *where, number);
+    } else if (where->word(tier, number).begin_evict()) {
+      forget_copy(tier, *where, number);
+    }
+  }
+  slot.has_guests.store(!slot.guests.empty(), std::memory_order_seq_cst);
+}
+
+/// Where demand finds no room. Prefetched ones that nobody has used go last.
+bool controller::drop_a_guest(uint32_t tier, bool unused_too) {
+  tier_slot &slot = *tiers_[tier];
+  for (const placement::object who : slot.guests) {
+    uint32_t number = 0;
+    bank *where = bank_of_object(who, number);
+    CUBBY_ASSERT(where != nullptr);
+    const bool unused = std::any_of(slot.prefetched.begin(), slot.prefetched.end(),
+                                    [&](const unused_prefetch &one) { return one.who == who; });
+    if (unused && !unused_too) continue;
+    if (!where->word(tier, number).begin_evict()) continue;
+    forget_prefetched(slot, who);
+    forget_copy(tier, *where, number);
+    return true;
+  }
+  return false;
+}
+
+/// What stays here needs no copy in tiers that keep none of what is nearer.
+void controller::give_up_below(uint32_t tier, bank &where, uint32_t number) {
+  for (uint32_t t = 0; t < tier_count(); ++t) {
+    const tier_slot &slot = *tiers_[t];
+    const bool gives_up = slot.memory != nullptr && slot.rank > tiers_[tier]->rank &&
+                          (slot.flags & CUBBY_TIER_EXCLUSIVE) != 0;
+    if (!gives_up || !where.word(t, number).begin_evict()) continue;
+    lose(t, where, number);
+    forget_copy(t, where, number);
+  }
+}
+
+}  // namespace cubby::table
