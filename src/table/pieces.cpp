@@ -12,10 +12,13 @@ namespace {
 
 using ull = unsigned long long;
 
-constexpr uint64_t piece_bytes_max = uint64_t{1} << 20;
+constexpr uint64_t read_bytes_max = uint64_t{1} << 20;
+/// Of a copy from memory: what the digest has just looked at is still in the core's cache.
+constexpr uint64_t copy_bytes_max = uint64_t{256} << 10;
 
-uint32_t chunks_per_piece(const bank &where) {
-  return std::max<uint32_t>(1, static_cast<uint32_t>(piece_bytes_max / where.chunk_bytes()));
+uint32_t chunks_per_piece(const move &m) {
+  const uint64_t bytes = m.from == no_tier ? read_bytes_max : copy_bytes_max;
+  return std::max<uint32_t>(1, static_cast<uint32_t>(bytes / m.where->chunk_bytes()));
 }
 
 }  // namespace
@@ -38,7 +41,7 @@ void controller::launch(uint32_t index) {
     const part_extent here = m.where->extent(m.number, part);
     const uint32_t chunks =
         store::chunk_count(here.offset_bytes, here.bytes, m.where->chunk_bytes());
-    const uint32_t per = chunks_per_piece(*m.where);
+    const uint32_t per = chunks_per_piece(m);
     m.reads_left += (chunks + per - 1) / per;
   }
   if (CUBBY_MUTANT(publish_early)) publish(index, m.to, m.frame);
@@ -111,7 +114,7 @@ bool controller::cut_piece(move &m, piece &p) {
   const uint32_t chunks = store::chunk_count(here.offset_bytes, here.bytes, where.chunk_bytes());
   p.part = m.next_part;
   p.first_chunk = m.next_chunk;
-  p.chunk_count = std::min(chunks_per_piece(where), chunks - m.next_chunk);
+  p.chunk_count = std::min(chunks_per_piece(m), chunks - m.next_chunk);
   const store::chunk_range first =
       store::chunk_at(here.offset_bytes, here.bytes, where.chunk_bytes(), p.first_chunk);
   const store::chunk_range last = store::chunk_at(
@@ -232,6 +235,7 @@ bool controller::start_copy(uint32_t piece_index, transfer::channel &path) {
   io.bytes = p.bytes;
   io.io_class = p.io_class;
   path.start(io);
+  if (path.by_hand()) path.flush(now_ns_);
   tier_slot &by = *tiers_[out ? m.from : m.to];
   ++(out ? by.stats.read_count : by.stats.write_count);
   if (m.demotion) by.stats.write_back_bytes += p.bytes;

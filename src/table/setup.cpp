@@ -9,7 +9,7 @@ namespace {
 
 /// Of channels whose copies are made by the thread that starts them: few at once, so that what has
 /// landed is told, and what came meanwhile is looked at.
-constexpr transfer::window by_hand{uint64_t{2} << 20, uint64_t{1} << 20};
+constexpr transfer::window by_hand{uint64_t{2} << 20, uint64_t{1} << 20, true};
 
 using ull = unsigned long long;
 

@@ -29,6 +29,7 @@ struct urgency {
 struct window {
   uint64_t demand_bytes = uint64_t{32} << 20;
   uint64_t other_bytes = uint64_t{4} << 20;  // prefetch and write-back
+  bool by_hand = false;  // the thread that starts a copy makes it, then and there
 };
 
 class channel {
@@ -54,6 +55,7 @@ class channel {
   /// Every completion is told: what was asked for, when it began.
   void finished(uint64_t bytes, uint32_t io_class, uint64_t started_ns, uint64_t now_ns);
 
+  [[nodiscard]] bool by_hand() const { return limits_.by_hand; }
   [[nodiscard]] bool idle() const { return in_flight_count_ == 0 && queue_.empty(); }
   [[nodiscard]] uint32_t in_flight_count() const { return in_flight_count_; }
   [[nodiscard]] uint64_t queued_count() const { return queue_.size(); }
