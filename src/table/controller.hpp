@@ -285,7 +285,8 @@ class controller {
   void keep(uint32_t tier, const bank &where, uint32_t number);
   void lose(uint32_t tier, const bank &where, uint32_t number);
   [[nodiscard]] bool is_guest(uint32_t tier, placement::object who) const;
-  void welcome(uint32_t tier, placement::object who);
+  void introduce(move &m);
+  void withdraw(move &m);
   void sweep_passing(uint32_t tier);
   void decide_on_guests(uint32_t tier);
   bool drop_a_guest(uint32_t tier, bool unused_too);

@@ -136,6 +136,7 @@ bool controller::demote(uint32_t tier, bank &where, uint32_t number,
   m.keep = true;
   m.from = tier;
   m.state = move_state::active;
+  introduce(m);
   target.begin_fill(index, 1);
   tier_slot &above = *tiers_[tier];
   above.leaving_bytes += above.memory->cost_bytes(where.frame_bytes_in(tier, number));

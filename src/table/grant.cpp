@@ -113,6 +113,7 @@ controller::found controller::look_up(request &r, uint32_t i) {
   if (!frame) return found::no_frame;
   const uint32_t made = new_move(where, item.number, r.tier, *frame, r.order);
   word.begin_fill(made, 1);
+  if ((r.flags & CUBBY_BYPASS) == 0) introduce(moves_[made]);
   tentative_.push_back(made);
   item.move = made;
   return found::begun;
@@ -150,6 +151,7 @@ void controller::roll_back(request &r) {
   for (const uint32_t made : tentative_) {
     move &m = moves_[made];
     m.where->word(m.to, m.number).clear();
+    withdraw(m);
     tiers_[m.to]->memory->give(m.frame, m.where->frame_bytes_in(m.to, m.number));
     free_move(made);
   }
@@ -257,11 +259,6 @@ void controller::settle(uint32_t index) {
       ++slot.stats.miss_count;
       item_failed(index, i, why_absent(*item.where, item.number));
     }
-  }
-  for (const uint32_t made : begun) {
-    const move &m = moves_[made];
-    // Here rather than when it has come: the order is the one they were asked for in.
-    if (slot.policy->chooses() && m.keep) welcome(r.tier, m.where->object_base + m.number);
   }
   for (const uint32_t made : begun) launch(made);
   if (r.life.load() == life_of(generation_of(r.life.load()), request_state::open) &&

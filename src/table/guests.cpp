@@ -31,12 +31,23 @@ bool controller::is_guest(uint32_t tier, placement::object who) const {
   return in(slot.guests) || in(slot.passing);
 }
 
-void controller::welcome(uint32_t tier, placement::object who) {
-  tier_slot &slot = *tiers_[tier];
-  if (std::find(slot.guests.begin(), slot.guests.end(), who) == slot.guests.end()) {
-    slot.guests.push_back(who);
-  }
+/// A newcomer, from the moment it has its frame: so the policy hears of newcomers in the order they
+/// were asked for in, and not in that of a disk.
+void controller::introduce(move &m) {
+  if (m.introduced) return;
+  m.introduced = true;
+  tier_slot &slot = *tiers_[m.to];
+  if (m.demotion || !slot.policy->chooses()) return keep(m.to, *m.where, m.number);
+  slot.guests.push_back(m.where->object_base + m.number);
   slot.has_guests.store(true, std::memory_order_seq_cst);
+}
+
+/// It does not come after all.
+void controller::withdraw(move &m) {
+  if (!m.introduced) return;
+  m.introduced = false;
+  lose(m.to, *m.where, m.number);
+  std::erase(tiers_[m.to]->guests, m.where->object_base + m.number);
 }
 
 /// Drops what was pinned in passing and is not any more.

@@ -158,12 +158,12 @@ void controller::publish(uint32_t index, uint32_t tier, uint64_t frame) {
   const placement::object who = where.object_base + m.number;
   tier_slot &slot = *tiers_[tier];
   const bool asked_for = !m.demotion && tier == m.to;
-  if (asked_for && !m.keep && !m.unasked) {
-    slot.passing.push_back(who);
-  } else if (asked_for && slot.policy->chooses()) {
-    welcome(tier, who);
-  } else {
+  if (tier != m.to) {
     keep(tier, where, m.number);
+  } else if (m.keep) {
+    introduce(m);
+  } else {
+    slot.passing.push_back(who);
   }
   if (asked_for && m.unasked) {
     remember_prefetched(tier, who, where.frame_bytes_in(tier, m.number));
@@ -220,7 +220,7 @@ void controller::end_move(uint32_t index) {
   locker_word &word = where.word(m.to, m.number);
   if (word.look().state == locker_state::filling) {
     word.clear();
-    std::erase(tiers_[m.to]->guests, where.object_base + m.number);
+    withdraw(m);
     tiers_[m.to]->memory->give(m.frame, where.frame_bytes_in(m.to, m.number));
   }
   const error why = m.failure;
