@@ -6,6 +6,7 @@ bytes each. Finds of the fuzzers are kept beside them as find_*; those this does
 """
 
 import json
+import lzma
 import random
 import struct
 import sys
@@ -178,10 +179,49 @@ def api_inputs():
         yield f"random_{seed:02}", start + random.Random(seed).randbytes(60 + 20 * seed)
 
 
+def trace_inputs():
+    """The first byte says which reader; see trace_fuzz.cpp."""
+    def lines(*objects):
+        return "".join(json.dumps(one) + "\n" for one in objects).encode()
+
+    head = {"model": "m", "moe_layers": 2, "experts_per_layer": 8, "top_k": 2, "sequences": 1}
+    tokens = [[[t % 8, (t + 1) % 8], [t % 4, 7]] for t in range(5)]
+    experts = lines(head, {"sequence": 0, "prefill_tokens": 2, "routed_experts": tokens},
+                    {"routed_experts": [[[0, -1], [-1, -1]]]})
+    blocks = lines({"timestamp": 0, "hash_ids": [1, 2, 3]}, {"timestamp": 1000.5, "hash_ids": ["a", 2 ** 63]},
+                   {"timestamp": 500, "hash_ids": []})
+    csv = b"token,layer,experts\n0,0,1 2\n0,1,3\n1,0,4,5\n0,0,1|2\n"
+    yield "valid_experts", b"j" + experts
+    yield "valid_without_header", b"j" + lines({"routed_experts": tokens})
+    yield "valid_blocks", b"j" + blocks
+    yield "valid_csv", b"c" + csv
+    yield "valid_xz", b"J" + lzma.compress(experts)
+    yield "cut_experts", b"j" + experts[:150]
+    yield "cut_xz", b"J" + lzma.compress(experts)[:-9]
+    yield "damaged_xz", b"J" + bytes(b ^ (i == 40) for i, b in enumerate(lzma.compress(experts)))
+    # A frame of one block that repeats a byte 128 KiB long, and none of what it needs.
+    yield "valid_zst", b"Z" + b"\x28\xb5\x2f\xfd\x20" + bytes([len(blocks)]) + struct.pack(
+        "<I", len(blocks) << 3 | 1)[:3] + blocks
+    yield "zst_repeats", b"Z" + b"\x28\xb5\x2f\xfd\x00\x58" + struct.pack("<I", (1 << 17) << 3 | 3)[:3] + b" "
+    yield "xz_bomb", b"J" + lzma.compress(bytes(80 << 20).replace(b"\0", b"\n"))
+    yield "layers_2001", b"j" + b'{"routed_experts":[[' + b"[1]," * 2000 + b"[1]]]}"
+    yield "top_k_4000", b"j" + b'{"routed_experts":[[[' + b",".join(b"%d" % i for i in range(4000)) + b"]]]}"
+    yield "expert_2_to_70", b"j" + b'{"routed_experts":[[[1180591620717411303424]]]}'
+    yield "key_twice", b"j" + b'{"routed_experts":[[[1]]],"routed_experts":[[[1]]]}'
+    yield "hashes_nested", b"j" + b'{"hash_ids":[[1]]}'
+    yield "time_negative", b"j" + b'{"timestamp":-1,"hash_ids":[1]}'
+    yield "time_nan", b"j" + b'{"timestamp":NaN,"hash_ids":[1]}'
+    yield "csv_token_2_to_62", b"c" + b"4611686018427387904,1023,4095\n0,0,0\n"
+    yield "csv_layer_twice", b"c" + b"0,0,1\n0,0,2\n"
+    yield "csv_wide", b"c" + b"0,0" + b",1" * 3000
+    yield "csv_nothing_recorded", b"c" + b"0,0,-1\n"
+    yield "empty", b"j"
+
+
 def main():
     root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "corpus"
     for target, inputs in (("gguf", gguf_inputs()), ("safetensors", safetensors_inputs()),
-                           ("seal", seal_inputs()), ("api", api_inputs())):
+                           ("seal", seal_inputs()), ("api", api_inputs()), ("trace", trace_inputs())):
         folder = root / target
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in inputs:

@@ -15,7 +15,8 @@ bool is_csv(std::string path) {
 }  // namespace
 
 outcome<trace> read_trace(const std::string &path) {
-  line_reader lines(path);
+  const auto source = open_bytes(path);
+  line_reader lines(*source, {});
   std::string line;
   const auto refuse = [&](const std::string &what) { return usage_trouble(path + ": " + what); };
   const auto at_line = [&](const std::string &what) {
