@@ -10,6 +10,7 @@ import lzma
 import random
 import struct
 import sys
+import zlib
 from pathlib import Path
 
 
@@ -179,6 +180,64 @@ def api_inputs():
         yield f"random_{seed:02}", start + random.Random(seed).randbytes(60 + 20 * seed)
 
 
+def own_trace_inputs():
+    """The format of docs/trace_format.md; the target puts the check values right behind 'B'."""
+    def number(value):
+        out = b""
+        while value >= 0x80:
+            out, value = out + bytes([value & 0x7f | 0x80]), value >> 7
+        return out + bytes([value])
+
+    def numbers(*values):
+        return b"".join(map(number, values))
+
+    def trace(*blocks, start=b"B"):
+        out = b"CUBBYTRC" + struct.pack("<I", 1)
+        out += struct.pack("<I", zlib.crc32(out))
+        for count, (kind, payload) in enumerate(blocks):
+            head = struct.pack("<III", kind, len(payload), count)
+            out += head + struct.pack("<I", zlib.crc32(head + payload)) + payload
+        return start + out
+
+    def visit(layer, experts, token=0, slot=0, flags=0):
+        return numbers(layer << 2 | flags, slot, token, len(experts), *experts)
+
+    grid, end = (1, struct.pack("<IIII", 0, 2, 300, 4)), (5, b"")
+    visits = (2, visit(0, [1, 299], flags=3) + visit(1, [0]) + visit(0, [7], 5) + visit(1, [], slot=9, flags=1)
+              + visit(0, [2], flags=1))
+    requests = (3, struct.pack("<Q", 10 ** 9) + numbers(5, 3 << 1, 7, 8, 1 << 63, 1000, 2 << 1 | 1, 7, 9)
+                + numbers(0, 1 << 1, 10))
+    lost = (4, struct.pack("<Q", 12))
+    whole = trace(grid, visits, lost, visits, end, start=b"b")
+    yield "valid_own_experts", whole
+    yield "valid_own_blocks", trace(requests, end, start=b"b")
+    yield "valid_own_no_end", trace(grid, visits)
+    yield "valid_own_second_grid", trace(grid, visits, (1, struct.pack("<IIII", 2, 1, 8, 0)),
+                                         (2, visit(2, [7])), end)
+    for length in (9, 17, 40, 60, len(whole) - 1):
+        yield f"own_cut_at_{length}", whole[:length]
+    yield "own_flipped", whole[:70] + bytes([whole[70] ^ 1]) + whole[71:]
+    yield "own_version_2", b"b" + whole[1:9] + b"\2" + whole[10:]
+    yield "own_bytes_behind", whole + b"x"
+    yield "own_no_grid", trace(visits)
+    yield "own_both_kinds", trace(grid, visits, requests)
+    yield "own_kind_9", trace((9, b"x"))
+    yield "own_slot_2000", trace(grid, (2, visit(0, [1], slot=2000)))
+    yield "own_token_back", trace(grid, (2, visit(0, [1], 5) + visit(0, [1], 4)))
+    yield "own_layer_back", trace(grid, (2, visit(1, [1], 5) + visit(0, [1], 5)))
+    yield "own_expert_300", trace(grid, (2, visit(0, [300])))
+    yield "own_expert_twice", trace(grid, (2, visit(0, [3, 3])))
+    yield "own_number_too_long", trace(grid, (2, b"\xff" * 11))
+    yield "own_tokens_of_nothing", trace((1, struct.pack("<IIII", 0, 1024, 4096, 256)),
+                                         (2, b"".join(visit(0, [], t) for t in range(3000)) + visit(1, [1], 3000)))
+    yield "own_grid_2000_layers", trace((1, struct.pack("<IIII", 0, 2000, 8, 2)))
+    yield "own_time_wraps", trace((3, struct.pack("<Q", 2 ** 64 - 1) + numbers(2, 1 << 1, 7)))
+    yield "own_time_back", trace(requests, (3, struct.pack("<Q", 0) + numbers(0, 0)), (3, struct.pack(
+        "<Q", 5) + numbers(0, 0)))
+    yield "own_request_2_to_60", trace((3, struct.pack("<Q", 0) + numbers(0, 1 << 60)))
+    yield "own_block_4_gib", b"b" + whole[1:17] + struct.pack("<IIII", 2, 2 ** 32 - 1, 0, 0)
+
+
 def trace_inputs():
     """The first byte says which reader; see trace_fuzz.cpp."""
     def lines(*objects):
@@ -216,6 +275,7 @@ def trace_inputs():
     yield "csv_wide", b"c" + b"0,0" + b",1" * 3000
     yield "csv_nothing_recorded", b"c" + b"0,0,-1\n"
     yield "empty", b"j"
+    yield from own_trace_inputs()
 
 
 def main():

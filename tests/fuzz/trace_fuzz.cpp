@@ -1,6 +1,9 @@
 // Traces of every kind that `cubby replay` reads. The first byte says which: 'j' JSON lines, 'c'
-// CSV, 'J' and 'Z' JSON lines packed by xz and zstd. An accepted trace keeps to its own shape and
-// can be made into visits; a refused one says why.
+// CSV, 'J' and 'Z' JSON lines packed by xz and zstd, 'b' cubby's own format, 'B' the same with
+// check values put right, so that mutations reach what they guard. An accepted trace keeps to its
+// own shape, can be made into visits, and is the same after it was written and read again; a
+// refused one says why.
+#include "cli/replay/compact.hpp"
 #include "cli/replay/schedule.hpp"
 #include "cli/replay/simulate.hpp"
 #include "fuzz/input.hpp"
@@ -18,9 +21,73 @@ const char *name_of(char kind) {
       return "t.jsonl.xz";
     case 'Z':
       return "t.jsonl.zst";
+    case 'b':
+    case 'B':
+      return "t.cubbytrace";
     default:
       return "t.jsonl";
   }
+}
+
+void put_check(std::string &bytes, size_t head, size_t payload) {
+  uint32_t check = cubby_trace_check(0, bytes.data() + head, 12);
+  check = cubby_trace_check(check, bytes.data() + head + 16, payload);
+  for (size_t i = 0; i < 4; ++i) bytes[head + 12 + i] = static_cast<char>(check >> (8 * i));
+}
+
+std::string with_checks(std::string bytes) {
+  if (bytes.size() < 16) return bytes;
+  put_check(bytes, 0, 0);
+  uint32_t number = 0;
+  for (size_t at = 16; at + 16 <= bytes.size();) {
+    size_t payload = 0;
+    for (size_t i = 4; i-- > 0;)
+      payload = payload << 8 | static_cast<unsigned char>(bytes[at + 4 + i]);
+    if (payload > bytes.size() - at - 16) break;
+    for (size_t i = 0; i < 4; ++i) bytes[at + 8 + i] = static_cast<char>(number >> (8 * i));
+    put_check(bytes, at, payload);
+    at += 16 + payload;
+    ++number;
+  }
+  return bytes;
+}
+
+bool same(const replay::trace &a, const replay::trace &b) {
+  if (a.of_experts != b.of_experts) return false;
+  if (a.of_experts) {
+    for (const uint32_t batch : {1u, 3u}) {
+      const auto one = replay::make_schedule(a.experts, batch);
+      const auto other = replay::make_schedule(b.experts, batch);
+      if (one.rows != other.rows || one.columns != other.columns || one.used != other.used ||
+          one.next != other.next || one.visits.size() != other.visits.size())
+        return false;
+      for (size_t i = 0; i < one.visits.size(); ++i)
+        if (one.visits[i].row != other.visits[i].row ||
+            one.visits[i].prefill != other.visits[i].prefill)
+          return false;
+    }
+    return true;
+  }
+  if (a.kv.blocks != b.kv.blocks || a.kv.requests.size() != b.kv.requests.size()) return false;
+  for (size_t i = 0; i < a.kv.requests.size(); ++i)
+    if (a.kv.requests[i].at_ns != b.kv.requests[i].at_ns ||
+        a.kv.requests[i].block_count != b.kv.requests[i].block_count)
+      return false;
+  return true;
+}
+
+void check_again(const replay::trace &of, fuzz::folder &folder) {
+  std::string bytes;
+  const auto written = replay::write_compact(of, [&](std::string_view piece) -> done {
+    bytes += piece;
+    return nothing{};
+  });
+  require(static_cast<bool>(written), "not written again");
+  folder.write("again", bytes);
+  const auto read = replay::read_trace(folder.path("again"));
+  require(static_cast<bool>(read), "not read again");
+  require(read->lost == 0 && read->notes.empty(), "read again with notes");
+  require(same(of, *read), "another trace after it was written and read again");
 }
 
 void check_schedule(const replay::expert_trace &of, uint32_t batch) {
@@ -73,7 +140,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static fuzz::folder folder;
   if (size == 0) return 0;
   const char *name = name_of(static_cast<char>(data[0]));
-  folder.write(name, {reinterpret_cast<const char *>(data) + 1, size - 1});
+  std::string bytes(reinterpret_cast<const char *>(data) + 1, size - 1);
+  folder.write(name, data[0] == 'B' ? with_checks(bytes) : bytes);
   const auto read = replay::read_trace(folder.path(name));
   if (!read) {
     require(read.failure().exit_status == exit_usage, "a refusal that is no usage");
@@ -85,6 +153,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
       check_experts(read->experts);
     else
       check_blocks(read->kv);
+    if (!read->of_experts || read->experts.experts != 0) check_again(*read, folder);
   }
   folder.clear();
   return 0;
