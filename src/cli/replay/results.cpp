@@ -78,15 +78,22 @@ void print_results(const json &results, bool of_experts) {
   std::vector<std::vector<std::string>> lines = {{"policy", "capacity", "lockers", "hits",
                                                   "hit ratio", "gap closed",
                                                   of_experts ? "ns/visit" : "ns/block", "state"}};
+  const bool timed = !results.empty() && results[0].contains("tokens_per_s");
+  if (timed) lines[0].insert(lines[0].end(), {"tokens/s", "stall p50 ms", "p99 ms"});
   for (const json &one : results) {
-    lines.push_back(
-        {one["policy"], one["capacity"], count_text(one["capacity_lockers"].get<uint64_t>()),
-         count_text(one["hits"].get<uint64_t>()),
-         fixed_text(100 * one["hit_ratio"].get<double>()) + " %",
-         one["gap_closed"].is_null() ? "-"
-                                     : fixed_text(100 * one["gap_closed"].get<double>()) + " %",
-         fixed_text(one["ns_per_visit"].get<double>()),
-         bytes_text(one["state_bytes"].get<uint64_t>())});
+    const json &gap = one["gap_closed"];
+    lines.push_back({one["policy"], one["capacity"],
+                     count_text(one["capacity_lockers"].get<uint64_t>()),
+                     count_text(one["hits"].get<uint64_t>()),
+                     fixed_text(100 * one["hit_ratio"].get<double>()) + " %",
+                     gap.is_null() ? "-" : fixed_text(100 * gap.get<double>()) + " %",
+                     fixed_text(one["ns_per_visit"].get<double>()),
+                     bytes_text(one["state_bytes"].get<uint64_t>())});
+    if (!timed) continue;
+    const json &stall = one["stall"];
+    lines.back().push_back(fixed_text(one["tokens_per_s"].get<double>()));
+    for (const char *field : {"p50_ns", "p99_ns"})
+      lines.back().push_back(fixed_text(stall[field].get<double>() / 1e6));
   }
   print_table(lines);
 }
