@@ -1,13 +1,15 @@
 // cubby replay: a trace through policies.
+#include <cmath>
 #include <iostream>
 #include <memory>
-#include <optional>
 
 #include "cli/commands.hpp"
+#include "cli/replay/details.hpp"
+#include "cli/replay/page.hpp"
 #include "cli/replay/policies.hpp"
 #include "cli/replay/results.hpp"
 #include "cli/replay/save.hpp"
-#include "cli/replay/timing.hpp"
+#include "cli/replay/timing_options.hpp"
 
 namespace cubby_cli {
 namespace {
@@ -18,16 +20,16 @@ using nlohmann::json;
 struct options {
   bool simulate = false, as_json = false, quiet = false;
   std::string trace;
-  std::vector<std::string> policies = {"all"}, capacities = {"10%", "25%", "50%"};
+  std::vector<std::string> policies = {"all"}, capacities;
   uint32_t batch = 1;
   uint64_t seed = 0;
   std::string write, write_oracle;
   uint32_t object_bytes = 0;  // not said
-  bool timing = false;
-  std::vector<std::string> links;
-  std::optional<uint64_t> compute_ns;
-  std::string host_capacity, forecast = "exact";
-  uint32_t lookahead = 0;
+  std::string html;
+  timing_options timing;
+
+  /// Are policies to be run at all, or is the trace only written in another form?
+  [[nodiscard]] bool runs() const { return simulate || timing.on || !html.empty(); }
 };
 
 /// What the trace itself has to say, to people and in the object.
@@ -44,11 +46,21 @@ void tell_notes(const workload &of, json &object) {
     std::cerr << "cubby replay: " << of.path << ' ' << note << '\n';
 }
 
+/// A curve where a page is asked for: those of ten shares that the trace's layers fit in.
+std::vector<std::string> usual_capacities(const options &chosen, const workload &of) {
+  if (chosen.html.empty()) return {"10%", "25%", "50%"};
+  std::vector<std::string> fitting;
+  for (const char *share : {"1%", "2%", "5%", "10%", "15%", "25%", "35%", "50%", "70%", "90%"})
+    if (read_capacity(share, of, least_capacity(of))) fitting.emplace_back(share);
+  return fitting.empty() ? std::vector<std::string>{"100%"} : fitting;
+}
+
 outcome<sweep> read_sweep(const options &chosen, const workload &of) {
   auto policies = find_policies(chosen.policies, of.of_experts());
   if (!policies) return policies.failure();
   sweep made = {*policies, {}, chosen.batch, chosen.seed, chosen.quiet};
-  for (const std::string &text : chosen.capacities) {
+  const auto &asked = chosen.capacities.empty() ? usual_capacities(chosen, of) : chosen.capacities;
+  for (const std::string &text : asked) {
     auto one = read_capacity(text, of, least_capacity(of));
     if (!one) return one.failure();
     made.capacities.push_back(*one);
@@ -64,85 +76,91 @@ done write_files(const options &chosen, const workload &of) {
   return nothing{};
 }
 
-/// Links and sizes; what depends on the trace comes with each capacity.
-outcome<timing_rules> read_rules(const options &chosen) {
-  constexpr uint64_t usual_object_bytes = 1 << 20;
-  if (!chosen.compute_ns)
-    return usage_trouble("--timing needs --compute-ns N, the time that one layer computes");
-  timing_rules made;
-  for (const std::string &text : chosen.links) {
-    const auto link = read_link(text);
-    if (!link) return link.failure();
-    (link->name == "host" ? made.host : made.nvme) = *link;
+/// Each policy at the capacity next to a quarter, where most is to be told apart.
+outcome<json> look_closer(replayer &by, const sweep &wanted, const workload &of) {
+  const asked_capacity *at = &wanted.capacities.front();
+  const auto off = [&](const asked_capacity &one) {
+    return std::abs(one.lockers - 0.25 * of.lockers());
+  };
+  for (const asked_capacity &one : wanted.capacities)
+    if (off(one) < off(*at)) at = &one;
+  json details = {{"capacity", at->text}, {"capacity_lockers", at->lockers}};
+  details["policies"] = json::array();
+  for (const cubby_policy_ops *policy : wanted.policies) {
+    detail_watch seen(of);
+    const auto found = by.watch(policy, at->lockers, seen);
+    if (!found) return found.failure();
+    json one = seen.report();
+    one["policy"] = policy->name;
+    details["policies"].push_back(std::move(one));
   }
-  if (made.host.name.empty())
-    return usage_trouble("--timing needs --link host:SPEED,LATENCY, by which the device is fed");
-  if (made.nvme.name.empty() && !chosen.host_capacity.empty())
-    return usage_trouble(
-        "--host-capacity needs --link nvme:SPEED,LATENCY for what it does not hold");
-  made.compute_ns = *chosen.compute_ns;
-  made.object_bytes = chosen.object_bytes == 0 ? usual_object_bytes : chosen.object_bytes;
-  if (chosen.lookahead != 0)
-    made.ahead = chosen.forecast == "repeat" ? forecast::repeat : forecast::exact;
-  return made;
+  return details;
 }
 
-/// Host memory holds as much again as the device where nothing else is said, all without an nvme.
-outcome<timing_rules> rules_at(const options &chosen, timing_rules rules, const workload &of,
-                               const asked_capacity &capacity) {
-  rules.host_has_all = rules.nvme.name.empty();
-  rules.host_capacity = capacity.lockers;
-  if (chosen.host_capacity.empty()) return rules;
-  const auto asked = read_capacity(chosen.host_capacity, of, 0);
-  if (!asked) return asked.failure();
-  rules.host_capacity = asked->lockers;
-  return rules;
-}
-
-outcome<json> replay_trace(const options &chosen) {
-  const bool run_policies = chosen.simulate || chosen.timing;
-  if (!run_policies && chosen.write.empty() && chosen.write_oracle.empty())
-    return usage_trouble(
-        "say what to do with the trace: --simulate, --timing, --write or --write-oracle");
-  outcome<timing_rules> rules = timing_rules{};
-  if (chosen.timing) rules = read_rules(chosen);
-  if (!rules) return rules.failure();
-  // Names are looked at first: reading a trace may take a while.
-  for (const std::string &name : chosen.policies) {
-    if (name == "all") continue;
-    if (const auto known = find_policy(name); !known) return known.failure();
-  }
-  const auto of = read_workload(chosen.trace, chosen.batch);
-  if (!of) return of.failure();
-  json told = {{"trace", chosen.trace},
-               {"kind", of->of_experts() ? "experts" : "kv"},
-               {"accesses", of->accesses()},
-               {"unique", of->unique()}};
-  tell_notes(*of, told);
-  if (chosen.timing && !of->of_experts())
-    return usage_trouble("--timing is for traces of experts; " + chosen.trace + " is of KV blocks");
-  outcome<sweep> wanted = sweep{};
-  if (run_policies) wanted = read_sweep(chosen, *of);
-  if (!wanted) return wanted.failure();
-  for (const asked_capacity &capacity : wanted->capacities)
-    if (const auto fit = rules_at(chosen, *rules, *of, capacity); !fit) return fit.failure();
-  if (auto good = write_files(chosen, *of); !good) return good.failure();
-  if (!run_policies) return told;
-  replayer by(*wanted, *of);
-  const auto add_timing = [&](const cubby_policy_ops *policy, const asked_capacity &capacity,
-                              json &line) -> done {
-    if (!chosen.timing) return nothing{};
-    timing clock(of->schedule, *rules_at(chosen, *rules, *of, capacity));
+/// What the policies do with the trace. The place for further ways of driving one, beside
+/// simulation and its clock: each adds its fields to the results.
+outcome<json> run_policies(const options &chosen, const workload &of, const sweep &wanted,
+                           const timing_rules &rules, json told) {
+  replayer by(wanted, of);
+  const auto add = [&](const cubby_policy_ops *policy, const asked_capacity &capacity,
+                       json &line) -> done {
+    if (!chosen.timing.on) return nothing{};
+    const auto here = rules_at(chosen.timing, rules, of, capacity);
+    if (!here) return here.failure();
+    timing clock(of.schedule, *here);
     const auto found = by.watch(policy, capacity.lockers, clock);
     if (!found) return found.failure();
     line.update(clock.report());
     return nothing{};
   };
-  auto results = replay_all(by, *wanted, add_timing);
+  auto results = replay_all(by, wanted, add);
   if (!results) return results.failure();
-  if (!chosen.as_json) print_results(*results, of->of_experts());
   told["results"] = std::move(*results);
+  if (chosen.html.empty()) return told;
+  told["lockers"] = of.lockers();
+  auto details = look_closer(by, wanted, of);
+  if (!details) return details.failure();
+  told["details"] = std::move(*details);
+  if (auto good = save_text(chosen.html, page_of(told)); !good) return good.failure();
   return told;
+}
+
+/// What can be told to be wrong before the trace is read, which may take a while.
+done check(const options &chosen) {
+  if (!chosen.runs() && chosen.write.empty() && chosen.write_oracle.empty())
+    return usage_trouble(
+        "say what to do with the trace: --simulate, --timing, --html, --write or --write-oracle");
+  for (const std::string &name : chosen.policies) {
+    if (name == "all") continue;
+    if (const auto known = find_policy(name); !known) return known.failure();
+  }
+  return nothing{};
+}
+
+outcome<json> replay_trace(const options &chosen) {
+  if (auto good = check(chosen); !good) return good.failure();
+  outcome<timing_rules> rules = timing_rules{};
+  if (chosen.timing.on) rules = read_rules(chosen.timing, chosen.object_bytes);
+  if (!rules) return rules.failure();
+  const auto of = read_workload(chosen.trace, chosen.batch);
+  if (!of) return of.failure();
+  if (chosen.timing.on && !of->of_experts())
+    return usage_trouble("--timing is for traces of experts; " + chosen.trace + " is of KV blocks");
+  outcome<sweep> wanted = sweep{};
+  if (chosen.runs()) wanted = read_sweep(chosen, *of);
+  if (!wanted) return wanted.failure();
+  for (const asked_capacity &capacity : wanted->capacities)
+    if (const auto fit = rules_at(chosen.timing, *rules, *of, capacity); !fit) return fit.failure();
+  if (auto good = write_files(chosen, *of); !good) return good.failure();
+  json told = {{"trace", chosen.trace},
+               {"kind", of->of_experts() ? "experts" : "kv"},
+               {"accesses", of->accesses()},
+               {"unique", of->unique()}};
+  tell_notes(*of, told);
+  if (!chosen.runs()) return told;
+  auto all = run_policies(chosen, *of, *wanted, *rules, std::move(told));
+  if (all && !chosen.as_json) print_results((*all)["results"], of->of_experts());
+  return all;
 }
 
 int run(const options &chosen) {
@@ -157,8 +175,8 @@ int run(const options &chosen) {
 
 namespace {
 
-void add_timing_options(CLI::App &command, options &chosen) {
-  command.add_flag("--timing", chosen.timing, "Model the time it takes as well");
+void add_timing_options(CLI::App &command, timing_options &chosen) {
+  command.add_flag("--timing", chosen.on, "Model the time it takes as well");
   command.add_option("--link", chosen.links,
                      "host:25GB/s,10us feeds the device, nvme:6GB/s,80us feeds the host");
   command.add_option("--compute-ns", chosen.compute_ns, "Time that one layer computes");
@@ -195,6 +213,8 @@ void add_replay(CLI::App &app, int &exit_status) {
   command->add_option("--batch", chosen->batch, "Sequences decoded side by side (1)")
       ->check(CLI::Range(1, 1024));
   command->add_option("--seed", chosen->seed, "For policies that throw dice (0)");
+  command->add_option("--html", chosen->html,
+                      "Write a page of curves and tables (capacities: ten unless said)");
   command->add_option("--write", chosen->write, "Write the trace in cubby's own format");
   command->add_option("--write-oracle", chosen->write_oracle,
                       "Write it as libCacheSim's oracleGeneral");
@@ -202,7 +222,7 @@ void add_replay(CLI::App &app, int &exit_status) {
       ->add_option("--object-bytes", chosen->object_bytes,
                    "Size of a locker (1; 1048576 with --timing)")
       ->check(CLI::Range(1u, ~0u));
-  add_timing_options(*command, *chosen);
+  add_timing_options(*command, chosen->timing);
   command->add_flag("--json", chosen->as_json, "One JSON object on stdout");
   command->add_flag("--quiet", chosen->quiet, "No progress");
   command->callback([chosen, &exit_status] { exit_status = run(*chosen); });

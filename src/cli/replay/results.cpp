@@ -64,6 +64,7 @@ outcome<json> replay_all(replayer &by, const sweep &chosen, const adder &add) {
                    {"hits", found->hits},
                    {"hit_ratio", ratio(*found)},
                    {"gap_closed", gap_closed(*found, *lru, *best)},
+                   {"regret", ratio(*best) - ratio(*found)},
                    {"ns_per_visit", found->ns_per_visit},
                    {"state_bytes", found->state_bytes}};
       if (!found->warning.empty()) line["warning"] = found->warning;
