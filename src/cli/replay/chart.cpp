@@ -114,7 +114,8 @@ double round_up(double value) {
 
 std::string svg_of(const chart &of) {
   const placing place(of);
-  std::string svg = "<figure>\n<svg viewBox=\"0 0 " + number(width) + " " + number(height) +
+  std::string svg = "<figure>\n<div class=\"name\">" + escaped(of.title) +
+                    "</div>\n<svg viewBox=\"0 0 " + number(width) + " " + number(height) +
                     "\" role=\"img\" aria-label=\"" + escaped(of.title) + "\">\n" + axes(of, place);
   std::string legend = "<figcaption>";
   for (const chart_line &line : of.lines) {

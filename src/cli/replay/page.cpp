@@ -44,7 +44,10 @@ class page {
     all_lockers_ = told["lockers"].get<double>();
     timed_ = !results_.empty() && results_[0].contains("tokens_per_s");
   }
-  std::string body() { return head() + curves() + regret() + places() + too_early() + figures(); }
+  std::string body() {
+    return head() + curves() + "<div class=\"pair\">\n" + tag("section", regret()) +
+           tag("section", places()) + "</div>\n" + too_early() + figures();
+  }
   [[nodiscard]] std::string title() const {
     return "Replay of " + told_["trace"].get<std::string>();
   }
@@ -56,8 +59,9 @@ class page {
     const auto at = static_cast<size_t>(std::find(policies_.begin(), policies_.end(), policy) -
                                         policies_.begin());
     std::string style = "s" + std::to_string(at % 8);
+    if (policy == "moe" || policy == "kv") return style + " own";
     if (at >= 8) style += at >= 16 ? " d2" : " d1";
-    return policy == "moe" || policy == "kv" ? style + " own" : style;
+    return style;
   }
   [[nodiscard]] bool experts() const { return told_["kind"] == "experts"; }
 
@@ -92,7 +96,7 @@ class page {
     made.x_name = "capacity, % of all lockers";
     made.logarithmic = true;
     made.y_max = y_max;
-    made.y_label = text;
+    made.y_label = [text](double at) { return brief(text(at)); };
     for (const std::string &policy : policies_) {
       chart_line line = {policy, style_of(policy), {}};
       for (const json &one : results_) {
@@ -100,7 +104,8 @@ class page {
         const double share = 100 * one["capacity_lockers"].get<double>() / all_lockers_;
         line.points.push_back(
             {share, value(one), one["capacity"].get<std::string>() + ": " + text(value(one))});
-        if (policy == policies_.front()) made.x_ticks.push_back({share, short_number(share)});
+        if (policy == policies_.front())
+          made.x_ticks.push_back({share, share_name(one["capacity"], share)});
       }
       sort_by_x(line.points);
       made.lines.push_back(std::move(line));
@@ -113,11 +118,19 @@ class page {
     std::sort(points.begin(), points.end(),
               [](const chart_point &a, const chart_point &b) { return a.x < b.x; });
   }
-  static std::string short_number(double value) {
-    std::string text = fixed_text(value);
-    while (text.ends_with('0')) text.pop_back();
-    if (text.ends_with('.')) text.pop_back();
-    return text;
+  /// "75.00 %" as "75 %".
+  static std::string brief(const std::string &text) {
+    const size_t end = std::min(text.find(' '), text.size());
+    std::string number = text.substr(0, end);
+    if (number.find('.') != std::string::npos) {
+      while (number.ends_with('0')) number.pop_back();
+      if (number.ends_with('.')) number.pop_back();
+    }
+    return number + text.substr(end);
+  }
+  /// As it was asked for, where that was a share.
+  static std::string share_name(const std::string &asked, double share) {
+    return asked.ends_with('%') ? asked.substr(0, asked.size() - 1) : brief(fixed_text(share));
   }
   template <class Value>
   double most(const Value &value) const {
@@ -160,7 +173,7 @@ class page {
     chart made;
     made.title = experts() ? "Hit ratio by layer" : "Hit ratio by depth";
     made.x_name = experts() ? "layer" : "blocks before it in its prefix";
-    made.y_label = percent;
+    made.y_label = [](double at) { return brief(percent(at)); };
     for (const json &one : details["policies"]) {
       const std::string policy = one["policy"];
       chart_line line = {policy, style_of(policy), {}};

@@ -28,6 +28,7 @@ p { max-width: 46rem; }
 .soft { color: var(--soft); }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 0 2rem; }
 figure { margin: 0; max-width: 38rem; }
+.name { font-size: .9rem; font-weight: 600; margin: .4rem 0 .2rem; }
 figure svg { width: 100%; height: auto; display: block; }
 svg text { font-size: 14px; fill: var(--soft); font-family: inherit; }
 svg .rule { stroke: var(--rule); stroke-width: 1; }
