@@ -85,7 +85,7 @@ cubby_status cubby_visit(cubby_handle *rt, cubby_bank bank, const cubby_routed *
         numbers.push_back(routed[i].row * where->columns() + routed[i].columns[k]);
       }
       self.house().note_visit(entered.shard_index, where->handle, numbers.data(),
-                              static_cast<uint32_t>(numbers.size()));
+                              static_cast<uint32_t>(numbers.size()), routed[i].slot);
     }
     return CUBBY_OK;
   });

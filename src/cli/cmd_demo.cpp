@@ -26,7 +26,7 @@ using nlohmann::json;
 constexpr uint64_t allowance_bytes = uint64_t{192} << 20;
 
 struct options {
-  std::string model, routes, policy = "auto", pump = "thread";
+  std::string model, routes, record, policy = "auto", pump = "thread";
   std::string device_budget = "20%", host_budget = "30%";
   uint32_t tokens = 100, lookahead = 1;
   uint64_t seed = 1;
@@ -118,6 +118,12 @@ outcome<json> run_cubby(const house &h) {
   if (!done) return done.failure();
   json result = decoded_json(*done);
   result.update(source.report());
+  if (h.settings.record != nullptr) {
+    if (auto good = source.finish_recording(); !good) return good.failure();
+    result["recorded"] = {{"file", h.chosen.record},
+                          {"visits", h.settings.record->visits()},
+                          {"lost", h.settings.record->lost()}};
+  }
   const double bare_after = demo::bare_bytes_per_s(h.file.path, h.file.file_bytes, 256u << 20);
   const double bare = (bare_before + bare_after) / 2;
   const double per_token = static_cast<double>(result["read_bytes"].get<uint64_t>()) / done->tokens;
@@ -177,6 +183,10 @@ void print_result(const house &h, const json &result) {
                      bytes_text(tier["bytes_in"]), bytes_text(tier["bytes_out"])});
   }
   print_table(tiers);
+  if (result.contains("recorded"))
+    std::cout << count_text(result["recorded"]["visits"]) << " visits are in "
+              << result["recorded"]["file"].get<std::string>() << ", "
+              << count_text(result["recorded"]["lost"]) << " were lost\n";
   std::cout << (result["identical"] ? "all outputs are identical\n" : "OUTPUTS DIFFER\n");
 }
 
@@ -203,6 +213,12 @@ int run(const options &chosen) {
   h.settings.host_bytes = *host;
   h.settings.policy = chosen.policy;
   h.settings.lookahead = chosen.lookahead;
+  // Opened here: when the run ends badly, what it has written goes with this process.
+  demo::recording record;
+  if (!chosen.record.empty()) {
+    if (auto good = record.open(chosen.record); !good) return fail(chosen, good.failure());
+    h.settings.record = &record;
+  }
   h.settings.pump = chosen.pump == "caller" ? CUBBY_PUMP_CALLER : CUBBY_PUMP_THREAD;
 
   const demo::memory_limit limit(*device + *host + allowance_bytes);
@@ -260,6 +276,8 @@ void add_demo(CLI::App &app, int &exit_status) {
   command->add_option("--pump", chosen->pump, "Who advances the runtime")
       ->check(CLI::IsMember({"thread", "caller"}))
       ->capture_default_str();
+  command->add_option("--record", chosen->record,
+                      "Write what was used as a trace for cubby replay");
   command->add_option("--seed", chosen->seed, "Of made-up routes")->capture_default_str();
   command->add_flag("!--no-baselines", chosen->baselines, "Only cubby's own run");
   command->add_flag("--json", chosen->json, "One JSON object on stdout");

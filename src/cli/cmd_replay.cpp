@@ -1,13 +1,15 @@
 // cubby replay: a trace through policies.
 #include <cmath>
 #include <iostream>
-#include <map>
 #include <memory>
-#include <optional>
 
 #include "cli/commands.hpp"
+#include "cli/replay/details.hpp"
+#include "cli/replay/page.hpp"
 #include "cli/replay/policies.hpp"
-#include "cli/replay/simulate.hpp"
+#include "cli/replay/results.hpp"
+#include "cli/replay/save.hpp"
+#include "cli/replay/timing_options.hpp"
 
 namespace cubby_cli {
 namespace {
@@ -18,181 +20,147 @@ using nlohmann::json;
 struct options {
   bool simulate = false, as_json = false, quiet = false;
   std::string trace;
-  std::vector<std::string> policies = {"all"}, capacities = {"10%", "25%", "50%"};
+  std::vector<std::string> policies = {"all"}, capacities;
   uint32_t batch = 1;
   uint64_t seed = 0;
+  std::string write, write_oracle;
+  uint32_t object_bytes = 0;  // not said
+  std::string html;
+  timing_options timing;
+
+  /// Are policies to be run at all, or is the trace only written in another form?
+  [[nodiscard]] bool runs() const { return simulate || timing.on || !html.empty(); }
 };
 
-struct asked_capacity {
-  std::string text;
-  uint32_t lockers = 0;
-};
-
-/// The trace in the form that it is replayed in.
-struct workload {
-  trace read;
-  expert_schedule schedule;
-  std::vector<uint32_t> next;
-
-  [[nodiscard]] uint32_t lockers() const {
-    return read.of_experts ? schedule.objects() : read.kv.unique;
+/// What the trace itself has to say, to people and in the object.
+void tell_notes(const workload &of, json &object) {
+  std::vector<std::string> notes = of.read.notes;
+  if (of.read.lost != 0) {
+    object["lost"] = of.read.lost;
+    notes.push_back("its recorder found no room for " + std::to_string(of.read.lost) +
+                    " records; give it a larger ring, or read it more often");
   }
-  [[nodiscard]] uint64_t accesses() const {
-    return read.of_experts ? schedule.used.size() : read.kv.blocks.size();
-  }
-  [[nodiscard]] uint32_t unique() const {
-    return read.of_experts ? schedule.unique : read.kv.unique;
-  }
-};
-
-/// "25%" of the lockers there are, or a number of lockers.
-outcome<asked_capacity> read_capacity(const std::string &text, const workload &of) {
-  const bool percent = text.ends_with('%');
-  size_t used = 0;
-  double number = -1;
-  try {
-    number = std::stod(text, &used);
-  } catch (const std::exception &) {
-    used = 0;
-  }
-  if (used == 0 || used + (percent ? 1 : 0) != text.size() || !std::isfinite(number))
-    return usage_trouble("capacity \"" + text +
-                         "\" is neither a share like 25% nor a number of lockers");
-  const uint32_t all = of.lockers();
-  const double lockers = std::floor((percent ? number / 100 * all : number) + 0.5);
-  const uint32_t least = of.read.of_experts ? of.schedule.top_k : 1;
-  if (!(lockers >= least))
-    return usage_trouble("capacity " + text + " is " + std::to_string(std::llround(lockers)) +
-                         " lockers, and one layer of a token alone needs " + std::to_string(least));
-  if (lockers > all)
-    return usage_trouble("capacity " + text + " is more than all " + std::to_string(all) +
-                         " lockers of the trace");
-  return asked_capacity{text, static_cast<uint32_t>(lockers)};
+  if (notes.empty()) return;
+  object["notes"] = notes;
+  for (const std::string &note : notes)
+    std::cerr << "cubby replay: " << of.path << ' ' << note << '\n';
 }
 
-class replayer {
- public:
-  replayer(const options &chosen, const workload &of)
-      : chosen_(chosen), of_(of), progress_(chosen.quiet) {}
+/// A curve where a page is asked for: those of ten shares that the trace's layers fit in.
+std::vector<std::string> usual_capacities(const options &chosen, const workload &of) {
+  if (chosen.html.empty()) return {"10%", "25%", "50%"};
+  std::vector<std::string> fitting;
+  for (const char *share : {"1%", "2%", "5%", "10%", "15%", "25%", "35%", "50%", "70%", "90%"})
+    if (read_capacity(share, of, least_capacity(of))) fitting.emplace_back(share);
+  return fitting.empty() ? std::vector<std::string>{"100%"} : fitting;
+}
 
-  /// Runs it, or recalls it.
-  outcome<simulated> run(const cubby_policy_ops *policy, uint32_t capacity) {
-    const auto key = std::make_pair(policy, capacity);
-    if (const auto known = done_.find(key); known != done_.end()) return known->second;
-    simulation how;
-    how.policy = policy;
-    how.capacity = capacity;
-    how.seed = chosen_.seed;
-    how.progress = [&](double part) {
-      if (!progress_.due()) return;
-      progress_.show(std::string(policy->name) + ", " + std::to_string(capacity) +
-                     " lockers: " + std::to_string(static_cast<int>(100 * part)) + " %");
-    };
-    auto found = of_.read.of_experts ? simulate_experts(of_.schedule, how)
-                                     : simulate_kv(of_.read.kv, of_.next, how);
-    if (found) done_.emplace(key, *found);
-    return found;
+outcome<sweep> read_sweep(const options &chosen, const workload &of) {
+  auto policies = find_policies(chosen.policies, of.of_experts());
+  if (!policies) return policies.failure();
+  sweep made = {*policies, {}, chosen.batch, chosen.seed, chosen.quiet};
+  const auto &asked = chosen.capacities.empty() ? usual_capacities(chosen, of) : chosen.capacities;
+  for (const std::string &text : asked) {
+    auto one = read_capacity(text, of, least_capacity(of));
+    if (!one) return one.failure();
+    made.capacities.push_back(*one);
   }
-
- private:
-  const options &chosen_;
-  const workload &of_;
-  progress_line progress_;
-  std::map<std::pair<const cubby_policy_ops *, uint32_t>, simulated> done_;
-};
-
-double ratio(const simulated &of) {
-  return of.accesses == 0 ? 0 : static_cast<double>(of.hits) / static_cast<double>(of.accesses);
+  return made;
 }
 
-/// Of the way from LRU to the optimum; nothing when there is no way to go.
-json gap_closed(const simulated &found, const simulated &lru, const simulated &best) {
-  if (best.hits == lru.hits) return nullptr;
-  return (static_cast<double>(found.hits) - static_cast<double>(lru.hits)) /
-         (static_cast<double>(best.hits) - static_cast<double>(lru.hits));
+done write_files(const options &chosen, const workload &of) {
+  if (!chosen.write.empty())
+    if (auto good = save_trace(chosen.write, of); !good) return good;
+  if (!chosen.write_oracle.empty())
+    return save_oracle(chosen.write_oracle, of, std::max(chosen.object_bytes, 1u));
+  return nothing{};
 }
 
-outcome<json> replay_all(const options &chosen, const workload &of,
-                         const std::vector<const cubby_policy_ops *> &policies,
-                         const std::vector<asked_capacity> &capacities) {
-  replayer replay(chosen, of);
-  json results = json::array();
-  for (const asked_capacity &capacity : capacities) {
-    const auto lru = replay.run(cubby_policy_find("lru"), capacity.lockers);
-    if (!lru) return lru.failure();
-    const auto best = replay.run(cubby_policy_find("belady"), capacity.lockers);
-    if (!best) return best.failure();
-    for (const cubby_policy_ops *policy : policies) {
-      const auto found = replay.run(policy, capacity.lockers);
-      if (!found) return found.failure();
-      json line = {{"policy", policy->name},
-                   {"capacity", capacity.text},
-                   {"capacity_lockers", capacity.lockers},
-                   {"batch", chosen.batch},
-                   {"hits", found->hits},
-                   {"hit_ratio", ratio(*found)},
-                   {"gap_closed", gap_closed(*found, *lru, *best)},
-                   {"ns_per_visit", found->ns_per_visit},
-                   {"state_bytes", found->state_bytes}};
-      if (!found->warning.empty()) line["warning"] = found->warning;
-      results.push_back(line);
-    }
+/// Each policy at the capacity next to a quarter, where most is to be told apart.
+outcome<json> look_closer(replayer &by, const sweep &wanted, const workload &of) {
+  const asked_capacity *at = &wanted.capacities.front();
+  const auto off = [&](const asked_capacity &one) {
+    return std::abs(one.lockers - 0.25 * of.lockers());
+  };
+  for (const asked_capacity &one : wanted.capacities)
+    if (off(one) < off(*at)) at = &one;
+  json details = {{"capacity", at->text}, {"capacity_lockers", at->lockers}};
+  details["policies"] = json::array();
+  for (const cubby_policy_ops *policy : wanted.policies) {
+    detail_watch seen(of);
+    const auto found = by.watch(policy, at->lockers, seen);
+    if (!found) return found.failure();
+    json one = seen.report();
+    one["policy"] = policy->name;
+    details["policies"].push_back(std::move(one));
   }
-  return results;
+  return details;
 }
 
-void print_results(const json &results, const workload &of) {
-  std::vector<std::vector<std::string>> lines = {
-      {"policy", "capacity", "lockers", "hits", "hit ratio", "gap closed",
-       of.read.of_experts ? "ns/visit" : "ns/block", "state"}};
-  for (const json &one : results) {
-    lines.push_back(
-        {one["policy"], one["capacity"], count_text(one["capacity_lockers"].get<uint64_t>()),
-         count_text(one["hits"].get<uint64_t>()),
-         fixed_text(100 * one["hit_ratio"].get<double>()) + " %",
-         one["gap_closed"].is_null() ? "-"
-                                     : fixed_text(100 * one["gap_closed"].get<double>()) + " %",
-         fixed_text(one["ns_per_visit"].get<double>()),
-         bytes_text(one["state_bytes"].get<uint64_t>())});
-  }
-  print_table(lines);
+/// What the policies do with the trace. The place for further ways of driving one, beside
+/// simulation and its clock: each adds its fields to the results.
+outcome<json> run_policies(const options &chosen, const workload &of, const sweep &wanted,
+                           const timing_rules &rules, json told) {
+  replayer by(wanted, of);
+  const auto add = [&](const cubby_policy_ops *policy, const asked_capacity &capacity,
+                       json &line) -> done {
+    if (!chosen.timing.on) return nothing{};
+    const auto here = rules_at(chosen.timing, rules, of, capacity);
+    if (!here) return here.failure();
+    timing clock(of.schedule, *here);
+    const auto found = by.watch(policy, capacity.lockers, clock);
+    if (!found) return found.failure();
+    line.update(clock.report());
+    return nothing{};
+  };
+  auto results = replay_all(by, wanted, add);
+  if (!results) return results.failure();
+  told["results"] = std::move(*results);
+  if (chosen.html.empty()) return told;
+  told["lockers"] = of.lockers();
+  auto details = look_closer(by, wanted, of);
+  if (!details) return details.failure();
+  told["details"] = std::move(*details);
+  if (auto good = save_text(chosen.html, page_of(told)); !good) return good.failure();
+  return told;
 }
 
-outcome<json> replay_trace(const options &chosen) {
-  if (!chosen.simulate) return usage_trouble("say what to do with the trace: --simulate");
-  // Names are looked at first: reading a trace may take a while.
+/// What can be told to be wrong before the trace is read, which may take a while.
+done check(const options &chosen) {
+  if (!chosen.runs() && chosen.write.empty() && chosen.write_oracle.empty())
+    return usage_trouble(
+        "say what to do with the trace: --simulate, --timing, --html, --write or --write-oracle");
   for (const std::string &name : chosen.policies) {
     if (name == "all") continue;
     if (const auto known = find_policy(name); !known) return known.failure();
   }
-  auto read = read_trace(chosen.trace);
-  if (!read) return read.failure();
-  workload of;
-  of.read = std::move(*read);
-  if (of.read.of_experts) {
-    of.schedule = make_schedule(of.read.experts, chosen.batch);
-  } else if (chosen.batch != 1) {
-    return usage_trouble("--batch is for traces of experts; " + chosen.trace + " is of KV blocks");
-  } else {
-    of.next = next_touches(of.read.kv);
-  }
-  if (of.accesses() == 0) return usage_trouble(chosen.trace + " holds no recorded use");
-  auto policies = find_policies(chosen.policies, of.read.of_experts);
-  if (!policies) return policies.failure();
-  std::vector<asked_capacity> capacities;
-  for (const std::string &text : chosen.capacities) {
-    auto one = read_capacity(text, of);
-    if (!one) return one.failure();
-    capacities.push_back(*one);
-  }
-  auto results = replay_all(chosen, of, *policies, capacities);
-  if (!results) return results.failure();
-  if (!chosen.as_json) print_results(*results, of);
-  return json{{"trace", chosen.trace},
-              {"kind", of.read.of_experts ? "experts" : "kv"},
-              {"accesses", of.accesses()},
-              {"unique", of.unique()},
-              {"results", *results}};
+  return nothing{};
+}
+
+outcome<json> replay_trace(const options &chosen) {
+  if (auto good = check(chosen); !good) return good.failure();
+  outcome<timing_rules> rules = timing_rules{};
+  if (chosen.timing.on) rules = read_rules(chosen.timing, chosen.object_bytes);
+  if (!rules) return rules.failure();
+  const auto of = read_workload(chosen.trace, chosen.batch);
+  if (!of) return of.failure();
+  if (chosen.timing.on && !of->of_experts())
+    return usage_trouble("--timing is for traces of experts; " + chosen.trace + " is of KV blocks");
+  outcome<sweep> wanted = sweep{};
+  if (chosen.runs()) wanted = read_sweep(chosen, *of);
+  if (!wanted) return wanted.failure();
+  for (const asked_capacity &capacity : wanted->capacities)
+    if (const auto fit = rules_at(chosen.timing, *rules, *of, capacity); !fit) return fit.failure();
+  if (auto good = write_files(chosen, *of); !good) return good.failure();
+  json told = {{"trace", chosen.trace},
+               {"kind", of->of_experts() ? "experts" : "kv"},
+               {"accesses", of->accesses()},
+               {"unique", of->unique()}};
+  tell_notes(*of, told);
+  if (!chosen.runs()) return told;
+  auto all = run_policies(chosen, *of, *wanted, *rules, std::move(told));
+  if (all && !chosen.as_json) print_results((*all)["results"], of->of_experts());
+  return all;
 }
 
 int run(const options &chosen) {
@@ -205,14 +173,34 @@ int run(const options &chosen) {
 
 }  // namespace
 
+namespace {
+
+void add_timing_options(CLI::App &command, timing_options &chosen) {
+  command.add_flag("--timing", chosen.on, "Model the time it takes as well");
+  command.add_option("--link", chosen.links,
+                     "host:25GB/s,10us feeds the device, nvme:6GB/s,80us feeds the host");
+  command.add_option("--compute-ns", chosen.compute_ns, "Time that one layer computes");
+  command.add_option("--host-capacity", chosen.host_capacity,
+                     "Lockers or share in host memory (as many as in the device)");
+  command.add_option("--lookahead", chosen.lookahead, "Fetch the next layer's experts ahead (0)")
+      ->check(CLI::Range(0u, 1u));
+  command
+      .add_option("--forecast", chosen.forecast,
+                  "What is fetched ahead: its exact route, or what it used last (exact)")
+      ->check(CLI::IsMember({"exact", "repeat"}));
+}
+
+}  // namespace
+
 void add_replay(CLI::App &app, int &exit_status) {
   auto *command = app.add_subcommand("replay", "Run a trace through placement policies");
   auto chosen = std::make_shared<options>();
   command->add_flag("--simulate", chosen->simulate, "Count hits, without moving any bytes");
   command
-      ->add_option("--trace", chosen->trace,
-                   "routed_experts JSONL, Mooncake JSONL or CSV (token, layer, experts); .xz and "
-                   ".zst as they are")
+      ->add_option(
+          "--trace", chosen->trace,
+          "routed_experts JSONL, Mooncake JSONL, CSV (token, layer, experts) or a recorded "
+          "trace; .xz and .zst as they are")
       ->required();
   command
       ->add_option("--policy", chosen->policies,
@@ -225,6 +213,16 @@ void add_replay(CLI::App &app, int &exit_status) {
   command->add_option("--batch", chosen->batch, "Sequences decoded side by side (1)")
       ->check(CLI::Range(1, 1024));
   command->add_option("--seed", chosen->seed, "For policies that throw dice (0)");
+  command->add_option("--html", chosen->html,
+                      "Write a page of curves and tables (capacities: ten unless said)");
+  command->add_option("--write", chosen->write, "Write the trace in cubby's own format");
+  command->add_option("--write-oracle", chosen->write_oracle,
+                      "Write it as libCacheSim's oracleGeneral");
+  command
+      ->add_option("--object-bytes", chosen->object_bytes,
+                   "Size of a locker (1; 1048576 with --timing)")
+      ->check(CLI::Range(1u, ~0u));
+  add_timing_options(*command, chosen->timing);
   command->add_flag("--json", chosen->as_json, "One JSON object on stdout");
   command->add_flag("--quiet", chosen->quiet, "No progress");
   command->callback([chosen, &exit_status] { exit_status = run(*chosen); });

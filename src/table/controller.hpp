@@ -18,6 +18,7 @@
 #include "table/bank.hpp"
 #include "table/move.hpp"
 #include "table/pin_sets.hpp"
+#include "table/recorder.hpp"
 #include "table/request.hpp"
 #include "table/seal_job.hpp"
 #include "tier/memory_tier.hpp"
@@ -30,10 +31,11 @@ inline constexpr uint32_t banks_max = 1023;
 
 /// One layer's choice, or part of it: told by those who pin, heard by the policies.
 struct visit_note {
-  static constexpr uint32_t numbers_max = 13;
+  static constexpr uint32_t numbers_max = 12;
   uint16_t bank = 0;  // index
   uint8_t count = 0;
-  uint8_t more = 0;                           // the next note continues this one
+  uint8_t more = 0;   // the next note continues this one
+  uint32_t slot = 0;  // which sequence of a batch; what pins tell is of the first
   std::array<uint32_t, numbers_max> numbers;  // the first `count`
 };
 
@@ -144,7 +146,8 @@ class controller {
   void note_frames() { frames_came_.store(true, std::memory_order_seq_cst); }
   /// A visit in one note, or in several; note.bank is filled in.
   void note_visit(uint32_t shard_index, cubby_bank handle, visit_note &note);
-  void note_visit(uint32_t shard_index, cubby_bank handle, const uint32_t *numbers, uint32_t count);
+  void note_visit(uint32_t shard_index, cubby_bank handle, const uint32_t *numbers, uint32_t count,
+                  uint32_t slot);
   /// Is there something that advance() has not seen?
   [[nodiscard]] bool has_news() const;
 
@@ -174,6 +177,10 @@ class controller {
   [[nodiscard]] uint64_t table_bytes_of(const bank &where) const;
   [[nodiscard]] uint64_t table_bytes_of_tier() const;
   void report(cubby_stats_block &block, std::vector<cubby_tier_stats> &tiers);
+  /// Records visits from here on; false while a recording runs.
+  bool start_recording(uint64_t ring_bytes);
+  /// The recording, running or stopped, with all that was told so far; nullptr when there is none.
+  recorder *recording();
   [[nodiscard]] uint64_t pinned_bytes(uint32_t tier) const;
   [[nodiscard]] bool any_pinned(uint32_t tier) const;
   /// Bytes that one token's visits need at once: Σ over rows of routed_count lockers.
@@ -184,7 +191,9 @@ class controller {
 
   // pump.cpp
   void drain_visits(shard &from);
-  void visit(const bank &where, uint32_t row, std::span<const placement::object> objects);
+  void visit(const bank &where, uint32_t row, uint32_t sequence,
+             std::span<const placement::object> objects);
+  [[nodiscard]] uint64_t visits_dropped() const;
   [[nodiscard]] placement::policy_config policy_view(uint32_t tier,
                                                      std::vector<cubby_policy_bank> &banks) const;
   bool tell_policies();
@@ -341,6 +350,8 @@ class controller {
   std::vector<placement::object> visit_objects_;
   uint32_t mutant_count_ = 0;
 
+  std::unique_ptr<recorder> recorder_;
+  uint64_t drops_recorded_ = 0;  // of visits_dropped()
   uint64_t visit_count_ = 0;
   uint64_t unverified_bytes_ = 0;
   uint64_t stall_read_ns_ = 0, stall_join_ns_ = 0, stall_frame_wait_ns_ = 0, stall_copy_ns_ = 0,

@@ -126,15 +126,16 @@ void controller::drain_visits(shard &from) {
   visit_note note;
   bool open = false;
   const bank *where = nullptr;
-  uint32_t row = 0;
+  uint32_t row = 0, slot = 0;
   const auto flush = [&] {
-    if (!visit_objects_.empty()) visit(*where, row, visit_objects_);
+    if (!visit_objects_.empty()) visit(*where, row, slot, visit_objects_);
     visit_objects_.clear();
   };
   while (from.visits.pop(note)) {
     const bank *named = banks_[note.bank].load(std::memory_order_relaxed);
     if (!open || named != where) flush();
     where = named;
+    slot = note.slot;
     for (uint32_t i = 0; i < note.count && where != nullptr; ++i) {
       const uint32_t number = note.numbers[i];
       if (number >= where->count()) continue;  // of a bank that was there before
@@ -148,9 +149,10 @@ void controller::drain_visits(shard &from) {
   flush();
 }
 
-void controller::visit(const bank &where, uint32_t row,
+void controller::visit(const bank &where, uint32_t row, uint32_t sequence,
                        std::span<const placement::object> objects) {
   ++visit_count_;
+  if (recorder_ != nullptr) recorder_->visit(where, row, sequence, objects);
   const auto at = std::find(by_object_.begin(), by_object_.end(), &where);
   const placement::visit_place place = {static_cast<uint32_t>(at - by_object_.begin()), row,
                                         now_ns_};
@@ -165,6 +167,29 @@ void controller::visit(const bank &where, uint32_t row,
       return used;
     });
   }
+}
+
+bool controller::start_recording(uint64_t ring_bytes) {
+  if (recorder_ != nullptr && recorder_->running()) return false;
+  for (shard &one : shards_) drain_visits(one);  // those were before
+  recorder_ = std::make_unique<recorder>(ring_bytes);
+  drops_recorded_ = visits_dropped();
+  return true;
+}
+
+recorder *controller::recording() {
+  if (recorder_ == nullptr || !recorder_->running()) return recorder_.get();
+  for (shard &one : shards_) drain_visits(one);
+  const uint64_t dropped = visits_dropped();
+  if (dropped != drops_recorded_) recorder_->lose(dropped - drops_recorded_);
+  drops_recorded_ = dropped;
+  return recorder_.get();
+}
+
+uint64_t controller::visits_dropped() const {
+  uint64_t dropped = 0;
+  for (const shard &one : shards_) dropped += one.visits_dropped.load(std::memory_order_relaxed);
+  return dropped;
 }
 
 void controller::descriptors(std::vector<int> &fds) {

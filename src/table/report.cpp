@@ -87,9 +87,7 @@ void controller::report(cubby_stats_block &block, std::vector<cubby_tier_stats> 
   block.stall_frame_wait_ns = stall_frame_wait_ns_;
   block.stall_copy_ns = stall_copy_ns_;
   block.stall_handoff_ns = stall_handoff_ns_;
-  for (const shard &one : shards_) {
-    block.visit_dropped_count += one.visits_dropped.load(std::memory_order_relaxed);
-  }
+  block.visit_dropped_count = visits_dropped();
   for (uint32_t i = 0; i < tier_count(); ++i) {
     const tier_slot &slot = *tiers_[i];
     cubby_tier_stats stats = slot.stats;

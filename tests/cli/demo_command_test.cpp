@@ -155,3 +155,17 @@ TEST_CASE("a budget below one token's working set is warned of with the number")
   REQUIRE(at != std::string::npos);
   CHECK(std::stoull(found.text.substr(at + 9)) >= least);
 }
+
+TEST_CASE("what the demo records is what it used") {
+  const scratch::folder folder;
+  const std::string model = make_model(folder), trace = folder.path("demo.cubbytrace");
+  const json ran = command_json(demo(model, "--no-baselines --record " + trace), 0);
+  CHECK(ran["recorded"]["visits"] == ran["visits"]);
+  CHECK(ran["recorded"]["lost"] == ran["visits_dropped"]);
+  const json all = command_json("replay --simulate --policy lru --trace " + trace, 0);
+  if (ran["visits_dropped"] == 0) CHECK(all["accesses"] == tokens * layers * top_k);
+  CHECK(all["kind"] == "experts");
+  CHECK(
+      command(demo(model, "--no-baselines --record " + folder.path("no/such/place"))).exit_status !=
+      0);
+}

@@ -165,6 +165,11 @@ TEST_CASE("replay says what is wrong, and where") {
   struct wrong {
     std::string arguments, said;
   };
+  std::string layers, experts;
+  for (int i = 0; i < 2000; ++i) {
+    layers += "[1],";
+    experts += std::to_string(i + 1) + ",";
+  }
   const std::string half = small_experts().substr(0, 140);
   const std::vector<wrong> all = {
       {good + " --policy nobody", "there is no policy"},
@@ -195,6 +200,10 @@ TEST_CASE("replay says what is wrong, and where") {
       {here.write("b.csv", "0,0\n"), "line 1"},
       {here.write("c.csv", "0,0,1\n0,99999,1\n"), "line 2"},
       {here.write("d.csv", "0,0,1 1\n"), "twice"},
+      {here.write("e.csv", "0,0,1\n0,0,2\n"), "line 2: layer 0 of token 0 is told twice"},
+      {here.write("layers_max.jsonl", "{\"routed_experts\":[[" + layers + "[0]]]}"), "1024 layers"},
+      {here.write("top_k_max.jsonl", "{\"routed_experts\":[[[" + experts + "0]]]}"), "256 experts"},
+      {here.path.string(), "is a folder"},
       {here.write("bad.jsonl.xz", "this is no xz file at all"), "xz data"},
       {here.write("bad.jsonl.zst", "this is no zstd file at all"), "zstd data"},
   };
@@ -218,6 +227,17 @@ TEST_CASE("replay says that a packed trace is cut off") {
   const auto told = command("replay --simulate --trace " + name);
   CHECK(told.exit_status == 2);
   CHECK(told.text.find("end too early") != std::string::npos);
+}
+
+TEST_CASE("replay unpacks no bomb") {
+  const folder here;
+  const std::string name = here.path.string() + "/t.jsonl.xz";
+  REQUIRE(process::shell("head -c 100000000 /dev/zero | tr '\\0' ' ' | xz > " + name).exit_status ==
+          0);
+  const auto told = command("replay --simulate --trace " + name);
+  INFO(told.text);
+  CHECK(told.exit_status == 2);
+  CHECK(told.text.find("1000 times its size") != std::string::npos);
 }
 
 TEST_CASE("The counting rules reproduce the published columns", "[traces]") {

@@ -1,5 +1,5 @@
 // A GGUF file of any bytes.
-#include "fuzz/input.hpp"
+#include "fuzz/checks.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const fuzz::memory_file file(data, size);

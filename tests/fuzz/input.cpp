@@ -1,4 +1,4 @@
-#include "fuzz/input.hpp"
+#include "fuzz/checks.hpp"
 
 #include <sys/mman.h>
 #include <sys/stat.h>

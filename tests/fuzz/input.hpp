@@ -1,5 +1,4 @@
-// What the fuzz targets share: input bytes as files, and the promise that a model that is accepted
-// leads nowhere outside its files.
+// What the fuzz targets share: input bytes as files.
 #pragma once
 
 #include <cstddef>
@@ -7,8 +6,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "store/model_file.hpp"
 
 // One run of a target. Called by libFuzzer, or by driver.cpp with each file of a corpus.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -55,11 +52,5 @@ class folder {
 
 /// Pieces of the input between lines of "%%%".
 std::vector<std::string_view> split(std::string_view input);
-
-/// Every part of every locker lies inside its file, and tables of digests can be made.
-void check_model(const cubby::store::model_file &model);
-
-/// A refusal says what, where and why.
-void check_refusal(const cubby::error &failure);
 
 }  // namespace fuzz

@@ -6,9 +6,11 @@ bytes each. Finds of the fuzzers are kept beside them as find_*; those this does
 """
 
 import json
+import lzma
 import random
 import struct
 import sys
+import zlib
 from pathlib import Path
 
 
@@ -178,10 +180,108 @@ def api_inputs():
         yield f"random_{seed:02}", start + random.Random(seed).randbytes(60 + 20 * seed)
 
 
+def own_trace_inputs():
+    """The format of docs/trace_format.md; the target puts the check values right behind 'B'."""
+    def number(value):
+        out = b""
+        while value >= 0x80:
+            out, value = out + bytes([value & 0x7f | 0x80]), value >> 7
+        return out + bytes([value])
+
+    def numbers(*values):
+        return b"".join(map(number, values))
+
+    def trace(*blocks, start=b"B"):
+        out = b"CUBBYTRC" + struct.pack("<I", 1)
+        out += struct.pack("<I", zlib.crc32(out))
+        for count, (kind, payload) in enumerate(blocks):
+            head = struct.pack("<III", kind, len(payload), count)
+            out += head + struct.pack("<I", zlib.crc32(head + payload)) + payload
+        return start + out
+
+    def visit(layer, experts, token=0, slot=0, flags=0):
+        return numbers(layer << 2 | flags, slot, token, len(experts), *experts)
+
+    grid, end = (1, struct.pack("<IIII", 0, 2, 300, 4)), (5, b"")
+    visits = (2, visit(0, [1, 299], flags=3) + visit(1, [0]) + visit(0, [7], 5) + visit(1, [], slot=9, flags=1)
+              + visit(0, [2], flags=1))
+    requests = (3, struct.pack("<Q", 10 ** 9) + numbers(5, 3 << 1, 7, 8, 1 << 63, 1000, 2 << 1 | 1, 7, 9)
+                + numbers(0, 1 << 1, 10))
+    lost = (4, struct.pack("<Q", 12))
+    whole = trace(grid, visits, lost, visits, end, start=b"b")
+    yield "valid_own_experts", whole
+    yield "valid_own_blocks", trace(requests, end, start=b"b")
+    yield "valid_own_no_end", trace(grid, visits)
+    yield "valid_own_second_grid", trace(grid, visits, (1, struct.pack("<IIII", 2, 1, 8, 0)),
+                                         (2, visit(2, [7])), end)
+    for length in (9, 17, 40, 60, len(whole) - 1):
+        yield f"own_cut_at_{length}", whole[:length]
+    yield "own_flipped", whole[:70] + bytes([whole[70] ^ 1]) + whole[71:]
+    yield "own_version_2", b"b" + whole[1:9] + b"\2" + whole[10:]
+    yield "own_bytes_behind", whole + b"x"
+    yield "own_no_grid", trace(visits)
+    yield "own_both_kinds", trace(grid, visits, requests)
+    yield "own_kind_9", trace((9, b"x"))
+    yield "own_slot_2000", trace(grid, (2, visit(0, [1], slot=2000)))
+    yield "own_token_back", trace(grid, (2, visit(0, [1], 5) + visit(0, [1], 4)))
+    yield "own_layer_back", trace(grid, (2, visit(1, [1], 5) + visit(0, [1], 5)))
+    yield "own_expert_300", trace(grid, (2, visit(0, [300])))
+    yield "own_expert_twice", trace(grid, (2, visit(0, [3, 3])))
+    yield "own_number_too_long", trace(grid, (2, b"\xff" * 11))
+    yield "own_tokens_of_nothing", trace((1, struct.pack("<IIII", 0, 1024, 4096, 256)),
+                                         (2, b"".join(visit(0, [], t) for t in range(3000)) + visit(1, [1], 3000)))
+    yield "own_grid_2000_layers", trace((1, struct.pack("<IIII", 0, 2000, 8, 2)))
+    yield "own_time_wraps", trace((3, struct.pack("<Q", 2 ** 64 - 1) + numbers(2, 1 << 1, 7)))
+    yield "own_time_back", trace(requests, (3, struct.pack("<Q", 0) + numbers(0, 0)), (3, struct.pack(
+        "<Q", 5) + numbers(0, 0)))
+    yield "own_request_2_to_60", trace((3, struct.pack("<Q", 0) + numbers(0, 1 << 60)))
+    yield "own_block_4_gib", b"b" + whole[1:17] + struct.pack("<IIII", 2, 2 ** 32 - 1, 0, 0)
+
+
+def trace_inputs():
+    """The first byte says which reader; see trace_fuzz.cpp."""
+    def lines(*objects):
+        return "".join(json.dumps(one) + "\n" for one in objects).encode()
+
+    head = {"model": "m", "moe_layers": 2, "experts_per_layer": 8, "top_k": 2, "sequences": 1}
+    tokens = [[[t % 8, (t + 1) % 8], [t % 4, 7]] for t in range(5)]
+    experts = lines(head, {"sequence": 0, "prefill_tokens": 2, "routed_experts": tokens},
+                    {"routed_experts": [[[0, -1], [-1, -1]]]})
+    blocks = lines({"timestamp": 0, "hash_ids": [1, 2, 3]}, {"timestamp": 1000.5, "hash_ids": ["a", 2 ** 63]},
+                   {"timestamp": 500, "hash_ids": []})
+    csv = b"token,layer,experts\n0,0,1 2\n0,1,3\n1,0,4,5\n0,0,1|2\n"
+    yield "valid_experts", b"j" + experts
+    yield "valid_without_header", b"j" + lines({"routed_experts": tokens})
+    yield "valid_blocks", b"j" + blocks
+    yield "valid_csv", b"c" + csv
+    yield "valid_xz", b"J" + lzma.compress(experts)
+    yield "cut_experts", b"j" + experts[:150]
+    yield "cut_xz", b"J" + lzma.compress(experts)[:-9]
+    yield "damaged_xz", b"J" + bytes(b ^ (i == 40) for i, b in enumerate(lzma.compress(experts)))
+    # A frame of one block that repeats a byte 128 KiB long, and none of what it needs.
+    yield "valid_zst", b"Z" + b"\x28\xb5\x2f\xfd\x20" + bytes([len(blocks)]) + struct.pack(
+        "<I", len(blocks) << 3 | 1)[:3] + blocks
+    yield "zst_repeats", b"Z" + b"\x28\xb5\x2f\xfd\x00\x58" + struct.pack("<I", (1 << 17) << 3 | 3)[:3] + b" "
+    yield "xz_bomb", b"J" + lzma.compress(bytes(80 << 20).replace(b"\0", b"\n"))
+    yield "layers_2001", b"j" + b'{"routed_experts":[[' + b"[1]," * 2000 + b"[1]]]}"
+    yield "top_k_4000", b"j" + b'{"routed_experts":[[[' + b",".join(b"%d" % i for i in range(4000)) + b"]]]}"
+    yield "expert_2_to_70", b"j" + b'{"routed_experts":[[[1180591620717411303424]]]}'
+    yield "key_twice", b"j" + b'{"routed_experts":[[[1]]],"routed_experts":[[[1]]]}'
+    yield "hashes_nested", b"j" + b'{"hash_ids":[[1]]}'
+    yield "time_negative", b"j" + b'{"timestamp":-1,"hash_ids":[1]}'
+    yield "time_nan", b"j" + b'{"timestamp":NaN,"hash_ids":[1]}'
+    yield "csv_token_2_to_62", b"c" + b"4611686018427387904,1023,4095\n0,0,0\n"
+    yield "csv_layer_twice", b"c" + b"0,0,1\n0,0,2\n"
+    yield "csv_wide", b"c" + b"0,0" + b",1" * 3000
+    yield "csv_nothing_recorded", b"c" + b"0,0,-1\n"
+    yield "empty", b"j"
+    yield from own_trace_inputs()
+
+
 def main():
     root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "corpus"
     for target, inputs in (("gguf", gguf_inputs()), ("safetensors", safetensors_inputs()),
-                           ("seal", seal_inputs()), ("api", api_inputs())):
+                           ("seal", seal_inputs()), ("api", api_inputs()), ("trace", trace_inputs())):
         folder = root / target
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in inputs:

@@ -3,7 +3,7 @@
 // whole, so that mutations reach what is written inside.
 #include <string>
 
-#include "fuzz/input.hpp"
+#include "fuzz/checks.hpp"
 
 namespace {
 

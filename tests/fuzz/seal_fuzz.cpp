@@ -4,7 +4,7 @@
 #include <string>
 
 #include "base/digest.hpp"
-#include "fuzz/input.hpp"
+#include "fuzz/checks.hpp"
 #include "store/seal.hpp"
 
 namespace {

@@ -11,6 +11,8 @@ constexpr uint64_t link_bytes_per_s = 12'000'000'000;  // about PCIe 3.0 x16, of
 constexpr uint32_t link_latency_ns = 5'000;
 /// How long one look at what has landed may take before it is looked at again.
 constexpr int64_t look_ns = 100'000;
+/// A visit takes a few dozen bytes of the recording's 1 MiB.
+constexpr uint32_t visits_a_drain = 2048;
 
 struct tier_facts {
   cubby_tier_stats stats;
@@ -149,7 +151,14 @@ bool cubby_source::open(const cubby_options &chosen) {
   }
   if (chosen.device_bytes != 0 && !add_tier("device:0", 0, chosen.device_bytes, true)) return false;
   if (chosen.host_bytes != 0 && !add_tier("host:0", 1, chosen.host_bytes, false)) return false;
-  return true;
+  if (chosen.record == nullptr) return true;
+  const auto started = chosen.record->start(rt_);
+  if (!started) failure_ = "nothing can be recorded: " + started.failure().text;
+  return static_cast<bool>(started);
+}
+
+done cubby_source::finish_recording() {
+  return chosen_.record == nullptr ? nothing{} : chosen_.record->finish(rt_);
 }
 
 bool cubby_source::begin(uint32_t layer, const uint16_t *experts, uint32_t count) {
@@ -209,6 +218,10 @@ void cubby_source::finish_wait(cubby_status status) {
 void cubby_source::end() {
   if (ticket_ != 0) finish_wait(cubby_wait(rt_, ticket_, -1));
   cubby_unpin(rt_, pins_, 0, 0, nullptr);
+  if (chosen_.record == nullptr || ++visits_since_drain_ < visits_a_drain) return;
+  visits_since_drain_ = 0;
+  const auto drained = chosen_.record->drain(rt_);
+  if (!drained && failure_.empty()) failure_ = drained.failure().text;
 }
 
 void cubby_source::forecast(uint32_t layer, const uint16_t *experts, uint32_t count) {

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "cli/demo/recording.hpp"
 #include "cli/demo/source.hpp"
 
 namespace cubby_cli::demo {
@@ -14,6 +15,7 @@ struct cubby_options {
   std::string policy = "auto";
   uint32_t lookahead = 1;
   uint32_t pump = CUBBY_PUMP_THREAD;
+  recording *record = nullptr;  // visits go there; may be none
 };
 
 class cubby_source final : public expert_source {
@@ -33,6 +35,8 @@ class cubby_source final : public expert_source {
   /// "device:0 98% host:0 …": a line per tier for people.
   [[nodiscard]] std::string live() const;
   [[nodiscard]] std::vector<std::string> warnings() const;
+  /// Ends the recording, where there is one.
+  done finish_recording();
 
  private:
   bool open(const cubby_options &chosen);
@@ -54,6 +58,7 @@ class cubby_source final : public expert_source {
   std::vector<bool> given_;
   std::vector<const void *> addr_;
   uint64_t waited_ns_ = 0;
+  uint32_t visits_since_drain_ = 0;
 };
 
 }  // namespace cubby_cli::demo

@@ -36,7 +36,8 @@ bool take_token(const nlohmann::json &token, uint32_t experts, routes &to) {
 
 outcome<routes> read_routes(const std::string &path, uint32_t layers, uint32_t experts,
                             uint32_t top_k, uint32_t tokens) try {
-  replay::line_reader lines(path);
+  const auto source = replay::open_bytes(path);
+  replay::line_reader lines(*source, {});
   std::string line;
   if (!lines.next(line)) {
     return usage_trouble(path + " cannot be read as routes (JSONL, or JSONL packed with xz)");

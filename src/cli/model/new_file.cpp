@@ -45,7 +45,7 @@ done new_file::open(const std::string &path, uint64_t bytes) {
   const int flags = fcntl(file_, F_GETFL);
   fcntl(file_, F_SETFL, flags | O_DIRECT);  // refused where the file system has no such thing
   // Where the file system cannot reserve, a full disk shows while writing.
-  if (fallocate(file_, 0, 0, static_cast<off_t>(bytes)) != 0 && errno != EOPNOTSUPP &&
+  if (bytes != 0 && fallocate(file_, 0, 0, static_cast<off_t>(bytes)) != 0 && errno != EOPNOTSUPP &&
       errno != ENOSYS)
     return system_trouble("cannot take " + bytes_text(bytes) + " for " + path, errno);
   return nothing{};

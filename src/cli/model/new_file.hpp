@@ -19,7 +19,7 @@ class new_file {
   new_file(const new_file &) = delete;
   new_file &operator=(const new_file &) = delete;
   /// Takes a temporary name beside `path` and all the space at once, so that a full disk is known
-  /// before work is spent.
+  /// before work is spent; 0 bytes = not known yet.
   done open(const std::string &path, uint64_t bytes);
   done write(std::span<const std::byte> piece);
   /// Makes it durable and gives it its name.

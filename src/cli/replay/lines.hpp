@@ -1,18 +1,17 @@
-// Lines of a text file, unpacked on the way where it is .xz or .zst; holds one line at a time.
+// Lines of a text; holds one line at a time.
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
+
+#include "cli/replay/bytes.hpp"
 
 namespace cubby_cli::replay {
 
-class byte_source;  // a file, unpacked
-
 class line_reader {
  public:
-  explicit line_reader(const std::string &path);
-  ~line_reader();
+  /// `begun`: bytes of the source that were taken before.
+  line_reader(byte_source &from, std::string begun);
   line_reader(const line_reader &) = delete;
   line_reader &operator=(const line_reader &) = delete;
 
@@ -24,7 +23,7 @@ class line_reader {
   [[nodiscard]] uint64_t line_number() const { return line_number_; }
 
  private:
-  std::unique_ptr<byte_source> source_;
+  byte_source &source_;
   std::string text_, trouble_;
   size_t at_ = 0;  // where the next line begins in text_
   uint64_t line_number_ = 0;

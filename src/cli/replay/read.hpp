@@ -2,6 +2,7 @@
 // empty text means nothing is.
 #pragma once
 
+#include <array>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -10,6 +11,10 @@
 #include "cli/replay/trace.hpp"
 
 namespace cubby_cli::replay {
+
+inline std::string too_much() {
+  return "holds more than " + std::to_string(held_max) + " uses; replay it in pieces";
+}
 
 /// One line a layer of a token: token, layer, and the experts as further columns or in one column
 /// with spaces, ';' or '|' between them. A token number that goes down begins a sequence.
@@ -27,7 +32,8 @@ class csv_reader {
   expert_trace &to_;
   std::vector<row> rows_;
   std::vector<uint16_t> experts_;
-  std::vector<uint64_t> starts_;  // tokens with which sequences begin
+  std::vector<uint64_t> starts_;                   // tokens with which sequences begin
+  std::array<uint64_t, layers_max> told_by_ = {};  // which token told of the layer last
   uint64_t last_token_ = 0, tokens_ = 0;
   bool any_ = false;
 };
@@ -46,7 +52,7 @@ class json_lines {
 
   trace &to_;
   bool with_header_ = false, any_ = false;
-  uint64_t header_experts_ = 0;
+  uint64_t last_ns_ = 0;
   std::unordered_map<uint64_t, uint32_t> numbers_;  // hash → block
 };
 

@@ -21,6 +21,7 @@ bool numbers_of(const std::string &line, std::vector<int64_t> &out, size_t &wron
       wrong_at = static_cast<size_t>(at - line.data()) + 1;
       return false;
     }
+    if (out.size() > size_t{2} + top_k_max) return true;  // too many, as the caller will see
     out.push_back(number);
     at = stop;
   }
@@ -49,6 +50,12 @@ std::string csv_reader::take(const std::string &line) {
   }
   any_ = true;
   last_token_ = token;
+  uint64_t &told = told_by_[static_cast<size_t>(numbers[1])];
+  if (told == tokens_)
+    return "layer " + std::to_string(numbers[1]) + " of token " + std::to_string(token) +
+           " is told twice; a sequence begins where the token number goes down";
+  told = tokens_;
+  if (experts_.size() + numbers.size() > held_max) return too_much();
   row read = {tokens_ - 1, static_cast<uint32_t>(numbers[1]),
               static_cast<uint32_t>(experts_.size()), 0};
   for (size_t i = 2; i < numbers.size(); ++i) {

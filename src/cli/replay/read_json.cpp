@@ -118,11 +118,14 @@ class line_handler : public nlohmann::json_sax<json> {
     }
     if (in_ != route_array || depth_ != 4) return false;
     if (value < -1 || value >= experts_max) return expert_wrong_ = true;
+    if (k_ == top_k_max)
+      return fail("more than " + std::to_string(top_k_max) + " experts in one layer");
     to_.routes.push_back(static_cast<int32_t>(value));
     ++k_;
     return true;
   }
   bool number(double value) {
+    if (!wrong.empty()) return false;
     if (in_ != nothing_known) return fail("a number out of place");
     if (depth_ == 0) return fail("a number where an object is expected");
     if (depth_ != 1) return true;
@@ -138,7 +141,8 @@ class line_handler : public nlohmann::json_sax<json> {
   }
   bool end_layer() {
     if (expert_wrong_) return fail("an expert is not below " + std::to_string(experts_max));
-    ++layers_;
+    if (++layers_ > layers_max)
+      return fail("a token of more than " + std::to_string(layers_max) + " layers");
     if (to_.k == 0) to_.k = k_;
     if (k_ != to_.k || k_ == 0)
       return fail("layer " + std::to_string(layers_ - 1) + " of token " +
@@ -208,6 +212,7 @@ std::string json_lines::take_sequence(parsed_line &line) {
     return "its tokens have " + std::to_string(line.layers) + " layers of " +
            std::to_string(line.k) + " experts, the trace has " + std::to_string(to.layers) +
            " of " + std::to_string(to.top_k);
+  if (to.chosen.size() + line.routes.size() > held_max) return too_much();
   const uint64_t first = to.tokens();
   for (size_t cell = 0; cell < line.routes.size(); cell += line.k) {
     for (uint32_t k = 0; k < line.k; ++k) {
@@ -233,10 +238,12 @@ std::string json_lines::take_request(const parsed_line &line) {
   any_ = true;
   kv_trace &to = to_.kv;
   if (!(line.timestamp >= 0 && line.timestamp < 1e13)) return "timestamp is no time in ms";
-  to.requests.push_back({static_cast<uint64_t>(line.timestamp * 1e6), to.blocks.size(),
-                         static_cast<uint32_t>(line.hashes.size())});
+  if (to.blocks.size() + line.hashes.size() > held_max || to.requests.size() >= held_max)
+    return too_much();
+  // Time stands still rather than going back: no policy is made for that.
+  last_ns_ = std::max(last_ns_, static_cast<uint64_t>(line.timestamp * 1e6));
+  to.requests.push_back({last_ns_, to.blocks.size(), static_cast<uint32_t>(line.hashes.size())});
   for (const uint64_t hash : line.hashes) {
-    if (numbers_.size() >= 0xFFFFFFF0u) return "more than 4 billion blocks";
     const auto [at, is_new] = numbers_.try_emplace(hash, static_cast<uint32_t>(numbers_.size()));
     to.blocks.push_back(at->second);
   }

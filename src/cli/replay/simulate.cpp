@@ -24,6 +24,7 @@ class house {
  public:
   house(const simulation &how, const cubby_policy_bank &bank, uint32_t slot_count)
       : ops_(*how.policy),
+        watcher_(how.watcher),
         resident_(bank.rows * bank.columns),
         pinned_(resident_.size()),
         capacity_(how.capacity) {
@@ -66,9 +67,11 @@ class house {
       if (ops_.admit != nullptr && ops_.admit(policy_, who, victim) == 0) return true;
       resident_[victim] = 0;
       ops_.removed(policy_, victim);
+      if (watcher_ != nullptr) watcher_->left(victim);
     }
     resident_[who] = 1;
     ops_.inserted(policy_, who, 1);
+    if (watcher_ != nullptr) watcher_->came(who);
     return true;
   }
   [[nodiscard]] const std::string &broken() const { return broken_; }
@@ -101,6 +104,7 @@ class house {
   }
 
   const cubby_policy_ops &ops_;
+  observer *watcher_;
   cubby_policy *policy_ = nullptr;
   int32_t failed_ = 0;
   std::vector<uint8_t> resident_;
@@ -167,9 +171,11 @@ outcome<simulated> simulate_experts(const expert_schedule &of, const simulation 
     found.hits += one.used_count - missing.size();
     // A policy that chooses who stays is asked after the visit, when nothing is pinned by it.
     if (how.policy->admit == nullptr) keeper.pin(visit.used, visit.used_count);
+    if (how.watcher != nullptr) how.watcher->used(v, {visit.used, visit.used_count}, missing);
     how.policy->visit(keeper.policy(), &visit);
     for (const cubby_object who : missing)
       if (!keeper.bring(who, 0)) return broke(how, keeper.broken());
+    if (how.watcher != nullptr) how.watcher->ended();
     if (v % progress_every == 0 && how.progress)
       how.progress(static_cast<double>(v) / static_cast<double>(of.visits.size()));
   }
@@ -209,6 +215,9 @@ outcome<simulated> simulate_kv(const kv_trace &of, const std::vector<uint32_t> &
     uint32_t run = 0;
     while (run < request.block_count && keeper.resident(blocks[run])) ++run;
     found.hits += run;
+    if (how.watcher != nullptr)
+      how.watcher->used(r, {blocks, request.block_count},
+                        {blocks + run, request.block_count - run});
     access.now_ns = request.at_ns;
     access.number = r;
     for (uint32_t n = 0; n < request.block_count; ++n) {
@@ -222,6 +231,7 @@ outcome<simulated> simulate_kv(const kv_trace &of, const std::vector<uint32_t> &
       how.policy->access(keeper.policy(), &access);
       if (!hit && !keeper.bring(blocks[i], access.now_ns)) return broke(how, keeper.broken());
     }
+    if (how.watcher != nullptr) how.watcher->ended();
     if (r % 64 == 0 && how.progress)
       how.progress(static_cast<double>(r) / static_cast<double>(of.requests.size()));
   }

@@ -7,16 +7,32 @@
 #include <cubby/policy.h>
 
 #include <functional>
+#include <span>
 
 #include "cli/replay/schedule.hpp"
 
 namespace cubby_cli::replay {
+
+/// Hears what becomes of the uses of a trace.
+class observer {
+ public:
+  virtual ~observer() = default;
+  /// A visit of experts, or one request's blocks, begins. `missing` are not there: of experts in
+  /// the order of `used`; of KV those beyond the leading run.
+  virtual void used(uint64_t number, std::span<const cubby_object> used,
+                    std::span<const cubby_object> missing) = 0;
+  virtual void came(cubby_object who) = 0;
+  virtual void left(cubby_object who) = 0;
+  /// The places of what was missing have been given.
+  virtual void ended() = 0;
+};
 
 struct simulation {
   const cubby_policy_ops *policy = nullptr;
   uint32_t capacity = 0;  // lockers
   uint64_t seed = 0;
   std::function<void(double)> progress;  // the part done; may be empty
+  observer *watcher = nullptr;           // may be none
 };
 
 struct simulated {

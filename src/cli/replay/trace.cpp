@@ -1,5 +1,6 @@
 #include "cli/replay/trace.hpp"
 
+#include "cli/replay/compact.hpp"
 #include "cli/replay/lines.hpp"
 #include "cli/replay/read.hpp"
 
@@ -15,13 +16,19 @@ bool is_csv(std::string path) {
 }  // namespace
 
 outcome<trace> read_trace(const std::string &path) {
-  line_reader lines(path);
-  std::string line;
   const auto refuse = [&](const std::string &what) { return usage_trouble(path + ": " + what); };
-  const auto at_line = [&](const std::string &what) {
-    return refuse("line " + std::to_string(lines.line_number()) + ": " + what);
-  };
+  const auto source = open_bytes(path);
+  std::string begin;
+  while (begin.size() < sizeof CUBBY_TRACE_MAGIC && source->more(begin)) {
+  }
   trace read;
+  if (is_compact(begin)) {
+    const std::string wrong = compact_reader(*source, std::move(begin), read).read();
+    if (!wrong.empty()) return refuse(wrong);
+    return read;
+  }
+  line_reader lines(*source, std::move(begin));
+  std::string line;
   csv_reader csv(read.experts);
   json_lines json(read);
   const bool as_csv = is_csv(path);
@@ -29,7 +36,7 @@ outcome<trace> read_trace(const std::string &path) {
     if (line.ends_with('\r')) line.pop_back();
     if (line.find_first_not_of(" \t") == std::string::npos) continue;
     const std::string wrong = as_csv ? csv.take(line) : json.take(line);
-    if (!wrong.empty()) return at_line(wrong);
+    if (!wrong.empty()) return refuse("line " + std::to_string(lines.line_number()) + ": " + wrong);
   }
   if (!lines.trouble().empty()) {
     return refuse(lines.trouble() + " (after line " + std::to_string(lines.line_number()) + ")");

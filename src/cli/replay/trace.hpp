@@ -11,6 +11,7 @@ namespace cubby_cli::replay {
 
 inline constexpr uint16_t not_recorded = 0xFFFF;
 inline constexpr uint32_t experts_max = 4096, layers_max = 1024, top_k_max = 256;
+inline constexpr uint64_t held_max = uint64_t{1} << 30;  // uses in one trace
 
 struct expert_sequence {
   uint64_t first_token = 0;
@@ -46,10 +47,12 @@ struct trace {
   bool of_experts = false;
   expert_trace experts;
   kv_trace kv;
+  uint64_t lost = 0;               // visits or requests that the recorder could not keep
+  std::vector<std::string> notes;  // what is worth saying of it
 };
 
-/// `routed_experts` JSONL, Mooncake JSONL or CSV (token, layer, experts), by what it holds; plain,
-/// .xz or .zst. Trouble names the line.
+/// `routed_experts` JSONL, Mooncake JSONL, CSV (token, layer, experts) or the library's own format,
+/// by what it holds; plain, .xz or .zst. Trouble names the line or the byte.
 outcome<trace> read_trace(const std::string &path);
 
 }  // namespace cubby_cli::replay

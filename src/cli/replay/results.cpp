@@ -1,0 +1,102 @@
+#include "cli/replay/results.hpp"
+
+namespace cubby_cli::replay {
+namespace {
+
+using nlohmann::json;
+
+double ratio(const simulated &of) {
+  return of.accesses == 0 ? 0 : static_cast<double>(of.hits) / static_cast<double>(of.accesses);
+}
+
+/// Of the way from LRU to the optimum; nothing when there is no way to go.
+json gap_closed(const simulated &found, const simulated &lru, const simulated &best) {
+  if (best.hits == lru.hits) return nullptr;
+  return (static_cast<double>(found.hits) - static_cast<double>(lru.hits)) /
+         (static_cast<double>(best.hits) - static_cast<double>(lru.hits));
+}
+
+}  // namespace
+
+outcome<simulated> replayer::run(const cubby_policy_ops *policy, uint32_t capacity) {
+  const auto key = std::make_pair(policy, capacity);
+  if (const auto known = done_.find(key); known != done_.end()) return known->second;
+  simulation how;
+  how.policy = policy;
+  how.capacity = capacity;
+  how.seed = chosen_.seed;
+  how.progress = [&](double part) {
+    if (!progress_.due()) return;
+    progress_.show(std::string(policy->name) + ", " + std::to_string(capacity) +
+                   " lockers: " + std::to_string(static_cast<int>(100 * part)) + " %");
+  };
+  auto found = of_.of_experts() ? simulate_experts(of_.schedule, how)
+                                : simulate_kv(of_.read.kv, of_.next, how);
+  if (found) done_.emplace(key, *found);
+  return found;
+}
+
+outcome<simulated> replayer::watch(const cubby_policy_ops *policy, uint32_t capacity,
+                                   observer &by) {
+  simulation how;
+  how.policy = policy;
+  how.capacity = capacity;
+  how.seed = chosen_.seed;
+  how.watcher = &by;
+  return of_.of_experts() ? simulate_experts(of_.schedule, how)
+                          : simulate_kv(of_.read.kv, of_.next, how);
+}
+
+outcome<json> replay_all(replayer &by, const sweep &chosen, const adder &add) {
+  json results = json::array();
+  for (const asked_capacity &capacity : chosen.capacities) {
+    const auto lru = by.run(cubby_policy_find("lru"), capacity.lockers);
+    if (!lru) return lru.failure();
+    const auto best = by.run(cubby_policy_find("belady"), capacity.lockers);
+    if (!best) return best.failure();
+    for (const cubby_policy_ops *policy : chosen.policies) {
+      const auto found = by.run(policy, capacity.lockers);
+      if (!found) return found.failure();
+      json line = {{"policy", policy->name},
+                   {"capacity", capacity.text},
+                   {"capacity_lockers", capacity.lockers},
+                   {"batch", chosen.batch},
+                   {"hits", found->hits},
+                   {"hit_ratio", ratio(*found)},
+                   {"gap_closed", gap_closed(*found, *lru, *best)},
+                   {"regret", ratio(*best) - ratio(*found)},
+                   {"ns_per_visit", found->ns_per_visit},
+                   {"state_bytes", found->state_bytes}};
+      if (!found->warning.empty()) line["warning"] = found->warning;
+      if (auto good = add(policy, capacity, line); !good) return good.failure();
+      results.push_back(std::move(line));
+    }
+  }
+  return results;
+}
+
+void print_results(const json &results, bool of_experts) {
+  std::vector<std::vector<std::string>> lines = {{"policy", "capacity", "lockers", "hits",
+                                                  "hit ratio", "gap closed",
+                                                  of_experts ? "ns/visit" : "ns/block", "state"}};
+  const bool timed = !results.empty() && results[0].contains("tokens_per_s");
+  if (timed) lines[0].insert(lines[0].end(), {"tokens/s", "stall p50 ms", "p99 ms"});
+  for (const json &one : results) {
+    const json &gap = one["gap_closed"];
+    lines.push_back({one["policy"], one["capacity"],
+                     count_text(one["capacity_lockers"].get<uint64_t>()),
+                     count_text(one["hits"].get<uint64_t>()),
+                     fixed_text(100 * one["hit_ratio"].get<double>()) + " %",
+                     gap.is_null() ? "-" : fixed_text(100 * gap.get<double>()) + " %",
+                     fixed_text(one["ns_per_visit"].get<double>()),
+                     bytes_text(one["state_bytes"].get<uint64_t>())});
+    if (!timed) continue;
+    const json &stall = one["stall"];
+    lines.back().push_back(fixed_text(one["tokens_per_s"].get<double>()));
+    for (const char *field : {"p50_ns", "p99_ns"})
+      lines.back().push_back(fixed_text(stall[field].get<double>() / 1e6));
+  }
+  print_table(lines);
+}
+
+}  // namespace cubby_cli::replay

@@ -1,0 +1,39 @@
+#include "cli/replay/save.hpp"
+
+#include "cli/model/new_file.hpp"
+#include "cli/replay/compact.hpp"
+#include "cli/replay/oracle.hpp"
+
+namespace cubby_cli::replay {
+namespace {
+
+using put_fn = std::function<done(std::string_view)>;
+
+done save(const std::string &path, const std::function<done(const put_fn &)> &write) {
+  model::new_file file;
+  if (auto good = file.open(path, 0); !good) return good;
+  const put_fn put = [&](std::string_view piece) {
+    return file.write(std::as_bytes(std::span(piece.data(), piece.size())));
+  };
+  if (auto good = write(put); !good) return good;
+  return file.publish();
+}
+
+}  // namespace
+
+done save_trace(const std::string &path, const workload &of) {
+  return save(path, [&](const put_fn &put) { return write_compact(of.read, put); });
+}
+
+done save_oracle(const std::string &path, const workload &of, uint32_t object_bytes) {
+  return save(path, [&](const put_fn &put) {
+    return of.of_experts() ? write_oracle(of.schedule, object_bytes, put)
+                           : write_oracle(of.read.kv, object_bytes, put);
+  });
+}
+
+done save_text(const std::string &path, std::string_view text) {
+  return save(path, [&](const put_fn &put) { return put(text); });
+}
+
+}  // namespace cubby_cli::replay

@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""A page of `cubby replay --html` held against the object of --json.
+
+  check_page.py PAGE OBJECT      exit status 1, with a line a fault, when they differ or the page leans on anything outside
+"""
+
+import json
+import re
+import sys
+import xml.etree.ElementTree as tree
+from pathlib import Path
+
+
+def faults(text, told):
+    if re.search(r"https?:|//[a-z]|@import|url\(|<link|<img|\bsrc=|\bhref=", text):
+        yield "it refers to something outside"
+    page = tree.fromstring(text)  # well-formed, or an exception
+    inside = json.loads(page.find("./body/script").text)
+    if inside != told:
+        yield "the object inside is another"
+    tables = [[["".join(cell.itertext()) for cell in row] for row in table.iter("tr")] for table in page.iter("table")]
+    figures = tables[-1]
+    at = {name: column for column, name in enumerate(figures[0])}
+    if len(figures) - 1 != len(told["results"]):
+        yield f"{len(figures) - 1} rows of figures for {len(told['results'])} results"
+    for row, one in zip(figures[1:], told["results"]):
+        wanted = {"policy": one["policy"], "capacity": one["capacity"],
+                  "lockers": f"{one['capacity_lockers']:,}", "hits": f"{one['hits']:,}",
+                  "hit ratio": f"{100 * one['hit_ratio']:.2f} %", "regret": f"{100 * one['regret']:.2f} %"}
+        if "tokens_per_s" in one:
+            wanted["tokens/s"] = f"{one['tokens_per_s']:.2f}"
+            wanted["stall p50"] = f"{one['stall']['p50_ns'] / 1e6:.2f} ms"
+        for name, value in wanted.items():
+            if row[at[name]] != value:
+                yield f"{one['policy']} at {one['capacity']}: {name} is {row[at[name]]}, not {value}"
+    policies = list(dict.fromkeys(one["policy"] for one in told["results"]))
+    capacities = len(told["results"]) // len(policies)
+    charts = [svg for svg in page.iter("svg") if svg.get("role") == "img"]
+    if len(charts) != (5 if "tokens_per_s" in told["results"][0] else 3):
+        yield f"{len(charts)} charts"
+    yield from chart_faults(charts[0], told["results"], policies, capacities)
+    early = tables[0]
+    for row, one in zip(early[1:], told["details"]["policies"]):
+        if row[:3] != [one["policy"]] + [f"{one['evicted_too_early'][name]:,}" for name in ("evictions", "count")]:
+            yield f"too early: {row}"
+
+
+def chart_faults(chart, results, policies, capacities):
+    """The points of the first chart lie where the hit ratios are."""
+    groups = list(chart.iter("g"))
+    if len(groups) != len(policies):
+        yield f"{len(groups)} lines for {len(policies)} policies"
+    rules = sorted({float(line.get("y1")) for line in chart.iter("line") if line.get("y1") == line.get("y2")})
+    for policy, group in zip(policies, groups):
+        points = [tuple(map(float, point.split(","))) for point in group.find("polyline").get("points").split()]
+        ratios = [one["hit_ratio"] for one in sorted(results, key=lambda one: one["capacity_lockers"])
+                  if one["policy"] == policy]
+        if len(points) != capacities:
+            yield f"{len(points)} points for {capacities} capacities"
+        for (_, y), ratio in zip(points, ratios):
+            if abs(y - (rules[-1] - ratio * (rules[-1] - rules[0]))) > 0.11:
+                yield f"{policy}: a point at {y} for {ratio}"
+
+
+def main():
+    found = list(faults(Path(sys.argv[1]).read_text(encoding="utf-8"),
+                        json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))))
+    print("\n".join(found) if found else "page: as told")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+// `cubby replay --html`: a page that stands alone and says what --json says.
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+#include "cli/process.hpp"
+
+namespace {
+using nlohmann::json;
+using process::command;
+using process::command_json;
+
+struct folder {
+  std::filesystem::path path;
+  folder() {
+    std::string name = (std::filesystem::temp_directory_path() / "cubby_page_XXXXXX").string();
+    REQUIRE(mkdtemp(name.data()) != nullptr);
+    path = name;
+  }
+  ~folder() { std::filesystem::remove_all(path); }
+  std::string at(const std::string &name) const { return (path / name).string(); }
+  std::string write(const std::string &name, const std::string &text) const {
+    std::ofstream(path / name, std::ios::binary) << text;
+    return at(name);
+  }
+};
+
+/// Tokens of four layers of sixteen experts, by dice.
+std::string made_up_experts() {
+  std::mt19937 dice(7);
+  std::string text = "token,layer,experts\n";
+  for (int token = 0; token < 200; ++token)
+    for (int layer = 0; layer < 4; ++layer) {
+      const auto one = dice() % 8, other = 8 + dice() % static_cast<uint32_t>(layer + 1);
+      text += std::to_string(token) + "," + std::to_string(layer) + "," + std::to_string(one) +
+              " " + std::to_string(other) + "\n";
+    }
+  return text;
+}
+
+std::string made_up_blocks() {
+  std::mt19937 dice(7);
+  std::string text;
+  for (int request = 0; request < 300; ++request) {
+    const auto prefix = dice() % 6;
+    text += "{\"timestamp\":" + std::to_string(request * 500) + ",\"hash_ids\":[";
+    for (uint64_t i = 0; i < 3 + prefix; ++i) text += std::to_string(prefix * 100 + i) + ",";
+    text += std::to_string(10000 + dice() % 50) + "]}\n";
+  }
+  return text;
+}
+
+/// Runs it with --json and --html, and lets the checker compare the two.
+json checked(const folder &here, const std::string &arguments) {
+  const std::string page = here.at("page.html");
+  const json told = command_json("replay " + arguments + " --html " + page, 0);
+  const auto judged = process::shell(CUBBY_CHECK_PAGE " " + page + " " +
+                                     here.write("told.json", told.dump()) + " 2>&1");
+  INFO(judged.text);
+  CHECK(judged.exit_status == 0);
+  return told;
+}
+
+}  // namespace
+
+TEST_CASE("The page of experts is what --json says") {
+  const folder here;
+  const std::string trace = here.write("a&b<c>\"{{data}}.csv", made_up_experts());
+  const json told = checked(here, "--trace '" + trace + "' --policy lru,moe,sieve,belady");
+  // The page's own capacities; 2 % of 48 lockers is less than a layer of a token needs.
+  CHECK(told["results"].size() >= 8 * 4);
+  CHECK(told["lockers"] == 48);
+  REQUIRE(told["details"]["policies"].size() == 4);
+  CHECK(told["details"]["capacity"] == "25%");
+  for (const json &one : told["details"]["policies"]) {
+    uint64_t uses = 0, hits = 0;
+    for (const json &place : one["places"]) {
+      uses += place["uses"].get<uint64_t>();
+      hits += place["hits"].get<uint64_t>();
+    }
+    CHECK(one["places"].size() == 4);
+    CHECK(uses == told["accesses"]);
+    for (const json &result : told["results"])
+      if (result["policy"] == one["policy"] && result["capacity"] == "25%")
+        CHECK(hits == result["hits"]);
+    const json &early = one["evicted_too_early"];
+    CHECK(early["within"] == 4);
+    CHECK(early["count"] <= early["evictions"]);
+    CHECK(early["top"].size() <= 10);
+  }
+}
+
+TEST_CASE("The page shows the stall too, and KV blocks") {
+  const folder here;
+  const json timed = checked(
+      here, "--trace " + here.write("t.csv", made_up_experts()) +
+                " --policy lru,belady --capacity 10%,25%,50% --timing --compute-ns 1000 --link "
+                "host:1GB/s,1us --link nvme:500MB/s,20us");
+  CHECK(timed["results"][0].contains("tokens_per_s"));
+  const json blocks =
+      checked(here, "--trace " + here.write("t.jsonl", made_up_blocks()) + " --policy all");
+  CHECK(blocks["details"]["policies"][0]["places"][0].contains("depth"));
+}
+
+TEST_CASE("Evicted too early is what comes back within a token cycle") {
+  const folder here;
+  // One layer, two places. 0 and 1 stay in turns with 2 and 3: under LRU each token evicts one that
+  // was used two tokens ago and is used in two; a cycle is one visit.
+  std::string text;
+  for (int token = 0; token < 9; ++token)
+    text += std::to_string(token) + ",0," + std::to_string(token % 3) + "\n";
+  const json told =
+      checked(here, "--trace " + here.write("t.csv", text) + " --policy lru --capacity 2");
+  // 0, 1 fill it; 2 evicts 0, which is missing one visit later, and so on: seven evictions, of
+  // which the last has no visit behind it.
+  const json &early = told["details"]["policies"][0]["evicted_too_early"];
+  CHECK(early["evictions"] == 7);
+  CHECK(early["count"] == 6);
+  CHECK(early["top"][0] == json({{"layer", 0}, {"expert", 0}, {"count", 2}}));
+}
+
+TEST_CASE("A page that cannot be written is told") {
+  const folder here;
+  const auto told = command("replay --trace " + here.write("t.csv", made_up_experts()) +
+                            " --policy lru --html " + here.at("no/such/folder.html"));
+  CHECK(told.exit_status != 0);
+  CHECK(told.text.find("folder is missing") != std::string::npos);
+}
