@@ -2,9 +2,11 @@
 #include <cmath>
 #include <iostream>
 #include <memory>
+#include <optional>
 
 #include "cli/commands.hpp"
 #include "cli/replay/details.hpp"
+#include "cli/replay/io.hpp"
 #include "cli/replay/page.hpp"
 #include "cli/replay/policies.hpp"
 #include "cli/replay/results.hpp"
@@ -27,9 +29,10 @@ struct options {
   uint32_t object_bytes = 0;  // not said
   std::string html;
   timing_options timing;
+  io_options io;
 
   /// Are policies to be run at all, or is the trace only written in another form?
-  [[nodiscard]] bool runs() const { return simulate || timing.on || !html.empty(); }
+  [[nodiscard]] bool runs() const { return simulate || timing.on || io.on || !html.empty(); }
 };
 
 /// What the trace itself has to say, to people and in the object.
@@ -55,11 +58,20 @@ std::vector<std::string> usual_capacities(const options &chosen, const workload 
   return fitting.empty() ? std::vector<std::string>{"100%"} : fitting;
 }
 
-outcome<sweep> read_sweep(const options &chosen, const workload &of) {
+outcome<sweep> read_sweep(const options &chosen, const workload &of, const io_replayer *io) {
   auto policies = find_policies(chosen.policies, of.of_experts());
   if (!policies) return policies.failure();
   sweep made = {*policies, {}, chosen.batch, chosen.seed, chosen.quiet};
-  const auto &asked = chosen.capacities.empty() ? usual_capacities(chosen, of) : chosen.capacities;
+  if (io != nullptr && chosen.policies == std::vector<std::string>{"all"})
+    std::erase_if(made.policies, needs_future);
+  std::vector<std::string> asked = chosen.capacities;
+  if (asked.empty() && io != nullptr) {
+    uint32_t fitting = of.lockers();
+    for (const cubby_policy_ops *one : made.policies)
+      fitting = std::min(fitting, io->capacity_for(*one));
+    asked = {std::to_string(fitting)};
+  }
+  if (asked.empty()) asked = usual_capacities(chosen, of);
   for (const std::string &text : asked) {
     auto one = read_capacity(text, of, least_capacity(of));
     if (!one) return one.failure();
@@ -100,10 +112,14 @@ outcome<json> look_closer(replayer &by, const sweep &wanted, const workload &of)
 /// What the policies do with the trace. The place for further ways of driving one, beside
 /// simulation and its clock: each adds its fields to the results.
 outcome<json> run_policies(const options &chosen, const workload &of, const sweep &wanted,
-                           const timing_rules &rules, json told) {
+                           const timing_rules &rules, io_replayer *io, json told) {
   replayer by(wanted, of);
   const auto add = [&](const cubby_policy_ops *policy, const asked_capacity &capacity,
                        json &line) -> done {
+    if (io != nullptr) {
+      auto added = add_io(*io, by, of, {policy, chosen.policies}, capacity, line);
+      if (!added) return added;
+    }
     if (!chosen.timing.on) return nothing{};
     const auto here = rules_at(chosen.timing, rules, of, capacity);
     if (!here) return here.failure();
@@ -129,12 +145,24 @@ outcome<json> run_policies(const options &chosen, const workload &of, const swee
 done check(const options &chosen) {
   if (!chosen.runs() && chosen.write.empty() && chosen.write_oracle.empty())
     return usage_trouble(
-        "say what to do with the trace: --simulate, --timing, --html, --write or --write-oracle");
+        "say what to do with the trace: --simulate, --timing, --io, --html, --write or "
+        "--write-oracle");
   for (const std::string &name : chosen.policies) {
     if (name == "all") continue;
     if (const auto known = find_policy(name); !known) return known.failure();
   }
   return nothing{};
+}
+
+done prepare_io(const options &chosen, const workload &of, std::optional<io_replayer> &io) {
+  if (!of.of_experts())
+    return usage_trouble("--io is for traces of experts; " + chosen.trace + " is of KV blocks");
+  if (chosen.batch != 1)
+    return usage_trouble("--io decodes one sequence at a time; leave --batch out");
+  const auto place = read_place(chosen.io, of.schedule);
+  if (!place) return place.failure();
+  io.emplace(*place, of.schedule, chosen.seed, chosen.quiet);
+  return io->prepare();
 }
 
 outcome<json> replay_trace(const options &chosen) {
@@ -146,8 +174,13 @@ outcome<json> replay_trace(const options &chosen) {
   if (!of) return of.failure();
   if (chosen.timing.on && !of->of_experts())
     return usage_trouble("--timing is for traces of experts; " + chosen.trace + " is of KV blocks");
+  std::optional<io_replayer> io;
+  if (chosen.io.on) {
+    if (auto good = prepare_io(chosen, *of, io); !good) return good.failure();
+  }
+  io_replayer *with = io ? &*io : nullptr;
   outcome<sweep> wanted = sweep{};
-  if (chosen.runs()) wanted = read_sweep(chosen, *of);
+  if (chosen.runs()) wanted = read_sweep(chosen, *of, with);
   if (!wanted) return wanted.failure();
   for (const asked_capacity &capacity : wanted->capacities)
     if (const auto fit = rules_at(chosen.timing, *rules, *of, capacity); !fit) return fit.failure();
@@ -158,7 +191,7 @@ outcome<json> replay_trace(const options &chosen) {
                {"unique", of->unique()}};
   tell_notes(*of, told);
   if (!chosen.runs()) return told;
-  auto all = run_policies(chosen, *of, *wanted, *rules, std::move(told));
+  auto all = run_policies(chosen, *of, *wanted, *rules, with, std::move(told));
   if (all && !chosen.as_json) print_results((*all)["results"], of->of_experts());
   return all;
 }
@@ -168,6 +201,8 @@ int run(const options &chosen) {
   if (!told) return report_trouble("replay", told.failure(), chosen.as_json);
   if (chosen.as_json)
     std::cout << told->dump(-1, ' ', false, json::error_handler_t::replace) << "\n";
+  for (const json &one : told->value("results", json::array()))
+    if (!one.value("equal", true)) return exit_bad;  // the runtime did not do as simulated
   return exit_good;
 }
 
@@ -188,6 +223,13 @@ void add_timing_options(CLI::App &command, timing_options &chosen) {
       .add_option("--forecast", chosen.forecast,
                   "What is fetched ahead: its exact route, or what it used last (exact)")
       ->check(CLI::IsMember({"exact", "repeat"}));
+}
+
+void add_io_options(CLI::App &command, io_options &chosen) {
+  command.add_flag("--io", chosen.on, "Drive the runtime with real bytes as well");
+  command.add_option("--geometry", chosen.geometry, "LAYERSxEXPERTSxBYTES, as 24x32x3MiB");
+  command.add_option("--tiers", chosen.tiers,
+                     "host:SIZE,file:DIR: memory for lockers, and where their file is made, once");
 }
 
 }  // namespace
@@ -223,6 +265,7 @@ void add_replay(CLI::App &app, int &exit_status) {
                    "Size of a locker (1; 1048576 with --timing)")
       ->check(CLI::Range(1u, ~0u));
   add_timing_options(*command, chosen->timing);
+  add_io_options(*command, chosen->io);
   command->add_flag("--json", chosen->as_json, "One JSON object on stdout");
   command->add_flag("--quiet", chosen->quiet, "No progress");
   command->callback([chosen, &exit_status] { exit_status = run(*chosen); });

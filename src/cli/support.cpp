@@ -102,7 +102,8 @@ std::optional<double> byte_count(const std::string &text) {
     letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
   }
   static const std::map<std::string, double> scales = {
-      {"", 1}, {"k", 1024}, {"m", 1024 * 1024}, {"g", 1024 * 1024 * 1024}};
+      {"", 1},       {"k", 1024},          {"m", 1024 * 1024},         {"g", 1024 * 1024 * 1024},
+      {"kib", 1024}, {"mib", 1024 * 1024}, {"gib", 1024 * 1024 * 1024}};
   const auto scale = scales.find(unit);
   if (end == text.c_str() || scale == scales.end()) return std::nullopt;
   const double bytes = number * scale->second;

@@ -275,13 +275,14 @@ class controller {
   void end_move(uint32_t index);
 
   // evict.cpp
-  bool make_room(uint32_t tier, uint64_t bytes, const transfer::urgency &order, bool may_demote);
-  bool evict_one(uint32_t tier, uint64_t bytes, const transfer::urgency &order, bool may_demote);
   struct newcomer {
     placement::object who = placement::no_object;  // nobody: only room is needed
     uint64_t bytes = 0;                            // of a hole that it wants; 0 = any
   };
   placement::object choose_victim(uint32_t tier, const newcomer &wanted, bool spare_prefetched);
+  bool make_room(uint32_t tier, const newcomer &wanted, const transfer::urgency &order);
+  bool evict_one(uint32_t tier, const newcomer &wanted, const transfer::urgency &order,
+                 bool may_demote);
   bool make_place(uint32_t tier, const bank &where, uint32_t number, bool has_frame,
                   const transfer::urgency &order);
   transfer::channel &copy_path(uint32_t from, uint32_t to);

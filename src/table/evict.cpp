@@ -163,7 +163,7 @@ bool controller::evict(uint32_t tier, placement::object who, const transfer::urg
   return true;
 }
 
-bool controller::evict_one(uint32_t tier, uint64_t bytes, const transfer::urgency &order,
+bool controller::evict_one(uint32_t tier, const newcomer &wanted, const transfer::urgency &order,
                            bool may_demote) {
   tier_slot &slot = *tiers_[tier];
   for (size_t i = 0; i < slot.passing.size(); ++i) {
@@ -177,8 +177,7 @@ bool controller::evict_one(uint32_t tier, uint64_t bytes, const transfer::urgenc
   if (drop_a_guest(tier, false)) return true;
   for (const bool spare : {true, false}) {
     if (!spare && order.io_class != CUBBY_DEMAND) break;  // a guess does not push out a guess
-    const newcomer room{placement::no_object, bytes};
-    const placement::object who = choose_victim(tier, room, spare);
+    const placement::object who = choose_victim(tier, wanted, spare);
     if (who != placement::no_object && evict(tier, who, order, may_demote)) return true;
   }
   return order.io_class == CUBBY_DEMAND && drop_a_guest(tier, true);
@@ -206,14 +205,13 @@ bool controller::make_place(uint32_t tier, const bank &where, uint32_t number, b
 
 /// True when a frame for `bytes` can be taken now. Where victims have to be copied down first,
 /// enough of them are on their way and the caller waits.
-bool controller::make_room(uint32_t tier, uint64_t bytes, const transfer::urgency &order,
-                           bool may_demote) {
+bool controller::make_room(uint32_t tier, const newcomer &wanted, const transfer::urgency &order) {
   tier_slot &slot = *tiers_[tier];
-  const uint64_t cost = slot.memory->cost_bytes(bytes);
-  while (!slot.memory->fits(bytes)) {
+  const uint64_t cost = slot.memory->cost_bytes(wanted.bytes);
+  while (!slot.memory->fits(wanted.bytes)) {
     const uint64_t kept = slot.memory->used_bytes() - slot.leaving_bytes;
     if (slot.leaving_bytes != 0 && kept + cost <= slot.memory->budget_bytes()) return false;
-    if (!evict_one(tier, bytes, order, may_demote)) return false;
+    if (!evict_one(tier, wanted, order, true)) return false;
   }
   return true;
 }
@@ -237,7 +235,7 @@ void controller::keep_reserve() {
       const uint64_t kept = slot.memory->used_bytes() - slot.leaving_bytes;
       if (kept + wanted <= slot.memory->budget_bytes() || slot.leaving_bytes >= wanted) break;
       const transfer::urgency order{CUBBY_WRITE_BACK, base::never_ns, ++sequence_};
-      if (!evict_one(tier, 0, order, true)) break;
+      if (!evict_one(tier, {}, order, true)) break;
     }
   }
 }

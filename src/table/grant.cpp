@@ -108,7 +108,7 @@ controller::found controller::look_up(request &r, uint32_t i) {
   }
   if (!somewhere) return found::impossible;
   const uint64_t bytes = where.frame_bytes_in(r.tier, item.number);
-  if (!make_room(r.tier, bytes, r.order, true)) return found::no_frame;
+  if (!make_room(r.tier, {where.object_base + item.number, bytes}, r.order)) return found::no_frame;
   const auto frame = tiers_[r.tier]->memory->take(bytes);
   if (!frame) return found::no_frame;
   const uint32_t made = new_move(where, item.number, r.tier, *frame, r.order);
@@ -180,7 +180,7 @@ bool controller::at_rest(uint32_t tier) const {
 bool controller::clear_tier(uint32_t tier) {
   if (!at_rest(tier)) return false;
   const transfer::urgency order{CUBBY_DEMAND, base::never_ns, 0};
-  while (evict_one(tier, base::never_ns, order, false)) {
+  while (evict_one(tier, {placement::no_object, base::never_ns}, order, false)) {
   }
   if (tiers_[tier]->memory->used_bytes() != 0) return false;
   merge_blocks(tier);
@@ -317,7 +317,7 @@ bool controller::grant_resize(uint32_t index) {
   while (slot.memory->used_bytes() > slot.memory->budget_bytes()) {
     const uint64_t over = slot.memory->used_bytes() - slot.memory->budget_bytes();
     if (slot.leaving_bytes >= over) return false;
-    if (!evict_one(r.tier, 0, r.order, true)) return false;
+    if (!evict_one(r.tier, {}, r.order, true)) return false;
   }
   shrink_blocks(r.tier);
   r.ok_count = 0;

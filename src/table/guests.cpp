@@ -10,9 +10,9 @@ namespace cubby::table {
 /// From here on the policy knows of it.
 void controller::keep(uint32_t tier, const bank &where, uint32_t number) {
   tier_slot &slot = *tiers_[tier];
-  const uint64_t bytes = where.frame_bytes_in(tier, number);
-  slot.kept_bytes += slot.memory->cost_bytes(bytes);
-  slot.policy->inserted(where.object_base + number, bytes);
+  const uint64_t cost = slot.memory->cost_bytes(where.frame_bytes_in(tier, number));
+  slot.kept_bytes += cost;
+  slot.policy->inserted(where.object_base + number, cost);
 }
 
 void controller::lose(uint32_t tier, const bank &where, uint32_t number) {

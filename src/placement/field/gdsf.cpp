@@ -61,22 +61,29 @@ class gdsf {
   }
 
  private:
+  /// Sizes count in lockers of mean size, so that ranks are small whole numbers where all are
+  /// alike.
   void set_costs(const cubby_policy_config &config) {
+    double bytes = 0, lockers = 0;
     for (uint32_t b = 0; b < config.bank_count; ++b) {
       const cubby_policy_bank &bank = config.banks[b];
+      const double count = static_cast<double>(bank.rows) * bank.columns;
+      bytes += count * static_cast<double>(bank.object_bytes);
+      lockers += count;
       const auto cost = static_cast<float>(std::max<uint64_t>(bank.refetch_ns, 1));
       for (uint32_t i = 0; i < bank.rows * bank.columns; ++i)
         items_[bank.first_object + i].cost = cost;
     }
+    mean_bytes_ = bytes > 0 ? bytes / lockers : 1;
   }
   void rank(cubby_object who) {
     item &one = items_[who];
-    one.rank = clock_ + one.uses * static_cast<double>(one.cost) / one.bytes;
+    one.rank = clock_ + one.uses * static_cast<double>(one.cost) * (mean_bytes_ / one.bytes);
     one.moved = ++count_;
   }
   std::vector<item> items_;
   victim_heap heap_;
-  double clock_ = 0;
+  double clock_ = 0, mean_bytes_ = 1;
   uint64_t count_ = 0;
 };
 

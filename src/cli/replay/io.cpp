@@ -1,0 +1,307 @@
+#include "cli/replay/io.hpp"
+
+#include <cubby/cubby.h>
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+
+#include "cli/bench/blocks.hpp"
+#include "cli/bench/reader.hpp"
+#include "cli/replay/policies.hpp"
+
+namespace cubby_cli::replay {
+namespace {
+
+constexpr uint64_t page_bytes = 4096;
+constexpr uint64_t locker_bytes_max = uint64_t{256} << 20;
+
+trouble from_library() { return {last_error().text}; }
+
+std::vector<std::string> split(const std::string &text, char at) {
+  std::vector<std::string> parts(1);
+  for (const char c : text) {
+    if (c == at) {
+      parts.emplace_back();
+    } else {
+      parts.back() += c;
+    }
+  }
+  return parts;
+}
+
+std::optional<uint32_t> whole_number(const std::string &text) {
+  uint32_t value = 0;
+  const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (read.ec != std::errc() || read.ptr != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+uint64_t pages_of(uint64_t bytes) { return (bytes + page_bytes - 1) / page_bytes * page_bytes; }
+
+done read_geometry(const std::string &text, const expert_schedule &of, io_place &to) {
+  const auto parts = split(text, 'x');
+  if (parts.size() != 3)
+    return usage_trouble("geometry \"" + text + "\" is not LAYERSxEXPERTSxBYTES, as 24x32x3MiB");
+  const auto rows = whole_number(parts[0]), columns = whole_number(parts[1]);
+  const double bytes = byte_count(parts[2]).value_or(0);
+  if (rows != of.rows || columns != of.columns)
+    return usage_trouble("geometry " + text + " is not the trace's, which has " +
+                         std::to_string(of.rows) + " layers of " + std::to_string(of.columns) +
+                         " experts");
+  if (!(bytes >= 1 && bytes <= static_cast<double>(locker_bytes_max)))
+    return usage_trouble("geometry " + text + ": a locker has from 1 byte to 256 MiB");
+  to.rows = *rows;
+  to.columns = *columns;
+  to.locker_bytes = static_cast<uint64_t>(bytes);
+  return nothing{};
+}
+
+done read_tiers(const std::string &text, io_place &to) {
+  if (text.empty()) return usage_trouble("--io needs tiers: --tiers host:SIZE,file:DIR");
+  for (const std::string &one : split(text, ',')) {
+    const std::string value = one.substr(std::min(one.find(':'), one.size() - 1) + 1);
+    if (one.starts_with("host:") && byte_count(value).value_or(0) >= page_bytes) {
+      to.host_bytes = static_cast<uint64_t>(*byte_count(value));
+    } else if (one.starts_with("file:") && !value.empty()) {
+      to.folder = value;
+    } else {
+      return usage_trouble("tier \"" + one + "\" is neither host:SIZE, as host:1GiB, nor file:DIR");
+    }
+  }
+  if (to.host_bytes == 0 || to.folder.empty())
+    return usage_trouble("--io needs both tiers: --tiers host:SIZE,file:DIR");
+  return nothing{};
+}
+
+}  // namespace
+
+outcome<io_place> read_place(const io_options &chosen, const expert_schedule &of) {
+  io_place made;
+  if (auto good = read_geometry(chosen.geometry, of, made); !good) return good.failure();
+  if (auto good = read_tiers(chosen.tiers, made); !good) return good.failure();
+  return made;
+}
+
+/// A runtime with one memory tier over the file, advanced by this thread.
+class io_replayer::house {
+ public:
+  house() = default;
+  ~house() { cubby_close(rt_); }
+  house(const house &) = delete;
+  house &operator=(const house &) = delete;
+
+  done open(const io_replayer &by, const std::string &policy, uint64_t budget_bytes);
+  done visit(const cubby_object *used, uint32_t count);
+  [[nodiscard]] cubby_tier_stats stats() const;
+
+ private:
+  done map(const io_replayer &by);
+
+  cubby *rt_ = nullptr;
+  cubby_tier tier_ = 0;
+  cubby_bank bank_ = 0;
+  std::vector<cubby_item> items_;
+};
+
+done io_replayer::house::open(const io_replayer &by, const std::string &policy,
+                              uint64_t budget_bytes) {
+  cubby_config config{};
+  config.struct_size = sizeof config;
+  config.abi_version = CUBBY_ABI_VERSION;
+  config.pump = CUBBY_PUMP_CALLER;
+  config.policy = policy.c_str();
+  config.seed = by.seed_;
+  if (cubby_open(&config, &rt_) != CUBBY_OK) return from_library();
+  if (auto mapped = map(by); !mapped) return mapped;
+  cubby_tier_desc tier{};
+  tier.struct_size = sizeof tier;
+  tier.backend = "host";
+  tier.name = "host:0";
+  tier.budget_bytes = budget_bytes;
+  if (cubby_tier_add(rt_, &tier, &tier_) != CUBBY_OK) return from_library();
+  return nothing{};
+}
+
+done io_replayer::house::map(const io_replayer &by) {
+  const io_place &where = by.where_;
+  cubby_bank_desc bank{};
+  bank.struct_size = sizeof bank;
+  bank.kind = CUBBY_BANK_EXPERTS;
+  bank.name = "experts";
+  bank.rows = where.rows;
+  bank.columns = where.columns;
+  bank.routed_count = by.of_.top_k;
+  bank.locker_bytes = where.locker_bytes;
+  if (cubby_bank_add(rt_, &bank, &bank_) != CUBBY_OK) return from_library();
+  std::vector<cubby_extent> extents;
+  const uint64_t stride_bytes = pages_of(where.locker_bytes);
+  for (uint64_t i = 0; i < uint64_t{where.rows} * where.columns; ++i)
+    extents.push_back({CUBBY_ID(bank_, i), 0, 0, i * stride_bytes, where.locker_bytes});
+  const char *path = by.path_.c_str();
+  if (cubby_bank_map(rt_, bank_, &path, 1, extents.data(), extents.size()) != CUBBY_OK)
+    return from_library();
+  return nothing{};
+}
+
+done io_replayer::house::visit(const cubby_object *used, uint32_t count) {
+  items_.assign(count, cubby_item{});
+  for (uint32_t i = 0; i < count; ++i) items_[i].id = CUBBY_ID(bank_, used[i]);
+  cubby_pins pins = 0;
+  cubby_ticket ticket = 0;
+  cubby_status status =
+      cubby_pin(rt_, items_.data(), count, tier_, nullptr, &pins, nullptr, &ticket);
+  if (status == CUBBY_PENDING) status = cubby_wait(rt_, ticket, -1);
+  if (status != CUBBY_OK) return from_library();
+  if (cubby_unpin(rt_, pins, 0, 0, nullptr) != CUBBY_OK) return from_library();
+  // What came for this visit stays or goes before the next one begins.
+  if (cubby_poll(rt_, 0, nullptr) != CUBBY_OK) return from_library();
+  return nothing{};
+}
+
+cubby_tier_stats io_replayer::house::stats() const {
+  cubby_stats_block block{};
+  block.struct_size = sizeof block;
+  cubby_tier_stats tiers[2] = {};
+  for (cubby_tier_stats &one : tiers) one.struct_size = sizeof one;
+  cubby_stats(rt_, &block, tiers, 2);
+  return tiers[0].tier == tier_ ? tiers[0] : tiers[1];
+}
+
+done io_replayer::prepare() {
+  const uint64_t stride_bytes = pages_of(where_.locker_bytes);
+  auto file = bench::blocks_file(where_.folder,
+                                 uint64_t{where_.rows} * where_.columns * stride_bytes, quiet_);
+  if (!file) return file.failure();
+  path_ = *file;
+  house one;
+  const uint64_t room_bytes = 2 * (stride_bytes + page_bytes);
+  if (auto opened = one.open(*this, "lru", room_bytes); !opened) return opened;
+  const cubby_object first = 0;
+  if (auto visited = one.visit(&first, 1); !visited) return visited;
+  frame_bytes_ = one.stats().used_bytes;
+  return nothing{};
+}
+
+/// A policy that chooses who stays has room for guests beside: for those of one layer, and at most
+/// a quarter of the tier (cubby.h: cubby_tier_desc.budget_bytes is what frames take together).
+uint64_t io_replayer::budget_for(const cubby_policy_ops &policy, uint64_t capacity) const {
+  const uint64_t kept_bytes = capacity * frame_bytes_;
+  if (policy.admit == nullptr) return kept_bytes;
+  return std::min(kept_bytes + of_.top_k * frame_bytes_, pages_of((kept_bytes * 4 + 2) / 3));
+}
+
+uint32_t io_replayer::capacity_for(const cubby_policy_ops &policy) const {
+  const uint64_t all = uint64_t{where_.rows} * where_.columns;
+  uint64_t capacity = std::min(where_.host_bytes / frame_bytes_, all);
+  while (capacity != 0 && budget_for(policy, capacity) > where_.host_bytes) --capacity;
+  return static_cast<uint32_t>(capacity);
+}
+
+outcome<link_speed> io_replayer::measure_link() const {
+  constexpr uint64_t sample_bytes = uint64_t{128} << 20;
+  const uint64_t bytes = pages_of(where_.locker_bytes);
+  const bench::layout layout{path_, uint64_t{where_.rows} * where_.columns * bytes, bytes, bytes,
+                             0};
+  const auto blocks =
+      bench::random_blocks(layout.count(), std::max<uint64_t>(of_.top_k, sample_bytes / bytes), 1);
+  link_speed found{"nvme", 0, 0};
+  for (const uint32_t depth : {1U, std::max(of_.top_k, 2U)}) {
+    auto by = bench::make_pread(layout, depth);
+    if (!by) return by.failure();
+    auto took = (*by)->run(blocks);
+    if (!took) return took.failure();
+    const double each_ns = took->seconds * 1e9 / static_cast<double>(blocks.size());
+    const double speed = static_cast<double>(took->bytes) / took->seconds;
+    if (depth == 1) {
+      found.latency_ns = static_cast<uint64_t>(each_ns);
+      continue;
+    }
+    // What a lone read takes beyond its bytes at full speed.
+    const double moving_ns = static_cast<double>(bytes) * 1e9 / speed;
+    found.bytes_per_s = speed;
+    found.latency_ns -=
+        static_cast<uint64_t>(std::min(static_cast<double>(found.latency_ns), moving_ns));
+  }
+  return found;
+}
+
+outcome<io_run> io_replayer::run(const cubby_policy_ops &policy, const std::string &name,
+                                 uint32_t capacity) {
+  const uint64_t budget_bytes = budget_for(policy, capacity);
+  if (budget_bytes > where_.host_bytes)
+    return usage_trouble("a capacity of " + std::to_string(capacity) + " lockers takes " +
+                         std::to_string(budget_bytes) + " bytes of memory under policy " +
+                         policy.name + "; raise host:SIZE of --tiers, which is " +
+                         std::to_string(where_.host_bytes));
+  house one;
+  if (auto opened = one.open(*this, name, budget_bytes); !opened) return opened.failure();
+  const uint64_t started_ns = clock_ns();
+  for (size_t v = 0; v < of_.visits.size(); ++v) {
+    const visit_record &visit = of_.visits[v];
+    auto visited = one.visit(of_.used.data() + visit.first_used, visit.used_count);
+    if (!visited) return visited.failure();
+    if (progress_.due())
+      progress_.show(name + " with real bytes, " + std::to_string(capacity) +
+                     " lockers: " + std::to_string(100 * v / of_.visits.size()) + " %");
+  }
+  const cubby_tier_stats seen = one.stats();
+  io_run found;
+  found.seconds = seconds_since(started_ns);
+  found.hits = seen.hit_count;
+  found.accesses = of_.used.size();
+  found.evictions = seen.evict_count;
+  found.bytes = seen.bytes_in;
+  return found;
+}
+
+namespace {
+
+/// What the runtime knows a policy by: a name of its own, or the library it came from.
+outcome<std::string> runtime_name(const asked_policy &which) {
+  const cubby_policy_ops *policy = which.policy;
+  if (needs_future(policy))
+    return usage_trouble(std::string("policy ") + policy->name +
+                         " needs the future; --io asks the runtime, which has none");
+  if (cubby_policy_find(policy->name) == policy) return std::string(policy->name);
+  for (const std::string &text : which.asked) {
+    const auto known = find_policy(text);
+    if (known && *known == policy) return text;
+  }
+  return usage_trouble(std::string("policy ") + policy->name + " has no name that a runtime knows");
+}
+
+}  // namespace
+
+done add_io(io_replayer &io, replayer &by, const workload &of, const asked_policy &which,
+            const asked_capacity &capacity, nlohmann::json &line) {
+  const auto name = runtime_name(which);
+  if (!name) return name.failure();
+  const auto link = io.measure_link();
+  if (!link) return link.failure();
+  const auto found = io.run(*which.policy, *name, capacity.lockers);
+  if (!found) return found.failure();
+  timing_rules rules;
+  rules.host = {"host", 1e15, 0};  // what is read is where it is used
+  rules.nvme = *link;
+  rules.object_bytes = io.locker_bytes();
+  rules.host_has_all = false;
+  timing clock(of.schedule, rules);
+  if (const auto watched = by.watch(which.policy, capacity.lockers, clock); !watched)
+    return watched.failure();
+  const double tokens =
+      static_cast<double>(of.schedule.visits.size()) / std::max(1U, of.schedule.rows);
+  line["simulated_hits"] = line["hits"];
+  line["equal"] = line["hits"] == found->hits;
+  line["hits"] = found->hits;
+  line["hit_ratio"] = static_cast<double>(found->hits) / static_cast<double>(found->accesses);
+  line["io"] = {{"tokens_per_s", tokens / found->seconds},
+                {"predicted_tokens_per_s", clock.report()["tokens_per_s"]},
+                {"link_bytes_per_s", link->bytes_per_s},
+                {"link_latency_ns", link->latency_ns},
+                {"read_bytes", found->bytes},
+                {"evictions", found->evictions}};
+  return nothing{};
+}
+
+}  // namespace cubby_cli::replay
