@@ -21,13 +21,35 @@ uint32_t nearest_tier(runtime &self) {
   return best;
 }
 
+/// Tokens ahead: the policies may want to know; nothing is fetched for it yet.
+uint8_t foresee(runtime &self, const table::bank &where, const cubby_hint_item &hint) {
+  std::vector<cubby_object> objects;
+  for (uint32_t i = 0; i < hint.route.column_count; ++i) {
+    if (hint.route.columns[i] >= where.columns()) return CUBBY_HINT_REJECTED;
+    objects.push_back(where.object_base + hint.route.row * where.columns() + hint.route.columns[i]);
+  }
+  cubby_policy_hint told{};
+  told.struct_size = sizeof told;
+  told.kind = CUBBY_POLICY_HINT_ROUTE;
+  told.slot = hint.route.slot;
+  told.ahead = hint.ahead;
+  told.object_count = static_cast<uint32_t>(objects.size());
+  told.objects = objects.data();
+  told.probabilities = hint.route.weights;
+  told.ttl_ns = hint.ttl_ns;
+  told.now_ns = self.now();
+  const auto lock = self.hold_pump();
+  return self.house().hint(told) ? CUBBY_HINT_ACCEPTED : CUBBY_HINT_REJECTED;
+}
+
 uint8_t take_route(runtime &self, const cubby_hint_item &hint) {
   table::bank *where = self.house().bank_of(hint.bank);
   const cubby_routed &route = hint.route;
   const uint32_t tier = nearest_tier(self);
   const bool usable = where != nullptr && tier != table::no_tier && route.columns != nullptr &&
-                      route.row < where->rows() && route.column_count != 0 && hint.ahead == 0;
+                      route.row < where->rows() && route.column_count != 0;
   if (!usable) return CUBBY_HINT_REJECTED;
+  if (hint.ahead != 0) return foresee(self, *where, hint);
   std::vector<table::request_item> wanted;
   bool clipped = false;
   for (uint32_t i = 0; i < route.column_count; ++i) {
@@ -84,8 +106,11 @@ cubby_status cubby_visit(cubby_handle *rt, cubby_bank bank, const cubby_routed *
       for (uint32_t k = 0; k < routed[i].column_count; ++k) {
         numbers.push_back(routed[i].row * where->columns() + routed[i].columns[k]);
       }
-      self.house().note_visit(entered.shard_index, where->handle, numbers.data(),
-                              static_cast<uint32_t>(numbers.size()), routed[i].slot);
+      const bool together = i + 1 < count && routed[i + 1].row == routed[i].row;
+      self.house().note_visit(
+          entered.shard_index, where->handle, numbers.data(), static_cast<uint32_t>(numbers.size()),
+          routed[i].slot,
+          together ? table::note_follows::same_visit : table::note_follows::another_visit);
     }
     return CUBBY_OK;
   });

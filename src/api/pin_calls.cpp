@@ -48,7 +48,9 @@ void note_visits(const pin_call &c) {
     }
     const uint32_t end = first + run;
     note.count = static_cast<uint8_t>(run);
-    note.more = end != c.count && c.items[end].id >> 48 == bank_bits ? 1 : 0;
+    note.next = end != c.count && c.items[end].id >> 48 == bank_bits
+                    ? table::note_follows::same_sequence
+                    : table::note_follows::another_visit;
     c.self.house().note_visit(c.shard, static_cast<cubby_bank>(bank_bits), note);
   }
 }

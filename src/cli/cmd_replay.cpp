@@ -157,8 +157,6 @@ done check(const options &chosen) {
 done prepare_io(const options &chosen, const workload &of, std::optional<io_replayer> &io) {
   if (!of.of_experts())
     return usage_trouble("--io is for traces of experts; " + chosen.trace + " is of KV blocks");
-  if (chosen.batch != 1)
-    return usage_trouble("--io decodes one sequence at a time; leave --batch out");
   const auto place = read_place(chosen.io, of.schedule);
   if (!place) return place.failure();
   io.emplace(*place, of.schedule, chosen.seed, chosen.quiet);

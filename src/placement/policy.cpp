@@ -13,7 +13,7 @@ cubby_policy_config told(const policy_config &of) {
   config.bank_count = static_cast<uint32_t>(of.banks.size());
   config.object_count = of.object_count;
   config.budget_bytes = of.budget_bytes;
-  config.slot_count = 1;
+  config.slot_count = of.slot_count;
   config.seed = of.seed;
   return config;
 }
@@ -22,17 +22,19 @@ bool for_runtimes(const cubby_policy_ops &of) { return (of.flags & CUBBY_POLICY_
 
 }  // namespace
 
-void policy::visit(std::span<const object> used, const visit_place &where) {
+void policy::visit(std::span<const object> used, const visit_place &where,
+                   std::span<const cubby_policy_route> routes) {
   const auto count = static_cast<uint32_t>(used.size());
-  const cubby_policy_route route = {0, count, used.data()};
+  const cubby_policy_route all = {0, count, used.data()};
+  if (routes.empty()) routes = {&all, 1};
   cubby_policy_visit told_visit = {};
   told_visit.struct_size = sizeof told_visit;
   told_visit.bank = where.bank;
   told_visit.row = where.row;
   told_visit.used = used.data();
   told_visit.used_count = count;
-  told_visit.routes = &route;
-  told_visit.route_count = 1;
+  told_visit.routes = routes.data();
+  told_visit.route_count = static_cast<uint32_t>(routes.size());
   told_visit.number = visits_++;
   told_visit.now_ns = where.now_ns;
   ops_.visit(instance_, &told_visit);

@@ -18,6 +18,7 @@ struct policy_config {
   uint32_t object_count = 0;  // objects 0..object_count-1
   uint64_t seed = 0;
   uint64_t budget_bytes = 0;
+  uint32_t slot_count = 1;  // sequences decoded side by side
   std::span<const cubby_policy_bank> banks = {};
 };
 
@@ -34,8 +35,14 @@ class policy {
   policy(const policy &) = delete;
   policy &operator=(const policy &) = delete;
 
-  /// These objects were used together, resident or not, in the order given.
-  void visit(std::span<const object> used, const visit_place &where = {});
+  /// These objects were used together, resident or not, in the order given; `routes` says by which
+  /// of the batch's sequences, all by the first where it is empty.
+  void visit(std::span<const object> used, const visit_place &where = {},
+             std::span<const cubby_policy_route> routes = {});
+  /// Knowledge of the future; false: of no use to it.
+  bool hint(const cubby_policy_hint &what) {
+    return ops_.hint != nullptr && ops_.hint(instance_, &what) != 0;
+  }
   /// The object now lives in the tier / no longer does.
   void inserted(object who, uint64_t bytes = 1) { ops_.inserted(instance_, who, bytes); }
   void removed(object who) { ops_.removed(instance_, who); }
@@ -66,6 +73,7 @@ class policy {
   bool grow(const policy_config &config);
   /// Bytes of state.
   [[nodiscard]] uint64_t state_bytes() const;
+  [[nodiscard]] const char *name() const { return ops_.name; }
 
  private:
   const cubby_policy_ops &ops_;

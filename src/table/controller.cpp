@@ -96,12 +96,12 @@ void controller::note_visit(uint32_t shard_index, cubby_bank handle, visit_note 
 }
 
 void controller::note_visit(uint32_t shard_index, cubby_bank handle, const uint32_t *numbers,
-                            uint32_t count, uint32_t slot) {
+                            uint32_t count, uint32_t slot, note_follows next) {
   for (uint32_t first = 0; first < count; first += visit_note::numbers_max) {
     visit_note note;
     note.slot = slot;
     note.count = static_cast<uint8_t>(std::min(count - first, visit_note::numbers_max));
-    note.more = first + note.count < count ? 1 : 0;
+    note.next = first + note.count < count ? note_follows::same_sequence : next;
     for (uint32_t i = 0; i < note.count; ++i) note.numbers[i] = numbers[first + i];
     note_visit(shard_index, handle, note);
   }

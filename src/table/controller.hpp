@@ -21,6 +21,7 @@
 #include "table/recorder.hpp"
 #include "table/request.hpp"
 #include "table/seal_job.hpp"
+#include "table/visit.hpp"
 #include "tier/memory_tier.hpp"
 #include "transfer/channel.hpp"
 #include "transfer/staging.hpp"
@@ -28,16 +29,8 @@
 namespace cubby::table {
 
 inline constexpr uint32_t banks_max = 1023;
-
-/// One layer's choice, or part of it: told by those who pin, heard by the policies.
-struct visit_note {
-  static constexpr uint32_t numbers_max = 12;
-  uint16_t bank = 0;  // index
-  uint8_t count = 0;
-  uint8_t more = 0;   // the next note continues this one
-  uint32_t slot = 0;  // which sequence of a batch; what pins tell is of the first
-  std::array<uint32_t, numbers_max> numbers;  // the first `count`
-};
+/// Sequences of a batch that policies tell apart.
+inline constexpr uint32_t sequences_max = 1024;
 
 /// What each thread writes without meeting the others.
 struct alignas(64) shard {
@@ -147,7 +140,7 @@ class controller {
   /// A visit in one note, or in several; note.bank is filled in.
   void note_visit(uint32_t shard_index, cubby_bank handle, visit_note &note);
   void note_visit(uint32_t shard_index, cubby_bank handle, const uint32_t *numbers, uint32_t count,
-                  uint32_t slot);
+                  uint32_t slot, note_follows next);
   /// Is there something that advance() has not seen?
   [[nodiscard]] bool has_news() const;
 
@@ -165,6 +158,8 @@ class controller {
   void cancel_everything();
   /// Seals whose reads never came back: their tickets end; they themselves cannot, and are leaked.
   void give_up_jobs();
+  /// Tells the policies what is foreseen; false: of no use to any.
+  bool hint(const cubby_policy_hint &what);
   /// A new budget, at once for what comes; a resize request then evicts what is too much.
   result<void> resize(uint32_t tier, uint64_t budget_bytes);
 
@@ -190,19 +185,22 @@ class controller {
   friend class seal_job;
 
   // pump.cpp
-  void drain_visits(shard &from);
-  void visit(const bank &where, uint32_t row, uint32_t sequence,
-             std::span<const placement::object> objects);
   [[nodiscard]] uint64_t visits_dropped() const;
+  bool start_jobs(transfer::channel &path);
+  bool start_all_jobs(effort how_far);
+  bool run_channels(uint64_t *next_ns);
+  bool take_back(uint32_t tier, uint64_t *next_ns);
+
+  // policies.cpp
+  void drain_visits(shard &from);
+  void visit(const bank &where, uint32_t row);
+  void make_room_for_sequences(uint32_t count);
   [[nodiscard]] placement::policy_config policy_view(uint32_t tier,
                                                      std::vector<cubby_policy_bank> &banks) const;
   bool tell_policies();
   [[nodiscard]] uint64_t guest_bytes(uint32_t tier) const;
   [[nodiscard]] uint64_t kept_budget_bytes(uint32_t tier) const;
-  bool start_jobs(transfer::channel &path);
-  bool start_all_jobs(effort how_far);
-  bool run_channels(uint64_t *next_ns);
-  bool take_back(uint32_t tier, uint64_t *next_ns);
+  void replace_policy(uint32_t tier, const std::string &what_it_did);
 
   // requests.cpp
   void begin(uint32_t index);
@@ -348,7 +346,8 @@ class controller {
   std::unique_ptr<transfer::staging_pool> staging_;
   std::vector<std::unique_ptr<seal_job>> jobs_;
   std::vector<uint32_t> tentative_;
-  std::vector<placement::object> visit_objects_;
+  gathered_visit visit_;
+  uint32_t sequences_ = 1;  // of a batch, as the policies know
   uint32_t mutant_count_ = 0;
 
   std::unique_ptr<recorder> recorder_;

@@ -91,15 +91,22 @@ placement::object controller::choose_victim(uint32_t tier, const newcomer &wante
                        slot.prefetched.end(), [&](const auto &one) { return one.who == who; });
   };
   placement::object choice = placement::no_object;
-  uint32_t looked = 0;
+  uint32_t looked = 0, named = 0;
   slot.policy->begin_victims(wanted.who, wanted.bytes, now_ns_);
   for (;;) {
     const placement::object who = slot.policy->next_victim();
     if (who == placement::no_object) return choice;
     uint32_t number = 0;
     bank *where = bank_of_object(who, number);
-    CUBBY_ASSERT(where != nullptr);
-    const locker_word::view word = where->word(tier, number).look();
+    const locker_word::view word =
+        where == nullptr ? locker_word::view{} : where->word(tier, number).look();
+    if (where == nullptr || word.state == locker_state::absent || ++named > object_count_) {
+      replace_policy(
+          tier, named > object_count_
+                    ? "next_victim() goes on naming objects without end"
+                    : format_text("next_victim() named object %u, which is not resident", who));
+      return choose_victim(tier, wanted, spare_prefetched);
+    }
     const bool free_to_go = word.state == locker_state::ready &&
                             (word.pin_count == 0 || CUBBY_MUTANT(reuse_pinned_frame));
     if (!free_to_go || spared(who)) continue;

@@ -122,53 +122,6 @@ bool controller::take_back(uint32_t tier, uint64_t *next_ns) {
   return count != 0;
 }
 
-void controller::drain_visits(shard &from) {
-  visit_note note;
-  bool open = false;
-  const bank *where = nullptr;
-  uint32_t row = 0, slot = 0;
-  const auto flush = [&] {
-    if (!visit_objects_.empty()) visit(*where, row, slot, visit_objects_);
-    visit_objects_.clear();
-  };
-  while (from.visits.pop(note)) {
-    const bank *named = banks_[note.bank].load(std::memory_order_relaxed);
-    if (!open || named != where) flush();
-    where = named;
-    slot = note.slot;
-    for (uint32_t i = 0; i < note.count && where != nullptr; ++i) {
-      const uint32_t number = note.numbers[i];
-      if (number >= where->count()) continue;  // of a bank that was there before
-      if (where->row_of(number) != row) flush();
-      row = where->row_of(number);
-      visit_objects_.push_back(where->object_base + number);
-    }
-    open = note.more != 0;
-    if (!open) flush();
-  }
-  flush();
-}
-
-void controller::visit(const bank &where, uint32_t row, uint32_t sequence,
-                       std::span<const placement::object> objects) {
-  ++visit_count_;
-  if (recorder_ != nullptr) recorder_->visit(where, row, sequence, objects);
-  const auto at = std::find(by_object_.begin(), by_object_.end(), &where);
-  const placement::visit_place place = {static_cast<uint32_t>(at - by_object_.begin()), row,
-                                        now_ns_};
-  for (uint32_t i = 0; i < tier_count(); ++i) {
-    tier_slot &slot = *tiers_[i];
-    if (slot.policy == nullptr) continue;
-    slot.policy->visit(objects, place);
-    if (slot.prefetched.empty()) continue;
-    std::erase_if(slot.prefetched, [&](const unused_prefetch &one) {
-      const bool used = std::find(objects.begin(), objects.end(), one.who) != objects.end();
-      if (used) slot.stats.prefetch_used_bytes += one.bytes;
-      return used;
-    });
-  }
-}
-
 bool controller::start_recording(uint64_t ring_bytes) {
   if (recorder_ != nullptr && recorder_->running()) return false;
   for (shard &one : shards_) drain_visits(one);  // those were before

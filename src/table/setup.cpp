@@ -130,60 +130,6 @@ void controller::close_files(std::vector<bank_file> &files) {
   }
 }
 
-/// What a tier keeps free for guests, when its policy chooses who stays: the experts that one token
-/// uses in a layer.
-uint64_t controller::guest_bytes(uint32_t tier) const {
-  constexpr uint64_t share_max = 4;  // a small tier is not given up to them
-  if (config_.policy->admit == nullptr) return 0;
-  const tier::memory_tier &memory = *tiers_[tier]->memory;
-  uint64_t bytes = 0;
-  for (const bank *one : by_object_) {
-    if (one->desc().kind != CUBBY_BANK_EXPERTS) continue;
-    const uint64_t frame = memory.cost_bytes(one->frame_bytes_max(one->layout(tier)));
-    bytes = std::max(bytes, one->desc().routed_count * frame);
-  }
-  return std::min(bytes, memory.budget_bytes() / share_max);
-}
-
-/// For those who stay.
-uint64_t controller::kept_budget_bytes(uint32_t tier) const {
-  return tiers_[tier]->memory->budget_bytes() - guest_bytes(tier);
-}
-
-/// The banks as a tier's policy is told of them, in the order of their numbers.
-placement::policy_config controller::policy_view(uint32_t tier,
-                                                 std::vector<cubby_policy_bank> &banks) const {
-  const tier_slot &slot = *tiers_[tier];
-  for (const bank *one : by_object_) {
-    cubby_policy_bank told = {};
-    told.struct_size = sizeof told;
-    told.kind = one->desc().kind == CUBBY_BANK_EXPERTS ? CUBBY_POLICY_BANK_EXPERTS
-                : one->desc().kind == CUBBY_BANK_KV    ? CUBBY_POLICY_BANK_KV
-                                                       : CUBBY_POLICY_BANK_OTHER;
-    told.first_object = one->object_base;
-    told.rows = one->rows();
-    told.columns = one->columns();
-    told.routed_count = one->desc().routed_count;
-    for (uint32_t row = 0; row < one->rows(); ++row)
-      told.object_bytes += slot.memory->cost_bytes(one->frame_bytes_in(tier, row * one->columns()));
-    told.object_bytes /= std::max(1u, one->rows());
-    banks.push_back(told);
-  }
-  return {object_count_, config_.seed, kept_budget_bytes(tier), banks};
-}
-
-/// After a bank has come or gone, or a budget has changed. False: there was no memory for what is
-/// new; the policies go on as they were.
-bool controller::tell_policies() {
-  bool told = true;
-  for (uint32_t i = 0; i < tier_count(); ++i) {
-    if (tiers_[i]->policy == nullptr) continue;
-    std::vector<cubby_policy_bank> banks;
-    told = tiers_[i]->policy->grow(policy_view(i, banks)) && told;
-  }
-  return told;
-}
-
 result<bank *> controller::add_bank(std::unique_ptr<bank> made) {
   uint32_t index = 1;
   while (index <= banks_max && banks_[index].load(std::memory_order_relaxed) != nullptr) ++index;

@@ -127,7 +127,8 @@ TEST_CASE("--io says what is wrong") {
   refused("--geometry 6x15x20000 --tiers host:1m" + place, "6 layers of 16 experts");
   refused("--geometry 6x16x0 --tiers host:1m" + place, "from 1 byte");
   refused("--geometry 6x16x20000 --tiers hbm:1m" + place, "neither host:SIZE");
-  refused("--geometry 6x16x20000 --tiers host:1m" + place + " --batch 2", "one sequence");
+  refused("--geometry 6x16x20000 --tiers host:1m" + place + " --batch 4 --capacity 4 --policy lru",
+          "12 lockers at once");
   refused("--geometry 6x16x20000 --tiers host:1m" + place + " --policy belady", "needs the future");
   refused("--geometry 6x16x20000 --tiers host:100k" + place + " --policy lru --capacity 50%",
           "raise host:SIZE");

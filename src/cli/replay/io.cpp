@@ -92,7 +92,8 @@ class io_replayer::house {
   house &operator=(const house &) = delete;
 
   done open(const io_replayer &by, const std::string &policy, uint64_t budget_bytes);
-  done visit(const cubby_object *used, uint32_t count);
+  done visit(const expert_schedule &of, const visit_record &one);
+  done pin_first();
   [[nodiscard]] cubby_tier_stats stats() const;
 
  private:
@@ -101,7 +102,12 @@ class io_replayer::house {
   cubby *rt_ = nullptr;
   cubby_tier tier_ = 0;
   cubby_bank bank_ = 0;
+  done tell_visit(const expert_schedule &of, const visit_record &one);
+  done use(const cubby_how &how);
+
   std::vector<cubby_item> items_;
+  std::vector<uint16_t> columns_;
+  std::vector<cubby_routed> routed_;
 };
 
 done io_replayer::house::open(const io_replayer &by, const std::string &policy,
@@ -144,13 +150,50 @@ done io_replayer::house::map(const io_replayer &by) {
   return nothing{};
 }
 
-done io_replayer::house::visit(const cubby_object *used, uint32_t count) {
-  items_.assign(count, cubby_item{});
-  for (uint32_t i = 0; i < count; ++i) items_[i].id = CUBBY_ID(bank_, used[i]);
+/// Which sequence of the batch chose what.
+done io_replayer::house::tell_visit(const expert_schedule &of, const visit_record &one) {
+  columns_.clear();
+  for (uint32_t i = 0; i < one.route_count; ++i) {
+    const cubby_policy_route &route = of.routes[one.first_route + i];
+    for (uint32_t k = 0; k < route.count; ++k)
+      columns_.push_back(static_cast<uint16_t>(route.objects[k] % of.columns));
+  }
+  routed_.clear();
+  const uint16_t *at = columns_.data();
+  for (uint32_t i = 0; i < one.route_count; ++i) {
+    const cubby_policy_route &route = of.routes[one.first_route + i];
+    routed_.push_back({route.slot, one.row, route.count, at, nullptr});
+    at += route.count;
+  }
+  if (cubby_visit(rt_, bank_, routed_.data(), one.route_count) != CUBBY_OK) return from_library();
+  return nothing{};
+}
+
+done io_replayer::house::visit(const expert_schedule &of, const visit_record &one) {
+  if (auto told = tell_visit(of, one); !told) return told;
+  const cubby_object *used = of.used.data() + one.first_used;
+  items_.assign(one.used_count, cubby_item{});
+  for (uint32_t i = 0; i < one.used_count; ++i) items_[i].id = CUBBY_ID(bank_, used[i]);
+  cubby_how how{};
+  how.struct_size = sizeof how;
+  how.flags = CUBBY_NO_VISIT;
+  return use(how);
+}
+
+/// One locker, to see what it takes.
+done io_replayer::house::pin_first() {
+  items_.assign(1, cubby_item{});
+  items_[0].id = CUBBY_ID(bank_, 0);
+  cubby_how how{};
+  how.struct_size = sizeof how;
+  return use(how);
+}
+
+done io_replayer::house::use(const cubby_how &how) {
   cubby_pins pins = 0;
   cubby_ticket ticket = 0;
-  cubby_status status =
-      cubby_pin(rt_, items_.data(), count, tier_, nullptr, &pins, nullptr, &ticket);
+  cubby_status status = cubby_pin(rt_, items_.data(), static_cast<uint32_t>(items_.size()), tier_,
+                                  &how, &pins, nullptr, &ticket);
   if (status == CUBBY_PENDING) status = cubby_wait(rt_, ticket, -1);
   if (status != CUBBY_OK) return from_library();
   if (cubby_unpin(rt_, pins, 0, 0, nullptr) != CUBBY_OK) return from_library();
@@ -177,8 +220,7 @@ done io_replayer::prepare() {
   house one;
   const uint64_t room_bytes = 2 * (stride_bytes + page_bytes);
   if (auto opened = one.open(*this, "lru", room_bytes); !opened) return opened;
-  const cubby_object first = 0;
-  if (auto visited = one.visit(&first, 1); !visited) return visited;
+  if (auto pinned = one.pin_first(); !pinned) return pinned;
   frame_bytes_ = one.stats().used_bytes;
   return nothing{};
 }
@@ -188,7 +230,7 @@ done io_replayer::prepare() {
 uint64_t io_replayer::budget_for(const cubby_policy_ops &policy, uint64_t capacity) const {
   const uint64_t kept_bytes = capacity * frame_bytes_;
   if (policy.admit == nullptr) return kept_bytes;
-  return std::min(kept_bytes + of_.top_k * frame_bytes_, pages_of((kept_bytes * 4 + 2) / 3));
+  return std::min(kept_bytes + used_at_once() * frame_bytes_, pages_of((kept_bytes * 4 + 2) / 3));
 }
 
 uint32_t io_replayer::capacity_for(const cubby_policy_ops &policy) const {
@@ -235,11 +277,15 @@ outcome<io_run> io_replayer::run(const cubby_policy_ops &policy, const std::stri
                          policy.name + "; raise host:SIZE of --tiers, which is " +
                          std::to_string(where_.host_bytes));
   house one;
+  if (budget_bytes < used_at_once() * frame_bytes_)
+    return usage_trouble("one layer of the batch uses " + std::to_string(used_at_once()) +
+                         " lockers at once; a capacity of " + std::to_string(capacity) +
+                         " cannot hold them, raise --capacity");
   if (auto opened = one.open(*this, name, budget_bytes); !opened) return opened.failure();
   const uint64_t started_ns = clock_ns();
   for (size_t v = 0; v < of_.visits.size(); ++v) {
     const visit_record &visit = of_.visits[v];
-    auto visited = one.visit(of_.used.data() + visit.first_used, visit.used_count);
+    auto visited = one.visit(of_, visit);
     if (!visited) return visited.failure();
     if (progress_.due())
       progress_.show(name + " with real bytes, " + std::to_string(capacity) +

@@ -34,6 +34,10 @@ class io_replayer {
       : where_(where), of_(of), seed_(seed), quiet_(quiet), progress_(quiet) {}
   /// Makes the file unless it is there, and looks how much memory a locker takes.
   done prepare();
+  /// Lockers that one visit may use.
+  [[nodiscard]] uint64_t used_at_once() const {
+    return std::min<uint64_t>(uint64_t{of_.top_k} * of_.batch, where_.columns);
+  }
   [[nodiscard]] uint64_t locker_bytes() const { return where_.locker_bytes; }
   /// As many lockers as the memory keeps for a policy.
   [[nodiscard]] uint32_t capacity_for(const cubby_policy_ops &policy) const;
