@@ -22,8 +22,9 @@ cubby_status cubby_trace_start(cubby_handle *rt, const cubby_trace_config *confi
                  static_cast<unsigned long long>(asked.ring_bytes));
   }
   return guarded([&]() -> cubby_status {
+    auto made = std::make_unique<table::recorder>(asked.ring_bytes);  // before anybody has to wait
     const auto lock = self.hold_pump();
-    if (!self.house().start_recording(asked.ring_bytes)) {
+    if (!self.house().start_recording(made)) {
       return keep_error(fail(CUBBY_ERR_BUSY, "a recording runs; cubby_trace_stop ends it"));
     }
     return CUBBY_OK;

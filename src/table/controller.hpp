@@ -172,8 +172,9 @@ class controller {
   [[nodiscard]] uint64_t table_bytes_of(const bank &where) const;
   [[nodiscard]] uint64_t table_bytes_of_tier() const;
   void report(cubby_stats_block &block, std::vector<cubby_tier_stats> &tiers);
-  /// Records visits from here on; false while a recording runs.
-  bool start_recording(uint64_t ring_bytes);
+  /// Records visits from here on, with `made`; false while a recording runs. What was there before
+  /// is in `made` then.
+  bool start_recording(std::unique_ptr<recorder> &made);
   /// The recording, running or stopped, with all that was told so far; nullptr when there is none.
   recorder *recording();
   [[nodiscard]] uint64_t pinned_bytes(uint32_t tier) const;

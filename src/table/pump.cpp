@@ -122,10 +122,10 @@ bool controller::take_back(uint32_t tier, uint64_t *next_ns) {
   return count != 0;
 }
 
-bool controller::start_recording(uint64_t ring_bytes) {
+bool controller::start_recording(std::unique_ptr<recorder> &made) {
   if (recorder_ != nullptr && recorder_->running()) return false;
   for (shard &one : shards_) drain_visits(one);  // those were before
-  recorder_ = std::make_unique<recorder>(ring_bytes);
+  recorder_.swap(made);
   drops_recorded_ = visits_dropped();
   return true;
 }

@@ -130,6 +130,7 @@ void recorder::push_block(uint32_t kind, const std::byte *payload, uint32_t byte
 }
 
 void recorder::push(const void *bytes, uint64_t count) {
+  if (count == 0) return;  // of a block without payload
   const uint64_t at = (first_ + used_) % ring_bytes_;
   const uint64_t until_end = std::min(count, ring_bytes_ - at);
   std::memcpy(ring_.get() + at, bytes, until_end);

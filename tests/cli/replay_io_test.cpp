@@ -78,6 +78,35 @@ TEST_CASE("the runtime's hits are the simulation's, to the unit, for every polic
   }
 }
 
+TEST_CASE("a batch learns from each of its sequences") {
+  const folder here;
+  std::ofstream out(here.in("t.jsonl"));
+  out << R"({"model":"m","moe_layers":2,"experts_per_layer":16,"top_k":2,"sequences":12})" << '\n';
+  cubby::base::prng random(5);
+  for (int sequence = 0; sequence < 12; ++sequence) {
+    out << "{\"sequence\":" << sequence << ",\"prefill_tokens\":0,\"routed_experts\":[";
+    for (int token = 0; token < 60; ++token) {
+      const auto first = random.below(8);
+      const auto second = 8 + (first + random.below(2)) % 8;
+      out << (token == 0 ? "" : ",") << "[[" << first << "," << second << "],[" << 15 - first << ","
+          << 15 - second << "]]";
+    }
+    out << "]}\n";
+  }
+  out.close();
+  for (const char *batch : {"2", "4"}) {
+    const json all = command_json(
+        "replay --io --geometry 2x16x20000 --tiers host:64MiB,file:" + here.path.string() +
+        " --quiet --json --trace " + here.in("t.jsonl") +
+        " --policy lru,lfu,moe --capacity 75% --batch " + batch);
+    for (const json &one : all.at("results")) {
+      INFO(one.dump());
+      CHECK(one.at("equal") == true);
+      CHECK(one.at("hits") > 0);
+    }
+  }
+}
+
 TEST_CASE("the runtime's victims are the simulation's, in the same order") {
   const folder here;
   const std::string trace = make_trace(here, 200);

@@ -3,6 +3,7 @@
 #include <lzma.h>
 #include <sys/stat.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include <array>
 #include <cerrno>
@@ -119,7 +120,11 @@ class zstd_source final : public byte_source {
         in_buffer_ = {raw_.data(), raw_bytes_, 0};
       }
       const size_t did = ZSTD_decompressStream(stream_, &out, &in_buffer_);
-      if (ZSTD_isError(did) != 0) fail("the zstd data are damaged");
+      if (ZSTD_getErrorCode(did) == ZSTD_error_frameParameter_windowTooLarge) {
+        fail("the zstd data need more than 256 MiB to unpack,");
+      } else if (ZSTD_isError(did) != 0) {
+        fail("the zstd data are damaged");
+      }
       open_frame_ = did != 0;
     }
     text.append(block.data(), out.pos);

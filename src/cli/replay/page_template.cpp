@@ -26,7 +26,8 @@ h1 { font-size: 1.4rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.1rem; margin: 2rem 0 .3rem; }
 p { max-width: 46rem; }
 .soft { color: var(--soft); }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 0 2rem; }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr));
+  gap: 0 2rem; }
 figure { margin: 0; max-width: 38rem; }
 .name { font-size: .9rem; font-weight: 600; margin: .4rem 0 .2rem; }
 figure svg { width: 100%; height: auto; display: block; }
@@ -34,8 +35,10 @@ svg text { font-size: 14px; fill: var(--soft); font-family: inherit; }
 svg .rule { stroke: var(--rule); stroke-width: 1; }
 polyline { fill: none; stroke: var(--line, var(--ink)); stroke-width: 1.6; }
 circle { fill: var(--line, var(--ink)); }
-.s0 { --line: var(--c0); } .s1 { --line: var(--c1); } .s2 { --line: var(--c2); } .s3 { --line: var(--c3); }
-.s4 { --line: var(--c4); } .s5 { --line: var(--c5); } .s6 { --line: var(--c6); } .s7 { --line: var(--c7); }
+.s0 { --line: var(--c0); } .s1 { --line: var(--c1); } .s2 { --line: var(--c2); }
+  .s3 { --line: var(--c3); }
+.s4 { --line: var(--c4); } .s5 { --line: var(--c5); } .s6 { --line: var(--c6); }
+  .s7 { --line: var(--c7); }
 .d1 polyline { stroke-dasharray: 7 3; } .d2 polyline { stroke-dasharray: 2 3; }
 .own polyline { stroke-width: 3.2; }
 .best { --line: var(--ink); } .best polyline { stroke-dasharray: 4 4; }
@@ -43,8 +46,10 @@ figcaption { display: flex; flex-wrap: wrap; gap: .1rem 1rem; font-size: .85rem;
 figcaption span { display: inline-flex; align-items: center; gap: .4rem; }
 figure svg.key { width: 24px; height: 8px; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; margin: .5rem 0; }
-th, td { padding: .2rem .7rem .2rem 0; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--rule); }
+table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums;
+  margin: .5rem 0; }
+th, td { padding: .2rem .7rem .2rem 0; text-align: right; white-space: nowrap;
+  border-bottom: 1px solid var(--rule); }
 th:first-child, td:first-child { text-align: left; }
 tbody tr:nth-child(even) { background: var(--band); }
 @media print {

@@ -11,7 +11,7 @@ namespace cubby_cli::replay {
 
 inline constexpr uint16_t not_recorded = 0xFFFF;
 inline constexpr uint32_t experts_max = 4096, layers_max = 1024, top_k_max = 256;
-inline constexpr uint64_t held_max = uint64_t{1} << 30;  // uses in one trace
+inline constexpr uint64_t held_max = uint64_t{1} << 28;  // uses in one trace
 
 struct expert_sequence {
   uint64_t first_token = 0;

@@ -95,6 +95,7 @@ struct house {
     config.policy = "lru";
     REQUIRE(cubby_open(&config, &rt) == CUBBY_OK);
   }
+  explicit house(cubby_handle *opened) : rt(opened) {}
   house(const house &) = delete;
   house &operator=(const house &) = delete;
   ~house() { cubby_close(rt); }
