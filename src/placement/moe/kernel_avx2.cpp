@@ -17,7 +17,8 @@ namespace {
 }  // namespace
 
 extern const kernel functions;
-const kernel functions = {learn<vector_lanes>, rank<vector_lanes>, largest<vector_lanes>};
+const kernel functions = {learn<vector_lanes, vector_words>, rank<vector_lanes>,
+                          largest<vector_lanes>};
 
 }  // namespace avx2
 }  // namespace cubby::placement::moe
