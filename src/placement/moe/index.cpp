@@ -1,6 +1,7 @@
 #include "placement/moe/index.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "placement/describe.hpp"
@@ -13,7 +14,10 @@ constexpr uint32_t chosen_limit = 64;  // experts of one token and layer that ar
 constexpr float batch_gamma = 0.3F;
 constexpr uint64_t rebase_cycles = 256;
 constexpr uint32_t uses_max = 0xFFFF;
-constexpr uint64_t beside_bytes = 32;  // a lane: who is resident, and the net
+constexpr uint64_t near_bytes = uint64_t{1} << 20;  // tables that a processor's own cache holds
+constexpr uint32_t many_experts = 64, sources_of_many = 4;  // their tables are beyond the caches
+constexpr uint64_t line_words = 32;                         // of a table, in a cache line
+constexpr uint64_t beside_bytes = 32;                       // a lane: who is resident, and the net
 
 uint32_t whole_words(uint32_t count) { return (count + words - 1) / words * words; }
 
@@ -50,23 +54,19 @@ index::index(const cubby_policy_config &config, const kernel &by)
   averages_.resize(size_t{slots_} * lanes_ * average_count);
   logarithms_.resize(averages_.size());
   values_.resize(size_t{slots_} * lanes_);
-  visited_.resize(size_t{slots_} * layers_.size());
+  last_visit_.resize(size_t{slots_} * layers_.size());
   keys_.resize(lanes_);
   uses_.resize(lanes_);
-  old_counts_.resize(visited_.size());
-  old_own_.resize(visited_.size());
-  past_sets_.resize(size_t{slots_} * sources_max * chosen_max_);
-  pasts_.resize(slots_);
+  ring_ = std::bit_ceil(2 * layer_count() + sources_max);
+  past_sets_.resize(size_t{slots_} * ring_ * chosen_max_);
+  past_counts_.resize(size_t{slots_} * ring_);
+  past_visits_.resize(slots_);
   on_.resize(width_max_);
   was_on_.resize(width_max_);
   said_.resize(width_max_);
   error_.resize(width_max_);
   slot_values_.resize(slots_);
   choose_sources();
-  rates_.resize(row_slots_);
-  rows_.resize(row_slots_);
-  trained_.resize(row_slots_);
-  new_rows_.resize(row_slots_);
   used_mean_ = static_cast<double>(working_set_) / std::max<double>(1, layer_count());
   start_averages();
 }
@@ -91,24 +91,26 @@ void index::lay_out(const cubby_policy_config &config) {
 
 /// As many as find room beside everything else.
 void index::choose_sources() {
-  uint64_t row_bytes = 0, experts_max = 1;
+  uint64_t row_bytes = 0;
   for (const layer_shape &layer : layers_) {
-    row_bytes += uint64_t{layer.experts} * layer.width * sizeof(int16_t);
-    experts_max = std::max<uint64_t>(experts_max, layer.experts);
+    table_rows_ = std::max(table_rows_, layer.experts);
+    row_bytes += layer.width * sizeof(int16_t);
   }
-  const uint64_t slot_bytes = uint64_t{slots_} * layers_.size() * chosen_max_ * sizeof(told_row);
-  const uint64_t others = state_bytes() + beside_bytes * lanes_;
-  while (sources_ > 0 && (others + sources_ * (row_bytes + slot_bytes) > state_bytes_max ||
-                          sources_ * experts_max > 0x10000))
+  const uint64_t others = state_bytes() + beside_bytes * lanes_ + 4096;
+  if (table_rows_ > many_experts) sources_ = sources_of_many;
+  while (sources_ > 0 &&
+         (others + sources_ * table_rows_ * row_bytes > state_bytes_max || table_rows_ > 0x10000))
     --sources_;
   uint64_t numbers = 0;
   for (layer_shape &layer : layers_) {
     layer.table = numbers;
-    numbers += uint64_t{sources_} * layer.experts * layer.width;
+    numbers += uint64_t{sources_} * table_rows_ * layer.width;
   }
-  tables_.resize(numbers);
-  row_slots_ = std::max(sources_, 1u) * chosen_max_;
-  old_rows_.resize(visited_.size() * row_slots_);
+  tables_.resize(numbers + line_words);
+  far_ = numbers * sizeof(int16_t) > near_bytes;
+  // Rows begin where a cache line does.
+  const auto behind = reinterpret_cast<uintptr_t>(tables_.data()) / sizeof(int16_t) % line_words;
+  for (layer_shape &layer : layers_) layer.table += (line_words - behind) % line_words;
 }
 
 void index::start_averages() {
@@ -145,11 +147,11 @@ cubby_object index::object_at(uint32_t lane) const {
 }
 
 /// How far one looks ahead: further where more token cycles fit.
-float index::gamma_now(const cubby_policy_visit &visit) {
-  used_mean_ += 0.001 * (visit.used_count - used_mean_);
-  if (slots_ > 1) return batch_gamma;
+void index::look_ahead() {
   const double cycles = capacity_ / std::max(1.0, used_mean_ * layer_count());
-  return static_cast<float>(std::clamp(2 * cycles / (2 * cycles + 1), 0.6, 0.9));
+  const double gamma = std::clamp(2 * cycles / (2 * cycles + 1), 0.6, 0.9);
+  gamma_ = slots_ > 1 ? batch_gamma : static_cast<float>(gamma);
+  age_step_ = -std::log(gamma_) / static_cast<float>(layer_count());
 }
 
 /// Counts a use; how fast the rows of an expert used that often learn.
@@ -159,82 +161,84 @@ int16_t index::next_rate(uint32_t lane) {
   return rate_after(n);
 }
 
-/// The rows of the tables that speak of this layer: one for each expert just used in it and in the
-/// layers run just before.
-uint32_t index::collect_rows(const cubby_policy_route &route, uint32_t slot, uint32_t layer) {
+/// Writes down who was used, as rows of tables.
+void index::remember(const cubby_policy_route &route, uint32_t slot, uint32_t layer) {
   const layer_shape &shape = layers_[layer];
-  const uint32_t own = std::min(route.count, chosen_max_);
-  told_row *to = new_rows_.data();
-  for (uint32_t i = 0; i < own; ++i) {
+  const size_t at = size_t{slot} * ring_ + (past_visits_[slot]++ & (ring_ - 1));
+  const uint32_t count = std::min(route.count, chosen_max_);
+  uint32_t *to = past_sets_.data() + at * chosen_max_;
+  for (uint32_t i = 0; i < count; ++i) {
     const uint32_t expert = route.objects[i] - shape.first;
-    *to++ = {static_cast<uint16_t>(expert), next_rate(shape.at + expert)};
+    to[i] = expert | static_cast<uint32_t>(next_rate(shape.at + expert)) << 16;
   }
-  slot_past &past = pasts_[slot];
-  const told_row *ring = past_sets_.data() + size_t{slot} * sources_max * chosen_max_;
-  for (uint32_t source = 1; source < sources_ && source <= past.visits; ++source) {
-    const uint32_t at = (past.visits - source) % sources_max;
-    const told_row *set = ring + size_t{at} * chosen_max_;
-    const uint32_t base = source * shape.experts;
-    for (uint32_t i = 0; i < past.count[at]; ++i)
-      if (set[i].row < shape.experts)
-        *to++ = {static_cast<uint16_t>(base + set[i].row), set[i].rate};
-  }
-  return static_cast<uint32_t>(to - new_rows_.data());
+  past_counts_[at] = static_cast<uint16_t>(count);
 }
 
-/// Asks for the rows that the next layer will train: its tables are mostly not in the near caches.
-void index::fetch_ahead(uint32_t slot, uint32_t layer) const {
+/// The sets of a slot's visits up to the one of this number, the last first.
+uint32_t index::sets_before(uint32_t slot, uint32_t visit, told_set *to) const {
+  if (past_visits_[slot] - visit + sources_ > ring_) return 0;  // written over
+  const uint32_t count = std::min(sources_, visit), mask = ring_ - 1, chosen = chosen_max_;
+  const uint32_t *sets = past_sets_.data() + size_t{slot} * ring_ * chosen;
+  const uint16_t *counts = past_counts_.data() + size_t{slot} * ring_;
+  for (uint32_t source = 0; source < count; ++source) {
+    const uint32_t at = (visit - 1 - source) & mask;
+    to[source] = {sets + size_t{at} * chosen, counts[at]};
+  }
+  return count;
+}
+
+/// Asks for the rows that the next layer will train.
+void index::fetch_ahead(uint32_t slot, uint32_t layer) {
   const layer_shape &shape = layers_[layer];
-  const size_t here = size_t{slot} * layers_.size() + layer;
-  const told_row *rows = old_rows_.data() + here * row_slots_;
-  for (uint32_t r = 0; sources_ > 0 && r < old_counts_[here]; ++r) {
-    const int16_t *row = tables_.data() + shape.table + uint64_t{rows[r].row} * shape.width;
-    for (uint32_t at = 0; at < shape.width; at += 32) __builtin_prefetch(row + at, 1);
+  told_set sets[sources_max];
+  const uint32_t count =
+      sets_before(slot, last_visit_[size_t{slot} * layers_.size() + layer], sets);
+  const int16_t *table = tables_.data() + shape.table;
+  for (uint32_t s = 0; s < count; ++s, table += size_t{table_rows_} * shape.width) {
+    for (uint32_t i = 0; i < sets[s].count; ++i) {
+      const int16_t *row = table + size_t{sets[s].rows[i] & 0xFFFF} * shape.width;
+      for (uint32_t at = 0; at < shape.width; at += line_words) __builtin_prefetch(row + at, 1);
+    }
   }
 }
 
-/// The set that was just used is the first of new_rows_.
-void index::remember(const cubby_policy_route &route, uint32_t slot) {
-  slot_past &past = pasts_[slot];
-  const uint32_t at = past.visits % sources_max;
-  past.count[at] = std::min(route.count, chosen_max_);
-  std::copy_n(new_rows_.data(), past.count[at],
-              past_sets_.data() + (size_t{slot} * sources_max + at) * chosen_max_);
-  ++past.visits;
-}
-
-void index::learn(const cubby_policy_route &route, uint32_t layer, float gamma) {
+void index::learn(const cubby_policy_route &route, uint32_t layer) {
   const layer_shape &shape = layers_[layer];
   const uint32_t slot = route.slot % slots_;
-  const size_t here = size_t{slot} * layers_.size() + layer;
-  told_row *old_rows = old_rows_.data() + here * row_slots_;
-  const uint32_t new_count = collect_rows(route, slot, layer), old_count = old_counts_[here];
+  uint32_t &last = last_visit_[size_t{slot} * layers_.size() + layer];
+  remember(route, slot, layer);
+  told_set said_by[sources_max], trained[sources_max];
+  const uint32_t said_count = sets_before(slot, past_visits_[slot], said_by);
+  const uint32_t trained_count = sets_before(slot, last, trained);
   std::fill_n(on_.data(), shape.width, 0.0F);
   std::fill_n(was_on_.data(), shape.width, 0.0F);
   for (uint32_t i = 0; i < route.count; ++i) on_[route.objects[i] - shape.first] = 1;
-  for (uint32_t i = 0; i < old_own_[here]; ++i) was_on_[old_rows[i].row] = 1;
-  int16_t *tables = tables_.data() + shape.table;
-  for (uint32_t r = 0; r < old_count; ++r) {
-    rates_[r] = old_rows[r].rate;
-    trained_[r] = tables + uint64_t{old_rows[r].row} * shape.width;
-  }
-  for (uint32_t r = 0; r < new_count; ++r) {
-    rows_[r] = tables + uint64_t{new_rows_[r].row} * shape.width;
-    old_rows[r] = new_rows_[r];
-  }
+  for (uint32_t i = 0; trained_count > 0 && i < trained[0].count; ++i)
+    was_on_[trained[0].rows[i] & 0xFFFF] = 1;
   const size_t lane = size_t{slot} * lanes_ + shape.at;
-  const bool tabled = sources_ > 0;
   const auto dither = static_cast<uint32_t>((visits_ * slots_ + slot) * 0x9E3779B9U);
-  kernel_->learn({shape.width, shape.experts, gamma, visited_[here] != 0, on_.data(),
-                  was_on_.data(), averages_.data() + lane * average_count,
-                  logarithms_.data() + lane * average_count, values_.data() + lane, rows_.data(),
-                  tabled ? new_count : 0, trained_.data(), rates_.data(), tabled ? old_count : 0,
-                  dither, weights_, squares_, said_.data(), error_.data()});
-  visited_[here] = 1;
-  old_counts_[here] = static_cast<uint16_t>(new_count);
-  old_own_[here] = static_cast<uint16_t>(std::min(route.count, chosen_max_));
-  remember(route, slot);
-  fetch_ahead(slot, layer + 1 == layer_count() ? 0 : layer + 1);
+  kernel_->learn({shape.width,
+                  shape.experts,
+                  gamma_,
+                  last != 0,
+                  on_.data(),
+                  was_on_.data(),
+                  averages_.data() + lane * average_count,
+                  logarithms_.data() + lane * average_count,
+                  values_.data() + lane,
+                  tables_.data() + shape.table,
+                  table_rows_,
+                  said_by,
+                  said_count,
+                  trained,
+                  trained_count,
+                  dither,
+                  weights_,
+                  squares_,
+                  said_.data(),
+                  error_.data()});
+  last = past_visits_[slot];
+  if (far_) fetch_ahead(slot, layer + 1 == layer_count() ? 0 : layer + 1);
 }
 
 bool index::visit(const cubby_policy_visit &visit, uint32_t &layer) {
@@ -242,15 +246,15 @@ bool index::visit(const cubby_policy_visit &visit, uint32_t &layer) {
   layer = first_layer_[visit.bank] + visit.row;
   if (layer >= layer_count() || visit.route_count == 0) return false;
   const layer_shape &shape = layers_[layer];
-  const float gamma = gamma_now(visit);
+  used_mean_ += 0.001 * (visit.used_count - used_mean_);
+  if (layer == 0 || age_step_ == 0) look_ahead();
   uint32_t values = 0;
   for (uint32_t r = 0; r < visit.route_count; ++r) {
-    learn(visit.routes[r], layer, gamma);
+    learn(visit.routes[r], layer);
     if (values == slots_) continue;
     const size_t slot = visit.routes[r].slot % slots_;
     slot_values_[values++] = values_.data() + slot * lanes_ + shape.at;
   }
-  if (gamma != gamma_) age_step_ = -std::log(gamma_ = gamma) / static_cast<float>(layer_count());
   age_ += age_step_;
   kernel_->rank({shape.width, slot_values_.data(), values, age_, keys_.data() + shape.at});
   if (++visits_ % (rebase_cycles * layer_count()) == 0) rebase();
@@ -273,11 +277,9 @@ bool index::rebased() {
 uint64_t index::state_bytes() const {
   const auto bytes = [](const auto &of) { return of.capacity() * sizeof(of[0]); };
   return sizeof *this + bytes(layers_) + bytes(first_layer_) + bytes(averages_) +
-         bytes(logarithms_) + bytes(values_) + bytes(visited_) + bytes(keys_) + bytes(uses_) +
-         bytes(tables_) + bytes(old_rows_) + bytes(old_counts_) + bytes(old_own_) +
-         bytes(past_sets_) + bytes(pasts_) + bytes(on_) + bytes(was_on_) + bytes(said_) +
-         bytes(error_) + bytes(rates_) + bytes(rows_) + bytes(slot_values_) + bytes(trained_) +
-         bytes(new_rows_);
+         bytes(logarithms_) + bytes(values_) + bytes(keys_) + bytes(uses_) + bytes(tables_) +
+         bytes(past_sets_) + bytes(past_counts_) + bytes(past_visits_) + bytes(last_visit_) +
+         bytes(on_) + bytes(was_on_) + bytes(said_) + bytes(error_) + bytes(slot_values_);
 }
 
 }  // namespace cubby::placement::moe

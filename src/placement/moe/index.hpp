@@ -52,59 +52,43 @@ class index {
   [[nodiscard]] uint64_t state_bytes() const;
 
  private:
-  /// What one slot has used of late: a ring of its last visits.
-  struct slot_past {
-    uint32_t count[sources_max] = {};
-    uint32_t visits = 0;
-  };
-  /// Of a table: an expert that was used, and how fast what it says is learned.
-  struct told_row {
-    uint16_t row;
-    int16_t rate;
-  };
-
   void lay_out(const cubby_policy_config &config);
   void choose_sources();
   void start_averages();
-  void learn(const cubby_policy_route &route, uint32_t layer, float gamma);
-  uint32_t collect_rows(const cubby_policy_route &route, uint32_t slot, uint32_t layer);
-  void fetch_ahead(uint32_t slot, uint32_t layer) const;
-  void remember(const cubby_policy_route &route, uint32_t slot);
+  void learn(const cubby_policy_route &route, uint32_t layer);
+  void remember(const cubby_policy_route &route, uint32_t slot, uint32_t layer);
+  [[nodiscard]] uint32_t sets_before(uint32_t slot, uint32_t visit, told_set *to) const;
+  void fetch_ahead(uint32_t slot, uint32_t layer);
   [[nodiscard]] int16_t next_rate(uint32_t lane);
-  [[nodiscard]] float gamma_now(const cubby_policy_visit &visit);
+  void look_ahead();
   void rebase();
 
   std::vector<layer_shape> layers_;
   std::vector<uint32_t> first_layer_;  // of each bank
-  uint32_t slots_ = 1, sources_ = sources_max, chosen_max_ = 1, lanes_ = 0, row_slots_ = 1;
-  uint32_t width_max_ = words;
+  uint32_t slots_ = 1, sources_ = sources_max, chosen_max_ = 1, lanes_ = 0;
+  uint32_t width_max_ = words, table_rows_ = 1, ring_ = 16;
   uint64_t working_set_ = 0, visits_ = 0;
   double capacity_ = 1, used_mean_ = 0;
   float age_ = 0, gamma_ = 0, age_step_ = 0;
-  bool rebased_ = false;
+  bool rebased_ = false, far_ = false;  // far: tables are mostly not in the near caches
   const kernel *kernel_;
 
   // Over slots and all layers' lanes.
   std::vector<float> averages_, logarithms_, values_;
-  std::vector<uint8_t> visited_;      // [slot][layer]
-  std::vector<float> keys_;           // [lane]
-  std::vector<uint16_t> uses_;        // [lane]: how often; stops at the end
-  std::vector<int16_t> tables_;       // [layer][source][expert][lane]
-  std::vector<told_row> old_rows_;    // [slot][layer][row_slots_]: those used the last time
-  std::vector<uint16_t> old_counts_;  // [slot][layer]
-  std::vector<uint16_t> old_own_;     // [slot][layer]: how many of them are the layer's own set
-  std::vector<told_row> past_sets_;   // [slot][ring][chosen]
-  std::vector<slot_past> pasts_;
+  std::vector<float> keys_;            // [lane]
+  std::vector<uint16_t> uses_;         // [lane]: how often; stops at the end
+  std::vector<int16_t> tables_;        // [layer][source][expert][lane]
+  std::vector<uint32_t> past_sets_;    // [slot][ring][chosen]: of the slot's last visits
+  std::vector<uint16_t> past_counts_;  // [slot][ring]
+  std::vector<uint32_t> past_visits_;  // [slot]
+  std::vector<uint32_t> last_visit_;   // [slot][layer]: its number in the slot, from 1
   float weights_[input_count] = {-0.6F, 0.3F, 0.3F, 0.1F, 0.3F, 0.2F};
   float squares_[input_count] = {};
 
   // Scratch of one visit.
   std::vector<float> on_, was_on_;
-  std::vector<int16_t> said_, error_, rates_;
-  std::vector<const int16_t *> rows_;
+  std::vector<int16_t> said_, error_;
   std::vector<const float *> slot_values_;
-  std::vector<int16_t *> trained_;
-  std::vector<told_row> new_rows_;
 };
 
 }  // namespace cubby::placement::moe

@@ -19,6 +19,13 @@ inline constexpr float table_scale = 4096;
 inline constexpr float error_scale = 8192;
 inline constexpr float rate_scale = table_scale * 32768 / error_scale;
 
+/// Who was used in one visit, as rows of a table: the row, and in the upper half how fast it
+/// learns.
+struct told_set {
+  const uint32_t *rows;
+  uint32_t count;
+};
+
 /// One slot's visit of one layer. Arrays have `width` elements, a multiple of `words`.
 struct learn_step {
   uint32_t width, experts;  // behind the last expert nothing is learned
@@ -29,10 +36,11 @@ struct learn_step {
   float *averages;      // [average_count][width]
   float *logarithms;    // [average_count][width]: inputs of the visit before; become new ones
   float *value;         // forecast of the visit before; becomes the new one
-  const int16_t *const *rows;  // [row_count]: what those who were just used say of each expert
-  uint32_t row_count;
-  int16_t *const *trained;  // [trained_count]: the rows of the visit before
-  const int16_t *rates;     // [trained_count]
+  int16_t *tables;      // [source_count][table_rows][width]
+  uint32_t table_rows;
+  const told_set *said_by;  // [said_by_count]: who was just used, by source
+  uint32_t said_by_count;
+  const told_set *trained;  // [trained_count]: who had been used at the visit before
   uint32_t trained_count;
   uint32_t dither;           // where rounding up and down begins: small steps count on the whole
   float *weights, *squares;  // [input_count], and the sums of their squared gradients

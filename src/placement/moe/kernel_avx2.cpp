@@ -4,6 +4,7 @@
 #pragma GCC target("avx2")
 #pragma GCC optimize("O3", "fp-contract=off")
 
+#define CUBBY_KERNEL_AVX2 1
 #include "placement/moe/kernel.hpp"
 
 namespace cubby::placement::moe {

@@ -15,13 +15,14 @@ inline V natural_log(const V &x) {
   return (f - square * 0.5F) + (cubic * f * square + to_floats(exponent) * 0.693147181F);
 }
 
-/// The same off by 7e-4 at most, without a jump: enough for what is learned from.
+/// ln(x) + 2, off by 7e-4 at most, without a jump: enough for what is learned from.
 template <class V>
-inline V rough_log(const V &x) {
-  const auto bits = as_bits(x) - 0x3F800000;
+inline V rough_log_and_two(const V &x) {
+  constexpr int32_t two = 24204406;  // 2^24 / ln 2
+  const auto bits = as_bits(x);
   const V mantissa = as_floats(low_bits(bits, 0x007FFFFF) + 0x3F800000) - 1.0F;
   const V bow = (mantissa - mantissa * mantissa) * (mantissa * -0.110F + 0.293F);
-  return to_floats(bits) * 8.26295829E-8F + bow;  // ln 2 / 2^23
+  return to_floats(bits - (0x3F800000 - two)) * 8.26295829E-8F + bow;  // ln 2 / 2^23
 }
 
 template <class V>
@@ -39,18 +40,58 @@ inline V exponential(const V &asked) {
 inline constexpr float decay[average_count] = {0.9F, 0.96F, 0.99F, 0.998F};
 inline constexpr float floor_of[average_count] = {0.01F, 0.007F, 0.005F, 0.003F};
 
-/// What the rows say of each expert together. Sums stop at the ends of the range.
-template <class W>
-inline void add_rows(const learn_step &step) {
-  for (uint32_t at = 0; at < step.width; at += words) {
-    W even = W::none(), odd = even;
-    uint32_t r = 0;
-    for (; r + 2 <= step.row_count; r += 2) {
-      even = saturated_sum(even, W::load(step.rows[r] + at));
-      odd = saturated_sum(odd, W::load(step.rows[r + 1] + at));
+/// What the rows say together of `parts` times sixteen experts from `at` on. Sums stop at the ends
+/// of the range.
+template <class W, uint32_t parts>
+inline void add_some(const learn_step &step, uint32_t at) {
+  W sum[parts];
+  for (uint32_t p = 0; p < parts; ++p) sum[p] = W::none();
+  const uint64_t width = step.width;
+  const int16_t *table = step.tables + at;
+  for (uint32_t s = 0; s < step.said_by_count; ++s, table += step.table_rows * width) {
+    const uint32_t *told = step.said_by[s].rows;
+    for (const uint32_t *const end = told + step.said_by[s].count; told != end; ++told) {
+      const int16_t *const row = table + (*told & 0xFFFF) * width;
+      for (uint32_t p = 0; p < parts; ++p) sum[p] = saturated_sum(sum[p], W::load(row + p * words));
     }
-    if (r < step.row_count) even = saturated_sum(even, W::load(step.rows[r] + at));
-    saturated_sum(even, odd).store(step.said + at);
+  }
+  for (uint32_t p = 0; p < parts; ++p) sum[p].store(step.said + at + p * words);
+}
+
+/// The rows of the visit before learn from the error of what they said, in the same parts.
+template <class W, uint32_t parts>
+inline void train_some(const learn_step &step, uint32_t at) {
+  W error[parts];
+  for (uint32_t p = 0; p < parts; ++p) error[p] = W::load(step.error + at + p * words);
+  const uint64_t width = step.width;
+  int16_t *table = step.tables + at;
+  for (uint32_t s = 0; s < step.trained_count; ++s, table += step.table_rows * width) {
+    const uint32_t *told = step.trained[s].rows;
+    for (const uint32_t *const end = told + step.trained[s].count; told != end; ++told) {
+      int16_t *const row = table + (*told & 0xFFFF) * width;
+      const W rate = W::all(static_cast<int16_t>(*told >> 16));
+      for (uint32_t p = 0; p < parts; ++p)
+        saturated_sum(W::load(row + p * words), rounded_product(error[p], rate))
+            .store(row + p * words);
+    }
+  }
+}
+
+/// Both, over all experts.
+template <class W, bool train>
+inline void go_through_rows(const learn_step &step) {
+  const auto some = [&]<uint32_t parts>(uint32_t at) {
+    if constexpr (train)
+      train_some<W, parts>(step, at);
+    else
+      add_some<W, parts>(step, at);
+  };
+  uint32_t at = 0;
+  for (; at + 8 * words <= step.width; at += 8 * words) some.template operator()<8>(at);
+  if (const uint32_t left = step.width - at; left != 0) {
+    if ((left & 4 * words) != 0) some.template operator()<4>(at);
+    if ((left & 2 * words) != 0) some.template operator()<2>(at + (left & 4 * words));
+    if ((left & words) != 0) some.template operator()<1>(step.width - words);
   }
 }
 
@@ -73,7 +114,7 @@ inline void forecast(const learn_step &given, V (&sums)[input_count]) {
       const V average = V::load(step.averages + there) * decay[i] + on * (1 - decay[i]);
       average.store(step.averages + there);
       before[i] = V::load(step.logarithms + there);
-      const V input = rough_log(average + floor_of[i]) + 2.0F;
+      const V input = rough_log_and_two(average + floor_of[i]);
       input.store(step.logarithms + there);
       z = z + input * weight[2 + i];
     }
@@ -96,7 +137,7 @@ template <class V, class W>
 inline void learn(const learn_step &step) {
   V sums[input_count];
   for (V &sum : sums) sum = V::all(0.0F);
-  add_rows<W>(step);
+  go_through_rows<W, false>(step);
   forecast(step, sums);
   if (!step.learn) return;
   for (uint32_t i = 0; i < input_count; ++i) {
@@ -104,14 +145,7 @@ inline void learn(const learn_step &step) {
     step.squares[i] += sum * sum;
     step.weights[i] += 0.02F * sum / __builtin_sqrtf(step.squares[i] + 1);
   }
-  const uint32_t width = step.width, count = step.trained_count;
-  const int16_t *const error = step.error;
-  for (uint32_t r = 0; r < count; ++r) {
-    int16_t *const row = step.trained[r];
-    const W rate = W::all(step.rates[r]);
-    for (uint32_t at = 0; at < width; at += words)
-      saturated_sum(W::load(row + at), rounded_product(W::load(error + at), rate)).store(row + at);
-  }
+  go_through_rows<W, true>(step);
 }
 
 template <class V>

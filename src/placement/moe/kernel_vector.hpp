@@ -107,7 +107,7 @@ struct vector_words {
   static vector_words all(int16_t one) { return {type{} + one}; }
   void store(int16_t *to) const { *reinterpret_cast<anywhere *>(to) = v; }
 };
-#ifdef __AVX2__
+#ifdef CUBBY_KERNEL_AVX2
 inline vector_words saturated_sum(const vector_words &a, const vector_words &b) {
   return {__builtin_ia32_paddsw256(a.v, b.v)};
 }
