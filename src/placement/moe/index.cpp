@@ -49,8 +49,16 @@ int16_t rate_after(uint32_t uses) {
 }  // namespace
 
 index::index(const cubby_policy_config &config, const kernel &by)
-    : slots_(std::max(1u, config.slot_count)), capacity_(capacity_of(config)), kernel_(&by) {
+    : slots_(std::max(1u, config.slot_count)),
+      capacity_(capacity_of(config)),
+      kernel_(&by),
+      forecasts_(0, 0, 0) {
   lay_out(config);
+  forecasts_ = forecasts(slots_, layer_count(), lanes_);
+  foreseen_.resize(size_t{slots_} * width_max_);
+  layer_ages_.resize(layers_.size());
+  layer_visits_.resize(layers_.size());
+  took_part_.resize(slots_ * layers_.size());
   averages_.resize(size_t{slots_} * lanes_ * average_count);
   logarithms_.resize(averages_.size());
   values_.resize(size_t{slots_} * lanes_);
@@ -80,13 +88,46 @@ void index::lay_out(const cubby_policy_config &config) {
         chosen_max_, std::min({bank.columns, chosen_limit, std::max(bank.routed_count, 1u) * 2}));
     for (uint32_t row = 0; row < bank.rows; ++row) {
       const uint32_t width = whole_words(bank.columns);
-      layers_.push_back({bank.first_object + row * bank.columns, bank.columns, width, lanes_, 0});
+      layers_.push_back(
+          {bank.first_object + row * bank.columns, bank.columns, width, lanes_, 0, 0, 1});
       lanes_ += width;
       working_set_ += bank.routed_count;
       width_max_ = std::max(width_max_, width);
     }
   }
   layers_.shrink_to_fit();
+  weigh(config);
+}
+
+/// What a hit in each layer saves: alike where not all costs are known.
+void index::weigh(const cubby_policy_config &config) {
+  double time = 0, bytes = 0, count = 0;
+  bool known = true;
+  for (uint32_t b = 0; b < config.bank_count; ++b) {
+    const cubby_policy_bank &bank = config.banks[b];
+    if (bank.kind != CUBBY_POLICY_BANK_EXPERTS || bank.columns == 0) continue;
+    const double lockers = static_cast<double>(bank.rows) * bank.columns;
+    known = known && bank.refetch_ns != 0 && bank.object_bytes != 0;
+    time += lockers * static_cast<double>(bank.refetch_ns);
+    bytes += lockers * static_cast<double>(bank.object_bytes);
+    count += lockers;
+  }
+  for (uint32_t b = 0; b < config.bank_count; ++b) {
+    const cubby_policy_bank &bank = config.banks[b];
+    if (bank.kind != CUBBY_POLICY_BANK_EXPERTS || bank.columns == 0) continue;
+    const auto cost = static_cast<double>(bank.refetch_ns);
+    const double a_byte = cost / static_cast<double>(std::max<uint64_t>(bank.object_bytes, 1));
+    for (uint32_t row = 0; row < bank.rows; ++row) {
+      layer_shape &layer = layers_[first_layer_[b] + row];
+      layer.worth = known ? static_cast<float>(std::log(a_byte * bytes / time)) : 0;
+      layer.weight = known ? cost * count / time : 1;
+    }
+  }
+}
+
+void index::change(const cubby_policy_config &config) {
+  capacity_ = capacity_of(config);
+  weigh(config);
 }
 
 /// As many as find room beside everything else.
@@ -238,6 +279,8 @@ void index::learn(const cubby_policy_route &route, uint32_t layer) {
                   said_.data(),
                   error_.data()});
   last = past_visits_[slot];
+  forecasts_.run(slot, layer);
+  forecasts_.compare(slot, layer, shape.at, on_.data(), shape.experts);
   if (far_) fetch_ahead(slot, layer + 1 == layer_count() ? 0 : layer + 1);
 }
 
@@ -245,25 +288,58 @@ bool index::visit(const cubby_policy_visit &visit, uint32_t &layer) {
   if (visit.bank >= first_layer_.size()) return false;
   layer = first_layer_[visit.bank] + visit.row;
   if (layer >= layer_count() || visit.route_count == 0) return false;
-  const layer_shape &shape = layers_[layer];
   used_mean_ += 0.001 * (visit.used_count - used_mean_);
   if (layer == 0 || age_step_ == 0) look_ahead();
-  uint32_t values = 0;
+  ++layer_visits_[layer];
   for (uint32_t r = 0; r < visit.route_count; ++r) {
     learn(visit.routes[r], layer);
-    if (values == slots_) continue;
-    const size_t slot = visit.routes[r].slot % slots_;
-    slot_values_[values++] = values_.data() + slot * lanes_ + shape.at;
+    took_part_[visit.routes[r].slot % slots_ * layers_.size() + layer] = layer_visits_[layer];
   }
   age_ += age_step_;
-  kernel_->rank({shape.width, slot_values_.data(), values, age_, keys_.data() + shape.at});
+  layer_ages_[layer] = age_;
+  rank(layer);
   if (++visits_ % (rebase_cycles * layer_count()) == 0) rebase();
   return true;
+}
+
+/// The layer's keys, by what its slots are worth together.
+void index::rank(uint32_t layer) {
+  const layer_shape &shape = layers_[layer];
+  uint32_t count = 0;
+  for (uint32_t slot = 0; slot < slots_; ++slot) {
+    if (took_part_[slot * layers_.size() + layer] != layer_visits_[layer]) continue;
+    const float *values = values_.data() + size_t{slot} * lanes_ + shape.at;
+    if (forecasts_.any(slot, layer)) {
+      float *foreseen = foreseen_.data() + size_t{slot} * width_max_;
+      forecasts_.apply(slot, layer, shape.at, values, gamma_, shape.width, foreseen);
+      values = foreseen;
+    }
+    slot_values_[count++] = values;
+  }
+  if (layer_visits_[layer] == 0) return;  // nothing is known
+  kernel_->rank({shape.width, slot_values_.data(), count, layer_ages_[layer] - shape.worth,
+                 keys_.data() + shape.at});
+}
+
+bool index::expect(const cubby_policy_hint &hint, uint32_t layer) {
+  const layer_shape &shape = layers_[layer];
+  const uint32_t slot = hint.slot % slots_;
+  bool taken = false;
+  for (uint32_t i = 0; i < hint.object_count; ++i) {
+    const uint32_t expert = hint.objects[i] - shape.first;  // wraps for lower numbers
+    if (expert >= shape.experts) continue;
+    taken = forecasts_.begin(slot, layer, shape.at, shape.experts, hint.ahead);
+    if (!taken) break;
+    const float probability = hint.probabilities == nullptr ? 1 : hint.probabilities[i];
+    forecasts_.expect(slot, shape.at + expert, hint.ahead, probability);
+  }
+  return taken;
 }
 
 /// Keys grow with time; small ones are held more exactly.
 void index::rebase() {
   for (float &key : keys_) key -= age_;
+  for (float &age : layer_ages_) age -= age_;
   age_ = 0;
   rebased_ = true;
 }
@@ -279,7 +355,9 @@ uint64_t index::state_bytes() const {
   return sizeof *this + bytes(layers_) + bytes(first_layer_) + bytes(averages_) +
          bytes(logarithms_) + bytes(values_) + bytes(keys_) + bytes(uses_) + bytes(tables_) +
          bytes(past_sets_) + bytes(past_counts_) + bytes(past_visits_) + bytes(last_visit_) +
-         bytes(on_) + bytes(was_on_) + bytes(said_) + bytes(error_) + bytes(slot_values_);
+         bytes(on_) + bytes(was_on_) + bytes(said_) + bytes(error_) + bytes(slot_values_) +
+         bytes(foreseen_) + bytes(layer_ages_) + bytes(layer_visits_) + bytes(took_part_) +
+         forecasts_.bytes();
 }
 
 }  // namespace cubby::placement::moe

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "placement/moe/forecasts.hpp"
 #include "placement/moe/kernel.hpp"
 
 namespace cubby::placement::moe {
@@ -24,6 +25,8 @@ struct layer_shape {
   uint32_t experts = 0, width = 0;  // width: experts rounded up to whole words
   uint32_t at = 0;                  // of its first lane, in arrays over all layers
   uint64_t table = 0;               // of its tables
+  float worth = 0;                  // ln of the time a hit saves a byte, to the mean's
+  double weight = 1;                // the time a hit saves, to the mean's
 };
 
 class index {
@@ -33,9 +36,23 @@ class index {
   /// Learns from a visit and gives the layer's keys anew. False: no layer of ours.
   bool visit(const cubby_policy_visit &visit, uint32_t &layer);
 
+  /// Takes what is expected of coming tokens; the layers whose keys changed are told to `changed`.
+  template <class Changed>
+  bool hint(const cubby_policy_hint &hint, const Changed &changed) {
+    bool taken = false;
+    for (uint32_t l = 0; l < layer_count(); ++l) {
+      if (!expect(hint, l)) continue;
+      taken = true;
+      rank(l);
+      changed(l);
+    }
+    return taken;
+  }
+
   /// Of the banks that it was made for?
   [[nodiscard]] bool fits(const cubby_policy_config &config) const;
-  void set_capacity(uint32_t lockers) { capacity_ = lockers; }
+  /// Another budget, or other costs.
+  void change(const cubby_policy_config &config);
   [[nodiscard]] uint32_t layer_count() const { return static_cast<uint32_t>(layers_.size()); }
   [[nodiscard]] const layer_shape &layer(uint32_t at) const { return layers_[at]; }
   [[nodiscard]] const std::vector<layer_shape> &layers() const { return layers_; }
@@ -53,6 +70,7 @@ class index {
 
  private:
   void lay_out(const cubby_policy_config &config);
+  void weigh(const cubby_policy_config &config);
   void choose_sources();
   void start_averages();
   void learn(const cubby_policy_route &route, uint32_t layer);
@@ -61,6 +79,8 @@ class index {
   void fetch_ahead(uint32_t slot, uint32_t layer);
   [[nodiscard]] int16_t next_rate(uint32_t lane);
   void look_ahead();
+  bool expect(const cubby_policy_hint &hint, uint32_t layer);
+  void rank(uint32_t layer);
   void rebase();
 
   std::vector<layer_shape> layers_;
@@ -82,11 +102,16 @@ class index {
   std::vector<uint16_t> past_counts_;  // [slot][ring]
   std::vector<uint32_t> past_visits_;  // [slot]
   std::vector<uint32_t> last_visit_;   // [slot][layer]: its number in the slot, from 1
+  // What the keys of a layer stand on: when it was visited last, and by which slots.
+  std::vector<float> layer_ages_;
+  std::vector<uint32_t> layer_visits_;  // [layer]
+  std::vector<uint32_t> took_part_;     // [slot][layer]: in which of them
+  forecasts forecasts_;
   float weights_[input_count] = {-0.6F, 0.3F, 0.3F, 0.1F, 0.3F, 0.2F};
   float squares_[input_count] = {};
 
   // Scratch of one visit.
-  std::vector<float> on_, was_on_;
+  std::vector<float> on_, was_on_, foreseen_;
   std::vector<int16_t> said_, error_;
   std::vector<const float *> slot_values_;
 };

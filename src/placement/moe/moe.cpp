@@ -76,9 +76,18 @@ class moe_policy {
     if (net_.in_charge() || !places_.known(incoming) || !places_.known(victim)) return true;
     return key_of(incoming) < key_of(victim);
   }
+  /// Routes that are expected; of other kinds nothing follows for experts.
+  bool hint(const cubby_policy_hint &hint) {
+    end_round();
+    if (hint.kind != CUBBY_POLICY_HINT_ROUTE) return false;
+    return index_.hint(hint, [this](uint32_t layer) {
+      real_.changed(layer);
+      net_.changed(layer);
+    });
+  }
   void grow(const cubby_policy_config &config) {
     if (index_.fits(config) && config.object_count == places_.count()) {
-      index_.set_capacity(capacity_of(config));
+      index_.change(config);
       net_.set_capacity(capacity_of(config));
       describe_budget(config);
       return;

@@ -85,10 +85,12 @@ void net::visit(const index &of, const cubby_policy_visit &visit, uint32_t layer
   for (uint32_t i = 0; i < visit.used_count; ++i)
     really += real.holds(lane_of(shape, visit.used[i])) ? 1u : 0u;
   const double learned = in_charge_ ? learned_hits(of, visit, layer) : really;
-  uses_ += visit.used_count;
-  behind_ += lru - really;
+  // What counts is the time that hits save.
+  const double weight = shape.weight, uses = weight * visit.used_count;
+  uses_ += uses;
+  behind_ += weight * (lru - really);
   const double rate = 1 / (memory_cycles * std::max(1u, of.layer_count()));
-  lead_ += rate * ((learned - lru) / visit.used_count - lead_);
+  lead_ += rate * (weight * (learned - lru) / visit.used_count - lead_);
   const double cycle = visit.used_count * static_cast<double>(of.layer_count());
   if (!in_charge_ && lead_ < 0 && behind_ > behind_allowed * uses_ + 0.25 * cycle) {
     in_charge_ = true;

@@ -81,6 +81,7 @@ class net {
   [[nodiscard]] bool in_charge() const { return in_charge_; }
   [[nodiscard]] uint64_t takeovers() const { return takeovers_; }
   void set_capacity(uint32_t lockers) { capacity_ = lockers; }
+  void changed(uint32_t layer) { learned_.changed(layer); }
   void all_changed() { learned_.all_changed(); }
 
   /// After the index has learned from the visit; `real` is what is resident before it.
