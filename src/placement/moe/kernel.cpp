@@ -170,13 +170,17 @@ const kernel &scalar_kernel() {
   return scalar;
 }
 
+const kernel &plain_kernel() {
+  static const kernel vector = {learn<vector_lanes, vector_words>, rank<vector_lanes>,
+                                largest<vector_lanes>};
+  return vector;
+}
+
 const kernel &best_kernel() {
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
   if (__builtin_cpu_supports("avx2")) return avx2::functions;
 #endif
-  static const kernel vector = {learn<vector_lanes, vector_words>, rank<vector_lanes>,
-                                largest<vector_lanes>};
-  return vector;
+  return plain_kernel();
 }
 
 }  // namespace cubby::placement::moe

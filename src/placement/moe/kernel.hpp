@@ -71,6 +71,8 @@ struct kernel {
 
 /// The fastest that this processor has.
 const kernel &best_kernel();
+/// For processors without AVX2.
+const kernel &plain_kernel();
 /// Lane by lane.
 const kernel &scalar_kernel();
 

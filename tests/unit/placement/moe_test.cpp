@@ -102,9 +102,10 @@ double hit_percent(const char *name, const small_house::shape &shape, uint32_t t
 }  // namespace
 
 TEST_CASE("Vector code and its scalar twin give the same bits", "[placement][moe]") {
-  material fast, plain;
+  material fast, vector, plain;
   for (uint64_t seed = 0; seed < 2000; ++seed) {
     fast.step(moe::best_kernel(), seed);
+    vector.step(moe::plain_kernel(), seed);
     plain.step(moe::scalar_kernel(), seed);
     INFO("step " << seed);
     REQUIRE(same(fast.value, plain.value));
@@ -113,6 +114,10 @@ TEST_CASE("Vector code and its scalar twin give the same bits", "[placement][moe
     REQUIRE(same(fast.weights, plain.weights));
     REQUIRE(same(fast.averages, plain.averages));
     REQUIRE(same(fast.error, plain.error));
+    REQUIRE(same(vector.value, plain.value));
+    REQUIRE(same(vector.key, plain.key));
+    REQUIRE(same(vector.tables, plain.tables));
+    REQUIRE(same(vector.weights, plain.weights));
   }
   for (const float one : fast.value) CHECK((one > 0 && one < 1));
 }
@@ -132,7 +137,8 @@ TEST_CASE("The largest key is found alike, the first of equals, among the visibl
       best = key[i];
       at = i;
     }
-    for (const moe::kernel *by : {&moe::best_kernel(), &moe::scalar_kernel()}) {
+    for (const moe::kernel *by :
+         {&moe::best_kernel(), &moe::plain_kernel(), &moe::scalar_kernel()}) {
       const moe::largest_key found = by->largest(key.data(), visible.data(), 48);
       REQUIRE(found.key == best);
       if (best > -INFINITY) REQUIRE(found.at == at);
