@@ -9,8 +9,8 @@ std::span<const cubby_policy_ops *const> all_policies() {
                                  &lru2_ops(),       &arc_ops(),           &s3fifo_ops(),
                                  &sieve_ops(),      &tinylfu_ops(),       &gdsf_ops(),
                                  &random_ops(),     &moe_ops(),           &kv_ops(),
-                                 &lookahead1_ops(), &lookahead2_ops(),    &lookahead4_ops(),
-                                 &lookahead8_ops(), &belady_ops()};
+                                 &mixed_ops(),      &lookahead1_ops(),    &lookahead2_ops(),
+                                 &lookahead4_ops(), &lookahead8_ops(),    &belady_ops()};
   return all;
 }
 

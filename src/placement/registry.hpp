@@ -23,6 +23,7 @@ const cubby_policy_ops &kv_ops();
 const cubby_policy_ops &lfu_ops();
 const cubby_policy_ops &lru_ops();
 const cubby_policy_ops &lru2_ops();
+const cubby_policy_ops &mixed_ops();
 const cubby_policy_ops &moe_ops();
 const cubby_policy_ops &per_layer_lru_ops();
 const cubby_policy_ops &random_ops();

@@ -7,7 +7,8 @@ namespace cubby::placement::kv {
 namespace {
 
 constexpr double sample_every_s = 2;
-constexpr uint32_t sampled_blocks = 2048;
+constexpr double samples_a_touch = 2, samples_min = 128, samples_max = 2048;
+constexpr double touches_a_model = 512;  // the index is computed anew after so many
 constexpr float fade_per_sample = 0.998F;
 constexpr double prior_requests = 0.1;
 
@@ -24,19 +25,25 @@ void blocks::go_on(uint64_t now_ns) {
   if (passed_s < sample_every_s) return;
   sample(passed_s);
   sampled_ms_ = now_ms_;
+  sampled_touches_ = touches_;
   model_.fade(fade_per_sample);
+  if (touches_ - modelled_touches_ < touches_a_model) return;
+  modelled_touches_ = touches_;
   model_.set_prior_hits(static_cast<float>(prior_requests * mean_request_));
   model_.changed();
 }
 
+/// As many as there was work in between: that is what may be spent on it.
 void blocks::sample(float passed_s) {
-  if (known_.empty()) return;
-  const bool all = known_.size() <= sampled_blocks;
-  const auto count = all ? static_cast<uint32_t>(known_.size()) : sampled_blocks;
-  const float weight = static_cast<float>(known_.size()) / static_cast<float>(count);
+  if (known_below_ == 0) return;
+  const double work = samples_a_touch * (touches_ - sampled_touches_);
+  const auto wanted = static_cast<uint32_t>(std::clamp(work, samples_min, samples_max));
+  const bool all = known_below_ <= wanted;
+  const uint32_t count = all ? known_below_ : wanted;
+  const float weight = static_cast<float>(known_below_) / static_cast<float>(count);
   for (uint32_t i = 0; i < count; ++i) {
-    const block &one = all_[known_[all ? i : prng_.below(known_.size())]];
-    if (one.uses == 0) continue;  // forgotten
+    const block &one = all_[all ? i : prng_.below(known_below_)];
+    if (one.uses == 0) continue;  // forgotten, or not come yet
     const float age_s = seconds(now_ms_ - one.last_ms);
     model_.lived(class_of(one.uses, one.depth_class, one.last != 0), age_s - passed_s, age_s,
                  weight);
@@ -50,8 +57,7 @@ void blocks::used(const cubby_policy_access &access) {
   ++touches_;
   if (access.last != 0) ++requests_;
   mean_request_ = touches_ / std::max(1.0, requests_);
-  if (one.listed == 0) known_.push_back(access.object);
-  one.listed = 1;
+  known_below_ = std::max(known_below_, access.object + 1);
   if (one.uses != 0) {
     const float age_s = seconds(now_ms_ - one.last_ms);
     const float unsampled_s = seconds(now_ms_ - sampled_ms_);
@@ -66,11 +72,7 @@ void blocks::used(const cubby_policy_access &access) {
   if (one.hint != known_hint::kept) one.hint = known_hint::none;
 }
 
-void blocks::forget(cubby_object who) {
-  const uint8_t listed = all_[who].listed;
-  all_[who] = block();
-  all_[who].listed = listed & 1;
-}
+void blocks::forget(cubby_object who) { all_[who] = block(); }
 
 bool blocks::hint(const cubby_policy_hint &hint) {
   go_on(hint.now_ns);
@@ -103,7 +105,6 @@ float blocks::index(cubby_object who) {
 void blocks::grow(uint32_t object_count) {
   if (object_count <= all_.size()) return;
   all_.resize(object_count);
-  known_.reserve(object_count);
 }
 
 void block_set::add_leaf(cubby_object who) {
@@ -146,29 +147,79 @@ void block_set::grow(uint32_t object_count) {
   leaves_.reserve(object_count);
 }
 
-const std::vector<cubby_object> &chooser::choose(const block_set &of, blocks &known) {
-  const auto &leaves = of.leaves();
-  for (size_t i = 0; i < drawn_max && !leaves.empty(); ++i) {
-    if (leaves.size() <= drawn_max && i == leaves.size()) break;
-    kept_.push_back(leaves[leaves.size() <= drawn_max ? i : prng_.below(leaves.size())]);
+void chooser::join(cubby_object who, const block_set &of, blocks &known) {
+  if (!of.is_leaf(who) || known.in_use(who)) return;
+  const candidate one = {known.index(who), known.at(who).last_ms, round_, who};
+  if (pool_.size() == pool_max && !before(one, pool_[most_])) return;
+  for (candidate &other : pool_) {
+    if (other.who != who) continue;
+    other = one;
+    find_most();
+    return;
   }
-  order_.clear();
-  for (const cubby_object who : kept_)
-    if (of.is_leaf(who) && !known.in_use(who))
-      order_.push_back({known.index(who), known.at(who).last_ms, who});
-  const auto before = [](const candidate &a, const candidate &b) {
-    if (a.index != b.index) return a.index < b.index;
-    return a.last_ms != b.last_ms ? a.last_ms < b.last_ms : a.who < b.who;
-  };
-  kept_.clear();
-  if (order_.empty()) return kept_;
-  if (order_.size() > kept_max)
-    std::nth_element(order_.begin(), order_.begin() + kept_max, order_.end(), before);
-  order_.resize(std::min(order_.size(), kept_max + 1));
-  std::iter_swap(order_.begin(), std::min_element(order_.begin(), order_.end(), before));
-  for (const candidate &one : order_)
-    if (kept_.empty() || kept_.front() != one.who) kept_.push_back(one.who);
-  return kept_;
+  if (pool_.size() < pool_max)
+    pool_.push_back(one);
+  else
+    pool_[most_] = one;
+  find_most();
+}
+
+void chooser::find_most() {
+  most_ = 0;
+  for (size_t i = 1; i < pool_.size(); ++i)
+    if (before(pool_[most_], pool_[i])) most_ = i;
+}
+
+/// Looks up the least until it is the least as things are now; those that cannot leave any more are
+/// dropped. The pool's size: there is none.
+size_t chooser::least_of_pool(const block_set &of, blocks &known) {
+  while (!pool_.empty()) {
+    size_t least = 0;
+    for (size_t i = 1; i < pool_.size(); ++i)
+      if (before(pool_[i], pool_[least])) least = i;
+    candidate &one = pool_[least];
+    if (!of.is_leaf(one.who) || known.in_use(one.who)) {
+      one = pool_.back();
+      pool_.pop_back();
+      find_most();
+      continue;
+    }
+    if (one.round == round_) return least;
+    one = {known.index(one.who), known.at(one.who).last_ms, round_, one.who};
+    if (before(pool_[most_], one)) most_ = least;
+  }
+  return 0;
+}
+
+const std::vector<cubby_object> &chooser::choose(const block_set &of, blocks &known) {
+  ++round_;
+  const auto &leaves = of.leaves();
+  if (parent_ != CUBBY_NO_OBJECT) join(parent_, of, known);
+  parent_ = CUBBY_NO_OBJECT;
+  cubby_object drawn[drawn_max];
+  const bool few = leaves.size() <= drawn_max;
+  const size_t count = few ? leaves.size() : drawn_max;
+  for (size_t i = 0; i < count; ++i) {
+    drawn[i] = leaves[few ? i : prng_.below(leaves.size())];
+    known.fetch(drawn[i]);
+  }
+  if (known.now_ms() - looked_up_ms_ >= look_up_every_ms) {
+    std::erase_if(
+        pool_, [&](const candidate &one) { return !of.is_leaf(one.who) || known.in_use(one.who); });
+    for (candidate &one : pool_)
+      one = {known.index(one.who), known.at(one.who).last_ms, round_, one.who};
+    find_most();
+    looked_up_ms_ = known.now_ms();
+  }
+  for (size_t i = 0; i < count; ++i) join(drawn[i], of, known);
+  chosen_.clear();
+  const size_t least = least_of_pool(of, known);
+  if (pool_.empty()) return chosen_;
+  chosen_.push_back(pool_[least].who);
+  for (size_t i = 0; i < pool_.size(); ++i)
+    if (i != least && of.is_leaf(pool_[i].who) && !known.in_use(pool_[i].who))
+      chosen_.push_back(pool_[i].who);
+  return chosen_;
 }
 
 }  // namespace cubby::placement::kv

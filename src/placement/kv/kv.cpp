@@ -12,7 +12,7 @@ namespace cubby::placement {
 namespace {
 
 constexpr double hedge_requests = 1000;  // memory of the lead
-constexpr double hedge_margin = 0.003;   // of the blocks of a request
+constexpr double hedge_margin = 0.006;   // of the blocks of a request
 
 /// The leading run of a request that is told block by block from the first.
 struct run_counter {
@@ -24,8 +24,8 @@ struct run_counter {
   }
 };
 
-constexpr double behind_allowed = 5e-4;  // of all blocks so far, before LRU takes over
-constexpr size_t oldest_proposed = 32;
+constexpr double behind_allowed = 1e-3;  // of all blocks so far, before LRU takes over
+constexpr size_t oldest_proposed = 8;
 constexpr size_t request_max = 65536;  // blocks of one request that the hedge looks at
 
 class kv_policy {
@@ -70,13 +70,18 @@ class kv_policy {
     if (!real_.holds(who)) return;
     const cubby_object parent = known_.at(who).parent;
     real_.remove(who, parent);
-    if (recent_.where(who) == lru_gone) recent_.take(who);
+    if (recent_.where(who) == lru_gone) take_recent(who);
     if (parent != CUBBY_NO_OBJECT && real_.is_leaf(parent)) real_chooser_.left(parent);
   }
-  void begin_victims(const cubby_policy_need &) {
+  void begin_victims(const cubby_policy_need &need) {
     proposed_.clear();
     next_ = 0;
     pass_ = 0;
+    if (need.incoming != CUBBY_NO_OBJECT && !reachable(need.incoming)) {
+      // It will hardly be kept: any will do.
+      if (!real_.leaves().empty()) proposed_.push_back(real_.leaves().back());
+      return;
+    }
     if (lru_leads_) return propose_oldest();
     const auto &chosen = real_chooser_.choose(real_, known_);
     proposed_.assign(chosen.begin(), chosen.end());
@@ -91,15 +96,14 @@ class kv_policy {
     return name_others();
   }
   bool admit(cubby_object incoming, cubby_object victim) {
-    const cubby_object parent = known_.at(incoming).parent;
-    if (parent != CUBBY_NO_OBJECT && !real_.holds(parent)) return false;  // it could not be reached
-    if (known_.in_use(victim)) return false;
+    if (!reachable(incoming) || known_.in_use(victim)) return false;
+    if (!lru_leads_ && !real_.is_leaf(victim)) return false;  // others hang on it
     return lru_leads_ || known_.index(incoming) >= known_.index(victim);
   }
   bool hint(const cubby_policy_hint &hint) { return known_.hint(hint); }
   void forget(cubby_object who) {
     drop_shadow(who);
-    recent_.take(who);
+    take_recent(who);
     known_.forget(who);
   }
   void grow(const cubby_policy_config &config) {
@@ -123,26 +127,44 @@ class kv_policy {
  private:
   static constexpr uint8_t lru_shadow = 0, lru_gone = 1;
 
-  /// All candidates were passed over: the other leaves by number, then whoever is left, with those
-  /// of the request under way among them.
+  /// Does it hang on a resident block, or on none?
+  [[nodiscard]] bool reachable(cubby_object who) const {
+    const cubby_object parent = known_.at(who).parent;
+    return parent == CUBBY_NO_OBJECT || real_.holds(parent);
+  }
+  /// All candidates were passed over: the other leaves, then whoever is left, with those of the
+  /// request under way among them. Leaves from the last: one that leaves is replaced by the last.
   cubby_object name_others() {
+    const auto &leaves = real_.leaves();
     if (pass_ == 0) {
       std::fill(named_.begin(), named_.end(), 0);
-      for (const cubby_object who : proposed_) named_[who / 64] |= uint64_t{1} << who % 64;
+      for (const cubby_object who : proposed_) name(who);
       pass_ = 1;
-      left_ = 0;
+      left_ = static_cast<uint32_t>(leaves.size());
     }
-    for (; pass_ <= 2; ++pass_, left_ = 0) {
-      for (; left_ < known_.count(); ++left_) {
-        const cubby_object who = left_;
-        if (!real_.holds(who) || (named_[who / 64] >> who % 64 & 1) != 0) continue;
-        if (pass_ == 1 && (known_.in_use(who) || !real_.is_leaf(who))) continue;
-        named_[who / 64] |= uint64_t{1} << who % 64;
-        ++left_;
-        return who;
+    if (pass_ == 1) {
+      left_ = std::min(left_, static_cast<uint32_t>(leaves.size()));
+      while (left_ > 0) {
+        const cubby_object who = leaves[--left_];
+        if (!known_.in_use(who) && name(who)) return who;
       }
+      pass_ = 2;
+      left_ = known_.count();
+    }
+    // On from where the last round ended: residents are few among many numbers.
+    while (left_ > 0) {
+      --left_;
+      cursor_ = cursor_ + 1 < known_.count() ? cursor_ + 1 : 0;
+      if (real_.holds(cursor_) && name(cursor_)) return cursor_;
     }
     return CUBBY_NO_OBJECT;
+  }
+  /// False: it was named in this round.
+  bool name(cubby_object who) {
+    const uint64_t bit = uint64_t{1} << who % 64;
+    const bool before = (named_[who / 64] & bit) != 0;
+    named_[who / 64] |= bit;
+    return !before;
   }
   /// Puts the least worth of the candidates from `at` on there.
   void least_to(size_t at) {
@@ -151,15 +173,29 @@ class kv_policy {
       if (known_.index(proposed_[i]) < known_.index(proposed_[least])) least = i;
     std::swap(proposed_[at], proposed_[least]);
   }
-  /// The real set follows LRU: who is not in LRU's shadow leaves first, then the least recent.
+  /// The real set follows LRU: who is not in LRU's shadow leaves first, then the least recent. What
+  /// the request under way has passed over is not looked at again before it ends.
   void propose_oldest() {
     for (const uint8_t list : {lru_gone, lru_shadow}) {
-      for (cubby_object who = recent_.oldest(list); who != CUBBY_NO_OBJECT;
-           who = recent_.newer(who)) {
-        if (real_.holds(who) && !known_.in_use(who)) proposed_.push_back(who);
+      cubby_object &at = oldest_[list];
+      if (at == CUBBY_NO_OBJECT) at = recent_.oldest(list);
+      while (at != CUBBY_NO_OBJECT && !may_leave(at) && recent_.newer(at) != CUBBY_NO_OBJECT)
+        at = recent_.newer(at);
+      for (cubby_object who = at; who != CUBBY_NO_OBJECT; who = recent_.newer(who)) {
+        if (may_leave(who)) proposed_.push_back(who);
         if (proposed_.size() >= oldest_proposed) return;
+        if (list == lru_shadow && !proposed_.empty()) return;
       }
     }
+  }
+  [[nodiscard]] bool may_leave(cubby_object who) const {
+    return real_.holds(who) && !known_.in_use(who);
+  }
+  /// Out of LRU's lists; no walk stands on it any more.
+  void take_recent(cubby_object who) {
+    for (cubby_object &at : oldest_)
+      if (at == who) at = recent_.newer(who);
+    recent_.take(who);
   }
   void move_parent(cubby_object who, cubby_object from, cubby_object to) {
     for (kv::block_set *set : {&real_, &shadow_}) {
@@ -204,6 +240,7 @@ class kv_policy {
   }
   void end_request(uint64_t number) {
     request_ = number;
+    oldest_[lru_shadow] = oldest_[lru_gone] = CUBBY_NO_OBJECT;
     const double ours = lru_leads_ ? shadow_run_.run : real_run_.run;
     const double lru = touch_lru();
     lead_ += (ours - lru - lead_) / hedge_requests;
@@ -230,12 +267,13 @@ class kv_policy {
   uint32_t capacity_, shadow_size_ = 0;
   kv::blocks known_;
   kv::block_set real_, shadow_;
+  cubby_object oldest_[2] = {CUBBY_NO_OBJECT, CUBBY_NO_OBJECT};  // of each list: walked up to
   object_lists recent_;  // what LRU would hold; what it would have given up and is still here
   kv::chooser real_chooser_, shadow_chooser_;
   std::vector<cubby_object> proposed_;
   std::vector<uint64_t> named_;  // a bit an object: in this round, once all candidates were
   size_t next_ = 0;
-  uint32_t left_ = 0, pass_ = 0;
+  uint32_t left_ = 0, pass_ = 0, cursor_ = 0;
   std::vector<cubby_object> touched_;  // by the request under way
   run_counter real_run_, shadow_run_;
   uint64_t request_ = 0, takeovers_ = 0;

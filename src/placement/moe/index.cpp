@@ -1,6 +1,7 @@
 #include "placement/moe/index.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "placement/describe.hpp"
@@ -12,17 +13,73 @@ constexpr float table_rate = 0.008F, young_rate = 5, young_updates = 8;
 constexpr uint32_t chosen_limit = 64;  // experts of one token and layer that are learned from
 constexpr float batch_gamma = 0.3F;
 constexpr uint64_t rebase_cycles = 256;
+constexpr uint32_t uses_max = 0xFFFF;
+constexpr uint64_t near_bytes = uint64_t{1} << 20;  // tables that a processor's own cache holds
+constexpr uint32_t many_experts = 64, sources_of_many = 4;  // their tables are beyond the caches
+constexpr uint64_t line_words = 32;                         // of a table, in a cache line
+constexpr uint64_t beside_bytes = 32;                       // a lane: who is resident, and the net
 
-uint32_t whole_lanes(uint32_t count) { return (count + lanes - 1) / lanes * lanes; }
+uint32_t whole_words(uint32_t count) { return (count + words - 1) / words * words; }
+
+/// Of a row that was trained n times: exact while it is young, then in steps of 256.
+class rate_table {
+ public:
+  rate_table() {
+    for (uint32_t i = 0; i < steps; ++i) {
+      young_[i] = rate(static_cast<float>(i));
+      old_[i] = rate(static_cast<float>(i) * steps);
+    }
+  }
+  [[nodiscard]] int16_t at(uint32_t n) const { return n < steps ? young_[n] : old_[n / steps]; }
+
+ private:
+  static constexpr uint32_t steps = 256;
+  static int16_t rate(float n) {
+    const float of = table_rate * (1 + young_rate / std::sqrt(1 + n / young_updates));
+    return static_cast<int16_t>(of * rate_scale + 0.5F);
+  }
+  int16_t young_[steps], old_[steps];
+};
+
+int16_t rate_after(uint32_t uses) {
+  static const rate_table rates;
+  return rates.at(uses);
+}
 
 }  // namespace
 
-index::index(const cubby_policy_config &config)
+index::index(const cubby_policy_config &config, const kernel &by)
     : slots_(std::max(1u, config.slot_count)),
       capacity_(capacity_of(config)),
-      kernel_(&best_kernel()) {
-  uint64_t row_bytes = 0, rows = 0;
-  uint32_t width_max = lanes;
+      kernel_(&by),
+      forecasts_(0, 0, 0) {
+  lay_out(config);
+  forecasts_ = forecasts(slots_, layer_count(), lanes_);
+  foreseen_.resize(size_t{slots_} * width_max_);
+  layer_ages_.resize(layers_.size());
+  layer_visits_.resize(layers_.size());
+  took_part_.resize(slots_ * layers_.size());
+  averages_.resize(size_t{slots_} * lanes_ * average_count);
+  logarithms_.resize(averages_.size());
+  values_.resize(size_t{slots_} * lanes_);
+  last_visit_.resize(size_t{slots_} * layers_.size());
+  keys_.resize(lanes_);
+  uses_.resize(lanes_);
+  ring_ = std::bit_ceil(2 * layer_count() + sources_max);
+  past_sets_.resize(size_t{slots_} * ring_ * chosen_max_);
+  past_counts_.resize(size_t{slots_} * ring_);
+  past_visits_.resize(slots_);
+  on_.resize(width_max_);
+  was_on_.resize(width_max_);
+  said_.resize(width_max_);
+  error_.resize(width_max_);
+  slot_values_.resize(slots_);
+  choose_sources();
+  used_mean_ = static_cast<double>(working_set_) / std::max<double>(1, layer_count());
+  start_averages();
+}
+
+void index::lay_out(const cubby_policy_config &config) {
   for (uint32_t b = 0; b < config.bank_count; ++b) {
     const cubby_policy_bank &bank = config.banks[b];
     first_layer_.push_back(layer_count());
@@ -30,47 +87,74 @@ index::index(const cubby_policy_config &config)
     chosen_max_ = std::max(
         chosen_max_, std::min({bank.columns, chosen_limit, std::max(bank.routed_count, 1u) * 2}));
     for (uint32_t row = 0; row < bank.rows; ++row) {
-      const uint32_t width = whole_lanes(bank.columns);
+      const uint32_t width = whole_words(bank.columns);
       layers_.push_back(
-          {bank.first_object + row * bank.columns, bank.columns, width, lanes_, 0, 0});
+          {bank.first_object + row * bank.columns, bank.columns, width, lanes_, 0, 0, 1});
       lanes_ += width;
-      row_bytes += uint64_t{bank.columns} * width * sizeof(float);
       working_set_ += bank.routed_count;
-      width_max = std::max(width_max, width);
+      width_max_ = std::max(width_max_, width);
     }
   }
-  while (sources_ > 0 && sources_ * row_bytes > table_bytes_max) --sources_;
-  uint64_t table_floats = 0;
-  for (layer_shape &layer : layers_) {
-    layer.updates = rows;
-    layer.table = table_floats;
-    rows += uint64_t{sources_} * layer.experts;
-    table_floats += uint64_t{sources_} * layer.experts * layer.width;
+  layers_.shrink_to_fit();
+  weigh(config);
+}
+
+/// What a hit in each layer saves: alike where not all costs are known.
+void index::weigh(const cubby_policy_config &config) {
+  double time = 0, bytes = 0, count = 0;
+  bool known = true;
+  for (uint32_t b = 0; b < config.bank_count; ++b) {
+    const cubby_policy_bank &bank = config.banks[b];
+    if (bank.kind != CUBBY_POLICY_BANK_EXPERTS || bank.columns == 0) continue;
+    const double lockers = static_cast<double>(bank.rows) * bank.columns;
+    known = known && bank.refetch_ns != 0 && bank.object_bytes != 0;
+    time += lockers * static_cast<double>(bank.refetch_ns);
+    bytes += lockers * static_cast<double>(bank.object_bytes);
+    count += lockers;
   }
-  averages_.resize(size_t{slots_} * lanes_ * average_count);
-  logarithms_.resize(averages_.size());
-  values_.resize(size_t{slots_} * lanes_);
-  was_on_.resize(values_.size());
-  visited_.resize(size_t{slots_} * layers_.size());
-  keys_.resize(lanes_);
-  exists_.resize(lanes_);
-  tables_.resize(table_floats);
-  updates_.resize(rows);
-  const size_t row_slots = size_t{std::max(sources_, 1u)} * chosen_max_;
-  old_rows_.resize(size_t{slots_} * layers_.size() * row_slots);
-  old_counts_.resize(size_t{slots_} * layers_.size());
-  past_sets_.resize(size_t{slots_} * sources_max * chosen_max_);
-  pasts_.resize(slots_);
-  on_.resize(width_max);
-  error_.resize(width_max);
-  rates_.resize(row_slots);
-  rows_.resize(row_slots);
-  trained_.resize(row_slots);
-  new_rows_.resize(row_slots);
-  slot_values_.resize(slots_);
-  for (const layer_shape &layer : layers_)
-    for (uint32_t e = 0; e < layer.experts; ++e) exists_[layer.at + e] = 1;
-  used_mean_ = static_cast<double>(working_set_) / std::max<double>(1, layer_count());
+  for (uint32_t b = 0; b < config.bank_count; ++b) {
+    const cubby_policy_bank &bank = config.banks[b];
+    if (bank.kind != CUBBY_POLICY_BANK_EXPERTS || bank.columns == 0) continue;
+    const auto cost = static_cast<double>(bank.refetch_ns);
+    const double a_byte = cost / static_cast<double>(std::max<uint64_t>(bank.object_bytes, 1));
+    for (uint32_t row = 0; row < bank.rows; ++row) {
+      layer_shape &layer = layers_[first_layer_[b] + row];
+      layer.worth = known ? static_cast<float>(std::log(a_byte * bytes / time)) : 0;
+      layer.weight = known ? cost * count / time : 1;
+    }
+  }
+}
+
+void index::change(const cubby_policy_config &config) {
+  capacity_ = capacity_of(config);
+  weigh(config);
+}
+
+/// As many as find room beside everything else.
+void index::choose_sources() {
+  uint64_t row_bytes = 0;
+  for (const layer_shape &layer : layers_) {
+    table_rows_ = std::max(table_rows_, layer.experts);
+    row_bytes += layer.width * sizeof(int16_t);
+  }
+  const uint64_t others = state_bytes() + beside_bytes * lanes_ + 4096;
+  if (table_rows_ > many_experts) sources_ = sources_of_many;
+  while (sources_ > 0 &&
+         (others + sources_ * table_rows_ * row_bytes > state_bytes_max || table_rows_ > 0x10000))
+    --sources_;
+  uint64_t numbers = 0;
+  for (layer_shape &layer : layers_) {
+    layer.table = numbers;
+    numbers += uint64_t{sources_} * table_rows_ * layer.width;
+  }
+  tables_.resize(numbers + line_words);
+  far_ = numbers * sizeof(int16_t) > near_bytes;
+  // Rows begin where a cache line does.
+  const auto behind = reinterpret_cast<uintptr_t>(tables_.data()) / sizeof(int16_t) % line_words;
+  for (layer_shape &layer : layers_) layer.table += (line_words - behind) % line_words;
+}
+
+void index::start_averages() {
   for (uint32_t s = 0; s < slots_; ++s) {
     for (const layer_shape &layer : layers_) {
       float *averages = averages_.data() + (size_t{s} * lanes_ + layer.at) * average_count;
@@ -97,107 +181,165 @@ bool index::fits(const cubby_policy_config &config) const {
   return at == layer_count();
 }
 
+cubby_object index::object_at(uint32_t lane) const {
+  const auto after = std::upper_bound(layers_.begin(), layers_.end(), lane,
+                                      [](uint32_t at, const layer_shape &l) { return at < l.at; });
+  return (after - 1)->first + (lane - (after - 1)->at);
+}
+
 /// How far one looks ahead: further where more token cycles fit.
-float index::gamma_now(const cubby_policy_visit &visit) {
-  used_mean_ += 0.001 * (visit.used_count - used_mean_);
-  if (slots_ > 1) return batch_gamma;
+void index::look_ahead() {
   const double cycles = capacity_ / std::max(1.0, used_mean_ * layer_count());
-  return static_cast<float>(std::clamp(2 * cycles / (2 * cycles + 1), 0.6, 0.9));
+  const double gamma = std::clamp(2 * cycles / (2 * cycles + 1), 0.6, 0.9);
+  gamma_ = slots_ > 1 ? batch_gamma : static_cast<float>(gamma);
+  age_step_ = -std::log(gamma_) / static_cast<float>(layer_count());
 }
 
-/// The rows of the tables that speak of this layer: one for each expert just used in it and in the
-/// layers run just before.
-void index::collect_rows(const cubby_policy_route &route, uint32_t slot, uint32_t layer) {
-  const layer_shape &shape = layers_[layer];
-  new_rows_.clear();
-  const uint32_t own = std::min(route.count, chosen_max_);
-  for (uint32_t i = 0; sources_ > 0 && i < own; ++i)
-    new_rows_.push_back(route.objects[i] - shape.first);
-  const slot_past &past = pasts_[slot];
-  for (uint32_t source = 1; source < sources_ && source <= past.visits; ++source) {
-    const uint32_t at = (past.visits - source) % sources_max;
-    const uint16_t *set = past_sets_.data() + (size_t{slot} * sources_max + at) * chosen_max_;
-    for (uint32_t i = 0; i < past.count[at]; ++i)
-      if (set[i] < shape.experts) new_rows_.push_back(source * shape.experts + set[i]);
-  }
+/// Counts a use; how fast the rows of an expert used that often learn.
+int16_t index::next_rate(uint32_t lane) {
+  const uint16_t n = uses_[lane];
+  if (n < uses_max) ++uses_[lane];
+  return rate_after(n);
 }
 
-/// Asks for the rows that the next layer will train: its tables are mostly not in the near caches.
-void index::fetch_ahead(uint32_t slot, uint32_t layer) const {
-  const layer_shape &shape = layers_[layer];
-  const size_t here = size_t{slot} * layers_.size() + layer;
-  const size_t row_slots = size_t{std::max(sources_, 1u)} * chosen_max_;
-  const uint32_t *rows = old_rows_.data() + here * row_slots;
-  for (uint32_t r = 0; r < old_counts_[here]; ++r) {
-    const float *row = tables_.data() + shape.table + uint64_t{rows[r]} * shape.width;
-    for (uint32_t at = 0; at < shape.width; at += 16) __builtin_prefetch(row + at, 1);
-  }
-}
-
+/// Writes down who was used, as rows of tables.
 void index::remember(const cubby_policy_route &route, uint32_t slot, uint32_t layer) {
-  slot_past &past = pasts_[slot];
-  const uint32_t at = past.visits % sources_max;
-  uint16_t *set = past_sets_.data() + (size_t{slot} * sources_max + at) * chosen_max_;
-  past.count[at] = std::min(route.count, chosen_max_);
-  past.layer[at] = layer;
-  for (uint32_t i = 0; i < past.count[at]; ++i)
-    set[i] = static_cast<uint16_t>(route.objects[i] - layers_[layer].first);
-  ++past.visits;
+  const layer_shape &shape = layers_[layer];
+  const size_t at = size_t{slot} * ring_ + (past_visits_[slot]++ & (ring_ - 1));
+  const uint32_t count = std::min(route.count, chosen_max_);
+  uint32_t *to = past_sets_.data() + at * chosen_max_;
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint32_t expert = route.objects[i] - shape.first;
+    to[i] = expert | static_cast<uint32_t>(next_rate(shape.at + expert)) << 16;
+  }
+  past_counts_[at] = static_cast<uint16_t>(count);
 }
 
-void index::learn(const cubby_policy_route &route, uint32_t layer, float gamma) {
+/// The sets of a slot's visits up to the one of this number, the last first.
+uint32_t index::sets_before(uint32_t slot, uint32_t visit, told_set *to) const {
+  if (past_visits_[slot] - visit + sources_ > ring_) return 0;  // written over
+  const uint32_t count = std::min(sources_, visit), mask = ring_ - 1, chosen = chosen_max_;
+  const uint32_t *sets = past_sets_.data() + size_t{slot} * ring_ * chosen;
+  const uint16_t *counts = past_counts_.data() + size_t{slot} * ring_;
+  for (uint32_t source = 0; source < count; ++source) {
+    const uint32_t at = (visit - 1 - source) & mask;
+    to[source] = {sets + size_t{at} * chosen, counts[at]};
+  }
+  return count;
+}
+
+/// Asks for the rows that the next layer will train.
+void index::fetch_ahead(uint32_t slot, uint32_t layer) {
+  const layer_shape &shape = layers_[layer];
+  told_set sets[sources_max];
+  const uint32_t count =
+      sets_before(slot, last_visit_[size_t{slot} * layers_.size() + layer], sets);
+  const int16_t *table = tables_.data() + shape.table;
+  for (uint32_t s = 0; s < count; ++s, table += size_t{table_rows_} * shape.width) {
+    for (uint32_t i = 0; i < sets[s].count; ++i) {
+      const int16_t *row = table + size_t{sets[s].rows[i] & 0xFFFF} * shape.width;
+      for (uint32_t at = 0; at < shape.width; at += line_words) __builtin_prefetch(row + at, 1);
+    }
+  }
+}
+
+void index::learn(const cubby_policy_route &route, uint32_t layer) {
   const layer_shape &shape = layers_[layer];
   const uint32_t slot = route.slot % slots_;
-  std::fill_n(on_.begin(), shape.width, 0.0F);
-  for (uint32_t i = 0; i < route.count; ++i) on_[route.objects[i] - shape.first] = 1;
-  collect_rows(route, slot, layer);
-  float *tables = tables_.data() + shape.table;
-  const size_t here = size_t{slot} * layers_.size() + layer;
-  const size_t row_slots = size_t{std::max(sources_, 1u)} * chosen_max_;
-  uint32_t *old_rows = old_rows_.data() + here * row_slots;
-  const uint32_t old_count = old_counts_[here];
-  for (uint32_t r = 0; r < old_count; ++r) {
-    const auto n = static_cast<float>(updates_[shape.updates + old_rows[r]]++);
-    rates_[r] = table_rate * (1 + young_rate / std::sqrt(1 + n / young_updates));
-    trained_[r] = tables + uint64_t{old_rows[r]} * shape.width;
-  }
-  const auto new_count = static_cast<uint32_t>(new_rows_.size());
-  for (uint32_t r = 0; r < new_count; ++r) rows_[r] = tables + uint64_t{new_rows_[r]} * shape.width;
-  const size_t lane = size_t{slot} * lanes_ + shape.at;
-  kernel_->learn({shape.width, gamma, visited_[here] != 0, on_.data(), exists_.data() + shape.at,
-                  was_on_.data() + lane, averages_.data() + lane * average_count,
-                  logarithms_.data() + lane * average_count, values_.data() + lane, rows_.data(),
-                  new_count, trained_.data(), rates_.data(), old_count, weights_, squares_,
-                  error_.data()});
-  visited_[here] = 1;
-  std::copy(new_rows_.begin(), new_rows_.end(), old_rows);
-  old_counts_[here] = new_count;
+  uint32_t &last = last_visit_[size_t{slot} * layers_.size() + layer];
   remember(route, slot, layer);
-  fetch_ahead(slot, layer + 1 == layer_count() ? 0 : layer + 1);
+  told_set said_by[sources_max], trained[sources_max];
+  const uint32_t said_count = sets_before(slot, past_visits_[slot], said_by);
+  const uint32_t trained_count = sets_before(slot, last, trained);
+  std::fill_n(on_.data(), shape.width, 0.0F);
+  std::fill_n(was_on_.data(), shape.width, 0.0F);
+  for (uint32_t i = 0; i < route.count; ++i) on_[route.objects[i] - shape.first] = 1;
+  for (uint32_t i = 0; trained_count > 0 && i < trained[0].count; ++i)
+    was_on_[trained[0].rows[i] & 0xFFFF] = 1;
+  const size_t lane = size_t{slot} * lanes_ + shape.at;
+  const auto dither = static_cast<uint32_t>((visits_ * slots_ + slot) * 0x9E3779B9U);
+  kernel_->learn({shape.width,
+                  shape.experts,
+                  gamma_,
+                  last != 0,
+                  on_.data(),
+                  was_on_.data(),
+                  averages_.data() + lane * average_count,
+                  logarithms_.data() + lane * average_count,
+                  values_.data() + lane,
+                  tables_.data() + shape.table,
+                  table_rows_,
+                  said_by,
+                  said_count,
+                  trained,
+                  trained_count,
+                  dither,
+                  weights_,
+                  squares_,
+                  said_.data(),
+                  error_.data()});
+  last = past_visits_[slot];
+  forecasts_.run(slot, layer);
+  forecasts_.compare(slot, layer, shape.at, on_.data(), shape.experts);
+  if (far_) fetch_ahead(slot, layer + 1 == layer_count() ? 0 : layer + 1);
 }
 
 bool index::visit(const cubby_policy_visit &visit, uint32_t &layer) {
   if (visit.bank >= first_layer_.size()) return false;
   layer = first_layer_[visit.bank] + visit.row;
   if (layer >= layer_count() || visit.route_count == 0) return false;
-  const layer_shape &shape = layers_[layer];
-  const float gamma = gamma_now(visit);
-  uint32_t values = 0;
+  used_mean_ += 0.001 * (visit.used_count - used_mean_);
+  if (layer == 0 || age_step_ == 0) look_ahead();
+  ++layer_visits_[layer];
   for (uint32_t r = 0; r < visit.route_count; ++r) {
-    learn(visit.routes[r], layer, gamma);
-    if (values == slots_) continue;
-    const size_t slot = visit.routes[r].slot % slots_;
-    slot_values_[values++] = values_.data() + slot * lanes_ + shape.at;
+    learn(visit.routes[r], layer);
+    took_part_[visit.routes[r].slot % slots_ * layers_.size() + layer] = layer_visits_[layer];
   }
-  age_ += -std::log(gamma) / static_cast<float>(layer_count());
-  kernel_->rank({shape.width, slot_values_.data(), values, age_, keys_.data() + shape.at});
+  age_ += age_step_;
+  layer_ages_[layer] = age_;
+  rank(layer);
   if (++visits_ % (rebase_cycles * layer_count()) == 0) rebase();
   return true;
+}
+
+/// The layer's keys, by what its slots are worth together.
+void index::rank(uint32_t layer) {
+  const layer_shape &shape = layers_[layer];
+  uint32_t count = 0;
+  for (uint32_t slot = 0; slot < slots_; ++slot) {
+    if (took_part_[slot * layers_.size() + layer] != layer_visits_[layer]) continue;
+    const float *values = values_.data() + size_t{slot} * lanes_ + shape.at;
+    if (forecasts_.any(slot, layer)) {
+      float *foreseen = foreseen_.data() + size_t{slot} * width_max_;
+      forecasts_.apply(slot, layer, shape.at, values, gamma_, shape.width, foreseen);
+      values = foreseen;
+    }
+    slot_values_[count++] = values;
+  }
+  if (layer_visits_[layer] == 0) return;  // nothing is known
+  kernel_->rank({shape.width, slot_values_.data(), count, layer_ages_[layer] - shape.worth,
+                 keys_.data() + shape.at});
+}
+
+bool index::expect(const cubby_policy_hint &hint, uint32_t layer) {
+  const layer_shape &shape = layers_[layer];
+  const uint32_t slot = hint.slot % slots_;
+  bool taken = false;
+  for (uint32_t i = 0; i < hint.object_count; ++i) {
+    const uint32_t expert = hint.objects[i] - shape.first;  // wraps for lower numbers
+    if (expert >= shape.experts) continue;
+    taken = forecasts_.begin(slot, layer, shape.at, shape.experts, hint.ahead);
+    if (!taken) break;
+    const float probability = hint.probabilities == nullptr ? 1 : hint.probabilities[i];
+    forecasts_.expect(slot, shape.at + expert, hint.ahead, probability);
+  }
+  return taken;
 }
 
 /// Keys grow with time; small ones are held more exactly.
 void index::rebase() {
   for (float &key : keys_) key -= age_;
+  for (float &age : layer_ages_) age -= age_;
   age_ = 0;
   rebased_ = true;
 }
@@ -211,10 +353,11 @@ bool index::rebased() {
 uint64_t index::state_bytes() const {
   const auto bytes = [](const auto &of) { return of.capacity() * sizeof(of[0]); };
   return sizeof *this + bytes(layers_) + bytes(first_layer_) + bytes(averages_) +
-         bytes(logarithms_) + bytes(values_) + bytes(was_on_) + bytes(visited_) + bytes(keys_) +
-         bytes(exists_) + bytes(tables_) + bytes(updates_) + bytes(old_rows_) + bytes(old_counts_) +
-         bytes(past_sets_) + bytes(pasts_) + bytes(on_) + bytes(error_) + bytes(rates_) +
-         bytes(rows_) + bytes(slot_values_) + bytes(trained_) + bytes(new_rows_);
+         bytes(logarithms_) + bytes(values_) + bytes(keys_) + bytes(uses_) + bytes(tables_) +
+         bytes(past_sets_) + bytes(past_counts_) + bytes(past_visits_) + bytes(last_visit_) +
+         bytes(on_) + bytes(was_on_) + bytes(said_) + bytes(error_) + bytes(slot_values_) +
+         bytes(foreseen_) + bytes(layer_ages_) + bytes(layer_visits_) + bytes(took_part_) +
+         forecasts_.bytes();
 }
 
 }  // namespace cubby::placement::moe

@@ -10,35 +10,54 @@
 #include <cstdint>
 #include <vector>
 
+#include "placement/moe/forecasts.hpp"
 #include "placement/moe/kernel.hpp"
 
 namespace cubby::placement::moe {
 
-inline constexpr uint32_t sources_max = 4;
-/// Tables of sources together stay below this.
-inline constexpr uint64_t table_bytes_max = uint64_t{60} << 20;
+inline constexpr uint32_t sources_max = 8;
+/// All state together stays below this; tables take what the rest leaves of it.
+inline constexpr uint64_t state_bytes_max = uint64_t{64} << 20;
 
 /// Where a layer's experts stand.
 struct layer_shape {
   cubby_object first = 0;
-  uint32_t experts = 0, width = 0;  // width: experts rounded up to whole lanes
+  uint32_t experts = 0, width = 0;  // width: experts rounded up to whole words
   uint32_t at = 0;                  // of its first lane, in arrays over all layers
-  uint64_t table = 0, updates = 0;  // of its tables, and of their counts of updates
+  uint64_t table = 0;               // of its tables
+  float worth = 0;                  // ln of the time a hit saves a byte, to the mean's
+  double weight = 1;                // the time a hit saves, to the mean's
 };
 
 class index {
  public:
-  explicit index(const cubby_policy_config &config);
+  explicit index(const cubby_policy_config &config, const kernel &by = best_kernel());
 
   /// Learns from a visit and gives the layer's keys anew. False: no layer of ours.
   bool visit(const cubby_policy_visit &visit, uint32_t &layer);
 
+  /// Takes what is expected of coming tokens; the layers whose keys changed are told to `changed`.
+  template <class Changed>
+  bool hint(const cubby_policy_hint &hint, const Changed &changed) {
+    bool taken = false;
+    for (uint32_t l = 0; l < layer_count(); ++l) {
+      if (!expect(hint, l)) continue;
+      taken = true;
+      rank(l);
+      changed(l);
+    }
+    return taken;
+  }
+
   /// Of the banks that it was made for?
   [[nodiscard]] bool fits(const cubby_policy_config &config) const;
-  void set_capacity(uint32_t lockers) { capacity_ = lockers; }
+  /// Another budget, or other costs.
+  void change(const cubby_policy_config &config);
   [[nodiscard]] uint32_t layer_count() const { return static_cast<uint32_t>(layers_.size()); }
   [[nodiscard]] const layer_shape &layer(uint32_t at) const { return layers_[at]; }
   [[nodiscard]] const std::vector<layer_shape> &layers() const { return layers_; }
+  /// Whose lane it is.
+  [[nodiscard]] cubby_object object_at(uint32_t lane) const;
   /// Larger leaves earlier.
   [[nodiscard]] const float *keys(uint32_t layer) const { return keys_.data() + layers_[layer].at; }
   [[nodiscard]] uint32_t lane_count() const { return static_cast<uint32_t>(keys_.size()); }
@@ -50,47 +69,51 @@ class index {
   [[nodiscard]] uint64_t state_bytes() const;
 
  private:
-  /// What one slot has used of late: a ring of its last visits.
-  struct slot_past {
-    uint32_t layer[sources_max] = {};
-    uint32_t count[sources_max] = {};
-    uint32_t visits = 0;
-  };
-
-  void learn(const cubby_policy_route &route, uint32_t layer, float gamma);
-  void collect_rows(const cubby_policy_route &route, uint32_t slot, uint32_t layer);
-  void fetch_ahead(uint32_t slot, uint32_t layer) const;
+  void lay_out(const cubby_policy_config &config);
+  void weigh(const cubby_policy_config &config);
+  void choose_sources();
+  void start_averages();
+  void learn(const cubby_policy_route &route, uint32_t layer);
   void remember(const cubby_policy_route &route, uint32_t slot, uint32_t layer);
-  [[nodiscard]] float gamma_now(const cubby_policy_visit &visit);
+  [[nodiscard]] uint32_t sets_before(uint32_t slot, uint32_t visit, told_set *to) const;
+  void fetch_ahead(uint32_t slot, uint32_t layer);
+  [[nodiscard]] int16_t next_rate(uint32_t lane);
+  void look_ahead();
+  bool expect(const cubby_policy_hint &hint, uint32_t layer);
+  void rank(uint32_t layer);
   void rebase();
 
   std::vector<layer_shape> layers_;
   std::vector<uint32_t> first_layer_;  // of each bank
   uint32_t slots_ = 1, sources_ = sources_max, chosen_max_ = 1, lanes_ = 0;
+  uint32_t width_max_ = words, table_rows_ = 1, ring_ = 16;
   uint64_t working_set_ = 0, visits_ = 0;
   double capacity_ = 1, used_mean_ = 0;
-  float base_ = 0, age_ = 0;
-  bool rebased_ = false;
+  float age_ = 0, gamma_ = 0, age_step_ = 0;
+  bool rebased_ = false, far_ = false;  // far: tables are mostly not in the near caches
   const kernel *kernel_;
 
   // Over slots and all layers' lanes.
-  std::vector<float> averages_, logarithms_, values_, was_on_;
-  std::vector<uint8_t> visited_;  // [slot][layer]
-  std::vector<float> keys_, exists_;
-  std::vector<float> tables_;         // [layer][source][expert][lane]
-  std::vector<uint32_t> updates_;     // [layer][source][expert]
-  std::vector<uint32_t> old_rows_;    // [slot][layer][sources * chosen]: rows used the last time
-  std::vector<uint32_t> old_counts_;  // [slot][layer]
-  std::vector<uint16_t> past_sets_;   // [slot][ring][chosen]
-  std::vector<slot_past> pasts_;
+  std::vector<float> averages_, logarithms_, values_;
+  std::vector<float> keys_;            // [lane]
+  std::vector<uint16_t> uses_;         // [lane]: how often; stops at the end
+  std::vector<int16_t> tables_;        // [layer][source][expert][lane]
+  std::vector<uint32_t> past_sets_;    // [slot][ring][chosen]: of the slot's last visits
+  std::vector<uint16_t> past_counts_;  // [slot][ring]
+  std::vector<uint32_t> past_visits_;  // [slot]
+  std::vector<uint32_t> last_visit_;   // [slot][layer]: its number in the slot, from 1
+  // What the keys of a layer stand on: when it was visited last, and by which slots.
+  std::vector<float> layer_ages_;
+  std::vector<uint32_t> layer_visits_;  // [layer]
+  std::vector<uint32_t> took_part_;     // [slot][layer]: in which of them
+  forecasts forecasts_;
   float weights_[input_count] = {-0.6F, 0.3F, 0.3F, 0.1F, 0.3F, 0.2F};
   float squares_[input_count] = {};
 
   // Scratch of one visit.
-  std::vector<float> on_, error_, rates_;
-  std::vector<const float *> rows_, slot_values_;
-  std::vector<float *> trained_;
-  std::vector<uint32_t> new_rows_;
+  std::vector<float> on_, was_on_, foreseen_;
+  std::vector<int16_t> said_, error_;
+  std::vector<const float *> slot_values_;
 };
 
 }  // namespace cubby::placement::moe

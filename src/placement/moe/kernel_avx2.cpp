@@ -4,6 +4,7 @@
 #pragma GCC target("avx2")
 #pragma GCC optimize("O3", "fp-contract=off")
 
+#define CUBBY_KERNEL_AVX2 1
 #include "placement/moe/kernel.hpp"
 
 namespace cubby::placement::moe {
@@ -17,7 +18,8 @@ namespace {
 }  // namespace
 
 extern const kernel functions;
-const kernel functions = {learn<vector_lanes>, rank<vector_lanes>, largest<vector_lanes>};
+const kernel functions = {learn<vector_lanes, vector_words>, rank<vector_lanes>,
+                          largest<vector_lanes>};
 
 }  // namespace avx2
 }  // namespace cubby::placement::moe

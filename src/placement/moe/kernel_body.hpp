@@ -1,5 +1,6 @@
-// The text of kernel.hpp's functions over a type of eight floats. Included once in each file that
-// builds it, inside a namespace of its own; it must include nothing that defines inline functions.
+// The text of kernel.hpp's functions over a type of eight floats and one of sixteen whole numbers.
+// Included once in each file that builds it, inside a namespace of its own; it must include nothing
+// that defines inline functions.
 
 template <class V>
 inline V natural_log(const V &x) {
@@ -12,6 +13,16 @@ inline V natural_log(const V &x) {
   const V high = f * -1.50213793E-1F + 2.21006872E-1F;
   const V cubic = high * square + low;
   return (f - square * 0.5F) + (cubic * f * square + to_floats(exponent) * 0.693147181F);
+}
+
+/// ln(x) + 2, off by 7e-4 at most, without a jump: enough for what is learned from.
+template <class V>
+inline V rough_log_and_two(const V &x) {
+  constexpr int32_t two = 24204406;  // 2^24 / ln 2
+  const auto bits = as_bits(x);
+  const V mantissa = as_floats(low_bits(bits, 0x007FFFFF) + 0x3F800000) - 1.0F;
+  const V bow = (mantissa - mantissa * mantissa) * (mantissa * -0.110F + 0.293F);
+  return to_floats(bits - (0x3F800000 - two)) * 8.26295829E-8F + bow;  // ln 2 / 2^23
 }
 
 template <class V>
@@ -29,20 +40,59 @@ inline V exponential(const V &asked) {
 inline constexpr float decay[average_count] = {0.9F, 0.96F, 0.99F, 0.998F};
 inline constexpr float floor_of[average_count] = {0.01F, 0.007F, 0.005F, 0.003F};
 
-/// New averages, inputs and forecast; the error of the forecast before, and what it sums to.
-/// What the rows say of eight experts together; four sums, so that additions need not wait.
-template <class V>
-inline V sum_of_rows(const float *const *rows, uint32_t count, uint32_t at) {
-  V a = V::all(0.0F), b = a, c = a, d = a;
-  uint32_t r = 0;
-  for (; r + 4 <= count; r += 4) {
-    a = a + V::load(rows[r] + at);
-    b = b + V::load(rows[r + 1] + at);
-    c = c + V::load(rows[r + 2] + at);
-    d = d + V::load(rows[r + 3] + at);
+/// What the rows say together of `parts` times sixteen experts from `at` on. Sums stop at the ends
+/// of the range.
+template <class W, uint32_t parts>
+inline void add_some(const learn_step &step, uint32_t at) {
+  W sum[parts];
+  for (uint32_t p = 0; p < parts; ++p) sum[p] = W::none();
+  const uint64_t width = step.width;
+  const int16_t *table = step.tables + at;
+  for (uint32_t s = 0; s < step.said_by_count; ++s, table += step.table_rows * width) {
+    const uint32_t *told = step.said_by[s].rows;
+    for (const uint32_t *const end = told + step.said_by[s].count; told != end; ++told) {
+      const int16_t *const row = table + (*told & 0xFFFF) * width;
+      for (uint32_t p = 0; p < parts; ++p) sum[p] = saturated_sum(sum[p], W::load(row + p * words));
+    }
   }
-  for (; r < count; ++r) a = a + V::load(rows[r] + at);
-  return (a + b) + (c + d);
+  for (uint32_t p = 0; p < parts; ++p) sum[p].store(step.said + at + p * words);
+}
+
+/// The rows of the visit before learn from the error of what they said, in the same parts.
+template <class W, uint32_t parts>
+inline void train_some(const learn_step &step, uint32_t at) {
+  W error[parts];
+  for (uint32_t p = 0; p < parts; ++p) error[p] = W::load(step.error + at + p * words);
+  const uint64_t width = step.width;
+  int16_t *table = step.tables + at;
+  for (uint32_t s = 0; s < step.trained_count; ++s, table += step.table_rows * width) {
+    const uint32_t *told = step.trained[s].rows;
+    for (const uint32_t *const end = told + step.trained[s].count; told != end; ++told) {
+      int16_t *const row = table + (*told & 0xFFFF) * width;
+      const W rate = W::all(static_cast<int16_t>(*told >> 16));
+      for (uint32_t p = 0; p < parts; ++p)
+        saturated_sum(W::load(row + p * words), rounded_product(error[p], rate))
+            .store(row + p * words);
+    }
+  }
+}
+
+/// Both, over all experts.
+template <class W, bool train>
+inline void go_through_rows(const learn_step &step) {
+  const auto some = [&]<uint32_t parts>(uint32_t at) {
+    if constexpr (train)
+      train_some<W, parts>(step, at);
+    else
+      add_some<W, parts>(step, at);
+  };
+  uint32_t at = 0;
+  for (; at + 8 * words <= step.width; at += 8 * words) some.template operator()<8>(at);
+  if (const uint32_t left = step.width - at; left != 0) {
+    if ((left & 4 * words) != 0) some.template operator()<4>(at);
+    if ((left & 2 * words) != 0) some.template operator()<2>(at + (left & 4 * words));
+    if ((left & words) != 0) some.template operator()<1>(step.width - words);
+  }
 }
 
 /// New averages, inputs and forecast; the error of the forecast before, and what it sums to.
@@ -52,36 +102,42 @@ inline void forecast(const learn_step &given, V (&sums)[input_count]) {
   const float *const weights = step.weights;
   V weight[input_count];
   for (uint32_t i = 0; i < input_count; ++i) weight[i] = V::all(weights[i]);
+  auto noise = V::numbered(0x6A09E667) + static_cast<int32_t>(step.dither);
+  const int32_t noise_step = static_cast<int32_t>(0x6A09E667U * lanes);
   for (uint32_t at = 0; at < step.width; at += lanes) {
     const V on = V::load(step.on + at);
-    V error = V::load(step.value + at);
-    V z = sum_of_rows<V>(step.rows, step.row_count, at) + on * weight[1] + weight[0];
+    const V before_value = V::load(step.value + at);
+    V z = V::load_numbers(step.said + at) * (1 / table_scale) + on * weight[1] + weight[0];
     V before[average_count];
     for (uint32_t i = 0; i < average_count; ++i) {
       const uint32_t there = i * step.width + at;
       const V average = V::load(step.averages + there) * decay[i] + on * (1 - decay[i]);
       average.store(step.averages + there);
       before[i] = V::load(step.logarithms + there);
-      const V input = natural_log(average + floor_of[i]) + 2.0F;
+      const V input = rough_log_and_two(average + floor_of[i]);
       input.store(step.logarithms + there);
       z = z + input * weight[2 + i];
     }
     const V value = V::all(1.0F) / (exponential(V::all(0.0F) - z) + 1.0F);
     const V target = on + (V::all(1.0F) - on) * value * step.gamma;
-    error = (target - error) * V::load(step.exists + at);
-    error.store(step.error + at);
+    const V error = below(V::numbered(1) + static_cast<int32_t>(at),
+                          static_cast<int32_t>(step.experts), target - before_value);
     sums[0] = sums[0] + error;
     sums[1] = sums[1] + error * V::load(step.was_on + at);
     for (uint32_t i = 0; i < average_count; ++i) sums[2 + i] = sums[2 + i] + error * before[i];
-    on.store(step.was_on + at);
     value.store(step.value + at);
+    const V whole = error * error_scale + 12582912.0F;
+    const auto rounded = as_bits(whole) - 0x4B400000 + shift_right(noise, 24);
+    rounded.store_narrow(step.error + at);
+    noise = noise + noise_step;
   }
 }
 
-template <class V>
+template <class V, class W>
 inline void learn(const learn_step &step) {
   V sums[input_count];
   for (V &sum : sums) sum = V::all(0.0F);
+  go_through_rows<W, false>(step);
   forecast(step, sums);
   if (!step.learn) return;
   for (uint32_t i = 0; i < input_count; ++i) {
@@ -89,14 +145,7 @@ inline void learn(const learn_step &step) {
     step.squares[i] += sum * sum;
     step.weights[i] += 0.02F * sum / __builtin_sqrtf(step.squares[i] + 1);
   }
-  const uint32_t width = step.width, count = step.trained_count;
-  const float *const error = step.error;
-  for (uint32_t r = 0; r < count; ++r) {
-    float *const row = step.trained[r];
-    const V rate = V::all(step.rates[r]);
-    for (uint32_t at = 0; at < width; at += lanes)
-      (V::load(row + at) + V::load(error + at) * rate).store(row + at);
-  }
+  go_through_rows<W, true>(step);
 }
 
 template <class V>
@@ -112,9 +161,19 @@ inline void rank(const rank_step &step) {
 }
 
 template <class V>
-inline float largest(const float *key, const float *bias, uint32_t width) {
-  V most = V::load(key) + V::load(bias);
-  for (uint32_t at = lanes; at < width; at += lanes)
-    most = at_least(V::load(key + at) + V::load(bias + at), most);
-  return most.largest();
+inline largest_key largest(const float *key, const uint8_t *visible, uint32_t width) {
+  V most = V::all(-__builtin_inff());
+  auto where = V::numbered(0);
+  for (uint32_t at = 0; at < width; at += lanes) {
+    const V here = visible_only(V::load(key + at), visible[at / lanes]);
+    where = where_larger(here, most, static_cast<int32_t>(at), where);
+    most = at_least(here, most);
+  }
+  largest_key best = {most.one(0), static_cast<uint32_t>(where.one(0))};
+  for (uint32_t i = 1; i < lanes; ++i) {
+    const float value = most.one(i);
+    const uint32_t at = static_cast<uint32_t>(where.one(i)) + i;
+    if (value > best.key || (value == best.key && at < best.at)) best = {value, at};
+  }
+  return best;
 }

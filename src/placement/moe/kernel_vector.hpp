@@ -1,12 +1,26 @@
-// Eight floats as the compiler's own vectors. Included where kernel_body.hpp is.
+// Eight floats, and sixteen short whole numbers, as the compiler's own vectors. Included where
+// kernel_body.hpp is.
 
 struct int8_lanes {
   typedef int32_t type __attribute__((vector_size(32)));
+  typedef int16_t narrow __attribute__((vector_size(16)));
+  typedef int16_t narrow_anywhere __attribute__((vector_size(16), aligned(2), may_alias));
   type v;
+
+  /// The lower halves, as short numbers.
+  void store_narrow(int16_t *to) const {
+    *reinterpret_cast<narrow_anywhere *>(to) = __builtin_convertvector(v, narrow);
+  }
+  [[nodiscard]] int32_t one(uint32_t lane) const { return v[lane]; }
 };
 inline int8_lanes operator-(const int8_lanes &a, int32_t b) { return {a.v - b}; }
 inline int8_lanes operator-(const int8_lanes &a, const int8_lanes &b) { return {a.v - b.v}; }
-inline int8_lanes operator+(const int8_lanes &a, int32_t b) { return {a.v + b}; }
+inline int8_lanes operator+(const int8_lanes &a, int32_t b) {
+  typedef uint32_t wrapping __attribute__((vector_size(32)));
+  return {(int8_lanes::type)((wrapping)a.v + static_cast<uint32_t>(b))};
+}
+inline int8_lanes operator+(const int8_lanes &a, const int8_lanes &b) { return {a.v + b.v}; }
+inline int8_lanes low_bits(const int8_lanes &a, int32_t mask) { return {a.v & mask}; }
 inline int8_lanes shift_right(const int8_lanes &a, int n) { return {a.v >> n}; }
 inline int8_lanes shift_left(const int8_lanes &a, int n) { return {a.v << n}; }
 
@@ -15,19 +29,26 @@ struct vector_lanes {
   typedef float anywhere __attribute__((vector_size(32), aligned(4), may_alias));
   type v;
 
+  /// 0, step, 2 step, ...; wraps.
+  static int8_lanes numbered(uint32_t step) {
+    int8_lanes made = {};
+    for (uint32_t i = 0; i < lanes; ++i) made.v[i] = static_cast<int32_t>(i * step);
+    return made;
+  }
   static vector_lanes load(const float *from) {
     return {*reinterpret_cast<const anywhere *>(from)};
+  }
+  /// Short whole numbers as floats.
+  static vector_lanes load_numbers(const int16_t *from) {
+    return {__builtin_convertvector(*reinterpret_cast<const int8_lanes::narrow_anywhere *>(from),
+                                    type)};
   }
   static vector_lanes all(float one) { return {type{} + one}; }
   void store(float *to) const { *reinterpret_cast<anywhere *>(to) = v; }
   [[nodiscard]] float sum() const {
     return ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
   }
-  [[nodiscard]] float largest() const {
-    float most = v[0];
-    for (int i = 1; i < 8; ++i) most = v[i] > most ? v[i] : most;
-    return most;
-  }
+  [[nodiscard]] float one(uint32_t lane) const { return v[lane]; }
 };
 inline vector_lanes operator+(const vector_lanes &a, const vector_lanes &b) { return {a.v + b.v}; }
 inline vector_lanes operator-(const vector_lanes &a, const vector_lanes &b) { return {a.v - b.v}; }
@@ -55,3 +76,57 @@ inline vector_lanes at_most(const vector_lanes &a, float b) {
   const int8_lanes::type take = a.v < other.v;
   return as_floats({(take & as_bits(a).v) | (~take & as_bits(other).v)});
 }
+/// a in lanes whose number is below the limit, else 0.
+inline vector_lanes below(const int8_lanes &number, int32_t limit, const vector_lanes &a) {
+  const int8_lanes::type take = number.v < limit;
+  return as_floats({take & as_bits(a).v});
+}
+/// a in lanes whose bit is set, else -infinity.
+inline vector_lanes visible_only(const vector_lanes &a, uint8_t bits) {
+  constexpr int8_lanes::type bit = {1, 2, 4, 8, 16, 32, 64, 128};
+  const int8_lanes::type take = ((int8_lanes::type{} + bits) & bit) == bit;
+  const vector_lanes absent = vector_lanes::all(-__builtin_inff());
+  return as_floats({(take & as_bits(a).v) | (~take & as_bits(absent).v)});
+}
+/// `at` where a > b, else as it was.
+inline int8_lanes where_larger(const vector_lanes &a, const vector_lanes &b, int32_t at,
+                               const int8_lanes &was) {
+  const int8_lanes::type take = a.v > b.v;
+  return {(take & (int8_lanes::type{} + at)) | (~take & was.v)};
+}
+
+struct vector_words {
+  typedef int16_t type __attribute__((vector_size(32)));
+  typedef int16_t anywhere __attribute__((vector_size(32), aligned(2), may_alias));
+  type v;
+
+  static vector_words load(const int16_t *from) {
+    return {*reinterpret_cast<const anywhere *>(from)};
+  }
+  static vector_words none() { return {type{}}; }
+  static vector_words all(int16_t one) { return {type{} + one}; }
+  void store(int16_t *to) const { *reinterpret_cast<anywhere *>(to) = v; }
+};
+#ifdef CUBBY_KERNEL_AVX2
+inline vector_words saturated_sum(const vector_words &a, const vector_words &b) {
+  return {__builtin_ia32_paddsw256(a.v, b.v)};
+}
+/// a b / 2^15, to the nearest, halves up.
+inline vector_words rounded_product(const vector_words &a, const vector_words &b) {
+  return {__builtin_ia32_pmulhrsw256(a.v, b.v)};
+}
+#else
+inline vector_words saturated_sum(const vector_words &a, const vector_words &b) {
+  typedef uint16_t wrapping __attribute__((vector_size(32)));
+  const auto sum = (vector_words::type)((wrapping)a.v + (wrapping)b.v);
+  const vector_words::type over = ((a.v ^ sum) & (b.v ^ sum)) >> 15;  // wrapped: both signs differ
+  const vector_words::type end = (a.v >> 15) ^ 0x7FFF;
+  return {(over & end) | (~over & sum)};
+}
+/// a b / 2^15, to the nearest, halves up.
+inline vector_words rounded_product(const vector_words &a, const vector_words &b) {
+  typedef int32_t wide __attribute__((vector_size(64)));
+  const wide product = __builtin_convertvector(a.v, wide) * __builtin_convertvector(b.v, wide);
+  return {__builtin_convertvector((product + 0x4000) >> 15, vector_words::type)};
+}
+#endif

@@ -17,24 +17,25 @@ class moe_policy {
   explicit moe_policy(const cubby_policy_config &config)
       : index_(config),
         real_(index_),
-        recent_(2, config.object_count),
-        net_(index_, config.object_count, capacity_of(config)) {
+        net_(index_, capacity_of(config)),
+        places_(index_, config.object_count),
+        others_(1, has_others(config) ? config.object_count : 0) {
     describe_budget(config);
-    set_places(config.object_count);
   }
 
   void visit(const cubby_policy_visit &visit) {
     end_round();
     uint32_t layer = 0;
-    const bool ours = index_.visit(visit, layer);
-    for (uint32_t i = 0; i < visit.used_count; ++i) touch(visit.used[i]);
-    if (!ours) return;
+    if (!index_.visit(visit, layer)) {
+      for (uint32_t i = 0; i < visit.used_count; ++i) touch(visit.used[i]);
+      return;
+    }
     real_.changed(layer);
     if (index_.rebased()) {
       real_.all_changed();
       net_.all_changed();
     }
-    net_.visit(index_, visit, layer, places_, real_);
+    net_.visit(index_, visit, layer, real_);
   }
   void access(const cubby_policy_access &access) {
     end_round();
@@ -42,63 +43,67 @@ class moe_policy {
   }
   void inserted(cubby_object who, uint64_t) {
     end_round();
-    const place at = places_[who];
-    if (at.layer == nowhere) {
-      recent_.renew(others, who);
-      return;
-    }
-    recent_.renew(experts, who);
-    real_.insert(at.lane, at.layer);
+    const uint16_t layer = places_.layer(who);
+    if (layer == nowhere)
+      others_.renew(0, who);
+    else
+      real_.insert(moe::lane_of(index_.layer(layer), who), layer);
   }
   void removed(cubby_object who) {
-    walk_.leaving(recent_, who);
-    recent_.take(who);
-    const place at = places_[who];
-    if (at.layer != nowhere) real_.remove(at.lane, at.layer);
+    const uint16_t layer = places_.layer(who);
+    if (layer != nowhere) return real_.remove(moe::lane_of(index_.layer(layer), who), layer);
+    walk_.leaving(others_, who);
+    others_.take(who);
   }
   void begin_victims(const cubby_policy_need &) {
     end_round();
     in_round_ = true;
-    walking_ = others;
-    walk_.begin(recent_, others);
+    walk_.begin(others_, 0);
+    net_.begin_round();
   }
   cubby_object next_victim() {
-    if (const cubby_object who = walk_.next(recent_); who != CUBBY_NO_OBJECT) return who;
+    if (const cubby_object who = walk_.next(others_); who != CUBBY_NO_OBJECT) return who;
     if (net_.in_charge()) {
-      if (walking_ == experts) return CUBBY_NO_OBJECT;
-      walking_ = experts;
-      walk_.begin(recent_, experts);
-      return walk_.next(recent_);
+      const uint32_t lane = net_.next(real_);
+      return lane == moe::recency::none ? CUBBY_NO_OBJECT : index_.object_at(lane);
     }
     const ranking::top top = real_.largest(index_);
     if (top.key == ranking::absent) return CUBBY_NO_OBJECT;
     real_.hide(top.lane, top.layer);
-    return objects_[top.lane];
+    return moe::object_of(index_.layer(top.layer), top.lane);
   }
   bool admit(cubby_object incoming, cubby_object victim) {
-    const place in = places_[incoming], out = places_[victim];
-    if (net_.in_charge() || in.layer == nowhere || out.layer == nowhere) return true;
-    return key_of(in) < key_of(out);
+    if (net_.in_charge() || !places_.known(incoming) || !places_.known(victim)) return true;
+    return key_of(incoming) < key_of(victim);
+  }
+  /// Routes that are expected; of other kinds nothing follows for experts.
+  bool hint(const cubby_policy_hint &hint) {
+    end_round();
+    if (hint.kind != CUBBY_POLICY_HINT_ROUTE) return false;
+    return index_.hint(hint, [this](uint32_t layer) {
+      real_.changed(layer);
+      net_.changed(layer);
+    });
   }
   void grow(const cubby_policy_config &config) {
-    if (index_.fits(config) && config.object_count == places_.size()) {
-      index_.set_capacity(capacity_of(config));
+    if (index_.fits(config) && config.object_count == places_.count()) {
+      index_.change(config);
       net_.set_capacity(capacity_of(config));
       describe_budget(config);
       return;
     }
     // Of another shape: learning begins anew; what is resident stays known.
     moe_policy made(config);
-    for (const uint8_t list : {others, experts})
-      for (cubby_object who = recent_.oldest(list); who != CUBBY_NO_OBJECT;
-           who = recent_.newer(who))
-        made.inserted(who, 0);
+    for (cubby_object who = others_.oldest(0); who != CUBBY_NO_OBJECT; who = others_.newer(who))
+      made.inserted(who, 0);
+    for (const moe::layer_shape &shape : index_.layers())
+      for (uint32_t e = 0; e < shape.experts; ++e)
+        if (real_.holds(shape.at + e)) made.inserted(shape.first + e, 0);
     *this = std::move(made);
   }
   [[nodiscard]] uint64_t state_bytes() const {
-    return sizeof *this + index_.state_bytes() - sizeof index_ + real_.bytes() + recent_.bytes() +
-           net_.bytes() + places_.capacity() * sizeof(place) +
-           objects_.capacity() * sizeof(cubby_object);
+    return sizeof *this + index_.state_bytes() - sizeof index_ + real_.bytes() + net_.bytes() +
+           places_.bytes() + others_.bytes();
   }
   void describe(cubby_policy_stats &out) const {
     out.fallback = net_.in_charge() ? 1 : 0;
@@ -109,31 +114,25 @@ class moe_policy {
  private:
   using index = moe::index;
   using ranking = moe::ranking;
-  using place = moe::place;
-  static constexpr uint32_t nowhere = moe::place::nowhere;
-  static constexpr uint8_t experts = 0, others = 1;
+  static constexpr uint16_t nowhere = moe::places::nowhere;
 
+  /// Objects that are of no bank of experts?
+  bool has_others(const cubby_policy_config &config) const {
+    for (cubby_object who = 0; who < config.object_count; ++who)
+      if (!places_.known(who)) return true;
+    return false;
+  }
   void touch(cubby_object who) {
-    if (recent_.where(who) != object_lists::nowhere) recent_.renew(recent_.where(who), who);
+    if (!places_.known(who) && others_.where(who) != object_lists::nowhere) others_.renew(0, who);
   }
   void end_round() {
     if (!in_round_) return;
     real_.show_all();
     in_round_ = false;
   }
-  [[nodiscard]] float key_of(const place &at) const {
-    return index_.keys(at.layer)[at.lane - index_.layer(at.layer).at];
-  }
-  void set_places(uint32_t object_count) {
-    places_.resize(object_count);
-    objects_.resize(index_.lane_count(), CUBBY_NO_OBJECT);
-    for (uint32_t l = 0; l < index_.layer_count(); ++l) {
-      const moe::layer_shape &shape = index_.layer(l);
-      for (uint32_t e = 0; e < shape.experts; ++e) {
-        places_[shape.first + e] = {shape.at + e, l};
-        objects_[shape.at + e] = shape.first + e;
-      }
-    }
+  [[nodiscard]] float key_of(cubby_object who) const {
+    const uint16_t layer = places_.layer(who);
+    return index_.keys(layer)[who - index_.layer(layer).first];
   }
   void describe_budget(const cubby_policy_config &config) {
     const uint32_t capacity = capacity_of(config);
@@ -146,12 +145,10 @@ class moe_policy {
 
   index index_;
   ranking real_;
-  object_lists recent_;  // residents by use
-  list_walk walk_;
   moe::net net_;
-  std::vector<place> places_;
-  std::vector<cubby_object> objects_;  // by lane
-  uint8_t walking_ = others;
+  moe::places places_;
+  object_lists others_;  // residents of other banks, by use
+  list_walk walk_;
   bool in_round_ = false;
   char warning_[sizeof cubby_policy_stats::warning] = {};
 };

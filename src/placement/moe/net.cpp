@@ -11,59 +11,86 @@ constexpr double lead_to_return = 0.01;
 
 }  // namespace
 
-uint32_t net::lru_hits(const cubby_policy_visit &visit) {
+uint32_t net::lru_hits(const cubby_policy_visit &visit, const layer_shape &shape) {
   uint32_t hits = 0;
   for (uint32_t i = 0; i < visit.used_count; ++i) {
-    if (lru_.where(visit.used[i]) != 0) continue;
+    const uint32_t lane = lane_of(shape, visit.used[i]);
+    if (!lru_.holds(lane)) continue;
     ++hits;
-    lru_.renew(0, visit.used[i]);
+    lru_.renew(lane);
   }
+  if (hits == visit.used_count) return hits;
   for (uint32_t i = 0; i < visit.used_count; ++i) {
-    if (lru_.where(visit.used[i]) == 0) continue;
-    while (lru_.size(0) != 0 && lru_.size(0) >= capacity_) lru_.take(lru_.oldest(0));
-    lru_.renew(0, visit.used[i]);
+    const uint32_t lane = lane_of(shape, visit.used[i]);
+    if (lru_.holds(lane)) continue;
+    while (lru_.size() != 0 && lru_.size() >= capacity_) lru_.take(lru_.oldest());
+    lru_.renew(lane);
   }
   return hits;
 }
 
-uint32_t net::learned_hits(const index &of, const cubby_policy_visit &visit, uint32_t layer,
-                           const std::vector<place> &places) {
+uint32_t net::learned_hits(const index &of, const cubby_policy_visit &visit, uint32_t layer) {
   learned_.changed(layer);
   const layer_shape &shape = of.layer(layer);
   const float *keys = of.keys(layer);
   uint32_t hits = 0;
   for (uint32_t i = 0; i < visit.used_count; ++i)
-    hits += learned_.holds(places[visit.used[i]].lane) ? 1u : 0u;
+    hits += learned_.holds(lane_of(shape, visit.used[i])) ? 1u : 0u;
   for (uint32_t i = 0; i < visit.used_count; ++i) {
-    const place at = places[visit.used[i]];
-    if (learned_.holds(at.lane)) continue;
+    const uint32_t lane = lane_of(shape, visit.used[i]);
+    if (learned_.holds(lane)) continue;
     for (; learned_size_ > capacity_; --learned_size_) {  // the budget shrank
       const ranking::top top = learned_.largest(of);
       learned_.remove(top.lane, top.layer);
     }
     if (learned_size_ >= capacity_) {
       const ranking::top top = learned_.largest(of);
-      if (top.key <= keys[at.lane - shape.at]) continue;
+      if (top.key <= keys[lane - shape.at]) continue;
       learned_.remove(top.lane, top.layer);
       --learned_size_;
     }
-    learned_.insert(at.lane, at.layer);
+    learned_.insert(lane, layer);
     ++learned_size_;
   }
   return hits;
 }
 
+uint32_t net::next(const ranking &real) {
+  const auto &resident = real.residents().bytes(), &held = lru_.held().bytes();
+  for (; gone_at_ < 8 * resident.size(); ++gone_at_) {
+    const uint32_t byte = gone_at_ / 8;
+    const uint32_t left = (resident[byte] & ~held[byte] & 0xFFu) >> gone_at_ % 8;
+    if (left == 0) {
+      gone_at_ |= 7;
+      continue;
+    }
+    gone_at_ += static_cast<uint32_t>(std::countr_zero(left));
+    return gone_at_++;
+  }
+  if (!walking_) walk_ = lru_.oldest();
+  walking_ = true;
+  while (walk_ != recency::none) {
+    const uint32_t lane = walk_;
+    walk_ = lru_.newer(lane);
+    if (real.holds(lane)) return lane;
+  }
+  return recency::none;
+}
+
 void net::visit(const index &of, const cubby_policy_visit &visit, uint32_t layer,
-                const std::vector<place> &places, const ranking &real) {
-  const double lru = lru_hits(visit);
+                const ranking &real) {
+  const layer_shape &shape = of.layer(layer);
+  const double lru = lru_hits(visit, shape);
   double really = 0;
   for (uint32_t i = 0; i < visit.used_count; ++i)
-    really += real.holds(places[visit.used[i]].lane) ? 1u : 0u;
-  const double learned = in_charge_ ? learned_hits(of, visit, layer, places) : really;
-  uses_ += visit.used_count;
-  behind_ += lru - really;
+    really += real.holds(lane_of(shape, visit.used[i])) ? 1u : 0u;
+  const double learned = in_charge_ ? learned_hits(of, visit, layer) : really;
+  // What counts is the time that hits save.
+  const double weight = shape.weight, uses = weight * visit.used_count;
+  uses_ += uses;
+  behind_ += weight * (lru - really);
   const double rate = 1 / (memory_cycles * std::max(1u, of.layer_count()));
-  lead_ += rate * ((learned - lru) / visit.used_count - lead_);
+  lead_ += rate * (weight * (learned - lru) / visit.used_count - lead_);
   const double cycle = visit.used_count * static_cast<double>(of.layer_count());
   if (!in_charge_ && lead_ < 0 && behind_ > behind_allowed * uses_ + 0.25 * cycle) {
     in_charge_ = true;

@@ -1,11 +1,13 @@
 // The library's own policy for experts.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <functional>
 #include <string>
+#include <tuple>
 
 #include "base/prng.hpp"
-#include "placement/moe/kernel.hpp"
+#include "placement/moe/index.hpp"
 #include "unit/placement/small_house.hpp"
 
 namespace {
@@ -15,35 +17,60 @@ using namespace cubby::placement;
 using small_house::house;
 using floats = std::vector<float>;
 
-constexpr uint32_t width = 64, rows = 13;
-
 /// Everything one step of learning reads and writes.
 struct material {
-  floats on = floats(width), exists = floats(width, 1), was_on = floats(width);
+  static constexpr uint32_t width = 112, experts = 101, sources = 3, table_rows = 20;
+  using numbers = std::vector<int16_t>;
+
+  floats on = floats(width), was_on = floats(width);
   floats averages = floats(width * 4), logarithms = floats(width * 4), value = floats(width);
-  floats tables = floats(width * rows * 2), rates = floats(rows), error = floats(width);
+  numbers tables = numbers(size_t{width} * table_rows * sources), said = numbers(width),
+          error = numbers(width);
   floats weights = {-0.6F, 0.3F, 0.3F, 0.1F, 0.3F, 0.2F}, squares = floats(6), key = floats(width);
 
   void step(const moe::kernel &by, uint64_t seed) {
     prng random(seed);
     for (float &one : on) one = random.chance(1, 8) ? 1.0F : 0.0F;
-    for (float &one : rates) one = 0.008F + 0.04F * static_cast<float>(random.unit());
-    std::vector<const float *> read;
-    std::vector<float *> trained;
-    for (uint32_t r = 0; r < rows; ++r) {
-      read.push_back(tables.data() + random.below(rows * 2) * width);
-      trained.push_back(tables.data() + random.below(rows * 2) * width);
+    if (seed % 64 == 0)  // some rows are at the ends of their range
+      for (int16_t &one : tables)
+        if (random.chance(1, 50)) one = random.chance(1, 2) ? 32767 : -32768;
+    std::vector<uint32_t> rows[2 * sources];
+    moe::told_set sets[2 * sources];
+    for (uint32_t s = 0; s < 2 * sources; ++s) {
+      for (uint64_t n = random.below(6); n > 0; --n)
+        rows[s].push_back(
+            static_cast<uint32_t>(random.below(table_rows) | (131 + random.below(700)) << 16));
+      sets[s] = {rows[s].data(), static_cast<uint32_t>(rows[s].size())};
     }
-    by.learn({width, 0.8F, true, on.data(), exists.data(), was_on.data(), averages.data(),
-              logarithms.data(), value.data(), read.data(), rows, trained.data(), rates.data(),
-              rows, weights.data(), squares.data(), error.data()});
+    by.learn({width,
+              experts,
+              0.8F,
+              true,
+              on.data(),
+              was_on.data(),
+              averages.data(),
+              logarithms.data(),
+              value.data(),
+              tables.data(),
+              table_rows,
+              sets,
+              sources,
+              sets + sources,
+              sources,
+              static_cast<uint32_t>(seed * 0x9E3779B9U),
+              weights.data(),
+              squares.data(),
+              said.data(),
+              error.data()});
     const float *values = value.data();
     by.rank({width, &values, 1, 3.0F, key.data()});
+    was_on = on;
   }
 };
 
-bool same(const floats &a, const floats &b) {
-  return std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+template <class Number>
+bool same(const std::vector<Number> &a, const std::vector<Number> &b) {
+  return std::memcmp(a.data(), b.data(), a.size() * sizeof(Number)) == 0;
 }
 
 small_house::shape model_of(uint32_t layers, uint32_t experts, uint32_t k, uint32_t capacity) {
@@ -75,9 +102,10 @@ double hit_percent(const char *name, const small_house::shape &shape, uint32_t t
 }  // namespace
 
 TEST_CASE("Vector code and its scalar twin give the same bits", "[placement][moe]") {
-  material fast, plain;
+  material fast, vector, plain;
   for (uint64_t seed = 0; seed < 2000; ++seed) {
     fast.step(moe::best_kernel(), seed);
+    vector.step(moe::plain_kernel(), seed);
     plain.step(moe::scalar_kernel(), seed);
     INFO("step " << seed);
     REQUIRE(same(fast.value, plain.value));
@@ -85,11 +113,85 @@ TEST_CASE("Vector code and its scalar twin give the same bits", "[placement][moe
     REQUIRE(same(fast.tables, plain.tables));
     REQUIRE(same(fast.weights, plain.weights));
     REQUIRE(same(fast.averages, plain.averages));
+    REQUIRE(same(fast.error, plain.error));
+    REQUIRE(same(vector.value, plain.value));
+    REQUIRE(same(vector.key, plain.key));
+    REQUIRE(same(vector.tables, plain.tables));
+    REQUIRE(same(vector.weights, plain.weights));
   }
   for (const float one : fast.value) CHECK((one > 0 && one < 1));
-  floats bias(width);
-  CHECK(moe::best_kernel().largest(fast.key.data(), bias.data(), width) ==
-        moe::scalar_kernel().largest(fast.key.data(), bias.data(), width));
+}
+
+TEST_CASE("The largest key is found alike, the first of equals, among the visible",
+          "[placement][moe]") {
+  prng random(11);
+  for (int round = 0; round < 2000; ++round) {
+    floats key(48);
+    std::vector<uint8_t> visible(6);
+    for (float &one : key) one = static_cast<float>(random.below(20));
+    for (uint8_t &one : visible) one = static_cast<uint8_t>(random.below(256) & random.below(256));
+    float best = -INFINITY;
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < 48; ++i) {
+      if ((visible[i / 8] >> i % 8 & 1) == 0 || key[i] <= best) continue;
+      best = key[i];
+      at = i;
+    }
+    for (const moe::kernel *by :
+         {&moe::best_kernel(), &moe::plain_kernel(), &moe::scalar_kernel()}) {
+      const moe::largest_key found = by->largest(key.data(), visible.data(), 48);
+      REQUIRE(found.key == best);
+      if (best > -INFINITY) REQUIRE(found.at == at);
+    }
+  }
+}
+
+/// Two indices over the same visits, one by the scalar kernel, hold the same keys.
+TEST_CASE("Decisions do not depend on the processor", "[placement][moe]") {
+  for (const uint32_t experts : {24u, 64u, 136u}) {
+    cubby_policy_bank bank = {};
+    bank.struct_size = sizeof bank;
+    bank.kind = CUBBY_POLICY_BANK_EXPERTS;
+    bank.rows = 5;
+    bank.columns = experts;
+    bank.routed_count = 4;
+    bank.object_bytes = 1;
+    cubby_policy_config config = {};
+    config.struct_size = sizeof config;
+    config.banks = &bank;
+    config.bank_count = 1;
+    config.object_count = 5 * experts;
+    config.budget_bytes = config.object_count / 4;
+    config.slot_count = 2;
+    moe::index fast(config), plain(config, moe::scalar_kernel());
+    prng random(experts);
+    for (uint32_t v = 0; v < 4000; ++v) {
+      std::vector<cubby_object> used[2];
+      cubby_policy_route routes[2];
+      std::vector<cubby_object> all;
+      for (uint32_t slot = 0; slot < 2; ++slot) {
+        for (uint32_t k = 0; k < 4; ++k) {
+          const auto who = static_cast<cubby_object>(
+              v % 5 * experts +
+              (k * experts + std::min(random.below(experts), random.below(12))) / 4);
+          used[slot].push_back(who);
+          if (std::find(all.begin(), all.end(), who) == all.end()) all.push_back(who);
+        }
+        routes[slot] = {slot, 4, used[slot].data()};
+      }
+      cubby_policy_visit visit = {};
+      visit.row = v % 5;
+      visit.used = all.data();
+      visit.used_count = static_cast<uint32_t>(all.size());
+      visit.routes = routes;
+      visit.route_count = 1 + (v % 7 == 0 ? 0u : 1u);
+      uint32_t a = 0, b = 0;
+      REQUIRE(fast.visit(visit, a));
+      REQUIRE(plain.visit(visit, b));
+      REQUIRE(a == b);
+      REQUIRE(std::memcmp(fast.keys(a), plain.keys(a), experts * sizeof(float)) == 0);
+    }
+  }
 }
 
 TEST_CASE("Keys are -ln V within single precision", "[placement][moe]") {
@@ -154,6 +256,19 @@ TEST_CASE("moe says when one token alone does not fit", "[placement][moe]") {
 }
 
 TEST_CASE("moe's state stays below 64 MiB for the largest models", "[placement][moe]") {
+  for (const auto &[layers, experts, k] :
+       {std::tuple{94u, 128u, 8u}, {48u, 512u, 10u}, {40u, 1024u, 8u}, {2u, 70000u, 4u}})
+    CHECK(house("moe", model_of(layers, experts, k, 1000)).stats().state_bytes < uint64_t{64}
+                                                                                     << 20);
   CHECK(house("moe", model_of(58, 256, 8, 1000)).stats().state_bytes < uint64_t{64} << 20);
   CHECK(house("moe", model_of(61, 384, 8, 1000)).stats().state_bytes < uint64_t{64} << 20);
+}
+
+TEST_CASE("moe's state of small models is 64 bytes and 16 for each expert of a layer, an expert",
+          "[placement][moe]") {
+  for (const auto &[layers, experts, k] :
+       {std::tuple{24u, 32u, 4u}, {26u, 64u, 6u}, {48u, 128u, 8u}}) {
+    const auto state = house("moe", model_of(layers, experts, k, 1000)).stats().state_bytes;
+    CHECK(state <= uint64_t{layers} * experts * (64 + 16 * experts));
+  }
 }

@@ -142,7 +142,7 @@ void compare_with_reference(const std::string &name, uint64_t seed) {
 
 TEST_CASE("policy names: auto is first and each can be made, none needs the future") {
   const auto names = policy_names();
-  REQUIRE(names.size() == 13);
+  REQUIRE(names.size() == 14);
   CHECK(std::string(names[0]) == "auto");
   for (const char *name : names) CHECK(make_policy(name, config_of(4)) != nullptr);
   CHECK(make_policy("clock", config_of(4)) == nullptr);

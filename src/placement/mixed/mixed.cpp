@@ -1,0 +1,218 @@
+// Experts and KV blocks in one tier: `moe` says which of the experts leaves, `kv` which of the
+// blocks, and the split which of the two gives way.
+#include <cubby/policy.hpp>
+#include <new>
+#include <vector>
+
+#include "placement/describe.hpp"
+#include "placement/mixed/split.hpp"
+#include "placement/registry.hpp"
+
+namespace cubby::placement {
+namespace {
+
+constexpr uint32_t experts = 0, others = 1;
+
+/// One of the two policies, which sees its own banks alone.
+class part {
+ public:
+  part(const cubby_policy_ops &ops, uint32_t of, const cubby_policy_config &config)
+      : ops_(ops), class_(of) {
+    const cubby_policy_config own = own_of(config, config.budget_bytes / 2);
+    if (ops_.create(&own, &policy_) != 0) throw std::bad_alloc();
+  }
+  ~part() { ops_.destroy(policy_); }
+  part(const part &) = delete;
+  part &operator=(const part &) = delete;
+
+  [[nodiscard]] const cubby_policy_ops &ops() const { return ops_; }
+  [[nodiscard]] cubby_policy *policy() const { return policy_; }
+  void grow(const cubby_policy_config &config, double budget) {
+    const cubby_policy_config own = own_of(config, static_cast<uint64_t>(std::max(budget, 1.0)));
+    if (ops_.grow(policy_, &own) != 0) throw std::bad_alloc();
+  }
+  [[nodiscard]] cubby_policy_stats stats() const {
+    cubby_policy_stats told = {};
+    told.struct_size = sizeof told;
+    ops_.stats(policy_, &told);
+    return told;
+  }
+
+ private:
+  /// Banks keep their places; those of the other class are empty.
+  cubby_policy_config own_of(const cubby_policy_config &config, uint64_t budget) {
+    banks_.assign(config.banks, config.banks + config.bank_count);
+    for (cubby_policy_bank &bank : banks_) {
+      if ((bank.kind == CUBBY_POLICY_BANK_EXPERTS ? experts : others) == class_) continue;
+      bank.kind = CUBBY_POLICY_BANK_OTHER;
+      bank.rows = 0;
+    }
+    cubby_policy_config own = config;
+    own.banks = banks_.data();
+    own.budget_bytes = budget;
+    return own;
+  }
+
+  const cubby_policy_ops &ops_;
+  uint32_t class_;
+  cubby_policy *policy_ = nullptr;
+  std::vector<cubby_policy_bank> banks_;
+};
+
+class mixed_policy {
+ public:
+  explicit mixed_policy(const cubby_policy_config &config)
+      : moe_(moe_ops(), experts, config),
+        kv_(kv_ops(), others, config),
+        split_(config.budget_bytes) {
+    set_objects(config);
+    give_shares();
+  }
+
+  void visit(const cubby_policy_visit &visit) {
+    const uint32_t of = class_of(visit.used_count == 0 ? 0 : visit.used[0]);
+    for (uint32_t i = 0; i < visit.used_count; ++i) look(visit.used[i]);
+    parts_[of]->ops().visit(parts_[of]->policy(), &visit);
+  }
+  void access(const cubby_policy_access &access) {
+    look(access.object);
+    asked_ = access.object;
+    parent_ = access.parent;
+    const part &to = *parts_[class_of(access.object)];
+    to.ops().access(to.policy(), &access);
+  }
+  void inserted(cubby_object who, uint64_t bytes) {
+    const uint32_t of = class_of(who);
+    resident_[who] = 1;
+    held_bytes_[of] += static_cast<double>(bytes);
+    parts_[of]->ops().inserted(parts_[of]->policy(), who, bytes);
+    if (split_.came(static_cast<double>(bytes))) give_shares();
+  }
+  void removed(cubby_object who) {
+    const uint32_t of = class_of(who);
+    if (resident_[who] == 0) return;
+    resident_[who] = 0;
+    held_bytes_[of] -= bytes_of(who);
+    leave(who);
+    parts_[of]->ops().removed(parts_[of]->policy(), who);
+  }
+  void begin_victims(const cubby_policy_need &need) {
+    need_ = need;
+    // Whoever holds more than its share gives way; else the newcomer's own kind.
+    const uint32_t own = need.incoming == CUBBY_NO_OBJECT ? experts : class_of(need.incoming);
+    const uint32_t other = 1 - own;
+    giving_ = held_bytes_[other] > split_.target(other) &&
+                      held_bytes_[own] + static_cast<double>(need.bytes) <= split_.target(own)
+                  ? other
+                  : own;
+    tried_ = 0;
+  }
+  cubby_object next_victim() {
+    for (; tried_ < 4; ++tried_, giving_ = 1 - giving_) {
+      const part &from = *parts_[giving_];
+      if (tried_ % 2 == 0) from.ops().begin_victims(from.policy(), &need_);
+      tried_ |= 1;
+      const cubby_object who = from.ops().next_victim(from.policy());
+      if (who != CUBBY_NO_OBJECT) return who;
+    }
+    return CUBBY_NO_OBJECT;
+  }
+  bool admit(cubby_object incoming, cubby_object victim) {
+    const uint32_t of = class_of(incoming);
+    const part &own = *parts_[of];
+    bool kept = true;
+    if (of == class_of(victim))
+      kept = own.ops().admit(own.policy(), incoming, victim) != 0;
+    else if (of == others && incoming == asked_ && parent_ != CUBBY_NO_OBJECT)
+      kept = resident_[parent_] != 0;  // else it could not be reached
+    if (!kept) leave(incoming);
+    return kept;
+  }
+  bool hint(const cubby_policy_hint &hint) {
+    bool taken = false;
+    for (const part *one : parts_) taken |= one->ops().hint(one->policy(), &hint) != 0;
+    return taken;
+  }
+  void forget(cubby_object who) {
+    left_at_[who] = 0;
+    const part &of = *parts_[class_of(who)];
+    if (of.ops().forget != nullptr) of.ops().forget(of.policy(), who);
+  }
+  void grow(const cubby_policy_config &config) {
+    split_.set_budget(config.budget_bytes);
+    set_objects(config);
+    give_shares();
+  }
+  [[nodiscard]] uint64_t state_bytes() const {
+    return sizeof *this + moe_.stats().state_bytes + kv_.stats().state_bytes +
+           banks_.capacity() * sizeof(cubby_policy_bank) + left_at_.capacity() * sizeof(uint64_t) +
+           resident_.capacity();
+  }
+  void describe(cubby_policy_stats &out) const {
+    const cubby_policy_stats of_experts = moe_.stats(), of_blocks = kv_.stats();
+    out.fallback = of_experts.fallback | of_blocks.fallback;
+    out.fallback_count = of_experts.fallback_count + of_blocks.fallback_count;
+  }
+
+ private:
+  [[nodiscard]] const cubby_policy_bank *bank_at(cubby_object who) const {
+    return bank_of(config_, who);
+  }
+  [[nodiscard]] uint32_t class_of(cubby_object who) const {
+    const cubby_policy_bank *bank = bank_at(who);
+    return bank != nullptr && bank->kind == CUBBY_POLICY_BANK_EXPERTS ? experts : others;
+  }
+  [[nodiscard]] double bytes_of(cubby_object who) const {
+    const cubby_policy_bank *bank = bank_at(who);
+    return bank == nullptr ? 1 : static_cast<double>(std::max<uint64_t>(bank->object_bytes, 1));
+  }
+  /// It is used: a miss that more room would have spared?
+  void look(cubby_object who) {
+    if (resident_[who] != 0 || left_at_[who] == 0) return;
+    const cubby_policy_bank *bank = bank_at(who);
+    const uint32_t of = class_of(who);
+    const double stall = bank == nullptr || bank->refetch_ns == 0
+                             ? bytes_of(who)
+                             : static_cast<double>(bank->refetch_ns);
+    split_.missed(of, left_bytes_[of] - static_cast<double>(left_at_[who]), stall);
+    left_at_[who] = 0;
+  }
+  void leave(cubby_object who) {
+    double &left = left_bytes_[class_of(who)];
+    left += bytes_of(who);
+    left_at_[who] = static_cast<uint64_t>(left);
+  }
+  void give_shares() {
+    for (uint32_t of = 0; of < mixed::split::class_count; ++of)
+      parts_[of]->grow(config_, split_.target(of));
+  }
+  void set_objects(const cubby_policy_config &config) {
+    banks_.assign(config.banks, config.banks + config.bank_count);
+    config_ = config;
+    config_.banks = banks_.data();
+    left_at_.resize(std::max<size_t>(left_at_.size(), config.object_count));
+    resident_.resize(left_at_.size());
+  }
+
+  part moe_, kv_;
+  part *parts_[mixed::split::class_count] = {&moe_, &kv_};
+  mixed::split split_;
+  std::vector<cubby_policy_bank> banks_;
+  cubby_policy_config config_ = {};
+  std::vector<uint64_t> left_at_;  // when it left: by the bytes that had left its class; 0 = never
+  std::vector<uint8_t> resident_;
+  double held_bytes_[mixed::split::class_count] = {}, left_bytes_[mixed::split::class_count] = {};
+  cubby_policy_need need_ = {};
+  uint32_t giving_ = 0, tried_ = 0;
+  cubby_object asked_ = CUBBY_NO_OBJECT, parent_ = CUBBY_NO_OBJECT;
+};
+
+}  // namespace
+
+const cubby_policy_ops &mixed_ops() {
+  static const cubby_policy_ops ops = policy_ops<mixed_policy>(
+      "mixed", CUBBY_POLICY_EXPERTS | CUBBY_POLICY_KV | CUBBY_POLICY_HEAD_FIRST);
+  return ops;
+}
+
+}  // namespace cubby::placement
