@@ -168,6 +168,7 @@ void index::start_averages() {
 bool index::fits(const cubby_policy_config &config) const {
   uint32_t at = 0;
   if (config.bank_count != first_layer_.size()) return false;
+  if (std::max(1U, config.slot_count) > slots_) return false;
   for (uint32_t b = 0; b < config.bank_count; ++b) {
     const cubby_policy_bank &bank = config.banks[b];
     if (first_layer_[b] != at) return false;
