@@ -12,7 +12,7 @@ namespace cubby::placement {
 namespace {
 
 constexpr double hedge_requests = 1000;  // memory of the lead
-constexpr double hedge_margin = 0.006;   // of the blocks of a request
+constexpr double hedge_margin = 0.012;   // of the blocks that LRU would have found
 
 /// The leading run of a request that is told block by block from the first.
 struct run_counter {
@@ -247,14 +247,15 @@ class kv_policy {
     behind_ += lru - real_run_.run;
     all_blocks_ += static_cast<double>(touched_.size());
     blocks_ += (static_cast<double>(touched_.size()) - blocks_) / hedge_requests;
+    lru_blocks_ += (lru - lru_blocks_) / hedge_requests;
     touched_.clear();
     real_run_ = shadow_run_ = {};
     const bool far_behind = lead_ < 0 && behind_ > behind_allowed * all_blocks_ + 0.25 * blocks_;
-    if (!lru_leads_ && (lead_ < -hedge_margin * blocks_ || far_behind)) {
+    if (!lru_leads_ && (lead_ < -hedge_margin * lru_blocks_ || far_behind)) {
       lru_leads_ = true;
       ++takeovers_;
       copy_to_shadow();
-    } else if (lru_leads_ && lead_ > hedge_margin * blocks_) {
+    } else if (lru_leads_ && lead_ > hedge_margin * lru_blocks_) {
       lru_leads_ = false;
     }
   }
@@ -277,8 +278,8 @@ class kv_policy {
   std::vector<cubby_object> touched_;  // by the request under way
   run_counter real_run_, shadow_run_;
   uint64_t request_ = 0, takeovers_ = 0;
-  double lead_ = 0, blocks_ = 0;        // of late, a request
-  double behind_ = 0, all_blocks_ = 0;  // since the beginning: behind LRU, of how many
+  double lead_ = 0, blocks_ = 0, lru_blocks_ = 0;  // of late, a request
+  double behind_ = 0, all_blocks_ = 0;             // since the beginning: behind LRU, of how many
   bool lru_leads_ = false;
 };
 
