@@ -104,6 +104,25 @@ def check_backend(arguments, prefix, work, model):
         sys.exit("install: use_backend said something else")
 
 
+def check_policy(arguments, prefix, work):
+    """A stranger's policy: built against the headers alone, it decides in a simulation and in a runtime."""
+    folder = work / "policy"
+    build(arguments, prefix, arguments.examples / "policy", folder)
+    library = next(folder.glob("libfifo_policy.*"))
+    trace = work / "trace.csv"
+    lines = [f"{token},0,{token * 5 % 7} {7 + token % 3}" for token in range(60)]
+    trace.write_text("token,layer,experts\n" + "\n".join(lines) + "\n")
+    command = [prefix / "bin" / "cubby", "replay", "--io", "--geometry", "1x10x8192", "--tiers",
+               f"host:1m,file:{work}", "--trace", trace, "--policy", f"{library},lru", "--capacity",
+               "5", "--json", "--quiet"]
+    said = json.loads(run(*command, env=environment(prefix)))
+    results = said["results"]
+    if [r["policy"] for r in results] != ["fifo", "lru"] or not all(r["equal"] for r in results):
+        sys.exit(f"install: replay said {said}")
+    if not 0 < results[0]["hits"] < said["accesses"]:
+        sys.exit(f"install: fifo found {results[0]['hits']} of {said['accesses']}")
+
+
 def check_refusals(prefix, work):
     """What is no backend is a usage error with a sentence."""
     absent, text = work / "absent.so", work / "text.so"
@@ -139,6 +158,7 @@ def main():
                     sys.exit(f"install: {program}_{form} said something else")
         check_pkg_config(arguments, prefix, work, model, flags)
         check_backend(arguments, prefix, work, model)
+        check_policy(arguments, prefix, work)
         check_refusals(prefix, work)
         run(prefix / "bin" / "cubby", "--help", env=environment(prefix))
     print("install: good")
