@@ -1,11 +1,10 @@
 // cubby bench: the library's own path beside bare loops and other people's, in turn, in one run.
 #include <algorithm>
 #include <iostream>
-#include <map>
 
 #include "cli/bench/blocks.hpp"
 #include "cli/bench/miss.hpp"
-#include "cli/bench/reader.hpp"
+#include "cli/bench/read.hpp"
 #include "cli/commands.hpp"
 #include "cli/support.hpp"
 
@@ -20,6 +19,7 @@ struct options {
   uint32_t pairs = 21, rounds = 2000;
   uint64_t file_mib = 1024, sample_mib = 256;
   bool json = false;
+  [[nodiscard]] bench::rounds wanted() const { return {pairs, sample_mib << 20}; }
 };
 
 int fail(const options &chosen, const trouble &failed) {
@@ -46,119 +46,6 @@ outcome<uint64_t> block_size(const std::string &text) {
   return bytes;
 }
 
-/// About 64 MiB asked for at once, the same for all: the disk stays busy while what came is
-/// looked at.
-uint32_t depth_for(uint64_t block_bytes) {
-  return static_cast<uint32_t>(std::clamp<uint64_t>((64u << 20) / block_bytes, 32, 128));
-}
-
-struct contender {
-  std::string name;
-  std::unique_ptr<reader> by;
-  std::vector<double> gb_per_s, cpu_ns;  // [pair]; CPU a read
-};
-
-/// One round over all in turn, the first of them another one each time.
-done measure(std::vector<contender> &all, const layout &where, const options &chosen,
-             progress_line &line) {
-  const uint64_t count = std::max<uint64_t>(64, (chosen.sample_mib << 20) / where.block_bytes);
-  for (uint32_t pair = 0; pair <= chosen.pairs; pair++) {
-    const auto blocks = random_blocks(where.count(), count, pair + 1);
-    for (size_t i = 0; i < all.size(); i++) {
-      contender &one = all[(i + pair) % all.size()];
-      auto took = one.by->run(blocks);
-      if (!took) return trouble{one.name + ": " + took.failure().text};
-      if (pair == 0) continue;  // to warm up
-      one.gb_per_s.push_back(took->gb_per_s());
-      one.cpu_ns.push_back(static_cast<double>(took->cpu_ns) / static_cast<double>(blocks.size()));
-    }
-    if (line.due()) {
-      line.show(bytes_text(where.block_bytes) + " blocks: round " + std::to_string(pair) + " of " +
-                std::to_string(chosen.pairs));
-    }
-  }
-  return nothing{};
-}
-
-std::vector<double> ratios(const std::vector<double> &ours, const std::vector<double> &theirs) {
-  std::vector<double> paired;
-  for (size_t i = 0; i < ours.size(); i++) paired.push_back(ours[i] / theirs[i]);
-  return paired;
-}
-
-json result_of(uint64_t block_bytes, uint32_t depth, const std::vector<contender> &all) {
-  json result = {{"block_bytes", block_bytes}, {"depth", depth}};
-  const contender &ours = all[0], &trusting = all[1];
-  std::vector<double> best(ours.gb_per_s.size(), 0);
-  for (const contender &one : all) {
-    result["gb_per_s"][&one == &trusting ? "unverified" : one.name] = median(one.gb_per_s);
-    if (&one == &trusting || &one == &ours) continue;
-    result["ratio"][one.name] = interval(ratios(ours.gb_per_s, one.gb_per_s));
-    if (one.name == "pread") continue;
-    for (size_t i = 0; i < best.size(); i++) best[i] = std::max(best[i], one.gb_per_s[i]);
-  }
-  if (!best.empty() && best[0] > 0) result["ratio"]["best"] = interval(ratios(ours.gb_per_s, best));
-  result["cpu_ns_per_read"] = {{"cubby", median(ours.cpu_ns)},
-                               {"digest", median(ours.cpu_ns) - median(trusting.cpu_ns)}};
-  for (const contender &one : all) {
-    if (one.name == "bare") result["cpu_ns_per_read"]["bare"] = median(one.cpu_ns);
-  }
-  return result;
-}
-
-outcome<json> read_blocks(const layout &where, const options &chosen, json &skipped,
-                          progress_line &line) {
-  const uint32_t depth = depth_for(where.block_bytes);
-  std::vector<contender> all;
-  for (const bool verified : {true, false}) {
-    auto ours = make_cubby(where, depth, verified);
-    if (!ours) return ours.failure();
-    all.push_back({verified ? "cubby" : "cubby, unverified", std::move(*ours), {}, {}});
-  }
-  const std::map<std::string, outcome<std::unique_ptr<reader>> (*)(const layout &, uint32_t)>
-      known = {{"bare", make_bare}, {"fio", make_fio}, {"pread", make_pread}};
-  for (const std::string &name : list_of(chosen.against)) {
-    const auto found = known.find(name);
-    if (found == known.end()) {
-      return usage_trouble("there is no " + name + " to compare with; there are bare, fio, pread");
-    }
-    auto made = found->second(where, depth);
-    if (made) {
-      all.push_back({name, std::move(*made), {}, {}});
-    } else {
-      const json one = {{"name", name}, {"why", made.failure().text}};
-      if (std::find(skipped.begin(), skipped.end(), one) == skipped.end()) skipped.push_back(one);
-    }
-  }
-  if (auto measured = measure(all, where, chosen, line); !measured) return measured.failure();
-  return result_of(where.block_bytes, depth, all);
-}
-
-void print_reads(const json &all) {
-  const auto text = [](const json &of, const char *name) {
-    if (!of.contains(name)) return std::string("-");
-    return fixed_text(of[name].is_object() ? of[name]["median"] : of[name]);
-  };
-  std::vector<std::vector<std::string>> table = {{"block", "depth", "cubby GB/s", "unverified",
-                                                  "bare", "fio", "pread", "to best", "CPU us",
-                                                  "bare", "digest"}};
-  for (const json &one : all["results"]) {
-    const json &speed = one["gb_per_s"], &cpu = one["cpu_ns_per_read"];
-    json micro;
-    for (const auto &[name, ns] : cpu.items()) micro[name] = ns.get<double>() / 1000;
-    const json ratio = one.contains("ratio") ? one["ratio"] : json::object();
-    table.push_back({bytes_text(one["block_bytes"]), std::to_string(one["depth"].get<int>()),
-                     text(speed, "cubby"), text(speed, "unverified"), text(speed, "bare"),
-                     text(speed, "fio"), text(speed, "pread"), text(ratio, "best"),
-                     text(micro, "cubby"), text(micro, "bare"), text(micro, "digest")});
-  }
-  print_table(table);
-  for (const json &one : all["skipped"]) {
-    std::cout << "skipped " << one["name"].get<std::string>() << ": "
-              << one["why"].get<std::string>() << "\n";
-  }
-}
-
 int run_read(const options &chosen) {
   auto path = blocks_file(chosen.dir, chosen.file_mib << 20, chosen.json);
   if (!path) return fail(chosen, path.failure());
@@ -177,7 +64,8 @@ int run_read(const options &chosen) {
       return fail(chosen, usage_trouble("the file is too small for blocks of " + text +
                                         "; raise --file-mib"));
     }
-    auto result = read_blocks(where, chosen, all["skipped"], line);
+    auto result =
+        read_blocks(where, list_of(chosen.against), chosen.wanted(), all["skipped"], line);
     if (!result) return fail(chosen, result.failure());
     all["results"].push_back(*result);
   }
@@ -208,7 +96,8 @@ int run_extents(const options &chosen) {
     all.push_back({all.empty() ? "unaligned" : "aligned", std::move(*made), {}, {}});
   }
   progress_line line(chosen.json);
-  if (auto good = measure(all, aligned, chosen, line); !good) return fail(chosen, good.failure());
+  if (auto good = measure(all, aligned, chosen.wanted(), line); !good)
+    return fail(chosen, good.failure());
   const json ratio = interval(ratios(all[0].gb_per_s, all[1].gb_per_s));
   if (chosen.json) {
     std::cout << json{{"part_bytes", part_bytes},
