@@ -85,6 +85,7 @@ struct weights {
 struct house {
   cubby_handle *rt = nullptr;
   cubby_bank bank = 0;
+  uint32_t routed_count = 0;  // of banks that are mapped from here on
 
   explicit house(uint32_t pump, uint32_t tickets_max = 0) {
     cubby_config config{};
@@ -128,6 +129,7 @@ struct house {
     desc.part_bytes = w.part_bytes.data();
     desc.align_bytes = align_bytes;
     desc.chunk_bytes = 65536;
+    desc.routed_count = routed_count;
     REQUIRE(cubby_bank_add(rt, &desc, &bank) == CUBBY_OK);
     for (cubby_extent &e : w.extents) e.id = CUBBY_ID(bank, e.id & 0xFFFFFFFF);
     const char *file = w.path.c_str();

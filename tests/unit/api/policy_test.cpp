@@ -99,3 +99,52 @@ TEST_CASE("what is foreseen for tokens ahead goes to a policy that wants it") {
     CHECK(outcome == CUBBY_HINT_REJECTED);
   }
 }
+
+TEST_CASE("who is declined leaves after its use, and is not read from the file again") {
+  setenv("CUBBY_BAD_POLICY", "decline", 1);
+  weights w;
+  cubby_handle *rt = nullptr;
+  REQUIRE(open_with(CUBBY_BAD_POLICY_LIBRARY, &rt) == CUBBY_OK);
+  house h(rt);
+  h.routed_count = 1;
+  h.map(w);
+  // Room for three, and for one guest.
+  const cubby_tier device = h.tier("device:0", 0, 1'700'000, 10'000'000'000);
+  const cubby_tier host = h.tier("host:0", 1, 4'000'000, 0, CUBBY_TIER_EXCLUSIVE);
+  const auto use = [&](uint32_t number) {
+    cubby_pins pins = 0;
+    std::vector<const void *> addr;
+    INFO(number);
+    REQUIRE(h.pin({number}, device, pins, addr) == CUBBY_OK);
+    CHECK(w.same(addr[0], number, 0));
+    CHECK(cubby_unpin(rt, pins, 0, 0, nullptr) == CUBBY_OK);
+    CHECK(cubby_poll(rt, 0, nullptr) == CUBBY_OK);
+  };
+  const auto resident = [&](uint32_t number, cubby_tier tier) {
+    cubby_how how{};
+    how.struct_size = sizeof how;
+    how.flags = CUBBY_NO_WAIT | CUBBY_NO_VISIT;
+    const auto one = h.items({number});
+    cubby_pins pins = 0;
+    const cubby_status status = cubby_pin(rt, one.data(), 1, tier, &how, &pins, nullptr, nullptr);
+    if (status == CUBBY_OK) CHECK(cubby_unpin(rt, pins, 0, 0, nullptr) == CUBBY_OK);
+    return status == CUBBY_OK;
+  };
+  for (const uint32_t number : {0U, 1U}) {
+    use(number);
+    CHECK(resident(number, device));
+    CHECK_FALSE(resident(number, host));  // an exclusive tier keeps nothing of what stays nearer
+  }
+  use(2);
+  const bool third = resident(2, device);
+  for (const uint32_t number : {8U, 9U, 10U}) use(number);
+  for (const uint32_t number : {9U, 10U}) {
+    CHECK_FALSE(resident(number, device));
+    CHECK(resident(number, host));
+  }
+  CHECK(resident(2, device) == third);
+  const uint64_t read_before = h.stats(host).bytes_in;
+  use(9);
+  use(10);
+  CHECK(h.stats(host).bytes_in == read_before);
+}
