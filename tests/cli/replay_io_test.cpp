@@ -4,30 +4,21 @@
 #include <sstream>
 
 #include "base/prng.hpp"
+#include "cli/folder.hpp"
 #include "cli/process.hpp"
 
 namespace {
 using nlohmann::json;
 using process::command;
+using process::folder;
 
 json command_json(const std::string &line) { return process::command_json(line, 0); }
-
-struct folder {
-  std::filesystem::path path;
-  folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "cubby_io_XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~folder() { std::filesystem::remove_all(path); }
-  [[nodiscard]] std::string in(const std::string &name) const { return (path / name).string(); }
-};
 
 constexpr uint32_t layers = 6, experts = 16, top_k = 3;
 
 /// Some experts are liked more than others, and which ones changes now and then.
 std::string make_trace(const folder &here, uint32_t tokens) {
-  std::ofstream out(here.in("t.csv"));
+  std::ofstream out(here.at("t.csv"));
   out << "token,layer,experts\n";
   cubby::base::prng random(11);
   for (uint32_t token = 0; token < tokens; ++token) {
@@ -44,7 +35,7 @@ std::string make_trace(const folder &here, uint32_t tokens) {
       out << '\n';
     }
   }
-  return here.in("t.csv");
+  return here.at("t.csv");
 }
 
 std::string io_line(const folder &here, const std::string &trace, const std::string &host) {
@@ -80,7 +71,7 @@ TEST_CASE("the runtime's hits are the simulation's, to the unit, for every polic
 
 TEST_CASE("a batch learns from each of its sequences") {
   const folder here;
-  std::ofstream out(here.in("t.jsonl"));
+  std::ofstream out(here.at("t.jsonl"));
   out << R"({"model":"m","moe_layers":2,"experts_per_layer":16,"top_k":2,"sequences":12})" << '\n';
   cubby::base::prng random(5);
   for (int sequence = 0; sequence < 12; ++sequence) {
@@ -97,7 +88,7 @@ TEST_CASE("a batch learns from each of its sequences") {
   for (const char *batch : {"2", "4"}) {
     const json all = command_json(
         "replay --io --geometry 2x16x20000 --tiers host:64MiB,file:" + here.path.string() +
-        " --quiet --json --trace " + here.in("t.jsonl") +
+        " --quiet --json --trace " + here.at("t.jsonl") +
         " --policy lru,lfu,moe --capacity 75% --batch " + batch);
     for (const json &one : all.at("results")) {
       INFO(one.dump());
@@ -111,7 +102,7 @@ TEST_CASE("the runtime's victims are the simulation's, in the same order") {
   const folder here;
   const std::string trace = make_trace(here, 200);
   for (const std::string policy : {"lru", "lfu", "moe", "arc"}) {
-    const std::string record = here.in(policy);
+    const std::string record = here.at(policy);
     setenv("CUBBY_RECORDED", policy.c_str(), 1);
     setenv("CUBBY_RECORD", record.c_str(), 1);
     const json all = command_json(io_line(here, trace, "64MiB") + " --capacity 25% --policy " +

@@ -3,27 +3,14 @@
 #include <fstream>
 #include <random>
 
+#include "cli/folder.hpp"
 #include "cli/process.hpp"
 
 namespace {
 using nlohmann::json;
 using process::command;
 using process::command_json;
-
-struct folder {
-  std::filesystem::path path;
-  folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "cubby_page_XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~folder() { std::filesystem::remove_all(path); }
-  std::string at(const std::string &name) const { return (path / name).string(); }
-  std::string write(const std::string &name, const std::string &text) const {
-    std::ofstream(path / name, std::ios::binary) << text;
-    return at(name);
-  }
-};
+using process::folder;
 
 /// Tokens of four layers of sixteen experts, by dice.
 std::string made_up_experts() {

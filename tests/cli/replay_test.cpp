@@ -6,27 +6,14 @@
 #include <map>
 #include <set>
 
+#include "cli/folder.hpp"
 #include "cli/process.hpp"
 
 namespace {
 using nlohmann::json;
 using process::command;
 using process::command_json;
-
-/// A folder of its own, gone in the end.
-struct folder {
-  std::filesystem::path path;
-  folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "cubby_replay_XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~folder() { std::filesystem::remove_all(path); }
-  std::string write(const std::string &name, const std::string &text) const {
-    std::ofstream(path / name, std::ios::binary) << text;
-    return (path / name).string();
-  }
-};
+using process::folder;
 
 /// Tokens that take turns between two sets of experts, in two layers.
 std::string small_experts() {

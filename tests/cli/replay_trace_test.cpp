@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "cli/folder.hpp"
 #include "cli/model/make_model.hpp"
 #include "cli/process.hpp"
 #include "cli/replay/schedule.hpp"
@@ -15,21 +16,7 @@ using namespace cubby_cli;
 using nlohmann::json;
 using process::command;
 using process::command_json;
-
-struct folder {
-  std::filesystem::path path;
-  folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "cubby_trace_XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~folder() { std::filesystem::remove_all(path); }
-  std::string at(const std::string &name) const { return (path / name).string(); }
-  std::string write(const std::string &name, const std::string &text) const {
-    std::ofstream(path / name, std::ios::binary) << text;
-    return at(name);
-  }
-};
+using process::folder;
 
 std::string bytes_of(const std::string &path) {
   std::ifstream in(path, std::ios::binary);
