@@ -31,7 +31,7 @@ uint8_t foresee(runtime &self, const table::bank &where, const cubby_hint_item &
   cubby_policy_hint told{};
   told.struct_size = sizeof told;
   told.kind = CUBBY_POLICY_HINT_ROUTE;
-  told.slot = hint.route.slot;
+  told.slot = std::min(hint.route.slot, table::sequences_max - 1);
   told.ahead = hint.ahead;
   told.object_count = static_cast<uint32_t>(objects.size());
   told.objects = objects.data();
@@ -106,7 +106,9 @@ cubby_status cubby_visit(cubby_handle *rt, cubby_bank bank, const cubby_routed *
       for (uint32_t k = 0; k < routed[i].column_count; ++k) {
         numbers.push_back(routed[i].row * where->columns() + routed[i].columns[k]);
       }
-      const bool together = i + 1 < count && routed[i + 1].row == routed[i].row;
+      uint32_t next = i + 1;
+      while (next < count && routed[next].column_count == 0) ++next;
+      const bool together = next < count && routed[next].row == routed[i].row;
       self.house().note_visit(
           entered.shard_index, where->handle, numbers.data(), static_cast<uint32_t>(numbers.size()),
           routed[i].slot,

@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "placement/policy.hpp"
@@ -92,7 +93,8 @@ result<const cubby_policy_ops *> named_policy(const std::string &name) {
 
 }  // namespace cubby::api
 
-const cubby_policy_ops *cubby_policy_load(const char *library_path, char *why, uint64_t why_bytes) {
+const cubby_policy_ops *cubby_policy_load(const char *library_path, char *why,
+                                          uint64_t why_bytes) try {
   auto loaded = library_path == nullptr
                     ? cubby::result<const cubby_policy_ops *>(
                           cubby::fail(CUBBY_ERR_INVALID, "no path was given to cubby_policy_load"))
@@ -104,5 +106,8 @@ const cubby_policy_ops *cubby_policy_load(const char *library_path, char *why, u
     std::memcpy(why, text.data(), length);
     why[length] = 0;
   }
+  return nullptr;
+} catch (const std::bad_alloc &) {
+  if (why != nullptr && why_bytes != 0) *why = 0;
   return nullptr;
 }

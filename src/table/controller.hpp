@@ -29,8 +29,6 @@
 namespace cubby::table {
 
 inline constexpr uint32_t banks_max = 1023;
-/// Sequences of a batch that policies tell apart.
-inline constexpr uint32_t sequences_max = 1024;
 
 /// What each thread writes without meeting the others.
 struct alignas(64) shard {
@@ -187,6 +185,7 @@ class controller {
 
   // pump.cpp
   [[nodiscard]] uint64_t visits_dropped() const;
+  void look_at_frames();
   bool start_jobs(transfer::channel &path);
   bool start_all_jobs(effort how_far);
   bool run_channels(uint64_t *next_ns);

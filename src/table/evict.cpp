@@ -100,7 +100,8 @@ placement::object controller::choose_victim(uint32_t tier, const newcomer &wante
     bank *where = bank_of_object(who, number);
     const locker_word::view word =
         where == nullptr ? locker_word::view{} : where->word(tier, number).look();
-    if (where == nullptr || word.state == locker_state::absent || ++named > object_count_) {
+    if (where == nullptr || word.state == locker_state::absent || is_guest(tier, who) ||
+        ++named > object_count_) {
       replace_policy(
           tier, named > object_count_
                     ? "next_victim() goes on naming objects without end"
@@ -206,7 +207,7 @@ bool controller::make_place(uint32_t tier, const bank &where, uint32_t number, b
     const newcomer wanted{who, within ? bytes : 0};
     const placement::object victim = choose_victim(tier, wanted, true);
     if (victim == placement::no_object || !slot.policy->admit(who, victim)) return false;
-    if (!evict(tier, victim, order, has_frame)) return false;
+    evict(tier, victim, order, has_frame);  // or somebody was quicker, and it is passed over next
   }
 }
 

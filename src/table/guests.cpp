@@ -70,7 +70,12 @@ void controller::decide_on_guests(uint32_t tier) {
     bank *where = bank_of_object(who, number);
     CUBBY_ASSERT(where != nullptr);
     const locker_word::view word = where->word(tier, number).look();
-    if (word.state != locker_state::ready || word.pin_count != 0) continue;
+    if (word.state != locker_state::ready) continue;
+    if (word.pin_count != 0) {
+      // Room that nobody has to leave need not be waited for: it may be pinned for long.
+      const uint64_t cost = slot.memory->cost_bytes(where->frame_bytes_in(tier, number));
+      if (slot.kept_bytes + cost > kept_budget_bytes(tier)) continue;
+    }
     const bool unused = std::any_of(slot.prefetched.begin(), slot.prefetched.end(),
                                     [&](const unused_prefetch &one) { return one.who == who; });
     if (unused) continue;
@@ -86,9 +91,14 @@ void controller::decide_on_guests(uint32_t tier) {
   slot.has_guests.store(!slot.guests.empty(), std::memory_order_seq_cst);
 }
 
-/// Where demand finds no room. Prefetched ones that nobody has used go last.
+/// Where demand finds no room. Prefetched ones that nobody has used go last, but for the oldest of
+/// those that have more than their share of the tier.
 bool controller::drop_a_guest(uint32_t tier, bool unused_too) {
+  constexpr uint64_t unused_share = 4;
   tier_slot &slot = *tiers_[tier];
+  uint64_t unused_bytes = 0;
+  for (const unused_prefetch &one : slot.prefetched) unused_bytes += one.bytes;
+  unused_too = unused_too || unused_bytes > slot.memory->budget_bytes() / unused_share;
   for (const placement::object who : slot.guests) {
     uint32_t number = 0;
     bank *where = bank_of_object(who, number);

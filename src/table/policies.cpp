@@ -78,14 +78,14 @@ void controller::replace_policy(uint32_t tier, const std::string &what_it_did) {
   auto made = placement::make_policy(*placement::runtime_policy("lru"), policy_view(tier, banks));
   if (made == nullptr) throw std::bad_alloc();
   slot.policy = std::move(made);
+  slot.kept_bytes = 0;
   for (bank *where : by_object_) {
     for (uint32_t number = 0; number < where->count(); ++number) {
-      const locker_state state = where->word(tier, number).look().state;
-      const bool known = state == locker_state::ready || state == locker_state::filling;
-      const placement::object who = where->object_base + number;
-      if (known && !is_guest(tier, who)) {
-        slot.policy->inserted(who, slot.memory->cost_bytes(where->frame_bytes_in(tier, number)));
-      }
+      const locker_word::view word = where->word(tier, number).look();
+      const bool coming = word.state == locker_state::filling && moves_[word.frame].introduced &&
+                          moves_[word.frame].to == tier;
+      const bool known = word.state == locker_state::ready || coming;
+      if (known && !is_guest(tier, where->object_base + number)) keep(tier, *where, number);
     }
   }
 }
@@ -136,7 +136,7 @@ void controller::visit(const bank &where, uint32_t row) {
     if (recorder_ != nullptr) {
       recorder_->visit(where, row, route.slot, {route.objects, route.count});
     }
-    make_room_for_sequences(std::min(route.slot, sequences_max - 1) + 1);
+    make_room_for_sequences(route.slot + 1);
   }
   const auto at = std::find(by_object_.begin(), by_object_.end(), &where);
   const placement::visit_place place = {static_cast<uint32_t>(at - by_object_.begin()), row,

@@ -21,17 +21,14 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) {
     uint32_t index = no_index;
     while (inbox_.pop(index)) {
       inbox_count_.fetch_sub(1, std::memory_order_seq_cst);
+      // What the same thread used and let go of before it asked for more comes first.
+      for (shard &from : shards_) drain_visits(from);
+      look_at_frames();
       begin(index);
       progress = true;
     }
     if (look_at_open_.exchange(false, std::memory_order_seq_cst)) look_at_open();
-    if (frames_came_.exchange(false, std::memory_order_seq_cst)) {
-      changed_ = true;
-      for (uint32_t i = 0; i < tier_count(); ++i) {
-        sweep_passing(i);
-        decide_on_guests(i);
-      }
-    }
+    look_at_frames();
     keep_reserve();
     next = how_far == effort::start ? now_ns : base::never_ns;
     progress = start_all_jobs(how_far) || progress;
@@ -50,6 +47,16 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) {
   }
   *next_ns = next;
   return any;
+}
+
+/// Somebody let go of something.
+void controller::look_at_frames() {
+  if (!frames_came_.exchange(false, std::memory_order_seq_cst)) return;
+  changed_ = true;
+  for (uint32_t i = 0; i < tier_count(); ++i) {
+    sweep_passing(i);
+    decide_on_guests(i);
+  }
 }
 
 /// Hands out the most urgent of what waits for a path, while there is room on it.
