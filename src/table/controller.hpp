@@ -62,8 +62,9 @@ struct tier_slot {
   // for. Policies know nothing of these, nor of those in passing.
   std::vector<placement::object> guests;
   std::atomic<bool> has_guests{false};
-  uint64_t kept_bytes = 0;            // of those that the policy knows of
-  uint64_t leaving_bytes = 0;         // of frames whose bytes are on their way down
+  uint64_t kept_bytes = 0;     // of those that the policy knows of
+  uint64_t taken_bytes = 0;    // of kept ones that left for guests without the policy being asked
+  uint64_t leaving_bytes = 0;  // of frames whose bytes are on their way down
   std::vector<cubby_region> regions;  // lent
   bool told_of_stray = false;         // of completions that answer nothing
   cubby_tier_stats stats{};
@@ -281,6 +282,7 @@ class controller {
   bool make_room(uint32_t tier, const newcomer &wanted, const transfer::urgency &order);
   bool evict_one(uint32_t tier, const newcomer &wanted, const transfer::urgency &order,
                  bool may_demote);
+  bool fills_a_gap(uint32_t tier, placement::object who, uint64_t cost);
   bool make_place(uint32_t tier, const bank &where, uint32_t number, bool has_frame,
                   const transfer::urgency &order);
   transfer::channel &copy_path(uint32_t from, uint32_t to);

@@ -186,9 +186,26 @@ bool controller::evict_one(uint32_t tier, const newcomer &wanted, const transfer
   for (const bool spare : {true, false}) {
     if (!spare && order.io_class != CUBBY_DEMAND) break;  // a guess does not push out a guess
     const placement::object who = choose_victim(tier, wanted, spare);
-    if (who != placement::no_object && evict(tier, who, order, may_demote)) return true;
+    const uint64_t kept_before = slot.kept_bytes;
+    if (who != placement::no_object && evict(tier, who, order, may_demote)) {
+      if (slot.policy->chooses()) slot.taken_bytes += kept_before - slot.kept_bytes;
+      return true;
+    }
   }
   return order.io_class == CUBBY_DEMAND && drop_a_guest(tier, true);
+}
+
+/// More guests than there is room kept free for push out kept lockers. Who takes the place of one
+/// of those has to be worth more than the least of the others.
+bool controller::fills_a_gap(uint32_t tier, placement::object who, uint64_t cost) {
+  tier_slot &slot = *tiers_[tier];
+  const uint64_t room = kept_budget_bytes(tier) - slot.kept_bytes;
+  slot.taken_bytes = std::min(slot.taken_bytes, room);
+  if (room - slot.taken_bytes >= cost) return true;
+  const placement::object least = choose_victim(tier, {who, 0}, true);
+  if (least != placement::no_object && !slot.policy->admit(who, least)) return false;
+  slot.taken_bytes -= std::min(slot.taken_bytes, cost);
+  return true;
 }
 
 /// True when one that is to stay may have its place now: within what is kept, and only at the cost
@@ -203,7 +220,7 @@ bool controller::make_place(uint32_t tier, const bank &where, uint32_t number, b
   if (cost > budget_bytes) return false;
   for (;;) {
     const bool within = slot.kept_bytes + cost <= budget_bytes;
-    if (within && (has_frame || slot.memory->fits(bytes))) return true;
+    if (within && (has_frame || slot.memory->fits(bytes))) return fills_a_gap(tier, who, cost);
     const newcomer wanted{who, within ? bytes : 0};
     const placement::object victim = choose_victim(tier, wanted, true);
     if (victim == placement::no_object || !slot.policy->admit(who, victim)) return false;

@@ -74,7 +74,8 @@ void controller::decide_on_guests(uint32_t tier) {
     if (word.pin_count != 0) {
       // Room that nobody has to leave need not be waited for: it may be pinned for long.
       const uint64_t cost = slot.memory->cost_bytes(where->frame_bytes_in(tier, number));
-      if (slot.kept_bytes + cost > kept_budget_bytes(tier)) continue;
+      const uint64_t gone = slot.taken_bytes;  // for guests: that room is not free
+      if (slot.kept_bytes + gone + cost > kept_budget_bytes(tier)) continue;
     }
     const bool unused = std::any_of(slot.prefetched.begin(), slot.prefetched.end(),
                                     [&](const unused_prefetch &one) { return one.who == who; });
