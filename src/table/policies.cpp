@@ -132,10 +132,11 @@ void controller::make_room_for_sequences(uint32_t count) {
 void controller::visit(const bank &where, uint32_t row) {
   ++visit_count_;
   visit_.finish();
-  for (const cubby_policy_route &route : visit_.routes) {
+  for (cubby_policy_route &route : visit_.routes) {
     if (recorder_ != nullptr) {
       recorder_->visit(where, row, route.slot, {route.objects, route.count});
     }
+    route.slot = std::min(route.slot, sequences_max - 1);
     make_room_for_sequences(route.slot + 1);
   }
   const auto at = std::find(by_object_.begin(), by_object_.end(), &where);

@@ -45,7 +45,7 @@ struct gathered_visit {
     used.clear();
   }
   void add(uint32_t slot, placement::object who, bool begins_route) {
-    if (begins_route) routes.push_back({std::min(slot, sequences_max - 1), 0, nullptr});
+    if (begins_route) routes.push_back({slot, 0, nullptr});
     ++routes.back().count;
     chosen.push_back(who);
     if (std::find(used.begin(), used.end(), who) == used.end()) used.push_back(who);
