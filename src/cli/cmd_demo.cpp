@@ -15,6 +15,7 @@
 #include "cli/demo/decoder.hpp"
 #include "cli/demo/kernels.hpp"
 #include "cli/model/make_model.hpp"
+#include "cli/replay/policies.hpp"
 #include "cli/support.hpp"
 
 namespace cubby_cli {
@@ -54,7 +55,7 @@ outcome<uint64_t> budget_of(const std::string &text, uint64_t expert_bytes) {
 
 /// Trouble that lists the policies when there is none of that name.
 done known_policy(const std::string &name) {
-  if (name.find('/') != std::string::npos || name.ends_with(".so")) return nothing{};  // a library
+  if (replay::names_library(name)) return nothing{};  // the runtime looks at it
   const char *names[64];
   const uint32_t count = std::min(cubby_policy_list(names, 64), 64u);
   std::string all = "auto";

@@ -6,6 +6,7 @@
 // All others are made by whoever holds the runtime's pump.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <memory>
@@ -45,6 +46,9 @@ struct unused_prefetch {
   uint64_t bytes = 0;
 };
 
+/// Prefetched lockers are spared before their first use, up to this share of the tier.
+inline constexpr uint64_t spared_share = 4;
+
 struct tier_slot {
   cubby_tier handle = 0;
   std::string name, backend;
@@ -62,6 +66,11 @@ struct tier_slot {
   // for. Policies know nothing of these, nor of those in passing.
   std::vector<placement::object> guests;
   std::atomic<bool> has_guests{false};
+  /// Was it prefetched, and is its first use still to come?
+  [[nodiscard]] bool is_unused(placement::object who) const {
+    return std::any_of(prefetched.begin(), prefetched.end(),
+                       [who](const unused_prefetch &one) { return one.who == who; });
+  }
   uint64_t kept_bytes = 0;     // of those that the policy knows of
   uint64_t taken_bytes = 0;    // of kept ones that left for guests without the policy being asked
   uint64_t leaving_bytes = 0;  // of frames whose bytes are on their way down
@@ -157,7 +166,7 @@ class controller {
   void cancel_everything();
   /// Seals whose reads never came back: their tickets end; they themselves cannot, and are leaked.
   void give_up_jobs();
-  /// Tells the policies what is foreseen; false: of no use to any.
+  /// Tells the policies what is foreseen, by a slot below sequences_max; false: of no use to any.
   bool hint(const cubby_policy_hint &what);
   /// A new budget, at once for what comes; a resize request then evicts what is too much.
   result<void> resize(uint32_t tier, uint64_t budget_bytes);

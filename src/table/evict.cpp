@@ -9,8 +9,6 @@ namespace {
 
 /// How many of the policy's first choices are looked at for one whose going makes a hole that fits.
 constexpr uint32_t choices_max = 8;
-/// Prefetched lockers are spared before their first use, up to this share of the tier.
-constexpr uint64_t spared_share = 4;
 constexpr size_t prefetched_max = 128;
 /// A tier that demotes keeps at most this share of itself free for what comes next.
 constexpr uint64_t reserve_share = 16;

@@ -77,9 +77,7 @@ void controller::decide_on_guests(uint32_t tier) {
       const uint64_t gone = slot.taken_bytes;  // for guests: that room is not free
       if (slot.kept_bytes + gone + cost > kept_budget_bytes(tier)) continue;
     }
-    const bool unused = std::any_of(slot.prefetched.begin(), slot.prefetched.end(),
-                                    [&](const unused_prefetch &one) { return one.who == who; });
-    if (unused) continue;
+    if (slot.is_unused(who)) continue;
     const transfer::urgency order{CUBBY_WRITE_BACK, base::never_ns, ++sequence_};
     if (make_place(tier, *where, number, true, order)) {
       std::erase(slot.guests, who);
@@ -95,18 +93,15 @@ void controller::decide_on_guests(uint32_t tier) {
 /// Where demand finds no room. Prefetched ones that nobody has used go last, but for the oldest of
 /// those that have more than their share of the tier.
 bool controller::drop_a_guest(uint32_t tier, bool unused_too) {
-  constexpr uint64_t unused_share = 4;
   tier_slot &slot = *tiers_[tier];
   uint64_t unused_bytes = 0;
   for (const unused_prefetch &one : slot.prefetched) unused_bytes += one.bytes;
-  unused_too = unused_too || unused_bytes > slot.memory->budget_bytes() / unused_share;
+  unused_too = unused_too || unused_bytes > slot.memory->budget_bytes() / spared_share;
   for (const placement::object who : slot.guests) {
     uint32_t number = 0;
     bank *where = bank_of_object(who, number);
     CUBBY_ASSERT(where != nullptr);
-    const bool unused = std::any_of(slot.prefetched.begin(), slot.prefetched.end(),
-                                    [&](const unused_prefetch &one) { return one.who == who; });
-    if (unused && !unused_too) continue;
+    if (!unused_too && slot.is_unused(who)) continue;
     if (!where->word(tier, number).begin_evict()) continue;
     forget_prefetched(slot, who);
     forget_copy(tier, *where, number);

@@ -157,7 +157,7 @@ void controller::visit(const bank &where, uint32_t row) {
 }
 
 bool controller::hint(const cubby_policy_hint &what) {
-  make_room_for_sequences(std::min(what.slot, sequences_max - 1) + 1);
+  make_room_for_sequences(what.slot + 1);
   bool taken = false;
   for (uint32_t i = 0; i < tier_count(); ++i) {
     if (tiers_[i]->policy != nullptr) taken = tiers_[i]->policy->hint(what) || taken;

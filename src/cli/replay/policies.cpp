@@ -22,7 +22,7 @@ std::vector<const cubby_policy_ops *> every_policy() {
 
 outcome<const cubby_policy_ops *> find_policy(const std::string &name) {
   if (const cubby_policy_ops *known = cubby_policy_find(name.c_str())) return known;
-  if (name.find('/') != std::string::npos || name.ends_with(".so")) return load_policy(name);
+  if (names_library(name)) return load_policy(name);
   std::string names;
   for (const cubby_policy_ops *other : every_policy())
     names += (names.empty() ? "" : ", ") + std::string(other->name);

@@ -13,6 +13,11 @@ namespace cubby_cli::replay {
 
 std::vector<const cubby_policy_ops *> every_policy();
 
+/// Does it name a shared library rather than one of the library's own?
+inline bool names_library(const std::string &name) {
+  return name.find('/') != std::string::npos || name.ends_with(".so");
+}
+
 /// Trouble when there is none, naming those there are; when a library cannot be loaded, is of
 /// another version or has no whole table, saying which.
 outcome<const cubby_policy_ops *> find_policy(const std::string &name);
