@@ -12,7 +12,6 @@
 
 #include "api/builtin_backends.hpp"
 #include "api/completion_queue.hpp"
-#include "api/policy_library.hpp"
 #include "base/prng.hpp"
 
 namespace cubby::api {
@@ -49,13 +48,13 @@ void add_line(void *context, uint32_t level, const char *text) {
 
 }  // namespace
 
-runtime::runtime(const cubby_config &config)
+runtime::runtime(const cubby_config &config, const cubby_policy_ops &policy)
     : config_(config),
       policy_(config.policy == nullptr ? "auto" : config.policy),
       log_lines(config.log_lines_max),
       services(add_line, this),
       salt_(salt_of(this)),
-      controller_(house_config(config, **named_policy(policy_), salt_), services.table(), *this) {
+      controller_(house_config(config, policy, salt_), services.table(), *this) {
   config_.policy = policy_.c_str();
 }
 

@@ -50,7 +50,7 @@ struct region {
 
 class runtime final : public table::completion_sink {
  public:
-  explicit runtime(const cubby_config &config);
+  runtime(const cubby_config &config, const cubby_policy_ops &policy);
   runtime(const runtime &) = delete;
   runtime &operator=(const runtime &) = delete;
   ~runtime() override;
@@ -261,6 +261,6 @@ class call {
 
 /// The opaque handle of cubby.h.
 struct cubby_handle {
-  explicit cubby_handle(const cubby_config &config) : self(config) {}
+  cubby_handle(const cubby_config &config, const cubby_policy_ops &policy) : self(config, policy) {}
   cubby::api::runtime self;
 };

@@ -40,13 +40,17 @@ result<cubby_config> complete_config(const cubby_config *given) {
                 config.tickets_max);
   }
   if (config.log_lines_max == 0) config.log_lines_max = 1024;
+  return config;
+}
+
+/// The policy that the config names, which an instance can be made of.
+result<const cubby_policy_ops *> usable_policy(const cubby_config &config) {
   const char *policy = config.policy == nullptr ? "auto" : config.policy;
   auto named = named_policy(policy);
-  if (!named) return named.failure();
-  if (placement::make_policy(**named, {}) == nullptr) {
+  if (named.ok() && placement::make_policy(**named, {}) == nullptr) {
     return fail(CUBBY_ERR_NO_MEMORY, "policy %s cannot be made", policy);
   }
-  return config;
+  return named;
 }
 
 }  // namespace
@@ -57,7 +61,9 @@ cubby_status cubby_open(const cubby_config *given, cubby_handle **out) {
   return guarded([&]() -> cubby_status {
     auto config = complete_config(given);
     if (!config) return keep_error(config.failure());
-    auto made = std::make_unique<cubby_handle>(*config);
+    auto policy = usable_policy(*config);
+    if (!policy) return keep_error(policy.failure());
+    auto made = std::make_unique<cubby_handle>(*config, **policy);
     auto room = made->self.check_tables(0, "cubby_open");
     if (!room) return keep_error(room.failure());
     if (auto started = made->self.start(); !started) return keep_error(started.failure());
