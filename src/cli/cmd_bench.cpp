@@ -136,44 +136,42 @@ int run_miss(const options &chosen) {
   return exit_good;
 }
 
-void add_common(CLI::App *command, const std::shared_ptr<options> &chosen) {
-  command->add_option("--dir", chosen->dir, "Where the file of noise is made, once, and kept")
-      ->check(CLI::ExistingDirectory)
-      ->capture_default_str();
-  command->add_option("--file-mib", chosen->file_mib, "Its size in MiB")
-      ->check(CLI::Range(16u, 1u << 20))
-      ->capture_default_str();
-  command->add_flag("--json", chosen->json, "One JSON object on stdout");
+void add_common(command &one, options &chosen) {
+  one.option("--dir", chosen.dir, "Where the file of noise is made, once, and kept")
+      .existing_folder()
+      .show_default();
+  one.option("--file-mib", chosen.file_mib, "Its size in MiB").between(16, 1u << 20).show_default();
+  one.flag("--json", chosen.json, "One JSON object on stdout");
 }
 
 }  // namespace
 
-void add_bench(CLI::App &app, int &exit_status) {
-  auto *command = app.add_subcommand("bench", "The library beside bare loops, fio and pread");
-  command->require_subcommand(1);
+void add_bench(command &program) {
+  command all = program.subcommand("bench", "The library beside bare loops, fio and pread");
+  all.require_subcommand();
   auto chosen = std::make_shared<options>();
-  auto *read = command->add_subcommand("read", "Random verified reads, one channel");
-  add_common(read, chosen);
-  read->add_option("--blocks", chosen->blocks, "Sizes of blocks")->capture_default_str();
-  read->add_option("--against", chosen->against, "Of bare, fio, pread")->capture_default_str();
-  auto *extents = command->add_subcommand("extents", "Unaligned parts beside aligned ones");
-  add_common(extents, chosen);
-  for (auto *one : {read, extents}) {
-    one->add_option("--pairs", chosen->pairs, "Samples of each, in turn")
-        ->check(CLI::Range(1u, 1000u))
-        ->capture_default_str();
-    one->add_option("--sample-mib", chosen->sample_mib, "Read for one sample")
-        ->check(CLI::Range(1u, 1u << 16))
-        ->capture_default_str();
+  command read = all.subcommand("read", "Random verified reads, one channel");
+  add_common(read, *chosen);
+  read.option("--blocks", chosen->blocks, "Sizes of blocks").show_default();
+  read.option("--against", chosen->against, "Of bare, fio, pread").show_default();
+  command extents = all.subcommand("extents", "Unaligned parts beside aligned ones");
+  add_common(extents, *chosen);
+  for (command *one : {&read, &extents}) {
+    one->option("--pairs", chosen->pairs, "Samples of each, in turn")
+        .between(1, 1000)
+        .show_default();
+    one->option("--sample-mib", chosen->sample_mib, "Read for one sample")
+        .between(1, 1u << 16)
+        .show_default();
   }
-  auto *miss = command->add_subcommand("miss", "One absent block of 64 KiB, request to bytes");
-  add_common(miss, chosen);
-  miss->add_option("--rounds", chosen->rounds, "Blocks asked for in each way")
-      ->check(CLI::Range(10u, 1u << 20))
-      ->capture_default_str();
-  read->callback([chosen, &exit_status] { exit_status = run_read(*chosen); });
-  extents->callback([chosen, &exit_status] { exit_status = run_extents(*chosen); });
-  miss->callback([chosen, &exit_status] { exit_status = run_miss(*chosen); });
+  command miss = all.subcommand("miss", "One absent block of 64 KiB, request to bytes");
+  add_common(miss, *chosen);
+  miss.option("--rounds", chosen->rounds, "Blocks asked for in each way")
+      .between(10, 1u << 20)
+      .show_default();
+  read.runs([chosen] { return run_read(*chosen); });
+  extents.runs([chosen] { return run_extents(*chosen); });
+  miss.runs([chosen] { return run_miss(*chosen); });
 }
 
 }  // namespace cubby_cli

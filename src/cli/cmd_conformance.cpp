@@ -165,22 +165,19 @@ int run(const options &chosen) {
 
 }  // namespace
 
-void add_conformance(CLI::App &app, int &exit_status) {
-  auto *command =
-      app.add_subcommand("conformance", "Check a backend library against what backend.h promises");
+void add_conformance(command &program) {
+  command one =
+      program.subcommand("conformance", "Check a backend library against what backend.h promises");
   auto chosen = std::make_shared<options>();
-  command
-      ->add_option("library", chosen->library,
-                   "The shared library; it exports cubby_backend_entry()")
-      ->required();
-  command->add_option("--dir", chosen->folder,
-                      "Folder for test files, best on the disk the backend is made for (here)");
-  command
-      ->add_option("--seconds", chosen->seconds,
-                   "How long a completion may take before it counts as lost (5)")
-      ->check(CLI::Range(1, 600));
-  command->add_flag("--json", chosen->json, "One JSON object on stdout");
-  command->callback([chosen, &exit_status] { exit_status = run(*chosen); });
+  one.option("library", chosen->library, "The shared library; it exports cubby_backend_entry()")
+      .required();
+  one.option("--dir", chosen->folder,
+             "Folder for test files, best on the disk the backend is made for (here)");
+  one.option("--seconds", chosen->seconds,
+             "How long a completion may take before it counts as lost (5)")
+      .between(1, 600);
+  one.flag("--json", chosen->json, "One JSON object on stdout");
+  one.runs([chosen] { return run(*chosen); });
 }
 
 }  // namespace cubby_cli

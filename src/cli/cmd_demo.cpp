@@ -252,38 +252,32 @@ int run(const options &chosen) {
 
 }  // namespace
 
-void add_demo(CLI::App &app, int &exit_status) {
-  auto *command = app.add_subcommand(
+void add_demo(command &program) {
+  command one = program.subcommand(
       "demo", "Decode with a model larger than memory, beside mmap, pread and everything resident");
   auto chosen = std::make_shared<options>();
-  command->add_option("--model", chosen->model,
-                      "A GGUF of q8_0 or q4_0 experts (default: one is made and kept)");
-  command->add_option("--routes", chosen->routes,
-                      "routed_experts as JSONL or JSONL.xz (default: made up)");
-  command->add_option("--tokens", chosen->tokens, "Tokens to decode")
-      ->check(CLI::Range(1u, 1u << 20))
-      ->capture_default_str();
-  command
-      ->add_option("--device-budget", chosen->device_budget,
-                   "Of the experts in %, or bytes; 0 = no such tier")
-      ->capture_default_str();
-  command
-      ->add_option("--host-budget", chosen->host_budget,
-                   "Of the experts in %, or bytes; 0 = no such tier")
-      ->capture_default_str();
-  command->add_option("--policy", chosen->policy, "Who leaves a tier")->capture_default_str();
-  command->add_option("--lookahead", chosen->lookahead, "Fetch the next layer's experts ahead")
-      ->check(CLI::Range(0u, 1u))
-      ->capture_default_str();
-  command->add_option("--pump", chosen->pump, "Who advances the runtime")
-      ->check(CLI::IsMember({"thread", "caller"}))
-      ->capture_default_str();
-  command->add_option("--record", chosen->record,
-                      "Write what was used as a trace for cubby replay");
-  command->add_option("--seed", chosen->seed, "Of made-up routes")->capture_default_str();
-  command->add_flag("!--no-baselines", chosen->baselines, "Only cubby's own run");
-  command->add_flag("--json", chosen->json, "One JSON object on stdout");
-  command->callback([chosen, &exit_status] { exit_status = run(*chosen); });
+  one.option("--model", chosen->model,
+             "A GGUF of q8_0 or q4_0 experts (default: one is made and kept)");
+  one.option("--routes", chosen->routes, "routed_experts as JSONL or JSONL.xz (default: made up)");
+  one.option("--tokens", chosen->tokens, "Tokens to decode").between(1u, 1u << 20).show_default();
+  one.option("--device-budget", chosen->device_budget,
+             "Of the experts in %, or bytes; 0 = no such tier")
+      .show_default();
+  one.option("--host-budget", chosen->host_budget,
+             "Of the experts in %, or bytes; 0 = no such tier")
+      .show_default();
+  one.option("--policy", chosen->policy, "Who leaves a tier").show_default();
+  one.option("--lookahead", chosen->lookahead, "Fetch the next layer's experts ahead")
+      .between(0u, 1u)
+      .show_default();
+  one.option("--pump", chosen->pump, "Who advances the runtime")
+      .one_of({"thread", "caller"})
+      .show_default();
+  one.option("--record", chosen->record, "Write what was used as a trace for cubby replay");
+  one.option("--seed", chosen->seed, "Of made-up routes").show_default();
+  one.flag("!--no-baselines", chosen->baselines, "Only cubby's own run");
+  one.flag("--json", chosen->json, "One JSON object on stdout");
+  one.runs([chosen] { return run(*chosen); });
 }
 
 }  // namespace cubby_cli

@@ -180,18 +180,17 @@ int run(const options &chosen) {
 
 }  // namespace
 
-void add_inspect(CLI::App &app, int &exit_status) {
-  auto *command = app.add_subcommand("inspect", "Show the banks of lockers in a model file");
+void add_inspect(command &program) {
+  command one = program.subcommand("inspect", "Show the banks of lockers in a model file");
   auto chosen = std::make_shared<options>();
-  command
-      ->add_option("file", chosen->file,
-                   "A GGUF or safetensors file, an index.json or a folder of safetensors")
-      ->required();
-  command->add_option("--tensors", chosen->tensors,
-                      "Pattern of tensor names to take instead of the experts");
-  command->add_option("--seal-path", chosen->seal_path, "The seal, where not beside the file");
-  command->add_flag("--json", chosen->json, "One JSON object on stdout");
-  command->callback([chosen, &exit_status] { exit_status = run(*chosen); });
+  one.option("file", chosen->file,
+             "A GGUF or safetensors file, an index.json or a folder of safetensors")
+      .required();
+  one.option("--tensors", chosen->tensors,
+             "Pattern of tensor names to take instead of the experts");
+  one.option("--seal-path", chosen->seal_path, "The seal, where not beside the file");
+  one.flag("--json", chosen->json, "One JSON object on stdout");
+  one.runs([chosen] { return run(*chosen); });
 }
 
 }  // namespace cubby_cli

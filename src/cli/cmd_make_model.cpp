@@ -45,28 +45,25 @@ int run(options chosen) {
 
 }  // namespace
 
-void add_make_model(CLI::App &app, int &exit_status) {
-  auto *command =
-      app.add_subcommand("make-model", "Make a deterministic mixture-of-experts GGUF to try with");
+void add_make_model(command &program) {
+  command one =
+      program.subcommand("make-model", "Make a deterministic mixture-of-experts GGUF to try with");
   auto chosen = std::make_shared<options>();
   model::geometry &shape = chosen->shape;
-  command->add_option("--layers", shape.layers, "Layers")->capture_default_str();
-  command->add_option("--experts", shape.experts, "Experts of a layer")->capture_default_str();
-  command->add_option("--top-k", shape.top_k, "Experts a token uses")->capture_default_str();
-  command->add_option("--hidden", shape.hidden, "Width of the model, a multiple of 32")
-      ->capture_default_str();
-  command->add_option("--ffn", shape.ffn, "Width of an expert, a multiple of 32")
-      ->capture_default_str();
-  command->add_option("--type", chosen->type, "Block format of the experts")
-      ->check(CLI::IsMember({"q8_0", "q4_0"}))
-      ->capture_default_str();
-  command->add_flag("--mixed-quant", shape.mixed_quant,
-                    "Layers take turns between q8_0 and q4_0, so their experts differ in size");
-  command->add_option("--seed", shape.seed, "The same seed gives the same bytes")
-      ->capture_default_str();
-  command->add_option("--out", chosen->out, "Where to write it")->required();
-  command->add_flag("--json", chosen->json, "One JSON object on stdout");
-  command->callback([chosen, &exit_status] { exit_status = run(*chosen); });
+  one.option("--layers", shape.layers, "Layers").show_default();
+  one.option("--experts", shape.experts, "Experts of a layer").show_default();
+  one.option("--top-k", shape.top_k, "Experts a token uses").show_default();
+  one.option("--hidden", shape.hidden, "Width of the model, a multiple of 32").show_default();
+  one.option("--ffn", shape.ffn, "Width of an expert, a multiple of 32").show_default();
+  one.option("--type", chosen->type, "Block format of the experts")
+      .one_of({"q8_0", "q4_0"})
+      .show_default();
+  one.flag("--mixed-quant", shape.mixed_quant,
+           "Layers take turns between q8_0 and q4_0, so their experts differ in size");
+  one.option("--seed", shape.seed, "The same seed gives the same bytes").show_default();
+  one.option("--out", chosen->out, "Where to write it").required();
+  one.flag("--json", chosen->json, "One JSON object on stdout");
+  one.runs([chosen] { return run(*chosen); });
 }
 
 }  // namespace cubby_cli

@@ -208,65 +208,56 @@ int run(const options &chosen) {
 
 namespace {
 
-void add_timing_options(CLI::App &command, timing_options &chosen) {
-  command.add_flag("--timing", chosen.on, "Model the time it takes as well");
-  command.add_option("--link", chosen.links,
-                     "host:25GB/s,10us feeds the device, nvme:6GB/s,80us feeds the host");
-  command.add_option("--compute-ns", chosen.compute_ns, "Time that one layer computes");
-  command.add_option("--host-capacity", chosen.host_capacity,
-                     "Lockers or share in host memory (as many as in the device)");
-  command.add_option("--lookahead", chosen.lookahead, "Fetch the next layer's experts ahead (0)")
-      ->check(CLI::Range(0u, 1u));
-  command
-      .add_option("--forecast", chosen.forecast,
-                  "What is fetched ahead: its exact route, or what it used last (exact)")
-      ->check(CLI::IsMember({"exact", "repeat"}));
+void add_timing_options(command &one, timing_options &chosen) {
+  one.flag("--timing", chosen.on, "Model the time it takes as well");
+  one.option("--link", chosen.links,
+             "host:25GB/s,10us feeds the device, nvme:6GB/s,80us feeds the host");
+  one.option("--compute-ns", chosen.compute_ns, "Time that one layer computes");
+  one.option("--host-capacity", chosen.host_capacity,
+             "Lockers or share in host memory (as many as in the device)");
+  one.option("--lookahead", chosen.lookahead, "Fetch the next layer's experts ahead (0)")
+      .between(0u, 1u);
+  one.option("--forecast", chosen.forecast,
+             "What is fetched ahead: its exact route, or what it used last (exact)")
+      .one_of({"exact", "repeat"});
 }
 
-void add_io_options(CLI::App &command, io_options &chosen) {
-  command.add_flag("--io", chosen.on, "Drive the runtime with real bytes as well");
-  command.add_option("--geometry", chosen.geometry, "LAYERSxEXPERTSxBYTES, as 24x32x3MiB");
-  command.add_option("--tiers", chosen.tiers,
-                     "host:SIZE,file:DIR: memory for lockers, and where their file is made, once");
+void add_io_options(command &one, io_options &chosen) {
+  one.flag("--io", chosen.on, "Drive the runtime with real bytes as well");
+  one.option("--geometry", chosen.geometry, "LAYERSxEXPERTSxBYTES, as 24x32x3MiB");
+  one.option("--tiers", chosen.tiers,
+             "host:SIZE,file:DIR: memory for lockers, and where their file is made, once");
 }
 
 }  // namespace
 
-void add_replay(CLI::App &app, int &exit_status) {
-  auto *command = app.add_subcommand("replay", "Run a trace through placement policies");
+void add_replay(command &program) {
+  command one = program.subcommand("replay", "Run a trace through placement policies");
   auto chosen = std::make_shared<options>();
-  command->add_flag("--simulate", chosen->simulate, "Count hits, without moving any bytes");
-  command
-      ->add_option(
-          "--trace", chosen->trace,
-          "routed_experts JSONL, Mooncake JSONL, CSV (token, layer, experts) or a recorded "
-          "trace; .xz and .zst as they are")
-      ->required();
-  command
-      ->add_option("--policy", chosen->policies,
-                   "Names or libraries (LIB.so) with commas between them, or all (all)")
-      ->delimiter(',');
-  command
-      ->add_option("--capacity", chosen->capacities,
-                   "Shares of the lockers there are, or numbers of them (10%,25%,50%)")
-      ->delimiter(',');
-  command->add_option("--batch", chosen->batch, "Sequences decoded side by side (1)")
-      ->check(CLI::Range(1, 1024));
-  command->add_option("--seed", chosen->seed, "For policies that throw dice (0)");
-  command->add_option("--html", chosen->html,
-                      "Write a page of curves and tables (capacities: ten unless said)");
-  command->add_option("--write", chosen->write, "Write the trace in cubby's own format");
-  command->add_option("--write-oracle", chosen->write_oracle,
-                      "Write it as libCacheSim's oracleGeneral");
-  command
-      ->add_option("--object-bytes", chosen->object_bytes,
-                   "Size of a locker (1; 1048576 with --timing)")
-      ->check(CLI::Range(1u, ~0u));
-  add_timing_options(*command, chosen->timing);
-  add_io_options(*command, chosen->io);
-  command->add_flag("--json", chosen->as_json, "One JSON object on stdout");
-  command->add_flag("--quiet", chosen->quiet, "No progress");
-  command->callback([chosen, &exit_status] { exit_status = run(*chosen); });
+  one.flag("--simulate", chosen->simulate, "Count hits, without moving any bytes");
+  one.option("--trace", chosen->trace,
+             "routed_experts JSONL, Mooncake JSONL, CSV (token, layer, experts) or a recorded "
+             "trace; .xz and .zst as they are")
+      .required();
+  one.option("--policy", chosen->policies,
+             "Names or libraries (LIB.so) with commas between them, or all (all)")
+      .split_at_commas();
+  one.option("--capacity", chosen->capacities,
+             "Shares of the lockers there are, or numbers of them (10%,25%,50%)")
+      .split_at_commas();
+  one.option("--batch", chosen->batch, "Sequences decoded side by side (1)").between(1, 1024);
+  one.option("--seed", chosen->seed, "For policies that throw dice (0)");
+  one.option("--html", chosen->html,
+             "Write a page of curves and tables (capacities: ten unless said)");
+  one.option("--write", chosen->write, "Write the trace in cubby's own format");
+  one.option("--write-oracle", chosen->write_oracle, "Write it as libCacheSim's oracleGeneral");
+  one.option("--object-bytes", chosen->object_bytes, "Size of a locker (1; 1048576 with --timing)")
+      .between(1u, ~0u);
+  add_timing_options(one, chosen->timing);
+  add_io_options(one, chosen->io);
+  one.flag("--json", chosen->as_json, "One JSON object on stdout");
+  one.flag("--quiet", chosen->quiet, "No progress");
+  one.runs([chosen] { return run(*chosen); });
 }
 
 }  // namespace cubby_cli

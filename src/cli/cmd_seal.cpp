@@ -92,17 +92,16 @@ int run(const options &chosen) {
 
 }  // namespace
 
-void add_seal(CLI::App &app, int &exit_status) {
-  auto *command =
-      app.add_subcommand("seal", "Write the digests of a model file, to hold later loads against");
+void add_seal(command &program) {
+  command one =
+      program.subcommand("seal", "Write the digests of a model file, to hold later loads against");
   auto chosen = std::make_shared<options>();
-  command->add_option("file", chosen->file, "The model: see `cubby inspect`")->required();
-  command->add_option("--tensors", chosen->tensors,
-                      "Pattern of tensor names to take instead of the experts");
-  command->add_option("--seal-path", chosen->seal_path,
-                      "Where to write, where not beside the file");
-  command->add_flag("--json", chosen->json, "One JSON object on stdout");
-  command->callback([chosen, &exit_status] { exit_status = run(*chosen); });
+  one.option("file", chosen->file, "The model: see `cubby inspect`").required();
+  one.option("--tensors", chosen->tensors,
+             "Pattern of tensor names to take instead of the experts");
+  one.option("--seal-path", chosen->seal_path, "Where to write, where not beside the file");
+  one.flag("--json", chosen->json, "One JSON object on stdout");
+  one.runs([chosen] { return run(*chosen); });
 }
 
 }  // namespace cubby_cli

@@ -306,15 +306,15 @@ int run(const options &chosen) {
 
 }  // namespace
 
-void add_verify(CLI::App &app, int &exit_status) {
-  auto *command = app.add_subcommand("verify", "Hold every byte of a model against its seal");
+void add_verify(command &program) {
+  command one = program.subcommand("verify", "Hold every byte of a model against its seal");
   auto chosen = std::make_shared<options>();
-  command->add_option("file", chosen->file, "The model: see `cubby inspect`")->required();
-  command->add_option("--tensors", chosen->tensors,
-                      "Pattern of tensor names to take instead of the experts");
-  command->add_option("--seal-path", chosen->seal_path, "The seal, where not beside the file");
-  command->add_flag("--json", chosen->json, "One JSON object on stdout");
-  command->callback([chosen, &exit_status] { exit_status = run(*chosen); });
+  one.option("file", chosen->file, "The model: see `cubby inspect`").required();
+  one.option("--tensors", chosen->tensors,
+             "Pattern of tensor names to take instead of the experts");
+  one.option("--seal-path", chosen->seal_path, "The seal, where not beside the file");
+  one.flag("--json", chosen->json, "One JSON object on stdout");
+  one.runs([chosen] { return run(*chosen); });
 }
 
 }  // namespace cubby_cli

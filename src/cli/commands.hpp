@@ -1,18 +1,18 @@
-// The subcommands of `cubby`, one file each. Every one adds itself to the app and, when it has run,
-// leaves its exit status: 0 good, 1 wrong or lost bytes or a missed target, 2 usage.
+// The subcommands of `cubby`, one file each. Every one adds itself to the program and
+// gives an exit status when it has run: 0 good, 1 wrong or lost bytes or a missed target, 2 usage.
 #pragma once
 
-#include <CLI/CLI.hpp>
+#include "cli/command_line.hpp"
 
 namespace cubby_cli {
 
-void add_inspect(CLI::App &app, int &exit_status);
-void add_seal(CLI::App &app, int &exit_status);
-void add_verify(CLI::App &app, int &exit_status);
-void add_make_model(CLI::App &app, int &exit_status);
-void add_demo(CLI::App &app, int &exit_status);
-void add_bench(CLI::App &app, int &exit_status);
-void add_conformance(CLI::App &app, int &exit_status);
-void add_replay(CLI::App &app, int &exit_status);
+void add_inspect(command &program);
+void add_seal(command &program);
+void add_verify(command &program);
+void add_make_model(command &program);
+void add_demo(command &program);
+void add_bench(command &program);
+void add_conformance(command &program);
+void add_replay(command &program);
 
 }  // namespace cubby_cli

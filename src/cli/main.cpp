@@ -6,24 +6,20 @@
 #include "cli/commands.hpp"
 
 int main(int argc, char **argv) {
-  CLI::App app{"cubby: numbered lockers for model memory"};
-  app.require_subcommand(1);
-  int exit_status = 0;
-  cubby_cli::add_inspect(app, exit_status);
-  cubby_cli::add_seal(app, exit_status);
-  cubby_cli::add_verify(app, exit_status);
-  cubby_cli::add_make_model(app, exit_status);
-  cubby_cli::add_demo(app, exit_status);
-  cubby_cli::add_bench(app, exit_status);
-  cubby_cli::add_conformance(app, exit_status);
-  cubby_cli::add_replay(app, exit_status);
+  cubby_cli::command_line program("cubby: numbered lockers for model memory");
+  program.require_subcommand();
+  cubby_cli::add_inspect(program);
+  cubby_cli::add_seal(program);
+  cubby_cli::add_verify(program);
+  cubby_cli::add_make_model(program);
+  cubby_cli::add_demo(program);
+  cubby_cli::add_bench(program);
+  cubby_cli::add_conformance(program);
+  cubby_cli::add_replay(program);
   try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError &failure) {
-    return app.exit(failure) == 0 ? 0 : 2;
+    return program.parse(argc, argv).value_or(0);
   } catch (const std::exception &failure) {
     std::cerr << "cubby: " << failure.what() << "\n";
     return 1;
   }
-  return exit_status;
 }

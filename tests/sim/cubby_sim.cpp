@@ -1,7 +1,6 @@
 // cubby-sim: the real runtime in a simulated world, seed by seed, held against a shadow model.
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
@@ -9,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/mutant.hpp"
+#include "cli/command_line.hpp"
 #include "sim/faults.hpp"
 #include "sim/simulation.hpp"
 
@@ -176,23 +176,19 @@ void show_progress() {
 }  // namespace
 
 int main(int argc, char **argv) {
-  CLI::App app{"Runs the runtime in a simulated world, seed by seed, against a shadow model."};
-  app.set_help_flag("--help", "This text");
-  app.add_option("--seed", given.seed, "First seed")->capture_default_str();
-  app.add_option("--steps", given.steps, "Operations per seed")
-      ->capture_default_str()
-      ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000'000}));
-  app.add_option("--seeds", given.seeds, "Run this many seeds, one after the other")
-      ->capture_default_str()
-      ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000'000}));
-  app.add_option("--mutant", given.mutant, "Run with this deliberate defect; it must be found");
-  app.add_flag("--list-mutants", given.list_mutants, "Name the deliberate defects");
-  app.add_flag("--json", given.as_json, "One JSON object on standard output");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError &wrong) {
-    return app.exit(wrong) == 0 ? 0 : 2;
-  }
+  cubby_cli::command_line program(
+      "Runs the runtime in a simulated world, seed by seed, against a shadow model.");
+  program.option("--seed", given.seed, "First seed").show_default();
+  program.option("--steps", given.steps, "Operations per seed")
+      .between(1, 1'000'000'000)
+      .show_default();
+  program.option("--seeds", given.seeds, "Run this many seeds, one after the other")
+      .between(1, 1'000'000'000)
+      .show_default();
+  program.option("--mutant", given.mutant, "Run with this deliberate defect; it must be found");
+  program.flag("--list-mutants", given.list_mutants, "Name the deliberate defects");
+  program.flag("--json", given.as_json, "One JSON object on standard output");
+  if (const auto exit_status = program.parse(argc, argv)) return *exit_status;
   if (given.list_mutants) return list_mutants();
   if (!given.mutant.empty() && !select_mutant()) return 2;
   std::signal(SIGABRT, on_abort);
