@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "../common/common.hpp"
+#include "streaming_copy.hpp"
 
 namespace cubby_host {
 namespace {
@@ -108,7 +109,13 @@ uint32_t submit(cubby_backend *backend, uint64_t now_ns, const cubby_backend_io 
       copy.done.error = EINVAL;
       continue;
     }
-    if (io.bytes != 0) std::memcpy(io.memory, io.source, io.bytes);
+    if (io.bytes != 0) {
+      if (self.emulated()) {
+        streaming_copy(io.memory, io.source, io.bytes);
+      } else {
+        std::memcpy(io.memory, io.source, io.bytes);
+      }
+    }
     copy.done.bytes = io.bytes;
     copy.due_ns = due_ns(self, now_ns, io.bytes);
   }

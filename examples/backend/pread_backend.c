@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,11 @@ struct cubby_backend {
 static int32_t backend_open(const cubby_backend_services *services, const cubby_backend_config *config, cubby_backend **out) {
   cubby_backend_config with = {0};
   if (services == NULL || config == NULL || out == NULL) return -EINVAL;
+#ifdef BROKEN_CANNOT_OPEN
+  if (services->struct_size > offsetof(cubby_backend_services, log) && services->log != NULL)
+    services->log(services->context, 1, "pread: this machine is not one that it runs on");
+  return -ENOTSUP;
+#endif
   /* An older library knows fewer fields: those beyond struct_size count as zero. */
   memcpy(&with, config, config->struct_size < sizeof with ? config->struct_size : sizeof with);
   cubby_backend *self = calloc(1, sizeof *self);

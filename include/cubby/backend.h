@@ -134,7 +134,8 @@ typedef struct cubby_backend_io {
 typedef struct cubby_backend_done {
   uint64_t cookie;        /**< of the I/O                                                                                     */
   uint64_t bytes;         /**< bytes really moved                                                                             */
-  int32_t error;          /**< 0, or a positive errno (a driver's code for devices)                                           */
+  int32_t error;          /**< 0, or a positive errno (a driver's code for devices): EINVAL for an operation or a size that is
+                               not served, EBADF for a file that is not open, EIO where the device failed                     */
   uint32_t reserved_;
 } cubby_backend_done;
 

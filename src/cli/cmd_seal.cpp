@@ -43,6 +43,16 @@ cubby_status wait_for(cubby *rt, cubby_ticket ticket, bool quiet) {
   }
 }
 
+/// Where the seal lies that is beside the first file of the model.
+std::string beside(cubby *rt, const std::string &file, const cubby_adopt_desc &desc) {
+  cubby_bank bank = 0;
+  cubby_file_info first = {};
+  first.struct_size = sizeof first;
+  const bool found = cubby_bank_adopt(rt, file.c_str(), &desc, &bank) == CUBBY_OK &&
+                     cubby_bank_file(rt, bank, 0, &first) == CUBBY_OK;
+  return std::string(found ? first.path : file.c_str()) + ".cubby-seal";
+}
+
 int run(const options &chosen) {
   runtime house;
   cubby_status status = house.open();
@@ -75,16 +85,16 @@ int run(const options &chosen) {
   house.show_log();
 
   const std::string place =
-      chosen.seal_path.empty() ? "beside the first file of the model" : chosen.seal_path;
+      chosen.seal_path.empty() ? beside(house.get(), chosen.file, desc) : chosen.seal_path;
   const double speed = seconds > 0 ? static_cast<double>(done.bytes) / seconds : 0;
   if (chosen.json) {
-    const nlohmann::json object = {{"file", chosen.file}, {"seal_path", chosen.seal_path},
+    const nlohmann::json object = {{"file", chosen.file}, {"seal_path", place},
                                    {"bytes", done.bytes}, {"digests", done.ok_count},
                                    {"seconds", seconds},  {"gb_per_s", speed / 1e9}};
     std::cout << object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
   } else {
     std::cout << "sealed " << chosen.file << ": read " << bytes_text(done.bytes) << " at "
-              << speed_text(speed) << "; the seal lies " << place
+              << speed_text(speed) << "; the seal is " << place
               << "\nevery later load is held against it; `cubby verify` checks all of it\n";
   }
   return exit_good;

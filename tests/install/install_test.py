@@ -95,6 +95,10 @@ def check_backend(arguments, prefix, work, model):
         if word not in wrong.get(name, "\0"):
             sys.exit(f"install: {mistake}: expected {name!r} to fail with {word!r}, came {wrong}")
         print(f"{mistake}: {name}: {wrong[name]}")
+    # What cannot be opened on this machine has neither passed nor failed.
+    found = conformance(prefix, next(folder.glob("libbroken_CANNOT_OPEN.*")), work, 2)
+    if found["failed"] != 0 or found["passed"] != 1 or found["skipped"] == 0:
+        sys.exit(f"install: a backend that cannot be opened: {found}")
     left = list(work.glob("cubby_conformance_*"))
     if left:
         sys.exit(f"install: conformance left {left}")

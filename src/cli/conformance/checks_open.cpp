@@ -74,7 +74,7 @@ void older_services(bench &table) {
          services.struct_size, "; fields beyond it count as NULL");
   if (status != 0) {
     expect(status < 0, "open with fewer services: expected 0 or a negative errno, came ", status);
-    return;
+    skip("it does not open with the services of an older library");
   }
   cubby_backend_info info{};
   info.struct_size = sizeof info;
