@@ -16,12 +16,30 @@ struct pending_copy {
   uint64_t due_ns;
 };
 
+// One way of the link, first in, first out: copies of one way end in order. A link carries both at
+// its full speed, as PCIe does.
+struct lane {
+  std::vector<pending_copy> ring;
+  uint64_t head = 0, count = 0;
+  uint64_t free_ns = 0;
+
+  const pending_copy &first() const { return ring[head]; }
+  uint64_t next_ns() const { return count != 0 ? first().due_ns : never_ns; }
+  void push(const pending_copy &copy) { ring[(head + count++) % ring.size()] = copy; }
+  void pop() {
+    head = (head + 1) % ring.size();
+    --count;
+  }
+};
+
 struct instance {
   cubby_backend_services services{};
   cubby_backend_config config{};
-  std::vector<pending_copy> ring;  // first in, first out: one link, so copies end in order
-  uint64_t head = 0, count = 0;
-  uint64_t link_free_ns = 0;
+  lane in, out;
+
+  lane &of(uint32_t op) { return op == CUBBY_BACKEND_COPY_OUT ? out : in; }
+  uint64_t room() const { return in.ring.size() - in.count - out.count; }
+  const lane &next() const { return out.next_ns() < in.next_ns() ? out : in; }
 
   bool emulated() const {
     return config.emulated_bytes_per_s != 0 || config.emulated_latency_ns != 0;
@@ -40,7 +58,7 @@ int32_t open(const cubby_backend_services *services, const cubby_backend_config 
   made->config.name = nullptr;  // stands only during this call
   const uint32_t depth = made->config.queue_depth == 0 ? 256 : made->config.queue_depth;
   try {
-    made->ring.resize(std::min(depth, 65536u));
+    for (lane *way : {&made->in, &made->out}) way->ring.resize(std::min(depth, 65536u));
   } catch (...) {
     delete made;
     throw;
@@ -60,7 +78,7 @@ int32_t describe(cubby_backend *backend, cubby_backend_info *out) {
   info.capabilities = CUBBY_CAP_MEMORY;
   if (!self.emulated()) info.capabilities |= CUBBY_CAP_HOST_ADDRESSABLE;
   info.align_bytes = 1;
-  info.queue_depth = static_cast<uint32_t>(self.ring.size());
+  info.queue_depth = static_cast<uint32_t>(self.in.ring.size());
   info.io_bytes_max = never_ns;
   info.emulated = self.emulated() ? 1 : 0;
   set_text(info.io, "memcpy");
@@ -85,39 +103,39 @@ void memory_release(cubby_backend *backend, const cubby_backend_memory *memory) 
   }
 }
 
-// When the link is done with these bytes. Bytes follow each other on the link; latencies overlap.
-uint64_t due_ns(instance &self, uint64_t now_ns, uint64_t bytes) {
+// When the link is done with these bytes. Bytes follow each other on their way; latencies overlap.
+uint64_t due_ns(const instance &self, lane &way, uint64_t now_ns, uint64_t bytes) {
   uint64_t busy_ns = 0;
   if (self.config.emulated_bytes_per_s != 0) {
     const double speed = static_cast<double>(self.config.emulated_bytes_per_s);
     busy_ns = static_cast<uint64_t>(std::ceil(static_cast<double>(bytes) * 1e9 / speed));
   }
-  self.link_free_ns = std::max(now_ns, self.link_free_ns) + busy_ns;
-  return self.link_free_ns + self.config.emulated_latency_ns;
+  way.free_ns = std::max(now_ns, way.free_ns) + busy_ns;
+  return way.free_ns + self.config.emulated_latency_ns;
+}
+
+// The bytes are moved at once; an emulated link only holds the completion back.
+pending_copy carry_out(instance &self, uint64_t now_ns, const cubby_backend_io &io) {
+  const bool is_copy = io.op == CUBBY_BACKEND_COPY_IN || io.op == CUBBY_BACKEND_COPY_OUT;
+  if (!is_copy || (io.bytes != 0 && (io.memory == nullptr || io.source == nullptr))) {
+    return {{io.cookie, 0, EINVAL, 0}, now_ns};
+  }
+  if (io.bytes != 0) {
+    if (self.emulated()) {
+      streaming_copy(io.memory, io.source, io.bytes);
+    } else {
+      std::memcpy(io.memory, io.source, io.bytes);
+    }
+  }
+  return {{io.cookie, io.bytes, 0, 0}, due_ns(self, self.of(io.op), now_ns, io.bytes)};
 }
 
 uint32_t submit(cubby_backend *backend, uint64_t now_ns, const cubby_backend_io *ios,
                 uint32_t count) {
   instance &self = of(backend);
   uint32_t accepted = 0;
-  for (; accepted < count && self.count < self.ring.size(); ++accepted) {
-    const cubby_backend_io &io = ios[accepted];
-    pending_copy &copy = self.ring[(self.head + self.count++) % self.ring.size()];
-    copy = {{io.cookie, 0, 0, 0}, now_ns};
-    const bool is_copy = io.op == CUBBY_BACKEND_COPY_IN || io.op == CUBBY_BACKEND_COPY_OUT;
-    if (!is_copy || (io.bytes != 0 && (io.memory == nullptr || io.source == nullptr))) {
-      copy.done.error = EINVAL;
-      continue;
-    }
-    if (io.bytes != 0) {
-      if (self.emulated()) {
-        streaming_copy(io.memory, io.source, io.bytes);
-      } else {
-        std::memcpy(io.memory, io.source, io.bytes);
-      }
-    }
-    copy.done.bytes = io.bytes;
-    copy.due_ns = due_ns(self, now_ns, io.bytes);
+  for (; accepted < count && self.room() != 0; ++accepted) {
+    self.of(ios[accepted].op).push(carry_out(self, now_ns, ios[accepted]));
   }
   return accepted;
 }
@@ -126,22 +144,22 @@ uint32_t reap(cubby_backend *backend, uint64_t now_ns, cubby_backend_done *out, 
               uint64_t *next_ns) {
   instance &self = of(backend);
   uint32_t reaped = 0;
-  while (reaped < max_count && self.count != 0 && self.ring[self.head].due_ns <= now_ns) {
-    out[reaped++] = self.ring[self.head].done;
-    self.head = (self.head + 1) % self.ring.size();
-    --self.count;
+  for (lane *way : {&self.in, &self.out}) {
+    while (reaped < max_count && way->count != 0 && way->first().due_ns <= now_ns) {
+      out[reaped++] = way->first().done;
+      way->pop();
+    }
   }
-  if (next_ns != nullptr) *next_ns = self.count != 0 ? self.ring[self.head].due_ns : never_ns;
+  if (next_ns != nullptr) *next_ns = self.next().next_ns();
   return reaped;
 }
 
 int32_t wait(cubby_backend *backend, uint64_t timeout_ns, int wake_fd) {
   const instance &self = of(backend);
-  if (self.count != 0) {
+  if (const uint64_t due = self.next().next_ns(); due != never_ns) {
     const uint64_t now = self.services.now_ns != nullptr
                              ? self.services.now_ns(self.services.context)
                              : monotonic_ns();
-    const uint64_t due = self.ring[self.head].due_ns;
     timeout_ns = std::min(timeout_ns, due > now ? due - now : 0);
   }
   return poll_readable(-1, wake_fd, timeout_ns);
