@@ -1,11 +1,13 @@
 #include "host.hpp"
 
 #include <cmath>
+#include <memory>
 #include <new>
+#include <system_error>
 #include <vector>
 
 #include "../common/common.hpp"
-#include "streaming_copy.hpp"
+#include "copy_engine.hpp"
 
 namespace cubby_host {
 namespace {
@@ -14,6 +16,7 @@ using namespace cubby_backends;
 struct pending_copy {
   cubby_backend_done done;
   uint64_t due_ns;
+  uint64_t number;  // of the engine's copy; 0 = it is made already
 };
 
 // One way of the link, first in, first out: copies of one way end in order. A link carries both at
@@ -36,6 +39,7 @@ struct instance {
   cubby_backend_services services{};
   cubby_backend_config config{};
   lane in, out;
+  std::unique_ptr<copy_engine> engine;  // of an emulated device
 
   lane &of(uint32_t op) { return op == CUBBY_BACKEND_COPY_OUT ? out : in; }
   uint64_t room() const { return in.ring.size() - in.count - out.count; }
@@ -51,21 +55,22 @@ instance &of(cubby_backend *backend) { return *reinterpret_cast<instance *>(back
 int32_t open(const cubby_backend_services *services, const cubby_backend_config *config,
              cubby_backend **out) try {
   if (services == nullptr || config == nullptr || out == nullptr) return -EINVAL;
-  auto made = new instance;
-  *out = reinterpret_cast<cubby_backend *>(made);
+  auto made = std::make_unique<instance>();
   made->services = read_struct(*services);
   made->config = read_struct(*config);
   made->config.name = nullptr;  // stands only during this call
-  const uint32_t depth = made->config.queue_depth == 0 ? 256 : made->config.queue_depth;
-  try {
-    for (lane *way : {&made->in, &made->out}) way->ring.resize(std::min(depth, 65536u));
-  } catch (...) {
-    delete made;
-    throw;
-  }
+  const std::size_t depth =
+      made->config.queue_depth == 0 ? 256 : std::min(made->config.queue_depth, 65536u);
+  for (lane *way : {&made->in, &made->out}) way->ring.resize(depth);
+  if (made->emulated()) made->engine = std::make_unique<copy_engine>(depth);
+  *out = reinterpret_cast<cubby_backend *>(made.release());
   return 0;
 } catch (const std::bad_alloc &) {
   return -ENOMEM;
+} catch (const std::system_error &) {
+  log_line(read_struct(*services), 0,
+           "the copy engine of an emulated device could not have a thread");
+  return -EAGAIN;
 }
 
 void close(cubby_backend *backend) { delete &of(backend); }
@@ -114,20 +119,20 @@ uint64_t due_ns(const instance &self, lane &way, uint64_t now_ns, uint64_t bytes
   return way.free_ns + self.config.emulated_latency_ns;
 }
 
-// The bytes are moved at once; an emulated link only holds the completion back.
+// Behind an emulated link the engine makes the copy while the link holds its completion back.
 pending_copy carry_out(instance &self, uint64_t now_ns, const cubby_backend_io &io) {
   const bool is_copy = io.op == CUBBY_BACKEND_COPY_IN || io.op == CUBBY_BACKEND_COPY_OUT;
   if (!is_copy || (io.bytes != 0 && (io.memory == nullptr || io.source == nullptr))) {
-    return {{io.cookie, 0, EINVAL, 0}, now_ns};
+    return {{io.cookie, 0, EINVAL, 0}, now_ns, 0};
   }
-  if (io.bytes != 0) {
-    if (self.emulated()) {
-      streaming_copy(io.memory, io.source, io.bytes);
-    } else {
-      std::memcpy(io.memory, io.source, io.bytes);
-    }
+  const cubby_backend_done done = {io.cookie, io.bytes, 0, 0};
+  uint64_t number = 0;
+  if (io.bytes != 0 && self.engine != nullptr) {
+    number = self.engine->start(io.memory, io.source, io.bytes);
+  } else if (io.bytes != 0) {
+    std::memcpy(io.memory, io.source, io.bytes);
   }
-  return {{io.cookie, io.bytes, 0, 0}, due_ns(self, self.of(io.op), now_ns, io.bytes)};
+  return {done, due_ns(self, self.of(io.op), now_ns, io.bytes), number};
 }
 
 uint32_t submit(cubby_backend *backend, uint64_t now_ns, const cubby_backend_io *ios,
@@ -146,6 +151,8 @@ uint32_t reap(cubby_backend *backend, uint64_t now_ns, cubby_backend_done *out, 
   uint32_t reaped = 0;
   for (lane *way : {&self.in, &self.out}) {
     while (reaped < max_count && way->count != 0 && way->first().due_ns <= now_ns) {
+      // Due, and made as a rule: a link that is faster than memory waits for it here.
+      if (way->first().number != 0) self.engine->wait_for(way->first().number);
       out[reaped++] = way->first().done;
       way->pop();
     }

@@ -7,8 +7,9 @@
 namespace cubby_cli::demo {
 namespace {
 
-constexpr uint64_t link_bytes_per_s = 12'000'000'000;  // about PCIe 3.0 x16, of the emulated device
-constexpr uint32_t link_latency_ns = 5'000;
+/// Of the emulated device: about PCIe 4.0 x16.
+constexpr uint64_t link_bytes_per_s = 25'000'000'000;
+constexpr uint32_t link_latency_ns = 10'000;
 /// How long one look at what has landed may take before it is looked at again.
 constexpr int64_t look_ns = 100'000;
 /// A visit takes a few dozen bytes of the recording's 1 MiB.
