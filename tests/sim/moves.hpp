@@ -46,9 +46,10 @@ enum class seen : size_t {
   budget_refused,
   queue_full_refused,
   healed,
-  closed_under_load
+  closed_under_load,
+  two_banks
 };
-inline constexpr size_t seen_count = 41;
+inline constexpr size_t seen_count = 42;
 using seen_set = std::bitset<seen_count>;
 
 inline const char *seen_name(size_t which) {
@@ -92,7 +93,8 @@ inline const char *seen_name(size_t which) {
                                                     "budget_refused",
                                                     "queue_full_refused",
                                                     "healed",
-                                                    "closed_under_load"};
+                                                    "closed_under_load",
+                                                    "two_banks"};
   return names[which];
 }
 

@@ -64,8 +64,16 @@ void simulation::do_pin() {
     }
   }
   if (chance(3)) numbers.push_back(numbers[0]);  // the same locker twice in one set
-  shadow_request &r = prepare(asked::pin, static_cast<uint32_t>(numbers.size()));
+  // Lockers of another bank may stand in the set where they have as many parts.
+  const auto other = banks_[random_.below(banks_.size())];
+  std::vector<uint32_t> others;
+  if (other != shared && other->part_count == bank->part_count && chance(30)) {
+    others = pick_numbers(*other, static_cast<uint32_t>(1 + random_.below(3)));
+    saw(seen::two_banks);
+  }
+  shadow_request &r = prepare(asked::pin, static_cast<uint32_t>(numbers.size() + others.size()));
   for (size_t i = 0; i < numbers.size(); ++i) r.items[i] = {shared, numbers[i]};
+  for (size_t i = 0; i < others.size(); ++i) r.items[numbers.size() + i] = {other, others[i]};
   r.part_count = bank->part_count;
   r.tier = pick_tier_to_pin();
   if (chance(10)) r.flags |= CUBBY_NO_WAIT;
