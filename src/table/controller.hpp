@@ -210,6 +210,7 @@ class controller {
   bool tell_policies();
   [[nodiscard]] uint64_t guest_bytes(uint32_t tier) const;
   [[nodiscard]] uint64_t kept_budget_bytes(uint32_t tier) const;
+  void tell_what_is_kept(uint32_t tier);
   void replace_policy(uint32_t tier, const std::string &what_it_did);
 
   // requests.cpp
@@ -288,6 +289,7 @@ class controller {
     uint64_t bytes = 0;                            // of a hole that it wants; 0 = any
   };
   placement::object choose_victim(uint32_t tier, const newcomer &wanted, bool spare_prefetched);
+  void hasten_leaving(uint32_t tier, const transfer::urgency &order);
   bool make_room(uint32_t tier, const newcomer &wanted, const transfer::urgency &order);
   bool evict_one(uint32_t tier, const newcomer &wanted, const transfer::urgency &order,
                  bool may_demote);
@@ -301,7 +303,12 @@ class controller {
   void forget_copy(uint32_t tier, bank &where, uint32_t number);
 
   // guests.cpp
+  [[nodiscard]] bool stands_for(uint32_t tier, uint32_t nearer) const;
+  [[nodiscard]] bool is_kept(uint32_t tier, const bank &where, uint32_t number) const;
+  [[nodiscard]] bool is_known(uint32_t tier, const bank &where, uint32_t number,
+                              uint32_t but = no_tier) const;
   void keep(uint32_t tier, const bank &where, uint32_t number);
+  void tell_of(uint32_t tier, const bank &where, uint32_t number);
   void lose(uint32_t tier, const bank &where, uint32_t number);
   [[nodiscard]] bool is_guest(uint32_t tier, placement::object who) const;
   void introduce(move &m);

@@ -98,16 +98,17 @@ placement::object controller::choose_victim(uint32_t tier, const newcomer &wante
     bank *where = bank_of_object(who, number);
     const locker_word::view word =
         where == nullptr ? locker_word::view{} : where->word(tier, number).look();
-    if (where == nullptr || word.state == locker_state::absent || is_guest(tier, who) ||
-        ++named > object_count_) {
+    const bool unknown = where == nullptr || !is_known(tier, *where, number);
+    if (unknown || ++named > object_count_) {
       replace_policy(
           tier, named > object_count_
                     ? "next_victim() goes on naming objects without end"
                     : format_text("next_victim() named object %u, which is not resident", who));
       return choose_victim(tier, wanted, spare_prefetched);
     }
-    const bool free_to_go = word.state == locker_state::ready &&
-                            (word.pin_count == 0 || CUBBY_MUTANT(reuse_pinned_frame));
+    const bool here = word.state == locker_state::ready && is_kept(tier, *where, number);
+    const bool free_to_go =
+        here && (word.pin_count == 0 || CUBBY_MUTANT(reuse_pinned_frame));
     if (!free_to_go || spared(who)) continue;
     if (choice == placement::no_object) choice = who;
     const uint64_t frame_bytes = where->frame_bytes_in(tier, number);
@@ -118,9 +119,7 @@ placement::object controller::choose_victim(uint32_t tier, const newcomer &wante
   }
 }
 
-/// Copies a victim down, which keeps its frame until that is done. False: it may simply go. What
-/// the file has too is not worth that while others wait for the path: its frame would come free
-/// behind them, and demand with it.
+/// Copies a victim down, which keeps its frame until that is done. False: it may simply go.
 bool controller::demote(uint32_t tier, bank &where, uint32_t number,
                         const transfer::urgency &order) {
   const uint32_t below = demotion_target(tier);
@@ -131,13 +130,13 @@ bool controller::demote(uint32_t tier, bank &where, uint32_t number,
   const bool reachable = slot.memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE) ||
                          tiers_[tier]->memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
   const uint64_t bytes = where.frame_bytes_in(below, number);
-  if (where.mapped() && copy_path(tier, below).queued_count() != 0) return false;
   if (!reachable || !make_place(below, where, number, false, order)) return false;
   const auto frame = slot.memory->take(bytes);
   if (!frame) return false;
   const uint32_t index = new_move(where, number, below, *frame, order);
   move &m = moves_[index];
   m.demotion = true;
+  m.may_expire = false;
   m.unasked = true;
   m.keep = true;
   m.from = tier;
@@ -226,6 +225,14 @@ bool controller::make_place(uint32_t tier, const bank &where, uint32_t number, b
   }
 }
 
+/// Who waits for the frames of those that are copied down lends them its urgency.
+void controller::hasten_leaving(uint32_t tier, const transfer::urgency &order) {
+  for (uint32_t index = 0; index < moves_.size(); ++index) {
+    const move &m = moves_[index];
+    if (m.state == move_state::active && m.demotion && m.from == tier) raise(index, order);
+  }
+}
+
 /// True when a frame for `bytes` can be taken now. Where victims have to be copied down first,
 /// enough of them are on their way and the caller waits.
 bool controller::make_room(uint32_t tier, const newcomer &wanted, const transfer::urgency &order) {
@@ -233,7 +240,10 @@ bool controller::make_room(uint32_t tier, const newcomer &wanted, const transfer
   const uint64_t cost = slot.memory->cost_bytes(wanted.bytes);
   while (!slot.memory->fits(wanted.bytes)) {
     const uint64_t kept = slot.memory->used_bytes() - slot.leaving_bytes;
-    if (slot.leaving_bytes != 0 && kept + cost <= slot.memory->budget_bytes()) return false;
+    if (slot.leaving_bytes != 0 && kept + cost <= slot.memory->budget_bytes()) {
+      hasten_leaving(tier, order);
+      return false;
+    }
     if (!evict_one(tier, wanted, order, true)) return false;
   }
   return true;

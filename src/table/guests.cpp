@@ -7,20 +7,58 @@
 
 namespace cubby::table {
 
-/// From here on the policy knows of it.
-void controller::keep(uint32_t tier, const bank &where, uint32_t number) {
-  tier_slot &slot = *tiers_[tier];
-  const uint64_t cost = slot.memory->cost_bytes(where.frame_bytes_in(tier, number));
-  slot.kept_bytes += cost;
-  slot.policy->inserted(where.object_base + number, cost);
+/// An exclusive tier goes on where the nearer ones end, so its policy decides as if they were one:
+/// it knows of what is kept in any of them, counts their budgets, and is asked about its own.
+bool controller::stands_for(uint32_t tier, uint32_t nearer) const {
+  const tier_slot &slot = *tiers_[tier], &other = *tiers_[nearer];
+  if (slot.policy == nullptr || other.policy == nullptr) return false;
+  const bool exclusive = (slot.flags & CUBBY_TIER_EXCLUSIVE) != 0;
+  return tier == nearer || (exclusive && other.rank < slot.rank);
 }
 
+/// Lives it there, or will it, and not as a guest?
+bool controller::is_kept(uint32_t tier, const bank &where, uint32_t number) const {
+  const locker_word::view word = where.word(tier, number).look();
+  if (word.state == locker_state::absent || word.state == locker_state::evicting) return false;
+  if (word.state == locker_state::filling) {
+    const move &m = moves_[word.frame];
+    if (m.to != tier || !m.introduced) return false;
+  }
+  return !is_guest(tier, where.object_base + number);
+}
+
+/// Is it kept in the tier, or in one that it stands for, other than `but`?
+bool controller::is_known(uint32_t tier, const bank &where, uint32_t number, uint32_t but) const {
+  for (uint32_t t = 0; t < tier_count(); ++t) {
+    if (t != but && stands_for(tier, t) && is_kept(t, where, number)) return true;
+  }
+  return false;
+}
+
+/// From here on the policies know of it.
+void controller::keep(uint32_t tier, const bank &where, uint32_t number) {
+  const uint64_t bytes = where.frame_bytes_in(tier, number);
+  tiers_[tier]->kept_bytes += tiers_[tier]->memory->cost_bytes(bytes);
+  for (uint32_t t = 0; t < tier_count(); ++t) {
+    if (!stands_for(t, tier) || is_known(t, where, number, tier)) continue;
+    tell_of(t, where, number);
+  }
+}
+
+void controller::tell_of(uint32_t tier, const bank &where, uint32_t number) {
+  const uint64_t cost = tiers_[tier]->memory->cost_bytes(where.frame_bytes_in(tier, number));
+  tiers_[tier]->policy->inserted(where.object_base + number, cost);
+}
+
+/// Its word says already that it is not there any more.
 void controller::lose(uint32_t tier, const bank &where, uint32_t number) {
-  tier_slot &slot = *tiers_[tier];
   const placement::object who = where.object_base + number;
   if (is_guest(tier, who)) return;
-  slot.kept_bytes -= slot.memory->cost_bytes(where.frame_bytes_in(tier, number));
-  slot.policy->removed(who);
+  const uint64_t bytes = where.frame_bytes_in(tier, number);
+  tiers_[tier]->kept_bytes -= tiers_[tier]->memory->cost_bytes(bytes);
+  for (uint32_t t = 0; t < tier_count(); ++t) {
+    if (stands_for(t, tier) && !is_known(t, where, number, tier)) tiers_[t]->policy->removed(who);
+  }
 }
 
 bool controller::is_guest(uint32_t tier, placement::object who) const {

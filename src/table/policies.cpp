@@ -51,7 +51,11 @@ placement::policy_config controller::policy_view(uint32_t tier,
     told.object_bytes /= std::max(1u, one->rows());
     banks.push_back(told);
   }
-  return {object_count_, config_.seed, kept_budget_bytes(tier), sequences_, banks};
+  uint64_t budget_bytes = kept_budget_bytes(tier);
+  for (uint32_t t = 0; t < tier_count(); ++t) {
+    if (t != tier && stands_for(tier, t)) budget_bytes += kept_budget_bytes(t);
+  }
+  return {object_count_, config_.seed, budget_bytes, sequences_, banks};
 }
 
 /// After a bank has come or gone, or a budget has changed. False: there was no memory for what is
@@ -78,14 +82,14 @@ void controller::replace_policy(uint32_t tier, const std::string &what_it_did) {
   auto made = placement::make_policy(*placement::runtime_policy("lru"), policy_view(tier, banks));
   if (made == nullptr) throw std::bad_alloc();
   slot.policy = std::move(made);
-  slot.kept_bytes = 0;
-  for (bank *where : by_object_) {
+  tell_what_is_kept(tier);
+}
+
+/// To a policy that knows of nothing yet.
+void controller::tell_what_is_kept(uint32_t tier) {
+  for (const bank *where : by_object_) {
     for (uint32_t number = 0; number < where->count(); ++number) {
-      const locker_word::view word = where->word(tier, number).look();
-      const bool coming = word.state == locker_state::filling && moves_[word.frame].introduced &&
-                          moves_[word.frame].to == tier;
-      const bool known = word.state == locker_state::ready || coming;
-      if (known && !is_guest(tier, where->object_base + number)) keep(tier, *where, number);
+      if (is_known(tier, *where, number)) tell_of(tier, *where, number);
     }
   }
 }

@@ -62,6 +62,8 @@ result<uint32_t> controller::add_memory_tier(const memory_tier_request &wanted,
                 config_.policy->name);
   }
   tier_count_.store(index + 1, std::memory_order_release);
+  tell_what_is_kept(index);
+  tell_policies();  // of those farther away that go on where this one ends
   return index;
 }
 
