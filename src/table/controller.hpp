@@ -49,6 +49,13 @@ struct unused_prefetch {
 /// Prefetched lockers are spared before their first use, up to this share of the tier.
 inline constexpr uint64_t spared_share = 4;
 
+/// Here for one use, since that round of looking at guests.
+struct guest {
+  placement::object who = 0;
+  uint64_t since_round = 0;
+  bool operator==(placement::object other) const { return who == other; }
+};
+
 struct tier_slot {
   cubby_tier handle = 0;
   std::string name, backend;
@@ -64,7 +71,9 @@ struct tier_slot {
   std::vector<placement::object> passing;   // not to be kept once unpinned
   // Came for one use, after which the policy says whether they stay; in the order they were asked
   // for. Policies know nothing of these, nor of those in passing.
-  std::vector<placement::object> guests;
+  std::vector<guest> guests;
+  uint64_t guest_count = 0;   // that have come
+  uint64_t guest_rounds = 0;  // how often they were looked at
   std::atomic<bool> has_guests{false};
   /// Was it prefetched, and is its first use still to come?
   [[nodiscard]] bool is_unused(placement::object who) const {
@@ -208,6 +217,7 @@ class controller {
   [[nodiscard]] placement::policy_config policy_view(uint32_t tier,
                                                      std::vector<cubby_policy_bank> &banks) const;
   bool tell_policies();
+  [[nodiscard]] bool receives_guests(uint32_t tier) const;
   [[nodiscard]] uint64_t guest_bytes(uint32_t tier) const;
   [[nodiscard]] uint64_t kept_budget_bytes(uint32_t tier) const;
   void tell_what_is_kept(uint32_t tier);
@@ -288,21 +298,19 @@ class controller {
     placement::object who = placement::no_object;  // nobody: only room is needed
     uint64_t bytes = 0;                            // of a hole that it wants; 0 = any
   };
-  placement::object choose_victim(uint32_t tier, const newcomer &wanted, bool spare_prefetched);
+  placement::object choose_victim(uint32_t tier, const newcomer &wanted, bool spare_prefetched,
+                                  const std::vector<placement::object> &besides = {});
   void hasten_leaving(uint32_t tier, const transfer::urgency &order);
   bool make_room(uint32_t tier, const newcomer &wanted, const transfer::urgency &order);
   bool evict_one(uint32_t tier, const newcomer &wanted, const transfer::urgency &order,
                  bool may_demote);
-  bool fills_a_gap(uint32_t tier, placement::object who, uint64_t cost);
-  bool make_place(uint32_t tier, const bank &where, uint32_t number, bool has_frame,
-                  const transfer::urgency &order);
   transfer::channel &copy_path(uint32_t from, uint32_t to);
   bool evict(uint32_t tier, placement::object who, const transfer::urgency &order, bool may_demote);
   bool demote(uint32_t tier, bank &where, uint32_t number, const transfer::urgency &order);
   static void forget_prefetched(tier_slot &slot, placement::object who);
   void forget_copy(uint32_t tier, bank &where, uint32_t number);
 
-  // guests.cpp
+  // kept.cpp
   [[nodiscard]] bool stands_for(uint32_t tier, uint32_t nearer) const;
   [[nodiscard]] bool is_kept(uint32_t tier, const bank &where, uint32_t number) const;
   [[nodiscard]] bool is_known(uint32_t tier, const bank &where, uint32_t number,
@@ -310,6 +318,16 @@ class controller {
   void keep(uint32_t tier, const bank &where, uint32_t number);
   void tell_of(uint32_t tier, const bank &where, uint32_t number);
   void lose(uint32_t tier, const bank &where, uint32_t number);
+  bool fills_a_gap(uint32_t tier, placement::object who, uint64_t cost);
+  bool find_leaving(uint32_t tier, const newcomer &wanted, uint64_t cost, bool must,
+                    std::vector<placement::object> &leaving);
+  /// For whom a place is asked: one that has no frame yet, a guest, or a guest that is not asked
+  /// to leave.
+  enum class place_for { newcomer, guest, pinned_guest };
+  bool make_place(uint32_t tier, bank &where, uint32_t number, place_for what,
+                  const transfer::urgency &order);
+
+  // guests.cpp
   [[nodiscard]] bool is_guest(uint32_t tier, placement::object who) const;
   void introduce(move &m);
   void withdraw(move &m);

@@ -158,11 +158,9 @@ void controller::publish(uint32_t index, uint32_t tier, uint64_t frame) {
   const placement::object who = where.object_base + m.number;
   tier_slot &slot = *tiers_[tier];
   const bool asked_for = !m.demotion && tier == m.to;
-  if (tier != m.to) {
-    keep(tier, where, m.number);
-  } else if (m.keep) {
+  if (tier == m.to && m.keep) {
     introduce(m);
-  } else {
+  } else if (tier == m.to) {
     slot.passing.push_back(who);
   }
   if (asked_for && m.unasked) {
@@ -213,6 +211,7 @@ void controller::end_move(uint32_t index) {
   bank &where = *m.where;
   if (m.beside != no_tier && !m.beside_ready) {
     where.word(m.beside, m.number).clear();
+    lose(m.beside, where, m.number);
     tiers_[m.beside]->memory->give(m.beside_frame, where.frame_bytes_in(m.beside, m.number));
     m.beside = no_tier;
   }

@@ -7,6 +7,15 @@
 
 namespace cubby::table {
 
+/// One that goes on where a nearer tier ends has guests only where somebody pins in it.
+bool controller::receives_guests(uint32_t tier) const {
+  if (tiers_[tier]->guest_count != 0) return true;
+  for (uint32_t t = 0; t < tier_count(); ++t) {
+    if (t != tier && stands_for(tier, t)) return false;
+  }
+  return true;
+}
+
 /// What a tier keeps free for guests, when its policy chooses who stays: the experts that a batch
 /// may use in a layer.
 uint64_t controller::guest_bytes(uint32_t tier) const {
@@ -14,7 +23,7 @@ uint64_t controller::guest_bytes(uint32_t tier) const {
   const tier_slot &slot = *tiers_[tier];
   const bool chooses =
       slot.policy != nullptr ? slot.policy->chooses() : config_.policy->admit != nullptr;
-  if (!chooses) return 0;
+  if (!chooses || !receives_guests(tier)) return 0;
   const tier::memory_tier &memory = *slot.memory;
   uint64_t bytes = 0;
   for (const bank *one : by_object_) {

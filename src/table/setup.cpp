@@ -187,6 +187,7 @@ result<void> controller::map_bank(bank &where, std::vector<bank_file> files,
     where.add_tier(i, layout_for(tier, where));
   }
   if (config_.verify) where.make_digests();
+  tell_policies();  // frames may be of another size now
   return {};
 }
 

@@ -57,3 +57,82 @@ TEST_CASE("all victims of a set go down, however many there are at once") {
   INFO(policy);
   CHECK(read_bytes(h) == read_once);
 }
+
+namespace {
+
+cubby_handle *open_with(const char *policy) {
+  cubby_config config{};
+  config.struct_size = sizeof config;
+  config.pump = CUBBY_PUMP_CALLER;
+  config.policy = policy;
+  cubby_handle *rt = nullptr;
+  REQUIRE(cubby_open(&config, &rt) == CUBBY_OK);
+  return rt;
+}
+
+/// What is read from the file while tokens use two of eight in each row, some far more often.
+uint64_t read_by_tokens(house &h, cubby_tier tier) {
+  cubby::base::prng random(7);
+  for (uint32_t token = 0; token < 600; ++token) {
+    for (uint32_t row = 0; row < weights::rows; ++row) {
+      const auto often = static_cast<uint32_t>(random.below(4));
+      const auto seldom = static_cast<uint32_t>(random.below(3) == 0 ? 4 + random.below(4)
+                                                                      : (often + 1) % 4);
+      const uint32_t first = row * weights::columns;
+      use(h, {first + often, first + seldom}, tier);
+    }
+  }
+  return read_bytes(h);
+}
+
+}  // namespace
+
+/// Less what is on its way: a visit's two come up, and two go down.
+TEST_CASE("an exclusive tier and the nearer one keep what one tier of both sizes would") {
+  const char *policy = GENERATE("lru", "moe");
+  weights w;
+  constexpr uint64_t locker_bytes = 400'000;
+  uint64_t alone = 0, together = 0;
+  {
+    house h(open_with(policy));
+    h.routed_count = 2;
+    h.map(w);
+    alone = read_by_tokens(h, h.tier("host:0", 0, 12 * locker_bytes));
+  }
+  {
+    house h(open_with(policy));
+    h.routed_count = 2;
+    h.map(w);
+    const cubby_tier device = h.tier("device:0", 0, 7 * locker_bytes, link_bytes_per_s);
+    h.tier("host:0", 1, 9 * locker_bytes, 0, CUBBY_TIER_EXCLUSIVE);
+    together = read_by_tokens(h, device);
+  }
+  INFO(policy << ": " << alone << " and " << together << " bytes");
+  CHECK(together < alone);
+}
+
+TEST_CASE("who stays pinned for long is no guest any more") {
+  weights w;
+  house h(open_with("moe"));
+  h.routed_count = 1;
+  h.map(w);
+  // Room for six, one of them a guest.
+  const cubby_tier host = h.tier("host:0", 0, 2'400'000);
+  for (uint32_t round = 0; round < 4; ++round) {
+    for (const uint32_t number : {0U, 1U, 2U, 3U, 4U}) use(h, {number}, host);
+  }
+  cubby_pins held = 0;
+  std::vector<const void *> addr;
+  REQUIRE(h.pin({5}, host, held, addr) == CUBBY_OK);
+  const auto switches = [&] {  // of those whose unpin has to be looked at
+    uint64_t before = h.stats(host).evict_count;
+    for (uint32_t i = 0; i < 400; ++i) use(h, {i % 4}, host);
+    return h.stats(host).evict_count - before;
+  };
+  switches();
+  // It has a place now, so that another guest finds room without anybody's leaving.
+  const uint64_t before = h.stats(host).evict_count;
+  use(h, {6}, host);
+  CHECK(h.stats(host).evict_count == before);
+  CHECK(cubby_unpin(h.rt, held, 0, 0, nullptr) == CUBBY_OK);
+}
