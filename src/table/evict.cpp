@@ -70,6 +70,18 @@ bool controller::drop(bank &where, uint32_t number, uint32_t tier) {
   return true;
 }
 
+/// Of a tier without a policy: whoever comes next by number, each once.
+placement::object controller::next_in_turn(uint32_t tier, uint32_t &looked) {
+  tier_slot &slot = *tiers_[tier];
+  while (looked++ < object_count_) {
+    slot.turn = (slot.turn + 1) % object_count_;
+    uint32_t number = 0;
+    const bank *where = bank_of_object(slot.turn, number);
+    if (where != nullptr && is_known(tier, *where, number)) return slot.turn;
+  }
+  return placement::no_object;
+}
+
 /// The least worth keeping that may go, besides those; among the first few, one whose going makes
 /// a hole of `bytes`.
 placement::object controller::choose_victim(uint32_t tier, const newcomer &wanted,
@@ -89,10 +101,11 @@ placement::object controller::choose_victim(uint32_t tier, const newcomer &wante
                        slot.prefetched.end(), [&](const auto &one) { return one.who == who; });
   };
   placement::object choice = placement::no_object;
-  uint32_t looked = 0, named = 0;
+  uint32_t looked = 0, named = 0, turns = 0;
   slot.policy->begin_victims(wanted.who, wanted.bytes, now_ns_);
   for (;;) {
-    const placement::object who = slot.policy->next_victim();
+    const placement::object who =
+        slot.in_turn ? next_in_turn(tier, turns) : slot.policy->next_victim();
     if (who == placement::no_object) return choice;
     uint32_t number = 0;
     bank *where = bank_of_object(who, number);
@@ -101,9 +114,8 @@ placement::object controller::choose_victim(uint32_t tier, const newcomer &wante
     const bool unknown = where == nullptr || !is_known(tier, *where, number);
     if (unknown || ++named > object_count_) {
       replace_policy(
-          tier, named > object_count_
-                    ? "next_victim() goes on naming objects without end"
-                    : format_text("next_victim() named object %u, which is not resident", who));
+          tier, unknown ? format_text("next_victim() named object %u, which is not resident", who)
+                        : "next_victim() goes on naming objects without end");
       return choose_victim(tier, wanted, spare_prefetched, besides);
     }
     const bool here = word.state == locker_state::ready && is_kept(tier, *where, number);

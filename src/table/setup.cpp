@@ -223,6 +223,9 @@ result<void> controller::remove_bank(bank &where) {
   bank_generation_[index] = static_cast<uint8_t>((bank_generation_[index] + 1) & 63);
   banks_[index].store(nullptr, std::memory_order_seq_cst);
   by_object_.erase(std::find(by_object_.begin(), by_object_.end(), &where));
+  for (shard &one : shards_) {
+    if (one.chain.where == &where) one.chain = {};
+  }
   for (uint32_t tier = 0; tier < tier_count(); ++tier) {
     if (tiers_[tier]->policy == nullptr) continue;
     for (uint32_t number = 0; number < where.count(); ++number)

@@ -136,3 +136,30 @@ TEST_CASE("who stays pinned for long is no guest any more") {
   CHECK(h.stats(host).evict_count == before);
   CHECK(cubby_unpin(h.rt, held, 0, 0, nullptr) == CUBBY_OK);
 }
+
+TEST_CASE("a copy for one use leaves when its part of a set was let go of before the rest had come") {
+  weights w;
+  house h(open_with("lru"));
+  h.map(w);
+  const cubby_tier host = h.tier("host:0", 0, 4'000'000);
+  cubby_how how{};
+  how.struct_size = sizeof how;
+  how.flags = CUBBY_BYPASS;
+  const auto both = h.items({1, 2});
+  cubby_pins first = 0, second = 0;
+  std::vector<const void *> addr(2 * weights::parts);
+  cubby_ticket ticket = 0;
+  REQUIRE(cubby_pin(h.rt, both.data(), 1, host, &how, &first, addr.data(), &ticket) ==
+          CUBBY_PENDING);
+  REQUIRE(cubby_wait(h.rt, ticket, 10'000'000'000) == CUBBY_OK);
+  REQUIRE(cubby_pin(h.rt, both.data(), 2, host, &how, &second, addr.data(), &ticket) ==
+          CUBBY_PENDING);
+  CHECK(cubby_unpin(h.rt, first, 0, 0, nullptr) == CUBBY_OK);
+  CHECK(cubby_unpin(h.rt, second, 0, 1, nullptr) == CUBBY_OK);
+  cubby_wait(h.rt, ticket, 10'000'000'000);
+  CHECK(cubby_poll(h.rt, 0, nullptr) == CUBBY_OK);
+  how.flags = CUBBY_NO_WAIT | CUBBY_NO_VISIT;
+  cubby_pins third = 0;
+  CHECK(cubby_pin(h.rt, both.data(), 1, host, &how, &third, nullptr, nullptr) == CUBBY_MISS);
+  CHECK(cubby_unpin(h.rt, second, 1, 1, nullptr) == CUBBY_OK);
+}
