@@ -96,17 +96,15 @@ void controller::note_visit(uint32_t shard_index, cubby_bank handle, visit_note 
 }
 
 void controller::note_route(uint32_t shard_index, cubby_bank handle, visit_chain &chain,
-                            std::span<const uint32_t> numbers, uint32_t slot,
-                            note_follows joined) {
+                            std::span<const uint32_t> numbers, uint32_t slot, note_follows joined) {
   for (size_t first = 0; first < numbers.size(); first += visit_note::numbers_max) {
     if (chain.count == visit_chain::notes_max) end_chain(shard_index, chain);
     if (chain.count != 0) {
-      chain.notes[chain.count - 1].next =
-          first == 0 ? joined : note_follows::same_sequence;
+      chain.notes[chain.count - 1].next = first == 0 ? joined : note_follows::same_sequence;
     }
     visit_note &note = chain.notes[chain.count++];
-    const auto here = numbers.subspan(
-        first, std::min<size_t>(numbers.size() - first, visit_note::numbers_max));
+    const auto here =
+        numbers.subspan(first, std::min<size_t>(numbers.size() - first, visit_note::numbers_max));
     note.bank = static_cast<uint16_t>(handle & banks_max);
     note.slot = slot;
     note.count = static_cast<uint8_t>(here.size());

@@ -119,8 +119,7 @@ placement::object controller::choose_victim(uint32_t tier, const newcomer &wante
       return choose_victim(tier, wanted, spare_prefetched, besides);
     }
     const bool here = word.state == locker_state::ready && is_kept(tier, *where, number);
-    const bool free_to_go =
-        here && (word.pin_count == 0 || CUBBY_MUTANT(reuse_pinned_frame));
+    const bool free_to_go = here && (word.pin_count == 0 || CUBBY_MUTANT(reuse_pinned_frame));
     if (!free_to_go || spared(who)) continue;
     if (std::find(besides.begin(), besides.end(), who) != besides.end()) continue;
     if (choice == placement::no_object) choice = who;

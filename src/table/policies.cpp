@@ -91,13 +91,14 @@ void controller::replace_policy(uint32_t tier, const std::string &what_it_did) {
     slot.policy = std::move(made);
     tell_what_is_kept(tier);
   }
-  services_.log(services_.context, 0,
-                format_text("tier %s: policy %s broke the rules: %s; %s from now on, the policy "
-                            "needs mending (docs/policies.md)",
-                            slot.name.c_str(), name, what_it_did.c_str(),
-                            slot.in_turn ? "there is no memory for lru, so who leaves goes by number"
-                                         : "lru decides here")
-                    .c_str());
+  services_.log(
+      services_.context, 0,
+      format_text("tier %s: policy %s broke the rules: %s; %s from now on, the policy "
+                  "needs mending (docs/policies.md)",
+                  slot.name.c_str(), name, what_it_did.c_str(),
+                  slot.in_turn ? "there is no memory for lru, so who leaves goes by number"
+                               : "lru decides here")
+          .c_str());
 }
 
 /// To a policy that knows of nothing yet.

@@ -76,8 +76,8 @@ uint64_t read_by_tokens(house &h, cubby_tier tier) {
   for (uint32_t token = 0; token < 600; ++token) {
     for (uint32_t row = 0; row < weights::rows; ++row) {
       const auto often = static_cast<uint32_t>(random.below(4));
-      const auto seldom = static_cast<uint32_t>(random.below(3) == 0 ? 4 + random.below(4)
-                                                                      : (often + 1) % 4);
+      const auto seldom =
+          static_cast<uint32_t>(random.below(3) == 0 ? 4 + random.below(4) : (often + 1) % 4);
       const uint32_t first = row * weights::columns;
       use(h, {first + often, first + seldom}, tier);
     }
@@ -137,7 +137,8 @@ TEST_CASE("who stays pinned for long is no guest any more") {
   CHECK(cubby_unpin(h.rt, held, 0, 0, nullptr) == CUBBY_OK);
 }
 
-TEST_CASE("a copy for one use leaves when its part of a set was let go of before the rest had come") {
+TEST_CASE(
+    "a copy for one use leaves when its part of a set was let go of before the rest had come") {
   weights w;
   house h(open_with("lru"));
   h.map(w);
