@@ -12,6 +12,8 @@
  *   - A policy is pure: it does no I/O, reads no clock, starts no thread, and the same calls after the same create() give the same
  *     answers. It allocates in create() and grow() only.
  *   - One instance serves one tier and is driven by one thread at a time. Calls on different instances may overlap.
+ *   - A tier that gives up what nearer ones take is told of together with them, as one tier of their summed size: who is resident in
+ *     one of them is resident. Victims that lie nearer are passed over like pinned ones.
  *   - Objects, arrays and structs handed in stand only during the call.
  *
  * The course of one visit (experts) or one touched block (KV):

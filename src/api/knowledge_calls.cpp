@@ -101,19 +101,19 @@ cubby_status cubby_visit(cubby_handle *rt, cubby_bank bank, const cubby_routed *
         }
       }
     }
+    table::visit_chain chain;
+    uint32_t row = 0;  // of the chain
     for (uint32_t i = 0; i < count; ++i) {
+      if (routed[i].column_count == 0) continue;
+      if (routed[i].row != row) self.house().end_chain(entered.shard_index, chain);
+      row = routed[i].row;
       numbers.clear();
       for (uint32_t k = 0; k < routed[i].column_count; ++k) {
-        numbers.push_back(routed[i].row * where->columns() + routed[i].columns[k]);
+        numbers.push_back(row * where->columns() + routed[i].columns[k]);
       }
-      uint32_t next = i + 1;
-      while (next < count && routed[next].column_count == 0) ++next;
-      const bool together = next < count && routed[next].row == routed[i].row;
-      self.house().note_visit(
-          entered.shard_index, where->handle, numbers.data(), static_cast<uint32_t>(numbers.size()),
-          routed[i].slot,
-          together ? table::note_follows::same_visit : table::note_follows::another_visit);
+      self.house().note_route(entered.shard_index, where->handle, chain, numbers, routed[i].slot);
     }
+    self.house().end_chain(entered.shard_index, chain);
     return CUBBY_OK;
   });
 }

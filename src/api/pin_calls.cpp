@@ -37,20 +37,34 @@ void set_status(const pin_call &c, uint32_t item, cubby_status status) {
 }
 
 /// One visit for each run of items of one bank, all of which it has.
+[[gnu::noinline]] void note_long_visits(const pin_call &c) {
+  table::controller &house = c.self.house();
+  table::visit_chain chain;
+  std::array<uint32_t, table::visit_chain::notes_max> numbers{};
+  for (uint32_t first = 0; first < c.count;) {
+    const uint64_t bank_bits = c.items[first].id >> 48;
+    uint32_t run = 0;
+    for (; first + run < c.count && c.items[first + run].id >> 48 == bank_bits; ++run) {
+      if (run == numbers.size()) break;
+      numbers[run] = static_cast<uint32_t>(c.items[first + run].id);
+    }
+    house.note_route(c.shard, static_cast<cubby_bank>(bank_bits), chain, {numbers.data(), run}, 0,
+                     table::note_follows::same_sequence);
+    first += run;
+    if (first == c.count || c.items[first].id >> 48 != bank_bits) house.end_chain(c.shard, chain);
+  }
+}
+
 void note_visits(const pin_call &c) {
+  if (c.count > table::visit_note::numbers_max) return note_long_visits(c);
   table::visit_note note;
   for (uint32_t first = 0; first < c.count; first += note.count) {
     const uint64_t bank_bits = c.items[first].id >> 48;
-    const uint32_t room = std::min(c.count - first, table::visit_note::numbers_max);
     uint32_t run = 0;
-    for (; run < room && c.items[first + run].id >> 48 == bank_bits; ++run) {
+    for (; first + run < c.count && c.items[first + run].id >> 48 == bank_bits; ++run) {
       note.numbers[run] = static_cast<uint32_t>(c.items[first + run].id);
     }
-    const uint32_t end = first + run;
     note.count = static_cast<uint8_t>(run);
-    note.next = end != c.count && c.items[end].id >> 48 == bank_bits
-                    ? table::note_follows::same_sequence
-                    : table::note_follows::another_visit;
     c.self.house().note_visit(c.shard, static_cast<cubby_bank>(bank_bits), note);
   }
 }

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 
 #include "api/builtin_backends.hpp"
 #include "api/completion_queue.hpp"
@@ -114,22 +115,44 @@ bool runtime::try_advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) {
 void runtime::run() {
   uint64_t busy_at_ns = 0;
   while (!stop_.load(std::memory_order_acquire)) {
-    uint64_t next = base::never_ns;
-    bool any = false;
-    bool demand = false;
-    {
-      const std::unique_lock lock(pump_mutex_);
-      idle_.store(false, std::memory_order_seq_cst);
-      any = controller_.advance(now(), &next, effort::one_completion);
-      demand = controller_.demand_open() != 0;
-      idle_.store(controller_.idle() && !controller_.has_news(), std::memory_order_seq_cst);
+    try {
+      run_once(busy_at_ns);
+    } catch (const std::exception &) {
+      say_no_memory();
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
-    notify();
-    const uint64_t here_ns = base::now_ns();
-    if (any) busy_at_ns = here_ns;
-    if (next <= here_ns) continue;
-    if (demand && here_ns - busy_at_ns < spin_ns) continue;
-    sleep(next, completions_.load(std::memory_order_relaxed));
+  }
+}
+
+void runtime::run_once(uint64_t &busy_at_ns) {
+  uint64_t next = base::never_ns;
+  bool any = false;
+  bool demand = false;
+  {
+    const std::unique_lock lock(pump_mutex_);
+    idle_.store(false, std::memory_order_seq_cst);
+    any = controller_.advance(now(), &next, effort::one_completion);
+    demand = controller_.demand_open() != 0;
+    idle_.store(controller_.idle() && !controller_.has_news(), std::memory_order_seq_cst);
+  }
+  notify();
+  const uint64_t here_ns = base::now_ns();
+  if (any) busy_at_ns = here_ns;
+  if (next <= here_ns) return;
+  if (demand && here_ns - busy_at_ns < spin_ns) return;
+  sleep(next, completions_.load(std::memory_order_relaxed));
+}
+
+/// Once, if there is memory for the line. The pump goes on with what it can.
+void runtime::say_no_memory() noexcept {
+  if (said_no_memory_) return;
+  try {
+    log_lines.add(now(), 0, 0,
+                  "the runtime's thread found no memory for its own tables, and a request may stay "
+                  "without an answer; raise ulimit -v or the cgroup's memory.max");
+    said_no_memory_ = true;
+  } catch (const std::exception &) {
+    return;  // there will be another time
   }
 }
 
@@ -211,8 +234,13 @@ bool runtime::end_all_io() {
   for (;;) {
     uint64_t next = base::never_ns;
     const uint64_t here = virtual_clock ? virtual_now_.load() : base::now_ns();
-    controller_.cancel_everything();
-    const bool any = controller_.advance(here, &next);
+    bool any = false;
+    try {
+      controller_.cancel_everything();
+      any = controller_.advance(here, &next);
+    } catch (const std::exception &) {  // no memory: what is out is waited for all the same
+      any = false;
+    }
     if (controller_.idle()) return true;
     // A slow link says when its next bytes come; they are waited for.
     const bool slow = next != base::never_ns && next > here;

@@ -125,6 +125,8 @@ class runtime final : public table::completion_sink {
  private:
   static constexpr uint64_t alive_mark = 0x6375626279'0001;
   void run();
+  void run_once(uint64_t &busy_at_ns);
+  void say_no_memory() noexcept;
   bool end_all_io();
   void sleep(uint64_t until_ns, uint64_t seen_completions);
   void wake();
@@ -158,6 +160,7 @@ class runtime final : public table::completion_sink {
   std::atomic<bool> sleeping_{false};
   std::vector<int> sleep_fds_;  // of the one sleeper
   std::thread thread_;
+  bool said_no_memory_ = false;  // the thread's
 
   std::mutex wait_mutex_;
   std::condition_variable progress_;

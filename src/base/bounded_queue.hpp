@@ -43,6 +43,34 @@ class bounded_queue {
     }
   }
 
+  /// One behind the other, nothing between them; false where there is no room for all, and then
+  /// none is stored. `count` is at least 1 and at most capacity().
+  [[nodiscard]] bool push_all(const T *values, size_t count) noexcept {
+    CUBBY_ASSERT(count != 0 && count <= capacity());
+    size_t position = tail_.load(std::memory_order_relaxed);
+    for (;;) {
+      // What is free stays free until the tail goes past it.
+      std::ptrdiff_t distance = 0;
+      for (size_t i = 0; i < count && distance == 0; ++i) {
+        const cell &here = cells_[(position + i) & mask_];
+        const size_t sequence = here.sequence.load(std::memory_order_acquire);
+        distance = static_cast<std::ptrdiff_t>(sequence - (position + i));
+      }
+      if (distance < 0) return false;
+      if (distance > 0) {
+        position = tail_.load(std::memory_order_relaxed);
+      } else if (tail_.compare_exchange_weak(position, position + count,
+                                             std::memory_order_relaxed)) {
+        for (size_t i = 0; i < count; ++i) {
+          cell &here = cells_[(position + i) & mask_];
+          here.value = values[i];
+          here.sequence.store(position + i + 1, std::memory_order_release);
+        }
+        return true;
+      }
+    }
+  }
+
   /// False when empty. A value whose producer is between its two steps hides those behind it until
   /// it is there.
   [[nodiscard]] bool pop(T &out) noexcept {

@@ -29,7 +29,8 @@ struct options {
 struct bad_locker {
   uint64_t number = 0;
   int32_t status = 0;
-  uint32_t part = 0;
+  // Where in it; not known when it was good once it was asked for alone.
+  std::optional<uint32_t> part;
   uint64_t offset_bytes = 0;
 };
 
@@ -144,7 +145,7 @@ void verifier::finish(pin_set &set) {
   for (size_t i = 0; i < set.items.size(); i++) {
     const uint64_t number = set.items[i].id & ((uint64_t{1} << 48) - 1);
     bytes_ += locker_bytes(number);
-    if (set.status[i] != CUBBY_OK) bad_.push_back({number, set.status[i], 0, 0});
+    if (set.status[i] != CUBBY_OK) bad_.push_back({number, set.status[i], {}, 0});
   }
 }
 
@@ -221,9 +222,9 @@ cubby_status verifier::examine(bad_locker &one) {
     if (status != CUBBY_OK) return status;
     const bool inside =
         at && *at >= extent.offset_bytes && *at - extent.offset_bytes < extent.bytes;
-    if (part > 0 && !inside) continue;
+    if (!inside) continue;
     one.part = part;
-    one.offset_bytes = inside ? *at : extent.offset_bytes;
+    one.offset_bytes = *at;
   }
   return CUBBY_OK;
 }
@@ -239,8 +240,8 @@ void print_json(const verifier &checked, const std::string &bank, double speed) 
   for (const bad_locker &one : checked.bad())
     bad.push_back({{"bank", bank},
                    {"number", one.number},
-                   {"part", one.part},
-                   {"offset_bytes", one.offset_bytes},
+                   {"part", one.part ? json(*one.part) : json()},
+                   {"offset_bytes", one.part ? json(one.offset_bytes) : json()},
                    {"status", cubby_status_name(static_cast<cubby_status>(one.status))}});
   const json object = {{"lockers", checked.locker_count()},
                        {"bytes", checked.bytes()},
@@ -267,8 +268,9 @@ void print_text(const verifier &checked, const cubby_bank_desc &desc, double spe
   for (const bad_locker &one : checked.bad())
     lines.push_back({desc.name ? desc.name : "", std::to_string(one.number),
                      std::to_string(one.number / desc.columns),
-                     std::to_string(one.number % desc.columns), std::to_string(one.part),
-                     std::to_string(one.offset_bytes),
+                     std::to_string(one.number % desc.columns),
+                     one.part ? std::to_string(*one.part) : "?",
+                     one.part ? std::to_string(one.offset_bytes) : "not known",
                      cubby_status_name(static_cast<cubby_status>(one.status))});
   print_table(lines);
 }

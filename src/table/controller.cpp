@@ -95,16 +95,31 @@ void controller::note_visit(uint32_t shard_index, cubby_bank handle, visit_note 
   if (!to.visits.push(note)) to.visits_dropped.fetch_add(1, std::memory_order_relaxed);
 }
 
-void controller::note_visit(uint32_t shard_index, cubby_bank handle, const uint32_t *numbers,
-                            uint32_t count, uint32_t slot, note_follows next) {
-  for (uint32_t first = 0; first < count; first += visit_note::numbers_max) {
-    visit_note note;
+void controller::note_route(uint32_t shard_index, cubby_bank handle, visit_chain &chain,
+                            std::span<const uint32_t> numbers, uint32_t slot, note_follows joined) {
+  for (size_t first = 0; first < numbers.size(); first += visit_note::numbers_max) {
+    if (chain.count == visit_chain::notes_max) end_chain(shard_index, chain);
+    if (chain.count != 0) {
+      chain.notes[chain.count - 1].next = first == 0 ? joined : note_follows::same_sequence;
+    }
+    visit_note &note = chain.notes[chain.count++];
+    const auto here =
+        numbers.subspan(first, std::min<size_t>(numbers.size() - first, visit_note::numbers_max));
+    note.bank = static_cast<uint16_t>(handle & banks_max);
     note.slot = slot;
-    note.count = static_cast<uint8_t>(std::min(count - first, visit_note::numbers_max));
-    note.next = first + note.count < count ? note_follows::same_sequence : next;
-    for (uint32_t i = 0; i < note.count; ++i) note.numbers[i] = numbers[first + i];
-    note_visit(shard_index, handle, note);
+    note.count = static_cast<uint8_t>(here.size());
+    note.next = note_follows::another_visit;
+    std::copy(here.begin(), here.end(), note.numbers.begin());
   }
+}
+
+void controller::end_chain(uint32_t shard_index, visit_chain &chain) {
+  if (chain.count == 0) return;
+  shard &to = shards_[shard_index];
+  if (!to.visits.push_all(chain.notes.data(), chain.count)) {
+    to.visits_dropped.fetch_add(1, std::memory_order_relaxed);
+  }
+  chain.count = 0;
 }
 
 bool controller::has_news() const {

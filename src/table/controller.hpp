@@ -10,6 +10,7 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -31,13 +32,22 @@ namespace cubby::table {
 
 inline constexpr uint32_t banks_max = 1023;
 
+/// A visit of which some notes have come.
+struct heard_chain {
+  gathered_visit visit;
+  note_follows last = note_follows::another_visit;
+  bank *where = nullptr;
+  uint32_t row = 0;
+};
+
 /// What each thread writes without meeting the others.
 struct alignas(64) shard {
-  static constexpr size_t visits_max = 256;
+  static constexpr size_t visits_max = 2 * visit_chain::notes_max;
   base::bounded_queue<visit_note> visits{visits_max};
   std::atomic<uint64_t> visits_dropped{0};
   std::array<std::atomic<uint64_t>, tiers_max> hits{};
   std::atomic<uint32_t> active{0};  // calls in progress
+  alignas(64) heard_chain chain;    // the controller's
 };
 
 /// Prefetched, and not used yet.
@@ -49,6 +59,13 @@ struct unused_prefetch {
 /// Prefetched lockers are spared before their first use, up to this share of the tier.
 inline constexpr uint64_t spared_share = 4;
 
+/// Here for one use, since that round of looking at guests.
+struct guest {
+  placement::object who = 0;
+  uint64_t since_round = 0;
+  bool operator==(placement::object other) const { return who == other; }
+};
+
 struct tier_slot {
   cubby_tier handle = 0;
   std::string name, backend;
@@ -58,13 +75,17 @@ struct tier_slot {
   std::unique_ptr<tier::memory_tier> memory;      // a memory tier's
   std::unique_ptr<transfer::channel> path;
   std::unique_ptr<placement::policy> policy;
+  bool in_turn = false;  // it broke the rules, and there was no memory for another
+  uint32_t turn = 0;     // the object that came last
   std::atomic<bool> frames_wanted{false};
   std::atomic<uint64_t> budget_bytes{0};
   std::vector<unused_prefetch> prefetched;  // oldest first
   std::vector<placement::object> passing;   // not to be kept once unpinned
   // Came for one use, after which the policy says whether they stay; in the order they were asked
   // for. Policies know nothing of these, nor of those in passing.
-  std::vector<placement::object> guests;
+  std::vector<guest> guests;
+  uint64_t guest_count = 0;   // that have come
+  uint64_t guest_rounds = 0;  // how often they were looked at
   std::atomic<bool> has_guests{false};
   /// Was it prefetched, and is its first use still to come?
   [[nodiscard]] bool is_unused(placement::object who) const {
@@ -145,10 +166,13 @@ class controller {
   void submit(uint32_t index);
   void note_withdrawal() { look_at_open_.store(true, std::memory_order_seq_cst); }
   void note_frames() { frames_came_.store(true, std::memory_order_seq_cst); }
-  /// A visit in one note, or in several; note.bank is filled in.
+  /// A visit in one note, whose bank is filled in.
   void note_visit(uint32_t shard_index, cubby_bank handle, visit_note &note);
-  void note_visit(uint32_t shard_index, cubby_bank handle, const uint32_t *numbers, uint32_t count,
-                  uint32_t slot, note_follows next);
+  /// A visit in several: what each of its sequences chose, and then its end.
+  void note_route(uint32_t shard_index, cubby_bank handle, visit_chain &chain,
+                  std::span<const uint32_t> numbers, uint32_t slot,
+                  note_follows joined = note_follows::same_visit);
+  void end_chain(uint32_t shard_index, visit_chain &chain);
   /// Is there something that advance() has not seen?
   [[nodiscard]] bool has_news() const;
 
@@ -203,13 +227,16 @@ class controller {
 
   // policies.cpp
   void drain_visits(shard &from);
-  void visit(const bank &where, uint32_t row);
+  void make_room_for_routes(bank &where, const gathered_visit &seen);
+  void visit(bank &where, uint32_t row, gathered_visit &seen);
   void make_room_for_sequences(uint32_t count);
   [[nodiscard]] placement::policy_config policy_view(uint32_t tier,
                                                      std::vector<cubby_policy_bank> &banks) const;
   bool tell_policies();
+  [[nodiscard]] bool receives_guests(uint32_t tier) const;
   [[nodiscard]] uint64_t guest_bytes(uint32_t tier) const;
   [[nodiscard]] uint64_t kept_budget_bytes(uint32_t tier) const;
+  void tell_what_is_kept(uint32_t tier);
   void replace_policy(uint32_t tier, const std::string &what_it_did);
 
   // requests.cpp
@@ -234,6 +261,7 @@ class controller {
   void retry_waiting();
   void wait_for_frames(uint32_t index);
   void expire(uint32_t index);
+  void introduce_kept(const request &r, move &m);
   enum class found { ready, joinable, blocked, begun, impossible, no_frame };
   found look_up(request &r, uint32_t item);
 
@@ -258,6 +286,7 @@ class controller {
   bool start_read(uint32_t piece_index, transfer::channel &path);
   bool start_copy(uint32_t piece_index, transfer::channel &path);
   bool verify(const move &m, piece &p, const std::byte *bytes);
+  error damaged_copy(const piece &p, tier_slot &slot);
   error failed_io(const piece &p, const tier_slot &slot, const cubby_backend_done &done);
   void piece_done(uint32_t piece_index, const cubby_backend_done &done);
   void piece_read(uint32_t piece_index);
@@ -276,6 +305,7 @@ class controller {
   void add_waiter(uint32_t index, uint32_t request_index, uint32_t item);
   void remove_waiter(uint32_t index, uint32_t request_index, uint32_t item);
   void stop(uint32_t index, const error &why);
+  void let_go(uint32_t tier, locker_word &word);
   void let_go_of_source(move &m, bool arrived);
   bool try_again(uint32_t index);
   void publish(uint32_t index, uint32_t tier, uint64_t frame);
@@ -287,22 +317,37 @@ class controller {
     placement::object who = placement::no_object;  // nobody: only room is needed
     uint64_t bytes = 0;                            // of a hole that it wants; 0 = any
   };
-  placement::object choose_victim(uint32_t tier, const newcomer &wanted, bool spare_prefetched);
+  placement::object choose_victim(uint32_t tier, const newcomer &wanted, bool spare_prefetched,
+                                  const std::vector<placement::object> &besides = {});
+  void hasten_leaving(uint32_t tier, const transfer::urgency &order);
+  placement::object next_in_turn(uint32_t tier, uint32_t &looked);
   bool make_room(uint32_t tier, const newcomer &wanted, const transfer::urgency &order);
   bool evict_one(uint32_t tier, const newcomer &wanted, const transfer::urgency &order,
                  bool may_demote);
-  bool fills_a_gap(uint32_t tier, placement::object who, uint64_t cost);
-  bool make_place(uint32_t tier, const bank &where, uint32_t number, bool has_frame,
-                  const transfer::urgency &order);
   transfer::channel &copy_path(uint32_t from, uint32_t to);
   bool evict(uint32_t tier, placement::object who, const transfer::urgency &order, bool may_demote);
   bool demote(uint32_t tier, bank &where, uint32_t number, const transfer::urgency &order);
   static void forget_prefetched(tier_slot &slot, placement::object who);
   void forget_copy(uint32_t tier, bank &where, uint32_t number);
 
-  // guests.cpp
+  // kept.cpp
+  [[nodiscard]] bool stands_for(uint32_t tier, uint32_t nearer) const;
+  [[nodiscard]] bool is_kept(uint32_t tier, const bank &where, uint32_t number) const;
+  [[nodiscard]] bool is_known(uint32_t tier, const bank &where, uint32_t number,
+                              uint32_t but = no_tier) const;
   void keep(uint32_t tier, const bank &where, uint32_t number);
+  void tell_of(uint32_t tier, const bank &where, uint32_t number);
   void lose(uint32_t tier, const bank &where, uint32_t number);
+  bool fills_a_gap(uint32_t tier, placement::object who, uint64_t cost);
+  bool find_leaving(uint32_t tier, const newcomer &wanted, uint64_t cost, bool must,
+                    std::vector<placement::object> &leaving);
+  /// For whom a place is asked: one that has no frame yet, a guest, or a guest that is not asked
+  /// to leave.
+  enum class place_for { newcomer, guest, pinned_guest };
+  bool make_place(uint32_t tier, bank &where, uint32_t number, place_for what,
+                  const transfer::urgency &order);
+
+  // guests.cpp
   [[nodiscard]] bool is_guest(uint32_t tier, placement::object who) const;
   void introduce(move &m);
   void withdraw(move &m);
@@ -357,7 +402,6 @@ class controller {
   std::unique_ptr<transfer::staging_pool> staging_;
   std::vector<std::unique_ptr<seal_job>> jobs_;
   std::vector<uint32_t> tentative_;
-  gathered_visit visit_;
   uint32_t sequences_ = 1;  // of a batch, as the policies know
   uint32_t mutant_count_ = 0;
 

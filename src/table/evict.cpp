@@ -49,8 +49,10 @@ void controller::forget_prefetched(tier_slot &slot, placement::object who) {
 /// Gives the frame of an evicting word back. A copy that is gone is in passing no longer: what
 /// comes under its number next may be meant to stay.
 void controller::forget_copy(uint32_t tier, bank &where, uint32_t number) {
-  std::erase(tiers_[tier]->passing, where.object_base + number);
-  std::erase(tiers_[tier]->guests, where.object_base + number);
+  const placement::object who = where.object_base + number;
+  std::erase(tiers_[tier]->passing, who);
+  std::erase(tiers_[tier]->guests, who);
+  forget_prefetched(*tiers_[tier], who);
   locker_word &word = where.word(tier, number);
   const uint64_t frame = word.look().frame;
   word.clear();
@@ -63,18 +65,28 @@ bool controller::drop(bank &where, uint32_t number, uint32_t tier) {
   const locker_state state = word.look().state;
   if (state == locker_state::absent) return true;
   if (!word.begin_evict()) return false;
-  const placement::object who = where.object_base + number;
-  tier_slot &slot = *tiers_[tier];
   lose(tier, where, number);
-  forget_prefetched(slot, who);
   forget_copy(tier, where, number);
   return true;
 }
 
-/// The least worth keeping that may go; among the first few, one whose going makes a hole of
-/// `bytes`.
+/// Of a tier without a policy: whoever comes next by number, each once.
+placement::object controller::next_in_turn(uint32_t tier, uint32_t &looked) {
+  tier_slot &slot = *tiers_[tier];
+  while (looked++ < object_count_) {
+    slot.turn = (slot.turn + 1) % object_count_;
+    uint32_t number = 0;
+    const bank *where = bank_of_object(slot.turn, number);
+    if (where != nullptr && is_known(tier, *where, number)) return slot.turn;
+  }
+  return placement::no_object;
+}
+
+/// The least worth keeping that may go, besides those; among the first few, one whose going makes
+/// a hole of `bytes`.
 placement::object controller::choose_victim(uint32_t tier, const newcomer &wanted,
-                                            bool spare_prefetched) {
+                                            bool spare_prefetched,
+                                            const std::vector<placement::object> &besides) {
   tier_slot &slot = *tiers_[tier];
   uint64_t spared_bytes = 0;
   size_t first_spared = slot.prefetched.size();
@@ -89,26 +101,27 @@ placement::object controller::choose_victim(uint32_t tier, const newcomer &wante
                        slot.prefetched.end(), [&](const auto &one) { return one.who == who; });
   };
   placement::object choice = placement::no_object;
-  uint32_t looked = 0, named = 0;
+  uint32_t looked = 0, named = 0, turns = 0;
   slot.policy->begin_victims(wanted.who, wanted.bytes, now_ns_);
   for (;;) {
-    const placement::object who = slot.policy->next_victim();
+    const placement::object who =
+        slot.in_turn ? next_in_turn(tier, turns) : slot.policy->next_victim();
     if (who == placement::no_object) return choice;
     uint32_t number = 0;
     bank *where = bank_of_object(who, number);
     const locker_word::view word =
         where == nullptr ? locker_word::view{} : where->word(tier, number).look();
-    if (where == nullptr || word.state == locker_state::absent || is_guest(tier, who) ||
-        ++named > object_count_) {
+    const bool unknown = where == nullptr || !is_known(tier, *where, number);
+    if (unknown || ++named > object_count_) {
       replace_policy(
-          tier, named > object_count_
-                    ? "next_victim() goes on naming objects without end"
-                    : format_text("next_victim() named object %u, which is not resident", who));
-      return choose_victim(tier, wanted, spare_prefetched);
+          tier, unknown ? format_text("next_victim() named object %u, which is not resident", who)
+                        : "next_victim() goes on naming objects without end");
+      return choose_victim(tier, wanted, spare_prefetched, besides);
     }
-    const bool free_to_go = word.state == locker_state::ready &&
-                            (word.pin_count == 0 || CUBBY_MUTANT(reuse_pinned_frame));
+    const bool here = word.state == locker_state::ready && is_kept(tier, *where, number);
+    const bool free_to_go = here && (word.pin_count == 0 || CUBBY_MUTANT(reuse_pinned_frame));
     if (!free_to_go || spared(who)) continue;
+    if (std::find(besides.begin(), besides.end(), who) != besides.end()) continue;
     if (choice == placement::no_object) choice = who;
     const uint64_t frame_bytes = where->frame_bytes_in(tier, number);
     if (wanted.bytes == 0 || slot.memory->would_fit(word.frame, frame_bytes, wanted.bytes)) {
@@ -118,9 +131,7 @@ placement::object controller::choose_victim(uint32_t tier, const newcomer &wante
   }
 }
 
-/// Copies a victim down, which keeps its frame until that is done. False: it may simply go. What
-/// the file has too is not worth that while others wait for the path: its frame would come free
-/// behind them, and demand with it.
+/// Copies a victim down, which keeps its frame until that is done. False: it may simply go.
 bool controller::demote(uint32_t tier, bank &where, uint32_t number,
                         const transfer::urgency &order) {
   const uint32_t below = demotion_target(tier);
@@ -131,13 +142,13 @@ bool controller::demote(uint32_t tier, bank &where, uint32_t number,
   const bool reachable = slot.memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE) ||
                          tiers_[tier]->memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
   const uint64_t bytes = where.frame_bytes_in(below, number);
-  if (where.mapped() && copy_path(tier, below).queued_count() != 0) return false;
-  if (!reachable || !make_place(below, where, number, false, order)) return false;
+  if (!reachable || !make_place(below, where, number, place_for::newcomer, order)) return false;
   const auto frame = slot.memory->take(bytes);
   if (!frame) return false;
   const uint32_t index = new_move(where, number, below, *frame, order);
   move &m = moves_[index];
   m.demotion = true;
+  m.may_expire = false;
   m.unasked = true;
   m.keep = true;
   m.from = tier;
@@ -193,36 +204,11 @@ bool controller::evict_one(uint32_t tier, const newcomer &wanted, const transfer
   return order.io_class == CUBBY_DEMAND && drop_a_guest(tier, true);
 }
 
-/// More guests than there is room kept free for push out kept lockers. Who takes the place of one
-/// of those has to be worth more than the least of the others.
-bool controller::fills_a_gap(uint32_t tier, placement::object who, uint64_t cost) {
-  tier_slot &slot = *tiers_[tier];
-  const uint64_t room = kept_budget_bytes(tier) - slot.kept_bytes;
-  slot.taken_bytes = std::min(slot.taken_bytes, room);
-  if (room - slot.taken_bytes >= cost) return true;
-  const placement::object least = choose_victim(tier, {who, 0}, true);
-  if (least != placement::no_object && !slot.policy->admit(who, least)) return false;
-  slot.taken_bytes -= std::min(slot.taken_bytes, cost);
-  return true;
-}
-
-/// True when one that is to stay may have its place now: within what is kept, and only at the cost
-/// of those worth less. Without a frame yet, room for one is made too.
-bool controller::make_place(uint32_t tier, const bank &where, uint32_t number, bool has_frame,
-                            const transfer::urgency &order) {
-  tier_slot &slot = *tiers_[tier];
-  const placement::object who = where.object_base + number;
-  const uint64_t bytes = where.frame_bytes_in(tier, number);
-  const uint64_t cost = slot.memory->cost_bytes(bytes);
-  const uint64_t budget_bytes = kept_budget_bytes(tier);
-  if (cost > budget_bytes) return false;
-  for (;;) {
-    const bool within = slot.kept_bytes + cost <= budget_bytes;
-    if (within && (has_frame || slot.memory->fits(bytes))) return fills_a_gap(tier, who, cost);
-    const newcomer wanted{who, within ? bytes : 0};
-    const placement::object victim = choose_victim(tier, wanted, true);
-    if (victim == placement::no_object || !slot.policy->admit(who, victim)) return false;
-    evict(tier, victim, order, has_frame);  // or somebody was quicker, and it is passed over next
+/// Who waits for the frames of those that are copied down lends them its urgency.
+void controller::hasten_leaving(uint32_t tier, const transfer::urgency &order) {
+  for (uint32_t index = 0; index < moves_.size(); ++index) {
+    const move &m = moves_[index];
+    if (m.state == move_state::active && m.demotion && m.from == tier) raise(index, order);
   }
 }
 
@@ -233,7 +219,10 @@ bool controller::make_room(uint32_t tier, const newcomer &wanted, const transfer
   const uint64_t cost = slot.memory->cost_bytes(wanted.bytes);
   while (!slot.memory->fits(wanted.bytes)) {
     const uint64_t kept = slot.memory->used_bytes() - slot.leaving_bytes;
-    if (slot.leaving_bytes != 0 && kept + cost <= slot.memory->budget_bytes()) return false;
+    if (slot.leaving_bytes != 0 && kept + cost <= slot.memory->budget_bytes()) {
+      hasten_leaving(tier, order);
+      return false;
+    }
     if (!evict_one(tier, wanted, order, true)) return false;
   }
   return true;

@@ -86,6 +86,10 @@ void controller::expire(uint32_t index) {
   if (r.open_count == 0) complete(index);
 }
 
+void controller::introduce_kept(const request &r, move &m) {
+  if ((r.flags & CUBBY_BYPASS) == 0) introduce(m);
+}
+
 controller::found controller::look_up(request &r, uint32_t i) {
   request_item &item = r.items[i];
   bank &where = *item.where;
@@ -113,7 +117,9 @@ controller::found controller::look_up(request &r, uint32_t i) {
   if (!frame) return found::no_frame;
   const uint32_t made = new_move(where, item.number, r.tier, *frame, r.order);
   word.begin_fill(made, 1);
-  if ((r.flags & CUBBY_BYPASS) == 0) introduce(moves_[made]);
+  // At once, for victims are chosen in the order of newcomers; but one that has waited may wait
+  // again, and a policy is not to learn from every try.
+  if (!r.waiting) introduce_kept(r, moves_[made]);
   tentative_.push_back(made);
   item.move = made;
   return found::begun;
@@ -260,6 +266,7 @@ void controller::settle(uint32_t index) {
       item_failed(index, i, why_absent(*item.where, item.number));
     }
   }
+  for (const uint32_t made : begun) introduce_kept(r, moves_[made]);
   for (const uint32_t made : begun) launch(made);
   if (r.life.load() == life_of(generation_of(r.life.load()), request_state::open) &&
       r.open_count == 0) {
@@ -301,6 +308,7 @@ bool controller::grant_prefetch(uint32_t index) {
       if (what == found::begun) {
         moves_[item.move].unasked = true;
         moves_[item.move].keep = true;
+        introduce_kept(r, moves_[item.move]);
         launch(item.move);
         // A launch may end at once and with it this request.
         if (state_of(r.life.load()) != request_state::open) return true;

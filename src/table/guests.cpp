@@ -6,29 +6,17 @@
 #include "table/controller.hpp"
 
 namespace cubby::table {
+namespace {
 
-/// From here on the policy knows of it.
-void controller::keep(uint32_t tier, const bank &where, uint32_t number) {
-  tier_slot &slot = *tiers_[tier];
-  const uint64_t cost = slot.memory->cost_bytes(where.frame_bytes_in(tier, number));
-  slot.kept_bytes += cost;
-  slot.policy->inserted(where.object_base + number, cost);
-}
+/// How often a pinned guest is looked at before it is taken for one that stays.
+constexpr uint64_t rounds_max = 256;
 
-void controller::lose(uint32_t tier, const bank &where, uint32_t number) {
-  tier_slot &slot = *tiers_[tier];
-  const placement::object who = where.object_base + number;
-  if (is_guest(tier, who)) return;
-  slot.kept_bytes -= slot.memory->cost_bytes(where.frame_bytes_in(tier, number));
-  slot.policy->removed(who);
-}
+}  // namespace
 
 bool controller::is_guest(uint32_t tier, placement::object who) const {
   const tier_slot &slot = *tiers_[tier];
-  const auto in = [who](const std::vector<placement::object> &list) {
-    return std::find(list.begin(), list.end(), who) != list.end();
-  };
-  return in(slot.guests) || in(slot.passing);
+  return std::find(slot.guests.begin(), slot.guests.end(), who) != slot.guests.end() ||
+         std::find(slot.passing.begin(), slot.passing.end(), who) != slot.passing.end();
 }
 
 /// A newcomer, from the moment it has its frame: so the policy hears of newcomers in the order they
@@ -38,7 +26,8 @@ void controller::introduce(move &m) {
   m.introduced = true;
   tier_slot &slot = *tiers_[m.to];
   if (m.demotion || !slot.policy->chooses()) return keep(m.to, *m.where, m.number);
-  slot.guests.push_back(m.where->object_base + m.number);
+  if (slot.guest_count++ == 0) tell_policies();  // room is kept for them from here on
+  slot.guests.push_back({m.where->object_base + m.number, slot.guest_rounds});
   slot.has_guests.store(true, std::memory_order_seq_cst);
 }
 
@@ -64,22 +53,29 @@ void controller::sweep_passing(uint32_t tier) {
 /// Those whose use is over stay or go.
 void controller::decide_on_guests(uint32_t tier) {
   tier_slot &slot = *tiers_[tier];
-  const std::vector<placement::object> seen = slot.guests;
-  for (const placement::object who : seen) {
+  ++slot.guest_rounds;
+  const std::vector<guest> seen = slot.guests;
+  for (const auto &[who, since_round] : seen) {
     uint32_t number = 0;
     bank *where = bank_of_object(who, number);
     CUBBY_ASSERT(where != nullptr);
     const locker_word::view word = where->word(tier, number).look();
     if (word.state != locker_state::ready) continue;
+    place_for what = place_for::guest;
     if (word.pin_count != 0) {
-      // Room that nobody has to leave need not be waited for: it may be pinned for long.
+      // Room that nobody has to leave need not be waited for: it may be pinned for long. And who is
+      // pinned for long is no guest: the room for guests is for others.
       const uint64_t cost = slot.memory->cost_bytes(where->frame_bytes_in(tier, number));
       const uint64_t gone = slot.taken_bytes;  // for guests: that room is not free
-      if (slot.kept_bytes + gone + cost > kept_budget_bytes(tier)) continue;
+      if (slot.guest_rounds - since_round > rounds_max) {
+        what = place_for::pinned_guest;
+      } else if (slot.kept_bytes + gone + cost > kept_budget_bytes(tier)) {
+        continue;
+      }
     }
     if (slot.is_unused(who)) continue;
     const transfer::urgency order{CUBBY_WRITE_BACK, base::never_ns, ++sequence_};
-    if (make_place(tier, *where, number, true, order)) {
+    if (make_place(tier, *where, number, what, order)) {
       std::erase(slot.guests, who);
       keep(tier, *where, number);
       give_up_below(tier, *where, number);
@@ -97,13 +93,12 @@ bool controller::drop_a_guest(uint32_t tier, bool unused_too) {
   uint64_t unused_bytes = 0;
   for (const unused_prefetch &one : slot.prefetched) unused_bytes += one.bytes;
   unused_too = unused_too || unused_bytes > slot.memory->budget_bytes() / spared_share;
-  for (const placement::object who : slot.guests) {
+  for (const auto &[who, since_round] : slot.guests) {
     uint32_t number = 0;
     bank *where = bank_of_object(who, number);
     CUBBY_ASSERT(where != nullptr);
     if (!unused_too && slot.is_unused(who)) continue;
     if (!where->word(tier, number).begin_evict()) continue;
-    forget_prefetched(slot, who);
     forget_copy(tier, *where, number);
     return true;
   }

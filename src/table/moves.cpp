@@ -90,9 +90,15 @@ void controller::stop(uint32_t index, const error &why) {
   if (m.pieces_in_flight == 0) end_move(index);
 }
 
+/// Of a pin of our own. Who is there for one use only may have waited for that.
+void controller::let_go(uint32_t tier, locker_word &word) {
+  const tier_slot &slot = *tiers_[tier];
+  if (word.unpin() && !(slot.guests.empty() && slot.passing.empty())) note_frames();
+}
+
 void controller::let_go_of_source(move &m, bool arrived) {
   if (m.beside != no_tier && m.beside_ready) {
-    m.where->word(m.beside, m.number).unpin();
+    let_go(m.beside, m.where->word(m.beside, m.number));
     m.beside_ready = false;
     m.beside = no_tier;
   }
@@ -108,7 +114,7 @@ void controller::let_go_of_source(move &m, bool arrived) {
     m.from = no_tier;
     return;
   }
-  word.unpin();
+  let_go(from, word);
   const bool bad = m.failure.status == CUBBY_ERR_CORRUPT;
   const bool moved_up = arrived && (tiers_[from]->flags & CUBBY_TIER_EXCLUSIVE) != 0 &&
                         tiers_[m.to]->rank < tiers_[from]->rank &&
@@ -158,11 +164,9 @@ void controller::publish(uint32_t index, uint32_t tier, uint64_t frame) {
   const placement::object who = where.object_base + m.number;
   tier_slot &slot = *tiers_[tier];
   const bool asked_for = !m.demotion && tier == m.to;
-  if (tier != m.to) {
-    keep(tier, where, m.number);
-  } else if (m.keep) {
+  if (tier == m.to && m.keep) {
     introduce(m);
-  } else {
+  } else if (tier == m.to) {
     slot.passing.push_back(who);
   }
   if (asked_for && m.unasked) {
@@ -213,6 +217,7 @@ void controller::end_move(uint32_t index) {
   bank &where = *m.where;
   if (m.beside != no_tier && !m.beside_ready) {
     where.word(m.beside, m.number).clear();
+    lose(m.beside, where, m.number);
     tiers_[m.beside]->memory->give(m.beside_frame, where.frame_bytes_in(m.beside, m.number));
     m.beside = no_tier;
   }

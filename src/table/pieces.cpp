@@ -216,10 +216,7 @@ bool controller::start_copy(uint32_t piece_index, transfer::channel &path) {
       m.from != no_tier && !tiers_[m.from]->memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
   // What has rested in memory is looked at once more before it is passed on.
   if (m.from != no_tier && !out && !verify(m, p, p.landing)) {
-    tier_slot &from = *tiers_[m.from];
-    ++from.stats.corrupt_count;
-    stop(index, fail(CUBBY_ERR_CORRUPT, "locker %u of bank %s is damaged in tier %s", m.number,
-                     m.where->desc().name, from.name.c_str()));
+    stop(index, damaged_copy(p, *tiers_[m.from]));
     end_piece(piece_index);
     return true;
   }
@@ -263,6 +260,17 @@ bool controller::verify(const move &m, piece &p, const std::byte *bytes) {
     }
   }
   return true;
+}
+
+/// Of bytes that were right when they came there.
+error controller::damaged_copy(const piece &p, tier_slot &slot) {
+  const move &m = moves_[p.move];
+  ++slot.stats.corrupt_count;
+  error why = fail(CUBBY_ERR_CORRUPT, "locker %u of bank %s is damaged in tier %s", m.number,
+                   m.where->desc().name, slot.name.c_str());
+  why.tier = slot.handle;
+  why.offset_bytes = p.bad_offset_bytes;
+  return why;
 }
 
 error controller::failed_io(const piece &p, const tier_slot &slot, const cubby_backend_done &done) {
@@ -337,9 +345,7 @@ void controller::piece_done(uint32_t piece_index, const cubby_backend_done &done
   }
   if (reading) return piece_read(piece_index);
   if (out && m.state == move_state::active && !verify(m, p, p.target)) {
-    ++slot.stats.corrupt_count;
-    stop(index, fail(CUBBY_ERR_CORRUPT, "locker %u of bank %s is damaged in tier %s", m.number,
-                     m.where->desc().name, slot.name.c_str()));
+    stop(index, damaged_copy(p, slot));
   }
   end_piece(piece_index);
 }

@@ -70,12 +70,13 @@ void controller::keep_beside(uint32_t index) {
     locker_word &word = where.word(t, number);
     if (word.look().state != locker_state::absent) continue;
     const uint64_t bytes = where.frame_bytes_in(t, number);
-    if (!make_place(t, where, number, false, moves_[index].order)) continue;
+    if (!make_place(t, where, number, place_for::newcomer, moves_[index].order)) continue;
     const auto frame = slot.memory->take(bytes);
     if (!frame) continue;
     word.begin_fill(index, 1);
     moves_[index].beside = t;
     moves_[index].beside_frame = *frame;
+    keep(t, where, number);
     return;
   }
 }

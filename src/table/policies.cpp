@@ -7,6 +7,15 @@
 
 namespace cubby::table {
 
+/// One that goes on where a nearer tier ends has guests only where somebody pins in it.
+bool controller::receives_guests(uint32_t tier) const {
+  if (tiers_[tier]->guest_count != 0) return true;
+  for (uint32_t t = 0; t < tier_count(); ++t) {
+    if (t != tier && stands_for(tier, t)) return false;
+  }
+  return true;
+}
+
 /// What a tier keeps free for guests, when its policy chooses who stays: the experts that a batch
 /// may use in a layer.
 uint64_t controller::guest_bytes(uint32_t tier) const {
@@ -14,14 +23,14 @@ uint64_t controller::guest_bytes(uint32_t tier) const {
   const tier_slot &slot = *tiers_[tier];
   const bool chooses =
       slot.policy != nullptr ? slot.policy->chooses() : config_.policy->admit != nullptr;
-  if (!chooses) return 0;
+  if (!chooses || !receives_guests(tier)) return 0;
   const tier::memory_tier &memory = *slot.memory;
   uint64_t bytes = 0;
   for (const bank *one : by_object_) {
     if (one->desc().kind != CUBBY_BANK_EXPERTS) continue;
     const uint64_t frame = memory.cost_bytes(one->frame_bytes_max(one->layout(tier)));
-    const uint64_t used =
-        std::min<uint64_t>(uint64_t{one->desc().routed_count} * sequences_, one->columns());
+    const uint64_t routed = std::max(one->desc().routed_count, one->routed_seen);
+    const uint64_t used = std::min<uint64_t>(routed * sequences_, one->columns());
     bytes = std::max(bytes, used * frame);
   }
   return std::min(bytes, memory.budget_bytes() / share_max);
@@ -51,7 +60,11 @@ placement::policy_config controller::policy_view(uint32_t tier,
     told.object_bytes /= std::max(1u, one->rows());
     banks.push_back(told);
   }
-  return {object_count_, config_.seed, kept_budget_bytes(tier), sequences_, banks};
+  uint64_t budget_bytes = kept_budget_bytes(tier);
+  for (uint32_t t = 0; t < tier_count(); ++t) {
+    if (t != tier && stands_for(tier, t)) budget_bytes += kept_budget_bytes(t);
+  }
+  return {object_count_, config_.seed, budget_bytes, sequences_, banks};
 }
 
 /// After a bank has come or gone, or a budget has changed. False: there was no memory for what is
@@ -66,58 +79,64 @@ bool controller::tell_policies() {
   return told;
 }
 
-/// A policy that names what it must not is done without: least recently used takes its place.
+/// A policy that names what it must not is done without: least recently used takes its place, or,
+/// where there is no memory for that, who leaves goes by number.
 void controller::replace_policy(uint32_t tier, const std::string &what_it_did) {
   tier_slot &slot = *tiers_[tier];
-  services_.log(services_.context, 0,
-                format_text("tier %s: policy %s broke the rules: %s; lru decides here from now on, "
-                            "the policy needs mending (docs/policies.md)",
-                            slot.name.c_str(), slot.policy->name(), what_it_did.c_str())
-                    .c_str());
+  const char *name = slot.policy->name();
   std::vector<cubby_policy_bank> banks;
   auto made = placement::make_policy(*placement::runtime_policy("lru"), policy_view(tier, banks));
-  if (made == nullptr) throw std::bad_alloc();
-  slot.policy = std::move(made);
-  slot.kept_bytes = 0;
-  for (bank *where : by_object_) {
+  slot.in_turn = made == nullptr;
+  if (made != nullptr) {
+    slot.policy = std::move(made);
+    tell_what_is_kept(tier);
+  }
+  services_.log(
+      services_.context, 0,
+      format_text("tier %s: policy %s broke the rules: %s; %s from now on, the policy "
+                  "needs mending (docs/policies.md)",
+                  slot.name.c_str(), name, what_it_did.c_str(),
+                  slot.in_turn ? "there is no memory for lru, so who leaves goes by number"
+                               : "lru decides here")
+          .c_str());
+}
+
+/// To a policy that knows of nothing yet.
+void controller::tell_what_is_kept(uint32_t tier) {
+  for (const bank *where : by_object_) {
     for (uint32_t number = 0; number < where->count(); ++number) {
-      const locker_word::view word = where->word(tier, number).look();
-      const bool coming = word.state == locker_state::filling && moves_[word.frame].introduced &&
-                          moves_[word.frame].to == tier;
-      const bool known = word.state == locker_state::ready || coming;
-      if (known && !is_guest(tier, where->object_base + number)) keep(tier, *where, number);
+      if (is_known(tier, *where, number)) tell_of(tier, *where, number);
     }
   }
 }
 
 void controller::drain_visits(shard &from) {
+  heard_chain &chain = from.chain;
   visit_note note;
-  note_follows last = note_follows::another_visit;
-  const bank *where = nullptr;
-  uint32_t row = 0;
   const auto flush = [&] {
-    if (!visit_.empty()) visit(*where, row);
-    visit_.clear();
+    if (!chain.visit.empty()) visit(*chain.where, chain.row, chain.visit);
+    chain.visit.clear();
   };
   while (from.visits.pop(note)) {
-    const bank *named = banks_[note.bank].load(std::memory_order_relaxed);
-    if (last == note_follows::another_visit || named != where) flush();
-    where = named;
-    bool begins = last != note_follows::same_sequence || visit_.routes.empty();
-    for (uint32_t i = 0; i < note.count && where != nullptr; ++i) {
+    bank *named = banks_[note.bank].load(std::memory_order_relaxed);
+    if (named != chain.where) flush();
+    chain.where = named;
+    bool begins = chain.last != note_follows::same_sequence || chain.visit.routes.empty();
+    for (uint32_t i = 0; i < note.count && named != nullptr; ++i) {
       const uint32_t number = note.numbers[i];
-      if (number >= where->count()) continue;  // of a bank that was there before
-      if (where->row_of(number) != row) {
+      if (number >= named->count()) continue;  // of a bank that was there before
+      if (named->row_of(number) != chain.row) {
         flush();
         begins = true;
       }
-      row = where->row_of(number);
-      visit_.add(note.slot, where->object_base + number, begins);
+      chain.row = named->row_of(number);
+      chain.visit.add(note.slot, named->object_base + number, begins);
       begins = false;
     }
-    last = note.next;
+    chain.last = note.next;
+    // Where more is to follow and is not here yet, its teller is just now writing it.
+    if (chain.last == note_follows::another_visit) flush();
   }
-  flush();
 }
 
 /// A batch may come to have more sequences than before; policies are told in powers of two, for
@@ -129,10 +148,20 @@ void controller::make_room_for_sequences(uint32_t count) {
   if (!tell_policies()) sequences_ = before;
 }
 
-void controller::visit(const bank &where, uint32_t row) {
+/// How many of a row a sequence uses is learned where nobody has said it.
+void controller::make_room_for_routes(bank &where, const gathered_visit &seen) {
+  if (where.desc().routed_count != 0 || where.desc().kind != CUBBY_BANK_EXPERTS) return;
+  const uint32_t before = where.routed_seen;
+  for (const cubby_policy_route &route : seen.routes)
+    where.routed_seen = std::max(where.routed_seen, route.count);
+  if (where.routed_seen != before && !tell_policies()) where.routed_seen = before;
+}
+
+void controller::visit(bank &where, uint32_t row, gathered_visit &seen) {
   ++visit_count_;
-  visit_.finish();
-  for (cubby_policy_route &route : visit_.routes) {
+  seen.finish();
+  make_room_for_routes(where, seen);
+  for (cubby_policy_route &route : seen.routes) {
     if (recorder_ != nullptr) {
       recorder_->visit(where, row, route.slot, {route.objects, route.count});
     }
@@ -142,11 +171,11 @@ void controller::visit(const bank &where, uint32_t row) {
   const auto at = std::find(by_object_.begin(), by_object_.end(), &where);
   const placement::visit_place place = {static_cast<uint32_t>(at - by_object_.begin()), row,
                                         now_ns_};
-  const std::vector<placement::object> &objects = visit_.used;
+  const std::vector<placement::object> &objects = seen.used;
   for (uint32_t i = 0; i < tier_count(); ++i) {
     tier_slot &slot = *tiers_[i];
     if (slot.policy == nullptr) continue;
-    slot.policy->visit(objects, place, visit_.routes);
+    slot.policy->visit(objects, place, seen.routes);
     if (slot.prefetched.empty()) continue;
     std::erase_if(slot.prefetched, [&](const unused_prefetch &one) {
       const bool used = std::find(objects.begin(), objects.end(), one.who) != objects.end();

@@ -140,7 +140,8 @@ void controller::complete(uint32_t index) {
   }
   if (r.kind == request_kind::pin) {
     changed_ = true;  // what was withdrawn is let go of here
-    if (tiers_[r.tier]->has_guests.load(std::memory_order_relaxed)) note_frames();
+    const tier_slot &slot = *tiers_[r.tier];
+    if (!slot.guests.empty() || !slot.passing.empty()) note_frames();
     if (r.ok_count != 0) {
       sets_.loaded(r.set, index % pin_sets::shard_count);
     } else {

@@ -62,6 +62,8 @@ result<uint32_t> controller::add_memory_tier(const memory_tier_request &wanted,
                 config_.policy->name);
   }
   tier_count_.store(index + 1, std::memory_order_release);
+  tell_what_is_kept(index);
+  tell_policies();  // of those farther away that go on where this one ends
   return index;
 }
 
@@ -185,6 +187,7 @@ result<void> controller::map_bank(bank &where, std::vector<bank_file> files,
     where.add_tier(i, layout_for(tier, where));
   }
   if (config_.verify) where.make_digests();
+  tell_policies();  // frames may be of another size now
   return {};
 }
 
@@ -220,6 +223,9 @@ result<void> controller::remove_bank(bank &where) {
   bank_generation_[index] = static_cast<uint8_t>((bank_generation_[index] + 1) & 63);
   banks_[index].store(nullptr, std::memory_order_seq_cst);
   by_object_.erase(std::find(by_object_.begin(), by_object_.end(), &where));
+  for (shard &one : shards_) {
+    if (one.chain.where == &where) one.chain = {};
+  }
   for (uint32_t tier = 0; tier < tier_count(); ++tier) {
     if (tiers_[tier]->policy == nullptr) continue;
     for (uint32_t number = 0; number < where.count(); ++number)

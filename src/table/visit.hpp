@@ -32,6 +32,15 @@ struct visit_note {
   std::array<uint32_t, numbers_max> numbers;  // the first `count`
 };
 
+/// The notes of one visit on their way: they are told all at once, or not at all where there is no
+/// room for them, so that no other visit is taken for a part of this one. A batch so large that it
+/// needs more is several visits.
+struct visit_chain {
+  static constexpr uint32_t notes_max = 128;
+  std::array<visit_note, notes_max> notes;
+  uint32_t count = 0;
+};
+
 /// Notes put together again.
 struct gathered_visit {
   std::vector<cubby_policy_route> routes;

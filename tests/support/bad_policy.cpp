@@ -1,5 +1,6 @@
 // Policy libraries that are wrong, for tests: CUBBY_BAD_POLICY says how. "decline" is right and
-// keeps nobody who does not find room.
+// keeps nobody who does not find room; "counting" is right and says in CUBBY_TEST_INSERTED how many
+// newcomers it was told of.
 #include <cubby/policy.h>
 
 #include <cstdlib>
@@ -17,6 +18,13 @@ cubby_object next_victim(cubby_policy *) {
   return 5;  // whether it is there or not, and again and again
 }
 
+uint32_t inserted_count = 0;
+
+void count_inserted(cubby_policy *policy, cubby_object who, uint64_t bytes) {
+  setenv("CUBBY_TEST_INSERTED", std::to_string(++inserted_count).c_str(), 1);
+  cubby_policy_find("lru")->inserted(policy, who, bytes);
+}
+
 int32_t decline(cubby_policy *, cubby_object, cubby_object) { return 0; }
 
 }  // namespace
@@ -27,6 +35,11 @@ extern "C" __attribute__((visibility("default"))) const cubby_policy_ops *cubby_
   ops.name = "bad";
   if (fault() == "decline") {
     ops.admit = decline;
+    return &ops;
+  }
+  if (fault() == "counting") {
+    inserted_count = 0;
+    ops.inserted = count_inserted;
     return &ops;
   }
   ops.next_victim = next_victim;

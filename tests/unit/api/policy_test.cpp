@@ -148,3 +148,58 @@ TEST_CASE("who is declined leaves after its use, and is not read from the file a
   use(10);
   CHECK(h.stats(host).bytes_in == read_before);
 }
+
+TEST_CASE("a visit for which the ring has no room is lost as a whole, and takes no other with it") {
+  weights w;
+  cubby_handle *rt = nullptr;
+  REQUIRE(open_with("lru", &rt) == CUBBY_OK);
+  house h(rt);
+  h.map(w);
+  h.tier("host:0", 0, 2'000'000);
+  const uint16_t columns[] = {1, 2};
+  // Three notes each, and an empty route between them: so the ring's last one stays free.
+  const cubby_routed routed[] = {{0, 0, 2, columns, nullptr},
+                                 {1, 2, 0, nullptr, nullptr},
+                                 {1, 0, 2, columns, nullptr},
+                                 {2, 0, 2, columns, nullptr}};
+  constexpr uint64_t heard = 85, lost = 15;
+  for (uint64_t i = 0; i < heard + lost; ++i)
+    REQUIRE(cubby_visit(rt, h.bank, routed, 4) == CUBBY_OK);
+  cubby_stats_block block{};
+  block.struct_size = sizeof block;
+  REQUIRE(cubby_stats(rt, &block, nullptr, 0) == CUBBY_OK);
+  CHECK(block.visit_count == heard);
+  CHECK(block.visit_dropped_count == lost);
+  REQUIRE(cubby_visit(rt, h.bank, routed, 4) == CUBBY_OK);
+  REQUIRE(cubby_stats(rt, &block, nullptr, 0) == CUBBY_OK);
+  CHECK(block.visit_count == heard + 1);
+}
+
+TEST_CASE("a policy does not learn from every try of a set that waits for frames") {
+  setenv("CUBBY_BAD_POLICY", "counting", 1);
+  weights w;
+  cubby_handle *rt = nullptr;
+  REQUIRE(open_with(CUBBY_BAD_POLICY_LIBRARY, &rt) == CUBBY_OK);
+  house h(rt);
+  h.map(w);
+  const cubby_tier host = h.tier("host:0", 0, 1'700'000);  // four
+  cubby_pins held = 0, more = 0;
+  std::vector<const void *> addr;
+  REQUIRE(h.pin({0, 1}, host, held, addr) == CUBBY_OK);
+  const auto wanted = h.items({2, 3, 4});
+  std::vector<const void *> wanted_addr(wanted.size() * weights::parts);
+  cubby_ticket ticket = 0;
+  REQUIRE(cubby_pin(rt, wanted.data(), 3, host, nullptr, &more, wanted_addr.data(), &ticket) ==
+          CUBBY_PENDING);
+  for (uint32_t i = 0; i < 50; ++i) {
+    cubby_pins again = 0;
+    REQUIRE(h.pin({0}, host, again, addr) == CUBBY_OK);
+    CHECK(cubby_unpin(rt, again, 0, 0, nullptr) == CUBBY_OK);
+    CHECK(cubby_poll(rt, 0, nullptr) == CUBBY_OK);
+  }
+  CHECK(std::atoi(std::getenv("CUBBY_TEST_INSERTED")) <= 2 + 2);  // those that came, and one try
+  CHECK(cubby_unpin(rt, held, 0, 0, nullptr) == CUBBY_OK);
+  CHECK(cubby_wait(rt, ticket, 10'000'000'000) == CUBBY_OK);
+  CHECK(std::atoi(std::getenv("CUBBY_TEST_INSERTED")) <= 2 + 2 + 3);
+  CHECK(cubby_unpin(rt, more, 0, 0, nullptr) == CUBBY_OK);
+}

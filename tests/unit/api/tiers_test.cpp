@@ -1,0 +1,167 @@
+// Two tiers together: what one gives up the other takes, and the file is read for neither.
+#include <cstdlib>
+
+#include "unit/api/house.hpp"
+
+namespace {
+using namespace api_test;
+
+constexpr uint64_t mib = 1 << 20;
+constexpr uint64_t link_bytes_per_s = 20'000'000'000;
+
+/// Bytes that the files gave.
+uint64_t read_bytes(const house &h) {
+  cubby_stats_block block{};
+  block.struct_size = sizeof block;
+  cubby_tier_stats all[8]{};
+  for (auto &one : all) one.struct_size = sizeof one;
+  REQUIRE(cubby_stats(h.rt, &block, all, 8) == CUBBY_OK);
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < block.tier_count; ++i) {
+    if (all[i].budget_bytes == 0) bytes += all[i].bytes_out;
+  }
+  return bytes;
+}
+
+void use(house &h, const std::vector<uint32_t> &numbers, cubby_tier tier) {
+  cubby_pins pins = 0;
+  std::vector<const void *> addr;
+  INFO(explain());
+  REQUIRE(h.pin(numbers, tier, pins, addr) == CUBBY_OK);
+  CHECK(cubby_unpin(h.rt, pins, 0, 0, nullptr) == CUBBY_OK);
+  CHECK(cubby_poll(h.rt, 0, nullptr) == CUBBY_OK);
+}
+
+}  // namespace
+
+TEST_CASE("all victims of a set go down, however many there are at once") {
+  const std::string policy = GENERATE("lru", "moe");
+  weights w;
+  cubby_config config{};
+  config.struct_size = sizeof config;
+  config.pump = CUBBY_PUMP_CALLER;
+  config.policy = policy.c_str();
+  cubby_handle *rt = nullptr;
+  REQUIRE(cubby_open(&config, &rt) == CUBBY_OK);
+  house h(rt);
+  h.routed_count = 4;
+  h.map(w);
+  const cubby_tier device = h.tier("device:0", 0, 5 * mib, link_bytes_per_s);
+  h.tier("host:0", 1, 12 * mib, 0, CUBBY_TIER_EXCLUSIVE);
+  uint64_t read_once = 0;
+  for (uint32_t round = 0; round < 3; ++round) {
+    for (uint32_t first = 0; first < weights::rows * weights::columns; first += 4)
+      use(h, {first, first + 1, first + 2, first + 3}, device);
+    if (round == 0) read_once = read_bytes(h);
+  }
+  INFO(policy);
+  CHECK(read_bytes(h) == read_once);
+}
+
+namespace {
+
+cubby_handle *open_with(const char *policy) {
+  cubby_config config{};
+  config.struct_size = sizeof config;
+  config.pump = CUBBY_PUMP_CALLER;
+  config.policy = policy;
+  cubby_handle *rt = nullptr;
+  REQUIRE(cubby_open(&config, &rt) == CUBBY_OK);
+  return rt;
+}
+
+/// What is read from the file while tokens use two of eight in each row, some far more often.
+uint64_t read_by_tokens(house &h, cubby_tier tier) {
+  cubby::base::prng random(7);
+  for (uint32_t token = 0; token < 600; ++token) {
+    for (uint32_t row = 0; row < weights::rows; ++row) {
+      const auto often = static_cast<uint32_t>(random.below(4));
+      const auto seldom =
+          static_cast<uint32_t>(random.below(3) == 0 ? 4 + random.below(4) : (often + 1) % 4);
+      const uint32_t first = row * weights::columns;
+      use(h, {first + often, first + seldom}, tier);
+    }
+  }
+  return read_bytes(h);
+}
+
+}  // namespace
+
+/// Less what is on its way: two come up for a visit; with lru two go down meanwhile.
+TEST_CASE("an exclusive tier and the nearer one keep what one tier of both sizes would") {
+  const bool learned = GENERATE(false, true);
+  const char *policy = learned ? "moe" : "lru";
+  weights w;
+  constexpr uint64_t locker_bytes = 400'000;
+  uint64_t alone = 0, together = 0;
+  {
+    house h(open_with(policy));
+    h.routed_count = 2;
+    h.map(w);
+    alone = read_by_tokens(h, h.tier("host:0", 0, (learned ? 14 : 12) * locker_bytes));
+  }
+  {
+    house h(open_with(policy));
+    h.routed_count = 2;
+    h.map(w);
+    const cubby_tier device = h.tier("device:0", 0, 7 * locker_bytes, link_bytes_per_s);
+    h.tier("host:0", 1, 9 * locker_bytes, 0, CUBBY_TIER_EXCLUSIVE);
+    together = read_by_tokens(h, device);
+  }
+  INFO(policy << ": " << alone << " and " << together << " bytes");
+  CHECK(together < alone + alone / 10);
+}
+
+TEST_CASE("who stays pinned for long is no guest any more") {
+  weights w;
+  house h(open_with("moe"));
+  h.routed_count = 1;
+  h.map(w);
+  // Room for six, one of them a guest.
+  const cubby_tier host = h.tier("host:0", 0, 2'400'000);
+  for (uint32_t round = 0; round < 4; ++round) {
+    for (const uint32_t number : {0U, 1U, 2U, 3U, 4U}) use(h, {number}, host);
+  }
+  cubby_pins held = 0;
+  std::vector<const void *> addr;
+  REQUIRE(h.pin({5}, host, held, addr) == CUBBY_OK);
+  const auto switches = [&] {  // of those whose unpin has to be looked at
+    uint64_t before = h.stats(host).evict_count;
+    for (uint32_t i = 0; i < 400; ++i) use(h, {i % 4}, host);
+    return h.stats(host).evict_count - before;
+  };
+  switches();
+  // It has a place now, so that another guest finds room without anybody's leaving.
+  const uint64_t before = h.stats(host).evict_count;
+  use(h, {6}, host);
+  CHECK(h.stats(host).evict_count == before);
+  CHECK(cubby_unpin(h.rt, held, 0, 0, nullptr) == CUBBY_OK);
+}
+
+TEST_CASE(
+    "a copy for one use leaves when its part of a set was let go of before the rest had come") {
+  weights w;
+  house h(open_with("lru"));
+  h.map(w);
+  const cubby_tier host = h.tier("host:0", 0, 4'000'000);
+  cubby_how how{};
+  how.struct_size = sizeof how;
+  how.flags = CUBBY_BYPASS;
+  const auto both = h.items({1, 2});
+  cubby_pins first = 0, second = 0;
+  std::vector<const void *> addr(2 * weights::parts);
+  cubby_ticket ticket = 0;
+  REQUIRE(cubby_pin(h.rt, both.data(), 1, host, &how, &first, addr.data(), &ticket) ==
+          CUBBY_PENDING);
+  REQUIRE(cubby_wait(h.rt, ticket, 10'000'000'000) == CUBBY_OK);
+  REQUIRE(cubby_pin(h.rt, both.data(), 2, host, &how, &second, addr.data(), &ticket) ==
+          CUBBY_PENDING);
+  CHECK(cubby_unpin(h.rt, first, 0, 0, nullptr) == CUBBY_OK);
+  CHECK(cubby_unpin(h.rt, second, 0, 1, nullptr) == CUBBY_OK);
+  cubby_wait(h.rt, ticket, 10'000'000'000);
+  CHECK(cubby_poll(h.rt, 0, nullptr) == CUBBY_OK);
+  how.flags = CUBBY_NO_WAIT | CUBBY_NO_VISIT;
+  cubby_pins third = 0;
+  CHECK(cubby_pin(h.rt, both.data(), 1, host, &how, &third, nullptr, nullptr) == CUBBY_MISS);
+  CHECK(cubby_unpin(h.rt, second, 1, 1, nullptr) == CUBBY_OK);
+}
