@@ -84,8 +84,9 @@ struct tier_slot {
   // Came for one use, after which the policy says whether they stay; in the order they were asked
   // for. Policies know nothing of these, nor of those in passing.
   std::vector<guest> guests;
-  uint64_t guest_count = 0;   // that have come
-  uint64_t guest_rounds = 0;  // how often they were looked at
+  uint64_t guest_count = 0;    // that have come
+  bool fetched_ahead = false;  // somebody has: room for guests is for two layers
+  uint64_t guest_rounds = 0;   // how often they were looked at
   std::atomic<bool> has_guests{false};
   /// Was it prefetched, and is its first use still to come?
   [[nodiscard]] bool is_unused(placement::object who) const {
@@ -227,6 +228,7 @@ class controller {
 
   // policies.cpp
   void drain_visits(shard &from);
+  void make_room_ahead(uint32_t tier);
   void make_room_for_routes(bank &where, const gathered_visit &seen);
   void visit(bank &where, uint32_t row, gathered_visit &seen);
   void make_room_for_sequences(uint32_t count);

@@ -17,7 +17,7 @@ bool controller::receives_guests(uint32_t tier) const {
 }
 
 /// What a tier keeps free for guests, when its policy chooses who stays: the experts that a batch
-/// may use in a layer.
+/// may use in a layer, and in the next where they are fetched ahead.
 uint64_t controller::guest_bytes(uint32_t tier) const {
   constexpr uint64_t share_max = 4;  // a small tier is not given up to them
   const tier_slot &slot = *tiers_[tier];
@@ -31,7 +31,7 @@ uint64_t controller::guest_bytes(uint32_t tier) const {
     const uint64_t frame = memory.cost_bytes(one->frame_bytes_max(one->layout(tier)));
     const uint64_t routed = std::max(one->desc().routed_count, one->routed_seen);
     const uint64_t used = std::min<uint64_t>(routed * sequences_, one->columns());
-    bytes = std::max(bytes, used * frame);
+    bytes = std::max(bytes, (slot.fetched_ahead ? 2 : 1) * used * frame);
   }
   return std::min(bytes, memory.budget_bytes() / share_max);
 }
@@ -146,6 +146,14 @@ void controller::make_room_for_sequences(uint32_t count) {
   const uint32_t before = sequences_;
   sequences_ = std::bit_ceil(count);
   if (!tell_policies()) sequences_ = before;
+}
+
+/// Who is fetched ahead must not wait for those in use to leave.
+void controller::make_room_ahead(uint32_t tier) {
+  tier_slot &slot = *tiers_[tier];
+  if (slot.fetched_ahead) return;
+  slot.fetched_ahead = true;
+  if (!tell_policies()) slot.fetched_ahead = false;
 }
 
 /// How many of a row a sequence uses is learned where nobody has said it.

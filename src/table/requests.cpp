@@ -27,6 +27,7 @@ void controller::begin(uint32_t index) {
     r.job = nullptr;
     return;
   }
+  if (r.kind == request_kind::prefetch) make_room_ahead(r.tier);
   if (!grant(index)) wait_for_frames(index);
 }
 
