@@ -85,7 +85,8 @@ typedef struct cubby_policy_config {
   uint32_t object_count;          /**< objects are numbered below this                                                        */
   uint64_t budget_bytes;          /**< what the tier may hold                                                                 */
   uint32_t slot_count;            /**< sequences decoded side by side at most; 0 = 1                                          */
-  uint32_t reserved_;
+  uint32_t demotes;               /**< 1 = who leaves is copied to a tier below, which takes the link's time: a newcomer should
+                                       be worth clearly more than its victim; 0 = who leaves is just gone                    */
   uint64_t seed;                  /**< for randomised policies                                                                */
 } cubby_policy_config;
 

@@ -14,6 +14,7 @@ cubby_policy_config told(const policy_config &of) {
   config.object_count = of.object_count;
   config.budget_bytes = of.budget_bytes;
   config.slot_count = of.slot_count;
+  config.demotes = of.demotes ? 1 : 0;
   config.seed = of.seed;
   return config;
 }

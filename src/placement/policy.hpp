@@ -20,6 +20,7 @@ struct policy_config {
   uint64_t budget_bytes = 0;
   uint32_t slot_count = 1;  // sequences decoded side by side
   std::span<const cubby_policy_bank> banks = {};
+  bool demotes = false;  // who leaves is copied down
 };
 
 /// What was used together: one layer of one token, of the bank at this place of the config.

@@ -64,7 +64,8 @@ placement::policy_config controller::policy_view(uint32_t tier,
   for (uint32_t t = 0; t < tier_count(); ++t) {
     if (t != tier && stands_for(tier, t)) budget_bytes += kept_budget_bytes(t);
   }
-  return {object_count_, config_.seed, budget_bytes, sequences_, banks};
+  const bool demotes = demotion_target(tier) != no_tier;
+  return {object_count_, config_.seed, budget_bytes, sequences_, banks, demotes};
 }
 
 /// After a bank has come or gone, or a budget has changed. False: there was no memory for what is

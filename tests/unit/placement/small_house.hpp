@@ -16,6 +16,7 @@ struct shape {
   uint32_t kind = CUBBY_POLICY_BANK_OTHER;
   uint32_t rows = 1, columns = 16, routed = 1, capacity = 4, slots = 1;
   uint64_t seed = 1;
+  bool demotes = false;
 };
 
 class house {
@@ -37,6 +38,7 @@ class house {
     config.budget_bytes = uint64_t{of.capacity} * bank_.object_bytes;
     config.slot_count = of.slots;
     config.seed = of.seed;
+    config.demotes = of.demotes ? 1 : 0;
     REQUIRE(ops_.create(&config, &policy_) == 0);
   }
   ~house() { ops_.destroy(policy_); }
