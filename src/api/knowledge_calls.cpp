@@ -87,7 +87,6 @@ cubby_status cubby_visit(cubby_handle *rt, cubby_bank bank, const cubby_routed *
     if (where == nullptr) {
       return keep_error(fail(CUBBY_ERR_STALE, "bank %u is not one of this runtime", bank));
     }
-    std::vector<uint32_t> numbers;
     for (uint32_t i = 0; i < count; ++i) {
       const cubby_routed &one = routed[i];
       if (one.row >= where->rows() || (one.columns == nullptr && one.column_count != 0)) {
@@ -102,17 +101,14 @@ cubby_status cubby_visit(cubby_handle *rt, cubby_bank bank, const cubby_routed *
       }
     }
     for (uint32_t i = 0; i < count; ++i) {
-      numbers.clear();
-      for (uint32_t k = 0; k < routed[i].column_count; ++k) {
-        numbers.push_back(routed[i].row * where->columns() + routed[i].columns[k]);
-      }
       uint32_t next = i + 1;
       while (next < count && routed[next].column_count == 0) ++next;
       const bool together = next < count && routed[next].row == routed[i].row;
+      const uint32_t first = routed[i].row * where->columns();
       self.house().note_visit(
-          entered.shard_index, where->handle, numbers.data(), static_cast<uint32_t>(numbers.size()),
-          routed[i].slot,
-          together ? table::note_follows::same_visit : table::note_follows::another_visit);
+          entered.shard_index, where->handle, routed[i].slot, routed[i].column_count,
+          together ? table::note_follows::same_visit : table::note_follows::another_visit,
+          [&](size_t k) { return first + routed[i].columns[k]; });
     }
     return CUBBY_OK;
   });

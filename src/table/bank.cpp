@@ -47,6 +47,7 @@ result<std::unique_ptr<bank>> bank::describe(const cubby_bank_desc &desc) {
   if (auto checked = made->check_geometry(desc); !checked) return checked.failure();
   made->rows_ = desc.rows;
   made->columns_ = desc.columns;
+  made->places_ = word_places(made->count());
   made->part_count_ = std::max(desc.part_count, 1u);
   for (uint32_t row = 0; row < desc.rows; ++row) {
     const uint64_t bytes = desc.row_bytes != nullptr ? desc.row_bytes[row] : desc.locker_bytes;
@@ -100,6 +101,7 @@ result<std::unique_ptr<bank>> bank::adopt(const store::model_bank &model,
   }
   made->rows_ = static_cast<uint32_t>(model.rows.size());
   made->columns_ = model.columns;
+  made->places_ = word_places(made->count());
   made->part_count_ = parts;
   made->part_names_ = model.part_names;
   for (const store::model_part_file &file : files) {
@@ -317,14 +319,35 @@ result<void> bank::load_seal(const std::vector<uint64_t> &digests) {
   return {};
 }
 
-void bank::add_tier(uint32_t tier, frame_layout layout) {
+void bank::add_tier(uint32_t tier, frame_layout layout, const tier::frame_address &memory) {
   layouts_[tier] = layout;
+  if (addresses_[tier] == nullptr) {
+    addresses_[tier] = std::make_unique<part_address[]>(size_t{rows_} * part_count_);
+  }
+  for (uint32_t row = 0; row < rows_; ++row) {
+    part_address *const parts = &addresses_[tier][size_t{row} * part_count_];
+    for (uint32_t p = 0; p < part_count_; ++p) {
+      const part_place at = place_of(layout, row, p);
+      parts[p] = {memory.base[p] + at.fixed_bytes,
+                  memory.stride[p],
+                  at.file_offset_bytes,
+                  at.file_stride_bytes,
+                  at.skew_mask,
+                  false};
+    }
+    for (uint32_t p = 0; p < part_count_; ++p) {
+      parts[0].scattered = parts[0].scattered || place_of(layout, row, p).scattered;
+    }
+  }
   if (owned_words_[tier] != nullptr) return;
-  owned_words_[tier] = std::make_unique<locker_word[]>(word_count(count()));
+  owned_words_[tier] = std::make_unique<locker_word[]>(places_.size());
   words_[tier].store(owned_words_[tier].get(), std::memory_order_release);
 }
 
-uint64_t bank::words_bytes() const { return word_count(count()) * sizeof(locker_word); }
+uint64_t bank::tier_bytes() const {
+  return places_.size() * sizeof(locker_word) +
+         uint64_t{rows_} * part_count_ * sizeof(part_address);
+}
 
 uint64_t bank::digest_bytes_wanted() const {
   uint64_t total = 0;
@@ -337,7 +360,7 @@ uint64_t bank::digest_bytes_wanted() const {
 uint64_t bank::table_bytes() const {
   uint64_t bytes = sizeof *this;
   for (const auto &words : owned_words_) {
-    if (words != nullptr) bytes += words_bytes();
+    if (words != nullptr) bytes += tier_bytes();
   }
   for (const auto &offsets : part_offsets_) bytes += offsets.capacity() * sizeof(uint64_t);
   for (const auto &columns : loose_) bytes += columns.capacity() * sizeof(store::part_run);

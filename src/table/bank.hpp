@@ -14,6 +14,7 @@
 #include "store/chunks.hpp"
 #include "store/model_file.hpp"
 #include "table/locker_word.hpp"
+#include "tier/memory_tier.hpp"
 
 namespace cubby::table {
 
@@ -45,6 +46,14 @@ enum class frame_layout : uint8_t {
 struct part_place {
   uint64_t fixed_bytes, file_offset_bytes, file_stride_bytes, skew_mask;
   bool scattered;  // the file has no stride: ask part_offset()
+};
+
+/// The same with the memory of a tier, kept for pins: in frame f it begins at base +
+/// f · stride_bytes + ((file_offset_bytes + column · file_stride_bytes) & skew_mask).
+struct part_address {
+  uintptr_t base = 0;
+  uint64_t stride_bytes = 0, file_offset_bytes = 0, file_stride_bytes = 0, skew_mask = 0;
+  bool scattered = false;  // of a row's first part: some part of it follows no stride
 };
 
 class bank {
@@ -105,8 +114,8 @@ class bank {
   [[nodiscard]] uint64_t chunk_total() const;
   [[nodiscard]] uint64_t digest_bytes() const { return digests_.capacity() * sizeof(uint64_t); }
   [[nodiscard]] uint64_t table_bytes() const;
-  /// Bytes of its words for one tier.
-  [[nodiscard]] uint64_t words_bytes() const;
+  /// Bytes of its words and addresses for one tier.
+  [[nodiscard]] uint64_t tier_bytes() const;
   /// Bytes of its digests once it is mapped; asked before they are made.
   [[nodiscard]] uint64_t digest_bytes_wanted() const;
 
@@ -129,9 +138,17 @@ class bank {
     return words_[tier].load(std::memory_order_acquire);
   }
   [[nodiscard]] locker_word &word(uint32_t tier, uint32_t number) const {
-    return words(tier)[word_position(number)];
+    return words(tier)[places_.of(number)];
   }
-  void add_tier(uint32_t tier, frame_layout layout);
+  /// Where they stand there.
+  [[nodiscard]] word_places places() const { return places_; }
+  /// Where each part of a row's lockers begins. What is said of a locker holds once it is pinned:
+  /// until the bank is mapped there is nothing to pin, and nothing is known.
+  [[nodiscard]] const part_address *addresses(uint32_t tier, uint32_t row) const {
+    return addresses_[tier].get() + size_t{row} * part_count_;
+  }
+  /// Again once the bank is mapped.
+  void add_tier(uint32_t tier, frame_layout layout, const tier::frame_address &memory);
   [[nodiscard]] frame_layout layout(uint32_t tier) const { return layouts_[tier]; }
   [[nodiscard]] uint64_t frame_bytes_in(uint32_t tier, uint32_t number) const {
     return frame_bytes(layouts_[tier], number);
@@ -158,6 +175,7 @@ class bank {
   cubby_bank_desc desc_{};
   std::string name_, policy_;
   uint32_t rows_ = 0, columns_ = 0, part_count_ = 1;
+  word_places places_;
   uint32_t chunk_bytes_ = 0;
   uint64_t natural_align_ = 4096;
   std::vector<uint64_t> row_bytes_, part_bytes_;
@@ -174,6 +192,7 @@ class bank {
   std::array<frame_layout, tiers_max> layouts_{};
   std::array<std::unique_ptr<locker_word[]>, tiers_max> owned_words_;
   std::array<std::atomic<locker_word *>, tiers_max> words_{};
+  std::array<std::unique_ptr<part_address[]>, tiers_max> addresses_;  // [row * part_count + part]
 };
 
 }  // namespace cubby::table

@@ -42,21 +42,6 @@ controller::~controller() {
   }
 }
 
-bank *controller::bank_of(cubby_bank handle) const {
-  bank *where = banks_[handle & banks_max].load(std::memory_order_acquire);
-  if (where == nullptr || where->handle != handle ||
-      where->removed.load(std::memory_order_seq_cst)) {
-    return nullptr;
-  }
-  return where;
-}
-
-uint32_t controller::slot_of(cubby_tier handle) const {
-  const uint32_t index = (handle & 0xFF) - 1;
-  if (index >= tier_count() || tiers_[index]->handle != handle) return no_tier;
-  return index;
-}
-
 uint32_t controller::take_request(bool forget) {
   uint32_t index = no_index;
   const uint32_t forgotten_max = std::max(1u, config_.tickets_max / 2);
@@ -87,24 +72,6 @@ void controller::submit(uint32_t index) {
   inbox_count_.fetch_add(1, std::memory_order_seq_cst);
   const bool pushed = inbox_.push(index);
   CUBBY_ASSERT(pushed);
-}
-
-void controller::note_visit(uint32_t shard_index, cubby_bank handle, visit_note &note) {
-  note.bank = static_cast<uint16_t>(handle & banks_max);
-  shard &to = shards_[shard_index];
-  if (!to.visits.push(note)) to.visits_dropped.fetch_add(1, std::memory_order_relaxed);
-}
-
-void controller::note_visit(uint32_t shard_index, cubby_bank handle, const uint32_t *numbers,
-                            uint32_t count, uint32_t slot, note_follows next) {
-  for (uint32_t first = 0; first < count; first += visit_note::numbers_max) {
-    visit_note note;
-    note.slot = slot;
-    note.count = static_cast<uint8_t>(std::min(count - first, visit_note::numbers_max));
-    note.next = first + note.count < count ? note_follows::same_sequence : next;
-    for (uint32_t i = 0; i < note.count; ++i) note.numbers[i] = numbers[first + i];
-    note_visit(shard_index, handle, note);
-  }
 }
 
 bool controller::has_news() const {

@@ -121,11 +121,21 @@ class controller {
   void free_bank(bank &where);
 
   // ---- any thread ----------------------------------------------------------------------------
-  [[nodiscard]] bank *bank_of(cubby_bank handle) const;
+  /// nullptr when stale.
+  [[nodiscard]] bank *bank_of(cubby_bank handle) const {
+    bank *const where = bank_at(handle & banks_max);
+    const bool there = where != nullptr && where->handle == handle &&
+                       !where->removed.load(std::memory_order_seq_cst);
+    return there ? where : nullptr;
+  }
   [[nodiscard]] bank *bank_at(uint32_t index) const {
     return banks_[index].load(std::memory_order_acquire);
   }
-  [[nodiscard]] uint32_t slot_of(cubby_tier handle) const;  // no_tier when stale
+  /// no_tier when stale.
+  [[nodiscard]] uint32_t slot_of(cubby_tier handle) const {
+    const uint32_t index = (handle & 0xFF) - 1;
+    return index < tier_count() && tiers_[index]->handle == handle ? index : no_tier;
+  }
   [[nodiscard]] tier_slot &slot(uint32_t index) { return *tiers_[index]; }
   [[nodiscard]] uint32_t tier_count() const { return tier_count_.load(std::memory_order_acquire); }
   [[nodiscard]] const void *address(const bank &where, uint32_t tier, uint64_t frame,
@@ -145,10 +155,26 @@ class controller {
   void submit(uint32_t index);
   void note_withdrawal() { look_at_open_.store(true, std::memory_order_seq_cst); }
   void note_frames() { frames_came_.store(true, std::memory_order_seq_cst); }
-  /// A visit in one note, or in several; note.bank is filled in.
-  void note_visit(uint32_t shard_index, cubby_bank handle, visit_note &note);
-  void note_visit(uint32_t shard_index, cubby_bank handle, const uint32_t *numbers, uint32_t count,
-                  uint32_t slot, note_follows next);
+  /// What one sequence used of a bank's lockers, number_of(0) to number_of(count - 1): into the
+  /// ring in one note, or in several.
+  template <class Numbers>
+  [[gnu::always_inline]] void note_visit(uint32_t shard_index, cubby_bank handle, uint32_t slot,
+                                         uint32_t count, note_follows next,
+                                         const Numbers &number_of) {
+    shard &to = shards_[shard_index];
+    for (uint32_t first = 0; first < count; first += visit_note::numbers_max) {
+      const uint32_t end = std::min(count, first + visit_note::numbers_max);
+      const bool told = to.visits.push_in_place([&](visit_note &note) {
+        note.bank = static_cast<uint16_t>(handle & banks_max);
+        note.count = static_cast<uint8_t>(end - first);
+        note.next = end < count ? note_follows::same_sequence : next;
+        note.slot = slot;
+        uint32_t *number = note.numbers.data();
+        for (size_t i = first; i != end; ++i) *number++ = number_of(i);
+      });
+      if (!told) to.visits_dropped.fetch_add(1, std::memory_order_relaxed);
+    }
+  }
   /// Is there something that advance() has not seen?
   [[nodiscard]] bool has_news() const;
 

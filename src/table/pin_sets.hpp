@@ -23,16 +23,25 @@ class set_marks {
   static constexpr uint32_t items = 31;
   static constexpr uint64_t loading_bit = uint64_t{1} << 31;
   static constexpr uint64_t generation_of(uint64_t word) { return word >> 32; }
+  /// Of a set that has landed and of which nothing has been released.
+  static constexpr uint64_t whole(uint64_t generation) { return generation << 32; }
+  /// Of a set that nobody holds after this generation: a handle that is guessed finds it released.
+  static constexpr uint64_t retired(uint64_t generation) {
+    return whole(generation + 1) | (loading_bit - 1);
+  }
 };
 
-struct pin_set {
+struct alignas(64) pin_set {
   static constexpr uint32_t inline_items = 16;
 
   std::atomic<uint64_t> marks{0};  // of the first 31 items; its generation is the set's
+  // All its items, if it was pinned at once with none missing and has one word of marks; else 0.
+  std::atomic<uint32_t> simple_count{0};
+  std::atomic<uint32_t> next_free{0};
   std::atomic<uint32_t> held_count{0};
+  uint32_t index = 0;  // for good
   uint32_t count = 0;
   uint32_t tier = 0;
-  uint32_t next_free = 0;
   bool bypass = false;
   std::array<locker_word *, inline_items> few{};
   // For sets of more; they grow and are kept, so that a stale handle still finds memory.
@@ -48,30 +57,62 @@ struct pin_set {
 
 class pin_sets {
  public:
-  static constexpr uint32_t none = ~uint32_t{0};
   static constexpr uint32_t shard_count = 16;  // free lists; a thread keeps to its own
 
   /// `capacity` sets at once; `salt` makes handles of two runtimes differ.
   pin_sets(uint32_t capacity, uint32_t salt);
 
-  /// Any thread. An empty set for `count` items; `none` when all are taken. Nobody else knows it
+  /// Any thread. An empty set for `count` items; nullptr when all are taken. Nobody else knows it
   /// until open() has said what it holds.
-  uint32_t take(uint32_t shard, uint32_t count);
-  /// The set stands: its handle may be given out. `loading`: the controller fills it.
-  cubby_pins open(uint32_t index, bool loading);
+  pin_set *take(uint32_t shard, uint32_t count) {
+    pin_set *set = pop_free(shard);
+    if (set == nullptr) set = pop_any(shard);
+    if (set == nullptr) return nullptr;
+    set->count = count;
+    if (count > pin_set::inline_items) make_room(*set);
+    return set;
+  }
+  /// What a set is when its handle is given out.
+  enum class content { whole, gaps, loading };  // gaps: some words are NULL
+  cubby_pins open(pin_set &set, content what) {
+    const uint64_t generation = set_marks::generation_of(set.marks.load(std::memory_order_relaxed));
+    const uint32_t count = set.count;
+    const bool simple = what == content::whole && count <= set_marks::items;
+    set.simple_count.store(simple ? count : 0, std::memory_order_relaxed);
+    set.held_count.store(count, std::memory_order_relaxed);
+    uint64_t marks = set_marks::whole(generation);
+    if (what == content::loading) marks |= set_marks::loading_bit;
+    if (count > set_marks::items) open_more(set, marks);
+    set.marks.store(marks, std::memory_order_release);
+    return generation << 32 | (set.index + 1);
+  }
   /// An empty set that was never given out.
-  void discard(uint32_t index, uint32_t shard);
+  void discard(pin_set &set, uint32_t shard) { push_free(set, shard); }
 
-  enum class outcome { released, stale, twice, out_of_range };
-  struct release_result {
-    outcome what = outcome::released;
+  enum class outcome : uint8_t { released, stale, twice, out_of_range };
+  struct release_result {  // fits in a register
     uint32_t tier = 0;
-    bool loading = false;   // the controller has to look at it
-    bool last_pin = false;  // a locker is now unpinned
+    outcome what = outcome::released;
+    bool loading = false;  // the controller has to look at it
     bool bypass = false;
   };
   /// Any thread. Releases items first..first+count-1 (count 0 = all that are still held).
-  release_result release(cubby_pins handle, uint32_t first, uint32_t count, uint32_t shard);
+  release_result release(cubby_pins handle, uint32_t first, uint32_t count, uint32_t shard) {
+    const uint32_t index = static_cast<uint32_t>(handle) - 1;
+    if (index >= capacity_) return {.what = outcome::stale};
+    pin_set &set = sets_[index];
+    if (!claim_whole(set, handle, first, count)) {
+      return release_some(set, handle, first, count, shard);
+    }
+    locker_word **word = set.words();
+    locker_word **const end = word + set.count;
+    do {
+      (*word)->unpin();
+    } while (++word != end);
+    const release_result result = {.tier = set.tier, .bypass = set.bypass};
+    push_free(set, shard);
+    return result;
+  }
 
   /// Controller: has the holder released this item of a loading set?
   [[nodiscard]] bool withdrawn(uint32_t index, uint32_t item);
@@ -85,8 +126,44 @@ class pin_sets {
   [[nodiscard]] uint64_t table_bytes() const { return capacity_ * sizeof(pin_set); }
 
  private:
-  void retire(uint32_t index, uint32_t shard, uint32_t released);
-  void push_free(uint32_t index, uint32_t shard);
+  /// The usual release is of all of a simple set: one step checks that it is held whole and ends
+  /// its generation, and it is the caller's alone.
+  static bool claim_whole(pin_set &set, cubby_pins handle, uint32_t first, uint32_t count) {
+    // Of a stale handle's set this is anybody's count; the step then fails.
+    const uint32_t simple_count = set.simple_count.load(std::memory_order_relaxed);
+    if (simple_count == 0 || first != 0 || (count != 0 && count != simple_count)) return false;
+    const uint64_t generation = set_marks::generation_of(handle);
+    uint64_t marks = set_marks::whole(generation);
+    return set.marks.compare_exchange_strong(marks, set_marks::retired(generation),
+                                             std::memory_order_acq_rel);
+  }
+  release_result release_some(pin_set &set, cubby_pins handle, uint32_t first, uint32_t count,
+                              uint32_t shard);
+  void retire(pin_set &set, uint32_t shard, uint32_t released);
+  pin_set *pop_any(uint32_t shard);
+  static void make_room(pin_set &set);
+  static void open_more(pin_set &set, uint64_t marks);
+
+  pin_set *pop_free(uint32_t shard) {
+    std::atomic<uint64_t> &head = free_[shard].head;
+    uint64_t old = head.load(std::memory_order_acquire);
+    while (static_cast<uint32_t>(old) != 0) {
+      pin_set &set = sets_[static_cast<uint32_t>(old) - 1];
+      // A stale value read here is caught by the change counter.
+      const uint64_t fresh = changed(old) | set.next_free.load(std::memory_order_relaxed);
+      if (head.compare_exchange_weak(old, fresh, std::memory_order_acquire)) return &set;
+    }
+    return nullptr;
+  }
+  void push_free(pin_set &set, uint32_t shard) {
+    std::atomic<uint64_t> &head = free_[shard].head;
+    uint64_t old = head.load(std::memory_order_relaxed);
+    do {
+      set.next_free.store(static_cast<uint32_t>(old), std::memory_order_relaxed);
+    } while (!head.compare_exchange_weak(old, changed(old) | (set.index + 1),
+                                         std::memory_order_release, std::memory_order_relaxed));
+  }
+  static constexpr uint64_t changed(uint64_t head) { return ((head >> 32) + 1) << 32; }
 
   struct alignas(64) free_list {
     std::atomic<uint64_t> head{0};  // change counter << 32 | index + 1

@@ -2,78 +2,91 @@
 // looked up once for all of a set, for the routed experts of a layer are one row.
 #pragma once
 
-#include <array>
 #include <cstdint>
 
-#include "table/bank.hpp"
-#include "tier/memory_tier.hpp"
+#include "table/controller.hpp"
 
 namespace cubby::table {
 
 class row_view {
+  static constexpr uint64_t number_mask = (uint64_t{1} << 48) - 1;
+
  public:
-  // Covers nothing yet. The parts stay unset until look_at(): a pin has no time for them.
-  row_view() {}  // NOLINT(modernize-use-equals-default): the default would clear the parts
+  // Nothing before look_at() has found a row: a pin has no time to clear it.
+  row_view() {}  // NOLINT(modernize-use-equals-default,cppcoreguidelines-pro-type-member-init)
 
-  /// The row of `number`, which the bank has.
-  void look_at(const bank &where, const tier::memory_tier &memory, uint32_t tier, uint32_t number) {
-    where_ = &where;
-    words_ = where.words(tier);
-    layout_ = where.layout(tier);
-    columns_ = where.columns();
-    part_count_ = where.part_count();
-    const uint32_t row = where.row_of(number);
-    first_ = uint64_t{row} * columns_;
-    scattered_ = false;
-    for (uint32_t p = 0; p < part_count_; ++p) {
-      const part_place at = where.place_of(layout_, row, p);
-      parts_[p] = {memory.address().base[p] + at.fixed_bytes, memory.address().stride[p],
-                   at.file_offset_bytes, at.file_stride_bytes, at.skew_mask};
-      scattered_ = scattered_ || at.scattered;
-    }
+  /// The row of the item. False when it names no locker by number.
+  bool look_at(const controller &house, uint32_t tier, const cubby_item &item) {
+    where_ = house.bank_of(static_cast<cubby_bank>(item.id >> 48));
+    const uint64_t number = item.id & number_mask;
+    if (where_ == nullptr || number >= where_->count() || item.space != 0) return false;
+    const uint32_t row = where_->row_of(static_cast<uint32_t>(number));
+    house_ = &house;
+    tier_ = tier;
+    words_ = where_->words(tier);
+    parts_ = where_->addresses(tier, row);
+    places_ = where_->places();
+    columns_ = where_->columns();
+    part_count_ = where_->part_count();
+    last_part_ = parts_ + part_count_ - 1;
+    first_id_ = (item.id & ~number_mask) | (uint64_t{row} * columns_);
+    return true;
   }
 
-  [[nodiscard]] uint64_t first() const { return first_; }
-  [[nodiscard]] uint64_t columns() const { return columns_; }
   [[nodiscard]] uint32_t part_count() const { return part_count_; }
-  [[nodiscard]] locker_word &word(uint64_t column) const {
-    return words_[word_position(first_ + column)];
+  /// One comparison for bank, row and column.
+  [[nodiscard]] bool has(const cubby_item &item) const {
+    return item.id - first_id_ < columns_ && item.space == 0;
   }
 
-  /// Where each part of the locker in this frame begins.
-  void write_addresses(uint64_t frame, uint64_t column, const void **to) const {
-    if (scattered_) return write_scattered(frame, column, to);
-    for (uint32_t p = 0; p < part_count_; ++p) {
-      const part &at = parts_[p];
-      to[p] = reinterpret_cast<const void *>(
-          at.base + frame * at.stride_bytes +
-          ((at.file_offset_bytes + column * at.file_stride_bytes) & at.skew_mask));
+  /// Pins the leading items that are of this row and resident, and writes where their parts begin.
+  /// Returns how many: where it stops, another row begins, or something is not resident. Not
+  /// inlined, so that the loop has the registers for itself.
+  [[gnu::noinline]] uint32_t pin(const cubby_item *items, uint32_t count, locker_word **words,
+                                 const void **addr) const {
+    locker_word *const table = words_;
+    locker_word **word = words;
+    const void **to = addr;
+    for (const cubby_item *const end = items + count; items != end; ++items) {
+      const uint64_t id = items->id;
+      const uint64_t column = id - first_id_;
+      if (column >= columns_ || items->space != 0) break;
+      locker_word &here = table[places_.of(static_cast<uint32_t>(id))];
+      uint64_t frame = 0;
+      if (here.pin(frame) != pin_outcome::pinned) break;
+      *word++ = &here;
+      if (to == nullptr) continue;
+      for (const part_address *part = parts_;; ++part) {
+        const uint64_t skew = part->file_offset_bytes + column * part->file_stride_bytes;
+        *to++ = reinterpret_cast<const void *>(part->base + frame * part->stride_bytes +
+                                               (skew & part->skew_mask));
+        if (part == last_part_) [[likely]] break;
+      }
     }
+    const auto pinned = static_cast<uint32_t>(word - words);
+    if (to != addr && parts_->scattered) write_scattered(items - pinned, pinned, words, addr);
+    return pinned;
   }
 
  private:
-  struct part {
-    uintptr_t base;  // of frame 0, with what lies before the part in a frame
-    uint64_t stride_bytes, file_offset_bytes, file_stride_bytes, skew_mask;
-  };
-
-  [[gnu::noinline]] void write_scattered(uint64_t frame, uint64_t column, const void **to) const {
-    const auto number = static_cast<uint32_t>(first_ + column);
-    const uint32_t row = where_->row_of(number);
-    for (uint32_t p = 0; p < part_count_; ++p) {
-      to[p] = reinterpret_cast<const void *>(parts_[p].base + frame * parts_[p].stride_bytes +
-                                             where_->part_offset(layout_, number, p) -
-                                             where_->place_of(layout_, row, p).fixed_bytes);
+  /// Of a row with parts whose columns follow no stride in the file.
+  [[gnu::noinline]] void write_scattered(const cubby_item *items, uint32_t count,
+                                         locker_word *const *words, const void **addr) const {
+    for (uint32_t i = 0; i < count; ++i) {
+      const uint64_t frame = words[i]->look().frame;
+      for (uint32_t p = 0; p < part_count_; ++p) {
+        *addr++ = house_->address(*where_, tier_, frame, static_cast<uint32_t>(items[i].id), p);
+      }
     }
   }
 
-  const bank *where_ = nullptr;
-  locker_word *words_ = nullptr;
-  uint64_t first_ = 0, columns_ = 0;
-  uint32_t part_count_ = 0;
-  frame_layout layout_ = frame_layout::skewed;
-  bool scattered_ = false;
-  std::array<part, CUBBY_PARTS_MAX> parts_;  // the first part_count_
+  const controller *house_;
+  const bank *where_;
+  locker_word *words_;
+  const part_address *parts_, *last_part_;
+  uint64_t first_id_, columns_;
+  word_places places_;
+  uint32_t tier_, part_count_;
 };
 
 }  // namespace cubby::table
