@@ -101,12 +101,13 @@ cubby_status cubby_visit(cubby_handle *rt, cubby_bank bank, const cubby_routed *
       }
     }
     for (uint32_t i = 0; i < count; ++i) {
+      if (routed[i].column_count == 0) continue;
       uint32_t next = i + 1;
       while (next < count && routed[next].column_count == 0) ++next;
       const bool together = next < count && routed[next].row == routed[i].row;
       const uint32_t first = routed[i].row * where->columns();
-      self.house().note_visit(
-          entered.shard_index, where->handle, routed[i].slot, routed[i].column_count,
+      table::controller::note_visit(
+          entered.mine, where->handle, routed[i].slot, routed[i].column_count,
           together ? table::note_follows::same_visit : table::note_follows::another_visit,
           [&](size_t k) { return first + routed[i].columns[k]; });
     }

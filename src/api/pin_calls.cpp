@@ -10,7 +10,6 @@
 #include "api/completion_queue.hpp"
 #include "api/guard.hpp"
 #include "api/requests.hpp"
-#include "table/row_view.hpp"
 
 using namespace cubby;
 using namespace cubby::api;
@@ -36,11 +35,11 @@ void set_status(int8_t *item_status, uint32_t item, cubby_status status) {
 }
 
 /// One visit: items of one bank, all of which it has.
-[[gnu::always_inline]] inline void note_visit(table::controller &house, uint32_t shard,
-                                              const cubby_item *items, uint32_t count) {
-  house.note_visit(shard, static_cast<cubby_bank>(items->id >> 48), 0, count,
-                   table::note_follows::another_visit,
-                   [items](size_t i) { return static_cast<uint32_t>(items[i].id); });
+[[gnu::always_inline]] inline void note_visit(table::shard &to, const cubby_item *items,
+                                              uint32_t count) {
+  table::controller::note_visit(to, static_cast<cubby_bank>(items->id >> 48), 0, count,
+                                table::note_follows::another_visit,
+                                [items](size_t i) { return static_cast<uint32_t>(items[i].id); });
 }
 
 /// One visit for each run of items of one bank.
@@ -48,7 +47,7 @@ void note_visits(const pin_call &c) {
   uint32_t first = 0;
   for (uint32_t i = 1; i <= c.count; ++i) {
     if (i != c.count && c.items[i].id >> 48 == c.items[first].id >> 48) continue;
-    note_visit(c.self.house(), c.shard, c.items + first, i - first);
+    note_visit(c.self.house().shard_at(c.shard), c.items + first, i - first);
     first = i;
   }
 }
@@ -59,22 +58,21 @@ enum class way { resident, absent, refused };
 /// the others are pinned, and its word in the set is NULL). `refused`: one names nothing.
 way pin_rest(const pin_call &c, uint32_t done, const void **addr, uint32_t &ok_count) {
   table::controller &house = c.self.house();
-  table::locker_word **words = c.set.words();
-  table::row_view row;
+  table::locker_word **words = c.set.words;
+  const table::bank_row *row = nullptr;
   uint32_t i = done;
   ok_count = done;
-  bool named = true;
   while (i < c.count) {
-    named = row.look_at(house, c.tier, c.items[i]);
-    if (!named) break;
-    const uint32_t run = row.pin(c.items + i, c.count - i, words + i, addr);
+    row = house.row_of(c.items[i], c.tier);
+    if (row == nullptr) break;
+    const uint32_t run = row->pin(c.items + i, c.count - i, words + i, addr);
     i += run;
     ok_count += run;
-    if (addr != nullptr) addr += run * row.part_count();
-    if (i == c.count || !row.has(c.items[i])) continue;
+    if (addr != nullptr) addr += run * row->part_count();
+    if (i == c.count || !row->has(c.items[i])) continue;
     words[i] = nullptr;
     if ((c.flags & CUBBY_NO_WAIT) == 0) break;
-    if (addr != nullptr) addr = std::fill_n(addr, row.part_count(), nullptr);
+    if (addr != nullptr) addr = std::fill_n(addr, row->part_count(), nullptr);
     ++i;
   }
   if (i == c.count) return ok_count == c.count ? way::resident : way::absent;
@@ -88,7 +86,7 @@ way pin_rest(const pin_call &c, uint32_t done, const void **addr, uint32_t &ok_c
     c.self.kick();
   }
   ok_count = 0;
-  return named ? way::absent : way::refused;
+  return row != nullptr ? way::absent : way::refused;
 }
 
 struct set_cost {
@@ -161,12 +159,12 @@ cubby_status load_set(const pin_call &c, const cubby_how &how, cubby_pins *pins,
   auto read = read_items(c.self, c.items, c.count, items);
   if (read) read = check_frames(slot, c.tier, slot.handle, items);
   if (!read) {
-    house.sets().discard(c.set, c.shard);
+    house.sets().give_back(c.set, c.shard);
     return keep_error(read.failure());
   }
   auto *queue = how.cq;
   if (queue != nullptr && !queue->reserve()) {
-    house.sets().discard(c.set, c.shard);
+    house.sets().give_back(c.set, c.shard);
     return keep_error(fail(CUBBY_ERR_BUSY,
                            "the completion queue has no place left; take "
                            "completions first, or make it larger"));
@@ -174,7 +172,7 @@ cubby_status load_set(const pin_call &c, const cubby_how &how, cubby_pins *pins,
   const uint32_t index = c.self.house().take_request(false);
   if (index == table::no_index) {
     if (queue != nullptr) queue->unreserve();
-    house.sets().discard(c.set, c.shard);
+    house.sets().give_back(c.set, c.shard);
     return no_ticket();
   }
   table::request &r = house.request_at(index);
@@ -188,7 +186,7 @@ cubby_status load_set(const pin_call &c, const cubby_how &how, cubby_pins *pins,
     const uint32_t parts = r.items[i].where->part_count();
     if (c.addr != nullptr) std::fill_n(c.addr + size_t{i} * parts, parts, nullptr);
   }
-  std::fill_n(c.set.words(), c.count, nullptr);
+  std::fill_n(c.set.words, c.count, nullptr);
   *pins = house.sets().open(c.set, table::pin_sets::content::loading);
   if ((c.flags & CUBBY_NO_VISIT) == 0) note_visits(c);
   return submit_request(c.self, index, ticket);
@@ -198,11 +196,11 @@ cubby_status load_set(const pin_call &c, const cubby_how &how, cubby_pins *pins,
 cubby_status hold_resident(const pin_call &c, uint32_t ok_count, cubby_pins *pins) {
   table::controller &house = c.self.house();
   if (ok_count == 0) {
-    house.sets().discard(c.set, c.shard);
+    house.sets().give_back(c.set, c.shard);
     for (uint32_t i = 0; i < c.count; ++i) set_status(c.item_status, i, CUBBY_MISS);
     return CUBBY_MISS;
   }
-  table::locker_word **words = c.set.words();
+  table::locker_word **words = c.set.words;
   for (uint32_t i = 0; i < c.count; ++i) {
     set_status(c.item_status, i, words[i] != nullptr ? CUBBY_OK : CUBBY_MISS);
   }
@@ -215,22 +213,40 @@ cubby_status hold_resident(const pin_call &c, uint32_t ok_count, cubby_pins *pin
 }
 
 /// Several rows, something absent, or nothing that there is.
-[[gnu::noinline]] cubby_status pin_slowly(const pin_call &c, uint32_t done, const void **addr,
-                                          const cubby_how &how, cubby_pins *pins,
-                                          cubby_ticket *ticket) {
-  uint32_t ok_count = 0;
-  const way found = pin_rest(c, done, addr, ok_count);
-  if (found == way::refused) {
-    c.self.house().sets().discard(c.set, c.shard);
-    std::vector<table::request_item> ignored;
-    auto read = read_items(c.self, c.items, c.count, ignored);
-    if (!read) return keep_error(read.failure());
-    return keep_error(fail(CUBBY_ERR_STALE, "a bank was removed during the call"));
-  }
-  if (found == way::resident || (c.flags & CUBBY_NO_WAIT) != 0) {
-    return hold_resident(c, ok_count, pins);
-  }
-  return load_set(c, how, pins, ticket);
+[[gnu::cold, gnu::noinline]] cubby_status pin_slowly(const pin_call &c, uint32_t done,
+                                                     const void **addr, const cubby_how &how,
+                                                     cubby_pins *pins, cubby_ticket *ticket) {
+  return guarded([&]() -> cubby_status {
+    uint32_t ok_count = 0;
+    const way found = pin_rest(c, done, addr, ok_count);
+    if (found == way::refused) {
+      c.self.house().sets().give_back(c.set, c.shard);
+      std::vector<table::request_item> ignored;
+      auto read = read_items(c.self, c.items, c.count, ignored);
+      if (!read) return keep_error(read.failure());
+      return keep_error(fail(CUBBY_ERR_STALE, "a bank was removed during the call"));
+    }
+    if (found == way::resident || (c.flags & CUBBY_NO_WAIT) != 0) {
+      return hold_resident(c, ok_count, pins);
+    }
+    return load_set(c, how, pins, ticket);
+  });
+}
+
+[[gnu::cold, gnu::noinline]] cubby_status no_set() {
+  return keep_error(fail(CUBBY_ERR_BUSY,
+                         "as many pin sets are held as there is room for; unpin "
+                         "some"));
+}
+
+[[gnu::cold, gnu::noinline]] cubby_status make_room(table::pin_sets &sets, table::pin_set &set,
+                                                    uint32_t count, uint32_t shard) {
+  const cubby_status made = guarded([&] {
+    table::pin_sets::make_room(set, count);
+    return CUBBY_OK;
+  });
+  if (made != CUBBY_OK) sets.give_back(set, shard);
+  return made;
 }
 
 constexpr cubby_how nothing_asked{};
@@ -268,45 +284,48 @@ cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count
     return keep_error(fail(CUBBY_ERR_STALE, "tier %u is not one of this runtime", tier));
   }
   const uint32_t shard = entered.shard_index;
-  return guarded([&]() -> cubby_status {
-    table::pin_set *const set = house.sets().take(shard, count);
-    if (set == nullptr) {
-      return keep_error(fail(CUBBY_ERR_BUSY,
-                             "as many pin sets are held as there is room for; unpin "
-                             "some"));
-    }
-    set->tier = slot;
-    set->bypass = (how->flags & CUBBY_BYPASS) != 0;
-    // The usual: lockers of one row, all of them resident.
-    table::row_view row;
-    const bool named = row.look_at(house, slot, *items);
-    const uint32_t run = named ? row.pin(items, count, set->words(), addr) : 0;
-    if (run != count) {
-      const void **rest =
-          addr == nullptr || run == 0 ? addr : addr + size_t{run} * row.part_count();
-      return pin_slowly({self, shard, slot, *set, items, count, how->flags, addr, how->item_status},
-                        run, rest, *how, pins, ticket);
-    }
-    if (how->item_status != nullptr) {
-      for (uint32_t i = 0; i < count; ++i) set_status(how->item_status, i, CUBBY_OK);
-    }
-    if ((how->flags & CUBBY_NO_VISIT) == 0) note_visit(house, shard, items, count);
-    house.shard_at(shard).hits[slot].fetch_add(count, std::memory_order_relaxed);
-    *pins = house.sets().open(*set, table::pin_sets::content::whole);
-    return CUBBY_OK;
-  });
+  table::pin_set *const set = house.sets().take(shard);
+  if (set == nullptr) return no_set();
+  if (count > set->room) {
+    const cubby_status made = make_room(house.sets(), *set, count, shard);
+    if (made != CUBBY_OK) return made;
+  }
+  set->count = count;
+  set->tier = slot;
+  set->bypass = (how->flags & CUBBY_BYPASS) != 0;
+  // The usual: lockers of one row, all of them resident.
+  const table::bank_row *const row = house.row_of(*items, slot);
+  const uint32_t run = row == nullptr ? 0 : row->pin(items, count, set->words, addr);
+  if (run != count) {
+    const void **const rest =
+        addr == nullptr || run == 0 ? addr : addr + size_t{run} * row->part_count();
+    return pin_slowly({self, shard, slot, *set, items, count, how->flags, addr, how->item_status},
+                      run, rest, *how, pins, ticket);
+  }
+  if (how->item_status != nullptr) {
+    for (uint32_t i = 0; i < count; ++i) set_status(how->item_status, i, CUBBY_OK);
+  }
+  if ((how->flags & CUBBY_NO_VISIT) == 0) note_visit(entered.mine, items, count);
+  entered.mine.hits[slot].fetch_add(count, std::memory_order_relaxed);
+  *pins = house.sets().open(*set, table::pin_sets::content::whole);
+  return CUBBY_OK;
 }
 
-cubby_status cubby_unpin(cubby_handle *rt, cubby_pins pins, uint32_t first, uint32_t count,
-                         const cubby_sync *sync) {
-  CUBBY_ENTER(rt);
-  if (sync != nullptr && sync->stream != 0) {
-    return keep_error(fail(CUBBY_ERR_NOT_SUPPORTED,
-                           "order with a device stream needs a device "
-                           "backend, which this build has not; pass sync = NULL"));
-  }
+namespace {
+
+/// Somebody waits for frames, or the copy was only for this once. Not only the last pin counts: a
+/// waiting set holds its own hits while it looks for room, and so may be the last itself.
+[[gnu::always_inline]] inline bool is_awaited(const table::tier_slot &tier, bool bypass) {
+  return bypass || tier.frames_wanted.load(std::memory_order_seq_cst) ||
+         tier.has_guests.load(std::memory_order_seq_cst);
+}
+
+/// A part of a set, or one that loads or was loaded, or what is not held.
+[[gnu::cold, gnu::noinline]] cubby_status unpin_slowly(runtime &self, cubby_pins pins,
+                                                       uint32_t first, uint32_t count,
+                                                       uint32_t shard) {
   table::controller &house = self.house();
-  const auto released = house.sets().release(pins, first, count, entered.shard_index);
+  const auto released = house.sets().release(pins, first, count, shard);
   switch (released.what) {
     case table::pin_sets::outcome::released:
       break;
@@ -321,13 +340,34 @@ cubby_status cubby_unpin(cubby_handle *rt, cubby_pins pins, uint32_t first, uint
       CUBBY_REFUSE("the set has no items %u to %u", first, first + count - 1);
   }
   if (released.loading) house.note_withdrawal();
-  // Somebody waits for frames, or the copy was only for this once. Not only the last pin counts: a
-  // waiting set holds its own hits while it looks for room, and so may be the last itself.
-  const table::tier_slot &tier = house.slot(released.tier);
-  const bool look = released.bypass || tier.frames_wanted.load(std::memory_order_seq_cst) ||
-                    tier.has_guests.load(std::memory_order_seq_cst);
-  if (look) house.note_frames();
-  if (released.loading || look) self.kick();
+  const bool awaited = is_awaited(house.slot(released.tier), released.bypass);
+  if (awaited) house.note_frames();
+  if (released.loading || awaited) self.kick();
+  return CUBBY_OK;
+}
+
+}  // namespace
+
+cubby_status cubby_unpin(cubby_handle *rt, cubby_pins pins, uint32_t first, uint32_t count,
+                         const cubby_sync *sync) {
+  CUBBY_ENTER(rt);
+  if (sync != nullptr && sync->stream != 0) {
+    return keep_error(fail(CUBBY_ERR_NOT_SUPPORTED,
+                           "order with a device stream needs a device "
+                           "backend, which this build has not; pass sync = NULL"));
+  }
+  table::controller &house = self.house();
+  table::pin_set *const set = house.sets().find(pins);
+  if (set == nullptr || !table::pin_sets::claim_whole(*set, pins, first, count)) {
+    return unpin_slowly(self, pins, first, count, entered.shard_index);
+  }
+  table::pin_sets::let_go(*set);
+  const bool awaited = is_awaited(house.slot(set->tier), set->bypass);
+  house.sets().give_back(*set, entered.shard_index);
+  if (awaited) {
+    house.note_frames();
+    self.kick();
+  }
   return CUBBY_OK;
 }
 

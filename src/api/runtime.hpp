@@ -102,7 +102,7 @@ class runtime final : public table::completion_sink {
   [[nodiscard]] static uint32_t shard_of_thread() {
     // What pthread_self() says, without the call.
     const auto self = reinterpret_cast<uintptr_t>(__builtin_thread_pointer());
-    return static_cast<uint32_t>((self >> 6) * 0x9E3779B97F4A7C15ull >> 60);
+    return (static_cast<uint32_t>(self >> 6) * 0x9E3779B1u) >> 28;
   }
   [[nodiscard]] bool forked() const { return *alive_ == 0; }
   [[nodiscard]] bool shutting() const { return shutting_.load(std::memory_order_acquire); }
@@ -222,16 +222,18 @@ class call {
   // Inlined also where the compiler thinks it too rare: a call's own state then is in registers.
   [[gnu::always_inline]] call(runtime &rt, kind what)
       : shard_index(runtime::shard_of_thread()),
-        count_(what == kind::brief ? rt.house().shard_at(shard_index).active : rt.waiting_calls) {
+        mine(rt.house().shard_at(shard_index)),
+        count_(what == kind::brief ? mine.active : rt.waiting_calls) {
     count_.fetch_add(1, std::memory_order_seq_cst);
   }
   call(const call &) = delete;
   call &operator=(const call &) = delete;
   [[gnu::always_inline]] ~call() { count_.fetch_sub(1, std::memory_order_release); }
   /// The end of one that the runtime cannot serve: FORKED or SHUTDOWN.
-  static cubby_status refuse(cubby_status status);
+  [[gnu::cold]] static cubby_status refuse(cubby_status status);
 
   const uint32_t shard_index;
+  table::shard &mine;
 
  private:
   std::atomic<uint32_t> &count_;

@@ -13,6 +13,7 @@
 #include "base/result.hpp"
 #include "store/chunks.hpp"
 #include "store/model_file.hpp"
+#include "table/bank_row.hpp"
 #include "table/locker_word.hpp"
 #include "tier/memory_tier.hpp"
 
@@ -48,14 +49,6 @@ struct part_place {
   bool scattered;  // the file has no stride: ask part_offset()
 };
 
-/// The same with the memory of a tier, kept for pins: in frame f it begins at base +
-/// f · stride_bytes + ((file_offset_bytes + column · file_stride_bytes) & skew_mask).
-struct part_address {
-  uintptr_t base = 0;
-  uint64_t stride_bytes = 0, file_offset_bytes = 0, file_stride_bytes = 0, skew_mask = 0;
-  bool scattered = false;  // of a row's first part: some part of it follows no stride
-};
-
 class bank {
  public:
   /// From a description by the caller; files come with map().
@@ -68,7 +61,7 @@ class bank {
   /// whole, and lie inside the files.
   result<void> map(std::vector<bank_file> files, const cubby_extent *extents, uint64_t count);
 
-  [[nodiscard]] uint64_t count() const { return uint64_t{rows_} * columns_; }
+  [[nodiscard]] uint64_t count() const { return count_; }
   [[nodiscard]] uint32_t rows() const { return rows_; }
   [[nodiscard]] uint32_t columns() const { return columns_; }
   [[nodiscard]] uint32_t part_count() const { return part_count_; }
@@ -114,7 +107,7 @@ class bank {
   [[nodiscard]] uint64_t chunk_total() const;
   [[nodiscard]] uint64_t digest_bytes() const { return digests_.capacity() * sizeof(uint64_t); }
   [[nodiscard]] uint64_t table_bytes() const;
-  /// Bytes of its words and addresses for one tier.
+  /// Bytes of its words and rows for one tier.
   [[nodiscard]] uint64_t tier_bytes() const;
   /// Bytes of its digests once it is mapped; asked before they are made.
   [[nodiscard]] uint64_t digest_bytes_wanted() const;
@@ -140,12 +133,9 @@ class bank {
   [[nodiscard]] locker_word &word(uint32_t tier, uint32_t number) const {
     return words(tier)[places_.of(number)];
   }
-  /// Where they stand there.
-  [[nodiscard]] word_places places() const { return places_; }
-  /// Where each part of a row's lockers begins. What is said of a locker holds once it is pinned:
-  /// until the bank is mapped there is nothing to pin, and nothing is known.
-  [[nodiscard]] const part_address *addresses(uint32_t tier, uint32_t row) const {
-    return addresses_[tier].get() + size_t{row} * part_count_;
+  /// For pins.
+  [[nodiscard]] const bank_row &row_in(uint32_t tier, uint32_t row) const {
+    return tier_rows_[tier][row];
   }
   /// Again once the bank is mapped.
   void add_tier(uint32_t tier, frame_layout layout, const tier::frame_address &memory);
@@ -167,6 +157,8 @@ class bank {
 
  private:
   bank() = default;
+  void set_grid(uint32_t rows, uint32_t columns);
+  void place_rows(uint32_t tier, const tier::frame_address &memory);
   result<void> check_geometry(const cubby_bank_desc &desc);
   void find_strides();
   void lay_out();
@@ -175,6 +167,7 @@ class bank {
   cubby_bank_desc desc_{};
   std::string name_, policy_;
   uint32_t rows_ = 0, columns_ = 0, part_count_ = 1;
+  uint64_t count_ = 0;  // rows · columns
   word_places places_;
   uint32_t chunk_bytes_ = 0;
   uint64_t natural_align_ = 4096;
@@ -192,6 +185,7 @@ class bank {
   std::array<frame_layout, tiers_max> layouts_{};
   std::array<std::unique_ptr<locker_word[]>, tiers_max> owned_words_;
   std::array<std::atomic<locker_word *>, tiers_max> words_{};
+  std::array<std::unique_ptr<bank_row[]>, tiers_max> tier_rows_;
   std::array<std::unique_ptr<part_address[]>, tiers_max> addresses_;  // [row * part_count + part]
 };
 

@@ -131,6 +131,13 @@ class controller {
   [[nodiscard]] bank *bank_at(uint32_t index) const {
     return banks_[index].load(std::memory_order_acquire);
   }
+  /// The row of an item in a memory tier; nullptr when it names no locker by number.
+  [[nodiscard]] const bank_row *row_of(const cubby_item &item, uint32_t tier) const {
+    const bank *const where = bank_of(static_cast<cubby_bank>(item.id >> 48));
+    const uint64_t number = item.id & ((uint64_t{1} << 48) - 1);
+    if (where == nullptr || number >= where->count() || item.space != 0) return nullptr;
+    return &where->row_in(tier, where->row_of(static_cast<uint32_t>(number)));
+  }
   /// no_tier when stale.
   [[nodiscard]] uint32_t slot_of(cubby_tier handle) const {
     const uint32_t index = (handle & 0xFF) - 1;
@@ -155,24 +162,17 @@ class controller {
   void submit(uint32_t index);
   void note_withdrawal() { look_at_open_.store(true, std::memory_order_seq_cst); }
   void note_frames() { frames_came_.store(true, std::memory_order_seq_cst); }
-  /// What one sequence used of a bank's lockers, number_of(0) to number_of(count - 1): into the
-  /// ring in one note, or in several.
+  /// What one sequence used of a bank's lockers, number_of(0) to number_of(count - 1).
   template <class Numbers>
-  [[gnu::always_inline]] void note_visit(uint32_t shard_index, cubby_bank handle, uint32_t slot,
-                                         uint32_t count, note_follows next,
-                                         const Numbers &number_of) {
-    shard &to = shards_[shard_index];
-    for (uint32_t first = 0; first < count; first += visit_note::numbers_max) {
-      const uint32_t end = std::min(count, first + visit_note::numbers_max);
-      const bool told = to.visits.push_in_place([&](visit_note &note) {
-        note.bank = static_cast<uint16_t>(handle & banks_max);
-        note.count = static_cast<uint8_t>(end - first);
-        note.next = end < count ? note_follows::same_sequence : next;
-        note.slot = slot;
-        uint32_t *number = note.numbers.data();
-        for (size_t i = first; i != end; ++i) *number++ = number_of(i);
-      });
-      if (!told) to.visits_dropped.fetch_add(1, std::memory_order_relaxed);
+  [[gnu::always_inline]] static void note_visit(shard &to, cubby_bank handle, uint32_t slot,
+                                                uint32_t count, note_follows next,
+                                                const Numbers &number_of) {
+    constexpr uint32_t max = visit_note::numbers_max;
+    if (count <= max) return push_note(to, handle, slot, 0, count, next, number_of);
+    for (uint32_t first = 0; first < count; first += max) {
+      const bool more = count - first > max;
+      push_note(to, handle, slot, first, more ? max : count - first,
+                more ? note_follows::same_sequence : next, number_of);
     }
   }
   /// Is there something that advance() has not seen?
@@ -218,6 +218,20 @@ class controller {
 
  private:
   friend class seal_job;
+
+  template <class Numbers>
+  [[gnu::always_inline]] static void push_note(shard &to, cubby_bank handle, uint32_t slot,
+                                               size_t first, size_t count, note_follows next,
+                                               const Numbers &number_of) {
+    const bool told = to.visits.push_in_place([&](visit_note &note) {
+      note.bank = static_cast<uint16_t>(handle & banks_max);
+      note.count = static_cast<uint8_t>(count);
+      note.next = next;
+      note.slot = slot;
+      for (size_t i = 0; i != count; ++i) note.numbers[i] = number_of(first + i);
+    });
+    if (!told) to.visits_dropped.fetch_add(1, std::memory_order_relaxed);
+  }
 
   // pump.cpp
   [[nodiscard]] uint64_t visits_dropped() const;
@@ -363,7 +377,7 @@ class controller {
   uint32_t object_count_ = 0;
   std::vector<std::pair<uint32_t, uint32_t>> free_objects_;  // base, count
 
-  std::array<shard, pin_sets::shard_count> shards_;
+  std::vector<shard> shards_;  // as many as pin_sets has
   pin_sets sets_;
   std::unique_ptr<request[]> requests_;
   base::bounded_queue<uint32_t> free_requests_, inbox_;

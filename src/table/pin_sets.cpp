@@ -27,18 +27,45 @@ pin_sets::pin_sets(uint32_t capacity, uint32_t salt)
   }
 }
 
-/// The thread's own list is empty.
-pin_set *pin_sets::pop_any(uint32_t shard) {
-  pin_set *set = nullptr;
-  for (uint32_t tried = 1; tried < shard_count && set == nullptr; ++tried) {
-    set = pop_free((shard + tried) % shard_count);
-  }
-  return set;
+void pin_sets::push_free(pin_set &set, uint32_t shard) {
+  std::atomic<uint64_t> &head = free_[shard].head;
+  uint64_t old = head.load(std::memory_order_relaxed);
+  uint64_t fresh = 0;
+  do {
+    set.next_free.store(static_cast<uint32_t>(old), std::memory_order_relaxed);
+    fresh = ((old >> 32) + 1) << 32 | (set.index + 1);
+  } while (!head.compare_exchange_weak(old, fresh, std::memory_order_release,
+                                       std::memory_order_relaxed));
 }
 
-void pin_sets::make_room(pin_set &set) {
-  set.many.assign(set.count, nullptr);
-  const uint32_t groups = groups_of(set.count);
+pin_set *pin_sets::pop_free(uint32_t shard) {
+  std::atomic<uint64_t> &head = free_[shard].head;
+  uint64_t old = head.load(std::memory_order_acquire);
+  while (static_cast<uint32_t>(old) != 0) {
+    pin_set &set = sets_[static_cast<uint32_t>(old) - 1];
+    // A stale value read here is caught by the change counter.
+    const uint64_t fresh = ((old >> 32) + 1) << 32 | set.next_free.load(std::memory_order_relaxed);
+    if (head.compare_exchange_weak(old, fresh, std::memory_order_acquire)) return &set;
+  }
+  return nullptr;
+}
+
+/// From the thread's own list, or from wherever there is one.
+pin_set *pin_sets::take_listed(uint32_t shard) {
+  for (uint32_t tried = 0; tried < shard_count; ++tried) {
+    const uint32_t at = (shard + tried) % shard_count;
+    pin_set *set = pop_free(at);
+    if (set == nullptr) set = free_[at].spare.exchange(nullptr, std::memory_order_acquire);
+    if (set != nullptr) return set;
+  }
+  return nullptr;
+}
+
+void pin_sets::make_room(pin_set &set, uint32_t count) {
+  set.many.assign(count, nullptr);
+  set.words = set.many.data();
+  set.room = count;
+  const uint32_t groups = groups_of(count);
   if (groups > 1 && set.more_count < groups - 1) {
     // The smaller array stays reachable for stale handles only until here: they read the first
     // group's generation before any other.
@@ -48,6 +75,7 @@ void pin_sets::make_room(pin_set &set) {
 }
 
 void pin_sets::open_more(pin_set &set, uint64_t marks) {
+  set.simple_count.store(0, std::memory_order_relaxed);
   for (uint32_t group = groups_of(set.count); --group > 0;) {
     set.marks_of(group).store(marks, std::memory_order_release);
   }
@@ -57,13 +85,15 @@ void pin_sets::retire(pin_set &set, uint32_t shard, uint32_t released) {
   if (set.held_count.fetch_sub(released, std::memory_order_acq_rel) != released) return;
   const uint64_t generation = set_marks::generation_of(set.marks.load());
   set.marks.store(set_marks::retired(generation), std::memory_order_release);
-  push_free(set, shard);
+  give_back(set, shard);
 }
 
-/// A part of a set, or one that is large or was loaded or is loading, or what is not held.
-pin_sets::release_result pin_sets::release_some(pin_set &set, cubby_pins handle, uint32_t first,
-                                                uint32_t count, uint32_t shard) {
+pin_sets::release_result pin_sets::release(cubby_pins handle, uint32_t first, uint32_t count,
+                                           uint32_t shard) {
   release_result result;
+  pin_set *const found = find(handle);
+  if (found == nullptr) return {.what = outcome::stale};
+  pin_set &set = *found;
   const uint64_t generation = set_marks::generation_of(handle);
   if (set_marks::generation_of(set.marks.load(std::memory_order_acquire)) != generation) {
     return {.what = outcome::stale};
@@ -89,7 +119,7 @@ pin_sets::release_result pin_sets::release_some(pin_set &set, cubby_pins handle,
       result.loading = result.loading || fresh != 0;
       continue;  // the controller lets go of what it has pinned
     }
-    locker_word **words = set.words() + group * set_marks::items;
+    locker_word **words = set.words + group * set_marks::items;
     for (; fresh != 0; fresh &= fresh - 1, ++released) {
       locker_word *const word = words[__builtin_ctzll(fresh)];
       if (word != nullptr) word->unpin();
@@ -111,7 +141,7 @@ void pin_sets::loaded(uint32_t index, uint32_t shard) {
   for (uint32_t group = 0; group < groups_of(set.count); ++group) {
     std::atomic<uint64_t> &marks = set.marks_of(group);
     const uint64_t old = marks.fetch_and(~set_marks::loading_bit, std::memory_order_acq_rel);
-    locker_word **words = set.words() + group * set_marks::items;
+    locker_word **words = set.words + group * set_marks::items;
     for (uint64_t left = old & (set_marks::loading_bit - 1); left != 0; left &= left - 1) {
       const int item = __builtin_ctzll(left);
       if (words[item] != nullptr) words[item]->unpin();

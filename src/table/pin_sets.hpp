@@ -27,7 +27,7 @@ class set_marks {
   static constexpr uint64_t whole(uint64_t generation) { return generation << 32; }
   /// Of a set that nobody holds after this generation: a handle that is guessed finds it released.
   static constexpr uint64_t retired(uint64_t generation) {
-    return whole(generation + 1) | (loading_bit - 1);
+    return whole(generation) + (whole(1) | (loading_bit - 1));
   }
 };
 
@@ -40,16 +40,16 @@ struct alignas(64) pin_set {
   std::atomic<uint32_t> next_free{0};
   std::atomic<uint32_t> held_count{0};
   uint32_t index = 0;  // for good
-  uint32_t count = 0;
+  uint32_t count = 0, room = inline_items;
   uint32_t tier = 0;
   bool bypass = false;
+  locker_word **words = few.data();  // [room]; `count` are used
   std::array<locker_word *, inline_items> few{};
   // For sets of more; they grow and are kept, so that a stale handle still finds memory.
   std::vector<locker_word *> many;
   std::unique_ptr<std::atomic<uint64_t>[]> more_marks;
   uint32_t more_count = 0;
 
-  [[nodiscard]] locker_word **words() { return count <= inline_items ? few.data() : many.data(); }
   [[nodiscard]] std::atomic<uint64_t> &marks_of(uint32_t group) {
     return group == 0 ? marks : more_marks[group - 1];
   }
@@ -62,23 +62,19 @@ class pin_sets {
   /// `capacity` sets at once; `salt` makes handles of two runtimes differ.
   pin_sets(uint32_t capacity, uint32_t salt);
 
-  /// Any thread. An empty set for `count` items; nullptr when all are taken. Nobody else knows it
-  /// until open() has said what it holds.
-  pin_set *take(uint32_t shard, uint32_t count) {
-    pin_set *set = pop_free(shard);
-    if (set == nullptr) set = pop_any(shard);
-    if (set == nullptr) return nullptr;
-    set->count = count;
-    if (count > pin_set::inline_items) make_room(*set);
-    return set;
+  /// Any thread. An empty set; nullptr when all are taken. Nobody else knows it until open() has
+  /// said what it holds. For more items than it has room for, make_room() comes first.
+  pin_set *take(uint32_t shard) {
+    pin_set *const set = free_[shard].spare.exchange(nullptr, std::memory_order_acquire);
+    return set != nullptr ? set : take_listed(shard);
   }
+  static void make_room(pin_set &set, uint32_t count);
   /// What a set is when its handle is given out.
   enum class content { whole, gaps, loading };  // gaps: some words are NULL
   cubby_pins open(pin_set &set, content what) {
     const uint64_t generation = set_marks::generation_of(set.marks.load(std::memory_order_relaxed));
     const uint32_t count = set.count;
-    const bool simple = what == content::whole && count <= set_marks::items;
-    set.simple_count.store(simple ? count : 0, std::memory_order_relaxed);
+    set.simple_count.store(what == content::whole ? count : 0, std::memory_order_relaxed);
     set.held_count.store(count, std::memory_order_relaxed);
     uint64_t marks = set_marks::whole(generation);
     if (what == content::loading) marks |= set_marks::loading_bit;
@@ -86,33 +82,47 @@ class pin_sets {
     set.marks.store(marks, std::memory_order_release);
     return generation << 32 | (set.index + 1);
   }
-  /// An empty set that was never given out.
-  void discard(pin_set &set, uint32_t shard) { push_free(set, shard); }
+  /// A set that holds nothing: it was never opened, or was claimed and let go of.
+  void give_back(pin_set &set, uint32_t shard) {
+    pin_set *const other = free_[shard].spare.exchange(&set, std::memory_order_acq_rel);
+    if (other != nullptr) push_free(*other, shard);
+  }
 
-  enum class outcome : uint8_t { released, stale, twice, out_of_range };
-  struct release_result {  // fits in a register
-    uint32_t tier = 0;
-    outcome what = outcome::released;
-    bool loading = false;  // the controller has to look at it
-    bool bypass = false;
-  };
-  /// Any thread. Releases items first..first+count-1 (count 0 = all that are still held).
-  release_result release(cubby_pins handle, uint32_t first, uint32_t count, uint32_t shard) {
+  /// Any thread. The usual release is of all of a set that was pinned at once: one step checks that
+  /// it is held whole and ends its generation, and the set is the caller's alone, to let go of and
+  /// to give back. False when it is not that simple: release() looks closer.
+  static bool claim_whole(pin_set &set, cubby_pins handle, uint32_t first, uint32_t count) {
+    // Of a stale handle's set this is anybody's count; the step then fails.
+    const uint32_t simple_count = set.simple_count.load(std::memory_order_relaxed);
+    if (simple_count == 0 || first != 0 || (count != 0 && count != simple_count)) return false;
+    const uint64_t generation = set_marks::generation_of(handle);
+    uint64_t marks = set_marks::whole(generation);
+    return set.marks.compare_exchange_strong(marks, set_marks::retired(generation),
+                                             std::memory_order_acq_rel);
+  }
+  /// The set of a handle, which may be stale; nullptr when there is none.
+  [[nodiscard]] pin_set *find(cubby_pins handle) {
     const uint32_t index = static_cast<uint32_t>(handle) - 1;
-    if (index >= capacity_) return {.what = outcome::stale};
-    pin_set &set = sets_[index];
-    if (!claim_whole(set, handle, first, count)) {
-      return release_some(set, handle, first, count, shard);
-    }
-    locker_word **word = set.words();
+    return index < capacity_ ? &sets_[index] : nullptr;
+  }
+  /// Lets go of all that it holds.
+  static void let_go(pin_set &set) {
+    locker_word **word = set.words;
     locker_word **const end = word + set.count;
     do {
       (*word)->unpin();
     } while (++word != end);
-    const release_result result = {.tier = set.tier, .bypass = set.bypass};
-    push_free(set, shard);
-    return result;
   }
+
+  enum class outcome { released, stale, twice, out_of_range };
+  struct release_result {
+    outcome what = outcome::released;
+    uint32_t tier = 0;
+    bool loading = false;  // the controller has to look at it
+    bool bypass = false;
+  };
+  /// Any thread. Releases items first..first+count-1 (count 0 = all that are still held).
+  release_result release(cubby_pins handle, uint32_t first, uint32_t count, uint32_t shard);
 
   /// Controller: has the holder released this item of a loading set?
   [[nodiscard]] bool withdrawn(uint32_t index, uint32_t item);
@@ -126,53 +136,22 @@ class pin_sets {
   [[nodiscard]] uint64_t table_bytes() const { return capacity_ * sizeof(pin_set); }
 
  private:
-  /// The usual release is of all of a simple set: one step checks that it is held whole and ends
-  /// its generation, and it is the caller's alone.
-  static bool claim_whole(pin_set &set, cubby_pins handle, uint32_t first, uint32_t count) {
-    // Of a stale handle's set this is anybody's count; the step then fails.
-    const uint32_t simple_count = set.simple_count.load(std::memory_order_relaxed);
-    if (simple_count == 0 || first != 0 || (count != 0 && count != simple_count)) return false;
-    const uint64_t generation = set_marks::generation_of(handle);
-    uint64_t marks = set_marks::whole(generation);
-    return set.marks.compare_exchange_strong(marks, set_marks::retired(generation),
-                                             std::memory_order_acq_rel);
-  }
-  release_result release_some(pin_set &set, cubby_pins handle, uint32_t first, uint32_t count,
-                              uint32_t shard);
-  void retire(pin_set &set, uint32_t shard, uint32_t released);
-  pin_set *pop_any(uint32_t shard);
-  static void make_room(pin_set &set);
-  static void open_more(pin_set &set, uint64_t marks);
-
-  pin_set *pop_free(uint32_t shard) {
-    std::atomic<uint64_t> &head = free_[shard].head;
-    uint64_t old = head.load(std::memory_order_acquire);
-    while (static_cast<uint32_t>(old) != 0) {
-      pin_set &set = sets_[static_cast<uint32_t>(old) - 1];
-      // A stale value read here is caught by the change counter.
-      const uint64_t fresh = changed(old) | set.next_free.load(std::memory_order_relaxed);
-      if (head.compare_exchange_weak(old, fresh, std::memory_order_acquire)) return &set;
-    }
-    return nullptr;
-  }
-  void push_free(pin_set &set, uint32_t shard) {
-    std::atomic<uint64_t> &head = free_[shard].head;
-    uint64_t old = head.load(std::memory_order_relaxed);
-    do {
-      set.next_free.store(static_cast<uint32_t>(old), std::memory_order_relaxed);
-    } while (!head.compare_exchange_weak(old, changed(old) | (set.index + 1),
-                                         std::memory_order_release, std::memory_order_relaxed));
-  }
-  static constexpr uint64_t changed(uint64_t head) { return ((head >> 32) + 1) << 32; }
-
-  struct alignas(64) free_list {
+  /// The last set that a thread gave back is the next one that it takes; others are in a list.
+  struct alignas(64) free_sets {
+    std::atomic<pin_set *> spare{nullptr};
     std::atomic<uint64_t> head{0};  // change counter << 32 | index + 1
   };
+
+  void push_free(pin_set &set, uint32_t shard);
+  pin_set *pop_free(uint32_t shard);
+  pin_set *take_listed(uint32_t shard);
+  static void open_more(pin_set &set, uint64_t marks);
+  void retire(pin_set &set, uint32_t shard, uint32_t released);
 
   const uint32_t capacity_;
   const uint32_t salt_;
   std::unique_ptr<pin_set[]> sets_;
-  std::array<free_list, shard_count> free_;
+  std::array<free_sets, shard_count> free_;
 };
 
 }  // namespace cubby::table
