@@ -1,9 +1,11 @@
 // Pin, unpin, prefetch, drop.
 //
-// The way of a pin. Everything resident: a set is taken from a free list, each locker's word is
-// raised by one compare-and-swap, the visit is told to the policies through a ring, and the call
-// returns: no lock, no system call. Something absent: what was pinned is let go again, the request
-// goes to the controller, and the set loads as a whole.
+// The way of a pin. Everything resident: the set that the thread used last is taken again, each
+// locker's word is raised by one compare-and-swap, the visit is told to the policies through a
+// ring, and the call returns: no lock, no system call. That of lockers of one row stands in
+// cubby_pin() itself, and the release of a whole set in cubby_unpin(): bench/pin_cost counts their
+// instructions. Something absent: what was pinned is let go again, the request goes to the
+// controller, and the set loads as a whole.
 #include <algorithm>
 #include <array>
 
@@ -213,9 +215,9 @@ cubby_status hold_resident(const pin_call &c, uint32_t ok_count, cubby_pins *pin
 }
 
 /// Several rows, something absent, or nothing that there is.
-[[gnu::cold, gnu::noinline]] cubby_status pin_slowly(const pin_call &c, uint32_t done,
-                                                     const void **addr, const cubby_how &how,
-                                                     cubby_pins *pins, cubby_ticket *ticket) {
+[[gnu::noinline]] cubby_status pin_slowly(const pin_call &c, uint32_t done, const void **addr,
+                                          const cubby_how &how, cubby_pins *pins,
+                                          cubby_ticket *ticket) {
   return guarded([&]() -> cubby_status {
     uint32_t ok_count = 0;
     const way found = pin_rest(c, done, addr, ok_count);
@@ -296,7 +298,7 @@ cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count
   // The usual: lockers of one row, all of them resident.
   const table::bank_row *const row = house.row_of(*items, slot);
   const uint32_t run = row == nullptr ? 0 : row->pin(items, count, set->words, addr);
-  if (run != count) {
+  if (run != count) [[unlikely]] {
     const void **const rest =
         addr == nullptr || run == 0 ? addr : addr + size_t{run} * row->part_count();
     return pin_slowly({self, shard, slot, *set, items, count, how->flags, addr, how->item_status},
@@ -320,10 +322,9 @@ namespace {
          tier.has_guests.load(std::memory_order_seq_cst);
 }
 
-/// A part of a set, or one that loads or was loaded, or what is not held.
-[[gnu::cold, gnu::noinline]] cubby_status unpin_slowly(runtime &self, cubby_pins pins,
-                                                       uint32_t first, uint32_t count,
-                                                       uint32_t shard) {
+/// A part of a set, a large one, one that loads, or what is not held.
+[[gnu::noinline]] cubby_status unpin_slowly(runtime &self, cubby_pins pins, uint32_t first,
+                                            uint32_t count, uint32_t shard) {
   table::controller &house = self.house();
   const auto released = house.sets().release(pins, first, count, shard);
   switch (released.what) {
@@ -358,7 +359,7 @@ cubby_status cubby_unpin(cubby_handle *rt, cubby_pins pins, uint32_t first, uint
   }
   table::controller &house = self.house();
   table::pin_set *const set = house.sets().find(pins);
-  if (set == nullptr || !table::pin_sets::claim_whole(*set, pins, first, count)) {
+  if (set == nullptr || !table::pin_sets::claim_whole(*set, pins, first, count)) [[unlikely]] {
     return unpin_slowly(self, pins, first, count, entered.shard_index);
   }
   table::pin_sets::let_go(*set);

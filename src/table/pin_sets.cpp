@@ -62,9 +62,6 @@ pin_set *pin_sets::take_listed(uint32_t shard) {
 }
 
 void pin_sets::make_room(pin_set &set, uint32_t count) {
-  set.many.assign(count, nullptr);
-  set.words = set.many.data();
-  set.room = count;
   const uint32_t groups = groups_of(count);
   if (groups > 1 && set.more_count < groups - 1) {
     // The smaller array stays reachable for stale handles only until here: they read the first
@@ -72,6 +69,9 @@ void pin_sets::make_room(pin_set &set, uint32_t count) {
     set.more_marks = std::make_unique<std::atomic<uint64_t>[]>(groups - 1);
     set.more_count = groups - 1;
   }
+  set.many.resize(count);
+  set.words = set.many.data();
+  set.room = count;
 }
 
 void pin_sets::open_more(pin_set &set, uint64_t marks) {
@@ -137,14 +137,19 @@ bool pin_sets::withdrawn(uint32_t index, uint32_t item) {
 
 void pin_sets::loaded(uint32_t index, uint32_t shard) {
   pin_set &set = sets_[index];
+  // Read before the holder may give the set back.
+  const uint32_t count = set.count;
+  locker_word **const words = set.words;
+  const bool whole = std::find(words, words + count, nullptr) == words + count;
+  if (whole && count <= set_marks::items) set.simple_count.store(count);
   uint32_t released = 0;
-  for (uint32_t group = 0; group < groups_of(set.count); ++group) {
+  for (uint32_t group = 0; group < groups_of(count); ++group) {
     std::atomic<uint64_t> &marks = set.marks_of(group);
     const uint64_t old = marks.fetch_and(~set_marks::loading_bit, std::memory_order_acq_rel);
-    locker_word **words = set.words + group * set_marks::items;
     for (uint64_t left = old & (set_marks::loading_bit - 1); left != 0; left &= left - 1) {
-      const int item = __builtin_ctzll(left);
-      if (words[item] != nullptr) words[item]->unpin();
+      locker_word *const word =
+          words[group * set_marks::items + static_cast<uint32_t>(__builtin_ctzll(left))];
+      if (word != nullptr) word->unpin();
       ++released;
     }
   }

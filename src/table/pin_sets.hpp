@@ -35,7 +35,7 @@ struct alignas(64) pin_set {
   static constexpr uint32_t inline_items = 16;
 
   std::atomic<uint64_t> marks{0};  // of the first 31 items; its generation is the set's
-  // All its items, if it was pinned at once with none missing and has one word of marks; else 0.
+  // All its items, once it holds them all and if it has one word of marks; else 0.
   std::atomic<uint32_t> simple_count{0};
   std::atomic<uint32_t> next_free{0};
   std::atomic<uint32_t> held_count{0};
@@ -68,7 +68,7 @@ class pin_sets {
     pin_set *const set = free_[shard].spare.exchange(nullptr, std::memory_order_acquire);
     return set != nullptr ? set : take_listed(shard);
   }
-  static void make_room(pin_set &set, uint32_t count);
+  static void make_room(pin_set &set, uint32_t count);  // may throw
   /// What a set is when its handle is given out.
   enum class content { whole, gaps, loading };  // gaps: some words are NULL
   cubby_pins open(pin_set &set, content what) {
@@ -88,7 +88,7 @@ class pin_sets {
     if (other != nullptr) push_free(*other, shard);
   }
 
-  /// Any thread. The usual release is of all of a set that was pinned at once: one step checks that
+  /// Any thread. The usual release is of all of a set that holds all it names: one step checks that
   /// it is held whole and ends its generation, and the set is the caller's alone, to let go of and
   /// to give back. False when it is not that simple: release() looks closer.
   static bool claim_whole(pin_set &set, cubby_pins handle, uint32_t first, uint32_t count) {
