@@ -23,6 +23,7 @@ pin_sets::pin_sets(uint32_t capacity, uint32_t salt)
   for (uint32_t i = capacity; i-- > 0;) {
     sets_[i].marks.store(set_marks::retired(salt_), std::memory_order_relaxed);
     sets_[i].index = i;
+    sets_[i].words = sets_[i].few.data();
     push_free(sets_[i], i % shard_count);
   }
 }

@@ -43,7 +43,7 @@ struct alignas(64) pin_set {
   uint32_t count = 0, room = inline_items;
   uint32_t tier = 0;
   bool bypass = false;
-  locker_word **words = few.data();  // [room]; `count` are used
+  locker_word **words = nullptr;  // [room]: `few` or `many`; `count` are used
   std::array<locker_word *, inline_items> few{};
   // For sets of more; they grow and are kept, so that a stale handle still finds memory.
   std::vector<locker_word *> many;
