@@ -2,8 +2,9 @@
 """Instructions, locked instructions and system calls of a pin and unpin of resident lockers.
 
 Runs bench/pin_cost under callgrind (valgrind) for sets of 1 and of 8 and for two numbers of rounds; differences
-leave out what is done once. Locked instructions are counted by address, looked up in the program (objdump); system
-calls by strace. The runtime's own thread is left out: only the thread that pins is counted.
+leave out what is done once. Only what runs inside cubby_pin and cubby_unpin is counted; visits are told and heard, the
+hearing is not counted. Locked instructions are counted by address, looked up in the program (objdump); system calls,
+those of the whole program, by strace.
 """
 import argparse
 import json
@@ -33,6 +34,7 @@ def counted(program, size, rounds, locked, folder):
     for old in Path(folder).glob("callgrind.out*"):
         old.unlink()
     subprocess.run(["valgrind", "--tool=callgrind", "--dump-instr=yes", "--compress-pos=no", "--separate-threads=yes",
+                    "--toggle-collect=cubby_pin", "--toggle-collect=cubby_unpin",
                     f"--callgrind-out-file={out}", program, str(size), str(rounds)],
                    check=True, capture_output=True, cwd=folder)
     instructions = atomics = 0

@@ -13,7 +13,7 @@ class resident {
  public:
   static constexpr uint32_t count = 64, locker_bytes = 4096;
 
-  resident() {
+  explicit resident(uint32_t pump = CUBBY_PUMP_THREAD) {
     path_ = "pin_bench_" + std::to_string(::getpid());
     FILE *file = std::fopen(path_.c_str(), "wb");
     const std::vector<char> bytes(size_t{count} * locker_bytes, 'x');
@@ -33,7 +33,10 @@ class resident {
     host.budget_bytes = uint64_t{4} * count * locker_bytes;
     std::vector<cubby_extent> extents;
     const char *name = path_.c_str();
-    need(cubby_open(nullptr, &rt) == CUBBY_OK && cubby_bank_add(rt, &desc, &bank) == CUBBY_OK);
+    cubby_config config{};
+    config.struct_size = sizeof config;
+    config.pump = pump;
+    need(cubby_open(&config, &rt) == CUBBY_OK && cubby_bank_add(rt, &desc, &bank) == CUBBY_OK);
     for (uint64_t i = 0; i < count; i++) {
       extents.push_back({CUBBY_ID(bank, i), 0, 0, i * locker_bytes, locker_bytes});
     }
@@ -44,6 +47,9 @@ class resident {
     cubby_ticket ticket = 0;
     need(cubby_prefetch(rt, items_.data(), count, tier, nullptr, &ticket) == CUBBY_PENDING);
     need(cubby_wait(rt, ticket, -1) == CUBBY_OK && cubby_drain(rt, -1) == CUBBY_OK);
+    // Used once: until then the policy's decision on a prefetched locker is awaited at every unpin.
+    for (uint32_t i = 0; i < count; i += 8) pin_and_unpin(i, 8);
+    need(cubby_drain(rt, -1) == CUBBY_OK);
   }
   ~resident() {
     cubby_close(rt);

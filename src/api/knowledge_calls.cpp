@@ -87,7 +87,6 @@ cubby_status cubby_visit(cubby_handle *rt, cubby_bank bank, const cubby_routed *
     if (where == nullptr) {
       return keep_error(fail(CUBBY_ERR_STALE, "bank %u is not one of this runtime", bank));
     }
-    std::vector<uint32_t> numbers;
     for (uint32_t i = 0; i < count; ++i) {
       const cubby_routed &one = routed[i];
       if (one.row >= where->rows() || (one.columns == nullptr && one.column_count != 0)) {
@@ -102,18 +101,19 @@ cubby_status cubby_visit(cubby_handle *rt, cubby_bank bank, const cubby_routed *
       }
     }
     table::visit_chain chain;
+    std::vector<uint32_t> numbers;
     uint32_t row = 0;  // of the chain
     for (uint32_t i = 0; i < count; ++i) {
       if (routed[i].column_count == 0) continue;
-      if (routed[i].row != row) self.house().end_chain(entered.shard_index, chain);
+      if (routed[i].row != row) table::controller::end_chain(entered.mine, chain);
       row = routed[i].row;
       numbers.clear();
       for (uint32_t k = 0; k < routed[i].column_count; ++k) {
         numbers.push_back(row * where->columns() + routed[i].columns[k]);
       }
-      self.house().note_route(entered.shard_index, where->handle, chain, numbers, routed[i].slot);
+      table::controller::note_route(entered.mine, where->handle, chain, numbers, routed[i].slot);
     }
-    self.house().end_chain(entered.shard_index, chain);
+    table::controller::end_chain(entered.mine, chain);
     return CUBBY_OK;
   });
 }

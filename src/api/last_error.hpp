@@ -6,10 +6,10 @@
 namespace cubby::api {
 
 /// Keeps the error for this thread and gives its status back, so that a call may end with it.
-cubby_status keep_error(const error &failure) noexcept;
+[[gnu::cold]] cubby_status keep_error(const error &failure) noexcept;
 
 /// The same without taking memory, for when there is none.
-cubby_status keep_plain_error(cubby_status status, const char *text) noexcept;
+[[gnu::cold]] cubby_status keep_plain_error(cubby_status status, const char *text) noexcept;
 
 /// The usual end of a call that was misused.
 #define CUBBY_REFUSE(...) \

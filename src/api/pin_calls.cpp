@@ -1,16 +1,17 @@
 // Pin, unpin, prefetch, drop.
 //
-// The way of a pin. Everything resident: a set is taken from a free list, each locker's word is
-// raised by one compare-and-swap, the visit is told to the policies through a ring, and the call
-// returns: no lock, no system call. Something absent: what was pinned is let go again, the request
-// goes to the controller, and the set loads as a whole.
+// The way of a pin. Everything resident: the set that the thread used last is taken again, each
+// locker's word is raised by one compare-and-swap, the visit is told to the policies through a
+// ring, and the call returns: no lock, no system call. That of lockers of one row stands in
+// cubby_pin() itself, and the release of a whole set in cubby_unpin(): bench/pin_cost counts their
+// instructions. Something absent: what was pinned is let go again, the request goes to the
+// controller, and the set loads as a whole.
 #include <algorithm>
 #include <array>
 
 #include "api/completion_queue.hpp"
 #include "api/guard.hpp"
 #include "api/requests.hpp"
-#include "table/row_view.hpp"
 
 using namespace cubby;
 using namespace cubby::api;
@@ -21,109 +22,76 @@ using ull = unsigned long long;
 
 struct pin_call {
   runtime &self;
-  uint32_t shard;
+  uint32_t shard, tier;
+  table::pin_set &set;
   const cubby_item *items;
-  uint32_t count;
-  uint32_t tier;
-  uint32_t flags;
+  uint32_t count, flags;
   const void **addr;
   int8_t *item_status;
 };
 
-void set_status(const pin_call &c, uint32_t item, cubby_status status) {
-  if (c.item_status != nullptr) {
-    __atomic_store_n(&c.item_status[item], static_cast<int8_t>(status), __ATOMIC_RELEASE);
+void set_status(int8_t *item_status, uint32_t item, cubby_status status) {
+  if (item_status != nullptr) {
+    __atomic_store_n(&item_status[item], static_cast<int8_t>(status), __ATOMIC_RELEASE);
   }
 }
 
-/// One visit for each run of items of one bank, all of which it has.
-[[gnu::noinline]] void note_long_visits(const pin_call &c) {
-  table::controller &house = c.self.house();
+/// One visit: items of one bank, more than a note holds.
+[[gnu::noinline]] void note_long_visit(table::shard &to, const cubby_item *items, uint32_t count) {
+  constexpr uint32_t most = table::visit_chain::notes_max;
+  std::array<uint32_t, most> numbers{};
   table::visit_chain chain;
-  std::array<uint32_t, table::visit_chain::notes_max> numbers{};
-  for (uint32_t first = 0; first < c.count;) {
-    const uint64_t bank_bits = c.items[first].id >> 48;
-    uint32_t run = 0;
-    for (; first + run < c.count && c.items[first + run].id >> 48 == bank_bits; ++run) {
-      if (run == numbers.size()) break;
-      numbers[run] = static_cast<uint32_t>(c.items[first + run].id);
-    }
-    house.note_route(c.shard, static_cast<cubby_bank>(bank_bits), chain, {numbers.data(), run}, 0,
-                     table::note_follows::same_sequence);
-    first += run;
-    if (first == c.count || c.items[first].id >> 48 != bank_bits) house.end_chain(c.shard, chain);
+  for (uint32_t first = 0; first < count; first += most) {
+    const uint32_t here = std::min(count - first, most);
+    for (uint32_t i = 0; i < here; ++i) numbers[i] = static_cast<uint32_t>(items[first + i].id);
+    table::controller::note_route(to, static_cast<cubby_bank>(items->id >> 48), chain,
+                                  {numbers.data(), here}, 0, table::note_follows::same_sequence);
   }
+  table::controller::end_chain(to, chain);
 }
 
+/// One visit: items of one bank, all of which it has.
+[[gnu::always_inline]] inline void note_visit(table::shard &to, const cubby_item *items,
+                                              uint32_t count) {
+  if (count > table::visit_note::numbers_max) return note_long_visit(to, items, count);
+  table::controller::note_visit(to, static_cast<cubby_bank>(items->id >> 48), count,
+                                [items](size_t i) { return static_cast<uint32_t>(items[i].id); });
+}
+
+/// One visit for each run of items of one bank.
 void note_visits(const pin_call &c) {
-  if (c.count > table::visit_note::numbers_max) return note_long_visits(c);
-  table::visit_note note;
-  for (uint32_t first = 0; first < c.count; first += note.count) {
-    const uint64_t bank_bits = c.items[first].id >> 48;
-    uint32_t run = 0;
-    for (; first + run < c.count && c.items[first + run].id >> 48 == bank_bits; ++run) {
-      note.numbers[run] = static_cast<uint32_t>(c.items[first + run].id);
-    }
-    note.count = static_cast<uint8_t>(run);
-    c.self.house().note_visit(c.shard, static_cast<cubby_bank>(bank_bits), note);
+  uint32_t first = 0;
+  for (uint32_t i = 1; i <= c.count; ++i) {
+    if (i != c.count && c.items[i].id >> 48 == c.items[first].id >> 48) continue;
+    note_visit(c.self.house().shard_at(c.shard), c.items + first, i - first);
+    first = i;
   }
 }
 
 enum class way { resident, absent, refused };
 
-constexpr uint64_t number_mask = (uint64_t{1} << 48) - 1;
-
-/// Pins the leading items that are resident and of the row whose first id is `first_id`. Returns
-/// how many: where it stops, another row begins, or something is not resident.
-[[gnu::noinline]] uint32_t pin_run(const table::row_view &row, uint64_t first_id,
-                                   const cubby_item *items, uint32_t count,
-                                   table::locker_word **words, const void **addr) {
-  const uint64_t columns = row.columns();
-  for (uint32_t i = 0; i < count; ++i) {
-    const uint64_t column = items[i].id - first_id;  // one comparison: bank, row and column
-    if (column >= columns || items[i].space != 0) return i;
-    table::locker_word &word = row.word(column);
-    uint64_t frame = 0;
-    if (word.pin(frame) != table::pin_outcome::pinned) return i;
-    words[i] = &word;
-    if (addr == nullptr) continue;
-    row.write_addresses(frame, column, addr);
-    addr += row.part_count();
-  }
-  return count;
-}
-
-/// Pins what is resident. `absent`: item `stopped_at` is not (or, with NO_WAIT, some are not and
-/// their words are NULL in the set). `refused`: it names nothing.
-[[gnu::noinline]] way pin_resident(const pin_call &c, uint32_t set_index, uint32_t &ok_count) {
+/// Goes on after `done` items that are pinned. `absent`: some item is not resident (with NO_WAIT
+/// the others are pinned, and its word in the set is NULL). `refused`: one names nothing.
+way pin_rest(const pin_call &c, uint32_t done, const void **addr, uint32_t &ok_count) {
   table::controller &house = c.self.house();
-  table::locker_word **words = house.sets().at(set_index).words();
-  const table::bank *where = nullptr;
-  table::row_view row;
-  const void **addr = c.addr;
-  ok_count = 0;
-  uint32_t i = 0;
+  table::locker_word **words = c.set.words;
+  const table::bank_row *row = nullptr;
+  uint32_t i = done;
+  ok_count = done;
   while (i < c.count) {
-    const uint64_t id = c.items[i].id;
-    const uint64_t number = id & number_mask;
-    where = house.bank_of(static_cast<cubby_bank>(id >> 48));
-    if (where == nullptr || number >= where->count() || c.items[i].space != 0) break;
-    row.look_at(*where, *house.slot(c.tier).memory, c.tier, static_cast<uint32_t>(number));
-    const uint64_t first_id = (id & ~number_mask) | row.first();
-    const uint32_t run = pin_run(row, first_id, c.items + i, c.count - i, words + i, addr);
+    row = house.row_of(c.items[i], c.tier);
+    if (row == nullptr) break;
+    const uint32_t run = row->pin(c.items + i, c.count - i, words + i, addr);
     i += run;
     ok_count += run;
-    if (addr != nullptr) addr += run * row.part_count();
-    const bool same_row = i < c.count && c.items[i].id - first_id < row.columns();
-    if (!same_row || c.items[i].space != 0) continue;
+    if (addr != nullptr) addr += run * row->part_count();
+    if (i == c.count || !row->has(c.items[i])) continue;
     words[i] = nullptr;
     if ((c.flags & CUBBY_NO_WAIT) == 0) break;
-    if (addr != nullptr) addr = std::fill_n(addr, row.part_count(), nullptr);
+    if (addr != nullptr) addr = std::fill_n(addr, row->part_count(), nullptr);
     ++i;
   }
   if (i == c.count) return ok_count == c.count ? way::resident : way::absent;
-  const bool named =
-      where != nullptr && c.items[i].space == 0 && (c.items[i].id & number_mask) < where->count();
   // The controller may have found them pinned just now, and wait for that to end.
   const bool any = i != 0;
   while (i-- > 0) {
@@ -134,7 +102,7 @@ constexpr uint64_t number_mask = (uint64_t{1} << 48) - 1;
     c.self.kick();
   }
   ok_count = 0;
-  return named ? way::absent : way::refused;
+  return row != nullptr ? way::absent : way::refused;
 }
 
 struct set_cost {
@@ -199,7 +167,7 @@ result<void> check_frames(const table::tier_slot &slot, uint32_t tier, cubby_tie
 }
 
 /// Hands the set to the controller.
-cubby_status load_set(const pin_call &c, uint32_t set_index, const cubby_how &how, cubby_pins *pins,
+cubby_status load_set(const pin_call &c, const cubby_how &how, cubby_pins *pins,
                       cubby_ticket *ticket) {
   table::controller &house = c.self.house();
   table::tier_slot &slot = house.slot(c.tier);
@@ -207,12 +175,12 @@ cubby_status load_set(const pin_call &c, uint32_t set_index, const cubby_how &ho
   auto read = read_items(c.self, c.items, c.count, items);
   if (read) read = check_frames(slot, c.tier, slot.handle, items);
   if (!read) {
-    house.sets().discard(set_index, c.shard);
+    house.sets().give_back(c.set, c.shard);
     return keep_error(read.failure());
   }
   auto *queue = how.cq;
   if (queue != nullptr && !queue->reserve()) {
-    house.sets().discard(set_index, c.shard);
+    house.sets().give_back(c.set, c.shard);
     return keep_error(fail(CUBBY_ERR_BUSY,
                            "the completion queue has no place left; take "
                            "completions first, or make it larger"));
@@ -220,46 +188,84 @@ cubby_status load_set(const pin_call &c, uint32_t set_index, const cubby_how &ho
   const uint32_t index = c.self.house().take_request(false);
   if (index == table::no_index) {
     if (queue != nullptr) queue->unreserve();
-    house.sets().discard(set_index, c.shard);
+    house.sets().give_back(c.set, c.shard);
     return no_ticket();
   }
   table::request &r = house.request_at(index);
   prepare_request(c.self, r, table::request_kind::pin, c.tier, how);
   r.items = std::move(items);
   r.addr = c.addr;
-  r.set = set_index;
+  r.set = c.set.index;
   for (uint32_t i = 0; i < c.count; ++i) {
-    set_status(c, i, CUBBY_PENDING);
+    set_status(c.item_status, i, CUBBY_PENDING);
     // Hits that were let go again left their addresses; what fails from here on has none.
     const uint32_t parts = r.items[i].where->part_count();
     if (c.addr != nullptr) std::fill_n(c.addr + size_t{i} * parts, parts, nullptr);
   }
-  table::pin_set &set = house.sets().at(set_index);
-  std::fill_n(set.words(), c.count, nullptr);
-  *pins = house.sets().open(set_index, true);
+  std::fill_n(c.set.words, c.count, nullptr);
+  *pins = house.sets().open(c.set, table::pin_sets::content::loading);
   if ((c.flags & CUBBY_NO_VISIT) == 0) note_visits(c);
   return submit_request(c.self, index, ticket);
 }
 
-cubby_status finish_resident(const pin_call &c, uint32_t set_index, uint32_t ok_count,
-                             cubby_pins *pins) {
+/// The end of a pin that waits for nothing.
+cubby_status hold_resident(const pin_call &c, uint32_t ok_count, cubby_pins *pins) {
   table::controller &house = c.self.house();
   if (ok_count == 0) {
-    house.sets().discard(set_index, c.shard);
-    for (uint32_t i = 0; i < c.count; ++i) set_status(c, i, CUBBY_MISS);
+    house.sets().give_back(c.set, c.shard);
+    for (uint32_t i = 0; i < c.count; ++i) set_status(c.item_status, i, CUBBY_MISS);
     return CUBBY_MISS;
   }
-  table::pin_set &set = house.sets().at(set_index);
-  if (c.item_status != nullptr) {
-    for (uint32_t i = 0; i < c.count; ++i) {
-      set_status(c, i, set.words()[i] != nullptr ? CUBBY_OK : CUBBY_MISS);
-    }
+  table::locker_word **words = c.set.words;
+  for (uint32_t i = 0; i < c.count; ++i) {
+    set_status(c.item_status, i, words[i] != nullptr ? CUBBY_OK : CUBBY_MISS);
   }
-  house.shard_at(c.shard).hits[c.tier].fetch_add(ok_count, std::memory_order_relaxed);
   if ((c.flags & CUBBY_NO_VISIT) == 0) note_visits(c);
-  *pins = house.sets().open(set_index, false);
-  return ok_count == c.count ? CUBBY_OK : CUBBY_PARTIAL;
+  house.shard_at(c.shard).hits[c.tier].fetch_add(ok_count, std::memory_order_relaxed);
+  const bool whole = ok_count == c.count;
+  *pins = house.sets().open(
+      c.set, whole ? table::pin_sets::content::whole : table::pin_sets::content::gaps);
+  return whole ? CUBBY_OK : CUBBY_PARTIAL;
 }
+
+/// Several rows, something absent, or nothing that there is.
+[[gnu::noinline]] cubby_status pin_slowly(const pin_call &c, uint32_t done, const void **addr,
+                                          const cubby_how &how, cubby_pins *pins,
+                                          cubby_ticket *ticket) {
+  return guarded([&]() -> cubby_status {
+    uint32_t ok_count = 0;
+    const way found = pin_rest(c, done, addr, ok_count);
+    if (found == way::refused) {
+      c.self.house().sets().give_back(c.set, c.shard);
+      std::vector<table::request_item> ignored;
+      auto read = read_items(c.self, c.items, c.count, ignored);
+      if (!read) return keep_error(read.failure());
+      return keep_error(fail(CUBBY_ERR_STALE, "a bank was removed during the call"));
+    }
+    if (found == way::resident || (c.flags & CUBBY_NO_WAIT) != 0) {
+      return hold_resident(c, ok_count, pins);
+    }
+    return load_set(c, how, pins, ticket);
+  });
+}
+
+[[gnu::cold, gnu::noinline]] cubby_status no_set() {
+  return keep_error(fail(CUBBY_ERR_BUSY,
+                         "as many pin sets are held as there is room for; unpin "
+                         "some"));
+}
+
+[[gnu::cold, gnu::noinline]] cubby_status make_room(table::pin_sets &sets, table::pin_set &set,
+                                                    uint32_t count, uint32_t shard) {
+  const cubby_status made = guarded([&] {
+    table::pin_sets::make_room(set, count);
+    return CUBBY_OK;
+  });
+  if (made != CUBBY_OK) sets.give_back(set, shard);
+  return made;
+}
+
+constexpr cubby_how nothing_asked{};
 
 }  // namespace
 
@@ -272,66 +278,69 @@ cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count
   }
   *pins = 0;
   if (ticket != nullptr) *ticket = 0;
-  cubby_how asked{};
-  if (how != nullptr && plain(*how)) {
-    asked = *how;
-  } else if (how != nullptr) {
+  cubby_how asked;  // where it has to be looked up
+  if (how == nullptr) {
+    how = &nothing_asked;
+  } else if (!plain(*how)) {
     auto read = read_how(self, how);
     if (!read) return keep_error(read.failure());
     asked = *read;
+    how = &asked;
   }
-  if (ticket == nullptr && asked.cq == nullptr && (asked.flags & CUBBY_NO_WAIT) == 0) {
+  if (ticket == nullptr && how->cq == nullptr && (how->flags & CUBBY_NO_WAIT) == 0) {
     CUBBY_REFUSE(
         "cubby_pin: what is absent needs a ticket or a completion queue to tell of it; "
         "pass one, or CUBBY_NO_WAIT");
   }
-  const uint32_t slot = self.house().slot_of(tier);
-  if (slot == table::no_tier || self.house().slot(slot).memory == nullptr) {
+  table::controller &house = self.house();
+  const uint32_t slot = house.slot_of(tier);
+  if (slot == table::no_tier || house.slot(slot).memory == nullptr) {
     if (slot != table::no_tier)
       CUBBY_REFUSE("cubby_pin: files cannot be pinned; name a memory tier");
     return keep_error(fail(CUBBY_ERR_STALE, "tier %u is not one of this runtime", tier));
   }
-  return guarded([&]() -> cubby_status {
-    const uint32_t set_index = self.house().sets().take(entered.shard_index, count);
-    if (set_index == table::pin_sets::none) {
-      return keep_error(fail(CUBBY_ERR_BUSY,
-                             "as many pin sets are held as there is room for; unpin "
-                             "some"));
-    }
-    table::pin_set &set = self.house().sets().at(set_index);
-    set.tier = slot;
-    set.bypass = (asked.flags & CUBBY_BYPASS) != 0;
-    const pin_call c{self, entered.shard_index, items, count,
-                     slot, asked.flags,         addr,  asked.item_status};
-    uint32_t ok_count = 0;
-    switch (pin_resident(c, set_index, ok_count)) {
-      case way::resident:
-        return finish_resident(c, set_index, ok_count, pins);
-      case way::refused: {
-        self.house().sets().discard(set_index, entered.shard_index);
-        std::vector<table::request_item> ignored;
-        auto read = read_items(self, items, count, ignored);
-        if (!read) return keep_error(read.failure());
-        return keep_error(fail(CUBBY_ERR_STALE, "a bank was removed during the call"));
-      }
-      case way::absent:
-        break;
-    }
-    if ((asked.flags & CUBBY_NO_WAIT) != 0) return finish_resident(c, set_index, ok_count, pins);
-    return load_set(c, set_index, asked, pins, ticket);
-  });
+  const uint32_t shard = entered.shard_index;
+  table::pin_set *const set = house.sets().take(shard);
+  if (set == nullptr) return no_set();
+  if (count > set->room) {
+    const cubby_status made = make_room(house.sets(), *set, count, shard);
+    if (made != CUBBY_OK) return made;
+  }
+  set->count = count;
+  set->tier = slot;
+  set->bypass = (how->flags & CUBBY_BYPASS) != 0;
+  // The usual: lockers of one row, all of them resident.
+  const table::bank_row *const row = house.row_of(*items, slot);
+  const uint32_t run = row == nullptr ? 0 : row->pin(items, count, set->words, addr);
+  if (run != count) [[unlikely]] {
+    const void **const rest =
+        addr == nullptr || run == 0 ? addr : addr + size_t{run} * row->part_count();
+    return pin_slowly({self, shard, slot, *set, items, count, how->flags, addr, how->item_status},
+                      run, rest, *how, pins, ticket);
+  }
+  if (how->item_status != nullptr) {
+    for (uint32_t i = 0; i < count; ++i) set_status(how->item_status, i, CUBBY_OK);
+  }
+  if ((how->flags & CUBBY_NO_VISIT) == 0) note_visit(entered.mine, items, count);
+  entered.mine.hits[slot].fetch_add(count, std::memory_order_relaxed);
+  *pins = house.sets().open(*set, table::pin_sets::content::whole);
+  return CUBBY_OK;
 }
 
-cubby_status cubby_unpin(cubby_handle *rt, cubby_pins pins, uint32_t first, uint32_t count,
-                         const cubby_sync *sync) {
-  CUBBY_ENTER(rt);
-  if (sync != nullptr && sync->stream != 0) {
-    return keep_error(fail(CUBBY_ERR_NOT_SUPPORTED,
-                           "order with a device stream needs a device "
-                           "backend, which this build has not; pass sync = NULL"));
-  }
+namespace {
+
+/// Somebody waits for frames, or the copy was only for this once. Not only the last pin counts: a
+/// waiting set holds its own hits while it looks for room, and so may be the last itself.
+[[gnu::always_inline]] inline bool is_awaited(const table::tier_slot &tier, bool bypass) {
+  return bypass || tier.frames_wanted.load(std::memory_order_seq_cst) ||
+         tier.has_guests.load(std::memory_order_seq_cst);
+}
+
+/// A part of a set, a large one, one that loads, or what is not held.
+[[gnu::noinline]] cubby_status unpin_slowly(runtime &self, cubby_pins pins, uint32_t first,
+                                            uint32_t count, uint32_t shard) {
   table::controller &house = self.house();
-  const auto released = house.sets().release(pins, first, count, entered.shard_index);
+  const auto released = house.sets().release(pins, first, count, shard);
   switch (released.what) {
     case table::pin_sets::outcome::released:
       break;
@@ -346,14 +355,34 @@ cubby_status cubby_unpin(cubby_handle *rt, cubby_pins pins, uint32_t first, uint
       CUBBY_REFUSE("the set has no items %u to %u", first, first + count - 1);
   }
   if (released.loading) house.note_withdrawal();
-  // Somebody waits for frames, or the copy was only for this once. Not only the last pin counts: a
-  // waiting set holds its own hits while it looks for room, and so may be the last itself.
-  const table::tier_slot &tier = house.slot(released.tier);
-  const bool look = (released.bypass && released.last_pin) ||
-                    tier.frames_wanted.load(std::memory_order_seq_cst) ||
-                    tier.has_guests.load(std::memory_order_seq_cst);
-  if (look) house.note_frames();
-  if (released.loading || look) self.kick();
+  const bool awaited = is_awaited(house.slot(released.tier), released.bypass);
+  if (awaited) house.note_frames();
+  if (released.loading || awaited) self.kick();
+  return CUBBY_OK;
+}
+
+}  // namespace
+
+cubby_status cubby_unpin(cubby_handle *rt, cubby_pins pins, uint32_t first, uint32_t count,
+                         const cubby_sync *sync) {
+  CUBBY_ENTER(rt);
+  if (sync != nullptr && sync->stream != 0) {
+    return keep_error(fail(CUBBY_ERR_NOT_SUPPORTED,
+                           "order with a device stream needs a device "
+                           "backend, which this build has not; pass sync = NULL"));
+  }
+  table::controller &house = self.house();
+  table::pin_set *const set = house.sets().find(pins);
+  if (set == nullptr || !table::pin_sets::claim_whole(*set, pins, first, count)) [[unlikely]] {
+    return unpin_slowly(self, pins, first, count, entered.shard_index);
+  }
+  table::pin_sets::let_go(*set);
+  const bool awaited = is_awaited(house.slot(set->tier), set->bypass);
+  house.sets().give_back(*set, entered.shard_index);
+  if (awaited) {
+    house.note_frames();
+    self.kick();
+  }
   return CUBBY_OK;
 }
 

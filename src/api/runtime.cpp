@@ -71,7 +71,7 @@ result<void> runtime::start() {
   if (page == MAP_FAILED) return fail_errno(errno, "a page of memory could not be had");
   alive_ = static_cast<volatile uint64_t *>(page);
   ::madvise(page, page_bytes, MADV_WIPEONFORK);
-  *alive_ = alive_mark;
+  *alive_ = 1;
   wake_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (wake_fd_ < 0) {
     return fail_errno(errno, "a descriptor to wake the runtime could not be had; raise ulimit -n");
@@ -378,7 +378,7 @@ void runtime::completed(uint32_t index) {
   }
 }
 
-cubby_status call::refuse() const {
+cubby_status call::refuse(cubby_status status) {
   if (status == CUBBY_ERR_FORKED) {
     return keep_error(fail(status,
                            "the runtime was opened before this process was forked; open one "

@@ -1,8 +1,6 @@
 // A runtime: the controller, who advances it, and who hears of completions.
 #pragma once
 
-#include <pthread.h>
-
 #include <atomic>
 #include <condition_variable>
 #include <cstring>
@@ -102,10 +100,11 @@ class runtime final : public table::completion_sink {
   void grace_period();
 
   [[nodiscard]] static uint32_t shard_of_thread() {
-    const auto self = static_cast<uint64_t>(pthread_self());
-    return static_cast<uint32_t>((self >> 6) * 0x9E3779B97F4A7C15ull >> 60);
+    // What pthread_self() says, without the call.
+    const auto self = reinterpret_cast<uintptr_t>(__builtin_thread_pointer());
+    return (static_cast<uint32_t>(self >> 6) * 0x9E3779B1u) >> 28;
   }
-  [[nodiscard]] bool forked() const { return *alive_ != alive_mark; }
+  [[nodiscard]] bool forked() const { return *alive_ == 0; }
   [[nodiscard]] bool shutting() const { return shutting_.load(std::memory_order_acquire); }
 
   result<tier::backend_kind> find_backend(const std::string &name);
@@ -123,7 +122,6 @@ class runtime final : public table::completion_sink {
   }
 
  private:
-  static constexpr uint64_t alive_mark = 0x6375626279'0001;
   void run();
   void run_once(uint64_t &busy_at_ns);
   void say_no_memory() noexcept;
@@ -147,7 +145,7 @@ class runtime final : public table::completion_sink {
   [[nodiscard]] uint32_t next_region_mark() { return (salt_ + ++region_mark_) & 0xFFFF; }
 
  private:
-  volatile uint64_t *alive_ = nullptr;
+  volatile uint64_t *alive_ = nullptr;  // 1 in the process that opened it, 0 in a child
   uint32_t salt_;
   uint32_t region_mark_ = 0;
   table::controller controller_;
@@ -219,46 +217,44 @@ bool runtime::wait_until(const Done &done, int64_t timeout_ns) {
   }
 }
 
-/// Around every call: counts it while it runs, and refuses where the runtime cannot be used. Calls
-/// that may wait long look at no bank meanwhile and are counted apart, so that a bank can be
-/// removed while they wait.
+/// Around every call: counts it while it runs. Calls that may wait long look at no bank meanwhile
+/// and are counted apart, so that a bank can be removed while they wait.
 class call {
  public:
   enum class kind { brief, waiting };
-  explicit call(runtime &rt, kind what = kind::brief) : shard_index(runtime::shard_of_thread()) {
-    if (rt.forked()) {
-      status = CUBBY_ERR_FORKED;
-      return;
-    }
-    counter_ = what == kind::brief ? &rt.house().shard_at(shard_index).active : &rt.waiting_calls;
-    counter_->fetch_add(1, std::memory_order_seq_cst);
-    if (rt.shutting()) status = CUBBY_ERR_SHUTDOWN;
+  // Inlined also where the compiler thinks it too rare: a call's own state then is in registers.
+  [[gnu::always_inline]] call(runtime &rt, kind what)
+      : shard_index(runtime::shard_of_thread()),
+        mine(rt.house().shard_at(shard_index)),
+        count_(what == kind::brief ? mine.active : rt.waiting_calls) {
+    count_.fetch_add(1, std::memory_order_seq_cst);
   }
   call(const call &) = delete;
   call &operator=(const call &) = delete;
-  ~call() {
-    if (counter_ != nullptr) counter_->fetch_sub(1, std::memory_order_release);
-  }
-  [[nodiscard]] cubby_status refuse() const;
+  [[gnu::always_inline]] ~call() { count_.fetch_sub(1, std::memory_order_release); }
+  /// The end of one that the runtime cannot serve: FORKED or SHUTDOWN.
+  [[gnu::cold]] static cubby_status refuse(cubby_status status);
 
   const uint32_t shard_index;
-  cubby_status status = CUBBY_OK;
+  table::shard &mine;
 
  private:
-  std::atomic<uint32_t> *counter_ = nullptr;
+  std::atomic<uint32_t> &count_;
 };
 
 /// What must stand at the begin of a call on a runtime.
+#define CUBBY_BEGIN(rt, kind_of_call)                                           \
+  if ((rt).forked()) return ::cubby::api::call::refuse(CUBBY_ERR_FORKED);       \
+  const ::cubby::api::call entered(rt, ::cubby::api::call::kind::kind_of_call); \
+  if ((rt).shutting()) return ::cubby::api::call::refuse(CUBBY_ERR_SHUTDOWN)
 #define CUBBY_ENTER(rt)                                     \
   if ((rt) == nullptr) CUBBY_REFUSE("the runtime is NULL"); \
   ::cubby::api::runtime &self = (rt)->self;                 \
-  const ::cubby::api::call entered(self);                   \
-  if (entered.status != CUBBY_OK) return entered.refuse()
-#define CUBBY_ENTER_WAITING(rt)                                              \
-  if ((rt) == nullptr) CUBBY_REFUSE("the runtime is NULL");                  \
-  ::cubby::api::runtime &self = (rt)->self;                                  \
-  const ::cubby::api::call entered(self, ::cubby::api::call::kind::waiting); \
-  if (entered.status != CUBBY_OK) return entered.refuse()
+  CUBBY_BEGIN(self, brief)
+#define CUBBY_ENTER_WAITING(rt)                             \
+  if ((rt) == nullptr) CUBBY_REFUSE("the runtime is NULL"); \
+  ::cubby::api::runtime &self = (rt)->self;                 \
+  CUBBY_BEGIN(self, waiting)
 
 }  // namespace cubby::api
 

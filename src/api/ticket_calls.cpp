@@ -59,11 +59,10 @@ cubby_status cubby_cq_wait(cubby_cq *cq, int64_t timeout_ns) {
   runtime *const owner = cq->owner();
   if (owner == nullptr) return cq->empty() ? closed() : CUBBY_OK;
   runtime &self = *owner;
-  const call entered(self, call::kind::waiting);
-  if (entered.status != CUBBY_OK) return entered.refuse();
+  CUBBY_BEGIN(self, waiting);
   return guarded([&]() -> cubby_status {
     if (self.wait_until([&] { return !cq->empty() || self.shutting(); }, timeout_ns)) {
-      return self.shutting() ? entered.refuse() : CUBBY_OK;
+      return cq->empty() ? call::refuse(CUBBY_ERR_SHUTDOWN) : CUBBY_OK;
     }
     return keep_error(fail(CUBBY_ERR_TIMEOUT, "nothing was completed to this queue in time"));
   });
@@ -89,7 +88,7 @@ cubby_status cubby_wait(cubby_handle *rt, cubby_ticket ticket, int64_t timeout_n
     }
     const cubby_status status = self.claim(ticket);
     if (status != CUBBY_PENDING) return status;
-    if (self.shutting()) return entered.refuse();
+    if (self.shutting()) return call::refuse(CUBBY_ERR_SHUTDOWN);
     return keep_error(fail(CUBBY_ERR_TIMEOUT, "the request was not done in time; it goes on"));
   });
 }
@@ -114,7 +113,7 @@ cubby_status cubby_drain(cubby_handle *rt, int64_t timeout_ns) {
     };
     self.kick();
     if (self.wait_until(drained, timeout_ns)) {
-      return self.shutting() ? entered.refuse() : CUBBY_OK;
+      return self.shutting() ? call::refuse(CUBBY_ERR_SHUTDOWN) : CUBBY_OK;
     }
     return keep_error(fail(CUBBY_ERR_TIMEOUT, "something is still in flight"));
   });

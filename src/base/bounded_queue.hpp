@@ -27,6 +27,12 @@ class bounded_queue {
 
   /// False when full; the value is then not stored.
   [[nodiscard]] bool push(const T &value) noexcept {
+    return push_in_place([&](T &place) { place = value; });
+  }
+
+  /// The same; `fill` writes the value where it will lie, over whatever lies there.
+  template <class Fill>
+  [[nodiscard]] bool push_in_place(const Fill &fill) noexcept {
     size_t position = tail_.load(std::memory_order_relaxed);
     for (;;) {
       cell &here = cells_[position & mask_];
@@ -36,7 +42,7 @@ class bounded_queue {
       if (distance > 0) {
         position = tail_.load(std::memory_order_relaxed);
       } else if (tail_.compare_exchange_weak(position, position + 1, std::memory_order_relaxed)) {
-        here.value = value;
+        fill(here.value);
         here.sequence.store(position + 1, std::memory_order_release);
         return true;
       }

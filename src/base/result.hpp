@@ -89,8 +89,10 @@ class [[nodiscard]] result<void> {
 /// printf-style sentence of an error.
 std::string format_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/// The usual way to make one: fail(CUBBY_ERR_FORMAT, "…%s…", …).
-error fail(cubby_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/// The usual way to make one: fail(CUBBY_ERR_FORMAT, "…%s…", …). Cold, so that compilers keep the
+/// ways that lead here apart from the others.
+error fail(cubby_status status, const char *format, ...)
+    __attribute__((cold, format(printf, 2, 3)));
 
 /// A failed system call: status chosen from errno (ENOSPC → NO_SPACE, EACCES/EPERM/EROFS → DENIED,
 /// ENOMEM → NO_MEMORY, else IO), native set, and strerror's words appended to the sentence.

@@ -45,8 +45,7 @@ result<std::unique_ptr<bank>> bank::describe(const cubby_bank_desc &desc) {
   std::unique_ptr<bank> made(new bank);
   made->name_ = desc.name == nullptr ? "bank" : desc.name;
   if (auto checked = made->check_geometry(desc); !checked) return checked.failure();
-  made->rows_ = desc.rows;
-  made->columns_ = desc.columns;
+  made->set_grid(desc.rows, desc.columns);
   made->part_count_ = std::max(desc.part_count, 1u);
   for (uint32_t row = 0; row < desc.rows; ++row) {
     const uint64_t bytes = desc.row_bytes != nullptr ? desc.row_bytes[row] : desc.locker_bytes;
@@ -98,8 +97,7 @@ result<std::unique_ptr<bank>> bank::adopt(const store::model_bank &model,
     return fail(CUBBY_ERR_NOT_SUPPORTED, "%s: an expert has %u parts, %d are possible",
                 files.front().path.c_str(), parts, CUBBY_PARTS_MAX);
   }
-  made->rows_ = static_cast<uint32_t>(model.rows.size());
-  made->columns_ = model.columns;
+  made->set_grid(static_cast<uint32_t>(model.rows.size()), model.columns);
   made->part_count_ = parts;
   made->part_names_ = model.part_names;
   for (const store::model_part_file &file : files) {
@@ -129,6 +127,13 @@ result<std::unique_ptr<bank>> bank::adopt(const store::model_bank &model,
   made->desc_.align_bytes = static_cast<uint32_t>(made->natural_align_);
   made->lay_out();
   return made;
+}
+
+void bank::set_grid(uint32_t rows, uint32_t columns) {
+  rows_ = rows;
+  columns_ = columns;
+  count_ = uint64_t{rows} * columns;
+  places_ = word_places(count_);
 }
 
 void bank::fill_desc(const std::string &name, const std::string &policy) {
@@ -317,14 +322,59 @@ result<void> bank::load_seal(const std::vector<uint64_t> &digests) {
   return {};
 }
 
-void bank::add_tier(uint32_t tier, frame_layout layout) {
+void bank::add_tier(uint32_t tier, frame_layout layout, const tier::frame_address &memory) {
   layouts_[tier] = layout;
-  if (owned_words_[tier] != nullptr) return;
-  owned_words_[tier] = std::make_unique<locker_word[]>(word_count(count()));
-  words_[tier].store(owned_words_[tier].get(), std::memory_order_release);
+  if (owned_words_[tier] == nullptr) {
+    owned_words_[tier] = std::make_unique<locker_word[]>(places_.size());
+    addresses_[tier] = std::make_unique<part_address[]>(size_t{rows_} * part_count_);
+    tier_rows_[tier] = std::make_unique<bank_row[]>(rows_);
+    for (uint32_t row = 0; row < rows_; ++row) {
+      bank_row &made = tier_rows_[tier][row];
+      made.first_id_ = CUBBY_ID(handle, uint64_t{row} * columns_);
+      made.columns_ = columns_;
+      made.words_ = owned_words_[tier].get();
+      made.places_ = places_;
+      made.parts_ = &addresses_[tier][size_t{row} * part_count_];
+      made.last_part_ = made.parts_ + part_count_ - 1;
+      made.where_ = this;
+      made.tier_ = tier;
+    }
+    words_[tier].store(owned_words_[tier].get(), std::memory_order_release);
+  }
+  place_rows(tier, memory);
 }
 
-uint64_t bank::words_bytes() const { return word_count(count()) * sizeof(locker_word); }
+void bank::place_rows(uint32_t tier, const tier::frame_address &memory) {
+  for (uint32_t row = 0; row < rows_; ++row) {
+    for (uint32_t p = 0; p < part_count_; ++p) {
+      const part_place at = place_of(layouts_[tier], row, p);
+      addresses_[tier][size_t{row} * part_count_ + p] = {memory.base[p] + at.fixed_bytes,
+                                                         memory.stride[p], at.file_offset_bytes,
+                                                         at.file_stride_bytes, at.skew_mask};
+      if (at.scattered) tier_rows_[tier][row].scattered_ = true;
+    }
+  }
+}
+
+void bank_row::write_scattered(const cubby_item *items, uint32_t count, locker_word *const *words,
+                               const void **addr) const {
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint64_t frame = words[i]->look().frame;
+    const auto number = static_cast<uint32_t>(items[i].id);
+    for (uint32_t p = 0; p < part_count(); ++p) {
+      const uint64_t fixed =
+          where_->place_of(where_->layout(tier_), where_->row_of(number), p).fixed_bytes;
+      *addr++ =
+          reinterpret_cast<const void *>(parts_[p].base - fixed + frame * parts_[p].stride_bytes +
+                                         where_->part_offset(where_->layout(tier_), number, p));
+    }
+  }
+}
+
+uint64_t bank::tier_bytes() const {
+  return places_.size() * sizeof(locker_word) +
+         rows_ * (sizeof(bank_row) + part_count_ * sizeof(part_address));
+}
 
 uint64_t bank::digest_bytes_wanted() const {
   uint64_t total = 0;
@@ -337,7 +387,7 @@ uint64_t bank::digest_bytes_wanted() const {
 uint64_t bank::table_bytes() const {
   uint64_t bytes = sizeof *this;
   for (const auto &words : owned_words_) {
-    if (words != nullptr) bytes += words_bytes();
+    if (words != nullptr) bytes += tier_bytes();
   }
   for (const auto &offsets : part_offsets_) bytes += offsets.capacity() * sizeof(uint64_t);
   for (const auto &columns : loose_) bytes += columns.capacity() * sizeof(store::part_run);

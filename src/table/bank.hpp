@@ -13,7 +13,9 @@
 #include "base/result.hpp"
 #include "store/chunks.hpp"
 #include "store/model_file.hpp"
+#include "table/bank_row.hpp"
 #include "table/locker_word.hpp"
+#include "tier/memory_tier.hpp"
 
 namespace cubby::table {
 
@@ -59,7 +61,7 @@ class bank {
   /// whole, and lie inside the files.
   result<void> map(std::vector<bank_file> files, const cubby_extent *extents, uint64_t count);
 
-  [[nodiscard]] uint64_t count() const { return uint64_t{rows_} * columns_; }
+  [[nodiscard]] uint64_t count() const { return count_; }
   [[nodiscard]] uint32_t rows() const { return rows_; }
   [[nodiscard]] uint32_t columns() const { return columns_; }
   [[nodiscard]] uint32_t part_count() const { return part_count_; }
@@ -105,8 +107,8 @@ class bank {
   [[nodiscard]] uint64_t chunk_total() const;
   [[nodiscard]] uint64_t digest_bytes() const { return digests_.capacity() * sizeof(uint64_t); }
   [[nodiscard]] uint64_t table_bytes() const;
-  /// Bytes of its words for one tier.
-  [[nodiscard]] uint64_t words_bytes() const;
+  /// Bytes of its words and rows for one tier.
+  [[nodiscard]] uint64_t tier_bytes() const;
   /// Bytes of its digests once it is mapped; asked before they are made.
   [[nodiscard]] uint64_t digest_bytes_wanted() const;
 
@@ -129,9 +131,14 @@ class bank {
     return words_[tier].load(std::memory_order_acquire);
   }
   [[nodiscard]] locker_word &word(uint32_t tier, uint32_t number) const {
-    return words(tier)[word_position(number)];
+    return words(tier)[places_.of(number)];
   }
-  void add_tier(uint32_t tier, frame_layout layout);
+  /// For pins.
+  [[nodiscard]] const bank_row &row_in(uint32_t tier, uint32_t row) const {
+    return tier_rows_[tier][row];
+  }
+  /// Again once the bank is mapped.
+  void add_tier(uint32_t tier, frame_layout layout, const tier::frame_address &memory);
   [[nodiscard]] frame_layout layout(uint32_t tier) const { return layouts_[tier]; }
   [[nodiscard]] uint64_t frame_bytes_in(uint32_t tier, uint32_t number) const {
     return frame_bytes(layouts_[tier], number);
@@ -151,6 +158,8 @@ class bank {
 
  private:
   bank() = default;
+  void set_grid(uint32_t rows, uint32_t columns);
+  void place_rows(uint32_t tier, const tier::frame_address &memory);
   result<void> check_geometry(const cubby_bank_desc &desc);
   void find_strides();
   void lay_out();
@@ -159,6 +168,8 @@ class bank {
   cubby_bank_desc desc_{};
   std::string name_, policy_;
   uint32_t rows_ = 0, columns_ = 0, part_count_ = 1;
+  uint64_t count_ = 0;  // rows · columns
+  word_places places_;
   uint32_t chunk_bytes_ = 0;
   uint64_t natural_align_ = 4096;
   std::vector<uint64_t> row_bytes_, part_bytes_;
@@ -175,6 +186,8 @@ class bank {
   std::array<frame_layout, tiers_max> layouts_{};
   std::array<std::unique_ptr<locker_word[]>, tiers_max> owned_words_;
   std::array<std::atomic<locker_word *>, tiers_max> words_{};
+  std::array<std::unique_ptr<bank_row[]>, tiers_max> tier_rows_;
+  std::array<std::unique_ptr<part_address[]>, tiers_max> addresses_;  // [row * part_count + part]
 };
 
 }  // namespace cubby::table

@@ -15,6 +15,7 @@ controller::controller(const controller_config &config, const cubby_backend_serv
     : config_(config),
       services_(services),
       sink_(sink),
+      shards_(pin_sets::shard_count),
       sets_(sets_capacity(config.tickets_max), config.salt),
       requests_(std::make_unique<request[]>(config.tickets_max)),
       free_requests_(std::bit_ceil(std::max(2u, config.tickets_max))),
@@ -40,21 +41,6 @@ controller::~controller() {
     slot.path.reset();
     slot.memory.reset();
   }
-}
-
-bank *controller::bank_of(cubby_bank handle) const {
-  bank *where = banks_[handle & banks_max].load(std::memory_order_acquire);
-  if (where == nullptr || where->handle != handle ||
-      where->removed.load(std::memory_order_seq_cst)) {
-    return nullptr;
-  }
-  return where;
-}
-
-uint32_t controller::slot_of(cubby_tier handle) const {
-  const uint32_t index = (handle & 0xFF) - 1;
-  if (index >= tier_count() || tiers_[index]->handle != handle) return no_tier;
-  return index;
 }
 
 uint32_t controller::take_request(bool forget) {
@@ -89,16 +75,10 @@ void controller::submit(uint32_t index) {
   CUBBY_ASSERT(pushed);
 }
 
-void controller::note_visit(uint32_t shard_index, cubby_bank handle, visit_note &note) {
-  note.bank = static_cast<uint16_t>(handle & banks_max);
-  shard &to = shards_[shard_index];
-  if (!to.visits.push(note)) to.visits_dropped.fetch_add(1, std::memory_order_relaxed);
-}
-
-void controller::note_route(uint32_t shard_index, cubby_bank handle, visit_chain &chain,
+void controller::note_route(shard &to, cubby_bank handle, visit_chain &chain,
                             std::span<const uint32_t> numbers, uint32_t slot, note_follows joined) {
   for (size_t first = 0; first < numbers.size(); first += visit_note::numbers_max) {
-    if (chain.count == visit_chain::notes_max) end_chain(shard_index, chain);
+    if (chain.count == visit_chain::notes_max) end_chain(to, chain);
     if (chain.count != 0) {
       chain.notes[chain.count - 1].next = first == 0 ? joined : note_follows::same_sequence;
     }
@@ -113,9 +93,8 @@ void controller::note_route(uint32_t shard_index, cubby_bank handle, visit_chain
   }
 }
 
-void controller::end_chain(uint32_t shard_index, visit_chain &chain) {
+void controller::end_chain(shard &to, visit_chain &chain) {
   if (chain.count == 0) return;
-  shard &to = shards_[shard_index];
   if (!to.visits.push_all(chain.notes.data(), chain.count)) {
     to.visits_dropped.fetch_add(1, std::memory_order_relaxed);
   }

@@ -143,11 +143,28 @@ class controller {
   void free_bank(bank &where);
 
   // ---- any thread ----------------------------------------------------------------------------
-  [[nodiscard]] bank *bank_of(cubby_bank handle) const;
+  /// nullptr when stale.
+  [[nodiscard]] bank *bank_of(cubby_bank handle) const {
+    bank *const where = bank_at(handle & banks_max);
+    const bool there = where != nullptr && where->handle == handle &&
+                       !where->removed.load(std::memory_order_seq_cst);
+    return there ? where : nullptr;
+  }
   [[nodiscard]] bank *bank_at(uint32_t index) const {
     return banks_[index].load(std::memory_order_acquire);
   }
-  [[nodiscard]] uint32_t slot_of(cubby_tier handle) const;  // no_tier when stale
+  /// The row of an item in a memory tier; nullptr when it names no locker by number.
+  [[nodiscard]] const bank_row *row_of(const cubby_item &item, uint32_t tier) const {
+    const bank *const where = bank_of(static_cast<cubby_bank>(item.id >> 48));
+    const uint64_t number = item.id & ((uint64_t{1} << 48) - 1);
+    if (where == nullptr || number >= where->count() || item.space != 0) return nullptr;
+    return &where->row_in(tier, where->row_of(static_cast<uint32_t>(number)));
+  }
+  /// no_tier when stale.
+  [[nodiscard]] uint32_t slot_of(cubby_tier handle) const {
+    const uint32_t index = (handle & 0xFF) - 1;
+    return index < tier_count() && tiers_[index]->handle == handle ? index : no_tier;
+  }
   [[nodiscard]] tier_slot &slot(uint32_t index) { return *tiers_[index]; }
   [[nodiscard]] uint32_t tier_count() const { return tier_count_.load(std::memory_order_acquire); }
   [[nodiscard]] const void *address(const bank &where, uint32_t tier, uint64_t frame,
@@ -167,13 +184,24 @@ class controller {
   void submit(uint32_t index);
   void note_withdrawal() { look_at_open_.store(true, std::memory_order_seq_cst); }
   void note_frames() { frames_came_.store(true, std::memory_order_seq_cst); }
-  /// A visit in one note, whose bank is filled in.
-  void note_visit(uint32_t shard_index, cubby_bank handle, visit_note &note);
+  /// A visit in one note: lockers of a bank, number_of(0) to number_of(count - 1).
+  template <class Numbers>
+  [[gnu::always_inline]] static void note_visit(shard &to, cubby_bank handle, uint32_t count,
+                                                const Numbers &number_of) {
+    const bool told = to.visits.push_in_place([&](visit_note &note) {
+      note.bank = static_cast<uint16_t>(handle & banks_max);
+      note.count = static_cast<uint8_t>(count);
+      note.next = note_follows::another_visit;
+      note.slot = 0;
+      for (size_t i = 0; i != count; ++i) note.numbers[i] = number_of(i);
+    });
+    if (!told) to.visits_dropped.fetch_add(1, std::memory_order_relaxed);
+  }
   /// A visit in several: what each of its sequences chose, and then its end.
-  void note_route(uint32_t shard_index, cubby_bank handle, visit_chain &chain,
-                  std::span<const uint32_t> numbers, uint32_t slot,
-                  note_follows joined = note_follows::same_visit);
-  void end_chain(uint32_t shard_index, visit_chain &chain);
+  static void note_route(shard &to, cubby_bank handle, visit_chain &chain,
+                         std::span<const uint32_t> numbers, uint32_t slot,
+                         note_follows joined = note_follows::same_visit);
+  static void end_chain(shard &to, visit_chain &chain);
   /// Is there something that advance() has not seen?
   [[nodiscard]] bool has_news() const;
 
@@ -384,7 +412,7 @@ class controller {
   uint32_t object_count_ = 0;
   std::vector<std::pair<uint32_t, uint32_t>> free_objects_;  // base, count
 
-  std::array<shard, pin_sets::shard_count> shards_;
+  std::vector<shard> shards_;  // as many as pin_sets has
   pin_sets sets_;
   std::unique_ptr<request[]> requests_;
   base::bounded_queue<uint32_t> free_requests_, inbox_;

@@ -127,16 +127,26 @@ class locker_word {
 
 static_assert(sizeof(locker_word) == 8 && std::atomic<uint64_t>::is_always_lock_free);
 
-/// Where the word of a locker stands in its table. The routed experts of a layer are neighbours by
-/// number, and words of one cache line slow each other down; so neighbours up to 64 apart are put
-/// in different lines, in blocks of 512 words.
-[[nodiscard]] constexpr uint64_t word_position(uint64_t number) noexcept {
-  return (number & ~uint64_t{511}) | ((number & 63) << 3) | ((number >> 6) & 7);
-}
+/// Where the words of a table's lockers stand. The routed experts of a layer are neighbours by
+/// number, and words of one cache line slow each other down; so there are 64 lanes, and neighbours
+/// are in different ones.
+class word_places {
+ public:
+  constexpr word_places() = default;
+  /// For the numbers below `count`.
+  explicit constexpr word_places(uint64_t count) {
+    const uint64_t lines = (count + lanes * line_words - 1) / (lanes * line_words);
+    lane_words_ = (lines | 1) * line_words;  // odd: or all lanes would meet in one set of a cache
+  }
+  [[nodiscard]] constexpr uint64_t of(uint32_t number) const noexcept {
+    return (number % lanes) * lane_words_ + number / lanes;
+  }
+  /// Words the table needs.
+  [[nodiscard]] constexpr uint64_t size() const noexcept { return lanes * lane_words_; }
 
-/// Words a table of `count` lockers needs.
-[[nodiscard]] constexpr uint64_t word_count(uint64_t count) noexcept {
-  return (count + 511) & ~uint64_t{511};
-}
+ private:
+  static constexpr uint32_t lanes = 64, line_words = 8;
+  uint64_t lane_words_ = 0;
+};
 
 }  // namespace cubby::table

@@ -21,77 +21,81 @@ uint64_t bits_of(uint32_t group, uint32_t first, uint32_t end) {
 pin_sets::pin_sets(uint32_t capacity, uint32_t salt)
     : capacity_(capacity), salt_(salt), sets_(std::make_unique<pin_set[]>(capacity)) {
   for (uint32_t i = capacity; i-- > 0;) {
-    sets_[i].marks.store(uint64_t{salt_ + 1} << 32, std::memory_order_relaxed);
-    push_free(i, i % shard_count);
+    sets_[i].marks.store(set_marks::retired(salt_), std::memory_order_relaxed);
+    sets_[i].index = i;
+    sets_[i].words = sets_[i].few.data();
+    push_free(sets_[i], i % shard_count);
   }
 }
 
-void pin_sets::push_free(uint32_t index, uint32_t shard) {
+void pin_sets::push_free(pin_set &set, uint32_t shard) {
   std::atomic<uint64_t> &head = free_[shard].head;
   uint64_t old = head.load(std::memory_order_relaxed);
   uint64_t fresh = 0;
   do {
-    __atomic_store_n(&sets_[index].next_free, static_cast<uint32_t>(old), __ATOMIC_RELAXED);
-    fresh = ((old >> 32) + 1) << 32 | (index + 1);
+    set.next_free.store(static_cast<uint32_t>(old), std::memory_order_relaxed);
+    fresh = ((old >> 32) + 1) << 32 | (set.index + 1);
   } while (!head.compare_exchange_weak(old, fresh, std::memory_order_release,
                                        std::memory_order_relaxed));
 }
 
-uint32_t pin_sets::take(uint32_t shard, uint32_t count) {
-  for (uint32_t tried = 0; tried < shard_count; ++tried) {
-    std::atomic<uint64_t> &head = free_[(shard + tried) % shard_count].head;
-    uint64_t old = head.load(std::memory_order_acquire);
-    while (static_cast<uint32_t>(old) != 0) {
-      const uint32_t index = static_cast<uint32_t>(old) - 1;
-      // A stale value read here is caught by the change counter.
-      const uint32_t next = __atomic_load_n(&sets_[index].next_free, __ATOMIC_RELAXED);
-      const uint64_t fresh = ((old >> 32) + 1) << 32 | next;
-      if (!head.compare_exchange_weak(old, fresh, std::memory_order_acquire)) continue;
-      pin_set &set = sets_[index];
-      set.count = count;
-      if (count > pin_set::inline_items) set.many.assign(count, nullptr);
-      const uint32_t groups = groups_of(count);
-      if (groups > 1 && set.more_count < groups - 1) {
-        // The smaller array stays reachable for stale handles only until here: they read the first
-        // group's generation before any other.
-        set.more_marks = std::make_unique<std::atomic<uint64_t>[]>(groups - 1);
-        set.more_count = groups - 1;
-      }
-      return index;
-    }
+pin_set *pin_sets::pop_free(uint32_t shard) {
+  std::atomic<uint64_t> &head = free_[shard].head;
+  uint64_t old = head.load(std::memory_order_acquire);
+  while (static_cast<uint32_t>(old) != 0) {
+    pin_set &set = sets_[static_cast<uint32_t>(old) - 1];
+    // A stale value read here is caught by the change counter.
+    const uint64_t fresh = ((old >> 32) + 1) << 32 | set.next_free.load(std::memory_order_relaxed);
+    if (head.compare_exchange_weak(old, fresh, std::memory_order_acquire)) return &set;
   }
-  return none;
+  return nullptr;
 }
 
-void pin_sets::discard(uint32_t index, uint32_t shard) { push_free(index, shard); }
+/// From the thread's own list, or from wherever there is one.
+pin_set *pin_sets::take_listed(uint32_t shard) {
+  for (uint32_t tried = 0; tried < shard_count; ++tried) {
+    const uint32_t at = (shard + tried) % shard_count;
+    pin_set *set = pop_free(at);
+    if (set == nullptr) set = free_[at].spare.exchange(nullptr, std::memory_order_acquire);
+    if (set != nullptr) return set;
+  }
+  return nullptr;
+}
 
-cubby_pins pin_sets::open(uint32_t index, bool loading) {
-  pin_set &set = sets_[index];
-  const uint64_t generation = set_marks::generation_of(set.marks.load(std::memory_order_relaxed));
-  const uint64_t marks = generation << 32 | (loading ? set_marks::loading_bit : 0);
-  set.held_count.store(set.count, std::memory_order_relaxed);
-  for (uint32_t group = groups_of(set.count); group-- > 0;) {
+void pin_sets::make_room(pin_set &set, uint32_t count) {
+  const uint32_t groups = groups_of(count);
+  if (groups > 1 && set.more_count < groups - 1) {
+    // The smaller array stays reachable for stale handles only until here: they read the first
+    // group's generation before any other.
+    set.more_marks = std::make_unique<std::atomic<uint64_t>[]>(groups - 1);
+    set.more_count = groups - 1;
+  }
+  set.many.resize(count);
+  set.words = set.many.data();
+  set.room = count;
+}
+
+void pin_sets::open_more(pin_set &set, uint64_t marks) {
+  set.simple_count.store(0, std::memory_order_relaxed);
+  for (uint32_t group = groups_of(set.count); --group > 0;) {
     set.marks_of(group).store(marks, std::memory_order_release);
   }
-  return generation << 32 | (index + 1);
 }
 
-void pin_sets::retire(uint32_t index, uint32_t shard, uint32_t released) {
-  pin_set &set = sets_[index];
+void pin_sets::retire(pin_set &set, uint32_t shard, uint32_t released) {
   if (set.held_count.fetch_sub(released, std::memory_order_acq_rel) != released) return;
-  uint64_t generation = (set_marks::generation_of(set.marks.load()) + 1) & 0xFFFFFFFF;
-  if (generation == 0) generation = 1;
-  set.marks.store(generation << 32, std::memory_order_release);
-  push_free(index, shard);
+  const uint64_t generation = set_marks::generation_of(set.marks.load());
+  set.marks.store(set_marks::retired(generation), std::memory_order_release);
+  give_back(set, shard);
 }
 
 pin_sets::release_result pin_sets::release(cubby_pins handle, uint32_t first, uint32_t count,
                                            uint32_t shard) {
   release_result result;
-  const uint32_t index = static_cast<uint32_t>(handle) - 1;
-  if (index >= capacity_) return {.what = outcome::stale};
-  pin_set &set = sets_[index];
-  const uint64_t generation = handle >> 32;
+  pin_set *const found = find(handle);
+  if (found == nullptr) return {.what = outcome::stale};
+  pin_set &set = *found;
+  const uint64_t generation = set_marks::generation_of(handle);
   if (set_marks::generation_of(set.marks.load(std::memory_order_acquire)) != generation) {
     return {.what = outcome::stale};
   }
@@ -116,20 +120,14 @@ pin_sets::release_result pin_sets::release(cubby_pins handle, uint32_t first, ui
       result.loading = result.loading || fresh != 0;
       continue;  // the controller lets go of what it has pinned
     }
-    locker_word **words = set.words() + group * set_marks::items;
-    if ((fresh & (fresh + 1)) == 0) {  // the usual: all of them, in order
-      for (; fresh != 0; fresh >>= 1, ++words, ++released) {
-        if (*words != nullptr && (*words)->unpin()) result.last_pin = true;
-      }
-      continue;
-    }
+    locker_word **words = set.words + group * set_marks::items;
     for (; fresh != 0; fresh &= fresh - 1, ++released) {
       locker_word *const word = words[__builtin_ctzll(fresh)];
-      if (word != nullptr && word->unpin()) result.last_pin = true;
+      if (word != nullptr) word->unpin();
     }
   }
   if (all && released == 0 && !result.loading) return {.what = outcome::twice};
-  if (released != 0) retire(index, shard, released);
+  if (released != 0) retire(set, shard, released);
   return result;
 }
 
@@ -140,18 +138,23 @@ bool pin_sets::withdrawn(uint32_t index, uint32_t item) {
 
 void pin_sets::loaded(uint32_t index, uint32_t shard) {
   pin_set &set = sets_[index];
+  // Read before the holder may give the set back.
+  const uint32_t count = set.count;
+  locker_word **const words = set.words;
+  const bool whole = std::find(words, words + count, nullptr) == words + count;
+  if (whole && count <= set_marks::items) set.simple_count.store(count);
   uint32_t released = 0;
-  for (uint32_t group = 0; group < groups_of(set.count); ++group) {
+  for (uint32_t group = 0; group < groups_of(count); ++group) {
     std::atomic<uint64_t> &marks = set.marks_of(group);
     const uint64_t old = marks.fetch_and(~set_marks::loading_bit, std::memory_order_acq_rel);
-    locker_word **words = set.words() + group * set_marks::items;
     for (uint64_t left = old & (set_marks::loading_bit - 1); left != 0; left &= left - 1) {
-      const int item = __builtin_ctzll(left);
-      if (words[item] != nullptr) words[item]->unpin();
+      locker_word *const word =
+          words[group * set_marks::items + static_cast<uint32_t>(__builtin_ctzll(left))];
+      if (word != nullptr) word->unpin();
       ++released;
     }
   }
-  if (released != 0) retire(index, shard, released);
+  if (released != 0) retire(set, shard, released);
 }
 
 void pin_sets::abandon(uint32_t index, uint32_t shard) {
@@ -160,7 +163,7 @@ void pin_sets::abandon(uint32_t index, uint32_t shard) {
   for (uint32_t group = 0; group < groups_of(set.count); ++group) {
     set.marks_of(group).fetch_or(set_marks::loading_bit - 1, std::memory_order_acq_rel);
   }
-  retire(index, shard, set.held_count.load());
+  retire(set, shard, set.held_count.load());
 }
 
 }  // namespace cubby::table

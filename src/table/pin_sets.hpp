@@ -23,24 +23,33 @@ class set_marks {
   static constexpr uint32_t items = 31;
   static constexpr uint64_t loading_bit = uint64_t{1} << 31;
   static constexpr uint64_t generation_of(uint64_t word) { return word >> 32; }
+  /// Of a set that has landed and of which nothing has been released.
+  static constexpr uint64_t whole(uint64_t generation) { return generation << 32; }
+  /// Of a set that nobody holds after this generation: a handle that is guessed finds it released.
+  static constexpr uint64_t retired(uint64_t generation) {
+    return whole(generation) + (whole(1) | (loading_bit - 1));
+  }
 };
 
-struct pin_set {
+struct alignas(64) pin_set {
   static constexpr uint32_t inline_items = 16;
 
   std::atomic<uint64_t> marks{0};  // of the first 31 items; its generation is the set's
+  // All its items, once it holds them all and if it has one word of marks; else 0.
+  std::atomic<uint32_t> simple_count{0};
+  std::atomic<uint32_t> next_free{0};
   std::atomic<uint32_t> held_count{0};
-  uint32_t count = 0;
+  uint32_t index = 0;  // for good
+  uint32_t count = 0, room = inline_items;
   uint32_t tier = 0;
-  uint32_t next_free = 0;
   bool bypass = false;
+  locker_word **words = nullptr;  // [room]: `few` or `many`; `count` are used
   std::array<locker_word *, inline_items> few{};
   // For sets of more; they grow and are kept, so that a stale handle still finds memory.
   std::vector<locker_word *> many;
   std::unique_ptr<std::atomic<uint64_t>[]> more_marks;
   uint32_t more_count = 0;
 
-  [[nodiscard]] locker_word **words() { return count <= inline_items ? few.data() : many.data(); }
   [[nodiscard]] std::atomic<uint64_t> &marks_of(uint32_t group) {
     return group == 0 ? marks : more_marks[group - 1];
   }
@@ -48,26 +57,68 @@ struct pin_set {
 
 class pin_sets {
  public:
-  static constexpr uint32_t none = ~uint32_t{0};
   static constexpr uint32_t shard_count = 16;  // free lists; a thread keeps to its own
 
   /// `capacity` sets at once; `salt` makes handles of two runtimes differ.
   pin_sets(uint32_t capacity, uint32_t salt);
 
-  /// Any thread. An empty set for `count` items; `none` when all are taken. Nobody else knows it
-  /// until open() has said what it holds.
-  uint32_t take(uint32_t shard, uint32_t count);
-  /// The set stands: its handle may be given out. `loading`: the controller fills it.
-  cubby_pins open(uint32_t index, bool loading);
-  /// An empty set that was never given out.
-  void discard(uint32_t index, uint32_t shard);
+  /// Any thread. An empty set; nullptr when all are taken. Nobody else knows it until open() has
+  /// said what it holds. For more items than it has room for, make_room() comes first.
+  pin_set *take(uint32_t shard) {
+    pin_set *const set = free_[shard].spare.exchange(nullptr, std::memory_order_acquire);
+    return set != nullptr ? set : take_listed(shard);
+  }
+  static void make_room(pin_set &set, uint32_t count);  // may throw
+  /// What a set is when its handle is given out.
+  enum class content { whole, gaps, loading };  // gaps: some words are NULL
+  cubby_pins open(pin_set &set, content what) {
+    const uint64_t generation = set_marks::generation_of(set.marks.load(std::memory_order_relaxed));
+    const uint32_t count = set.count;
+    set.simple_count.store(what == content::whole ? count : 0, std::memory_order_relaxed);
+    set.held_count.store(count, std::memory_order_relaxed);
+    uint64_t marks = set_marks::whole(generation);
+    if (what == content::loading) marks |= set_marks::loading_bit;
+    if (count > set_marks::items) open_more(set, marks);
+    set.marks.store(marks, std::memory_order_release);
+    return generation << 32 | (set.index + 1);
+  }
+  /// A set that holds nothing: it was never opened, or was claimed and let go of.
+  void give_back(pin_set &set, uint32_t shard) {
+    pin_set *const other = free_[shard].spare.exchange(&set, std::memory_order_acq_rel);
+    if (other != nullptr) push_free(*other, shard);
+  }
+
+  /// Any thread. The usual release is of all of a set that holds all it names: one step checks that
+  /// it is held whole and ends its generation, and the set is the caller's alone, to let go of and
+  /// to give back. False when it is not that simple: release() looks closer.
+  static bool claim_whole(pin_set &set, cubby_pins handle, uint32_t first, uint32_t count) {
+    // Of a stale handle's set this is anybody's count; the step then fails.
+    const uint32_t simple_count = set.simple_count.load(std::memory_order_relaxed);
+    if (simple_count == 0 || first != 0 || (count != 0 && count != simple_count)) return false;
+    const uint64_t generation = set_marks::generation_of(handle);
+    uint64_t marks = set_marks::whole(generation);
+    return set.marks.compare_exchange_strong(marks, set_marks::retired(generation),
+                                             std::memory_order_acq_rel);
+  }
+  /// The set of a handle, which may be stale; nullptr when there is none.
+  [[nodiscard]] pin_set *find(cubby_pins handle) {
+    const uint32_t index = static_cast<uint32_t>(handle) - 1;
+    return index < capacity_ ? &sets_[index] : nullptr;
+  }
+  /// Lets go of all that it holds.
+  static void let_go(pin_set &set) {
+    locker_word **word = set.words;
+    locker_word **const end = word + set.count;
+    do {
+      (*word)->unpin();
+    } while (++word != end);
+  }
 
   enum class outcome { released, stale, twice, out_of_range };
   struct release_result {
     outcome what = outcome::released;
     uint32_t tier = 0;
-    bool loading = false;   // the controller has to look at it
-    bool last_pin = false;  // a locker is now unpinned
+    bool loading = false;  // the controller has to look at it
     bool bypass = false;
   };
   /// Any thread. Releases items first..first+count-1 (count 0 = all that are still held).
@@ -85,17 +136,22 @@ class pin_sets {
   [[nodiscard]] uint64_t table_bytes() const { return capacity_ * sizeof(pin_set); }
 
  private:
-  void retire(uint32_t index, uint32_t shard, uint32_t released);
-  void push_free(uint32_t index, uint32_t shard);
-
-  struct alignas(64) free_list {
+  /// The last set that a thread gave back is the next one that it takes; others are in a list.
+  struct alignas(64) free_sets {
+    std::atomic<pin_set *> spare{nullptr};
     std::atomic<uint64_t> head{0};  // change counter << 32 | index + 1
   };
+
+  void push_free(pin_set &set, uint32_t shard);
+  pin_set *pop_free(uint32_t shard);
+  pin_set *take_listed(uint32_t shard);
+  static void open_more(pin_set &set, uint64_t marks);
+  void retire(pin_set &set, uint32_t shard, uint32_t released);
 
   const uint32_t capacity_;
   const uint32_t salt_;
   std::unique_ptr<pin_set[]> sets_;
-  std::array<free_list, shard_count> free_;
+  std::array<free_sets, shard_count> free_;
 };
 
 }  // namespace cubby::table

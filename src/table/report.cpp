@@ -62,14 +62,14 @@ uint64_t controller::table_bytes_of(const bank &where) const {
   const uint64_t digests = config_.verify ? where.digest_bytes_wanted() : 0;
   uint64_t words = 0;
   for (uint32_t i = 0; i < tier_count(); ++i) {
-    if (tiers_[i]->memory != nullptr) words += where.words_bytes();
+    if (tiers_[i]->memory != nullptr) words += where.tier_bytes();
   }
   return where.table_bytes() + std::max(digests, where.digest_bytes()) + words;
 }
 
 uint64_t controller::table_bytes_of_tier() const {
   uint64_t words = 0;
-  for (const bank *where : by_object_) words += where->words_bytes();
+  for (const bank *where : by_object_) words += where->tier_bytes();
   return words;
 }
 

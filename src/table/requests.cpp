@@ -105,7 +105,7 @@ void controller::item_landed(uint32_t index, uint32_t i, locker_word &word, uint
   ++r.ok_count;
   r.bytes += where.locker_bytes(item.number);
   if (r.kind == request_kind::pin) {
-    sets_.at(r.set).words()[i] = &word;
+    sets_.at(r.set).words[i] = &word;
     const uint32_t parts = where.part_count();
     if (r.addr != nullptr) {
       for (uint32_t p = 0; p < parts; ++p) {

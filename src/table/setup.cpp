@@ -52,7 +52,7 @@ result<uint32_t> controller::add_memory_tier(const memory_tier_request &wanted,
   register_blocks(index, 0);
   for (const auto &owned : owned_banks_) {
     const tier::memory_tier &tier = *tiers_[index]->memory;
-    owned->add_tier(index, layout_for(tier, *owned));
+    owned->add_tier(index, layout_for(tier, *owned), tier.address());
   }
   std::vector<cubby_policy_bank> banks;
   tiers_[index]->policy = placement::make_policy(*config_.policy, policy_view(index, banks));
@@ -154,7 +154,7 @@ result<bank *> controller::add_bank(std::unique_ptr<bank> made) {
   for (uint32_t i = 0; i < tier_count(); ++i) {
     if (tiers_[i]->memory == nullptr) continue;
     const tier::memory_tier &tier = *tiers_[i]->memory;
-    made->add_tier(i, layout_for(tier, *made));
+    made->add_tier(i, layout_for(tier, *made), tier.address());
   }
   if (config_.verify) made->make_digests();
   bank *where = made.get();
@@ -184,7 +184,7 @@ result<void> controller::map_bank(bank &where, std::vector<bank_file> files,
   for (uint32_t i = 0; i < tier_count(); ++i) {
     if (tiers_[i]->memory == nullptr) continue;
     const tier::memory_tier &tier = *tiers_[i]->memory;
-    where.add_tier(i, layout_for(tier, where));
+    where.add_tier(i, layout_for(tier, where), tier.address());
   }
   if (config_.verify) where.make_digests();
   tell_policies();  // frames may be of another size now

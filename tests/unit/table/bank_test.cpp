@@ -94,7 +94,7 @@ TEST_CASE("a seal's digests go where they belong, and another bank's are refused
 
 TEST_CASE("words of a layer's neighbours lie on different cache lines, none twice") {
   const auto where = adopt(stacked(0, {65536}, 24, 32));
-  where->add_tier(0, frame_layout::skewed);
+  where->add_tier(0, frame_layout::skewed, {});
   std::set<const locker_word *> places;
   for (uint32_t number = 0; number < where->count(); number++) {
     places.insert(&where->word(0, number));
@@ -108,7 +108,7 @@ TEST_CASE("words of a layer's neighbours lie on different cache lines, none twic
 
 TEST_CASE("tables take at most 64 bytes a locker without digests") {
   const auto where = adopt(stacked(0, {65536, 65536, 65536}, 48, 128));
-  where->add_tier(0, frame_layout::skewed);
-  where->add_tier(1, frame_layout::packed);
+  where->add_tier(0, frame_layout::skewed, {});
+  where->add_tier(1, frame_layout::packed, {});
   CHECK(where->table_bytes() <= 64 * where->count());
 }

@@ -1,5 +1,6 @@
 #include "table/locker_word.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 #include <vector>
@@ -48,14 +49,17 @@ TEST_CASE("the pin count stops at its ceiling and never spills into the state") 
 }
 
 TEST_CASE("neighbours do not share a cache line and no two lockers share a word") {
-  std::vector<bool> taken(word_count(2000));
-  for (uint64_t number = 0; number < 2000; ++number) {
-    const uint64_t position = word_position(number);
+  const uint32_t count = GENERATE(1u, 63u, 512u, 513u, 2000u, 32768u);
+  const word_places places(count);
+  CHECK(places.size() <= count + count / 8 + 1024);
+  std::vector<bool> taken(places.size());
+  for (uint32_t number = 0; number < count; ++number) {
+    const uint64_t position = places.of(number);
     REQUIRE(position < taken.size());
-    CHECK_FALSE(taken[position]);
+    if (taken[position]) FAIL("locker " << number);
     taken[position] = true;
-    for (uint64_t next = number + 1; next < number + 32 && next / 512 == number / 512; ++next) {
-      if (next / 64 == number / 64) CHECK(position / 8 != word_position(next) / 8);
+    for (uint32_t next = number + 1; next < std::min(number + 64, count); ++next) {
+      if (position / 8 == places.of(next) / 8) FAIL("lockers " << number << " and " << next);
     }
   }
 }

@@ -1,0 +1,98 @@
+#include "table/pin_sets.hpp"
+
+#include <vector>
+
+#include "support/catch.hpp"
+
+using namespace cubby::table;
+using outcome = pin_sets::outcome;
+
+namespace {
+
+struct lockers {
+  std::vector<locker_word> words;
+
+  explicit lockers(uint32_t count) : words(count) {
+    for (locker_word &word : words) {
+      word.begin_fill(1, 0);
+      word.publish(1, 0);
+    }
+  }
+  /// A set that holds them all.
+  cubby_pins pin(pin_sets &sets) {
+    pin_set *const set = sets.take(0);
+    REQUIRE(set != nullptr);
+    set->count = static_cast<uint32_t>(words.size());
+    if (set->count > set->room) pin_sets::make_room(*set, set->count);
+    for (uint32_t i = 0; i < set->count; ++i) {
+      uint64_t frame = 0;
+      REQUIRE(words[i].pin(frame) == pin_outcome::pinned);
+      set->words[i] = &words[i];
+    }
+    return sets.open(*set, pin_sets::content::whole);
+  }
+  [[nodiscard]] uint64_t pins() const {
+    uint64_t count = 0;
+    for (const locker_word &word : words) count += word.look().pin_count;
+    return count;
+  }
+};
+
+bool claim(pin_sets &sets, cubby_pins handle, uint32_t first, uint32_t count) {
+  pin_set *const set = sets.find(handle);
+  if (set == nullptr || !pin_sets::claim_whole(*set, handle, first, count)) return false;
+  pin_sets::let_go(*set);
+  sets.give_back(*set, 0);
+  return true;
+}
+
+}  // namespace
+
+TEST_CASE("a whole set is claimed once; its handle, the next one and strangers' are refused") {
+  pin_sets sets(8, 5);
+  const uint32_t count = GENERATE(1u, 16u, 17u, 31u);
+  lockers some(count);
+  const cubby_pins handle = some.pin(sets);
+  CHECK_FALSE(claim(sets, handle, 1, 0));
+  CHECK_FALSE(claim(sets, handle + (uint64_t{1} << 32), 0, 0));
+  CHECK_FALSE(claim(sets, handle | 0xFFFF, 0, 0));
+  CHECK(some.pins() == count);
+  CHECK(claim(sets, handle, 0, GENERATE(0u, 1u) * count));
+  CHECK(some.pins() == 0);
+  CHECK_FALSE(claim(sets, handle, 0, 0));
+  CHECK(sets.release(handle, 0, 0, 0).what == outcome::stale);
+  const cubby_pins guessed = handle + (uint64_t{1} << 32);  // what the set will be called next
+  CHECK_FALSE(claim(sets, guessed, 0, 0));
+  CHECK(sets.release(guessed, 0, 0, 0).what == outcome::twice);
+  CHECK(some.pin(sets) == guessed);
+}
+
+TEST_CASE("a set of which a part was released, and a large one, are released by parts") {
+  pin_sets sets(8, 5);
+  const uint32_t count = GENERATE(4u, 31u, 32u, 100u);
+  lockers some(count);
+  const cubby_pins handle = some.pin(sets);
+  CHECK(sets.release(handle, 1, 2, 0).what == outcome::released);
+  CHECK(sets.release(handle, 2, 2, 0).what == outcome::twice);
+  CHECK(sets.release(handle, count, 1, 0).what == outcome::out_of_range);
+  CHECK_FALSE(claim(sets, handle, 0, 0));
+  CHECK(some.pins() == count - 2);
+  CHECK(sets.release(handle, 0, 0, 0).what == outcome::released);
+  CHECK(some.pins() == 0);
+  CHECK(sets.release(handle, 0, 0, 0).what == outcome::stale);
+  const cubby_pins again = some.pin(sets);
+  CHECK(claim(sets, again, 0, 0) == (count <= 31));
+}
+
+TEST_CASE("a thread that has no set left takes those of others") {
+  pin_sets sets(4, 5);
+  std::vector<pin_set *> held;
+  for (int i = 0; i < 4; ++i) held.push_back(sets.take(3));
+  CHECK(held.back() != nullptr);
+  CHECK(sets.take(3) == nullptr);
+  sets.give_back(*held[0], 7);
+  sets.give_back(*held[1], 7);
+  CHECK(sets.take(3) != nullptr);
+  CHECK(sets.take(3) != nullptr);
+  CHECK(sets.take(3) == nullptr);
+}
