@@ -8,19 +8,17 @@ int main(int argc, char **argv) {
   cubby_bank experts = 0;
   cubby_pins pins = 0;
   cubby_ticket ticket = 0;
+  const void *parts[2 * CUBBY_PARTS_MAX]; /* gate, up and down of the one, then of the other */
   const cubby_tier_desc tier = {.struct_size = sizeof tier, .backend = "host", .name = "host:0", .budget_bytes = 64u << 20};
-  cubby_bank_desc info = {.struct_size = sizeof info};
-  int ok = argc == 2 && cubby_open(NULL, &rt) == CUBBY_OK && cubby_tier_add(rt, &tier, &host) == CUBBY_OK &&
-           cubby_bank_adopt(rt, argv[1], NULL, &experts) == CUBBY_OK && cubby_bank_info(rt, experts, &info) == CUBBY_OK;
+  cubby_status s = argc == 2 ? cubby_open(NULL, &rt) : CUBBY_ERR_INVALID;
+  if (s == CUBBY_OK) s = cubby_tier_add(rt, &tier, &host);
+  if (s == CUBBY_OK) s = cubby_bank_adopt(rt, argv[1], NULL, &experts);
   const cubby_item items[] = {{.id = CUBBY_ID(experts, 0)}, {.id = CUBBY_ID(experts, 1)}};
-  const void *parts[2 * CUBBY_PARTS_MAX];
-  cubby_status status = ok ? cubby_pin(rt, items, 2, host, NULL, &pins, parts, &ticket) : CUBBY_ERR_INVALID;
-  if (status == CUBBY_PENDING) status = cubby_wait(rt, ticket, -1);
-  char why[512] = "";
-  if (status == CUBBY_OK) printf("%u x %u experts; the first byte of expert 1 is %u\n", info.rows, info.columns,
-                                 ((const unsigned char *)parts[info.part_count])[0]);
-  else if (cubby_explain(NULL, why, sizeof why) == CUBBY_OK) fprintf(stderr, "01_pin MODEL: %s\n", why);
-  if (status == CUBBY_OK) cubby_unpin(rt, pins, 0, 0, NULL);
+  if (s == CUBBY_OK) s = cubby_pin(rt, items, 2, host, NULL, &pins, parts, &ticket);
+  if (s == CUBBY_PENDING) s = cubby_wait(rt, ticket, -1);
+  if (s == CUBBY_OK) printf("the first byte of expert 0 is %u\n", *(const unsigned char *)parts[0]);
+  else fprintf(stderr, "01_pin MODEL: %s\n", cubby_status_name(s)); /* cubby_explain() has a sentence */
+  if (s == CUBBY_OK) cubby_unpin(rt, pins, 0, 0, NULL);
   cubby_close(rt);
-  return status == CUBBY_OK ? 0 : 1;
+  return s == CUBBY_OK ? 0 : 1;
 }
