@@ -1,9 +1,9 @@
 #include "host.hpp"
 
 #include <cmath>
+#include <exception>
 #include <memory>
 #include <new>
-#include <system_error>
 #include <vector>
 
 #include "../common/common.hpp"
@@ -39,7 +39,8 @@ struct instance {
   cubby_backend_services services{};
   cubby_backend_config config{};
   lane in, out;
-  std::unique_ptr<copy_engine> engine;  // of an emulated device
+  std::unique_ptr<copy_engine> engine;  // of an emulated device, from its first copy on
+  bool without_engine = false;
 
   lane &of(uint32_t op) { return op == CUBBY_BACKEND_COPY_OUT ? out : in; }
   uint64_t room() const { return in.ring.size() - in.count - out.count; }
@@ -62,15 +63,10 @@ int32_t open(const cubby_backend_services *services, const cubby_backend_config 
   const std::size_t depth =
       made->config.queue_depth == 0 ? 256 : std::min(made->config.queue_depth, 65536u);
   for (lane *way : {&made->in, &made->out}) way->ring.resize(depth);
-  if (made->emulated()) made->engine = std::make_unique<copy_engine>(depth);
   *out = reinterpret_cast<cubby_backend *>(made.release());
   return 0;
 } catch (const std::bad_alloc &) {
   return -ENOMEM;
-} catch (const std::system_error &) {
-  log_line(read_struct(*services), 0,
-           "the copy engine of an emulated device could not have a thread");
-  return -EAGAIN;
 }
 
 void close(cubby_backend *backend) { delete &of(backend); }
@@ -119,6 +115,20 @@ uint64_t due_ns(const instance &self, lane &way, uint64_t now_ns, uint64_t bytes
   return way.free_ns + self.config.emulated_latency_ns;
 }
 
+// Null where copies are made by whoever asks: no device is emulated, or there is no thread for it.
+copy_engine *engine_of(instance &self) try {
+  if (self.engine == nullptr && self.emulated() && !self.without_engine) {
+    self.engine = std::make_unique<copy_engine>(self.in.ring.size());
+  }
+  return self.engine.get();
+} catch (const std::exception &) {
+  self.without_engine = true;
+  log_line(self.services, 1,
+           "an emulated device has no thread for its copies: whoever advances the runtime makes "
+           "them; raise the limit of threads");
+  return nullptr;
+}
+
 // Behind an emulated link the engine makes the copy while the link holds its completion back.
 pending_copy carry_out(instance &self, uint64_t now_ns, const cubby_backend_io &io) {
   const bool is_copy = io.op == CUBBY_BACKEND_COPY_IN || io.op == CUBBY_BACKEND_COPY_OUT;
@@ -127,8 +137,8 @@ pending_copy carry_out(instance &self, uint64_t now_ns, const cubby_backend_io &
   }
   const cubby_backend_done done = {io.cookie, io.bytes, 0, 0};
   uint64_t number = 0;
-  if (io.bytes != 0 && self.engine != nullptr) {
-    number = self.engine->start(io.memory, io.source, io.bytes);
+  if (copy_engine *engine = engine_of(self); io.bytes != 0 && engine != nullptr) {
+    number = engine->start(io.memory, io.source, io.bytes);
   } else if (io.bytes != 0) {
     std::memcpy(io.memory, io.source, io.bytes);
   }
