@@ -81,6 +81,16 @@ cubby::api::runtime *cubby_cq::owner() {
   return rt_;
 }
 
+cubby::api::runtime *cubby_cq::hold_owner() {
+  const std::lock_guard whole(taking_);
+  if (rt_ != nullptr) rt_->waiting_calls.fetch_add(1, std::memory_order_seq_cst);
+  return rt_;
+}
+
+void cubby_cq::let_go(cubby::api::runtime *held) {
+  held->waiting_calls.fetch_sub(1, std::memory_order_release);
+}
+
 void cubby_cq::outlive() {
   const std::lock_guard whole(taking_);
   rt_ = nullptr;

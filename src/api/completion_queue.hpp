@@ -29,6 +29,9 @@ struct cubby_cq {
   [[nodiscard]] int descriptor() const { return fd_; }
   /// nullptr once the runtime has been closed.
   [[nodiscard]] cubby::api::runtime *owner();
+  /// The same; the runtime stays until let_go().
+  [[nodiscard]] cubby::api::runtime *hold_owner();
+  static void let_go(cubby::api::runtime *held);
   /// The runtime is gone: from here on only what is in the queue counts.
   void outlive();
 

@@ -166,21 +166,27 @@ result<void> check_frames(const table::tier_slot &slot, uint32_t tier, cubby_tie
   return failure;
 }
 
+/// Gives the set back where a call ends, or throws, before it was used.
+struct unused_set {
+  const pin_call &c;
+  bool used = false;
+  ~unused_set() {
+    if (!used) c.self.house().sets().give_back(c.set, c.shard);
+  }
+};
+
 /// Hands the set to the controller.
 cubby_status load_set(const pin_call &c, const cubby_how &how, cubby_pins *pins,
                       cubby_ticket *ticket) {
   table::controller &house = c.self.house();
   table::tier_slot &slot = house.slot(c.tier);
+  unused_set given_back{c};
   std::vector<table::request_item> items;
   auto read = read_items(c.self, c.items, c.count, items);
   if (read) read = check_frames(slot, c.tier, slot.handle, items);
-  if (!read) {
-    house.sets().give_back(c.set, c.shard);
-    return keep_error(read.failure());
-  }
+  if (!read) return keep_error(read.failure());
   auto *queue = how.cq;
   if (queue != nullptr && !queue->reserve()) {
-    house.sets().give_back(c.set, c.shard);
     return keep_error(fail(CUBBY_ERR_BUSY,
                            "the completion queue has no place left; take "
                            "completions first, or make it larger"));
@@ -188,7 +194,6 @@ cubby_status load_set(const pin_call &c, const cubby_how &how, cubby_pins *pins,
   const uint32_t index = c.self.house().take_request(false);
   if (index == table::no_index) {
     if (queue != nullptr) queue->unreserve();
-    house.sets().give_back(c.set, c.shard);
     return no_ticket();
   }
   table::request &r = house.request_at(index);
@@ -203,7 +208,8 @@ cubby_status load_set(const pin_call &c, const cubby_how &how, cubby_pins *pins,
     if (c.addr != nullptr) std::fill_n(c.addr + size_t{i} * parts, parts, nullptr);
   }
   std::fill_n(c.set.words, c.count, nullptr);
-  *pins = house.sets().open(c.set, table::pin_sets::content::loading);
+  given_back.used = true;
+  *pins = house.sets().open(c.set, c.count, table::pin_sets::content::loading);
   if ((c.flags & CUBBY_NO_VISIT) == 0) note_visits(c);
   return submit_request(c.self, index, ticket);
 }
@@ -224,7 +230,7 @@ cubby_status hold_resident(const pin_call &c, uint32_t ok_count, cubby_pins *pin
   house.shard_at(c.shard).hits[c.tier].fetch_add(ok_count, std::memory_order_relaxed);
   const bool whole = ok_count == c.count;
   *pins = house.sets().open(
-      c.set, whole ? table::pin_sets::content::whole : table::pin_sets::content::gaps);
+      c.set, c.count, whole ? table::pin_sets::content::whole : table::pin_sets::content::gaps);
   return whole ? CUBBY_OK : CUBBY_PARTIAL;
 }
 
@@ -306,9 +312,7 @@ cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count
     const cubby_status made = make_room(house.sets(), *set, count, shard);
     if (made != CUBBY_OK) return made;
   }
-  set->count = count;
-  set->tier = slot;
-  set->bypass = (how->flags & CUBBY_BYPASS) != 0;
+  set->describe(count, slot, (how->flags & CUBBY_BYPASS) != 0);
   // The usual: lockers of one row, all of them resident.
   const table::bank_row *const row = house.row_of(*items, slot);
   const uint32_t run = row == nullptr ? 0 : row->pin(items, count, set->words, addr);
@@ -323,7 +327,7 @@ cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count
   }
   if ((how->flags & CUBBY_NO_VISIT) == 0) note_visit(entered.mine, items, count);
   entered.mine.hits[slot].fetch_add(count, std::memory_order_relaxed);
-  *pins = house.sets().open(*set, table::pin_sets::content::whole);
+  *pins = house.sets().open(*set, count, table::pin_sets::content::whole);
   return CUBBY_OK;
 }
 
@@ -377,7 +381,8 @@ cubby_status cubby_unpin(cubby_handle *rt, cubby_pins pins, uint32_t first, uint
     return unpin_slowly(self, pins, first, count, entered.shard_index);
   }
   table::pin_sets::let_go(*set);
-  const bool awaited = is_awaited(house.slot(set->tier), set->bypass);
+  const bool awaited = is_awaited(house.slot(set->tier.load(std::memory_order_relaxed)),
+                                  set->bypass.load(std::memory_order_relaxed));
   house.sets().give_back(*set, entered.shard_index);
   if (awaited) {
     house.note_frames();

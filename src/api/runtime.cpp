@@ -185,8 +185,13 @@ void runtime::wake() {
   if (sleeping_.load(std::memory_order_seq_cst)) ::eventfd_write(wake_fd_, 1);
 }
 
-void runtime::kick() {
-  if (caller_pump()) try_advance(0, nullptr, effort::start);
+/// The call that kicks is done, whatever becomes of this: what finds no memory now is tried again
+/// by whoever advances next, who says so.
+void runtime::kick() noexcept {
+  try {
+    if (caller_pump()) try_advance(0, nullptr, effort::start);
+  } catch (const std::exception &) {
+  }
   wake();
 }
 
@@ -224,6 +229,8 @@ bool runtime::shut_down() {
   grace_period();
   const bool all_back = end_all_io();
   cubby_cq::outlive(*this);
+  // Who came to wait for a queue before it knew.
+  while (waiting_calls.load(std::memory_order_seq_cst) != 0) std::this_thread::yield();
   return all_back;
 }
 
@@ -357,13 +364,14 @@ void runtime::taken(uint32_t index) {
   controller_.give_request(index);
 }
 
-void runtime::completed(uint32_t index) {
-  table::request &r = controller_.request_at(index);
+void runtime::completed(uint32_t index, bool stays_ours) {
   completions_.fetch_add(1, std::memory_order_seq_cst);
   news_.store(true, std::memory_order_seq_cst);
+  if (!stays_ours) return;
+  table::request &r = controller_.request_at(index);
   if (r.forget) {
     controller_.give_request(index);
-  } else if (r.queue != nullptr) {
+  } else {
     cubby_cq::entry entry;
     entry.request_index = index;
     entry.done.user = r.user;

@@ -68,7 +68,7 @@ class runtime final : public table::completion_sink {
   bool try_advance(uint64_t now_ns, uint64_t *next_ns, effort how_far);
   /// After a request was handed over: see that somebody looks at it. In caller pump its I/O is
   /// started here; what has come back is left to whoever polls or waits.
-  void kick();
+  void kick() noexcept;
   /// Until `done` or the time is over; `done` is asked with nothing locked.
   template <class Done>
   bool wait_until(const Done &done, int64_t timeout_ns);
@@ -91,7 +91,7 @@ class runtime final : public table::completion_sink {
   bool progress(cubby_ticket ticket, cubby_done &out);
   /// A completion was taken out of its queue.
   void taken(uint32_t index);
-  void completed(uint32_t index) override;
+  void completed(uint32_t index, bool stays_ours) override;
 
   void log(uint32_t level, cubby_tier tier, const std::string &text) {
     log_lines.add(now(), level, tier, text.c_str());

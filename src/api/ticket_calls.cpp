@@ -56,13 +56,14 @@ uint32_t cubby_cq_take(cubby_cq *cq, cubby_done *out, uint32_t max_count) {
 cubby_status cubby_cq_wait(cubby_cq *cq, int64_t timeout_ns) {
   if (cq == nullptr) CUBBY_REFUSE("cubby_cq_wait: the queue is NULL");
   if (!cubby_cq::is_living(cq)) return no_queue();
-  runtime *const owner = cq->owner();
+  const std::unique_ptr<runtime, void (*)(runtime *)> owner(cq->hold_owner(), &cubby_cq::let_go);
   if (owner == nullptr) return cq->empty() ? closed() : CUBBY_OK;
   runtime &self = *owner;
   CUBBY_BEGIN(self, waiting);
   return guarded([&]() -> cubby_status {
     if (self.wait_until([&] { return !cq->empty() || self.shutting(); }, timeout_ns)) {
-      return cq->empty() ? call::refuse(CUBBY_ERR_SHUTDOWN) : CUBBY_OK;
+      const bool ended = self.shutting() && cq->empty();
+      return ended ? call::refuse(CUBBY_ERR_SHUTDOWN) : CUBBY_OK;
     }
     return keep_error(fail(CUBBY_ERR_TIMEOUT, "nothing was completed to this queue in time"));
   });

@@ -351,7 +351,7 @@ void bank::place_rows(uint32_t tier, const tier::frame_address &memory) {
       addresses_[tier][size_t{row} * part_count_ + p] = {memory.base[p] + at.fixed_bytes,
                                                          memory.stride[p], at.file_offset_bytes,
                                                          at.file_stride_bytes, at.skew_mask};
-      if (at.scattered) tier_rows_[tier][row].scattered_ = true;
+      if (at.scattered) __atomic_store_n(&tier_rows_[tier][row].scattered_, true, __ATOMIC_RELAXED);
     }
   }
 }

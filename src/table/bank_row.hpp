@@ -54,7 +54,8 @@ class bank_row {
       while (part != last_part_) *to++ = (++part)->of(frame, column);
     }
     const auto pinned = static_cast<uint32_t>(held - words);
-    if (scattered_ && addr != nullptr) write_scattered(items, pinned, words, addr);
+    if (__atomic_load_n(&scattered_, __ATOMIC_RELAXED) && addr != nullptr)
+      write_scattered(items, pinned, words, addr);
     return pinned;
   }
 

@@ -279,6 +279,7 @@ class controller {
 
   // grant.cpp
   bool grant(uint32_t index);
+  static error pinned_too_often(const bank &where, uint32_t number);
   bool grant_pins(uint32_t index);
   bool grant_prefetch(uint32_t index);
   bool grant_resize(uint32_t index);
@@ -339,6 +340,7 @@ class controller {
   void let_go_of_source(move &m, bool arrived);
   bool try_again(uint32_t index);
   void publish(uint32_t index, uint32_t tier, uint64_t frame);
+  void fail_waiters(uint64_t first, const error &why);
   void wake_followers(uint32_t index);
   void end_move(uint32_t index);
 

@@ -195,11 +195,7 @@ bool controller::evict_one(uint32_t tier, const newcomer &wanted, const transfer
   for (const bool spare : {true, false}) {
     if (!spare && order.io_class != CUBBY_DEMAND) break;  // a guess does not push out a guess
     const placement::object who = choose_victim(tier, wanted, spare);
-    const uint64_t kept_before = slot.kept_bytes;
-    if (who != placement::no_object && evict(tier, who, order, may_demote)) {
-      if (slot.policy->chooses()) slot.taken_bytes += kept_before - slot.kept_bytes;
-      return true;
-    }
+    if (who != placement::no_object && evict(tier, who, order, may_demote)) return true;
   }
   return order.io_class == CUBBY_DEMAND && drop_a_guest(tier, true);
 }
@@ -223,7 +219,9 @@ bool controller::make_room(uint32_t tier, const newcomer &wanted, const transfer
       hasten_leaving(tier, order);
       return false;
     }
+    const uint64_t kept_before = slot.kept_bytes;
     if (!evict_one(tier, wanted, order, true)) return false;
+    if (slot.policy->chooses()) slot.taken_bytes += kept_before - slot.kept_bytes;
   }
   return true;
 }

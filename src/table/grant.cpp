@@ -21,6 +21,13 @@ error why_absent(const bank &where, uint32_t number) {
 
 }  // namespace
 
+error controller::pinned_too_often(const bank &where, uint32_t number) {
+  return fail(CUBBY_ERR_BUSY,
+              "locker %u of bank %s is pinned as often as it can be, 65,534 times; unpin some, or "
+              "name it once in a set",
+              number, where.desc().name);
+}
+
 bool controller::grant(uint32_t index) {
   switch (requests_[index].kind) {
     case request_kind::pin:
@@ -217,6 +224,7 @@ error controller::cannot_lay_out(const request &r) const {
   uint64_t total = 0;
   uint64_t largest = 0;
   for (const request_item &item : r.items) {
+    if (item.state != item_state::waiting) continue;  // its bank may be gone
     const uint64_t cost = slot.memory->cost_bytes(item.where->frame_bytes_in(r.tier, item.number));
     total += cost;
     largest = std::max(largest, cost);
@@ -263,7 +271,10 @@ void controller::settle(uint32_t index) {
       add_waiter(item.move, index, i);
     } else {
       ++slot.stats.miss_count;
-      item_failed(index, i, why_absent(*item.where, item.number));
+      const bool here = now.state == locker_state::ready;
+      item_failed(
+          index, i,
+          here ? pinned_too_often(*item.where, item.number) : why_absent(*item.where, item.number));
     }
   }
   for (const uint32_t made : begun) introduce_kept(r, moves_[made]);

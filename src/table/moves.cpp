@@ -1,6 +1,7 @@
 // A move brings a locker into a tier: who waits for it, and how it ends. Published when all of it
 // is there.
 #include <algorithm>
+#include <utility>
 
 #include "base/mutant.hpp"
 #include "table/controller.hpp"
@@ -62,7 +63,7 @@ void controller::add_waiter(uint32_t index, uint32_t request_index, uint32_t ite
   r.items[item].next_waiter = m.first_waiter;
   m.first_waiter = waiter(request_index, item);
   if ((r.flags & CUBBY_BYPASS) == 0) m.keep = true;
-  if (r.kind == request_kind::pin) m.unasked = false;
+  if (r.kind == request_kind::pin && !m.demotion) m.unasked = false;  // a demotion goes on anyway
   raise(index, r.order);
 }
 
@@ -144,7 +145,7 @@ void controller::publish(uint32_t index, uint32_t tier, uint64_t frame) {
   locker_word &word = where.word(tier, m.number);
   if (word.look().state != locker_state::filling) return;
   // The waiters of this tier leave the list, each with a pin that the word is born with.
-  uint64_t mine = no_waiter;
+  uint64_t mine = no_waiter, too_many = no_waiter;
   uint64_t *link = &m.first_waiter;
   uint64_t pins = 0;
   while (*link != no_waiter) {
@@ -153,9 +154,12 @@ void controller::publish(uint32_t index, uint32_t tier, uint64_t frame) {
     uint64_t &next = r.items[here & 0xFFFFFFFF].next_waiter;
     if (r.tier == tier) {
       *link = next;
-      next = mine;
-      mine = here;
-      if (r.kind == request_kind::pin) ++pins;
+      const bool pin = r.kind == request_kind::pin;
+      // One place is left for the move itself, which holds what it copies on.
+      uint64_t &list = pin && pins == locker_word::pins_max - 1 ? too_many : mine;
+      if (pin && &list == &mine) ++pins;
+      next = list;
+      list = here;
     } else {
       link = &next;
     }
@@ -191,6 +195,17 @@ void controller::publish(uint32_t index, uint32_t tier, uint64_t frame) {
     }
     item_landed(request_index, item, word, frame);
     if (r.open_count == 0) complete(request_index);
+  }
+  if (too_many != no_waiter) fail_waiters(too_many, pinned_too_often(where, m.number));
+}
+
+void controller::fail_waiters(uint64_t first, const error &why) {
+  while (first != no_waiter) {
+    const auto request_index = static_cast<uint32_t>(first >> 32);
+    const auto item = static_cast<uint32_t>(first);
+    first = requests_[request_index].items[item].next_waiter;
+    item_failed(request_index, item, why);
+    if (requests_[request_index].open_count == 0) complete(request_index);
   }
 }
 
@@ -229,15 +244,7 @@ void controller::end_move(uint32_t index) {
     tiers_[m.to]->memory->give(m.frame, where.frame_bytes_in(m.to, m.number));
   }
   const error why = m.failure;
-  uint64_t next = m.first_waiter;
-  m.first_waiter = no_waiter;
-  while (next != no_waiter) {
-    const auto request_index = static_cast<uint32_t>(next >> 32);
-    const auto item = static_cast<uint32_t>(next);
-    next = requests_[request_index].items[item].next_waiter;
-    item_failed(request_index, item, why);
-    if (requests_[request_index].open_count == 0) complete(request_index);
-  }
+  fail_waiters(std::exchange(m.first_waiter, no_waiter), why);
   wake_followers(index);
   free_move(index);
   changed_ = true;

@@ -65,10 +65,11 @@ pin_set *pin_sets::take_listed(uint32_t shard) {
 void pin_sets::make_room(pin_set &set, uint32_t count) {
   const uint32_t groups = groups_of(count);
   if (groups > 1 && set.more_count < groups - 1) {
-    // The smaller array stays reachable for stale handles only until here: they read the first
-    // group's generation before any other.
-    set.more_marks = std::make_unique<std::atomic<uint64_t>[]>(groups - 1);
-    set.more_count = groups - 1;
+    // Smaller arrays stay for those who look at a stale handle just now.
+    const uint32_t most = std::max(groups - 1, 2 * set.more_count);
+    set.grown.push_back(std::make_unique<std::atomic<uint64_t>[]>(most));
+    set.more_marks.store(set.grown.back().get(), std::memory_order_release);
+    set.more_count = most;
   }
   set.many.resize(count);
   set.words = set.many.data();
@@ -77,7 +78,7 @@ void pin_sets::make_room(pin_set &set, uint32_t count) {
 
 void pin_sets::open_more(pin_set &set, uint64_t marks) {
   set.simple_count.store(0, std::memory_order_relaxed);
-  for (uint32_t group = groups_of(set.count); --group > 0;) {
+  for (uint32_t group = groups_of(set.size()); --group > 0;) {
     set.marks_of(group).store(marks, std::memory_order_release);
   }
 }
@@ -96,15 +97,16 @@ pin_sets::release_result pin_sets::release(cubby_pins handle, uint32_t first, ui
   if (found == nullptr) return {.what = outcome::stale};
   pin_set &set = *found;
   const uint64_t generation = set_marks::generation_of(handle);
+  const uint32_t size = set.count.load(std::memory_order_acquire);
+  result.tier = set.tier.load(std::memory_order_acquire);
+  result.bypass = set.bypass.load(std::memory_order_acquire);
   if (set_marks::generation_of(set.marks.load(std::memory_order_acquire)) != generation) {
     return {.what = outcome::stale};
   }
   // From here a holder who keeps the rules owns the set; one who does not is caught by the marks.
   const bool all = count == 0;
-  const uint32_t end = all ? set.count : first + count;
-  if (first >= set.count || end > set.count || end < first) return {.what = outcome::out_of_range};
-  result.tier = set.tier;
-  result.bypass = set.bypass;
+  const uint32_t end = all ? size : first + count;
+  if (first >= size || end > size || end < first) return {.what = outcome::out_of_range};
   uint32_t released = 0;
   for (uint32_t group = first / set_marks::items; group * set_marks::items < end; ++group) {
     const uint64_t bits = bits_of(group, first, end);
@@ -139,7 +141,7 @@ bool pin_sets::withdrawn(uint32_t index, uint32_t item) {
 void pin_sets::loaded(uint32_t index, uint32_t shard) {
   pin_set &set = sets_[index];
   // Read before the holder may give the set back.
-  const uint32_t count = set.count;
+  const uint32_t count = set.size();
   locker_word **const words = set.words;
   const bool whole = std::find(words, words + count, nullptr) == words + count;
   if (whole && count <= set_marks::items) set.simple_count.store(count);
@@ -160,7 +162,7 @@ void pin_sets::loaded(uint32_t index, uint32_t shard) {
 void pin_sets::abandon(uint32_t index, uint32_t shard) {
   pin_set &set = sets_[index];
   // Everything counts as released: the last release of the holder, if any, has been seen.
-  for (uint32_t group = 0; group < groups_of(set.count); ++group) {
+  for (uint32_t group = 0; group < groups_of(set.size()); ++group) {
     set.marks_of(group).fetch_or(set_marks::loading_bit - 1, std::memory_order_acq_rel);
   }
   retire(set, shard, set.held_count.load());

@@ -40,18 +40,28 @@ struct alignas(64) pin_set {
   std::atomic<uint32_t> next_free{0};
   std::atomic<uint32_t> held_count{0};
   uint32_t index = 0;  // for good
-  uint32_t count = 0, room = inline_items;
-  uint32_t tier = 0;
-  bool bypass = false;
+  uint32_t room = inline_items;
+  // Whoever releases reads these before it looks at the generation, which tells whether they were
+  // of its set.
+  std::atomic<uint32_t> count{0}, tier{0};
+  std::atomic<bool> bypass{false};
   locker_word **words = nullptr;  // [room]: `few` or `many`; `count` are used
   std::array<locker_word *, inline_items> few{};
   // For sets of more; they grow and are kept, so that a stale handle still finds memory.
   std::vector<locker_word *> many;
-  std::unique_ptr<std::atomic<uint64_t>[]> more_marks;
+  std::atomic<std::atomic<uint64_t> *> more_marks{nullptr};
   uint32_t more_count = 0;
+  std::vector<std::unique_ptr<std::atomic<uint64_t>[]>> grown;  // the last is `more_marks`
 
+  /// Is to hold so many; a set taken and not yet opened.
+  void describe(uint32_t item_count, uint32_t of_tier, bool bypasses) {
+    count.store(item_count, std::memory_order_release);
+    tier.store(of_tier, std::memory_order_release);
+    bypass.store(bypasses, std::memory_order_release);
+  }
+  [[nodiscard]] uint32_t size() const { return count.load(std::memory_order_relaxed); }
   [[nodiscard]] std::atomic<uint64_t> &marks_of(uint32_t group) {
-    return group == 0 ? marks : more_marks[group - 1];
+    return group == 0 ? marks : more_marks.load(std::memory_order_acquire)[group - 1];
   }
 };
 
@@ -71,9 +81,8 @@ class pin_sets {
   static void make_room(pin_set &set, uint32_t count);  // may throw
   /// What a set is when its handle is given out.
   enum class content { whole, gaps, loading };  // gaps: some words are NULL
-  cubby_pins open(pin_set &set, content what) {
+  cubby_pins open(pin_set &set, uint32_t count, content what) {
     const uint64_t generation = set_marks::generation_of(set.marks.load(std::memory_order_relaxed));
-    const uint32_t count = set.count;
     set.simple_count.store(what == content::whole ? count : 0, std::memory_order_relaxed);
     set.held_count.store(count, std::memory_order_relaxed);
     uint64_t marks = set_marks::whole(generation);
@@ -108,7 +117,7 @@ class pin_sets {
   /// Lets go of all that it holds.
   static void let_go(pin_set &set) {
     locker_word **word = set.words;
-    locker_word **const end = word + set.count;
+    locker_word **const end = word + set.size();
     do {
       (*word)->unpin();
     } while (++word != end);

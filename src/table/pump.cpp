@@ -10,7 +10,7 @@ constexpr uint32_t reap_batch = 8;  // few: what came is verified before more is
 
 }  // namespace
 
-bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) {
+bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) try {
   now_ns_ = now_ns;
   const uint64_t completed_before = completed_count_;
   bool any = false;
@@ -47,6 +47,11 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) {
   }
   *next_ns = next;
   return any;
+} catch (...) {  // a lack of memory; what was being looked at is looked at again
+  look_at_open_.store(true, std::memory_order_seq_cst);
+  frames_came_.store(true, std::memory_order_seq_cst);
+  changed_ = true;
+  throw;
 }
 
 /// Somebody let go of something.

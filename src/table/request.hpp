@@ -81,7 +81,7 @@ struct request {
 class completion_sink {
  public:
   virtual ~completion_sink() = default;
-  virtual void completed(uint32_t index) = 0;
+  virtual void completed(uint32_t index, bool stays_ours) = 0;
 };
 
 }  // namespace cubby::table

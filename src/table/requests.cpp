@@ -153,10 +153,12 @@ void controller::complete(uint32_t index) {
   if (r.io_class == CUBBY_DEMAND && r.deadline_ns != 0 && now_ns_ > r.deadline_ns) {
     ++tiers_[r.tier]->stats.late_count;
   }
+  // Once it is done, one that is waited for by its ticket alone may be somebody else's at once.
+  const bool stays_ours = r.forget || r.queue != nullptr;
   const uint64_t life = r.life.load(std::memory_order_relaxed);
   r.life.store(life_of(generation_of(life), request_state::done), std::memory_order_release);
   if (CUBBY_MUTANT(drop_completion) && ++mutant_count_ % 16 == 0) return;
-  sink_.completed(index);
+  sink_.completed(index, stays_ours);
 }
 
 }  // namespace cubby::table

@@ -165,6 +165,35 @@ TEST_CASE("a set that is resident needs no ticket; one that cannot ever fit says
   CHECK(error.tier == host);
 }
 
+TEST_CASE("one locker is pinned as often as it can be, and not once more") {
+  weights w;
+  house h(CUBBY_PUMP_CALLER);
+  const cubby_tier host = h.tier("host:0", 0, 12 * mib);
+  h.map(w);
+  const uint32_t count = 1u << 16;
+  std::vector<cubby_item> items(count);
+  for (cubby_item &item : items) item.id = CUBBY_ID(h.bank, 3);
+  std::vector<int8_t> status(count, CUBBY_PENDING);
+  cubby_how how{};
+  how.struct_size = sizeof how;
+  how.item_status = status.data();
+  for (int round = 0; round < 2; ++round) {  // absent, then resident
+    cubby_pins pins = 0;
+    cubby_ticket ticket = 0;
+    cubby_status came = cubby_pin(h.rt, items.data(), count, host, &how, &pins, nullptr, &ticket);
+    if (came == CUBBY_PENDING) came = cubby_wait(h.rt, ticket, -1);
+    CHECK(came == CUBBY_PARTIAL);
+    CHECK_THAT(api_test::explain(), Catch::Contains("as often as it can be"));
+    const auto held = std::count(status.begin(), status.end(), int8_t{CUBBY_OK});
+    CHECK(held >= 65534);
+    CHECK(held + std::count(status.begin(), status.end(), int8_t{CUBBY_ERR_BUSY}) == count);
+    CHECK(cubby_unpin(h.rt, pins, 0, 0, nullptr) == CUBBY_OK);
+  }
+  cubby_item once{};
+  once.id = CUBBY_ID(h.bank, 3);
+  CHECK(cubby_drop(h.rt, &once, 1, host) == CUBBY_OK);  // nobody holds it any more
+}
+
 TEST_CASE("NO_WAIT tells what is there and fetches nothing") {
   weights w;
   house h(CUBBY_PUMP_CALLER);

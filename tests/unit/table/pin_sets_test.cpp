@@ -23,13 +23,13 @@ struct lockers {
     pin_set *const set = sets.take(0);
     REQUIRE(set != nullptr);
     set->count = static_cast<uint32_t>(words.size());
-    if (set->count > set->room) pin_sets::make_room(*set, set->count);
-    for (uint32_t i = 0; i < set->count; ++i) {
+    if (set->size() > set->room) pin_sets::make_room(*set, set->size());
+    for (uint32_t i = 0; i < set->size(); ++i) {
       uint64_t frame = 0;
       REQUIRE(words[i].pin(frame) == pin_outcome::pinned);
       set->words[i] = &words[i];
     }
-    return sets.open(*set, pin_sets::content::whole);
+    return sets.open(*set, set->size(), pin_sets::content::whole);
   }
   [[nodiscard]] uint64_t pins() const {
     uint64_t count = 0;
