@@ -1,13 +1,12 @@
 #include "host.hpp"
 
 #include <cmath>
-#include <exception>
 #include <memory>
 #include <new>
 #include <vector>
 
 #include "../common/common.hpp"
-#include "copy_engine.hpp"
+#include "streaming_copy.hpp"
 
 namespace cubby_host {
 namespace {
@@ -16,7 +15,6 @@ using namespace cubby_backends;
 struct pending_copy {
   cubby_backend_done done;
   uint64_t due_ns;
-  uint64_t number;  // of the engine's copy; 0 = it is made already
 };
 
 // One way of the link, first in, first out: copies of one way end in order. A link carries both at
@@ -39,8 +37,6 @@ struct instance {
   cubby_backend_services services{};
   cubby_backend_config config{};
   lane in, out;
-  std::unique_ptr<copy_engine> engine;  // of an emulated device, from its first copy on
-  bool without_engine = false;
 
   lane &of(uint32_t op) { return op == CUBBY_BACKEND_COPY_OUT ? out : in; }
   uint64_t room() const { return in.ring.size() - in.count - out.count; }
@@ -115,34 +111,20 @@ uint64_t due_ns(const instance &self, lane &way, uint64_t now_ns, uint64_t bytes
   return way.free_ns + self.config.emulated_latency_ns;
 }
 
-// Null where copies are made by whoever asks: no device is emulated, or there is no thread for it.
-copy_engine *engine_of(instance &self) try {
-  if (self.engine == nullptr && self.emulated() && !self.without_engine) {
-    self.engine = std::make_unique<copy_engine>(self.in.ring.size());
-  }
-  return self.engine.get();
-} catch (const std::exception &) {
-  self.without_engine = true;
-  log_line(self.services, 1,
-           "an emulated device has no thread for its copies: whoever advances the runtime makes "
-           "them; raise the limit of threads");
-  return nullptr;
-}
-
-// Behind an emulated link the engine makes the copy while the link holds its completion back.
+// The bytes are moved at once; an emulated link only holds the completion back.
 pending_copy carry_out(instance &self, uint64_t now_ns, const cubby_backend_io &io) {
   const bool is_copy = io.op == CUBBY_BACKEND_COPY_IN || io.op == CUBBY_BACKEND_COPY_OUT;
   if (!is_copy || (io.bytes != 0 && (io.memory == nullptr || io.source == nullptr))) {
-    return {{io.cookie, 0, EINVAL, 0}, now_ns, 0};
+    return {{io.cookie, 0, EINVAL, 0}, now_ns};
   }
-  const cubby_backend_done done = {io.cookie, io.bytes, 0, 0};
-  uint64_t number = 0;
-  if (copy_engine *engine = engine_of(self); io.bytes != 0 && engine != nullptr) {
-    number = engine->start(io.memory, io.source, io.bytes);
-  } else if (io.bytes != 0) {
-    std::memcpy(io.memory, io.source, io.bytes);
+  if (io.bytes != 0) {
+    if (self.emulated()) {
+      streaming_copy(io.memory, io.source, io.bytes);
+    } else {
+      std::memcpy(io.memory, io.source, io.bytes);
+    }
   }
-  return {done, due_ns(self, self.of(io.op), now_ns, io.bytes), number};
+  return {{io.cookie, io.bytes, 0, 0}, due_ns(self, self.of(io.op), now_ns, io.bytes)};
 }
 
 uint32_t submit(cubby_backend *backend, uint64_t now_ns, const cubby_backend_io *ios,
@@ -161,8 +143,6 @@ uint32_t reap(cubby_backend *backend, uint64_t now_ns, cubby_backend_done *out, 
   uint32_t reaped = 0;
   for (lane *way : {&self.in, &self.out}) {
     while (reaped < max_count && way->count != 0 && way->first().due_ns <= now_ns) {
-      // Due, and made as a rule: a link that is faster than memory waits for it here.
-      if (way->first().number != 0) self.engine->wait_for(way->first().number);
       out[reaped++] = way->first().done;
       way->pop();
     }
