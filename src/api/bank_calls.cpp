@@ -194,7 +194,12 @@ cubby_status cubby_bank_remove(cubby_handle *rt, cubby_bank bank) {
     {
       const auto lock = self.hold_pump();
       uint64_t next = 0;
-      self.house().advance(self.now(), &next);
+      try {
+        self.house().advance(self.now(), &next);
+      } catch (...) {  // without memory the bank stays, and may be removed another time
+        where->removed.store(false, std::memory_order_seq_cst);
+        throw;
+      }
       if (auto removed = self.house().remove_bank(*where); !removed) {
         return keep_error(removed.failure());
       }
