@@ -259,7 +259,7 @@ void add_demo(command &program) {
   one.option("--model", chosen->model,
              "A GGUF of q8_0 or q4_0 experts (default: one is made and kept)");
   one.option("--routes", chosen->routes, "routed_experts as JSONL or JSONL.xz (default: made up)");
-  one.option("--tokens", chosen->tokens, "Tokens to decode").between(1u, 1u << 20).show_default();
+  one.option("--tokens", chosen->tokens, "Tokens to decode").between(1, 1u << 20).show_default();
   one.option("--device-budget", chosen->device_budget,
              "Of the experts in %, or bytes; 0 = no such tier")
       .show_default();
@@ -268,7 +268,7 @@ void add_demo(command &program) {
       .show_default();
   one.option("--policy", chosen->policy, "Who leaves a tier").show_default();
   one.option("--lookahead", chosen->lookahead, "Fetch the next layer's experts ahead")
-      .between(0u, 1u)
+      .between(0, 1)
       .show_default();
   one.option("--pump", chosen->pump, "Who advances the runtime")
       .one_of({"thread", "caller"})

@@ -216,7 +216,7 @@ void add_timing_options(command &one, timing_options &chosen) {
   one.option("--host-capacity", chosen.host_capacity,
              "Lockers or share in host memory (as many as in the device)");
   one.option("--lookahead", chosen.lookahead, "Fetch the next layer's experts ahead (0)")
-      .between(0u, 1u);
+      .between(0, 1);
   one.option("--forecast", chosen.forecast,
              "What is fetched ahead: its exact route, or what it used last (exact)")
       .one_of({"exact", "repeat"});
@@ -252,7 +252,7 @@ void add_replay(command &program) {
   one.option("--write", chosen->write, "Write the trace in cubby's own format");
   one.option("--write-oracle", chosen->write_oracle, "Write it as libCacheSim's oracleGeneral");
   one.option("--object-bytes", chosen->object_bytes, "Size of a locker (1; 1048576 with --timing)")
-      .between(1u, ~0u);
+      .between(1, ~0u);
   add_timing_options(one, chosen->timing);
   add_io_options(one, chosen->io);
   one.flag("--json", chosen->as_json, "One JSON object on stdout");
