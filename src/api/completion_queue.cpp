@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 
 namespace {
 
@@ -41,28 +42,40 @@ void cubby_cq::push(const entry &one) {
   const std::lock_guard lock(mutex_);
   CUBBY_ASSERT(count_ < ring_.size());
   ring_[(head_ + count_++) % ring_.size()] = one;
-  if (count_ == 1) eventfd_write(fd_, 1);
+  if (count_ == 1 && watched_) eventfd_write(fd_, 1);
+}
+
+int cubby_cq::descriptor() {
+  const std::lock_guard lock(mutex_);
+  if (!watched_ && count_ != 0) eventfd_write(fd_, 1);
+  watched_ = true;
+  return fd_;
 }
 
 uint32_t cubby_cq::take(cubby_done *out, uint32_t max_count) {
   const std::lock_guard whole(taking_);
-  std::vector<uint32_t> taken;
-  {
-    const std::lock_guard lock(mutex_);
-    while (taken.size() < max_count && count_ != 0) {
-      out[taken.size()] = ring_[head_].done;
-      taken.push_back(ring_[head_].request_index);
-      head_ = (head_ + 1) % static_cast<uint32_t>(ring_.size());
-      --count_;
+  uint32_t taken = 0;
+  for (bool more = true; more;) {
+    std::array<uint32_t, 64> requests;
+    uint32_t count = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      while (count < requests.size() && taken < max_count && count_ != 0) {
+        out[taken++] = ring_[head_].done;
+        requests[count++] = ring_[head_].request_index;
+        head_ = (head_ + 1) % static_cast<uint32_t>(ring_.size());
+        --count_;
+      }
+      reserved_ -= count;
+      more = taken < max_count && count_ != 0;
+      if (count != 0 && count_ == 0 && watched_) {
+        eventfd_t ignored = 0;
+        eventfd_read(fd_, &ignored);
+      }
     }
-    reserved_ -= static_cast<uint32_t>(taken.size());
-    if (!taken.empty() && count_ == 0) {
-      eventfd_t ignored = 0;
-      eventfd_read(fd_, &ignored);
-    }
+    for (uint32_t i = 0; rt_ != nullptr && i < count; ++i) rt_->taken(requests[i]);
   }
-  for (size_t i = 0; rt_ != nullptr && i < taken.size(); ++i) rt_->taken(taken[i]);
-  return static_cast<uint32_t>(taken.size());
+  return taken;
 }
 
 bool cubby_cq::empty() {

@@ -26,7 +26,8 @@ struct cubby_cq {
   uint32_t take(cubby_done *out, uint32_t max_count);
   [[nodiscard]] bool empty();
   [[nodiscard]] bool unused();
-  [[nodiscard]] int descriptor() const { return fd_; }
+  /// From here on it is kept readable exactly while there is something to take.
+  [[nodiscard]] int descriptor();
   /// nullptr once the runtime has been closed.
   [[nodiscard]] cubby::api::runtime *owner();
   /// The same; the runtime stays until let_go().
@@ -47,5 +48,6 @@ struct cubby_cq {
   std::mutex mutex_;
   std::vector<entry> ring_;
   uint32_t head_ = 0, count_ = 0, reserved_ = 0;
+  bool watched_ = false;  // somebody has asked for the descriptor; before, it costs nothing
   const int fd_;
 };

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/bounded_queue.hpp"
+#include "base/erase_one.hpp"
 #include "base/result.hpp"
 #include "placement/policy.hpp"
 #include "table/bank.hpp"
@@ -256,6 +257,11 @@ class controller {
 
   // policies.cpp
   void drain_visits(shard &from);
+  void drain_all_visits() {
+    for (shard &from : shards_) {
+      if (!from.visits.looks_empty()) drain_visits(from);
+    }
+  }
   void make_room_ahead(uint32_t tier);
   void make_room_for_routes(bank &where, const gathered_visit &seen);
   void visit(bank &where, uint32_t row, gathered_visit &seen);

@@ -50,8 +50,8 @@ void controller::forget_prefetched(tier_slot &slot, placement::object who) {
 /// comes under its number next may be meant to stay.
 void controller::forget_copy(uint32_t tier, bank &where, uint32_t number) {
   const placement::object who = where.object_base + number;
-  std::erase(tiers_[tier]->passing, who);
-  std::erase(tiers_[tier]->guests, who);
+  base::erase_one(tiers_[tier]->passing, who);
+  base::erase_one(tiers_[tier]->guests, who);
   forget_prefetched(*tiers_[tier], who);
   locker_word &word = where.word(tier, number);
   const uint64_t frame = word.look().frame;

@@ -66,7 +66,7 @@ void controller::retry_waiting() {
     if (grant(index)) {
       if (r.waiting) {
         r.waiting = false;
-        std::erase(waiting_, index);
+        base::erase_one(waiting_, index);
       }
     } else {
       stuck[r.tier] = true;
@@ -89,7 +89,7 @@ void controller::expire(uint32_t index) {
     if (r.items[i].state == item_state::waiting) item_failed(index, i, late);
   }
   r.waiting = false;
-  std::erase(waiting_, index);
+  base::erase_one(waiting_, index);
   if (r.open_count == 0) complete(index);
 }
 

@@ -36,17 +36,21 @@ void controller::withdraw(move &m) {
   if (!m.introduced) return;
   m.introduced = false;
   lose(m.to, *m.where, m.number);
-  std::erase(tiers_[m.to]->guests, m.where->object_base + m.number);
+  base::erase_one(tiers_[m.to]->guests, m.where->object_base + m.number);
 }
 
 /// Drops what was pinned in passing and is not any more.
 void controller::sweep_passing(uint32_t tier) {
-  const std::vector<placement::object> seen = tiers_[tier]->passing;
-  for (const placement::object who : seen) {
+  const std::vector<placement::object> &passing = tiers_[tier]->passing;
+  for (size_t i = 0; i < passing.size();) {
     uint32_t number = 0;
-    bank *where = bank_of_object(who, number);
+    bank *where = bank_of_object(passing[i], number);
     CUBBY_ASSERT(where != nullptr);
-    if (where->word(tier, number).begin_evict()) forget_copy(tier, *where, number);
+    if (where->word(tier, number).begin_evict()) {
+      forget_copy(tier, *where, number);  // and its place in the list
+    } else {
+      ++i;
+    }
   }
 }
 
@@ -76,14 +80,18 @@ void controller::decide_on_guests(uint32_t tier) {
     if (slot.is_unused(who)) continue;
     const transfer::urgency order{CUBBY_WRITE_BACK, base::never_ns, ++sequence_};
     if (make_place(tier, *where, number, what, order)) {
-      std::erase(slot.guests, who);
+      base::erase_one(slot.guests, who);
       keep(tier, *where, number);
       give_up_below(tier, *where, number);
     } else if (where->word(tier, number).begin_evict()) {
       forget_copy(tier, *where, number);
     }
   }
-  slot.has_guests.store(!slot.guests.empty(), std::memory_order_seq_cst);
+  // Prefetched ones are waited for only once they are used, which a visit says: otherwise one that
+  // nobody ever uses would make every unpin wake the pump.
+  const bool awaited = std::any_of(slot.guests.begin(), slot.guests.end(),
+                                   [&](const guest &one) { return !slot.is_unused(one.who); });
+  slot.has_guests.store(awaited, std::memory_order_seq_cst);
 }
 
 /// Where demand finds no room. Prefetched ones that nobody has used go last, but for the oldest of

@@ -186,11 +186,14 @@ void controller::visit(bank &where, uint32_t row, gathered_visit &seen) {
     if (slot.policy == nullptr) continue;
     slot.policy->visit(objects, place, seen.routes);
     if (slot.prefetched.empty()) continue;
-    std::erase_if(slot.prefetched, [&](const unused_prefetch &one) {
+    const size_t first_uses = std::erase_if(slot.prefetched, [&](const unused_prefetch &one) {
       const bool used = std::find(objects.begin(), objects.end(), one.who) != objects.end();
       if (used) slot.stats.prefetch_used_bytes += one.bytes;
       return used;
     });
+    if (first_uses == 0 || slot.guests.empty()) continue;
+    slot.has_guests.store(true, std::memory_order_seq_cst);
+    note_frames();
   }
 }
 

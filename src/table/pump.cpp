@@ -17,12 +17,12 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) try
   uint64_t next = base::never_ns;
   for (;;) {
     bool progress = false;
-    for (shard &from : shards_) drain_visits(from);
+    drain_all_visits();
     uint32_t index = no_index;
     while (inbox_.pop(index)) {
       inbox_count_.fetch_sub(1, std::memory_order_seq_cst);
       // What the same thread used and let go of before it asked for more comes first.
-      for (shard &from : shards_) drain_visits(from);
+      drain_all_visits();
       look_at_frames();
       begin(index);
       progress = true;
@@ -136,7 +136,7 @@ bool controller::take_back(uint32_t tier, uint64_t *next_ns) {
 
 bool controller::start_recording(std::unique_ptr<recorder> &made) {
   if (recorder_ != nullptr && recorder_->running()) return false;
-  for (shard &one : shards_) drain_visits(one);  // those were before
+  drain_all_visits();  // those were before
   recorder_.swap(made);
   drops_recorded_ = visits_dropped();
   return true;
@@ -144,7 +144,7 @@ bool controller::start_recording(std::unique_ptr<recorder> &made) {
 
 recorder *controller::recording() {
   if (recorder_ == nullptr || !recorder_->running()) return recorder_.get();
-  for (shard &one : shards_) drain_visits(one);
+  drain_all_visits();
   const uint64_t dropped = visits_dropped();
   if (dropped != drops_recorded_) recorder_->lose(dropped - drops_recorded_);
   drops_recorded_ = dropped;

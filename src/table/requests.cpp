@@ -123,9 +123,9 @@ void controller::complete(uint32_t index) {
   request &r = requests_[index];
   if (r.waiting) {
     r.waiting = false;
-    std::erase(waiting_, index);
+    base::erase_one(waiting_, index);
   }
-  std::erase(open_, index);
+  base::erase_one(open_, index);
   ++completed_count_;
   if (r.io_class == CUBBY_DEMAND && r.kind == request_kind::pin) --demand_open_;
   const bool cancelled = r.first_failure == CUBBY_ERR_CANCELED && r.kind == request_kind::pin &&
