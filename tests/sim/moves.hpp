@@ -47,9 +47,11 @@ enum class seen : size_t {
   queue_full_refused,
   healed,
   closed_under_load,
-  two_banks
+  two_banks,
+  lent_memory,
+  unverified_run
 };
-inline constexpr size_t seen_count = 42;
+inline constexpr size_t seen_count = 44;
 using seen_set = std::bitset<seen_count>;
 
 inline const char *seen_name(size_t which) {
@@ -94,7 +96,9 @@ inline const char *seen_name(size_t which) {
                                                     "queue_full_refused",
                                                     "healed",
                                                     "closed_under_load",
-                                                    "two_banks"};
+                                                    "two_banks",
+                                                    "lent_memory",
+                                                    "unverified_run"};
   return names[which];
 }
 

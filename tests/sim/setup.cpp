@@ -67,6 +67,19 @@ void simulation::start_weather() {
   }
 }
 
+bool simulation::lend(uint64_t bytes, cubby_region &region) {
+  constexpr size_t page_bytes = 4096;
+  lent_.assign(bytes / page_bytes, {});
+  cubby_region_desc desc{};
+  desc.struct_size = sizeof desc;
+  desc.base = lent_.data();
+  desc.bytes = bytes;
+  const cubby_status status = cubby_region_add(rt_, &desc, &region);
+  if (status != CUBBY_OK)
+    violate("set-up", "a region was not taken: %s", cubby_status_name(status));
+  return status == CUBBY_OK;
+}
+
 bool simulation::add_tier(const char *backend, const char *name, uint32_t rank,
                           uint64_t budget_bytes, uint32_t flags) {
   cubby_tier_desc desc{};
@@ -81,6 +94,10 @@ bool simulation::add_tier(const char *backend, const char *name, uint32_t rank,
     desc.emulated_latency_ns = 3'000;
     desc.emulated_bytes_per_s = 10'000'000'000;
   }
+  const bool lent = rank == 1 && chance(20);  // the caller's own memory as frames
+  cubby_region region = 0;
+  if (lent && !lend(budget_bytes, region)) return false;
+  if (lent) desc.memory = &region, desc.memory_count = 1;
   cubby_tier handle = 0;
   cubby_status status = cubby_tier_add(rt_, &desc, &handle);
   if (status != CUBBY_OK && any_struck_) {  // a failed reservation says so and may be tried again
@@ -100,6 +117,7 @@ bool simulation::add_tier(const char *backend, const char *name, uint32_t rank,
     file_tier_ = handle;
   } else {
     tiers_.push_back({handle, name, budget_bytes, false, {}});
+    if (lent) saw(seen::lent_memory);
   }
   return true;
 }
@@ -115,6 +133,11 @@ bool simulation::set_up() {
   const char *policies[32] = {};
   const uint32_t policy_count = std::min(cubby_policy_list(policies, 32), 32u);
   if (policy_count != 0 && chance(70)) config.policy = policies[random_.below(policy_count)];
+  // Where nothing ever goes wrong the bytes must be right without being looked at, too.
+  if (calm_ && chance(30)) {
+    config.verify = CUBBY_VERIFY_OFF;
+    saw(seen::unverified_run);
+  }
   if (const cubby_status status = cubby_open(&config, &rt_); status != CUBBY_OK) {
     violate("set-up", "cubby_open: %s", cubby_status_name(status));
     return false;

@@ -55,6 +55,7 @@ class simulation {
   bool set_up();
   bool add_tier(const char *backend, const char *name, uint32_t rank, uint64_t budget_bytes,
                 uint32_t flags = 0);
+  bool lend(uint64_t bytes, cubby_region &region);
   void lay_out(shadow_bank &bank);
   void add_bank();
   cubby_status map_bank(shadow_bank &bank);
@@ -157,6 +158,10 @@ class simulation {
   };
   std::vector<completion_queue> queues_;
   request_list alive_, held_;
+  struct alignas(4096) page {
+    unsigned char bytes[4096];
+  };
+  std::vector<page> lent_;  // a tier's frames, when it has them from us
   event_log log_;
   seen_set moves_;
   std::vector<violation> violations_;
