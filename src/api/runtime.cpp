@@ -177,6 +177,7 @@ void runtime::sleep(uint64_t until_ns, uint64_t seen_completions) {
     ::ppoll(fds, count, until_ns == base::never_ns ? nullptr : &time, nullptr);
   }
   sleeping_.store(false, std::memory_order_seq_cst);
+  if (fds[0].revents == 0) return;  // a call that wakes from here on ends the next sleep at once
   eventfd_t ignored = 0;
   ::eventfd_read(wake_fd_, &ignored);
 }
