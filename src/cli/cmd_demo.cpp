@@ -177,6 +177,11 @@ void print_result(const house &h, const json &result) {
             << fixed_text(result["compute_gb_per_s"]) << " GB/s by " << demo::kernel_name()
             << "); waited " << fixed_text(result["stall"]["share"].get<double>() * 100)
             << "% of the time\n";
+  const json &loaded = result["loaded_first"];
+  if (loaded["bytes"] != 0) {
+    std::cout << "all of it fits and was loaded before the first token: "
+              << bytes_text(loaded["bytes"]) << " in " << fixed_text(loaded["seconds"]) << " s\n";
+  }
   std::vector<std::vector<std::string>> tiers = {
       {"tier", "budget", "peak", "hits", "misses", "in", "out"}};
   for (const json &tier : result["tiers"]) {

@@ -79,6 +79,23 @@ TEST_CASE("one output whatever the tiers, the pump, the lookahead and the policy
   }
 }
 
+TEST_CASE("what fits is loaded before the first token, and counted apart") {
+  const scratch::folder folder;
+  const std::string path = make_model(folder);
+  const json all =
+      command_json(demo(path, "--no-baselines --device-budget 0 --host-budget 120%"), 0);
+  INFO(all.dump(1));
+  CHECK(all["loaded_first"]["bytes"].get<uint64_t>() ==
+        experts * uint64_t{2 * 3} * 256 * 192 / 32 * (34 + 18));
+  CHECK(all["read_bytes"] == 0);
+  for (const json &tier : all["tiers"]) {
+    if (tier["name"] == "host:0") CHECK(tier["misses"] == 0);
+  }
+  const json half = command_json(demo(path, "--no-baselines"), 0);
+  CHECK(half["loaded_first"]["bytes"] == 0);
+  CHECK(half["read_bytes"].get<uint64_t>() > 0);
+}
+
 TEST_CASE("another model or other routes give another output") {
   const scratch::folder folder;
   const std::string path = make_model(folder);

@@ -41,6 +41,8 @@ class cubby_source final : public expert_source {
  private:
   bool open(const cubby_options &chosen);
   bool add_tier(const char *name, uint32_t rank, uint64_t bytes, bool device);
+  /// Where all of it fits, before the first token: so it is with what is compared as resident.
+  bool load_everything();
   bool failed(const char *what);
   void finish_wait(cubby_status status);
 
@@ -57,7 +59,7 @@ class cubby_source final : public expert_source {
   std::vector<int8_t> status_;
   std::vector<bool> given_;
   std::vector<const void *> addr_;
-  uint64_t waited_ns_ = 0;
+  uint64_t waited_ns_ = 0, loading_ns_ = 0, loaded_bytes_ = 0;
   uint32_t visits_since_drain_ = 0;
 };
 
