@@ -123,10 +123,10 @@ outcome<json> run_policies(const options &chosen, const workload &of, const swee
     if (!chosen.timing.on) return nothing{};
     const auto here = rules_at(chosen.timing, rules, of, capacity);
     if (!here) return here.failure();
-    timing clock(of.schedule, *here);
-    const auto found = by.watch(policy, capacity.lockers, clock);
+    const auto clock = make_clock(of, *here);
+    const auto found = by.watch(policy, capacity.lockers, *clock);
     if (!found) return found.failure();
-    line.update(clock.report());
+    line.update(clock->report());
     return nothing{};
   };
   auto results = replay_all(by, wanted, add);
@@ -156,7 +156,9 @@ done check(const options &chosen) {
 
 done prepare_io(const options &chosen, const workload &of, std::optional<io_replayer> &io) {
   if (!of.of_experts())
-    return usage_trouble("--io is for traces of experts; " + chosen.trace + " is of KV blocks");
+    return usage_trouble("--io is for traces of experts; " + chosen.trace +
+                         " is of KV blocks, which the runtime has no keys for yet: --timing models "
+                         "the time they take");
   const auto place = read_place(chosen.io, of.schedule);
   if (!place) return place.failure();
   io.emplace(*place, of.schedule, chosen.seed, chosen.quiet);
@@ -170,8 +172,7 @@ outcome<json> replay_trace(const options &chosen) {
   if (!rules) return rules.failure();
   const auto of = read_workload(chosen.trace, chosen.batch);
   if (!of) return of.failure();
-  if (chosen.timing.on && !of->of_experts())
-    return usage_trouble("--timing is for traces of experts; " + chosen.trace + " is of KV blocks");
+  if (auto good = suits(chosen.timing, *of); !good) return good.failure();
   std::optional<io_replayer> io;
   if (chosen.io.on) {
     if (auto good = prepare_io(chosen, *of, io); !good) return good.failure();
@@ -208,13 +209,18 @@ int run(const options &chosen) {
 
 namespace {
 
+constexpr uint64_t compute_ns_max = 1'000'000'000'000;  // sums of it stay numbers
+
 void add_timing_options(command &one, timing_options &chosen) {
   one.flag("--timing", chosen.on, "Model the time it takes as well");
   one.option("--link", chosen.links,
              "host:25GB/s,10us feeds the device, nvme:6GB/s,80us feeds the host");
-  one.option("--compute-ns", chosen.compute_ns, "Time that one layer computes");
+  one.option("--compute-ns", chosen.compute_ns, "Time that one layer, or one KV block, computes")
+      .between(0, compute_ns_max);
   one.option("--host-capacity", chosen.host_capacity,
              "Lockers or share in host memory (as many as in the device)");
+  one.option("--block-tokens", chosen.block_tokens, "Tokens in a KV block (blocks are counted)")
+      .between(1, 1 << 20);
   one.option("--lookahead", chosen.lookahead, "Fetch the next layer's experts ahead (0)")
       .between(0, 1);
   one.option("--forecast", chosen.forecast,

@@ -75,12 +75,41 @@ outcome<json> replay_all(replayer &by, const sweep &chosen, const adder &add) {
   return results;
 }
 
+namespace {
+
+/// What --timing adds to a line of the table; nothing without it.
+struct timed_columns {
+  explicit timed_columns(const json &results) {
+    if (results.empty() || !results[0].contains("stall")) return;
+    const bool tokens = results[0].contains("tokens_per_s");
+    speed = tokens ? "tokens_per_s" : "blocks_per_s";
+    heads = {tokens ? "tokens/s" : "blocks/s", "stall p50 ms", "p99 ms"};
+    of_requests = results[0].contains("first_token");
+    if (of_requests) heads.insert(heads.end(), {"first token p50 ms", "p99 ms"});
+  }
+  void add(const json &one, std::vector<std::string> &to) const {
+    if (heads.empty()) return;
+    to.push_back(fixed_text(one[speed].get<double>()));
+    const auto add_spread = [&](const json &of) {
+      for (const char *field : {"p50_ns", "p99_ns"})
+        to.push_back(fixed_text(of[field].get<double>() / 1e6));
+    };
+    add_spread(one["stall"]);
+    if (of_requests) add_spread(one["first_token"]);
+  }
+  std::vector<std::string> heads;
+  std::string speed;
+  bool of_requests = false;
+};
+
+}  // namespace
+
 void print_results(const json &results, bool of_experts) {
   std::vector<std::vector<std::string>> lines = {{"policy", "capacity", "lockers", "hits",
                                                   "hit ratio", "gap closed",
                                                   of_experts ? "ns/visit" : "ns/block", "state"}};
-  const bool timed = !results.empty() && results[0].contains("tokens_per_s");
-  if (timed) lines[0].insert(lines[0].end(), {"tokens/s", "stall p50 ms", "p99 ms"});
+  const timed_columns timed(results);
+  lines[0].insert(lines[0].end(), timed.heads.begin(), timed.heads.end());
   for (const json &one : results) {
     const json &gap = one["gap_closed"];
     lines.push_back({one["policy"], one["capacity"],
@@ -90,11 +119,7 @@ void print_results(const json &results, bool of_experts) {
                      gap.is_null() ? "-" : fixed_text(100 * gap.get<double>()) + " %",
                      fixed_text(one["ns_per_visit"].get<double>()),
                      bytes_text(one["state_bytes"].get<uint64_t>())});
-    if (!timed) continue;
-    const json &stall = one["stall"];
-    lines.back().push_back(fixed_text(one["tokens_per_s"].get<double>()));
-    for (const char *field : {"p50_ns", "p99_ns"})
-      lines.back().push_back(fixed_text(stall[field].get<double>() / 1e6));
+    timed.add(one, lines.back());
   }
   print_table(lines);
 }

@@ -123,7 +123,8 @@ trouble broke(const simulation &how, const std::string &what) {
   return usage_trouble(std::string("policy ") + how.policy->name + " broke the rules: " + what);
 }
 
-cubby_policy_bank bank_like(uint32_t kind, uint32_t rows, uint32_t columns, uint32_t routed) {
+cubby_policy_bank bank_like(const simulation &how, uint32_t kind, uint32_t rows, uint32_t columns,
+                            uint32_t routed) {
   cubby_policy_bank bank = {};
   bank.struct_size = sizeof bank;
   bank.kind = kind;
@@ -131,6 +132,7 @@ cubby_policy_bank bank_like(uint32_t kind, uint32_t rows, uint32_t columns, uint
   bank.columns = columns;
   bank.routed_count = routed;
   bank.object_bytes = 1;
+  bank.refetch_ns = how.refetch_ns;
   return bank;
 }
 
@@ -138,7 +140,7 @@ cubby_policy_bank bank_like(uint32_t kind, uint32_t rows, uint32_t columns, uint
 
 outcome<simulated> simulate_experts(const expert_schedule &of, const simulation &how) {
   const cubby_policy_bank bank =
-      bank_like(CUBBY_POLICY_BANK_EXPERTS, of.rows, of.columns, of.top_k);
+      bank_like(how, CUBBY_POLICY_BANK_EXPERTS, of.rows, of.columns, of.top_k);
   house keeper(how, bank, of.batch);
   if (keeper.failed() != 0) return refused(how, keeper.failed());
   const bool offline = (how.policy->flags & CUBBY_POLICY_OFFLINE) != 0;
@@ -198,7 +200,7 @@ std::vector<uint32_t> next_touches(const kv_trace &of) {
 
 outcome<simulated> simulate_kv(const kv_trace &of, const std::vector<uint32_t> &next,
                                const simulation &how) {
-  const cubby_policy_bank bank = bank_like(CUBBY_POLICY_BANK_KV, 1, of.unique, 0);
+  const cubby_policy_bank bank = bank_like(how, CUBBY_POLICY_BANK_KV, 1, of.unique, 0);
   house keeper(how, bank, 1);
   if (keeper.failed() != 0) return refused(how, keeper.failed());
   const bool offline = (how.policy->flags & CUBBY_POLICY_OFFLINE) != 0;

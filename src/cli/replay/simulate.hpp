@@ -7,6 +7,7 @@
 #include <cubby/policy.h>
 
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <span>
 
 #include "cli/replay/schedule.hpp"
@@ -27,10 +28,18 @@ class observer {
   virtual void ended() = 0;
 };
 
+/// One that has something to say in the end.
+class reporter : public observer {
+ public:
+  /// Fields for the object of --json.
+  [[nodiscard]] virtual nlohmann::json report() = 0;
+};
+
 struct simulation {
   const cubby_policy_ops *policy = nullptr;
   uint32_t capacity = 0;  // lockers
   uint64_t seed = 0;
+  uint64_t refetch_ns = 0;               // what a miss costs; 0 = not known
   std::function<void(double)> progress;  // the part done; may be empty
   observer *watcher = nullptr;           // may be none
 };
