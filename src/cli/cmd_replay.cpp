@@ -25,6 +25,7 @@ struct options {
   std::vector<std::string> policies = {"all"}, capacities;
   uint32_t batch = 1;
   uint64_t seed = 0;
+  uint32_t threads = 0;  // as many as there are processors
   std::string write, write_oracle;
   uint32_t object_bytes = 0;  // not said
   std::string html;
@@ -61,7 +62,7 @@ std::vector<std::string> usual_capacities(const options &chosen, const workload 
 outcome<sweep> read_sweep(const options &chosen, const workload &of, const io_replayer *io) {
   auto policies = find_policies(chosen.policies, of.of_experts());
   if (!policies) return policies.failure();
-  sweep made = {*policies, {}, chosen.batch, chosen.seed, chosen.quiet};
+  sweep made = {*policies, {}, chosen.batch, chosen.seed, chosen.quiet, chosen.threads};
   if (io != nullptr && chosen.policies == std::vector<std::string>{"all"})
     std::erase_if(made.policies, needs_future);
   std::vector<std::string> asked = chosen.capacities;
@@ -88,21 +89,44 @@ done write_files(const options &chosen, const workload &of) {
   return nothing{};
 }
 
-/// Each policy at the capacity next to a quarter, where most is to be told apart.
-outcome<json> look_closer(replayer &by, const sweep &wanted, const workload &of) {
+/// The capacity next to a quarter, where most is to be told apart.
+const asked_capacity &closer_capacity(const sweep &wanted, const workload &of) {
   const asked_capacity *at = &wanted.capacities.front();
   const auto off = [&](const asked_capacity &one) {
     return std::abs(one.lockers - 0.25 * of.lockers());
   };
   for (const asked_capacity &one : wanted.capacities)
     if (off(one) < off(*at)) at = &one;
-  json details = {{"capacity", at->text}, {"capacity_lockers", at->lockers}};
+  return *at;
+}
+
+/// Who watches whom: clocks everywhere, details at one capacity.
+done post_watchers(const options &chosen, const workload &of, const sweep &wanted,
+                   const timing_rules &rules, replayer &by) {
+  for (const asked_capacity &capacity : wanted.capacities) {
+    if (!chosen.timing.on) break;
+    const auto here = rules_at(chosen.timing, rules, of, capacity);
+    if (!here) return here.failure();
+    for (const cubby_policy_ops *policy : wanted.policies) {
+      job &one = by.at(policy, capacity.lockers);
+      one.how.refetch_ns = refetch_ns(*here, of);
+      one.clock = [&of, here = *here] { return make_clock(of, here); };
+    }
+  }
+  if (chosen.html.empty()) return nothing{};
+  for (const cubby_policy_ops *policy : wanted.policies)
+    by.at(policy, closer_capacity(wanted, of).lockers).details = [&of] {
+      return std::make_unique<detail_watch>(of);
+    };
+  return nothing{};
+}
+
+json details_of(replayer &by, const sweep &wanted, const workload &of) {
+  const asked_capacity &at = closer_capacity(wanted, of);
+  json details = {{"capacity", at.text}, {"capacity_lockers", at.lockers}};
   details["policies"] = json::array();
   for (const cubby_policy_ops *policy : wanted.policies) {
-    detail_watch seen(of);
-    const auto found = by.watch(policy, at->lockers, seen);
-    if (!found) return found.failure();
-    json one = seen.report();
+    json one = by.at(policy, at.lockers).details_told;
     one["policy"] = policy->name;
     details["policies"].push_back(std::move(one));
   }
@@ -114,29 +138,23 @@ outcome<json> look_closer(replayer &by, const sweep &wanted, const workload &of)
 outcome<json> run_policies(const options &chosen, const workload &of, const sweep &wanted,
                            const timing_rules &rules, io_replayer *io, json told) {
   replayer by(wanted, of);
+  if (auto good = post_watchers(chosen, of, wanted, rules, by); !good) return good.failure();
+  if (auto good = by.run(); !good) return good.failure();
   const auto add = [&](const cubby_policy_ops *policy, const asked_capacity &capacity,
-                       json &line) -> done {
+                       const job &one, json &line) -> done {
     if (io != nullptr) {
       auto added = add_io(*io, by, of, {policy, chosen.policies}, capacity, line);
       if (!added) return added;
     }
-    if (!chosen.timing.on) return nothing{};
-    const auto here = rules_at(chosen.timing, rules, of, capacity);
-    if (!here) return here.failure();
-    const auto clock = make_clock(of, *here);
-    const auto found = by.watch(policy, capacity.lockers, *clock);
-    if (!found) return found.failure();
-    line.update(clock->report());
+    if (chosen.timing.on) line.update(one.clock_told);
     return nothing{};
   };
-  auto results = replay_all(by, wanted, add);
+  auto results = results_of(by, wanted, add);
   if (!results) return results.failure();
   told["results"] = std::move(*results);
   if (chosen.html.empty()) return told;
   told["lockers"] = of.lockers();
-  auto details = look_closer(by, wanted, of);
-  if (!details) return details.failure();
-  told["details"] = std::move(*details);
+  told["details"] = details_of(by, wanted, of);
   if (auto good = save_text(chosen.html, page_of(told)); !good) return good.failure();
   return told;
 }
@@ -253,6 +271,8 @@ void add_replay(command &program) {
       .split_at_commas();
   one.option("--batch", chosen->batch, "Sequences decoded side by side (1)").between(1, 1024);
   one.option("--seed", chosen->seed, "For policies that throw dice (0)");
+  one.option("--threads", chosen->threads, "Threads that simulate (as many as processors)")
+      .between(1, 256);
   one.option("--html", chosen->html,
              "Write a page of curves and tables (capacities: ten unless said)");
   one.option("--write", chosen->write, "Write the trace in cubby's own format");

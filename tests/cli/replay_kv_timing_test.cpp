@@ -55,7 +55,7 @@ json timed(const kv_trace &of, uint32_t capacity, const timing_rules &rules,
   simulation how;
   how.policy = cubby_policy_find(policy);
   how.capacity = capacity;
-  how.watcher = &clock;
+  how.watchers = {&clock};
   REQUIRE(simulate_kv(of, next_touches(of), how));
   return clock.report();
 }

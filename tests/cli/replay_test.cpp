@@ -257,3 +257,31 @@ TEST_CASE("The counting rules reproduce the published columns", "[traces]") {
   CHECK(percent(of_blocks, "lru", "5%") == Approx(19.6).margin(0.06));
   CHECK(percent(of_blocks, "kv", "5%") > 22.8 - 0.3);
 }
+
+TEST_CASE("Results do not depend on threads, nor on who watches") {
+  const folder here;
+  std::string many = "token,layer,experts\n";
+  for (int token = 0; token < 3000; ++token)
+    for (int layer = 0; layer < 3; ++layer)
+      many += std::to_string(token) + "," + std::to_string(layer) + "," +
+              std::to_string(token * (layer + 3) % 11) + " " +
+              std::to_string(11 + token * token % 13) + "\n";
+  const std::string line = "replay --simulate --trace " + here.write("t.csv", many) +
+                           " --policy all --capacity 10%,30%,60% --seed 5 ";
+  const auto told = [&](const std::string &more) {
+    json all = command_json(line + more, 0);
+    for (json &one : all["results"]) one.erase("ns_per_visit");
+    return all;
+  };
+  const json one = told("--threads 1");
+  for (const char *threads : {"2", "5", "200"})
+    CHECK(told(std::string("--threads ") + threads) == one);
+  json watched = told("--timing --compute-ns 7 --link host:1GB/s --html " + here.at("page.html"));
+  REQUIRE(watched["results"].size() == one["results"].size());
+  for (size_t i = 0; i < one["results"].size(); ++i)
+    for (const auto &[name, value] : one["results"][i].items()) {
+      INFO(name);
+      CHECK(watched["results"][i][name] == value);
+    }
+  CHECK(command(line + "--threads 0").exit_status == 2);
+}

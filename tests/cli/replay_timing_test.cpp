@@ -42,7 +42,7 @@ json timed(const expert_trace &of, uint32_t capacity, const timing_rules &rules,
   simulation how;
   how.policy = cubby_policy_find(policy);
   how.capacity = capacity;
-  how.watcher = &clock;
+  how.watchers = {&clock};
   REQUIRE(simulate_experts(made, how));
   return clock.report();
 }

@@ -18,57 +18,59 @@ json gap_closed(const simulated &found, const simulated &lru, const simulated &b
 
 }  // namespace
 
-outcome<simulated> replayer::run(const cubby_policy_ops *policy, uint32_t capacity) {
-  const auto key = std::make_pair(policy, capacity);
-  if (const auto known = done_.find(key); known != done_.end()) return known->second;
-  simulation how;
-  how.policy = policy;
-  how.capacity = capacity;
-  how.seed = chosen_.seed;
-  how.progress = [&](double part) {
-    if (!progress_.due()) return;
-    progress_.show(std::string(policy->name) + ", " + std::to_string(capacity) +
-                   " lockers: " + std::to_string(static_cast<int>(100 * part)) + " %");
-  };
-  auto found = of_.of_experts() ? simulate_experts(of_.schedule, how)
-                                : simulate_kv(of_.read.kv, of_.next, how);
-  if (found) done_.emplace(key, *found);
-  return found;
+replayer::replayer(const sweep &chosen, const workload &of) : chosen_(chosen), of_(of) {
+  for (const asked_capacity &capacity : chosen.capacities) {
+    for (const char *yardstick : {"lru", "belady"})
+      at(cubby_policy_find(yardstick), capacity.lockers);
+    for (const cubby_policy_ops *policy : chosen.policies) at(policy, capacity.lockers);
+  }
+}
+
+job &replayer::at(const cubby_policy_ops *policy, uint32_t capacity) {
+  job *&known = known_[{policy, capacity}];
+  if (known != nullptr) return *known;
+  jobs_.emplace_back();
+  known = &jobs_.back();
+  known->how.policy = policy;
+  known->how.capacity = capacity;
+  known->how.seed = chosen_.seed;
+  return *known;
+}
+
+done replayer::run() {
+  std::vector<job *> all;
+  for (job &one : jobs_) all.push_back(&one);
+  return run_jobs(of_, all, chosen_.threads, chosen_.quiet);
 }
 
 outcome<simulated> replayer::watch(const cubby_policy_ops *policy, uint32_t capacity,
                                    observer &by) {
-  simulation how;
-  how.policy = policy;
-  how.capacity = capacity;
-  how.seed = chosen_.seed;
-  how.watcher = &by;
+  simulation how = at(policy, capacity).how;
+  how.watchers = {&by};
   return of_.of_experts() ? simulate_experts(of_.schedule, how)
                           : simulate_kv(of_.read.kv, of_.next, how);
 }
 
-outcome<json> replay_all(replayer &by, const sweep &chosen, const adder &add) {
+outcome<json> results_of(replayer &by, const sweep &chosen, const adder &add) {
   json results = json::array();
   for (const asked_capacity &capacity : chosen.capacities) {
-    const auto lru = by.run(cubby_policy_find("lru"), capacity.lockers);
-    if (!lru) return lru.failure();
-    const auto best = by.run(cubby_policy_find("belady"), capacity.lockers);
-    if (!best) return best.failure();
+    const simulated &lru = *by.at(cubby_policy_find("lru"), capacity.lockers).found;
+    const simulated &best = *by.at(cubby_policy_find("belady"), capacity.lockers).found;
     for (const cubby_policy_ops *policy : chosen.policies) {
-      const auto found = by.run(policy, capacity.lockers);
-      if (!found) return found.failure();
+      const job &one = by.at(policy, capacity.lockers);
+      const simulated &found = *one.found;
       json line = {{"policy", policy->name},
                    {"capacity", capacity.text},
                    {"capacity_lockers", capacity.lockers},
                    {"batch", chosen.batch},
-                   {"hits", found->hits},
-                   {"hit_ratio", ratio(*found)},
-                   {"gap_closed", gap_closed(*found, *lru, *best)},
-                   {"regret", ratio(*best) - ratio(*found)},
-                   {"ns_per_visit", found->ns_per_visit},
-                   {"state_bytes", found->state_bytes}};
-      if (!found->warning.empty()) line["warning"] = found->warning;
-      if (auto good = add(policy, capacity, line); !good) return good.failure();
+                   {"hits", found.hits},
+                   {"hit_ratio", ratio(found)},
+                   {"gap_closed", gap_closed(found, lru, best)},
+                   {"regret", ratio(best) - ratio(found)},
+                   {"ns_per_visit", found.ns_per_visit},
+                   {"state_bytes", found.state_bytes}};
+      if (!found.warning.empty()) line["warning"] = found.warning;
+      if (auto good = add(policy, capacity, one, line); !good) return good.failure();
       results.push_back(std::move(line));
     }
   }

@@ -2,12 +2,18 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <cstring>
+
+#include "cli/replay/event_log.hpp"
+#include "cli/replay/house.hpp"
 
 namespace cubby_cli::replay {
 namespace {
 
-constexpr uint32_t progress_every = 4096;
+constexpr uint64_t piece_uses = 1 << 17;  // after which a walk tells how far it is
+// What is played before those who watch are told: short, so that the log stays in the caches.
+constexpr uint64_t watch_uses = 4096;
 
 /// Of this thread alone: what others run on a shared machine does not count.
 uint64_t processor_ns() {
@@ -18,109 +24,9 @@ uint64_t processor_ns() {
 
 uint64_t from_next(uint32_t next) { return next == ~uint32_t{0} ? CUBBY_NEVER_USED : next; }
 
-/// Keeps the books around one instance: what is resident, what is pinned, what fits. A locker is
-/// one byte here, so that a budget in bytes is a number of lockers.
-class house {
- public:
-  house(const simulation &how, const cubby_policy_bank &bank, uint32_t slot_count)
-      : ops_(*how.policy),
-        watcher_(how.watcher),
-        resident_(bank.rows * bank.columns),
-        pinned_(resident_.size()),
-        capacity_(how.capacity) {
-    cubby_policy_config config = {};
-    config.struct_size = sizeof config;
-    config.abi_version = CUBBY_POLICY_ABI_VERSION;
-    config.banks = &bank;
-    config.bank_count = 1;
-    config.object_count = bank.rows * bank.columns;
-    config.budget_bytes = how.capacity;
-    config.slot_count = slot_count;
-    config.seed = how.seed;
-    failed_ = ops_.create(&config, &policy_);
-    if (failed_ != 0) policy_ = nullptr;
-  }
-  ~house() {
-    if (policy_ != nullptr) ops_.destroy(policy_);
-  }
-  house(const house &) = delete;
-  house &operator=(const house &) = delete;
-
-  [[nodiscard]] int32_t failed() const { return failed_; }
-  [[nodiscard]] bool resident(cubby_object who) const { return resident_[who] != 0; }
-  [[nodiscard]] cubby_policy *policy() const { return policy_; }
-
-  /// What is in use from here on; what was is not any more.
-  void pin(const cubby_object *used, uint32_t count) {
-    ++use_;
-    for (uint32_t i = 0; i < count; ++i) pinned_[used[i]] = use_;
-  }
-  /// Brings it in where there is room, or where the policy finds it worth a victim's place.
-  /// False when the policy broke the rules; broken() says how.
-  bool bring(cubby_object who, uint64_t now_ns) {
-    if (used_ < capacity_) {
-      ++used_;
-    } else {
-      const cubby_object victim = find_victim(who, now_ns);
-      if (!broken_.empty()) return false;
-      if (victim == CUBBY_NO_OBJECT) return true;  // all the others are in use
-      if (ops_.admit != nullptr && ops_.admit(policy_, who, victim) == 0) return true;
-      resident_[victim] = 0;
-      ops_.removed(policy_, victim);
-      if (watcher_ != nullptr) watcher_->left(victim);
-    }
-    resident_[who] = 1;
-    ops_.inserted(policy_, who, 1);
-    if (watcher_ != nullptr) watcher_->came(who);
-    return true;
-  }
-  [[nodiscard]] const std::string &broken() const { return broken_; }
-  void finish(simulated &to, uint64_t started_ns) const {
-    to.ns_per_visit = static_cast<double>(processor_ns() - started_ns) /
-                      static_cast<double>(to.visits == 0 ? 1 : to.visits);
-    cubby_policy_stats stats = {};
-    stats.struct_size = sizeof stats;
-    ops_.stats(policy_, &stats);
-    to.state_bytes = stats.state_bytes;
-    stats.warning[sizeof stats.warning - 1] = 0;
-    to.warning = stats.warning;
-  }
-
- private:
-  /// The first one named that is not in use.
-  cubby_object find_victim(cubby_object who, uint64_t now_ns) {
-    const cubby_policy_need need = {sizeof need, who, 1, now_ns};
-    ops_.begin_victims(policy_, &need);
-    for (;;) {
-      const cubby_object victim = ops_.next_victim(policy_);
-      if (victim == CUBBY_NO_OBJECT) return victim;
-      if (victim >= resident_.size() || resident_[victim] == 0) {
-        broken_ = "next_victim() named object " + std::to_string(victim) +
-                  ", which is not resident; residents alone can leave";
-        return victim;
-      }
-      if (pinned_[victim] != use_) return victim;
-    }
-  }
-
-  const cubby_policy_ops &ops_;
-  observer *watcher_;
-  cubby_policy *policy_ = nullptr;
-  int32_t failed_ = 0;
-  std::vector<uint8_t> resident_;
-  std::vector<uint64_t> pinned_;  // the last use it was pinned for
-  uint64_t use_ = 1;
-  uint32_t capacity_, used_ = 0;
-  std::string broken_;
-};
-
 trouble refused(const simulation &how, int32_t failed) {
   return {std::string("policy ") + how.policy->name + " cannot be made: " + std::strerror(-failed),
           exit_bad};
-}
-
-trouble broke(const simulation &how, const std::string &what) {
-  return usage_trouble(std::string("policy ") + how.policy->name + " broke the rules: " + what);
 }
 
 cubby_policy_bank bank_like(const simulation &how, uint32_t kind, uint32_t rows, uint32_t columns,
@@ -136,54 +42,212 @@ cubby_policy_bank bank_like(const simulation &how, uint32_t kind, uint32_t rows,
   return bank;
 }
 
+/// What both kinds of traces have in common.
+class house_walk : public walk {
+ public:
+  house_walk(const simulation &how, const cubby_policy_bank &bank, uint32_t slot_count)
+      : how_(how),
+        keeper_(how, bank, slot_count, how.watchers.empty() ? nullptr : &log_),
+        offline_((how.policy->flags & CUBBY_POLICY_OFFLINE) != 0) {}
+
+  [[nodiscard]] int32_t failed() const { return keeper_.failed(); }
+  bool advance() final {
+    const bool watched = !how_.watchers.empty();
+    bool more = true;
+    for (uint64_t left = piece_uses; left != 0 && more;) {
+      const uint64_t now = watched ? std::min(left, watch_uses) : left;
+      left -= now;
+      const uint64_t started_ns = processor_ns();
+      play(now);
+      spent_ns_ += processor_ns() - started_ns;
+      for (observer *one : how_.watchers) log_.tell(*one);
+      log_.clear();
+      more = keeper_.broken().empty() && part() < 1;
+    }
+    return more;
+  }
+  [[nodiscard]] outcome<simulated> finish() const final {
+    if (!keeper_.broken().empty())
+      return usage_trouble(std::string("policy ") + how_.policy->name +
+                           " broke the rules: " + keeper_.broken());
+    simulated found = found_;
+    found.ns_per_visit =
+        static_cast<double>(spent_ns_) / static_cast<double>(found.visits == 0 ? 1 : found.visits);
+    const cubby_policy_stats stats = keeper_.stats();
+    found.state_bytes = stats.state_bytes;
+    found.warning = stats.warning;
+    return found;
+  }
+
+ protected:
+  /// So many uses, and those that belong to the last one's visit or request.
+  virtual void play(uint64_t uses_max) = 0;
+
+  const simulation how_;
+  event_log log_;
+  house keeper_;
+  const bool offline_;
+  simulated found_;
+
+ private:
+  uint64_t spent_ns_ = 0;
+};
+
+class expert_walk final : public house_walk {
+ public:
+  expert_walk(const expert_schedule &of, const simulation &how)
+      : house_walk(how, bank_like(how, CUBBY_POLICY_BANK_EXPERTS, of.rows, of.columns, of.top_k),
+                   of.batch),
+        of_(of) {
+    visit_.struct_size = sizeof visit_;
+    found_.visits = of.visits.size();
+    found_.accesses = of.used.size();
+  }
+  [[nodiscard]] double part() const override {
+    return of_.visits.empty() ? 1
+                              : static_cast<double>(at_) / static_cast<double>(of_.visits.size());
+  }
+
+ private:
+  void play(uint64_t uses_max) override {
+    for (uint64_t uses = 0; uses < uses_max && at_ < of_.visits.size(); ++at_) {
+      uses += of_.visits[at_].used_count;
+      if (!play(of_.visits[at_])) return;
+    }
+  }
+  /// False when the policy broke the rules.
+  bool play(const visit_record &one) {
+    fill(one);
+    missing_.clear();
+    for (uint32_t i = 0; i < one.used_count; ++i) {
+      if (!keeper_.resident(visit_.used[i])) missing_.push_back(visit_.used[i]);
+    }
+    found_.hits += one.used_count - missing_.size();
+    const bool watched = !how_.watchers.empty();
+    // A policy that chooses who stays is asked after the visit, when nothing is pinned by it.
+    if (how_.policy->admit == nullptr) keeper_.pin(visit_.used, visit_.used_count);
+    if (watched) log_.used(at_, {visit_.used, visit_.used_count}, missing_);
+    how_.policy->visit(keeper_.policy(), &visit_);
+    bool good = true;
+    for (const cubby_object who : missing_) good = good && keeper_.bring(who, 0);
+    if (watched) log_.ended();
+    return good;
+  }
+  void fill(const visit_record &one) {
+    visit_.row = one.row;
+    visit_.prefill = one.prefill;
+    visit_.used = of_.used.data() + one.first_used;
+    visit_.used_count = one.used_count;
+    visit_.routes = of_.routes.data() + one.first_route;
+    visit_.route_count = one.route_count;
+    visit_.number = at_;
+    if (!offline_) return;
+    next_.clear();
+    for (uint32_t i = 0; i < one.used_count; ++i)
+      next_.push_back(from_next(of_.next[one.first_used + i]));
+    visit_.next_use = next_.data();
+  }
+
+  const expert_schedule &of_;
+  uint64_t at_ = 0;
+  cubby_policy_visit visit_ = {};
+  std::vector<uint64_t> next_;
+  std::vector<cubby_object> missing_;
+};
+
+class kv_walk final : public house_walk {
+ public:
+  kv_walk(const kv_trace &of, const std::vector<uint32_t> &next, const simulation &how)
+      : house_walk(how, bank_like(how, CUBBY_POLICY_BANK_KV, 1, of.unique, 0), 1),
+        of_(of),
+        next_(next),
+        head_first_((how.policy->flags & CUBBY_POLICY_HEAD_FIRST) != 0) {
+    found_.accesses = found_.visits = of.blocks.size();
+  }
+  [[nodiscard]] double part() const override {
+    return of_.requests.empty()
+               ? 1
+               : static_cast<double>(at_) / static_cast<double>(of_.requests.size());
+  }
+
+ private:
+  void play(uint64_t uses_max) override {
+    for (uint64_t uses = 0; uses < uses_max && at_ < of_.requests.size(); ++at_) {
+      uses += of_.requests[at_].block_count;
+      if (!play(of_.requests[at_])) return;
+    }
+  }
+  /// False when the policy broke the rules.
+  bool play(const kv_request &request) {
+    const uint32_t *blocks = of_.blocks.data() + request.first_block;
+    uint32_t run = 0;
+    while (run < request.block_count && keeper_.resident(blocks[run])) ++run;
+    found_.hits += run;
+    const bool watched = !how_.watchers.empty();
+    if (watched)
+      log_.used(at_, {blocks, request.block_count}, {blocks + run, request.block_count - run});
+    // Copies that no call can change, so that they stay in registers.
+    const cubby_policy_ops &ops = *how_.policy;
+    cubby_policy *const policy = keeper_.policy();
+    const bool offline = offline_, head_first = head_first_;
+    cubby_policy_access access = {};
+    access.struct_size = sizeof access;
+    access.next_use = CUBBY_NEVER_USED;
+    access.now_ns = request.at_ns;
+    access.number = at_;
+    bool good = true;
+    for (uint32_t n = 0; n < request.block_count && good; ++n) {
+      const uint32_t i = head_first ? n : request.block_count - 1 - n;
+      access.object = blocks[i];
+      access.parent = i == 0 ? CUBBY_NO_OBJECT : blocks[i - 1];
+      access.depth = i;
+      access.last = i + 1 == request.block_count ? 1 : 0;
+      if (offline) access.next_use = from_next(next_[request.first_block + i]);
+      const bool hit = keeper_.resident(blocks[i]);
+      ops.access(policy, &access);
+      good = hit || keeper_.bring(blocks[i], access.now_ns);
+    }
+    if (watched) log_.ended();
+    return good;
+  }
+
+  const kv_trace &of_;
+  const std::vector<uint32_t> &next_;
+  const bool head_first_;
+  uint64_t at_ = 0;
+};
+
+template <class Walk>
+outcome<std::unique_ptr<walk>> checked(std::unique_ptr<Walk> made, const simulation &how) {
+  if (made->failed() != 0) return refused(how, made->failed());
+  return std::unique_ptr<walk>(std::move(made));
+}
+
+outcome<simulated> to_the_end(const outcome<std::unique_ptr<walk>> &one) {
+  if (!one) return one.failure();
+  while ((*one)->advance()) {
+  }
+  return (*one)->finish();
+}
+
 }  // namespace
 
+outcome<std::unique_ptr<walk>> make_walk(const expert_schedule &of, const simulation &how) {
+  return checked(std::make_unique<expert_walk>(of, how), how);
+}
+
+outcome<std::unique_ptr<walk>> make_walk(const kv_trace &of, const std::vector<uint32_t> &next,
+                                         const simulation &how) {
+  return checked(std::make_unique<kv_walk>(of, next, how), how);
+}
+
 outcome<simulated> simulate_experts(const expert_schedule &of, const simulation &how) {
-  const cubby_policy_bank bank =
-      bank_like(how, CUBBY_POLICY_BANK_EXPERTS, of.rows, of.columns, of.top_k);
-  house keeper(how, bank, of.batch);
-  if (keeper.failed() != 0) return refused(how, keeper.failed());
-  const bool offline = (how.policy->flags & CUBBY_POLICY_OFFLINE) != 0;
-  simulated found;
-  found.visits = of.visits.size();
-  std::vector<uint64_t> next;
-  std::vector<cubby_object> missing;
-  cubby_policy_visit visit = {};
-  visit.struct_size = sizeof visit;
-  const uint64_t started_ns = processor_ns();
-  for (uint32_t v = 0; v < of.visits.size(); ++v) {
-    const visit_record &one = of.visits[v];
-    visit.row = one.row;
-    visit.prefill = one.prefill;
-    visit.used = of.used.data() + one.first_used;
-    visit.used_count = one.used_count;
-    visit.routes = of.routes.data() + one.first_route;
-    visit.route_count = one.route_count;
-    visit.number = v;
-    if (offline) {
-      next.clear();
-      for (uint32_t i = 0; i < one.used_count; ++i)
-        next.push_back(from_next(of.next[one.first_used + i]));
-      visit.next_use = next.data();
-    }
-    missing.clear();
-    for (uint32_t i = 0; i < one.used_count; ++i) {
-      if (!keeper.resident(visit.used[i])) missing.push_back(visit.used[i]);
-    }
-    found.hits += one.used_count - missing.size();
-    // A policy that chooses who stays is asked after the visit, when nothing is pinned by it.
-    if (how.policy->admit == nullptr) keeper.pin(visit.used, visit.used_count);
-    if (how.watcher != nullptr) how.watcher->used(v, {visit.used, visit.used_count}, missing);
-    how.policy->visit(keeper.policy(), &visit);
-    for (const cubby_object who : missing)
-      if (!keeper.bring(who, 0)) return broke(how, keeper.broken());
-    if (how.watcher != nullptr) how.watcher->ended();
-    if (v % progress_every == 0 && how.progress)
-      how.progress(static_cast<double>(v) / static_cast<double>(of.visits.size()));
-  }
-  found.accesses = of.used.size();
-  keeper.finish(found, started_ns);
-  return found;
+  return to_the_end(make_walk(of, how));
+}
+
+outcome<simulated> simulate_kv(const kv_trace &of, const std::vector<uint32_t> &next,
+                               const simulation &how) {
+  return to_the_end(make_walk(of, next, how));
 }
 
 std::vector<uint32_t> next_touches(const kv_trace &of) {
@@ -196,49 +260,6 @@ std::vector<uint32_t> next_touches(const kv_trace &of) {
       upcoming[of.blocks[i]] = static_cast<uint32_t>(r);
   }
   return next;
-}
-
-outcome<simulated> simulate_kv(const kv_trace &of, const std::vector<uint32_t> &next,
-                               const simulation &how) {
-  const cubby_policy_bank bank = bank_like(how, CUBBY_POLICY_BANK_KV, 1, of.unique, 0);
-  house keeper(how, bank, 1);
-  if (keeper.failed() != 0) return refused(how, keeper.failed());
-  const bool offline = (how.policy->flags & CUBBY_POLICY_OFFLINE) != 0;
-  const bool head_first = (how.policy->flags & CUBBY_POLICY_HEAD_FIRST) != 0;
-  simulated found;
-  found.accesses = found.visits = of.blocks.size();
-  cubby_policy_access access = {};
-  access.struct_size = sizeof access;
-  access.next_use = CUBBY_NEVER_USED;
-  const uint64_t started_ns = processor_ns();
-  for (size_t r = 0; r < of.requests.size(); ++r) {
-    const kv_request &request = of.requests[r];
-    const uint32_t *blocks = of.blocks.data() + request.first_block;
-    uint32_t run = 0;
-    while (run < request.block_count && keeper.resident(blocks[run])) ++run;
-    found.hits += run;
-    if (how.watcher != nullptr)
-      how.watcher->used(r, {blocks, request.block_count},
-                        {blocks + run, request.block_count - run});
-    access.now_ns = request.at_ns;
-    access.number = r;
-    for (uint32_t n = 0; n < request.block_count; ++n) {
-      const uint32_t i = head_first ? n : request.block_count - 1 - n;
-      access.object = blocks[i];
-      access.parent = i == 0 ? CUBBY_NO_OBJECT : blocks[i - 1];
-      access.depth = i;
-      access.last = i + 1 == request.block_count ? 1 : 0;
-      if (offline) access.next_use = from_next(next[request.first_block + i]);
-      const bool hit = keeper.resident(blocks[i]);
-      how.policy->access(keeper.policy(), &access);
-      if (!hit && !keeper.bring(blocks[i], access.now_ns)) return broke(how, keeper.broken());
-    }
-    if (how.watcher != nullptr) how.watcher->ended();
-    if (r % 64 == 0 && how.progress)
-      how.progress(static_cast<double>(r) / static_cast<double>(of.requests.size()));
-  }
-  keeper.finish(found, started_ns);
-  return found;
 }
 
 }  // namespace cubby_cli::replay
