@@ -24,6 +24,7 @@ struct options {
   std::string trace;
   std::vector<std::string> policies = {"all"}, capacities;
   uint32_t batch = 1;
+  std::optional<uint64_t> limit;  // of tokens or requests
   uint64_t seed = 0;
   uint32_t threads = 0;  // as many as there are processors
   std::string write, write_oracle;
@@ -188,7 +189,7 @@ outcome<json> replay_trace(const options &chosen) {
   outcome<timing_rules> rules = timing_rules{};
   if (chosen.timing.on) rules = read_rules(chosen.timing, chosen.object_bytes);
   if (!rules) return rules.failure();
-  const auto of = read_workload(chosen.trace, chosen.batch);
+  const auto of = read_workload(chosen.trace, chosen.batch, chosen.limit.value_or(no_limit));
   if (!of) return of.failure();
   if (auto good = suits(chosen.timing, *of); !good) return good.failure();
   std::optional<io_replayer> io;
@@ -206,6 +207,11 @@ outcome<json> replay_trace(const options &chosen) {
                {"kind", of->of_experts() ? "experts" : "kv"},
                {"accesses", of->accesses()},
                {"unique", of->unique()}};
+  if (of->of_experts())
+    told["tokens"] = of->read.experts.tokens();
+  else
+    told["requests"] = of->read.kv.requests.size();
+  if (chosen.limit) told["limit"] = *chosen.limit;
   tell_notes(*of, told);
   if (!chosen.runs()) return told;
   auto all = run_policies(chosen, *of, *wanted, *rules, with, std::move(told));
@@ -269,6 +275,9 @@ void add_replay(command &program) {
   one.option("--capacity", chosen->capacities,
              "Shares of the lockers there are, or numbers of them (10%,25%,50%)")
       .split_at_commas();
+  one.option("--limit", chosen->limit,
+             "Read so many tokens (experts) or requests (KV) of the trace (all)")
+      .between(1, 1ull << 40);
   one.option("--batch", chosen->batch, "Sequences decoded side by side (1)").between(1, 1024);
   one.option("--seed", chosen->seed, "For policies that throw dice (0)");
   one.option("--threads", chosen->threads, "Threads that simulate (as many as processors)")

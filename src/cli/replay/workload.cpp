@@ -6,8 +6,8 @@
 
 namespace cubby_cli::replay {
 
-outcome<workload> read_workload(const std::string &path, uint32_t batch) {
-  auto read = read_trace(path);
+outcome<workload> read_workload(const std::string &path, uint32_t batch, uint64_t limit) {
+  auto read = read_trace(path, limit);
   if (!read) return read.failure();
   workload of;
   of.path = path;
