@@ -166,6 +166,16 @@ done check(const options &chosen) {
     return usage_trouble(
         "say what to do with the trace: --simulate, --timing, --io, --html, --write or "
         "--write-oracle");
+  if (chosen.timing.said() && !chosen.timing.on)
+    return usage_trouble(
+        "--link, --compute-ns, --host-capacity, --lookahead and --block-tokens are for --timing: "
+        "add it, or leave them out");
+  if (!chosen.io.on && !(chosen.io.geometry.empty() && chosen.io.tiers.empty()))
+    return usage_trouble("--geometry and --tiers are for --io: add it, or leave them out");
+  for (const std::string *file : {&chosen.write, &chosen.write_oracle, &chosen.html}) {
+    if (file->empty()) continue;
+    if (auto good = check_place(*file); !good) return good;
+  }
   for (const std::string &name : chosen.policies) {
     if (name == "all") continue;
     if (const auto known = find_policy(name); !known) return known.failure();
@@ -268,7 +278,8 @@ void add_replay(command &program) {
   one.option("--trace", chosen->trace,
              "routed_experts JSONL, Mooncake JSONL, CSV (token, layer, experts) or a recorded "
              "trace; .xz and .zst as they are")
-      .required();
+      .required()
+      .not_empty();
   one.option("--policy", chosen->policies,
              "Names or libraries (LIB.so) with commas between them, or all (all)")
       .split_at_commas();
@@ -283,9 +294,11 @@ void add_replay(command &program) {
   one.option("--threads", chosen->threads, "Threads that simulate (as many as processors)")
       .between(1, 256);
   one.option("--html", chosen->html,
-             "Write a page of curves and tables (capacities: ten unless said)");
-  one.option("--write", chosen->write, "Write the trace in cubby's own format");
-  one.option("--write-oracle", chosen->write_oracle, "Write it as libCacheSim's oracleGeneral");
+             "Write a page of curves and tables (capacities: ten unless said)")
+      .not_empty();
+  one.option("--write", chosen->write, "Write the trace in cubby's own format").not_empty();
+  one.option("--write-oracle", chosen->write_oracle, "Write it as libCacheSim's oracleGeneral")
+      .not_empty();
   one.option("--object-bytes", chosen->object_bytes, "Size of a locker (1; 1048576 with --timing)")
       .between(1, ~0u);
   add_timing_options(one, chosen->timing);

@@ -15,7 +15,10 @@ outcome<timing_rules> read_rules(const timing_options &chosen, uint64_t object_b
   for (const std::string &text : chosen.links) {
     const auto link = read_link(text);
     if (!link) return link.failure();
-    (link->name == "host" ? made.host : made.nvme) = *link;
+    link_speed &known = link->name == "host" ? made.host : made.nvme;
+    if (!known.name.empty())
+      return usage_trouble("link " + link->name + " is told twice; each is told once");
+    known = *link;
   }
   if (made.host.name.empty())
     return usage_trouble("--timing needs --link host:SPEED,LATENCY, by which the device is fed");

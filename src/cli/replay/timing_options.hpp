@@ -15,6 +15,12 @@ struct timing_options {
   std::optional<uint64_t> compute_ns;
   std::string host_capacity, forecast = "exact";
   uint32_t lookahead = 0, block_tokens = 0;
+
+  /// Is there any option that says nothing without --timing?
+  [[nodiscard]] bool said() const {
+    return !links.empty() || compute_ns || !host_capacity.empty() || lookahead != 0 ||
+           block_tokens != 0;
+  }
 };
 
 /// Links and sizes; what depends on the trace comes with each capacity.

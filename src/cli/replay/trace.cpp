@@ -39,7 +39,10 @@ outcome<trace> read_trace(const std::string &path, uint64_t limit) {
     if (!wrong.empty()) return refuse("line " + std::to_string(lines.line_number()) + ": " + wrong);
   }
   if (!lines.trouble().empty()) {
-    return refuse(lines.trouble() + " (after line " + std::to_string(lines.line_number()) + ")");
+    const uint64_t line_number = lines.line_number();
+    return refuse(lines.trouble() + (line_number == 0
+                                         ? std::string()
+                                         : " (after line " + std::to_string(line_number) + ")"));
   }
   if (as_csv) read.of_experts = true;
   const std::string wrong = as_csv ? csv.finish() : json.finish();
