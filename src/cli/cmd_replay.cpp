@@ -153,6 +153,10 @@ outcome<json> run_policies(const options &chosen, const workload &of, const swee
   auto results = results_of(by, wanted, add);
   if (!results) return results.failure();
   told["results"] = std::move(*results);
+  if (const std::string note = overload_note(told["results"]); !note.empty()) {
+    told["notes"].push_back(note);
+    std::cerr << "cubby replay: " << of.path << ' ' << note << '\n';
+  }
   if (chosen.html.empty()) return told;
   told["lockers"] = of.lockers();
   told["details"] = details_of(by, wanted, of);

@@ -127,6 +127,7 @@ TEST_CASE("Loads of a request overlap the computing of the one before") {
   // when that computing begins, and is there at 31500: the last one is through at 40000 too.
   CHECK(told["time_ns"] == 40000);
   CHECK(told["busy_ns"] == 30000);
+  CHECK(told["load"] == Approx(30000.0 / 22000));
   CHECK(told["stall"]["p99_ns"] == 0);
   CHECK(told["queued"]["p99_ns"] == 18000);
   CHECK(told["queued"]["mean_ns"] == (8000 + 18000) / 4.0);
@@ -214,6 +215,7 @@ TEST_CASE("replay --timing of KV blocks as people run it") {
       const auto computed = blocks["fresh"].get<double>() + blocks["recomputed"].get<double>();
       CHECK(one["busy_ns"].get<double>() >= 2e6 * computed);
       CHECK(one["time_ns"] >= one["busy_ns"]);
+      CHECK(one["load"].is_null() == (step_ms == 0));
       if (step_ms == 0) CHECK(one["queued"]["p99_ns"] == 0);
       if (step_ms == 0) CHECK(one["time_ns"] == one["busy_ns"]);
     }
@@ -237,6 +239,13 @@ TEST_CASE("replay --timing of KV blocks says what does not suit them") {
           "--block-tokens is for traces of KV blocks");
   refused("--io --geometry 1x1x4096 --tiers host:1m,file:/tmp --trace " + blocks,
           "the runtime has no keys for yet");
+  // Some blocks each millisecond, of 1 ms each.
+  const json busy = command_json(
+      "replay --timing --compute-ns 1000000 --link host:1GB/s,1us "
+      "--policy lru --capacity 50% --trace " +
+          blocks,
+      0);
+  CHECK(busy["notes"][0].get<std::string>().find("more work than time") != std::string::npos);
   // What a small host gives up is computed anew, so no file is needed.
   CHECK(command(base + " --host-capacity 3 --trace " + blocks).exit_status == 0);
 }

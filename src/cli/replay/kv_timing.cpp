@@ -34,7 +34,7 @@ void kv_timing::used(uint64_t number, std::span<const cubby_object> used,
   for (const move &one : chosen.loads)
     if (one.host_ends > now_ns) wait_for(one, now_ns, waited);
   computing_ns_ = now_ns;
-  load(used.first(chosen.loaded));
+  bring(used.first(chosen.loaded));
   waited[static_cast<size_t>(stall_cause::recompute)] = compute(used, found, chosen.loaded);
   ended_ns_ = now_ns + (used.size() - chosen.loaded) * rules_.compute_ns;
   busy_ns_ += ended_ns_ - free_ns;
@@ -74,7 +74,7 @@ kv_timing::split kv_timing::best_split(std::span<const cubby_object> blocks, siz
 }
 
 /// Counts where they were found, before host memory, which uses them now, gives any of them up.
-void kv_timing::load(std::span<const cubby_object> blocks) {
+void kv_timing::bring(std::span<const cubby_object> blocks) {
   std::vector<cubby_object> came;
   for (const cubby_object who : blocks) {
     if (at_[who].in_device) {
@@ -141,6 +141,13 @@ void kv_timing::write_to_file(cubby_object who) {
   ++file_write_;
 }
 
+/// Work by the time that it arrives in; nothing where no times are told.
+json kv_timing::load() const {
+  if (back_to_back_) return nullptr;
+  return static_cast<double>(busy_ns_) /
+         static_cast<double>(of_.requests.back().at_ns - of_.requests.front().at_ns);
+}
+
 json kv_timing::report() {
   const uint64_t bytes = rules_.object_bytes, blocks = of_.blocks.size();
   const double per_s =
@@ -149,6 +156,7 @@ json kv_timing::report() {
                {"blocks_per_s", per_s},
                {"time_ns", ended_ns_},
                {"busy_ns", busy_ns_},
+               {"load", load()},
                {"first_token", spread_of(first_token_)},
                {"queued", spread_of(queued_)},
                {"stall", stall_report(stalls_, all_causes, busy_ns_)},

@@ -39,7 +39,8 @@ class kv_timing final : public reporter {
   [[nodiscard]] size_t found_in(std::span<const cubby_object> blocks) const;
   [[nodiscard]] split best_split(std::span<const cubby_object> blocks, size_t found,
                                  uint64_t asked_ns, uint64_t free_ns) const;
-  void load(std::span<const cubby_object> blocks);
+  void bring(std::span<const cubby_object> blocks);
+  [[nodiscard]] nlohmann::json load() const;
   uint64_t compute(std::span<const cubby_object> blocks, size_t found, size_t loaded);
   void write_down(cubby_object who);
   void keep_in_host(cubby_object who);

@@ -1,5 +1,7 @@
 #include "cli/replay/results.hpp"
 
+#include <algorithm>
+
 namespace cubby_cli::replay {
 namespace {
 
@@ -75,6 +77,17 @@ outcome<json> results_of(replayer &by, const sweep &chosen, const adder &add) {
     }
   }
   return results;
+}
+
+std::string overload_note(const json &results) {
+  double most = 0;
+  for (const json &one : results)
+    if (one.contains("load") && one["load"].is_number())
+      most = std::max(most, one["load"].get<double>());
+  if (most <= 1) return {};
+  return "brings more work than time (up to " + fixed_text(most) +
+         " s of it a second): first tokens wait in a queue that grows, so compare stall instead, "
+         "or make --compute-ns smaller";
 }
 
 namespace {

@@ -40,6 +40,9 @@ using adder = std::function<done(const cubby_policy_ops *, const asked_capacity 
                                  nlohmann::json &)>;
 outcome<nlohmann::json> results_of(replayer &by, const sweep &chosen, const adder &add);
 
+/// What --timing has to say beside its figures; empty = nothing.
+std::string overload_note(const nlohmann::json &results);
+
 /// For people.
 void print_results(const nlohmann::json &results, bool of_experts);
 
