@@ -81,3 +81,20 @@ TEST_CASE("Who watches hears all of it, in order") {
   CHECK(one.clock_told["misses"] == 4000 - one.found->hits);
   CHECK(one.details_told == one.clock_told);
 }
+
+TEST_CASE("A lack of memory in a thread is trouble, not the end of the process") {
+  const workload of = some_experts();
+  std::vector<job> jobs(4);
+  std::vector<job *> all;
+  for (job &one : jobs) {
+    one.how.policy = cubby_policy_find("lru");
+    one.how.capacity = 4;
+    one.clock = []() -> std::unique_ptr<reporter> { throw std::bad_alloc(); };
+    all.push_back(&one);
+  }
+  for (const uint32_t threads : {1u, 3u}) {
+    const done told = run_jobs(of, all, threads, true);
+    REQUIRE_FALSE(told);
+    CHECK(told.failure().text.find("no memory left for policy lru") != std::string::npos);
+  }
+}

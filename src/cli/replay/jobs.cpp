@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <new>
 #include <system_error>
 #include <thread>
 
@@ -33,12 +34,17 @@ class crew {
       : of_(of), jobs_(jobs), ended_(jobs.size(), nothing{}) {}
 
   void work(const std::function<void(const job &, size_t, double)> &after) {
-    for (;;) {
+    // A job that was taken is seen through, so that those before one that failed are known.
+    while (!failed_) {
       const size_t mine = next_.fetch_add(1);
-      // Whoever comes before one that failed has been taken before it, and is seen through.
-      if (mine >= jobs_.size() || failed_) return;
-      ended_[mine] =
-          run_job(of_, *jobs_[mine], [&](double part) { after(*jobs_[mine], mine + 1, part); });
+      if (mine >= jobs_.size()) return;
+      job &one = *jobs_[mine];
+      try {
+        ended_[mine] = run_job(of_, one, [&](double part) { after(one, mine + 1, part); });
+      } catch (const std::bad_alloc &) {  // must not end a thread
+        ended_[mine] = trouble{std::string("no memory left for policy ") + one.how.policy->name +
+                               "; use fewer --threads, or a beginning of the trace (--limit)"};
+      }
       if (!ended_[mine]) failed_ = true;
     }
   }
