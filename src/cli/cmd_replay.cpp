@@ -24,7 +24,9 @@ struct options {
   std::string trace;
   std::vector<std::string> policies = {"all"}, capacities;
   uint32_t batch = 1;
+  std::optional<uint64_t> limit;  // of tokens or requests
   uint64_t seed = 0;
+  uint32_t threads = 0;  // as many as there are processors
   std::string write, write_oracle;
   uint32_t object_bytes = 0;  // not said
   std::string html;
@@ -61,7 +63,7 @@ std::vector<std::string> usual_capacities(const options &chosen, const workload 
 outcome<sweep> read_sweep(const options &chosen, const workload &of, const io_replayer *io) {
   auto policies = find_policies(chosen.policies, of.of_experts());
   if (!policies) return policies.failure();
-  sweep made = {*policies, {}, chosen.batch, chosen.seed, chosen.quiet};
+  sweep made = {*policies, {}, chosen.batch, chosen.seed, chosen.quiet, chosen.threads};
   if (io != nullptr && chosen.policies == std::vector<std::string>{"all"})
     std::erase_if(made.policies, needs_future);
   std::vector<std::string> asked = chosen.capacities;
@@ -88,21 +90,44 @@ done write_files(const options &chosen, const workload &of) {
   return nothing{};
 }
 
-/// Each policy at the capacity next to a quarter, where most is to be told apart.
-outcome<json> look_closer(replayer &by, const sweep &wanted, const workload &of) {
+/// The capacity next to a quarter, where most is to be told apart.
+const asked_capacity &closer_capacity(const sweep &wanted, const workload &of) {
   const asked_capacity *at = &wanted.capacities.front();
   const auto off = [&](const asked_capacity &one) {
     return std::abs(one.lockers - 0.25 * of.lockers());
   };
   for (const asked_capacity &one : wanted.capacities)
     if (off(one) < off(*at)) at = &one;
-  json details = {{"capacity", at->text}, {"capacity_lockers", at->lockers}};
+  return *at;
+}
+
+/// Who watches whom: clocks everywhere, details at one capacity.
+done post_watchers(const options &chosen, const workload &of, const sweep &wanted,
+                   const timing_rules &rules, replayer &by) {
+  for (const asked_capacity &capacity : wanted.capacities) {
+    if (!chosen.timing.on) break;
+    const auto here = rules_at(chosen.timing, rules, of, capacity);
+    if (!here) return here.failure();
+    for (const cubby_policy_ops *policy : wanted.policies) {
+      job &one = by.at(policy, capacity.lockers);
+      one.how.refetch_ns = refetch_ns(*here, of);
+      one.clock = [&of, here = *here] { return make_clock(of, here); };
+    }
+  }
+  if (chosen.html.empty()) return nothing{};
+  for (const cubby_policy_ops *policy : wanted.policies)
+    by.at(policy, closer_capacity(wanted, of).lockers).details = [&of] {
+      return std::make_unique<detail_watch>(of);
+    };
+  return nothing{};
+}
+
+json details_of(replayer &by, const sweep &wanted, const workload &of) {
+  const asked_capacity &at = closer_capacity(wanted, of);
+  json details = {{"capacity", at.text}, {"capacity_lockers", at.lockers}};
   details["policies"] = json::array();
   for (const cubby_policy_ops *policy : wanted.policies) {
-    detail_watch seen(of);
-    const auto found = by.watch(policy, at->lockers, seen);
-    if (!found) return found.failure();
-    json one = seen.report();
+    json one = by.at(policy, at.lockers).details_told;
     one["policy"] = policy->name;
     details["policies"].push_back(std::move(one));
   }
@@ -114,29 +139,27 @@ outcome<json> look_closer(replayer &by, const sweep &wanted, const workload &of)
 outcome<json> run_policies(const options &chosen, const workload &of, const sweep &wanted,
                            const timing_rules &rules, io_replayer *io, json told) {
   replayer by(wanted, of);
+  if (auto good = post_watchers(chosen, of, wanted, rules, by); !good) return good.failure();
+  if (auto good = by.run(); !good) return good.failure();
   const auto add = [&](const cubby_policy_ops *policy, const asked_capacity &capacity,
-                       json &line) -> done {
+                       const job &one, json &line) -> done {
     if (io != nullptr) {
       auto added = add_io(*io, by, of, {policy, chosen.policies}, capacity, line);
       if (!added) return added;
     }
-    if (!chosen.timing.on) return nothing{};
-    const auto here = rules_at(chosen.timing, rules, of, capacity);
-    if (!here) return here.failure();
-    timing clock(of.schedule, *here);
-    const auto found = by.watch(policy, capacity.lockers, clock);
-    if (!found) return found.failure();
-    line.update(clock.report());
+    if (chosen.timing.on) line.update(one.clock_told);
     return nothing{};
   };
-  auto results = replay_all(by, wanted, add);
+  auto results = results_of(by, wanted, add);
   if (!results) return results.failure();
   told["results"] = std::move(*results);
+  if (const std::string note = overload_note(told["results"]); !note.empty()) {
+    told["notes"].push_back(note);
+    std::cerr << "cubby replay: " << of.path << ' ' << note << '\n';
+  }
   if (chosen.html.empty()) return told;
   told["lockers"] = of.lockers();
-  auto details = look_closer(by, wanted, of);
-  if (!details) return details.failure();
-  told["details"] = std::move(*details);
+  told["details"] = details_of(by, wanted, of);
   if (auto good = save_text(chosen.html, page_of(told)); !good) return good.failure();
   return told;
 }
@@ -147,6 +170,16 @@ done check(const options &chosen) {
     return usage_trouble(
         "say what to do with the trace: --simulate, --timing, --io, --html, --write or "
         "--write-oracle");
+  if (chosen.timing.said() && !chosen.timing.on)
+    return usage_trouble(
+        "--link, --compute-ns, --host-capacity, --lookahead and --block-tokens are for --timing: "
+        "add it, or leave them out");
+  if (!chosen.io.on && !(chosen.io.geometry.empty() && chosen.io.tiers.empty()))
+    return usage_trouble("--geometry and --tiers are for --io: add it, or leave them out");
+  for (const std::string *file : {&chosen.write, &chosen.write_oracle, &chosen.html}) {
+    if (file->empty()) continue;
+    if (auto good = check_place(*file); !good) return good;
+  }
   for (const std::string &name : chosen.policies) {
     if (name == "all") continue;
     if (const auto known = find_policy(name); !known) return known.failure();
@@ -156,7 +189,9 @@ done check(const options &chosen) {
 
 done prepare_io(const options &chosen, const workload &of, std::optional<io_replayer> &io) {
   if (!of.of_experts())
-    return usage_trouble("--io is for traces of experts; " + chosen.trace + " is of KV blocks");
+    return usage_trouble("--io is for traces of experts; " + chosen.trace +
+                         " is of KV blocks, which the runtime has no keys for yet: --timing models "
+                         "the time they take");
   const auto place = read_place(chosen.io, of.schedule);
   if (!place) return place.failure();
   io.emplace(*place, of.schedule, chosen.seed, chosen.quiet);
@@ -168,10 +203,9 @@ outcome<json> replay_trace(const options &chosen) {
   outcome<timing_rules> rules = timing_rules{};
   if (chosen.timing.on) rules = read_rules(chosen.timing, chosen.object_bytes);
   if (!rules) return rules.failure();
-  const auto of = read_workload(chosen.trace, chosen.batch);
+  const auto of = read_workload(chosen.trace, chosen.batch, chosen.limit.value_or(no_limit));
   if (!of) return of.failure();
-  if (chosen.timing.on && !of->of_experts())
-    return usage_trouble("--timing is for traces of experts; " + chosen.trace + " is of KV blocks");
+  if (auto good = suits(chosen.timing, *of); !good) return good.failure();
   std::optional<io_replayer> io;
   if (chosen.io.on) {
     if (auto good = prepare_io(chosen, *of, io); !good) return good.failure();
@@ -187,6 +221,11 @@ outcome<json> replay_trace(const options &chosen) {
                {"kind", of->of_experts() ? "experts" : "kv"},
                {"accesses", of->accesses()},
                {"unique", of->unique()}};
+  if (of->of_experts())
+    told["tokens"] = of->read.experts.tokens();
+  else
+    told["requests"] = of->read.kv.requests.size();
+  if (chosen.limit) told["limit"] = *chosen.limit;
   tell_notes(*of, told);
   if (!chosen.runs()) return told;
   auto all = run_policies(chosen, *of, *wanted, *rules, with, std::move(told));
@@ -208,13 +247,18 @@ int run(const options &chosen) {
 
 namespace {
 
+constexpr uint64_t compute_ns_max = 1'000'000'000'000;  // sums of it stay numbers
+
 void add_timing_options(command &one, timing_options &chosen) {
   one.flag("--timing", chosen.on, "Model the time it takes as well");
   one.option("--link", chosen.links,
              "host:25GB/s,10us feeds the device, nvme:6GB/s,80us feeds the host");
-  one.option("--compute-ns", chosen.compute_ns, "Time that one layer computes");
+  one.option("--compute-ns", chosen.compute_ns, "Time that one layer, or one KV block, computes")
+      .between(0, compute_ns_max);
   one.option("--host-capacity", chosen.host_capacity,
              "Lockers or share in host memory (as many as in the device)");
+  one.option("--block-tokens", chosen.block_tokens, "Tokens in a KV block (blocks are counted)")
+      .between(1, 1 << 20);
   one.option("--lookahead", chosen.lookahead, "Fetch the next layer's experts ahead (0)")
       .between(0, 1);
   one.option("--forecast", chosen.forecast,
@@ -238,19 +282,27 @@ void add_replay(command &program) {
   one.option("--trace", chosen->trace,
              "routed_experts JSONL, Mooncake JSONL, CSV (token, layer, experts) or a recorded "
              "trace; .xz and .zst as they are")
-      .required();
+      .required()
+      .not_empty();
   one.option("--policy", chosen->policies,
              "Names or libraries (LIB.so) with commas between them, or all (all)")
       .split_at_commas();
   one.option("--capacity", chosen->capacities,
              "Shares of the lockers there are, or numbers of them (10%,25%,50%)")
       .split_at_commas();
+  one.option("--limit", chosen->limit,
+             "Read so many tokens (experts) or requests (KV) of the trace (all)")
+      .between(1, 1ull << 40);
   one.option("--batch", chosen->batch, "Sequences decoded side by side (1)").between(1, 1024);
   one.option("--seed", chosen->seed, "For policies that throw dice (0)");
+  one.option("--threads", chosen->threads, "Threads that simulate (as many as processors)")
+      .between(1, 256);
   one.option("--html", chosen->html,
-             "Write a page of curves and tables (capacities: ten unless said)");
-  one.option("--write", chosen->write, "Write the trace in cubby's own format");
-  one.option("--write-oracle", chosen->write_oracle, "Write it as libCacheSim's oracleGeneral");
+             "Write a page of curves and tables (capacities: ten unless said)")
+      .not_empty();
+  one.option("--write", chosen->write, "Write the trace in cubby's own format").not_empty();
+  one.option("--write-oracle", chosen->write_oracle, "Write it as libCacheSim's oracleGeneral")
+      .not_empty();
   one.option("--object-bytes", chosen->object_bytes, "Size of a locker (1; 1048576 with --timing)")
       .between(1, ~0u);
   add_timing_options(one, chosen->timing);

@@ -24,6 +24,14 @@ command_option &command_option::existing_folder() {
   return *this;
 }
 
+command_option &command_option::not_empty() {
+  option_->check([](const std::string &given) {
+    return given.empty() ? std::string("it is empty; leave it out, or give it a value")
+                         : std::string();
+  });
+  return *this;
+}
+
 command_option &command_option::split_at_commas() {
   option_->delimiter(',');
   return *this;

@@ -5,6 +5,7 @@
 """
 
 import json
+import math
 import re
 import sys
 import xml.etree.ElementTree as tree
@@ -27,39 +28,57 @@ def faults(text, told):
         wanted = {"policy": one["policy"], "capacity": one["capacity"],
                   "lockers": f"{one['capacity_lockers']:,}", "hits": f"{one['hits']:,}",
                   "hit ratio": f"{100 * one['hit_ratio']:.2f} %", "regret": f"{100 * one['regret']:.2f} %"}
-        if "tokens_per_s" in one:
-            wanted["tokens/s"] = f"{one['tokens_per_s']:.2f}"
+        if "stall" in one:
+            per_s = "tokens" if "tokens_per_s" in one else "blocks"
+            wanted[f"{per_s}/s"] = f"{one[per_s + '_per_s']:.2f}"
             wanted["stall p50"] = f"{one['stall']['p50_ns'] / 1e6:.2f} ms"
+        if "first_token" in one:
+            wanted["first token p99"] = f"{one['first_token']['p99_ns'] / 1e6:.2f} ms"
         for name, value in wanted.items():
             if row[at[name]] != value:
                 yield f"{one['policy']} at {one['capacity']}: {name} is {row[at[name]]}, not {value}"
     policies = list(dict.fromkeys(one["policy"] for one in told["results"]))
-    capacities = len(told["results"]) // len(policies)
     charts = [svg for svg in page.iter("svg") if svg.get("role") == "img"]
-    if len(charts) != (5 if "tokens_per_s" in told["results"][0] else 3):
+    timed = "stall" in told["results"][0]
+    if len(charts) != (5 if timed else 3):
         yield f"{len(charts)} charts"
-    yield from chart_faults(charts[0], told["results"], policies, capacities)
+    yield from chart_faults(charts[0], told["results"], policies, lambda one: one["hit_ratio"], 1)
+    if timed:
+        field = "mean_ns" if told["kind"] == "kv" else "p50_ns"
+        yield from chart_faults(charts[1], told["results"], policies, lambda one: one["stall"][field])
+    yield from chart_faults(charts[-2], told["results"], policies, lambda one: one["regret"])
     early = tables[0]
     for row, one in zip(early[1:], told["details"]["policies"]):
         if row[:3] != [one["policy"]] + [f"{one['evicted_too_early'][name]:,}" for name in ("evictions", "count")]:
             yield f"too early: {row}"
 
 
-def chart_faults(chart, results, policies, capacities):
-    """The points of the first chart lie where the hit ratios are."""
+def round_up(value):
+    """Where an axis ends."""
+    if value <= 0:
+        return 1
+    ten = 10 ** math.floor(math.log10(value))
+    return next(step * ten for step in (1, 2, 4, 6, 8, 10) if value <= step * ten)
+
+
+def chart_faults(chart, results, policies, value_of, most=None):
+    """The points of a chart lie where the values are."""
+    capacities = len(results) // len(policies)
+    most = most or round_up(max(value_of(one) for one in results))
+    name = chart.get("aria-label")
     groups = list(chart.iter("g"))
     if len(groups) != len(policies):
-        yield f"{len(groups)} lines for {len(policies)} policies"
+        yield f"{name}: {len(groups)} lines for {len(policies)} policies"
     rules = sorted({float(line.get("y1")) for line in chart.iter("line") if line.get("y1") == line.get("y2")})
     for policy, group in zip(policies, groups):
         points = [tuple(map(float, point.split(","))) for point in group.find("polyline").get("points").split()]
-        ratios = [one["hit_ratio"] for one in sorted(results, key=lambda one: one["capacity_lockers"])
+        values = [value_of(one) for one in sorted(results, key=lambda one: one["capacity_lockers"])
                   if one["policy"] == policy]
         if len(points) != capacities:
-            yield f"{len(points)} points for {capacities} capacities"
-        for (_, y), ratio in zip(points, ratios):
-            if abs(y - (rules[-1] - ratio * (rules[-1] - rules[0]))) > 0.11:
-                yield f"{policy}: a point at {y} for {ratio}"
+            yield f"{name}: {len(points)} points for {capacities} capacities"
+        for (_, y), value in zip(points, values):
+            if abs(y - (rules[-1] - value / most * (rules[-1] - rules[0]))) > 0.11:
+                yield f"{name}, {policy}: a point at {y} for {value}"
 
 
 def main():

@@ -87,6 +87,11 @@ TEST_CASE("The page shows the stall too, and KV blocks") {
   const json blocks =
       checked(here, "--trace " + here.write("t.jsonl", made_up_blocks()) + " --policy all");
   CHECK(blocks["details"]["policies"][0]["places"][0].contains("depth"));
+  for (const char *more : {"", " --block-tokens 16"})
+    checked(here, "--trace " + here.at("t.jsonl") +
+                      " --policy lru,kv,belady --capacity 5%,25%,60% --timing --compute-ns 900000 "
+                      "--link host:1GB/s,1us --link nvme:500MB/s,20us" +
+                      more);
 }
 
 TEST_CASE("Evicted too early is what comes back within a token cycle") {
@@ -110,6 +115,6 @@ TEST_CASE("A page that cannot be written is told") {
   const folder here;
   const auto told = command("replay --trace " + here.write("t.csv", made_up_experts()) +
                             " --policy lru --html " + here.at("no/such/folder.html"));
-  CHECK(told.exit_status != 0);
-  CHECK(told.text.find("folder is missing") != std::string::npos);
+  CHECK(told.exit_status == 2);
+  CHECK(told.text.find("is missing; make it first") != std::string::npos);
 }

@@ -163,6 +163,17 @@ TEST_CASE("replay says what is wrong, and where") {
       {good + " --policy nobody", "lru"},
       {good + " --policy kv", "not made for traces of experts"},
       {good + " --capacity 5%", "needs 2"},
+      {here.write("kv.jsonl", small_kv) + " --capacity 0", "a single block needs one"},
+      {good + " --write " + here.at("no/t"), "the folder " + here.at("no") + " is missing"},
+      {good + " --write-oracle " + here.at("no/t"), "is missing; make it first"},
+      {good + " --html " + here.at("no/t"), "is missing; make it first"},
+      {good + " --write " + good + "/t", good + " is no folder"},
+      {good + " --html " + here.path.string(), "no ordinary file"},
+      {good + " --html ''", "it is empty"},
+      {good + " --write ''", "it is empty"},
+      {good + " --link host:1GB/s", "are for --timing"},
+      {good + " --compute-ns 0", "are for --timing"},
+      {good + " --tiers host:1m,file:.", "are for --io"},
       {good + " --capacity 200%", "more than all 16"},
       {good + " --capacity soon", "neither a share"},
       {good + " --batch 0", "batch"},
@@ -203,6 +214,27 @@ TEST_CASE("replay says what is wrong, and where") {
     CHECK(told.text.find("hit ratio") == std::string::npos);
   }
   CHECK(command("replay --trace " + good).exit_status == 2);
+  const auto absent = command("replay --simulate --trace " + here.at("absent.jsonl"));
+  CHECK(absent.text.find("line 0") == std::string::npos);
+  for (const auto &left : std::filesystem::directory_iterator(here.path))
+    CHECK(left.path().string().find("partial") == std::string::npos);
+}
+
+TEST_CASE("A folder that may not be written to is told before the trace is replayed") {
+  const folder here;
+  const std::string trace = here.write("t.jsonl", small_experts());
+  std::filesystem::create_directory(here.at("shut"));
+  std::filesystem::permissions(
+      here.at("shut"), std::filesystem::perms::owner_read | std::filesystem::perms::owner_exec);
+  const auto told =
+      command("replay --simulate --quiet --trace " + trace + " --html " + here.at("shut/p.html"));
+  if (geteuid() == 0) {
+    CHECK(told.exit_status == 0);  // who may write everywhere
+    return;
+  }
+  CHECK(told.exit_status == 2);
+  CHECK(told.text.find("may not write to the folder") != std::string::npos);
+  CHECK(told.text.find("hit ratio") == std::string::npos);
 }
 
 TEST_CASE("replay says that a packed trace is cut off") {
@@ -256,4 +288,32 @@ TEST_CASE("The counting rules reproduce the published columns", "[traces]") {
   CHECK(percent(of_blocks, "kv", "1%") > 10.9 - 0.3);
   CHECK(percent(of_blocks, "lru", "5%") == Approx(19.6).margin(0.06));
   CHECK(percent(of_blocks, "kv", "5%") > 22.8 - 0.3);
+}
+
+TEST_CASE("Results do not depend on threads, nor on who watches") {
+  const folder here;
+  std::string many = "token,layer,experts\n";
+  for (int token = 0; token < 3000; ++token)
+    for (int layer = 0; layer < 3; ++layer)
+      many += std::to_string(token) + "," + std::to_string(layer) + "," +
+              std::to_string(token * (layer + 3) % 11) + " " +
+              std::to_string(11 + token * token % 13) + "\n";
+  const std::string line = "replay --simulate --trace " + here.write("t.csv", many) +
+                           " --policy all --capacity 10%,30%,60% --seed 5 ";
+  const auto told = [&](const std::string &more) {
+    json all = command_json(line + more, 0);
+    for (json &one : all["results"]) one.erase("ns_per_visit");
+    return all;
+  };
+  const json one = told("--threads 1");
+  for (const char *threads : {"2", "5", "200"})
+    CHECK(told(std::string("--threads ") + threads) == one);
+  json watched = told("--timing --compute-ns 7 --link host:1GB/s --html " + here.at("page.html"));
+  REQUIRE(watched["results"].size() == one["results"].size());
+  for (size_t i = 0; i < one["results"].size(); ++i)
+    for (const auto &[name, value] : one["results"][i].items()) {
+      INFO(name);
+      CHECK(watched["results"][i][name] == value);
+    }
+  CHECK(command(line + "--threads 0").exit_status == 2);
 }

@@ -42,7 +42,7 @@ json timed(const expert_trace &of, uint32_t capacity, const timing_rules &rules,
   simulation how;
   how.policy = cubby_policy_find(policy);
   how.capacity = capacity;
-  how.watcher = &clock;
+  how.watchers = {&clock};
   REQUIRE(simulate_experts(made, how));
   return clock.report();
 }
@@ -171,6 +171,7 @@ TEST_CASE("replay --timing as people run it") {
   refused("--compute-ns 5 --link host:1GB/s,soon", "latency");
   refused("--compute-ns 5 --link disk:1GB/s,1us", "host and nvme alone");
   refused("--compute-ns 5 --link 1GB/s", "no name");
+  refused("--compute-ns 5 --link host:1GB/s --link host:2GB/s", "told twice");
   refused("--compute-ns 5 --link host:1GB/s,1us --host-capacity 10%", "--link nvme");
   refused("--compute-ns 5 --link host:1GB/s --link nvme:1GB/s --host-capacity 900",
           "more than all");

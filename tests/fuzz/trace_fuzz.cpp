@@ -2,7 +2,7 @@
 // CSV, 'J' and 'Z' JSON lines packed by xz and zstd, 'b' cubby's own format, 'B' the same with
 // check values put right, so that mutations reach what they guard. An accepted trace keeps to its
 // own shape, can be made into visits, and is the same after it was written and read again; a
-// refused one says why.
+// refused one says why. The beginning of an accepted one keeps to the same rules.
 #include "cli/replay/compact.hpp"
 #include "cli/replay/schedule.hpp"
 #include "cli/replay/simulate.hpp"
@@ -134,6 +134,20 @@ void check_blocks(const replay::kv_trace &of) {
   require(replay::next_touches(of).size() == of.blocks.size(), "next touches");
 }
 
+/// Its beginning keeps to the same rules, and to its length.
+void check_beginning(const std::string &path) {
+  for (const uint64_t limit : {uint64_t{1}, uint64_t{3}}) {
+    const auto some = replay::read_trace(path, limit);
+    if (!some) continue;  // nothing was recorded of it
+    require((some->of_experts ? some->experts.tokens() : some->kv.requests.size()) <= limit,
+            "more than was asked for");
+    if (some->of_experts)
+      check_experts(some->experts);
+    else
+      check_blocks(some->kv);
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -153,6 +167,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
       check_experts(read->experts);
     else
       check_blocks(read->kv);
+    check_beginning(folder.path(name));
     if (!read->of_experts || read->experts.experts != 0) check_again(*read, folder);
   }
   folder.clear();

@@ -18,8 +18,8 @@ inline bool is_compact(std::string_view begin) { return begin.starts_with(CUBBY_
 class compact_reader {
  public:
   /// `begun`: bytes of the source that were taken before.
-  compact_reader(byte_source &from, std::string begun, trace &to)
-      : source_(from), text_(std::move(begun)), to_(to) {}
+  compact_reader(byte_source &from, std::string begun, trace &to, uint64_t limit)
+      : source_(from), text_(std::move(begun)), to_(to), limit_(limit) {}
   /// What is wrong, with the byte where; empty when nothing is.
   std::string read();
 
@@ -33,13 +33,15 @@ class compact_reader {
     uint32_t tokens = 0, prefill_tokens = 0;
   };
   struct slot {
-    bool begun = false;
+    bool begun = false, closed = false;  // closed: its next token is beyond the limit
     uint32_t sequence = 0, next_layer = 0;
     uint64_t token = 0;
   };
   struct numbers;  // of a block
 
   bool need(size_t bytes);
+  [[nodiscard]] bool full() const;
+  bool close(slot &here, uint64_t head, uint64_t token);
   std::string read_block();
   std::string take_block(uint32_t kind, const char *payload, uint32_t bytes);
   std::string take_grid(const char *payload, uint32_t bytes);
@@ -58,6 +60,9 @@ class compact_reader {
   uint32_t blocks_ = 0;
   bool ended_ = false, request_open_ = false;
   trace &to_;
+  const uint64_t limit_;
+  uint64_t tokens_ = 0;               // of all sequences
+  uint32_t open_slots_ = 0;           // begun and not closed
   std::vector<uint32_t> experts_of_;  // by layer
   uint32_t top_k_told_ = 0;
   std::vector<row> rows_;

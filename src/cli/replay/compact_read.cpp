@@ -60,7 +60,7 @@ std::string compact_reader::read() {
   if (u32_at(text_.data() + 12) != cubby_trace_check(0, text_.data(), 12))
     return "its head is damaged: the check value at byte 12 is another";
   at_ = head_bytes;
-  while (need(1)) {
+  while (!full() && need(1)) {
     const uint64_t begin = before_ + at_;
     if (ended_) return "byte " + std::to_string(begin) + ": bytes behind the end of the trace";
     const std::string wrong = read_block();
@@ -69,7 +69,7 @@ std::string compact_reader::read() {
     ++blocks_;
   }
   if (!source_.trouble().empty()) return source_.trouble();
-  if (!ended_)
+  if (!ended_ && !full())
     to_.notes.push_back("has no end mark at byte " + std::to_string(before_ + at_) +
                         ": its recording was not stopped, or its tail is missing");
   return finish();
@@ -141,7 +141,7 @@ std::string compact_reader::take_visits(numbers &from) {
   if (!to_.kv.requests.empty()) return "tells visits in a trace of KV requests";
   to_.of_experts = true;
   slots_.resize(CUBBY_TRACE_SLOTS_MAX);
-  while (from.at != from.end) {
+  while (from.at != from.end && !full()) {
     const std::string wrong = take_visit(from);
     if (!wrong.empty()) return "tells a visit that " + wrong;
   }
@@ -157,6 +157,10 @@ std::string compact_reader::take_visit(numbers &from) {
   if (lane >= slots_.size()) return "names slot " + std::to_string(lane);
   if (count > top_k_max) return "names " + std::to_string(count) + " experts";
   if (uses_.size() + count > held_max || rows_.size() >= held_max) return too_much();
+  if (close(slots_[lane], head, token)) {
+    for (uint64_t i = 0; i < count; ++i) from.next();
+    return from.cut ? "is cut off" : "";
+  }
   std::string wrong = place_visit(slots_[lane], head, token);
   if (!wrong.empty()) return wrong;
   row made = {uses_.size(), slots_[lane].sequence, sequences_[slots_[lane].sequence].tokens - 1,
@@ -175,15 +179,32 @@ std::string compact_reader::take_visit(numbers &from) {
   return {};
 }
 
+/// As many tokens or requests as may be, and whole: other slots may still be at their last token.
+bool compact_reader::full() const {
+  if (to_.of_experts) return tokens_ >= limit_ && open_slots_ == 0;
+  return to_.kv.requests.size() >= limit_ && !request_open_;
+}
+
+/// Is the visit of a token beyond the limit? Then its slot has no more to tell.
+bool compact_reader::close(slot &here, uint64_t head, uint64_t token) {
+  if (here.closed || tokens_ < limit_) return here.closed;
+  if (here.begun && (head & 1) == 0 && token <= here.token) return false;
+  if (here.begun) --open_slots_;
+  return here.closed = true;
+}
+
 /// Which sequence and token of its slot the visit belongs to.
 std::string compact_reader::place_visit(slot &here, uint64_t head, uint64_t token) {
   const auto layer = static_cast<uint32_t>(head >> 2);
+  if (!here.begun) ++open_slots_;
   if (!here.begun || (head & 1) != 0) {
+    ++tokens_;
     here.sequence = static_cast<uint32_t>(sequences_.size());
     here.next_layer = 0;
     sequences_.push_back({1, 0});
   } else if (token > here.token) {
     here.next_layer = 0;
+    ++tokens_;
     ++sequences_[here.sequence].tokens;
   } else if (token < here.token) {
     return "goes back from token " + std::to_string(here.token) + " to " + std::to_string(token);
@@ -203,7 +224,7 @@ std::string compact_reader::take_requests(const char *payload, uint32_t bytes) {
   if (bytes < 8) return "is cut off before its time";
   numbers from = {payload + 8, payload + bytes};
   uint64_t at_ns = u64_at(payload);
-  while (from.at != from.end) {
+  while (from.at != from.end && !full()) {
     const std::string wrong = take_request(from, at_ns);
     if (!wrong.empty()) return "tells a request that " + wrong;
   }

@@ -76,7 +76,7 @@ json detail_watch::top_early() const {
   return top;
 }
 
-json detail_watch::report() const {
+json detail_watch::report() {
   json places = json::array();
   for (size_t i = 0; i < places_.size(); ++i) {
     json one = {{"uses", places_[i].uses}, {"hits", places_[i].hits}};

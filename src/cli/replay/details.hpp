@@ -13,7 +13,7 @@ namespace cubby_cli::replay {
 inline constexpr uint32_t soon_requests = 32;
 
 /// Watches a simulation.
-class detail_watch final : public observer {
+class detail_watch final : public reporter {
  public:
   explicit detail_watch(const workload &of);
   void used(uint64_t number, std::span<const cubby_object> used,
@@ -22,7 +22,7 @@ class detail_watch final : public observer {
   void left(cubby_object who) override;
   void ended() override {}
   /// "places": uses and hits of each layer, or of blocks by their depth; "evicted_too_early".
-  [[nodiscard]] nlohmann::json report() const;
+  [[nodiscard]] nlohmann::json report() override;
 
  private:
   struct state {

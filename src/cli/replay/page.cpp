@@ -42,7 +42,8 @@ class page {
         policies_.push_back(name);
     }
     all_lockers_ = told["lockers"].get<double>();
-    timed_ = !results_.empty() && results_[0].contains("tokens_per_s");
+    timed_ = !results_.empty() && results_[0].contains("stall");
+    in_tokens_ = timed_ && results_[0].contains("tokens_per_s");
   }
   std::string body() {
     return head() + curves() + "<div class=\"pair\">\n" + tag("section", regret()) +
@@ -144,19 +145,28 @@ class page {
     std::string text =
         tag("h2", timed_ ? "Hit ratio and stall over capacity" : "Hit ratio over capacity");
     text += "<div class=\"pair\">\n" + svg_of(over_capacity("Hit ratio", hits, percent, 1));
-    if (timed_) {
-      const auto stall = [](const json &one) { return one["stall"]["p50_ns"].get<double>(); };
-      const auto speed = [](const json &one) { return one["tokens_per_s"].get<double>(); };
-      text += svg_of(over_capacity("Stall of a token, p50", stall, milliseconds, most(stall)));
-      text += svg_of(over_capacity("Tokens a second", speed, fixed_text, most(speed)));
-    }
+    if (timed_) text += experts() ? token_curves() : request_curves();
     text += "</div>\n";
     if (timed_)
-      text +=
-          tag("p",
-              "Beside the hits: the stall of a token (p50), and tokens a second, by the model of "
-              "docs/timing.md.");
+      text += tag("p", std::string("Beside the hits, by the model of docs/timing.md: ") +
+                           (experts() ? "the stall of a token (p50), and tokens a second."
+                                      : "what a request waits for loads and for computing anew "
+                                        "what had been computed before (mean), and how long its "
+                                        "first token takes from its arrival on (mean)."));
     return text;
+  }
+  std::string token_curves() const {
+    const auto stall = [](const json &one) { return one["stall"]["p50_ns"].get<double>(); };
+    const auto speed = [](const json &one) { return one["tokens_per_s"].get<double>(); };
+    return svg_of(over_capacity("Stall of a token, p50", stall, milliseconds, most(stall))) +
+           svg_of(over_capacity("Tokens a second", speed, fixed_text, most(speed)));
+  }
+  /// Means: most requests of many traces wait for nothing.
+  std::string request_curves() const {
+    const auto stall = [](const json &one) { return one["stall"]["mean_ns"].get<double>(); };
+    const auto first = [](const json &one) { return one["first_token"]["mean_ns"].get<double>(); };
+    return svg_of(over_capacity("Stall of a request, mean", stall, milliseconds, most(stall))) +
+           svg_of(over_capacity("Time to the first token, mean", first, milliseconds, most(first)));
   }
 
   std::string regret() const {
@@ -232,7 +242,11 @@ class page {
     cells heads = {"policy",    "capacity", "lockers",    "hits",
                    "hit ratio", "regret",   "gap closed", experts() ? "ns/visit" : "ns/block",
                    "state"};
-    if (timed_) heads.insert(heads.end(), {"tokens/s", "stall p50", "stall p99"});
+    if (timed_)
+      heads.insert(heads.end(),
+                   {in_tokens_ ? "tokens/s" : "blocks/s", "stall p50", "stall p99", "stall mean"});
+    if (timed_ && !experts())
+      heads.insert(heads.end(), {"first token p50", "first token p99", "first token mean"});
     std::vector<cells> rows;
     for (const json &one : results_) {
       const json &gap = one["gap_closed"];
@@ -242,9 +256,12 @@ class page {
            percent(one["regret"]), gap.is_null() ? "-" : percent(gap),
            fixed_text(one["ns_per_visit"]), bytes_text(one["state_bytes"].get<uint64_t>())});
       if (!timed_) continue;
-      rows.back().push_back(fixed_text(one["tokens_per_s"]));
-      rows.back().push_back(milliseconds(one["stall"]["p50_ns"]));
-      rows.back().push_back(milliseconds(one["stall"]["p99_ns"]));
+      rows.back().push_back(fixed_text(one[in_tokens_ ? "tokens_per_s" : "blocks_per_s"]));
+      for (const char *what : {"stall", "first_token"}) {
+        if (!one.contains(what)) continue;
+        for (const char *field : {"p50_ns", "p99_ns", "mean_ns"})
+          rows.back().push_back(milliseconds(one[what][field]));
+      }
     }
     return tag("h2", "All figures") + table_of(heads, rows);
   }
@@ -253,7 +270,7 @@ class page {
   const json &results_;
   std::vector<std::string> policies_;
   double all_lockers_ = 1;
-  bool timed_ = false;
+  bool timed_ = false, in_tokens_ = false;
 };
 
 std::string filled(std::string text, const std::string &name, const std::string &with) {

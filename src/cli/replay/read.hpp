@@ -20,8 +20,10 @@ inline std::string too_much() {
 /// with spaces, ';' or '|' between them. A token number that goes down begins a sequence.
 class csv_reader {
  public:
-  explicit csv_reader(expert_trace &to) : to_(to) {}
+  csv_reader(expert_trace &to, uint64_t limit) : to_(to), limit_(limit) {}
   std::string take(const std::string &line);
+  /// Has it as many tokens as it may have, and seen that another one begins?
+  [[nodiscard]] bool full() const { return full_; }
   std::string finish();
 
  private:
@@ -30,19 +32,23 @@ class csv_reader {
     uint32_t layer = 0, first = 0, count = 0;
   };
   expert_trace &to_;
+  const uint64_t limit_;
   std::vector<row> rows_;
   std::vector<uint16_t> experts_;
   std::vector<uint64_t> starts_;                   // tokens with which sequences begin
   std::array<uint64_t, layers_max> told_by_ = {};  // which token told of the layer last
   uint64_t last_token_ = 0, tokens_ = 0;
-  bool any_ = false;
+  bool any_ = false, full_ = false;
 };
 
 /// JSON objects, one a line: a header and sequences of `routed_experts`, or Mooncake's requests.
 class json_lines {
  public:
-  explicit json_lines(trace &to) : to_(to) {}
+  json_lines(trace &to, uint64_t limit) : to_(to), limit_(limit) {}
   std::string take(const std::string &line);
+  [[nodiscard]] bool full() const {
+    return (to_.of_experts ? to_.experts.tokens() : to_.kv.requests.size()) >= limit_;
+  }
   std::string finish();
 
  private:
@@ -51,6 +57,7 @@ class json_lines {
   std::string take_request(const struct parsed_line &line);
 
   trace &to_;
+  const uint64_t limit_;
   bool with_header_ = false, any_ = false;
   uint64_t last_ns_ = 0;
   std::unordered_map<uint64_t, uint32_t> numbers_;  // hash → block

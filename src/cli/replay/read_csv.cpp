@@ -45,6 +45,8 @@ std::string csv_reader::take(const std::string &line) {
     return "more than " + std::to_string(top_k_max) + " experts in one layer";
   const auto token = static_cast<uint64_t>(numbers[0]);
   if (!any_ || token != last_token_) {
+    full_ = tokens_ == limit_;
+    if (full_) return {};
     if (!any_ || token < last_token_) starts_.push_back(tokens_);
     ++tokens_;
   }

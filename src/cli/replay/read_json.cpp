@@ -212,8 +212,11 @@ std::string json_lines::take_sequence(parsed_line &line) {
     return "its tokens have " + std::to_string(line.layers) + " layers of " +
            std::to_string(line.k) + " experts, the trace has " + std::to_string(to.layers) +
            " of " + std::to_string(to.top_k);
-  if (to.chosen.size() + line.routes.size() > held_max) return too_much();
   const uint64_t first = to.tokens();
+  const bool told = whole(line.prefill_tokens, 0, line.tokens);
+  line.tokens = static_cast<uint32_t>(std::min<uint64_t>(line.tokens, limit_ - first));
+  line.routes.resize(uint64_t{line.tokens} * line.layers * line.k);
+  if (to.chosen.size() + line.routes.size() > held_max) return too_much();
   for (size_t cell = 0; cell < line.routes.size(); cell += line.k) {
     for (uint32_t k = 0; k < line.k; ++k) {
       const int32_t expert = line.routes[cell + k];
@@ -229,7 +232,7 @@ std::string json_lines::take_sequence(parsed_line &line) {
       if (!with_header_) to.experts = std::max(to.experts, static_cast<uint32_t>(expert + 1));
     }
   }
-  const double prefill = whole(line.prefill_tokens, 0, line.tokens) ? line.prefill_tokens : 0;
+  const double prefill = told ? std::min<double>(line.prefill_tokens, line.tokens) : 0;
   to.sequences.push_back({first, line.tokens, static_cast<uint32_t>(prefill)});
   return {};
 }

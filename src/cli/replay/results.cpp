@@ -1,5 +1,7 @@
 #include "cli/replay/results.hpp"
 
+#include <algorithm>
+
 namespace cubby_cli::replay {
 namespace {
 
@@ -18,69 +20,111 @@ json gap_closed(const simulated &found, const simulated &lru, const simulated &b
 
 }  // namespace
 
-outcome<simulated> replayer::run(const cubby_policy_ops *policy, uint32_t capacity) {
-  const auto key = std::make_pair(policy, capacity);
-  if (const auto known = done_.find(key); known != done_.end()) return known->second;
-  simulation how;
-  how.policy = policy;
-  how.capacity = capacity;
-  how.seed = chosen_.seed;
-  how.progress = [&](double part) {
-    if (!progress_.due()) return;
-    progress_.show(std::string(policy->name) + ", " + std::to_string(capacity) +
-                   " lockers: " + std::to_string(static_cast<int>(100 * part)) + " %");
-  };
-  auto found = of_.of_experts() ? simulate_experts(of_.schedule, how)
-                                : simulate_kv(of_.read.kv, of_.next, how);
-  if (found) done_.emplace(key, *found);
-  return found;
+replayer::replayer(const sweep &chosen, const workload &of) : chosen_(chosen), of_(of) {
+  for (const asked_capacity &capacity : chosen.capacities) {
+    for (const char *yardstick : {"lru", "belady"})
+      at(cubby_policy_find(yardstick), capacity.lockers);
+    for (const cubby_policy_ops *policy : chosen.policies) at(policy, capacity.lockers);
+  }
+}
+
+job &replayer::at(const cubby_policy_ops *policy, uint32_t capacity) {
+  job *&known = known_[{policy, capacity}];
+  if (known != nullptr) return *known;
+  jobs_.emplace_back();
+  known = &jobs_.back();
+  known->how.policy = policy;
+  known->how.capacity = capacity;
+  known->how.seed = chosen_.seed;
+  return *known;
+}
+
+done replayer::run() {
+  std::vector<job *> all;
+  for (job &one : jobs_) all.push_back(&one);
+  return run_jobs(of_, all, chosen_.threads, chosen_.quiet);
 }
 
 outcome<simulated> replayer::watch(const cubby_policy_ops *policy, uint32_t capacity,
                                    observer &by) {
-  simulation how;
-  how.policy = policy;
-  how.capacity = capacity;
-  how.seed = chosen_.seed;
-  how.watcher = &by;
+  simulation how = at(policy, capacity).how;
+  how.watchers = {&by};
   return of_.of_experts() ? simulate_experts(of_.schedule, how)
                           : simulate_kv(of_.read.kv, of_.next, how);
 }
 
-outcome<json> replay_all(replayer &by, const sweep &chosen, const adder &add) {
+outcome<json> results_of(replayer &by, const sweep &chosen, const adder &add) {
   json results = json::array();
   for (const asked_capacity &capacity : chosen.capacities) {
-    const auto lru = by.run(cubby_policy_find("lru"), capacity.lockers);
-    if (!lru) return lru.failure();
-    const auto best = by.run(cubby_policy_find("belady"), capacity.lockers);
-    if (!best) return best.failure();
+    const simulated &lru = *by.at(cubby_policy_find("lru"), capacity.lockers).found;
+    const simulated &best = *by.at(cubby_policy_find("belady"), capacity.lockers).found;
     for (const cubby_policy_ops *policy : chosen.policies) {
-      const auto found = by.run(policy, capacity.lockers);
-      if (!found) return found.failure();
+      const job &one = by.at(policy, capacity.lockers);
+      const simulated &found = *one.found;
       json line = {{"policy", policy->name},
                    {"capacity", capacity.text},
                    {"capacity_lockers", capacity.lockers},
                    {"batch", chosen.batch},
-                   {"hits", found->hits},
-                   {"hit_ratio", ratio(*found)},
-                   {"gap_closed", gap_closed(*found, *lru, *best)},
-                   {"regret", ratio(*best) - ratio(*found)},
-                   {"ns_per_visit", found->ns_per_visit},
-                   {"state_bytes", found->state_bytes}};
-      if (!found->warning.empty()) line["warning"] = found->warning;
-      if (auto good = add(policy, capacity, line); !good) return good.failure();
+                   {"hits", found.hits},
+                   {"hit_ratio", ratio(found)},
+                   {"gap_closed", gap_closed(found, lru, best)},
+                   {"regret", ratio(best) - ratio(found)},
+                   {"ns_per_visit", found.ns_per_visit},
+                   {"state_bytes", found.state_bytes}};
+      if (!found.warning.empty()) line["warning"] = found.warning;
+      if (auto good = add(policy, capacity, one, line); !good) return good.failure();
       results.push_back(std::move(line));
     }
   }
   return results;
 }
 
+std::string overload_note(const json &results) {
+  double most = 0;
+  for (const json &one : results)
+    if (one.contains("load") && one["load"].is_number())
+      most = std::max(most, one["load"].get<double>());
+  if (most <= 1) return {};
+  return "brings more work than time (up to " + fixed_text(most) +
+         " s of it a second): first tokens wait in a queue that grows, so compare stall instead, "
+         "or make --compute-ns smaller";
+}
+
+namespace {
+
+/// What --timing adds to a line of the table; nothing without it.
+struct timed_columns {
+  explicit timed_columns(const json &results) {
+    if (results.empty() || !results[0].contains("stall")) return;
+    const bool tokens = results[0].contains("tokens_per_s");
+    speed = tokens ? "tokens_per_s" : "blocks_per_s";
+    heads = {tokens ? "tokens/s" : "blocks/s", "stall p50 ms", "p99 ms"};
+    of_requests = results[0].contains("first_token");
+    if (of_requests) heads.insert(heads.end(), {"first token p50 ms", "p99 ms"});
+  }
+  void add(const json &one, std::vector<std::string> &to) const {
+    if (heads.empty()) return;
+    to.push_back(fixed_text(one[speed].get<double>()));
+    const auto add_spread = [&](const json &of) {
+      for (const char *field : {"p50_ns", "p99_ns"})
+        to.push_back(fixed_text(of[field].get<double>() / 1e6));
+    };
+    add_spread(one["stall"]);
+    if (of_requests) add_spread(one["first_token"]);
+  }
+  std::vector<std::string> heads;
+  std::string speed;
+  bool of_requests = false;
+};
+
+}  // namespace
+
 void print_results(const json &results, bool of_experts) {
   std::vector<std::vector<std::string>> lines = {{"policy", "capacity", "lockers", "hits",
                                                   "hit ratio", "gap closed",
                                                   of_experts ? "ns/visit" : "ns/block", "state"}};
-  const bool timed = !results.empty() && results[0].contains("tokens_per_s");
-  if (timed) lines[0].insert(lines[0].end(), {"tokens/s", "stall p50 ms", "p99 ms"});
+  const timed_columns timed(results);
+  lines[0].insert(lines[0].end(), timed.heads.begin(), timed.heads.end());
   for (const json &one : results) {
     const json &gap = one["gap_closed"];
     lines.push_back({one["policy"], one["capacity"],
@@ -90,11 +134,7 @@ void print_results(const json &results, bool of_experts) {
                      gap.is_null() ? "-" : fixed_text(100 * gap.get<double>()) + " %",
                      fixed_text(one["ns_per_visit"].get<double>()),
                      bytes_text(one["state_bytes"].get<uint64_t>())});
-    if (!timed) continue;
-    const json &stall = one["stall"];
-    lines.back().push_back(fixed_text(one["tokens_per_s"].get<double>()));
-    for (const char *field : {"p50_ns", "p99_ns"})
-      lines.back().push_back(fixed_text(stall[field].get<double>() / 1e6));
+    timed.add(one, lines.back());
   }
   print_table(lines);
 }

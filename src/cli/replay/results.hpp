@@ -1,11 +1,10 @@
 // Policies at capacities: what `cubby replay --simulate` says.
 #pragma once
 
+#include <deque>
 #include <map>
-#include <nlohmann/json.hpp>
 
-#include "cli/replay/simulate.hpp"
-#include "cli/replay/workload.hpp"
+#include "cli/replay/jobs.hpp"
 
 namespace cubby_cli::replay {
 
@@ -15,30 +14,34 @@ struct sweep {
   uint32_t batch = 1;
   uint64_t seed = 0;
   bool quiet = false;
+  uint32_t threads = 0;  // as many as there are processors
 };
 
-/// Runs policies over one workload, each at each capacity once.
+/// Runs policies over one workload, each at each capacity once, LRU and the optimum beside them.
 class replayer {
  public:
-  replayer(const sweep &chosen, const workload &of)
-      : chosen_(chosen), of_(of), progress_(chosen.quiet) {}
+  replayer(const sweep &chosen, const workload &of);
 
-  /// Runs it, or recalls it.
-  outcome<simulated> run(const cubby_policy_ops *policy, uint32_t capacity);
-  /// Runs it with somebody who watches.
+  /// What is known of it, or will be after run(). Stays where it is.
+  job &at(const cubby_policy_ops *policy, uint32_t capacity);
+  done run();
+  /// Runs it once more, with somebody who watches.
   outcome<simulated> watch(const cubby_policy_ops *policy, uint32_t capacity, observer &by);
 
  private:
   const sweep &chosen_;
   const workload &of_;
-  progress_line progress_;
-  std::map<std::pair<const cubby_policy_ops *, uint32_t>, simulated> done_;
+  std::deque<job> jobs_;
+  std::map<std::pair<const cubby_policy_ops *, uint32_t>, job *> known_;
 };
 
 /// One object a policy and capacity, in the order of the capacities. `add` may put more into it.
-using adder =
-    std::function<done(const cubby_policy_ops *, const asked_capacity &, nlohmann::json &)>;
-outcome<nlohmann::json> replay_all(replayer &by, const sweep &chosen, const adder &add);
+using adder = std::function<done(const cubby_policy_ops *, const asked_capacity &, const job &,
+                                 nlohmann::json &)>;
+outcome<nlohmann::json> results_of(replayer &by, const sweep &chosen, const adder &add);
+
+/// What --timing has to say beside its figures; empty = nothing.
+std::string overload_note(const nlohmann::json &results);
 
 /// For people.
 void print_results(const nlohmann::json &results, bool of_experts);

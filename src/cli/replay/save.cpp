@@ -1,5 +1,10 @@
 #include "cli/replay/save.hpp"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
 #include "cli/model/new_file.hpp"
 #include "cli/replay/compact.hpp"
 #include "cli/replay/oracle.hpp"
@@ -11,7 +16,7 @@ using put_fn = std::function<done(std::string_view)>;
 
 done save(const std::string &path, const std::function<done(const put_fn &)> &write) {
   model::new_file file;
-  if (auto good = file.open(path, 0); !good) return good;
+  if (auto good = file.open(path, 0); !good) return usage_trouble(good.failure().text);
   const put_fn put = [&](std::string_view piece) {
     return file.write(std::as_bytes(std::span(piece.data(), piece.size())));
   };
@@ -20,6 +25,23 @@ done save(const std::string &path, const std::function<done(const put_fn &)> &wr
 }
 
 }  // namespace
+
+done check_place(const std::string &path) {
+  struct stat seen = {};
+  if (stat(path.c_str(), &seen) == 0 && !S_ISREG(seen.st_mode))
+    return usage_trouble(path + " is there and is no ordinary file; name another");
+  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+  const std::string folder = (parent.empty() ? std::filesystem::path(".") : parent).string();
+  if (stat(folder.c_str(), &seen) != 0)
+    return usage_trouble(path + " cannot be made: the folder " + folder +
+                         " is missing; make it first");
+  if (!S_ISDIR(seen.st_mode))
+    return usage_trouble(path + " cannot be made: " + folder + " is no folder; name another");
+  if (access(folder.c_str(), W_OK | X_OK) != 0)
+    return usage_trouble(path + " cannot be made: this user may not write to the folder " + folder +
+                         "; name another");
+  return nothing{};
+}
 
 done save_trace(const std::string &path, const workload &of) {
   return save(path, [&](const put_fn &put) { return write_compact(of.read, put); });

@@ -5,6 +5,10 @@
 
 namespace cubby_cli::replay {
 
+/// Trouble when no file can be made there, as far as that shows before one is: told early, not
+/// after minutes of replaying.
+done check_place(const std::string &path);
+
 /// In the library's own format.
 done save_trace(const std::string &path, const workload &of);
 /// As libCacheSim's oracleGeneral.

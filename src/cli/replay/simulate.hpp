@@ -6,7 +6,8 @@
 
 #include <cubby/policy.h>
 
-#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
 #include <span>
 
 #include "cli/replay/schedule.hpp"
@@ -27,12 +28,19 @@ class observer {
   virtual void ended() = 0;
 };
 
+/// One that has something to say in the end.
+class reporter : public observer {
+ public:
+  /// Fields for the object of --json.
+  [[nodiscard]] virtual nlohmann::json report() = 0;
+};
+
 struct simulation {
   const cubby_policy_ops *policy = nullptr;
   uint32_t capacity = 0;  // lockers
   uint64_t seed = 0;
-  std::function<void(double)> progress;  // the part done; may be empty
-  observer *watcher = nullptr;           // may be none
+  uint64_t refetch_ns = 0;           // what a miss costs; 0 = not known
+  std::vector<observer *> watchers;  // are told in pieces, later than it happens
 };
 
 struct simulated {
@@ -43,6 +51,25 @@ struct simulated {
   std::string warning;  // what the policy has to say
 };
 
+/// One policy at one capacity on its way through a trace.
+class walk {
+ public:
+  walk() = default;
+  virtual ~walk() = default;
+  walk(const walk &) = delete;
+  walk &operator=(const walk &) = delete;
+  /// Plays a piece of it; false at the end, or where the policy broke the rules.
+  virtual bool advance() = 0;
+  /// Of the trace, what lies behind it.
+  [[nodiscard]] virtual double part() const = 0;
+  /// What was found, or which rule the policy broke.
+  [[nodiscard]] virtual outcome<simulated> finish() const = 0;
+};
+outcome<std::unique_ptr<walk>> make_walk(const expert_schedule &of, const simulation &how);
+outcome<std::unique_ptr<walk>> make_walk(const kv_trace &of, const std::vector<uint32_t> &next,
+                                         const simulation &how);
+
+/// A whole walk at once.
 outcome<simulated> simulate_experts(const expert_schedule &of, const simulation &how);
 
 /// For each entry of kv_trace::blocks, the number of the request that uses the block next; ~0 =

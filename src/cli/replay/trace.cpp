@@ -15,7 +15,7 @@ bool is_csv(std::string path) {
 
 }  // namespace
 
-outcome<trace> read_trace(const std::string &path) {
+outcome<trace> read_trace(const std::string &path, uint64_t limit) {
   const auto refuse = [&](const std::string &what) { return usage_trouble(path + ": " + what); };
   const auto source = open_bytes(path);
   std::string begin;
@@ -23,23 +23,26 @@ outcome<trace> read_trace(const std::string &path) {
   }
   trace read;
   if (is_compact(begin)) {
-    const std::string wrong = compact_reader(*source, std::move(begin), read).read();
+    const std::string wrong = compact_reader(*source, std::move(begin), read, limit).read();
     if (!wrong.empty()) return refuse(wrong);
     return read;
   }
   line_reader lines(*source, std::move(begin));
   std::string line;
-  csv_reader csv(read.experts);
-  json_lines json(read);
+  csv_reader csv(read.experts, limit);
+  json_lines json(read, limit);
   const bool as_csv = is_csv(path);
-  while (lines.next(line)) {
+  while (!(as_csv ? csv.full() : json.full()) && lines.next(line)) {
     if (line.ends_with('\r')) line.pop_back();
     if (line.find_first_not_of(" \t") == std::string::npos) continue;
     const std::string wrong = as_csv ? csv.take(line) : json.take(line);
     if (!wrong.empty()) return refuse("line " + std::to_string(lines.line_number()) + ": " + wrong);
   }
   if (!lines.trouble().empty()) {
-    return refuse(lines.trouble() + " (after line " + std::to_string(lines.line_number()) + ")");
+    const uint64_t line_number = lines.line_number();
+    return refuse(lines.trouble() + (line_number == 0
+                                         ? std::string()
+                                         : " (after line " + std::to_string(line_number) + ")"));
   }
   if (as_csv) read.of_experts = true;
   const std::string wrong = as_csv ? csv.finish() : json.finish();

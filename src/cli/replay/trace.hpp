@@ -13,6 +13,8 @@ inline constexpr uint16_t not_recorded = 0xFFFF;
 inline constexpr uint32_t experts_max = 4096, layers_max = 1024, top_k_max = 256;
 inline constexpr uint64_t held_max = uint64_t{1} << 28;  // uses in one trace
 
+inline constexpr uint64_t no_limit = ~uint64_t{0};
+
 struct expert_sequence {
   uint64_t first_token = 0;
   uint32_t token_count = 0, prefill_tokens = 0;
@@ -52,7 +54,8 @@ struct trace {
 };
 
 /// `routed_experts` JSONL, Mooncake JSONL, CSV (token, layer, experts) or the library's own format,
-/// by what it holds; plain, .xz or .zst. Trouble names the line or the byte.
-outcome<trace> read_trace(const std::string &path);
+/// by what it holds; plain, .xz or .zst. Reads on until it has `limit` tokens or requests. Trouble
+/// names the line or the byte.
+outcome<trace> read_trace(const std::string &path, uint64_t limit = no_limit);
 
 }  // namespace cubby_cli::replay

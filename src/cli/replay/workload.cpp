@@ -6,8 +6,8 @@
 
 namespace cubby_cli::replay {
 
-outcome<workload> read_workload(const std::string &path, uint32_t batch) {
-  auto read = read_trace(path);
+outcome<workload> read_workload(const std::string &path, uint32_t batch, uint64_t limit) {
+  auto read = read_trace(path, limit);
   if (!read) return read.failure();
   workload of;
   of.path = path;
@@ -38,8 +38,10 @@ outcome<asked_capacity> read_capacity(const std::string &text, const workload &o
   const uint32_t all = of.lockers();
   const double lockers = std::floor((percent ? number / 100 * all : number) + 0.5);
   if (!(lockers >= least))
-    return usage_trouble("capacity " + text + " is " + std::to_string(std::llround(lockers)) +
-                         " lockers, and one layer of a token alone needs " + std::to_string(least));
+    return usage_trouble(
+        "capacity " + text + " is " + std::to_string(std::llround(lockers)) + " lockers, and " +
+        (of.of_experts() ? "one layer of a token alone needs " + std::to_string(least)
+                         : std::string("a single block needs one")));
   if (lockers > all)
     return usage_trouble("capacity " + text + " is more than all " + std::to_string(all) +
                          " lockers of the trace");

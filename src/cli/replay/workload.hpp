@@ -23,7 +23,7 @@ struct workload {
   }
 };
 
-outcome<workload> read_workload(const std::string &path, uint32_t batch);
+outcome<workload> read_workload(const std::string &path, uint32_t batch, uint64_t limit);
 
 struct asked_capacity {
   std::string text;
