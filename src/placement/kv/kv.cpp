@@ -25,7 +25,8 @@ struct run_counter {
   }
 };
 
-constexpr double behind_allowed = 1e-3;  // of all blocks so far, before LRU takes over
+constexpr double behind_allowed = 1e-3;  // of all blocks so far, before LRU takes over,
+constexpr double requests_allowed = 2;   // and this many requests: the first ones say little
 constexpr size_t oldest_proposed = 8;
 constexpr size_t request_max = 65536;  // blocks of one request that the hedge looks at
 
@@ -256,11 +257,12 @@ class kv_policy {
     lead_ += (ours - lru - lead_) / hedge_requests;
     behind_ += lru - real_run_.run;
     all_blocks_ += static_cast<double>(touched_.size());
-    blocks_ += (static_cast<double>(touched_.size()) - blocks_) / hedge_requests;
-    lru_blocks_ += (lru - lru_blocks_) / hedge_requests;
+    ++requests_;
+    lru_blocks_ += (lru - lru_blocks_) / std::min(hedge_requests, requests_);
     touched_.clear();
     real_run_ = shadow_run_ = {};
-    const bool far_behind = lead_ < 0 && behind_ > behind_allowed * all_blocks_ + 0.25 * blocks_;
+    const double allowed = (behind_allowed + requests_allowed / requests_) * all_blocks_;
+    const bool far_behind = lead_ < 0 && behind_ > allowed;
     if (!lru_leads_ && (lead_ < -hedge_margin * lru_blocks_ || far_behind)) {
       lru_leads_ = true;
       ++takeovers_;
@@ -289,8 +291,8 @@ class kv_policy {
   std::vector<cubby_object> touched_;  // by the request under way
   run_counter real_run_, shadow_run_;
   uint64_t request_ = 0, takeovers_ = 0;
-  double lead_ = 0, blocks_ = 0, lru_blocks_ = 0;  // of late, a request
-  double behind_ = 0, all_blocks_ = 0;             // since the beginning: behind LRU, of how many
+  double lead_ = 0, lru_blocks_ = 0;  // of late, a request; a lead starts from none
+  double behind_ = 0, all_blocks_ = 0, requests_ = 0;  // since the beginning
   bool lru_leads_ = false;
 };
 
