@@ -7,16 +7,16 @@
 #include <string>
 
 #include "base/prng.hpp"
-#include "unit/placement/small_house.hpp"
+#include "support/policy_house.hpp"
 
 namespace {
 
 using cubby::base::prng;
-using small_house::house;
+using policy_house::house;
 using sequence = std::vector<cubby_object>;
 
-small_house::shape cache_of(uint32_t capacity, uint32_t objects = 16) {
-  small_house::shape shape;
+policy_house::shape cache_of(uint32_t capacity, uint32_t objects = 16) {
+  policy_house::shape shape;
   shape.capacity = capacity;
   shape.columns = objects;
   return shape;

@@ -3,20 +3,19 @@
 #include <string>
 
 #include "base/prng.hpp"
-#include "unit/placement/mixed_house.hpp"
-#include "unit/placement/small_house.hpp"
+#include "support/policy_house.hpp"
 
 namespace {
 
 using cubby::base::prng;
-using small_house::house;
+using policy_house::house;
 
 using chooser = std::function<std::vector<cubby_object>(uint32_t token, uint32_t layer)>;
 
 constexpr uint32_t layers = 6, experts = 32, chosen = 2;
 
-small_house::shape model_of(uint32_t capacity) {
-  small_house::shape shape;
+policy_house::shape model_of(uint32_t capacity) {
+  policy_house::shape shape;
   shape.kind = CUBBY_POLICY_BANK_EXPERTS;
   shape.rows = layers;
   shape.columns = experts;
@@ -40,7 +39,7 @@ uint64_t draw(uint64_t seed, uint64_t a, uint64_t b, uint64_t below) {
   return random.below(below);
 }
 
-double hits(const char *name, const small_house::shape &shape, uint32_t tokens,
+double hits(const char *name, const policy_house::shape &shape, uint32_t tokens,
             const chooser &choose, const chooser &foretell = {}) {
   house h(name, shape);
   uint64_t found = 0;
@@ -189,10 +188,10 @@ TEST_CASE("Where copies are near and far, moe ranks by the time saved for a byte
   const auto waited = [](uint64_t near_ns, uint64_t far_ns, uint64_t far_bytes, uint64_t near_real,
                          uint64_t far_real) {
     const auto bank = [](cubby_object first, uint64_t bytes, uint64_t ns) {
-      return mixed_house::bank_of(CUBBY_POLICY_BANK_EXPERTS, first, layers, experts, bytes, ns);
+      return policy_house::bank_of(CUBBY_POLICY_BANK_EXPERTS, first, layers, experts, bytes, ns);
     };
-    mixed_house::house h("moe", {bank(0, 100, near_ns), bank(layers * experts, far_bytes, far_ns)},
-                         8000);
+    policy_house::house h("moe", {bank(0, 100, near_ns), bank(layers * experts, far_bytes, far_ns)},
+                          8000);
     uint64_t near_misses = 0, far_misses = 0;
     for (uint32_t token = 0; token < 3000; ++token) {
       for (uint32_t model = 0; model < 2; ++model) {
