@@ -109,7 +109,7 @@ class house {
       cubby_object victim = first_victim(who);
       for (;; victim = next_victim()) {
         if (victim == CUBBY_NO_OBJECT) return;
-        REQUIRE(resident(victim));
+        if (!resident(victim)) FAIL("victim " << victim << " is not resident");
         if (ops_.admit != nullptr && ops_.admit(policy_, who, victim) == 0) return;
         remove(victim);
         if (room_ >= cost) break;
