@@ -1,9 +1,12 @@
 // ARC: Megiddo and Modha, "ARC: A Self-Tuning, Low Overhead Replacement Cache", FAST 2003. Two
 // lists of residents (used once lately, used more often) and the ghosts of both; a hit on a ghost
 // moves the target size of the first list.
+#include <algorithm>
 #include <cubby/policy.hpp>
+#include <vector>
 
 #include "placement/describe.hpp"
+#include "placement/newcomers.hpp"
 #include "placement/object_list.hpp"
 #include "placement/registry.hpp"
 
@@ -13,14 +16,19 @@ namespace {
 class arc {
  public:
   explicit arc(const cubby_policy_config &config)
-      : lists_(4, config.object_count), capacity_(capacity_of(config)) {}
+      : lists_(4, config.object_count),
+        taught_(config.object_count),
+        capacity_(capacity_of(config)) {}
 
   void used(cubby_object who) {
+    newcomers_.settle();
+    taught_[who] = 0;
     if (resident(who)) lists_.renew(t2, who);
   }
   void inserted(cubby_object who, uint64_t) {
     const uint8_t from = lists_.where(who);
     lists_.renew(from == b1 || from == b2 ? t2 : t1, who);
+    newcomers_.came(who, from);
     // Only where the budget shrank or lockers were dropped: the algorithm itself keeps to this.
     while (lists_.size(b1) + lists_.size(b2) > capacity_)
       lists_.take(lists_.oldest(lists_.size(b2) > 0 ? b2 : b1));
@@ -28,7 +36,10 @@ class arc {
   void removed(cubby_object who) {
     if (!resident(who)) return;
     walk_.leaving(lists_, who);
-    if (lists_.where(who) == t2) {
+    if (uint8_t from = 0; newcomers_.take(who, from)) {
+      lists_.take(who);
+      if (from == b1 || from == b2) lists_.renew(from, who);
+    } else if (lists_.where(who) == t2) {
       lists_.renew(b2, who);
     } else if (forget_next_) {
       lists_.take(who);
@@ -41,10 +52,8 @@ class arc {
     const uint8_t from =
         need.incoming == CUBBY_NO_OBJECT ? object_lists::nowhere : lists_.where(need.incoming);
     forget_next_ = false;
-    if (from == b1) {
-      target_ = std::min<double>(capacity_, target_ + std::max(1.0, ratio(b2, b1)));
-    } else if (from == b2) {
-      target_ = std::max(0.0, target_ - std::max(1.0, ratio(b1, b2)));
+    if (from == b1 || from == b2) {
+      adapt(need.incoming, from);
     } else if (lists_.size(t1) + lists_.size(b1) >= capacity_) {
       // Case IV A: the first list and its ghosts fill the directory's half.
       if (lists_.size(b1) > 0)
@@ -62,18 +71,24 @@ class arc {
     walk_.begin(lists_, from_t1 ? t1 : t2);
   }
   cubby_object next_victim() {
-    const cubby_object who = walk_.next(lists_);
-    if (who != CUBBY_NO_OBJECT || second_ == object_lists::nowhere) return who;
-    walk_.begin(lists_, second_);
-    second_ = object_lists::nowhere;
-    return walk_.next(lists_);
+    cubby_object who = walk_.next(lists_);
+    if (who == CUBBY_NO_OBJECT && second_ != object_lists::nowhere) {
+      walk_.begin(lists_, second_);
+      second_ = object_lists::nowhere;
+      who = walk_.next(lists_);
+    }
+    newcomers_.named(who);
+    return who;
   }
   void forget(cubby_object who) { lists_.take(who); }
   void grow(const cubby_policy_config &config) {
     lists_.grow(config.object_count);
+    if (config.object_count > taught_.size()) taught_.resize(config.object_count);
     capacity_ = capacity_of(config);
   }
-  [[nodiscard]] uint64_t state_bytes() const { return sizeof *this + lists_.bytes(); }
+  [[nodiscard]] uint64_t state_bytes() const {
+    return sizeof *this + lists_.bytes() + taught_.capacity();
+  }
 
  private:
   static constexpr uint8_t t1 = 0, t2 = 1, b1 = 2, b2 = 3;
@@ -83,7 +98,19 @@ class arc {
     return static_cast<double>(lists_.size(a)) / lists_.size(b);
   }
 
+  /// The target moves once a use: room is asked for again while a set waits for all of its places.
+  void adapt(cubby_object who, uint8_t ghosts) {
+    if (taught_[who] != 0) return;
+    taught_[who] = 1;
+    if (ghosts == b1)
+      target_ = std::min<double>(capacity_, target_ + std::max(1.0, ratio(b2, b1)));
+    else
+      target_ = std::max(0.0, target_ - std::max(1.0, ratio(b1, b2)));
+  }
+
   object_lists lists_;
+  newcomers newcomers_;
+  std::vector<uint8_t> taught_;  // by its last use
   list_walk walk_;
   uint32_t capacity_;
   double target_ = 0;  // p of the paper

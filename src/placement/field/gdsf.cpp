@@ -4,6 +4,7 @@
 #include <cubby/policy.hpp>
 
 #include "placement/describe.hpp"
+#include "placement/newcomers.hpp"
 #include "placement/registry.hpp"
 #include "placement/victim_heap.hpp"
 
@@ -33,6 +34,7 @@ class gdsf {
 
   void used(cubby_object who) {
     heap_.end_round(order());
+    newcomers_.settle();
     if (!heap_.holds(who)) return;
     ++items_[who].uses;
     rank(who);
@@ -43,14 +45,21 @@ class gdsf {
     items_[who].uses = 1;
     items_[who].bytes = static_cast<double>(std::max<uint64_t>(bytes, 1));
     rank(who);
+    newcomers_.came(who, 0);
     heap_.insert(who, order());
   }
   void removed(cubby_object who) {
-    if (heap_.holds(who)) clock_ = std::max(clock_, items_[who].rank);
+    uint8_t from = 0;
+    if (heap_.holds(who) && !newcomers_.take(who, from))
+      clock_ = std::max(clock_, items_[who].rank);
     heap_.remove(who, order());
   }
   void begin_victims(const cubby_policy_need &) { heap_.end_round(order()); }
-  cubby_object next_victim() { return heap_.next(order()); }
+  cubby_object next_victim() {
+    const cubby_object who = heap_.next(order());
+    newcomers_.named(who);
+    return who;
+  }
   void grow(const cubby_policy_config &config) {
     heap_.grow(config.object_count);
     if (config.object_count > items_.size()) items_.resize(config.object_count);
@@ -83,6 +92,7 @@ class gdsf {
   }
   std::vector<item> items_;
   victim_heap heap_;
+  newcomers newcomers_;
   double clock_ = 0, mean_bytes_ = 1;
   uint64_t count_ = 0;
 };

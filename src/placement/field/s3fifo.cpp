@@ -4,6 +4,7 @@
 #include <cubby/policy.hpp>
 
 #include "placement/describe.hpp"
+#include "placement/newcomers.hpp"
 #include "placement/object_list.hpp"
 #include "placement/registry.hpp"
 
@@ -20,16 +21,22 @@ class s3fifo {
   }
 
   void used(cubby_object who) {
+    newcomers_.settle();
     if (resident(who) && frequency_[who] < 3) ++frequency_[who];
   }
   void inserted(cubby_object who, uint64_t) {
     if (resident(who)) return;
-    lists_.renew(lists_.where(who) == ghosts ? main : small, who);
+    const uint8_t from = lists_.where(who);
+    lists_.renew(from == ghosts ? main : small, who);
+    newcomers_.came(who, from);
     frequency_[who] = 0;
   }
   void removed(cubby_object who) {
     walk_.leaving(lists_, who);
-    if (lists_.where(who) == small) {
+    if (uint8_t from = 0; resident(who) && newcomers_.take(who, from)) {
+      lists_.take(who);
+      if (from == ghosts) lists_.renew(ghosts, who);
+    } else if (lists_.where(who) == small) {
       lists_.renew(ghosts, who);
       while (lists_.size(ghosts) > main_size_) lists_.take(lists_.oldest(ghosts));
     } else if (lists_.where(who) == main) {
@@ -50,6 +57,7 @@ class s3fifo {
       proposed_ = choose();
       if (proposed_ != CUBBY_NO_OBJECT && round_of_[proposed_] != round_) {
         round_of_[proposed_] = round_;
+        newcomers_.named(proposed_);
         return proposed_;
       }
       walking_ = true;
@@ -58,7 +66,10 @@ class s3fifo {
     }
     for (;;) {
       const cubby_object who = walk_.next(lists_);
-      if (who != CUBBY_NO_OBJECT && round_of_[who] != round_) return who;
+      if (who != CUBBY_NO_OBJECT && round_of_[who] != round_) {
+        newcomers_.named(who);
+        return who;
+      }
       if (who != CUBBY_NO_OBJECT) continue;
       if (walked_ == main) return who;
       walked_ = main;
@@ -116,6 +127,7 @@ class s3fifo {
   }
 
   object_lists lists_;
+  newcomers newcomers_;
   std::vector<uint8_t> frequency_;
   std::vector<uint32_t> round_of_;  // in which each was last named
   uint32_t small_size_ = 1, main_size_ = 1;

@@ -8,9 +8,12 @@ namespace {
 
 constexpr double sample_every_s = 2;
 constexpr double samples_a_touch = 2, samples_min = 128, samples_max = 2048;
-constexpr double touches_a_model = 512;  // the index is computed anew after so many
+constexpr double touches_a_model = 1024;  // the index is computed anew after so many
 constexpr float fade_per_sample = 0.998F;
 constexpr double prior_requests = 0.1;
+
+constexpr uint32_t fetched_together = 16;  // of those sampled
+constexpr uint8_t uses_max = 0xFF;
 
 constexpr uint64_t ms_ns = 1'000'000;
 
@@ -38,22 +41,37 @@ void blocks::sample(float passed_s) {
   if (known_below_ == 0) return;
   const double work = samples_a_touch * (touches_ - sampled_touches_);
   const auto wanted = static_cast<uint32_t>(std::clamp(work, samples_min, samples_max));
-  const bool all = known_below_ <= wanted;
-  const uint32_t count = all ? known_below_ : wanted;
-  const float weight = static_cast<float>(known_below_) / static_cast<float>(count);
-  for (uint32_t i = 0; i < count; ++i) {
-    const block &one = all_[all ? i : prng_.below(known_below_)];
-    if (one.uses == 0) continue;  // forgotten, or not come yet
-    const float age_s = seconds(now_ms_ - one.last_ms);
-    model_.lived(class_of(one.uses, one.depth_class, one.last != 0), age_s - passed_s, age_s,
-                 weight);
+  const float weight = static_cast<float>(known_below_) / static_cast<float>(wanted);
+  if (known_below_ <= wanted) {
+    for (cubby_object who = 0; who < known_below_; ++who) sample(who, passed_s, 1);
+    return;
   }
+  for (uint32_t left = wanted; left > 0;) {
+    cubby_object drawn[fetched_together];
+    const uint32_t count = std::min(left, fetched_together);
+    for (uint32_t i = 0; i < count; ++i) {
+      drawn[i] = static_cast<cubby_object>(prng_.below(known_below_));
+      fetch(drawn[i]);
+    }
+    for (uint32_t i = 0; i < count; ++i) sample(drawn[i], passed_s, weight);
+    left -= count;
+  }
+}
+
+void blocks::sample(cubby_object who, float passed_s, float weight) {
+  const block &one = all_[who];
+  if (one.uses == 0) return;
+  const float age_s = seconds(now_ms_ - one.last_ms);
+  model_.lived(one.of_class, age_s - passed_s, age_s, weight);
 }
 
 void blocks::used(const cubby_policy_access &access) {
   go_on(access.now_ns);
   block &one = all_[access.object];
-  request_ = static_cast<uint32_t>(access.number) + 1;
+  if (access.number + 1 != request_) {
+    request_ = access.number + 1;
+    request_ms_ = now_ms_;
+  }
   ++touches_;
   if (access.last != 0) ++requests_;
   mean_request_ = touches_ / std::max(1.0, requests_);
@@ -61,14 +79,14 @@ void blocks::used(const cubby_policy_access &access) {
   if (one.uses != 0) {
     const float age_s = seconds(now_ms_ - one.last_ms);
     const float unsampled_s = seconds(now_ms_ - sampled_ms_);
-    model_.reused(class_of(one.uses, one.depth_class, one.last != 0), age_s - unsampled_s, age_s);
+    model_.reused(one.of_class, age_s - unsampled_s, age_s);
   }
-  if (one.uses < 0xFFFF) ++one.uses;
+  if (one.uses < uses_max) ++one.uses;
   one.last_ms = now_ms_;
-  one.request = request_;
+  one.request = static_cast<uint8_t>(request_);
   one.parent = access.parent;
-  one.depth_class = static_cast<uint8_t>(depth_class_of(access.depth));
-  one.last = access.last != 0 ? 1 : 0;
+  one.of_class =
+      static_cast<uint8_t>(class_of(one.uses, depth_class_of(access.depth), access.last != 0));
   if (one.hint != known_hint::kept) one.hint = known_hint::none;
 }
 
@@ -96,7 +114,7 @@ float blocks::index(cubby_object who) {
   const uint32_t now_s = now_ms_ / 1000;
   if (one.hint == known_hint::scheduled && one.hint_s >= now_s)
     return 1 / (static_cast<float>(one.hint_s - now_s) + 0.2F);
-  const float value = model_.index(class_of(one.uses, one.depth_class, one.last != 0), age_s);
+  const float value = model_.index(one.of_class, age_s);
   if (one.hint == known_hint::kept && one.hint_s >= now_s)
     return std::max(value, static_cast<float>(one.priority + 1));
   return value;
@@ -145,81 +163,6 @@ void block_set::grow(uint32_t object_count) {
   children_.resize(object_count);
   slot_.resize(object_count, absent);
   leaves_.reserve(object_count);
-}
-
-void chooser::join(cubby_object who, const block_set &of, blocks &known) {
-  if (!of.is_leaf(who) || known.in_use(who)) return;
-  const candidate one = {known.index(who), known.at(who).last_ms, round_, who};
-  if (pool_.size() == pool_max && !before(one, pool_[most_])) return;
-  for (candidate &other : pool_) {
-    if (other.who != who) continue;
-    other = one;
-    find_most();
-    return;
-  }
-  if (pool_.size() < pool_max)
-    pool_.push_back(one);
-  else
-    pool_[most_] = one;
-  find_most();
-}
-
-void chooser::find_most() {
-  most_ = 0;
-  for (size_t i = 1; i < pool_.size(); ++i)
-    if (before(pool_[most_], pool_[i])) most_ = i;
-}
-
-/// Looks up the least until it is the least as things are now; those that cannot leave any more are
-/// dropped. The pool's size: there is none.
-size_t chooser::least_of_pool(const block_set &of, blocks &known) {
-  while (!pool_.empty()) {
-    size_t least = 0;
-    for (size_t i = 1; i < pool_.size(); ++i)
-      if (before(pool_[i], pool_[least])) least = i;
-    candidate &one = pool_[least];
-    if (!of.is_leaf(one.who) || known.in_use(one.who)) {
-      one = pool_.back();
-      pool_.pop_back();
-      find_most();
-      continue;
-    }
-    if (one.round == round_) return least;
-    one = {known.index(one.who), known.at(one.who).last_ms, round_, one.who};
-    if (before(pool_[most_], one)) most_ = least;
-  }
-  return 0;
-}
-
-const std::vector<cubby_object> &chooser::choose(const block_set &of, blocks &known) {
-  ++round_;
-  const auto &leaves = of.leaves();
-  if (parent_ != CUBBY_NO_OBJECT) join(parent_, of, known);
-  parent_ = CUBBY_NO_OBJECT;
-  cubby_object drawn[drawn_max];
-  const bool few = leaves.size() <= drawn_max;
-  const size_t count = few ? leaves.size() : drawn_max;
-  for (size_t i = 0; i < count; ++i) {
-    drawn[i] = leaves[few ? i : prng_.below(leaves.size())];
-    known.fetch(drawn[i]);
-  }
-  if (known.now_ms() - looked_up_ms_ >= look_up_every_ms) {
-    std::erase_if(
-        pool_, [&](const candidate &one) { return !of.is_leaf(one.who) || known.in_use(one.who); });
-    for (candidate &one : pool_)
-      one = {known.index(one.who), known.at(one.who).last_ms, round_, one.who};
-    find_most();
-    looked_up_ms_ = known.now_ms();
-  }
-  for (size_t i = 0; i < count; ++i) join(drawn[i], of, known);
-  chosen_.clear();
-  const size_t least = least_of_pool(of, known);
-  if (pool_.empty()) return chosen_;
-  chosen_.push_back(pool_[least].who);
-  for (size_t i = 0; i < pool_.size(); ++i)
-    if (i != least && of.is_leaf(pool_[i].who) && !known.in_use(pool_[i].who))
-      chosen_.push_back(pool_[i].who);
-  return chosen_;
 }
 
 }  // namespace cubby::placement::kv

@@ -1,17 +1,23 @@
 #include "placement/kv/hazard.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
 namespace cubby::placement::kv {
 namespace {
 
-constexpr float first_edge_s = 0.5F;
 constexpr float transfer_s = 0.2F;  // what keeps the index finite at short horizons
 
 /// Of a block of which nothing else is known.
 float prior_hazard(float age_s) { return 0.3F / (1 + age_s); }
+
+constexpr uint32_t lanes = 8;  // that the compiler may take together
+static_assert(bin_count % lanes == 0);
+
+template <class Array>
+void add(Array &to, const Array &from) {
+  for (size_t i = 0; i < to.size(); ++i) to[i] += from[i];
+}
 
 }  // namespace
 
@@ -21,17 +27,6 @@ uint32_t class_of(uint32_t uses, uint32_t depth_class, bool last) {
 }
 
 uint32_t depth_class_of(uint32_t depth) { return depth < 6 ? 0 : depth < 30 ? 1 : 2; }
-
-uint32_t bin_of(float age_s) {
-  if (!(age_s >= first_edge_s)) return 0;
-  const auto bits = std::bit_cast<uint32_t>(age_s / first_edge_s);
-  const uint32_t octave = (bits >> 23) - 127;
-  const uint32_t mantissa = bits & 0x7FFFFF;
-  const uint32_t third = mantissa >= 0x4B2FF5   ? 2
-                         : mantissa >= 0x214517 ? 1
-                                                : 0;  // 2^(2/3), 2^(1/3)
-  return std::min(3 * octave + third + 1, bin_count - 1);
-}
 
 hazard_model::hazard_model() {
   edge_s_[0] = 0;
@@ -74,15 +69,16 @@ void hazard_model::rebuild() {
   by_bin prior, all;
   std::array<by_bin, 2> tail_hits{}, tail_time{}, tail;
   by_bin all_hits{}, all_time{};
-  for (uint32_t bin = 0; bin < bin_count; ++bin) {
-    prior[bin] = prior_hazard((edge_s_[bin] + edge_s_[bin + 1]) / 2);
-    for (uint32_t c = 0; c < class_count; ++c) {
-      tail_hits[c % 2][bin] += hits_[c][bin];
-      tail_time[c % 2][bin] += time_[c][bin];
-    }
-    all_hits[bin] = tail_hits[0][bin] + tail_hits[1][bin];
-    all_time[bin] = tail_time[0][bin] + tail_time[1][bin];
+  for (uint32_t c = 0; c < class_count; ++c) {
+    add(tail_hits[c % 2], hits_[c]);
+    add(tail_time[c % 2], time_[c]);
   }
+  for (uint32_t last = 0; last < 2; ++last) {
+    add(all_hits, tail_hits[last]);
+    add(all_time, tail_time[last]);
+  }
+  for (uint32_t bin = 0; bin < bin_count; ++bin)
+    prior[bin] = prior_hazard((edge_s_[bin] + edge_s_[bin + 1]) / 2);
   smooth(all, all_hits, all_time, prior, prior_hits_);
   for (uint32_t last = 0; last < 2; ++last)
     smooth(tail[last], tail_hits[last], tail_time[last], all, prior_hits_);
@@ -100,14 +96,24 @@ void hazard_model::fill_index(uint32_t of_class, const by_bin &hazard) {
     stays[bin] = std::exp(-hazard[bin] * width);
     lives_s[bin] = (1 - stays[bin]) / hazard[bin];
   }
-  for (uint32_t from = 0; from < bin_count; ++from) {
-    float alive = 1, time_s = 0, best = 0;
-    for (uint32_t bin = from; bin < bin_count; ++bin) {
-      time_s += alive * lives_s[bin];
-      alive *= stays[bin];
-      best = std::max(best, (1 - alive) / (time_s + transfer_s));
+  // For every horizon, from the highest age down: the chance to live through all bins until then,
+  // and the mean time until then or the reuse. Lanes below `from` repeat the last of their eight.
+  by_bin alive, time_s;
+  alive.fill(1);
+  time_s.fill(0);
+  for (uint32_t from = bin_count; from-- > 0;) {
+    alive[from] = 1;
+    time_s[from] = 0;
+    std::array<float, lanes> best{};
+    for (uint32_t at = from / lanes * lanes; at < bin_count; at += lanes) {
+      for (uint32_t i = 0; i < lanes; ++i) {
+        alive[at + i] *= stays[from];
+        time_s[at + i] = time_s[at + i] * stays[from] + lives_s[from];
+        const float worth = (1 - alive[at + i]) / (time_s[at + i] + transfer_s);
+        best[i] = best[i] < worth ? worth : best[i];
+      }
     }
-    index_[of_class][from] = best;
+    index_[of_class][from] = *std::max_element(best.begin(), best.end());
   }
 }
 

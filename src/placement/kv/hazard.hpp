@@ -4,7 +4,9 @@
 // alike: without ghosts one's own evictions would censor what is measured.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <vector>
 
@@ -13,12 +15,22 @@ namespace cubby::placement::kv {
 inline constexpr uint32_t use_classes = 6, depth_classes = 3;
 inline constexpr uint32_t class_count = use_classes * depth_classes * 2;
 inline constexpr uint32_t bin_count = 56;  // three an octave, from half a second
+inline constexpr float first_edge_s = 0.5F;
 
 /// 1, 2, 3, 4 to 6, 7 to 20, more.
 uint32_t class_of(uint32_t uses, uint32_t depth_class, bool last);
 /// Fewer than 6, fewer than 30, more blocks before it.
 uint32_t depth_class_of(uint32_t depth);
-uint32_t bin_of(float age_s);
+inline uint32_t bin_of(float age_s) {
+  if (!(age_s >= first_edge_s)) return 0;
+  const auto bits = std::bit_cast<uint32_t>(age_s / first_edge_s);
+  const uint32_t octave = (bits >> 23) - 127;
+  const uint32_t mantissa = bits & 0x7FFFFF;
+  const uint32_t third = mantissa >= 0x4B2FF5   ? 2
+                         : mantissa >= 0x214517 ? 1
+                                                : 0;  // 2^(2/3), 2^(1/3)
+  return std::min(3 * octave + third + 1, bin_count - 1);
+}
 
 class hazard_model {
  public:

@@ -5,6 +5,7 @@
 
 #include "placement/describe.hpp"
 #include "placement/kv/blocks.hpp"
+#include "placement/kv/chooser.hpp"
 #include "placement/object_list.hpp"
 #include "placement/registry.hpp"
 
@@ -24,7 +25,8 @@ struct run_counter {
   }
 };
 
-constexpr double behind_allowed = 1e-3;  // of all blocks so far, before LRU takes over
+constexpr double behind_allowed = 1e-3;  // of all blocks so far, before LRU takes over,
+constexpr double requests_allowed = 2;   // and this many requests: the first ones say little
 constexpr size_t oldest_proposed = 8;
 constexpr size_t request_max = 65536;  // blocks of one request that the hedge looks at
 
@@ -38,7 +40,7 @@ class kv_policy {
         recent_(2, config.object_count),
         real_chooser_(config.seed),
         shadow_chooser_(config.seed) {
-    proposed_.reserve(128);
+    proposed_.reserve(kv::chooser::pool_max + 1);
     touched_.reserve(std::min<size_t>(request_max, config.object_count));
     named_.resize(config.object_count / 64 + 1);
   }
@@ -77,16 +79,19 @@ class kv_policy {
     proposed_.clear();
     next_ = 0;
     pass_ = 0;
+    from_pool_ = false;
     if (need.incoming != CUBBY_NO_OBJECT && !reachable(need.incoming)) {
       // It will hardly be kept: any will do.
       if (!real_.leaves().empty()) proposed_.push_back(real_.leaves().back());
       return;
     }
     if (lru_leads_) return propose_oldest();
-    const auto &chosen = real_chooser_.choose(real_, known_);
-    proposed_.assign(chosen.begin(), chosen.end());
+    const cubby_object least = real_chooser_.choose(real_, known_);
+    if (least != CUBBY_NO_OBJECT) proposed_.push_back(least);
+    from_pool_ = true;
   }
   cubby_object next_victim() {
+    if (from_pool_ && next_ == 1 && proposed_.size() == 1) propose_pool();
     while (next_ < proposed_.size()) {
       if (next_ > 0 && !lru_leads_) least_to(next_);
       const cubby_object who = proposed_[next_++];
@@ -166,6 +171,12 @@ class kv_policy {
     named_[who / 64] |= bit;
     return !before;
   }
+  /// The first candidate will not do, which is rare: the others of the pool.
+  void propose_pool() {
+    proposed_.resize(1 + kv::chooser::pool_max);
+    proposed_.resize(1 +
+                     real_chooser_.others(real_, known_, proposed_.front(), proposed_.data() + 1));
+  }
   /// Puts the least worth of the candidates from `at` on there.
   void least_to(size_t at) {
     size_t least = at;
@@ -209,9 +220,9 @@ class kv_policy {
     if (shadow_.holds(who)) return;
     if (parent != CUBBY_NO_OBJECT && !shadow_.holds(parent)) return;
     if (shadow_size_ >= capacity_) {
-      const auto &chosen = shadow_chooser_.choose(shadow_, known_);
-      if (chosen.empty() || known_.index(who) < known_.index(chosen.front())) return;
-      drop_shadow(chosen.front());
+      const cubby_object least = shadow_chooser_.choose(shadow_, known_);
+      if (least == CUBBY_NO_OBJECT || known_.index(who) < known_.index(least)) return;
+      drop_shadow(least);
     }
     shadow_.insert(who, parent);
     ++shadow_size_;
@@ -246,11 +257,12 @@ class kv_policy {
     lead_ += (ours - lru - lead_) / hedge_requests;
     behind_ += lru - real_run_.run;
     all_blocks_ += static_cast<double>(touched_.size());
-    blocks_ += (static_cast<double>(touched_.size()) - blocks_) / hedge_requests;
-    lru_blocks_ += (lru - lru_blocks_) / hedge_requests;
+    ++requests_;
+    lru_blocks_ += (lru - lru_blocks_) / std::min(hedge_requests, requests_);
     touched_.clear();
     real_run_ = shadow_run_ = {};
-    const bool far_behind = lead_ < 0 && behind_ > behind_allowed * all_blocks_ + 0.25 * blocks_;
+    const double allowed = (behind_allowed + requests_allowed / requests_) * all_blocks_;
+    const bool far_behind = lead_ < 0 && behind_ > allowed;
     if (!lru_leads_ && (lead_ < -hedge_margin * lru_blocks_ || far_behind)) {
       lru_leads_ = true;
       ++takeovers_;
@@ -275,11 +287,12 @@ class kv_policy {
   std::vector<uint64_t> named_;  // a bit an object: in this round, once all candidates were
   size_t next_ = 0;
   uint32_t left_ = 0, pass_ = 0, cursor_ = 0;
+  bool from_pool_ = false;
   std::vector<cubby_object> touched_;  // by the request under way
   run_counter real_run_, shadow_run_;
   uint64_t request_ = 0, takeovers_ = 0;
-  double lead_ = 0, blocks_ = 0, lru_blocks_ = 0;  // of late, a request
-  double behind_ = 0, all_blocks_ = 0;             // since the beginning: behind LRU, of how many
+  double lead_ = 0, lru_blocks_ = 0;  // of late, a request; a lead starts from none
+  double behind_ = 0, all_blocks_ = 0, requests_ = 0;  // since the beginning
   bool lru_leads_ = false;
 };
 

@@ -21,7 +21,6 @@ struct scalar_ints {
   void store_narrow(int16_t *to) const {
     for (uint32_t i = 0; i < lanes; ++i) to[i] = static_cast<int16_t>(v[i]);
   }
-  [[nodiscard]] int32_t one(uint32_t lane) const { return v[lane]; }
 };
 struct scalar_lanes {
   float v[lanes];
@@ -48,7 +47,6 @@ struct scalar_lanes {
   [[nodiscard]] float sum() const {
     return ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
   }
-  [[nodiscard]] float one(uint32_t lane) const { return v[lane]; }
 };
 
 scalar_ints scalar_lanes::numbered(uint32_t step) {
@@ -129,6 +127,18 @@ floats visible_only(const floats &a, uint8_t bits) {
 }
 ints where_larger(const floats &a, const floats &b, int32_t at, const ints &was) {
   return each<ints>(was, [&](int32_t x, uint32_t i) { return a.v[i] > b.v[i] ? at : x; });
+}
+
+float largest_lane(const floats &a) {
+  float best = a.v[0];
+  for (uint32_t i = 1; i < lanes; ++i) best = a.v[i] > best ? a.v[i] : best;
+  return best;
+}
+uint32_t least_where_equal(const ints &number, const floats &a, float b) {
+  int32_t least = 0x7FFFFFFF;
+  for (uint32_t i = 0; i < lanes; ++i)
+    if (a.v[i] == b && number.v[i] < least) least = number.v[i];
+  return static_cast<uint32_t>(least);
 }
 
 struct scalar_words {

@@ -169,11 +169,6 @@ inline largest_key largest(const float *key, const uint8_t *visible, uint32_t wi
     where = where_larger(here, most, static_cast<int32_t>(at), where);
     most = at_least(here, most);
   }
-  largest_key best = {most.one(0), static_cast<uint32_t>(where.one(0))};
-  for (uint32_t i = 1; i < lanes; ++i) {
-    const float value = most.one(i);
-    const uint32_t at = static_cast<uint32_t>(where.one(i)) + i;
-    if (value > best.key || (value == best.key && at < best.at)) best = {value, at};
-  }
-  return best;
+  const float best = largest_lane(most);
+  return {best, least_where_equal(where + V::numbered(1), most, best)};
 }

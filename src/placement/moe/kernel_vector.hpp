@@ -11,7 +11,6 @@ struct int8_lanes {
   void store_narrow(int16_t *to) const {
     *reinterpret_cast<narrow_anywhere *>(to) = __builtin_convertvector(v, narrow);
   }
-  [[nodiscard]] int32_t one(uint32_t lane) const { return v[lane]; }
 };
 inline int8_lanes operator-(const int8_lanes &a, int32_t b) { return {a.v - b}; }
 inline int8_lanes operator-(const int8_lanes &a, const int8_lanes &b) { return {a.v - b.v}; }
@@ -48,7 +47,6 @@ struct vector_lanes {
   [[nodiscard]] float sum() const {
     return ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
   }
-  [[nodiscard]] float one(uint32_t lane) const { return v[lane]; }
 };
 inline vector_lanes operator+(const vector_lanes &a, const vector_lanes &b) { return {a.v + b.v}; }
 inline vector_lanes operator-(const vector_lanes &a, const vector_lanes &b) { return {a.v - b.v}; }
@@ -93,6 +91,29 @@ inline int8_lanes where_larger(const vector_lanes &a, const vector_lanes &b, int
                                const int8_lanes &was) {
   const int8_lanes::type take = a.v > b.v;
   return {(take & (int8_lanes::type{} + at)) | (~take & was.v)};
+}
+/// The largest of the eight: of the halves, of their halves, of those.
+inline float largest_lane(const vector_lanes &a) {
+  const vector_lanes half =
+      at_least(a, {__builtin_shufflevector(a.v, a.v, 4, 5, 6, 7, 0, 1, 2, 3)});
+  const vector_lanes::type h = half.v;
+  const vector_lanes pair = at_least(half, {__builtin_shufflevector(h, h, 2, 3, 0, 1, 6, 7, 4, 5)});
+  const float first = pair.v[0], second = pair.v[1];
+  return first > second ? first : second;
+}
+/// The smaller in each lane.
+inline int8_lanes smaller(const int8_lanes &a, const int8_lanes &b) {
+  const int8_lanes::type take = a.v < b.v;
+  return {(take & a.v) | (~take & b.v)};
+}
+/// The least of the numbers (none is negative) in lanes where a equals b.
+inline uint32_t least_where_equal(const int8_lanes &number, const vector_lanes &a, float b) {
+  const int8_lanes::type take = a.v == vector_lanes::all(b).v;
+  const int8_lanes::type n = (take & number.v) | (~take & 0x7FFFFFFF);
+  const int8_lanes half = smaller({n}, {__builtin_shufflevector(n, n, 4, 5, 6, 7, 0, 1, 2, 3)});
+  const int8_lanes::type h = half.v;
+  const int8_lanes pair = smaller(half, {__builtin_shufflevector(h, h, 2, 3, 0, 1, 6, 7, 4, 5)});
+  return static_cast<uint32_t>(pair.v[0] < pair.v[1] ? pair.v[0] : pair.v[1]);
 }
 
 struct vector_words {

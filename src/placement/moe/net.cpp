@@ -5,9 +5,10 @@
 namespace cubby::placement::moe {
 namespace {
 
-constexpr double memory_cycles = 50;     // of the lead
-constexpr double behind_allowed = 1e-3;  // of all uses, before LRU takes over
+constexpr double memory_cycles = 100;      // of the lead
+constexpr double behind_allowed = 0.5e-3;  // of all uses, before LRU takes over
 constexpr double lead_to_return = 0.01;
+constexpr uint64_t returns_doubted = 4;  // times that lead, for who came back in vain so often
 
 }  // namespace
 
@@ -92,13 +93,16 @@ void net::visit(const index &of, const cubby_policy_visit &visit, uint32_t layer
   const double rate = 1 / (memory_cycles * std::max(1u, of.layer_count()));
   lead_ += rate * (weight * (learned - lru) / visit.used_count - lead_);
   const double cycle = visit.used_count * static_cast<double>(of.layer_count());
-  if (!in_charge_ && lead_ < 0 && behind_ > behind_allowed * uses_ + 0.25 * cycle) {
+  const bool far_behind = behind_ > behind_allowed * uses_ + 0.25 * cycle;
+  // Changing sides costs hits. Whoever is behind by having come back has to lead by more.
+  const auto times = far_behind ? static_cast<double>(std::min(takeovers_, returns_doubted)) : 1;
+  if (!in_charge_ && lead_ < 0 && far_behind) {
     in_charge_ = true;
     ++takeovers_;
     learned_ = real;
     learned_.show_all();
     learned_size_ = learned_.size();
-  } else if (in_charge_ && lead_ > lead_to_return) {
+  } else if (in_charge_ && lead_ > times * lead_to_return) {
     in_charge_ = false;
   }
 }

@@ -8,7 +8,8 @@
 #include <string>
 
 #include "base/prng.hpp"
-#include "unit/placement/small_house.hpp"
+#include "placement/registry.hpp"
+#include "support/policy_house.hpp"
 
 namespace {
 std::atomic<uint64_t> allocation_count{0};
@@ -32,10 +33,10 @@ void *operator new(size_t bytes, const std::nothrow_t &) noexcept {
 namespace {
 
 using cubby::base::prng;
-using small_house::house;
+using policy_house::house;
 
-small_house::shape experts_shape() {
-  small_house::shape shape;
+policy_house::shape experts_shape() {
+  policy_house::shape shape;
   shape.kind = CUBBY_POLICY_BANK_EXPERTS;
   shape.rows = 4;
   shape.columns = 16;
@@ -44,8 +45,8 @@ small_house::shape experts_shape() {
   return shape;
 }
 
-small_house::shape blocks_shape() {
-  small_house::shape shape;
+policy_house::shape blocks_shape() {
+  policy_house::shape shape;
   shape.kind = CUBBY_POLICY_BANK_KV;
   shape.columns = 64;
   shape.capacity = 20;
@@ -69,7 +70,7 @@ uint32_t step(house &h, uint32_t number, prng &random) {
   return h.visit(row, {row * 16 + first, row * 16 + second});
 }
 
-small_house::shape shape_for(const cubby_policy_ops &of) {
+policy_house::shape shape_for(const cubby_policy_ops &of) {
   return for_experts(of) ? experts_shape() : blocks_shape();
 }
 

@@ -7,16 +7,16 @@
 #include <string>
 
 #include "base/prng.hpp"
-#include "unit/placement/small_house.hpp"
+#include "support/policy_house.hpp"
 
 namespace {
 
 using cubby::base::prng;
-using small_house::house;
+using policy_house::house;
 using sequence = std::vector<cubby_object>;
 
-small_house::shape cache_of(uint32_t capacity, uint32_t objects = 16) {
-  small_house::shape shape;
+policy_house::shape cache_of(uint32_t capacity, uint32_t objects = 16) {
+  policy_house::shape shape;
   shape.capacity = capacity;
   shape.columns = objects;
   return shape;
@@ -335,4 +335,60 @@ TEST_CASE("Random victims are spread over all", "[placement]") {
     ++left[order.front()];
   }
   for (const auto &[who, count] : left) CHECK(std::abs(count - 500) < 120);
+}
+
+namespace {
+
+/// A set gets all of its places or none: it finds its first one, is refused the last, gives the
+/// first one back, and waits.
+void try_in_vain(house &h, cubby_object who) {
+  h.ops().inserted(h.policy(), who, 100);
+  h.ops().removed(h.policy(), who);
+}
+
+void use(house &h, cubby_object who, uint64_t number) {
+  cubby_policy_access access = {};
+  access.struct_size = sizeof access;
+  access.object = who;
+  access.parent = CUBBY_NO_OBJECT;
+  access.next_use = CUBBY_NEVER_USED;
+  access.number = number;
+  h.ops().access(h.policy(), &access);
+}
+
+/// Two houses see the same uses. In one of them a missing one tries up to twice in vain, by
+/// `in_vain`, between its use and its coming: the victims must be the same.
+void compare_tries(const char *name, const std::function<void(house &, cubby_object)> &in_vain) {
+  INFO(name);
+  house at_once(name, cache_of(12, 64)), waits(name, cache_of(12, 64));
+  prng random(7);
+  for (uint32_t step = 0; step < 4000; ++step) {
+    const auto who = static_cast<cubby_object>(random.below(random.below(64) + 1));
+    const bool missing = at_once.residents.count(who) == 0;
+    for (house *h : {&at_once, &waits}) {
+      use(*h, who, step);
+      if (missing && h->residents.size() == 12) h->remove(h->first_victim(who));
+    }
+    REQUIRE(at_once.victims == waits.victims);
+    if (!missing) continue;
+    for (uint64_t tries = random.below(3); tries > 0; --tries) in_vain(waits, who);
+    for (house *h : {&at_once, &waits}) h->bring(who);
+  }
+  REQUIRE(at_once.victims.size() > 1000);
+}
+
+}  // namespace
+
+TEST_CASE("A set that waits for its places teaches once", "[placement]") {
+  for (const char *name : {"arc", "s3-fifo", "gdsf", "lru", "lru-2", "lfu", "sieve", "w-tinylfu"})
+    compare_tries(name, try_in_vain);
+}
+
+TEST_CASE("ARC's target moves once for a ghost, however often its place is asked for",
+          "[placement]") {
+  // Of those that left within the last dozen: they are ghosts.
+  compare_tries("arc", [](house &h, cubby_object who) {
+    const auto lately = h.victims.end() - std::min<ptrdiff_t>(12, std::ssize(h.victims));
+    if (std::find(lately, h.victims.end(), who) != h.victims.end()) (void)h.first_victim(who);
+  });
 }

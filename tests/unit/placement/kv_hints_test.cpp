@@ -1,13 +1,13 @@
 // What `kv` makes of hints: each kind changes who leaves, and of LRU's net and its state.
-#include "unit/placement/small_house.hpp"
+#include "support/policy_house.hpp"
 
 namespace {
 
-using small_house::house;
+using policy_house::house;
 constexpr uint64_t second = 1'000'000'000;
 
-small_house::shape blocks_of(uint32_t capacity) {
-  small_house::shape shape;
+policy_house::shape blocks_of(uint32_t capacity) {
+  policy_house::shape shape;
   shape.kind = CUBBY_POLICY_BANK_KV;
   shape.columns = 64;
   shape.capacity = capacity;
@@ -33,15 +33,15 @@ struct six : house {
     return ops().hint(policy(), &told);
   }
   /// A newcomer that has none before it, at this time.
-  cubby_object victim_at(uint64_t now_ns) {
+  cubby_object victim_at(uint64_t at_ns) {
     cubby_policy_access access = {};
     access.struct_size = sizeof access;
     access.object = 20;
     access.parent = CUBBY_NO_OBJECT;
     access.last = 1;
-    access.number = 100 + now_ns;
+    access.number = 100 + at_ns;
     access.next_use = CUBBY_NEVER_USED;
-    access.now_ns = now_ns;
+    access.now_ns = now_ns = at_ns;
     ops().access(policy(), &access);
     return first_victim(20);
   }

@@ -1,6 +1,6 @@
 // Experts and KV blocks in one tier: the split follows the load, and less time is waited.
 #include "base/prng.hpp"
-#include "unit/placement/mixed_house.hpp"
+#include "support/policy_house.hpp"
 
 namespace {
 
@@ -13,9 +13,9 @@ constexpr uint64_t budget = layers * columns * expert_bytes * 3 / 4;
 
 std::vector<cubby_policy_bank> banks() {
   return {
-      mixed_house::bank_of(CUBBY_POLICY_BANK_EXPERTS, 0, layers, columns, expert_bytes, expert_ns),
-      mixed_house::bank_of(CUBBY_POLICY_BANK_KV, layers * columns, 1, blocks, block_bytes,
-                           block_ns)};
+      policy_house::bank_of(CUBBY_POLICY_BANK_EXPERTS, 0, layers, columns, expert_bytes, expert_ns),
+      policy_house::bank_of(CUBBY_POLICY_BANK_KV, layers * columns, 1, blocks, block_bytes,
+                            block_ns)};
 }
 
 /// Tokens that use all experts evenly, and now and then a request of one of a few sessions.
@@ -23,7 +23,7 @@ struct load {
   uint32_t tokens, request_every, sessions;
 };
 
-void run(mixed_house::house &h, const load &of, prng &dice) {
+void run(policy_house::house &h, const load &of, prng &dice) {
   for (uint32_t token = 0; token < of.tokens; ++token) {
     h.now_ns += 20'000'000;
     for (uint32_t layer = 0; layer < layers; ++layer) {
@@ -45,7 +45,7 @@ struct outcome {
 };
 
 outcome run_there_and_back(const char *name) {
-  mixed_house::house h(name, banks(), budget);
+  policy_house::house h(name, banks(), budget);
   prng dice(8);
   outcome told = {};
   const load phases[] = {{3000, 40, 4}, {3000, 1, 16}, {3000, 40, 4}};
@@ -76,7 +76,7 @@ TEST_CASE("Costs move the split: what is dear to fetch keeps more room", "[place
   const auto share = [](uint64_t ns) {
     auto all = banks();
     all[1].refetch_ns = ns;
-    mixed_house::house h("mixed", all, budget);
+    policy_house::house h("mixed", all, budget);
     prng dice(3);
     run(h, {6000, 2, 60}, dice);
     return static_cast<double>(h.bytes[1]) / static_cast<double>(h.bytes[0] + h.bytes[1]);

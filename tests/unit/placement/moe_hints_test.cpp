@@ -3,20 +3,19 @@
 #include <string>
 
 #include "base/prng.hpp"
-#include "unit/placement/mixed_house.hpp"
-#include "unit/placement/small_house.hpp"
+#include "support/policy_house.hpp"
 
 namespace {
 
 using cubby::base::prng;
-using small_house::house;
+using policy_house::house;
 
 using chooser = std::function<std::vector<cubby_object>(uint32_t token, uint32_t layer)>;
 
 constexpr uint32_t layers = 6, experts = 32, chosen = 2;
 
-small_house::shape model_of(uint32_t capacity) {
-  small_house::shape shape;
+policy_house::shape model_of(uint32_t capacity) {
+  policy_house::shape shape;
   shape.kind = CUBBY_POLICY_BANK_EXPERTS;
   shape.rows = layers;
   shape.columns = experts;
@@ -40,7 +39,7 @@ uint64_t draw(uint64_t seed, uint64_t a, uint64_t b, uint64_t below) {
   return random.below(below);
 }
 
-double hits(const char *name, const small_house::shape &shape, uint32_t tokens,
+double hits(const char *name, const policy_house::shape &shape, uint32_t tokens,
             const chooser &choose, const chooser &foretell = {}) {
   house h(name, shape);
   uint64_t found = 0;
@@ -97,13 +96,38 @@ std::vector<trick> tricks(uint64_t seed) {
          const uint64_t walk = t / 4;
          return pair_of(l, walk + draw(seed, t, l, 5), walk + draw(seed, t, l + 64, 5));
        }},
+      {"just too long a cycle, then random, by turns",
+       [=](uint32_t t, uint32_t l) {
+         // 18 experts a layer come round: LRU of 96 places for 6 layers holds 16.
+         if (t / 250 % 2 == 0) return pair_of(l, 2 * t % 18, (2 * t + 1) % 18);
+         return pair_of(l, draw(seed, t, l * 2, experts), draw(seed, t, l * 2 + 1, experts));
+       }},
+      {"a lesson, then its reverse for as long",
+       [=](uint32_t t, uint32_t l) {
+         // Who comes after one is taught for 1,500 tokens; from there on exactly those never do.
+         const uint64_t topic = draw(seed, t / 3, 0, 8), next = (topic + 3) % 8;
+         if (t < 1500) return pair_of(l, (t % 3 < 2 ? topic : next) * 4, topic * 4 + 1);
+         return pair_of(l, (t % 3 < 2 ? topic : (topic + 5) % 8) * 4 + 2, next * 4 + 3);
+       }},
+      {"popular ones are taught, then the others alone are used",
+       [=](uint32_t t, uint32_t l) {
+         const uint64_t base = t / 700 % 2 == 0 ? 0 : 16;
+         return pair_of(l, base + draw(seed, t / 2, l, 6), base + 6 + draw(seed, t / 2, l + 64, 9));
+       }},
+      {"bursts of sequences of one token",
+       [=](uint32_t t, uint32_t l) {
+         // Forty tokens of one subject, then forty each of a subject of its own.
+         const uint64_t subject = t / 40 % 2 == 0 ? t / 40 : 100000 + t;
+         return pair_of(l, draw(seed, subject, l, experts) + t % 2,
+                        draw(seed, subject, l + 64, experts) + t % 3);
+       }},
   };
 }
 
 }  // namespace
 
 TEST_CASE("No trace that is made to fool it takes moe below LRU", "[placement][moe]") {
-  for (const uint32_t capacity : {15u, 30u, 48u, 96u}) {
+  for (const uint32_t capacity : {15u, 30u, 36u, 48u, 96u, 120u}) {
     for (uint64_t seed = 1; seed <= 2; ++seed) {
       for (const trick &one : tricks(seed)) {
         const double moe = hits("moe", model_of(capacity), 3000, one.choose);
@@ -164,10 +188,10 @@ TEST_CASE("Where copies are near and far, moe ranks by the time saved for a byte
   const auto waited = [](uint64_t near_ns, uint64_t far_ns, uint64_t far_bytes, uint64_t near_real,
                          uint64_t far_real) {
     const auto bank = [](cubby_object first, uint64_t bytes, uint64_t ns) {
-      return mixed_house::bank_of(CUBBY_POLICY_BANK_EXPERTS, first, layers, experts, bytes, ns);
+      return policy_house::bank_of(CUBBY_POLICY_BANK_EXPERTS, first, layers, experts, bytes, ns);
     };
-    mixed_house::house h("moe", {bank(0, 100, near_ns), bank(layers * experts, far_bytes, far_ns)},
-                         8000);
+    policy_house::house h("moe", {bank(0, 100, near_ns), bank(layers * experts, far_bytes, far_ns)},
+                          8000);
     uint64_t near_misses = 0, far_misses = 0;
     for (uint32_t token = 0; token < 3000; ++token) {
       for (uint32_t model = 0; model < 2; ++model) {

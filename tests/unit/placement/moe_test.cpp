@@ -8,13 +8,13 @@
 
 #include "base/prng.hpp"
 #include "placement/moe/index.hpp"
-#include "unit/placement/small_house.hpp"
+#include "support/policy_house.hpp"
 
 namespace {
 
 using cubby::base::prng;
 using namespace cubby::placement;
-using small_house::house;
+using policy_house::house;
 using floats = std::vector<float>;
 
 /// Everything one step of learning reads and writes.
@@ -73,8 +73,8 @@ bool same(const std::vector<Number> &a, const std::vector<Number> &b) {
   return std::memcmp(a.data(), b.data(), a.size() * sizeof(Number)) == 0;
 }
 
-small_house::shape model_of(uint32_t layers, uint32_t experts, uint32_t k, uint32_t capacity) {
-  small_house::shape shape;
+policy_house::shape model_of(uint32_t layers, uint32_t experts, uint32_t k, uint32_t capacity) {
+  policy_house::shape shape;
   shape.kind = CUBBY_POLICY_BANK_EXPERTS;
   shape.rows = layers;
   shape.columns = experts;
@@ -85,7 +85,7 @@ small_house::shape model_of(uint32_t layers, uint32_t experts, uint32_t k, uint3
 
 using chooser = std::function<std::vector<cubby_object>(uint32_t token, uint32_t layer)>;
 
-double hit_percent(const char *name, const small_house::shape &shape, uint32_t tokens,
+double hit_percent(const char *name, const policy_house::shape &shape, uint32_t tokens,
                    const chooser &choose) {
   house h(name, shape);
   uint64_t hits = 0, uses = 0;
@@ -252,7 +252,7 @@ TEST_CASE("moe exchanges less where who leaves has to be carried down", "[placem
     uint64_t hits = 0, exchanges = 0;
   };
   const auto run = [](bool demotes) {
-    small_house::shape of{CUBBY_POLICY_BANK_EXPERTS, 4, 32, 4, 40};
+    policy_house::shape of{CUBBY_POLICY_BANK_EXPERTS, 4, 32, 4, 40};
     of.demotes = demotes;
     house rooms("moe", of);
     prng random(5);
