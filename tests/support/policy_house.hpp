@@ -127,6 +127,11 @@ class house {
     bytes[bank_index_[who]] -= bank_at(who).object_bytes;
     ops_.removed(policy_, who);
   }
+  /// To more banks (those there were come first), or another budget.
+  void grow(std::vector<cubby_policy_bank> banks, uint64_t budget) {
+    const cubby_policy_config config = furnish(std::move(banks), budget);
+    REQUIRE(ops_.grow(policy_, &config) == 0);
+  }
   /// Of a new round; without a newcomer one locker has to go.
   cubby_object first_victim(cubby_object incoming) {
     uint64_t missing = banks_[0].object_bytes;
@@ -165,22 +170,30 @@ class house {
  private:
   house(const std::string &name, std::vector<cubby_policy_bank> banks, uint64_t budget,
         const shape &of)
-      : ops_(*cubby_policy_find(name.c_str())), banks_(std::move(banks)), room_(budget) {
+      : ops_(*cubby_policy_find(name.c_str())), of_(of) {
+    const cubby_policy_config config = furnish(std::move(banks), budget);
+    REQUIRE(ops_.create(&config, &policy_) == 0);
+  }
+  cubby_policy_config furnish(std::vector<cubby_policy_bank> banks, uint64_t budget) {
+    room_ += budget - budget_;
+    budget_ = budget;
+    banks_ = std::move(banks);
+    bank_index_.clear();
+    for (const cubby_policy_bank &bank : banks_)
+      bank_index_.resize(bank.first_object + size_t{bank.rows} * bank.columns,
+                         static_cast<uint32_t>(&bank - banks_.data()));
+    bytes.resize(banks_.size());
     cubby_policy_config config = {};
     config.struct_size = sizeof config;
     config.abi_version = CUBBY_POLICY_ABI_VERSION;
     config.banks = banks_.data();
     config.bank_count = static_cast<uint32_t>(banks_.size());
-    for (const cubby_policy_bank &bank : banks_)
-      bank_index_.resize(bank.first_object + size_t{bank.rows} * bank.columns,
-                         static_cast<uint32_t>(&bank - banks_.data()));
     config.object_count = static_cast<uint32_t>(bank_index_.size());
     config.budget_bytes = budget;
-    config.slot_count = of.slots;
-    config.seed = of.seed;
-    config.demotes = of.demotes ? 1 : 0;
-    bytes.resize(banks_.size());
-    REQUIRE(ops_.create(&config, &policy_) == 0);
+    config.slot_count = of_.slots;
+    config.seed = of_.seed;
+    config.demotes = of_.demotes ? 1 : 0;
+    return config;
   }
   [[nodiscard]] const cubby_policy_bank &bank_at(cubby_object who) const {
     return banks_[bank_index_[who]];
@@ -200,10 +213,11 @@ class house {
   }
 
   const cubby_policy_ops &ops_;
+  const shape of_;
   std::vector<cubby_policy_bank> banks_;
   cubby_policy *policy_ = nullptr;
   std::vector<uint32_t> bank_index_;  // of each object
-  uint64_t room_, count_ = 0;
+  uint64_t budget_ = 0, room_ = 0, count_ = 0;
 };
 
 }  // namespace policy_house

@@ -211,22 +211,12 @@ TEST_CASE("Growing keeps who is resident", "[placement]") {
     house h(of.name, shape_for(of));
     prng random(12);
     for (uint32_t i = 0; i < 300; ++i) step(h, i, random);
-    cubby_policy_bank banks[2] = {};
-    banks[0].kind = shape_for(of).kind;
-    banks[0].rows = shape_for(of).rows;
-    banks[0].columns = shape_for(of).columns;
-    banks[0].routed_count = 2;
-    banks[0].object_bytes = 100;
-    banks[1] = banks[0];
-    banks[1].first_object = 64;
-    cubby_policy_config config = {};
-    config.struct_size = sizeof config;
-    config.banks = banks;
-    config.bank_count = 2;
-    config.object_count = 128;
-    config.budget_bytes = 2000;
-    config.seed = 1;
-    REQUIRE(of.grow(h.policy(), &config) == 0);
+    const policy_house::shape like = shape_for(of);
+    const auto bank = [&](cubby_object first) {
+      return policy_house::bank_of(like.kind, first, like.rows, like.columns,
+                                   policy_house::locker_bytes, 0);
+    };
+    h.grow({bank(0), bank(64)}, 2000);
     const std::vector<cubby_object> order = h.whole_round(CUBBY_NO_OBJECT);
     for (const cubby_object who : order) REQUIRE(h.residents.count(who) == 1);
     CHECK(order.size() == h.residents.size());
