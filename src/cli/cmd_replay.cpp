@@ -5,13 +5,13 @@
 #include <optional>
 
 #include "cli/commands.hpp"
-#include "cli/replay/details.hpp"
+#include "cli/replay/formats/save.hpp"
 #include "cli/replay/io.hpp"
-#include "cli/replay/page.hpp"
+#include "cli/replay/page/details.hpp"
+#include "cli/replay/page/page.hpp"
 #include "cli/replay/policies.hpp"
 #include "cli/replay/results.hpp"
-#include "cli/replay/save.hpp"
-#include "cli/replay/timing_options.hpp"
+#include "cli/replay/timing/timing_options.hpp"
 
 namespace cubby_cli {
 namespace {

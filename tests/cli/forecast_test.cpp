@@ -8,7 +8,7 @@
 #include <random>
 #include <vector>
 
-#include "cli/replay/schedule.hpp"
+#include "cli/replay/walk/schedule.hpp"
 #include "support/catch.hpp"
 #include "support/policy_house.hpp"
 

@@ -1,5 +1,5 @@
 // Many walks through one trace, shared by threads.
-#include "cli/replay/jobs.hpp"
+#include "cli/replay/walk/jobs.hpp"
 
 #include <catch2/catch.hpp>
 

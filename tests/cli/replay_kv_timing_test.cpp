@@ -5,7 +5,7 @@
 
 #include "cli/folder.hpp"
 #include "cli/process.hpp"
-#include "cli/replay/kv_timing.hpp"
+#include "cli/replay/timing/kv_timing.hpp"
 
 namespace {
 using namespace cubby_cli;

@@ -4,7 +4,7 @@
 
 #include "cli/folder.hpp"
 #include "cli/process.hpp"
-#include "cli/replay/compact.hpp"
+#include "cli/replay/formats/compact.hpp"
 #include "cli/replay/trace.hpp"
 
 namespace {

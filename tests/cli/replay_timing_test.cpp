@@ -1,5 +1,5 @@
 // `cubby replay --timing`: small cases reckoned by hand, and what must hold of any.
-#include "cli/replay/timing.hpp"
+#include "cli/replay/timing/timing.hpp"
 
 #include <filesystem>
 #include <fstream>

@@ -9,7 +9,7 @@
 #include "cli/folder.hpp"
 #include "cli/model/make_model.hpp"
 #include "cli/process.hpp"
-#include "cli/replay/schedule.hpp"
+#include "cli/replay/walk/schedule.hpp"
 
 namespace {
 using namespace cubby_cli;

@@ -3,9 +3,9 @@
 // check values put right, so that mutations reach what they guard. An accepted trace keeps to its
 // own shape, can be made into visits, and is the same after it was written and read again; a
 // refused one says why. The beginning of an accepted one keeps to the same rules.
-#include "cli/replay/compact.hpp"
-#include "cli/replay/schedule.hpp"
-#include "cli/replay/simulate.hpp"
+#include "cli/replay/formats/compact.hpp"
+#include "cli/replay/walk/schedule.hpp"
+#include "cli/replay/walk/simulate.hpp"
 #include "fuzz/input.hpp"
 
 namespace {

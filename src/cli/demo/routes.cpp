@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/model/weights.hpp"
-#include "cli/replay/lines.hpp"
+#include "cli/replay/formats/lines.hpp"
 
 namespace cubby_cli::demo {
 namespace {

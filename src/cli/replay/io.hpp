@@ -3,7 +3,7 @@
 #pragma once
 
 #include "cli/replay/results.hpp"
-#include "cli/replay/timing.hpp"
+#include "cli/replay/timing/timing.hpp"
 
 namespace cubby_cli::replay {
 

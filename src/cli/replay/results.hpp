@@ -4,7 +4,7 @@
 #include <deque>
 #include <map>
 
-#include "cli/replay/jobs.hpp"
+#include "cli/replay/walk/jobs.hpp"
 
 namespace cubby_cli::replay {
 

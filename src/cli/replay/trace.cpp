@@ -1,8 +1,8 @@
 #include "cli/replay/trace.hpp"
 
-#include "cli/replay/compact.hpp"
-#include "cli/replay/lines.hpp"
-#include "cli/replay/read.hpp"
+#include "cli/replay/formats/compact.hpp"
+#include "cli/replay/formats/lines.hpp"
+#include "cli/replay/formats/read.hpp"
 
 namespace cubby_cli::replay {
 namespace {

@@ -1,0 +1,61 @@
+#include "cli/replay/formats/save.hpp"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "cli/model/new_file.hpp"
+#include "cli/replay/formats/compact.hpp"
+#include "cli/replay/formats/oracle.hpp"
+
+namespace cubby_cli::replay {
+namespace {
+
+using put_fn = std::function<done(std::string_view)>;
+
+done save(const std::string &path, const std::function<done(const put_fn &)> &write) {
+  model::new_file file;
+  if (auto good = file.open(path, 0); !good) return usage_trouble(good.failure().text);
+  const put_fn put = [&](std::string_view piece) {
+    return file.write(std::as_bytes(std::span(piece.data(), piece.size())));
+  };
+  if (auto good = write(put); !good) return good;
+  return file.publish();
+}
+
+}  // namespace
+
+done check_place(const std::string &path) {
+  struct stat seen = {};
+  if (stat(path.c_str(), &seen) == 0 && !S_ISREG(seen.st_mode))
+    return usage_trouble(path + " is there and is no ordinary file; name another");
+  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+  const std::string folder = (parent.empty() ? std::filesystem::path(".") : parent).string();
+  if (stat(folder.c_str(), &seen) != 0)
+    return usage_trouble(path + " cannot be made: the folder " + folder +
+                         " is missing; make it first");
+  if (!S_ISDIR(seen.st_mode))
+    return usage_trouble(path + " cannot be made: " + folder + " is no folder; name another");
+  if (access(folder.c_str(), W_OK | X_OK) != 0)
+    return usage_trouble(path + " cannot be made: this user may not write to the folder " + folder +
+                         "; name another");
+  return nothing{};
+}
+
+done save_trace(const std::string &path, const workload &of) {
+  return save(path, [&](const put_fn &put) { return write_compact(of.read, put); });
+}
+
+done save_oracle(const std::string &path, const workload &of, uint32_t object_bytes) {
+  return save(path, [&](const put_fn &put) {
+    return of.of_experts() ? write_oracle(of.schedule, object_bytes, put)
+                           : write_oracle(of.read.kv, object_bytes, put);
+  });
+}
+
+done save_text(const std::string &path, std::string_view text) {
+  return save(path, [&](const put_fn &put) { return put(text); });
+}
+
+}  // namespace cubby_cli::replay

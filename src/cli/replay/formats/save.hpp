@@ -1,0 +1,18 @@
+// Files that replay writes: whole under their name, or not there.
+#pragma once
+
+#include "cli/replay/walk/workload.hpp"
+
+namespace cubby_cli::replay {
+
+/// Trouble when no file can be made there, as far as that shows before one is: told early, not
+/// after minutes of replaying.
+done check_place(const std::string &path);
+
+/// In the library's own format.
+done save_trace(const std::string &path, const workload &of);
+/// As libCacheSim's oracleGeneral.
+done save_oracle(const std::string &path, const workload &of, uint32_t object_bytes);
+done save_text(const std::string &path, std::string_view text);
+
+}  // namespace cubby_cli::replay

@@ -1,0 +1,26 @@
+// Many policies at many capacities over one trace, which is read once. Each walks it from beginning
+// to end by itself: taking turns within the trace would make every turn fetch a policy's state back
+// into the caches, and a trace in memory costs nothing to walk again. Threads share the walks.
+#pragma once
+
+#include <functional>
+#include <optional>
+
+#include "cli/replay/walk/simulate.hpp"
+#include "cli/replay/walk/workload.hpp"
+
+namespace cubby_cli::replay {
+
+/// One policy at one capacity, who watches it, and what came of it.
+struct job {
+  simulation how;  // but for its watchers, who are made when it begins
+  std::function<std::unique_ptr<reporter>()> clock, details;  // may be empty
+  std::optional<simulated> found;
+  nlohmann::json clock_told, details_told;
+};
+
+/// Does them all. What is found does not depend on the number of threads (0 = as many as there are
+/// processors), nor does the trouble: it is that of the first job that has any.
+done run_jobs(const workload &of, const std::vector<job *> &jobs, uint32_t threads, bool quiet);
+
+}  // namespace cubby_cli::replay

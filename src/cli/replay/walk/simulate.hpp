@@ -1,0 +1,81 @@
+// A trace through one policy at one capacity. How hits are counted, so that figures can be
+// compared: experts are found or not when their visit begins, and what is used in a visit is pinned
+// until it ends; of KV requests the leading run of resident blocks counts, then all blocks are
+// touched, the last first. Cold misses count.
+#pragma once
+
+#include <cubby/policy.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <span>
+
+#include "cli/replay/walk/schedule.hpp"
+
+namespace cubby_cli::replay {
+
+/// Hears what becomes of the uses of a trace.
+class observer {
+ public:
+  virtual ~observer() = default;
+  /// A visit of experts, or one request's blocks, begins. `missing` are not there: of experts in
+  /// the order of `used`; of KV those beyond the leading run.
+  virtual void used(uint64_t number, std::span<const cubby_object> used,
+                    std::span<const cubby_object> missing) = 0;
+  virtual void came(cubby_object who) = 0;
+  virtual void left(cubby_object who) = 0;
+  /// The places of what was missing have been given.
+  virtual void ended() = 0;
+};
+
+/// One that has something to say in the end.
+class reporter : public observer {
+ public:
+  /// Fields for the object of --json.
+  [[nodiscard]] virtual nlohmann::json report() = 0;
+};
+
+struct simulation {
+  const cubby_policy_ops *policy = nullptr;
+  uint32_t capacity = 0;  // lockers
+  uint64_t seed = 0;
+  uint64_t refetch_ns = 0;           // what a miss costs; 0 = not known
+  std::vector<observer *> watchers;  // are told in pieces, later than it happens
+};
+
+struct simulated {
+  uint64_t accesses = 0, hits = 0;
+  uint64_t visits = 0;  // layer visits, or blocks touched
+  double ns_per_visit = 0;
+  uint64_t state_bytes = 0;
+  std::string warning;  // what the policy has to say
+};
+
+/// One policy at one capacity on its way through a trace.
+class walk {
+ public:
+  walk() = default;
+  virtual ~walk() = default;
+  walk(const walk &) = delete;
+  walk &operator=(const walk &) = delete;
+  /// Plays a piece of it; false at the end, or where the policy broke the rules.
+  virtual bool advance() = 0;
+  /// Of the trace, what lies behind it.
+  [[nodiscard]] virtual double part() const = 0;
+  /// What was found, or which rule the policy broke.
+  [[nodiscard]] virtual outcome<simulated> finish() const = 0;
+};
+outcome<std::unique_ptr<walk>> make_walk(const expert_schedule &of, const simulation &how);
+outcome<std::unique_ptr<walk>> make_walk(const kv_trace &of, const std::vector<uint32_t> &next,
+                                         const simulation &how);
+
+/// A whole walk at once.
+outcome<simulated> simulate_experts(const expert_schedule &of, const simulation &how);
+
+/// For each entry of kv_trace::blocks, the number of the request that uses the block next; ~0 =
+/// none.
+std::vector<uint32_t> next_touches(const kv_trace &of);
+outcome<simulated> simulate_kv(const kv_trace &of, const std::vector<uint32_t> &next,
+                               const simulation &how);
+
+}  // namespace cubby_cli::replay
