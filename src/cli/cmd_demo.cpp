@@ -110,16 +110,25 @@ struct house {
 outcome<json> run_cubby(const house &h) {
   const double bare_before = demo::bare_bytes_per_s(h.file.path, h.file.file_bytes, 256u << 20);
   demo::cubby_source source(h.file, h.settings);
-  for (const std::string &line : source.warnings()) std::cerr << "cubby demo: " << line << "\n";
+  json warnings = json::array();
+  const auto pass_on = [&] {
+    for (const std::string &line : source.warnings()) {
+      std::cerr << "cubby demo: " << line << "\n";
+      warnings.push_back(line);
+    }
+  };
+  pass_on();
   progress_line progress(h.chosen.json);
   auto done = demo::decode(h.file, h.routes, source, [&](uint32_t token) {
     if (!progress.due()) return;
     progress.show("token " + std::to_string(token) + "/" + std::to_string(h.routes.tokens) +
                   source.live());
   });
+  pass_on();  // a policy may have been replaced on the way
   if (!done) return done.failure();
   json result = decoded_json(*done);
   result.update(source.report());
+  result["warnings"] = warnings;
   if (h.settings.record != nullptr) {
     if (auto good = source.finish_recording(); !good) return good.failure();
     result["recorded"] = {{"file", h.chosen.record},

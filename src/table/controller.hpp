@@ -94,9 +94,10 @@ struct tier_slot {
     return std::any_of(prefetched.begin(), prefetched.end(),
                        [who](const unused_prefetch &one) { return one.who == who; });
   }
-  uint64_t kept_bytes = 0;     // of those that the policy knows of
-  uint64_t taken_bytes = 0;    // of kept ones that left for guests without the policy being asked
-  uint64_t leaving_bytes = 0;  // of frames whose bytes are on their way down
+  uint64_t kept_bytes = 0;   // of those that the policy knows of
+  uint32_t known_count = 0;  // of all that it was told of, those of tiers it stands for among them
+  uint64_t taken_bytes = 0;  // of kept ones that left for guests without the policy being asked
+  uint64_t leaving_bytes = 0;         // of frames whose bytes are on their way down
   std::vector<cubby_region> regions;  // lent
   bool told_of_stray = false;         // of completions that answer nothing
   cubby_tier_stats stats{};

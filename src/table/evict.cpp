@@ -106,7 +106,13 @@ placement::object controller::choose_victim(uint32_t tier, const newcomer &wante
   for (;;) {
     const placement::object who =
         slot.in_turn ? next_in_turn(tier, turns) : slot.policy->next_victim();
-    if (who == placement::no_object) return choice;
+    if (who == placement::no_object) {
+      const bool all_named = slot.in_turn || named >= slot.known_count;
+      if (choice != placement::no_object || all_named) return choice;
+      replace_policy(tier, format_text("next_victim() ended a round after %u of %u residents",
+                                       named, slot.known_count));
+      return choose_victim(tier, wanted, spare_prefetched, besides);
+    }
     uint32_t number = 0;
     bank *where = bank_of_object(who, number);
     const locker_word::view word =

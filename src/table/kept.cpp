@@ -46,6 +46,7 @@ void controller::keep(uint32_t tier, const bank &where, uint32_t number) {
 void controller::tell_of(uint32_t tier, const bank &where, uint32_t number) {
   const uint64_t cost = tiers_[tier]->memory->cost_bytes(where.frame_bytes_in(tier, number));
   tiers_[tier]->policy->inserted(where.object_base + number, cost);
+  ++tiers_[tier]->known_count;
 }
 
 /// Its word says already that it is not there any more.
@@ -55,7 +56,9 @@ void controller::lose(uint32_t tier, const bank &where, uint32_t number) {
   const uint64_t bytes = where.frame_bytes_in(tier, number);
   tiers_[tier]->kept_bytes -= tiers_[tier]->memory->cost_bytes(bytes);
   for (uint32_t t = 0; t < tier_count(); ++t) {
-    if (stands_for(t, tier) && !is_known(t, where, number, tier)) tiers_[t]->policy->removed(who);
+    if (!stands_for(t, tier) || is_known(t, where, number, tier)) continue;
+    tiers_[t]->policy->removed(who);
+    --tiers_[t]->known_count;
   }
 }
 

@@ -90,6 +90,7 @@ void controller::replace_policy(uint32_t tier, const std::string &what_it_did) {
   slot.in_turn = made == nullptr;
   if (made != nullptr) {
     slot.policy = std::move(made);
+    slot.known_count = 0;
     tell_what_is_kept(tier);
   }
   services_.log(

@@ -173,6 +173,20 @@ TEST_CASE("a budget below one token's working set is warned of with the number")
   CHECK(std::stoull(found.text.substr(at + 9)) >= least);
 }
 
+TEST_CASE("a policy that was done without is told of") {
+  const scratch::folder folder;
+  const std::string path = make_model(folder);
+  for (const char *fault : {"silent", "outside"}) {
+    setenv("CUBBY_BAD_POLICY", fault, 1);
+    const json all = command_json(
+        demo(path, std::string("--no-baselines --policy ") + CUBBY_BAD_POLICY_LIBRARY), 0);
+    unsetenv("CUBBY_BAD_POLICY");
+    INFO(all.dump(1));
+    CHECK(all["warnings"].dump().find("broke the rules") != std::string::npos);
+    CHECK(all["output_sha256"] == command_json(demo(path, "--no-baselines"), 0)["output_sha256"]);
+  }
+}
+
 TEST_CASE("what the demo records is what it used") {
   const scratch::folder folder;
   const std::string model = make_model(folder), trace = folder.path("demo.cubbytrace");

@@ -97,6 +97,9 @@ TEST_CASE("A request loads what lies below the device and computes the rest") {
   timing_rules rules = rules_of(10000);
   rules.block_tokens = 16;
   CHECK(timed(of, 2, rules)["tokens"] == 8 * 16);
+  kv_trace telling = of;
+  telling.tokens = 100;
+  CHECK(timed(telling, 2, rules_of(10000))["tokens_per_s"] == Approx(100e9 / 41500));
   CHECK(timed(of, 2, rules)["tokens_per_s"] == Approx(16 * 8e9 / 41500));
 }
 

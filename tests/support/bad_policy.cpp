@@ -15,6 +15,7 @@ std::string fault() {
 
 cubby_object next_victim(cubby_policy *) {
   if (fault() == "outside") return 0x7FFFFFFF;
+  if (fault() == "silent") return CUBBY_NO_OBJECT;
   return 5;  // whether it is there or not, and again and again
 }
 

@@ -43,6 +43,7 @@ struct kv_trace {
   std::vector<kv_request> requests;
   std::vector<uint32_t> blocks;  // numbered in the order of their first coming
   uint32_t unique = 0;
+  uint64_t tokens = 0;  // of all prompts; 0 where not every request tells its own
 };
 
 struct trace {

@@ -49,7 +49,7 @@ TEST_CASE("a policy library is held against policy.h before it is used") {
 }
 
 TEST_CASE("a policy that breaks the rules is named, and the runtime goes on without it") {
-  for (const char *fault : {"outside", "again"}) {
+  for (const char *fault : {"outside", "again", "silent"}) {
     setenv("CUBBY_BAD_POLICY", fault, 1);
     weights w;
     cubby_handle *rt = nullptr;
@@ -71,6 +71,8 @@ TEST_CASE("a policy that breaks the rules is named, and the runtime goes on with
     const std::string log = log_of(rt);
     INFO(log);
     CHECK(log.find("policy bad broke the rules") != std::string::npos);
+    if (fault == std::string("silent"))
+      CHECK(log.find("ended a round after 0 of ") != std::string::npos);
     CHECK(log.find("lru decides") != std::string::npos);
   }
 }

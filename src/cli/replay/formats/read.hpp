@@ -60,6 +60,7 @@ class json_lines {
   const uint64_t limit_;
   bool with_header_ = false, any_ = false;
   uint64_t last_ns_ = 0;
+  bool tells_tokens_ = true;                        // each request so far
   std::unordered_map<uint64_t, uint32_t> numbers_;  // hash → block
 };
 

@@ -10,7 +10,8 @@ namespace cubby_cli::replay {
 /// What one line said; arrays flat, with the shape that they had.
 struct parsed_line {
   bool has_layers = false, has_routes = false, has_hashes = false;
-  double moe_layers = -1, experts_per_layer = -1, top_k = -1, prefill_tokens = 0, timestamp = 0;
+  double moe_layers = -1, experts_per_layer = -1, top_k = -1, prefill_tokens = 0, timestamp = 0,
+         input_length = 0;
   std::vector<int32_t> routes;  // [token][layer][k]
   uint32_t tokens = 0, layers = 0, k = 0;
   std::vector<uint64_t> hashes;
@@ -137,6 +138,7 @@ class line_handler : public nlohmann::json_sax<json> {
     if (name_ == "top_k") to_.top_k = value;
     if (name_ == "prefill_tokens") to_.prefill_tokens = value;
     if (name_ == "timestamp") to_.timestamp = value;
+    if (name_ == "input_length") to_.input_length = value;
     return true;
   }
   bool end_layer() {
@@ -243,6 +245,12 @@ std::string json_lines::take_request(const parsed_line &line) {
   if (!(line.timestamp >= 0 && line.timestamp < 1e13)) return "timestamp is no time in ms";
   if (to.blocks.size() + line.hashes.size() > held_max || to.requests.size() >= held_max)
     return too_much();
+  constexpr double length_max = 1e9;  // also keeps the sum of all far from its end
+  if (line.input_length >= 1 && line.input_length <= length_max) {
+    to.tokens += static_cast<uint64_t>(line.input_length);
+  } else {
+    tells_tokens_ = false;
+  }
   // Time stands still rather than going back: no policy is made for that.
   last_ns_ = std::max(last_ns_, static_cast<uint64_t>(line.timestamp * 1e6));
   to.requests.push_back({last_ns_, to.blocks.size(), static_cast<uint32_t>(line.hashes.size())});
@@ -260,6 +268,7 @@ std::string json_lines::finish() {
     return {};
   }
   if (to_.kv.blocks.empty()) return "holds no token and no block";
+  if (!tells_tokens_) to_.kv.tokens = 0;
   return {};
 }
 

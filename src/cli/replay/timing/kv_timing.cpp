@@ -174,9 +174,10 @@ json kv_timing::report() {
                {"bytes_by_link",
                 {{"host", (from_host_ + from_nvme_) * bytes}, {"nvme", from_nvme_ * bytes}}},
                {"host_capacity_lockers", rules_.host_has_all ? of_.unique : rules_.host_capacity}};
-  if (rules_.block_tokens == 0) return told;
-  told["tokens"] = blocks * rules_.block_tokens;
-  told["tokens_per_s"] = per_s * rules_.block_tokens;
+  const uint64_t tokens = rules_.block_tokens != 0 ? blocks * rules_.block_tokens : of_.tokens;
+  if (tokens == 0) return told;
+  told["tokens"] = tokens;
+  told["tokens_per_s"] = per_s * static_cast<double>(tokens) / static_cast<double>(blocks);
   return told;
 }
 
