@@ -49,11 +49,13 @@ int16_t rate_after(uint32_t uses) {
 }  // namespace
 
 index::index(const cubby_policy_config &config, const kernel &by)
-    : slots_(std::max(1u, config.slot_count)),
+    : told_slots_(std::max(1u, config.slot_count)),
       capacity_(capacity_of(config)),
       kernel_(&by),
       forecasts_(0, 0, 0) {
   lay_out(config);
+  ring_ = std::bit_ceil(2 * layer_count() + sources_max);
+  slots_ = std::clamp(told_slots_, 1u, slots_that_fit());
   forecasts_ = forecasts(slots_, layer_count(), lanes_);
   foreseen_.resize(size_t{slots_} * width_max_);
   layer_ages_.resize(layers_.size());
@@ -65,7 +67,6 @@ index::index(const cubby_policy_config &config, const kernel &by)
   last_visit_.resize(size_t{slots_} * layers_.size());
   keys_.resize(lanes_);
   uses_.resize(lanes_);
-  ring_ = std::bit_ceil(2 * layer_count() + sources_max);
   past_sets_.resize(size_t{slots_} * ring_ * chosen_max_);
   past_counts_.resize(size_t{slots_} * ring_);
   past_visits_.resize(slots_);
@@ -97,6 +98,16 @@ void index::lay_out(const cubby_policy_config &config) {
   }
   layers_.shrink_to_fit();
   weigh(config);
+}
+
+/// Beside the tables, which get as much again. Where there are more, several sequences share a
+/// slot.
+uint32_t index::slots_that_fit() const {
+  constexpr uint64_t of_lane = (2 * average_count + 1) * sizeof(float);
+  const uint64_t of_past = ring_ * (chosen_max_ * sizeof(uint32_t) + sizeof(uint16_t));
+  const uint64_t of_slot = lanes_ * of_lane + layers_.size() * 2 * sizeof(uint32_t) + of_past +
+                           width_max_ * sizeof(float) + sizeof(uint32_t) + sizeof(float *);
+  return static_cast<uint32_t>(std::max<uint64_t>(1, state_bytes_max / 2 / of_slot));
 }
 
 /// What a hit in each layer saves: alike where not all costs are known.
@@ -168,7 +179,7 @@ void index::start_averages() {
 bool index::fits(const cubby_policy_config &config) const {
   uint32_t at = 0;
   if (config.bank_count != first_layer_.size()) return false;
-  if (std::max(1U, config.slot_count) > slots_) return false;
+  if (config.slot_count > told_slots_) return false;
   for (uint32_t b = 0; b < config.bank_count; ++b) {
     const cubby_policy_bank &bank = config.banks[b];
     if (first_layer_[b] != at) return false;

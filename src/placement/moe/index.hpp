@@ -71,6 +71,7 @@ class index {
  private:
   void lay_out(const cubby_policy_config &config);
   void weigh(const cubby_policy_config &config);
+  [[nodiscard]] uint32_t slots_that_fit() const;
   void choose_sources();
   void start_averages();
   void learn(const cubby_policy_route &route, uint32_t layer);
@@ -84,8 +85,9 @@ class index {
   void rebase();
 
   std::vector<layer_shape> layers_;
-  std::vector<uint32_t> first_layer_;  // of each bank
-  uint32_t slots_ = 1, sources_ = sources_max, chosen_max_ = 1, lanes_ = 0;
+  std::vector<uint32_t> first_layer_;    // of each bank
+  uint32_t told_slots_ = 1, slots_ = 1;  // of a batch; those that have a state of their own
+  uint32_t sources_ = sources_max, chosen_max_ = 1, lanes_ = 0;
   uint32_t width_max_ = words, table_rows_ = 1, ring_ = 16;
   uint64_t working_set_ = 0, visits_ = 0;
   double capacity_ = 1, used_mean_ = 0;

@@ -291,6 +291,11 @@ TEST_CASE("moe's state stays below 64 MiB for the largest models", "[placement][
     CHECK(house("moe", model_of(layers, experts, k, 1000)).stats().state_bytes < uint64_t{64}
                                                                                      << 20);
   CHECK(house("moe", model_of(58, 256, 8, 1000)).stats().state_bytes < uint64_t{64} << 20);
+  policy_house::shape batch = model_of(48, 128, 8, 1000);
+  batch.slots = 1024;
+  house wide("moe", batch);
+  wide.visit(0, {1, 2, 3});
+  CHECK(wide.stats().state_bytes < uint64_t{64} << 20);
   CHECK(house("moe", model_of(61, 384, 8, 1000)).stats().state_bytes < uint64_t{64} << 20);
 }
 
