@@ -4,7 +4,7 @@ set -euo pipefail
 
 packages=(g++ cmake ninja-build pkg-config python3
           catch2 nlohmann-json3-dev libxxhash-dev liburing-dev
-          libhwloc-dev libtbb-dev libcli11-dev libbenchmark-dev liblzma-dev libzstd-dev xz-utils)
+          libhwloc-dev libtbb-dev libcli11-dev libbenchmark-dev liblzma-dev libzstd-dev xz-utils zstd)
 
 if ! command -v apt-get >/dev/null 2>&1; then
   cat >&2 <<'TABLE'
@@ -26,7 +26,7 @@ Install these with your package manager, then run the command again:
   libbenchmark-dev      google-benchmark-devel benchmark
   liblzma-dev           xz-devel               xz
   libzstd-dev           libzstd-devel          zstd
-  xz-utils              xz                     xz
+  xz-utils, zstd        xz, zstd               xz, zstd
 TABLE
   exit 1
 fi
