@@ -131,9 +131,7 @@ int check_policy(const cubby_policy_ops *table, const options &chosen) {
                       (chosen.library.empty() ? "this command" : chosen.library),
                   {{"policy", on.ops.name}, {"flags", flag_names(on.ops.flags)}});
   found.tell("table: complete", complete);
-  for (const policies::check &one : policies::checks()) {
-    found.tell(one.name, policies::run_apart(on, one));
-  }
+  policies::run_all(on, [&](const char *name, outcome came) { found.tell(name, std::move(came)); });
   return found.finish(remedy);
 }
 

@@ -85,11 +85,12 @@ class tinylfu {
     while (lists_.size(window) > window_size_) lists_.renew(probation, lists_.oldest(window));
   }
   void removed(cubby_object who) {
+    if (who == first_) first_ = CUBBY_NO_OBJECT;
     walk_.leaving(lists_, who);
     lists_.take(who);
   }
   void begin_victims(const cubby_policy_need &) {
-    first_ = CUBBY_NO_OBJECT;
+    first_ = skip_ = CUBBY_NO_OBJECT;  // the round before may have ended early
     stage_ = 0;
     walk_.begin(lists_, probation);
     if (lists_.size(window) < window_size_) return;
@@ -113,7 +114,7 @@ class tinylfu {
       const cubby_object who = walk_.next(lists_);
       if (who != CUBBY_NO_OBJECT && who != skip_) return who;
       if (who == CUBBY_NO_OBJECT) {
-        if (++stage_ >= std::size(order)) return end_round();
+        if (++stage_ >= std::size(order)) return CUBBY_NO_OBJECT;
         walk_.begin(lists_, order[stage_]);
       }
     }
@@ -129,10 +130,6 @@ class tinylfu {
  private:
   static constexpr uint8_t window = 0, probation = 1, guarded = 2;
 
-  cubby_object end_round() {
-    skip_ = CUBBY_NO_OBJECT;
-    return CUBBY_NO_OBJECT;
-  }
   void set_sizes(const cubby_policy_config &config) {
     const uint32_t capacity = capacity_of(config);
     window_size_ = std::max(1u, capacity / 100);

@@ -99,10 +99,14 @@ void grow_keeps(const subject &on) {
 }  // namespace
 
 void add_make_checks(std::vector<check> &all) {
-  all.push_back(
-      {"create: any config is taken or refused cleanly, also one of no bank", odd_configs});
-  all.push_back({"create: an instance without a bank grows to one that works", grow_from_nothing});
-  all.push_back({"grow: residents stay, newcomers have room", grow_keeps});
+  all.push_back({"create: any config is taken or refused cleanly, also one of no bank",
+                 footing::table, odd_configs});
+}
+
+void add_grow_checks(std::vector<check> &all) {
+  all.push_back({"create: an instance without a bank grows to one that works",
+                 footing::needs_rounds, grow_from_nothing});
+  all.push_back({"grow: residents stay, newcomers have room", footing::needs_rounds, grow_keeps});
 }
 
 }  // namespace cubby_conformance::policies

@@ -122,9 +122,11 @@ void destroy_gives_back(const subject &on) {
 }  // namespace
 
 void add_purity_checks(std::vector<check> &all) {
-  all.push_back({"pure: the same calls give the same answers", determinism});
-  all.push_back({"memory: none is taken after create (mallinfo2, 10,000 calls)", no_memory});
-  all.push_back({"memory: destroy gives back what create took (mallinfo2)", destroy_gives_back});
+  all.push_back({"pure: the same calls give the same answers", footing::needs_rounds, determinism});
+  all.push_back({"memory: none is taken after create (mallinfo2, 10,000 calls)",
+                 footing::needs_rounds, no_memory});
+  all.push_back({"memory: destroy gives back what create took (mallinfo2)", footing::needs_rounds,
+                 destroy_gives_back});
 }
 
 }  // namespace cubby_conformance::policies

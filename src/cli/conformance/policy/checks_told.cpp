@@ -96,11 +96,13 @@ void forgotten(const subject &on) {
 }  // namespace
 
 void add_told_checks(std::vector<check> &all) {
-  all.push_back({"stats: counters are what was told, state_bytes is said", counters});
-  all.push_back({"hint: kinds known and unknown change no rule", hints});
   all.push_back(
-      {"visit: rows and banks that are not there, and empty ones, do no harm", odd_visits});
-  all.push_back({"forget: a number that stands for something else comes anew", forgotten});
+      {"stats: counters are what was told, state_bytes is said", footing::needs_rounds, counters});
+  all.push_back({"hint: kinds known and unknown change no rule", footing::needs_rounds, hints});
+  all.push_back({"visit: rows and banks that are not there, and empty ones, do no harm",
+                 footing::needs_rounds, odd_visits});
+  all.push_back({"forget: a number that stands for something else comes anew",
+                 footing::needs_rounds, forgotten});
 }
 
 }  // namespace cubby_conformance::policies

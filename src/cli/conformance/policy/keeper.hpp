@@ -2,6 +2,7 @@
 // pinned. Every victim goes through here, so that what holds for all of them is looked at with each
 // of them. Nothing is allocated while turns are played.
 #pragma once
+#include <exception>
 #include <vector>
 
 #include "cli/conformance/expect.hpp"
@@ -17,14 +18,14 @@ struct answer {
   bool operator==(const answer &) const = default;
 };
 
-/// Says which operation is under way while it is.
+/// Says which operation is under way while it is, and which one an exception came out of.
 class under_way {
  public:
   under_way(const subject &on, const char *name) : on_(on) {
     if (on_.doing != nullptr) *on_.doing = name;
   }
   ~under_way() {
-    if (on_.doing != nullptr) *on_.doing = nullptr;
+    if (on_.doing != nullptr && std::uncaught_exceptions() == 0) *on_.doing = nullptr;
   }
   under_way(const under_way &) = delete;
   under_way &operator=(const under_way &) = delete;

@@ -24,6 +24,12 @@ const char *missing_member(const cubby_policy_ops &ops) {
   return nullptr;
 }
 
+std::string thrown(const subject &on) {
+  const char *name = on.doing == nullptr ? nullptr : *on.doing;
+  return text("an exception came out of ", name == nullptr ? "the policy" : name,
+              name == nullptr ? "" : "()", "; none may cross its interface");
+}
+
 }  // namespace
 
 cubby_policy_ops read_table(const cubby_policy_ops &table) {
@@ -62,6 +68,7 @@ std::vector<check> checks() {
   std::vector<check> all;
   add_make_checks(all);
   add_victim_checks(all);
+  add_grow_checks(all);
   add_purity_checks(all);
   add_told_checks(all);
   return all;
@@ -76,11 +83,13 @@ outcome run_here(const subject &on, const check &what) {
   } catch (const skipped &one) {
     return {verdict::skip, one.detail};
   } catch (const std::exception &one) {
-    return {verdict::fail, text("an exception came out of the policy or the check: ", one.what())};
+    return {verdict::fail, thrown(on) + ": " + one.what()};
   } catch (...) {
-    return {verdict::fail, "an exception came out of the policy; none may cross its interface"};
+    return {verdict::fail, thrown(on)};
   }
 }
+
+namespace {
 
 outcome run_apart(const subject &on, const check &what) {
   const manners expected = {"policy", "a policy waits for nothing", "a policy prints nothing"};
@@ -92,6 +101,21 @@ outcome run_apart(const subject &on, const check &what) {
         return run_here(watched, what);
       },
       expected);
+}
+
+}  // namespace
+
+void run_all(const subject &on, const std::function<void(const char *name, outcome came)> &tell) {
+  bool rounds_hold = true;
+  for (const check &one : checks()) {
+    if (one.stands_on == footing::needs_rounds && !rounds_hold) {
+      tell(one.name, {verdict::skip, "rounds of victims have to be right first"});
+      continue;
+    }
+    outcome came = run_apart(on, one);
+    if (one.stands_on == footing::rounds && came.result == verdict::fail) rounds_hold = false;
+    tell(one.name, std::move(came));
+  }
 }
 
 }  // namespace cubby_conformance::policies

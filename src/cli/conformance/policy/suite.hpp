@@ -3,6 +3,7 @@
 #pragma once
 #include <cubby/policy.h>
 
+#include <functional>
 #include <vector>
 
 #include "cli/conformance/suite.hpp"
@@ -16,8 +17,12 @@ struct subject {
   mutable const char *volatile *doing = nullptr;  // the operation under way, for who watches
 };
 
+/// What a check stands on: one that needs rounds says nothing new where they are wrong.
+enum class footing { table, rounds, needs_rounds };
+
 struct check {
   const char *name;
+  footing stands_on;
   void (*run)(const subject &);
 };
 
@@ -32,12 +37,14 @@ std::vector<check> checks();
 /// Runs one check in this process.
 outcome run_here(const subject &on, const check &what);
 
-/// Runs one check in a process of its own: a crash, a hang or a printed word is a fail, not an end.
-outcome run_apart(const subject &on, const check &what);
+/// All checks, each in a process of its own: a crash, a hang or a printed word is a fail, not an
+/// end. Where rounds are wrong, those that need them are skipped.
+void run_all(const subject &on, const std::function<void(const char *name, outcome came)> &tell);
 
-// The checks by what they look at; each list in a file of its own.
+// The checks by what they look at; in this order.
 void add_make_checks(std::vector<check> &all);
 void add_victim_checks(std::vector<check> &all);
+void add_grow_checks(std::vector<check> &all);
 void add_purity_checks(std::vector<check> &all);
 void add_told_checks(std::vector<check> &all);
 
