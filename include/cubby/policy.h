@@ -108,7 +108,7 @@ typedef struct cubby_policy_visit {
   const cubby_policy_route *routes; /**< [route_count]: who chose what                                                        */
   uint32_t route_count;             /**< sequences that took part                                                             */
   uint32_t prefill;                 /**< 1 = a prompt is being read                                                           */
-  uint64_t number;                  /**< layer visits before this one, of all banks                                            */
+  uint64_t number;                  /**< layer visits before this one, of all banks                                           */
   uint64_t now_ns;                  /**< the time                                                                             */
 } cubby_policy_visit;
 
