@@ -99,6 +99,7 @@ TEST_CASE("Who breaks one rule fails in the check for it", "[cli]") {
       {"no_bank", configs},
       {"prints", rounds},
       {"refuses", rounds},
+      {"pins", "victims: one pinned for long is passed over without end"},
       {"hangs", rounds},
       {"grow", "grow: residents stay, newcomers have room"},
       {"forget", "forget: a number that stands for something else comes anew"}};

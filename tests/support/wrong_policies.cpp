@@ -34,7 +34,10 @@ class by_number {
   }
   void access(const cubby_policy_access &) {}
   void inserted(cubby_object who, uint64_t) { here_[who] = 1; }
-  void removed(cubby_object who) { here_[who] = 0; }
+  void removed(cubby_object who) {
+    here_[who] = 0;
+    passed_[who] = 0;
+  }
   void begin_victims(const cubby_policy_need &) {
     at_ = 0;
     order_count_ = 0;
@@ -51,6 +54,8 @@ class by_number {
     }
     while (at_ != order_count_ && here_[order_[at_]] == 0) ++at_;
     if (at_ == order_count_) return CUBBY_NO_OBJECT;
+    // Once it was passed over so often, it is named without end.
+    if (wrong("pins") && ++passed_[order_[at_]] > 400) return order_[at_];
     return wrong("same") ? order_[at_] : order_[at_++];
   }
   bool admit(cubby_object, cubby_object) { return true; }
@@ -65,8 +70,9 @@ class by_number {
     if (wrong("grow")) here_.clear();
     here_.resize(config.object_count);
     order_.resize(config.object_count);
+    passed_.resize(config.object_count);
   }
-  uint64_t state_bytes() const { return sizeof *this + here_.size() * 5; }
+  uint64_t state_bytes() const { return sizeof *this + here_.size() * 9; }
   void describe(cubby_policy_stats &out) const {
     if (wrong("counters")) out.insert_count = 7;
     if (wrong("no_state")) out.state_bytes = 0;
@@ -75,6 +81,7 @@ class by_number {
  private:
   std::vector<uint8_t> here_;
   std::vector<cubby_object> order_;  // of this round
+  std::vector<uint32_t> passed_;     // how often named since it came
   uint32_t order_count_ = 0, at_ = 0;
   std::vector<uint32_t> history_;
   void *volatile leaked_ = nullptr;
