@@ -1,5 +1,7 @@
 // First in, first out, as a policy of one's own: a shared library that links nothing of cubby.
-//   cubby replay --simulate --trace T --policy ./libfifo_policy.so,lru
+//   g++ -std=c++20 -O2 -shared -fPIC -I include examples/policy/fifo_policy.cpp -o
+//   libfifo_policy.so cubby conformance ./libfifo_policy.so cubby replay --simulate --trace T
+//   --policy ./libfifo_policy.so,lru
 #include <cubby/policy.hpp>
 #include <vector>
 
@@ -9,46 +11,34 @@ class fifo {
 
   void used(cubby_object) {}  // FIFO does not care
   void inserted(cubby_object who, uint64_t) {
-    order_[who] = ++count_;
-    queue_[tail_++ % queue_.size()] = {who, count_};
+    const uint32_t last = places_[0].before;
+    places_[who + 1] = {last, 0};
+    places_[last].after = places_[0].before = who + 1;
   }
-  void removed(cubby_object who) { order_[who] = 0; }
-  void begin_victims(const cubby_policy_need &) {
-    while (head_ != tail_ && gone(head_)) ++head_;  // entries of those that left
-    at_ = head_;
+  void removed(cubby_object who) {
+    const place was = places_[who + 1];
+    places_[was.before].after = was.after;
+    places_[was.after].before = was.before;
+    if (at_ == who + 1) at_ = was.after;  // it goes within a round, before it was named
   }
+  void begin_victims(const cubby_policy_need &) { at_ = places_[0].after; }
   cubby_object next_victim() {
-    while (at_ != tail_ && gone(at_)) ++at_;
-    return at_ == tail_ ? CUBBY_NO_OBJECT : queue_[at_++ % queue_.size()].who;
+    if (at_ == 0) return CUBBY_NO_OBJECT;
+    const cubby_object who = at_ - 1;
+    at_ = places_[at_].after;  // who is passed over keeps its place
+    return who;
   }
-  void grow(const cubby_policy_config &config) {
-    // Twice as long as there are objects: entries of those that left are skipped when they come up.
-    std::vector<entry> longer(2 * config.object_count + 2);
-    uint64_t kept = 0;
-    for (uint64_t i = head_; i != tail_; ++i)
-      if (!gone(i)) longer[kept++] = queue_[i % queue_.size()];
-    head_ = 0;
-    tail_ = kept;
-    queue_ = std::move(longer);
-    order_.resize(config.object_count);
-  }
-  uint64_t state_bytes() const {
-    return sizeof *this + queue_.size() * sizeof(entry) + order_.size() * sizeof(uint64_t);
-  }
+  void grow(const cubby_policy_config &config) { places_.resize(config.object_count + size_t{1}); }
+  uint64_t state_bytes() const { return sizeof *this + places_.size() * sizeof(place); }
 
  private:
-  struct entry {
-    cubby_object who;
-    uint64_t order;
+  struct place {
+    uint32_t before = 0, after = 0;
   };
-  bool gone(uint64_t at) const {
-    const entry &one = queue_[at % queue_.size()];
-    return order_[one.who] != one.order;
-  }
 
-  std::vector<entry> queue_;
-  std::vector<uint64_t> order_;  // when each came; 0 = not here
-  uint64_t head_ = 0, tail_ = 0, at_ = 0, count_ = 0;
+  // A ring in order of arrival: object n stands at n + 1, and 0 is where its ends meet.
+  std::vector<place> places_;
+  uint32_t at_ = 0;  // who is named next
 };
 
 extern "C" __attribute__((visibility("default"))) const cubby_policy_ops *cubby_policy_entry() {

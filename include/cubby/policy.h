@@ -108,7 +108,7 @@ typedef struct cubby_policy_visit {
   const cubby_policy_route *routes; /**< [route_count]: who chose what                                                        */
   uint32_t route_count;             /**< sequences that took part                                                             */
   uint32_t prefill;                 /**< 1 = a prompt is being read                                                           */
-  uint64_t number;                  /**< visits before this one                                                               */
+  uint64_t number;                  /**< layer visits before this one, of all banks                                           */
   uint64_t now_ns;                  /**< the time                                                                             */
 } cubby_policy_visit;
 
@@ -193,8 +193,9 @@ typedef struct cubby_policy_ops {
 
   /** Begin a round of victims. */
   void (*begin_victims)(cubby_policy *policy, const cubby_policy_need *need);
-  /** Name resident objects, the least worth keeping first, each at most once a round; CUBBY_NO_OBJECT: no more. The house passes
-   * over those that are pinned or in flight. No visit(), access() or inserted() comes within a round. */
+  /** Name resident objects, the least worth keeping first, each once a round, and CUBBY_NO_OBJECT after the last. The house
+   * passes over those that are pinned or in flight, and need not ask to the end. No visit(), access() or inserted() comes within a
+   * round. */
   cubby_object (*next_victim)(cubby_policy *policy);
   /** 1 = the newcomer may take the victim's place; 0 = it passes through. Optional; NULL = always 1. */
   int32_t (*admit)(cubby_policy *policy, cubby_object incoming, cubby_object victim);

@@ -1,45 +1,33 @@
-// cubby conformance: a stranger's backend library through the same door as the library's own.
+// cubby conformance: a stranger's backend or policy library through the same door as the library's
+// own.
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <filesystem>
-#include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "cli/commands.hpp"
 #include "cli/conformance/library.hpp"
+#include "cli/conformance/policy/suite.hpp"
+#include "cli/conformance/report.hpp"
 #include "cli/conformance/suite.hpp"
 #include "cli/support.hpp"
 
 namespace cubby_cli {
 namespace {
 
+namespace policies = cubby_conformance::policies;
 using cubby_conformance::outcome;
+using cubby_conformance::report;
 using cubby_conformance::verdict;
 using nlohmann::json;
 
 struct options {
-  std::string library, folder = ".";
+  std::string library, policy, folder = ".";
   uint32_t seconds = 5;
   bool json = false;
-};
-
-struct line {
-  std::string name;
-  cubby_conformance::outcome came;
-};
-
-struct report {
-  std::string backend;
-  uint32_t capabilities = 0;
-  std::vector<line> lines;
-  size_t count(verdict which) const {
-    return static_cast<size_t>(std::count_if(
-        lines.begin(), lines.end(), [&](const line &one) { return one.came.result == which; }));
-  }
 };
 
 /// A folder for the test files, gone at the end with whatever a crash has left in it.
@@ -65,10 +53,6 @@ class scratch_folder {
   int error_ = 0;
 };
 
-const char *name_of(verdict which) {
-  return which == verdict::pass ? "pass" : which == verdict::fail ? "fail" : "skip";
-}
-
 json capability_names(uint32_t capabilities) {
   const std::pair<uint32_t, const char *> known[] = {
       {CUBBY_CAP_MEMORY, "memory"},
@@ -83,98 +67,122 @@ json capability_names(uint32_t capabilities) {
   return names;
 }
 
-void print_json(const options &chosen, const report &found) {
-  json checks = json::array();
-  for (const line &one : found.lines) {
-    checks.push_back(
-        {{"name", one.name}, {"result", name_of(one.came.result)}, {"detail", one.came.detail}});
+json flag_names(uint32_t flags) {
+  const std::pair<uint32_t, const char *> known[] = {{CUBBY_POLICY_EXPERTS, "experts"},
+                                                     {CUBBY_POLICY_KV, "kv"},
+                                                     {CUBBY_POLICY_OFFLINE, "offline"},
+                                                     {CUBBY_POLICY_HEAD_FIRST, "head_first"}};
+  json names = json::array();
+  for (const auto &[bit, name] : known) {
+    if ((flags & bit) != 0) names.push_back(name);
   }
-  const json object = {{"library", chosen.library},
-                       {"backend", found.backend},
-                       {"capabilities", capability_names(found.capabilities)},
-                       {"passed", found.count(verdict::pass)},
-                       {"failed", found.count(verdict::fail)},
-                       {"skipped", found.count(verdict::skip)},
-                       {"checks", std::move(checks)}};
-  std::cout << object.dump(-1, ' ', false, json::error_handler_t::replace) << "\n";
+  return names;
 }
 
-void print_line(const line &one) {
-  std::cout << (one.came.result == verdict::fail ? "FAIL" : name_of(one.came.result)) << "  "
-            << one.name;
-  if (!one.came.detail.empty()) std::cout << ": " << one.came.detail;
-  std::cout << std::endl;
-}
+uint64_t patience_ns(const options &chosen) { return uint64_t{chosen.seconds} * 1'000'000'000; }
 
-int refuse(const trouble &why, bool as_json) {
-  std::cerr << "cubby conformance: " << why.text << "\n";
-  if (as_json)
-    std::cout << json{{"error", why.text}}.dump(-1, ' ', false, json::error_handler_t::replace)
-              << "\n";
-  return why.exit_status;
-}
-
-report examine(const cubby_backend_ops *table, const options &chosen, const std::string &folder) {
-  report found;
-  const auto tell = [&](const std::string &name, outcome came) {
-    found.lines.push_back({name, std::move(came)});
-    if (!chosen.json) print_line(found.lines.back());
-  };
+int check_backend(const cubby_backend_ops *table, const options &chosen) {
+  const char *remedy = "run it where the backend can be opened";
+  const scratch_folder folder(chosen.folder);
+  if (!folder.made()) {
+    return report_trouble("conformance",
+                          usage_trouble("no test files can be made in " + chosen.folder + ": " +
+                                        std::strerror(folder.error()) +
+                                        "; name a folder that may be written with --dir"),
+                          chosen.json);
+  }
+  report found(chosen.json);
+  found.introduce("",
+                  {{"library", chosen.library}, {"backend", ""}, {"capabilities", json::array()}});
   const outcome complete = cubby_conformance::check_table(table);
   if (complete.result != verdict::pass) {
-    tell("table: complete", complete);
-    return found;
+    found.tell("table: complete", complete);
+    return found.finish(remedy);
   }
   cubby_conformance::subject on;
   on.ops = cubby_conformance::read_table(*table);
-  on.folder = folder;
-  on.patience_ns = uint64_t{chosen.seconds} * 1'000'000'000;
-  found.backend = on.ops.name;
-  found.capabilities = on.ops.capabilities;
-  if (!chosen.json) std::cout << "backend " << found.backend << " of " << chosen.library << "\n";
-  tell("table: complete", complete);
-  for (const cubby_conformance::check &one : cubby_conformance::checks_for(found.capabilities)) {
-    tell(one.name, cubby_conformance::run_apart(on, one));
+  on.folder = folder.path();
+  on.patience_ns = patience_ns(chosen);
+  found.introduce(
+      std::string("backend ") + on.ops.name + " of " + chosen.library,
+      {{"backend", on.ops.name}, {"capabilities", capability_names(on.ops.capabilities)}});
+  found.tell("table: complete", complete);
+  for (const cubby_conformance::check &one : cubby_conformance::checks_for(on.ops.capabilities)) {
+    found.tell(one.name, cubby_conformance::run_apart(on, one));
   }
-  return found;
+  return found.finish(remedy);
+}
+
+int check_policy(const cubby_policy_ops *table, const options &chosen) {
+  const char *remedy = "run it where the policy can be made";
+  report found(chosen.json);
+  found.introduce("", {{"library", chosen.library.empty() ? json() : json(chosen.library)},
+                       {"policy", ""},
+                       {"flags", json::array()}});
+  const outcome complete = policies::check_table(table);
+  if (complete.result != verdict::pass) {
+    found.tell("table: complete", complete);
+    return found.finish(remedy);
+  }
+  policies::subject on;
+  on.ops = policies::read_table(*table);
+  on.patience_ns = patience_ns(chosen);
+  found.introduce(std::string("policy ") + on.ops.name + " of " +
+                      (chosen.library.empty() ? "this command" : chosen.library),
+                  {{"policy", on.ops.name}, {"flags", flag_names(on.ops.flags)}});
+  found.tell("table: complete", complete);
+  policies::run_all(on, [&](const char *name, outcome came) { found.tell(name, std::move(came)); });
+  return found.finish(remedy);
+}
+
+/// One of the library's own.
+int check_named(const options &chosen) {
+  if (const cubby_policy_ops *known = cubby_policy_find(chosen.policy.c_str()))
+    return check_policy(known, chosen);
+  std::vector<const cubby_policy_ops *> all(cubby_policy_all(nullptr, 0));
+  cubby_policy_all(all.data(), static_cast<uint32_t>(all.size()));
+  std::string names;
+  for (const cubby_policy_ops *one : all)
+    names += (names.empty() ? "" : ", ") + std::string(one->name);
+  return report_trouble("conformance",
+                        usage_trouble("there is no policy \"" + chosen.policy + "\"; there are " +
+                                      names + ", and a library is named without --policy"),
+                        chosen.json);
 }
 
 int run(const options &chosen) {
+  if (chosen.library.empty() == chosen.policy.empty()) {
+    return report_trouble(
+        "conformance",
+        usage_trouble(chosen.library.empty()
+                          ? "nothing to check was named; name a shared library (LIB.so), or a "
+                            "policy with --policy"
+                          : "a library and --policy were named; check them one at a time"),
+        chosen.json);
+  }
+  if (!chosen.policy.empty()) return check_named(chosen);
   const auto table = cubby_conformance::load_library(chosen.library);
-  if (!table) return refuse(table.failure(), chosen.json);
-  const scratch_folder folder(chosen.folder);
-  if (!folder.made()) {
-    return refuse(usage_trouble("no test files can be made in " + chosen.folder + ": " +
-                                std::strerror(folder.error()) +
-                                "; name a folder that may be written with --dir"),
-                  chosen.json);
-  }
-  const report found = examine(*table, chosen, folder.path());
-  if (chosen.json) print_json(chosen, found);
-  const size_t failed = found.count(verdict::fail), skipped = found.count(verdict::skip);
-  const size_t passed = found.count(verdict::pass);
-  if (!chosen.json) {
-    std::cout << passed << " passed, " << failed << " failed, " << skipped << " skipped\n";
-  }
-  if (failed > 0) return exit_bad;
-  if (passed > 1) return exit_good;
-  std::cerr << "cubby conformance: nothing was checked: " << found.lines.back().came.detail
-            << "; run it where the backend can be opened\n";
-  return exit_usage;
+  if (!table) return report_trouble("conformance", table.failure(), chosen.json);
+  if (const auto *policy = std::get_if<const cubby_policy_ops *>(&*table))
+    return check_policy(*policy, chosen);
+  return check_backend(std::get<const cubby_backend_ops *>(*table), chosen);
 }
 
 }  // namespace
 
 void add_conformance(command &program) {
-  command one =
-      program.subcommand("conformance", "Check a backend library against what backend.h promises");
+  command one = program.subcommand("conformance",
+                                   "Check a library against what backend.h or policy.h promises");
   auto chosen = std::make_shared<options>();
-  one.option("library", chosen->library, "The shared library; it exports cubby_backend_entry()")
-      .required();
+  one.option("library", chosen->library,
+             "The shared library; it exports cubby_backend_entry() or cubby_policy_entry()");
+  one.option("--policy", chosen->policy, "Instead of a library: one of the policies built in");
   one.option("--dir", chosen->folder,
              "Folder for test files, best on the disk the backend is made for (here)");
-  one.option("--seconds", chosen->seconds,
-             "How long a completion may take before it counts as lost (5)")
+  one.option(
+         "--seconds", chosen->seconds,
+         "How long a completion may take before it counts as lost, and a fourth of what a check "
+         "of a policy may take (5)")
       .between(1, 600);
   one.flag("--json", chosen->json, "One JSON object on stdout");
   one.runs([chosen] { return run(*chosen); });

@@ -57,7 +57,10 @@ int report_failure(const std::string &command, cubby_status status, bool json) {
 }
 
 int report_trouble(const std::string &command, const trouble &failed, bool json) {
-  if (json) std::cout << nlohmann::json{{"error", failed.text}}.dump() << "\n";
+  // A path of other bytes than UTF-8 may be in the text.
+  constexpr auto replace = nlohmann::json::error_handler_t::replace;
+  if (json)
+    std::cout << nlohmann::json{{"error", failed.text}}.dump(-1, ' ', false, replace) << "\n";
   std::cerr << "cubby " << command << ": " << failed.text << "\n";
   return failed.exit_status;
 }

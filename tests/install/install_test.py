@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Installs the build into a new folder, builds examples/downstream and examples/backend against that
-alone and runs them; `cubby conformance` must pass the example's backend and find what is wrong with
-each broken variant.
+alone and runs them; `cubby conformance` must pass the example's backend and policy and find what is
+wrong with each broken variant of the backend.
 
 The folder is moved after the installation, so that nothing in the package may depend on the place.
 """
@@ -109,10 +109,13 @@ def check_backend(arguments, prefix, work, model):
 
 
 def check_policy(arguments, prefix, work):
-    """A stranger's policy: built against the headers alone, it decides in a simulation and in a runtime."""
+    """A stranger's policy: built against the headers alone, it passes, and decides in a simulation and a runtime."""
     folder = work / "policy"
     build(arguments, prefix, arguments.examples / "policy", folder)
     library = next(folder.glob("libfifo_policy.*"))
+    good = conformance(prefix, library, work, 0)
+    if good["policy"] != "fifo" or good["flags"] != ["experts", "kv"] or good["failed"] != 0:
+        sys.exit(f"install: conformance said {good}")
     trace = work / "trace.csv"
     lines = [f"{token},0,{token * 5 % 7} {7 + token % 3}" for token in range(60)]
     trace.write_text("token,layer,experts\n" + "\n".join(lines) + "\n")
@@ -133,7 +136,7 @@ def check_refusals(prefix, work):
     text.write_text("no library")
     plain = next(prefix.glob("lib*/**/libcubby.so"))
     for library, word in ((absent, "cannot be read"), (text, "could not be loaded"),
-                          (plain, "exports no cubby_backend_entry")):
+                          (plain, "exports neither cubby_backend_entry")):
         found = conformance(prefix, library, work, 2)
         if word not in found["error"]:
             sys.exit(f"install: {library}: expected {word!r}, came {found}")

@@ -83,40 +83,40 @@ std::string last_words(int fd) {
   return words;
 }
 
-std::string where(const wire &from) {
+std::string where(const wire &from, const manners &expected) {
   const char *name = *from.doing;  // a literal, so that its address holds in both processes
-  return name == nullptr ? std::string("outside the backend's operations")
+  return name == nullptr ? text("outside the ", expected.who, "'s operations")
                          : text("in ", name, "()");
 }
 
 outcome judge(const wire &from, const std::string &message, int status, bool late,
-              uint64_t deadline_ns) {
+              uint64_t deadline_ns, const manners &expected) {
+  const std::string at = where(from, expected);
   const std::string words = last_words(from.printed);
   const std::string said = words.empty() ? "" : "; it printed: " + words;
   if (late) {
-    return {verdict::fail,
-            text("did not end within ", deadline_ns / 1'000'000'000, " s, ", where(from),
-                 "; only wait may sleep, and not beyond its time", said)};
+    return {verdict::fail, text("did not end within ", deadline_ns / 1'000'000'000, " s, ", at,
+                                "; ", expected.waits, said)};
   }
   if (WIFSIGNALED(status)) {
     return {verdict::fail, text("crashed by signal ", WTERMSIG(status), " (",
-                                strsignal(WTERMSIG(status)), ") ", where(from), said)};
+                                strsignal(WTERMSIG(status)), ") ", at, said)};
   }
   if (message.empty() || WEXITSTATUS(status) != 0) {
-    return {verdict::fail, text("the process ended with exit status ", WEXITSTATUS(status), " ",
-                                where(from), said)};
+    return {verdict::fail,
+            text("the process ended with exit status ", WEXITSTATUS(status), " ", at, said)};
   }
   outcome came{static_cast<verdict>(message[0] - '0'), message.substr(1)};
   if (came.result == verdict::pass && !words.empty()) {
-    return {verdict::fail,
-            "no operation prints, what there is to say goes to services->log" + said};
+    return {verdict::fail, expected.prints + said};
   }
   return came;
 }
 
 }  // namespace
 
-outcome apart(uint64_t deadline_ns, const std::function<outcome(const char *volatile *)> &work) {
+outcome apart(uint64_t deadline_ns, const std::function<outcome(const char *volatile *)> &work,
+              const manners &expected) {
   wire both;
   std::fflush(nullptr);  // or the child would print it once more
   const pid_t child = both.good() ? fork() : -1;
@@ -134,7 +134,7 @@ outcome apart(uint64_t deadline_ns, const std::function<outcome(const char *vola
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  return judge(both, message, status, late, deadline_ns);
+  return judge(both, message, status, late, deadline_ns, expected);
 }
 
 outcome run_apart(const subject &on, const check &what) {

@@ -85,11 +85,12 @@ class tinylfu {
     while (lists_.size(window) > window_size_) lists_.renew(probation, lists_.oldest(window));
   }
   void removed(cubby_object who) {
+    if (who == first_) first_ = CUBBY_NO_OBJECT;
     walk_.leaving(lists_, who);
     lists_.take(who);
   }
   void begin_victims(const cubby_policy_need &) {
-    first_ = skip_ = CUBBY_NO_OBJECT;
+    first_ = skip_ = CUBBY_NO_OBJECT;  // the round before may have ended early
     stage_ = 0;
     walk_.begin(lists_, probation);
     if (lists_.size(window) < window_size_) return;
