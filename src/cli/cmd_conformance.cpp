@@ -83,7 +83,7 @@ json capability_names(uint32_t capabilities) {
   return names;
 }
 
-void print_json(const options &chosen, const report &found) {
+void print_report(const options &chosen, const report &found) {
   json checks = json::array();
   for (const line &one : found.lines) {
     checks.push_back(
@@ -96,7 +96,7 @@ void print_json(const options &chosen, const report &found) {
                        {"failed", found.count(verdict::fail)},
                        {"skipped", found.count(verdict::skip)},
                        {"checks", std::move(checks)}};
-  std::cout << object.dump(-1, ' ', false, json::error_handler_t::replace) << "\n";
+  print_json(object);
 }
 
 void print_line(const line &one) {
@@ -108,9 +108,7 @@ void print_line(const line &one) {
 
 int refuse(const trouble &why, bool as_json) {
   std::cerr << "cubby conformance: " << why.text << "\n";
-  if (as_json)
-    std::cout << json{{"error", why.text}}.dump(-1, ' ', false, json::error_handler_t::replace)
-              << "\n";
+  if (as_json) print_json({{"error", why.text}});
   return why.exit_status;
 }
 
@@ -150,7 +148,7 @@ int run(const options &chosen) {
                   chosen.json);
   }
   const report found = examine(*table, chosen, folder.path());
-  if (chosen.json) print_json(chosen, found);
+  if (chosen.json) print_report(chosen, found);
   const size_t failed = found.count(verdict::fail), skipped = found.count(verdict::skip);
   const size_t passed = found.count(verdict::pass);
   if (!chosen.json) {
