@@ -45,13 +45,35 @@ TEST_CASE("--json prints an object of JSON for words and files that are no UTF-8
     CHECK(object.contains("error"));
   }
   const std::string odd = here.write("odd\xff.csv", small_csv);
-  CHECK(command_json("replay --simulate --policy lru --capacity 100% --trace " + odd, 0).at("results").size() > 0);
+  CHECK(command_json("replay --simulate --policy lru --capacity 100% --trace " + odd, 0)
+            .at("results")
+            .size() > 0);
+}
+
+TEST_CASE("A word or a policy that there is none of is named, once") {
+  const auto refused = [](const std::string &line, const std::string &name) {
+    const auto told = shell(CUBBY_COMMAND " " + line + " 2>&1");
+    INFO(line << " said: " << told.text);
+    CHECK(told.exit_status == 2);
+    CHECK(told.text.find(name) != std::string::npos);
+    return told.text;
+  };
+  refused("nosuch", "nosuch");
+  refused("replay --nosuch", "--nosuch");
+  refused("demo --model /no/such.gguf", "/no/such.gguf");
+  const std::string names = refused("demo --policy nosuch", "there are auto, ");
+  CHECK(names.find("auto") == names.rfind("auto"));
+  for (const char *how : {"abi", "create"})
+    CHECK(shell("CUBBY_EVIL=" + std::string(how) +
+                " " CUBBY_COMMAND " demo --policy " CUBBY_EVIL_POLICY " 2>/dev/null")
+              .exit_status == 2);
 }
 
 TEST_CASE("Output that gets nowhere is no success") {
   const folder here;
   const std::string trace = here.write("t.csv", small_csv);
-  const std::string replay = "replay --simulate --quiet --policy lru --capacity 100% --trace " + trace;
+  const std::string replay =
+      "replay --simulate --quiet --policy lru --capacity 100% --trace " + trace;
   for (const std::string &line :
        {replay + " --json", replay, std::string("--help"),
         "make-model --layers 1 --experts 2 --top-k 1 --hidden 64 --ffn 32"
