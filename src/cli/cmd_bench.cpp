@@ -70,7 +70,7 @@ int run_read(const options &chosen) {
     all["results"].push_back(*result);
   }
   if (chosen.json) {
-    std::cout << all.dump() << "\n";
+    print_json(all);
   } else {
     print_reads(all);
   }
@@ -100,14 +100,11 @@ int run_extents(const options &chosen) {
     return fail(chosen, good.failure());
   const json ratio = interval(ratios(all[0].gb_per_s, all[1].gb_per_s));
   if (chosen.json) {
-    std::cout << json{{"part_bytes", part_bytes},
-                      {"pairs", chosen.pairs},
-                      {"gb_per_s",
-                       {{"unaligned", median(all[0].gb_per_s)},
-                        {"aligned", median(all[1].gb_per_s)}}},
-                      {"ratio", ratio}}
-                     .dump()
-              << "\n";
+    print_json({{"part_bytes", part_bytes},
+                {"pairs", chosen.pairs},
+                {"gb_per_s",
+                 {{"unaligned", median(all[0].gb_per_s)}, {"aligned", median(all[1].gb_per_s)}}},
+                {"ratio", ratio}});
   } else {
     std::cout << "unaligned " << median(all[0].gb_per_s) << " GB/s, aligned "
               << median(all[1].gb_per_s) << " GB/s, ratio " << ratio["median"] << "\n";
@@ -122,7 +119,7 @@ int run_miss(const options &chosen) {
   auto told = miss_latency(where, chosen.rounds);
   if (!told) return fail(chosen, told.failure());
   if (chosen.json) {
-    std::cout << told->dump() << "\n";
+    print_json(*told);
     return exit_good;
   }
   std::vector<std::vector<std::string>> table = {{"way", "p50 us", "p99 us", "to pread (p50)"}};

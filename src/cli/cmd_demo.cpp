@@ -53,14 +53,27 @@ outcome<uint64_t> budget_of(const std::string &text, uint64_t expert_bytes) {
   return whole / unit_bytes * unit_bytes;
 }
 
+/// A runtime is opened with it, so that a library of no use is told before a model is made.
+done usable_library(const std::string &path) {
+  cubby_config config = {};
+  config.struct_size = sizeof config;
+  config.abi_version = CUBBY_ABI_VERSION;
+  config.pump = CUBBY_PUMP_CALLER;
+  config.policy = path.c_str();
+  cubby *rt = nullptr;
+  if (cubby_open(&config, &rt) != CUBBY_OK) return usage_trouble(last_error().text);
+  cubby_close(rt);
+  return nothing{};
+}
+
 /// Trouble that lists the policies when there is none of that name.
 done known_policy(const std::string &name) {
-  if (replay::names_library(name)) return nothing{};  // the runtime looks at it
+  if (replay::names_library(name)) return usable_library(name);
   const char *names[64];
   const uint32_t count = std::min(cubby_policy_list(names, 64), 64u);
-  std::string all = "auto";
-  for (uint32_t i = 0; i < count; i++) all += std::string(", ") + names[i];
-  if (name == "auto" || std::find(names, names + count, name) != names + count) return nothing{};
+  std::string all;
+  for (uint32_t i = 0; i < count; i++) all += (i == 0 ? "" : ", ") + std::string(names[i]);
+  if (std::find(names, names + count, name) != names + count) return nothing{};
   return usage_trouble("there is no policy " + name + "; there are " + all);
 }
 
@@ -257,7 +270,7 @@ int run(const options &chosen) {
     all["baselines"].push_back(*one);
   }
   if (chosen.json) {
-    std::cout << all.dump(-1, ' ', false, json::error_handler_t::replace) << "\n";
+    print_json(all);
   } else {
     print_result(h, all);
   }

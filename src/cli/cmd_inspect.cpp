@@ -172,7 +172,7 @@ int run(const options &chosen) {
   if (status != CUBBY_OK) return report_failure("inspect", status, chosen.json);
   house.show_log();
   if (chosen.json)
-    std::cout << model.dump(-1, ' ', false, json::error_handler_t::replace) << "\n";
+    print_json(model);
   else
     print_model(model);
   return exit_good;

@@ -15,16 +15,12 @@ struct options {
   bool json = false;
 };
 
-int fail(const trouble &failed) {
-  std::cerr << "cubby make-model: " << failed.text << "\n";
-  return failed.exit_status;
-}
-
 int run(options chosen) {
   chosen.shape.type = chosen.type == "q4_0" ? model::weight_type::q4_0 : model::weight_type::q8_0;
-  if (auto good = model::check(chosen.shape); !good) return fail(good.failure());
+  if (auto good = model::check(chosen.shape); !good)
+    return report_trouble("make-model", good.failure(), chosen.json);
   const auto made = model::make_model(chosen.shape, chosen.out, chosen.json);
-  if (!made) return fail(made.failure());
+  if (!made) return report_trouble("make-model", made.failure(), chosen.json);
   const double speed = static_cast<double>(made->bytes) / made->seconds;
   if (chosen.json) {
     const nlohmann::json object = {{"path", chosen.out},
@@ -33,7 +29,7 @@ int run(options chosen) {
                                    {"expert_bytes", made->expert_bytes},
                                    {"seconds", made->seconds},
                                    {"gb_per_s", speed / 1e9}};
-    std::cout << object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+    print_json(object);
   } else {
     std::cout << chosen.out << ": " << bytes_text(made->bytes) << ", of them "
               << bytes_text(made->expert_bytes) << " experts (" << chosen.shape.layers

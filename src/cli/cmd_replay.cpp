@@ -134,6 +134,12 @@ json details_of(replayer &by, const sweep &wanted, const workload &of) {
   return details;
 }
 
+void tell_broken(const json &broken) {
+  for (const json &one : broken)
+    std::cerr << "cubby replay: at capacity " << one["capacity"].get<std::string>() << " "
+              << one["why"].get<std::string>() << "; the others go on without it\n";
+}
+
 /// What the policies do with the trace. The place for further ways of driving one, beside
 /// simulation and its clock: each adds its fields to the results.
 outcome<json> run_policies(const options &chosen, const workload &of, const sweep &wanted,
@@ -141,6 +147,12 @@ outcome<json> run_policies(const options &chosen, const workload &of, const swee
   replayer by(wanted, of);
   if (auto good = post_watchers(chosen, of, wanted, rules, by); !good) return good.failure();
   if (auto good = by.run(); !good) return good.failure();
+  sweep left = wanted;
+  if (const json broken = drop_broken(by, left); !broken.empty()) {
+    if (left.policies.empty()) return usage_trouble(broken[0]["why"]);
+    tell_broken(broken);
+    told["broken"] = broken;
+  }
   const auto add = [&](const cubby_policy_ops *policy, const asked_capacity &capacity,
                        const job &one, json &line) -> done {
     if (io != nullptr) {
@@ -150,16 +162,18 @@ outcome<json> run_policies(const options &chosen, const workload &of, const swee
     if (chosen.timing.on) line.update(one.clock_told);
     return nothing{};
   };
-  auto results = results_of(by, wanted, add);
+  auto results = results_of(by, left, add);
   if (!results) return results.failure();
   told["results"] = std::move(*results);
+  if (const std::string small = warn_small(of, told["results"]); !small.empty())
+    std::cerr << "cubby replay: " << small << '\n';
   if (const std::string note = overload_note(told["results"]); !note.empty()) {
     told["notes"].push_back(note);
     std::cerr << "cubby replay: " << of.path << ' ' << note << '\n';
   }
   if (chosen.html.empty()) return told;
   told["lockers"] = of.lockers();
-  told["details"] = details_of(by, wanted, of);
+  told["details"] = details_of(by, left, of);
   if (auto good = save_text(chosen.html, page_of(told)); !good) return good.failure();
   return told;
 }
@@ -176,10 +190,13 @@ done check(const options &chosen) {
         "add it, or leave them out");
   if (!chosen.io.on && !(chosen.io.geometry.empty() && chosen.io.tiers.empty()))
     return usage_trouble("--geometry and --tiers are for --io: add it, or leave them out");
-  for (const std::string *file : {&chosen.write, &chosen.write_oracle, &chosen.html}) {
-    if (file->empty()) continue;
-    if (auto good = check_place(*file); !good) return good;
+  const std::vector<named_file> written = {
+      {"--write", chosen.write}, {"--write-oracle", chosen.write_oracle}, {"--html", chosen.html}};
+  for (const named_file &file : written) {
+    if (file.path.empty()) continue;
+    if (auto good = check_place(file.path); !good) return good;
   }
+  if (auto good = check_apart({"--trace", chosen.trace}, written); !good) return good;
   for (const std::string &name : chosen.policies) {
     if (name == "all") continue;
     if (const auto known = find_policy(name); !known) return known.failure();
@@ -229,15 +246,18 @@ outcome<json> replay_trace(const options &chosen) {
   tell_notes(*of, told);
   if (!chosen.runs()) return told;
   auto all = run_policies(chosen, *of, *wanted, *rules, with, std::move(told));
-  if (all && !chosen.as_json) print_results((*all)["results"], of->of_experts());
+  if (all && !chosen.as_json) {
+    print_results((*all)["results"], of->of_experts());
+    if (chosen.io.on) print_io((*all)["results"]);
+  }
   return all;
 }
 
 int run(const options &chosen) {
   const auto told = replay_trace(chosen);
   if (!told) return report_trouble("replay", told.failure(), chosen.as_json);
-  if (chosen.as_json)
-    std::cout << told->dump(-1, ' ', false, json::error_handler_t::replace) << "\n";
+  if (chosen.as_json) print_json(*told);
+  if (told->contains("broken")) return exit_usage;
   for (const json &one : told->value("results", json::array()))
     if (!one.value("equal", true)) return exit_bad;  // the runtime did not do as simulated
   return exit_good;

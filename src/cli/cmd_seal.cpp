@@ -91,7 +91,7 @@ int run(const options &chosen) {
     const nlohmann::json object = {{"file", chosen.file}, {"seal_path", place},
                                    {"bytes", done.bytes}, {"digests", done.ok_count},
                                    {"seconds", seconds},  {"gb_per_s", speed / 1e9}};
-    std::cout << object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+    print_json(object);
   } else {
     std::cout << "sealed " << chosen.file << ": read " << bytes_text(done.bytes) << " at "
               << speed_text(speed) << "; the seal is " << place

@@ -235,7 +235,7 @@ uint64_t verifier::unverified_bytes() const {
   return cubby_stats(rt_, &block, nullptr, 0) == CUBBY_OK ? block.unverified_bytes : 0;
 }
 
-void print_json(const verifier &checked, const std::string &bank, double speed) {
+void print_report(const verifier &checked, const std::string &bank, double speed) {
   json bad = json::array();
   for (const bad_locker &one : checked.bad())
     bad.push_back({{"bank", bank},
@@ -248,7 +248,7 @@ void print_json(const verifier &checked, const std::string &bank, double speed) 
                        {"unverified", checked.unverified_bytes()},
                        {"bad", std::move(bad)},
                        {"gb_per_s", speed / 1e9}};
-  std::cout << object.dump(-1, ' ', false, json::error_handler_t::replace) << "\n";
+  print_json(object);
 }
 
 void print_text(const verifier &checked, const cubby_bank_desc &desc, double speed) {
@@ -300,7 +300,7 @@ int run(const options &chosen) {
   const double seconds = seconds_since(start_ns);
   const double speed = seconds > 0 ? static_cast<double>(checked.bytes()) / seconds : 0;
   if (chosen.json)
-    print_json(checked, desc.name ? desc.name : "", speed);
+    print_report(checked, desc.name ? desc.name : "", speed);
   else
     print_text(checked, desc, speed);
   return checked.bad().empty() ? exit_good : exit_bad;

@@ -1,8 +1,24 @@
 #include "cli/command_line.hpp"
 
 #include <CLI/CLI.hpp>
+#include <iostream>
 
 namespace cubby_cli {
+namespace {
+
+/// CLI11 reads "-1" into an unsigned number as its largest.
+std::string not_below_zero(const std::string &given) {
+  return given.starts_with('-') ? given + " is below 0; give a number from 0 on" : std::string();
+}
+
+/// What is missing is often what a mistyped word was meant to be, so that word is told first.
+std::string unknown_word(const CLI::App &app) {
+  for (const std::string &word : app.remaining(true))
+    if (word != "--") return word;
+  return {};
+}
+
+}  // namespace
 
 command_option &command_option::required() {
   option_->required();
@@ -32,6 +48,11 @@ command_option &command_option::not_empty() {
   return *this;
 }
 
+command_option &command_option::not_negative() {
+  option_->check(not_below_zero);
+  return *this;
+}
+
 command_option &command_option::split_at_commas() {
   option_->delimiter(',');
   return *this;
@@ -44,7 +65,10 @@ command_option &command_option::show_default() {
 
 template <class T>
 command_option command::option(const std::string &name, T &value, const std::string &description) {
-  return command_option(app_->add_option(name, value, description));
+  command_option made(app_->add_option(name, value, description));
+  if constexpr (!std::is_same_v<T, std::string> && !std::is_same_v<T, std::vector<std::string>>)
+    made.not_negative();
+  return made;
 }
 template command_option command::option(const std::string &, std::string &, const std::string &);
 template command_option command::option(const std::string &, std::vector<std::string> &,
@@ -79,7 +103,13 @@ std::optional<int> command_line::parse(int argc, char **argv) {
   try {
     app_->parse(argc, argv);
   } catch (const CLI::ParseError &said) {  // a wish for help is one of these too
-    return app_->exit(said) == 0 ? 0 : 2;
+    const std::string unknown = unknown_word(*app_);
+    if (said.get_exit_code() == 0 || unknown.empty()) return app_->exit(said) == 0 ? 0 : 2;
+    const auto chosen = app_->get_subcommands();
+    const std::string name = chosen.empty() ? "cubby" : "cubby " + chosen.front()->get_name();
+    std::cerr << name << ": there is no " << (unknown.starts_with('-') ? "option " : "word ")
+              << unknown << " here; " << name << " --help lists what there is\n";
+    return 2;
   }
   return status_ < 0 ? std::nullopt : std::optional(status_);
 }

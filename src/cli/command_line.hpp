@@ -25,6 +25,7 @@ class command_option {
   command_option &one_of(const std::vector<std::string> &words);
   command_option &existing_folder();
   command_option &not_empty();
+  command_option &not_negative();
   command_option &split_at_commas();
   command_option &show_default();
 

@@ -1,9 +1,26 @@
 // The `cubby` command. Over the public interface alone: what a subcommand needs and cannot say is a
 // hole in that interface.
+#include <cerrno>
+#include <cstring>
 #include <exception>
 #include <iostream>
 
 #include "cli/commands.hpp"
+
+namespace {
+
+/// What was said is worth nothing where it did not get there: a full disk must not look like
+/// success.
+int told_all(int exit_status) {
+  errno = 0;
+  if (std::cout.flush()) return exit_status;
+  std::cerr << "cubby: the output could not be written"
+            << (errno == 0 ? std::string() : std::string(": ") + std::strerror(errno))
+            << "; what has been printed is not whole, send it elsewhere\n";
+  return exit_status == 0 ? 1 : exit_status;
+}
+
+}  // namespace
 
 int main(int argc, char **argv) {
   cubby_cli::command_line program("cubby: numbered lockers for model memory");
@@ -17,7 +34,7 @@ int main(int argc, char **argv) {
   cubby_cli::add_conformance(program);
   cubby_cli::add_replay(program);
   try {
-    return program.parse(argc, argv).value_or(0);
+    return told_all(program.parse(argc, argv).value_or(0));
   } catch (const std::exception &failure) {
     std::cerr << "cubby: " << failure.what() << "\n";
     return 1;

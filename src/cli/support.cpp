@@ -51,18 +51,19 @@ int report_failure(const std::string &command, cubby_status status, bool json) {
                                      {"text", told.text},
                                      {"native", told.fields.native},
                                      {"offset_bytes", told.fields.offset_bytes}}}};
-    std::cout << object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+    print_json(object);
   }
   return status == CUBBY_ERR_INVALID ? exit_usage : exit_bad;
 }
 
 int report_trouble(const std::string &command, const trouble &failed, bool json) {
-  // A path of other bytes than UTF-8 may be in the text.
-  constexpr auto replace = nlohmann::json::error_handler_t::replace;
-  if (json)
-    std::cout << nlohmann::json{{"error", failed.text}}.dump(-1, ' ', false, replace) << "\n";
+  if (json) print_json({{"error", failed.text}});
   std::cerr << "cubby " << command << ": " << failed.text << "\n";
   return failed.exit_status;
+}
+
+void print_json(const nlohmann::json &object) {
+  std::cout << object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
 }
 
 std::string fixed_text(double value) {
@@ -104,9 +105,15 @@ std::optional<double> byte_count(const std::string &text) {
   for (char &letter : unit) {
     letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
   }
-  static const std::map<std::string, double> scales = {
-      {"", 1},       {"k", 1024},          {"m", 1024 * 1024},         {"g", 1024 * 1024 * 1024},
-      {"kib", 1024}, {"mib", 1024 * 1024}, {"gib", 1024 * 1024 * 1024}};
+  static const std::map<std::string, double> scales = {{"", 1},
+                                                       {"k", 1024},
+                                                       {"m", 1024 * 1024},
+                                                       {"g", 1024 * 1024 * 1024},
+                                                       {"kib", 1024},
+                                                       {"mib", 1024 * 1024},
+                                                       {"gib", 1024 * 1024 * 1024},
+                                                       {"t", 1024.0 * 1024 * 1024 * 1024},
+                                                       {"tib", 1024.0 * 1024 * 1024 * 1024}};
   const auto scale = scales.find(unit);
   if (end == text.c_str() || scale == scales.end()) return std::nullopt;
   const double bytes = number * scale->second;

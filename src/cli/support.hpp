@@ -41,6 +41,10 @@ told_error last_error();
 /// Tells a failed call on stderr and, for JSON, as the one object on stdout. Gives the exit status.
 int report_failure(const std::string &command, cubby_status status, bool json);
 
+/// As the one line of --json. Names of files and words of libraries need not be UTF-8: what is not
+/// is replaced.
+void print_json(const nlohmann::json &object);
+
 std::string bytes_text(uint64_t bytes);      // "2.52 GB"
 std::string speed_text(double bytes_per_s);  // "1.21 GB/s"
 std::string fixed_text(double value);        // "1.23"

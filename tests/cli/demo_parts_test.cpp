@@ -154,6 +154,16 @@ TEST_CASE("routes of another geometry are a usage error that names both") {
   }
 }
 
+TEST_CASE("a trace of KV blocks is told to be no routes, in words of our own") {
+  const scratch::folder folder;
+  const auto found =
+      read_routes(folder.write("kv.jsonl", "{\"timestamp\":0,\"hash_ids\":[1,2]}\n"), 2, 8, 2, 10);
+  REQUIRE(!found);
+  CHECK(found.failure().exit_status == exit_usage);
+  CHECK(found.failure().text.find("is no file of routes") != std::string::npos);
+  CHECK(found.failure().text.find("json.exception") == std::string::npos);
+}
+
 TEST_CASE("damaged routes are an error, never a crash") {
   const scratch::folder folder;
   const std::string packed = xz_of(head + lines);

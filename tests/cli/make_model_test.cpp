@@ -95,7 +95,7 @@ TEST_CASE("impossible geometry is a usage error that names the flag, and makes n
 TEST_CASE("a missing folder is named with its remedy") {
   const scratch::folder folder;
   const auto found = command(small + "--out " + folder.path("not/there.gguf"));
-  CHECK(found.exit_status == 1);
+  CHECK(found.exit_status == 2);
   CHECK(found.text.find("make it first") != std::string::npos);
   CHECK(entries(folder.path("")) == 0);
 }

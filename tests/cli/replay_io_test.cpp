@@ -132,6 +132,24 @@ TEST_CASE("as many lockers as the memory holds are kept where nothing is said") 
   CHECK(ours.at("results").at(0).at("capacity_lockers") == 17);
 }
 
+TEST_CASE("people see what was measured beside what was foreseen, policy by policy") {
+  const folder here;
+  const auto said =
+      command("replay --io --geometry 6x16x20000 --tiers host:1TiB,file:" + here.path.string() +
+              " --quiet --policy lru,moe --capacity 25% " + "--trace " + make_trace(here, 30));
+  INFO(said.text);
+  CHECK(said.exit_status == 0);
+  const size_t table = said.text.find("real bytes");
+  REQUIRE(table != std::string::npos);
+  for (const char *head : {"tokens/s", "predicted", "read", "hits as simulated"})
+    CHECK(said.text.find(head, table) != std::string::npos);
+  for (const char *policy : {"\nlru ", "\nmoe "}) {
+    const size_t line = said.text.find(policy, table);
+    REQUIRE(line != std::string::npos);
+    CHECK(said.text.substr(line + 1, said.text.find('\n', line + 1) - line - 1).ends_with("yes"));
+  }
+}
+
 TEST_CASE("--io says what is wrong") {
   const folder here;
   const std::string trace = make_trace(here, 4);
@@ -142,7 +160,8 @@ TEST_CASE("--io says what is wrong") {
     CHECK(said.exit_status == 2);
     CHECK(said.text.find(word) != std::string::npos);
   };
-  refused("", "LAYERSxEXPERTSxBYTES");
+  refused("", "--io needs --geometry LAYERSxEXPERTSxBYTES");
+  refused("--geometry 6x16x20000 --tiers host:1m,file:/no/such/folder", "is no folder");
   refused("--geometry 6x16x20000", "--tiers host:SIZE,file:DIR");
   refused("--geometry 6x15x20000 --tiers host:1m" + place, "6 layers of 16 experts");
   refused("--geometry 6x16x0 --tiers host:1m" + place, "from 1 byte");

@@ -111,6 +111,49 @@ TEST_CASE("replay reads CSV, xz and zst as they are") {
   }
 }
 
+TEST_CASE("replay reads a text that begins with a byte order mark") {
+  const folder here;
+  const std::string mark = "\xEF\xBB\xBF";
+  for (const auto &[name, text] :
+       {std::pair<std::string, std::string>("t.csv", "token,layer,experts\n0,0,1 2\n1,0,1 2\n"),
+        {"bare.csv", "0,0,1 2\n1,0,1 2\n"},
+        {"t.jsonl", small_experts()}}) {
+    INFO(name);
+    const std::string capacity = " --policy lru --capacity 100%";
+    json plain = command_json("replay --simulate --trace " + here.write(name, text) + capacity, 0);
+    json marked =
+        command_json("replay --simulate --trace " + here.write(name, mark + text) + capacity, 0);
+    CHECK(marked["results"][0]["hits"] == plain["results"][0]["hits"]);
+    CHECK(marked["accesses"] == plain["accesses"]);
+  }
+}
+
+TEST_CASE("capacities below one token's working set are said to be, of every policy") {
+  const folder here;
+  const std::string line = "replay --simulate --quiet --trace " +
+                           here.write("t.jsonl", small_experts()) +
+                           " --policy lru,moe,belady --capacity ";
+  const json all = command_json(line + "2,3,4", 0);
+  CHECK(all.at("results").size() == 9);
+  for (const json &one : all.at("results"))
+    CHECK(one.contains("warning") == (one.at("capacity_lockers") < 4));
+  const auto people = command(line + "2,3,4");
+  INFO(people.text);
+  CHECK(people.text.find("capacity 2, 3: below one token's working set of 4") != std::string::npos);
+  CHECK(command(line + "4").text.find("working set") == std::string::npos);
+}
+
+TEST_CASE("a trace that was to be written over is left as it was") {
+  const folder here;
+  const std::string trace = here.write("t.jsonl", small_experts());
+  std::filesystem::create_symlink(trace, here.at("link.jsonl"));
+  std::filesystem::create_hard_link(trace, here.at("hard.jsonl"));
+  for (const std::string &to : {trace, here.at("link.jsonl"), here.at("hard.jsonl")})
+    CHECK(command("replay --trace " + trace + " --write " + to).exit_status == 2);
+  std::ifstream in(trace);
+  CHECK(std::string(std::istreambuf_iterator<char>(in), {}) == small_experts());
+}
+
 TEST_CASE("replay loads a policy of one's own") {
   const folder here;
   const std::string trace = here.write("t.jsonl", small_experts());
@@ -171,6 +214,15 @@ TEST_CASE("replay says what is wrong, and where") {
       {good + " --html " + here.path.string(), "no ordinary file"},
       {good + " --html ''", "it is empty"},
       {good + " --write ''", "it is empty"},
+      {good + " --write " + good, "is the file of --trace"},
+      {good + " --html " + here.path.string() + "/./good.jsonl", "is the file of --trace"},
+      {good + " --html " + here.at("a") + " --write " + here.at("./a"), "is the file of --write"},
+      {good + " --nosuch", "--nosuch"},
+      {good + " word", "word"},
+      {good + " --seed -1", "below 0"},
+      {here.write("prefill.jsonl", head + "{\"prefill_tokens\":-1,"
+                                          "\"routed_experts\":[[[0,1],[0,1]]]}"),
+       "prefill_tokens is below 0"},
       {good + " --link host:1GB/s", "are for --timing"},
       {good + " --compute-ns 0", "are for --timing"},
       {good + " --tiers host:1m,file:.", "are for --io"},

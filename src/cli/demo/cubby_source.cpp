@@ -59,8 +59,9 @@ outcome<expert_file> look_at_model(const std::string &path) {
   desc.struct_size = sizeof desc;
   if (cubby_open(&config, &rt) != CUBBY_OK) return trouble{last_error().text};
   std::unique_ptr<cubby, decltype(&cubby_close)> closing(rt, cubby_close);
-  if (cubby_bank_adopt(rt, path.c_str(), nullptr, &bank) != CUBBY_OK ||
-      cubby_bank_info(rt, bank, &desc) != CUBBY_OK) {
+  const cubby_status adopted = cubby_bank_adopt(rt, path.c_str(), nullptr, &bank);
+  if (adopted == CUBBY_ERR_INVALID) return usage_trouble(last_error().text);
+  if (adopted != CUBBY_OK || cubby_bank_info(rt, bank, &desc) != CUBBY_OK) {
     return trouble{last_error().text};
   }
   cubby_file_info info{};

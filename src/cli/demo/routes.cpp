@@ -65,8 +65,10 @@ outcome<routes> read_routes(const std::string &path, uint32_t layers, uint32_t e
   }
   if (read.tokens == 0) return usage_trouble(path + " holds no recorded token");
   return read;
-} catch (const nlohmann::json::exception &failed) {
-  return usage_trouble(path + " is no file of routes: " + failed.what());
+} catch (const nlohmann::json::exception &) {
+  return usage_trouble(path +
+                       " is no file of routes: a line with moe_layers, experts_per_layer and top_k "
+                       "comes first, then lines with routed_experts; give such a JSONL");
 }
 
 routes make_routes(uint32_t layers, uint32_t experts, uint32_t top_k, uint32_t tokens,

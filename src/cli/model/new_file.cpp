@@ -38,7 +38,10 @@ done new_file::open(const std::string &path, uint64_t bytes) {
   if (file_ < 0) {
     const int number = errno;
     trouble failed = system_trouble("cannot make " + temporary, number);
-    if (number == ENOENT) failed.text += "; the folder is missing, make it first";
+    if (number == ENOENT) {
+      failed.text += "; the folder is missing, make it first";
+      failed.exit_status = exit_usage;
+    }
     return failed;
   }
   temporary_ = temporary;

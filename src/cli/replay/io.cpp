@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <optional>
 
 #include "cli/bench/blocks.hpp"
@@ -40,6 +41,8 @@ std::optional<uint32_t> whole_number(const std::string &text) {
 uint64_t pages_of(uint64_t bytes) { return (bytes + page_bytes - 1) / page_bytes * page_bytes; }
 
 done read_geometry(const std::string &text, const expert_schedule &of, io_place &to) {
+  if (text.empty())
+    return usage_trouble("--io needs --geometry LAYERSxEXPERTSxBYTES, as 24x32x3MiB");
   const auto parts = split(text, 'x');
   if (parts.size() != 3)
     return usage_trouble("geometry \"" + text + "\" is not LAYERSxEXPERTSxBYTES, as 24x32x3MiB");
@@ -58,6 +61,7 @@ done read_geometry(const std::string &text, const expert_schedule &of, io_place 
 }
 
 done read_tiers(const std::string &text, io_place &to) {
+  std::error_code failed;
   if (text.empty()) return usage_trouble("--io needs tiers: --tiers host:SIZE,file:DIR");
   for (const std::string &one : split(text, ',')) {
     const std::string value = one.substr(std::min(one.find(':'), one.size() - 1) + 1);
@@ -71,6 +75,9 @@ done read_tiers(const std::string &text, io_place &to) {
   }
   if (to.host_bytes == 0 || to.folder.empty())
     return usage_trouble("--io needs both tiers: --tiers host:SIZE,file:DIR");
+  if (!std::filesystem::is_directory(to.folder, failed))
+    return usage_trouble("tier file:" + to.folder +
+                         " is no folder; make it first, or name another");
   return nothing{};
 }
 

@@ -7,6 +7,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr const char *yardsticks[] = {"lru", "belady"};
+
 double ratio(const simulated &of) {
   return of.accesses == 0 ? 0 : static_cast<double>(of.hits) / static_cast<double>(of.accesses);
 }
@@ -22,8 +24,7 @@ json gap_closed(const simulated &found, const simulated &lru, const simulated &b
 
 replayer::replayer(const sweep &chosen, const workload &of) : chosen_(chosen), of_(of) {
   for (const asked_capacity &capacity : chosen.capacities) {
-    for (const char *yardstick : {"lru", "belady"})
-      at(cubby_policy_find(yardstick), capacity.lockers);
+    for (const char *yardstick : yardsticks) at(cubby_policy_find(yardstick), capacity.lockers);
     for (const cubby_policy_ops *policy : chosen.policies) at(policy, capacity.lockers);
   }
 }
@@ -42,7 +43,12 @@ job &replayer::at(const cubby_policy_ops *policy, uint32_t capacity) {
 done replayer::run() {
   std::vector<job *> all;
   for (job &one : jobs_) all.push_back(&one);
-  return run_jobs(of_, all, chosen_.threads, chosen_.quiet);
+  if (auto good = run_jobs(of_, all, chosen_.threads, chosen_.quiet); !good) return good;
+  for (const asked_capacity &capacity : chosen_.capacities)
+    for (const char *yardstick : yardsticks)
+      if (const job &one = at(cubby_policy_find(yardstick), capacity.lockers); !one.found)
+        return trouble{one.broken};
+  return nothing{};
 }
 
 outcome<simulated> replayer::watch(const cubby_policy_ops *policy, uint32_t capacity,
@@ -51,6 +57,21 @@ outcome<simulated> replayer::watch(const cubby_policy_ops *policy, uint32_t capa
   how.watchers = {&by};
   return of_.of_experts() ? simulate_experts(of_.schedule, how)
                           : simulate_kv(of_.read.kv, of_.next, how);
+}
+
+json drop_broken(replayer &by, sweep &from) {
+  json broken = json::array();
+  for (const asked_capacity &capacity : from.capacities)
+    for (const cubby_policy_ops *policy : from.policies)
+      if (const job &one = by.at(policy, capacity.lockers); !one.found)
+        broken.push_back(
+            {{"policy", policy->name}, {"capacity", capacity.text}, {"why", one.broken}});
+  std::erase_if(from.policies, [&](const cubby_policy_ops *policy) {
+    return std::any_of(from.capacities.begin(), from.capacities.end(), [&](const auto &capacity) {
+      return !by.at(policy, capacity.lockers).found;
+    });
+  });
+  return broken;
 }
 
 outcome<json> results_of(replayer &by, const sweep &chosen, const adder &add) {
@@ -88,6 +109,25 @@ std::string overload_note(const json &results) {
   return "brings more work than time (up to " + fixed_text(most) +
          " s of it a second): first tokens wait in a queue that grows, so compare stall instead, "
          "or make --compute-ns smaller";
+}
+
+std::string warn_small(const workload &of, json &results) {
+  if (!of.of_experts()) return {};
+  const uint64_t working_set = uint64_t{of.schedule.rows} * of.schedule.top_k;
+  std::string capacities;
+  for (json &one : results) {
+    const auto lockers = one["capacity_lockers"].get<uint64_t>();
+    if (lockers >= working_set) continue;
+    one["warning"] = std::to_string(lockers) + " lockers are below one token's working set of " +
+                     std::to_string(working_set) + ": recency is worth nothing here";
+    const std::string text = one["capacity"];
+    if (capacities != text && !capacities.ends_with(", " + text))
+      capacities += (capacities.empty() ? "" : ", ") + text;
+  }
+  if (capacities.empty()) return {};
+  return "capacity " + capacities + ": below one token's working set of " +
+         std::to_string(working_set) +
+         " lockers, where recency is worth nothing; raise --capacity to see policies differ";
 }
 
 namespace {
@@ -135,6 +175,22 @@ void print_results(const json &results, bool of_experts) {
                      fixed_text(one["ns_per_visit"].get<double>()),
                      bytes_text(one["state_bytes"].get<uint64_t>())});
     timed.add(one, lines.back());
+  }
+  print_table(lines);
+}
+
+void print_io(const json &results) {
+  std::vector<std::vector<std::string>> lines = {{"real bytes", "capacity", "tokens/s", "predicted",
+                                                  "read", "evictions", "hits as simulated"}};
+  for (const json &one : results) {
+    const json &io = one["io"];
+    lines.push_back({one["policy"], one["capacity"], fixed_text(io["tokens_per_s"].get<double>()),
+                     fixed_text(io["predicted_tokens_per_s"].get<double>()),
+                     bytes_text(io["read_bytes"].get<uint64_t>()),
+                     count_text(io["evictions"].get<uint64_t>()),
+                     one["equal"].get<bool>()
+                         ? "yes"
+                         : "NO, simulated " + count_text(one["simulated_hits"].get<uint64_t>())});
   }
   print_table(lines);
 }

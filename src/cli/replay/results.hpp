@@ -24,6 +24,7 @@ class replayer {
 
   /// What is known of it, or will be after run(). Stays where it is.
   job &at(const cubby_policy_ops *policy, uint32_t capacity);
+  /// Trouble too when a yardstick failed, without which there is nothing to compare with.
   done run();
   /// Runs it once more, with somebody who watches.
   outcome<simulated> watch(const cubby_policy_ops *policy, uint32_t capacity, observer &by);
@@ -35,6 +36,10 @@ class replayer {
   std::map<std::pair<const cubby_policy_ops *, uint32_t>, job *> known_;
 };
 
+/// Takes the policies that failed anywhere out of the sweep, as half a curve invites comparisons
+/// that do not hold; gives one object for each failure.
+nlohmann::json drop_broken(replayer &by, sweep &from);
+
 /// One object a policy and capacity, in the order of the capacities. `add` may put more into it.
 using adder = std::function<done(const cubby_policy_ops *, const asked_capacity &, const job &,
                                  nlohmann::json &)>;
@@ -43,7 +48,13 @@ outcome<nlohmann::json> results_of(replayer &by, const sweep &chosen, const adde
 /// What --timing has to say beside its figures; empty = nothing.
 std::string overload_note(const nlohmann::json &results);
 
+/// Says of capacities below one token's working set what they are, in each of their results; one
+/// sentence for people, or nothing.
+std::string warn_small(const workload &of, nlohmann::json &results);
+
 /// For people.
 void print_results(const nlohmann::json &results, bool of_experts);
+/// What --io measured beside what was foreseen.
+void print_io(const nlohmann::json &results);
 
 }  // namespace cubby_cli::replay

@@ -27,6 +27,7 @@ outcome<trace> read_trace(const std::string &path, uint64_t limit) {
     if (!wrong.empty()) return refuse(wrong);
     return read;
   }
+  if (begin.starts_with("\xEF\xBB\xBF")) begin.erase(0, 3);  // as spreadsheets begin a text
   line_reader lines(*source, std::move(begin));
   std::string line;
   csv_reader csv(read.experts, limit);

@@ -214,6 +214,7 @@ std::string json_lines::take_sequence(parsed_line &line) {
     return "its tokens have " + std::to_string(line.layers) + " layers of " +
            std::to_string(line.k) + " experts, the trace has " + std::to_string(to.layers) +
            " of " + std::to_string(to.top_k);
+  if (line.prefill_tokens < 0) return "prefill_tokens is below 0";
   const uint64_t first = to.tokens();
   const bool told = whole(line.prefill_tokens, 0, line.tokens);
   line.tokens = static_cast<uint32_t>(std::min<uint64_t>(line.tokens, limit_ - first));

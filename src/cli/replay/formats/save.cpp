@@ -24,6 +24,15 @@ done save(const std::string &path, const std::function<done(const put_fn &)> &wr
   return file.publish();
 }
 
+/// Also through links and by other ways, and where neither is there yet.
+bool same_file(const std::string &a, const std::string &b) {
+  namespace fs = std::filesystem;
+  std::error_code failed;
+  if (fs::equivalent(a, b, failed) && !failed) return true;
+  const fs::path one = fs::weakly_canonical(fs::absolute(a, failed), failed);
+  return one == fs::weakly_canonical(fs::absolute(b, failed), failed);
+}
+
 }  // namespace
 
 done check_place(const std::string &path) {
@@ -40,6 +49,19 @@ done check_place(const std::string &path) {
   if (access(folder.c_str(), W_OK | X_OK) != 0)
     return usage_trouble(path + " cannot be made: this user may not write to the folder " + folder +
                          "; name another");
+  return nothing{};
+}
+
+done check_apart(const named_file &read, const std::vector<named_file> &written) {
+  std::vector<named_file> before = {read};
+  for (const named_file &file : written) {
+    if (file.path.empty()) continue;
+    for (const named_file &other : before)
+      if (same_file(file.path, other.path))
+        return usage_trouble(file.option + " " + file.path + " is the file of " + other.option +
+                             ", which it would overwrite; name another");
+    before.push_back(file);
+  }
   return nothing{};
 }
 

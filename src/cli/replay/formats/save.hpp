@@ -9,6 +9,14 @@ namespace cubby_cli::replay {
 /// after minutes of replaying.
 done check_place(const std::string &path);
 
+/// A file and the option that names it; none where the path is empty.
+struct named_file {
+  std::string option, path;
+};
+/// Trouble when one file is named twice: what is written would replace what is read, or what was
+/// written just before.
+done check_apart(const named_file &read, const std::vector<named_file> &written);
+
 /// In the library's own format.
 done save_trace(const std::string &path, const workload &of);
 /// As libCacheSim's oracleGeneral.

@@ -82,6 +82,7 @@ class house {
   cubby_object find_victim(cubby_object who, uint64_t now_ns) {
     const cubby_policy_need need = {sizeof need, who, 1, now_ns};
     ops_.begin_victims(policy_, &need);
+    ++round_;
     for (;;) {
       const cubby_object victim = ops_.next_victim(policy_);
       if (victim == CUBBY_NO_OBJECT) return victim;
@@ -91,7 +92,18 @@ class house {
         return victim;
       }
       if (pinned_[victim] != use_) return victim;
+      if (!named_first(victim)) {
+        broken_ = "next_victim() named object " + std::to_string(victim) + " twice in a round";
+        return victim;
+      }
     }
+  }
+  /// Only those passed over can come again, and residents who each come once are bound to end.
+  bool named_first(cubby_object victim) {
+    if (named_.empty()) named_.resize(resident_.size());
+    if (named_[victim] == round_) return false;
+    named_[victim] = round_;
+    return true;
   }
 
   const cubby_policy_ops &ops_;
@@ -100,7 +112,8 @@ class house {
   int32_t failed_ = 0;
   std::vector<uint8_t> resident_;
   std::vector<uint64_t> pinned_;  // the last use it was pinned for
-  uint64_t use_ = 1;
+  std::vector<uint64_t> named_;   // the last round it was named and passed over in
+  uint64_t use_ = 1, round_ = 0;
   uint32_t capacity_, used_ = 0;
   std::string broken_;
 };

@@ -17,10 +17,16 @@ done run_job(const workload &of, job &one, const std::function<void(double)> &af
   if (one.details) how.watchers.push_back((details = one.details()).get());
   const auto by =
       of.of_experts() ? make_walk(of.schedule, how) : make_walk(of.read.kv, of.next, how);
-  if (!by) return by.failure();
+  if (!by) {
+    one.broken = by.failure().text;
+    return nothing{};
+  }
   while ((*by)->advance()) after((*by)->part());
   auto found = (*by)->finish();
-  if (!found) return found.failure();
+  if (!found) {
+    one.broken = found.failure().text;
+    return nothing{};
+  }
   one.found = std::move(*found);
   if (clock) one.clock_told = clock->report();
   if (details) one.details_told = details->report();

@@ -16,11 +16,13 @@ struct job {
   simulation how;  // but for its watchers, who are made when it begins
   std::function<std::unique_ptr<reporter>()> clock, details;  // may be empty
   std::optional<simulated> found;
+  std::string broken;  // how the policy failed, where nothing was found
   nlohmann::json clock_told, details_told;
 };
 
 /// Does them all. What is found does not depend on the number of threads (0 = as many as there are
-/// processors), nor does the trouble: it is that of the first job that has any.
+/// processors), nor does the trouble: it is that of the first job that has any. A policy that
+/// breaks the rules, or cannot be made, is no trouble of the others: its job says so.
 done run_jobs(const workload &of, const std::vector<job *> &jobs, uint32_t threads, bool quiet);
 
 }  // namespace cubby_cli::replay

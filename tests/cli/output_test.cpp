@@ -1,0 +1,92 @@
+// What the command prints arrives whole and is JSON, whatever bytes it has to name, or it says so.
+#include "cli/folder.hpp"
+#include "cli/process.hpp"
+
+namespace {
+using nlohmann::json;
+using process::command_json;
+using process::folder;
+using process::shell;
+
+const std::string small_csv = "token,layer,experts\n0,0,1 2\n1,0,2 3\n2,0,0 3\n";
+
+}  // namespace
+
+TEST_CASE("--json prints an object of JSON for words and files that are no UTF-8") {
+  const folder here;
+  const std::string trace = here.write("t.csv", small_csv);
+  std::string noise = "\xff\xfe\x80 {\"\xc3";
+  for (int i = 0; i < 300; ++i) noise += static_cast<char>(i * 73 % 256);
+  const std::vector<std::string> all = {
+      "replay --simulate --trace " + here.write("noise.bin", noise),
+      "replay --simulate --trace " + here.write("noise.csv", noise),
+      "replay --simulate --trace " + here.write("noise.jsonl", "{\"\xff\": \"\xff\xfe\"}\n"),
+      "replay --simulate --trace " + here.at("no\xff.jsonl"),
+      "replay --simulate --trace " + trace + " --policy '\xff'",
+      "replay --simulate --trace " + trace + " --policy ./'\xff'.so",
+      "replay --simulate --trace " + trace + " --capacity '\xff'",
+      "replay --simulate --trace " + trace + " --write /no/'\xff'",
+      "replay --timing --compute-ns 1 --trace " + trace + " --link '\xff'",
+      "replay --io --geometry '\xff' --tiers '\xff' --trace " + trace,
+      "inspect " + here.at("no\xff.gguf"),
+      "verify " + here.at("no\xff.gguf"),
+      "seal " + here.at("no\xff.gguf"),
+      "demo --model " + here.at("no\xff.gguf"),
+      "demo --policy '\xff'",
+      "make-model --out /no/'\xff'",
+      "conformance " + here.at("no\xff.so"),
+  };
+  for (const std::string &line : all) {
+    const auto told = shell(CUBBY_COMMAND " " + line + " --json 2>/dev/null");
+    INFO(line << " said: " << told.text);
+    CHECK((told.exit_status == 1 || told.exit_status == 2));
+    const json object = json::parse(told.text, nullptr, false);
+    REQUIRE(object.is_object());
+    CHECK(object.contains("error"));
+  }
+  const std::string odd = here.write("odd\xff.csv", small_csv);
+  CHECK(command_json("replay --simulate --policy lru --capacity 100% --trace " + odd, 0)
+            .at("results")
+            .size() > 0);
+}
+
+TEST_CASE("A word or a policy that there is none of is named, once") {
+  const auto refused = [](const std::string &line, const std::string &name) {
+    const auto told = shell(CUBBY_COMMAND " " + line + " 2>&1");
+    INFO(line << " said: " << told.text);
+    CHECK(told.exit_status == 2);
+    CHECK(told.text.find(name) != std::string::npos);
+    return told.text;
+  };
+  refused("nosuch", "nosuch");
+  refused("replay --nosuch", "--nosuch");
+  refused("demo --model /no/such.gguf", "/no/such.gguf");
+  const std::string names = refused("demo --policy nosuch", "there are auto, ");
+  CHECK(names.find("auto") == names.rfind("auto"));
+  for (const char *how : {"abi", "create"})
+    CHECK(shell("CUBBY_EVIL=" + std::string(how) +
+                " " CUBBY_COMMAND " demo --policy " CUBBY_EVIL_POLICY " 2>/dev/null")
+              .exit_status == 2);
+}
+
+TEST_CASE("Output that gets nowhere is no success") {
+  const folder here;
+  const std::string trace = here.write("t.csv", small_csv);
+  const std::string replay =
+      "replay --simulate --quiet --policy lru --capacity 100% --trace " + trace;
+  for (const std::string &line :
+       {replay + " --json", replay, std::string("--help"),
+        "make-model --layers 1 --experts 2 --top-k 1 --hidden 64 --ffn 32"
+        " --json --out " +
+            here.at("m.gguf"),
+        "inspect --json " + here.at("m.gguf"), "seal --json " + here.at("m.gguf"),
+        "verify --json " + here.at("m.gguf")}) {
+    const auto told = shell(CUBBY_COMMAND " " + line + " 2>&1 >/dev/full");
+    INFO(line << " said: " << told.text);
+    CHECK(told.exit_status == 1);
+    CHECK(told.text.find("could not be written: No space left on device") != std::string::npos);
+  }
+  const auto refused =
+      shell(CUBBY_COMMAND " replay --simulate --json --trace /no/such.csv 2>&1 >/dev/full");
+  CHECK(refused.exit_status == 2);
+}

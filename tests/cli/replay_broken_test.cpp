@@ -1,0 +1,84 @@
+// `cubby replay` with policies that break the rules: each is named, and none holds the others up.
+#include <fstream>
+
+#include "cli/folder.hpp"
+#include "cli/process.hpp"
+
+namespace {
+using nlohmann::json;
+using process::folder;
+using process::shell;
+
+/// Three experts of eight in each of two layers, others at each token.
+std::string trace_in(const folder &here) {
+  std::string text = "token,layer,experts\n";
+  for (int token = 0; token < 40; ++token)
+    for (int layer = 0; layer < 2; ++layer) {
+      const int first = token + layer;
+      text += std::to_string(token) + "," + std::to_string(layer) + "," +
+              std::to_string(first % 8) + " " + std::to_string((first + 2) % 8) + " " +
+              std::to_string((first + 5) % 8) + "\n";
+    }
+  return here.write("t.csv", text);
+}
+
+/// A run that hangs ends with 124.
+process::outcome replay(const std::string &how, const std::string &arguments) {
+  return shell("CUBBY_EVIL=" + how + " timeout 60 " CUBBY_COMMAND " replay --quiet " + arguments);
+}
+
+}  // namespace
+
+TEST_CASE("A policy that names one pinned victim again and again is told off, not waited for") {
+  const folder here;
+  const std::string trace = trace_in(here);
+  const std::string io =
+      " --io --geometry 2x8x4096 --tiers host:1m,file:" + here.path.string() + " ";
+  for (const std::string &drive : {std::string(" --simulate "), io}) {
+    const auto told =
+        replay("twice", drive + "--capacity 25%,50% --policy " CUBBY_EVIL_POLICY " --trace " +
+                            trace + " 2>&1");
+    INFO(told.text);
+    CHECK(told.exit_status == 2);
+    CHECK(told.text.find("policy evil broke the rules: next_victim() named object") !=
+          std::string::npos);
+    CHECK(told.text.find("twice in a round") != std::string::npos);
+  }
+}
+
+TEST_CASE("A policy that breaks the rules is named, and the others go on without it") {
+  const folder here;
+  const std::string trace = trace_in(here);
+  const std::string page = here.at("p.html");
+  const std::string asked = " --simulate --capacity 25%,50% --trace " + trace + " --policy ";
+  const auto results = [&](const process::outcome &told) {
+    json object = json::parse(told.text, nullptr, false);
+    REQUIRE(object.is_object());
+    for (json &one : object["results"]) one.erase("ns_per_visit");
+    return object;
+  };
+  const auto alone = replay("no", asked + "lru,moe --json");
+  CHECK(alone.exit_status == 0);
+  CHECK(!results(alone).contains("broken"));
+  for (const std::string how : {"twice", "absent", "create"}) {
+    INFO(how);
+    const std::string with = asked + CUBBY_EVIL_POLICY ",lru,moe ";
+    const auto told = replay(how, with + "--json --html " + page + " 2>/dev/null");
+    CHECK(told.exit_status == 2);
+    const json object = results(told);
+    CHECK(object["results"] == results(alone)["results"]);
+    REQUIRE(object["broken"].size() == 2);
+    for (size_t i = 0; i < 2; ++i) {
+      const json &one = object["broken"][i];
+      CHECK(one["policy"] == "evil");
+      CHECK(one["capacity"] == (i == 0 ? "25%" : "50%"));
+      CHECK(one["why"].get<std::string>().starts_with("policy evil "));
+    }
+    const auto said = replay(how, with + "2>&1 >/dev/null");
+    CHECK(said.text.find("policy evil") != std::string::npos);
+    CHECK(said.text.find("go on without it") != std::string::npos);
+    CHECK(shell("grep -c 'Left out: policy evil' " + page).exit_status == 0);
+    CHECK(replay(how, asked + CUBBY_EVIL_POLICY " 2>/dev/null").exit_status == 2);
+  }
+  CHECK(replay("abi", asked + CUBBY_EVIL_POLICY " 2>/dev/null").exit_status == 2);
+}

@@ -1,0 +1,48 @@
+// A policy library for tests that breaks the rules. CUBBY_EVIL says how: "twice" names the same
+// resident for ever, "absent" names who is not there, "create" cannot be made, "abi" is of another
+// version.
+#include <cerrno>
+#include <cstdlib>
+#include <cubby/policy.hpp>
+#include <string>
+#include <vector>
+
+namespace {
+
+std::string how() {
+  const char *said = std::getenv("CUBBY_EVIL");
+  return said == nullptr ? "" : said;
+}
+
+class evil {
+ public:
+  explicit evil(const cubby_policy_config &config) { grow(config); }
+  void used(cubby_object) {}
+  void inserted(cubby_object who, uint64_t) { resident_[who] = 1; }
+  void removed(cubby_object who) { resident_[who] = 0; }
+  void begin_victims(const cubby_policy_need &) {}
+  cubby_object next_victim() {
+    const char wanted = absent_ ? 0 : 1;
+    for (cubby_object who = 0; who < resident_.size(); ++who)
+      if (resident_[who] == wanted) return who;
+    return CUBBY_NO_OBJECT;
+  }
+  void grow(const cubby_policy_config &config) { resident_.resize(config.object_count); }
+  [[nodiscard]] uint64_t state_bytes() const { return resident_.size(); }
+
+ private:
+  const bool absent_ = how() == "absent";
+  std::vector<char> resident_;
+};
+
+int32_t refuse(const cubby_policy_config *, cubby_policy **) { return -EINVAL; }
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) const cubby_policy_ops *cubby_policy_entry() {
+  static cubby_policy_ops ops =
+      cubby::policy_ops<evil>("evil", CUBBY_POLICY_EXPERTS | CUBBY_POLICY_KV);
+  if (how() == "create") ops.create = refuse;
+  if (how() == "abi") ++ops.abi_version;
+  return &ops;
+}
