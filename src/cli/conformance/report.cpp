@@ -46,7 +46,7 @@ void report::print_json() const {
   object["failed"] = count(verdict::fail);
   object["skipped"] = count(verdict::skip);
   object["checks"] = std::move(checks);
-  print_json(object);
+  cubby_cli::print_json(object);
 }
 
 int report::finish(const std::string &remedy) const {
