@@ -20,6 +20,7 @@ const cubby_policy_ops &arc_ops();
 const cubby_policy_ops &belady_ops();
 const cubby_policy_ops &gdsf_ops();
 const cubby_policy_ops &kv_ops();
+const cubby_policy_ops &kv_part_ops();  // of `mixed`
 const cubby_policy_ops &lfu_ops();
 const cubby_policy_ops &lru_ops();
 const cubby_policy_ops &lru2_ops();

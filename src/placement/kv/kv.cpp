@@ -6,14 +6,12 @@
 #include "placement/describe.hpp"
 #include "placement/kv/blocks.hpp"
 #include "placement/kv/chooser.hpp"
+#include "placement/kv/hedge.hpp"
 #include "placement/object_list.hpp"
 #include "placement/registry.hpp"
 
 namespace cubby::placement {
 namespace {
-
-constexpr double hedge_requests = 1000;  // memory of the lead
-constexpr double hedge_margin = 0.012;   // of the blocks that LRU would have found
 
 /// The leading run of a request that is told block by block from the first.
 struct run_counter {
@@ -25,8 +23,6 @@ struct run_counter {
   }
 };
 
-constexpr double behind_allowed = 1e-3;  // of all blocks so far, before LRU takes over,
-constexpr double requests_allowed = 2;   // and this many requests: the first ones say little
 constexpr size_t oldest_proposed = 8;
 constexpr size_t request_max = 65536;  // blocks of one request that the hedge looks at
 
@@ -49,12 +45,12 @@ class kv_policy {
     if (access.number != request_) end_request(access.number);
     const cubby_object who = access.object;
     real_run_.touch(real_.holds(who));
-    if (lru_leads_) shadow_run_.touch(shadow_.holds(who));
+    if (hedge_.lru_leads()) shadow_run_.touch(shadow_.holds(who));
     const cubby_object was_parent = known_.at(who).parent;
     if (was_parent != access.parent) move_parent(who, was_parent, access.parent);
     known_.used(access);
     if (touched_.size() < touched_.capacity()) touched_.push_back(who);
-    if (lru_leads_) touch_shadow(who, access.parent);
+    if (hedge_.lru_leads()) touch_shadow(who, access.parent);
   }
   /// Objects of other banks: no prefix, no depth.
   void visit(const cubby_policy_visit &visit) {
@@ -85,7 +81,7 @@ class kv_policy {
       if (!real_.leaves().empty()) proposed_.push_back(real_.leaves().back());
       return;
     }
-    if (lru_leads_) return propose_oldest();
+    if (hedge_.lru_leads()) return propose_oldest();
     const cubby_object least = real_chooser_.choose(real_, known_);
     if (least != CUBBY_NO_OBJECT) proposed_.push_back(least);
     from_pool_ = true;
@@ -93,7 +89,7 @@ class kv_policy {
   cubby_object next_victim() {
     if (from_pool_ && next_ == 1 && proposed_.size() == 1) propose_pool();
     while (next_ < proposed_.size()) {
-      if (next_ > 0 && !lru_leads_) least_to(next_);
+      if (next_ > 0 && !hedge_.lru_leads()) least_to(next_);
       const cubby_object who = proposed_[next_++];
       const auto named = proposed_.begin() + static_cast<std::ptrdiff_t>(next_ - 1);
       if (std::find(proposed_.begin(), named, who) == named) return who;  // drawn once
@@ -102,10 +98,14 @@ class kv_policy {
   }
   bool admit(cubby_object incoming, cubby_object victim) {
     if (!reachable(incoming) || known_.in_use(victim)) return false;
-    if (!lru_leads_ && !real_.is_leaf(victim)) return false;  // others hang on it
-    return lru_leads_ || known_.index(incoming) >= known_.index(victim);
+    if (!hedge_.lru_leads() && !real_.is_leaf(victim)) return false;  // others hang on it
+    return hedge_.lru_leads() || known_.index(incoming) >= known_.index(victim);
   }
-  bool hint(const cubby_policy_hint &hint) { return known_.hint(hint); }
+  bool hint(const cubby_policy_hint &hint) {
+    const bool taken = known_.hint(hint);
+    if (taken) hedge_.trust_index();
+    return taken;
+  }
   void forget(cubby_object who) {
     drop_shadow(who);
     take_recent(who);
@@ -125,9 +125,12 @@ class kv_policy {
            named_.capacity() * sizeof(uint64_t);
   }
   void describe(cubby_policy_stats &out) const {
-    out.fallback = lru_leads_ ? 1 : 0;
-    out.fallback_count = takeovers_;
+    out.fallback = hedge_.lru_leads() ? 1 : 0;
+    out.fallback_count = hedge_.takeovers();
   }
+
+ protected:
+  void trust_index() { hedge_.trust_index(); }
 
  private:
   static constexpr uint8_t lru_shadow = 0, lru_gone = 1;
@@ -252,24 +255,14 @@ class kv_policy {
   void end_request(uint64_t number) {
     request_ = number;
     oldest_[lru_shadow] = oldest_[lru_gone] = CUBBY_NO_OBJECT;
-    const double ours = lru_leads_ ? shadow_run_.run : real_run_.run;
-    const double lru = touch_lru();
-    lead_ += (ours - lru - lead_) / hedge_requests;
-    behind_ += lru - real_run_.run;
-    all_blocks_ += static_cast<double>(touched_.size());
-    ++requests_;
-    lru_blocks_ += (lru - lru_blocks_) / std::min(hedge_requests, requests_);
+    kv::runs found;
+    found.real = real_run_.run;
+    found.index = hedge_.lru_leads() ? shadow_run_.run : real_run_.run;
+    found.lru = touch_lru();
+    if (hedge_.ended(found, static_cast<double>(touched_.size())) == kv::hedge::change::to_lru)
+      copy_to_shadow();
     touched_.clear();
     real_run_ = shadow_run_ = {};
-    const double allowed = (behind_allowed + requests_allowed / requests_) * all_blocks_;
-    const bool far_behind = lead_ < 0 && behind_ > allowed;
-    if (!lru_leads_ && (lead_ < -hedge_margin * lru_blocks_ || far_behind)) {
-      lru_leads_ = true;
-      ++takeovers_;
-      copy_to_shadow();
-    } else if (lru_leads_ && lead_ > hedge_margin * lru_blocks_) {
-      lru_leads_ = false;
-    }
   }
   void copy_to_shadow() {
     shadow_ = real_;
@@ -290,13 +283,24 @@ class kv_policy {
   bool from_pool_ = false;
   std::vector<cubby_object> touched_;  // by the request under way
   run_counter real_run_, shadow_run_;
-  uint64_t request_ = 0, takeovers_ = 0;
-  double lead_ = 0, lru_blocks_ = 0;  // of late, a request; a lead starts from none
-  double behind_ = 0, all_blocks_ = 0, requests_ = 0;  // since the beginning
-  bool lru_leads_ = false;
+  uint64_t request_ = 0;
+  kv::hedge hedge_;
+};
+
+/// As a part of a tier that is divided: how much room it is worth follows from what the index would
+/// do with it, so the index leads until it has failed.
+class kv_part : public kv_policy {
+ public:
+  explicit kv_part(const cubby_policy_config &config) : kv_policy(config) { trust_index(); }
 };
 
 }  // namespace
+
+const cubby_policy_ops &kv_part_ops() {
+  static const cubby_policy_ops ops =
+      policy_ops<kv_part>("kv", CUBBY_POLICY_KV | CUBBY_POLICY_HEAD_FIRST);
+  return ops;
+}
 
 const cubby_policy_ops &kv_ops() {
   static const cubby_policy_ops ops =

@@ -63,7 +63,7 @@ class mixed_policy {
  public:
   explicit mixed_policy(const cubby_policy_config &config)
       : moe_(moe_ops(), experts, config),
-        kv_(kv_ops(), others, config),
+        kv_(kv_part_ops(), others, config),
         split_(config.budget_bytes) {
     set_objects(config);
     give_shares();

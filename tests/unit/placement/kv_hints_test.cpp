@@ -1,4 +1,9 @@
 // What `kv` makes of hints: each kind changes who leaves, and of LRU's net and its state.
+#include <deque>
+#include <string>
+
+#include "base/prng.hpp"
+#include "placement/kv/hedge.hpp"
 #include "support/policy_house.hpp"
 
 namespace {
@@ -94,4 +99,85 @@ TEST_CASE("kv keeps 56 bytes a block, ghosts among them", "[placement][kv]") {
   auto shape = blocks_of(1000);
   shape.columns = 200'000;
   CHECK(house("kv", shape).stats().state_bytes <= uint64_t{200'000} * 56);
+}
+
+namespace {
+
+struct session_load {
+  uint32_t live, new_percent, grown_max, gap_ms;
+};
+
+/// Sessions that grow by some blocks at each request; the oldest one ends when there are too many.
+/// Found blocks in percent, counted as in a replay.
+double found(const char *name, const session_load &of, uint32_t capacity) {
+  policy_house::shape shape = blocks_of(capacity);
+  shape.columns = 40'000;
+  house h(name, shape);
+  cubby::base::prng dice(7);
+  std::deque<std::vector<cubby_object>> sessions;
+  const bool head_first = std::string(name) != "lru";
+  cubby_object next = 0;
+  double hits = 0, all = 0;
+  for (uint32_t i = 0; i < 3000; ++i) {
+    h.now_ns += (1 + dice.below(2 * of.gap_ms)) * 1'000'000;
+    const auto grow = [&](std::vector<cubby_object> &one, uint64_t by) {
+      for (; by != 0; --by) one.push_back(next++);
+    };
+    if (sessions.empty() || dice.below(100) < of.new_percent) {
+      sessions.emplace_back();
+      grow(sessions.back(), 1 + dice.below(15));
+    }
+    if (sessions.size() > of.live) sessions.pop_front();
+    auto &one = sessions[dice.below(sessions.size())];
+    grow(one, dice.below(of.grown_max + 1));
+    for (size_t at = 0; at < one.size() && h.resident(one[at]); ++at) ++hits;
+    all += static_cast<double>(one.size());
+    if (head_first)
+      h.request(one);
+    else
+      for (size_t at = one.size(); at-- > 0;) h.touch(one[at], CUBBY_NEVER_USED, h.now_ns);
+  }
+  REQUIRE(next <= shape.columns);
+  return 100 * hits / all;
+}
+
+}  // namespace
+
+TEST_CASE("Sessions that LRU serves better do not take kv below it", "[placement][kv]") {
+  const session_load load = {60, 2, 2, 30};
+  for (const uint32_t capacity : {600u, 900u, 1200u}) {
+    const double kv = found("kv", load, capacity), lru = found("lru", load, capacity);
+    INFO("room for " << capacity << ": LRU " << lru << ", kv " << kv);
+    CHECK(kv >= lru - 0.2);
+  }
+}
+
+TEST_CASE("LRU leads until the index has shown by names alone that it finds more",
+          "[placement][kv]") {
+  cubby::placement::kv::hedge hedge;
+  for (uint32_t i = 0; i < 100; ++i) hedge.ended({10, 10, 10}, 50);
+  CHECK(hedge.lru_leads());
+  for (uint32_t i = 0; i < 4; ++i) hedge.ended({10, 22, 10}, 50);
+  CHECK(hedge.lru_leads());  // less than a request
+  hedge.ended({10, 22, 10}, 50);
+  CHECK_FALSE(hedge.lru_leads());
+  CHECK(hedge.takeovers() == 0);
+}
+
+TEST_CASE("An index that shines by names and fails whenever it leads costs little",
+          "[placement][kv]") {
+  for (const double lost_a_request : {1.0, 5.0, 25.0}) {
+    cubby::placement::kv::hedge hedge;
+    double behind = 0, all = 0;
+    for (uint32_t i = 0; i < 20'000; ++i) {
+      cubby::placement::kv::runs runs{30, 31, 30};
+      if (!hedge.lru_leads()) runs.real = runs.index = 30 - lost_a_request;
+      behind += runs.lru - runs.real;
+      all += 50;
+      hedge.ended(runs, 50);
+    }
+    INFO("lost " << behind << " of " << all << ", " << hedge.takeovers() << " takeovers");
+    CHECK(hedge.takeovers() > 0);
+    CHECK(behind <= 0.002 * all);
+  }
 }
