@@ -60,7 +60,7 @@ TEST_CASE("A policy that breaks the rules is named, and the others go on without
   const auto alone = replay("no", asked + "lru,moe --json");
   CHECK(alone.exit_status == 0);
   CHECK(!results(alone).contains("broken"));
-  for (const std::string how : {"twice", "absent", "create"}) {
+  for (const std::string how : {"twice", "absent", "create", "silent"}) {
     INFO(how);
     const std::string with = asked + CUBBY_EVIL_POLICY ",lru,moe ";
     const auto told = replay(how, with + "--json --html " + page + " 2>/dev/null");

@@ -1,6 +1,6 @@
 // A policy library for tests that breaks the rules. CUBBY_EVIL says how: "twice" names the same
-// resident for ever, "absent" names who is not there, "create" cannot be made, "abi" is of another
-// version.
+// resident for ever, "silent" names nobody, "absent" names who is not there, "create" cannot be
+// made, "abi" is of another version.
 #include <cerrno>
 #include <cstdlib>
 #include <cubby/policy.hpp>
@@ -22,6 +22,7 @@ class evil {
   void removed(cubby_object who) { resident_[who] = 0; }
   void begin_victims(const cubby_policy_need &) {}
   cubby_object next_victim() {
+    if (silent_) return CUBBY_NO_OBJECT;
     const char wanted = absent_ ? 0 : 1;
     for (cubby_object who = 0; who < resident_.size(); ++who)
       if (resident_[who] == wanted) return who;
@@ -31,7 +32,7 @@ class evil {
   [[nodiscard]] uint64_t state_bytes() const { return resident_.size(); }
 
  private:
-  const bool absent_ = how() == "absent";
+  const bool absent_ = how() == "absent", silent_ = how() == "silent";
   std::vector<char> resident_;
 };
 

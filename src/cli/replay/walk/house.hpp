@@ -85,7 +85,10 @@ class house {
     ++round_;
     for (;;) {
       const cubby_object victim = ops_.next_victim(policy_);
-      if (victim == CUBBY_NO_OBJECT) return victim;
+      if (victim == CUBBY_NO_OBJECT) {
+        look_for_unnamed();
+        return victim;
+      }
       if (victim >= resident_.size() || resident_[victim] == 0) {
         broken_ = "next_victim() named object " + std::to_string(victim) +
                   ", which is not resident; residents alone can leave";
@@ -96,6 +99,15 @@ class house {
         broken_ = "next_victim() named object " + std::to_string(victim) + " twice in a round";
         return victim;
       }
+    }
+  }
+  /// Whoever may leave and was named has left: one that still may was not.
+  void look_for_unnamed() {
+    for (size_t who = 0; who < resident_.size(); ++who) {
+      if (resident_[who] == 0 || pinned_[who] == use_) continue;
+      broken_ = "next_victim() ended a round without naming object " + std::to_string(who) +
+                ", which is resident and may leave";
+      return;
     }
   }
   /// Only those passed over can come again, and residents who each come once are bound to end.
