@@ -6,6 +6,7 @@
 #include <cubby/policy.h>
 
 #include <cstdint>
+#include <optional>
 
 namespace cubby::placement {
 
@@ -18,19 +19,16 @@ class newcomers {
     if (count_ < count_max) list_[count_++] = {who, from};
   }
   /// Named as a victim: if it goes, it is evicted.
-  void named(cubby_object who) {
-    uint8_t from = 0;
-    (void)take(who, from);
-  }
-  /// True for one that came since the last use, once.
-  bool take(cubby_object who, uint8_t &from) {
+  void named(cubby_object who) { take(who); }
+  /// Of one that came since the last use: what it came from. Once.
+  std::optional<uint8_t> take(cubby_object who) {
     for (uint32_t i = count_; i-- > 0;) {
       if (list_[i].who != who) continue;
-      from = list_[i].from;
+      const uint8_t from = list_[i].from;
       list_[i] = list_[--count_];
-      return true;
+      return from;
     }
-    return false;
+    return std::nullopt;
   }
 
  private:

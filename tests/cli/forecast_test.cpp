@@ -57,16 +57,8 @@ double hits(const char *name, const run &of, const forecast &told) {
   policy_house::house h(name, quarter_of(of));
   uint64_t found = 0;
   for (uint64_t token = 0; token < of.tokens(); ++token) {
-    for (uint32_t ahead = 1; told && ahead <= 3 && token + ahead <= of.tokens(); ++ahead) {
-      const std::vector<cubby_object> objects = told(token + ahead - 1);
-      cubby_policy_hint hint = {};
-      hint.struct_size = sizeof hint;
-      hint.kind = CUBBY_POLICY_HINT_ROUTE;
-      hint.ahead = ahead;
-      hint.objects = objects.data();
-      hint.object_count = static_cast<uint32_t>(objects.size());
-      REQUIRE(h.ops().hint(h.policy(), &hint) == 1);
-    }
+    for (uint32_t ahead = 1; told && ahead <= 3 && token + ahead <= of.tokens(); ++ahead)
+      h.foresee(ahead, told(token + ahead - 1));
     for (uint32_t layer = 0; layer < of.layers; ++layer)
       found += h.visit(layer, {of.at(token, layer), of.at(token, layer) + of.k});
   }

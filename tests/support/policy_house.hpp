@@ -127,6 +127,16 @@ class house {
     bytes[bank_index_[who]] -= bank_at(who).object_bytes;
     ops_.removed(policy_, who);
   }
+  /// A hint of the experts to be used by the token that is so far ahead.
+  void foresee(uint32_t ahead, const std::vector<cubby_object> &objects) {
+    cubby_policy_hint hint = {};
+    hint.struct_size = sizeof hint;
+    hint.kind = CUBBY_POLICY_HINT_ROUTE;
+    hint.ahead = ahead;
+    hint.objects = objects.data();
+    hint.object_count = static_cast<uint32_t>(objects.size());
+    REQUIRE(ops_.hint(policy_, &hint) == 1);
+  }
   /// To more banks (those there were come first), or another budget.
   void grow(std::vector<cubby_policy_bank> banks, uint64_t budget) {
     const cubby_policy_config config = furnish(std::move(banks), budget);

@@ -36,9 +36,9 @@ class arc {
   void removed(cubby_object who) {
     if (!resident(who)) return;
     walk_.leaving(lists_, who);
-    if (uint8_t from = 0; newcomers_.take(who, from)) {
+    if (const auto from = newcomers_.take(who)) {
       lists_.take(who);
-      if (from == b1 || from == b2) lists_.renew(from, who);
+      if (*from == b1 || *from == b2) lists_.renew(*from, who);
     } else if (lists_.where(who) == t2) {
       lists_.renew(b2, who);
     } else if (forget_next_) {

@@ -49,9 +49,7 @@ class gdsf {
     heap_.insert(who, order());
   }
   void removed(cubby_object who) {
-    uint8_t from = 0;
-    if (heap_.holds(who) && !newcomers_.take(who, from))
-      clock_ = std::max(clock_, items_[who].rank);
+    if (heap_.holds(who) && !newcomers_.take(who)) clock_ = std::max(clock_, items_[who].rank);
     heap_.remove(who, order());
   }
   void begin_victims(const cubby_policy_need &) { heap_.end_round(order()); }

@@ -33,9 +33,9 @@ class s3fifo {
   }
   void removed(cubby_object who) {
     walk_.leaving(lists_, who);
-    if (uint8_t from = 0; resident(who) && newcomers_.take(who, from)) {
+    if (const auto from = resident(who) ? newcomers_.take(who) : std::nullopt) {
       lists_.take(who);
-      if (from == ghosts) lists_.renew(ghosts, who);
+      if (*from == ghosts) lists_.renew(ghosts, who);
     } else if (lists_.where(who) == small) {
       lists_.renew(ghosts, who);
       while (lists_.size(ghosts) > main_size_) lists_.take(lists_.oldest(ghosts));

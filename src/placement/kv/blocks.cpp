@@ -32,7 +32,8 @@ void blocks::go_on(uint64_t now_ns) {
   model_.fade(fade_per_sample);
   if (touches_ - modelled_touches_ < touches_a_model) return;
   modelled_touches_ = touches_;
-  model_.set_prior_hits(static_cast<float>(prior_requests * mean_request_));
+  const double mean_request = touches_ / std::max(1.0, requests_);
+  model_.set_prior_hits(static_cast<float>(prior_requests * mean_request));
   model_.changed();
 }
 
@@ -74,7 +75,6 @@ void blocks::used(const cubby_policy_access &access) {
   }
   ++touches_;
   if (access.last != 0) ++requests_;
-  mean_request_ = touches_ / std::max(1.0, requests_);
   known_below_ = std::max(known_below_, access.object + 1);
   if (one.uses != 0) {
     const float age_s = seconds(now_ms_ - one.last_ms);

@@ -48,7 +48,6 @@ class blocks {
   }
   /// What a second of residence is worth, in uses.
   float index(cubby_object who);
-  [[nodiscard]] double mean_request_blocks() const { return mean_request_; }
   void grow(uint32_t object_count);
   [[nodiscard]] uint64_t bytes() const { return sizeof *this + all_.capacity() * sizeof(block); }
 
@@ -63,7 +62,7 @@ class blocks {
   base::prng prng_{0x6B76};
   uint64_t request_ = 0;  // under way
   uint32_t now_ms_ = 0, sampled_ms_ = 0, request_ms_ = 0;
-  double requests_ = 0, touches_ = 0, mean_request_ = 1;
+  double requests_ = 0, touches_ = 0;
   double sampled_touches_ = 0, modelled_touches_ = 0;  // of them, when that was done last
 };
 

@@ -18,24 +18,28 @@ constexpr double stake_of_gain = 0.07;    // what may be lost of it beyond what 
 
 }  // namespace
 
+double hedge::mean_request() const { return all_blocks_ / requests_; }
+
+/// How far behind LRU it may be since the beginning.
+double hedge::allowed() const {
+  return behind_allowed * all_blocks_ + requests_allowed * mean_request();
+}
+
 /// Who is ahead since the beginning may lose that, but not for long.
 bool hedge::lru_must() const {
-  const double mean = all_blocks_ / requests_;
-  const double allowed = behind_allowed * all_blocks_ + requests_allowed * mean;
-  return lead_ < -lost_margin * lru_blocks_ || behind_ > std::max(allowed, entry_behind_ + stake_);
+  return lead_ < -lost_margin * lru_blocks_ ||
+         behind_ > std::max(allowed(), entry_behind_ + stake_);
 }
 
 /// Changing sides costs blocks: what is resident is the other side's. Who has failed has to show
 /// more than it lost, and who has spent what is allowed a multiple of what it is behind.
 bool hedge::index_may() const {
-  const double mean = all_blocks_ / requests_;
-  const double allowed = behind_allowed * all_blocks_ + requests_allowed * mean;
   const double failures = takeovers_ == 0 ? 0 : static_cast<double>(takeovers_ - 1);
   const double times = std::pow(doubt, failures);
   const double lost = tried_ ? std::max(0.0, behind_ - entry_behind_) : 0;
-  if (gained_ <= requests_to_gain * mean + times * lost) return false;
+  if (gained_ <= requests_to_gain * mean_request() + times * lost) return false;
   if (lead_ <= 0 && tried_) return false;
-  return behind_ < room_to_return * allowed || gained_ > gain_by_loss * times * behind_;
+  return behind_ < room_to_return * allowed() || gained_ > gain_by_loss * times * behind_;
 }
 
 hedge::change hedge::ended(const runs &found, double request_blocks) {

@@ -28,6 +28,8 @@ class hedge {
   [[nodiscard]] uint64_t takeovers() const { return takeovers_; }
 
  private:
+  [[nodiscard]] double mean_request() const;
+  [[nodiscard]] double allowed() const;
   [[nodiscard]] bool lru_must() const;
   [[nodiscard]] bool index_may() const;
 

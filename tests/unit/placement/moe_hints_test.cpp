@@ -48,13 +48,7 @@ double hits(const char *name, const policy_house::shape &shape, uint32_t tokens,
       std::vector<cubby_object> all;
       for (uint32_t layer = 0; layer < layers; ++layer)
         for (const cubby_object who : foretell(token + ahead - 1, layer)) all.push_back(who);
-      cubby_policy_hint hint = {};
-      hint.struct_size = sizeof hint;
-      hint.kind = CUBBY_POLICY_HINT_ROUTE;
-      hint.ahead = ahead;
-      hint.objects = all.data();
-      hint.object_count = static_cast<uint32_t>(all.size());
-      REQUIRE(h.ops().hint(h.policy(), &hint) == 1);
+      h.foresee(ahead, all);
     }
     for (uint32_t layer = 0; layer < layers; ++layer) found += h.visit(layer, choose(token, layer));
   }
