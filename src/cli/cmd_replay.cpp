@@ -63,14 +63,15 @@ std::vector<std::string> usual_capacities(const options &chosen, const workload 
 outcome<sweep> read_sweep(const options &chosen, const workload &of, const io_replayer *io) {
   auto policies = find_policies(chosen.policies, of.of_experts());
   if (!policies) return policies.failure();
-  sweep made = {*policies, {}, chosen.batch, chosen.seed, chosen.quiet, chosen.threads};
+  sweep made = {policies->policies, {}, chosen.batch, chosen.seed, chosen.quiet, chosen.threads,
+                policies->broken};
   if (io != nullptr && chosen.policies == std::vector<std::string>{"all"})
-    std::erase_if(made.policies, needs_future);
+    std::erase_if(made.policies, [](const contender &one) { return one.needs_future(); });
   std::vector<std::string> asked = chosen.capacities;
   if (asked.empty() && io != nullptr) {
     uint32_t fitting = of.lockers();
-    for (const cubby_policy_ops *one : made.policies)
-      fitting = std::min(fitting, io->capacity_for(*one));
+    for (const contender &one : made.policies)
+      fitting = std::min(fitting, io->capacity_for(*one.ops));
     asked = {std::to_string(fitting)};
   }
   if (asked.empty()) asked = usual_capacities(chosen, of);
@@ -108,14 +109,14 @@ done post_watchers(const options &chosen, const workload &of, const sweep &wante
     if (!chosen.timing.on) break;
     const auto here = rules_at(chosen.timing, rules, of, capacity);
     if (!here) return here.failure();
-    for (const cubby_policy_ops *policy : wanted.policies) {
+    for (const contender &policy : wanted.policies) {
       job &one = by.at(policy, capacity.lockers);
       one.how.refetch_ns = refetch_ns(*here, of);
       one.clock = [&of, here = *here] { return make_clock(of, here); };
     }
   }
   if (chosen.html.empty()) return nothing{};
-  for (const cubby_policy_ops *policy : wanted.policies)
+  for (const contender &policy : wanted.policies)
     by.at(policy, closer_capacity(wanted, of).lockers).details = [&of] {
       return std::make_unique<detail_watch>(of);
     };
@@ -126,9 +127,9 @@ json details_of(replayer &by, const sweep &wanted, const workload &of) {
   const asked_capacity &at = closer_capacity(wanted, of);
   json details = {{"capacity", at.text}, {"capacity_lockers", at.lockers}};
   details["policies"] = json::array();
-  for (const cubby_policy_ops *policy : wanted.policies) {
+  for (const contender &policy : wanted.policies) {
     json one = by.at(policy, at.lockers).details_told;
-    one["policy"] = policy->name;
+    one["policy"] = policy.name;
     details["policies"].push_back(std::move(one));
   }
   return details;
@@ -136,7 +137,10 @@ json details_of(replayer &by, const sweep &wanted, const workload &of) {
 
 void tell_broken(const json &broken) {
   for (const json &one : broken)
-    std::cerr << "cubby replay: at capacity " << one["capacity"].get<std::string>() << " "
+    std::cerr << "cubby replay: "
+              << (one.contains("capacity")
+                      ? "at capacity " + one["capacity"].get<std::string>() + " "
+                      : std::string())
               << one["why"].get<std::string>() << "; the others go on without it\n";
 }
 
@@ -148,15 +152,16 @@ outcome<json> run_policies(const options &chosen, const workload &of, const swee
   if (auto good = post_watchers(chosen, of, wanted, rules, by); !good) return good.failure();
   if (auto good = by.run(); !good) return good.failure();
   sweep left = wanted;
-  if (const json broken = drop_broken(by, left); !broken.empty()) {
-    if (left.policies.empty()) return usage_trouble(broken[0]["why"]);
-    tell_broken(broken);
-    told["broken"] = broken;
+  drop_broken(by, left);
+  if (left.policies.empty()) return usage_trouble(left.broken[0]["why"]);
+  if (!left.broken.empty()) {
+    tell_broken(left.broken);
+    told["broken"] = left.broken;
   }
-  const auto add = [&](const cubby_policy_ops *policy, const asked_capacity &capacity,
-                       const job &one, json &line) -> done {
+  const auto add = [&](const contender &policy, const asked_capacity &capacity, const job &one,
+                       json &line) -> done {
     if (io != nullptr) {
-      auto added = add_io(*io, by, of, {policy, chosen.policies}, capacity, line);
+      auto added = add_io(*io, by, of, policy, capacity, line);
       if (!added) return added;
     }
     if (chosen.timing.on) line.update(one.clock_told);
@@ -197,11 +202,7 @@ done check(const options &chosen) {
     if (auto good = check_place(file.path); !good) return good;
   }
   if (auto good = check_apart({"--trace", chosen.trace}, written); !good) return good;
-  for (const std::string &name : chosen.policies) {
-    if (name == "all") continue;
-    if (const auto known = find_policy(name); !known) return known.failure();
-  }
-  return nothing{};
+  return check_policies(chosen.policies);
 }
 
 done prepare_io(const options &chosen, const workload &of, std::optional<io_replayer> &io) {

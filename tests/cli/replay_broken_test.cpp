@@ -80,5 +80,42 @@ TEST_CASE("A policy that breaks the rules is named, and the others go on without
     CHECK(shell("grep -c 'Left out: policy evil' " + page).exit_status == 0);
     CHECK(replay(how, asked + CUBBY_EVIL_POLICY " 2>/dev/null").exit_status == 2);
   }
-  CHECK(replay("abi", asked + CUBBY_EVIL_POLICY " 2>/dev/null").exit_status == 2);
+}
+
+TEST_CASE("A library of another version is named, and the others go on without it") {
+  const folder here;
+  const std::string asked =
+      " --simulate --capacity 25% --trace " + trace_in(here) + " --policy " CUBBY_EVIL_POLICY;
+  const std::string page = here.at("p.html");
+  const auto told = replay("abi", asked + ",lru --json --html " + page + " 2>/dev/null");
+  CHECK(told.exit_status == 2);
+  const json object = json::parse(told.text);
+  REQUIRE(object["results"].size() == 1);
+  CHECK(object["results"][0]["policy"] == "lru");
+  REQUIRE(object["broken"].size() == 1);
+  CHECK(object["broken"][0]["policy"] == CUBBY_EVIL_POLICY);
+  CHECK(object["broken"][0]["why"].get<std::string>().find("version") != std::string::npos);
+  CHECK(shell("grep -c 'Left out: .*version' " + page).exit_status == 0);
+  const auto said = replay("abi", asked + ",lru 2>&1 >/dev/null");
+  CHECK(said.text.find("version") != std::string::npos);
+  CHECK(said.text.find("go on without it") != std::string::npos);
+  const auto alone = replay("abi", asked + " 2>&1");
+  CHECK(alone.exit_status == 2);
+  CHECK(alone.text.find("version") != std::string::npos);
+  CHECK(alone.text.find("go on without it") == std::string::npos);
+  CHECK(replay("abi", " --simulate --policy ./none.so,lru --trace nowhere 2>/dev/null")
+            .exit_status == 2);
+}
+
+TEST_CASE("A library's policy with the name of another is told by its path") {
+  const folder here;
+  const auto told = replay("namesake", " --simulate --capacity 25% --json --trace " +
+                                           trace_in(here) + " --policy lru,lru," CUBBY_EVIL_POLICY);
+  CHECK(told.exit_status == 2);  // it breaks a rule besides
+  const json object = json::parse(told.text);
+  REQUIRE(object["results"].size() == 1);
+  CHECK(object["results"][0]["policy"] == "lru");
+  REQUIRE(object["broken"].size() == 1);
+  CHECK(object["broken"][0]["policy"] == CUBBY_EVIL_POLICY);
+  CHECK(object["broken"][0]["why"].get<std::string>().starts_with("policy " CUBBY_EVIL_POLICY));
 }

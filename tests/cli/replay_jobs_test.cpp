@@ -58,7 +58,9 @@ TEST_CASE("A policy that breaks the rules says so in its job alone, however many
       all.push_back(&one);
     }
     jobs[3].how.policy = &first;
+    jobs[3].how.name = "first";
     jobs[4].how.policy = &second;
+    jobs[4].how.name = "second";
     REQUIRE(run_jobs(of, all, threads, true));
     for (size_t i = 0; i < jobs.size(); ++i) {
       const std::string name = i == 3 ? "first" : "second";
@@ -89,6 +91,7 @@ TEST_CASE("A lack of memory in a thread is trouble, not the end of the process")
   std::vector<job *> all;
   for (job &one : jobs) {
     one.how.policy = cubby_policy_find("lru");
+    one.how.name = "lru";
     one.how.capacity = 4;
     one.clock = []() -> std::unique_ptr<reporter> { throw std::bad_alloc(); };
     all.push_back(&one);

@@ -1,6 +1,7 @@
 // A policy library for tests that breaks the rules. CUBBY_EVIL says how: "twice" names the same
 // resident for ever, "silent" names nobody, "absent" names who is not there, "create" cannot be
-// made, "abi" is of another version.
+// made, "abi" is of another version, "namesake" is called as
+// one of the house.
 #include <cerrno>
 #include <cstdlib>
 #include <cubby/policy.hpp>
@@ -44,6 +45,7 @@ extern "C" __attribute__((visibility("default"))) const cubby_policy_ops *cubby_
   static cubby_policy_ops ops =
       cubby::policy_ops<evil>("evil", CUBBY_POLICY_EXPERTS | CUBBY_POLICY_KV);
   if (how() == "create") ops.create = refuse;
+  if (how() == "namesake") ops.name = "lru";
   if (how() == "abi") ++ops.abi_version;
   return &ops;
 }

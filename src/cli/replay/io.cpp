@@ -308,31 +308,14 @@ outcome<io_run> io_replayer::run(const cubby_policy_ops &policy, const std::stri
   return found;
 }
 
-namespace {
-
-/// What the runtime knows a policy by: a name of its own, or the library it came from.
-outcome<std::string> runtime_name(const asked_policy &which) {
-  const cubby_policy_ops *policy = which.policy;
-  if (needs_future(policy))
-    return usage_trouble(std::string("policy ") + policy->name +
-                         " needs the future; --io asks the runtime, which has none");
-  if (cubby_policy_find(policy->name) == policy) return std::string(policy->name);
-  for (const std::string &text : which.asked) {
-    const auto known = find_policy(text);
-    if (known && *known == policy) return text;
-  }
-  return usage_trouble(std::string("policy ") + policy->name + " has no name that a runtime knows");
-}
-
-}  // namespace
-
-done add_io(io_replayer &io, replayer &by, const workload &of, const asked_policy &which,
+done add_io(io_replayer &io, replayer &by, const workload &of, const contender &which,
             const asked_capacity &capacity, nlohmann::json &line) {
-  const auto name = runtime_name(which);
-  if (!name) return name.failure();
+  if (which.needs_future())
+    return usage_trouble("policy " + which.name +
+                         " needs the future; --io asks the runtime, which has none");
   const auto link = io.measure_link();
   if (!link) return link.failure();
-  const auto found = io.run(*which.policy, *name, capacity.lockers);
+  const auto found = io.run(*which.ops, which.asked, capacity.lockers);
   if (!found) return found.failure();
   timing_rules rules;
   rules.host = {"host", 1e15, 0};  // what is read is where it is used
@@ -340,7 +323,7 @@ done add_io(io_replayer &io, replayer &by, const workload &of, const asked_polic
   rules.object_bytes = io.locker_bytes();
   rules.host_has_all = false;
   timing clock(of.schedule, rules);
-  if (const auto watched = by.watch(which.policy, capacity.lockers, clock); !watched)
+  if (const auto watched = by.watch(which, capacity.lockers, clock); !watched)
     return watched.failure();
   const double tokens =
       static_cast<double>(of.schedule.visits.size()) / std::max(1U, of.schedule.rows);

@@ -59,19 +59,9 @@ class io_replayer {
   uint64_t frame_bytes_ = 0;
 };
 
-inline bool needs_future(const cubby_policy_ops *policy) {
-  return (policy->flags & CUBBY_POLICY_OFFLINE) != 0;
-}
-
-/// A policy, and the words that policies were asked for with.
-struct asked_policy {
-  const cubby_policy_ops *policy;
-  const std::vector<std::string> &asked;
-};
-
 /// Puts what the runtime made of a trace beside what the simulation says: hits, speed, and the
 /// speed that the model of --timing predicts with the file's speed as measured.
-done add_io(io_replayer &io, replayer &by, const workload &of, const asked_policy &which,
+done add_io(io_replayer &io, replayer &by, const workload &of, const contender &which,
             const asked_capacity &capacity, nlohmann::json &line);
 
 }  // namespace cubby_cli::replay

@@ -1,15 +1,44 @@
 #include "cli/replay/policies.hpp"
 
-#include <iterator>
+#include <algorithm>
+#include <filesystem>
 
 namespace cubby_cli::replay {
 namespace {
 
-outcome<const cubby_policy_ops *> load_policy(const std::string &path) {
-  char why[512] = {};
-  const cubby_policy_ops *ops = cubby_policy_load(path.c_str(), why, sizeof why);
-  if (ops == nullptr) return usage_trouble(why);
-  return ops;
+done known(const std::string &name) {
+  std::error_code ignored;
+  if (name == "all" || cubby_policy_find(name.c_str()) != nullptr ||
+      (names_library(name) && std::filesystem::exists(name, ignored)))
+    return nothing{};
+  if (names_library(name)) {
+    char why[512] = {};
+    if (cubby_policy_load(name.c_str(), why, sizeof why) != nullptr) return nothing{};
+    return usage_trouble(why);
+  }
+  std::string names;
+  for (const cubby_policy_ops *other : every_policy())
+    names += (names.empty() ? "" : ", ") + std::string(other->name);
+  return usage_trouble("there is no policy \"" + name + "\"; there are " + names +
+                       ", all, and shared libraries by their path (LIB.so)");
+}
+
+void add(const contender &one, std::vector<contender> &to) {
+  const bool there = std::any_of(to.begin(), to.end(),
+                                 [&](const contender &other) { return other.ops == one.ops; });
+  if (!there) to.push_back(one);
+}
+
+/// Two of one name could not be told apart in the results.
+void name_apart(std::vector<contender> &all) {
+  for (contender &one : all) {
+    const cubby_policy_ops *own = cubby_policy_find(one.ops->name);
+    bool alone = own == nullptr || own == one.ops;
+    for (const contender &other : all)
+      alone = alone && (other.ops == one.ops || own == one.ops ||
+                        std::string(other.ops->name) != one.ops->name);
+    one.name = alone ? one.ops->name : one.asked;
+  }
 }
 
 }  // namespace
@@ -20,33 +49,37 @@ std::vector<const cubby_policy_ops *> every_policy() {
   return all;
 }
 
-outcome<const cubby_policy_ops *> find_policy(const std::string &name) {
-  if (const cubby_policy_ops *known = cubby_policy_find(name.c_str())) return known;
-  if (names_library(name)) return load_policy(name);
-  std::string names;
-  for (const cubby_policy_ops *other : every_policy())
-    names += (names.empty() ? "" : ", ") + std::string(other->name);
-  return usage_trouble("there is no policy \"" + name + "\"; there are " + names +
-                       ", all, and shared libraries by their path (LIB.so)");
+done check_policies(const std::vector<std::string> &names) {
+  for (const std::string &name : names)
+    if (auto good = known(name); !good) return good;
+  return nothing{};
 }
 
-outcome<std::vector<const cubby_policy_ops *>> find_policies(const std::vector<std::string> &names,
-                                                             bool of_experts) {
-  std::vector<const cubby_policy_ops *> found;
+outcome<field> find_policies(const std::vector<std::string> &names, bool of_experts) {
+  if (auto good = check_policies(names); !good) return good.failure();
+  field found;
+  found.broken = nlohmann::json::array();
   const uint32_t wanted = of_experts ? CUBBY_POLICY_EXPERTS : CUBBY_POLICY_KV;
   for (const std::string &name : names) {
     if (name == "all") {
       for (const cubby_policy_ops *one : every_policy())
-        if ((one->flags & wanted) != 0) found.push_back(one);
+        if ((one->flags & wanted) != 0) add({one, one->name, one->name}, found.policies);
       continue;
     }
-    const auto one = find_policy(name);
-    if (!one) return one.failure();
-    if (((*one)->flags & wanted) == 0)
-      return usage_trouble(std::string("policy ") + (*one)->name + " is not made for traces of " +
+    const cubby_policy_ops *one = cubby_policy_find(name.c_str());
+    char why[512] = {};
+    if (one == nullptr) one = cubby_policy_load(name.c_str(), why, sizeof why);
+    if (one == nullptr) {
+      found.broken.push_back({{"policy", name}, {"why", why}});
+      continue;
+    }
+    if ((one->flags & wanted) == 0)
+      return usage_trouble(std::string("policy ") + one->name + " is not made for traces of " +
                            (of_experts ? "experts" : "KV blocks"));
-    found.push_back(*one);
+    add({one, one->name, name}, found.policies);
   }
+  if (found.policies.empty()) return usage_trouble(found.broken[0]["why"].get<std::string>());
+  name_apart(found.policies);
   return found;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cubby/policy.h>
 
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -18,12 +19,26 @@ inline bool names_library(const std::string &name) {
   return name.find('/') != std::string::npos || name.ends_with(".so");
 }
 
-/// Trouble when there is none, naming those there are; when a library cannot be loaded, is of
-/// another version or has no whole table, saying which.
-outcome<const cubby_policy_ops *> find_policy(const std::string &name);
+/// A policy that takes part in a replay.
+struct contender {
+  const cubby_policy_ops *ops = nullptr;
+  std::string name;   // in results: its own, or its path where another one has that name
+  std::string asked;  // what a runtime knows it by: its name or its path
 
-/// The policies asked for, "all" being all that are made for such a trace.
-outcome<std::vector<const cubby_policy_ops *>> find_policies(const std::vector<std::string> &names,
-                                                             bool of_experts);
+  [[nodiscard]] bool needs_future() const { return (ops->flags & CUBBY_POLICY_OFFLINE) != 0; }
+};
+
+struct field {
+  std::vector<contender> policies;  // each once
+  nlohmann::json broken;            // libraries that cannot take part: policy and why of each
+};
+
+/// The policies asked for, "all" being all that are made for such a trace. A library of another
+/// version, or without a whole table, is left out; trouble when there is no other, when a name is
+/// not known (it lists those there are), or a library is not there.
+outcome<field> find_policies(const std::vector<std::string> &names, bool of_experts);
+
+/// Can the names be known at all? Looked at before a trace is read.
+done check_policies(const std::vector<std::string> &names);
 
 }  // namespace cubby_cli::replay

@@ -24,17 +24,22 @@ json gap_closed(const simulated &found, const simulated &lru, const simulated &b
 
 replayer::replayer(const sweep &chosen, const workload &of) : chosen_(chosen), of_(of) {
   for (const asked_capacity &capacity : chosen.capacities) {
-    for (const char *yardstick : yardsticks) at(cubby_policy_find(yardstick), capacity.lockers);
-    for (const cubby_policy_ops *policy : chosen.policies) at(policy, capacity.lockers);
+    for (const char *name : yardsticks) yardstick(name, capacity.lockers);
+    for (const contender &policy : chosen.policies) at(policy, capacity.lockers);
   }
 }
 
-job &replayer::at(const cubby_policy_ops *policy, uint32_t capacity) {
-  job *&known = known_[{policy, capacity}];
+job &replayer::yardstick(const char *name, uint32_t capacity) {
+  return at({cubby_policy_find(name), name, name}, capacity);
+}
+
+job &replayer::at(const contender &policy, uint32_t capacity) {
+  job *&known = known_[{policy.ops, capacity}];
   if (known != nullptr) return *known;
   jobs_.emplace_back();
   known = &jobs_.back();
-  known->how.policy = policy;
+  known->how.policy = policy.ops;
+  known->how.name = policy.name;
   known->how.capacity = capacity;
   known->how.seed = chosen_.seed;
   return *known;
@@ -45,44 +50,41 @@ done replayer::run() {
   for (job &one : jobs_) all.push_back(&one);
   if (auto good = run_jobs(of_, all, chosen_.threads, chosen_.quiet); !good) return good;
   for (const asked_capacity &capacity : chosen_.capacities)
-    for (const char *yardstick : yardsticks)
-      if (const job &one = at(cubby_policy_find(yardstick), capacity.lockers); !one.found)
+    for (const char *name : yardsticks)
+      if (const job &one = yardstick(name, capacity.lockers); !one.found)
         return trouble{one.broken};
   return nothing{};
 }
 
-outcome<simulated> replayer::watch(const cubby_policy_ops *policy, uint32_t capacity,
-                                   observer &by) {
+outcome<simulated> replayer::watch(const contender &policy, uint32_t capacity, observer &by) {
   simulation how = at(policy, capacity).how;
   how.watchers = {&by};
   return of_.of_experts() ? simulate_experts(of_.schedule, how)
                           : simulate_kv(of_.read.kv, of_.next, how);
 }
 
-json drop_broken(replayer &by, sweep &from) {
-  json broken = json::array();
+void drop_broken(replayer &by, sweep &from) {
   for (const asked_capacity &capacity : from.capacities)
-    for (const cubby_policy_ops *policy : from.policies)
+    for (const contender &policy : from.policies)
       if (const job &one = by.at(policy, capacity.lockers); !one.found)
-        broken.push_back(
-            {{"policy", policy->name}, {"capacity", capacity.text}, {"why", one.broken}});
-  std::erase_if(from.policies, [&](const cubby_policy_ops *policy) {
+        from.broken.push_back(
+            {{"policy", policy.name}, {"capacity", capacity.text}, {"why", one.broken}});
+  std::erase_if(from.policies, [&](const contender &policy) {
     return std::any_of(from.capacities.begin(), from.capacities.end(), [&](const auto &capacity) {
       return !by.at(policy, capacity.lockers).found;
     });
   });
-  return broken;
 }
 
 outcome<json> results_of(replayer &by, const sweep &chosen, const adder &add) {
   json results = json::array();
   for (const asked_capacity &capacity : chosen.capacities) {
-    const simulated &lru = *by.at(cubby_policy_find("lru"), capacity.lockers).found;
-    const simulated &best = *by.at(cubby_policy_find("belady"), capacity.lockers).found;
-    for (const cubby_policy_ops *policy : chosen.policies) {
+    const simulated &lru = *by.yardstick("lru", capacity.lockers).found;
+    const simulated &best = *by.yardstick("belady", capacity.lockers).found;
+    for (const contender &policy : chosen.policies) {
       const job &one = by.at(policy, capacity.lockers);
       const simulated &found = *one.found;
-      json line = {{"policy", policy->name},
+      json line = {{"policy", policy.name},
                    {"capacity", capacity.text},
                    {"capacity_lockers", capacity.lockers},
                    {"batch", chosen.batch},

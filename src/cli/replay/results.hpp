@@ -4,17 +4,19 @@
 #include <deque>
 #include <map>
 
+#include "cli/replay/policies.hpp"
 #include "cli/replay/walk/jobs.hpp"
 
 namespace cubby_cli::replay {
 
 struct sweep {
-  std::vector<const cubby_policy_ops *> policies;
+  std::vector<contender> policies;
   std::vector<asked_capacity> capacities;
   uint32_t batch = 1;
   uint64_t seed = 0;
   bool quiet = false;
-  uint32_t threads = 0;  // as many as there are processors
+  uint32_t threads = 0;   // as many as there are processors
+  nlohmann::json broken;  // policies that do not take part, or broke the rules: one object each
 };
 
 /// Runs policies over one workload, each at each capacity once, LRU and the optimum beside them.
@@ -23,11 +25,13 @@ class replayer {
   replayer(const sweep &chosen, const workload &of);
 
   /// What is known of it, or will be after run(). Stays where it is.
-  job &at(const cubby_policy_ops *policy, uint32_t capacity);
+  job &at(const contender &policy, uint32_t capacity);
+  /// The same of a policy that others are measured by.
+  job &yardstick(const char *name, uint32_t capacity);
   /// Trouble too when a yardstick failed, without which there is nothing to compare with.
   done run();
   /// Runs it once more, with somebody who watches.
-  outcome<simulated> watch(const cubby_policy_ops *policy, uint32_t capacity, observer &by);
+  outcome<simulated> watch(const contender &policy, uint32_t capacity, observer &by);
 
  private:
   const sweep &chosen_;
@@ -37,12 +41,12 @@ class replayer {
 };
 
 /// Takes the policies that failed anywhere out of the sweep, as half a curve invites comparisons
-/// that do not hold; gives one object for each failure.
-nlohmann::json drop_broken(replayer &by, sweep &from);
+/// that do not hold; adds each failure to `broken`.
+void drop_broken(replayer &by, sweep &from);
 
 /// One object a policy and capacity, in the order of the capacities. `add` may put more into it.
-using adder = std::function<done(const cubby_policy_ops *, const asked_capacity &, const job &,
-                                 nlohmann::json &)>;
+using adder =
+    std::function<done(const contender &, const asked_capacity &, const job &, nlohmann::json &)>;
 outcome<nlohmann::json> results_of(replayer &by, const sweep &chosen, const adder &add);
 
 /// What --timing has to say beside its figures; empty = nothing.

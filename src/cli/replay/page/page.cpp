@@ -77,8 +77,10 @@ class page {
         text += tag("p", "The trace " + escaped(note.get<std::string>()) + ".");
     if (told_.contains("broken"))
       for (const json &one : told_["broken"])
-        text += tag("p", "Left out: " + escaped(one["why"].get<std::string>()) + " (at " +
-                             escaped(one["capacity"].get<std::string>()) + ").");
+        text += tag("p", "Left out: " + escaped(one["why"].get<std::string>()) +
+                             (one.contains("capacity")
+                                  ? " (at " + escaped(one["capacity"].get<std::string>()) + ")."
+                                  : "."));
     const json *best = nullptr;
     for (const json &one : results_) {
       const std::string policy = one["policy"];

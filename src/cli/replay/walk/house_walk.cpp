@@ -39,8 +39,7 @@ bool house_walk::advance() {
 
 outcome<simulated> house_walk::finish() const {
   if (!keeper_.broken().empty())
-    return usage_trouble(std::string("policy ") + how_.policy->name +
-                         " broke the rules: " + keeper_.broken());
+    return usage_trouble("policy " + how_.name + " broke the rules: " + keeper_.broken());
   simulated found = found_;
   found.ns_per_visit =
       static_cast<double>(spent_ns_) / static_cast<double>(found.visits == 0 ? 1 : found.visits);
@@ -51,8 +50,7 @@ outcome<simulated> house_walk::finish() const {
 }
 
 trouble refused(const simulation &how, int32_t failed) {
-  return {std::string("policy ") + how.policy->name + " cannot be made: " + std::strerror(-failed),
-          exit_bad};
+  return {"policy " + how.name + " cannot be made: " + std::strerror(-failed), exit_bad};
 }
 
 cubby_policy_bank bank_like(const simulation &how, uint32_t kind, uint32_t rows, uint32_t columns,

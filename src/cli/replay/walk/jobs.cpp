@@ -48,7 +48,7 @@ class crew {
       try {
         ended_[mine] = run_job(of_, one, [&](double part) { after(one, mine + 1, part); });
       } catch (const std::bad_alloc &) {  // must not end a thread
-        ended_[mine] = trouble{std::string("no memory left for policy ") + one.how.policy->name +
+        ended_[mine] = trouble{"no memory left for policy " + one.how.name +
                                "; use fewer --threads, or a beginning of the trace (--limit)"};
       }
       if (!ended_[mine]) failed_ = true;
@@ -82,8 +82,8 @@ done run_jobs(const workload &of, const std::vector<job *> &jobs, uint32_t threa
   progress_line progress(quiet);
   all.work([&](const job &one, size_t number, double part) {
     if (!progress.due()) return;
-    progress.show(std::string(one.how.policy->name) + ", " + std::to_string(one.how.capacity) +
-                  " lockers (" + std::to_string(number) + " of " + std::to_string(jobs.size()) +
+    progress.show(one.how.name + ", " + std::to_string(one.how.capacity) + " lockers (" +
+                  std::to_string(number) + " of " + std::to_string(jobs.size()) +
                   "): " + std::to_string(static_cast<int>(100 * part)) + " %");
   });
   for (std::thread &one : helpers) one.join();

@@ -9,6 +9,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <span>
+#include <string>
 
 #include "cli/replay/walk/schedule.hpp"
 
@@ -37,6 +38,7 @@ class reporter : public observer {
 
 struct simulation {
   const cubby_policy_ops *policy = nullptr;
+  std::string name;       // what it is called where it breaks the rules
   uint32_t capacity = 0;  // lockers
   uint64_t seed = 0;
   uint64_t refetch_ns = 0;           // what a miss costs; 0 = not known
