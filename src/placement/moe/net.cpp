@@ -93,7 +93,8 @@ void net::visit(const index &of, const cubby_policy_visit &visit, uint32_t layer
   const double rate = 1 / (memory_cycles * std::max(1u, of.layer_count()));
   lead_ += rate * (weight * (learned - lru) / visit.used_count - lead_);
   const double cycle = visit.used_count * static_cast<double>(of.layer_count());
-  const bool far_behind = behind_ > behind_allowed * uses_ + 0.25 * cycle;
+  // A token's uses in any case: who has seen few tokens has not learned yet.
+  const bool far_behind = behind_ > std::max(cycle, behind_allowed * uses_ + 0.25 * cycle);
   // Changing sides costs hits. Whoever is behind by having come back has to lead by more.
   const auto times = far_behind ? static_cast<double>(std::min(takeovers_, returns_doubted)) : 1;
   if (!in_charge_ && lead_ < 0 && far_behind) {
