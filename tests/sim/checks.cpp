@@ -15,6 +15,15 @@ void simulation::violate(const char *promise, const char *format, ...) {
   violations_.push_back({options_.seed, step_, promise, text, log_.last()});
 }
 
+/// What the runtime says of itself; a policy that breaks the rules is done without and named there.
+uint32_t simulation::read_log(uint32_t lines_max) {
+  uint32_t count = 0;
+  for (cubby_log_line line; count < lines_max && cubby_log_take(rt_, &line, 1) == 1; ++count) {
+    if (std::strstr(line.text, "broke the rules") != nullptr) violate("policy", "%s", line.text);
+  }
+  return count;
+}
+
 bool simulation::check_bytes(const shadow_request &r, uint32_t item, bool whole) {
   const shadow_item &what = r.items[item];
   for (uint32_t part = 0; part < r.part_count; ++part) {

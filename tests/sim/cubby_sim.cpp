@@ -30,7 +30,7 @@ constexpr named_mutant mutants[] = {{"drop_completion", mutant::drop_completion}
 
 struct arguments {
   uint64_t seed = 1, steps = 5000, seeds = 1;
-  std::string mutant;
+  std::string mutant, policy;
   bool list_mutants = false, as_json = false;
 };
 
@@ -43,6 +43,7 @@ std::string replay_line(uint64_t seed) {
   std::string line =
       "cubby-sim --seed " + std::to_string(seed) + " --steps " + std::to_string(given.steps);
   if (!given.mutant.empty()) line += " --mutant " + given.mutant;
+  if (!given.policy.empty()) line += " --policy " + given.policy;
   return line;
 }
 
@@ -84,6 +85,7 @@ json report(const sums &all) {
               {"event_hash", hex(all.last.event_hash)},
               {"combined_hash", hex(all.combined_hash)}};
   if (!given.mutant.empty()) out["mutant"] = given.mutant;
+  if (!given.policy.empty()) out["policy"] = given.policy;
   out["violations"] = json::array();
   for (const sim::violation &one : all.violations) {
     out["violations"].push_back(violation_json(one));
@@ -136,6 +138,21 @@ bool select_mutant() {
   return true;
 }
 
+/// One that a runtime takes: the world is not the place to find out that there is none.
+bool usable_policy() {
+  cubby_config config{};
+  config.struct_size = sizeof config;
+  config.abi_version = CUBBY_ABI_VERSION;
+  config.pump = CUBBY_PUMP_CALLER;
+  config.policy = given.policy.c_str();
+  cubby_handle *rt = nullptr;
+  if (cubby_open(&config, &rt) == CUBBY_OK) return cubby_close(rt) == CUBBY_OK;
+  char why[512] = "";
+  cubby_explain(nullptr, why, sizeof why);
+  std::fprintf(stderr, "cubby-sim: %s\n", why);
+  return false;
+}
+
 int list_mutants() {
   json names = json::array();
   for (const named_mutant &one : mutants) {
@@ -149,7 +166,7 @@ int list_mutants() {
 void run_seed(uint64_t seed) {
   // A run that ended in a violation is not taken apart: the broken runtime may still use its world.
   static std::vector<std::unique_ptr<sim::simulation>> broken;
-  auto one = std::make_unique<sim::simulation>(sim::run_options{seed, given.steps});
+  auto one = std::make_unique<sim::simulation>(sim::run_options{seed, given.steps, given.policy});
   running = one.get();
   running_seed = seed;
   so_far.last = one->run();
@@ -185,12 +202,15 @@ int main(int argc, char **argv) {
   program.option("--seeds", given.seeds, "Run this many seeds, one after the other")
       .between(1, 1'000'000'000)
       .show_default();
+  program.option("--policy", given.policy,
+                 "Decide by this policy, a name or LIB.so (drawn by the seed)");
   program.option("--mutant", given.mutant, "Run with this deliberate defect; it must be found");
   program.flag("--list-mutants", given.list_mutants, "Name the deliberate defects");
   program.flag("--json", given.as_json, "One JSON object on standard output");
   if (const auto exit_status = program.parse(argc, argv)) return *exit_status;
   if (given.list_mutants) return list_mutants();
   if (!given.mutant.empty() && !select_mutant()) return 2;
+  if (!given.policy.empty() && !usable_policy()) return 2;
   std::signal(SIGABRT, on_abort);
   // A mutant is caught with its first violation; without one every seed has its say, up to a few.
   const size_t violations_max = given.mutant.empty() ? 10 : 1;

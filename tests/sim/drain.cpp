@@ -171,6 +171,7 @@ outcome simulation::run() {
     }
     if (violations_.empty()) drain();
     if (violations_.empty()) probe(~0u);
+    if (violations_.empty()) read_log(~0u);
     if (violations_.empty()) end();
   }
   // After a violation the runtime is left as it is: closing it may wait for ever.

@@ -391,8 +391,7 @@ void simulation::do_force_fault() {
 }
 
 void simulation::do_look() {
-  cubby_log_line lines[8];
-  const uint32_t count = cubby_log_take(rt_, lines, 8);
+  const uint32_t count = read_log(8);
   log_.add(step_, "log lines=%" PRIu64, count, 0, 0, 0);
   cubby_tier_info info{};
   info.struct_size = sizeof info;

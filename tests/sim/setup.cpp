@@ -133,6 +133,7 @@ bool simulation::set_up() {
   const char *policies[32] = {};
   const uint32_t policy_count = std::min(cubby_policy_list(policies, 32), 32u);
   if (policy_count != 0 && chance(70)) config.policy = policies[random_.below(policy_count)];
+  if (!options_.policy.empty()) config.policy = options_.policy.c_str();
   // Where nothing ever goes wrong the bytes must be right without being looked at, too.
   if (calm_ && chance(30)) {
     config.verify = CUBBY_VERIFY_OFF;

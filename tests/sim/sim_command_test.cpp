@@ -60,6 +60,29 @@ TEST_CASE("wrong arguments end with 2 and the mutants are listed") {
   CHECK(seen.result().at("mutants").size() == 6);
 }
 
+TEST_CASE("a policy is named, a stranger's too, and one that breaks the rules is a violation") {
+  for (const std::string name : {"lru", "moe", "mixed", CUBBY_FIFO_POLICY}) {
+    INFO(name);
+    const ran seen = run("--seeds 20 --steps 600 --json --policy " + name);
+    check_clean(seen);
+    CHECK(seen.result().at("policy") == name);
+  }
+  const std::string evil =
+      "--seeds 20 --steps 600 --json --policy " CUBBY_EVIL_POLICY " 2>/dev/null";
+  const ran seen = {process::shell("CUBBY_EVIL=absent " CUBBY_SIM_COMMAND " " + evil)};
+  CHECK(seen.exit_status == 1);
+  const json first = seen.result().at("violations").at(0);
+  CHECK(first.at("promise") == "policy");
+  CHECK(first.at("what").get<std::string>().find("which is not") != std::string::npos);
+  CHECK(first.at("replay").get<std::string>().find("--policy") != std::string::npos);
+  for (const char *name : {"no_such", "./no_such.so", "belady"}) {
+    INFO(name);
+    const ran refused = run("--steps 10 --policy " + std::string(name) + " 2>&1");
+    CHECK(refused.exit_status == 2);
+    CHECK(refused.text.find(name) != std::string::npos);
+  }
+}
+
 TEST_CASE("many seeds run without a violation and see every fault and nearly every move",
           "[seeds]") {
   const ran seen = run("--seed 1 --seeds " + std::to_string(CUBBY_SIM_SEEDS) + " --steps " +

@@ -20,6 +20,7 @@ namespace sim {
 
 struct run_options {
   uint64_t seed = 1, steps = 5000;
+  std::string policy;  // of the runtime; empty = one that the seed draws
 };
 
 struct violation {
@@ -104,6 +105,7 @@ class simulation {
   [[gnu::format(printf, 3, 4)]] void violate(const char *promise, const char *format, ...);
   void check_everything();
   void check_landed(shadow_request &r);
+  uint32_t read_log(uint32_t lines_max);
   void check_tiers();
   void look_at_stats(shadow_tier &tier, const cubby_tier_stats &now);
   bool check_bytes(const shadow_request &r, uint32_t item, bool whole);
