@@ -332,7 +332,7 @@ done add_io(io_replayer &io, replayer &by, const workload &of, const asked_polic
   if (!name) return name.failure();
   const auto link = io.measure_link();
   if (!link) return link.failure();
-  const auto found = io.run(*which.policy, *name, capacity.lockers);
+  const auto found = io.run(*which.policy, *name, static_cast<uint32_t>(capacity.units));
   if (!found) return found.failure();
   timing_rules rules;
   rules.host = {"host", 1e15, 0};  // what is read is where it is used
@@ -340,7 +340,7 @@ done add_io(io_replayer &io, replayer &by, const workload &of, const asked_polic
   rules.object_bytes = io.locker_bytes();
   rules.host_has_all = false;
   timing clock(of.schedule, rules);
-  if (const auto watched = by.watch(which.policy, capacity.lockers, clock); !watched)
+  if (const auto watched = by.watch(which.policy, capacity.units, clock); !watched)
     return watched.failure();
   const double tokens =
       static_cast<double>(of.schedule.visits.size()) / std::max(1U, of.schedule.rows);

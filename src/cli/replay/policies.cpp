@@ -30,21 +30,45 @@ outcome<const cubby_policy_ops *> find_policy(const std::string &name) {
                        ", all, and shared libraries by their path (LIB.so)");
 }
 
+namespace {
+
+uint32_t flags_for(trace_kind kind) {
+  switch (kind) {
+    case trace_kind::experts:
+      return CUBBY_POLICY_EXPERTS;
+    case trace_kind::kv:
+      return CUBBY_POLICY_KV;
+    default:
+      return CUBBY_POLICY_EXPERTS | CUBBY_POLICY_KV;
+  }
+}
+
+/// Why it cannot be; empty when it can.
+std::string unfit(const cubby_policy_ops &one, trace_kind kind) {
+  const uint32_t wanted = flags_for(kind);
+  if ((one.flags & wanted) != wanted)
+    return std::string("policy ") + one.name + " is not made for traces of " + words_for(kind);
+  if (kind == trace_kind::mixed && (one.flags & CUBBY_POLICY_OFFLINE) != 0)
+    return std::string("policy ") + one.name +
+           " knows the future but neither sizes nor costs, so it is no yardstick of a mixed trace; "
+           "name others";
+  return {};
+}
+
+}  // namespace
+
 outcome<std::vector<const cubby_policy_ops *>> find_policies(const std::vector<std::string> &names,
-                                                             bool of_experts) {
+                                                             trace_kind kind) {
   std::vector<const cubby_policy_ops *> found;
-  const uint32_t wanted = of_experts ? CUBBY_POLICY_EXPERTS : CUBBY_POLICY_KV;
   for (const std::string &name : names) {
     if (name == "all") {
       for (const cubby_policy_ops *one : every_policy())
-        if ((one->flags & wanted) != 0) found.push_back(one);
+        if (unfit(*one, kind).empty()) found.push_back(one);
       continue;
     }
     const auto one = find_policy(name);
     if (!one) return one.failure();
-    if (((*one)->flags & wanted) == 0)
-      return usage_trouble(std::string("policy ") + (*one)->name + " is not made for traces of " +
-                           (of_experts ? "experts" : "KV blocks"));
+    if (const std::string why = unfit(**one, kind); !why.empty()) return usage_trouble(why);
     found.push_back(*one);
   }
   return found;

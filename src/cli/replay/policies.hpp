@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/outcome.hpp"
+#include "cli/replay/trace.hpp"
 
 namespace cubby_cli::replay {
 
@@ -22,8 +22,9 @@ inline bool names_library(const std::string &name) {
 /// another version or has no whole table, saying which.
 outcome<const cubby_policy_ops *> find_policy(const std::string &name);
 
-/// The policies asked for, "all" being all that are made for such a trace.
+/// The policies asked for, "all" being all that are made for such a trace. Of a mixed one those
+/// that know the future are none: the optimum they head for knows neither sizes nor costs.
 outcome<std::vector<const cubby_policy_ops *>> find_policies(const std::vector<std::string> &names,
-                                                             bool of_experts);
+                                                             trace_kind kind);
 
 }  // namespace cubby_cli::replay
