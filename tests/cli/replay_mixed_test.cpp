@@ -359,8 +359,8 @@ TEST_CASE("The tier follows the load from experts to KV blocks and back, and les
   const json mixed = run("mixed"), lru = run("lru"), random = run("random");
   const auto share = [&](size_t part) { return mixed["blocks_share"][part].get<double>(); };
   INFO(mixed.dump() << "\n" << lru.dump() << "\n" << random.dump());
-  CHECK(share(12) > share(6) + 0.15);
-  CHECK(share(12) > share(19) + 0.15);
+  CHECK(share(12) > share(6) + 0.4);
+  CHECK(share(12) > share(19) + 0.4);
   CHECK(share(12) < 0.97);  // the floor of the experts
   CHECK(mixed["waited_ns"] < lru["waited_ns"]);
   CHECK(mixed["waited_ns"] < random["waited_ns"]);
