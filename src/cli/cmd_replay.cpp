@@ -126,7 +126,7 @@ done post_watchers(const options &chosen, const workload &of, const sweep &wante
       one.clock = [&of, here = *here] { return make_clock(of, here); };
     }
   }
-  if (chosen.html.empty()) return nothing{};
+  if (chosen.html.empty() || of.is_mixed()) return nothing{};
   for (const cubby_policy_ops *policy : wanted.policies)
     by.at(policy, closer_capacity(wanted, of).units).details = [&of] {
       return std::make_unique<detail_watch>(of);
@@ -136,6 +136,7 @@ done post_watchers(const options &chosen, const workload &of, const sweep &wante
 
 json details_of(replayer &by, const sweep &wanted, const workload &of) {
   const asked_capacity &at = closer_capacity(wanted, of);
+  if (of.is_mixed()) return {{"capacity", at.text}};
   json details = {{"capacity", at.text}, {"capacity_lockers", at.units}};
   details["policies"] = json::array();
   for (const cubby_policy_ops *policy : wanted.policies) {
@@ -184,7 +185,7 @@ outcome<json> run_policies(const options &chosen, const workload &of, const swee
     std::cerr << "cubby replay: " << of.path << ' ' << note << '\n';
   }
   if (chosen.html.empty()) return told;
-  told["lockers"] = of.lockers();
+  if (!of.is_mixed()) told["lockers"] = of.lockers();
   told["details"] = details_of(by, left, of);
   if (auto good = save_text(chosen.html, page_of(told)); !good) return good.failure();
   return told;
@@ -235,9 +236,6 @@ done suits_trace(const options &chosen, const workload &of) {
   if (of.is_mixed() && !chosen.write_oracle.empty())
     return usage_trouble("--write-oracle writes traces of one kind; " + of.path +
                          " is of experts and KV blocks: use --write");
-  if (of.is_mixed() && !chosen.html.empty())
-    return usage_trouble("--html is for traces of one kind; " + of.path +
-                         " is of experts and KV blocks: use --json");
   return chosen.runs() ? suits(chosen.timing, of) : nothing{};
 }
 
@@ -254,6 +252,7 @@ json describe(const options &chosen, const workload &of, const timing_rules &rul
   if (!of.is_mixed()) return told;
   told["object_bytes"] = of.sizes.expert_bytes;
   told["block_bytes"] = of.sizes.block_bytes;
+  told["all_bytes"] = of.units();
   if (!chosen.runs()) return told;
   const miss_costs refetch = refetch_of(rules, of);
   told["refetch_ns"] = {{"expert", refetch.expert_ns}, {"block", refetch.block_ns}};
