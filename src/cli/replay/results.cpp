@@ -183,8 +183,8 @@ struct timed_columns {
   bool of_requests = false;
 };
 
-std::string percent(const json &share) {
-  return share.is_null() ? "-" : fixed_text(100 * share.get<double>()) + " %";
+std::string share_text(const json &share) {
+  return share.is_null() ? "-" : percent_text(share.get<double>());
 }
 
 std::vector<std::string> cells_of(const json &one) {
@@ -192,8 +192,8 @@ std::vector<std::string> cells_of(const json &one) {
           one["capacity"],
           count_text(one["capacity_lockers"].get<uint64_t>()),
           count_text(one["hits"].get<uint64_t>()),
-          percent(one["hit_ratio"]),
-          percent(one["gap_closed"])};
+          share_text(one["hit_ratio"]),
+          share_text(one["gap_closed"])};
 }
 
 std::vector<std::string> mixed_cells(const json &one) {
@@ -202,12 +202,12 @@ std::vector<std::string> mixed_cells(const json &one) {
   return {one["policy"],
           one["capacity"],
           bytes_text(one["capacity_bytes"].get<uint64_t>()),
-          percent(one["hit_ratio"]),
-          percent(one["experts"]["hit_ratio"]),
-          percent(one["blocks"]["hit_ratio"]),
+          share_text(one["hit_ratio"]),
+          share_text(one["experts"]["hit_ratio"]),
+          share_text(one["blocks"]["hit_ratio"]),
           fixed_text(one["waited_ns"].get<double>() / 1e6),
-          percent(one["waited_saved"]),
-          percent(shares / static_cast<double>(one["blocks_share"].size()))};
+          share_text(one["waited_saved"]),
+          percent_text(shares / static_cast<double>(one["blocks_share"].size()))};
 }
 
 }  // namespace

@@ -32,9 +32,10 @@ class mixed_page : page_parts {
         best = &one;
     if (best == nullptr) return text;
     const json &saved = (*best)["waited_saved"];
-    return text + tag("p", "At " + at + " least is waited with <b>" + escaped((*best)["policy"]) +
-                               "</b>: " + seconds((*best)["waited_ns"]) +
-                               (saved.is_null() ? "." : ", " + percent(saved) + " less than LRU."));
+    return text +
+           tag("p", "At " + at + " least is waited with <b>" + escaped((*best)["policy"]) +
+                        "</b>: " + seconds((*best)["waited_ns"]) +
+                        (saved.is_null() ? "." : ", " + percent_text(saved) + " less than LRU."));
   }
 
   [[nodiscard]] std::string curves() const {
@@ -45,14 +46,14 @@ class mixed_page : page_parts {
                            "Waiting counts what each miss costs by itself; first uses of a KV "
                            "block are computed whatever is kept, and cost nothing here.") +
                        "<div class=\"pair\">\n" +
-                       svg_of(over_capacity("Hit ratio", hits, percent, 1)) +
+                       svg_of(over_capacity("Hit ratio", hits, percent_text, 1)) +
                        svg_of(over_capacity("Time waited", waited, seconds, most(waited)));
     if (timed_) text += token_curves();
     return text + "</div>\n";
   }
   [[nodiscard]] std::string found_of(const std::string &kind, const std::string &name) const {
     const auto hits = [&](const json &one) { return one[kind]["hit_ratio"].get<double>(); };
-    return svg_of(over_capacity(name, hits, percent, 1));
+    return svg_of(over_capacity(name, hits, percent_text, 1));
   }
 
   /// At the capacity of the details, over the length of the trace.
@@ -60,7 +61,7 @@ class mixed_page : page_parts {
     chart made;
     made.title = "Part of the tier that KV blocks hold";
     made.x_name = "% of the trace";
-    made.y_label = [](double at) { return brief(percent(at)); };
+    made.y_label = [](double at) { return brief(percent_text(at)); };
     for (const int at : {0, 25, 50, 75, 100})
       made.x_ticks.push_back({static_cast<double>(at), std::to_string(at)});
     for (const json &one : results_) {
@@ -69,7 +70,7 @@ class mixed_page : page_parts {
       const double width = 100.0 / static_cast<double>(one["blocks_share"].size());
       for (const json &share : one["blocks_share"]) {
         const double x = (static_cast<double>(line.points.size()) + 0.5) * width;
-        line.points.push_back({x, share, fixed_text(x) + " %: " + percent(share)});
+        line.points.push_back({x, share, fixed_text(x) + " %: " + percent_text(share)});
       }
       made.lines.push_back(std::move(line));
     }
@@ -86,10 +87,10 @@ class mixed_page : page_parts {
     for (const json &one : results_) {
       const json &saved = one["waited_saved"];
       rows.push_back({one["policy"], one["capacity"],
-                      bytes_text(one["capacity_bytes"].get<uint64_t>()), percent(one["hit_ratio"]),
-                      percent(one["experts"]["hit_ratio"]), percent(one["blocks"]["hit_ratio"]),
-                      seconds(one["waited_ns"]), saved.is_null() ? "-" : percent(saved),
-                      fixed_text(one["ns_per_visit"]),
+                      bytes_text(one["capacity_bytes"].get<uint64_t>()),
+                      percent_text(one["hit_ratio"]), percent_text(one["experts"]["hit_ratio"]),
+                      percent_text(one["blocks"]["hit_ratio"]), seconds(one["waited_ns"]),
+                      saved.is_null() ? "-" : percent_text(saved), fixed_text(one["ns_per_visit"]),
                       bytes_text(one["state_bytes"].get<uint64_t>())});
       if (!timed_) continue;
       rows.back().push_back(fixed_text(one["tokens_per_s"]));

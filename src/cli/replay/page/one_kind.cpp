@@ -34,17 +34,18 @@ class page : page_parts {
       if (best == nullptr || one["hits"] > (*best)["hits"]) best = &one;
     }
     if (best == nullptr) return text;
-    return text + tag("p", "At " + at + " the best policy that needs no future is <b>" +
-                               escaped((*best)["policy"]) +
-                               "</b>: " + percent((*best)["hit_ratio"]) + " found, " +
-                               percent((*best)["regret"]) + " less than Belady&apos;s optimum.");
+    return text +
+           tag("p", "At " + at + " the best policy that needs no future is <b>" +
+                        escaped((*best)["policy"]) + "</b>: " + percent_text((*best)["hit_ratio"]) +
+                        " found, " + percent_text((*best)["regret"]) +
+                        " less than Belady&apos;s optimum.");
   }
 
   std::string curves() const {
     const auto hits = [](const json &one) { return one["hit_ratio"].get<double>(); };
     std::string text =
         tag("h2", timed_ ? "Hit ratio and stall over capacity" : "Hit ratio over capacity");
-    text += "<div class=\"pair\">\n" + svg_of(over_capacity("Hit ratio", hits, percent, 1));
+    text += "<div class=\"pair\">\n" + svg_of(over_capacity("Hit ratio", hits, percent_text, 1));
     if (timed_) text += experts() ? token_curves() : request_curves();
     text += "</div>\n";
     if (timed_)
@@ -69,7 +70,7 @@ class page : page_parts {
            tag("p",
                "What the optimum, which knows the future, would have found beyond it, in % of all "
                "uses.") +
-           svg_of(over_capacity("Regret", value, percent, most(value)));
+           svg_of(over_capacity("Regret", value, percent_text, most(value)));
   }
 
   std::string places() const {
@@ -77,7 +78,7 @@ class page : page_parts {
     chart made;
     made.title = experts() ? "Hit ratio by layer" : "Hit ratio by depth";
     made.x_name = experts() ? "layer" : "blocks before it in its prefix";
-    made.y_label = [](double at) { return brief(percent(at)); };
+    made.y_label = [](double at) { return brief(percent_text(at)); };
     for (const json &one : details["policies"]) {
       const std::string policy = one["policy"];
       chart_line line = {policy, style_of(policy), {}};
@@ -87,7 +88,7 @@ class page : page_parts {
             std::to_string(place[experts() ? "layer" : "depth"].get<uint64_t>());
         const auto uses = place["uses"].get<double>();
         const double ratio = uses == 0 ? 0 : place["hits"].get<double>() / uses;
-        line.points.push_back({x, ratio, made.x_name + " " + name + ": " + percent(ratio)});
+        line.points.push_back({x, ratio, made.x_name + " " + name + ": " + percent_text(ratio)});
         if (made.lines.empty()) made.x_ticks.push_back({x, name});
         ++x;
       }
@@ -104,7 +105,7 @@ class page : page_parts {
       const auto all = early["evictions"].get<double>(), count = early["count"].get<double>();
       rows.push_back({one["policy"], count_text(early["evictions"].get<uint64_t>()),
                       count_text(early["count"].get<uint64_t>()),
-                      all == 0 ? "-" : percent(count / all)});
+                      all == 0 ? "-" : percent_text(count / all)});
       cells line = {one["policy"]};
       for (const json &locker : early["top"]) {
         const std::string name = experts() ? std::to_string(locker["layer"].get<uint64_t>()) + "/" +
@@ -146,8 +147,8 @@ class page : page_parts {
       const json &gap = one["gap_closed"];
       rows.push_back(
           {one["policy"], one["capacity"], count_text(one["capacity_lockers"].get<uint64_t>()),
-           count_text(one["hits"].get<uint64_t>()), percent(one["hit_ratio"]),
-           percent(one["regret"]), gap.is_null() ? "-" : percent(gap),
+           count_text(one["hits"].get<uint64_t>()), percent_text(one["hit_ratio"]),
+           percent_text(one["regret"]), gap.is_null() ? "-" : percent_text(gap),
            fixed_text(one["ns_per_visit"]), bytes_text(one["state_bytes"].get<uint64_t>())});
       if (!timed_) continue;
       rows.back().push_back(fixed_text(one[in_tokens_ ? "tokens_per_s" : "blocks_per_s"]));

@@ -7,7 +7,6 @@ std::string title_of(const nlohmann::json &told) {
   return told.contains("with") ? title + " with " + told["with"].get<std::string>() : title;
 }
 
-std::string percent(double share) { return fixed_text(100 * share) + " %"; }
 std::string milliseconds(double ns) { return fixed_text(ns / 1e6) + " ms"; }
 std::string tag(const std::string &name, const std::string &inside) {
   return "<" + name + ">" + inside + "</" + name + ">\n";

@@ -14,7 +14,6 @@ namespace cubby_cli::replay {
 /// "Replay of" the trace, or of two.
 std::string title_of(const nlohmann::json &told);
 
-std::string percent(double share);
 std::string milliseconds(double ns);
 std::string tag(const std::string &name, const std::string &inside);
 
