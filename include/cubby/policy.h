@@ -22,7 +22,8 @@
  *      not pinned. What is used in the visit is pinned until it ends.
  *      A policy with admit(): the missing are guests until the visit ends; then, one after the other and nothing pinned by it any
  *      more, each one that finds no room is held against the first victim: admit() says whether it is worth more than that one. If
- *      not, it is not kept.
+ *      not, it is not kept. Where one victim does not make room enough, a further round names the next, and all are asked about
+ *      before any of them leaves.
  *   3. removed() for who left, inserted() for who came to stay.
  */
 #ifndef CUBBY_POLICY_H

@@ -12,6 +12,7 @@
 #include "cli/replay/policies.hpp"
 #include "cli/replay/results.hpp"
 #include "cli/replay/timing/timing_options.hpp"
+#include "cli/replay/walk/kind_watch.hpp"
 
 namespace cubby_cli {
 namespace {
@@ -21,14 +22,14 @@ using nlohmann::json;
 
 struct options {
   bool simulate = false, as_json = false, quiet = false;
-  std::string trace;
+  std::string trace, with;
   std::vector<std::string> policies = {"all"}, capacities;
   uint32_t batch = 1;
   std::optional<uint64_t> limit;  // of tokens or requests
   uint64_t seed = 0;
   uint32_t threads = 0;  // as many as there are processors
   std::string write, write_oracle;
-  uint32_t object_bytes = 0;  // not said
+  uint32_t object_bytes = 0, block_bytes = 0;  // not said
   std::string html;
   timing_options timing;
   io_options io;
@@ -61,7 +62,7 @@ std::vector<std::string> usual_capacities(const options &chosen, const workload 
 }
 
 outcome<sweep> read_sweep(const options &chosen, const workload &of, const io_replayer *io) {
-  auto policies = find_policies(chosen.policies, of.of_experts());
+  auto policies = find_policies(chosen.policies, of.kind());
   if (!policies) return policies.failure();
   sweep made = {policies->policies, {}, chosen.batch, chosen.seed, chosen.quiet, chosen.threads,
                 policies->broken};
@@ -95,29 +96,40 @@ done write_files(const options &chosen, const workload &of) {
 const asked_capacity &closer_capacity(const sweep &wanted, const workload &of) {
   const asked_capacity *at = &wanted.capacities.front();
   const auto off = [&](const asked_capacity &one) {
-    return std::abs(one.lockers - 0.25 * of.lockers());
+    return std::abs(static_cast<double>(one.units) - 0.25 * static_cast<double>(of.units()));
   };
   for (const asked_capacity &one : wanted.capacities)
     if (off(one) < off(*at)) at = &one;
   return *at;
 }
 
+/// LRU too, which the others are compared with.
+void watch_kinds(const workload &of, const timing_rules &rules, replayer &by) {
+  for (job &one : by.jobs()) {
+    one.how.refetch = refetch_of(rules, of);
+    one.kinds = [&of, refetch = one.how.refetch] {
+      return std::make_unique<kind_watch>(of.to_play(), refetch);
+    };
+  }
+}
+
 /// Who watches whom: clocks everywhere, details at one capacity.
 done post_watchers(const options &chosen, const workload &of, const sweep &wanted,
                    const timing_rules &rules, replayer &by) {
+  if (of.is_mixed()) watch_kinds(of, rules, by);
   for (const asked_capacity &capacity : wanted.capacities) {
     if (!chosen.timing.on) break;
     const auto here = rules_at(chosen.timing, rules, of, capacity);
     if (!here) return here.failure();
     for (const contender &policy : wanted.policies) {
-      job &one = by.at(policy, capacity.lockers);
-      one.how.refetch_ns = refetch_ns(*here, of);
+      job &one = by.at(policy, capacity.units);
+      one.how.refetch = refetch_of(*here, of);
       one.clock = [&of, here = *here] { return make_clock(of, here); };
     }
   }
-  if (chosen.html.empty()) return nothing{};
+  if (chosen.html.empty() || of.is_mixed()) return nothing{};
   for (const contender &policy : wanted.policies)
-    by.at(policy, closer_capacity(wanted, of).lockers).details = [&of] {
+    by.at(policy, closer_capacity(wanted, of).units).details = [&of] {
       return std::make_unique<detail_watch>(of);
     };
   return nothing{};
@@ -125,10 +137,11 @@ done post_watchers(const options &chosen, const workload &of, const sweep &wante
 
 json details_of(replayer &by, const sweep &wanted, const workload &of) {
   const asked_capacity &at = closer_capacity(wanted, of);
-  json details = {{"capacity", at.text}, {"capacity_lockers", at.lockers}};
+  if (of.is_mixed()) return {{"capacity", at.text}};
+  json details = {{"capacity", at.text}, {"capacity_lockers", at.units}};
   details["policies"] = json::array();
   for (const contender &policy : wanted.policies) {
-    json one = by.at(policy, at.lockers).details_told;
+    json one = by.at(policy, at.units).details_told;
     one["policy"] = policy.name;
     details["policies"].push_back(std::move(one));
   }
@@ -167,7 +180,7 @@ outcome<json> run_policies(const options &chosen, const workload &of, const swee
     if (chosen.timing.on) line.update(one.clock_told);
     return nothing{};
   };
-  auto results = results_of(by, left, add);
+  auto results = results_of(by, left, of, add);
   if (!results) return results.failure();
   told["results"] = std::move(*results);
   if (const std::string small = warn_small(of, told["results"]); !small.empty())
@@ -177,7 +190,7 @@ outcome<json> run_policies(const options &chosen, const workload &of, const swee
     std::cerr << "cubby replay: " << of.path << ' ' << note << '\n';
   }
   if (chosen.html.empty()) return told;
-  told["lockers"] = of.lockers();
+  if (!of.is_mixed()) told["lockers"] = of.lockers();
   told["details"] = details_of(by, left, of);
   if (auto good = save_text(chosen.html, page_of(told)); !good) return good.failure();
   return told;
@@ -189,10 +202,7 @@ done check(const options &chosen) {
     return usage_trouble(
         "say what to do with the trace: --simulate, --timing, --io, --html, --write or "
         "--write-oracle");
-  if (chosen.timing.said() && !chosen.timing.on)
-    return usage_trouble(
-        "--link, --compute-ns, --host-capacity, --lookahead and --block-tokens are for --timing: "
-        "add it, or leave them out");
+  if (chosen.timing.said() && !chosen.timing.on) return needs_timing();
   if (!chosen.io.on && !(chosen.io.geometry.empty() && chosen.io.tiers.empty()))
     return usage_trouble("--geometry and --tiers are for --io: add it, or leave them out");
   const std::vector<named_file> written = {
@@ -201,29 +211,66 @@ done check(const options &chosen) {
     if (file.path.empty()) continue;
     if (auto good = check_place(file.path); !good) return good;
   }
-  if (auto good = check_apart({"--trace", chosen.trace}, written); !good) return good;
+  std::vector<named_file> read = {{"--trace", chosen.trace}};
+  if (!chosen.with.empty()) read.push_back({"--with", chosen.with});
+  if (auto good = check_apart(read, written); !good) return good;
   return check_policies(chosen.policies);
 }
 
 done prepare_io(const options &chosen, const workload &of, std::optional<io_replayer> &io) {
-  if (!of.of_experts())
+  if (of.read.has_blocks())
     return usage_trouble("--io is for traces of experts; " + chosen.trace +
-                         " is of KV blocks, which the runtime has no keys for yet: --timing models "
-                         "the time they take");
+                         (of.is_mixed() ? " is replayed with" : " is of") +
+                         " KV blocks, which the runtime has no keys for yet: --timing models the "
+                         "time they take");
   const auto place = read_place(chosen.io, of.schedule);
   if (!place) return place.failure();
   io.emplace(*place, of.schedule, chosen.seed, chosen.quiet);
   return io->prepare();
 }
 
+/// Is there an option that such a trace has no use for?
+done suits_trace(const options &chosen, const workload &of) {
+  if (!of.is_mixed() && chosen.block_bytes != 0)
+    return usage_trouble("--block-bytes is for traces of experts and KV blocks together; " +
+                         of.path + " is of " + words_for(of.kind()) + ": use --object-bytes");
+  if (of.is_mixed() && !chosen.write_oracle.empty())
+    return usage_trouble("--write-oracle writes traces of one kind; " + of.path +
+                         " is of experts and KV blocks: use --write");
+  return chosen.runs() ? suits(chosen.timing, of) : nothing{};
+}
+
+/// What is said of the trace itself.
+json describe(const options &chosen, const workload &of, const timing_rules &rules) {
+  json told = {{"trace", chosen.trace},
+               {"kind", name_of(of.kind())},
+               {"accesses", of.accesses()},
+               {"unique", of.unique()}};
+  if (of.read.has_experts()) told["tokens"] = of.read.experts.tokens();
+  if (of.read.has_blocks()) told["requests"] = of.read.kv.requests.size();
+  if (chosen.limit) told["limit"] = *chosen.limit;
+  if (!chosen.with.empty()) told["with"] = chosen.with;
+  if (!of.is_mixed()) return told;
+  told["object_bytes"] = of.sizes.expert_bytes;
+  told["block_bytes"] = of.sizes.block_bytes;
+  told["all_bytes"] = of.units();
+  if (!chosen.runs()) return told;
+  const miss_costs refetch = refetch_of(rules, of);
+  told["refetch_ns"] = {{"expert", refetch.expert_ns}, {"block", refetch.block_ns}};
+  return told;
+}
+
 outcome<json> replay_trace(const options &chosen) {
+  constexpr uint32_t usual_object_bytes = 1 << 20;
   if (auto good = check(chosen); !good) return good.failure();
-  outcome<timing_rules> rules = timing_rules{};
-  if (chosen.timing.on) rules = read_rules(chosen.timing, chosen.object_bytes);
+  const object_sizes sizes = {chosen.object_bytes != 0 ? chosen.object_bytes : usual_object_bytes,
+                              chosen.block_bytes != 0 ? chosen.block_bytes : usual_object_bytes};
+  const auto rules = read_rules(chosen.timing, sizes);
   if (!rules) return rules.failure();
-  const auto of = read_workload(chosen.trace, chosen.batch, chosen.limit.value_or(no_limit));
+  const auto of = read_workload(
+      {chosen.trace, chosen.with, chosen.batch, chosen.limit.value_or(no_limit), sizes});
   if (!of) return of.failure();
-  if (auto good = suits(chosen.timing, *of); !good) return good.failure();
+  if (auto good = suits_trace(chosen, *of); !good) return good.failure();
   std::optional<io_replayer> io;
   if (chosen.io.on) {
     if (auto good = prepare_io(chosen, *of, io); !good) return good.failure();
@@ -235,20 +282,12 @@ outcome<json> replay_trace(const options &chosen) {
   for (const asked_capacity &capacity : wanted->capacities)
     if (const auto fit = rules_at(chosen.timing, *rules, *of, capacity); !fit) return fit.failure();
   if (auto good = write_files(chosen, *of); !good) return good.failure();
-  json told = {{"trace", chosen.trace},
-               {"kind", of->of_experts() ? "experts" : "kv"},
-               {"accesses", of->accesses()},
-               {"unique", of->unique()}};
-  if (of->of_experts())
-    told["tokens"] = of->read.experts.tokens();
-  else
-    told["requests"] = of->read.kv.requests.size();
-  if (chosen.limit) told["limit"] = *chosen.limit;
+  json told = describe(chosen, *of, *rules);
   tell_notes(*of, told);
   if (!chosen.runs()) return told;
   auto all = run_policies(chosen, *of, *wanted, *rules, with, std::move(told));
   if (all && !chosen.as_json) {
-    print_results((*all)["results"], of->of_experts());
+    print_results((*all)["results"], of->kind());
     if (chosen.io.on) print_io((*all)["results"]);
   }
   return all;
@@ -275,6 +314,9 @@ void add_timing_options(command &one, timing_options &chosen) {
   one.option("--link", chosen.links,
              "host:25GB/s,10us feeds the device, nvme:6GB/s,80us feeds the host");
   one.option("--compute-ns", chosen.compute_ns, "Time that one layer, or one KV block, computes")
+      .between(0, compute_ns_max);
+  one.option("--block-compute-ns", chosen.block_compute_ns,
+             "Time that one KV block computes beside experts, whose layer --compute-ns is then")
       .between(0, compute_ns_max);
   one.option("--host-capacity", chosen.host_capacity,
              "Lockers or share in host memory (as many as in the device)");
@@ -305,14 +347,17 @@ void add_replay(command &program) {
              "trace; .xz and .zst as they are")
       .required()
       .not_empty();
+  one.option("--with", chosen->with,
+             "A trace of KV blocks to lay over one of experts, or the other way round")
+      .not_empty();
   one.option("--policy", chosen->policies,
              "Names or libraries (LIB.so) with commas between them, or all (all)")
       .split_at_commas();
   one.option("--capacity", chosen->capacities,
-             "Shares of the lockers there are, or numbers of them (10%,25%,50%)")
+             "Shares of the lockers there are, or numbers of them; sizes with --with (10%,25%,50%)")
       .split_at_commas();
   one.option("--limit", chosen->limit,
-             "Read so many tokens (experts) or requests (KV) of the trace (all)")
+             "Read so many tokens, or requests where there are none, of the trace (all)")
       .between(1, 1ull << 40);
   one.option("--batch", chosen->batch, "Sequences decoded side by side (1)").between(1, 1024);
   one.option("--seed", chosen->seed, "For policies that throw dice (0)");
@@ -325,6 +370,9 @@ void add_replay(command &program) {
   one.option("--write-oracle", chosen->write_oracle, "Write it as libCacheSim's oracleGeneral")
       .not_empty();
   one.option("--object-bytes", chosen->object_bytes, "Size of a locker (1; 1048576 with --timing)")
+      .between(1, ~0u);
+  one.option("--block-bytes", chosen->block_bytes,
+             "Size of a KV block beside experts, whose size --object-bytes is then (1048576)")
       .between(1, ~0u);
   add_timing_options(one, chosen->timing);
   add_io_options(one, chosen->io);

@@ -86,6 +86,8 @@ std::string speed_text(double bytes_per_s) {
   return bytes_text(static_cast<uint64_t>(std::max(0.0, bytes_per_s))) + "/s";
 }
 
+std::string percent_text(double share) { return fixed_text(100 * share) + " %"; }
+
 std::string count_text(uint64_t count) {
   std::string digits = std::to_string(count);
   for (size_t at = digits.size(); at > 3;) digits.insert(at -= 3, ",");

@@ -48,6 +48,7 @@ void print_json(const nlohmann::json &object);
 std::string bytes_text(uint64_t bytes);      // "2.52 GB"
 std::string speed_text(double bytes_per_s);  // "1.21 GB/s"
 std::string fixed_text(double value);        // "1.23"
+std::string percent_text(double share);      // "12.34 %"
 std::string count_text(uint64_t count);      // "1,234,567"
 /// "512", "64k", "2m", "1g", "3MiB" (powers of 1024); nothing when it is none of these.
 std::optional<double> byte_count(const std::string &text);

@@ -19,6 +19,9 @@ def faults(text, told):
     inside = json.loads(page.find("./body/script").text)
     if inside != told:
         yield "the object inside is another"
+    if told["kind"] == "mixed":
+        yield from mixed_faults(page, told)
+        return
     tables = [[["".join(cell.itertext()) for cell in row] for row in table.iter("tr")] for table in page.iter("table")]
     figures = tables[-1]
     at = {name: column for column, name in enumerate(figures[0])}
@@ -53,6 +56,33 @@ def faults(text, told):
             yield f"too early: {row}"
 
 
+def mixed_faults(page, told):
+    """Of experts and KV blocks in one tier."""
+    results = told["results"]
+    rows = [["".join(cell.itertext()) for cell in row] for row in list(page.iter("table"))[-1].iter("tr")]
+    at = {name: column for column, name in enumerate(rows[0])}
+    for row, one in zip(rows[1:], results, strict=True):
+        wanted = {"policy": one["policy"], "capacity": one["capacity"], "waited": f"{one['waited_ns'] / 1e9:.2f} s",
+                  "experts found": f"{100 * one['experts']['hit_ratio']:.2f} %",
+                  "blocks found": f"{100 * one['blocks']['hit_ratio']:.2f} %"}
+        if "stall" in one:
+            wanted["first token p99"] = f"{one['first_token']['p99_ns'] / 1e6:.2f} ms"
+        for name, value in wanted.items():
+            if row[at[name]] != value:
+                yield f"{one['policy']} at {one['capacity']}: {name} is {row[at[name]]}, not {value}"
+    policies = list(dict.fromkeys(one["policy"] for one in results))
+    charts = [svg for svg in page.iter("svg") if svg.get("role") == "img"]
+    if len(charts) != (7 if "stall" in results[0] else 5):
+        yield f"{len(charts)} charts"
+    yield from chart_faults(charts[0], results, policies, lambda one: one["hit_ratio"], 1)
+    yield from chart_faults(charts[1], results, policies, lambda one: one["waited_ns"])
+    yield from chart_faults(charts[-3], results, policies, lambda one: one["experts"]["hit_ratio"], 1)
+    yield from chart_faults(charts[-2], results, policies, lambda one: one["blocks"]["hit_ratio"], 1)
+    shares = [{"policy": one["policy"], "capacity_bytes": part, "share": share} for one in results
+              if one["capacity"] == told["details"]["capacity"] for part, share in enumerate(one["blocks_share"])]
+    yield from chart_faults(charts[-1], shares, policies, lambda one: one["share"], 1)
+
+
 def round_up(value):
     """Where an axis ends."""
     if value <= 0:
@@ -72,8 +102,8 @@ def chart_faults(chart, results, policies, value_of, most=None):
     rules = sorted({float(line.get("y1")) for line in chart.iter("line") if line.get("y1") == line.get("y2")})
     for policy, group in zip(policies, groups):
         points = [tuple(map(float, point.split(","))) for point in group.find("polyline").get("points").split()]
-        values = [value_of(one) for one in sorted(results, key=lambda one: one["capacity_lockers"])
-                  if one["policy"] == policy]
+        unit = "capacity_lockers" if "capacity_lockers" in results[0] else "capacity_bytes"
+        values = [value_of(one) for one in sorted(results, key=lambda one: one[unit]) if one["policy"] == policy]
         if len(points) != capacities:
             yield f"{name}: {len(points)} points for {capacities} capacities"
         for (_, y), value in zip(points, values):

@@ -9,7 +9,7 @@ using namespace cubby_cli::replay;
 
 workload some_experts() {
   workload made;
-  made.read.of_experts = true;
+  made.read.kind = trace_kind::experts;
   expert_trace &of = made.read.experts;
   of.layers = 2;
   of.experts = 16;

@@ -56,7 +56,8 @@ json timed(const kv_trace &of, uint32_t capacity, const timing_rules &rules,
   how.policy = cubby_policy_find(policy);
   how.capacity = capacity;
   how.watchers = {&clock};
-  REQUIRE(simulate_kv(of, next_touches(of), how));
+  const request_schedule made = make_requests(of);
+  REQUIRE(simulate({.requests = &made}, how));
   return clock.report();
 }
 

@@ -94,6 +94,19 @@ TEST_CASE("The page shows the stall too, and KV blocks") {
                       more);
 }
 
+TEST_CASE("The page of experts and KV blocks in one tier shows waiting, and who holds what") {
+  const folder here;
+  const std::string both = "--trace " + here.write("t.csv", made_up_experts()) + " --with " +
+                           here.write("t.jsonl", made_up_blocks()) +
+                           " --link host:1GB/s,1us --object-bytes 40000 --block-bytes 10000";
+  const json told = checked(here, both + " --policy all");
+  CHECK(told["details"]["capacity"] == "25%");
+  const json timed = checked(here, both +
+                                       " --policy mixed,lru --capacity 10%,50% --timing "
+                                       "--compute-ns 1000 --block-compute-ns 8000");
+  CHECK(timed["details"]["capacity"] == "10%");
+}
+
 TEST_CASE("Evicted too early is what comes back within a token cycle") {
   const folder here;
   // One layer, two places. 0 and 1 stay in turns with 2 and 3: under LRU each token evicts one that

@@ -43,7 +43,7 @@ json timed(const expert_trace &of, uint32_t capacity, const timing_rules &rules,
   how.policy = cubby_policy_find(policy);
   how.capacity = capacity;
   how.watchers = {&clock};
-  REQUIRE(simulate_experts(made, how));
+  REQUIRE(simulate({.visits = &made}, how));
   return clock.report();
 }
 

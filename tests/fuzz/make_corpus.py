@@ -205,8 +205,8 @@ def own_trace_inputs():
     grid, end = (1, struct.pack("<IIII", 0, 2, 300, 4)), (5, b"")
     visits = (2, visit(0, [1, 299], flags=3) + visit(1, [0]) + visit(0, [7], 5) + visit(1, [], slot=9, flags=1)
               + visit(0, [2], flags=1))
-    requests = (3, struct.pack("<Q", 10 ** 9) + numbers(5, 3 << 1, 7, 8, 1 << 63, 1000, 2 << 1 | 1, 7, 9)
-                + numbers(0, 1 << 1, 10))
+    requests, later, last = ((3, struct.pack("<Q", t * 10 ** 9) + numbers(
+        5, 3 << 1, 7, 8, 1 << 63, 1000, 2 << 1 | 1, 7, 9) + numbers(0, 1 << 1, 10)) for t in (1, 2, 3))
     lost = (4, struct.pack("<Q", 12))
     whole = trace(grid, visits, lost, visits, end, start=b"b")
     yield "valid_own_experts", whole
@@ -220,7 +220,13 @@ def own_trace_inputs():
     yield "own_version_2", b"b" + whole[1:9] + b"\2" + whole[10:]
     yield "own_bytes_behind", whole + b"x"
     yield "own_no_grid", trace(visits)
-    yield "own_both_kinds", trace(grid, visits, requests)
+    yield "valid_own_mixed", trace(grid, requests, visits, later, visits, last, end, start=b"b")
+    yield "valid_own_blocks_of_a_grid", trace(grid, requests, end)
+    yield "valid_own_mixed_slots", trace(grid, (2, visit(0, [1], flags=1) + visit(0, [2], slot=3, flags=1)), requests,
+                                         (2, visit(0, [3], 1, slot=3) + visit(1, [4])), later)
+    yield "own_mixed_without_a_block", trace(grid, visits, (3, struct.pack("<Q", 1) + numbers(0, 0)))
+    yield "own_visits_in_a_request", trace(grid, visits, (3, struct.pack("<Q", 1) + numbers(0, 3, 7)), visits)
+    yield "own_requests_of_no_visit", trace(grid, (2, b""), requests)
     yield "own_kind_9", trace((9, b"x"))
     yield "own_slot_2000", trace(grid, (2, visit(0, [1], slot=2000)))
     yield "own_token_back", trace(grid, (2, visit(0, [1], 5) + visit(0, [1], 4)))

@@ -52,22 +52,24 @@ std::string with_checks(std::string bytes) {
   return bytes;
 }
 
+bool same_visits(const replay::trace &a, const replay::trace &b, uint32_t batch) {
+  std::vector<uint64_t> before_one, before_other;
+  const auto one = replay::make_schedule(a.experts, batch, a.kv.requests, before_one);
+  const auto other = replay::make_schedule(b.experts, batch, b.kv.requests, before_other);
+  if (one.rows != other.rows || one.columns != other.columns || one.used != other.used ||
+      one.next != other.next || one.visits.size() != other.visits.size() ||
+      before_one != before_other)
+    return false;
+  for (size_t i = 0; i < one.visits.size(); ++i)
+    if (one.visits[i].row != other.visits[i].row ||
+        one.visits[i].prefill != other.visits[i].prefill)
+      return false;
+  return true;
+}
+
 bool same(const replay::trace &a, const replay::trace &b) {
-  if (a.of_experts != b.of_experts) return false;
-  if (a.of_experts) {
-    for (const uint32_t batch : {1u, 3u}) {
-      const auto one = replay::make_schedule(a.experts, batch);
-      const auto other = replay::make_schedule(b.experts, batch);
-      if (one.rows != other.rows || one.columns != other.columns || one.used != other.used ||
-          one.next != other.next || one.visits.size() != other.visits.size())
-        return false;
-      for (size_t i = 0; i < one.visits.size(); ++i)
-        if (one.visits[i].row != other.visits[i].row ||
-            one.visits[i].prefill != other.visits[i].prefill)
-          return false;
-    }
-    return true;
-  }
+  if (a.kind != b.kind) return false;
+  if (a.has_experts() && !(same_visits(a, b, 1) && same_visits(a, b, 3))) return false;
   if (a.kv.blocks != b.kv.blocks || a.kv.requests.size() != b.kv.requests.size()) return false;
   for (size_t i = 0; i < a.kv.requests.size(); ++i)
     if (a.kv.requests[i].at_ns != b.kv.requests[i].at_ns ||
@@ -90,8 +92,13 @@ void check_again(const replay::trace &of, fuzz::folder &folder) {
   require(same(of, *read), "another trace after it was written and read again");
 }
 
-void check_schedule(const replay::expert_trace &of, uint32_t batch) {
-  const replay::expert_schedule made = replay::make_schedule(of, batch);
+void check_schedule(const replay::trace &of, uint32_t batch) {
+  std::vector<uint64_t> visits_before;
+  const replay::expert_schedule made =
+      replay::make_schedule(of.experts, batch, of.kv.requests, visits_before);
+  require(visits_before.size() == of.kv.requests.size(), "a request without a place");
+  for (const uint64_t visits : visits_before)
+    require(visits <= made.visits.size(), "a request behind the end");
   require(made.used.size() == made.next.size(), "uses and next uses differ in number");
   for (const replay::visit_record &visit : made.visits) {
     require(visit.first_used + visit.used_count <= made.used.size(), "a visit beyond the uses");
@@ -103,7 +110,8 @@ void check_schedule(const replay::expert_trace &of, uint32_t batch) {
     require(next == ~uint32_t{0} || next < made.visits.size(), "a next use after the end");
 }
 
-void check_experts(const replay::expert_trace &of) {
+void check_experts(const replay::trace &read) {
+  const replay::expert_trace &of = read.experts;
   require(of.layers != 0 && of.layers <= replay::layers_max, "layers");
   require(of.top_k != 0 && of.top_k <= replay::top_k_max, "experts of a token");
   require(of.experts <= replay::experts_max, "experts");
@@ -117,21 +125,31 @@ void check_experts(const replay::expert_trace &of) {
   require(tokens == of.tokens(), "tokens of no sequence");
   for (const uint16_t expert : of.chosen)
     require(expert == replay::not_recorded || expert < of.experts, "an expert out of range");
-  check_schedule(of, 1);
-  check_schedule(of, 2);
+  check_schedule(read, 1);
+  check_schedule(read, 2);
 }
 
-void check_blocks(const replay::kv_trace &of) {
-  uint64_t blocks = 0, at_ns = 0;
+void check_blocks(const replay::kv_trace &of, uint64_t tokens) {
+  uint64_t blocks = 0, at_ns = 0, tokens_before = 0;
   for (const replay::kv_request &one : of.requests) {
     require(one.first_block == blocks, "requests leave a gap");
     require(one.at_ns >= at_ns, "time goes back");
+    require(one.tokens_before >= tokens_before && one.tokens_before <= tokens, "a place goes back");
     blocks += one.block_count;
     at_ns = one.at_ns;
+    tokens_before = one.tokens_before;
   }
   require(blocks == of.blocks.size(), "blocks of no request");
   for (const uint32_t block : of.blocks) require(block < of.unique, "a block out of range");
-  require(replay::next_touches(of).size() == of.blocks.size(), "next touches");
+  const replay::request_schedule made = replay::make_requests(of, 7);
+  require(made.next.size() == of.blocks.size(), "next touches");
+  for (const cubby_object block : made.blocks)
+    require(block >= 7 && block - 7 < of.unique, "a block out of range once it is renumbered");
+}
+
+void check_both(const replay::trace &of) {
+  if (of.has_experts()) check_experts(of);
+  if (of.has_blocks()) check_blocks(of.kv, of.experts.tokens());
 }
 
 /// Its beginning keeps to the same rules, and to its length.
@@ -139,12 +157,9 @@ void check_beginning(const std::string &path) {
   for (const uint64_t limit : {uint64_t{1}, uint64_t{3}}) {
     const auto some = replay::read_trace(path, limit);
     if (!some) continue;  // nothing was recorded of it
-    require((some->of_experts ? some->experts.tokens() : some->kv.requests.size()) <= limit,
+    require((some->has_experts() ? some->experts.tokens() : some->kv.requests.size()) <= limit,
             "more than was asked for");
-    if (some->of_experts)
-      check_experts(some->experts);
-    else
-      check_blocks(some->kv);
+    check_both(*some);
   }
 }
 
@@ -163,12 +178,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     require(read.failure().text.size() > folder.path(name).size() + 8, "a refusal without words");
   } else {
     fuzz::accepted = true;
-    if (read->of_experts)
-      check_experts(read->experts);
-    else
-      check_blocks(read->kv);
+    check_both(*read);
     check_beginning(folder.path(name));
-    if (!read->of_experts || read->experts.experts != 0) check_again(*read, folder);
+    if (!read->has_experts() || read->experts.experts != 0) check_again(*read, folder);
   }
   folder.clear();
   return 0;

@@ -315,7 +315,7 @@ done add_io(io_replayer &io, replayer &by, const workload &of, const contender &
                          " needs the future; --io asks the runtime, which has none");
   const auto link = io.measure_link();
   if (!link) return link.failure();
-  const auto found = io.run(*which.ops, which.asked, capacity.lockers);
+  const auto found = io.run(*which.ops, which.asked, static_cast<uint32_t>(capacity.units));
   if (!found) return found.failure();
   timing_rules rules;
   rules.host = {"host", 1e15, 0};  // what is read is where it is used
@@ -323,7 +323,7 @@ done add_io(io_replayer &io, replayer &by, const workload &of, const contender &
   rules.object_bytes = io.locker_bytes();
   rules.host_has_all = false;
   timing clock(of.schedule, rules);
-  if (const auto watched = by.watch(which, capacity.lockers, clock); !watched)
+  if (const auto watched = by.watch(which, capacity.units, clock); !watched)
     return watched.failure();
   const double tokens =
       static_cast<double>(of.schedule.visits.size()) / std::max(1U, of.schedule.rows);

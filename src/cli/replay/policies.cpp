@@ -23,6 +23,29 @@ done known(const std::string &name) {
                        ", all, and shared libraries by their path (LIB.so)");
 }
 
+uint32_t flags_for(trace_kind kind) {
+  switch (kind) {
+    case trace_kind::experts:
+      return CUBBY_POLICY_EXPERTS;
+    case trace_kind::kv:
+      return CUBBY_POLICY_KV;
+    default:
+      return CUBBY_POLICY_EXPERTS | CUBBY_POLICY_KV;
+  }
+}
+
+/// Why it cannot be; empty when it can.
+std::string unfit(const cubby_policy_ops &one, trace_kind kind) {
+  const uint32_t wanted = flags_for(kind);
+  if ((one.flags & wanted) != wanted)
+    return std::string("policy ") + one.name + " is not made for traces of " + words_for(kind);
+  if (kind == trace_kind::mixed && (one.flags & CUBBY_POLICY_OFFLINE) != 0)
+    return std::string("policy ") + one.name +
+           " knows the future but neither sizes nor costs, so it is no yardstick of a mixed trace; "
+           "name others";
+  return {};
+}
+
 void add(const contender &one, std::vector<contender> &to) {
   const bool there = std::any_of(to.begin(), to.end(),
                                  [&](const contender &other) { return other.ops == one.ops; });
@@ -55,15 +78,14 @@ done check_policies(const std::vector<std::string> &names) {
   return nothing{};
 }
 
-outcome<field> find_policies(const std::vector<std::string> &names, bool of_experts) {
+outcome<field> find_policies(const std::vector<std::string> &names, trace_kind kind) {
   if (auto good = check_policies(names); !good) return good.failure();
   field found;
   found.broken = nlohmann::json::array();
-  const uint32_t wanted = of_experts ? CUBBY_POLICY_EXPERTS : CUBBY_POLICY_KV;
   for (const std::string &name : names) {
     if (name == "all") {
       for (const cubby_policy_ops *one : every_policy())
-        if ((one->flags & wanted) != 0) add({one, one->name, one->name}, found.policies);
+        if (unfit(*one, kind).empty()) add({one, one->name, one->name}, found.policies);
       continue;
     }
     const cubby_policy_ops *one = cubby_policy_find(name.c_str());
@@ -73,9 +95,8 @@ outcome<field> find_policies(const std::vector<std::string> &names, bool of_expe
       found.broken.push_back({{"policy", name}, {"why", why}});
       continue;
     }
-    if ((one->flags & wanted) == 0)
-      return usage_trouble(std::string("policy ") + one->name + " is not made for traces of " +
-                           (of_experts ? "experts" : "KV blocks"));
+    if (const std::string why_not = unfit(*one, kind); !why_not.empty())
+      return usage_trouble(why_not);
     add({one, one->name, name}, found.policies);
   }
   if (found.policies.empty()) return usage_trouble(found.broken[0]["why"].get<std::string>());

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/outcome.hpp"
+#include "cli/replay/trace.hpp"
 
 namespace cubby_cli::replay {
 
@@ -35,8 +36,9 @@ struct field {
 
 /// The policies asked for, "all" being all that are made for such a trace. A library of another
 /// version, or without a whole table, is left out; trouble when there is no other, when a name is
-/// not known (it lists those there are), or a library is not there.
-outcome<field> find_policies(const std::vector<std::string> &names, bool of_experts);
+/// not known (it lists those there are), or a library is not there. Of a mixed trace those that
+/// know the future are none: the optimum they head for knows neither sizes nor costs.
+outcome<field> find_policies(const std::vector<std::string> &names, trace_kind kind);
 
 /// Can the names be known at all? Looked at before a trace is read.
 done check_policies(const std::vector<std::string> &names);

@@ -7,7 +7,11 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char *yardsticks[] = {"lru", "belady"};
+/// The optimum knows neither sizes nor costs, so it is none of a mixed trace.
+std::vector<const char *> yardsticks_for(const workload &of) {
+  if (of.is_mixed()) return {"lru"};
+  return {"lru", "belady"};
+}
 
 double ratio(const simulated &of) {
   return of.accesses == 0 ? 0 : static_cast<double>(of.hits) / static_cast<double>(of.accesses);
@@ -24,16 +28,16 @@ json gap_closed(const simulated &found, const simulated &lru, const simulated &b
 
 replayer::replayer(const sweep &chosen, const workload &of) : chosen_(chosen), of_(of) {
   for (const asked_capacity &capacity : chosen.capacities) {
-    for (const char *name : yardsticks) yardstick(name, capacity.lockers);
-    for (const contender &policy : chosen.policies) at(policy, capacity.lockers);
+    for (const char *name : yardsticks_for(of)) yardstick(name, capacity.units);
+    for (const contender &policy : chosen.policies) at(policy, capacity.units);
   }
 }
 
-job &replayer::yardstick(const char *name, uint32_t capacity) {
+job &replayer::yardstick(const char *name, uint64_t capacity) {
   return at({cubby_policy_find(name), name, name}, capacity);
 }
 
-job &replayer::at(const contender &policy, uint32_t capacity) {
+job &replayer::at(const contender &policy, uint64_t capacity) {
   job *&known = known_[{policy.ops, capacity}];
   if (known != nullptr) return *known;
   jobs_.emplace_back();
@@ -50,55 +54,77 @@ done replayer::run() {
   for (job &one : jobs_) all.push_back(&one);
   if (auto good = run_jobs(of_, all, chosen_.threads, chosen_.quiet); !good) return good;
   for (const asked_capacity &capacity : chosen_.capacities)
-    for (const char *name : yardsticks)
-      if (const job &one = yardstick(name, capacity.lockers); !one.found)
-        return trouble{one.broken};
+    for (const char *name : yardsticks_for(of_))
+      if (const job &one = yardstick(name, capacity.units); !one.found) return trouble{one.broken};
   return nothing{};
 }
 
-outcome<simulated> replayer::watch(const contender &policy, uint32_t capacity, observer &by) {
+outcome<simulated> replayer::watch(const contender &policy, uint64_t capacity, observer &by) {
   simulation how = at(policy, capacity).how;
   how.watchers = {&by};
-  return of_.of_experts() ? simulate_experts(of_.schedule, how)
-                          : simulate_kv(of_.read.kv, of_.next, how);
+  return simulate(of_.to_play(), how);
 }
 
 void drop_broken(replayer &by, sweep &from) {
   for (const asked_capacity &capacity : from.capacities)
     for (const contender &policy : from.policies)
-      if (const job &one = by.at(policy, capacity.lockers); !one.found)
+      if (const job &one = by.at(policy, capacity.units); !one.found)
         from.broken.push_back(
             {{"policy", policy.name}, {"capacity", capacity.text}, {"why", one.broken}});
   std::erase_if(from.policies, [&](const contender &policy) {
-    return std::any_of(from.capacities.begin(), from.capacities.end(), [&](const auto &capacity) {
-      return !by.at(policy, capacity.lockers).found;
-    });
+    return std::any_of(from.capacities.begin(), from.capacities.end(),
+                       [&](const auto &capacity) { return !by.at(policy, capacity.units).found; });
   });
 }
 
-outcome<json> results_of(replayer &by, const sweep &chosen, const adder &add) {
+namespace {
+
+/// What is said of any trace.
+json line_of(const contender &policy, const asked_capacity &capacity, const job &one,
+             uint32_t batch) {
+  const simulated &found = *one.found;
+  json line = {{"policy", policy.name},
+               {"capacity", capacity.text},
+               {"batch", batch},
+               {"hits", found.hits},
+               {"hit_ratio", ratio(found)},
+               {"ns_per_visit", found.ns_per_visit},
+               {"state_bytes", found.state_bytes}};
+  if (!found.warning.empty()) line["warning"] = found.warning;
+  return line;
+}
+
+/// Beside the yardsticks.
+void compare(replayer &by, const asked_capacity &capacity, const job &one, json &line) {
+  const simulated &lru = *by.yardstick("lru", capacity.units).found;
+  const simulated &best = *by.yardstick("belady", capacity.units).found;
+  line["capacity_lockers"] = capacity.units;
+  line["gap_closed"] = gap_closed(*one.found, lru, best);
+  line["regret"] = ratio(best) - ratio(*one.found);
+}
+
+/// The same of a mixed trace, where waiting counts and no optimum is known.
+void compare_kinds(replayer &by, const asked_capacity &capacity, const job &one, json &line) {
+  line.update(one.kinds_told);
+  const json &lru = by.yardstick("lru", capacity.units).kinds_told;
+  const auto waited = line["waited_ns"].get<double>(), of_lru = lru["waited_ns"].get<double>();
+  line["capacity_bytes"] = capacity.units;
+  line["gap_closed"] = nullptr;
+  line["waited_saved"] = of_lru == 0 ? json(nullptr) : json(1 - waited / of_lru);
+}
+
+}  // namespace
+
+outcome<json> results_of(replayer &by, const sweep &chosen, const workload &of, const adder &add) {
   json results = json::array();
-  for (const asked_capacity &capacity : chosen.capacities) {
-    const simulated &lru = *by.yardstick("lru", capacity.lockers).found;
-    const simulated &best = *by.yardstick("belady", capacity.lockers).found;
+  for (const asked_capacity &capacity : chosen.capacities)
     for (const contender &policy : chosen.policies) {
-      const job &one = by.at(policy, capacity.lockers);
-      const simulated &found = *one.found;
-      json line = {{"policy", policy.name},
-                   {"capacity", capacity.text},
-                   {"capacity_lockers", capacity.lockers},
-                   {"batch", chosen.batch},
-                   {"hits", found.hits},
-                   {"hit_ratio", ratio(found)},
-                   {"gap_closed", gap_closed(found, lru, best)},
-                   {"regret", ratio(best) - ratio(found)},
-                   {"ns_per_visit", found.ns_per_visit},
-                   {"state_bytes", found.state_bytes}};
-      if (!found.warning.empty()) line["warning"] = found.warning;
+      const job &one = by.at(policy, capacity.units);
+      json line = line_of(policy, capacity, one, chosen.batch);
+      (of.is_mixed() ? compare_kinds : compare)(by, capacity, one, line);
       if (auto good = add(policy, capacity, one, line); !good) return good.failure();
       results.push_back(std::move(line));
     }
-  }
   return results;
 }
 
@@ -159,23 +185,49 @@ struct timed_columns {
   bool of_requests = false;
 };
 
+std::string share_text(const json &share) {
+  return share.is_null() ? "-" : percent_text(share.get<double>());
+}
+
+std::vector<std::string> cells_of(const json &one) {
+  return {one["policy"],
+          one["capacity"],
+          count_text(one["capacity_lockers"].get<uint64_t>()),
+          count_text(one["hits"].get<uint64_t>()),
+          share_text(one["hit_ratio"]),
+          share_text(one["gap_closed"])};
+}
+
+std::vector<std::string> mixed_cells(const json &one) {
+  double shares = 0;
+  for (const json &share : one["blocks_share"]) shares += share.get<double>();
+  return {one["policy"],
+          one["capacity"],
+          bytes_text(one["capacity_bytes"].get<uint64_t>()),
+          share_text(one["hit_ratio"]),
+          share_text(one["experts"]["hit_ratio"]),
+          share_text(one["blocks"]["hit_ratio"]),
+          fixed_text(one["waited_ns"].get<double>() / 1e6),
+          share_text(one["waited_saved"]),
+          percent_text(shares / static_cast<double>(one["blocks_share"].size()))};
+}
+
 }  // namespace
 
-void print_results(const json &results, bool of_experts) {
-  std::vector<std::vector<std::string>> lines = {{"policy", "capacity", "lockers", "hits",
-                                                  "hit ratio", "gap closed",
-                                                  of_experts ? "ns/visit" : "ns/block", "state"}};
+void print_results(const json &results, trace_kind kind) {
+  std::vector<std::vector<std::string>> lines;
+  if (kind == trace_kind::mixed)
+    lines = {{"policy", "capacity", "bytes", "hit ratio", "experts", "blocks", "waited ms", "saved",
+              "blocks hold", "ns/visit", "state"}};
+  else
+    lines = {{"policy", "capacity", "lockers", "hits", "hit ratio", "gap closed",
+              kind == trace_kind::experts ? "ns/visit" : "ns/block", "state"}};
   const timed_columns timed(results);
   lines[0].insert(lines[0].end(), timed.heads.begin(), timed.heads.end());
   for (const json &one : results) {
-    const json &gap = one["gap_closed"];
-    lines.push_back({one["policy"], one["capacity"],
-                     count_text(one["capacity_lockers"].get<uint64_t>()),
-                     count_text(one["hits"].get<uint64_t>()),
-                     fixed_text(100 * one["hit_ratio"].get<double>()) + " %",
-                     gap.is_null() ? "-" : fixed_text(100 * gap.get<double>()) + " %",
-                     fixed_text(one["ns_per_visit"].get<double>()),
-                     bytes_text(one["state_bytes"].get<uint64_t>())});
+    lines.push_back(kind == trace_kind::mixed ? mixed_cells(one) : cells_of(one));
+    lines.back().push_back(fixed_text(one["ns_per_visit"].get<double>()));
+    lines.back().push_back(bytes_text(one["state_bytes"].get<uint64_t>()));
     timed.add(one, lines.back());
   }
   print_table(lines);

@@ -1,5 +1,7 @@
 #include "cli/replay/trace.hpp"
 
+#include <algorithm>
+
 #include "cli/replay/formats/compact.hpp"
 #include "cli/replay/formats/lines.hpp"
 #include "cli/replay/formats/read.hpp"
@@ -14,6 +16,25 @@ bool is_csv(std::string path) {
 }
 
 }  // namespace
+
+const char *name_of(trace_kind kind) {
+  constexpr const char *names[] = {"experts", "kv", "mixed"};
+  return names[static_cast<size_t>(kind)];
+}
+
+const char *words_for(trace_kind kind) {
+  constexpr const char *words[] = {"experts", "KV blocks", "experts and KV blocks"};
+  return words[static_cast<size_t>(kind)];
+}
+
+void keep_requests(kv_trace &of, size_t count) {
+  if (count >= of.requests.size()) return;
+  of.blocks.resize(of.requests[count].first_block);
+  of.requests.resize(count);
+  of.tokens = 0;
+  of.unique = 0;  // blocks are numbered as they come
+  for (const uint32_t block : of.blocks) of.unique = std::max(of.unique, block + 1);
+}
 
 outcome<trace> read_trace(const std::string &path, uint64_t limit) {
   const auto refuse = [&](const std::string &what) { return usage_trouble(path + ": " + what); };
@@ -45,7 +66,7 @@ outcome<trace> read_trace(const std::string &path, uint64_t limit) {
                                          ? std::string()
                                          : " (after line " + std::to_string(line_number) + ")"));
   }
-  if (as_csv) read.of_experts = true;
+  if (as_csv) read.kind = trace_kind::experts;
   const std::string wrong = as_csv ? csv.finish() : json.finish();
   if (!wrong.empty()) return refuse(wrong);
   return read;

@@ -1,4 +1,4 @@
-// A trace in memory: which experts tokens chose, or which KV blocks requests named.
+// A trace in memory: which experts tokens chose, which KV blocks requests named, or both.
 #pragma once
 
 #include <cstdint>
@@ -37,6 +37,7 @@ struct kv_request {
   uint64_t at_ns = 0;
   uint64_t first_block = 0;  // in kv_trace::blocks
   uint32_t block_count = 0;
+  uint64_t tokens_before = 0;  // of all sequences: behind so many it is served; 0 without experts
 };
 
 struct kv_trace {
@@ -46,17 +47,30 @@ struct kv_trace {
   uint64_t tokens = 0;  // of all prompts; 0 where not every request tells its own
 };
 
+enum class trace_kind { experts, kv, mixed };
+
 struct trace {
-  bool of_experts = false;
+  trace_kind kind = trace_kind::kv;
   expert_trace experts;
   kv_trace kv;
   uint64_t lost = 0;               // visits or requests that the recorder could not keep
   std::vector<std::string> notes;  // what is worth saying of it
+
+  [[nodiscard]] bool has_experts() const { return kind != trace_kind::kv; }
+  [[nodiscard]] bool has_blocks() const { return kind != trace_kind::experts; }
 };
 
+/// "experts", "kv" or "mixed".
+const char *name_of(trace_kind kind);
+/// For sentences: "experts", "KV blocks" or "experts and KV blocks".
+const char *words_for(trace_kind kind);
+
+/// Cuts all requests but the first `count` off.
+void keep_requests(kv_trace &of, size_t count);
+
 /// `routed_experts` JSONL, Mooncake JSONL, CSV (token, layer, experts) or the library's own format,
-/// by what it holds; plain, .xz or .zst. Reads on until it has `limit` tokens or requests. Trouble
-/// names the line or the byte.
+/// by what it holds; plain, .xz or .zst. Reads on until it has `limit` tokens, or requests where
+/// there are no tokens. Trouble names the line or the byte.
 outcome<trace> read_trace(const std::string &path, uint64_t limit = no_limit);
 
 }  // namespace cubby_cli::replay

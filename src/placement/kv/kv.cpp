@@ -222,7 +222,7 @@ class kv_policy {
   void touch_shadow(cubby_object who, cubby_object parent) {
     if (shadow_.holds(who)) return;
     if (parent != CUBBY_NO_OBJECT && !shadow_.holds(parent)) return;
-    if (shadow_size_ >= capacity_) {
+    while (shadow_size_ >= capacity_) {  // more than once where the budget has shrunk
       const cubby_object least = shadow_chooser_.choose(shadow_, known_);
       if (least == CUBBY_NO_OBJECT || known_.index(who) < known_.index(least)) return;
       drop_shadow(least);
@@ -236,7 +236,7 @@ class kv_policy {
     for (const cubby_object who : touched_) lru.touch(recent_.where(who) == lru_shadow);
     for (size_t i = touched_.size(); i-- > 0;) {
       const cubby_object who = touched_[i];
-      if (recent_.where(who) != lru_shadow && recent_.size(lru_shadow) >= capacity_) {
+      while (recent_.where(who) != lru_shadow && recent_.size(lru_shadow) >= capacity_) {
         const cubby_object oldest = recent_.oldest(lru_shadow);
         recent_.take(oldest);
         if (real_.holds(oldest)) recent_.renew(lru_gone, oldest);

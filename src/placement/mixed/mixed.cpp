@@ -101,10 +101,11 @@ class mixed_policy {
     // Whoever holds more than its share gives way; else the newcomer's own kind.
     const uint32_t own = need.incoming == CUBBY_NO_OBJECT ? experts : class_of(need.incoming);
     const uint32_t other = 1 - own;
-    giving_ = held_bytes_[other] > split_.target(other) &&
-                      held_bytes_[own] + static_cast<double>(need.bytes) <= split_.target(own)
-                  ? other
-                  : own;
+    const double coming = need.incoming == CUBBY_NO_OBJECT ? 0 : bytes_of(need.incoming);
+    giving_ =
+        held_bytes_[other] > split_.target(other) && held_bytes_[own] + coming <= split_.target(own)
+            ? other
+            : own;
     tried_ = 0;
   }
   cubby_object next_victim() {

@@ -164,6 +164,35 @@ TEST_CASE("LRU leads until the index has shown by names alone that it finds more
   CHECK(hedge.takeovers() == 0);
 }
 
+TEST_CASE("A budget that shrinks is smaller for the LRU that kv is measured by too",
+          "[placement][kv]") {
+  // Ten sessions that come again and many that do not. Of the room that is left LRU makes little;
+  // were it thought to have kept its former room it would find all, and lead for ever.
+  constexpr uint32_t session_blocks = 10, room = 300, room_left = 60;
+  policy_house::shape shape = blocks_of(room);
+  shape.columns = 20'000;
+  house h("kv", shape);
+  cubby::base::prng dice(5);
+  cubby_object fresh = 100;
+  const auto run = [&](uint32_t requests) {
+    for (uint32_t i = 0; i < requests; ++i) {
+      h.now_ns += second / 10;
+      std::vector<cubby_object> one;
+      const auto known = static_cast<cubby_object>(dice.below(10) * session_blocks);
+      for (uint32_t at = 0; at < session_blocks; ++at)
+        one.push_back(i % 2 == 0 ? known + at : fresh++);
+      h.request(one);
+    }
+  };
+  run(100);
+  while (h.residents.size() > room_left) h.remove(h.first_victim(CUBBY_NO_OBJECT));
+  using policy_house::locker_bytes;
+  h.grow({policy_house::bank_of(shape.kind, 0, 1, shape.columns, locker_bytes, 0)},
+         room_left * locker_bytes);
+  run(2000);
+  CHECK(h.stats().fallback == 0);  // the index leads
+}
+
 TEST_CASE("An index that shines by names and fails whenever it leads costs little",
           "[placement][kv]") {
   for (const double lost_a_request : {1.0, 5.0, 25.0}) {

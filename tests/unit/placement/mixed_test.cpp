@@ -1,5 +1,6 @@
 // Experts and KV blocks in one tier: the split follows the load, and less time is waited.
 #include "base/prng.hpp"
+#include "placement/mixed/split.hpp"
 #include "support/policy_house.hpp"
 
 namespace {
@@ -82,4 +83,22 @@ TEST_CASE("Costs move the split: what is dear to fetch keeps more room", "[place
     return static_cast<double>(h.bytes[1]) / static_cast<double>(h.bytes[0] + h.bytes[1]);
   };
   CHECK(share(2'000'000) > share(1'000) + 0.1);
+}
+
+TEST_CASE("Room goes to who gains clearly more from it, also where it takes much",
+          "[placement][mixed]") {
+  using cubby::placement::mixed::split;
+  const auto after = [](double first_gain, double second_gain) {
+    split shares(1000);
+    for (uint32_t i = 0; i < 400; ++i) {
+      shares.missed(0, 20, first_gain);    // 25 bytes more would have kept it
+      shares.missed(1, 300, second_gain);  // 400
+      shares.came(100);
+    }
+    return shares.target(1);
+  };
+  CHECK(after(0, 1) == Approx(980));  // all but the floor
+  CHECK(after(1, 0) == Approx(20));
+  CHECK(after(1, 20) == Approx(500));  // a byte gains 1/25 and 20/400: hysteresis
+  CHECK(after(1, 40) > 900);
 }

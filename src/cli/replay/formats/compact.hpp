@@ -63,6 +63,7 @@ class compact_reader {
   const uint64_t limit_;
   uint64_t tokens_ = 0;               // of all sequences
   uint32_t open_slots_ = 0;           // begun and not closed
+  bool beyond_limit_ = false;         // a slot has closed: requests come too late too
   std::vector<uint32_t> experts_of_;  // by layer
   uint32_t top_k_told_ = 0;
   std::vector<row> rows_;

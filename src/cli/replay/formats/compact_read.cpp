@@ -138,8 +138,8 @@ std::string compact_reader::take_grid(const char *payload, uint32_t bytes) {
 }
 
 std::string compact_reader::take_visits(numbers &from) {
-  if (!to_.kv.requests.empty()) return "tells visits in a trace of KV requests";
-  to_.of_experts = true;
+  if (request_open_) return "tells visits within a request";
+  to_.kind = to_.kv.requests.empty() ? trace_kind::experts : trace_kind::mixed;
   slots_.resize(CUBBY_TRACE_SLOTS_MAX);
   while (from.at != from.end && !full()) {
     const std::string wrong = take_visit(from);
@@ -180,9 +180,11 @@ std::string compact_reader::take_visit(numbers &from) {
 }
 
 /// As many tokens or requests as may be, and whole: other slots may still be at their last token.
+/// A grid foretells visits: tokens count then, however many requests come before the first.
 bool compact_reader::full() const {
-  if (to_.of_experts) return tokens_ >= limit_ && open_slots_ == 0;
-  return to_.kv.requests.size() >= limit_ && !request_open_;
+  if (request_open_) return false;
+  if (!experts_of_.empty()) return tokens_ >= limit_ && open_slots_ == 0;
+  return to_.kv.requests.size() >= limit_;
 }
 
 /// Is the visit of a token beyond the limit? Then its slot has no more to tell.
@@ -190,7 +192,7 @@ bool compact_reader::close(slot &here, uint64_t head, uint64_t token) {
   if (here.closed || tokens_ < limit_) return here.closed;
   if (here.begun && (head & 1) == 0 && token <= here.token) return false;
   if (here.begun) --open_slots_;
-  return here.closed = true;
+  return beyond_limit_ = here.closed = true;
 }
 
 /// Which sequence and token of its slot the visit belongs to.
@@ -220,7 +222,8 @@ std::string compact_reader::place_visit(slot &here, uint64_t head, uint64_t toke
 }
 
 std::string compact_reader::take_requests(const char *payload, uint32_t bytes) {
-  if (to_.of_experts) return "tells KV requests in a trace of visits";
+  if (beyond_limit_) return {};
+  if (to_.kind == trace_kind::experts) to_.kind = trace_kind::mixed;
   if (bytes < 8) return "is cut off before its time";
   numbers from = {payload + 8, payload + bytes};
   uint64_t at_ns = u64_at(payload);
@@ -242,7 +245,7 @@ std::string compact_reader::take_request(numbers &from, uint64_t &at_ns) {
   if (!request_open_) {
     if (!to.requests.empty() && at_ns < to.requests.back().at_ns)
       return "comes before the one before it";
-    to.requests.push_back({at_ns, to.blocks.size(), 0});
+    to.requests.push_back({at_ns, to.blocks.size(), 0, tokens_});
   }
   for (uint64_t i = 0; i < count; ++i) {
     const uint64_t key = from.next();
@@ -257,8 +260,11 @@ std::string compact_reader::take_request(numbers &from, uint64_t &at_ns) {
 }
 
 std::string compact_reader::finish() {
-  if (to_.of_experts) return finish_experts();
-  if (to_.kv.blocks.empty()) return "holds no visit and no request";
+  if (to_.has_blocks() && to_.kv.blocks.empty())
+    return to_.has_experts() ? "holds requests that name no block"
+                             : "holds no visit and no request";
+  if (to_.has_experts()) return finish_experts();
+  keep_requests(to_.kv, limit_);
   return {};
 }
 

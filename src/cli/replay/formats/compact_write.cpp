@@ -16,6 +16,7 @@ void put_number(std::string &to, uint64_t value) {
   to += static_cast<char>(value);
 }
 
+/// Gathers records of one kind into blocks.
 class compact_writer {
  public:
   explicit compact_writer(const std::function<done(std::string_view)> &put) : put_(put) {}
@@ -35,10 +36,25 @@ class compact_writer {
                                     payload.size()));
     return put_(text + payload);
   }
+  /// What follows goes into records().
+  done begin(uint32_t kind) {
+    if (kind == kind_ && records_.size() < block_bytes) return nothing{};
+    auto good = flush();
+    kind_ = kind;
+    return good;
+  }
+  std::string &records() { return records_; }
+  done flush() {
+    if (records_.empty()) return nothing{};
+    auto good = block(kind_, records_);
+    records_.clear();
+    return good;
+  }
 
  private:
   const std::function<done(std::string_view)> &put_;
-  uint32_t blocks_ = 0;
+  uint32_t blocks_ = 0, kind_ = 0;
+  std::string records_;
 };
 
 /// One layer of a token; nothing where nothing was recorded, unless the token would go unsaid.
@@ -56,62 +72,81 @@ void put_visit(std::string &to, const expert_trace &of, uint64_t token, uint32_t
     if (chosen[k] != not_recorded) put_number(to, chosen[k]);
 }
 
-done write_experts(const expert_trace &of, compact_writer &to) {
+done put_grid(const expert_trace &of, compact_writer &to) {
   std::string payload;
   for (const uint32_t value : {0u, of.layers, std::max(of.experts, 1u), of.top_k})
     put_u32(payload, value);
-  if (auto good = to.block(CUBBY_TRACE_GRID, payload); !good) return good;
-  payload.clear();
-  for (const expert_sequence &one : of.sequences) {
-    for (uint32_t token = 0; token < one.token_count; ++token) {
-      const uint64_t prefill = token < one.prefill_tokens ? 2 : 0;
-      bool told = false;
-      for (uint32_t layer = 0; layer < of.layers; ++layer) {
-        const size_t before = payload.size();
-        const bool always = !told && layer + 1 == of.layers;
-        const uint64_t begins = !told && token == 0 ? 1 : 0;
-        put_visit(payload, of, one.first_token + token, layer, prefill | begins, token, always);
-        told = told || payload.size() != before;
-      }
-      if (payload.size() < block_bytes) continue;
-      if (auto good = to.block(CUBBY_TRACE_VISITS, payload); !good) return good;
-      payload.clear();
-    }
+  return to.block(CUBBY_TRACE_GRID, payload);
+}
+
+done put_token(const expert_trace &of, const expert_sequence &sequence, uint32_t token,
+               compact_writer &to) {
+  if (auto good = to.begin(CUBBY_TRACE_VISITS); !good) return good;
+  std::string &records = to.records();
+  const uint64_t prefill = token < sequence.prefill_tokens ? 2 : 0;
+  bool told = false;
+  for (uint32_t layer = 0; layer < of.layers; ++layer) {
+    const size_t before = records.size();
+    const bool always = !told && layer + 1 == of.layers;
+    const uint64_t begins = !told && token == 0 ? 1 : 0;
+    put_visit(records, of, sequence.first_token + token, layer, prefill | begins, token, always);
+    told = told || records.size() != before;
   }
-  return payload.empty() ? nothing{} : to.block(CUBBY_TRACE_VISITS, payload);
+  return nothing{};
 }
 
-void begin_requests(std::string &payload, uint64_t at_ns) {
-  payload.clear();
-  put_u32(payload, static_cast<uint32_t>(at_ns));
-  put_u32(payload, static_cast<uint32_t>(at_ns >> 32));
-}
+/// Tells requests in their order.
+class request_teller {
+ public:
+  request_teller(const kv_trace &of, compact_writer &to) : of_(of), to_(to) {}
 
-done write_blocks(const kv_trace &of, compact_writer &to) {
-  constexpr uint32_t piece_max = 8192;  // blocks of a request that are told in one go
-  std::string payload;
-  uint64_t at_ns = 0;
-  for (const kv_request &one : of.requests) {
+  /// Those that are served before this token.
+  done tell_before(uint64_t token) {
+    for (; next_ < of_.requests.size() && of_.requests[next_].tokens_before <= token; ++next_)
+      if (auto good = tell(of_.requests[next_]); !good) return good;
+    return nothing{};
+  }
+
+ private:
+  done tell(const kv_request &one) {
+    constexpr uint32_t piece_max = 8192;  // blocks of a request that are told in one go
     uint32_t told = 0;
     do {
-      if (payload.size() >= block_bytes) {
-        if (auto good = to.block(CUBBY_TRACE_REQUESTS, payload); !good) return good;
-        payload.clear();
-      }
-      if (payload.empty()) {
-        begin_requests(payload, one.at_ns);
-        at_ns = one.at_ns;
+      if (auto good = to_.begin(CUBBY_TRACE_REQUESTS); !good) return good;
+      std::string &records = to_.records();
+      if (records.empty()) {
+        put_u32(records, static_cast<uint32_t>(one.at_ns));
+        put_u32(records, static_cast<uint32_t>(one.at_ns >> 32));
+        at_ns_ = one.at_ns;
       }
       const uint32_t count = std::min(one.block_count - told, piece_max);
-      put_number(payload, one.at_ns - at_ns);
-      put_number(payload, uint64_t{count} << 1 | (told + count < one.block_count ? 1 : 0));
+      put_number(records, one.at_ns - at_ns_);
+      put_number(records, uint64_t{count} << 1 | (told + count < one.block_count ? 1 : 0));
       for (uint32_t i = 0; i < count; ++i)
-        put_number(payload, of.blocks[one.first_block + told + i]);
-      at_ns = one.at_ns;
+        put_number(records, of_.blocks[one.first_block + told + i]);
+      at_ns_ = one.at_ns;
       told += count;
     } while (told < one.block_count);
+    return nothing{};
   }
-  return payload.empty() ? nothing{} : to.block(CUBBY_TRACE_REQUESTS, payload);
+
+  const kv_trace &of_;
+  compact_writer &to_;
+  size_t next_ = 0;
+  uint64_t at_ns_ = 0;
+};
+
+done write_records(const trace &of, compact_writer &to) {
+  if (of.has_experts())
+    if (auto good = put_grid(of.experts, to); !good) return good;
+  request_teller requests(of.kv, to);
+  for (const expert_sequence &one : of.experts.sequences)
+    for (uint32_t token = 0; token < one.token_count; ++token) {
+      if (auto good = requests.tell_before(one.first_token + token); !good) return good;
+      if (auto good = put_token(of.experts, one, token, to); !good) return good;
+    }
+  if (auto good = requests.tell_before(no_limit); !good) return good;
+  return to.flush();
 }
 
 }  // namespace
@@ -119,8 +154,7 @@ done write_blocks(const kv_trace &of, compact_writer &to) {
 done write_compact(const trace &of, const std::function<done(std::string_view)> &put) {
   compact_writer to(put);
   if (auto good = to.head(); !good) return good;
-  if (auto good = of.of_experts ? write_experts(of.experts, to) : write_blocks(of.kv, to); !good)
-    return good;
+  if (auto good = write_records(of, to); !good) return good;
   return to.block(CUBBY_TRACE_END, {});
 }
 

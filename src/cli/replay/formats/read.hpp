@@ -47,7 +47,7 @@ class json_lines {
   json_lines(trace &to, uint64_t limit) : to_(to), limit_(limit) {}
   std::string take(const std::string &line);
   [[nodiscard]] bool full() const {
-    return (to_.of_experts ? to_.experts.tokens() : to_.kv.requests.size()) >= limit_;
+    return (to_.has_experts() ? to_.experts.tokens() : to_.kv.requests.size()) >= limit_;
   }
   std::string finish();
 

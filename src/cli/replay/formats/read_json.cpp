@@ -179,8 +179,8 @@ std::string json_lines::take(const std::string &line) {
   line_handler handler(read);
   if (!json::sax_parse(line, &handler) || !handler.wrong.empty())
     return handler.wrong.empty() ? "no JSON" : handler.wrong;
-  if (read.has_hashes && !(any_ && to_.of_experts) && !with_header_) return take_request(read);
-  if (read.has_routes && !(any_ && !to_.of_experts)) return take_sequence(read);
+  if (read.has_hashes && !(any_ && to_.has_experts()) && !with_header_) return take_request(read);
+  if (read.has_routes && !(any_ && !to_.has_experts())) return take_sequence(read);
   if (read.has_layers && !any_ && !with_header_) return take_header(read);
   if (read.has_hashes || read.has_routes) return "routed_experts and hash_ids in one trace";
   return "neither routed_experts nor hash_ids are in it";
@@ -195,7 +195,7 @@ std::string json_lines::take_header(const parsed_line &line) {
     return "top_k is not a number from 1 to " + std::to_string(top_k_max) +
            " and at most experts_per_layer";
   with_header_ = true;
-  to_.of_experts = true;
+  to_.kind = trace_kind::experts;
   to_.experts.layers = static_cast<uint32_t>(line.moe_layers);
   to_.experts.experts = static_cast<uint32_t>(line.experts_per_layer);
   to_.experts.top_k = static_cast<uint32_t>(line.top_k);
@@ -204,7 +204,8 @@ std::string json_lines::take_header(const parsed_line &line) {
 
 std::string json_lines::take_sequence(parsed_line &line) {
   expert_trace &to = to_.experts;
-  any_ = to_.of_experts = true;
+  any_ = true;
+  to_.kind = trace_kind::experts;
   if (line.tokens == 0) return {};
   if (to.layers == 0) {
     to.layers = line.layers;
@@ -264,7 +265,7 @@ std::string json_lines::take_request(const parsed_line &line) {
 }
 
 std::string json_lines::finish() {
-  if (to_.of_experts) {
+  if (to_.has_experts()) {
     if (to_.experts.chosen.empty()) return "holds no recorded token";
     return {};
   }

@@ -52,8 +52,8 @@ done check_place(const std::string &path) {
   return nothing{};
 }
 
-done check_apart(const named_file &read, const std::vector<named_file> &written) {
-  std::vector<named_file> before = {read};
+done check_apart(const std::vector<named_file> &read, const std::vector<named_file> &written) {
+  std::vector<named_file> before = read;
   for (const named_file &file : written) {
     if (file.path.empty()) continue;
     for (const named_file &other : before)

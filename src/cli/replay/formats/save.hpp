@@ -15,7 +15,7 @@ struct named_file {
 };
 /// Trouble when one file is named twice: what is written would replace what is read, or what was
 /// written just before.
-done check_apart(const named_file &read, const std::vector<named_file> &written);
+done check_apart(const std::vector<named_file> &read, const std::vector<named_file> &written);
 
 /// In the library's own format.
 done save_trace(const std::string &path, const workload &of);

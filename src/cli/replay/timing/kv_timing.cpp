@@ -16,7 +16,7 @@ bool tells_no_times(const kv_trace &of) {
 kv_timing::kv_timing(const kv_trace &of, const timing_rules &rules)
     : of_(of),
       rules_(rules),
-      back_to_back_(tells_no_times(of)),
+      back_to_back_(rules.in_turn || tells_no_times(of)),
       at_(of.unique),
       in_host_(rules.host_has_all ? 0 : of.unique) {}
 

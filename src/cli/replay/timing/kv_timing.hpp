@@ -16,6 +16,10 @@ class kv_timing final : public reporter {
   void came(cubby_object who) override { at_[who].in_device = true; }
   void left(cubby_object who) override;
   void ended() override;
+  /// Nothing begins before.
+  void wait_until(uint64_t ns) { ended_ns_ = ns; }
+  [[nodiscard]] uint64_t now_ns() const { return ended_ns_; }
+  [[nodiscard]] const std::vector<stalls> &waited() const { return stalls_; }
   /// The fields that a result gets.
   [[nodiscard]] nlohmann::json report() override;
 
@@ -48,7 +52,7 @@ class kv_timing final : public reporter {
 
   const kv_trace &of_;
   const timing_rules rules_;
-  const bool back_to_back_;  // the trace tells no times
+  const bool back_to_back_;  // each arrives when the one before is through
   std::vector<place> at_;
   lru_set in_host_;
   std::span<const cubby_object> request_;     // under way

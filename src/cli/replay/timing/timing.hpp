@@ -20,6 +20,9 @@ struct timing_rules {
   bool host_has_all = true;    // then nothing comes over nvme
   uint32_t host_capacity = 0;  // lockers in host memory, beside those in the device
   uint32_t block_tokens = 0;   // of a KV block; 0 = not known
+  // Of KV blocks where there are experts too, of which the others are then.
+  uint64_t block_compute_ns = 0, block_bytes = 0;
+  bool in_turn = false;  // requests come when it is their turn, whatever their time
 
   [[nodiscard]] bool has_file() const { return !nvme.name.empty(); }
 };
@@ -33,6 +36,10 @@ class timing final : public reporter {
   void came(cubby_object who) override { resident_[who] = 1; }
   void left(cubby_object who) override;
   void ended() override;
+  /// Nothing begins before.
+  void wait_until(uint64_t ns) { now_ns_ = ns; }
+  [[nodiscard]] uint64_t now_ns() const { return now_ns_; }
+  [[nodiscard]] const std::vector<stalls> &waited() const { return tokens_; }
   /// The fields that a result gets.
   [[nodiscard]] nlohmann::json report() override;
 

@@ -12,11 +12,11 @@ namespace {
 /// `after` each piece hears which part of the trace lies behind.
 done run_job(const workload &of, job &one, const std::function<void(double)> &after) {
   simulation how = one.how;
-  std::unique_ptr<reporter> clock, details;
+  std::unique_ptr<reporter> clock, details, kinds;
   if (one.clock) how.watchers.push_back((clock = one.clock()).get());
   if (one.details) how.watchers.push_back((details = one.details()).get());
-  const auto by =
-      of.of_experts() ? make_walk(of.schedule, how) : make_walk(of.read.kv, of.next, how);
+  if (one.kinds) how.watchers.push_back((kinds = one.kinds()).get());
+  const auto by = make_walk(of.to_play(), how);
   if (!by) {
     one.broken = by.failure().text;
     return nothing{};
@@ -30,6 +30,7 @@ done run_job(const workload &of, job &one, const std::function<void(double)> &af
   one.found = std::move(*found);
   if (clock) one.clock_told = clock->report();
   if (details) one.details_told = details->report();
+  if (kinds) one.kinds_told = kinds->report();
   return nothing{};
 }
 
@@ -82,8 +83,9 @@ done run_jobs(const workload &of, const std::vector<job *> &jobs, uint32_t threa
   progress_line progress(quiet);
   all.work([&](const job &one, size_t number, double part) {
     if (!progress.due()) return;
-    progress.show(one.how.name + ", " + std::to_string(one.how.capacity) + " lockers (" +
-                  std::to_string(number) + " of " + std::to_string(jobs.size()) +
+    progress.show(one.how.name + ", " + std::to_string(one.how.capacity) +
+                  (of.is_mixed() ? " bytes (" : " lockers (") + std::to_string(number) + " of " +
+                  std::to_string(jobs.size()) +
                   "): " + std::to_string(static_cast<int>(100 * part)) + " %");
   });
   for (std::thread &one : helpers) one.join();

@@ -14,10 +14,10 @@ namespace cubby_cli::replay {
 /// One policy at one capacity, who watches it, and what came of it.
 struct job {
   simulation how;  // but for its watchers, who are made when it begins
-  std::function<std::unique_ptr<reporter>()> clock, details;  // may be empty
+  std::function<std::unique_ptr<reporter>()> clock, details, kinds;  // may be empty
   std::optional<simulated> found;
   std::string broken;  // how the policy failed, where nothing was found
-  nlohmann::json clock_told, details_told;
+  nlohmann::json clock_told, details_told, kinds_told;
 };
 
 /// Does them all. What is found does not depend on the number of threads (0 = as many as there are

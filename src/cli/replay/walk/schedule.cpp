@@ -95,6 +95,13 @@ class builder {
 }  // namespace
 
 expert_schedule make_schedule(const expert_trace &of, uint32_t batch) {
+  std::vector<uint64_t> none;
+  return make_schedule(of, batch, {}, none);
+}
+
+expert_schedule make_schedule(const expert_trace &of, uint32_t batch,
+                              std::span<const kv_request> requests,
+                              std::vector<uint64_t> &visits_before) {
   expert_schedule made;
   made.rows = of.layers;
   made.columns = of.experts;
@@ -103,12 +110,17 @@ expert_schedule make_schedule(const expert_trace &of, uint32_t batch) {
   dealer deal(of.sequences, batch);
   builder build(of, made);
   std::vector<builder::token> step;
+  uint64_t dealt = 0;
   do {
+    while (visits_before.size() < requests.size() &&
+           requests[visits_before.size()].tokens_before <= dealt)
+      visits_before.push_back(made.visits.size());
     step.clear();
     for (uint32_t slot = 0; slot < batch; ++slot) {
       builder::token one = {slot, 0, false};
       if (deal.next(slot, one.at, one.prefill)) step.push_back(one);
     }
+    dealt += step.size();
     build.add_step(step);
   } while (!step.empty());
   const std::vector<cubby_object> &from = batch > 1 ? made.routed : made.used;
@@ -117,6 +129,36 @@ expert_schedule make_schedule(const expert_trace &of, uint32_t batch) {
     route.objects = from.data() + at;
     at += route.count;
   }
+  return made;
+}
+
+namespace {
+
+std::vector<uint32_t> next_touches(const kv_trace &of) {
+  std::vector<uint32_t> next(of.blocks.size()), upcoming(of.unique, ~uint32_t{0});
+  for (size_t r = of.requests.size(); r-- > 0;) {
+    const kv_request &request = of.requests[r];
+    const size_t first = request.first_block;
+    for (size_t i = first; i < first + request.block_count; ++i) next[i] = upcoming[of.blocks[i]];
+    for (size_t i = first; i < first + request.block_count; ++i)
+      upcoming[of.blocks[i]] = static_cast<uint32_t>(r);
+  }
+  return next;
+}
+
+}  // namespace
+
+request_schedule make_requests(const kv_trace &of, cubby_object first_block) {
+  request_schedule made;
+  made.requests = of.requests;
+  made.blocks = of.blocks;
+  made.first_block = first_block;
+  made.unique = of.unique;
+  made.next = next_touches(of);
+  if (first_block == 0) return made;
+  made.renumbered = of.blocks;
+  for (cubby_object &block : made.renumbered) block += first_block;
+  made.blocks = made.renumbered;
   return made;
 }
 

@@ -1,8 +1,10 @@
-// A trace of experts as the visits of a batch: which objects are used together, and, for policies
-// that know the future, when each is used next.
+// A trace as it is played: visits of a batch, and requests between them; which objects are used
+// together, and, for policies that know the future, when each is used next.
 #pragma once
 
 #include <cubby/policy.h>
+
+#include <span>
 
 #include "cli/replay/trace.hpp"
 
@@ -27,8 +29,31 @@ struct expert_schedule {
   [[nodiscard]] uint32_t objects() const { return rows * columns; }
 };
 
+/// Requests of KV blocks. Where they share a tier with experts their blocks are numbered behind
+/// those.
+struct request_schedule {
+  std::span<const kv_request> requests;  // of the trace, which stays
+  std::span<const cubby_object> blocks;  // of all of them, one after the other
+  cubby_object first_block = 0;          // object that the trace's block 0 is
+  uint32_t unique = 0;                   // blocks
+  std::vector<uint32_t> next;  // for each of blocks the request that uses it next; ~0 = none
+  std::vector<uint64_t> visits_before;   // of each request; empty where there are no experts
+  std::vector<cubby_object> renumbered;  // what `blocks` lies in, unless in the trace
+};
+
 /// Sequences are dealt to the slots of the batch in turn, a slot that is through with one takes the
 /// next; each slot gives one token a step.
 expert_schedule make_schedule(const expert_trace &of, uint32_t batch);
+/// The same, with requests that come between steps, once so many tokens have been dealt as lie
+/// before them: fills visits_before of each.
+expert_schedule make_schedule(const expert_trace &of, uint32_t batch,
+                              std::span<const kv_request> requests,
+                              std::vector<uint64_t> &visits_before);
+
+/// `first_block`: how many experts there are.
+request_schedule make_requests(const kv_trace &of, cubby_object first_block = 0);
+
+/// As policies are told of next uses.
+inline uint64_t from_next(uint32_t next) { return next == ~uint32_t{0} ? CUBBY_NEVER_USED : next; }
 
 }  // namespace cubby_cli::replay

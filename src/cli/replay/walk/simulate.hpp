@@ -19,8 +19,8 @@ namespace cubby_cli::replay {
 class observer {
  public:
   virtual ~observer() = default;
-  /// A visit of experts, or one request's blocks, begins. `missing` are not there: of experts in
-  /// the order of `used`; of KV those beyond the leading run.
+  /// A visit of experts, or one request's blocks, begins; each kind has its own numbers. `missing`
+  /// are not there: of experts in the order of `used`; of KV those beyond the leading run.
   virtual void used(uint64_t number, std::span<const cubby_object> used,
                     std::span<const cubby_object> missing) = 0;
   virtual void came(cubby_object who) = 0;
@@ -36,18 +36,23 @@ class reporter : public observer {
   [[nodiscard]] virtual nlohmann::json report() = 0;
 };
 
+/// What a miss costs, by kind; 0 = not known.
+struct miss_costs {
+  uint64_t expert_ns = 0, block_ns = 0;
+};
+
 struct simulation {
   const cubby_policy_ops *policy = nullptr;
   std::string name;       // what it is called where it breaks the rules
-  uint32_t capacity = 0;  // lockers
+  uint64_t capacity = 0;  // bytes
   uint64_t seed = 0;
-  uint64_t refetch_ns = 0;           // what a miss costs; 0 = not known
+  miss_costs refetch;
   std::vector<observer *> watchers;  // are told in pieces, later than it happens
 };
 
 struct simulated {
   uint64_t accesses = 0, hits = 0;
-  uint64_t visits = 0;  // layer visits, or blocks touched
+  uint64_t visits = 0;  // layer visits and blocks touched
   double ns_per_visit = 0;
   uint64_t state_bytes = 0;
   std::string warning;  // what the policy has to say
@@ -67,17 +72,23 @@ class walk {
   /// What was found, or which rule the policy broke.
   [[nodiscard]] virtual outcome<simulated> finish() const = 0;
 };
-outcome<std::unique_ptr<walk>> make_walk(const expert_schedule &of, const simulation &how);
-outcome<std::unique_ptr<walk>> make_walk(const kv_trace &of, const std::vector<uint32_t> &next,
-                                         const simulation &how);
 
+/// What is walked through. Where all lockers are alike one is a byte, so that a capacity in bytes
+/// is a number of lockers.
+struct course {
+  const expert_schedule *visits = nullptr;     // none in a trace of KV blocks
+  const request_schedule *requests = nullptr;  // none in a trace of experts
+  uint64_t expert_bytes = 1, block_bytes = 1;
+
+  /// Of a trace that has both kinds.
+  [[nodiscard]] bool is_block(cubby_object who) const { return who >= requests->first_block; }
+  /// Of what an observer hears there. No visit is without a use.
+  [[nodiscard]] bool is_request(std::span<const cubby_object> used) const {
+    return used.empty() || is_block(used.front());
+  }
+};
+outcome<std::unique_ptr<walk>> make_walk(const course &of, const simulation &how);
 /// A whole walk at once.
-outcome<simulated> simulate_experts(const expert_schedule &of, const simulation &how);
-
-/// For each entry of kv_trace::blocks, the number of the request that uses the block next; ~0 =
-/// none.
-std::vector<uint32_t> next_touches(const kv_trace &of);
-outcome<simulated> simulate_kv(const kv_trace &of, const std::vector<uint32_t> &next,
-                               const simulation &how);
+outcome<simulated> simulate(const course &of, const simulation &how);
 
 }  // namespace cubby_cli::replay

@@ -1,41 +1,57 @@
 // A trace in the form that it is replayed in, and capacities of it.
 #pragma once
 
-#include "cli/replay/walk/schedule.hpp"
+#include "cli/replay/walk/simulate.hpp"
 
 namespace cubby_cli::replay {
+
+/// Sizes by which the house keeps its books of a mixed trace.
+struct object_sizes {
+  uint64_t expert_bytes = 1, block_bytes = 1;
+};
 
 struct workload {
   std::string path;
   trace read;
-  expert_schedule schedule;    // of experts
-  std::vector<uint32_t> next;  // of KV: next_touches()
+  expert_schedule schedule;   // of experts
+  request_schedule requests;  // of KV blocks
+  object_sizes sizes;
 
-  [[nodiscard]] bool of_experts() const { return read.of_experts; }
-  [[nodiscard]] uint32_t lockers() const {
-    return read.of_experts ? schedule.objects() : read.kv.unique;
+  [[nodiscard]] trace_kind kind() const { return read.kind; }
+  [[nodiscard]] bool of_experts() const { return read.kind == trace_kind::experts; }
+  [[nodiscard]] bool is_mixed() const { return read.kind == trace_kind::mixed; }
+  /// What a capacity is a part of: lockers of one kind, or bytes where there are both.
+  [[nodiscard]] uint64_t units() const {
+    return schedule.objects() * sizes.expert_bytes + requests.unique * sizes.block_bytes;
   }
-  [[nodiscard]] uint64_t accesses() const {
-    return read.of_experts ? schedule.used.size() : read.kv.blocks.size();
-  }
-  [[nodiscard]] uint32_t unique() const {
-    return read.of_experts ? schedule.unique : read.kv.unique;
+  [[nodiscard]] uint32_t lockers() const { return schedule.objects() + requests.unique; }
+  [[nodiscard]] uint64_t accesses() const { return schedule.used.size() + requests.blocks.size(); }
+  [[nodiscard]] uint32_t unique() const { return schedule.unique + requests.unique; }
+  [[nodiscard]] course to_play() const {
+    return {read.has_experts() ? &schedule : nullptr, read.has_blocks() ? &requests : nullptr,
+            sizes.expert_bytes, sizes.block_bytes};
   }
 };
 
-outcome<workload> read_workload(const std::string &path, uint32_t batch, uint64_t limit);
+/// What is to be read.
+struct trace_wish {
+  std::string path, with;  // `with`: laid over it; may be empty
+  uint32_t batch = 1;
+  uint64_t limit = no_limit;
+  object_sizes sizes;  // of a mixed trace
+};
+outcome<workload> read_workload(const trace_wish &wish);
 
 struct asked_capacity {
   std::string text;
-  uint32_t lockers = 0;
+  uint64_t units = 0;  // as workload::units()
 };
 
-/// "25%" of the lockers there are, or a number of lockers; `least` and all of them are its bounds.
-outcome<asked_capacity> read_capacity(const std::string &text, const workload &of, uint32_t least);
+/// "25%" of what there is, a number of lockers, or a size where the trace is mixed; `least` and all
+/// of it are its bounds.
+outcome<asked_capacity> read_capacity(const std::string &text, const workload &of, uint64_t least);
 
 /// What one layer of a token, or one block, needs.
-inline uint32_t least_capacity(const workload &of) {
-  return of.of_experts() ? of.schedule.top_k : 1;
-}
+uint64_t least_capacity(const workload &of);
 
 }  // namespace cubby_cli::replay
