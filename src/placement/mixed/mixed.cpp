@@ -4,7 +4,7 @@
 #include <new>
 #include <vector>
 
-#include "placement/describe.hpp"
+#include "placement/mixed/net.hpp"
 #include "placement/mixed/split.hpp"
 #include "placement/registry.hpp"
 
@@ -64,7 +64,8 @@ class mixed_policy {
   explicit mixed_policy(const cubby_policy_config &config)
       : moe_(moe_ops(), experts, config),
         kv_(kv_part_ops(), others, config),
-        split_(config.budget_bytes) {
+        split_(config.budget_bytes),
+        net_(prices_, config) {
     set_objects(config);
     give_shares();
   }
@@ -72,10 +73,12 @@ class mixed_policy {
   void visit(const cubby_policy_visit &visit) {
     const uint32_t of = class_of(visit.used_count == 0 ? 0 : visit.used[0]);
     for (uint32_t i = 0; i < visit.used_count; ++i) look(visit.used[i]);
+    net_.visit({visit.used, visit.used_count});
     parts_[of]->ops().visit(parts_[of]->policy(), &visit);
   }
   void access(const cubby_policy_access &access) {
     look(access.object);
+    net_.access(access.object, access.number);
     asked_ = access.object;
     parent_ = access.parent;
     const part &to = *parts_[class_of(access.object)];
@@ -83,25 +86,26 @@ class mixed_policy {
   }
   void inserted(cubby_object who, uint64_t bytes) {
     const uint32_t of = class_of(who);
-    resident_[who] = 1;
+    net_.inserted(who);
     held_bytes_[of] += static_cast<double>(bytes);
     parts_[of]->ops().inserted(parts_[of]->policy(), who, bytes);
     if (split_.came(static_cast<double>(bytes))) give_shares();
   }
   void removed(cubby_object who) {
     const uint32_t of = class_of(who);
-    if (resident_[who] == 0) return;
-    resident_[who] = 0;
-    held_bytes_[of] -= bytes_of(who);
+    if (!net_.resident(who)) return;
+    net_.removed(who);
+    held_bytes_[of] -= prices_.bytes(who);
     leave(who);
     parts_[of]->ops().removed(parts_[of]->policy(), who);
   }
   void begin_victims(const cubby_policy_need &need) {
     need_ = need;
+    net_.begin_round();
     // Whoever holds more than its share gives way; else the newcomer's own kind.
     const uint32_t own = need.incoming == CUBBY_NO_OBJECT ? experts : class_of(need.incoming);
     const uint32_t other = 1 - own;
-    const double coming = need.incoming == CUBBY_NO_OBJECT ? 0 : bytes_of(need.incoming);
+    const double coming = need.incoming == CUBBY_NO_OBJECT ? 0 : prices_.bytes(need.incoming);
     giving_ =
         held_bytes_[other] > split_.target(other) && held_bytes_[own] + coming <= split_.target(own)
             ? other
@@ -109,6 +113,7 @@ class mixed_policy {
     tried_ = 0;
   }
   cubby_object next_victim() {
+    if (net_.decides()) return net_.next();
     for (; tried_ < 4; ++tried_, giving_ = 1 - giving_) {
       const part &from = *parts_[giving_];
       if (tried_ % 2 == 0) from.ops().begin_victims(from.policy(), &need_);
@@ -119,13 +124,14 @@ class mixed_policy {
     return CUBBY_NO_OBJECT;
   }
   bool admit(cubby_object incoming, cubby_object victim) {
+    if (net_.decides()) return true;
     const uint32_t of = class_of(incoming);
     const part &own = *parts_[of];
     bool kept = true;
     if (of == class_of(victim))
       kept = own.ops().admit(own.policy(), incoming, victim) != 0;
     else if (of == others && incoming == asked_ && parent_ != CUBBY_NO_OBJECT)
-      kept = resident_[parent_] != 0;  // else it could not be reached
+      kept = net_.resident(parent_);  // else it could not be reached
     if (!kept) leave(incoming);
     return kept;
   }
@@ -146,62 +152,46 @@ class mixed_policy {
   }
   [[nodiscard]] uint64_t state_bytes() const {
     return sizeof *this + moe_.stats().state_bytes + kv_.stats().state_bytes +
-           banks_.capacity() * sizeof(cubby_policy_bank) + left_at_.capacity() * sizeof(uint64_t) +
-           resident_.capacity();
+           prices_.memory_bytes() + net_.memory_bytes() + left_at_.capacity() * sizeof(uint64_t);
   }
   void describe(cubby_policy_stats &out) const {
     const cubby_policy_stats of_experts = moe_.stats(), of_blocks = kv_.stats();
-    out.fallback = of_experts.fallback | of_blocks.fallback;
-    out.fallback_count = of_experts.fallback_count + of_blocks.fallback_count;
+    out.fallback = of_experts.fallback | of_blocks.fallback | (net_.decides() ? 1u : 0u);
+    out.fallback_count = of_experts.fallback_count + of_blocks.fallback_count + net_.takeovers();
   }
 
  private:
-  [[nodiscard]] const cubby_policy_bank *bank_at(cubby_object who) const {
-    return bank_of(config_, who);
-  }
   [[nodiscard]] uint32_t class_of(cubby_object who) const {
-    const cubby_policy_bank *bank = bank_at(who);
-    return bank != nullptr && bank->kind == CUBBY_POLICY_BANK_EXPERTS ? experts : others;
-  }
-  [[nodiscard]] double bytes_of(cubby_object who) const {
-    const cubby_policy_bank *bank = bank_at(who);
-    return bank == nullptr ? 1 : static_cast<double>(std::max<uint64_t>(bank->object_bytes, 1));
+    return prices_.is_expert(who) ? experts : others;
   }
   /// It is used: a miss that more room would have spared?
   void look(cubby_object who) {
-    if (resident_[who] != 0 || left_at_[who] == 0) return;
-    const cubby_policy_bank *bank = bank_at(who);
+    if (net_.resident(who) || left_at_[who] == 0) return;
     const uint32_t of = class_of(who);
-    const double stall = bank == nullptr || bank->refetch_ns == 0
-                             ? bytes_of(who)
-                             : static_cast<double>(bank->refetch_ns);
-    split_.missed(of, left_bytes_[of] - static_cast<double>(left_at_[who]), stall);
+    split_.missed(of, left_bytes_[of] - static_cast<double>(left_at_[who]), prices_.stall_ns(who));
     left_at_[who] = 0;
   }
   void leave(cubby_object who) {
     double &left = left_bytes_[class_of(who)];
-    left += bytes_of(who);
+    left += prices_.bytes(who);
     left_at_[who] = static_cast<uint64_t>(left);
   }
   void give_shares() {
     for (uint32_t of = 0; of < mixed::split::class_count; ++of)
-      parts_[of]->grow(config_, split_.target(of));
+      parts_[of]->grow(prices_.config(), split_.target(of));
   }
   void set_objects(const cubby_policy_config &config) {
-    banks_.assign(config.banks, config.banks + config.bank_count);
-    config_ = config;
-    config_.banks = banks_.data();
+    prices_.set(config);
+    net_.change(config);
     left_at_.resize(std::max<size_t>(left_at_.size(), config.object_count));
-    resident_.resize(left_at_.size());
   }
 
   part moe_, kv_;
   part *parts_[mixed::split::class_count] = {&moe_, &kv_};
   mixed::split split_;
-  std::vector<cubby_policy_bank> banks_;
-  cubby_policy_config config_ = {};
+  mixed::prices prices_;
+  mixed::net net_;
   std::vector<uint64_t> left_at_;  // when it left: by the bytes that had left its class; 0 = never
-  std::vector<uint8_t> resident_;
   double held_bytes_[mixed::split::class_count] = {}, left_bytes_[mixed::split::class_count] = {};
   cubby_policy_need need_ = {};
   uint32_t giving_ = 0, tried_ = 0;

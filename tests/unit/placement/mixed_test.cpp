@@ -73,6 +73,33 @@ TEST_CASE("The split of a tier follows the load from experts to KV blocks and ba
   CHECK(mixed.waited_ns < lru.waited_ns);
 }
 
+TEST_CASE("Where all that is used again fits, mixed does not wait for a split to be found",
+          "[placement][mixed]") {
+  // Of 6 MiB experts use 4.5, or sessions do: more than the half that each begins with. What comes
+  // once passes through.
+  const auto waited = [](const char *name, uint32_t experts, uint32_t sessions) {
+    policy_house::house h(name, banks(), budget);
+    for (uint32_t token = 0; token < 400; ++token) {
+      h.now_ns += 20'000'000;
+      for (uint32_t layer = 0; layer < layers; ++layer)
+        h.visit(0, layer, {layer * columns + token % experts});
+      std::vector<cubby_object> prefix;
+      for (uint32_t i = 0; i < 16; ++i)
+        prefix.push_back(layers * columns + token % sessions * 16 + i);
+      h.request(prefix);
+      const cubby_object once = layers * columns + 18 * 16 + token * 4;
+      h.request({once, once + 1, once + 2, once + 3});
+    }
+    return h.waited_ns;
+  };
+  for (const auto &[experts, sessions] : {std::pair(18u, 1u), std::pair(1u, 18u)}) {
+    const uint64_t mixed = waited("mixed", experts, sessions),
+                   lru = waited("lru", experts, sessions);
+    INFO(experts << " experts a layer, " << sessions << " sessions: " << mixed << ", LRU " << lru);
+    CHECK(mixed <= lru + 8 * block_ns);
+  }
+}
+
 TEST_CASE("Costs move the split: what is dear to fetch keeps more room", "[placement][mixed]") {
   const auto share = [](uint64_t ns) {
     auto all = banks();

@@ -1,0 +1,153 @@
+#include "placement/mixed/net.hpp"
+
+namespace cubby::placement::mixed {
+namespace {
+
+constexpr double allowed_of_waiting = 0.05;  // of what LRU would have waited
+constexpr size_t request_max = 65536;        // blocks of one request that are looked at
+constexpr uint32_t passes = 4;
+
+}  // namespace
+
+net::net(const prices &of, const cubby_policy_config &config) : of_(of), lists_(2, 0) {
+  change(config);
+}
+
+void net::change(const cubby_policy_config &config) {
+  const size_t count = std::max<size_t>(resident_.size(), config.object_count);
+  lists_.grow(static_cast<uint32_t>(count));
+  resident_.resize(count);
+  mark_of_.resize(count);
+  touched_.reserve(std::min(request_max, count));
+  budget_bytes_ = static_cast<double>(config.budget_bytes);
+  shadow_bytes_ = missing_ns_ = 0;
+  for (cubby_object who = lists_.oldest(shadow); who != CUBBY_NO_OBJECT; who = lists_.newer(who)) {
+    shadow_bytes_ += of_.bytes(who);
+    if (!resident(who)) missing_ns_ += of_.stall_ns(who);
+  }
+}
+
+void net::inserted(cubby_object who) {
+  resident_[who] = 1;
+  if (!in_shadow(who)) return lists_.renew(spare, who);
+  missing_ns_ -= of_.stall_ns(who);
+  if (!under_way(who)) from_[shadow] = CUBBY_NO_OBJECT;  // it may have been passed over
+}
+
+void net::removed(cubby_object who) {
+  resident_[who] = 0;
+  if (in_shadow(who))
+    missing_ns_ += of_.stall_ns(who);
+  else
+    take(who);
+  if (at_ == who) at_ = lists_.newer(who);
+}
+
+/// Out of its list; no walk stands on it any more.
+void net::take(cubby_object who) {
+  for (cubby_object *at : {&from_[0], &from_[1], &at_})
+    if (*at == who) *at = lists_.newer(who);
+  lists_.take(who);
+}
+
+void net::forget_oldest() {
+  const cubby_object oldest = lists_.oldest(shadow);
+  take(oldest);
+  shadow_bytes_ -= of_.bytes(oldest);
+  if (resident(oldest))
+    lists_.renew(spare, oldest);
+  else
+    missing_ns_ -= of_.stall_ns(oldest);
+}
+
+/// As LRU would.
+void net::touch(cubby_object who) {
+  if (!in_shadow(who)) {
+    const double bytes = of_.bytes(who);
+    while (lists_.size(shadow) != 0 && shadow_bytes_ + bytes > budget_bytes_) forget_oldest();
+    shadow_bytes_ += bytes;
+    if (!resident(who)) missing_ns_ += of_.stall_ns(who);
+  }
+  take(who);
+  lists_.renew(shadow, who);
+}
+
+void net::visit(std::span<const cubby_object> used) {
+  end_request();
+  for (const cubby_object who : used) {
+    const double stall_ns = of_.stall_ns(who);
+    lead_ns_ += stall_ns * ((resident(who) ? 1 : 0) - (in_shadow(who) ? 1 : 0));
+    if (!in_shadow(who)) allowed_ns_ += allowed_of_waiting * stall_ns;
+  }
+  for (const cubby_object who : used) touch(who);
+}
+
+void net::access(cubby_object who, uint64_t request) {
+  if (request != request_ || mark_ == 0) {
+    end_request();
+    request_ = request;
+    last_mark_ = mark_ = static_cast<uint8_t>(last_mark_ % 255 + 1);
+    run_open_[0] = run_open_[1] = true;
+  }
+  const double stall_ns = of_.stall_ns(who);
+  run_open_[0] = run_open_[0] && resident(who);
+  run_open_[1] = run_open_[1] && in_shadow(who);
+  for (uint32_t i = 0; i < 2; ++i) run_ns_[i] += run_open_[i] ? stall_ns : 0;
+  if (!run_open_[1] && mark_of_[who] != 0) allowed_ns_ += allowed_of_waiting * stall_ns;
+  mark_of_[who] = mark_;
+  if (touched_.size() < touched_.capacity()) touched_.push_back(who);
+}
+
+/// LRU touches the blocks of a request from the last, so that a prefix leaves from its end.
+void net::end_request() {
+  from_[0] = from_[1] = CUBBY_NO_OBJECT;
+  if (mark_ == 0) return;
+  mark_ = 0;
+  lead_ns_ += run_ns_[0] - run_ns_[1];
+  run_ns_[0] = run_ns_[1] = 0;
+  for (size_t i = touched_.size(); i-- > 0;) touch(touched_[i]);
+  touched_.clear();
+}
+
+void net::begin_round() {
+  const bool decided = decides_;
+  decides_ = missing_ns_ > lead_ns_ + allowed_ns_;
+  takeovers_ += decides_ && !decided ? 1 : 0;
+  pass_ = 0;
+  entered_ = false;
+}
+
+/// Who LRU does not hold before who it does, the blocks of the request under way behind all others.
+cubby_object net::next() {
+  for (; pass_ < passes; ++pass_, entered_ = false) {
+    const cubby_object who = next_of(pass_ % 2 == 0 ? spare : shadow, pass_ >= 2);
+    if (who != CUBBY_NO_OBJECT) return who;
+  }
+  return CUBBY_NO_OBJECT;
+}
+
+/// From the oldest on. What the request under way has passed over is not looked at again before it
+/// ends.
+cubby_object net::next_of(uint8_t list, bool of_request) {
+  const auto will_do = [&](cubby_object who) {
+    return resident(who) && under_way(who) == of_request;
+  };
+  if (!entered_ && !of_request) {
+    cubby_object &from = from_[list];
+    if (from == CUBBY_NO_OBJECT) from = lists_.oldest(list);
+    while (from != CUBBY_NO_OBJECT && !will_do(from) && lists_.newer(from) != CUBBY_NO_OBJECT)
+      from = lists_.newer(from);
+    at_ = from;
+  } else if (!entered_) {
+    at_ = lists_.oldest(list);
+  }
+  entered_ = true;
+  while (at_ != CUBBY_NO_OBJECT) {
+    const cubby_object who = at_;
+    at_ = lists_.newer(who);
+    if (will_do(who)) return who;
+  }
+  return CUBBY_NO_OBJECT;
+}
+
+}  // namespace cubby::placement::mixed
