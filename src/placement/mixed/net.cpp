@@ -79,6 +79,7 @@ void net::visit(std::span<const cubby_object> used) {
     lead_ns_ += stall_ns * ((resident(who) ? 1 : 0) - (in_shadow(who) ? 1 : 0));
     if (!in_shadow(who)) allowed_ns_ += allowed_of_waiting * stall_ns;
   }
+  settle();
   for (const cubby_object who : used) touch(who);
 }
 
@@ -96,6 +97,7 @@ void net::access(cubby_object who, uint64_t request) {
   if (!run_open_[1] && mark_of_[who] != 0) allowed_ns_ += allowed_of_waiting * stall_ns;
   mark_of_[who] = mark_;
   if (touched_.size() < touched_.capacity()) touched_.push_back(who);
+  settle();
 }
 
 /// LRU touches the blocks of a request from the last, so that a prefix leaves from its end.
@@ -109,10 +111,14 @@ void net::end_request() {
   touched_.clear();
 }
 
-void net::begin_round() {
+/// For all that comes of one use, however its moves are ordered.
+void net::settle() {
   const bool decided = decides_;
   decides_ = missing_ns_ > lead_ns_ + allowed_ns_;
   takeovers_ += decides_ && !decided ? 1 : 0;
+}
+
+void net::begin_round() {
   pass_ = 0;
   entered_ = false;
 }

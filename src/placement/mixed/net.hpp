@@ -26,8 +26,8 @@ class net {
   void visit(std::span<const cubby_object> used);
   void access(cubby_object who, uint64_t request);
 
-  /// Who decides is settled for a round.
   void begin_round();
+  /// Settled by the last use.
   [[nodiscard]] bool decides() const { return decides_; }
   /// Victims as LRU would have them: those first that it would have given up already.
   cubby_object next();
@@ -49,6 +49,7 @@ class net {
   void touch(cubby_object who);
   void forget_oldest();
   void end_request();
+  void settle();
   cubby_object next_of(uint8_t list, bool of_request);
 
   const prices &of_;
