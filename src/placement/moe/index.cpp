@@ -193,10 +193,10 @@ bool index::fits(const cubby_policy_config &config) const {
   return at == layer_count();
 }
 
-cubby_object index::object_at(uint32_t lane) const {
+uint32_t index::layer_at(uint32_t lane) const {
   const auto after = std::upper_bound(layers_.begin(), layers_.end(), lane,
                                       [](uint32_t at, const layer_shape &l) { return at < l.at; });
-  return (after - 1)->first + (lane - (after - 1)->at);
+  return static_cast<uint32_t>(after - layers_.begin()) - 1;
 }
 
 /// How far one looks ahead: further where more token cycles fit.
