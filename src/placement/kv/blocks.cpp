@@ -158,6 +158,12 @@ void block_set::remove(cubby_object who, cubby_object parent) {
   add_leaf(parent);
 }
 
+void block_set::move(cubby_object who, cubby_object from, cubby_object to) {
+  if (!holds(who)) return;
+  remove(who, from);
+  insert(who, to);
+}
+
 void block_set::grow(uint32_t object_count) {
   if (object_count <= slot_.size()) return;
   children_.resize(object_count);

@@ -80,6 +80,8 @@ class block_set {
   [[nodiscard]] uint32_t size() const { return size_; }
   void insert(cubby_object who, cubby_object parent);
   void remove(cubby_object who, cubby_object parent);
+  /// If it is there, it hangs on another now.
+  void move(cubby_object who, cubby_object from, cubby_object to);
   void grow(uint32_t object_count);
   [[nodiscard]] uint64_t bytes() const {
     return children_.capacity() * sizeof(uint16_t) +

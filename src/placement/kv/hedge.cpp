@@ -18,18 +18,17 @@ constexpr double stake_of_gain = 0.07;    // what may be lost of it beyond what 
 
 }  // namespace
 
-double hedge::mean_request() const { return all_blocks_ / requests_; }
+double hedge::mean_request() const { return all_blocks_ / std::max(1.0, requests_); }
 
 /// How far behind LRU it may be since the beginning.
 double hedge::allowed() const {
   return behind_allowed * all_blocks_ + requests_allowed * mean_request();
 }
 
+double hedge::may_lose() const { return std::max(allowed(), entry_behind_ + stake_) - behind_; }
+
 /// Who is ahead since the beginning may lose that, but not for long.
-bool hedge::lru_must() const {
-  return lead_ < -lost_margin * lru_blocks_ ||
-         behind_ > std::max(allowed(), entry_behind_ + stake_);
-}
+bool hedge::lru_must() const { return lead_ < -lost_margin * lru_blocks_ || may_lose() < 0; }
 
 /// Changing sides costs blocks: what is resident is the other side's. Who has failed has to show
 /// more than it lost, and who has spent what is allowed a multiple of what it is behind.

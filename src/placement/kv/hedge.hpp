@@ -25,6 +25,8 @@ class hedge {
     tried_ = true;
   }
   [[nodiscard]] bool lru_leads() const { return lru_leads_; }
+  /// So many blocks may still be lost against LRU before it leads.
+  [[nodiscard]] double may_lose() const;
   [[nodiscard]] uint64_t takeovers() const { return takeovers_; }
 
  private:

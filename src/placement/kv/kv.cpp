@@ -7,7 +7,7 @@
 #include "placement/kv/blocks.hpp"
 #include "placement/kv/chooser.hpp"
 #include "placement/kv/hedge.hpp"
-#include "placement/object_list.hpp"
+#include "placement/kv/lru_twin.hpp"
 #include "placement/registry.hpp"
 
 namespace cubby::placement {
@@ -23,7 +23,6 @@ struct run_counter {
   }
 };
 
-constexpr size_t oldest_proposed = 8;
 constexpr size_t request_max = 65536;  // blocks of one request that the hedge looks at
 
 class kv_policy {
@@ -33,7 +32,7 @@ class kv_policy {
         known_(config.object_count),
         real_(config.object_count),
         shadow_(config.object_count),
-        recent_(2, config.object_count),
+        twin_(config.object_count, config.seed),
         real_chooser_(config.seed),
         shadow_chooser_(config.seed) {
     proposed_.reserve(kv::chooser::pool_max + 1);
@@ -49,6 +48,7 @@ class kv_policy {
     const cubby_object was_parent = known_.at(who).parent;
     if (was_parent != access.parent) move_parent(who, was_parent, access.parent);
     known_.used(access);
+    lru_run_.touch(twin_.used(who, known_, held(), capacity_));
     if (touched_.size() < touched_.capacity()) touched_.push_back(who);
     if (hedge_.lru_leads()) touch_shadow(who, access.parent);
   }
@@ -63,12 +63,17 @@ class kv_policy {
       this->access(access);
     }
   }
-  void inserted(cubby_object who, uint64_t) { real_.insert(who, known_.at(who).parent); }
+  void inserted(cubby_object who, uint64_t) {
+    if (real_.holds(who)) return;
+    const cubby_object parent = known_.at(who).parent;
+    real_.insert(who, parent);
+    twin_.inserted(who, parent);
+  }
   void removed(cubby_object who) {
     if (!real_.holds(who)) return;
     const cubby_object parent = known_.at(who).parent;
     real_.remove(who, parent);
-    if (recent_.where(who) == lru_gone) take_recent(who);
+    twin_.removed(who, parent);
     if (parent != CUBBY_NO_OBJECT && real_.is_leaf(parent)) real_chooser_.left(parent);
   }
   void begin_victims(const cubby_policy_need &need) {
@@ -81,7 +86,8 @@ class kv_policy {
       if (!real_.leaves().empty()) proposed_.push_back(real_.leaves().back());
       return;
     }
-    if (hedge_.lru_leads()) return propose_oldest();
+    lru_decides_ = hedge_.lru_leads() || twin_.at_stake() > hedge_.may_lose();
+    if (lru_decides_) return propose_for_lru();
     const cubby_object least = real_chooser_.choose(real_, known_);
     if (least != CUBBY_NO_OBJECT) proposed_.push_back(least);
     from_pool_ = true;
@@ -89,7 +95,7 @@ class kv_policy {
   cubby_object next_victim() {
     if (from_pool_ && next_ == 1 && proposed_.size() == 1) propose_pool();
     while (next_ < proposed_.size()) {
-      if (next_ > 0 && !hedge_.lru_leads()) least_to(next_);
+      if (next_ > 0 && !lru_decides_) least_to(next_);
       const cubby_object who = proposed_[next_++];
       const auto named = proposed_.begin() + static_cast<std::ptrdiff_t>(next_ - 1);
       if (std::find(proposed_.begin(), named, who) == named) return who;  // drawn once
@@ -98,8 +104,8 @@ class kv_policy {
   }
   bool admit(cubby_object incoming, cubby_object victim) {
     if (!reachable(incoming) || known_.in_use(victim)) return false;
-    if (!hedge_.lru_leads() && !real_.is_leaf(victim)) return false;  // others hang on it
-    return hedge_.lru_leads() || known_.index(incoming) >= known_.index(victim);
+    if (!lru_decides_ && !real_.is_leaf(victim)) return false;  // others hang on it
+    return lru_decides_ || known_.index(incoming) >= known_.index(victim);
   }
   bool hint(const cubby_policy_hint &hint) {
     const bool taken = known_.hint(hint);
@@ -108,7 +114,7 @@ class kv_policy {
   }
   void forget(cubby_object who) {
     drop_shadow(who);
-    take_recent(who);
+    twin_.forget(who);
     known_.forget(who);
   }
   void grow(const cubby_policy_config &config) {
@@ -116,12 +122,12 @@ class kv_policy {
     known_.grow(config.object_count);
     real_.grow(config.object_count);
     shadow_.grow(config.object_count);
-    recent_.grow(config.object_count);
+    twin_.grow(config.object_count);
     named_.resize(std::max(named_.size(), size_t{config.object_count} / 64 + 1));
   }
   [[nodiscard]] uint64_t state_bytes() const {
     return sizeof *this + known_.bytes() - sizeof known_ + real_.bytes() + shadow_.bytes() +
-           recent_.bytes() + touched_.capacity() * sizeof(cubby_object) +
+           twin_.bytes() + touched_.capacity() * sizeof(cubby_object) +
            named_.capacity() * sizeof(uint64_t);
   }
   void describe(cubby_policy_stats &out) const {
@@ -133,8 +139,6 @@ class kv_policy {
   void trust_index() { hedge_.trust_index(); }
 
  private:
-  static constexpr uint8_t lru_shadow = 0, lru_gone = 1;
-
   /// Does it hang on a resident block, or on none?
   [[nodiscard]] bool reachable(cubby_object who) const {
     const cubby_object parent = known_.at(who).parent;
@@ -187,36 +191,18 @@ class kv_policy {
       if (known_.index(proposed_[i]) < known_.index(proposed_[least])) least = i;
     std::swap(proposed_[at], proposed_[least]);
   }
-  /// The real set follows LRU: who is not in LRU's shadow leaves first, then the least recent. What
-  /// the request under way has passed over is not looked at again before it ends.
-  void propose_oldest() {
-    for (const uint8_t list : {lru_gone, lru_shadow}) {
-      cubby_object &at = oldest_[list];
-      if (at == CUBBY_NO_OBJECT) at = recent_.oldest(list);
-      while (at != CUBBY_NO_OBJECT && !may_leave(at) && recent_.newer(at) != CUBBY_NO_OBJECT)
-        at = recent_.newer(at);
-      for (cubby_object who = at; who != CUBBY_NO_OBJECT; who = recent_.newer(who)) {
-        if (may_leave(who)) proposed_.push_back(who);
-        if (proposed_.size() >= oldest_proposed) return;
-        if (list == lru_shadow && !proposed_.empty()) return;
-      }
-    }
+  /// The real set follows LRU: who is not in its twin leaves first, then the least recent.
+  void propose_for_lru() {
+    for (const cubby_object who : {twin_.spare(known_), twin_.oldest(known_, real_)})
+      if (who != CUBBY_NO_OBJECT) proposed_.push_back(who);
   }
-  [[nodiscard]] bool may_leave(cubby_object who) const {
-    return real_.holds(who) && !known_.in_use(who);
-  }
-  /// Out of LRU's lists; no walk stands on it any more.
-  void take_recent(cubby_object who) {
-    for (cubby_object &at : oldest_)
-      if (at == who) at = recent_.newer(who);
-    recent_.take(who);
+  [[nodiscard]] kv::lru_twin::held held() const {
+    return {real_, hedge_.lru_leads() ? shadow_ : real_};
   }
   void move_parent(cubby_object who, cubby_object from, cubby_object to) {
-    for (kv::block_set *set : {&real_, &shadow_}) {
-      if (!set->holds(who)) continue;
-      set->remove(who, from);
-      set->insert(who, to);
-    }
+    real_.move(who, from, to);
+    shadow_.move(who, from, to);
+    twin_.moved(who, from, to);
   }
   /// What the index would do while LRU leads.
   void touch_shadow(cubby_object who, cubby_object parent) {
@@ -230,21 +216,6 @@ class kv_policy {
     shadow_.insert(who, parent);
     ++shadow_size_;
   }
-  /// The request as LRU would have served it: the run it found, then its blocks from the last.
-  double touch_lru() {
-    run_counter lru;
-    for (const cubby_object who : touched_) lru.touch(recent_.where(who) == lru_shadow);
-    for (size_t i = touched_.size(); i-- > 0;) {
-      const cubby_object who = touched_[i];
-      if (recent_.where(who) != lru_shadow && recent_.size(lru_shadow) >= capacity_) {
-        const cubby_object oldest = recent_.oldest(lru_shadow);
-        recent_.take(oldest);
-        if (real_.holds(oldest)) recent_.renew(lru_gone, oldest);
-      }
-      recent_.renew(lru_shadow, who);
-    }
-    return lru.run;
-  }
   void drop_shadow(cubby_object who) {
     if (!shadow_.holds(who)) return;
     const cubby_object parent = known_.at(who).parent;
@@ -254,15 +225,15 @@ class kv_policy {
   }
   void end_request(uint64_t number) {
     request_ = number;
-    oldest_[lru_shadow] = oldest_[lru_gone] = CUBBY_NO_OBJECT;
     kv::runs found;
     found.real = real_run_.run;
     found.index = hedge_.lru_leads() ? shadow_run_.run : real_run_.run;
-    found.lru = touch_lru();
+    found.lru = lru_run_.run;
+    twin_.request_ended(touched_, held());
     if (hedge_.ended(found, static_cast<double>(touched_.size())) == kv::hedge::change::to_lru)
       copy_to_shadow();
     touched_.clear();
-    real_run_ = shadow_run_ = {};
+    real_run_ = shadow_run_ = lru_run_ = {};
   }
   void copy_to_shadow() {
     shadow_ = real_;
@@ -273,16 +244,15 @@ class kv_policy {
   uint32_t capacity_, shadow_size_ = 0;
   kv::blocks known_;
   kv::block_set real_, shadow_;
-  cubby_object oldest_[2] = {CUBBY_NO_OBJECT, CUBBY_NO_OBJECT};  // of each list: walked up to
-  object_lists recent_;  // what LRU would hold; what it would have given up and is still here
+  kv::lru_twin twin_;
   kv::chooser real_chooser_, shadow_chooser_;
   std::vector<cubby_object> proposed_;
   std::vector<uint64_t> named_;  // a bit an object: in this round, once all candidates were
   size_t next_ = 0;
   uint32_t left_ = 0, pass_ = 0, cursor_ = 0;
-  bool from_pool_ = false;
+  bool from_pool_ = false, lru_decides_ = true;
   std::vector<cubby_object> touched_;  // by the request under way
-  run_counter real_run_, shadow_run_;
+  run_counter real_run_, shadow_run_, lru_run_;
   uint64_t request_ = 0;
   kv::hedge hedge_;
 };

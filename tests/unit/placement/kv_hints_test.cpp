@@ -95,10 +95,10 @@ TEST_CASE("Routes are nothing to kv", "[placement][kv]") {
   CHECK(six().hint(CUBBY_POLICY_HINT_ROUTE, 0, 0, 0, 0) == 0);
 }
 
-TEST_CASE("kv keeps 56 bytes a block, ghosts among them", "[placement][kv]") {
+TEST_CASE("kv keeps 64 bytes a block, ghosts among them", "[placement][kv]") {
   auto shape = blocks_of(1000);
   shape.columns = 200'000;
-  CHECK(house("kv", shape).stats().state_bytes <= uint64_t{200'000} * 56);
+  CHECK(house("kv", shape).stats().state_bytes <= uint64_t{200'000} * 64);
 }
 
 namespace {
