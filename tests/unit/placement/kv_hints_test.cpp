@@ -4,6 +4,7 @@
 
 #include "base/prng.hpp"
 #include "placement/kv/hedge.hpp"
+#include "placement/kv/lru_twin.hpp"
 #include "support/policy_house.hpp"
 
 namespace {
@@ -180,4 +181,42 @@ TEST_CASE("An index that shines by names and fails whenever it leads costs littl
     CHECK(hedge.takeovers() > 0);
     CHECK(behind <= 0.002 * all);
   }
+}
+
+TEST_CASE("What LRU holds alone is at stake as far as it has been used", "[placement][kv]") {
+  using namespace cubby::placement::kv;
+  constexpr uint32_t capacity = 10;
+  blocks known(1000);
+  const block_set nobody(1000);
+  block_set real(1000);
+  lru_twin twin(1000, 1);
+  uint64_t request = 0;
+  const auto use = [&](cubby_object who) {
+    cubby_policy_access access = {};
+    access.object = who;
+    access.parent = CUBBY_NO_OBJECT;
+    access.last = 1;
+    access.number = request++;
+    access.now_ns = request * second;
+    known.used(access);
+    const bool hit = twin.used(who, known, {real, nobody}, capacity);
+    twin.request_ended({who}, {real, nobody});
+    return hit;
+  };
+  for (cubby_object who = 0; who < capacity; ++who) CHECK_FALSE(use(who));
+  CHECK(twin.at_stake() == capacity);  // nothing is known yet: all of them
+  for (cubby_object who = 100; who < 900; ++who) use(who);
+  CHECK(twin.at_stake() == 1);  // none was used: the least that is believed
+  for (uint32_t i = 0; i < 2000; ++i) CHECK(use(899));
+  CHECK(twin.at_stake() > 0.6 * capacity);
+
+  for (cubby_object who = 895; who < 900; ++who) {  // half of them come
+    real.insert(who, CUBBY_NO_OBJECT);
+    twin.inserted(who, CUBBY_NO_OBJECT);
+  }
+  CHECK(twin.at_stake() < 0.5 * capacity);
+  CHECK(twin.spare(known) == CUBBY_NO_OBJECT);
+  for (cubby_object who = 0; who < capacity; ++who) use(who);
+  CHECK(twin.spare(known) != CUBBY_NO_OBJECT);  // LRU has given up those that came
+  CHECK(twin.oldest(known, real) == CUBBY_NO_OBJECT);
 }
