@@ -32,17 +32,9 @@ void net::forget_oldest(const index &of, const ranking &real) {
     missing_ -= of.layer(layer).weight;
 }
 
-double net::lru_hits(const index &of, const cubby_policy_visit &visit, uint32_t layer,
-                     const ranking &real) {
+void net::fetch(const index &of, const cubby_policy_visit &visit, uint32_t layer,
+                const ranking &real) {
   const layer_shape &shape = of.layer(layer);
-  uint32_t hits = 0;
-  for (uint32_t i = 0; i < visit.used_count; ++i) {
-    const uint32_t lane = lane_of(shape, visit.used[i]);
-    if (!lru_.holds(lane)) continue;
-    ++hits;
-    lru_.renew(lane);
-  }
-  if (hits == visit.used_count) return hits;
   for (uint32_t i = 0; i < visit.used_count; ++i) {
     const uint32_t lane = lane_of(shape, visit.used[i]);
     if (lru_.holds(lane)) continue;
@@ -53,18 +45,23 @@ double net::lru_hits(const index &of, const cubby_policy_visit &visit, uint32_t 
     else
       missing_ += shape.weight;
   }
-  return hits;
 }
 
 void net::visit(const index &of, const cubby_policy_visit &visit, uint32_t layer,
                 const ranking &real) {
   const layer_shape &shape = of.layer(layer);
   spare_.changed(layer);
-  double hits = 0;
-  for (uint32_t i = 0; i < visit.used_count; ++i)
-    hits += real.holds(lane_of(shape, visit.used[i])) ? 1 : 0;
+  uint32_t hits = 0, lru_hits = 0;
+  for (uint32_t i = 0; i < visit.used_count; ++i) {
+    const uint32_t lane = lane_of(shape, visit.used[i]);
+    hits += real.holds(lane) ? 1u : 0u;
+    if (!lru_.holds(lane)) continue;
+    ++lru_hits;
+    lru_.renew(lane);
+  }
+  if (lru_hits != visit.used_count) fetch(of, visit, layer, real);
   // What counts is the time that hits save.
-  lead_ += shape.weight * (hits - lru_hits(of, visit, layer, real));
+  lead_ += shape.weight * (static_cast<double>(hits) - lru_hits);
   allowed_ += allowed_of_uses * shape.weight * visit.used_count;
 }
 

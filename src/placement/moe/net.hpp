@@ -96,8 +96,8 @@ class net {
   [[nodiscard]] uint64_t bytes() const { return lru_.bytes() + spare_.bytes(); }
 
  private:
-  double lru_hits(const index &of, const cubby_policy_visit &visit, uint32_t layer,
-                  const ranking &real);
+  /// LRU takes those that it does not hold.
+  void fetch(const index &of, const cubby_policy_visit &visit, uint32_t layer, const ranking &real);
   void forget_oldest(const index &of, const ranking &real);
 
   recency lru_;
