@@ -160,7 +160,7 @@ typedef struct cubby_policy_hint {
 /** What a policy says of itself. */
 typedef struct cubby_policy_stats {
   uint32_t struct_size;
-  uint32_t fallback;         /**< 1 while a simpler policy decides, because it has done better of late                        */
+  uint32_t fallback;         /**< 1 while a simpler policy decides, because it does better or too much would be at stake      */
   uint64_t state_bytes;      /**< memory of the instance                                                                      */
   uint64_t used_count;       /**< objects told by visits and accesses                                                         */
   uint64_t insert_count;     /**< calls of inserted()                                                                         */

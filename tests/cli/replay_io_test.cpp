@@ -17,13 +17,13 @@ json command_json(const std::string &line) { return process::command_json(line, 
 constexpr uint32_t layers = 6, experts = 16, top_k = 3;
 
 /// Some experts are liked more than others, and which ones changes now and then.
-std::string make_trace(const folder &here, uint32_t tokens) {
+std::string make_trace(const folder &here, uint32_t tokens, uint32_t a_sequence = ~0u) {
   std::ofstream out(here.at("t.csv"));
   out << "token,layer,experts\n";
   cubby::base::prng random(11);
   for (uint32_t token = 0; token < tokens; ++token) {
     for (uint32_t layer = 0; layer < layers; ++layer) {
-      out << token << ',' << layer << ',';
+      out << token % a_sequence << ',' << layer << ',';
       uint32_t seen = 0;
       for (uint32_t chosen = 0; chosen < top_k;) {
         const auto liked = std::min(random.below(experts), random.below(experts));
@@ -66,6 +66,17 @@ TEST_CASE("the runtime's hits are the simulation's, to the unit, for every polic
           20000 * (all.at("accesses").get<uint64_t>() - one.at("hits").get<uint64_t>()));
     CHECK(one.at("io").at("tokens_per_s") > 0.0);
     CHECK(one.at("io").at("predicted_tokens_per_s") > 0.0);
+  }
+}
+
+TEST_CASE("a batch larger than there are sequences has no more slots than those") {
+  const folder here;
+  const std::string trace = make_trace(here, 200);
+  const json told = command_json(io_line(here, trace, "64MiB") +
+                                 " --policy moe,mixed --capacity 25%,60% --batch 4");
+  for (const json &one : told.at("results")) {
+    INFO(one.dump());
+    CHECK(one.at("equal") == true);
   }
 }
 
@@ -152,7 +163,7 @@ TEST_CASE("people see what was measured beside what was foreseen, policy by poli
 
 TEST_CASE("--io says what is wrong") {
   const folder here;
-  const std::string trace = make_trace(here, 4);
+  const std::string trace = make_trace(here, 8, 2);
   const std::string place = ",file:" + here.path.string();
   const auto refused = [&](const std::string &options, const std::string &word) {
     const auto said = command("replay --io --quiet --trace " + trace + " " + options + " 2>&1");

@@ -193,10 +193,12 @@ bool index::fits(const cubby_policy_config &config) const {
   return at == layer_count();
 }
 
-cubby_object index::object_at(uint32_t lane) const {
-  const auto after = std::upper_bound(layers_.begin(), layers_.end(), lane,
-                                      [](uint32_t at, const layer_shape &l) { return at < l.at; });
-  return (after - 1)->first + (lane - (after - 1)->at);
+/// Where all layers are alike the first guess is right.
+uint32_t index::layer_at(uint32_t lane) const {
+  auto at = static_cast<uint32_t>(uint64_t{lane} * layer_count() / lanes_);
+  while (layers_[at].at > lane) --at;
+  while (at + 1 < layer_count() && layers_[at + 1].at <= lane) ++at;
+  return at;
 }
 
 /// How far one looks ahead: further where more token cycles fit.

@@ -57,7 +57,7 @@ class index {
   [[nodiscard]] const layer_shape &layer(uint32_t at) const { return layers_[at]; }
   [[nodiscard]] const std::vector<layer_shape> &layers() const { return layers_; }
   /// Whose lane it is.
-  [[nodiscard]] cubby_object object_at(uint32_t lane) const;
+  [[nodiscard]] uint32_t layer_at(uint32_t lane) const;
   /// Larger leaves earlier.
   [[nodiscard]] const float *keys(uint32_t layer) const { return keys_.data() + layers_[layer].at; }
   [[nodiscard]] uint32_t lane_count() const { return static_cast<uint32_t>(keys_.size()); }

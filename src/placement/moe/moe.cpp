@@ -47,11 +47,15 @@ class moe_policy {
     if (layer == nowhere)
       others_.renew(0, who);
     else
-      real_.insert(moe::lane_of(index_.layer(layer), who), layer);
+      insert(moe::lane_of(index_.layer(layer), who), layer);
   }
   void removed(cubby_object who) {
     const uint16_t layer = places_.layer(who);
-    if (layer != nowhere) return real_.remove(moe::lane_of(index_.layer(layer), who), layer);
+    if (layer != nowhere) {
+      const uint32_t lane = moe::lane_of(index_.layer(layer), who);
+      if (real_.holds(lane)) net_.removed(index_, lane, layer);
+      return real_.remove(lane, layer);
+    }
     walk_.leaving(others_, who);
     others_.take(who);
   }
@@ -63,9 +67,10 @@ class moe_policy {
   }
   cubby_object next_victim() {
     if (const cubby_object who = walk_.next(others_); who != CUBBY_NO_OBJECT) return who;
-    if (net_.in_charge()) {
-      const uint32_t lane = net_.next(real_);
-      return lane == moe::recency::none ? CUBBY_NO_OBJECT : index_.object_at(lane);
+    if (net_.decides()) {
+      const uint32_t lane = net_.next(index_, real_);
+      if (lane == moe::recency::none) return CUBBY_NO_OBJECT;
+      return moe::object_of(index_.layer(index_.layer_at(lane)), lane);
     }
     const ranking::top top = real_.largest(index_);
     if (top.key == ranking::absent) return CUBBY_NO_OBJECT;
@@ -73,7 +78,7 @@ class moe_policy {
     return moe::object_of(index_.layer(top.layer), top.lane);
   }
   bool admit(cubby_object incoming, cubby_object victim) {
-    if (net_.in_charge() || !places_.known(incoming) || !places_.known(victim)) return true;
+    if (net_.decides() || !places_.known(incoming) || !places_.known(victim)) return true;
     return key_of(incoming) + margin_ < key_of(victim);
   }
   /// Routes that are expected; of other kinds nothing follows for experts.
@@ -88,7 +93,7 @@ class moe_policy {
   void grow(const cubby_policy_config &config) {
     if (index_.fits(config) && config.object_count == places_.count()) {
       index_.change(config);
-      net_.set_capacity(capacity_of(config));
+      net_.change(index_, real_, capacity_of(config));
       take_terms(config);
       return;
     }
@@ -106,7 +111,7 @@ class moe_policy {
            places_.bytes() + others_.bytes();
   }
   void describe(cubby_policy_stats &out) const {
-    out.fallback = net_.in_charge() ? 1 : 0;
+    out.fallback = net_.decides() ? 1 : 0;
     out.fallback_count = net_.takeovers();
     std::copy(std::begin(warning_), std::end(warning_), out.warning);
   }
@@ -119,6 +124,11 @@ class moe_policy {
   /// gpt-oss-20b's routes at 20 % that saves 30 % of the exchanges for 0.2 points of hits.
   static constexpr float demotion_margin = 0.3F;
 
+  void insert(uint32_t lane, uint32_t layer) {
+    if (real_.holds(lane)) return;
+    real_.insert(lane, layer);
+    net_.inserted(index_, lane, layer);
+  }
   /// Objects that are of no bank of experts?
   bool has_others(const cubby_policy_config &config) const {
     for (cubby_object who = 0; who < config.object_count; ++who)
@@ -131,6 +141,7 @@ class moe_policy {
   void end_round() {
     if (!in_round_) return;
     real_.show_all();
+    net_.end_round();
     in_round_ = false;
   }
   [[nodiscard]] float key_of(cubby_object who) const {

@@ -1,72 +1,112 @@
 #include "placement/moe/net.hpp"
 
-#include <algorithm>
-
 namespace cubby::placement::moe {
 namespace {
 
-constexpr double memory_cycles = 100;      // of the lead
-constexpr double behind_allowed = 0.5e-3;  // of all uses, before LRU takes over
-constexpr double lead_to_return = 0.01;
-constexpr uint64_t returns_doubted = 4;  // times that lead, for who came back in vain so often
+// How many hits fewer than LRU there may be:
+constexpr double allowed_of_uses = 1e-3;
+constexpr double allowed_of_token = 0.1;  // of what one token uses, to begin with
 
 }  // namespace
 
-uint32_t net::lru_hits(const cubby_policy_visit &visit, const layer_shape &shape) {
-  uint32_t hits = 0;
-  for (uint32_t i = 0; i < visit.used_count; ++i) {
-    const uint32_t lane = lane_of(shape, visit.used[i]);
-    if (!lru_.holds(lane)) continue;
-    ++hits;
-    lru_.renew(lane);
-  }
-  if (hits == visit.used_count) return hits;
+net::net(const index &of, uint32_t capacity)
+    : lru_(of.lane_count()),
+      spare_(of),
+      capacity_(capacity),
+      allowed_(allowed_of_token * static_cast<double>(of.working_set())) {}
+
+void net::change(const index &of, const ranking &real, uint32_t capacity) {
+  capacity_ = capacity;
+  fits_ = 0;
+  missing_ = 0;
+  for (const layer_shape &shape : of.layers())
+    for (uint32_t lane = shape.at; lane < shape.at + shape.experts; ++lane)
+      if (lru_.holds(lane) && !real.holds(lane)) missing_ += shape.weight;
+}
+
+void net::forget_oldest(const index &of, const ranking &real) {
+  const uint32_t lane = lru_.oldest(), layer = of.layer_at(lane);
+  lru_.take(lane);
+  if (real.holds(lane))
+    spare_.insert(lane, layer);
+  else
+    missing_ -= of.layer(layer).weight;
+}
+
+void net::fetch(const index &of, const cubby_policy_visit &visit, uint32_t layer,
+                const ranking &real) {
+  const layer_shape &shape = of.layer(layer);
   for (uint32_t i = 0; i < visit.used_count; ++i) {
     const uint32_t lane = lane_of(shape, visit.used[i]);
     if (lru_.holds(lane)) continue;
-    while (lru_.size() != 0 && lru_.size() >= capacity_) lru_.take(lru_.oldest());
+    while (lru_.size() != 0 && lru_.size() >= room()) forget_oldest(of, real);
     lru_.renew(lane);
+    if (real.holds(lane))
+      spare_.remove(lane, layer);
+    else
+      missing_ += shape.weight;
   }
-  return hits;
 }
 
-uint32_t net::learned_hits(const index &of, const cubby_policy_visit &visit, uint32_t layer) {
-  learned_.changed(layer);
+void net::visit(const index &of, const cubby_policy_visit &visit, uint32_t layer,
+                const ranking &real) {
   const layer_shape &shape = of.layer(layer);
-  const float *keys = of.keys(layer);
-  uint32_t hits = 0;
-  for (uint32_t i = 0; i < visit.used_count; ++i)
-    hits += learned_.holds(lane_of(shape, visit.used[i])) ? 1u : 0u;
+  spare_.changed(layer);
+  excuse();
+  uint32_t hits = 0, lru_hits = 0;
   for (uint32_t i = 0; i < visit.used_count; ++i) {
     const uint32_t lane = lane_of(shape, visit.used[i]);
-    if (learned_.holds(lane)) continue;
-    for (; learned_size_ > capacity_; --learned_size_) {  // the budget shrank
-      const ranking::top top = learned_.largest(of);
-      learned_.remove(top.lane, top.layer);
-    }
-    if (learned_size_ >= capacity_) {
-      const ranking::top top = learned_.largest(of);
-      if (top.key <= keys[lane - shape.at]) continue;
-      learned_.remove(top.lane, top.layer);
-      --learned_size_;
-    }
-    learned_.insert(lane, layer);
-    ++learned_size_;
+    hits += real.holds(lane) ? 1u : 0u;
+    if (!lru_.holds(lane)) continue;
+    ++lru_hits;
+    lru_.renew(lane);
   }
-  return hits;
+  if (lru_hits != visit.used_count) fetch(of, visit, layer, real);
+  // What counts is the time that hits save.
+  lead_ += shape.weight * (static_cast<double>(hits) - lru_hits);
+  allowed_ += allowed_of_uses * shape.weight * visit.used_count;
 }
 
-uint32_t net::next(const ranking &real) {
-  const auto &resident = real.residents().bytes(), &held = lru_.held().bytes();
-  for (; gone_at_ < 8 * resident.size(); ++gone_at_) {
-    const uint32_t byte = gone_at_ / 8;
-    const uint32_t left = (resident[byte] & ~held[byte] & 0xFFu) >> gone_at_ % 8;
-    if (left == 0) {
-      gone_at_ |= 7;
-      continue;
-    }
-    gone_at_ += static_cast<uint32_t>(std::countr_zero(left));
-    return gone_at_++;
+/// A tier may hold fewer than its budget says, for what is on its way: LRU has no more room.
+uint32_t net::room() const { return fits_ == 0 ? capacity_ : std::min(capacity_, fits_); }
+
+void net::inserted(const index &of, uint32_t lane, uint32_t layer) {
+  ++held_;
+  if (fits_ != 0) fits_ = std::max(fits_, held_);
+  if (lru_.holds(lane))
+    missing_ -= of.layer(layer).weight;
+  else
+    spare_.insert(lane, layer);
+}
+
+void net::removed(const index &of, uint32_t lane, uint32_t layer) {
+  --held_;
+  if (lru_.holds(lane))
+    missing_ += of.layer(layer).weight;
+  else
+    spare_.remove(lane, layer);
+}
+
+/// Where a tier can do as LRU would, it is never further behind than that. Where it is, because of
+/// what is on its way or only passes through a nearer tier, the index need not pay for it.
+void net::excuse() {
+  if (lead_ >= -allowed_) return;
+  lead_ = -allowed_;
+  unavoidable_ = std::max(unavoidable_, missing_);
+}
+
+void net::begin_round() {
+  const bool decided = decides_;
+  decides_ = missing_ > lead_ + allowed_ + unavoidable_;
+  takeovers_ += decides_ && !decided ? 1 : 0;
+  walking_ = false;
+  if (fits_ == 0) fits_ = std::max(held_, 1u);
+}
+
+uint32_t net::next(const index &of, const ranking &real) {
+  if (const ranking::top top = spare_.largest(of); top.key != ranking::absent) {
+    spare_.hide(top.lane, top.layer);
+    return top.lane;
   }
   if (!walking_) walk_ = lru_.oldest();
   walking_ = true;
@@ -76,36 +116,6 @@ uint32_t net::next(const ranking &real) {
     if (real.holds(lane)) return lane;
   }
   return recency::none;
-}
-
-void net::visit(const index &of, const cubby_policy_visit &visit, uint32_t layer,
-                const ranking &real) {
-  const layer_shape &shape = of.layer(layer);
-  const double lru = lru_hits(visit, shape);
-  double really = 0;
-  for (uint32_t i = 0; i < visit.used_count; ++i)
-    really += real.holds(lane_of(shape, visit.used[i])) ? 1u : 0u;
-  const double learned = in_charge_ ? learned_hits(of, visit, layer) : really;
-  // What counts is the time that hits save.
-  const double weight = shape.weight, uses = weight * visit.used_count;
-  uses_ += uses;
-  behind_ += weight * (lru - really);
-  const double rate = 1 / (memory_cycles * std::max(1u, of.layer_count()));
-  lead_ += rate * (weight * (learned - lru) / visit.used_count - lead_);
-  const double cycle = visit.used_count * static_cast<double>(of.layer_count());
-  // A token's uses in any case: who has seen few tokens has not learned yet.
-  const bool far_behind = behind_ > std::max(cycle, behind_allowed * uses_ + 0.25 * cycle);
-  // Changing sides costs hits. Whoever is behind by having come back has to lead by more.
-  const auto times = far_behind ? static_cast<double>(std::min(takeovers_, returns_doubted)) : 1;
-  if (!in_charge_ && lead_ < 0 && far_behind) {
-    in_charge_ = true;
-    ++takeovers_;
-    learned_ = real;
-    learned_.show_all();
-    learned_size_ = learned_.size();
-  } else if (in_charge_ && lead_ > times * lead_to_return) {
-    in_charge_ = false;
-  }
 }
 
 }  // namespace cubby::placement::moe

@@ -1,6 +1,6 @@
-// The net under the learned index: LRU on the same visits, with names alone. When the index has
-// brought fewer hits than LRU would have, LRU takes over; when the index would do better again, it
-// comes back. While LRU is in charge it is the index that goes on with names alone.
+// The net under the learned index: LRU on the same visits, with names alone. What LRU holds and the
+// tier does not is all that can be lost when LRU decides from here on, each of them once. The index
+// decides while its lead over LRU pays for that; so the lead never falls below what is allowed.
 #pragma once
 
 #include "placement/moe/ranking.hpp"
@@ -43,7 +43,6 @@ class recency {
   [[nodiscard]] uint32_t size() const { return size_; }
   [[nodiscard]] uint32_t oldest() const { return oldest_; }
   [[nodiscard]] uint32_t newer(uint32_t lane) const { return links_[lane].newer; }
-  [[nodiscard]] const lane_bits &held() const { return held_; }
   void renew(uint32_t lane) {
     if (lane == newest_) return;
     if (holds(lane)) take(lane);
@@ -75,39 +74,44 @@ class recency {
 
 class net {
  public:
-  net(const index &of, uint32_t capacity)
-      : lru_(of.lane_count()), learned_(of), capacity_(capacity) {}
+  net(const index &of, uint32_t capacity);
 
-  [[nodiscard]] bool in_charge() const { return in_charge_; }
+  /// LRU decides in this round: there is nothing left that may be lost.
+  [[nodiscard]] bool decides() const { return decides_; }
   [[nodiscard]] uint64_t takeovers() const { return takeovers_; }
-  void set_capacity(uint32_t lockers) { capacity_ = lockers; }
-  void changed(uint32_t layer) { learned_.changed(layer); }
-  void all_changed() { learned_.all_changed(); }
+  void changed(uint32_t layer) { spare_.changed(layer); }
+  void all_changed() { spare_.all_changed(); }
+  /// Another budget, or other costs.
+  void change(const index &of, const ranking &real, uint32_t capacity);
 
-  /// After the index has learned from the visit; `real` is what is resident before it.
   void visit(const index &of, const cubby_policy_visit &visit, uint32_t layer, const ranking &real);
+  void inserted(const index &of, uint32_t lane, uint32_t layer);
+  void removed(const index &of, uint32_t lane, uint32_t layer);
 
-  /// LRU names victims: those first that it would have given up already, then the least recent.
-  void begin_round() {
-    gone_at_ = 0;
-    walking_ = false;
-  }
-  /// The next resident's lane; recency::none: no more.
-  uint32_t next(const ranking &real);
-  [[nodiscard]] uint64_t bytes() const { return lru_.bytes() + learned_.bytes(); }
+  void begin_round();
+  void end_round() { spare_.show_all(); }
+  /// LRU names victims: those first that it would have given up already, the least worth before
+  /// the others, then the least recent. A resident's lane; recency::none: no more.
+  uint32_t next(const index &of, const ranking &real);
+  [[nodiscard]] uint64_t bytes() const { return lru_.bytes() + spare_.bytes(); }
 
  private:
-  uint32_t lru_hits(const cubby_policy_visit &visit, const layer_shape &shape);
-  uint32_t learned_hits(const index &of, const cubby_policy_visit &visit, uint32_t layer);
+  /// LRU takes those that it does not hold.
+  void fetch(const index &of, const cubby_policy_visit &visit, uint32_t layer, const ranking &real);
+  [[nodiscard]] uint32_t room() const;
+  void excuse();
+  void forget_oldest(const index &of, const ranking &real);
 
   recency lru_;
-  ranking learned_;
-  uint32_t capacity_, learned_size_ = 0;
-  uint32_t gone_at_ = 0, walk_ = 0;  // of a round: the next byte of lanes, the next lane
-  bool in_charge_ = false, walking_ = false;
+  ranking spare_;                 // residents that LRU would have given up
+  uint32_t capacity_, walk_ = 0;  // walk: the next lane of a round
+  uint32_t held_ = 0, fits_ = 0;  // residents; the most of them since somebody had to leave
+  bool decides_ = false, walking_ = false;
   uint64_t takeovers_ = 0;
-  double uses_ = 0, behind_ = 0;  // since the beginning: uses, and hits fewer than LRU's
-  double lead_ = 0;               // of the index over LRU lately, a use
+  // In hits: the lead over LRU and what it may fall to, since the beginning; and how many of those
+  // that LRU holds are not resident.
+  double lead_ = 0, allowed_, missing_ = 0;
+  double unavoidable_ = 0;  // of what is missing, as the tier is
 };
 
 }  // namespace cubby::placement::moe

@@ -20,11 +20,6 @@ class lane_bits {
   void clear(uint32_t lane) { bytes_[lane / 8] &= static_cast<uint8_t>(~(1u << lane % 8)); }
   [[nodiscard]] const uint8_t *from(uint32_t lane) const { return bytes_.data() + lane / 8; }
   [[nodiscard]] const std::vector<uint8_t> &bytes() const { return bytes_; }
-  [[nodiscard]] uint32_t count() const {
-    uint32_t set = 0;
-    for (const uint8_t byte : bytes_) set += static_cast<uint32_t>(std::popcount(byte));
-    return set;
-  }
 
  private:
   std::vector<uint8_t> bytes_;
@@ -46,7 +41,6 @@ class ranking {
 
   /// Lanes, not objects.
   [[nodiscard]] bool holds(uint32_t lane) const { return resident_[lane]; }
-  [[nodiscard]] const lane_bits &residents() const { return resident_; }
   void insert(uint32_t lane, uint32_t layer) {
     resident_.set(lane);
     visible_.set(lane);
@@ -58,7 +52,6 @@ class ranking {
     // Of the others of its layer the largest is as before.
     if (top_lanes_[layer] == lane) changed(layer);
   }
-  [[nodiscard]] uint32_t size() const { return resident_.count(); }
   /// Keeps it out of largest() until show_all().
   void hide(uint32_t lane, uint32_t layer) {
     if (hidden_.size() < hidden_max)

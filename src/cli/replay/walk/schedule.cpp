@@ -106,6 +106,8 @@ expert_schedule make_schedule(const expert_trace &of, uint32_t batch,
   made.rows = of.layers;
   made.columns = of.experts;
   made.top_k = of.top_k;
+  // Slots that no sequence is left for are none: a runtime never hears of them.
+  batch = std::clamp<uint32_t>(static_cast<uint32_t>(of.sequences.size()), 1, batch);
   made.batch = batch;
   dealer deal(of.sequences, batch);
   builder build(of, made);
