@@ -13,6 +13,7 @@
 #include "cli/conformance/policy/suite.hpp"
 #include "cli/conformance/report.hpp"
 #include "cli/conformance/suite.hpp"
+#include "cli/replay/policies.hpp"
 #include "cli/support.hpp"
 
 namespace cubby_cli {
@@ -139,15 +140,11 @@ int check_policy(const cubby_policy_ops *table, const options &chosen) {
 int check_named(const options &chosen) {
   if (const cubby_policy_ops *known = cubby_policy_find(chosen.policy.c_str()))
     return check_policy(known, chosen);
-  std::vector<const cubby_policy_ops *> all(cubby_policy_all(nullptr, 0));
-  cubby_policy_all(all.data(), static_cast<uint32_t>(all.size()));
-  std::string names;
-  for (const cubby_policy_ops *one : all)
-    names += (names.empty() ? "" : ", ") + std::string(one->name);
-  return report_trouble("conformance",
-                        usage_trouble("there is no policy \"" + chosen.policy + "\"; there are " +
-                                      names + ", and a library is named without --policy"),
-                        chosen.json);
+  return report_trouble(
+      "conformance",
+      usage_trouble("there is no policy \"" + chosen.policy + "\"; there are " +
+                    replay::policy_names() + ", and a library is named without --policy"),
+      chosen.json);
 }
 
 int run(const options &chosen) {

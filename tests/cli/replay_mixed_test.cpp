@@ -62,6 +62,17 @@ json without_times(json all) {
   return all;
 }
 
+/// Both traces, and the one that they make together.
+struct written {
+  const folder here;
+  const std::string experts = here.write("e.jsonl", some_experts()),
+                    blocks = here.write("k.jsonl", some_requests()), both = here.at("b.cubbytrace");
+  written() {
+    REQUIRE(command("replay --trace " + experts + " --with " + blocks + " --write " + both)
+                .exit_status == 0);
+  }
+};
+
 }  // namespace
 
 TEST_CASE("Requests are laid over tokens by their times, or evenly where there are none") {
@@ -81,12 +92,8 @@ TEST_CASE("Requests are laid over tokens by their times, or evenly where there a
 }
 
 TEST_CASE("A mixed trace is the same after it was written and read, and so is its beginning") {
-  const folder here;
-  const std::string experts = here.write("e.jsonl", some_experts()),
-                    blocks = here.write("k.jsonl", some_requests()), both = here.at("b.cubbytrace");
-  REQUIRE(
-      command("replay --trace " + experts + " --with " + blocks + " --write " + both).exit_status ==
-      0);
+  const written files;
+  const auto &[here, experts, blocks, both] = files;
   for (uint64_t limit = 1; limit <= 11; ++limit) {
     INFO(limit);
     const auto laid = read_overlaid(experts, blocks, limit), read = read_trace(both, limit);
@@ -160,12 +167,8 @@ TEST_CASE("Each kind has figures of its own, and they are those of the whole") {
 }
 
 TEST_CASE("What a mixed replay cannot do is said in one sentence") {
-  const folder here;
-  const std::string experts = here.write("e.jsonl", some_experts()),
-                    blocks = here.write("k.jsonl", some_requests()), both = here.at("b.cubbytrace");
-  REQUIRE(
-      command("replay --trace " + experts + " --with " + blocks + " --write " + both).exit_status ==
-      0);
+  const written files;
+  const auto &[here, experts, blocks, both] = files;
   const std::string link = " --link host:1GB/s", timed = " --timing --compute-ns 5" + link;
   const std::pair<std::string, std::string> cases[] = {
       {both + " --simulate", "say it with --link host:"},

@@ -23,6 +23,16 @@ struct shape {
 };
 inline constexpr uint64_t locker_bytes = 100;
 
+inline shape model_of(uint32_t layers, uint32_t columns, uint32_t routed, uint32_t capacity) {
+  shape made;
+  made.kind = CUBBY_POLICY_BANK_EXPERTS;
+  made.rows = layers;
+  made.columns = columns;
+  made.routed = routed;
+  made.capacity = capacity;
+  return made;
+}
+
 inline cubby_policy_bank bank_of(uint32_t kind, cubby_object first, uint32_t rows, uint32_t columns,
                                  uint64_t bytes, uint64_t refetch_ns, uint32_t routed = 2) {
   cubby_policy_bank bank = {};

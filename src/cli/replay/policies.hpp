@@ -14,6 +14,8 @@
 namespace cubby_cli::replay {
 
 std::vector<const cubby_policy_ops *> every_policy();
+/// Of all of them, for people.
+std::string policy_names();
 
 /// Does it name a shared library rather than one of the library's own?
 inline bool names_library(const std::string &name) {
@@ -34,13 +36,14 @@ struct field {
   nlohmann::json broken;            // libraries that cannot take part: policy and why of each
 };
 
-/// The policies asked for, "all" being all that are made for such a trace. A library of another
-/// version, or without a whole table, is left out; trouble when there is no other, when a name is
-/// not known (it lists those there are), or a library is not there. Of a mixed trace those that
-/// know the future are none: the optimum they head for knows neither sizes nor costs.
-outcome<field> find_policies(const std::vector<std::string> &names, trace_kind kind);
-
-/// Can the names be known at all? Looked at before a trace is read.
+/// Trouble when a name is not known (it lists those there are), or a library is not there: looked
+/// at before a trace is read.
 done check_policies(const std::vector<std::string> &names);
+
+/// The policies asked for by names that were checked, "all" being all that are made for such a
+/// trace. A library of another version, or without a whole table, is left out; trouble when there
+/// is no other. Of a mixed trace those that know the future are none: the optimum they head for
+/// knows neither sizes nor costs.
+outcome<field> find_policies(const std::vector<std::string> &names, trace_kind kind);
 
 }  // namespace cubby_cli::replay

@@ -65,7 +65,7 @@ class mixed_policy {
       : moe_(moe_ops(), experts, config),
         kv_(kv_part_ops(), others, config),
         split_(config.budget_bytes),
-        net_(prices_, config) {
+        net_(prices_) {
     set_objects(config);
     give_shares();
   }

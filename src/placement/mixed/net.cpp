@@ -9,10 +9,6 @@ constexpr uint32_t passes = 4;
 
 }  // namespace
 
-net::net(const prices &of, const cubby_policy_config &config) : of_(of), lists_(2, 0) {
-  change(config);
-}
-
 void net::change(const cubby_policy_config &config) {
   const size_t count = std::max<size_t>(resident_.size(), config.object_count);
   lists_.grow(static_cast<uint32_t>(count));
@@ -40,7 +36,6 @@ void net::removed(cubby_object who) {
     missing_ns_ += of_.stall_ns(who);
   else
     take(who);
-  if (at_ == who) at_ = lists_.newer(who);
 }
 
 /// Out of its list; no walk stands on it any more.

@@ -13,8 +13,8 @@ namespace cubby::placement::mixed {
 
 class net {
  public:
-  /// `of` is asked on and on.
-  net(const prices &of, const cubby_policy_config &config);
+  /// Of no object yet; `of` is asked on and on.
+  explicit net(const prices &of) : of_(of), lists_(2, 0) {}
 
   /// The budget, the objects or their prices are others.
   void change(const cubby_policy_config &config);

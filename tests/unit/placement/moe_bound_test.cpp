@@ -10,17 +10,8 @@ namespace {
 
 using cubby::base::prng;
 using policy_house::house;
+using policy_house::model_of;
 using experts = std::vector<cubby_object>;
-
-policy_house::shape model_of(uint32_t layers, uint32_t columns, uint32_t k, uint32_t capacity) {
-  policy_house::shape shape;
-  shape.kind = CUBBY_POLICY_BANK_EXPERTS;
-  shape.rows = layers;
-  shape.columns = columns;
-  shape.routed = k;
-  shape.capacity = capacity;
-  return shape;
-}
 
 /// Both serve the same visits.
 struct duel {

@@ -15,13 +15,7 @@ using chooser = std::function<std::vector<cubby_object>(uint32_t token, uint32_t
 constexpr uint32_t layers = 6, experts = 32, chosen = 2;
 
 policy_house::shape model_of(uint32_t capacity) {
-  policy_house::shape shape;
-  shape.kind = CUBBY_POLICY_BANK_EXPERTS;
-  shape.rows = layers;
-  shape.columns = experts;
-  shape.routed = chosen;
-  shape.capacity = capacity;
-  return shape;
+  return policy_house::model_of(layers, experts, chosen, capacity);
 }
 
 std::vector<cubby_object> pair_of(uint32_t layer, uint64_t a, uint64_t b) {

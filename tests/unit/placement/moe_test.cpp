@@ -15,6 +15,7 @@ namespace {
 using cubby::base::prng;
 using namespace cubby::placement;
 using policy_house::house;
+using policy_house::model_of;
 using floats = std::vector<float>;
 
 /// Everything one step of learning reads and writes.
@@ -71,16 +72,6 @@ struct material {
 template <class Number>
 bool same(const std::vector<Number> &a, const std::vector<Number> &b) {
   return std::memcmp(a.data(), b.data(), a.size() * sizeof(Number)) == 0;
-}
-
-policy_house::shape model_of(uint32_t layers, uint32_t experts, uint32_t k, uint32_t capacity) {
-  policy_house::shape shape;
-  shape.kind = CUBBY_POLICY_BANK_EXPERTS;
-  shape.rows = layers;
-  shape.columns = experts;
-  shape.routed = k;
-  shape.capacity = capacity;
-  return shape;
 }
 
 using chooser = std::function<std::vector<cubby_object>(uint32_t token, uint32_t layer)>;
