@@ -20,7 +20,7 @@ cubby_status unknown_bank(cubby_bank bank) {
 
 /// Digests beside the file, where there are any.
 result<void> apply_seal(runtime &self, const store::model_file &model, const std::string &given,
-                        table::bank &made) {
+                        residency::locker_bank &made) {
   const std::string path = store::seal_path_of(model, given);
   auto seal = store::read_seal(path);
   if (!seal) {
@@ -51,13 +51,13 @@ result<void> apply_seal(runtime &self, const store::model_file &model, const std
 }  // namespace
 
 void cubby::api::runtime::warn_working_set() {
-  for (uint32_t bank_index = 1; bank_index <= table::banks_max; ++bank_index) {
-    const table::bank *where = controller_.bank_at(bank_index);
+  for (uint32_t bank_index = 1; bank_index <= engine::banks_max; ++bank_index) {
+    const residency::locker_bank *where = engine_.state.banks.at(bank_index);
     if (where == nullptr || where->desc().routed_count == 0) continue;
-    for (uint32_t i = 0; i < controller_.tier_count(); ++i) {
-      const table::tier_slot &slot = controller_.slot(i);
+    for (uint32_t i = 0; i < engine_.state.tiers.count(); ++i) {
+      const engine::tier_slot &slot = engine_.state.tiers[i];
       if (slot.memory == nullptr) continue;
-      const uint64_t needed = table::controller::working_set_bytes(*where, where->layout(i));
+      const uint64_t needed = engine::statistics::working_set_bytes(*where, where->layout(i));
       const uint64_t budget = slot.memory->budget_bytes();
       if (budget >= needed) continue;
       const working_set_warning now{where->handle, slot.handle, budget};
@@ -74,7 +74,7 @@ void cubby::api::runtime::warn_working_set() {
 
 result<void> cubby::api::runtime::check_tables(uint64_t more_bytes, const std::string &what) {
   const uint64_t ceiling = config_.table_bytes_max;
-  const uint64_t needed = controller_.table_bytes() + more_bytes;
+  const uint64_t needed = engine_.numbers.table_bytes() + more_bytes;
   if (ceiling == 0 || needed <= ceiling) return {};
   error failure = fail(CUBBY_ERR_BUDGET,
                        "%s: the library's own tables would need %llu bytes, "
@@ -104,13 +104,13 @@ cubby_status cubby_bank_add(cubby_handle *rt, const cubby_bank_desc *desc, cubby
                              "runtime's (\"%s\"); name it in cubby_config",
                              asked.policy, self.policy().c_str()));
     }
-    auto made = table::bank::describe(asked);
+    auto made = residency::locker_bank::describe(asked);
     if (!made) return keep_error(made.failure());
     const auto lock = self.hold_pump();
     const std::string called = std::string("bank ") + (*made)->desc().name;
-    auto room = self.check_tables(self.house().table_bytes_of(**made), called);
+    auto room = self.check_tables(self.engine().numbers.table_bytes_of(**made), called);
     if (!room) return keep_error(room.failure());
-    auto added = self.house().add_bank(std::move(*made));
+    auto added = self.engine().setup.add_bank(std::move(*made));
     if (!added) return keep_error(added.failure());
     *out = (*added)->handle;
     self.warn_working_set();
@@ -130,7 +130,7 @@ cubby_status cubby_bank_adopt(cubby_handle *rt, const char *path, const cubby_ad
     if (!model) return keep_error(model.failure());
     for (const std::string &note : model->notes) self.log(1, 0, note);
     const store::model_bank &first = model->banks.front();
-    auto made = table::bank::adopt(first, model->files, first.name);
+    auto made = residency::locker_bank::adopt(first, model->files, first.name);
     if (!made) return keep_error(made.failure());
     if (self.config().verify == CUBBY_VERIFY_ON) {
       auto sealed =
@@ -138,18 +138,16 @@ cubby_status cubby_bank_adopt(cubby_handle *rt, const char *path, const cubby_ad
       if (!sealed) return keep_error(sealed.failure());
     }
     const auto lock = self.hold_pump();
-    auto room = self.check_tables(self.house().table_bytes_of(**made), path);
+    auto room = self.check_tables(self.engine().numbers.table_bytes_of(**made), path);
     if (!room) return keep_error(room.failure());
-    if (auto ready = self.need_file_tier(); !ready) return keep_error(ready.failure());
-    if (auto opened = self.house().open_files((*made)->files); !opened) {
+    auto tier = self.file_tier_for(path);
+    if (!tier) return keep_error(tier.failure());
+    if (auto opened = self.engine().files.open((*made)->files, *tier); !opened) {
       return keep_error(opened.failure());
     }
-    std::vector<table::bank_file> spare = (*made)->files;
-    auto added = self.house().add_bank(std::move(*made));
-    if (!added) {
-      self.house().close_files(spare);
-      return keep_error(added.failure());
-    }
+    (*made)->file_tier = *tier;
+    auto added = self.engine().setup.add_bank(std::move(*made));
+    if (!added) return keep_error(added.failure());
     *out = (*added)->handle;
     self.warn_working_set();
     return CUBBY_OK;
@@ -165,16 +163,18 @@ cubby_status cubby_bank_map(cubby_handle *rt, cubby_bank bank, const char *const
   }
   return guarded([&]() -> cubby_status {
     const auto lock = self.hold_pump();
-    table::bank *where = self.house().bank_of(bank);
+    residency::locker_bank *where = self.engine().state.banks.find(bank);
     if (where == nullptr) return unknown_bank(bank);
-    std::vector<table::bank_file> opened;
+    std::vector<residency::bank_file> opened;
     for (uint32_t i = 0; i < file_count; ++i) {
       if (files[i] == nullptr) CUBBY_REFUSE("cubby_bank_map: file %u is NULL", i);
       opened.push_back({});
       opened.back().path = files[i];
     }
-    if (auto ready = self.need_file_tier(); !ready) return keep_error(ready.failure());
-    auto mapped = self.house().map_bank(*where, std::move(opened), extents, extent_count);
+    auto tier = self.file_tier_for(files[0]);
+    if (!tier) return keep_error(tier.failure());
+    auto mapped =
+        self.engine().setup.map_bank(*where, std::move(opened), *tier, extents, extent_count);
     return mapped ? CUBBY_OK : keep_error(mapped.failure());
   });
 }
@@ -182,10 +182,10 @@ cubby_status cubby_bank_map(cubby_handle *rt, cubby_bank bank, const char *const
 cubby_status cubby_bank_remove(cubby_handle *rt, cubby_bank bank) {
   CUBBY_ENTER_WAITING(rt);
   return guarded([&]() -> cubby_status {
-    table::bank *where = nullptr;
+    residency::locker_bank *where = nullptr;
     {
       const auto lock = self.hold_pump();
-      where = self.house().bank_of(bank);
+      where = self.engine().state.banks.find(bank);
       if (where == nullptr) return unknown_bank(bank);
       where->removed.store(true, std::memory_order_seq_cst);
     }
@@ -195,19 +195,19 @@ cubby_status cubby_bank_remove(cubby_handle *rt, cubby_bank bank) {
       const auto lock = self.hold_pump();
       uint64_t next = 0;
       try {
-        self.house().advance(self.now(), &next);
+        self.engine().pump.advance(self.now(), &next);
       } catch (...) {  // without memory the bank stays, and may be removed another time
         where->removed.store(false, std::memory_order_seq_cst);
         throw;
       }
-      if (auto removed = self.house().remove_bank(*where); !removed) {
+      if (auto removed = self.engine().setup.remove_bank(*where); !removed) {
         return keep_error(removed.failure());
       }
     }
     self.grace_period();
     const auto lock = self.hold_pump();
     self.forget_warnings(bank);
-    self.house().free_bank(*where);
+    self.engine().setup.free_bank(*where);
     return CUBBY_OK;
   });
 }
@@ -215,7 +215,7 @@ cubby_status cubby_bank_remove(cubby_handle *rt, cubby_bank bank) {
 cubby_status cubby_bank_info(cubby_handle *rt, cubby_bank bank, cubby_bank_desc *out) {
   CUBBY_ENTER(rt);
   if (out == nullptr) CUBBY_REFUSE("cubby_bank_info: out is NULL");
-  const table::bank *where = self.house().bank_of(bank);
+  const residency::locker_bank *where = self.engine().state.banks.find(bank);
   if (where == nullptr) return unknown_bank(bank);
   write_struct(where->desc(), out);
   return CUBBY_OK;
@@ -225,10 +225,10 @@ cubby_status cubby_bank_file(cubby_handle *rt, cubby_bank bank, uint32_t file,
                              cubby_file_info *out) {
   CUBBY_ENTER(rt);
   if (out == nullptr) CUBBY_REFUSE("cubby_bank_file: out is NULL");
-  const table::bank *where = self.house().bank_of(bank);
+  const residency::locker_bank *where = self.engine().state.banks.find(bank);
   if (where == nullptr) return unknown_bank(bank);
   if (file >= where->files.size()) return CUBBY_MISS;
-  const table::bank_file &of = where->files[file];
+  const residency::bank_file &of = where->files[file];
   cubby_file_info info{};
   info.sealed = where->sealed ? 1 : 0;
   info.path = of.path.c_str();
@@ -245,7 +245,7 @@ cubby_status cubby_bank_part(cubby_handle *rt, cubby_bank bank, uint32_t row, ui
                              cubby_part_info *out) {
   CUBBY_ENTER(rt);
   if (out == nullptr) CUBBY_REFUSE("cubby_bank_part: out is NULL");
-  const table::bank *where = self.house().bank_of(bank);
+  const residency::locker_bank *where = self.engine().state.banks.find(bank);
   if (where == nullptr) return unknown_bank(bank);
   if (row >= where->rows() || part >= where->part_count()) {
     CUBBY_REFUSE("bank %s has %u rows and %u parts; row %u, part %u was asked for",
@@ -265,7 +265,7 @@ cubby_status cubby_bank_extent(cubby_handle *rt, cubby_bank bank, uint64_t numbe
                                cubby_extent *out) {
   CUBBY_ENTER(rt);
   if (out == nullptr) CUBBY_REFUSE("cubby_bank_extent: out is NULL");
-  const table::bank *where = self.house().bank_of(bank);
+  const residency::locker_bank *where = self.engine().state.banks.find(bank);
   if (where == nullptr) return unknown_bank(bank);
   if (number >= where->count() || part >= where->part_count()) {
     CUBBY_REFUSE("bank %s has %llu lockers of %u parts; locker %llu, part %u was asked for",
@@ -273,7 +273,7 @@ cubby_status cubby_bank_extent(cubby_handle *rt, cubby_bank bank, uint64_t numbe
                  static_cast<ull>(number), part);
   }
   if (!where->mapped()) return CUBBY_MISS;
-  const table::part_extent here = where->extent(static_cast<uint32_t>(number), part);
+  const residency::part_extent here = where->extent(static_cast<uint32_t>(number), part);
   *out = {CUBBY_ID(bank, number), part, here.file, here.offset_bytes, here.bytes};
   return CUBBY_OK;
 }

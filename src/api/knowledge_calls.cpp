@@ -12,17 +12,18 @@ constexpr float likely = 0.5F;
 
 /// The memory tier nearest to compute.
 uint32_t nearest_tier(runtime &self) {
-  uint32_t best = table::no_tier;
-  table::controller &house = self.house();
-  for (uint32_t i = 0; i < house.tier_count(); ++i) {
-    if (house.slot(i).memory == nullptr) continue;
-    if (best == table::no_tier || house.slot(i).rank < house.slot(best).rank) best = i;
+  uint32_t best = engine::no_tier;
+  engine::parts &engine = self.engine();
+  for (uint32_t i = 0; i < engine.state.tiers.count(); ++i) {
+    if (engine.state.tiers[i].memory == nullptr) continue;
+    if (best == engine::no_tier || engine.state.tiers[i].rank < engine.state.tiers[best].rank)
+      best = i;
   }
   return best;
 }
 
 /// Tokens ahead: the policies may want to know; nothing is fetched for it yet.
-uint8_t foresee(runtime &self, const table::bank &where, const cubby_hint_item &hint) {
+uint8_t foresee(runtime &self, const residency::locker_bank &where, const cubby_hint_item &hint) {
   std::vector<cubby_object> objects;
   for (uint32_t i = 0; i < hint.route.column_count; ++i) {
     if (hint.route.columns[i] >= where.columns()) return CUBBY_HINT_REJECTED;
@@ -31,7 +32,7 @@ uint8_t foresee(runtime &self, const table::bank &where, const cubby_hint_item &
   cubby_policy_hint told{};
   told.struct_size = sizeof told;
   told.kind = CUBBY_POLICY_HINT_ROUTE;
-  told.slot = std::min(hint.route.slot, table::sequences_max - 1);
+  told.slot = std::min(hint.route.slot, engine::sequences_max - 1);
   told.ahead = hint.ahead;
   told.object_count = static_cast<uint32_t>(objects.size());
   told.objects = objects.data();
@@ -39,18 +40,18 @@ uint8_t foresee(runtime &self, const table::bank &where, const cubby_hint_item &
   told.ttl_ns = hint.ttl_ns;
   told.now_ns = self.now();
   const auto lock = self.hold_pump();
-  return self.house().hint(told) ? CUBBY_HINT_ACCEPTED : CUBBY_HINT_REJECTED;
+  return self.engine().feed.hint(told) ? CUBBY_HINT_ACCEPTED : CUBBY_HINT_REJECTED;
 }
 
 uint8_t take_route(runtime &self, const cubby_hint_item &hint) {
-  table::bank *where = self.house().bank_of(hint.bank);
+  residency::locker_bank *where = self.engine().state.banks.find(hint.bank);
   const cubby_routed &route = hint.route;
   const uint32_t tier = nearest_tier(self);
-  const bool usable = where != nullptr && tier != table::no_tier && route.columns != nullptr &&
+  const bool usable = where != nullptr && tier != engine::no_tier && route.columns != nullptr &&
                       route.row < where->rows() && route.column_count != 0;
   if (!usable) return CUBBY_HINT_REJECTED;
   if (hint.ahead != 0) return foresee(self, *where, hint);
-  std::vector<table::request_item> wanted;
+  std::vector<engine::request_item> wanted;
   bool clipped = false;
   for (uint32_t i = 0; i < route.column_count; ++i) {
     if (route.columns[i] >= where->columns()) return CUBBY_HINT_REJECTED;
@@ -58,21 +59,21 @@ uint8_t take_route(runtime &self, const cubby_hint_item &hint) {
       clipped = true;
       continue;
     }
-    table::request_item item;
-    item.where = where;
+    engine::request_item item;
+    item.bank = where;
     item.number = route.row * where->columns() + route.columns[i];
     wanted.push_back(item);
   }
   if (wanted.empty()) return CUBBY_HINT_CLIPPED;
-  const uint32_t index = self.house().take_request(true);
-  if (index == table::no_index) return CUBBY_HINT_CLIPPED;
+  const uint32_t index = self.engine().requests.take(true);
+  if (index == engine::no_index) return CUBBY_HINT_CLIPPED;
   cubby_how how{};
   how.io_class = CUBBY_FORECAST;
   how.deadline_ns = hint.ttl_ns == 0 ? 0 : self.now() + hint.ttl_ns;
-  table::request &r = self.house().request_at(index);
-  prepare_request(self, r, table::request_kind::prefetch, tier, how);
+  engine::request &r = self.engine().requests[index];
+  prepare_request(self, r, engine::prefetch_verb{}, tier, how);
   r.items = std::move(wanted);
-  self.house().submit(index);
+  self.engine().requests.submit(index);
   return clipped ? CUBBY_HINT_CLIPPED : CUBBY_HINT_ACCEPTED;
 }
 
@@ -83,7 +84,7 @@ cubby_status cubby_visit(cubby_handle *rt, cubby_bank bank, const cubby_routed *
   CUBBY_ENTER(rt);
   if (routed == nullptr || count == 0) CUBBY_REFUSE("cubby_visit: routed is NULL or count is 0");
   return guarded([&]() -> cubby_status {
-    const table::bank *where = self.house().bank_of(bank);
+    const residency::locker_bank *where = self.engine().state.banks.find(bank);
     if (where == nullptr) {
       return keep_error(fail(CUBBY_ERR_STALE, "bank %u is not one of this runtime", bank));
     }
@@ -100,20 +101,20 @@ cubby_status cubby_visit(cubby_handle *rt, cubby_bank bank, const cubby_routed *
         }
       }
     }
-    table::visit_chain chain;
+    engine::event_chain chain;
     std::vector<uint32_t> numbers;
     uint32_t row = 0;  // of the chain
     for (uint32_t i = 0; i < count; ++i) {
       if (routed[i].column_count == 0) continue;
-      if (routed[i].row != row) table::controller::end_chain(entered.mine, chain);
+      if (routed[i].row != row) engine::end_visit(entered.mine, chain);
       row = routed[i].row;
       numbers.clear();
       for (uint32_t k = 0; k < routed[i].column_count; ++k) {
         numbers.push_back(row * where->columns() + routed[i].columns[k]);
       }
-      table::controller::note_route(entered.mine, where->handle, chain, numbers, routed[i].slot);
+      engine::record_route(entered.mine, where->handle, chain, numbers, routed[i].slot);
     }
-    table::controller::end_chain(entered.mine, chain);
+    engine::end_visit(entered.mine, chain);
     return CUBBY_OK;
   });
 }
@@ -146,15 +147,15 @@ cubby_status cubby_estimate(cubby_handle *rt, const cubby_item *items, uint32_t 
     CUBBY_REFUSE("cubby_estimate: items or ready_ns is NULL, or count is wrong");
   }
   return guarded([&]() -> cubby_status {
-    const uint32_t slot = self.house().slot_of(tier);
-    if (slot == table::no_tier || self.house().slot(slot).memory == nullptr) {
+    const uint32_t slot = self.engine().state.tiers.find(tier);
+    if (slot == engine::no_tier || self.engine().state.tiers[slot].memory == nullptr) {
       return keep_error(fail(CUBBY_ERR_STALE, "tier %u is no memory tier of this runtime", tier));
     }
-    std::vector<table::request_item> named;
+    std::vector<engine::request_item> named;
     if (auto read = read_items(self, items, count, named); !read) return keep_error(read.failure());
     const auto lock = self.hold_pump();
     for (uint32_t i = 0; i < count; ++i) {
-      ready_ns[i] = self.house().estimate_ns(*named[i].where, named[i].number, slot);
+      ready_ns[i] = self.engine().numbers.estimate_ns(*named[i].bank, named[i].number, slot);
     }
     return CUBBY_OK;
   });

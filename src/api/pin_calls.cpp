@@ -23,7 +23,7 @@ using ull = unsigned long long;
 struct pin_call {
   runtime &self;
   uint32_t shard, tier;
-  table::pin_set &set;
+  residency::pin_set &set;
   const cubby_item *items;
   uint32_t count, flags;
   const void **addr;
@@ -37,25 +37,26 @@ void set_status(int8_t *item_status, uint32_t item, cubby_status status) {
 }
 
 /// One visit: items of one bank, more than a note holds.
-[[gnu::noinline]] void note_long_visit(table::shard &to, const cubby_item *items, uint32_t count) {
-  constexpr uint32_t most = table::visit_chain::notes_max;
+[[gnu::noinline]] void note_long_visit(engine::thread_shard &to, const cubby_item *items,
+                                       uint32_t count) {
+  constexpr uint32_t most = engine::event_chain::events_max;
   std::array<uint32_t, most> numbers{};
-  table::visit_chain chain;
+  engine::event_chain chain;
   for (uint32_t first = 0; first < count; first += most) {
     const uint32_t here = std::min(count - first, most);
     for (uint32_t i = 0; i < here; ++i) numbers[i] = static_cast<uint32_t>(items[first + i].id);
-    table::controller::note_route(to, static_cast<cubby_bank>(items->id >> 48), chain,
-                                  {numbers.data(), here}, 0, table::note_follows::same_sequence);
+    engine::record_route(to, static_cast<cubby_bank>(items->id >> 48), chain,
+                         {numbers.data(), here}, 0, engine::event_follows::same_sequence);
   }
-  table::controller::end_chain(to, chain);
+  engine::end_visit(to, chain);
 }
 
 /// One visit: items of one bank, all of which it has.
-[[gnu::always_inline]] inline void note_visit(table::shard &to, const cubby_item *items,
+[[gnu::always_inline]] inline void note_visit(engine::thread_shard &to, const cubby_item *items,
                                               uint32_t count) {
-  if (count > table::visit_note::numbers_max) return note_long_visit(to, items, count);
-  table::controller::note_visit(to, static_cast<cubby_bank>(items->id >> 48), count,
-                                [items](size_t i) { return static_cast<uint32_t>(items[i].id); });
+  if (count > engine::access_event::numbers_max) return note_long_visit(to, items, count);
+  engine::record_visit(to, static_cast<cubby_bank>(items->id >> 48), count,
+                       [items](size_t i) { return static_cast<uint32_t>(items[i].id); });
 }
 
 /// One visit for each run of items of one bank.
@@ -63,7 +64,7 @@ void note_visits(const pin_call &c) {
   uint32_t first = 0;
   for (uint32_t i = 1; i <= c.count; ++i) {
     if (i != c.count && c.items[i].id >> 48 == c.items[first].id >> 48) continue;
-    note_visit(c.self.house().shard_at(c.shard), c.items + first, i - first);
+    note_visit(c.self.engine().feed.shard(c.shard), c.items + first, i - first);
     first = i;
   }
 }
@@ -73,13 +74,13 @@ enum class way { resident, absent, refused };
 /// Goes on after `done` items that are pinned. `absent`: some item is not resident (with NO_WAIT
 /// the others are pinned, and its word in the set is NULL). `refused`: one names nothing.
 way pin_rest(const pin_call &c, uint32_t done, const void **addr, uint32_t &ok_count) {
-  table::controller &house = c.self.house();
-  table::locker_word **words = c.set.words;
-  const table::bank_row *row = nullptr;
+  engine::parts &engine = c.self.engine();
+  residency::locker_word **words = c.set.words;
+  const residency::bank_row *row = nullptr;
   uint32_t i = done;
   ok_count = done;
   while (i < c.count) {
-    row = house.row_of(c.items[i], c.tier);
+    row = engine.state.banks.row_of(c.items[i], c.tier);
     if (row == nullptr) break;
     const uint32_t run = row->pin(c.items + i, c.count - i, words + i, addr);
     i += run;
@@ -97,8 +98,8 @@ way pin_rest(const pin_call &c, uint32_t done, const void **addr, uint32_t &ok_c
   while (i-- > 0) {
     if (words[i] != nullptr) words[i]->unpin();
   }
-  if (any && house.slot(c.tier).frames_wanted.load(std::memory_order_seq_cst)) {
-    house.note_frames();
+  if (any && engine.state.tiers[c.tier].frames_wanted.load(std::memory_order_seq_cst)) {
+    engine.state.note_frames();
     c.self.kick();
   }
   ok_count = 0;
@@ -110,16 +111,16 @@ struct set_cost {
 };
 
 /// What the whole set costs of the tier; an item named twice counts once.
-set_cost cost_of(const table::tier_slot &slot, uint32_t tier,
-                 std::vector<table::request_item> items) {
+set_cost cost_of(const engine::tier_slot &slot, uint32_t tier,
+                 std::vector<engine::request_item> items) {
   std::sort(items.begin(), items.end(), [](const auto &a, const auto &b) {
-    return a.where != b.where ? a.where < b.where : a.number < b.number;
+    return a.bank != b.bank ? a.bank < b.bank : a.number < b.number;
   });
   set_cost cost;
   for (size_t i = 0; i < items.size(); ++i) {
     const auto &item = items[i];
-    if (i != 0 && items[i - 1].where == item.where && items[i - 1].number == item.number) continue;
-    const uint64_t one = slot.memory->cost_bytes(item.where->frame_bytes_in(tier, item.number));
+    if (i != 0 && items[i - 1].bank == item.bank && items[i - 1].number == item.number) continue;
+    const uint64_t one = slot.memory->cost_bytes(item.bank->frame_bytes_in(tier, item.number));
     cost.bytes += one;
     cost.largest_bytes = std::max(cost.largest_bytes, one);
   }
@@ -127,11 +128,11 @@ set_cost cost_of(const table::tier_slot &slot, uint32_t tier,
 }
 
 /// Can frames of the tier hold these lockers as their banks want them?
-result<void> check_frames(const table::tier_slot &slot, uint32_t tier, cubby_tier handle,
-                          const std::vector<table::request_item> &items) {
+result<void> check_frames(const engine::tier_slot &slot, uint32_t tier, cubby_tier handle,
+                          const std::vector<engine::request_item> &items) {
   const tier::memory_tier &memory = *slot.memory;
-  for (const table::request_item &item : items) {
-    const table::bank &where = *item.where;
+  for (const engine::request_item &item : items) {
+    const residency::locker_bank &where = *item.bank;
     if (memory.is_lent() && memory.align_bytes() < where.align_bytes()) {
       return fail(CUBBY_ERR_INVALID,
                   "tier %s: its lent memory is aligned to %llu bytes, bank %s "
@@ -171,17 +172,17 @@ struct unused_set {
   const pin_call &c;
   bool used = false;
   ~unused_set() {
-    if (!used) c.self.house().sets().give_back(c.set, c.shard);
+    if (!used) c.self.engine().state.sets.give_back(c.set, c.shard);
   }
 };
 
 /// Hands the set to the controller.
 cubby_status load_set(const pin_call &c, const cubby_how &how, cubby_pins *pins,
                       cubby_ticket *ticket) {
-  table::controller &house = c.self.house();
-  table::tier_slot &slot = house.slot(c.tier);
+  engine::parts &engine = c.self.engine();
+  engine::tier_slot &slot = engine.state.tiers[c.tier];
   unused_set given_back{c};
-  std::vector<table::request_item> items;
+  std::vector<engine::request_item> items;
   auto read = read_items(c.self, c.items, c.count, items);
   if (read) read = check_frames(slot, c.tier, slot.handle, items);
   if (!read) return keep_error(read.failure());
@@ -191,46 +192,45 @@ cubby_status load_set(const pin_call &c, const cubby_how &how, cubby_pins *pins,
                            "the completion queue has no place left; take "
                            "completions first, or make it larger"));
   }
-  const uint32_t index = c.self.house().take_request(false);
-  if (index == table::no_index) {
+  const uint32_t index = c.self.engine().requests.take(false);
+  if (index == engine::no_index) {
     if (queue != nullptr) queue->unreserve();
     return no_ticket();
   }
-  table::request &r = house.request_at(index);
-  prepare_request(c.self, r, table::request_kind::pin, c.tier, how);
+  engine::request &r = engine.requests[index];
+  prepare_request(c.self, r, engine::pin_verb{c.set.index, c.addr}, c.tier, how);
   r.items = std::move(items);
-  r.addr = c.addr;
-  r.set = c.set.index;
   for (uint32_t i = 0; i < c.count; ++i) {
     set_status(c.item_status, i, CUBBY_PENDING);
     // Hits that were let go again left their addresses; what fails from here on has none.
-    const uint32_t parts = r.items[i].where->part_count();
+    const uint32_t parts = r.items[i].bank->part_count();
     if (c.addr != nullptr) std::fill_n(c.addr + size_t{i} * parts, parts, nullptr);
   }
   std::fill_n(c.set.words, c.count, nullptr);
   given_back.used = true;
-  *pins = house.sets().open(c.set, c.count, table::pin_sets::content::loading);
+  *pins = engine.state.sets.open(c.set, c.count, residency::pin_sets::content::loading);
   if ((c.flags & CUBBY_NO_VISIT) == 0) note_visits(c);
   return submit_request(c.self, index, ticket);
 }
 
 /// The end of a pin that waits for nothing.
 cubby_status hold_resident(const pin_call &c, uint32_t ok_count, cubby_pins *pins) {
-  table::controller &house = c.self.house();
+  engine::parts &engine = c.self.engine();
   if (ok_count == 0) {
-    house.sets().give_back(c.set, c.shard);
+    engine.state.sets.give_back(c.set, c.shard);
     for (uint32_t i = 0; i < c.count; ++i) set_status(c.item_status, i, CUBBY_MISS);
     return CUBBY_MISS;
   }
-  table::locker_word **words = c.set.words;
+  residency::locker_word **words = c.set.words;
   for (uint32_t i = 0; i < c.count; ++i) {
     set_status(c.item_status, i, words[i] != nullptr ? CUBBY_OK : CUBBY_MISS);
   }
   if ((c.flags & CUBBY_NO_VISIT) == 0) note_visits(c);
-  house.shard_at(c.shard).hits[c.tier].fetch_add(ok_count, std::memory_order_relaxed);
+  engine.feed.shard(c.shard).hits[c.tier].fetch_add(ok_count, std::memory_order_relaxed);
   const bool whole = ok_count == c.count;
-  *pins = house.sets().open(
-      c.set, c.count, whole ? table::pin_sets::content::whole : table::pin_sets::content::gaps);
+  *pins = engine.state.sets.open(
+      c.set, c.count,
+      whole ? residency::pin_sets::content::whole : residency::pin_sets::content::gaps);
   return whole ? CUBBY_OK : CUBBY_PARTIAL;
 }
 
@@ -242,8 +242,8 @@ cubby_status hold_resident(const pin_call &c, uint32_t ok_count, cubby_pins *pin
     uint32_t ok_count = 0;
     const way found = pin_rest(c, done, addr, ok_count);
     if (found == way::refused) {
-      c.self.house().sets().give_back(c.set, c.shard);
-      std::vector<table::request_item> ignored;
+      c.self.engine().state.sets.give_back(c.set, c.shard);
+      std::vector<engine::request_item> ignored;
       auto read = read_items(c.self, c.items, c.count, ignored);
       if (!read) return keep_error(read.failure());
       return keep_error(fail(CUBBY_ERR_STALE, "a bank was removed during the call"));
@@ -261,10 +261,11 @@ cubby_status hold_resident(const pin_call &c, uint32_t ok_count, cubby_pins *pin
                          "some"));
 }
 
-[[gnu::cold, gnu::noinline]] cubby_status make_room(table::pin_sets &sets, table::pin_set &set,
-                                                    uint32_t count, uint32_t shard) {
+[[gnu::cold, gnu::noinline]] cubby_status make_room(residency::pin_sets &sets,
+                                                    residency::pin_set &set, uint32_t count,
+                                                    uint32_t shard) {
   const cubby_status made = guarded([&] {
-    table::pin_sets::make_room(set, count);
+    residency::pin_sets::make_room(set, count);
     return CUBBY_OK;
   });
   if (made != CUBBY_OK) sets.give_back(set, shard);
@@ -298,23 +299,23 @@ cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count
         "cubby_pin: what is absent needs a ticket or a completion queue to tell of it; "
         "pass one, or CUBBY_NO_WAIT");
   }
-  table::controller &house = self.house();
-  const uint32_t slot = house.slot_of(tier);
-  if (slot == table::no_tier || house.slot(slot).memory == nullptr) {
-    if (slot != table::no_tier)
+  engine::parts &engine = self.engine();
+  const uint32_t slot = engine.state.tiers.find(tier);
+  if (slot == engine::no_tier || engine.state.tiers[slot].memory == nullptr) {
+    if (slot != engine::no_tier)
       CUBBY_REFUSE("cubby_pin: files cannot be pinned; name a memory tier");
     return keep_error(fail(CUBBY_ERR_STALE, "tier %u is not one of this runtime", tier));
   }
   const uint32_t shard = entered.shard_index;
-  table::pin_set *const set = house.sets().take(shard);
+  residency::pin_set *const set = engine.state.sets.take(shard);
   if (set == nullptr) return no_set();
   if (count > set->room) {
-    const cubby_status made = make_room(house.sets(), *set, count, shard);
+    const cubby_status made = make_room(engine.state.sets, *set, count, shard);
     if (made != CUBBY_OK) return made;
   }
   set->describe(count, slot, (how->flags & CUBBY_BYPASS) != 0);
   // The usual: lockers of one row, all of them resident.
-  const table::bank_row *const row = house.row_of(*items, slot);
+  const residency::bank_row *const row = engine.state.banks.row_of(*items, slot);
   const uint32_t run = row == nullptr ? 0 : row->pin(items, count, set->words, addr);
   if (run != count) [[unlikely]] {
     const void **const rest =
@@ -327,7 +328,7 @@ cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count
   }
   if ((how->flags & CUBBY_NO_VISIT) == 0) note_visit(entered.mine, items, count);
   entered.mine.hits[slot].fetch_add(count, std::memory_order_relaxed);
-  *pins = house.sets().open(*set, count, table::pin_sets::content::whole);
+  *pins = engine.state.sets.open(*set, count, residency::pin_sets::content::whole);
   return CUBBY_OK;
 }
 
@@ -335,32 +336,32 @@ namespace {
 
 /// Somebody waits for frames, or the copy was only for this once. Not only the last pin counts: a
 /// waiting set holds its own hits while it looks for room, and so may be the last itself.
-[[gnu::always_inline]] inline bool is_awaited(const table::tier_slot &tier, bool bypass) {
+[[gnu::always_inline]] inline bool is_awaited(const engine::tier_slot &tier, bool bypass) {
   return bypass || tier.frames_wanted.load(std::memory_order_seq_cst) ||
-         tier.has_guests.load(std::memory_order_seq_cst);
+         tier.admission.has_probation.load(std::memory_order_seq_cst);
 }
 
 /// A part of a set, a large one, one that loads, or what is not held.
 [[gnu::noinline]] cubby_status unpin_slowly(runtime &self, cubby_pins pins, uint32_t first,
                                             uint32_t count, uint32_t shard) {
-  table::controller &house = self.house();
-  const auto released = house.sets().release(pins, first, count, shard);
+  engine::parts &engine = self.engine();
+  const auto released = engine.state.sets.release(pins, first, count, shard);
   switch (released.what) {
-    case table::pin_sets::outcome::released:
+    case residency::pin_sets::outcome::released:
       break;
-    case table::pin_sets::outcome::stale:
+    case residency::pin_sets::outcome::stale:
       return keep_error(fail(CUBBY_ERR_STALE,
                              "the pins are not held: they were released before, or "
                              "belong to another runtime"));
-    case table::pin_sets::outcome::twice:
+    case residency::pin_sets::outcome::twice:
       CUBBY_REFUSE("items %u to %u of the set: some were unpinned before", first,
                    first + count - 1);
-    case table::pin_sets::outcome::out_of_range:
+    case residency::pin_sets::outcome::out_of_range:
       CUBBY_REFUSE("the set has no items %u to %u", first, first + count - 1);
   }
-  if (released.loading) house.note_withdrawal();
-  const bool awaited = is_awaited(house.slot(released.tier), released.bypass);
-  if (awaited) house.note_frames();
+  if (released.loading) engine.pump.note_withdrawal();
+  const bool awaited = is_awaited(engine.state.tiers[released.tier], released.bypass);
+  if (awaited) engine.state.note_frames();
   if (released.loading || awaited) self.kick();
   return CUBBY_OK;
 }
@@ -375,17 +376,17 @@ cubby_status cubby_unpin(cubby_handle *rt, cubby_pins pins, uint32_t first, uint
                            "order with a device stream needs a device "
                            "backend, which this build has not; pass sync = NULL"));
   }
-  table::controller &house = self.house();
-  table::pin_set *const set = house.sets().find(pins);
-  if (set == nullptr || !table::pin_sets::claim_whole(*set, pins, first, count)) [[unlikely]] {
+  engine::parts &engine = self.engine();
+  residency::pin_set *const set = engine.state.sets.find(pins);
+  if (set == nullptr || !residency::pin_sets::claim_whole(*set, pins, first, count)) [[unlikely]] {
     return unpin_slowly(self, pins, first, count, entered.shard_index);
   }
-  table::pin_sets::let_go(*set);
-  const bool awaited = is_awaited(house.slot(set->tier.load(std::memory_order_relaxed)),
+  residency::pin_sets::let_go(*set);
+  const bool awaited = is_awaited(engine.state.tiers[set->tier.load(std::memory_order_relaxed)],
                                   set->bypass.load(std::memory_order_relaxed));
-  house.sets().give_back(*set, entered.shard_index);
+  engine.state.sets.give_back(*set, entered.shard_index);
   if (awaited) {
-    house.note_frames();
+    engine.state.note_frames();
     self.kick();
   }
   return CUBBY_OK;
@@ -403,18 +404,18 @@ cubby_status cubby_prefetch(cubby_handle *rt, const cubby_item *items, uint32_t 
     if (!asked) return keep_error(asked.failure());
     // A prefetch is not demand; what is certain to be used is committed.
     if (asked->io_class == CUBBY_DEMAND) asked->io_class = CUBBY_COMMITTED;
-    const uint32_t slot = self.house().slot_of(tier);
-    if (slot == table::no_tier) {
+    const uint32_t slot = self.engine().state.tiers.find(tier);
+    if (slot == engine::no_tier) {
       return keep_error(fail(CUBBY_ERR_STALE, "tier %u is not one of this runtime", tier));
     }
-    if (self.house().slot(slot).memory == nullptr) {
+    if (self.engine().state.tiers[slot].memory == nullptr) {
       CUBBY_REFUSE("cubby_prefetch: files are where everything is; name a memory tier");
     }
-    std::vector<table::request_item> named;
+    std::vector<engine::request_item> named;
     if (auto read = read_items(self, items, count, named); !read) return keep_error(read.failure());
     for (size_t i = 0; i < named.size(); ++i) {
-      const std::vector<table::request_item> one(1, named[i]);
-      auto fits = check_frames(self.house().slot(slot), slot, tier, one);
+      const std::vector<engine::request_item> one(1, named[i]);
+      auto fits = check_frames(self.engine().state.tiers[slot], slot, tier, one);
       if (!fits) return keep_error(fits.failure());
     }
     if (asked->cq != nullptr && !asked->cq->reserve()) {
@@ -422,13 +423,13 @@ cubby_status cubby_prefetch(cubby_handle *rt, const cubby_item *items, uint32_t 
                              "the completion queue has no place left; take "
                              "completions first, or make it larger"));
     }
-    const uint32_t index = self.house().take_request(ticket == nullptr && asked->cq == nullptr);
-    if (index == table::no_index) {
+    const uint32_t index = self.engine().requests.take(ticket == nullptr && asked->cq == nullptr);
+    if (index == engine::no_index) {
       if (asked->cq != nullptr) asked->cq->unreserve();
       return no_ticket();
     }
-    table::request &r = self.house().request_at(index);
-    prepare_request(self, r, table::request_kind::prefetch, slot, *asked);
+    engine::request &r = self.engine().requests[index];
+    prepare_request(self, r, engine::prefetch_verb{}, slot, *asked);
     r.items = std::move(named);
     for (uint32_t i = 0; i < count && asked->item_status != nullptr; ++i) {
       __atomic_store_n(&asked->item_status[i], static_cast<int8_t>(CUBBY_PENDING),
@@ -445,19 +446,20 @@ cubby_status cubby_drop(cubby_handle *rt, const cubby_item *items, uint32_t coun
     CUBBY_REFUSE("cubby_drop: items is NULL, or count %u is not 1 to %u", count, items_max);
   }
   return guarded([&]() -> cubby_status {
-    std::vector<table::request_item> named;
+    std::vector<engine::request_item> named;
     if (auto read = read_items(self, items, count, named); !read) return keep_error(read.failure());
     const auto lock = self.hold_pump();
-    table::controller &house = self.house();
-    const uint32_t only = tier == 0 ? table::no_tier : house.slot_of(tier);
-    if (tier != 0 && only == table::no_tier) {
+    engine::parts &engine = self.engine();
+    const uint32_t only = tier == 0 ? engine::no_tier : engine.state.tiers.find(tier);
+    if (tier != 0 && only == engine::no_tier) {
       return keep_error(fail(CUBBY_ERR_STALE, "tier %u is not one of this runtime", tier));
     }
     uint32_t held = 0;
-    for (const table::request_item &item : named) {
-      for (uint32_t t = 0; t < house.tier_count(); ++t) {
-        if (house.slot(t).memory == nullptr || (only != table::no_tier && t != only)) continue;
-        if (!house.drop(*item.where, item.number, t)) ++held;
+    for (const engine::request_item &item : named) {
+      for (uint32_t t = 0; t < engine.state.tiers.count(); ++t) {
+        if (engine.state.tiers[t].memory == nullptr || (only != engine::no_tier && t != only))
+          continue;
+        if (!engine.copies.drop(*item.bank, item.number, t)) ++held;
       }
     }
     if (held == 0) return CUBBY_OK;

@@ -21,7 +21,7 @@ cubby_status cubby_stats(cubby_handle *rt, cubby_stats_block *out, cubby_tier_st
     std::vector<cubby_tier_stats> all;
     {
       const auto lock = self.hold_pump();
-      self.house().report(block, all);
+      self.engine().numbers.report(block, all);
     }
     block.log_dropped_count = self.log_lines.dropped();
     write_struct(block, out);
@@ -43,12 +43,12 @@ cubby_status cubby_tier_describe(cubby_handle *rt, cubby_tier tier, cubby_tier_i
   if (out == nullptr) CUBBY_REFUSE("cubby_tier_describe: out is NULL");
   return guarded([&]() -> cubby_status {
     const auto lock = self.hold_pump();
-    const uint32_t index = self.house().slot_of(tier);
-    if (index == table::no_tier) {
+    const uint32_t index = self.engine().state.tiers.find(tier);
+    if (index == engine::no_tier) {
       return keep_error(fail(CUBBY_ERR_STALE, "tier %u is not one of this runtime", tier));
     }
-    table::tier_slot &slot = self.house().slot(index);
-    tier::backend_instance &backend = slot.memory != nullptr ? slot.memory->backend() : *slot.files;
+    engine::tier_slot &slot = self.engine().state.tiers[index];
+    tier::backend_instance &backend = slot.io_backend();
     const cubby_backend_info &seen = backend.refresh_info();
     cubby_tier_info info{};
     info.tier = slot.handle;

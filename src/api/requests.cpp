@@ -48,9 +48,9 @@ result<cubby_adopt_desc> read_adopt(const cubby_adopt_desc *desc) {
   return asked;
 }
 
-void prepare_request(runtime &self, table::request &r, table::request_kind kind, uint32_t tier,
+void prepare_request(runtime &self, engine::request &r, engine::request_verb verb, uint32_t tier,
                      const cubby_how &how) {
-  r.kind = kind;
+  r.verb = std::move(verb);
   r.tier = tier;
   r.flags = how.flags;
   r.io_class = how.io_class;
@@ -58,8 +58,6 @@ void prepare_request(runtime &self, table::request &r, table::request_kind kind,
   r.user = how.user;
   r.queue = how.cq;
   r.item_status = how.item_status;
-  r.addr = nullptr;
-  r.set = table::no_index;
   r.cancel_wanted.store(false, std::memory_order_relaxed);
   r.status = CUBBY_PENDING;
   r.issued_ns = self.now();
@@ -67,13 +65,13 @@ void prepare_request(runtime &self, table::request &r, table::request_kind kind,
 
 cubby_status submit_request(runtime &self, uint32_t index, cubby_ticket *ticket) {
   if (ticket != nullptr) *ticket = self.ticket_of(index);
-  self.house().submit(index);
+  self.engine().requests.submit(index);
   self.kick();
   return CUBBY_PENDING;
 }
 
 result<void> read_items(runtime &self, const cubby_item *items, uint32_t count,
-                        std::vector<table::request_item> &out) {
+                        std::vector<engine::request_item> &out) {
   out.clear();
   out.reserve(count);
   for (uint32_t i = 0; i < count; ++i) {
@@ -85,7 +83,7 @@ result<void> read_items(runtime &self, const cubby_item *items, uint32_t count,
     }
     const auto handle = static_cast<cubby_bank>(items[i].id >> 48);
     const uint64_t number = items[i].id & ((uint64_t{1} << 48) - 1);
-    table::bank *where = self.house().bank_of(handle);
+    residency::locker_bank *where = self.engine().state.banks.find(handle);
     if (where == nullptr) {
       return fail(CUBBY_ERR_STALE, "item %u names bank %u, which is not one of this runtime", i,
                   handle);
@@ -97,8 +95,8 @@ result<void> read_items(runtime &self, const cubby_item *items, uint32_t count,
       failure.id = items[i].id;
       return failure;
     }
-    table::request_item item;
-    item.where = where;
+    engine::request_item item;
+    item.bank = where;
     item.number = static_cast<uint32_t>(number);
     out.push_back(item);
   }

@@ -19,13 +19,13 @@ result<cubby_how> read_how(runtime &self, const cubby_how *how);
 /// A copy of how a file is to be adopted, checked.
 result<cubby_adopt_desc> read_adopt(const cubby_adopt_desc *desc);
 /// Fills what every request has.
-void prepare_request(runtime &self, table::request &r, table::request_kind kind, uint32_t tier,
+void prepare_request(runtime &self, engine::request &r, engine::request_verb verb, uint32_t tier,
                      const cubby_how &how);
 /// Hands it over; PENDING, with the ticket in *ticket where one is wanted.
 cubby_status submit_request(runtime &self, uint32_t index, cubby_ticket *ticket);
 /// Which lockers the items name. INVALID or STALE with the item's number.
 result<void> read_items(runtime &self, const cubby_item *items, uint32_t count,
-                        std::vector<table::request_item> &out);
+                        std::vector<engine::request_item> &out);
 
 inline constexpr uint32_t items_max = 1u << 16;
 

@@ -27,20 +27,15 @@ uint32_t salt_of(const void *place) {
   return static_cast<uint32_t>(base::mix64(reinterpret_cast<uintptr_t>(place)) & 0x7FFF) + 1;
 }
 
-table::controller_config house_config(const cubby_config &config, const cubby_policy_ops &policy,
+engine::engine_config engine_config_of(const cubby_config &config, const cubby_policy_ops &policy,
                                       uint32_t salt) {
-  table::controller_config made;
+  engine::engine_config made;
   made.tickets_max = config.tickets_max;
   made.salt = salt;
   made.seed = config.seed;
   made.policy = &policy;
   made.verify = config.verify == CUBBY_VERIFY_ON;
   return made;
-}
-
-uint32_t item_count(const table::request &r) {
-  return r.kind == table::request_kind::seal ? r.total_count
-                                             : static_cast<uint32_t>(r.items.size());
 }
 
 void add_line(void *context, uint32_t level, const char *text) {
@@ -55,7 +50,7 @@ runtime::runtime(const cubby_config &config, const cubby_policy_ops &policy)
       log_lines(config.log_lines_max),
       services(add_line, this),
       salt_(salt_of(this)),
-      controller_(house_config(config, policy, salt_), services.table(), *this) {
+      engine_(engine_config_of(config, policy, salt_), services.table(), *this) {
   config_.policy = policy_.c_str();
 }
 
@@ -103,9 +98,9 @@ bool runtime::try_advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) {
     if (!lock.owns_lock()) return false;
     if (virtual_clock && now_ns != 0) virtual_now_.store(now_ns, std::memory_order_relaxed);
     idle_.store(false, std::memory_order_seq_cst);  // before requests leave the inbox
-    controller_.advance(now_ns != 0 ? now_ns : now(), &next, how_far);
+    engine_.pump.advance(now_ns != 0 ? now_ns : now(), &next, how_far);
     next_ns_.store(next);
-    idle_.store(controller_.idle() && !controller_.has_news(), std::memory_order_seq_cst);
+    idle_.store(engine_.pump.idle() && !engine_.pump.has_news(), std::memory_order_seq_cst);
   }
   notify();
   if (next_ns != nullptr) *next_ns = next;
@@ -131,9 +126,9 @@ void runtime::run_once(uint64_t &busy_at_ns) {
   {
     const std::unique_lock lock(pump_mutex_);
     idle_.store(false, std::memory_order_seq_cst);
-    any = controller_.advance(now(), &next, effort::one_completion);
-    demand = controller_.demand_open() != 0;
-    idle_.store(controller_.idle() && !controller_.has_news(), std::memory_order_seq_cst);
+    any = engine_.pump.advance(now(), &next, effort::one_completion);
+    demand = engine_.pump.demand_count() != 0;
+    idle_.store(engine_.pump.idle() && !engine_.pump.has_news(), std::memory_order_seq_cst);
   }
   notify();
   const uint64_t here_ns = base::now_ns();
@@ -160,16 +155,16 @@ void runtime::say_no_memory() noexcept {
 void runtime::sleep(uint64_t until_ns, uint64_t seen_completions) {
   {
     const std::unique_lock lock(pump_mutex_);
-    controller_.descriptors(sleep_fds_);
+    engine_.pump.descriptors(sleep_fds_);
   }
-  pollfd fds[table::tiers_max + 1];
+  pollfd fds[engine::tiers_max + 1];
   nfds_t count = 0;
   fds[count++] = {wake_fd_, POLLIN, 0};
   for (const int fd : sleep_fds_) fds[count++] = {fd, POLLIN, 0};
   sleeping_.store(true, std::memory_order_seq_cst);
   const uint64_t here_ns = base::now_ns();
   const bool news =
-      controller_.has_news() || completions_.load(std::memory_order_seq_cst) != seen_completions;
+      engine_.pump.has_news() || completions_.load(std::memory_order_seq_cst) != seen_completions;
   if (!news && !stop_.load() && !shutting() && until_ns > here_ns) {
     const uint64_t left_ns = until_ns - here_ns;
     const timespec time{static_cast<time_t>(left_ns / 1'000'000'000u),
@@ -205,8 +200,8 @@ void runtime::notify() {
 }
 
 void runtime::grace_period() {
-  for (uint32_t i = 0; i < table::pin_sets::shard_count; ++i) {
-    const std::atomic<uint32_t> &active = controller_.shard_at(i).active;
+  for (uint32_t i = 0; i < residency::pin_sets::shard_count; ++i) {
+    const std::atomic<uint32_t> &active = engine_.feed.shard(i).active;
     while (active.load(std::memory_order_seq_cst) != 0) std::this_thread::yield();
   }
 }
@@ -244,17 +239,17 @@ bool runtime::end_all_io() {
     const uint64_t here = virtual_clock ? virtual_now_.load() : base::now_ns();
     bool any = false;
     try {
-      controller_.cancel_everything();
-      any = controller_.advance(here, &next);
+      engine_.pump.cancel_everything();
+      any = engine_.pump.advance(here, &next);
     } catch (const std::exception &) {  // no memory: what is out is waited for all the same
       any = false;
     }
-    if (controller_.idle()) return true;
+    if (engine_.pump.idle()) return true;
     // A slow link says when its next bytes come; they are waited for.
     const bool slow = next != base::never_ns && next > here;
     if (any || until_ns == 0) until_ns = (slow ? next : here) + close_patience_ns;
     if (here > until_ns) {
-      controller_.give_up_jobs();
+      engine_.pump.give_up_seals();
       return false;
     }
     if (virtual_clock) {
@@ -262,7 +257,7 @@ bool runtime::end_all_io() {
       continue;
     }
     std::vector<int> in_flight;
-    controller_.descriptors(in_flight);
+    engine_.pump.descriptors(in_flight);
     std::vector<pollfd> fds;
     for (const int fd : in_flight) fds.push_back({fd, POLLIN, 0});
     ::poll(fds.data(), fds.size(), 1);
@@ -271,8 +266,8 @@ bool runtime::end_all_io() {
 
 error runtime::lost_io() {
   error why = fail(CUBBY_ERR_DEVICE, "the runtime is closed");
-  for (uint32_t i = 0; i < controller_.tier_count(); ++i) {
-    const table::tier_slot &slot = controller_.slot(i);
+  for (uint32_t i = 0; i < engine_.state.tiers.count(); ++i) {
+    const engine::tier_slot &slot = engine_.state.tiers[i];
     if (slot.path->in_flight_count() == 0) continue;
     why = fail(CUBBY_ERR_DEVICE,
                "tier %s: %u I/Os have not come back in %llu s. Every ticket is completed and the "
@@ -290,52 +285,52 @@ error runtime::lost_io() {
 // --------------------------------------------------------------------------------------
 
 cubby_ticket runtime::ticket_of(uint32_t index) {
-  const uint64_t life = controller_.request_at(index).life.load(std::memory_order_acquire);
-  return uint64_t{table::generation_of(life)} << 32 | (index + 1);
+  const uint64_t life = engine_.requests[index].life.load(std::memory_order_acquire);
+  return uint64_t{engine::generation_of(life)} << 32 | (index + 1);
 }
 
 uint32_t runtime::find_ticket(cubby_ticket ticket) {
   const uint32_t index = static_cast<uint32_t>(ticket) - 1;
-  if (index >= controller_.tickets_max()) return table::no_index;
-  const uint64_t life = controller_.request_at(index).life.load(std::memory_order_acquire);
-  if (table::generation_of(life) != static_cast<uint32_t>(ticket >> 32) ||
-      table::state_of(life) == table::request_state::unused) {
-    return table::no_index;
+  if (index >= engine_.requests.size()) return engine::no_index;
+  const uint64_t life = engine_.requests[index].life.load(std::memory_order_acquire);
+  if (engine::generation_of(life) != static_cast<uint32_t>(ticket >> 32) ||
+      engine::state_of(life) == engine::request_state::unused) {
+    return engine::no_index;
   }
   return index;
 }
 
 bool runtime::ticket_done(cubby_ticket ticket) {
   const uint32_t index = find_ticket(ticket);
-  if (index == table::no_index) return true;
-  return table::state_of(controller_.request_at(index).life.load(std::memory_order_acquire)) ==
-         table::request_state::done;
+  if (index == engine::no_index) return true;
+  return engine::state_of(engine_.requests[index].life.load(std::memory_order_acquire)) ==
+         engine::request_state::done;
 }
 
 cubby_status runtime::claim(cubby_ticket ticket) {
   const std::lock_guard lock(ticket_mutex_);
   const uint32_t index = find_ticket(ticket);
-  if (index == table::no_index) {
+  if (index == engine::no_index) {
     return keep_error(fail(CUBBY_ERR_STALE,
                            "the ticket is not alive: it was waited for, or its "
                            "completion was taken, before"));
   }
-  table::request &r = controller_.request_at(index);
-  if (table::state_of(r.life.load(std::memory_order_acquire)) != table::request_state::done) {
+  engine::request &r = engine_.requests[index];
+  if (engine::state_of(r.life.load(std::memory_order_acquire)) != engine::request_state::done) {
     return CUBBY_PENDING;
   }
   const cubby_status status = r.status;
   if (status != CUBBY_OK) keep_error(r.failure);
-  if (r.queue == nullptr) controller_.give_request(index);
+  if (r.queue == nullptr) engine_.requests.give(index);
   return status;
 }
 
 bool runtime::cancel(cubby_ticket ticket) {
   const std::lock_guard lock(ticket_mutex_);
   const uint32_t index = find_ticket(ticket);
-  if (index == table::no_index) return false;
-  controller_.request_at(index).cancel_wanted.store(true, std::memory_order_seq_cst);
-  controller_.note_withdrawal();
+  if (index == engine::no_index) return false;
+  engine_.requests[index].cancel_wanted.store(true, std::memory_order_seq_cst);
+  engine_.pump.note_withdrawal();
   return true;
 }
 
@@ -343,15 +338,15 @@ bool runtime::progress(cubby_ticket ticket, cubby_done &out) {
   const auto lock = hold_pump();
   const std::lock_guard tickets(ticket_mutex_);
   const uint32_t index = find_ticket(ticket);
-  if (index == table::no_index) return false;
-  const table::request &r = controller_.request_at(index);
-  const bool done = table::state_of(r.life.load()) == table::request_state::done;
+  if (index == engine::no_index) return false;
+  const engine::request &r = engine_.requests[index];
+  const bool done = engine::state_of(r.life.load()) == engine::request_state::done;
   out = {};
   out.user = r.user;
   out.ticket = ticket;
   out.status = done ? r.status : CUBBY_PENDING;
   out.ok_count = r.ok_count;
-  out.item_count = item_count(r);
+  out.item_count = r.item_count();
   out.bytes = r.bytes;
   out.issued_ns = r.issued_ns;
   out.done_ns = done ? r.done_ns : 0;
@@ -360,18 +355,18 @@ bool runtime::progress(cubby_ticket ticket, cubby_done &out) {
 
 void runtime::taken(uint32_t index) {
   const std::lock_guard lock(ticket_mutex_);
-  const table::request &r = controller_.request_at(index);
+  const engine::request &r = engine_.requests[index];
   if (r.status < 0 || r.status == CUBBY_PARTIAL) keep_error(r.failure);
-  controller_.give_request(index);
+  engine_.requests.give(index);
 }
 
 void runtime::completed(uint32_t index, bool stays_ours) {
   completions_.fetch_add(1, std::memory_order_seq_cst);
   news_.store(true, std::memory_order_seq_cst);
   if (!stays_ours) return;
-  table::request &r = controller_.request_at(index);
+  engine::request &r = engine_.requests[index];
   if (r.forget) {
-    controller_.give_request(index);
+    engine_.requests.give(index);
   } else {
     cubby_cq::entry entry;
     entry.request_index = index;
@@ -379,7 +374,7 @@ void runtime::completed(uint32_t index, bool stays_ours) {
     entry.done.ticket = ticket_of(index);
     entry.done.status = r.status;
     entry.done.ok_count = r.ok_count;
-    entry.done.item_count = item_count(r);
+    entry.done.item_count = r.item_count();
     entry.done.bytes = r.bytes;
     entry.done.issued_ns = r.issued_ns;
     entry.done.done_ns = r.done_ns;
@@ -450,15 +445,16 @@ result<std::unique_ptr<tier::backend_instance>> runtime::open_files_backend(
   return tier::backend_instance::open(*kind, services.table(), with);
 }
 
-result<void> runtime::need_file_tier() {
-  if (controller_.file_slot() != table::no_tier) return {};
+result<uint32_t> runtime::file_tier_for(const std::string &path) {
+  const uint32_t there = engine_.state.tiers.file_tier_for(path);
+  if (there != engine::no_tier) return there;
   std::string note;
   auto backend = open_files_backend("file", "file:0", note);
   if (!backend) return backend.failure();
-  auto added = controller_.add_file_tier("file:0", 1000, std::move(*backend));
+  auto added = engine_.setup.add_file_tier("file:0", 1000, {}, std::move(*backend));
   if (!added) return added.failure();
-  controller_.slot(*added).note = note;
-  return {};
+  engine_.state.tiers[*added].note = note;
+  return added;
 }
 
 }  // namespace cubby::api

@@ -14,8 +14,8 @@
 #include "api/log_ring.hpp"
 #include "base/abi.hpp"
 #include "base/clock.hpp"
+#include "engine/engine.hpp"
 #include "platform/services.hpp"
-#include "table/controller.hpp"
 
 struct cubby_cq;
 
@@ -46,7 +46,7 @@ struct region {
   uint32_t used = 0;  // by tiers
 };
 
-class runtime final : public table::completion_sink {
+class runtime final : public engine::completion_sink {
  public:
   runtime(const cubby_config &config, const cubby_policy_ops &policy);
   runtime(const runtime &) = delete;
@@ -63,7 +63,7 @@ class runtime final : public table::completion_sink {
 
   // ---- the pump ------------------------------------------------------------------------------
   [[nodiscard]] bool caller_pump() const { return config_.pump == CUBBY_PUMP_CALLER; }
-  using effort = table::controller::effort;
+  using effort = engine::controller::effort;
   /// Advances unless somebody else does just now. False: somebody else does.
   bool try_advance(uint64_t now_ns, uint64_t *next_ns, effort how_far);
   /// After a request was handed over: see that somebody looks at it. In caller pump its I/O is
@@ -108,8 +108,8 @@ class runtime final : public table::completion_sink {
   [[nodiscard]] bool shutting() const { return shutting_.load(std::memory_order_acquire); }
 
   result<tier::backend_kind> find_backend(const std::string &name);
-  /// A tier through which files are read: made when the first bank needs one. Pump held.
-  result<void> need_file_tier();
+  /// The tier through which a file is read; one is made when the first bank needs it. Pump held.
+  result<uint32_t> file_tier_for(const std::string &path);
   result<std::unique_ptr<tier::backend_instance>> open_files_backend(const std::string &asked,
                                                                      const std::string &name,
                                                                      std::string &note);
@@ -148,7 +148,7 @@ class runtime final : public table::completion_sink {
   volatile uint64_t *alive_ = nullptr;  // 1 in the process that opened it, 0 in a child
   uint32_t salt_;
   uint32_t region_mark_ = 0;
-  table::controller controller_;
+  engine::parts engine_;
   std::mutex pump_mutex_;
   std::atomic<uint64_t> virtual_now_{0};
   std::atomic<uint64_t> next_ns_{base::never_ns};
@@ -177,7 +177,7 @@ class runtime final : public table::completion_sink {
   std::vector<working_set_warning> warned_;
 
  public:
-  [[nodiscard]] table::controller &house() { return controller_; }
+  [[nodiscard]] engine::parts &engine() { return engine_; }
   [[nodiscard]] const cubby_config &config() const { return config_; }
   [[nodiscard]] const std::string &policy() const { return policy_; }
 };
@@ -225,7 +225,7 @@ class call {
   // Inlined also where the compiler thinks it too rare: a call's own state then is in registers.
   [[gnu::always_inline]] call(runtime &rt, kind what)
       : shard_index(runtime::shard_of_thread()),
-        mine(rt.house().shard_at(shard_index)),
+        mine(rt.engine().feed.shard(shard_index)),
         count_(what == kind::brief ? mine.active : rt.waiting_calls) {
     count_.fetch_add(1, std::memory_order_seq_cst);
   }
@@ -236,7 +236,7 @@ class call {
   [[gnu::cold]] static cubby_status refuse(cubby_status status);
 
   const uint32_t shard_index;
-  table::shard &mine;
+  engine::thread_shard &mine;
 
  private:
   std::atomic<uint32_t> &count_;

@@ -25,9 +25,9 @@ cubby_status cubby_seal(cubby_handle *rt, const char *path, const cubby_adopt_de
         store::seal_path_of(*model, asked.seal_path == nullptr ? "" : asked.seal_path);
     // Not after hours of reading.
     if (auto place = store::try_place(to); !place) return keep_error(place.failure());
-    std::vector<std::unique_ptr<table::bank>> banks;
+    std::vector<std::unique_ptr<residency::locker_bank>> banks;
     for (const store::model_bank &one : model->banks) {
-      auto made = table::bank::adopt(one, model->files, one.name);
+      auto made = residency::locker_bank::adopt(one, model->files, one.name);
       if (!made) return keep_error(made.failure());
       banks.push_back(std::move(*made));
     }
@@ -36,33 +36,37 @@ cubby_status cubby_seal(cubby_handle *rt, const char *path, const cubby_adopt_de
     if (asked_how->cq != nullptr && !asked_how->cq->reserve()) {
       return keep_error(fail(CUBBY_ERR_BUSY, "the completion queue has no place left"));
     }
-    const uint32_t index = self.house().take_request(ticket == nullptr && asked_how->cq == nullptr);
-    if (index == table::no_index) {
+    const uint32_t index =
+        self.engine().requests.take(ticket == nullptr && asked_how->cq == nullptr);
+    if (index == engine::no_index) {
       if (asked_how->cq != nullptr) asked_how->cq->unreserve();
       return no_ticket();
     }
     const auto give_up = [&](const error &why) {
       if (asked_how->cq != nullptr) asked_how->cq->unreserve();
-      self.house().give_request(index);
+      self.engine().requests.give(index);
       return keep_error(why);
     };
-    table::request &r = self.house().request_at(index);
+    engine::request &r = self.engine().requests[index];
+    uint32_t file_tier = engine::no_tier;
     {
       const auto lock = self.hold_pump();
-      if (auto ready = self.need_file_tier(); !ready) return give_up(ready.failure());
+      auto tier = self.file_tier_for(path);
+      if (!tier) return give_up(tier.failure());
+      file_tier = *tier;
       for (const auto &one : banks) {
-        if (auto opened = self.house().open_files(one->files); !opened) {
-          for (const auto &other : banks) self.house().close_files(other->files);
+        one->file_tier = file_tier;
+        if (auto opened = self.engine().files.open(one->files, file_tier); !opened) {
+          for (const auto &other : banks) self.engine().files.close(other->files, file_tier);
           return give_up(opened.failure());
         }
       }
     }
-    auto job = std::make_unique<table::seal_job>(self.house(), index, std::move(*model),
-                                                 std::move(banks), to);
+    auto job = std::make_unique<engine::seal_job>(self.engine().state, self.engine().files,
+                                                  self.engine().ios, std::move(*model),
+                                                  std::move(banks), to);
     if (goes_on) job->resume(*earlier);
-    prepare_request(self, r, table::request_kind::seal, self.house().file_slot(), *asked_how);
-    r.total_count = static_cast<uint32_t>(job->total_count());
-    r.job = job.release();
+    prepare_request(self, r, engine::seal_verb{std::move(job)}, file_tier, *asked_how);
     return submit_request(self, index, ticket);
   });
 }

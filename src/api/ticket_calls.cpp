@@ -110,7 +110,7 @@ cubby_status cubby_drain(cubby_handle *rt, int64_t timeout_ns) {
   return guarded([&]() -> cubby_status {
     // In this order: a request that has just left the inbox makes the runtime busy before that.
     const auto drained = [&] {
-      return (!self.house().has_news() && self.idle()) || self.shutting();
+      return (!self.engine().pump.has_news() && self.idle()) || self.shutting();
     };
     self.kick();
     if (self.wait_until(drained, timeout_ns)) {

@@ -8,6 +8,7 @@
 #include "api/requests.hpp"
 #include "api/runtime.hpp"
 #include "base/checked.hpp"
+#include "engine/pinned.hpp"
 
 using namespace cubby;
 using namespace cubby::api;
@@ -78,6 +79,10 @@ result<void> check_paths(const cubby_tier_desc &desc) {
   return {};
 }
 
+std::vector<std::string> directories_of(const cubby_tier_desc &desc) {
+  return {desc.paths, desc.paths + desc.path_count};
+}
+
 result<std::vector<tier::lent_memory>> lent_memory_of(runtime &self, const cubby_tier_desc &desc) {
   std::vector<tier::lent_memory> lent;
   if (desc.memory == nullptr || desc.memory_count == 0) return lent;
@@ -134,7 +139,7 @@ cubby_status add_memory(runtime &self, const cubby_tier_desc &desc, const tier::
   if (auto fits = check_machine(desc.name, desc.backend, lends, desc.budget_bytes); !fits) {
     return keep_error(fits.failure());
   }
-  auto room = self.check_tables(self.house().table_bytes_of_tier(), desc.name);
+  auto room = self.check_tables(self.engine().numbers.table_bytes_of_tier(), desc.name);
   if (!room) return keep_error(room.failure());
   cubby_backend_config with{};
   with.struct_size = sizeof with;
@@ -145,17 +150,17 @@ cubby_status add_memory(runtime &self, const cubby_tier_desc &desc, const tier::
   with.emulated_latency_ns = desc.emulated_latency_ns;
   auto backend = tier::backend_instance::open(kind, self.services.table(), with);
   if (!backend) return keep_error(backend.failure());
-  table::controller::memory_tier_request wanted;
+  engine::set_up::memory_tier_request wanted;
   wanted.name = desc.name;
   wanted.rank = desc.rank;
   wanted.flags = desc.flags;
   wanted.budget_bytes = desc.budget_bytes;
   wanted.lent = *lent;
   for (uint32_t i = 0; i < lent->size(); ++i) wanted.regions.push_back(desc.memory[i]);
-  auto added = self.house().add_memory_tier(wanted, std::move(*backend));
+  auto added = self.engine().setup.add_memory_tier(wanted, std::move(*backend));
   if (!added) return keep_error(added.failure());
   for (uint32_t i = 0; i < lent->size(); ++i) ++find_region(self, desc.memory[i])->used;
-  *out = self.house().slot(*added).handle;
+  *out = self.engine().state.tiers[*added].handle;
   self.warn_working_set();
   return CUBBY_OK;
 }
@@ -174,10 +179,11 @@ cubby_status add_files(runtime &self, const cubby_tier_desc &desc, const char *b
   std::string note;
   auto backend = self.open_files_backend(backend_name, desc.name, note);
   if (!backend) return keep_error(backend.failure());
-  auto added = self.house().add_file_tier(desc.name, desc.rank, std::move(*backend));
+  auto added = self.engine().setup.add_file_tier(desc.name, desc.rank, directories_of(desc),
+                                                 std::move(*backend));
   if (!added) return keep_error(added.failure());
-  self.house().slot(*added).note = note;
-  *out = self.house().slot(*added).handle;
+  self.engine().state.tiers[*added].note = note;
+  *out = self.engine().state.tiers[*added].handle;
   return CUBBY_OK;
 }
 
@@ -234,8 +240,8 @@ cubby_status cubby_tier_add(cubby_handle *rt, const cubby_tier_desc *desc, cubby
       CUBBY_REFUSE("tier %s: flags 0x%x are not known", asked.name, asked.flags);
     }
     const auto lock = self.hold_pump();
-    for (uint32_t i = 0; i < self.house().tier_count(); ++i) {
-      if (self.house().slot(i).name == asked.name) {
+    for (uint32_t i = 0; i < self.engine().state.tiers.count(); ++i) {
+      if (self.engine().state.tiers[i].name == asked.name) {
         CUBBY_REFUSE("there is a tier called %s already", asked.name);
       }
     }
@@ -255,20 +261,20 @@ cubby_status cubby_tier_resize(cubby_handle *rt, cubby_tier tier, uint64_t budge
   CUBBY_ENTER(rt);
   if (ticket != nullptr) *ticket = 0;
   return guarded([&]() -> cubby_status {
-    const uint32_t index = self.house().slot_of(tier);
-    if (index == table::no_tier) return unknown_tier(tier);
-    const uint32_t made = self.house().take_request(ticket == nullptr);
-    if (made == table::no_index) return no_ticket();
+    const uint32_t index = self.engine().state.tiers.find(tier);
+    if (index == engine::no_tier) return unknown_tier(tier);
+    const uint32_t made = self.engine().requests.take(ticket == nullptr);
+    if (made == engine::no_index) return no_ticket();
     {
       const auto lock = self.hold_pump();
-      table::tier_slot &slot = self.house().slot(index);
+      engine::tier_slot &slot = self.engine().state.tiers[index];
       if (slot.memory == nullptr) {
-        self.house().give_request(made);
+        self.engine().requests.give(made);
         CUBBY_REFUSE("tier %s has no budget of memory", slot.name.c_str());
       }
-      const uint64_t pinned = self.house().pinned_bytes(index);
+      const uint64_t pinned = engine::pinned_bytes(self.engine().state, index);
       if (budget_bytes < std::max(pinned, tier::frame_align_bytes)) {
-        self.house().give_request(made);
+        self.engine().requests.give(made);
         error failure =
             fail(CUBBY_ERR_BUDGET,
                  "tier %s: %llu bytes are pinned, %llu were asked "
@@ -280,17 +286,17 @@ cubby_status cubby_tier_resize(cubby_handle *rt, cubby_tier tier, uint64_t budge
       }
       // A lent tier holds the budget against its own memory.
       if (auto fits = check_machine(slot.name, slot.backend, false, budget_bytes); !fits) {
-        self.house().give_request(made);
+        self.engine().requests.give(made);
         return keep_error(fits.failure());
       }
-      if (auto set = self.house().resize(index, budget_bytes); !set) {
-        self.house().give_request(made);
+      if (auto set = self.engine().setup.resize(index, budget_bytes); !set) {
+        self.engine().requests.give(made);
         return keep_error(set.failure());
       }
       self.warn_working_set();
     }
-    table::request &r = self.house().request_at(made);
-    prepare_request(self, r, table::request_kind::resize, index, cubby_how{});
+    engine::request &r = self.engine().requests[made];
+    prepare_request(self, r, engine::resize_verb{}, index, cubby_how{});
     return submit_request(self, made, ticket);
   });
 }

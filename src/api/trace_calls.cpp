@@ -22,9 +22,9 @@ cubby_status cubby_trace_start(cubby_handle *rt, const cubby_trace_config *confi
                  static_cast<unsigned long long>(asked.ring_bytes));
   }
   return guarded([&]() -> cubby_status {
-    auto made = std::make_unique<table::recorder>(asked.ring_bytes);  // before anybody has to wait
+    auto made = std::make_unique<engine::recorder>(asked.ring_bytes);  // before anybody has to wait
     const auto lock = self.hold_pump();
-    if (!self.house().start_recording(made)) {
+    if (!self.engine().feed.start_recording(made)) {
       return keep_error(fail(CUBBY_ERR_BUSY, "a recording runs; cubby_trace_stop ends it"));
     }
     return CUBBY_OK;
@@ -38,7 +38,7 @@ cubby_status cubby_trace_read(cubby_handle *rt, void *to, uint64_t max_bytes, ui
   }
   return guarded([&]() -> cubby_status {
     const auto lock = self.hold_pump();
-    table::recorder *recording = self.house().recording();
+    engine::recorder *recording = self.engine().feed.recording();
     if (recording == nullptr) {
       CUBBY_REFUSE("cubby_trace_read: no recording was started; cubby_trace_start does that");
     }
@@ -51,7 +51,7 @@ cubby_status cubby_trace_stop(cubby_handle *rt) {
   CUBBY_ENTER(rt);
   return guarded([&]() -> cubby_status {
     const auto lock = self.hold_pump();
-    table::recorder *recording = self.house().recording();
+    engine::recorder *recording = self.engine().feed.recording();
     if (recording == nullptr || !recording->running()) {
       CUBBY_REFUSE("cubby_trace_stop: no recording runs");
     }
@@ -65,7 +65,7 @@ cubby_status cubby_trace_describe(cubby_handle *rt, cubby_trace_info *out) {
   if (out == nullptr) CUBBY_REFUSE("cubby_trace_describe: out is NULL");
   return guarded([&]() -> cubby_status {
     const auto lock = self.hold_pump();
-    const table::recorder *recording = self.house().recording();
+    const engine::recorder *recording = self.engine().feed.recording();
     write_struct(recording == nullptr ? cubby_trace_info{} : recording->describe(), out);
     return CUBBY_OK;
   });

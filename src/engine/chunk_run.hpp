@@ -1,0 +1,62 @@
+// A run of consecutive chunks of one part of one locker: what is read, copied and verified by one
+// I/O.
+#pragma once
+
+#include <algorithm>
+
+#include "base/checked.hpp"
+#include "engine/names.hpp"
+#include "store/chunks.hpp"
+#include "tier/memory_tier.hpp"
+
+namespace cubby::engine {
+
+struct chunk_run {
+  uint32_t part = 0, first_chunk = 0, chunk_count = 0;
+  uint64_t offset_bytes = 0, bytes = 0;            // in the file: what is wanted
+  uint64_t read_offset_bytes = 0, read_bytes = 0;  // the whole pages around it
+  /// How many bytes must have come for all that is wanted to be there.
+  [[nodiscard]] uint64_t needed_bytes() const { return offset_bytes + bytes - read_offset_bytes; }
+};
+
+[[nodiscard]] inline uint32_t chunks_of_part(const locker_bank &bank, uint32_t number,
+                                             uint32_t part) {
+  const part_extent here = bank.extent(number, part);
+  return store::chunk_count(here.offset_bytes, here.bytes, bank.chunk_bytes());
+}
+
+/// At most `count_max` chunks of the part, from `first_chunk` on.
+[[nodiscard]] inline chunk_run cut_run(const locker_bank &bank, uint32_t number, uint32_t part,
+                                       uint32_t first_chunk, uint32_t count_max) {
+  const part_extent here = bank.extent(number, part);
+  const uint32_t chunks = store::chunk_count(here.offset_bytes, here.bytes, bank.chunk_bytes());
+  chunk_run run;
+  run.part = part;
+  run.first_chunk = first_chunk;
+  run.chunk_count = std::min(count_max, chunks - first_chunk);
+  const auto first =
+      store::chunk_at(here.offset_bytes, here.bytes, bank.chunk_bytes(), first_chunk);
+  const auto last = store::chunk_at(here.offset_bytes, here.bytes, bank.chunk_bytes(),
+                                    first_chunk + run.chunk_count - 1);
+  run.offset_bytes = first.offset_bytes;
+  run.bytes = last.offset_bytes + last.bytes - first.offset_bytes;
+  run.read_offset_bytes = base::align_down(run.offset_bytes, tier::frame_align_bytes);
+  run.read_bytes =
+      base::align_up(run.offset_bytes + run.bytes, tier::frame_align_bytes) - run.read_offset_bytes;
+  return run;
+}
+
+/// Calls each(chunk, bytes of the chunk behind the run's first byte, size) in their order, until
+/// one says false; returns whether all said true.
+template <class Each>
+bool each_chunk(const locker_bank &bank, uint32_t number, const chunk_run &run, const Each &each) {
+  const part_extent here = bank.extent(number, run.part);
+  for (uint32_t i = 0; i < run.chunk_count; ++i) {
+    const uint32_t chunk = run.first_chunk + i;
+    const auto range = store::chunk_at(here.offset_bytes, here.bytes, bank.chunk_bytes(), chunk);
+    if (!each(chunk, range.offset_bytes - run.offset_bytes, range.bytes)) return false;
+  }
+  return true;
+}
+
+}  // namespace cubby::engine

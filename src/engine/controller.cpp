@@ -1,0 +1,216 @@
+#include "engine/controller.hpp"
+
+#include <algorithm>
+#include <new>
+
+namespace cubby::engine {
+namespace {
+
+constexpr uint32_t reap_batch = 8;  // few: what came is verified before more is looked at
+
+}  // namespace
+
+controller::controller(const operation_units &units, policy_feed &feed, fill_io &io,
+                       transfer::io_table &ios)
+    : units_(units),
+      state_(units.state),
+      feed_(feed),
+      io_(io),
+      ios_(ios),
+      pins_(units),
+      prefetches_(units, feed),
+      resizes_(units),
+      seals_(units),
+      operations_{&pins_, &prefetches_, &resizes_, &seals_} {}
+
+bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) try {
+  state_.now_ns = now_ns;
+  const uint64_t completed_before = units_.open.completed_count();
+  bool any = false;
+  uint64_t next = base::never_ns;
+  for (;;) {
+    bool progress = false;
+    accept_requests(progress);
+    look_at_withdrawals();
+    look_at_frames();
+    units_.room.keep_reserve();
+    next = how_far == effort::start ? now_ns : base::never_ns;
+    progress = start_all_jobs(how_far) || progress;
+    if (how_far != effort::start) progress = run_channels(&next) || progress;
+    if (state_.changed) {
+      state_.changed = false;
+      retry_waiting();
+      progress = true;
+    }
+    if (!progress) break;
+    any = true;
+    if (how_far == effort::one_completion && units_.open.completed_count() != completed_before) {
+      next = now_ns;
+      break;
+    }
+  }
+  *next_ns = next;
+  return any;
+} catch (...) {  // a lack of memory; what was being looked at is looked at again
+  note_withdrawal();
+  state_.note_frames();
+  state_.changed = true;
+  throw;
+}
+
+void controller::accept_requests(bool &progress) {
+  feed_.drain();
+  for (uint32_t index = units_.requests.accept(); index != no_index;
+       index = units_.requests.accept()) {
+    progress = true;
+    begin(index);
+  }
+}
+
+void controller::begin(uint32_t index) {
+  units_.open.open(index);
+  try {
+    // What the same thread used and let go of before it asked for more comes first.
+    feed_.drain();
+    look_at_frames();
+    operation_of(units_.requests[index]).begin(index);
+  } catch (const std::bad_alloc &) {
+    return operation_of(units_.requests[index]).out_of_memory(index);
+  }
+  if (!grant(index)) units_.open.wait_for_frames(index);
+}
+
+/// False: it waits for frames.
+bool controller::grant(uint32_t index) {
+  operation &verb = operation_of(units_.requests[index]);
+  try {
+    return verb.grant(index);
+  } catch (const std::bad_alloc &) {
+    verb.out_of_memory(index);
+    return true;
+  }
+}
+
+void controller::look_at_withdrawals() {
+  if (!withdrawn_.exchange(false, std::memory_order_seq_cst)) return;
+  for (const uint32_t index : units_.open.open_now()) {
+    if (!units_.open.is_open(index)) continue;
+    request &r = units_.requests[index];
+    const bool all = r.cancel_wanted.exchange(false, std::memory_order_seq_cst);
+    operation_of(r).withdraw(index, all);
+  }
+}
+
+/// Something was unpinned.
+void controller::look_at_frames() {
+  if (!state_.frames_came.exchange(false, std::memory_order_seq_cst)) return;
+  state_.changed = true;
+  for (uint32_t i = 0; i < state_.tiers.count(); ++i) units_.room.settle(i);
+}
+
+void controller::retry_waiting() {
+  std::array<bool, tiers_max> stuck{};
+  for (const uint32_t index : units_.open.waiting_now()) {
+    const request &r = units_.requests[index];
+    if (!r.waiting || operation_of(r).expire(index)) continue;
+    const uint32_t tier = r.tier;
+    if (stuck[tier]) continue;  // first come, first served in each tier
+    if (grant(index)) {
+      units_.open.stop_waiting(index);
+    } else {
+      stuck[tier] = true;
+    }
+  }
+  units_.open.publish_waiting();
+}
+
+/// Hands out the most urgent of what waits for a path, while there is room on it.
+bool controller::start_jobs(transfer::channel &path) {
+  bool any = false;
+  while (auto top = path.top()) {
+    if (!io_.start_job(path, top->first, top->second)) break;
+    any = true;
+  }
+  return any;
+}
+
+bool controller::start_all_jobs(effort how_far) {
+  bool any = false;
+  for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
+    transfer::channel &path = *state_.tiers[i].path;
+    if (!start_jobs(path)) continue;
+    any = true;
+    if (how_far == effort::start) path.flush_some(state_.now_ns);
+  }
+  return any;
+}
+
+bool controller::run_channels(uint64_t *next_ns) {
+  bool progress = seals_.step();
+  for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
+    uint64_t next = base::never_ns;
+    progress = take_back(i, &next) || progress;
+    *next_ns = std::min(*next_ns, next);
+  }
+  return progress;
+}
+
+/// A batch of what has come back. The path is filled again first: the device works while bytes are
+/// verified here.
+bool controller::take_back(uint32_t tier, uint64_t *next_ns) {
+  tier_slot &slot = state_.tiers[tier];
+  cubby_backend_done done[reap_batch];
+  transfer::io_table::finished_io ends[reap_batch];
+  const uint32_t count = slot.path->reap(state_.now_ns, done, reap_batch, next_ns);
+  CUBBY_ASSERT(count <= reap_batch);
+  uint32_t ours = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    const auto end = ios_.finish(*slot.path, done[i].cookie, state_.now_ns);
+    if (!end) {
+      report_stray(slot, done[i].cookie);
+      continue;
+    }
+    ends[ours] = *end;
+    done[ours++] = done[i];
+  }
+  if (ours != 0 && start_jobs(*slot.path)) slot.path->flush(state_.now_ns);
+  for (uint32_t i = 0; i < ours; ++i) ends[i].owner->io_done(ends[i].tag, done[i]);
+  return count != 0;
+}
+
+/// Such a completion is counted and put aside: taken for another's it would publish bytes that have
+/// not come.
+void controller::report_stray(tier_slot &slot, uint64_t cookie) {
+  ++slot.stats.error_count;
+  if (slot.stray_reported) return;
+  slot.stray_reported = true;
+  state_.log(0, format_text("tier %s: backend %s told of an I/O that is not under way (cookie "
+                            "%llx): told twice, or never asked for. Such completions are ignored "
+                            "and counted as errors; the backend needs mending",
+                            slot.name.c_str(), slot.backend.c_str(),
+                            static_cast<unsigned long long>(cookie)));
+}
+
+bool controller::has_news() const {
+  return units_.requests.has_accepted() || withdrawn_.load(std::memory_order_seq_cst) ||
+         state_.frames_came.load(std::memory_order_seq_cst);
+}
+
+void controller::descriptors(std::vector<int> &fds) {
+  fds.clear();
+  for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
+    transfer::channel &path = *state_.tiers[i].path;
+    if (path.in_flight_count() == 0) continue;
+    if (const int fd = path.backend().event_fd(); fd >= 0) fds.push_back(fd);
+  }
+}
+
+void controller::cancel_everything() {
+  for (const uint32_t index : units_.open.open_now()) {
+    units_.requests[index].cancel_wanted.store(true);
+  }
+  units_.table.forget_unrequested();
+  note_withdrawal();
+}
+
+}  // namespace cubby::engine

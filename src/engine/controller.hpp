@@ -1,0 +1,68 @@
+// The pump: looks at what is new, starts I/O, takes back what has come, and lets requests go on. It
+// advances only when it is given the time, reads no clock and makes no system call except through a
+// backend, so the whole engine runs in a simulator. Whoever holds the runtime's pump calls it.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <vector>
+
+#include "engine/fill_io.hpp"
+#include "engine/operations/pin.hpp"
+#include "engine/operations/prefetch.hpp"
+#include "engine/operations/resize.hpp"
+#include "engine/operations/seal.hpp"
+
+namespace cubby::engine {
+
+class controller {
+ public:
+  controller(const operation_units &units, policy_feed &feed, fill_io &io, transfer::io_table &ios);
+
+  /// How much of what can be done now: all of it; until a request has completed, for who waits for
+  /// one should not also wait for the bytes of others; or only the starting of I/O.
+  enum class effort { all, one_completion, start };
+  /// True when something was done. *next_ns: when to come again at the latest; now_ns when there is
+  /// more to do.
+  bool advance(uint64_t now_ns, uint64_t *next_ns, effort how_far = effort::all);
+  [[nodiscard]] bool idle() const { return units_.open.empty() && units_.table.empty(); }
+  [[nodiscard]] uint32_t demand_count() const { return units_.open.demand_count(); }
+  /// Descriptors that are readable once something in flight has come back.
+  void descriptors(std::vector<int> &fds);
+  void cancel_everything();
+  /// Seals whose reads never came back: their tickets end, their memory is left to the device.
+  void give_up_seals() { seals_.give_up(); }
+
+  /// Any thread: a request, or an item of one, was withdrawn.
+  void note_withdrawal() { withdrawn_.store(true, std::memory_order_seq_cst); }
+  /// Any thread: is there something that advance() has not seen?
+  [[nodiscard]] bool has_news() const;
+
+ private:
+  void begin(uint32_t index);
+  bool grant(uint32_t index);
+  void accept_requests(bool &progress);
+  void look_at_frames();
+  void look_at_withdrawals();
+  void retry_waiting();
+  bool start_jobs(transfer::channel &path);
+  bool start_all_jobs(effort how_far);
+  bool run_channels(uint64_t *next_ns);
+  bool take_back(uint32_t tier, uint64_t *next_ns);
+  void report_stray(tier_slot &slot, uint64_t cookie);
+  operation &operation_of(const request &r) { return *operations_[r.verb.index()]; }
+
+  const operation_units units_;
+  engine_state &state_;
+  policy_feed &feed_;
+  fill_io &io_;
+  transfer::io_table &ios_;
+  pin_operation pins_;
+  prefetch_operation prefetches_;
+  resize_operation resizes_;
+  seal_operation seals_;
+  const std::array<operation *, std::variant_size_v<request_verb>> operations_;  // by request_kind
+  std::atomic<bool> withdrawn_{false};
+};
+
+}  // namespace cubby::engine

@@ -1,0 +1,51 @@
+// The engine of a runtime: its units, made in the order in which they use each other.
+#pragma once
+
+#include "engine/controller.hpp"
+#include "engine/set_up.hpp"
+#include "engine/statistics.hpp"
+
+namespace cubby::engine {
+
+/// Units under "any thread" say in their own headers which of their calls these are; all others
+/// are for whoever holds the runtime's pump.
+struct parts {
+  parts(const engine_config &config, const cubby_backend_services &services, completion_sink &sink)
+      : state(config, services),
+        requests(config.tickets_max, config.salt),
+        table(state),
+        copies(state, table),
+        room(state, table, copies),
+        files(state),
+        from(state, table, copies, room, files),
+        feed(state, copies),
+        open(state, requests, sink),
+        life(state, table, copies, from, requests, open),
+        io(state, table, life, files, ios),
+        grants(state, table, copies, room),
+        pump({state, requests, open, table, life, grants, room}, feed, io, ios),
+        setup(state, copies, feed, files, requests, open, table),
+        numbers(state, requests, open, feed, io) {}
+  parts(const parts &) = delete;
+  parts &operator=(const parts &) = delete;
+  ~parts();
+
+  engine_state state;
+  request_table requests;
+  transfer::io_table ios;
+  fill_table table;
+  residents copies;
+  eviction room;
+  source_files files;
+  sources from;
+  policy_feed feed;
+  open_requests open;
+  fills life;
+  fill_io io;
+  frame_grants grants;
+  controller pump;
+  set_up setup;
+  statistics numbers;
+};
+
+}  // namespace cubby::engine

@@ -1,0 +1,47 @@
+// What every unit of the engine works on: the tiers, the banks, the pin sets, and the time of this
+// advance. It decides nothing.
+#pragma once
+
+#include <atomic>
+#include <string>
+
+#include "base/assert.hpp"
+#include "engine/bank_registry.hpp"
+#include "engine/names.hpp"
+#include "engine/tiers.hpp"
+
+namespace cubby::engine {
+
+struct engine_config {
+  uint32_t tickets_max = 4096;
+  uint32_t salt = 0;
+  uint64_t seed = 0;
+  const cubby_policy_ops *policy = nullptr;
+  bool verify = true;
+};
+
+struct engine_state {
+  engine_state(const engine_config &with, const cubby_backend_services &given)
+      : config(with),
+        services(given),
+        banks(with.salt),
+        sets(std::max(4096u, 2 * with.tickets_max), with.salt) {}
+
+  const engine_config config;
+  const cubby_backend_services &services;
+  bank_registry banks;
+  tier_set tiers;
+  pin_sets sets;
+  uint64_t now_ns = 0;
+  uint64_t last_sequence = 0;
+  bool changed = false;  // since the requests without frames were last looked at
+  std::atomic<bool> frames_came{false};
+
+  uint64_t next_sequence() { return ++last_sequence; }
+  void note_frames() { frames_came.store(true, std::memory_order_seq_cst); }
+  void log(uint32_t level, const std::string &text) const {
+    services.log(services.context, level, text.c_str());
+  }
+};
+
+}  // namespace cubby::engine

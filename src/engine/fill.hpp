@@ -1,0 +1,59 @@
+// One locker on its way into a tier.
+#pragma once
+
+#include <cstdint>
+
+#include "base/result.hpp"
+#include "engine/names.hpp"
+#include "transfer/channel.hpp"
+
+namespace cubby::engine {
+
+enum class fill_state : uint8_t {
+  unused,
+  reserved,   // has a frame; the request that it belongs to is not granted yet
+  following,  // waits for another fill to bring a copy nearer
+  active,     // bytes are moving
+  stopping,   // will not be published; waits for what is in flight
+};
+
+/// A waiter: request << 32 | item.
+inline constexpr uint64_t no_waiter = ~uint64_t{0};
+
+struct fill {
+  fill_state state = fill_state::unused;
+  locker_bank *bank = nullptr;
+  uint32_t number = 0;
+  uint32_t to = no_tier;
+  uint32_t from = no_tier;  // the tier it reads, of memory or of files; no_tier = not chosen
+  uint64_t frame = 0;       // in `to`
+  // A host tier that is read into on the way to a device, and keeps the copy.
+  uint32_t intermediate = no_tier;
+  uint64_t intermediate_frame = 0;
+  bool intermediate_ready = false;
+
+  bool demotion = false;     // the copy leaves `from` for good
+  bool unrequested = false;  // a prefetch or a demotion: goes on without waiters
+  bool may_expire = true;    // every waiter has a deadline
+  bool admit = false;        // some waiter wants the copy to stay (no bypass)
+  bool announced = false;    // to the admission of `to`
+
+  transfer::urgency order;
+  bool queued = false;  // in the queue of the channel that reads its next piece
+  uint32_t next_part = 0, next_chunk = 0;
+  uint32_t pieces_in_flight = 0;
+  uint32_t reads_left = 0;      // pieces that are not verified yet
+  uint32_t bad_tier = no_tier;  // its copy was found damaged: not asked again
+  uint32_t attempts = 0;
+  uint64_t first_waiter = no_waiter;
+  uint32_t first_follower = no_index;                     // of those that wait for this fill
+  uint32_t leader = no_index, next_follower = no_index;  // while it follows
+  error failure{.status = CUBBY_OK, .text = {}};
+  uint64_t begun_ns = 0, read_done_ns = 0;
+
+  [[nodiscard]] bool wanted() const {
+    return first_waiter != no_waiter || unrequested || first_follower != no_index;
+  }
+};
+
+}  // namespace cubby::engine

@@ -1,0 +1,321 @@
+#include "engine/fill_io.hpp"
+
+#include "base/digest.hpp"
+#include "base/mutant.hpp"
+
+namespace cubby::engine {
+namespace {
+
+bool reads_file(const tier_set &tiers, const fill &f) { return !tiers.is_memory(f.from); }
+
+}  // namespace
+
+bool fill_io::start_job(transfer::channel &path, const transfer::urgency &order, uint32_t job) {
+  if ((job & copy_bit) == 0) return issue(job);
+  path.remove(order, job);
+  start_copy(job & ~copy_bit);
+  return true;
+}
+
+uint32_t fill_io::new_piece() {
+  if (free_.empty()) {
+    free_.reserve(std::max<size_t>(64, 2 * pieces_.size()));
+    pieces_.emplace_back();
+    free_.push_back(static_cast<uint32_t>(pieces_.size() - 1));
+  }
+  const uint32_t index = free_.back();
+  free_.pop_back();
+  return index;
+}
+
+void fill_io::free_piece(uint32_t piece_index) {
+  piece &p = pieces_[piece_index];
+  if (p.staging != nullptr) {
+    state_.tiers[table_[p.fill].bank->file_tier].staging->give(p.staging);
+  }
+  p = {};
+  free_.push_back(piece_index);
+}
+
+/// Starts the next piece of a fill; false when it has to wait for staging memory.
+bool fill_io::issue(uint32_t index) {
+  fill &f = table_[index];
+  const bool untouched = f.next_part == 0 && f.next_chunk == 0 && f.attempts == 0;
+  if (untouched && f.may_expire && f.order.io_class == CUBBY_FORECAST &&
+      f.order.deadline_ns < state_.now_ns) {
+    fills_.stop(index, fail(CUBBY_ERR_CANCELED, "its deadline passed before it was begun"));
+    return true;
+  }
+  const uint32_t piece_index = new_piece();
+  piece &p = pieces_[piece_index];
+  p.fill = index;
+  p.order = f.order;
+  p.run = cut_run(*f.bank, f.number, f.next_part, f.next_chunk, chunks_per_piece(state_.tiers, f));
+  if (!place(f, p)) {
+    free_piece(piece_index);
+    return false;
+  }
+  f.next_chunk += p.run.chunk_count;
+  if (f.next_chunk == chunks_of_part(*f.bank, f.number, f.next_part)) {
+    f.next_chunk = 0;
+    ++f.next_part;
+  }
+  ++f.pieces_in_flight;
+  if (f.next_part == f.bank->part_count()) table_.unqueue(index);
+  if (reads_file(state_.tiers, f)) {
+    start_read(piece_index);
+  } else {
+    start_copy(piece_index);
+  }
+  return true;
+}
+
+/// Where the bytes of the piece land and go; false while there is no staging memory.
+bool fill_io::place(const fill &f, piece &p) {
+  const part_extent here = f.bank->extent(f.number, p.run.part);
+  const uint64_t behind = p.run.offset_bytes - here.offset_bytes;
+  std::byte *const destination =
+      state_.tiers.address(*f.bank, f.to, f.frame, f.number, p.run.part) + behind;
+  if (!reads_file(state_.tiers, f)) {
+    const uint64_t source = f.bank->word(f.from, f.number).look().frame;
+    p.landing = state_.tiers.address(*f.bank, f.from, source, f.number, p.run.part) + behind;
+    p.target = destination;
+    return true;
+  }
+  if (f.bank->layout(f.to) == frame_layout::skewed) {
+    p.landing = destination;
+    return true;
+  }
+  p.target = destination;
+  if (f.intermediate != no_tier) {
+    p.landing =
+        state_.tiers.address(*f.bank, f.intermediate, f.intermediate_frame, f.number, p.run.part) +
+        behind;
+    return true;
+  }
+  p.staging = state_.tiers[f.from].staging->take();
+  if (p.staging == nullptr) return false;
+  p.landing = p.staging + (p.run.offset_bytes - p.run.read_offset_bytes);
+  return true;
+}
+
+/// False when there is no memory for it: the fill stops, and the piece is over.
+bool fill_io::start_io(transfer::channel &path, const cubby_backend_io &io, uint32_t piece_index) {
+  try {
+    ios_.start(path, io, *this, piece_index, state_.now_ns);
+    return true;
+  } catch (const std::bad_alloc &) {
+    fills_.stop(pieces_[piece_index].fill, error{.status = CUBBY_ERR_NO_MEMORY, .text = {}});
+    end_piece(piece_index);
+    return false;
+  }
+}
+
+void fill_io::start_read(uint32_t piece_index) {
+  piece &p = pieces_[piece_index];
+  const fill &f = table_[p.fill];
+  tier_slot &files = state_.tiers[f.from];
+  p.at = stage::reading;
+  cubby_backend_io io{};
+  io.op = CUBBY_BACKEND_READ;
+  io.file = f.bank->files[f.bank->extent(f.number, p.run.part).file].number;
+  io.offset_bytes = p.run.read_offset_bytes;
+  io.memory = p.landing - (p.run.offset_bytes - p.run.read_offset_bytes);
+  io.bytes = p.run.read_bytes;
+  io.deadline_ns = p.order.deadline_ns == base::never_ns ? 0 : p.order.deadline_ns;
+  io.io_class = p.order.io_class;
+  if (!start_io(*files.path, io, piece_index)) return;
+  ++files.stats.read_count;
+  files.stats.padding_bytes += p.run.read_bytes - p.run.bytes;
+  if (io.io_class == CUBBY_DEMAND) files.stats.demand_bytes += p.run.bytes;
+}
+
+void fill_io::start_copy(uint32_t piece_index) {
+  piece &p = pieces_[piece_index];
+  fill &f = table_[p.fill];
+  if (f.state == fill_state::stopping) return end_piece(piece_index);
+  const bool between_tiers = !reads_file(state_.tiers, f);
+  const bool out =
+      between_tiers && !state_.tiers[f.from].memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
+  p.at = out ? stage::copying_out : stage::copying_in;
+  // What has rested in memory is verified once more before it is passed on.
+  if (between_tiers && !out && !verified(p, p.landing)) {
+    fills_.stop(p.fill, damaged_copy(p, state_.tiers[f.from]));
+    return end_piece(piece_index);
+  }
+  tier_slot &by = state_.tiers[out ? f.from : f.to];
+  cubby_backend_io io{};
+  io.op = out ? CUBBY_BACKEND_COPY_OUT : CUBBY_BACKEND_COPY_IN;
+  io.source = p.landing;
+  io.memory = p.target;
+  io.bytes = p.run.bytes;
+  io.io_class = p.order.io_class;
+  if (!start_io(*by.path, io, piece_index)) return;
+  if (by.path->by_hand()) by.path->flush(state_.now_ns);
+  ++(out ? by.stats.read_count : by.stats.write_count);
+  if (f.demotion) by.stats.write_back_bytes += p.run.bytes;
+}
+
+/// Holds the chunks against their digests, or takes those that are not known yet.
+bool fill_io::verified(piece &p, const std::byte *bytes) {
+  if (!state_.config.verify || CUBBY_MUTANT(skip_digest)) return true;
+  const fill &f = table_[p.fill];
+  locker_bank &bank = *f.bank;
+  return each_chunk(bank, f.number, p.run, [&](uint32_t chunk, uint64_t behind, uint64_t size) {
+    const uint64_t seen = base::chunk_digest(
+        bytes + behind, size, {bank.digest_space << 48 | f.number, 1, p.run.part, chunk});
+    uint64_t &known = bank.digest(f.number, p.run.part, chunk);
+    if (known == 0) {
+      known = seen;
+      unverified_bytes_ += size;
+    }
+    if (known == seen) return true;
+    p.bad_offset_bytes = p.run.offset_bytes + behind;
+    return false;
+  });
+}
+
+/// The tier whose channel carries the piece's I/O.
+uint32_t fill_io::tier_of(const piece &p) const {
+  const fill &f = table_[p.fill];
+  return p.at == stage::copying_in ? f.to : f.from;
+}
+
+/// Of bytes that were right when they came there.
+error fill_io::damaged_copy(const piece &p, tier_slot &slot) const {
+  const fill &f = table_[p.fill];
+  ++slot.stats.corrupt_count;
+  error why = fail(CUBBY_ERR_CORRUPT, "locker %u of bank %s is damaged in tier %s", f.number,
+                   f.bank->desc().name, slot.name.c_str());
+  why.tier = slot.handle;
+  why.offset_bytes = p.bad_offset_bytes;
+  return why;
+}
+
+error fill_io::damaged_file(const piece &p) const {
+  const fill &f = table_[p.fill];
+  error why = fail(CUBBY_ERR_CORRUPT,
+                   "locker %u of bank %s: the bytes in %s are not those that were sealed or first "
+                   "seen; restore the file, or seal it again if the change is meant",
+                   f.number, f.bank->desc().name,
+                   f.bank->files[f.bank->extent(f.number, p.run.part).file].path.c_str());
+  why.tier = state_.tiers[f.from].handle;
+  why.offset_bytes = p.bad_offset_bytes;
+  why.data_loss = true;
+  return why;
+}
+
+error fill_io::failed_io(const piece &p, const cubby_backend_done &done) const {
+  const fill &f = table_[p.fill];
+  const tier_slot &slot = state_.tiers[tier_of(p)];
+  const char *bank_name = f.bank->desc().name;
+  error why;
+  if (p.at != stage::reading) {
+    why = done.error != 0
+              ? fail_errno(done.error,
+                           "tier %s: locker %u of bank %s could not be copied; the device failed, "
+                           "look at its driver's log",
+                           slot.name.c_str(), f.number, bank_name)
+              : fail(CUBBY_ERR_IO,
+                     "tier %s: locker %u of bank %s was copied only in part; the device failed, "
+                     "look at its driver's log",
+                     slot.name.c_str(), f.number, bank_name);
+  } else {
+    const char *path = f.bank->files[f.bank->extent(f.number, p.run.part).file].path.c_str();
+    why = done.error != 0
+              ? fail_errno(done.error,
+                           "tier %s: locker %u of bank %s could not be read from %s, twice; look "
+                           "at the kernel's log and at the disk",
+                           slot.name.c_str(), f.number, bank_name, path)
+              : fail(CUBBY_ERR_IO,
+                     "tier %s: locker %u of bank %s: %s gave fewer bytes than it has; look at the "
+                     "kernel's log and at the disk",
+                     slot.name.c_str(), f.number, bank_name, path);
+    why.offset_bytes = p.run.read_offset_bytes + done.bytes;
+  }
+  why.status = CUBBY_ERR_IO;
+  why.tier = slot.handle;
+  return why;
+}
+
+void fill_io::io_done(uint32_t tag, const cubby_backend_done &done) {
+  piece &p = pieces_[tag];
+  CUBBY_ASSERT(tag < pieces_.size() && p.at != stage::unused);
+  const uint64_t wanted = p.at == stage::reading ? p.run.needed_bytes() : p.run.bytes;
+  if (done.error != 0 || done.bytes < wanted) return io_failed(tag, done);
+  count_bytes(p);
+  if (p.at == stage::reading) return piece_read(tag);
+  const uint32_t index = p.fill;
+  const fill &f = table_[index];
+  if (p.at == stage::copying_out && f.state == fill_state::active && !verified(p, p.target)) {
+    fills_.stop(index, damaged_copy(p, state_.tiers[f.from]));
+  }
+  end_piece(tag);
+}
+
+void fill_io::io_failed(uint32_t piece_index, const cubby_backend_done &done) {
+  piece &p = pieces_[piece_index];
+  const uint32_t index = p.fill;
+  fill &f = table_[index];
+  ++state_.tiers[tier_of(p)].stats.error_count;
+  const bool reading = p.at == stage::reading;
+  if (reading && !p.reread && f.state == fill_state::active) {
+    p.reread = true;  // once: what was transient has passed
+    return start_read(piece_index);
+  }
+  error why = failed_io(p, done);
+  // A file that was cut short is no failing device: its bank says so.
+  if (reading && done.error == 0) files_.explain(*f.bank, why);
+  fills_.stop(index, why);
+  end_piece(piece_index);
+}
+
+void fill_io::count_bytes(const piece &p) {
+  const fill &f = table_[p.fill];
+  const uint64_t bytes = p.run.bytes;
+  if (!reads_file(state_.tiers, f)) {
+    state_.tiers[f.from].stats.bytes_out += bytes;
+    state_.tiers[f.to].stats.bytes_in += bytes;
+    return;
+  }
+  if (p.at != stage::reading) {
+    state_.tiers[f.to].stats.bytes_in += bytes;
+    return;
+  }
+  state_.tiers[f.from].stats.bytes_out += bytes;
+  if (p.target == nullptr) {
+    state_.tiers[f.to].stats.bytes_in += bytes;
+  } else if (f.intermediate != no_tier) {
+    state_.tiers[f.intermediate].stats.bytes_in += bytes;
+  }
+}
+
+void fill_io::piece_read(uint32_t piece_index) {
+  piece &p = pieces_[piece_index];
+  const uint32_t index = p.fill;
+  fill &f = table_[index];
+  if (f.state == fill_state::stopping) return end_piece(piece_index);
+  if (!verified(p, p.landing)) {
+    if (!p.reread) {
+      p.reread = true;  // a misdirected read or a flip on the way heals; a bad file does not
+      return start_read(piece_index);
+    }
+    ++state_.tiers[f.from].stats.corrupt_count;
+    error why = damaged_file(p);
+    files_.explain(*f.bank, why);
+    fills_.stop(index, why);
+    return end_piece(piece_index);
+  }
+  fills_.piece_verified(index);
+  if (p.target == nullptr) return end_piece(piece_index);
+  p.at = stage::copying_in;
+  state_.tiers[f.to].path->push(p.order, piece_index | copy_bit);
+}
+
+void fill_io::end_piece(uint32_t piece_index) {
+  const uint32_t index = pieces_[piece_index].fill;
+  free_piece(piece_index);
+  fills_.piece_ended(index);
+}
+
+}  // namespace cubby::engine

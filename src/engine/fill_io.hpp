@@ -1,0 +1,71 @@
+// Moves the bytes of fills: cut into pieces, read or copied one I/O at a time, verified chunk by
+// chunk as they land.
+#pragma once
+
+#include <deque>
+#include <vector>
+
+#include "engine/chunk_run.hpp"
+#include "engine/fills.hpp"
+#include "transfer/io_table.hpp"
+
+namespace cubby::engine {
+
+class fill_io final : public transfer::io_owner {
+ public:
+  fill_io(engine_state &state, fill_table &table, fills &life, source_files &files,
+          transfer::io_table &ios)
+      : state_(state), table_(table), fills_(life), files_(files), ios_(ios) {}
+
+  /// Starts the most urgent job of a channel's queue: the next piece of a fill, or the copy of a
+  /// piece that was read. False when it has to wait (for staging memory).
+  bool start_job(transfer::channel &path, const transfer::urgency &order, uint32_t job);
+  void io_done(uint32_t tag, const cubby_backend_done &done) override;
+
+  /// Bytes that were delivered without a digest to hold them against.
+  [[nodiscard]] uint64_t unverified_bytes() const { return unverified_bytes_; }
+
+ private:
+  enum class stage : uint8_t { unused, reading, copying_in, copying_out };
+
+  /// Consecutive chunks of one part.
+  struct piece {
+    stage at = stage::unused;
+    uint32_t fill = no_index;
+    chunk_run run;
+    std::byte *landing = nullptr;  // where the wanted bytes come to lie
+    std::byte *staging = nullptr;  // the pool's, when `landing` is in it
+    std::byte *target = nullptr;   // where a copy takes them; nullptr: they are in place
+    transfer::urgency order;
+    bool reread = false;
+    uint64_t bad_offset_bytes = 0;  // of the chunk that was not as its digest says
+  };
+
+  bool issue(uint32_t index);
+  bool place(const fill &f, piece &p);
+  uint32_t new_piece();
+  void free_piece(uint32_t piece_index);
+  bool start_io(transfer::channel &path, const cubby_backend_io &io, uint32_t piece_index);
+  void start_read(uint32_t piece_index);
+  void start_copy(uint32_t piece_index);
+  bool verified(piece &p, const std::byte *bytes);
+  void io_failed(uint32_t piece_index, const cubby_backend_done &done);
+  void count_bytes(const piece &p);
+  void piece_read(uint32_t piece_index);
+  void end_piece(uint32_t piece_index);
+  [[nodiscard]] uint32_t tier_of(const piece &p) const;
+  error damaged_copy(const piece &p, tier_slot &slot) const;
+  error damaged_file(const piece &p) const;
+  error failed_io(const piece &p, const cubby_backend_done &done) const;
+
+  engine_state &state_;
+  fill_table &table_;
+  fills &fills_;
+  source_files &files_;
+  transfer::io_table &ios_;
+  std::deque<piece> pieces_;
+  std::vector<uint32_t> free_;
+  uint64_t unverified_bytes_ = 0;
+};
+
+}  // namespace cubby::engine

@@ -1,0 +1,55 @@
+// The fills there are, and their places in the queues of the channels. A fill keeps its address
+// and its index until it is released.
+#pragma once
+
+#include <deque>
+#include <vector>
+
+#include "base/ordered_indices.hpp"
+#include "engine/engine_state.hpp"
+#include "engine/fill.hpp"
+
+namespace cubby::engine {
+
+/// Jobs of a channel are fills, or pieces that wait to be copied: those have this bit.
+inline constexpr uint32_t copy_bit = 0x8000'0000;
+
+class fill_table {
+ public:
+  explicit fill_table(engine_state &state) : state_(state) {}
+
+  /// A reserved fill, of a locker that has its frame. May throw; nothing was done then.
+  uint32_t create(locker_bank &bank, uint32_t number, uint32_t tier, uint64_t frame,
+                  const transfer::urgency &order);
+  void release(uint32_t index);
+  [[nodiscard]] fill &operator[](uint32_t index) { return fills_[index]; }
+  [[nodiscard]] const fill &operator[](uint32_t index) const { return fills_[index]; }
+
+  /// Joins or leaves the queue of the channel that reads the fill's next piece.
+  void queue(uint32_t index);
+  void unqueue(uint32_t index);
+  /// A waiter of this urgency has come.
+  void raise(uint32_t index, const transfer::urgency &order);
+  /// The same for every demotion out of a tier: somebody waits for the frames they leave.
+  void raise_demotions(uint32_t from, const transfer::urgency &order);
+  /// `follower` waits for `leader` to bring a copy nearer.
+  void follow(uint32_t leader, uint32_t follower);
+  void unfollow(uint32_t follower);
+
+  [[nodiscard]] bool empty() const { return alive_.empty(); }
+  /// Does any fill come into, leave or pass through the tier?
+  [[nodiscard]] bool touches_tier(uint32_t tier) const;
+  [[nodiscard]] bool touches_bank(const locker_bank &bank) const;
+  /// From here on fills end once nobody waits for them.
+  void forget_unrequested();
+
+ private:
+  transfer::channel &reading_channel(const fill &f);
+
+  engine_state &state_;
+  std::deque<fill> fills_;
+  std::vector<uint32_t> free_;
+  base::ordered_indices alive_;
+};
+
+}  // namespace cubby::engine

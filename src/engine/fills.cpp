@@ -1,0 +1,251 @@
+#include "engine/fills.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/mutant.hpp"
+#include "engine/chunk_run.hpp"
+
+namespace cubby::engine {
+namespace {
+
+constexpr uint32_t attempts_max = 3;
+constexpr uint64_t read_bytes_max = uint64_t{1} << 20;
+/// Of a copy from memory: what the digest has just looked at is still in the core's cache.
+constexpr uint64_t copy_bytes_max = uint64_t{256} << 10;
+
+uint64_t waiter_of(uint32_t request, uint32_t item) { return uint64_t{request} << 32 | item; }
+
+bool copies_from_tier(const tier_set &tiers, const fill &f) {
+  return f.from != no_tier && tiers.is_memory(f.from);
+}
+
+}  // namespace
+
+uint32_t chunks_per_piece(const tier_set &tiers, const fill &f) {
+  const uint64_t bytes = copies_from_tier(tiers, f) ? copy_bytes_max : read_bytes_max;
+  return std::max<uint32_t>(1, static_cast<uint32_t>(bytes / f.bank->chunk_bytes()));
+}
+
+error pinned_too_often(const locker_bank &bank, uint32_t number) {
+  return fail(CUBBY_ERR_BUSY,
+              "locker %u of bank %s is pinned as often as it can be, 65,534 times; unpin some, or "
+              "name it once in a set",
+              number, bank.desc().name);
+}
+
+void fills::add_waiter(uint32_t index, uint32_t request_index, uint32_t item) {
+  request &r = requests_[request_index];
+  fill &f = table_[index];
+  r.items[item].next_waiter = f.first_waiter;
+  f.first_waiter = waiter_of(request_index, item);
+  if ((r.flags & CUBBY_BYPASS) == 0) f.admit = true;
+  if (r.is_pin() && !f.demotion) f.unrequested = false;  // a demotion goes on anyway
+  table_.raise(index, r.order);
+}
+
+void fills::remove_waiter(uint32_t index, uint32_t request_index, uint32_t item) {
+  fill &f = table_[index];
+  const uint64_t gone = waiter_of(request_index, item);
+  uint64_t *link = &f.first_waiter;
+  while (*link != gone) {
+    CUBBY_ASSERT(*link != no_waiter);
+    link = &requests_[static_cast<uint32_t>(*link >> 32)].items[*link & 0xFFFFFFFF].next_waiter;
+  }
+  *link = requests_[request_index].items[item].next_waiter;
+  const bool running = f.state == fill_state::active || f.state == fill_state::following;
+  if (running && !f.wanted()) stop(index, fail(CUBBY_ERR_CANCELED, "nobody waits for it any more"));
+}
+
+void fills::start(uint32_t index) {
+  fill &f = table_[index];
+  f.state = fill_state::active;
+  f.next_part = f.next_chunk = 0;
+  f.failure.status = CUBBY_OK;
+  const auto chosen = sources_.choose(index);
+  if (!chosen) return stop(index, chosen.failure());
+  if (*chosen == sources::choice::follows) return;
+  for (uint32_t t = 0; t < state_.tiers.count() && f.attempts == 0; ++t) {
+    tier_slot &below = state_.tiers[t];
+    if (below.memory == nullptr || below.rank <= state_.tiers[f.to].rank) continue;
+    ++(t == f.from ? below.stats.hit_count : below.stats.miss_count);
+    if (t == f.from) break;
+  }
+  f.reads_left = 0;
+  const uint32_t per = chunks_per_piece(state_.tiers, f);
+  for (uint32_t part = 0; part < f.bank->part_count(); ++part) {
+    f.reads_left += (chunks_of_part(*f.bank, f.number, part) + per - 1) / per;
+  }
+  if (CUBBY_MUTANT(publish_early)) publish(index, f.to, f.frame);
+  table_.queue(index);
+}
+
+void fills::stop(uint32_t index, const error &why) {
+  fill &f = table_[index];
+  if (f.state == fill_state::stopping) return;
+  table_.unqueue(index);
+  f.failure = why;
+  f.state = fill_state::stopping;
+  if (f.pieces_in_flight == 0) end(index);
+}
+
+/// Lets go of what the bytes came from.
+void fills::unpin_source(fill &f, bool arrived) {
+  if (f.intermediate != no_tier && f.intermediate_ready) {
+    copies_.unpin(f.intermediate, f.bank->word(f.intermediate, f.number));
+    f.intermediate_ready = false;
+    f.intermediate = no_tier;
+  }
+  const uint32_t from = std::exchange(f.from, no_tier);
+  if (from == no_tier || !state_.tiers.is_memory(from)) return;
+  locker_word &word = f.bank->word(from, f.number);
+  tier_slot &slot = state_.tiers[from];
+  if (f.demotion) {
+    const uint64_t bytes = f.bank->frame_bytes_in(from, f.number);
+    const uint64_t frame = word.look().frame;
+    slot.admission.leaving_bytes -= slot.memory->cost_bytes(bytes);
+    word.clear();
+    slot.memory->give(frame, bytes);
+    return;
+  }
+  copies_.unpin(from, word);
+  const bool bad = f.failure.status == CUBBY_ERR_CORRUPT;
+  const bool moved_up = arrived && slot.is_exclusive() && state_.tiers[f.to].rank < slot.rank &&
+                        !copies_.on_probation(f.to, f.bank->object_base + f.number);
+  if ((bad || moved_up) && word.begin_evict()) {
+    copies_.untrack(from, *f.bank, f.number);
+    copies_.release_copy(from, *f.bank, f.number);
+  }
+  if (bad) f.bad_tier = from;
+}
+
+/// A failed copy may have another source: a damaged one is replaced by the file's.
+bool fills::try_again(uint32_t index) {
+  fill &f = table_[index];
+  if (!copies_from_tier(state_.tiers, f) || f.demotion) return false;
+  if (f.failure.status == CUBBY_ERR_CANCELED || !f.wanted()) return false;
+  if (++f.attempts >= attempts_max || !f.bank->mapped()) return false;
+  unpin_source(f, false);
+  start(index);
+  return true;
+}
+
+void fills::publish(uint32_t index, uint32_t tier, uint64_t frame) {
+  fill &f = table_[index];
+  locker_word &word = f.bank->word(tier, f.number);
+  if (word.look().state != locker_state::filling) return;
+  // The waiters of this tier leave the list, each with a pin that the word is published with.
+  uint64_t mine = no_waiter, too_many = no_waiter;
+  uint64_t *link = &f.first_waiter;
+  uint64_t pins = 0;
+  while (*link != no_waiter) {
+    const uint64_t here = *link;
+    request &r = requests_[static_cast<uint32_t>(here >> 32)];
+    uint64_t &next = r.items[here & 0xFFFFFFFF].next_waiter;
+    if (r.tier != tier) {
+      link = &next;
+      continue;
+    }
+    *link = next;
+    // One place is left for the fill itself, which holds what it copies on.
+    uint64_t &list = r.is_pin() && pins == locker_word::pins_max - 1 ? too_many : mine;
+    if (r.is_pin() && &list == &mine) ++pins;
+    next = list;
+    list = here;
+  }
+  word.publish(frame, pins);
+  const placement::object object = f.bank->object_base + f.number;
+  if (tier == f.to) {
+    if (f.admit) {
+      copies_.announce(f);
+    } else {
+      copies_.add_no_allocate(tier, object);
+    }
+    if (!f.demotion && f.unrequested) {
+      copies_.remember_prefetched(tier, object, f.bank->frame_bytes_in(tier, f.number));
+    }
+  }
+  while (mine != no_waiter) {
+    const auto request_index = static_cast<uint32_t>(mine >> 32);
+    const auto item = static_cast<uint32_t>(mine);
+    mine = requests_[request_index].items[item].next_waiter;
+    if (CUBBY_MUTANT(lose_waiter) && ++mutant_count_ % 16 == 0) continue;
+    waiters_.item_landed(request_index, item, word, frame, f);
+  }
+  if (too_many != no_waiter) fail_waiters(too_many, pinned_too_often(*f.bank, f.number));
+}
+
+void fills::fail_waiters(uint64_t first, const error &why) {
+  while (first != no_waiter) {
+    const auto request_index = static_cast<uint32_t>(first >> 32);
+    const auto item = static_cast<uint32_t>(first);
+    first = requests_[request_index].items[item].next_waiter;
+    waiters_.item_failed(request_index, item, why);
+  }
+}
+
+/// A follower that starts may end at once and start its own; a chain is no longer than there are
+/// tiers.
+void fills::start_followers(uint32_t index) {
+  while (table_[index].first_follower != no_index) {
+    const uint32_t follower = table_[index].first_follower;
+    table_.unfollow(follower);
+    if (table_[follower].state == fill_state::following) start(follower);
+  }
+}
+
+void fills::piece_verified(uint32_t index) {
+  fill &f = table_[index];
+  if (--f.reads_left != 0) return;
+  f.read_done_ns = state_.now_ns;
+  if (f.intermediate == no_tier) return;
+  f.intermediate_ready = true;
+  publish(index, f.intermediate, f.intermediate_frame);
+  uint64_t frame = 0;  // held until the copies from it are done
+  const pin_outcome held = f.bank->word(f.intermediate, f.number).pin(frame);
+  CUBBY_ASSERT(held == pin_outcome::pinned);
+}
+
+void fills::piece_ended(uint32_t index) {
+  fill &f = table_[index];
+  CUBBY_ASSERT(f.pieces_in_flight != 0);
+  --f.pieces_in_flight;
+  const bool all = f.state == fill_state::stopping || f.next_part == f.bank->part_count();
+  if (f.pieces_in_flight == 0 && all) end(index);
+}
+
+void fills::end(uint32_t index) {
+  fill &f = table_[index];
+  if (f.state == fill_state::stopping) return end_failed(index);
+  publish(index, f.to, f.frame);
+  unpin_source(f, true);
+  start_followers(index);
+  table_.release(index);
+  state_.changed = true;
+}
+
+void fills::end_failed(uint32_t index) {
+  if (try_again(index)) return;
+  fill &f = table_[index];
+  locker_bank &bank = *f.bank;
+  if (f.intermediate != no_tier && !f.intermediate_ready) {
+    const uint32_t tier = std::exchange(f.intermediate, no_tier);
+    bank.word(tier, f.number).clear();
+    copies_.untrack(tier, bank, f.number);
+    state_.tiers[tier].memory->give(f.intermediate_frame, bank.frame_bytes_in(tier, f.number));
+  }
+  unpin_source(f, false);
+  locker_word &word = bank.word(f.to, f.number);
+  if (word.look().state == locker_state::filling) {
+    word.clear();
+    copies_.retract(f);
+    state_.tiers[f.to].memory->give(f.frame, bank.frame_bytes_in(f.to, f.number));
+  }
+  const error why = f.failure;
+  fail_waiters(std::exchange(f.first_waiter, no_waiter), why);
+  start_followers(index);
+  table_.release(index);
+  state_.changed = true;
+}
+
+}  // namespace cubby::engine

@@ -1,0 +1,70 @@
+// The life of a fill: who waits for it, where it gets its bytes, how it ends. It publishes the
+// locker when all of it is there.
+#pragma once
+
+#include "engine/fill_table.hpp"
+#include "engine/request_table.hpp"
+#include "engine/sources.hpp"
+
+namespace cubby::engine {
+
+/// Hears what has become of the items that waited for a fill.
+class fill_waiters {
+ public:
+  /// The locker is in the request's tier; a pin's item holds it already.
+  virtual void item_landed(uint32_t request, uint32_t item, locker_word &word, uint64_t frame,
+                           const fill &by) = 0;
+  virtual void item_failed(uint32_t request, uint32_t item, const error &why) = 0;
+
+ protected:
+  ~fill_waiters() = default;
+};
+
+/// How many chunks of a fill are moved by one I/O.
+[[nodiscard]] uint32_t chunks_per_piece(const tier_set &tiers, const fill &f);
+
+class fills {
+ public:
+  fills(engine_state &state, fill_table &table, residents &copies, sources &from,
+        request_table &requests, fill_waiters &waiters)
+      : state_(state),
+        table_(table),
+        copies_(copies),
+        sources_(from),
+        requests_(requests),
+        waiters_(waiters) {}
+
+  void add_waiter(uint32_t index, uint32_t request, uint32_t item);
+  /// Stops the fill where nobody wants it any more.
+  void remove_waiter(uint32_t index, uint32_t request, uint32_t item);
+  /// Chooses a source and queues the fill. It may end at once, and with it requests that waited.
+  void start(uint32_t index);
+  /// It will not be published; ends once nothing of it is in flight.
+  void stop(uint32_t index, const error &why);
+  /// One piece less has to be read and verified.
+  void piece_verified(uint32_t index);
+  /// One piece less is in flight.
+  void piece_ended(uint32_t index);
+
+ private:
+  void publish(uint32_t index, uint32_t tier, uint64_t frame);
+  void unpin_source(fill &f, bool arrived);
+  bool try_again(uint32_t index);
+  void fail_waiters(uint64_t first, const error &why);
+  void start_followers(uint32_t index);
+  void end(uint32_t index);
+  void end_failed(uint32_t index);
+
+  engine_state &state_;
+  fill_table &table_;
+  residents &copies_;
+  sources &sources_;
+  request_table &requests_;
+  fill_waiters &waiters_;
+  uint32_t mutant_count_ = 0;
+};
+
+/// Of a locker that is pinned as often as a word can count.
+[[nodiscard]] error pinned_too_often(const locker_bank &bank, uint32_t number);
+
+}  // namespace cubby::engine

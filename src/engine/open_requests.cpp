@@ -1,0 +1,194 @@
+#include "engine/open_requests.hpp"
+
+#include <algorithm>
+
+#include "base/mutant.hpp"
+
+namespace cubby::engine {
+
+open_requests::open_requests(engine_state &state, request_table &requests, completion_sink &sink)
+    : state_(state), requests_(requests), sink_(sink) {
+  // A request that is taken up is never lost for lack of memory.
+  open_.grow(requests.size());
+  waiting_.reserve(requests.size());
+  seen_waiting_.reserve(requests.size());
+  seen_open_.reserve(requests.size());
+}
+
+void open_requests::open(uint32_t index) {
+  request &r = requests_[index];
+  const uint64_t life = r.life.load(std::memory_order_relaxed);
+  r.life.store(life_of(generation_of(life), request_state::open), std::memory_order_release);
+  r.order = {r.io_class, r.deadline_ns == 0 ? base::never_ns : r.deadline_ns,
+             state_.next_sequence()};
+  r.begun_ns = r.granted_ns = state_.now_ns;
+  r.frame_waited = false;
+  r.waiting = false;
+  r.open_count = static_cast<uint32_t>(r.items.size());
+  r.ok_count = 0;
+  r.bytes = 0;
+  r.first_failure = CUBBY_OK;
+  open_.push_back(index);
+  if (r.is_demand_pin()) ++demand_count_;
+}
+
+void open_requests::mark_failed(uint32_t index, uint32_t i, const error &why) {
+  request &r = requests_[index];
+  r.items[i].state = item_state::failed;
+  --r.open_count;
+  if (r.first_failure == CUBBY_OK) {
+    r.first_failure = why.status;
+    r.failure = why;
+    r.failure.id = CUBBY_ID(r.items[i].bank->handle, r.items[i].number);
+    if (r.failure.tier == 0) r.failure.tier = state_.tiers[r.tier].handle;
+  }
+  set_item_status(r, i, why.status);
+}
+
+void open_requests::item_failed(uint32_t index, uint32_t i, const error &why) {
+  mark_failed(index, i, why);
+  complete_if_over(index);
+}
+
+void open_requests::item_landed(uint32_t index, uint32_t i, locker_word &word, uint64_t frame,
+                                const fill &by) {
+  const request &r = requests_[index];
+  if (r.is_demand_pin() && r.open_count == 1) count_stall(r, r.items[i], by);
+  mark_landed(index, i, word, frame);
+  complete_if_over(index);
+}
+
+void open_requests::mark_landed(uint32_t index, uint32_t i, locker_word &word, uint64_t frame) {
+  request &r = requests_[index];
+  request_item &item = r.items[i];
+  const locker_bank &bank = *item.bank;
+  item.state = item_state::landed;
+  --r.open_count;
+  ++r.ok_count;
+  r.bytes += bank.locker_bytes(item.number);
+  if (r.is_pin()) {
+    const pin_verb &pin = r.pin();
+    state_.sets.at(pin.set).words[i] = &word;
+    const uint32_t parts = bank.part_count();
+    for (uint32_t p = 0; p < parts && pin.addr != nullptr; ++p) {
+      pin.addr[i * parts + p] = state_.tiers.address(bank, r.tier, frame, item.number, p);
+    }
+  }
+  set_item_status(r, i, CUBBY_OK);
+}
+
+void open_requests::mark_withdrawn(uint32_t index, uint32_t i) {
+  request &r = requests_[index];
+  r.items[i].state = item_state::withdrawn;
+  --r.open_count;
+  if (r.first_failure == CUBBY_OK) {
+    r.first_failure = CUBBY_ERR_CANCELED;
+    r.failure = fail(CUBBY_ERR_CANCELED, "the request was withdrawn before its bytes came");
+  }
+  set_item_status(r, i, CUBBY_ERR_CANCELED);
+}
+
+void open_requests::complete_if_over(uint32_t index) {
+  if (requests_[index].open_count == 0 && is_open(index)) complete(index);
+}
+
+void open_requests::count_stall(const request &r, const request_item &item, const fill &by) {
+  const uint64_t now_ns = state_.now_ns;
+  stalls_.handoff_ns += r.begun_ns - std::min(r.begun_ns, r.issued_ns);
+  if (r.frame_waited) stalls_.frame_wait_ns += r.granted_ns - r.begun_ns;
+  const uint64_t read_done =
+      std::clamp(by.read_done_ns == 0 ? now_ns : by.read_done_ns, r.granted_ns, now_ns);
+  const bool from_tier = by.from != no_tier && state_.tiers.is_memory(by.from);
+  const uint64_t first = (from_tier ? r.granted_ns : read_done) - r.granted_ns;
+  (item.joined ? stalls_.join_ns : stalls_.read_ns) += first;
+  stalls_.copy_ns += now_ns - r.granted_ns - first;
+}
+
+cubby_status open_requests::status_of(const request &r) {
+  const bool cancelled = r.first_failure == CUBBY_ERR_CANCELED && r.is_pin() &&
+                         std::all_of(r.items.begin(), r.items.end(), [](const request_item &item) {
+                           return item.state == item_state::withdrawn;
+                         });
+  const bool partial = r.first_failure != CUBBY_OK && r.ok_count != 0 && !cancelled &&
+                       r.kind() != request_kind::seal;
+  return partial ? CUBBY_PARTIAL : r.first_failure;
+}
+
+void open_requests::complete(uint32_t index) {
+  request &r = requests_[index];
+  stop_waiting(index);
+  open_.erase(index);
+  ++completed_count_;
+  if (r.is_demand_pin()) --demand_count_;
+  r.status = status_of(r);
+  if (r.is_pin()) {
+    state_.changed = true;  // what was withdrawn is let go of here
+    const tier_admission &here = state_.tiers[r.tier].admission;
+    if (!here.on_probation.empty() || !here.no_allocate.empty()) state_.note_frames();
+    if (r.ok_count != 0) {
+      state_.sets.loaded(r.pin().set, index % pin_sets::shard_count);
+    } else {
+      state_.sets.abandon(r.pin().set, index % pin_sets::shard_count);
+    }
+  }
+  r.done_ns = state_.now_ns;
+  if (r.io_class == CUBBY_DEMAND && r.deadline_ns != 0 && state_.now_ns > r.deadline_ns) {
+    ++state_.tiers[r.tier].stats.late_count;
+  }
+  // Once it is done, one that is waited for by its ticket alone may be another's at once.
+  const bool stays = r.forget || r.queue != nullptr;
+  const uint64_t life = r.life.load(std::memory_order_relaxed);
+  r.life.store(life_of(generation_of(life), request_state::done), std::memory_order_release);
+  if (CUBBY_MUTANT(drop_completion) && ++mutant_count_ % 16 == 0) return;
+  sink_.completed(index, stays);
+}
+
+void open_requests::wait_for_frames(uint32_t index) {
+  request &r = requests_[index];
+  if (r.waiting) return;
+  r.waiting = true;
+  r.frame_waited = true;
+  const auto at = std::upper_bound(
+      waiting_.begin(), waiting_.end(), index,
+      [&](uint32_t a, uint32_t b) { return requests_[a].order < requests_[b].order; });
+  waiting_.insert(at, index);
+  // Whoever unpins after this store notes it; what was unpinned before it is seen by one more try.
+  if (!state_.tiers[r.tier].frames_wanted.exchange(true, std::memory_order_seq_cst)) {
+    state_.changed = true;
+  }
+}
+
+void open_requests::stop_waiting(uint32_t index) {
+  request &r = requests_[index];
+  if (!r.waiting) return;
+  r.waiting = false;
+  // Orders are unlike each other: each has its sequence.
+  const auto at = std::lower_bound(
+      waiting_.begin(), waiting_.end(), index,
+      [&](uint32_t a, uint32_t b) { return requests_[a].order < requests_[b].order; });
+  CUBBY_ASSERT(at != waiting_.end() && *at == index);
+  waiting_.erase(at);
+}
+
+const std::vector<uint32_t> &open_requests::waiting_now() {
+  seen_waiting_.assign(waiting_.begin(), waiting_.end());
+  return seen_waiting_;
+}
+
+void open_requests::publish_waiting() {
+  std::array<bool, tiers_max> wanted{};
+  for (const uint32_t index : waiting_) wanted[requests_[index].tier] = true;
+  for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
+    state_.tiers[i].frames_wanted.store(wanted[i], std::memory_order_seq_cst);
+  }
+}
+
+const std::vector<uint32_t> &open_requests::open_now() {
+  seen_open_.clear();
+  for (uint32_t i = open_.first(); i != base::ordered_indices::none; i = open_.after(i)) {
+    seen_open_.push_back(i);
+  }
+  return seen_open_;
+}
+
+}  // namespace cubby::engine

@@ -1,0 +1,63 @@
+#include "engine/operations/pin.hpp"
+
+namespace cubby::engine {
+
+bool pin_operation::grant(uint32_t index) {
+  request &r = at(index);
+  if (!units_.grants.reserve_all(r, true)) {
+    // Holes between its own hits, or memory in pieces: without what is there it may fit.
+    if (!units_.room.clear_tier(r.tier)) return false;
+    if (!units_.grants.reserve_all(r, false)) {
+      fail_waiting_items(index, units_.grants.cannot_lay_out(r));
+      units_.open.complete_if_over(index);
+      return true;
+    }
+  }
+  settle(index);
+  return true;
+}
+
+/// All frames are there: marks the hits, starts the fills, joins those that were under way.
+void pin_operation::settle(uint32_t index) {
+  request &r = at(index);
+  r.granted_ns = units_.state.now_ns;
+  units_.grants.take_reserved(begun_);
+  for (uint32_t i = 0; i < r.items.size(); ++i) {
+    const item_state state = r.items[i].state;
+    if (state != item_state::withdrawn && state != item_state::failed) settle_item(index, i);
+  }
+  for (const uint32_t fill : begun_) units_.grants.announce(r, units_.table[fill]);
+  for (const uint32_t fill : begun_) units_.fills.start(fill);
+  units_.open.complete_if_over(index);
+}
+
+void pin_operation::settle_item(uint32_t index, uint32_t i) {
+  request &r = at(index);
+  request_item &item = r.items[i];
+  cubby_tier_stats &stats = units_.state.tiers[r.tier].stats;
+  locker_word &word = item.bank->word(r.tier, item.number);
+  const locker_word::view now = word.look();
+  if (item.state == item_state::landed) {
+    ++stats.hit_count;
+    return units_.open.mark_landed(index, i, word, now.frame);
+  }
+  ++stats.miss_count;
+  if (now.state == locker_state::filling) {
+    item.joined = item.fill == no_index;
+    item.fill = static_cast<uint32_t>(now.frame);
+    item.state = item_state::loading;
+    units_.fills.add_waiter(item.fill, index, i);
+  } else if (now.state == locker_state::ready) {
+    units_.open.mark_failed(index, i, pinned_too_often(*item.bank, item.number));
+  } else {
+    units_.open.mark_failed(index, i, frame_grants::why_absent(*item.bank, item.number));
+  }
+}
+
+void pin_operation::withdraw(uint32_t index, bool all) {
+  if (all) return withdraw_all_items(index);
+  const uint32_t set = at(index).pin().set;
+  withdraw_items(index, [&](uint32_t item) { return units_.state.sets.withdrawn(set, item); });
+}
+
+}  // namespace cubby::engine

@@ -1,0 +1,78 @@
+#include "engine/operations/prefetch.hpp"
+
+namespace cubby::engine {
+
+/// A late forecast is of no use: what has not been begun of it is cancelled.
+bool prefetch_operation::expire(uint32_t index) {
+  const request &r = at(index);
+  if (r.io_class != CUBBY_FORECAST || r.order.deadline_ns >= units_.state.now_ns) return false;
+  fail_waiting_items(index,
+                     fail(CUBBY_ERR_CANCELED, "its deadline passed before there was room for it"));
+  units_.open.stop_waiting(index);
+  units_.open.complete_if_over(index);
+  return true;
+}
+
+bool prefetch_operation::grant(uint32_t index) {
+  request &r = at(index);
+  uint32_t &next = std::get<prefetch_verb>(r.verb).next_item;
+  for (; next < r.items.size(); ++next) {
+    if (r.items[next].state != item_state::waiting) continue;
+    if (!grant_item(index, next)) return false;
+    // A fill that starts may end at once and with it this request.
+    if (!units_.open.is_open(index)) return true;
+  }
+  units_.open.complete_if_over(index);
+  return true;
+}
+
+bool prefetch_operation::grant_item(uint32_t index, uint32_t i) {
+  request &r = at(index);
+  const request_item &item = r.items[i];
+  lookup_result found = units_.grants.look_up(r, i);
+  if (found == lookup_result::no_frame && units_.room.clear_tier(r.tier)) {
+    found = units_.grants.look_up(r, i);
+    if (found == lookup_result::no_frame) {
+      units_.open.mark_failed(index, i, units_.grants.cannot_lay_out(r));
+      return true;
+    }
+  }
+  switch (found) {
+    case lookup_result::no_frame:
+    case lookup_result::blocked:
+      return false;
+    case lookup_result::ready:
+      units_.open.mark_landed(index, i, item.bank->word(r.tier, item.number), 0);
+      break;
+    case lookup_result::nowhere:
+      units_.open.mark_failed(index, i, frame_grants::why_absent(*item.bank, item.number));
+      break;
+    case lookup_result::begun:
+    case lookup_result::joinable:
+      load(index, i, found == lookup_result::begun);
+      break;
+  }
+  return true;
+}
+
+void prefetch_operation::load(uint32_t index, uint32_t i, bool begun) {
+  request &r = at(index);
+  request_item &item = r.items[i];
+  item.fill = static_cast<uint32_t>(item.bank->word(r.tier, item.number).look().frame);
+  item.state = item_state::loading;
+  units_.fills.add_waiter(item.fill, index, i);
+  if (!begun) return;
+  const uint32_t started = item.fill;
+  fill &f = units_.table[started];
+  f.unrequested = true;
+  f.admit = true;
+  units_.grants.announce(r, f);
+  units_.grants.take_reserved(begun_);
+  units_.fills.start(started);
+}
+
+void prefetch_operation::withdraw(uint32_t index, bool all) {
+  if (all) withdraw_all_items(index);
+}
+
+}  // namespace cubby::engine

@@ -1,0 +1,108 @@
+// An accepted request: its ticket, what every verb has in common, and the state of its own verb.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <variant>
+#include <vector>
+
+#include "base/abi.hpp"
+#include "base/result.hpp"
+#include "engine/fill.hpp"
+#include "engine/seal_job.hpp"
+#include "transfer/channel.hpp"
+
+namespace cubby::engine {
+
+enum class item_state : uint8_t { waiting, loading, landed, failed, withdrawn };
+
+/// One locker that a request names.
+struct request_item {
+  locker_bank *bank = nullptr;
+  uint32_t number = 0;
+  uint32_t fill = no_index;          // while loading
+  uint64_t next_waiter = no_waiter;  // of the fill
+  item_state state = item_state::waiting;
+  bool joined = false;  // a fill that another request began
+};
+
+struct pin_verb {
+  uint32_t set = no_index;  // of pins
+  const void **addr = nullptr;
+};
+struct prefetch_verb {
+  uint32_t next_item = 0;  // up to which frames were found
+};
+struct resize_verb {};
+struct seal_verb {
+  std::unique_ptr<seal_job> job;
+};
+/// In the order of request_kind.
+using request_verb = std::variant<pin_verb, prefetch_verb, resize_verb, seal_verb>;
+enum class request_kind : uint8_t { pin, prefetch, resize, seal };
+
+/// Life: unused → accepted (in the inbox) → open (the controller's) → done → unused.
+enum class request_state : uint32_t { unused, accepted, open, done };
+
+struct request {
+  // The ticket: state in the low 8 bits, generation above.
+  std::atomic<uint64_t> life{0};
+  std::atomic<bool> cancel_wanted{false};
+  bool forget = false;  // nobody holds the ticket
+  request_verb verb;
+  uint32_t tier = 0;  // slot
+  uint32_t flags = 0;
+  uint32_t io_class = CUBBY_DEMAND;
+  uint64_t deadline_ns = 0;
+  std::vector<request_item> items;
+  int8_t *item_status = nullptr;
+  uint64_t user = 0;
+  void *queue = nullptr;  // where its completion goes; the runtime's business
+
+  // The controller's from here on.
+  transfer::urgency order;
+  bool waiting = false;  // for frames
+  bool frame_waited = false;
+  uint32_t open_count = 0, ok_count = 0;
+  uint64_t bytes = 0;
+  cubby_status first_failure = CUBBY_OK;
+  error failure;  // of the first item that failed
+  uint64_t issued_ns = 0, begun_ns = 0, granted_ns = 0, done_ns = 0;
+
+  // The result, once done.
+  cubby_status status = CUBBY_PENDING;
+
+  [[nodiscard]] request_kind kind() const { return static_cast<request_kind>(verb.index()); }
+  [[nodiscard]] bool is_pin() const { return kind() == request_kind::pin; }
+  [[nodiscard]] bool is_demand_pin() const { return is_pin() && io_class == CUBBY_DEMAND; }
+  [[nodiscard]] pin_verb &pin() { return std::get<pin_verb>(verb); }
+  /// Of a seal: its chunks; of the others: their items.
+  [[nodiscard]] uint32_t item_count() const;
+};
+
+[[nodiscard]] constexpr uint64_t life_of(uint32_t generation, request_state state) {
+  return uint64_t{generation} << 8 | static_cast<uint64_t>(state);
+}
+[[nodiscard]] constexpr request_state state_of(uint64_t life) {
+  return static_cast<request_state>(life & 0xFF);
+}
+[[nodiscard]] constexpr uint32_t generation_of(uint64_t life) {
+  return static_cast<uint32_t>(life >> 8);
+}
+inline void set_item_status(const request &r, uint32_t item, cubby_status status) {
+  if (r.item_status == nullptr) return;
+  // Release: what belongs to the item is written before.
+  std::atomic_ref(r.item_status[item])
+      .store(static_cast<int8_t>(status), std::memory_order_release);
+}
+
+/// Hears of completions: the runtime, which has queues and waiters.
+class completion_sink {
+ public:
+  virtual ~completion_sink() = default;
+  /// `stays`: the request is not given back by a waiter, but by the sink.
+  virtual void completed(uint32_t index, bool stays) = 0;
+};
+
+}  // namespace cubby::engine

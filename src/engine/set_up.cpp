@@ -1,0 +1,196 @@
+#include "engine/set_up.hpp"
+
+#include <new>
+
+namespace cubby::engine {
+namespace {
+
+/// Of channels whose copies are made by the thread that starts them: few at once, so that what has
+/// landed is published, and what came meanwhile is looked at.
+constexpr transfer::window synchronous{uint64_t{2} << 20, uint64_t{1} << 20, true};
+
+constexpr uint64_t staging_buffer_bytes = (uint64_t{1} << 20) + 8192;
+constexpr uint32_t staging_max = 16;
+
+frame_layout layout_for(const tier::memory_tier &tier, const locker_bank &bank) {
+  if (tier.strided()) return frame_layout::pieces;
+  return tier.direct() && bank.skew_ok() ? frame_layout::skewed : frame_layout::packed;
+}
+
+}  // namespace
+
+result<uint32_t> set_up::add_memory_tier(const memory_tier_request &wanted,
+                                         std::unique_ptr<tier::backend_instance> backend) {
+  if (auto free = state_.tiers.check_new(wanted.name); !free) return free.failure();
+  auto slot = std::make_unique<tier_slot>();
+  slot->backend = backend->name();
+  auto memory = wanted.lent.empty()
+                    ? tier::memory_tier::own(std::move(backend), wanted.name, wanted.budget_bytes)
+                    : tier::memory_tier::lent(std::move(backend), wanted.name, wanted.budget_bytes,
+                                              wanted.lent);
+  if (!memory) return memory.failure();
+  slot->memory = std::move(*memory);
+  const tier::backend_instance &by = slot->memory->backend();
+  const bool copies_here = by.can(CUBBY_CAP_HOST_ADDRESSABLE) || by.info().emulated != 0;
+  slot->path = std::make_unique<transfer::channel>(slot->memory->backend(),
+                                                   copies_here ? synchronous : transfer::window{});
+  slot->name = wanted.name;
+  slot->rank = wanted.rank;
+  slot->flags = wanted.flags;
+  slot->regions = wanted.regions;
+  slot->budget_bytes.store(slot->memory->budget_bytes());
+  const uint32_t index = state_.tiers.place(std::move(slot), state_.config.salt);
+  tier_slot &placed = state_.tiers[index];
+  try {
+    for (const auto &bank : state_.banks.owned()) {
+      bank->add_tier(index, layout_for(*placed.memory, *bank), placed.memory->address());
+    }
+    std::vector<cubby_policy_bank> banks;
+    placed.admission.policy =
+        placement::make_policy(*state_.config.policy, copies_.policy_view(index, banks));
+  } catch (...) {
+    state_.tiers.withdraw(index);
+    throw;
+  }
+  if (placed.admission.policy == nullptr) {
+    state_.tiers.withdraw(index);
+    return fail(CUBBY_ERR_NO_MEMORY, "tier %s: no memory for policy %s", wanted.name.c_str(),
+                state_.config.policy->name);
+  }
+  state_.tiers.register_blocks(index, 0);
+  state_.tiers.publish(index);
+  copies_.track_all(index);
+  copies_.reconfigure_policies();  // of the exclusive tiers that continue this one
+  return index;
+}
+
+result<uint32_t> set_up::add_file_tier(const std::string &name, uint32_t rank,
+                                       std::vector<std::string> directories,
+                                       std::unique_ptr<tier::backend_instance> backend) {
+  if (auto free = state_.tiers.check_new(name); !free) return free.failure();
+  auto slot = std::make_unique<tier_slot>();
+  slot->backend = backend->name();
+  auto files = tier::file_tier::make(std::move(backend), name, std::move(directories));
+  if (!files) return files.failure();
+  slot->files = std::move(*files);
+  tier::backend_instance &by = slot->files->backend();
+  slot->path = std::make_unique<transfer::channel>(by);
+  slot->staging = std::make_unique<transfer::staging_pool>(state_.services, &by,
+                                                           staging_buffer_bytes, staging_max);
+  slot->name = name;
+  slot->rank = rank;
+  const uint32_t index = state_.tiers.place(std::move(slot), state_.config.salt);
+  for (uint32_t i = 0; i < index; ++i) {
+    if (state_.tiers.is_memory(i)) state_.tiers.register_blocks(i, 0, index);
+  }
+  state_.tiers.publish(index);
+  return index;
+}
+
+result<void> set_up::resize(uint32_t tier, uint64_t budget_bytes) {
+  tier_slot &slot = state_.tiers[tier];
+  const size_t before = slot.memory->blocks().size();
+  if (auto set = slot.memory->set_budget(budget_bytes); !set) return set;
+  slot.budget_bytes.store(slot.memory->budget_bytes());
+  copies_.reconfigure_policies();
+  state_.tiers.register_blocks(tier, before);
+  state_.changed = true;
+  return {};
+}
+
+/// How its lockers lie in each memory tier; again once it is mapped.
+void set_up::lay_out(locker_bank &bank) {
+  for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
+    if (!state_.tiers.is_memory(i)) continue;
+    const tier::memory_tier &memory = *state_.tiers[i].memory;
+    bank.add_tier(i, layout_for(memory, bank), memory.address());
+  }
+  if (state_.config.verify) bank.make_digests();
+}
+
+result<locker_bank *> set_up::add_bank(std::unique_ptr<locker_bank> made) {
+  const uint32_t tier = made->file_tier;
+  std::vector<residency::bank_file> files = made->files;
+  const auto close_files = [&] {
+    if (tier != no_tier) files_.close(files, tier);
+  };
+  locker_bank *bank = nullptr;
+  try {
+    auto added = state_.banks.add(std::move(made));
+    if (!added) {
+      close_files();
+      return added;
+    }
+    bank = *added;
+    lay_out(*bank);
+    if (!copies_.reconfigure_policies()) throw std::bad_alloc();
+  } catch (...) {
+    if (bank != nullptr) state_.banks.withdraw(*bank);
+    close_files();
+    throw;
+  }
+  state_.banks.publish(*bank);
+  return bank;
+}
+
+result<void> set_up::map_bank(locker_bank &bank, std::vector<residency::bank_file> files,
+                              uint32_t tier, const cubby_extent *extents, uint64_t count) {
+  if (bank.mapped()) {
+    return fail(CUBBY_ERR_INVALID, "bank %s is mapped already; remove it and add it again",
+                bank.desc().name);
+  }
+  if (auto opened = files_.open(files, tier); !opened) return opened;
+  std::vector<residency::bank_file> spare = files;
+  if (auto mapped = bank.map(std::move(files), extents, count); !mapped) {
+    files_.close(spare, tier);
+    return mapped;
+  }
+  bank.file_tier = tier;
+  lay_out(bank);
+  copies_.reconfigure_policies();  // frames may be of another size now
+  return {};
+}
+
+bool set_up::is_in_use(locker_bank &bank) {
+  if (fills_.touches_bank(bank)) return true;
+  for (const uint32_t index : open_.open_now()) {
+    for (const request_item &item : requests_[index].items) {
+      if (item.bank == &bank && item.state == item_state::waiting) return true;
+    }
+  }
+  for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
+    if (!state_.tiers.is_memory(tier)) continue;
+    for (uint32_t number = 0; number < bank.count(); ++number) {
+      if (!copies_.drop(bank, number, tier)) return true;
+    }
+  }
+  return false;
+}
+
+result<void> set_up::remove_bank(locker_bank &bank) {
+  // Stale for new calls from here on; put back when it is in use.
+  bank.removed.store(true, std::memory_order_seq_cst);
+  if (is_in_use(bank)) {
+    bank.removed.store(false, std::memory_order_seq_cst);
+    return fail(CUBBY_ERR_BUSY,
+                "bank %s: some of its lockers are pinned or on their way; unpin them, or drain, "
+                "and try again",
+                bank.desc().name);
+  }
+  feed_.forget_bank(bank);
+  for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
+    const auto &policy = state_.tiers[tier].admission.policy;
+    for (uint32_t number = 0; policy != nullptr && number < bank.count(); ++number)
+      policy->forget(bank.object_base + number);
+  }
+  state_.banks.retire(bank);
+  copies_.reconfigure_policies();
+  return {};
+}
+
+void set_up::free_bank(locker_bank &bank) {
+  if (bank.file_tier != no_tier) files_.close(bank.files, bank.file_tier);
+  state_.banks.free(bank);
+}
+
+}  // namespace cubby::engine

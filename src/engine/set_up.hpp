@@ -1,0 +1,66 @@
+// Tiers and banks come and go; the pump is held.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/open_requests.hpp"
+#include "engine/policy_feed.hpp"
+#include "engine/source_files.hpp"
+
+namespace cubby::engine {
+
+class set_up {
+ public:
+  set_up(engine_state &state, residents &copies, policy_feed &feed, source_files &files,
+         request_table &requests, open_requests &open, fill_table &fills)
+      : state_(state),
+        copies_(copies),
+        feed_(feed),
+        files_(files),
+        requests_(requests),
+        open_(open),
+        fills_(fills) {}
+
+  struct memory_tier_request {
+    std::string name;
+    uint32_t rank = 0, flags = 0;
+    uint64_t budget_bytes = 0;
+    std::vector<tier::lent_memory> lent;
+    std::vector<cubby_region> regions;
+  };
+  /// Its index. After an error the tiers are as before.
+  result<uint32_t> add_memory_tier(const memory_tier_request &wanted,
+                                   std::unique_ptr<tier::backend_instance> backend);
+  result<uint32_t> add_file_tier(const std::string &name, uint32_t rank,
+                                 std::vector<std::string> directories,
+                                 std::unique_ptr<tier::backend_instance> backend);
+  /// A new budget, at once for what comes; a resize request then evicts what is too much.
+  result<void> resize(uint32_t tier, uint64_t budget_bytes);
+
+  /// A bank whose files, where it has any, are open. After an error they are closed.
+  result<locker_bank *> add_bank(std::unique_ptr<locker_bank> made);
+  /// Opens the files through the file tier and maps the bank to them. After an error the bank is as
+  /// before.
+  result<void> map_bank(locker_bank &bank, std::vector<residency::bank_file> files, uint32_t tier,
+                        const cubby_extent *extents, uint64_t count);
+  /// BUSY while something of it is pinned or in flight.
+  result<void> remove_bank(locker_bank &bank);
+  /// After a grace period in which no call can still look at it.
+  void free_bank(locker_bank &bank);
+
+ private:
+  void lay_out(locker_bank &bank);
+  [[nodiscard]] bool is_in_use(locker_bank &bank);
+
+  engine_state &state_;
+  residents &copies_;
+  policy_feed &feed_;
+  source_files &files_;
+  request_table &requests_;
+  open_requests &open_;
+  fill_table &fills_;
+};
+
+}  // namespace cubby::engine

@@ -1,0 +1,72 @@
+#include "engine/source_files.hpp"
+
+namespace cubby::engine {
+namespace {
+
+/// How long a look at a file's identity is good for.
+constexpr uint64_t identity_good_ns = 10'000'000;
+
+bool same_file(const cubby_backend_file &seen, const residency::bank_file &known) {
+  return seen.bytes == known.bytes && seen.inode == known.inode && seen.device == known.device &&
+         seen.mtime_ns == known.mtime_ns;
+}
+
+}  // namespace
+
+result<void> source_files::open(std::vector<residency::bank_file> &files, uint32_t tier) {
+  tier::backend_instance &backend = state_.tiers[tier].files->backend();
+  for (residency::bank_file &file : files) {
+    auto opened = backend.open_file(file.path.c_str(), CUBBY_BACKEND_FILE_READ);
+    if (!opened) {
+      close(files, tier);
+      return opened.failure();
+    }
+    file.number = opened->file;
+    const bool known = file.inode != 0 || file.bytes != 0;
+    if (known && !same_file(*opened, file)) {
+      close(files, tier);
+      return fail(CUBBY_ERR_CORRUPT, "%s changed while it was being adopted; adopt it again",
+                  file.path.c_str());
+    }
+    file.bytes = opened->bytes;
+    file.inode = opened->inode;
+    file.device = opened->device;
+    file.mtime_ns = opened->mtime_ns;
+  }
+  backend.refresh_info();
+  return {};
+}
+
+void source_files::close(std::vector<residency::bank_file> &files, uint32_t tier) {
+  for (residency::bank_file &file : files) {
+    if (file.number != 0) state_.tiers[tier].files->backend().close_file(file.number);
+    file.number = 0;
+  }
+}
+
+bool source_files::unchanged(locker_bank &bank) {
+  if (bank.failed.status != CUBBY_OK) return false;
+  if (bank.looked_ns != 0 && state_.now_ns - bank.looked_ns < identity_good_ns) return true;
+  bank.looked_ns = state_.now_ns;
+  for (const residency::bank_file &file : bank.files) {
+    auto seen = state_.tiers[bank.file_tier].files->backend().stat_file(file.number);
+    if (seen.ok() && same_file(*seen, file)) continue;
+    bank.failed = fail(CUBBY_ERR_CORRUPT,
+                       "%s changed since it was adopted; nothing more is loaded from bank %s; "
+                       "remove the bank and adopt the file again",
+                       file.path.c_str(), bank.desc().name);
+    state_.log(0, bank.failed.text);
+    return false;
+  }
+  return true;
+}
+
+void source_files::explain(locker_bank &bank, error &why) {
+  bank.looked_ns = 0;
+  if (unchanged(bank)) return;
+  const cubby_tier tier = why.tier;
+  why = bank.failed;
+  why.tier = tier;
+}
+
+}  // namespace cubby::engine

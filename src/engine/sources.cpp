@@ -1,0 +1,81 @@
+#include "engine/sources.hpp"
+
+namespace cubby::engine {
+
+bool sources::choose_copy(uint32_t index) {
+  fill &f = fills_[index];
+  uint32_t best = no_tier;
+  for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
+    if (t == f.to || t == f.bad_tier || !state_.tiers.is_memory(t)) continue;
+    if (f.bank->word(t, f.number).look().state != locker_state::ready) continue;
+    if (!state_.tiers.connected(t, f.to)) continue;
+    if (best == no_tier || state_.tiers[t].rank < state_.tiers[best].rank) best = t;
+  }
+  if (best == no_tier) return false;
+  uint64_t frame = 0;
+  if (f.bank->word(best, f.number).pin(frame) != pin_outcome::pinned) return false;
+  f.from = best;
+  return true;
+}
+
+/// Waits for a fill that brings a copy nearer, rather than read the file twice.
+bool sources::follow_other(uint32_t index) {
+  const fill &f = fills_[index];
+  for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
+    if (t == f.to || !state_.tiers.is_memory(t)) continue;
+    const locker_word::view word = f.bank->word(t, f.number).look();
+    if (word.state != locker_state::filling) continue;
+    const auto leader = static_cast<uint32_t>(word.frame);
+    if (leader == index || fills_[leader].state != fill_state::active) continue;
+    if (!state_.tiers.connected(t, f.to)) continue;
+    fills_.follow(leader, index);
+    return true;
+  }
+  return false;
+}
+
+/// On its way from a file to a device a locker may leave a copy in host memory, which is then also
+/// what the file is read into.
+void sources::add_intermediate(uint32_t index) {
+  fill &f = fills_[index];
+  for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
+    tier_slot &slot = state_.tiers[t];
+    if (t == f.to || slot.memory == nullptr || slot.rank < state_.tiers[f.to].rank) continue;
+    // What may not stay in the nearer tier needs its copy here.
+    const bool may_stay = !state_.tiers[f.to].admission.policy->chooses();
+    if (slot.is_exclusive() && may_stay) continue;
+    if (f.bank->layout(t) != frame_layout::skewed) continue;
+    locker_word &word = f.bank->word(t, f.number);
+    if (word.look().state != locker_state::absent) continue;
+    if (!room_.admit(t, *f.bank, f.number, eviction::admission_of::newcomer, f.order)) continue;
+    const auto frame = slot.memory->take(f.bank->frame_bytes_in(t, f.number));
+    if (!frame) continue;
+    word.begin_fill(index, 1);
+    f.intermediate = t;
+    f.intermediate_frame = *frame;
+    copies_.admit(t, *f.bank, f.number);
+    return;
+  }
+}
+
+result<sources::choice> sources::choose(uint32_t index) {
+  if (choose_copy(index)) return choice::reads;
+  if (follow_other(index)) return choice::follows;
+  fill &f = fills_[index];
+  locker_bank &bank = *f.bank;
+  if (!bank.mapped()) {
+    return fail(CUBBY_MISS, "locker %u of bank %s is nowhere any more", f.number, bank.desc().name);
+  }
+  if (!files_.unchanged(bank)) return bank.failed;
+  f.from = bank.file_tier;
+  if (bank.layout(f.to) == frame_layout::skewed) return choice::reads;
+  if (f.intermediate == no_tier) add_intermediate(index);
+  if (f.intermediate == no_tier && !state_.tiers[f.from].staging->usable()) {
+    f.from = no_tier;
+    return fail(CUBBY_ERR_NO_MEMORY,
+                "no staging memory could be had; raise the memory limit, or add a host tier");
+  }
+  return choice::reads;
+}
+
+}  // namespace cubby::engine

@@ -1,0 +1,33 @@
+// Where a fill gets its bytes: the nearest copy that can be reached, another fill that is bringing
+// one nearer, or the file.
+#pragma once
+
+#include "engine/eviction.hpp"
+#include "engine/source_files.hpp"
+
+namespace cubby::engine {
+
+class sources {
+ public:
+  sources(engine_state &state, fill_table &fills, residents &copies, eviction &room,
+          source_files &files)
+      : state_(state), fills_(fills), copies_(copies), room_(room), files_(files) {}
+
+  enum class choice { reads, follows };
+  /// Sets `from`, and holds the copy there; or makes the fill follow another. An error when nothing
+  /// has the bytes.
+  result<choice> choose(uint32_t index);
+
+ private:
+  bool choose_copy(uint32_t index);
+  bool follow_other(uint32_t index);
+  void add_intermediate(uint32_t index);
+
+  engine_state &state_;
+  fill_table &fills_;
+  residents &copies_;
+  eviction &room_;
+  source_files &files_;
+};
+
+}  // namespace cubby::engine

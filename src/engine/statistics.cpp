@@ -1,0 +1,98 @@
+#include "engine/statistics.hpp"
+
+#include <algorithm>
+
+#include "engine/pinned.hpp"
+
+namespace cubby::engine {
+
+uint64_t statistics::working_set_bytes(const locker_bank &bank, frame_layout layout) {
+  uint64_t bytes = 0;
+  for (uint32_t row = 0; row < bank.rows(); ++row) {
+    bytes += bank.desc().routed_count * bank.frame_bytes(layout, row * bank.columns());
+  }
+  return bytes;
+}
+
+uint64_t statistics::estimate_ns(const locker_bank &bank, uint32_t number, uint32_t tier) const {
+  if (bank.word(tier, number).look().state == locker_state::ready) return 0;
+  const uint64_t bytes = bank.locker_bytes(number);
+  for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
+    if (t == tier || !state_.tiers.is_memory(t)) continue;
+    if (bank.word(t, number).look().state != locker_state::ready) continue;
+    return state_.tiers[tier].path->estimate_ns(bytes);
+  }
+  if (!bank.mapped()) return base::never_ns;
+  const uint64_t read = state_.tiers[bank.file_tier].path->estimate_ns(bytes);
+  const bool direct = bank.layout(tier) == frame_layout::skewed;
+  const uint64_t copy = direct ? 0 : state_.tiers[tier].path->estimate_ns(bytes);
+  if (read == base::never_ns) return read;
+  return copy == base::never_ns ? read : read + copy;
+}
+
+uint64_t statistics::table_bytes() const {
+  uint64_t bytes = state_.sets.table_bytes() + requests_.table_bytes();
+  for (const locker_bank *bank : state_.banks.by_object()) {
+    bytes += bank->table_bytes() + bank->digest_bytes();
+  }
+  return bytes;
+}
+
+uint64_t statistics::table_bytes_of(const locker_bank &bank) const {
+  const uint64_t digests = state_.config.verify ? bank.digest_bytes_wanted() : 0;
+  uint64_t words = 0;
+  for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
+    if (state_.tiers.is_memory(i)) words += bank.tier_bytes();
+  }
+  return bank.table_bytes() + std::max(digests, bank.digest_bytes()) + words;
+}
+
+uint64_t statistics::table_bytes_of_tier() const {
+  uint64_t words = 0;
+  for (const locker_bank *bank : state_.banks.by_object()) words += bank->tier_bytes();
+  return words;
+}
+
+cubby_tier_stats statistics::tier_stats(uint32_t tier) const {
+  const tier_slot &slot = state_.tiers[tier];
+  cubby_tier_stats stats = slot.stats;
+  stats.struct_size = sizeof stats;
+  stats.tier = slot.handle;
+  if (slot.memory == nullptr) return stats;
+  stats.budget_bytes = slot.memory->budget_bytes();
+  stats.used_bytes = slot.memory->used_bytes();
+  stats.peak_bytes = slot.memory->peak_bytes();
+  stats.pinned_bytes = pinned_bytes(state_, tier);
+  stats.emulated = slot.memory->backend().info().emulated;
+  for (uint32_t i = 0; i < feed_.shard_count(); ++i) {
+    stats.hit_count += feed_.shard(i).hits[tier].load(std::memory_order_relaxed);
+  }
+  return stats;
+}
+
+void statistics::report(cubby_stats_block &block, std::vector<cubby_tier_stats> &tiers) {
+  feed_.drain();
+  block = {};
+  block.struct_size = sizeof block;
+  block.tier_count = state_.tiers.count();
+  for (const locker_bank *bank : state_.banks.by_object()) {
+    block.digest_bytes += bank->digest_bytes();
+  }
+  block.table_bytes = table_bytes() - block.digest_bytes;
+  block.visit_count = feed_.visit_count();
+  block.visit_dropped_count = feed_.dropped_count();
+  block.unverified_bytes = io_.unverified_bytes();
+  const stall_times &stalls = open_.stalls();
+  block.stall_read_ns = stalls.read_ns;
+  block.stall_join_ns = stalls.join_ns;
+  block.stall_frame_wait_ns = stalls.frame_wait_ns;
+  block.stall_copy_ns = stalls.copy_ns;
+  block.stall_handoff_ns = stalls.handoff_ns;
+  for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
+    tiers.push_back(tier_stats(i));
+    const auto &policy = state_.tiers[i].admission.policy;
+    if (policy != nullptr) block.policy_bytes += policy->state_bytes();
+  }
+}
+
+}  // namespace cubby::engine

@@ -1,0 +1,92 @@
+// The tiers of a runtime: memory with frames, or files; each with its channel and its counters.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/names.hpp"
+#include "engine/tier_admission.hpp"
+#include "tier/file_tier.hpp"
+#include "tier/memory_tier.hpp"
+#include "transfer/channel.hpp"
+#include "transfer/staging.hpp"
+
+namespace cubby::engine {
+
+struct tier_slot {
+  cubby_tier handle = 0;
+  std::string name, backend;
+  std::string note;  // why it is not the better path that was asked for first
+  uint32_t rank = 0, flags = 0;
+  std::unique_ptr<tier::memory_tier> memory;  // of a memory tier
+  std::unique_ptr<tier::file_tier> files;     // of a file tier
+  std::unique_ptr<transfer::channel> path;
+  std::unique_ptr<transfer::staging_pool> staging;  // of a file tier: for frames it cannot reach
+  tier_admission admission;                         // of a memory tier
+  // Read by threads that pin and unpin.
+  std::atomic<bool> frames_wanted{false};
+  std::atomic<uint64_t> budget_bytes{0};
+  std::vector<cubby_region> regions;  // lent
+  bool stray_reported = false;        // of completions that answer nothing
+  cubby_tier_stats stats{};
+
+  [[nodiscard]] bool is_exclusive() const { return (flags & CUBBY_TIER_EXCLUSIVE) != 0; }
+  [[nodiscard]] tier::backend_instance &io_backend() {
+    return memory != nullptr ? memory->backend() : files->backend();
+  }
+};
+
+/// Tiers are added and never removed. Lookups may be made by any thread, add() by who holds the
+/// pump.
+class tier_set {
+ public:
+  ~tier_set();
+
+  [[nodiscard]] uint32_t count() const { return count_.load(std::memory_order_acquire); }
+  [[nodiscard]] tier_slot &operator[](uint32_t index) { return *slots_[index]; }
+  [[nodiscard]] const tier_slot &operator[](uint32_t index) const { return *slots_[index]; }
+  /// no_tier when the handle is stale.
+  [[nodiscard]] uint32_t find(cubby_tier handle) const {
+    const uint32_t index = (handle & 0xFF) - 1;
+    return index < count() && slots_[index]->handle == handle ? index : no_tier;
+  }
+  [[nodiscard]] bool is_memory(uint32_t index) const { return slots_[index]->memory != nullptr; }
+
+  /// INVALID when there are as many as can be, or one of this name.
+  result<void> check_new(const std::string &name) const;
+  /// After check_new(); seen by others once publish() says so. Returns the index.
+  uint32_t place(std::unique_ptr<tier_slot> slot, uint32_t salt);
+  void publish(uint32_t index) { count_.store(index + 1, std::memory_order_release); }
+  /// Takes a tier back that was placed and not published.
+  void withdraw(uint32_t index) { slots_[index].reset(); }
+
+  /// The file tier that reads a file: the one whose directory it lies in, else the first; no_tier
+  /// before there is one.
+  [[nodiscard]] uint32_t file_tier_for(const std::string &path) const;
+  /// Can bytes be copied between two memory tiers?
+  [[nodiscard]] bool connected(uint32_t a, uint32_t b) const;
+  /// The channel that makes the copies from one memory tier to another.
+  [[nodiscard]] transfer::channel &copy_path(uint32_t from, uint32_t to);
+  /// Where a part of a locker begins in a frame of the tier.
+  [[nodiscard]] std::byte *address(const locker_bank &bank, uint32_t tier, uint64_t frame,
+                                   uint32_t number, uint32_t part) const {
+    return slots_[tier]->memory->at(frame, part) +
+           bank.part_offset(bank.layout(tier), number, part);
+  }
+
+  /// Tells the file backends of a memory tier's blocks from number `first` on, so that they may
+  /// register them; or one backend alone, of a file tier that is new.
+  void register_blocks(uint32_t tier, size_t first);
+  void register_blocks(uint32_t tier, size_t first, uint32_t file_tier);
+  /// Tells them of one that goes.
+  void unregister_block(uint32_t tier, const cubby_backend_memory &block);
+
+ private:
+  std::array<std::unique_ptr<tier_slot>, tiers_max> slots_;
+  std::atomic<uint32_t> count_{0};
+};
+
+}  // namespace cubby::engine
