@@ -15,6 +15,7 @@
 #include "cli/demo/decoder.hpp"
 #include "cli/demo/kernels.hpp"
 #include "cli/model/make_model.hpp"
+#include "cli/printable.hpp"
 #include "cli/replay/policies.hpp"
 #include "cli/support.hpp"
 
@@ -55,15 +56,8 @@ outcome<uint64_t> budget_of(const std::string &text, uint64_t expert_bytes) {
 
 /// A runtime is opened with it, so that a library of no use is told before a model is made.
 done usable_library(const std::string &path) {
-  cubby_config config = {};
-  config.struct_size = sizeof config;
-  config.abi_version = CUBBY_ABI_VERSION;
-  config.pump = CUBBY_PUMP_CALLER;
-  config.policy = path.c_str();
-  cubby *rt = nullptr;
-  if (cubby_open(&config, &rt) != CUBBY_OK) return usage_trouble(last_error().text);
-  cubby_close(rt);
-  return nothing{};
+  const auto opened = cubby::runtime::open({.pump = cubby::pump::caller, .policy = path.c_str()});
+  return opened ? done(nothing{}) : usage_trouble(opened.why().text());
 }
 
 /// Trouble that lists the policies when there is none of that name.
@@ -97,7 +91,7 @@ outcome<std::string> model_path(const options &chosen) {
       static_cast<uint64_t>(seen.st_size) == model::file_bytes(shape)) {
     return path;
   }
-  std::cerr << "cubby demo: making the model " << path << " (once)\n";
+  std::cerr << "cubby demo: making the model " << printable(path) << " (once)\n";
   auto made = model::make_model(shape, path, chosen.json);
   if (!made) return made.failure();
   return path;
@@ -107,7 +101,7 @@ json decoded_json(const demo::decoded &done) {
   return {{"tokens", done.tokens},
           {"tokens_per_s", done.tokens / done.seconds},
           {"seconds", done.seconds},
-          {"output_sha256", done.output_sha256},
+          {"output_digest", done.output_digest},
           {"compute_ns", done.compute_ns},
           {"compute_gb_per_s",
            static_cast<double>(done.computed_bytes) / static_cast<double>(done.compute_ns)}};
@@ -126,7 +120,7 @@ outcome<json> run_cubby(const house &h) {
   json warnings = json::array();
   const auto pass_on = [&] {
     for (const std::string &line : source.warnings()) {
-      std::cerr << "cubby demo: " << line << "\n";
+      std::cerr << "cubby demo: " << printable(line) << "\n";
       warnings.push_back(line);
     }
   };
@@ -182,7 +176,7 @@ void print_result(const house &h, const json &result) {
   const auto line = [&](const std::string &name, const json &one, const json &limit) {
     table.push_back({name, fixed_text(one["tokens_per_s"]), fixed_text(one["cpu_s"]),
                      bytes_text(one["peak_rss_bytes"]), limit,
-                     one["output_sha256"].get<std::string>().substr(0, 12)});
+                     one["output_digest"].get<std::string>()});
   };
   const std::string by = result["limit_enforced_by"];
   const std::string limit = by == "none" ? "none" : bytes_text(result["limit_bytes"]) + " " + by;
@@ -191,8 +185,9 @@ void print_result(const house &h, const json &result) {
     const std::string of = one["limit_enforced_by"];
     line(one["name"], one, of == "none" ? "none" : bytes_text(one["limit_bytes"]) + " " + of);
   }
-  std::cout << h.file.path << ": " << bytes_text(h.file.expert_bytes) << " of experts, routes "
-            << h.routes.origin << ", " << h.routes.tokens << " tokens\n";
+  std::cout << printable(h.file.path) << ": " << bytes_text(h.file.expert_bytes)
+            << " of experts, routes " << printable(h.routes.origin) << ", " << h.routes.tokens
+            << " tokens\n";
   print_table(table);
   std::cout << "bound " << fixed_text(result["bound_tokens_per_s"]) << " tokens/s (bare reads "
             << fixed_text(result["bare_gb_per_s"]) << " GB/s, products "
@@ -214,7 +209,7 @@ void print_result(const house &h, const json &result) {
   print_table(tiers);
   if (result.contains("recorded"))
     std::cout << count_text(result["recorded"]["visits"]) << " visits are in "
-              << result["recorded"]["file"].get<std::string>() << ", "
+              << printable(result["recorded"]["file"].get<std::string>()) << ", "
               << count_text(result["recorded"]["lost"]) << " were lost\n";
   std::cout << (result["identical"] ? "all outputs are identical\n" : "OUTPUTS DIFFER\n");
 }
@@ -236,7 +231,10 @@ int run(const options &chosen) {
   if (!device) return fail(chosen, device.failure());
   if (!host) return fail(chosen, host.failure());
   if (*device + *host == 0)
-    return fail(chosen, usage_trouble("both budgets are 0: nothing could be held"));
+    return fail(chosen, usage_trouble("--device-budget " + chosen.device_budget +
+                                      " and --host-budget " + chosen.host_budget +
+                                      " are both less than one page (4 KiB): no expert fits; "
+                                      "give one of them a share (20%) or a size (64m)"));
   house h{chosen, *file, *routes, {}};
   h.settings.device_bytes = *device;
   h.settings.host_bytes = *host;
@@ -248,7 +246,7 @@ int run(const options &chosen) {
     if (auto good = record.open(chosen.record); !good) return fail(chosen, good.failure());
     h.settings.record = &record;
   }
-  h.settings.pump = chosen.pump == "caller" ? CUBBY_PUMP_CALLER : CUBBY_PUMP_THREAD;
+  h.settings.pump = chosen.pump == "caller" ? cubby::pump::caller : cubby::pump::thread;
 
   const demo::memory_limit limit(*device + *host + allowance_bytes);
   auto result = demo::run_apart(&limit, [&] { return run_cubby(h); });
@@ -266,7 +264,7 @@ int run(const options &chosen) {
     (*one)["name"] = name;
     (*one)["limit_bytes"] = limited ? limit.bytes() : 0;
     (*one)["limit_enforced_by"] = limited ? limit.by() : "none";
-    if ((*one)["output_sha256"] != all["output_sha256"]) all["identical"] = false;
+    if ((*one)["output_digest"] != all["output_digest"]) all["identical"] = false;
     all["baselines"].push_back(*one);
   }
   if (chosen.json) {

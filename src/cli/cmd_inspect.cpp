@@ -1,12 +1,12 @@
 // cubby inspect: which banks of lockers a model file holds and what identifies it. Reads headers
 // only.
-#include <cubby/cubby.h>
-
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "cli/commands.hpp"
+#include "cli/opened_model.hpp"
+#include "cli/printable.hpp"
 #include "cli/support.hpp"
 
 namespace cubby_cli {
@@ -15,7 +15,7 @@ namespace {
 using nlohmann::json;
 
 struct options {
-  std::string file, tensors, seal_path;
+  model_choice model;
   bool json = false;
 };
 
@@ -24,21 +24,15 @@ const char *kind_name(uint32_t kind) {
   return kind < std::size(names) ? names[kind] : "unknown";
 }
 
-std::string hex(uint64_t value) {
-  char text[17];
-  snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
-  return text;
-}
-
 /// One part over all rows. Its type and bytes are those of the first row; where mixed quantisation
 /// makes rows differ, the lists have them all.
-cubby_status part_json(cubby *rt, cubby_bank bank, const cubby_bank_desc &desc, uint32_t part,
-                       json &out) {
+cubby_status part_json(const opened_model &of, uint32_t part, json &out) {
   json types = json::array(), sizes = json::array(), shape = json::array();
-  for (uint32_t row = 0; row < desc.rows; row++) {
+  for (uint32_t row = 0; row < of.bank.rows(); row++) {
     cubby_part_info info = {};
     info.struct_size = sizeof info;
-    const cubby_status status = cubby_bank_part(rt, bank, row, part, &info);
+    const cubby_status status =
+        cubby_bank_part(of.runtime.handle(), of.bank.handle(), row, part, &info);
     if (status != CUBBY_OK) return status;
     if (row == 0) {
       for (const uint64_t dim : info.shape) shape.push_back(dim);
@@ -57,12 +51,12 @@ cubby_status part_json(cubby *rt, cubby_bank bank, const cubby_bank_desc &desc, 
 }
 
 /// Files of the bank, until there are no more.
-cubby_status files_json(cubby *rt, cubby_bank bank, json &files, bool &sealed) {
+cubby_status files_json(const opened_model &of, json &files, bool &sealed) {
   sealed = true;
   for (uint32_t i = 0;; i++) {
     cubby_file_info info = {};
     info.struct_size = sizeof info;
-    const cubby_status status = cubby_bank_file(rt, bank, i, &info);
+    const cubby_status status = cubby_bank_file(of.runtime.handle(), of.bank.handle(), i, &info);
     if (status == CUBBY_MISS) return CUBBY_OK;
     if (status != CUBBY_OK) return status;
     sealed = sealed && info.sealed == 1;
@@ -71,25 +65,21 @@ cubby_status files_json(cubby *rt, cubby_bank bank, json &files, bool &sealed) {
                      {"device", info.device},
                      {"inode", info.inode},
                      {"mtime_ns", info.mtime_ns},
-                     {"header_digest", hex(info.header_digest)}});
+                     {"header_digest", hex_text(info.header_digest)}});
   }
 }
 
-cubby_status model_json(cubby *rt, cubby_bank bank, json &out) {
-  cubby_bank_desc desc = {};
-  desc.struct_size = sizeof desc;
-  cubby_status status = cubby_bank_info(rt, bank, &desc);
-  if (status != CUBBY_OK) return status;
+cubby_status model_json(const opened_model &of, json &out) {
+  const cubby_bank_desc &desc = of.bank.info();
   json files = json::array(), parts = json::array(), row_bytes = json::array();
   json layers = json::array();
   bool sealed = false;
-  status = files_json(rt, bank, files, sealed);
-  const uint32_t part_count = desc.part_count > 0 ? desc.part_count : 1;
-  for (uint32_t p = 0; p < part_count && status == CUBBY_OK; p++)
-    status = part_json(rt, bank, desc, p, parts.emplace_back());
+  cubby_status status = files_json(of, files, sealed);
+  for (uint32_t p = 0; p < of.bank.part_count() && status == CUBBY_OK; p++)
+    status = part_json(of, p, parts.emplace_back());
   if (status != CUBBY_OK) return status;
   for (uint32_t row = 0; row < desc.rows; row++) {
-    row_bytes.push_back(desc.row_bytes ? desc.row_bytes[row] : desc.locker_bytes);
+    row_bytes.push_back(of.bank.locker_bytes(row));
     layers.push_back(desc.row_layers ? desc.row_layers[row] : row);
   }
   out["banks"] = json::array({{{"name", desc.name ? desc.name : ""},
@@ -140,7 +130,7 @@ void print_model(const json &model) {
   for (const json &size : bank["row_bytes"])
     bytes += size.get<uint64_t>() * bank["columns"].get<uint64_t>();
   const uint64_t lockers = bank["rows"].get<uint64_t>() * bank["columns"].get<uint64_t>();
-  std::cout << "bank " << bank["name"].get<std::string>() << ": " << count_text(lockers)
+  std::cout << "bank " << printable(bank["name"].get<std::string>()) << ": " << count_text(lockers)
             << " lockers (" << bank["rows"] << " rows x " << bank["columns"] << " columns), "
             << bytes_text(bytes) << "; "
             << (bank["sealed"].get<bool>() ? "sealed: every load is held against its digests"
@@ -158,19 +148,12 @@ void print_model(const json &model) {
 }
 
 int run(const options &chosen) {
-  runtime house;
-  cubby_status status = house.open();
-  if (status != CUBBY_OK) return report_failure("inspect", status, chosen.json);
-  cubby_adopt_desc desc = {};
-  desc.struct_size = sizeof desc;
-  desc.tensors = chosen.tensors.empty() ? nullptr : chosen.tensors.c_str();
-  desc.seal_path = chosen.seal_path.empty() ? nullptr : chosen.seal_path.c_str();
-  cubby_bank bank = 0;
-  status = cubby_bank_adopt(house.get(), chosen.file.c_str(), &desc, &bank);
+  auto opened = open_model(chosen.model);
+  if (!opened) return report_failure("inspect", opened.why(), chosen.json);
   json model;
-  if (status == CUBBY_OK) status = model_json(house.get(), bank, model);
-  if (status != CUBBY_OK) return report_failure("inspect", status, chosen.json);
-  house.show_log();
+  const cubby_status status = model_json(*opened, model);
+  if (status != CUBBY_OK) return report_failure("inspect", cubby::error::last(status), chosen.json);
+  show_log(opened->runtime);
   if (chosen.json)
     print_json(model);
   else
@@ -183,12 +166,7 @@ int run(const options &chosen) {
 void add_inspect(command &program) {
   command one = program.subcommand("inspect", "Show the banks of lockers in a model file");
   auto chosen = std::make_shared<options>();
-  one.option("file", chosen->file,
-             "A GGUF or safetensors file, an index.json or a folder of safetensors")
-      .required();
-  one.option("--tensors", chosen->tensors,
-             "Pattern of tensor names to take instead of the experts");
-  one.option("--seal-path", chosen->seal_path, "The seal, where not beside the file");
+  chosen->model.add_options(one, "The seal, where not beside the file");
   one.flag("--json", chosen->json, "One JSON object on stdout");
   one.runs([chosen] { return run(*chosen); });
 }

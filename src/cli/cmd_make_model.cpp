@@ -5,6 +5,7 @@
 
 #include "cli/commands.hpp"
 #include "cli/model/make_model.hpp"
+#include "cli/printable.hpp"
 
 namespace cubby_cli {
 namespace {
@@ -31,7 +32,7 @@ int run(options chosen) {
                                    {"gb_per_s", speed / 1e9}};
     print_json(object);
   } else {
-    std::cout << chosen.out << ": " << bytes_text(made->bytes) << ", of them "
+    std::cout << printable(chosen.out) << ": " << bytes_text(made->bytes) << ", of them "
               << bytes_text(made->expert_bytes) << " experts (" << chosen.shape.layers
               << " layers of " << chosen.shape.experts << ", " << chosen.shape.top_k
               << " used), made at " << speed_text(speed) << "\n";
@@ -57,7 +58,7 @@ void add_make_model(command &program) {
   one.flag("--mixed-quant", shape.mixed_quant,
            "Layers take turns between q8_0 and q4_0, so their experts differ in size");
   one.option("--seed", shape.seed, "The same seed gives the same bytes").show_default();
-  one.option("--out", chosen->out, "Where to write it").required();
+  one.option("--out", chosen->out, "Where to write it").required().not_empty();
   one.flag("--json", chosen->json, "One JSON object on stdout");
   one.runs([chosen] { return run(*chosen); });
 }

@@ -5,6 +5,9 @@
 #include <optional>
 
 #include "cli/commands.hpp"
+#include "cli/printable.hpp"
+#include "cli/replay/formats/compact.hpp"
+#include "cli/replay/formats/oracle.hpp"
 #include "cli/replay/formats/save.hpp"
 #include "cli/replay/io.hpp"
 #include "cli/replay/page/details.hpp"
@@ -49,7 +52,7 @@ void tell_notes(const workload &of, json &object) {
   if (notes.empty()) return;
   object["notes"] = notes;
   for (const std::string &note : notes)
-    std::cerr << "cubby replay: " << of.path << ' ' << note << '\n';
+    std::cerr << "cubby replay: " << printable(of.path + ' ' + note) << '\n';
 }
 
 /// A curve where a page is asked for: those of ten shares that the trace's layers fit in.
@@ -154,7 +157,7 @@ void tell_broken(const json &broken) {
               << (one.contains("capacity")
                       ? "at capacity " + one["capacity"].get<std::string>() + " "
                       : std::string())
-              << one["why"].get<std::string>() << "; the others go on without it\n";
+              << printable(one["why"].get<std::string>()) << "; the others go on without it\n";
 }
 
 /// What the policies do with the trace. The place for further ways of driving one, beside
@@ -187,12 +190,12 @@ outcome<json> run_policies(const options &chosen, const workload &of, const swee
     std::cerr << "cubby replay: " << small << '\n';
   if (const std::string note = overload_note(told["results"]); !note.empty()) {
     told["notes"].push_back(note);
-    std::cerr << "cubby replay: " << of.path << ' ' << note << '\n';
+    std::cerr << "cubby replay: " << printable(of.path + ' ' + note) << '\n';
   }
   if (chosen.html.empty()) return told;
   if (!of.is_mixed()) told["lockers"] = of.lockers();
   told["details"] = details_of(by, left, of);
-  if (auto good = save_text(chosen.html, page_of(told)); !good) return good.failure();
+  if (auto good = save_page(chosen.html, page_of(told)); !good) return good.failure();
   return told;
 }
 
@@ -205,11 +208,12 @@ done check(const options &chosen) {
   if (chosen.timing.said() && !chosen.timing.on) return needs_timing();
   if (!chosen.io.on && !(chosen.io.geometry.empty() && chosen.io.tiers.empty()))
     return usage_trouble("--geometry and --tiers are for --io: add it, or leave them out");
-  const std::vector<named_file> written = {
-      {"--write", chosen.write}, {"--write-oracle", chosen.write_oracle}, {"--html", chosen.html}};
+  const std::vector<named_file> written = {{"--write", chosen.write, is_compact_file},
+                                           {"--write-oracle", chosen.write_oracle, is_oracle_file},
+                                           {"--html", chosen.html, is_page}};
   for (const named_file &file : written) {
     if (file.path.empty()) continue;
-    if (auto good = check_place(file.path); !good) return good;
+    if (auto good = check_place(file); !good) return good;
   }
   std::vector<named_file> read = {{"--trace", chosen.trace}};
   if (!chosen.with.empty()) read.push_back({"--with", chosen.with});
@@ -350,12 +354,11 @@ void add_replay(command &program) {
   one.option("--with", chosen->with,
              "A trace of KV blocks to lay over one of experts, or the other way round")
       .not_empty();
-  one.option("--policy", chosen->policies,
-             "Names or libraries (LIB.so) with commas between them, or all (all)")
-      .split_at_commas();
-  one.option("--capacity", chosen->capacities,
-             "Shares of the lockers there are, or numbers of them; sizes with --with (10%,25%,50%)")
-      .split_at_commas();
+  one.words("--policy", chosen->policies,
+            "Names or libraries (LIB.so) with commas between them, or all (all)");
+  one.words("--capacity", chosen->capacities,
+            "Shares of the lockers there are, or numbers of them; sizes with --with "
+            "(10%,25%,50%)");
   one.option("--limit", chosen->limit,
              "Read so many tokens, or requests where there are none, of the trace (all)")
       .between(1, 1ull << 40);

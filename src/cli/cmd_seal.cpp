@@ -1,20 +1,20 @@
 // cubby seal: writes the digests of a model file beside it, so that every later load is held
 // against them. Interrupted, it goes on where it was.
-#include <cubby/cubby.h>
-
 #include <csignal>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "cli/commands.hpp"
+#include "cli/opened_model.hpp"
+#include "cli/printable.hpp"
 #include "cli/support.hpp"
 
 namespace cubby_cli {
 namespace {
 
 struct options {
-  std::string file, tensors, seal_path;
+  model_choice model;
   bool json = false;
 };
 
@@ -22,79 +22,82 @@ volatile std::sig_atomic_t interrupted = 0;
 
 void on_interrupt(int) { interrupted = 1; }
 
-/// Until the seal is written or the person interrupts; then what was done so far is kept.
-cubby_status wait_for(cubby *rt, cubby_ticket ticket, bool quiet) {
+/// Until the seal is written or the person interrupts; then what was done so far stays.
+cubby::result<void> wait_for(cubby::runtime &rt, cubby::ticket ticket, bool quiet) {
   progress_line line(quiet);
   const uint64_t start_ns = clock_ns();
   bool canceled = false;
   for (;;) {
-    const cubby_status status = cubby_wait(rt, ticket, 100'000'000);
-    if (status != CUBBY_ERR_TIMEOUT) return status;
+    auto ended = rt.wait(ticket, std::chrono::milliseconds(100));
+    if (ended.why().status() != CUBBY_ERR_TIMEOUT) return ended;
     if (interrupted && !canceled) {
       canceled = true;
-      cubby_cancel(rt, ticket);
+      (void)rt.cancel(ticket);
     }
     if (!line.due()) continue;
     cubby_done done = {};
-    if (cubby_progress(rt, ticket, &done) < 0) continue;
+    if (cubby_progress(rt.handle(), ticket.handle(), &done) < 0) continue;
     line.show("sealing: " + count_text(done.ok_count) + " of " + count_text(done.item_count) +
               " chunks, " + bytes_text(done.bytes) + " read, " +
               speed_text(static_cast<double>(done.bytes) / seconds_since(start_ns)));
   }
 }
 
-/// Where the seal lies that is beside the first file of the model.
-std::string beside(cubby *rt, const std::string &file, const cubby_adopt_desc &desc) {
-  cubby_bank bank = 0;
+/// Where the seal lies: as named, or beside the first file of the model.
+std::string place_of(cubby::runtime &rt, const model_choice &model) {
+  if (!model.seal_path.empty()) return model.seal_path;
+  const cubby_adopt_desc desc = model.desc();
+  const auto bank = rt.adopt(model.file.c_str(), &desc);
   cubby_file_info first = {};
   first.struct_size = sizeof first;
-  const bool found = cubby_bank_adopt(rt, file.c_str(), &desc, &bank) == CUBBY_OK &&
-                     cubby_bank_file(rt, bank, 0, &first) == CUBBY_OK;
-  return std::string(found ? first.path : file.c_str()) + ".cubby-seal";
+  const bool found = bank && cubby_bank_file(rt.handle(), bank->handle(), 0, &first) == CUBBY_OK;
+  return std::string(found ? first.path : model.file.c_str()) + ".cubby-seal";
+}
+
+/// Seals the model; what was done is in `done`.
+cubby::result<void> seal(cubby::runtime &rt, const model_choice &model, bool quiet,
+                         cubby_done &done) {
+  auto queue = rt.add_queue(1);
+  if (!queue) return queue.why();
+  cubby_how how = {};
+  how.struct_size = sizeof how;
+  how.cq = queue->handle();
+  const cubby_adopt_desc desc = model.desc();
+  cubby_ticket ticket = 0;
+  const cubby_status status = cubby_seal(rt.handle(), model.file.c_str(), &desc, &how, &ticket);
+  if (status < 0) return cubby::error::last(status);
+  if (status == CUBBY_PENDING)
+    if (auto ended = wait_for(rt, cubby::ticket(ticket), quiet); !ended) return ended;
+  (void)queue->take({&done, 1});
+  return {};
 }
 
 int run(const options &chosen) {
-  runtime house;
-  cubby_status status = house.open();
-  if (status != CUBBY_OK) return report_failure("seal", status, chosen.json);
-  cubby_adopt_desc desc = {};
-  desc.struct_size = sizeof desc;
-  desc.tensors = chosen.tensors.empty() ? nullptr : chosen.tensors.c_str();
-  desc.seal_path = chosen.seal_path.empty() ? nullptr : chosen.seal_path.c_str();
+  auto rt = cubby::runtime::open(without_thread);
+  if (!rt) return report_failure("seal", rt.why(), chosen.json);
   std::signal(SIGINT, on_interrupt);
   std::signal(SIGTERM, on_interrupt);
-
-  cubby_cq *cq = nullptr;
-  status = cubby_cq_add(house.get(), 1, &cq);
-  if (status != CUBBY_OK) return report_failure("seal", status, chosen.json);
-  cubby_how how = {};
-  how.struct_size = sizeof how;
-  how.cq = cq;
-  cubby_ticket ticket = 0;
   const uint64_t start_ns = clock_ns();
-  status = cubby_seal(house.get(), chosen.file.c_str(), &desc, &how, &ticket);
-  if (status == CUBBY_PENDING) status = wait_for(house.get(), ticket, chosen.json);
+  cubby_done done = {};
+  const auto sealed = seal(*rt, chosen.model, chosen.json, done);
   const double seconds = seconds_since(start_ns);
-  if (status == CUBBY_ERR_CANCELED && interrupted) {
+  if (sealed.why().status() == CUBBY_ERR_CANCELED && interrupted) {
     std::cerr << "cubby seal: interrupted; what was done is kept, run it again to go on\n";
     return exit_bad;
   }
-  if (status != CUBBY_OK) return report_failure("seal", status, chosen.json);
-  cubby_done done = {};
-  cubby_cq_take(cq, &done, 1);
-  house.show_log();
+  if (!sealed) return report_failure("seal", sealed.why(), chosen.json);
+  show_log(*rt);
 
-  const std::string place =
-      chosen.seal_path.empty() ? beside(house.get(), chosen.file, desc) : chosen.seal_path;
+  const std::string &file = chosen.model.file, place = place_of(*rt, chosen.model);
   const double speed = seconds > 0 ? static_cast<double>(done.bytes) / seconds : 0;
   if (chosen.json) {
-    const nlohmann::json object = {{"file", chosen.file}, {"seal_path", place},
+    const nlohmann::json object = {{"file", file},        {"seal_path", place},
                                    {"bytes", done.bytes}, {"digests", done.ok_count},
                                    {"seconds", seconds},  {"gb_per_s", speed / 1e9}};
     print_json(object);
   } else {
-    std::cout << "sealed " << chosen.file << ": read " << bytes_text(done.bytes) << " at "
-              << speed_text(speed) << "; the seal is " << place
+    std::cout << "sealed " << printable(file) << ": read " << bytes_text(done.bytes) << " at "
+              << speed_text(speed) << "; the seal is " << printable(place)
               << "\nevery later load is held against it; `cubby verify` checks all of it\n";
   }
   return exit_good;
@@ -106,10 +109,7 @@ void add_seal(command &program) {
   command one =
       program.subcommand("seal", "Write the digests of a model file, to hold later loads against");
   auto chosen = std::make_shared<options>();
-  one.option("file", chosen->file, "The model: see `cubby inspect`").required();
-  one.option("--tensors", chosen->tensors,
-             "Pattern of tensor names to take instead of the experts");
-  one.option("--seal-path", chosen->seal_path, "Where to write, where not beside the file");
+  chosen->model.add_options(one, "Where to write, where not beside the file");
   one.flag("--json", chosen->json, "One JSON object on stdout");
   one.runs([chosen] { return run(*chosen); });
 }

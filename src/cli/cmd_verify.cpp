@@ -1,7 +1,5 @@
 // cubby verify: reads every locker of a model through the runtime, as a pin would, and tells which
 // ones do not have the bytes that were sealed.
-#include <cubby/cubby.h>
-
 #include <algorithm>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -10,6 +8,8 @@
 #include <vector>
 
 #include "cli/commands.hpp"
+#include "cli/memory_here.hpp"
+#include "cli/opened_model.hpp"
 #include "cli/support.hpp"
 
 namespace cubby_cli {
@@ -17,12 +17,16 @@ namespace {
 
 using nlohmann::json;
 
-constexpr uint64_t budget_bytes_usual = 256u << 20;
+constexpr uint64_t budget_bytes_most = 256u << 20;
+/// Beside the frames themselves: they lie in huge pages.
+constexpr uint64_t frame_slack_bytes = 4u << 20;
+/// What the rest of the process takes: code, tables, staging.
+constexpr uint64_t process_bytes = 24u << 20;
 constexpr uint32_t sets_in_flight = 4;
 constexpr uint32_t set_items_max = 16;
 
 struct options {
-  std::string file, tensors, seal_path;
+  model_choice model;
   bool json = false;
 };
 
@@ -33,6 +37,14 @@ struct bad_locker {
   std::optional<uint32_t> part;
   uint64_t offset_bytes = 0;
 };
+
+/// No more than all the lockers, nor than a container leaves beside the process itself.
+uint64_t budget_for(uint64_t all_bytes) {
+  uint64_t budget = std::min(budget_bytes_most, all_bytes);
+  if (const auto left = memory_left_bytes())
+    budget = std::min(budget, (*left - std::min(*left, process_bytes)) / 2);
+  return budget;
+}
 
 /// One set of lockers on its way.
 struct pin_set {
@@ -46,27 +58,21 @@ struct pin_set {
 
 class verifier {
  public:
-  verifier(cubby *rt, cubby_bank bank, const cubby_bank_desc &desc)
-      : rt_(rt), bank_(bank), desc_(desc), part_count_(std::max(1u, desc.part_count)) {}
-  ~verifier() {
-    if (cq_) cubby_cq_remove(cq_);
-  }
-  verifier(const verifier &) = delete;
-  verifier &operator=(const verifier &) = delete;
+  explicit verifier(opened_model &of)
+      : rt_(of.runtime), bank_(of.bank), part_count_(of.bank.part_count()) {}
 
   /// A host tier large enough for the sets in flight, and the queue.
-  cubby_status prepare();
+  cubby::result<void> prepare();
   cubby_status run(progress_line &line);
 
-  uint64_t locker_count() const { return static_cast<uint64_t>(desc_.rows) * desc_.columns; }
+  uint64_t locker_count() const { return bank_.locker_count(); }
   uint64_t bytes() const { return bytes_; }
   const std::vector<bad_locker> &bad() const { return bad_; }
   uint64_t unverified_bytes() const;
 
  private:
   uint64_t locker_bytes(uint64_t number) const {
-    const uint64_t row = number / desc_.columns;
-    return desc_.row_bytes ? desc_.row_bytes[row] : desc_.locker_bytes;
+    return bank_.locker_bytes(static_cast<uint32_t>(number / bank_.columns()));
   }
   cubby_how how_of(size_t set);
   cubby_status start(size_t index);
@@ -75,37 +81,41 @@ class verifier {
   cubby_status examine();
   cubby_status examine(bad_locker &one);
 
-  cubby *rt_;
-  cubby_bank bank_;
-  cubby_bank_desc desc_;
-  uint32_t part_count_;
+  cubby::runtime &rt_;
+  const cubby::bank bank_;
+  const uint32_t part_count_;
   uint32_t set_items_ = 1;
-  cubby_tier tier_ = 0;
-  cubby_cq *cq_ = nullptr;
+  cubby::tier tier_;
+  cubby::completion_queue queue_;
   std::vector<pin_set> sets_;
   std::vector<bad_locker> bad_;
   uint64_t next_ = 0;
   uint64_t bytes_ = 0;
 };
 
-cubby_status verifier::prepare() {
-  uint64_t largest = 0;
-  for (uint64_t number = 0; number < locker_count(); number += desc_.columns)
-    largest = std::max(largest, locker_bytes(number));
+cubby::result<void> verifier::prepare() {
+  uint64_t largest = 0, all = 0;
+  for (uint32_t row = 0; row < bank_.rows(); row++) {
+    largest = std::max(largest, bank_.locker_bytes(row));
+    all += bank_.locker_bytes(row) * bank_.columns();
+  }
   // Frames hold whole pages of the file, hence some more than the parts; and come in few sizes.
   const uint64_t frame_bytes = (largest + part_count_ * 8192ull) * 5 / 4;
-  const uint64_t lockers = std::clamp<uint64_t>(budget_bytes_usual / frame_bytes, 2,
-                                                uint64_t{sets_in_flight} * set_items_max);
+  const uint64_t room_bytes = budget_for(all);
+  const uint64_t lockers =
+      std::clamp<uint64_t>(room_bytes / frame_bytes, 2, uint64_t{sets_in_flight} * set_items_max);
   set_items_ = static_cast<uint32_t>(std::max<uint64_t>(1, lockers / sets_in_flight));
   sets_.resize(std::min<uint64_t>(sets_in_flight, lockers / set_items_));
-  cubby_tier_desc tier = {};
-  tier.struct_size = sizeof tier;
-  tier.backend = "host";
+  cubby::tier_options tier;
   tier.name = "host:0";
-  tier.budget_bytes = std::max(budget_bytes_usual, lockers * frame_bytes + (16u << 20));
-  const cubby_status status = cubby_tier_add(rt_, &tier, &tier_);
-  if (status != CUBBY_OK) return status;
-  return cubby_cq_add(rt_, static_cast<uint32_t>(sets_.size()), &cq_);
+  tier.budget_bytes = lockers * frame_bytes + frame_slack_bytes;
+  auto added = rt_.add_tier(tier);
+  if (!added) return added.why();
+  tier_ = *added;
+  auto queue = rt_.add_queue(static_cast<uint32_t>(sets_.size()));
+  if (!queue) return queue.why();
+  queue_ = std::move(*queue);
+  return {};
 }
 
 cubby_how verifier::how_of(size_t set) {
@@ -113,7 +123,7 @@ cubby_how verifier::how_of(size_t set) {
   how.struct_size = sizeof how;
   how.flags = CUBBY_NO_VISIT | CUBBY_BYPASS;
   how.user = set;
-  how.cq = cq_;
+  how.cq = queue_.handle();
   how.item_status = sets_[set].status.data();
   return how;
 }
@@ -123,18 +133,19 @@ cubby_status verifier::start(size_t index) {
   pin_set &set = sets_[index];
   const uint64_t count = std::min<uint64_t>(set_items_, locker_count() - next_);
   set.items.assign(count, cubby_item{});
-  for (uint64_t i = 0; i < count; i++) set.items[i].id = CUBBY_ID(bank_, next_ + i);
+  for (uint64_t i = 0; i < count; i++) set.items[i].id = bank_.id(next_ + i);
   set.status.assign(count, CUBBY_PENDING);
   set.addresses.assign(count * part_count_, nullptr);
   const cubby_how how = how_of(index);
-  const cubby_status status = cubby_pin(rt_, set.items.data(), static_cast<uint32_t>(count), tier_,
-                                        &how, &set.pins, set.addresses.data(), &set.ticket);
+  const cubby_status status =
+      cubby_pin(rt_.handle(), set.items.data(), static_cast<uint32_t>(count), tier_.handle(), &how,
+                &set.pins, set.addresses.data(), &set.ticket);
   if (status < 0) return status;
   next_ += count;
   set.busy = status == CUBBY_PENDING;
   if (!set.busy) {
     set.status.assign(count, CUBBY_OK);  // all of it was there
-    cubby_unpin(rt_, set.pins, 0, 0, nullptr);
+    cubby_unpin(rt_.handle(), set.pins, 0, 0, nullptr);
     finish(set);
   }
   return CUBBY_OK;
@@ -151,11 +162,11 @@ void verifier::finish(pin_set &set) {
 
 cubby_status verifier::take_completions() {
   cubby_done done[sets_in_flight];
-  const uint32_t count = cubby_cq_take(cq_, done, sets_in_flight);
+  const uint32_t count = queue_.take(done);
   for (uint32_t i = 0; i < count; i++) {
     pin_set &set = sets_[done[i].user];
     if (done[i].status == CUBBY_OK || done[i].status == CUBBY_PARTIAL) {
-      const cubby_status status = cubby_unpin(rt_, set.pins, 0, 0, nullptr);
+      const cubby_status status = cubby_unpin(rt_.handle(), set.pins, 0, 0, nullptr);
       if (status != CUBBY_OK) return status;
     } else if (std::none_of(set.status.begin(), set.status.end(), [](int8_t s) { return s < 0; })) {
       return static_cast<cubby_status>(done[i].status);  // a failure that is not the items'
@@ -181,7 +192,7 @@ cubby_status verifier::run(progress_line &line) {
     }
     if (!oldest && next_ == locker_count()) return examine();
     // Waiting advances the runtime; its answer is the set's, which the queue has too.
-    if (oldest) cubby_wait(rt_, oldest->ticket, 100'000'000);
+    if (oldest) cubby_wait(rt_.handle(), oldest->ticket, 100'000'000);
     const cubby_status status = take_completions();
     if (status != CUBBY_OK) return status;
     if (line.due())
@@ -204,21 +215,22 @@ cubby_status verifier::examine() {
 
 cubby_status verifier::examine(bad_locker &one) {
   cubby_item item = {};
-  item.id = CUBBY_ID(bank_, one.number);
+  item.id = bank_.id(one.number);
   cubby_how how = {};
   how.struct_size = sizeof how;
   how.flags = CUBBY_NO_VISIT | CUBBY_BYPASS;
   std::vector<const void *> addresses(part_count_);
   cubby_pins pins = 0;
   cubby_ticket ticket = 0;
-  cubby_status status = cubby_pin(rt_, &item, 1, tier_, &how, &pins, addresses.data(), &ticket);
-  if (status == CUBBY_PENDING) status = cubby_wait(rt_, ticket, -1);
+  cubby_status status =
+      cubby_pin(rt_.handle(), &item, 1, tier_.handle(), &how, &pins, addresses.data(), &ticket);
+  if (status == CUBBY_PENDING) status = cubby_wait(rt_.handle(), ticket, -1);
   std::optional<uint64_t> at;
-  if (status < 0 || status == CUBBY_PARTIAL) at = last_error().fields.offset_bytes;
-  if (status == CUBBY_OK || status == CUBBY_PARTIAL) cubby_unpin(rt_, pins, 0, 0, nullptr);
+  if (status < 0 || status == CUBBY_PARTIAL) at = cubby::error::last(status).details().offset_bytes;
+  if (status == CUBBY_OK || status == CUBBY_PARTIAL) cubby_unpin(rt_.handle(), pins, 0, 0, nullptr);
   for (uint32_t part = 0; part < part_count_; part++) {
     cubby_extent extent = {};
-    status = cubby_bank_extent(rt_, bank_, one.number, part, &extent);
+    status = cubby_bank_extent(rt_.handle(), bank_.handle(), one.number, part, &extent);
     if (status != CUBBY_OK) return status;
     const bool inside =
         at && *at >= extent.offset_bytes && *at - extent.offset_bytes < extent.bytes;
@@ -230,9 +242,8 @@ cubby_status verifier::examine(bad_locker &one) {
 }
 
 uint64_t verifier::unverified_bytes() const {
-  cubby_stats_block block = {};
-  block.struct_size = sizeof block;
-  return cubby_stats(rt_, &block, nullptr, 0) == CUBBY_OK ? block.unverified_bytes : 0;
+  const auto block = rt_.stats();
+  return block ? block->unverified_bytes : 0;
 }
 
 void print_report(const verifier &checked, const std::string &bank, double speed) {
@@ -276,27 +287,19 @@ void print_text(const verifier &checked, const cubby_bank_desc &desc, double spe
 }
 
 int run(const options &chosen) {
-  runtime house;
-  cubby_status status = house.open();
-  if (status != CUBBY_OK) return report_failure("verify", status, chosen.json);
-  cubby_adopt_desc adopt = {};
-  adopt.struct_size = sizeof adopt;
-  adopt.tensors = chosen.tensors.empty() ? nullptr : chosen.tensors.c_str();
-  adopt.seal_path = chosen.seal_path.empty() ? nullptr : chosen.seal_path.c_str();
-  cubby_bank bank = 0;
-  cubby_bank_desc desc = {};
-  desc.struct_size = sizeof desc;
-  status = cubby_bank_adopt(house.get(), chosen.file.c_str(), &adopt, &bank);
-  if (status == CUBBY_OK) status = cubby_bank_info(house.get(), bank, &desc);
-  if (status != CUBBY_OK) return report_failure("verify", status, chosen.json);
-  verifier checked(house.get(), bank, desc);
-  status = checked.prepare();
+  auto opened = open_model(chosen.model);
+  if (!opened) return report_failure("verify", opened.why(), chosen.json);
+  verifier checked(*opened);
+  if (auto ready = checked.prepare(); !ready)
+    return report_failure("verify", ready.why(), chosen.json);
   const uint64_t start_ns = clock_ns();
-  if (status == CUBBY_OK) {
+  cubby_status status = CUBBY_OK;
+  {
     progress_line line(chosen.json);
     status = checked.run(line);
   }
-  if (status != CUBBY_OK) return report_failure("verify", status, chosen.json);
+  if (status != CUBBY_OK) return report_failure("verify", cubby::error::last(status), chosen.json);
+  const cubby_bank_desc &desc = opened->bank.info();
   const double seconds = seconds_since(start_ns);
   const double speed = seconds > 0 ? static_cast<double>(checked.bytes()) / seconds : 0;
   if (chosen.json)
@@ -309,12 +312,12 @@ int run(const options &chosen) {
 }  // namespace
 
 void add_verify(command &program) {
-  command one = program.subcommand("verify", "Hold every byte of a model against its seal");
+  command one = program.subcommand(
+      "verify",
+      "Hold every byte of a model's lockers (its experts, or what --tensors names) against its "
+      "seal; what else is in the file is not sealed and not looked at");
   auto chosen = std::make_shared<options>();
-  one.option("file", chosen->file, "The model: see `cubby inspect`").required();
-  one.option("--tensors", chosen->tensors,
-             "Pattern of tensor names to take instead of the experts");
-  one.option("--seal-path", chosen->seal_path, "The seal, where not beside the file");
+  chosen->model.add_options(one, "The seal, where not beside the file");
   one.flag("--json", chosen->json, "One JSON object on stdout");
   one.runs([chosen] { return run(*chosen); });
 }

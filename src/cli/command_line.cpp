@@ -3,6 +3,8 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 
+#include "cli/printable.hpp"
+
 namespace cubby_cli {
 namespace {
 
@@ -53,11 +55,6 @@ command_option &command_option::not_negative() {
   return *this;
 }
 
-command_option &command_option::split_at_commas() {
-  option_->delimiter(',');
-  return *this;
-}
-
 command_option &command_option::show_default() {
   option_->capture_default_str();
   return *this;
@@ -77,6 +74,26 @@ template command_option command::option(const std::string &, uint32_t &, const s
 template command_option command::option(const std::string &, uint64_t &, const std::string &);
 template command_option command::option(const std::string &, std::optional<uint64_t> &,
                                         const std::string &);
+
+command_option command::words(const std::string &name, std::vector<std::string> &value,
+                              const std::string &description) {
+  const auto split = [&value, name](const std::vector<std::string> &given) {
+    value.clear();
+    for (const std::string &one : given) {
+      size_t from = 0;
+      for (size_t comma = 0; comma != std::string::npos; from = comma + 1) {
+        comma = one.find(',', from);
+        value.push_back(one.substr(from, comma == std::string::npos ? comma : comma - from));
+        if (value.back().empty())
+          throw CLI::ValidationError(name, '"' + one +
+                                               "\" has an empty word at a comma; write one between "
+                                               "every two commas, or leave the comma out");
+      }
+    }
+  };
+  return command_option(
+      app_->add_option_function<std::vector<std::string>>(name, split, description));
+}
 
 void command::flag(const std::string &name, bool &value, const std::string &description) {
   app_->add_flag(name, value, description);
@@ -108,7 +125,7 @@ std::optional<int> command_line::parse(int argc, char **argv) {
     const auto chosen = app_->get_subcommands();
     const std::string name = chosen.empty() ? "cubby" : "cubby " + chosen.front()->get_name();
     std::cerr << name << ": there is no " << (unknown.starts_with('-') ? "option " : "word ")
-              << unknown << " here; " << name << " --help lists what there is\n";
+              << printable(unknown) << " here; " << name << " --help lists what there is\n";
     return 2;
   }
   return status_ < 0 ? std::nullopt : std::optional(status_);

@@ -26,7 +26,6 @@ class command_option {
   command_option &existing_folder();
   command_option &not_empty();
   command_option &not_negative();
-  command_option &split_at_commas();
   command_option &show_default();
 
  private:
@@ -41,6 +40,9 @@ class command {
   template <class T>
   command_option option(const std::string &name, T &value, const std::string &description);
   /// "--name" makes `value` true, "!--name" makes it false.
+  /// Words with commas between them, none of them empty. Said more than once, all count.
+  command_option words(const std::string &name, std::vector<std::string> &value,
+                       const std::string &description);
   void flag(const std::string &name, bool &value, const std::string &description);
 
   command subcommand(const std::string &name, const std::string &description);

@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "cli/commands.hpp"
+#include "cli/printable.hpp"
 
 namespace {
 
@@ -36,7 +37,7 @@ int main(int argc, char **argv) {
   try {
     return told_all(program.parse(argc, argv).value_or(0));
   } catch (const std::exception &failure) {
-    std::cerr << "cubby: " << failure.what() << "\n";
+    std::cerr << "cubby: " << cubby_cli::printable(failure.what()) << "\n";
     return 1;
   }
 }

@@ -10,55 +10,37 @@
 #include <map>
 
 #include "cli/outcome.hpp"
+#include "cli/printable.hpp"
 
 namespace cubby_cli {
 
-runtime::~runtime() {
-  if (rt_) cubby_close(rt_);
-}
-
-cubby_status runtime::open() {
-  cubby_config config = {};
-  config.struct_size = sizeof config;
-  config.abi_version = CUBBY_ABI_VERSION;
-  config.pump = CUBBY_PUMP_CALLER;
-  return cubby_open(&config, &rt_);
-}
-
-void runtime::show_log() const {
+void show_log(cubby::runtime &of) {
   cubby_log_line line = {};
-  while (rt_ && cubby_log_take(rt_, &line, 1) == 1)
-    if (line.level <= 1) std::cerr << "cubby: " << line.text << "\n";
+  while (of.take_log({&line, 1}) == 1)
+    if (line.level <= 1) std::cerr << "cubby: " << printable(line.text) << "\n";
 }
 
-told_error last_error() {
-  told_error told = {};
-  told.fields.struct_size = sizeof told.fields;
-  char text[1024] = {};
-  cubby_explain(&told.fields, text, sizeof text);
-  told.text = text;
-  return told;
-}
+std::string last_error_text() { return cubby::error::last(CUBBY_ERR_INVALID).text(); }
 
-int report_failure(const std::string &command, cubby_status status, bool json) {
-  const told_error told = last_error();
-  std::cerr << "cubby " << command << ": " << cubby_status_name(status);
-  if (!told.text.empty()) std::cerr << ": " << told.text;
+int report_failure(const std::string &command, const cubby::error &why, bool json) {
+  const std::string text = why.text();
+  std::cerr << "cubby " << command << ": " << why.name();
+  if (!text.empty()) std::cerr << ": " << printable(text);
   std::cerr << "\n";
   if (json) {
     const nlohmann::json object = {{"error",
-                                    {{"status", cubby_status_name(status)},
-                                     {"text", told.text},
-                                     {"native", told.fields.native},
-                                     {"offset_bytes", told.fields.offset_bytes}}}};
+                                    {{"status", why.name()},
+                                     {"text", text},
+                                     {"native", why.details().native},
+                                     {"offset_bytes", why.details().offset_bytes}}}};
     print_json(object);
   }
-  return status == CUBBY_ERR_INVALID ? exit_usage : exit_bad;
+  return why.status() == CUBBY_ERR_INVALID ? exit_usage : exit_bad;
 }
 
 int report_trouble(const std::string &command, const trouble &failed, bool json) {
   if (json) print_json({{"error", failed.text}});
-  std::cerr << "cubby " << command << ": " << failed.text << "\n";
+  std::cerr << "cubby " << command << ": " << printable(failed.text) << "\n";
   return failed.exit_status;
 }
 
@@ -92,6 +74,12 @@ std::string count_text(uint64_t count) {
   std::string digits = std::to_string(count);
   for (size_t at = digits.size(); at > 3;) digits.insert(at -= 3, ",");
   return digits;
+}
+
+std::string hex_text(uint64_t value) {
+  char text[17];
+  snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
+  return text;
 }
 
 uint64_t clock_ns() {
@@ -141,11 +129,14 @@ bool progress_line::due() {
 
 void progress_line::show(const std::string &text) {
   if (!active_) return;
-  std::cerr << "\r\x1b[K" << text << std::flush;
+  std::cerr << "\r\x1b[K" << printable(text) << std::flush;
   shown_ = true;
 }
 
-void print_table(const std::vector<std::vector<std::string>> &lines) {
+void print_table(const std::vector<std::vector<std::string>> &given) {
+  std::vector<std::vector<std::string>> lines = given;
+  for (auto &line : lines)
+    for (std::string &cell : line) cell = printable(cell);
   std::vector<size_t> widths;
   for (const auto &line : lines)
     for (size_t i = 0; i < line.size(); i++) {

@@ -1,8 +1,8 @@
-// What several subcommands need: a runtime that closes itself, failures told in one way, sizes with
-// units, a line of progress and a table.
+// What several subcommands need: failures told in one way, sizes with units, a line of progress and
+// a table.
 #pragma once
 
-#include <cubby/cubby.h>
+#include <cubby/cubby.hpp>
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
@@ -15,31 +15,14 @@ namespace cubby_cli {
 /// Exit statuses of the command.
 inline constexpr int exit_good = 0, exit_bad = 1, exit_usage = 2;
 
-/// An open runtime. Advanced by whoever waits, so that a command needs no thread.
-class runtime {
- public:
-  runtime() = default;
-  ~runtime();
-  runtime(const runtime &) = delete;
-  runtime &operator=(const runtime &) = delete;
-  cubby_status open();
-  cubby *get() const { return rt_; }
-  /// Lines of the log that are worth a person's attention go to stderr.
-  void show_log() const;
+/// Lines of the log that are worth a person's attention go to stderr.
+void show_log(cubby::runtime &of);
 
- private:
-  cubby *rt_ = nullptr;
-};
-
-/// This thread's last error as a sentence, with the fields beside it.
-struct told_error {
-  cubby_error fields;
-  std::string text;
-};
-told_error last_error();
+/// The sentence of this thread's last error.
+std::string last_error_text();
 
 /// Tells a failed call on stderr and, for JSON, as the one object on stdout. Gives the exit status.
-int report_failure(const std::string &command, cubby_status status, bool json);
+int report_failure(const std::string &command, const cubby::error &why, bool json);
 
 /// As the one line of --json. Names of files and words of libraries need not be UTF-8: what is not
 /// is replaced.
@@ -50,6 +33,7 @@ std::string speed_text(double bytes_per_s);  // "1.21 GB/s"
 std::string fixed_text(double value);        // "1.23"
 std::string percent_text(double share);      // "12.34 %"
 std::string count_text(uint64_t count);      // "1,234,567"
+std::string hex_text(uint64_t value);        // 16 digits
 /// "512", "64k", "2m", "1g", "3MiB" (powers of 1024); nothing when it is none of these.
 std::optional<double> byte_count(const std::string &text);
 double seconds_since(uint64_t start_ns);

@@ -64,8 +64,7 @@ std::span<const char *const> policy_names() {
 }
 
 const cubby_policy_ops *runtime_policy(std::string_view name) {
-  // It is ours to change, so callers who want one policy name it.
-  const cubby_policy_ops *ops = find_policy(name == "auto" ? "moe" : name);
+  const cubby_policy_ops *ops = find_policy(name);
   return ops != nullptr && for_runtimes(*ops) ? ops : nullptr;
 }
 

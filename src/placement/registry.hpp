@@ -13,7 +13,7 @@ namespace cubby::placement {
 /// All of them: online ones first, offline ones last.
 std::span<const cubby_policy_ops *const> all_policies();
 
-/// nullptr when the name is unknown.
+/// "auto" is the library's choice. nullptr when the name is unknown.
 const cubby_policy_ops *find_policy(std::string_view name);
 
 const cubby_policy_ops &arc_ops();

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/digest.hpp"
+#include "base/own_file.hpp"
 #include "store/chunks.hpp"
 #include "store/header_reader.hpp"
 
@@ -105,33 +106,76 @@ int write_through(int fd, const std::string &bytes) {
   return fsync(fd) == 0 ? 0 : errno;
 }
 
-/// The file that becomes the seal, empty or left by a writer that died, and ours alone. Its name is
-/// always the same, so that dead writers leave one file at most.
+bool is_seal(std::string_view begin, uint64_t /*bytes*/) {
+  return begin.starts_with(std::string_view(magic, 8));
+}
+
+/// What a writer that died left: nothing yet, or the beginning of a seal.
+bool is_unfinished_seal(std::string_view begin, uint64_t bytes) {
+  return bytes == 0 || is_seal(begin, bytes);
+}
+
+/// INVALID unless nothing stands there, or what is to be written there would replace its own kind.
+result<void> replaceable(const std::string &path, const base::name_state &there) {
+  if (there.may_be_written()) return {};
+  if (there.what == base::at_name::unknown)
+    return fail_errno(there.native, "%s could not be looked at before a seal is written there",
+                      path.c_str());
+  const char *what = there.what == base::at_name::link        ? "is a link"
+                     : there.what == base::at_name::irregular ? "is not a regular file"
+                                                              : "holds something other than a seal";
+  return fail(CUBBY_ERR_INVALID,
+              "%s %s and is left as it is; name another place with a seal path, or remove it",
+              path.c_str(), what);
+}
+
+/// Does this name still stand for the open file?
+bool is_named(int fd, const std::string &path) {
+  struct stat ours = {}, named = {};
+  return fstat(fd, &ours) == 0 && lstat(path.c_str(), &named) == 0 && named.st_ino == ours.st_ino &&
+         named.st_dev == ours.st_dev;
+}
+
+error in_use(const std::string &path) {
+  return fail(CUBBY_ERR_IN_USE, "%s is being written by another; let it finish", path.c_str());
+}
+
+/// Removes what a writer that died left under the name, and nothing else.
+result<void> remove_leftover(const std::string &path) {
+  const auto there = base::look_at_name(path, is_unfinished_seal);
+  if (there.what == base::at_name::nothing) return {};
+  if (auto good = replaceable(path, there); !good) return good;
+  const int fd = open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0 && errno == ENOENT) return {};
+  if (fd < 0) return fail_errno(errno, "%s could not be opened; remove it", path.c_str());
+  const int native = flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+  if (native == 0 && is_named(fd, path)) unlink(path.c_str());
+  close(fd);
+  if (native == EWOULDBLOCK) return in_use(path);
+  if (native != 0) return fail_errno(native, "%s could not be locked", path.c_str());
+  return {};
+}
+
+/// The file that becomes the seal, new and ours alone. Its name is always the same, so that dead
+/// writers leave one file at most.
 result<int> open_temporary(const std::string &path) {
   for (;;) {
-    const int flags = O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
-    const int fd = open(path.c_str(), flags, 0644);
+    const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0 && errno == EEXIST) {
+      if (auto good = remove_leftover(path); !good) return good.failure();
+      continue;
+    }
     if (fd < 0)
       return fail_errno(errno,
                         "%s could not be created; name a place that can be written with a seal "
                         "path",
                         path.c_str());
-    struct stat ours = {}, named = {};
-    int native = flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
-    if (native == 0 && fstat(fd, &ours) != 0) native = errno;
-    if (native == 0 && S_ISREG(ours.st_mode)) {
-      // Between opening and locking, its owner may have renamed it to be the seal.
-      if (lstat(path.c_str(), &named) == 0 && named.st_ino == ours.st_ino &&
-          named.st_dev == ours.st_dev)
-        return fd;
-      close(fd);
-      continue;
-    }
+    const int native = flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+    // Between creating and locking, another may have taken it for a leftover.
+    if (native == 0 && is_named(fd, path)) return fd;
     close(fd);
-    if (native == EWOULDBLOCK)
-      return fail(CUBBY_ERR_IN_USE, "%s is being written by another; let it finish", path.c_str());
+    if (native == EWOULDBLOCK) return in_use(path);
     if (native != 0) return fail_errno(native, "%s could not be locked", path.c_str());
-    return fail(CUBBY_ERR_INVALID, "%s is not a regular file; remove it", path.c_str());
   }
 }
 
@@ -173,6 +217,7 @@ result<seal> read_seal(const std::string &path) {
 }
 
 result<void> try_place(const std::string &path) {
+  if (auto good = replaceable(path, base::look_at_name(path, is_seal)); !good) return good;
   const std::string temporary = path + ".tmp";
   auto fd = open_temporary(temporary);
   if (!fd) return fd.failure();
@@ -183,13 +228,17 @@ result<void> try_place(const std::string &path) {
 
 result<void> write_seal(const std::string &path, const seal &content) {
   const std::string bytes = encode(content);
+  if (auto good = replaceable(path, base::look_at_name(path, is_seal)); !good) return good;
   const std::string temporary = path + ".tmp";
   auto fd = open_temporary(temporary);
   if (!fd) return fd.failure();
-  int native = ftruncate(*fd, 0) == 0 ? write_through(*fd, bytes) : errno;
-  if (native == 0 && rename(temporary.c_str(), path.c_str()) != 0) native = errno;
+  int native = write_through(*fd, bytes);
+  base::name_state there = {base::at_name::nothing, native};
+  if (native == 0) there = base::give_name(temporary, path, is_seal);
+  native = there.native;
   if (native != 0) unlink(temporary.c_str());
   close(*fd);  // what was written has been flushed; closing gives up the lock
+  if (auto good = replaceable(path, there); !good) return good;
   if (native != 0)
     return fail_errno(native,
                       "the seal %s could not be written; make room or name another place with"

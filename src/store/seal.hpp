@@ -27,11 +27,13 @@ std::string seal_path_of(const model_file &model, const std::string &seal_path);
 /// CUBBY_MISS) when there is none.
 result<seal> read_seal(const std::string &path);
 
-/// Can a seal be written there? Asked before a model is read for it. Leaves nothing.
+/// Can a seal be written there? Asked before a model is read for it. Leaves nothing. INVALID where
+/// something stands that is no seal: a model, a link, a device.
 result<void> try_place(const std::string &path);
 
 /// Writes it whole to "<path>.tmp", flushes and renames: a seal is there entirely or not at all,
-/// and what an interrupted writer left is written over by the next. IN_USE while another writes.
+/// and the next writer removes what an interrupted one left. Replaces nothing but a seal, and at
+/// "<path>.tmp" nothing but the beginning of one: INVALID. IN_USE while another writes.
 result<void> write_seal(const std::string &path, const seal &content);
 
 /// The digests of a bank of a complete or interrupted seal, in the order locker, part, chunk.

@@ -1,4 +1,8 @@
 // `cubby bench`: its fields, its figures being figures, its refusals. No times are judged.
+#include <pthread.h>
+
+#include "cli/bench/reader.hpp"
+#include "cli/folder.hpp"
 #include "cli/process.hpp"
 
 namespace {
@@ -31,6 +35,26 @@ TEST_CASE("bench read has the promised fields, one result a size") {
     }
     if (!bare_skipped) CHECK(one["ratio"].at("best").at("median").get<double>() > 0);
   }
+}
+
+TEST_CASE("where threads cannot be made, those that there are read all of it") {
+  const process::folder here;
+  const std::string path = here.write("f", std::string(1 << 20, 'x'));
+  const cubby_cli::bench::layout where{path, 1 << 20, 1 << 16, 1 << 16, 0};
+  const auto reader = cubby_cli::bench::make_pread(where, 8);
+  if (!reader) {
+    WARN("SKIPPED: " << reader.failure().text);  // as on a file system without direct reads
+    return;
+  }
+  pthread_attr_t usual, huge;
+  REQUIRE(pthread_getattr_default_np(&usual) == 0);
+  REQUIRE(pthread_attr_init(&huge) == 0);
+  REQUIRE(pthread_attr_setstacksize(&huge, size_t{1} << 50) == 0);  // more than addresses reach
+  REQUIRE(pthread_setattr_default_np(&huge) == 0);
+  const auto seen = (*reader)->run({0, 5, 15});
+  pthread_setattr_default_np(&usual);
+  REQUIRE(seen);
+  CHECK(seen->bytes == 3 << 16);
 }
 
 TEST_CASE("bench miss and bench extents tell what they measured") {

@@ -33,7 +33,7 @@ TEST_CASE("the demo's JSON has every field, and its counts add up") {
   const json all = command_json(demo(make_model(folder)), 0);
   INFO(all.dump(1));
   for (const char *field :
-       {"tokens", "tokens_per_s", "bound_tokens_per_s", "output_sha256", "identical",
+       {"tokens", "tokens_per_s", "bound_tokens_per_s", "output_digest", "identical",
         "compute_gb_per_s", "cpu_s", "peak_rss_bytes", "device", "tiers", "visits",
         "visits_dropped", "unverified_bytes", "bytes_by_cause", "stall", "path", "baselines"})
     CHECK(all.contains(field));
@@ -57,7 +57,7 @@ TEST_CASE("the demo's JSON has every field, and its counts add up") {
   CHECK(answered == tokens * layers * top_k);
   REQUIRE(all["baselines"].size() == 3);
   for (const json &one : all["baselines"]) {
-    CHECK(one["output_sha256"] == all["output_sha256"]);
+    CHECK(one["output_digest"] == all["output_digest"]);
     CHECK(one["tokens_per_s"].get<double>() > 0);
     CHECK(one.contains("limit_bytes"));
     CHECK(one.contains("limit_enforced_by"));
@@ -68,14 +68,14 @@ TEST_CASE("one output whatever the tiers, the pump, the lookahead and the policy
   const scratch::folder folder;
   const std::string path = make_model(folder);
   const json first = command_json(demo(path, "--no-baselines"), 0);
-  REQUIRE(first.contains("output_sha256"));
+  REQUIRE(first.contains("output_digest"));
   for (const char *way :
        {"--pump caller", "--lookahead 0", "--pump caller --lookahead 0", "--device-budget 0",
         "--host-budget 0 --device-budget 60%", "--device-budget 100% --host-budget 100%",
         "--policy lru", "--policy lfu", "--device-budget 4m --host-budget 2m"}) {
     const json one = command_json(demo(path, std::string("--no-baselines ") + way), 0);
     INFO(way);
-    CHECK(one.value("output_sha256", "none") == first["output_sha256"]);
+    CHECK(one.value("output_digest", "none") == first["output_digest"]);
   }
 }
 
@@ -100,11 +100,11 @@ TEST_CASE("another model or other routes give another output") {
   const scratch::folder folder;
   const std::string path = make_model(folder);
   const json first = command_json(demo(path, "--no-baselines"), 0);
-  REQUIRE(first.contains("output_sha256"));
-  CHECK(command_json(demo(path, "--no-baselines --seed 2"), 0)["output_sha256"] !=
-        first["output_sha256"]);
+  REQUIRE(first.contains("output_digest"));
+  CHECK(command_json(demo(path, "--no-baselines --seed 2"), 0)["output_digest"] !=
+        first["output_digest"]);
   make_model(folder, "--mixed-quant --seed 2");
-  CHECK(command_json(demo(path, "--no-baselines"), 0)["output_sha256"] != first["output_sha256"]);
+  CHECK(command_json(demo(path, "--no-baselines"), 0)["output_digest"] != first["output_digest"]);
 }
 
 TEST_CASE("a flipped byte of a sealed model ends the demo with a refusal, not with other output") {
@@ -138,7 +138,8 @@ TEST_CASE("what cannot be run is a usage error that says why") {
   const std::string path = make_model(folder);
   const struct {
     const char *arguments, *named;
-  } wrong[] = {{"--device-budget 0 --host-budget 0", "budget"},
+  } wrong[] = {{"--device-budget 0 --host-budget 0", "less than one page"},
+               {"--device-budget 1 --host-budget 1", "--device-budget 1 and --host-budget 1"},
                {"--device-budget x", "budget"},
                {"--host-budget -5%", "budget"},
                {"--policy none-such", "none-such"},
@@ -183,7 +184,7 @@ TEST_CASE("a policy that was done without is told of") {
     unsetenv("CUBBY_BAD_POLICY");
     INFO(all.dump(1));
     CHECK(all["warnings"].dump().find("broke the rules") != std::string::npos);
-    CHECK(all["output_sha256"] == command_json(demo(path, "--no-baselines"), 0)["output_sha256"]);
+    CHECK(all["output_digest"] == command_json(demo(path, "--no-baselines"), 0)["output_digest"]);
   }
 }
 

@@ -1,4 +1,4 @@
-// The pieces of the demo by themselves: digest, products, routes.
+// The pieces of the demo by themselves: products, routes.
 #include <lzma.h>
 
 #include <cmath>
@@ -7,7 +7,6 @@
 
 #include "cli/demo/kernels.hpp"
 #include "cli/demo/routes.hpp"
-#include "cli/demo/sha256.hpp"
 #include "support/catch.hpp"
 #include "unit/store/scratch.hpp"
 
@@ -15,13 +14,6 @@ using namespace cubby_cli;
 using namespace cubby_cli::demo;
 
 namespace {
-
-std::string digest_of(const std::string &text, size_t step) {
-  sha256 digest;
-  for (size_t at = 0; at < text.size(); at += step)
-    digest.add(text.data() + at, std::min(step, text.size() - at));
-  return digest.finish();
-}
 
 int weight_at(const std::vector<std::byte> &matrix, model::weight_type type, size_t i,
               float &scale) {
@@ -58,17 +50,6 @@ const std::string lines =
     "\n";
 
 }  // namespace
-
-TEST_CASE("sha256 gives the published digests, however the bytes come") {
-  const size_t step = GENERATE(size_t{1}, size_t{3}, size_t{64}, size_t{1000});
-  CHECK(digest_of("", step) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-  CHECK(digest_of("abc", step) ==
-        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  CHECK(digest_of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", step) ==
-        "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-  CHECK(digest_of(std::string(1000000, 'a'), step) ==
-        "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
-}
 
 TEST_CASE("products of blocks agree with plain double arithmetic, from any address") {
   const auto type = GENERATE(model::weight_type::q8_0, model::weight_type::q4_0);

@@ -1,7 +1,9 @@
 // cubby make-model: the same bytes for the same seed, geometry that holds together, and nothing
 // left behind when it cannot be done.
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,6 +12,7 @@
 
 #include "cli/model/blocks.hpp"
 #include "cli/model/make_model.hpp"
+#include "cli/model/new_file.hpp"
 #include "cli/process.hpp"
 #include "unit/store/scratch.hpp"
 
@@ -100,17 +103,70 @@ TEST_CASE("a missing folder is named with its remedy") {
   CHECK(entries(folder.path("")) == 0);
 }
 
-TEST_CASE("a file that was there is replaced whole, and kept when the new one fails") {
+TEST_CASE("what make-model did not make stays, and is told to stay before work is spent") {
   const scratch::folder folder;
-  const std::string path = folder.write("m.gguf", "something else");
-  const auto failed = process::shell("ulimit -f 64; " CUBBY_COMMAND " " + small +
-                                     "--out " + path + " 2>&1");
+  const std::string gguf("GGUF\3\0\0\0 of another make", 24);
+  folder.write("notes", "something else");
+  folder.write("other.gguf", gguf);
+  folder.write("empty", "");
+  std::filesystem::create_symlink(folder.path("notes"), folder.path("link"));
+  std::filesystem::create_symlink(folder.path("nowhere"), folder.path("dangling"));
+  for (const char *name : {"notes", "other.gguf", "empty", "link", "dangling"}) {
+    const auto refused = command("make-model --layers 100000 --out " + folder.path(name));
+    INFO(refused.text);
+    CHECK(refused.exit_status == 2);
+  }
+  CHECK(command("make-model --out ''").text.find("--out") != std::string::npos);
+  CHECK(command("make-model --out ''").exit_status == 2);
+  CHECK(scratch::read(folder.path("notes")) == "something else");
+  CHECK(scratch::read(folder.path("other.gguf")) == gguf);
+  CHECK(entries(folder.path("")) == 5);
+}
+
+TEST_CASE("a model that stands there by the end stays") {
+  const scratch::folder folder;
+  model::new_file file([](std::string_view begin, uint64_t) { return begin == "own"; });
+  const std::string path = folder.path("f"), text = "own";
+  REQUIRE(file.open(path, 0));
+  REQUIRE(file.write(std::as_bytes(std::span(text))));
+  folder.write("f", "of another");
+  CHECK_FALSE(file.publish());
+  CHECK(scratch::read(path) == "of another");
+}
+
+TEST_CASE("what a killed run left is named, what a living one writes is not") {
+  const scratch::folder folder;
+  const std::string path = folder.path("m.gguf");
+  folder.write("m.gguf.partial-4194305", "left");
+  folder.write("m.gguf.partial-12x", "of another kind");
+  const std::string living = folder.write("m.gguf.partial-4194306", "being written");
+  const int writer = open(living.c_str(), O_WRONLY | O_CLOEXEC);
+  REQUIRE(flock(writer, LOCK_EX) == 0);
+  const auto told = command(small + "--out " + path);
+  close(writer);
+  INFO(told.text);
+  CHECK(told.exit_status == 0);
+  CHECK(told.text.find("partial-4194305 (4 B) was left by a run that was killed; remove it") !=
+        std::string::npos);
+  CHECK(told.text.find("4194306") == std::string::npos);
+  CHECK(told.text.find("12x") == std::string::npos);
+  CHECK(entries(folder.path("")) == 4);
+}
+
+TEST_CASE("a model that was there is replaced whole, and kept when the new one fails") {
+  const scratch::folder folder;
+  const std::string path = folder.path("m.gguf");
+  REQUIRE(command(small + "--seed 9 --out " + path).exit_status == 0);
+  const std::string before = scratch::read(path);
+  const auto failed =
+      process::shell("ulimit -f 64; " CUBBY_COMMAND " " + small + "--out " + path + " 2>&1");
   INFO(failed.text);
   CHECK(failed.exit_status == 1);
   CHECK(failed.text.find("ulimit -f") != std::string::npos);
-  CHECK(scratch::read(path) == "something else");
+  CHECK(scratch::read(path) == before);
   CHECK(entries(folder.path("")) == 1);
   CHECK(command(small + "--out " + path).exit_status == 0);
+  CHECK(scratch::read(path) != before);
   CHECK(scratch::read(path).starts_with("GGUF"));
   CHECK(entries(folder.path("")) == 1);
 }
@@ -132,7 +188,8 @@ TEST_CASE("a full disk is said before work is spent, and leaves nothing") {
   CHECK(found.text.find("status 1\n0\n") != std::string::npos);
 }
 
-TEST_CASE("an interrupt while it works leaves nothing") {
+TEST_CASE("an interrupt or a kill while it works leaves nothing") {
+  const int signal_number = GENERATE(SIGTERM, SIGKILL);
   const scratch::folder folder;
   const std::string path = folder.path("m.gguf");
   const std::string program = CUBBY_COMMAND;
@@ -143,11 +200,23 @@ TEST_CASE("an interrupt while it works leaves nothing") {
   arguments.push_back(nullptr);
   pid_t child = 0;
   REQUIRE(posix_spawn(&child, program.c_str(), nullptr, nullptr, arguments.data(), environ) == 0);
-  // It is at work once it has its temporary file; the model is far too large to be done by then.
-  while (entries(folder.path("")) == 0 && waitpid(child, nullptr, WNOHANG) == 0) usleep(1000);
-  kill(child, SIGTERM);
+  // It is at work once it has its file open; the model is far too large to be done by then.
+  const auto at_work = [&] {
+    std::error_code failed;
+    for (const auto &one :
+         std::filesystem::directory_iterator("/proc/" + std::to_string(child) + "/fd", failed))
+      if (std::filesystem::read_symlink(one.path(), failed).string().starts_with(folder.path("")))
+        return true;
+    return false;
+  };
   int status = 0;
+  while (!at_work() && waitpid(child, &status, WNOHANG) == 0) usleep(1000);
+  kill(child, signal_number);
   waitpid(child, &status, 0);
-  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 1));
-  CHECK(entries(folder.path("")) == 0);
+  if (signal_number == SIGTERM) CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 1));
+  if (signal_number == SIGKILL) CHECK(WIFSIGNALED(status));
+  // Where a file system has no files without a name, a killed run leaves one.
+  const int nameless = open(folder.path("").c_str(), O_TMPFILE | O_WRONLY, 0600);
+  if (nameless >= 0) close(nameless);
+  CHECK(entries(folder.path("")) == (nameless < 0 && signal_number == SIGKILL ? 1u : 0u));
 }

@@ -1,5 +1,7 @@
 // What the command prints arrives whole and is JSON, whatever bytes it has to name, or it says so.
 #include "cli/folder.hpp"
+#include "cli/memory_here.hpp"
+#include "cli/printable.hpp"
 #include "cli/process.hpp"
 
 namespace {
@@ -48,6 +50,46 @@ TEST_CASE("--json prints an object of JSON for words and files that are no UTF-8
   CHECK(command_json("replay --simulate --policy lru --capacity 100% --trace " + odd, 0)
             .at("results")
             .size() > 0);
+}
+
+TEST_CASE("what is shown holds no control character and is UTF-8") {
+  using cubby_cli::printable;
+  CHECK(printable("plain, \xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80 \\n") ==
+        "plain, \xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80 \\n");
+  CHECK(printable("a\nb\tc\rd") == "a\\nb\\tc\\x0dd");
+  CHECK(printable(std::string_view("\0\x1b[2J\x7f", 6)) == "\\x00\\x1b[2J\\x7f");
+  CHECK(printable("\xc2\x9b") == "\\xc2\\x9b");           // a control of C1
+  CHECK(printable("\xe2\x80\xae") == "\\xe2\\x80\\xae");  // turns the line around
+  // Cut, too long, a surrogate, beyond the last, and no beginning at all.
+  for (const char *wrong : {"\xe2\x82", "\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80",
+                            "\xf4\x90\x80\x80", "\xf5", "\x80", "\xff"}) {
+    const std::string shown = printable(wrong);
+    CHECK(shown.size() == 4 * std::string(wrong).size());
+    CHECK(shown.starts_with("\\x"));
+  }
+}
+
+TEST_CASE("the memory that a container leaves is the least of all limits over the process") {
+  const folder here;
+  const auto file = [&](const std::string &name, const std::string &text) {
+    std::filesystem::create_directories((here.path / name).parent_path());
+    here.write(name, text);
+  };
+  const std::string root = here.path.string();
+  CHECK_FALSE(cubby_cli::memory_left_bytes(root));
+  file("proc/self/cgroup", "4:memory:/a/b\n0::/c/d\n");
+  CHECK_FALSE(cubby_cli::memory_left_bytes(root));
+  file("sys/fs/cgroup/c/d/memory.max", "max\n");
+  file("sys/fs/cgroup/c/d/memory.current", "10\n");
+  CHECK_FALSE(cubby_cli::memory_left_bytes(root));
+  file("sys/fs/cgroup/c/memory.max", "1000\n");
+  file("sys/fs/cgroup/c/memory.current", "300\n");
+  file("sys/fs/cgroup/c/memory.stat", "anon 100\ninactive_file 50\n");
+  CHECK(cubby_cli::memory_left_bytes(root) == 750);
+  file("sys/fs/cgroup/memory/memory.limit_in_bytes", "500\n");
+  file("sys/fs/cgroup/memory/memory.usage_in_bytes", "600\n");
+  file("sys/fs/cgroup/memory/memory.stat", "total_inactive_file 200\n");
+  CHECK(cubby_cli::memory_left_bytes(root) == 100);
 }
 
 TEST_CASE("A word or a policy that there is none of is named, once") {

@@ -1,6 +1,6 @@
 // cubby's own trace format: recorded by a runtime, written from other traces, read again, and told
 // where it is torn; and libCacheSim's format.
-#include <cubby/trace.h>
+#include "cli/trace_header.hpp"
 
 #include <filesystem>
 #include <fstream>
@@ -27,7 +27,7 @@ constexpr uint32_t layers = 3, experts = 8, top_k = 2;
 
 /// A runtime over a small model of three layers of eight experts.
 struct recorded_runtime {
-  cubby *rt = nullptr;
+  cubby_handle *rt = nullptr;
   cubby_bank bank = 0;
   cubby_tier tier = 0;
 
@@ -292,6 +292,132 @@ TEST_CASE("replay writes oracleGeneral") {
     CHECK(number_at(bytes, 24 * i + 12, 4) == 4096);
     CHECK(static_cast<int64_t>(number_at(bytes, 24 * i + 16, 8)) == next[i]);
   }
+}
+
+TEST_CASE("oracleGeneral is read as it was written, one block a record") {
+  const folder here;
+  std::string requests;
+  for (int i = 0; i < 40; ++i)
+    requests += "{\"timestamp\": " + std::to_string(i * 1500) + ", \"hash_ids\": [" +
+                std::to_string(i % 7) + ", " + std::to_string(100 + i % 3) + "]}\n";
+  const std::string from = here.write("kv.jsonl", requests), to = here.at("kv.oracleGeneral.bin");
+  const json written = command_json("replay --trace " + from + " --write-oracle " + to, 0);
+  const json read = command_json("replay --simulate --policy lru --capacity 5 --trace " + to, 0);
+  CHECK(read["kind"] == "kv");
+  CHECK(read["accesses"] == written["accesses"]);
+  CHECK(read["unique"] == written["unique"]);
+  CHECK(read["requests"] == 80);
+  // What was read is written again as it was, and replaces it.
+  const std::string before = bytes_of(to);
+  command_json("replay --trace " + to + " --write-oracle " + here.at("again"), 0);
+  std::string again = bytes_of(here.at("again"));
+  CHECK(again == before);
+  command_json("replay --trace " + from + " --write-oracle " + here.at("again"), 0);
+  CHECK(command_json("replay --trace " + to + " --limit 10 --write " + here.at("w"),
+                     0)["accesses"] == 10);
+  const auto refused = [&](const std::string &bytes, const std::string &why) {
+    const auto told = command("replay --simulate --trace " + here.write("bad", bytes));
+    INFO(told.text);
+    CHECK(told.exit_status == 2);
+    CHECK(told.text.find(why) != std::string::npos);
+  };
+  refused(before.substr(0, before.size() - 5), "ends within record 79");
+  std::string behind = before;
+  behind.replace(24 * 60 + 16, 8, std::string(8, '\0'));
+  refused(behind, "is binary, but neither");
+}
+
+TEST_CASE("requests with a chat_id tell seconds, as Bailian's do") {
+  const folder here;
+  const auto trace = [&](const char *name, bool chats, double unit) {
+    std::string text;
+    for (int i = 0; i < 20; ++i)
+      text += std::string("{") + (chats ? "\"chat_id\": 5, \"turn\": 1, " : "") +
+              "\"timestamp\": " + std::to_string((61.5 + i * 1.5) * unit) +
+              ", \"input_length\": 32, \"hash_ids\": [1, " + std::to_string(2 + i % 5) + "]}\n";
+    return here.write(name, text);
+  };
+  const std::string seconds = trace("s.jsonl", true, 1), ms = trace("ms.jsonl", false, 1000);
+  const std::string how =
+      "replay --timing --policy lru --capacity 50% --compute-ns 5000000 "
+      "--link host:25GB/s,10us --trace ";
+  const json a = command_json(how + seconds, 0), b = command_json(how + ms, 0);
+  CHECK(a["results"] == b["results"]);
+  CHECK(a["notes"].dump().find("times are seconds") != std::string::npos);
+  CHECK_FALSE(b.contains("notes"));
+  command_json("replay --trace " + seconds + " --write " + here.at("a"), 0);
+  command_json("replay --trace " + ms + " --write " + here.at("b"), 0);
+  CHECK(bytes_of(here.at("a")) == bytes_of(here.at("b")));
+  const auto mixed = command("replay --simulate --trace " +
+                             here.write("m.jsonl", bytes_of(seconds) + bytes_of(ms)));
+  CHECK(mixed.exit_status == 2);
+  CHECK(mixed.text.find("line 21: has no chat_id") != std::string::npos);
+}
+
+TEST_CASE("traces of other formats are refused by their name, with what to do") {
+  const folder here;
+  const struct {
+    const char *name;
+    std::string text;
+    const char *told;
+  } all[] = {
+      {"azure.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9,4808,10\n",
+       "counts of tokens only"},
+      {"burst.csv", "Timestamp,Model,Request tokens,Response tokens\n5,ChatGPT,472,18\n",
+       "counts of tokens only"},
+      {"cache.csv", "time,obj_id,obj_size,op\n1,5,4096,get\n", "oracleGeneral, which is read"},
+      {"nums.csv", "# time, object, size, next_access_vtime\n0, 5, 4096, 2\n",
+       "oracleGeneral, which is read"},
+      {"array.json", "[{\"timestamp\": 0, \"hash_ids\": [1]}]", "an object a line"},
+      {"nohash.jsonl", "{\"timestamp\": 0, \"input_length\": 100}\n", "no hash_ids"},
+      {"t.jsonl.gz", std::string("\x1f\x8b\x08\0\0\0\0\0", 8), "gunzip"},
+      {"t.zip", "PK\x03\x04....", "zip archive"},
+      {"t.jsonl", std::string("\x28\xb5\x2f\xfd\0\0\0\0", 8), "does not end in .zst"},
+      {"t.bin", std::string("\x01\x02\0\x04", 4), "is binary"},
+  };
+  for (const auto &one : all) {
+    const auto told = command("replay --simulate --trace " + here.write(one.name, one.text));
+    INFO(told.text);
+    CHECK(told.exit_status == 2);
+    CHECK(told.text.find(one.told) != std::string::npos);
+  }
+}
+
+TEST_CASE("replay writes over its own kinds of files alone") {
+  const folder here;
+  const std::string from = here.write("e.jsonl", small_trace);
+  const std::string how = "replay --simulate --policy lru --capacity 50% --trace " + from;
+  for (const char *option : {"--write", "--write-oracle", "--html"}) {
+    const std::string path = here.at(std::string("out") + option);
+    CHECK(command(how + " " + option + " " + path).exit_status == 0);
+    CHECK(command(how + " " + option + " " + path).exit_status == 0);  // its own
+    for (const std::string &text : {std::string("notes"), std::string(), std::string(48, 'x')}) {
+      here.write("other", text);
+      const auto told = command(how + " " + option + " " + here.at("other"));
+      INFO(option << ": " << told.text);
+      CHECK(told.exit_status == 2);
+      CHECK(told.text.find("was not made by this command") != std::string::npos);
+      CHECK(bytes_of(here.at("other")) == text);
+    }
+    std::filesystem::create_symlink(path, here.at("link"));
+    CHECK(command(how + " " + option + " " + here.at("link")).exit_status == 2);
+    std::filesystem::remove(here.at("link"));
+  }
+}
+
+TEST_CASE("policy auto is the runtime's choice; empty words between commas are told") {
+  const folder here;
+  const std::string how = "replay --simulate --capacity 50% --trace " +
+                          here.write("e.jsonl", small_trace) + " --policy ";
+  CHECK(command_json(how + "auto", 0)["results"] == command_json(how + "moe", 0)["results"]);
+  CHECK(command_json(how + "auto,moe,lru", 0)["results"].size() == 2);
+  for (const char *words : {",", "lru,", ",lru", "lru,,moe", "''"}) {
+    const auto told = command(how + words);
+    INFO(told.text);
+    CHECK(told.exit_status == 2);
+    CHECK(told.text.find("an empty word") != std::string::npos);
+  }
+  CHECK(command(how + "nobody").text.find("there are auto, ") != std::string::npos);
 }
 
 TEST_CASE("replay writes nothing when something is wrong") {

@@ -2,6 +2,11 @@
 // where it is and nowhere else.
 #include "support/catch.hpp"
 
+#include <spawn.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <set>
 
 #include "cli/process.hpp"
@@ -164,6 +169,49 @@ TEST_CASE("a seal elsewhere is used where it is named, and a model of another si
   CHECK(run("verify " + path + seal).exit_status == 0);
 }
 
+TEST_CASE("sealing replaces no model, whatever the option says") {
+  const scratch::folder folder;
+  const std::string path = write_model(folder), before = scratch::read(path);
+  for (const std::string &place : {path, folder.write("notes.txt", "notes")}) {
+    const auto told = run("seal --seal-path " + place + " " + path + " 2>&1");
+    INFO(told.text);
+    CHECK(told.exit_status == 2);
+    CHECK(told.text.find("holds something other than a seal") != std::string::npos);
+  }
+  CHECK(scratch::read(path) == before);
+  CHECK(scratch::read(folder.path("notes.txt")) == "notes");
+}
+
+TEST_CASE("verify takes memory for the lockers there are") {
+  const scratch::folder folder;
+  const std::string path = write_model(folder), program = CUBBY_COMMAND;
+  std::vector<std::string> words = {program, "verify", "--json", path};
+  std::vector<char *> arguments;
+  for (std::string &word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  pid_t child = 0;
+  REQUIRE(posix_spawn(&child, program.c_str(), nullptr, nullptr, arguments.data(), environ) == 0);
+  int status = 0;
+  rusage used = {};
+  REQUIRE(wait4(child, &status, 0, &used) == child);
+  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
+  CHECK(static_cast<uint64_t>(used.ru_maxrss) << 10 < all_bytes + (80u << 20));
+}
+
+TEST_CASE("names with control characters are shown escaped") {
+  const scratch::folder folder;
+  const std::string path = write_model(folder);
+  std::filesystem::rename(path, folder.path("a\x1b[31m\nb\xff.gguf"));
+  const std::string odd = "'" + folder.path("a\x1b[31m\nb\xff.gguf") + "'";
+  for (const char *command : {"inspect ", "seal ", "inspect --tensors none "}) {
+    const std::string text = run(command + odd + " 2>&1").text;
+    INFO(text);
+    CHECK(text.find("a\\x1b[31m\\nb\\xff.gguf") != std::string::npos);
+    CHECK(text.find('\x1b') == std::string::npos);
+    CHECK(text.find('\xff') == std::string::npos);
+  }
+}
+
 TEST_CASE("hostile, missing and unwritable files are told in a sentence") {
   const scratch::folder folder;
   const std::string path = write_model(folder);
@@ -174,6 +222,8 @@ TEST_CASE("hostile, missing and unwritable files are told in a sentence") {
   CHECK(cut["error"]["text"].get<std::string>().find("cut.gguf, at byte") != std::string::npos);
   CHECK(run("inspect " + folder.path("none.gguf") + " 2>/dev/null").exit_status == 2);
   CHECK(run("verify 2>/dev/null").exit_status == 2);
+  CHECK(run("verify --help").text.find("what else is in the file is not sealed") !=
+        std::string::npos);
   CHECK(run("seal " + path + " --seal-path " + folder.path("no/such/place") + " 2>/dev/null")
             .exit_status != 0);
 }

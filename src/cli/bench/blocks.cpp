@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <numeric>
 #include <span>
@@ -13,15 +14,27 @@
 
 namespace cubby_cli::bench {
 
+namespace {
+
+constexpr uint64_t noise_stream = 7;
+
+/// The numbers depend on the file's size, and the first one tells.
+bool is_blocks_file(std::string_view begin, uint64_t bytes) {
+  const uint64_t first = model::random_stream(bytes, noise_stream).next();
+  return begin.size() >= sizeof first && std::memcmp(begin.data(), &first, sizeof first) == 0;
+}
+
+}  // namespace
+
 outcome<std::string> blocks_file(const std::string &folder, uint64_t bytes, bool quiet) {
   const std::string path = folder + "/cubby-bench-" + std::to_string(bytes >> 20) + "m";
   struct stat seen {};
   if (::stat(path.c_str(), &seen) == 0 && static_cast<uint64_t>(seen.st_size) == bytes) {
     return path;
   }
-  model::new_file out;
+  model::new_file out(is_blocks_file);
   if (auto opened = out.open(path, bytes); !opened) return opened.failure();
-  model::random_stream noise(bytes, 7);
+  model::random_stream noise(bytes, noise_stream);
   std::vector<uint64_t> piece(uint64_t{1} << 17);
   progress_line line(quiet);
   for (uint64_t at = 0; at < bytes; at += piece.size() * 8) {

@@ -1,7 +1,7 @@
 // A runtime whose lockers are the blocks of a file.
 #pragma once
 
-#include <cubby/cubby.h>
+#include <cubby/cubby.hpp>
 
 #include "cli/bench/reader.hpp"
 
@@ -17,14 +17,14 @@ class cubby_blocks {
   /// for.
   done open(const layout &where, uint32_t depth, bool verified, uint32_t pump);
 
-  [[nodiscard]] cubby *rt() const { return rt_; }
+  [[nodiscard]] cubby_handle *rt() const { return rt_; }
   [[nodiscard]] cubby_bank bank() const { return bank_; }
   [[nodiscard]] cubby_tier tier() const { return tier_; }
 
  private:
   done map(const layout &where);
 
-  cubby *rt_ = nullptr;
+  cubby_handle *rt_ = nullptr;
   cubby_bank bank_ = 0;
   cubby_tier tier_ = 0;
 };

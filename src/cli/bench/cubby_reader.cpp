@@ -25,7 +25,7 @@ class cubby_reader : public reader {
   std::vector<uint32_t> free_;
 };
 
-trouble failed() { return trouble{last_error().text}; }
+trouble failed() { return trouble{last_error_text()}; }
 
 done cubby_reader::open(const layout &where, bool verified) {
   block_bytes_ = where.block_bytes;

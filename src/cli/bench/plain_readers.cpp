@@ -6,7 +6,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <iostream>
+#include <system_error>
 #include <thread>
+#include <utility>
 
 #include "cli/bench/reader.hpp"
 
@@ -34,25 +37,40 @@ class pread_reader : public reader {
     const stopwatch watch;
     std::atomic<size_t> next{0};
     std::atomic<int> error{0};
-    std::vector<std::thread> workers;
-    for (uint32_t t = 0; t < threads_; t++) {
-      workers.emplace_back([&, t] {
-        for (size_t i = next++; i < blocks.size(); i = next++) {
-          const ssize_t got =
-              ::pread(fd_, memory_.data() + t * where_.block_bytes, where_.block_bytes,
-                      static_cast<off_t>(where_.offset(blocks[i])));
-          if (got != static_cast<ssize_t>(where_.block_bytes)) error = got < 0 ? errno : EIO;
-        }
-      });
+    const auto work = [&](uint32_t t) {
+      for (size_t i = next++; i < blocks.size(); i = next++) {
+        const ssize_t got =
+            ::pread(fd_, memory_.data() + t * where_.block_bytes, where_.block_bytes,
+                    static_cast<off_t>(where_.offset(blocks[i])));
+        if (got != static_cast<ssize_t>(where_.block_bytes)) error = got < 0 ? errno : EIO;
+      }
+    };
+    // The calling thread is one of them, so that there is always one.
+    std::vector<std::thread> others;
+    try {
+      while (others.size() + 1 < threads_)
+        others.emplace_back(work, static_cast<uint32_t>(others.size() + 1));
+    } catch (const std::system_error &refused) {
+      tell_fewer(others.size() + 1, refused);
     }
-    for (std::thread &worker : workers) worker.join();
+    work(0);
+    for (std::thread &other : others) other.join();
     if (error != 0) return system_trouble("pread of " + where_.path, error);
     return watch.stop(blocks.size() * where_.block_bytes);
   }
 
  private:
+  /// Once: what pread gives is then less than it could.
+  void tell_fewer(size_t count, const std::system_error &why) {
+    if (!std::exchange(told_fewer_, true))
+      std::cerr << "cubby: " << count << " of " << threads_
+                << " threads read, no more could be made (" << why.code().message()
+                << "): raise ulimit -u, ulimit -v or the container's limit of processes\n";
+  }
+
   const layout where_;
   const uint32_t threads_;
+  bool told_fewer_ = false;
   huge_buffer memory_;
   int fd_ = -1;
 };

@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "cli/interrupts.hpp"
+#include "cli/memory_here.hpp"
 
 namespace cubby_cli::demo {
 namespace {
@@ -18,21 +19,6 @@ bool write_file(const std::string &path, const std::string &text) {
   out << text;
   out.flush();
   return out.good();
-}
-
-/// This process's own group for the controller ("" = version 2); empty when it has none. The limit
-/// is set below it, so that what holds for the caller (a container's limit) goes on to hold.
-std::string own_group(const std::string &controller) {
-  std::ifstream in("/proc/self/cgroup");
-  for (std::string line; std::getline(in, line);) {
-    const size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
-    if (controllers == (controller.empty() ? ",," : controllers) &&
-        controllers.find("," + controller + ",") != std::string::npos)
-      return line.substr(second + 1);
-  }
-  return {};
 }
 
 void write_all(int fd, const std::string &text) {
@@ -88,7 +74,7 @@ memory_limit::memory_limit(uint64_t bytes) : bytes_(bytes) {
   } known[] = {{"/sys/fs/cgroup", "", "/memory.max", "cgroup-v2"},
                {"/sys/fs/cgroup/memory", "memory", "/memory.limit_in_bytes", "cgroup-v1"}};
   for (const auto &one : known) {
-    const std::string own = own_group(one.controller);
+    const std::string own = own_cgroup(one.controller);  // the limit is set below it
     if (own.empty()) continue;
     folder_ = one.root + (own == "/" ? "" : own) + name;
     if (::mkdir(folder_.c_str(), 0755) != 0) continue;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cli/opened_model.hpp"
 #include "cli/support.hpp"
 
 namespace cubby_cli::demo {
@@ -20,7 +21,7 @@ struct tier_facts {
   cubby_tier_info info;
 };
 
-std::vector<tier_facts> facts_of(cubby *rt, cubby_stats_block &block) {
+std::vector<tier_facts> facts_of(cubby_handle *rt, cubby_stats_block &block) {
   block = {};
   block.struct_size = sizeof block;
   cubby_tier_stats stats[8] = {};
@@ -50,20 +51,14 @@ nlohmann::json tier_json(const tier_facts &tier) {
 }  // namespace
 
 outcome<expert_file> look_at_model(const std::string &path) {
-  cubby_config config{};
-  config.struct_size = sizeof config;
-  config.pump = CUBBY_PUMP_CALLER;
-  cubby *rt = nullptr;
-  cubby_bank bank = 0;
-  cubby_bank_desc desc{};
-  desc.struct_size = sizeof desc;
-  if (cubby_open(&config, &rt) != CUBBY_OK) return trouble{last_error().text};
-  std::unique_ptr<cubby, decltype(&cubby_close)> closing(rt, cubby_close);
-  const cubby_status adopted = cubby_bank_adopt(rt, path.c_str(), nullptr, &bank);
-  if (adopted == CUBBY_ERR_INVALID) return usage_trouble(last_error().text);
-  if (adopted != CUBBY_OK || cubby_bank_info(rt, bank, &desc) != CUBBY_OK) {
-    return trouble{last_error().text};
+  const auto opened = open_model({path, {}, {}});
+  if (!opened) {
+    const bool is_usage = opened.why().status() == CUBBY_ERR_INVALID;
+    return trouble{opened.why().text(), is_usage ? exit_usage : exit_bad};
   }
+  cubby_handle *rt = opened->runtime.handle();
+  const cubby_bank bank = opened->bank.handle();
+  const cubby_bank_desc &desc = opened->bank.info();
   cubby_file_info info{};
   info.struct_size = sizeof info;
   if (desc.part_count != 3 || cubby_bank_file(rt, bank, 1, &info) == CUBBY_OK) {
@@ -114,43 +109,32 @@ cubby_source::cubby_source(const expert_file &file, const cubby_options &chosen)
   open(chosen);
 }
 
-cubby_source::~cubby_source() { cubby_close(rt_); }
-
 bool cubby_source::failed(const char *what) {
-  failure_ = std::string(what) + ": " + last_error().text;
+  failure_ = std::string(what) + ": " + last_error_text();
   return false;
 }
 
 bool cubby_source::add_tier(const char *name, uint32_t rank, uint64_t bytes, bool device) {
-  cubby_tier_desc desc{};
-  desc.struct_size = sizeof desc;
-  desc.backend = "host";
-  desc.name = name;
-  desc.rank = rank;
-  desc.device = -1;
-  desc.budget_bytes = bytes;
+  cubby::tier_options how{.name = name, .rank = rank, .budget_bytes = bytes};
   if (device) {
-    desc.emulated_bytes_per_s = link_bytes_per_s;
-    desc.emulated_latency_ns = link_latency_ns;
+    how.emulated_bytes_per_s = link_bytes_per_s;
+    how.emulated_latency_ns = link_latency_ns;
   } else {
-    desc.flags = CUBBY_TIER_EXCLUSIVE;  // what the device holds needs no second copy
+    how.exclusive = true;  // what the device holds needs no second copy
   }
-  cubby_tier made = 0;
-  if (cubby_tier_add(rt_, &desc, &made) != CUBBY_OK) return failed(name);
-  if (nearest_ == 0) nearest_ = made;
+  const auto made = model_->runtime.add_tier(how);
+  if (!made) return failed(name);
+  if (nearest_ == 0) nearest_ = made->handle();
   return true;
 }
 
 bool cubby_source::open(const cubby_options &chosen) {
-  cubby_config config{};
-  config.struct_size = sizeof config;
-  config.abi_version = CUBBY_ABI_VERSION;
-  config.pump = chosen.pump;
-  config.policy = chosen.policy.c_str();
-  if (cubby_open(&config, &rt_) != CUBBY_OK) return failed("the runtime could not be opened");
-  if (cubby_bank_adopt(rt_, file_.path.c_str(), nullptr, &bank_) != CUBBY_OK) {
-    return failed("the model could not be adopted");
-  }
+  auto opened =
+      open_model({file_.path, {}, {}}, {.pump = chosen.pump, .policy = chosen.policy.c_str()});
+  if (!opened) return failed("the model could not be opened");
+  model_ = std::move(*opened);
+  rt_ = model_->runtime.handle();
+  bank_ = model_->bank.handle();
   if (chosen.device_bytes != 0 && !add_tier("device:0", 0, chosen.device_bytes, true)) return false;
   if (chosen.host_bytes != 0 && !add_tier("host:0", 1, chosen.host_bytes, false)) return false;
   const uint64_t nearest_bytes = chosen.device_bytes != 0 ? chosen.device_bytes : chosen.host_bytes;
@@ -238,7 +222,7 @@ int cubby_source::next(const void *parts[3]) {
 /// The ticket is gone with its first final answer, and so is what it had to say.
 void cubby_source::finish_wait(cubby_status status) {
   ticket_ = 0;
-  if (status != CUBBY_OK) why_ = last_error().text;
+  if (status != CUBBY_OK) why_ = last_error_text();
 }
 
 void cubby_source::end() {

@@ -1,12 +1,13 @@
 // Experts through the runtime: pinned for as long as they are computed with, hits first.
 #pragma once
 
-#include <cubby/cubby.h>
+#include <cubby/cubby.hpp>
 
 #include <nlohmann/json.hpp>
 
 #include "cli/demo/recording.hpp"
 #include "cli/demo/source.hpp"
+#include "cli/opened_model.hpp"
 
 namespace cubby_cli::demo {
 
@@ -14,14 +15,13 @@ struct cubby_options {
   uint64_t device_bytes = 0, host_bytes = 0;  // 0 = no such tier
   std::string policy = "auto";
   uint32_t lookahead = 1;
-  uint32_t pump = CUBBY_PUMP_THREAD;
+  cubby::pump pump = cubby::pump::thread;
   recording *record = nullptr;  // visits go there; may be none
 };
 
 class cubby_source final : public expert_source {
  public:
   cubby_source(const expert_file &file, const cubby_options &chosen);
-  ~cubby_source() override;
   cubby_source(const cubby_source &) = delete;
   cubby_source &operator=(const cubby_source &) = delete;
 
@@ -48,7 +48,8 @@ class cubby_source final : public expert_source {
 
   const expert_file &file_;
   const cubby_options chosen_;
-  cubby *rt_ = nullptr;
+  std::optional<opened_model> model_;
+  cubby_handle *rt_ = nullptr;  // of the model, once it is opened
   cubby_bank bank_ = 0;
   cubby_tier nearest_ = 0;
   cubby_pins pins_ = 0;

@@ -2,8 +2,8 @@
 
 #include <cmath>
 
+#include "base/digest.hpp"
 #include "cli/demo/kernels.hpp"
-#include "cli/demo/sha256.hpp"
 #include "cli/model/weights.hpp"
 #include "cli/support.hpp"
 
@@ -49,7 +49,7 @@ outcome<decoded> decode(const expert_file &file, const routes &chosen, expert_so
   std::vector<std::vector<float>> outputs(k, std::vector<float>(file.hidden));
   expert_math math(file);
   quantised input;
-  sha256 digest;
+  cubby::base::digest_stream digest;
   decoded result;
   const uint64_t start = clock_ns();
   for (uint32_t token = 0; token < chosen.tokens; ++token) {
@@ -81,7 +81,7 @@ outcome<decoded> decode(const expert_file &file, const routes &chosen, expert_so
     progress(token + 1);
   }
   result.seconds = static_cast<double>(clock_ns() - start) / 1e9;
-  result.output_sha256 = digest.finish();
+  result.output_digest = hex_text(digest.value());
   return result;
 }
 

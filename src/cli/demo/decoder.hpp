@@ -13,7 +13,7 @@ struct decoded {
   uint32_t tokens = 0;
   double seconds = 0;
   uint64_t compute_ns = 0, computed_bytes = 0;  // of products alone
-  std::string output_sha256;
+  std::string output_digest;                    // XXH3-64: tells outputs of different ways apart
 };
 
 /// For each token: a hidden state from the token's number and the state before it; per layer its

@@ -13,6 +13,11 @@ namespace cubby_cli::model {
 namespace {
 
 constexpr uint64_t piece_bytes = 4 << 20;
+constexpr char model_name[] = "cubby random mixture of experts";
+
+bool is_made_model(std::string_view begin, uint64_t /*bytes*/) {
+  return begin.starts_with("GGUF") && begin.find(model_name) != std::string_view::npos;
+}
 
 /// An interrupt ends the work at the next piece, so that the temporary file is removed.
 volatile std::sig_atomic_t interrupted = 0;
@@ -37,7 +42,7 @@ gguf_header metadata_of(const geometry &shape, const vocabulary &words) {
   const std::string arch = "qwen3moe.";
   gguf_header header;
   header.text("general.architecture", "qwen3moe");
-  header.text("general.name", "cubby random mixture of experts");
+  header.text("general.name", model_name);
   header.number("general.quantization_version", 2);
   header.number("general.file_type", shape.type == weight_type::q8_0 ? 7 : 2);
   header.number(arch + "block_count", shape.layers);
@@ -107,7 +112,7 @@ outcome<made_model> make_model(const geometry &shape, const std::string &path, b
   const interrupt_guard interrupts([](int) { interrupted = 1; });
   const outgrown_guard outgrown;
   progress_line line(quiet);
-  new_file out;
+  new_file out(is_made_model);
   if (auto good = out.open(path, work.bytes); !good) return good.failure();
   if (auto good = out.write(std::as_bytes(std::span(work.header))); !good) return good.failure();
   made_model made;

@@ -1,11 +1,12 @@
 #include "cli/replay/io.hpp"
 
-#include <cubby/cubby.h>
+#include <cubby/cubby.hpp>
 
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <optional>
+#include <span>
 
 #include "cli/bench/blocks.hpp"
 #include "cli/bench/reader.hpp"
@@ -17,7 +18,7 @@ namespace {
 constexpr uint64_t page_bytes = 4096;
 constexpr uint64_t locker_bytes_max = uint64_t{256} << 20;
 
-trouble from_library() { return {last_error().text}; }
+trouble from_library(const cubby::error &why) { return {why.text()}; }
 
 std::vector<std::string> split(const std::string &text, char at) {
   std::vector<std::string> parts(1);
@@ -93,11 +94,6 @@ outcome<io_place> read_place(const io_options &chosen, const expert_schedule &of
 /// A runtime with one memory tier over the file, advanced by this thread.
 class io_replayer::house {
  public:
-  house() = default;
-  ~house() { cubby_close(rt_); }
-  house(const house &) = delete;
-  house &operator=(const house &) = delete;
-
   done open(const io_replayer &by, const std::string &policy, uint64_t budget_bytes);
   done visit(const expert_schedule &of, const visit_record &one);
   done pin_first();
@@ -105,56 +101,50 @@ class io_replayer::house {
 
  private:
   done map(const io_replayer &by);
-
-  cubby *rt_ = nullptr;
-  cubby_tier tier_ = 0;
-  cubby_bank bank_ = 0;
   done tell_visit(const expert_schedule &of, const visit_record &one);
-  done use(const cubby_how &how);
+  done use(std::span<const uint64_t> numbers, const cubby::how &how);
 
-  std::vector<cubby_item> items_;
+  std::optional<cubby::runtime> rt_;
+  cubby::tier tier_;
+  cubby::bank bank_;
+  std::vector<uint64_t> numbers_;
   std::vector<uint16_t> columns_;
   std::vector<cubby_routed> routed_;
 };
 
 done io_replayer::house::open(const io_replayer &by, const std::string &policy,
                               uint64_t budget_bytes) {
-  cubby_config config{};
-  config.struct_size = sizeof config;
-  config.abi_version = CUBBY_ABI_VERSION;
-  config.pump = CUBBY_PUMP_CALLER;
-  config.policy = policy.c_str();
-  config.seed = by.seed_;
-  if (cubby_open(&config, &rt_) != CUBBY_OK) return from_library();
+  auto opened = cubby::runtime::open(
+      {.pump = cubby::pump::caller, .policy = policy.c_str(), .seed = by.seed_});
+  if (!opened) return from_library(opened.why());
+  rt_ = std::move(*opened);
   if (auto mapped = map(by); !mapped) return mapped;
-  cubby_tier_desc tier{};
-  tier.struct_size = sizeof tier;
-  tier.backend = "host";
-  tier.name = "host:0";
-  tier.budget_bytes = budget_bytes;
-  if (cubby_tier_add(rt_, &tier, &tier_) != CUBBY_OK) return from_library();
+  const auto added = rt_->add_tier({.name = "host:0", .budget_bytes = budget_bytes});
+  if (!added) return from_library(added.why());
+  tier_ = *added;
   return nothing{};
 }
 
 done io_replayer::house::map(const io_replayer &by) {
   const io_place &where = by.where_;
-  cubby_bank_desc bank{};
-  bank.struct_size = sizeof bank;
-  bank.kind = CUBBY_BANK_EXPERTS;
-  bank.name = "experts";
-  bank.rows = where.rows;
-  bank.columns = where.columns;
-  bank.routed_count = by.of_.top_k;
-  bank.locker_bytes = where.locker_bytes;
-  if (cubby_bank_add(rt_, &bank, &bank_) != CUBBY_OK) return from_library();
+  cubby_bank_desc desc{};
+  desc.struct_size = sizeof desc;
+  desc.kind = CUBBY_BANK_EXPERTS;
+  desc.name = "experts";
+  desc.rows = where.rows;
+  desc.columns = where.columns;
+  desc.routed_count = by.of_.top_k;
+  desc.locker_bytes = where.locker_bytes;
+  const auto added = rt_->add_bank(desc);
+  if (!added) return from_library(added.why());
+  bank_ = *added;
   std::vector<cubby_extent> extents;
   const uint64_t stride_bytes = pages_of(where.locker_bytes);
-  for (uint64_t i = 0; i < uint64_t{where.rows} * where.columns; ++i)
-    extents.push_back({CUBBY_ID(bank_, i), 0, 0, i * stride_bytes, where.locker_bytes});
+  for (uint64_t i = 0; i < bank_.locker_count(); ++i)
+    extents.push_back({bank_.id(i), 0, 0, i * stride_bytes, where.locker_bytes});
   const char *path = by.path_.c_str();
-  if (cubby_bank_map(rt_, bank_, &path, 1, extents.data(), extents.size()) != CUBBY_OK)
-    return from_library();
-  return nothing{};
+  const auto mapped = rt_->map(bank_, {&path, 1}, extents);
+  return mapped ? done(nothing{}) : from_library(mapped.why());
 }
 
 /// Which sequence of the batch chose what.
@@ -172,50 +162,37 @@ done io_replayer::house::tell_visit(const expert_schedule &of, const visit_recor
     routed_.push_back({route.slot, one.row, route.count, at, nullptr});
     at += route.count;
   }
-  if (cubby_visit(rt_, bank_, routed_.data(), one.route_count) != CUBBY_OK) return from_library();
-  return nothing{};
+  const auto told = rt_->visit(bank_, routed_);
+  return told ? done(nothing{}) : from_library(told.why());
 }
 
 done io_replayer::house::visit(const expert_schedule &of, const visit_record &one) {
   if (auto told = tell_visit(of, one); !told) return told;
   const cubby_object *used = of.used.data() + one.first_used;
-  items_.assign(one.used_count, cubby_item{});
-  for (uint32_t i = 0; i < one.used_count; ++i) items_[i].id = CUBBY_ID(bank_, used[i]);
-  cubby_how how{};
-  how.struct_size = sizeof how;
-  how.flags = CUBBY_NO_VISIT;
-  return use(how);
+  numbers_.assign(used, used + one.used_count);
+  return use(numbers_, {.no_visit = true});
 }
 
 /// One locker, to see what it takes.
 done io_replayer::house::pin_first() {
-  items_.assign(1, cubby_item{});
-  items_[0].id = CUBBY_ID(bank_, 0);
-  cubby_how how{};
-  how.struct_size = sizeof how;
-  return use(how);
+  constexpr uint64_t first = 0;
+  return use({&first, 1}, {});
 }
 
-done io_replayer::house::use(const cubby_how &how) {
-  cubby_pins pins = 0;
-  cubby_ticket ticket = 0;
-  cubby_status status = cubby_pin(rt_, items_.data(), static_cast<uint32_t>(items_.size()), tier_,
-                                  &how, &pins, nullptr, &ticket);
-  if (status == CUBBY_PENDING) status = cubby_wait(rt_, ticket, -1);
-  if (status != CUBBY_OK) return from_library();
-  if (cubby_unpin(rt_, pins, 0, 0, nullptr) != CUBBY_OK) return from_library();
+done io_replayer::house::use(std::span<const uint64_t> numbers, const cubby::how &how) {
+  auto held = rt_->pin(bank_, numbers, tier_, how);
+  if (!held) return from_library(held.why());
+  if (const auto came = held->wait(); !came) return from_library(came.why());
+  held->release();
   // What came for this visit stays or goes before the next one begins.
-  if (cubby_poll(rt_, 0, nullptr) != CUBBY_OK) return from_library();
-  return nothing{};
+  const auto polled = rt_->poll();
+  return polled ? done(nothing{}) : from_library(polled.why());
 }
 
 cubby_tier_stats io_replayer::house::stats() const {
-  cubby_stats_block block{};
-  block.struct_size = sizeof block;
   cubby_tier_stats tiers[2] = {};
-  for (cubby_tier_stats &one : tiers) one.struct_size = sizeof one;
-  cubby_stats(rt_, &block, tiers, 2);
-  return tiers[0].tier == tier_ ? tiers[0] : tiers[1];
+  (void)rt_->stats(tiers);
+  return tiers[0].tier == tier_.handle() ? tiers[0] : tiers[1];
 }
 
 done io_replayer::prepare() {

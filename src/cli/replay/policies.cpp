@@ -70,9 +70,8 @@ std::vector<const cubby_policy_ops *> every_policy() {
 }
 
 std::string policy_names() {
-  std::string names;
-  for (const cubby_policy_ops *one : every_policy())
-    names += (names.empty() ? "" : ", ") + std::string(one->name);
+  std::string names = "auto";
+  for (const cubby_policy_ops *one : every_policy()) names += ", " + std::string(one->name);
   return names;
 }
 
@@ -99,7 +98,8 @@ outcome<field> find_policies(const std::vector<std::string> &names, trace_kind k
       continue;
     }
     if (const std::string why_not = unfit(*one, kind); !why_not.empty())
-      return usage_trouble(why_not);
+      return usage_trouble((name == "auto" ? std::string("auto is ") + one->name + " here; " : "") +
+                           why_not);
     add({one, one->name, name}, found.policies);
   }
   if (found.policies.empty()) return usage_trouble(found.broken[0]["why"].get<std::string>());

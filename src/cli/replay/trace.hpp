@@ -68,8 +68,9 @@ const char *words_for(trace_kind kind);
 /// Cuts all requests but the first `count` off.
 void keep_requests(kv_trace &of, size_t count);
 
-/// `routed_experts` JSONL, Mooncake JSONL, CSV (token, layer, experts) or the library's own format,
-/// by what it holds; plain, .xz or .zst. Reads on until it has `limit` tokens, or requests where
+/// `routed_experts` JSONL, requests as Mooncake or Bailian tell them (JSONL), CSV (token, layer,
+/// experts), libCacheSim's oracleGeneral or the library's own format, by what it holds; plain, .xz
+/// or .zst. Reads on until it has `limit` tokens, or requests where
 /// there are no tokens. Trouble names the line or the byte.
 outcome<trace> read_trace(const std::string &path, uint64_t limit = no_limit);
 

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -117,6 +118,17 @@ TEST_CASE("a foreign file is not taken for a seal") {
   CHECK(read_seal(folder.path("")).failure().status == CUBBY_ERR_INVALID);
 }
 
+TEST_CASE("a damaged seal may be replaced") {
+  const scratch::folder folder;
+  auto model = open_model(folder.write("m.gguf", scratch::mixed_model().bytes()), "");
+  REQUIRE(model.ok());
+  REQUIRE(write_seal(folder.path("s"), seal_of(*model)).ok());
+  folder.write("s", scratch::read(folder.path("s")).substr(0, 50));
+  CHECK_FALSE(read_seal(folder.path("s")).ok());
+  CHECK(write_seal(folder.path("s"), seal_of(*model)).ok());
+  CHECK(read_seal(folder.path("s")).ok());
+}
+
 TEST_CASE("writing a seal replaces the old one whole, or leaves it as it was") {
   const scratch::folder folder;
   auto model = open_model(folder.write("m.gguf", scratch::mixed_model().bytes()), "");
@@ -126,10 +138,12 @@ TEST_CASE("writing a seal replaces the old one whole, or leaves it as it was") {
   REQUIRE(write_seal(path, content).ok());
   const std::string before = scratch::read(path);
 
-  folder.write("s.tmp", "left by a writer that was killed, and longer than " + before);
-  REQUIRE(write_seal(path, content).ok());
-  CHECK(scratch::read(path) == before);
-  CHECK_FALSE(std::filesystem::exists(path + ".tmp"));
+  for (const std::string &left : {std::string(), before.substr(0, 40), before + before}) {
+    folder.write("s.tmp", left);  // by a writer that was killed
+    REQUIRE(write_seal(path, content).ok());
+    CHECK(scratch::read(path) == before);
+    CHECK_FALSE(std::filesystem::exists(path + ".tmp"));
+  }
 
   const int other = open((path + ".tmp").c_str(), O_WRONLY | O_CREAT, 0600);
   REQUIRE(flock(other, LOCK_EX) == 0);
@@ -145,6 +159,58 @@ TEST_CASE("writing a seal replaces the old one whole, or leaves it as it was") {
   auto nowhere = write_seal(folder.path("no/such/place"), content);
   REQUIRE_FALSE(nowhere.ok());
   CHECK(nowhere.failure().text.find("no/such/place") != std::string::npos);
+}
+
+TEST_CASE("a seal replaces nothing but a seal, at its place and at its temporary one") {
+  const scratch::folder folder;
+  const std::string model_bytes = scratch::mixed_model().bytes();
+  const std::string model_path = folder.write("m.gguf", model_bytes);
+  auto model = open_model(model_path, "");
+  REQUIRE(model.ok());
+  const seal content = seal_of(*model);
+  const auto refused = [&](const std::string &path) {
+    INFO(path);
+    for (const auto &one : {try_place(path), write_seal(path, content)}) {
+      REQUIRE_FALSE(one.ok());
+      CHECK(one.failure().status == CUBBY_ERR_INVALID);
+      CHECK(one.failure().text.find("left as it is") != std::string::npos);
+      CHECK(one.failure().text.find("remove it") != std::string::npos);
+    }
+  };
+  refused(model_path);
+  refused(folder.write("notes.txt", "of any content"));
+  refused(folder.write("empty", ""));
+  CHECK(scratch::read(model_path) == model_bytes);
+  CHECK(scratch::read(folder.path("notes.txt")) == "of any content");
+  CHECK(std::filesystem::exists(folder.path("empty")));
+
+  std::filesystem::create_symlink(model_path, folder.path("link"));
+  std::filesystem::create_symlink(folder.path("nowhere"), folder.path("dangling"));
+  REQUIRE(mkfifo(folder.path("pipe").c_str(), 0600) == 0);
+  std::filesystem::create_directory(folder.path("folder"));
+  for (const char *name : {"link", "dangling", "pipe", "folder"}) {
+    refused(folder.path(name));
+    std::filesystem::rename(folder.path(name), folder.path("s.tmp"));
+    refused(folder.path("s"));
+    CHECK_FALSE(std::filesystem::exists(folder.path("s")));
+    std::filesystem::remove(folder.path("s.tmp"));
+  }
+  refused("/dev/full");
+
+  // What lies under the temporary name may be anybody's as well.
+  folder.write("s.tmp", "notes");
+  refused(folder.path("s"));
+  CHECK(scratch::read(folder.path("s.tmp")) == "notes");
+  std::filesystem::remove(folder.path("s.tmp"));
+
+  // A leftover that is a second name of a seal leaves the seal whole.
+  REQUIRE(write_seal(folder.path("other"), content).ok());
+  const std::string other = scratch::read(folder.path("other"));
+  std::filesystem::create_hard_link(folder.path("other"), folder.path("s.tmp"));
+  seal fewer = content;
+  fewer.banks[0].pop_back();
+  REQUIRE(write_seal(folder.path("s"), fewer).ok());
+  CHECK(scratch::read(folder.path("other")) == other);
 }
 
 TEST_CASE("writers that are killed at any moment leave a whole seal") {

@@ -1,7 +1,7 @@
 // The library's own trace format, as docs/trace_format.md tells it.
 #pragma once
 
-#include <cubby/trace.h>
+#include "cli/trace_header.hpp"
 
 #include <functional>
 #include <string_view>
@@ -13,6 +13,9 @@
 namespace cubby_cli::replay {
 
 inline bool is_compact(std::string_view begin) { return begin.starts_with(CUBBY_TRACE_MAGIC); }
+inline bool is_compact_file(std::string_view begin, uint64_t /*bytes*/) {
+  return is_compact(begin);
+}
 
 /// Reads a trace block by block.
 class compact_reader {

@@ -1,9 +1,15 @@
 #include "cli/replay/formats/oracle.hpp"
 
 #include <algorithm>
+#include <limits>
+#include <unordered_map>
+
+#include "cli/replay/formats/read.hpp"
 
 namespace cubby_cli::replay {
 namespace {
+
+constexpr size_t record_bytes = 24;
 
 /// For each use, the record that uses the same object next; -1 = none.
 std::vector<int64_t> next_records(const std::vector<uint32_t> &used, uint32_t objects) {
@@ -42,7 +48,77 @@ class records {
   std::string text_;
 };
 
+struct record {
+  uint64_t clock, object, bytes;
+  int64_t next;
+};
+
+record record_at(std::string_view text, size_t at) {
+  const auto number = [&](size_t from, size_t count) {
+    uint64_t value = 0;
+    for (size_t i = count; i-- > 0;)
+      value = value << 8 | static_cast<unsigned char>(text[at + from + i]);
+    return value;
+  };
+  return {number(0, 4), number(4, 8), number(12, 4), static_cast<int64_t>(number(16, 8))};
+}
+
+constexpr int64_t next_max = int64_t{1} << 48;  // letters make numbers beyond it
+
+bool plausible(const record &one, uint64_t index) {
+  const bool never = one.next == -1 || one.next == std::numeric_limits<int64_t>::max();
+  return one.bytes != 0 &&
+         (never || (one.next > static_cast<int64_t>(index) && one.next < next_max));
+}
+
 }  // namespace
+
+bool is_oracle(std::string_view begin) {
+  uint64_t index = 0;
+  for (size_t at = 0; at + record_bytes <= begin.size(); at += record_bytes)
+    if (!plausible(record_at(begin, at), index++)) return false;
+  return index != 0;
+}
+
+bool is_oracle_file(std::string_view begin, uint64_t bytes) {
+  return bytes % record_bytes == 0 && is_oracle(begin);
+}
+
+std::string read_oracle(byte_source &from, std::string begun, trace &to, uint64_t limit) {
+  std::unordered_map<uint64_t, uint32_t> numbers;
+  uint64_t last_clock = 0, object_bytes = 0;
+  bool one_size = true;
+  size_t at = 0;
+  kv_trace &kv = to.kv;
+  while (kv.requests.size() < limit) {
+    if (at + record_bytes > begun.size()) {
+      begun.erase(0, at);
+      at = 0;
+      if (from.more(begun)) continue;
+      if (!from.trouble().empty()) return from.trouble();
+      if (!begun.empty())
+        return "ends within record " + std::to_string(kv.requests.size()) +
+               " of oracleGeneral (24 bytes each); it was cut short";
+      break;
+    }
+    const record one = record_at(begun, at);
+    at += record_bytes;
+    if (!plausible(one, kv.requests.size()))
+      return "record " + std::to_string(kv.requests.size()) +
+             " is none of oracleGeneral: its size is 0 or its next use does not lie ahead";
+    if (kv.requests.size() == held_max) return too_much();
+    if (object_bytes == 0) object_bytes = one.bytes;
+    one_size = one_size && one.bytes == object_bytes;
+    last_clock = std::max(last_clock, one.clock);
+    kv.requests.push_back({last_clock * 1'000'000'000, kv.blocks.size(), 1});
+    const auto next_number = static_cast<uint32_t>(numbers.size());
+    kv.blocks.push_back(numbers.try_emplace(one.object, next_number).first->second);
+  }
+  kv.unique = static_cast<uint32_t>(numbers.size());
+  if (kv.blocks.empty()) return "holds no record";
+  if (!one_size) to.notes.emplace_back("has objects of several sizes; each counts as one block");
+  return {};
+}
 
 done write_oracle(const expert_schedule &of, uint32_t object_bytes,
                   const std::function<done(std::string_view)> &put) {

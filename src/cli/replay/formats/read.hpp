@@ -59,6 +59,7 @@ class json_lines {
   trace &to_;
   const uint64_t limit_;
   bool with_header_ = false, any_ = false;
+  bool in_seconds_ = false;  // Bailian's times, of requests with a chat_id; Mooncake's are ms
   uint64_t last_ns_ = 0;
   bool tells_tokens_ = true;                        // each request so far
   std::unordered_map<uint64_t, uint32_t> numbers_;  // hash → block

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 
 #include "cli/replay/formats/read.hpp"
@@ -28,13 +29,29 @@ bool numbers_of(const std::string &line, std::vector<int64_t> &out, size_t &wron
   return true;
 }
 
+/// What a heading of other columns says, and why it is of no use here.
+std::string other_heading(std::string line) {
+  for (char &letter : line)
+    letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+  const auto names = [&](const char *word) { return line.find(word) != std::string::npos; };
+  if (names("contexttokens") || names("request tokens"))
+    return "requests with counts of tokens only (Azure's and BurstGPT's traces): without the "
+           "blocks or experts that they use there is nothing to hold in a tier";
+  if (names("obj_id") || names("next_access_vtime") || (names("object") && names("size")))
+    return "objects as libCacheSim's CSV has them: write them as its oracleGeneral, which is read";
+  return {};
+}
+
 }  // namespace
 
 std::string csv_reader::take(const std::string &line) {
   std::vector<int64_t> numbers;
   size_t wrong_at = 0;
   if (!numbers_of(line, numbers, wrong_at)) {
-    if (!any_ && line.find("token") != std::string::npos) return {};  // the heading
+    if (!any_) {
+      if (const std::string other = other_heading(line); !other.empty()) return other;
+      if (line.find("token") != std::string::npos) return {};  // the heading
+    }
     return "column " + std::to_string(wrong_at) + " is no number; token,layer,experts are expected";
   }
   if (numbers.size() < 3) return "token, layer and at least one expert are expected";

@@ -9,7 +9,8 @@ namespace cubby_cli::replay {
 
 /// What one line said; arrays flat, with the shape that they had.
 struct parsed_line {
-  bool has_layers = false, has_routes = false, has_hashes = false;
+  bool has_layers = false, has_routes = false, has_hashes = false, has_chat = false;
+  bool has_lengths = false;
   double moe_layers = -1, experts_per_layer = -1, top_k = -1, prefill_tokens = 0, timestamp = 0,
          input_length = 0;
   std::vector<int32_t> routes;  // [token][layer][k]
@@ -60,6 +61,8 @@ class line_handler : public nlohmann::json_sax<json> {
   bool key(string_t &name) override {
     if (depth_ != 1) return true;
     name_ = name;
+    to_.has_chat = to_.has_chat || name == "chat_id";
+    to_.has_lengths = to_.has_lengths || name == "input_length" || name == "input_tokens";
     return true;
   }
   bool end_object() override {
@@ -67,7 +70,8 @@ class line_handler : public nlohmann::json_sax<json> {
     return true;
   }
   bool start_array(size_t) override {
-    if (depth_ == 0) return fail("an array where an object is expected");
+    if (depth_ == 0)
+      return fail("an array where an object a line is expected (jq -c '.[]' writes them so)");
     if (depth_ == 1 && name_ == "routed_experts") {
       in_ = route_array;
       to_.has_routes = true;
@@ -183,6 +187,9 @@ std::string json_lines::take(const std::string &line) {
   if (read.has_routes && !(any_ && !to_.has_experts())) return take_sequence(read);
   if (read.has_layers && !any_ && !with_header_) return take_header(read);
   if (read.has_hashes || read.has_routes) return "routed_experts and hash_ids in one trace";
+  if (read.has_lengths)
+    return "a request tells its length but no hash_ids: without the blocks that it uses there is "
+           "nothing to hold in a tier";
   return "neither routed_experts nor hash_ids are in it";
 }
 
@@ -242,9 +249,16 @@ std::string json_lines::take_sequence(parsed_line &line) {
 }
 
 std::string json_lines::take_request(const parsed_line &line) {
-  any_ = true;
   kv_trace &to = to_.kv;
-  if (!(line.timestamp >= 0 && line.timestamp < 1e13)) return "timestamp is no time in ms";
+  if (!any_) in_seconds_ = line.has_chat;
+  if (line.has_chat != in_seconds_)
+    return in_seconds_ ? "has no chat_id, the requests before it have: of which unit are its times?"
+                       : "has a chat_id, the requests before it have none: of which unit are its "
+                         "times?";
+  any_ = true;
+  const double unit_ns = in_seconds_ ? 1e9 : 1e6;
+  if (!(line.timestamp >= 0 && line.timestamp * unit_ns < 1e19))
+    return std::string("timestamp is no time in ") + (in_seconds_ ? "seconds" : "ms");
   if (to.blocks.size() + line.hashes.size() > held_max || to.requests.size() >= held_max)
     return too_much();
   constexpr double length_max = 1e9;  // also keeps the sum of all far from its end
@@ -254,7 +268,7 @@ std::string json_lines::take_request(const parsed_line &line) {
     tells_tokens_ = false;
   }
   // Time stands still rather than going back: no policy is made for that.
-  last_ns_ = std::max(last_ns_, static_cast<uint64_t>(line.timestamp * 1e6));
+  last_ns_ = std::max(last_ns_, static_cast<uint64_t>(line.timestamp * unit_ns));
   to.requests.push_back({last_ns_, to.blocks.size(), static_cast<uint32_t>(line.hashes.size())});
   for (const uint64_t hash : line.hashes) {
     const auto [at, is_new] = numbers_.try_emplace(hash, static_cast<uint32_t>(numbers_.size()));
@@ -271,6 +285,8 @@ std::string json_lines::finish() {
   }
   if (to_.kv.blocks.empty()) return "holds no token and no block";
   if (!tells_tokens_) to_.kv.tokens = 0;
+  if (in_seconds_)
+    to_.notes.emplace_back("has a chat_id in its requests, as Bailian's traces: times are seconds");
   return {};
 }
 

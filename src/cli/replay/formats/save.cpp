@@ -14,8 +14,9 @@ namespace {
 
 using put_fn = std::function<done(std::string_view)>;
 
-done save(const std::string &path, const std::function<done(const put_fn &)> &write) {
-  model::new_file file;
+done save(const std::string &path, const cubby::base::file_kind &own,
+          const std::function<done(const put_fn &)> &write) {
+  model::new_file file(own);
   if (auto good = file.open(path, 0); !good) return usage_trouble(good.failure().text);
   const put_fn put = [&](std::string_view piece) {
     return file.write(std::as_bytes(std::span(piece.data(), piece.size())));
@@ -35,10 +36,15 @@ bool same_file(const std::string &a, const std::string &b) {
 
 }  // namespace
 
-done check_place(const std::string &path) {
+bool is_page(std::string_view begin, uint64_t /*bytes*/) {
+  return begin.starts_with("<!DOCTYPE html>") &&
+         begin.find("content=\"cubby replay\"") != std::string_view::npos;
+}
+
+done check_place(const named_file &file) {
+  const std::string &path = file.path;
+  if (auto good = model::may_write(path, file.own); !good) return good;
   struct stat seen = {};
-  if (stat(path.c_str(), &seen) == 0 && !S_ISREG(seen.st_mode))
-    return usage_trouble(path + " is there and is no ordinary file; name another");
   const std::filesystem::path parent = std::filesystem::path(path).parent_path();
   const std::string folder = (parent.empty() ? std::filesystem::path(".") : parent).string();
   if (stat(folder.c_str(), &seen) != 0)
@@ -66,18 +72,19 @@ done check_apart(const std::vector<named_file> &read, const std::vector<named_fi
 }
 
 done save_trace(const std::string &path, const workload &of) {
-  return save(path, [&](const put_fn &put) { return write_compact(of.read, put); });
+  return save(path, is_compact_file,
+              [&](const put_fn &put) { return write_compact(of.read, put); });
 }
 
 done save_oracle(const std::string &path, const workload &of, uint32_t object_bytes) {
-  return save(path, [&](const put_fn &put) {
+  return save(path, is_oracle_file, [&](const put_fn &put) {
     return of.of_experts() ? write_oracle(of.schedule, object_bytes, put)
                            : write_oracle(of.read.kv, object_bytes, put);
   });
 }
 
-done save_text(const std::string &path, std::string_view text) {
-  return save(path, [&](const put_fn &put) { return put(text); });
+done save_page(const std::string &path, std::string_view text) {
+  return save(path, is_page, [&](const put_fn &put) { return put(text); });
 }
 
 }  // namespace cubby_cli::replay

@@ -7,6 +7,7 @@ const char *const page_template = R"page(<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8"/>
+<meta name="generator" content="cubby replay"/>
 <meta name="viewport" content="width=device-width, initial-scale=1"/>
 <meta name="color-scheme" content="light dark"/>
 <title>{{title}}</title>

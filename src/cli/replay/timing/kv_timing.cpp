@@ -18,7 +18,7 @@ kv_timing::kv_timing(const kv_trace &of, const timing_rules &rules)
       rules_(rules),
       back_to_back_(rules.in_turn || tells_no_times(of)),
       at_(of.unique),
-      in_host_(rules.host_has_all ? 0 : of.unique) {}
+      in_host_(1, rules.host_has_all ? 0 : of.unique) {}
 
 void kv_timing::used(uint64_t number, std::span<const cubby_object> used,
                      std::span<const cubby_object>) {
@@ -125,14 +125,14 @@ void kv_timing::write_down(cubby_object who) {
 
 /// The longest unused makes room, and goes to the file unless it is there.
 void kv_timing::keep_in_host(cubby_object who) {
-  in_host_.drop(who);
+  in_host_.take(who);
   if (rules_.host_capacity == 0) return write_to_file(who);
-  if (in_host_.size() == rules_.host_capacity) {
-    const cubby_object oldest = in_host_.oldest();
-    in_host_.drop(oldest);
+  if (in_host_.size(0) == rules_.host_capacity) {
+    const cubby_object oldest = in_host_.oldest(0);
+    in_host_.take(oldest);
     write_to_file(oldest);
   }
-  in_host_.use(who);
+  in_host_.renew(0, who);
 }
 
 void kv_timing::write_to_file(cubby_object who) {

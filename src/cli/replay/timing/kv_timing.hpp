@@ -37,7 +37,7 @@ class kv_timing final : public reporter {
   };
 
   [[nodiscard]] bool host_has(cubby_object who) const {
-    return rules_.host_has_all ? at_[who].in_host : in_host_.has(who);
+    return rules_.host_has_all ? at_[who].in_host : in_host_.where(who) == 0;
   }
   [[nodiscard]] bool below(cubby_object who) const { return at_[who].in_file || host_has(who); }
   [[nodiscard]] size_t found_in(std::span<const cubby_object> blocks) const;
@@ -54,7 +54,7 @@ class kv_timing final : public reporter {
   const timing_rules rules_;
   const bool back_to_back_;  // each arrives when the one before is through
   std::vector<place> at_;
-  lru_set in_host_;
+  cubby::placement::object_lists in_host_;    // one list: by use
   std::span<const cubby_object> request_;     // under way
   uint64_t ended_ns_ = 0, computing_ns_ = 0;  // of the one before
   uint64_t busy_ns_ = 0;

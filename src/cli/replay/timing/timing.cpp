@@ -18,7 +18,7 @@ timing::timing(const expert_schedule &of, const timing_rules &rules)
       rules_(rules),
       host_(rules.host, rules.object_bytes),
       nvme_(rules.nvme, rules.object_bytes),
-      in_host_(of.objects()),
+      in_host_(1, of.objects()),
       resident_(of.objects()),
       last_used_(of.rows) {}
 
@@ -69,7 +69,8 @@ void timing::prefetch(uint32_t row, bool same_token, std::span<const cubby_objec
 }
 
 move timing::bring(cubby_object who, uint64_t asked_ns) {
-  const bool from_file = !rules_.host_has_all && !in_host_.has(who);
+  const bool from_file =
+      !rules_.host_has_all && in_host_.where(who) == cubby::placement::object_lists::nowhere;
   if (from_file) ++from_nvme_;
   return take_links(asked_ns, from_file ? &nvme_ : nullptr, host_);
 }
@@ -101,7 +102,7 @@ void timing::ended() {
   if (!rules_.host_has_all) {
     for (const cubby_object who : missing_) {
       if (resident_[who] != 0) {
-        in_host_.drop(who);
+        in_host_.take(who);
       } else {
         keep_in_host(who);
       }
@@ -110,10 +111,10 @@ void timing::ended() {
 }
 
 void timing::keep_in_host(cubby_object who) {
-  in_host_.drop(who);
+  in_host_.take(who);
   if (rules_.host_capacity == 0) return;
-  if (in_host_.size() == rules_.host_capacity) in_host_.drop(in_host_.oldest());
-  in_host_.use(who);
+  if (in_host_.size(0) == rules_.host_capacity) in_host_.take(in_host_.oldest(0));
+  in_host_.renew(0, who);
 }
 
 json timing::report() {

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "cli/replay/timing/link.hpp"
-#include "cli/replay/timing/lru_set.hpp"
 #include "cli/replay/walk/simulate.hpp"
+#include "placement/object_list.hpp"
 
 namespace cubby_cli::replay {
 
@@ -53,8 +53,8 @@ class timing final : public reporter {
   const expert_schedule &of_;
   const timing_rules rules_;
   link_queue host_, nvme_;
-  lru_set in_host_;
-  uint64_t now_ns_ = 0, began_ns_ = 0;  // of the visit under way
+  cubby::placement::object_lists in_host_;  // one list: by use
+  uint64_t now_ns_ = 0, began_ns_ = 0;      // of the visit under way
   uint32_t last_row_ = 0;
   bool begun_ = false;
   std::vector<cubby_object> missing_, gone_, fetched_;  // of a visit

@@ -1,0 +1,74 @@
+#include "cli/memory_here.hpp"
+
+#include <algorithm>
+#include <fstream>
+
+namespace cubby_cli {
+namespace {
+
+std::string cgroup_in(const std::string &root, const std::string &controller) {
+  std::ifstream in(root + "/proc/self/cgroup");
+  for (std::string line; std::getline(in, line);) {
+    const size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    if (controllers == (controller.empty() ? ",," : controllers) &&
+        controllers.find("," + controller + ",") != std::string::npos)
+      return line.substr(second + 1);
+  }
+  return {};
+}
+
+std::optional<uint64_t> number_in(const std::string &path) {
+  std::ifstream in(path);
+  uint64_t number = 0;
+  if (in >> number) return number;
+  return std::nullopt;  // "max", or no such file
+}
+
+/// Pages of files that the kernel may drop, of the group's memory.stat.
+uint64_t droppable_bytes(const std::string &path, const std::string &key) {
+  std::ifstream in(path);
+  std::string name;
+  for (uint64_t bytes = 0; in >> name >> bytes;)
+    if (name == key) return bytes;
+  return 0;
+}
+
+struct hierarchy {
+  const char *mount, *controller, *limit, *usage, *droppable;
+};
+
+}  // namespace
+
+std::string own_cgroup(const std::string &controller) { return cgroup_in("", controller); }
+
+std::optional<uint64_t> memory_left_bytes(const std::string &root) {
+  constexpr hierarchy known[] = {
+      {"/sys/fs/cgroup", "", "memory.max", "memory.current", "inactive_file"},
+      {"/sys/fs/cgroup/memory", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+       "total_inactive_file"}};
+  std::optional<uint64_t> least;
+  for (const hierarchy &one : known) {
+    std::string group = cgroup_in(root, one.controller);
+    if (group.empty()) continue;
+    // From the own group up: a limit holds for all below it. In a container the group's path may
+    // be that of the machine, while the mount shows the container's own group as its root.
+    for (;;) {
+      const std::string folder = root + one.mount + (group == "/" ? "" : group) + "/";
+      const auto limit = number_in(folder + one.limit), used = number_in(folder + one.usage);
+      if (limit && used) {
+        const uint64_t taken =
+            *used - std::min(*used, droppable_bytes(folder + "memory.stat", one.droppable));
+        const uint64_t left = *limit - std::min(*limit, taken);
+        least = std::min(least.value_or(left), left);
+      }
+      if (group == "/" || group.empty()) break;
+      group.erase(group.rfind('/'));
+      if (group.empty()) group = "/";
+    }
+  }
+  return least;
+}
+
+}  // namespace cubby_cli
