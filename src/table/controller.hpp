@@ -171,6 +171,7 @@ class controller {
   [[nodiscard]] uint32_t tier_count() const { return tier_count_.load(std::memory_order_acquire); }
   [[nodiscard]] const void *address(const bank &where, uint32_t tier, uint64_t frame,
                                     uint32_t number, uint32_t part) const {
+    if (where.part_bytes(where.row_of(number), part) == 0) return nullptr;  // its row lacks it
     return tiers_[tier]->memory->at(frame, part) +
            where.part_offset(where.layout(tier), number, part);
   }

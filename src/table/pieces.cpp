@@ -109,6 +109,12 @@ bool controller::is_flying(uint32_t tier, uint64_t cookie) {
 
 bool controller::cut_piece(move &m, piece &p) {
   const bank &where = *m.where;
+  const auto skip_absent = [&] {
+    const uint32_t row = where.row_of(m.number);
+    while (m.next_part < where.part_count() && where.part_bytes(row, m.next_part) == 0)
+      ++m.next_part;
+  };
+  skip_absent();
   if (m.next_part == where.part_count()) return false;
   const part_extent here = where.extent(m.number, m.next_part);
   const uint32_t chunks = store::chunk_count(here.offset_bytes, here.bytes, where.chunk_bytes());
@@ -126,6 +132,7 @@ bool controller::cut_piece(move &m, piece &p) {
   if (m.next_chunk == chunks) {
     m.next_chunk = 0;
     ++m.next_part;
+    skip_absent();
   }
   return true;
 }

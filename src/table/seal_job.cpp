@@ -71,6 +71,10 @@ void seal_job::advance(uint32_t chunks) {
 /// Goes to the next chunk without a digest; false at the end.
 bool seal_job::skip_known() {
   while (next_.bank < banks_.size()) {
+    if (chunks_here() == 0) {  // a part that the row lacks
+      advance(0);
+      continue;
+    }
     if (content_.banks[next_.bank][next_.index] == 0) return true;
     advance(1);
   }
