@@ -25,10 +25,14 @@ cubby_status runtime::open() {
   return cubby_open(&config, &rt_);
 }
 
-void runtime::show_log() const {
+std::vector<std::string> runtime::show_log() const {
+  std::vector<std::string> notices;
   cubby_log_line line = {};
-  while (rt_ && cubby_log_take(rt_, &line, 1) == 1)
+  while (rt_ && cubby_log_take(rt_, &line, 1) == 1) {
     if (line.level <= 1) std::cerr << "cubby: " << line.text << "\n";
+    if (line.level == 2) notices.emplace_back(line.text);
+  }
+  return notices;
 }
 
 told_error last_error() {

@@ -24,8 +24,8 @@ class runtime {
   runtime &operator=(const runtime &) = delete;
   cubby_status open();
   cubby *get() const { return rt_; }
-  /// Lines of the log that are worth a person's attention go to stderr.
-  void show_log() const;
+  /// Lines of the log that are worth a person's attention go to stderr. Returns the notices.
+  std::vector<std::string> show_log() const;
 
  private:
   cubby *rt_ = nullptr;
