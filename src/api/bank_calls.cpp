@@ -129,6 +129,7 @@ cubby_status cubby_bank_adopt(cubby_handle *rt, const char *path, const cubby_ad
     auto model = store::open_model(path, asked.tensors == nullptr ? "" : asked.tensors);
     if (!model) return keep_error(model.failure());
     for (const std::string &note : model->notes) self.log(1, 0, note);
+    for (const std::string &notice : model->notices) self.log(2, 0, notice);
     const store::model_bank &first = model->banks.front();
     auto made = residency::locker_bank::adopt(first, model->files, first.name);
     if (!made) return keep_error(made.failure());

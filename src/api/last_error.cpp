@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include "base/printable.hpp"
+
 namespace {
 
 // Plain memory of fixed size: an error must be told even when memory has run out.
@@ -33,7 +35,7 @@ cubby_status keep_error(const error &failure) noexcept {
   last.what.id = failure.id;
   last.what.offset_bytes = failure.offset_bytes;
   last.what.needed_bytes = failure.needed_bytes;
-  std::snprintf(last.text, sizeof last.text, "%s", failure.text.c_str());
+  base::print_into(last.text, sizeof last.text, failure.text);
   return failure.status;
 }
 
@@ -42,7 +44,7 @@ cubby_status keep_plain_error(cubby_status status, const char *text) noexcept {
   last.what.struct_size = sizeof last.what;
   last.what.status = status;
   last.what.retryable = 1;
-  std::snprintf(last.text, sizeof last.text, "%s", text);
+  base::print_into(last.text, sizeof last.text, text);
   return status;
 }
 

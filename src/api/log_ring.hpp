@@ -3,11 +3,11 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdio>
 #include <deque>
 #include <mutex>
 
 #include "base/abi.hpp"
+#include "base/printable.hpp"
 
 namespace cubby::api {
 
@@ -18,7 +18,7 @@ class log_ring {
   /// Any thread.
   void add(uint64_t at_ns, uint32_t level, cubby_tier tier, const char *text) {
     cubby_log_line line{at_ns, level, tier, {}};
-    std::snprintf(line.text, sizeof line.text, "%s", text);
+    base::print_into(line.text, sizeof line.text, text);
     const std::lock_guard lock(mutex_);
     if (lines_.size() == lines_max_) {
       lines_.pop_front();

@@ -24,8 +24,8 @@ const char *kind_name(uint32_t kind) {
   return kind < std::size(names) ? names[kind] : "unknown";
 }
 
-/// One part over all rows. Its type and bytes are those of the first row; where mixed quantisation
-/// makes rows differ, the lists have them all.
+/// One part over all rows. Its type and bytes are those of the first row that has it; where mixed
+/// quantisation makes rows differ, the lists have them all, with 0 bytes where a row lacks it.
 cubby_status part_json(const opened_model &of, uint32_t part, json &out) {
   json types = json::array(), sizes = json::array(), shape = json::array();
   for (uint32_t row = 0; row < of.bank.rows(); row++) {
@@ -34,7 +34,7 @@ cubby_status part_json(const opened_model &of, uint32_t part, json &out) {
     const cubby_status status =
         cubby_bank_part(of.runtime.handle(), of.bank.handle(), row, part, &info);
     if (status != CUBBY_OK) return status;
-    if (row == 0) {
+    if (out.is_null() && info.bytes > 0) {
       for (const uint64_t dim : info.shape) shape.push_back(dim);
       out = {{"name", info.name},
              {"type", info.type},
@@ -113,10 +113,12 @@ void print_rows(const json &bank) {
     std::string layers = bank["row_layers"][row].dump();
     if (end - row > 1) layers += "-" + bank["row_layers"][end - 1].dump();
     std::string parts;
-    for (const json &part : bank["parts"])
+    for (const json &part : bank["parts"]) {
+      if (part["row_bytes"][row] == 0) continue;  // this row lacks it
       parts += (parts.empty() ? "" : ", ") + part["name"].get<std::string>() + " " +
                part["row_types"][row].get<std::string>() + " " +
                bytes_text(part["row_bytes"][row].get<uint64_t>());
+    }
     lines.push_back(
         {layers, bank["columns"].dump(), bytes_text(sizes[row].get<uint64_t>()), parts});
     row = end;
@@ -141,10 +143,12 @@ void print_model(const json &model) {
   print_rows(bank);
   std::vector<std::vector<std::string>> lines = {{"file", "size", "inode", "header digest"}};
   for (const json &file : model["identity"]["files"])
-    lines.push_back({file["path"].get<std::string>(), bytes_text(file["bytes"].get<uint64_t>()),
-                     file["inode"].dump(), "x" + file["header_digest"].get<std::string>()});
+    lines.push_back({printable(file["path"].get<std::string>()),
+                     bytes_text(file["bytes"].get<uint64_t>()), file["inode"].dump(),
+                     "x" + file["header_digest"].get<std::string>()});
   std::cout << "\n";
   print_table(lines);
+  for (const json &note : model["notes"]) std::cout << note.get<std::string>() << "\n";
 }
 
 int run(const options &chosen) {
@@ -153,7 +157,7 @@ int run(const options &chosen) {
   json model;
   const cubby_status status = model_json(*opened, model);
   if (status != CUBBY_OK) return report_failure("inspect", cubby::error::last(status), chosen.json);
-  show_log(opened->runtime);
+  model["notes"] = show_log(opened->runtime);
   if (chosen.json)
     print_json(model);
   else

@@ -14,10 +14,14 @@
 
 namespace cubby_cli {
 
-void show_log(cubby::runtime &of) {
+std::vector<std::string> show_log(cubby::runtime &of) {
+  std::vector<std::string> notices;
   cubby_log_line line = {};
-  while (of.take_log({&line, 1}) == 1)
+  while (of.take_log({&line, 1}) == 1) {
     if (line.level <= 1) std::cerr << "cubby: " << printable(line.text) << "\n";
+    if (line.level == 2) notices.emplace_back(line.text);
+  }
+  return notices;
 }
 
 std::string last_error_text() { return cubby::error::last(CUBBY_ERR_INVALID).text(); }

@@ -15,8 +15,8 @@ namespace cubby_cli {
 /// Exit statuses of the command.
 inline constexpr int exit_good = 0, exit_bad = 1, exit_usage = 2;
 
-/// Lines of the log that are worth a person's attention go to stderr.
-void show_log(cubby::runtime &of);
+/// Lines of the log that are worth a person's attention go to stderr. Returns the notices.
+std::vector<std::string> show_log(cubby::runtime &of);
 
 /// The sentence of this thread's last error.
 std::string last_error_text();

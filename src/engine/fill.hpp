@@ -37,6 +37,7 @@ struct fill {
   bool may_expire = true;    // every waiter has a deadline
   bool admit = false;        // some waiter wants the copy to stay (no bypass)
   bool announced = false;    // to the admission of `to`
+  bool begun = false;        // a piece of it was started
 
   transfer::urgency order;
   bool queued = false;  // in the queue of the channel that reads its next piece
@@ -51,6 +52,11 @@ struct fill {
   error failure{.status = CUBBY_OK, .text = {}};
   uint64_t begun_ns = 0, read_done_ns = 0;
 
+  /// Goes past parts that the row lacks.
+  void skip_absent_parts() {
+    const uint32_t row = bank->row_of(number);
+    while (next_part < bank->part_count() && bank->part_bytes(row, next_part) == 0) ++next_part;
+  }
   [[nodiscard]] bool wanted() const {
     return first_waiter != no_waiter || unrequested || first_follower != no_index;
   }

@@ -40,7 +40,7 @@ void fill_io::free_piece(uint32_t piece_index) {
 /// Starts the next piece of a fill; false when it has to wait for staging memory.
 bool fill_io::issue(uint32_t index) {
   fill &f = table_[index];
-  const bool untouched = f.next_part == 0 && f.next_chunk == 0 && f.attempts == 0;
+  const bool untouched = !f.begun && f.attempts == 0;
   if (untouched && f.may_expire && f.order.io_class == CUBBY_FORECAST &&
       f.order.deadline_ns < state_.now_ns) {
     fills_.stop(index, fail(CUBBY_ERR_CANCELED, "its deadline passed before it was begun"));
@@ -59,7 +59,9 @@ bool fill_io::issue(uint32_t index) {
   if (f.next_chunk == chunks_of_part(*f.bank, f.number, f.next_part)) {
     f.next_chunk = 0;
     ++f.next_part;
+    f.skip_absent_parts();
   }
+  f.begun = true;
   ++f.pieces_in_flight;
   if (f.next_part == f.bank->part_count()) table_.unqueue(index);
   if (reads_file(state_.tiers, f)) {

@@ -61,6 +61,7 @@ void fills::start(uint32_t index) {
   fill &f = table_[index];
   f.state = fill_state::active;
   f.next_part = f.next_chunk = 0;
+  f.skip_absent_parts();
   f.failure.status = CUBBY_OK;
   const auto chosen = sources_.choose(index);
   if (!chosen) return stop(index, chosen.failure());

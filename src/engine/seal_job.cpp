@@ -65,6 +65,10 @@ void seal_job::advance(uint32_t chunks) {
 /// Goes to the next chunk without a digest; false at the end.
 bool seal_job::skip_known() {
   while (next_.bank < banks_.size()) {
+    if (chunks_of_part(*banks_[next_.bank], next_.number, next_.part) == 0) {
+      advance(0);  // a part that the row lacks
+      continue;
+    }
     if (content_.banks[next_.bank][next_.index] == 0) return true;
     advance(1);
   }

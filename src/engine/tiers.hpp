@@ -70,9 +70,10 @@ class tier_set {
   [[nodiscard]] bool connected(uint32_t a, uint32_t b) const;
   /// The channel that makes the copies from one memory tier to another.
   [[nodiscard]] transfer::channel &copy_path(uint32_t from, uint32_t to);
-  /// Where a part of a locker begins in a frame of the tier.
+  /// Where a part of a locker begins in a frame of the tier; nullptr when its row lacks the part.
   [[nodiscard]] std::byte *address(const locker_bank &bank, uint32_t tier, uint64_t frame,
                                    uint32_t number, uint32_t part) const {
+    if (bank.part_bytes(bank.row_of(number), part) == 0) return nullptr;
     return slots_[tier]->memory->at(frame, part) +
            bank.part_offset(bank.layout(tier), number, part);
   }

@@ -10,12 +10,21 @@
 #include <utility>
 
 #include "base/digest.hpp"
+#include "base/printable.hpp"
 
 namespace cubby::store {
 namespace {
 
 constexpr uint64_t buffer_bytes = 1u << 16;
 constexpr size_t words_bytes_max = 400;
+constexpr char piece_remedy[] =
+    "its name says that it is one piece of a file cut by bytes: join the pieces with `cat` first";
+
+/// "m.gguf.part1of2", "m.gguf-split-a", …: the format's own sets have other names.
+bool is_byte_piece(const std::string &path) {
+  const std::string name = path.substr(path.rfind('/') + 1);
+  return name.find(".part") != std::string::npos || name.find("-split-") != std::string::npos;
+}
 
 /// pread until `bytes` are there; false with errno set, or with errno 0 at an early end of the
 /// file.
@@ -45,15 +54,19 @@ error read_error(const std::string &path, uint64_t offset) {
 
 }  // namespace
 
-error format_error(const std::string &path, uint64_t offset, std::string what, const char *remedy) {
-  for (char &c : what)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  if (what.size() > words_bytes_max) what = what.substr(0, words_bytes_max) + "...";
-  error failure =
-      fail(CUBBY_ERR_FORMAT,
-           "%s, at byte %llu: %s; the file is damaged, incomplete or of an unknown kind: %s",
-           path.c_str(), static_cast<unsigned long long>(offset), what.c_str(), remedy);
+error format_error(const std::string &path, uint64_t offset, const std::string &what,
+                   const char *remedy) {
+  error failure = fail(CUBBY_ERR_FORMAT, "%s, at byte %llu: %s; %s", base::printable(path).c_str(),
+                       static_cast<unsigned long long>(offset),
+                       base::printable(what, words_bytes_max).c_str(), remedy);
   failure.offset_bytes = offset;
+  return failure;
+}
+
+error unknown_error(const std::string &path, uint64_t offset, const std::string &what,
+                    const char *remedy) {
+  error failure = format_error(path, offset, what, remedy);
+  failure.status = CUBBY_ERR_NOT_SUPPORTED;
   return failure;
 }
 
@@ -85,7 +98,9 @@ result<header_reader> header_reader::open(const std::string &path, const char *r
 }
 
 header_reader::header_reader(int fd, model_part_file identity, const char *remedy)
-    : fd_(fd), identity_(std::move(identity)), remedy_(remedy) {}
+    : fd_(fd),
+      identity_(std::move(identity)),
+      remedy_(is_byte_piece(identity_.path) ? piece_remedy : remedy) {}
 
 header_reader::header_reader(header_reader &&other) noexcept
     : fd_(std::exchange(other.fd_, -1)),
@@ -102,6 +117,16 @@ header_reader::~header_reader() {
 
 void header_reader::refuse(uint64_t offset, const std::string &what) {
   if (!failure_) failure_ = format_error(path(), offset, what, remedy_);
+}
+
+void header_reader::refuse_unknown(uint64_t offset, const std::string &what, const char *remedy) {
+  if (!failure_) failure_ = unknown_error(path(), offset, what, remedy);
+}
+
+result<std::string> header_reader::peek(uint64_t bytes) const {
+  std::string first(std::min(bytes, identity_.bytes), '\0');
+  if (!read_at(fd_, first.data(), first.size(), 0)) return read_error(path(), 0);
+  return first;
 }
 
 bool header_reader::fill() {

@@ -13,13 +13,18 @@
 
 namespace cubby::store {
 
-/// What to do about a model file that is refused.
-inline constexpr char model_remedy[] = "download or convert it again";
+/// Of files whose bytes are missing or do not fit together, and of no others: models are large.
+inline constexpr char model_remedy[] =
+    "the file is damaged or incomplete: download or convert it again";
 
 /// FORMAT error of a file: names the file and the offset, and says what to do about it. Names taken
 /// from the file are shown without control characters and not at any length.
-error format_error(const std::string &path, uint64_t offset, std::string what,
+error format_error(const std::string &path, uint64_t offset, const std::string &what,
                    const char *remedy = model_remedy);
+/// NOT_SUPPORTED, in the same form: nothing says that the file is damaged, but it has something
+/// that is not known here.
+error unknown_error(const std::string &path, uint64_t offset, const std::string &what,
+                    const char *remedy);
 
 class header_reader {
  public:
@@ -41,7 +46,11 @@ class header_reader {
   /// hold so many.
   uint64_t count(uint64_t record_bytes, const char *what);
 
+  /// The first bytes of the file, at most `bytes`; the position stays.
+  result<std::string> peek(uint64_t bytes) const;
+
   void refuse(uint64_t offset, const std::string &what);
+  void refuse_unknown(uint64_t offset, const std::string &what, const char *remedy);
   bool failed() const { return failure_.has_value(); }
   const error &failure() const { return *failure_; }
   uint64_t position() const { return position_; }

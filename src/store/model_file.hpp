@@ -24,7 +24,7 @@ struct part_run {
 
 /// One part of a row's lockers (gate, up, down, gate_up …).
 struct row_part {
-  uint64_t bytes = 0;               // of this part of one locker
+  uint64_t bytes = 0;               // of this part of one locker; 0 = the row lacks it
   std::array<uint64_t, 4> shape{};  // of the same, as in cubby_part_info
   part_run run;                     // stacked tensors
   std::vector<part_run>
@@ -34,7 +34,7 @@ struct row_part {
 };
 
 struct bank_row {
-  uint32_t layer = 0;           // the model's layer
+  uint32_t layer = 0;           // the model's layer; those of an MTP block are counted on
   std::vector<row_part> parts;  // same count and order in every row of the bank
 };
 
@@ -68,14 +68,15 @@ struct model_part_file {
 struct model_file {
   std::string format;  // "gguf" or "safetensors"
   std::vector<model_part_file> files;
-  std::vector<model_bank> banks;   // one, of the experts; `tensors` patterns may give others
-  std::vector<std::string> notes;  // what was wanting without being wrong, as sentences for a log
+  std::vector<model_bank> banks;     // one, of the experts; `tensors` patterns may give others
+  std::vector<std::string> notes;    // what was wanting without being wrong, as sentences for a log
+  std::vector<std::string> notices;  // what was left out, and what people may not expect
 };
 
-/// Reads headers only. `path`: a GGUF (any split of a set), a safetensors file, an index.json, or a
-/// directory of safetensors. `tensors`: a glob of tensor names to take instead of the model's
-/// experts; empty = the experts. Errors: FORMAT with offset and reason; INVALID when nothing
-/// matches; IO, DENIED from the file system.
+/// Reads headers only. `path`: a GGUF (any split of a set), a safetensors file (any shard), an
+/// index.json, or a directory of either. `tensors`: a glob of tensor names to take instead of the
+/// model's experts; empty = the experts. Errors: FORMAT with offset and reason; INVALID when
+/// nothing matches; IO, DENIED from the file system.
 result<model_file> open_model(const std::string &path, const std::string &tensors);
 
 }  // namespace cubby::store

@@ -23,7 +23,8 @@ constexpr char magic[] = "CUBBSEAL";
 constexpr uint32_t version = 1;
 constexpr uint64_t path_bytes_max = 4096;
 constexpr uint64_t file_bytes_min = 8 + 5 * 8;
-constexpr char seal_remedy[] = "remove it and seal the model again";
+constexpr char seal_remedy[] =
+    "the file is damaged, incomplete or no seal: remove it and seal the model again";
 
 void put_number(std::string &out, uint64_t value) {
   for (uint32_t i = 0; i < 8; i++) out += static_cast<char>(value >> (8 * i) & 0xff);

@@ -16,6 +16,7 @@ namespace cubby::store {
 struct tensor_info {
   std::string name;
   std::string type;
+  uint32_t type_number = 0;  // ggml's; GGUF only
   uint32_t file = 0;
   uint32_t rank = 0;
   uint64_t outer = 0;               // slowest dimension: the experts, where they are stacked
@@ -23,14 +24,18 @@ struct tensor_info {
   uint64_t offset_bytes = 0;        // from the start of the file
   uint64_t bytes = 0;
   uint64_t record_offset = 0;  // where the header describes it, for messages
+  std::string trouble;         // why its bytes are not known; it may still not be wanted
 };
 
 struct tensor_list {
   std::string format;
   std::vector<model_part_file> files;
   std::vector<tensor_info> tensors;
+  std::string kind;  // what the file calls itself where it is not a model: "imatrix" …
   uint32_t routed_count = 0;
+  uint32_t expert_count = 0;       // experts in a layer, where config.json says so
   std::vector<std::string> notes;  // as in model_file; about the experts
+  std::vector<std::string> notices;
 };
 
 /// The experts, or the tensors whose names match the glob.

@@ -347,6 +347,7 @@ void bank::add_tier(uint32_t tier, frame_layout layout, const tier::frame_addres
 void bank::place_rows(uint32_t tier, const tier::frame_address &memory) {
   for (uint32_t row = 0; row < rows_; ++row) {
     for (uint32_t p = 0; p < part_count_; ++p) {
+      if (part_bytes(row, p) == 0) continue;  // its address stays NULL
       const part_place at = place_of(layouts_[tier], row, p);
       addresses_[tier][size_t{row} * part_count_ + p] = {memory.base[p] + at.fixed_bytes,
                                                          memory.stride[p], at.file_offset_bytes,
@@ -362,6 +363,10 @@ void bank_row::write_scattered(const cubby_item *items, uint32_t count, locker_w
     const uint64_t frame = words[i]->look().frame;
     const auto number = static_cast<uint32_t>(items[i].id);
     for (uint32_t p = 0; p < part_count(); ++p) {
+      if (where_->part_bytes(where_->row_of(number), p) == 0) {
+        *addr++ = nullptr;
+        continue;
+      }
       const uint64_t fixed =
           where_->place_of(where_->layout(tier_), where_->row_of(number), p).fixed_bytes;
       *addr++ =

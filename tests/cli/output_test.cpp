@@ -56,7 +56,7 @@ TEST_CASE("what is shown holds no control character and is UTF-8") {
   using cubby_cli::printable;
   CHECK(printable("plain, \xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80 \\n") ==
         "plain, \xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80 \\n");
-  CHECK(printable("a\nb\tc\rd") == "a\\nb\\tc\\x0dd");
+  CHECK(printable("a\nb\tc\rd") == "a\\x0ab\\x09c\\x0dd");
   CHECK(printable(std::string_view("\0\x1b[2J\x7f", 6)) == "\\x00\\x1b[2J\\x7f");
   CHECK(printable("\xc2\x9b") == "\\xc2\\x9b");           // a control of C1
   CHECK(printable("\xe2\x80\xae") == "\\xe2\\x80\\xae");  // turns the line around

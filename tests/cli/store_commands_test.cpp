@@ -227,3 +227,32 @@ TEST_CASE("hostile, missing and unwritable files are told in a sentence") {
   CHECK(run("seal " + path + " --seal-path " + folder.path("no/such/place") + " 2>/dev/null")
             .exit_status != 0);
 }
+
+TEST_CASE("a layer that lacks parts is sealed and verified, and inspect tells what it leaves out") {
+  const scratch::folder folder;
+  scratch::gguf file;
+  file.floats("blk.0.ffn_up_shexp.weight", {32});
+  for (uint32_t layer = 0; layer < 3; layer++)
+    for (const char *part : {"gate", "up", "down"}) {
+      const std::string at = "blk." + std::to_string(layer) + ".ffn_" + std::string(part);
+      file.tensor(at + "_exps.weight", 8, {32, 500, experts}, 500 * 34 * experts);
+      if (layer != 1) file.floats(at + "_exps.scale", {experts});
+    }
+  const std::string path = folder.write("m.gguf", file.bytes());
+  const json model = process::command_json("inspect " + path + " 2>/dev/null", 0);
+  CHECK(model["banks"][0]["parts"][1]["row_bytes"] == json({4, 0, 4}));
+  CHECK(model["banks"][0]["row_bytes"] == json({51012, 51000, 51012}));
+  CHECK(model["notes"].dump().find("1 tensor of shared experts, 128 bytes") != std::string::npos);
+  CHECK(run("inspect " + path + " 2>/dev/null").text.find("up_scale (in 2 of 3)") !=
+        std::string::npos);
+  const uint64_t bytes = (3 * 51000 + 2 * 12) * experts;
+  CHECK(process::command_json("seal " + path, 0)["bytes"] == bytes);
+  const json good = process::command_json("verify " + path, 0);
+  CHECK(good["bytes"] == bytes);
+  CHECK(good["unverified"] == 0);
+  flip_byte(path, std::filesystem::file_size(path) - 1);  // of the last locker's down_scale
+  const json bad = process::command_json("verify " + path, 1)["bad"];
+  REQUIRE(bad.size() == 1);
+  CHECK(bad[0]["number"] == 3 * experts - 1);
+  CHECK(bad[0]["part"] == 5);
+}

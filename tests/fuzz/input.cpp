@@ -91,16 +91,18 @@ void check_model(const cubby::store::model_file &model) {
     require(!bank.part_names.empty(), "an accepted bank has no parts");
     const uint64_t count = bank.rows.size() * bank.columns;
     uint64_t bytes = 0;
-    for (uint64_t number = 0; number < count; number++)
+    for (uint64_t number = 0; number < count; number++) {
+      const uint64_t before = bytes;
       for (uint32_t part = 0; part < bank.part_names.size(); part++) {
         const store::part_place place = store::place_of(bank, number, part);
         require(place.file < model.files.size(), "a part lies in a file that is not there");
         const uint64_t end = model.files[place.file].bytes;
-        require(
-            place.bytes > 0 && place.offset_bytes <= end && place.bytes <= end - place.offset_bytes,
-            "a part lies outside its file");
+        require(place.offset_bytes <= end && place.bytes <= end - place.offset_bytes,
+                "a part lies outside its file");
         bytes += place.bytes;
       }
+      require(bytes > before, "a locker is empty");
+    }
     uint64_t file_bytes = 0;
     for (const auto &file : model.files) file_bytes += file.bytes;
     require(bytes <= file_bytes, "lockers have more bytes than the files");

@@ -48,9 +48,13 @@ TEST_CASE("a sharded model of experts one by one is read through its index or it
                          24));
   }
   REQUIRE(open_model(folder.path(""), "").ok());
-  const std::string index = folder.write("model.safetensors.index.json",
-                                         "{\"weight_map\":{\"a\":\"0.safetensors\","
-                                         "\"b\":\"1.safetensors\"}}");
+  std::string map;
+  for (const char *e : {"0", "1"})
+    for (const char *part : {"gate", "up", "down"})
+      map += (map.empty() ? "\"" : ",\"") + layer + "0.mlp.experts." + e + "." + part +
+             "_proj.weight\":\"" + e + ".safetensors\"";
+  const std::string index =
+      folder.write("model.safetensors.index.json", "{\"weight_map\":{" + map + "}}");
   auto model = open_model(index, "");
   REQUIRE(model.ok());
   CHECK(model->banks[0].columns == 2);
@@ -140,7 +144,7 @@ TEST_CASE("a shard that the index names but is not there is named") {
   auto model = open_model(index, "");
   REQUIRE_FALSE(model.ok());
   CHECK(model.failure().text.find("gone.safetensors") != std::string::npos);
-  for (const char *name : {"\"\"", "\"a/b\"", "3", "\"x\\u0000y\""}) {
+  for (const char *name : {"\"\"", "\"../b\"", "\"a/../../b\"", "\"/b\"", "3", "\"x\\u0000y\""}) {
     folder.write("model.safetensors.index.json",
                  "{\"weight_map\":{\"a\":" + std::string(name) + "}}");
     auto other = open_model(index, "");

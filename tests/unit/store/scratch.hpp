@@ -62,6 +62,11 @@ class gguf {
     pair_count_++;
     return *this;
   }
+  gguf &string(const std::string &key, const std::string &value) {
+    pairs_ += text(key) + little(8, 4) + text(value);
+    pair_count_++;
+    return *this;
+  }
   gguf &strings(const std::string &key, const std::vector<std::string> &values) {
     pairs_ += text(key) + little(9, 4) + little(8, 4) + little(values.size(), 8);
     for (const auto &value : values) pairs_ += text(value);
