@@ -15,6 +15,7 @@ controller::controller(const controller_config &config, const cubby_backend_serv
     : config_(config),
       services_(services),
       sink_(sink),
+      admission_(*config.policy, config.seed),
       shards_(pin_sets::shard_count),
       sets_(sets_capacity(config.tickets_max), config.salt),
       requests_(std::make_unique<request[]>(config.tickets_max)),

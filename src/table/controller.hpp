@@ -17,7 +17,7 @@
 #include "base/bounded_queue.hpp"
 #include "base/erase_one.hpp"
 #include "base/result.hpp"
-#include "placement/policy.hpp"
+#include "placement/admission/admission.hpp"
 #include "table/bank.hpp"
 #include "table/move.hpp"
 #include "table/pin_sets.hpp"
@@ -51,22 +51,6 @@ struct alignas(64) shard {
   alignas(64) heard_chain chain;    // the controller's
 };
 
-/// Prefetched, and not used yet.
-struct unused_prefetch {
-  placement::object who = 0;
-  uint64_t bytes = 0;
-};
-
-/// Prefetched lockers are spared before their first use, up to this share of the tier.
-inline constexpr uint64_t spared_share = 4;
-
-/// Here for one use, since that round of looking at guests.
-struct guest {
-  placement::object who = 0;
-  uint64_t since_round = 0;
-  bool operator==(placement::object other) const { return who == other; }
-};
-
 struct tier_slot {
   cubby_tier handle = 0;
   std::string name, backend;
@@ -75,28 +59,11 @@ struct tier_slot {
   std::unique_ptr<tier::backend_instance> files;  // a file tier's
   std::unique_ptr<tier::memory_tier> memory;      // a memory tier's
   std::unique_ptr<transfer::channel> path;
-  std::unique_ptr<placement::policy> policy;
-  bool in_turn = false;  // it broke the rules, and there was no memory for another
-  uint32_t turn = 0;     // the object that came last
   std::atomic<bool> frames_wanted{false};
+  /// An unpin may decide whether something on probation stays.
+  std::atomic<bool> decisions_wanted{false};
   std::atomic<uint64_t> budget_bytes{0};
-  std::vector<unused_prefetch> prefetched;  // oldest first
-  std::vector<placement::object> passing;   // not to be kept once unpinned
-  // Came for one use, after which the policy says whether they stay; in the order they were asked
-  // for. Policies know nothing of these, nor of those in passing.
-  std::vector<guest> guests;
-  uint64_t guest_count = 0;    // that have come
-  bool fetched_ahead = false;  // somebody has: room for guests is for two layers
-  uint64_t guest_rounds = 0;   // how often they were looked at
-  std::atomic<bool> has_guests{false};
-  /// Was it prefetched, and is its first use still to come?
-  [[nodiscard]] bool is_unused(placement::object who) const {
-    return std::any_of(prefetched.begin(), prefetched.end(),
-                       [who](const unused_prefetch &one) { return one.who == who; });
-  }
-  uint64_t kept_bytes = 0;   // of those that the policy knows of
-  uint32_t known_count = 0;  // of all that it was told of, those of tiers it stands for among them
-  uint64_t taken_bytes = 0;  // of kept ones that left for guests without the policy being asked
+  uint64_t largest_set_bytes = 0;     // of what a token uses in a layer, over all banks
   uint64_t leaving_bytes = 0;         // of frames whose bytes are on their way down
   std::vector<cubby_region> regions;  // lent
   bool told_of_stray = false;         // of completions that answer nothing
@@ -222,7 +189,7 @@ class controller {
   /// Seals whose reads never came back: their tickets end; they themselves cannot, and are leaked.
   void give_up_jobs();
   /// Tells the policies what is foreseen, by a slot below sequences_max; false: of no use to any.
-  bool hint(const cubby_policy_hint &what);
+  bool hint(const cubby_policy_hint &what) { return admission_.hint(what); }
   /// A new budget, at once for what comes; a resize request then evicts what is too much.
   result<void> resize(uint32_t tier, uint64_t budget_bytes);
 
@@ -247,6 +214,7 @@ class controller {
 
  private:
   friend class seal_job;
+  friend class admission_driver;
 
   // pump.cpp
   [[nodiscard]] uint64_t visits_dropped() const;
@@ -263,18 +231,13 @@ class controller {
       if (!from.visits.looks_empty()) drain_visits(from);
     }
   }
-  void make_room_ahead(uint32_t tier);
   void make_room_for_routes(bank &where, const gathered_visit &seen);
   void visit(bank &where, uint32_t row, gathered_visit &seen);
-  void make_room_for_sequences(uint32_t count);
-  [[nodiscard]] placement::policy_config policy_view(uint32_t tier,
-                                                     std::vector<cubby_policy_bank> &banks) const;
-  bool tell_policies();
-  [[nodiscard]] bool receives_guests(uint32_t tier) const;
-  [[nodiscard]] uint64_t guest_bytes(uint32_t tier) const;
-  [[nodiscard]] uint64_t kept_budget_bytes(uint32_t tier) const;
-  void tell_what_is_kept(uint32_t tier);
-  void replace_policy(uint32_t tier, const std::string &what_it_did);
+  [[nodiscard]] placement::tier_view view_of(uint32_t tier) const;
+  bool reconfigure_policies();
+  int32_t make_policy(uint32_t tier);
+  void log_broken_policy(uint32_t tier, const char *name, const std::string &what_it_did,
+                         bool lru_decides);
 
   // requests.cpp
   void begin(uint32_t index);
@@ -299,7 +262,7 @@ class controller {
   void retry_waiting();
   void wait_for_frames(uint32_t index);
   void expire(uint32_t index);
-  void introduce_kept(const request &r, move &m);
+  void introduce_kept(const request &r, const move &m);
   enum class found { ready, joinable, blocked, begun, impossible, no_frame };
   found look_up(request &r, uint32_t item);
 
@@ -352,52 +315,24 @@ class controller {
   void end_move(uint32_t index);
 
   // evict.cpp
-  struct newcomer {
-    placement::object who = placement::no_object;  // nobody: only room is needed
-    uint64_t bytes = 0;                            // of a hole that it wants; 0 = any
-  };
-  placement::object choose_victim(uint32_t tier, const newcomer &wanted, bool spare_prefetched,
-                                  const std::vector<placement::object> &besides = {});
+  void free_frame(uint32_t tier, bank &where, uint32_t number);
+  void introduce(const move &m);
+  void withdraw(uint32_t tier, const bank &where, uint32_t number);
+  void decide_admissions(uint32_t tier);
+  bool win_place(uint32_t tier, const bank &where, uint32_t number, const transfer::urgency &order);
+  void admit(uint32_t tier, const bank &where, uint32_t number);
   void hasten_leaving(uint32_t tier, const transfer::urgency &order);
-  placement::object next_in_turn(uint32_t tier, uint32_t &looked);
-  bool make_room(uint32_t tier, const newcomer &wanted, const transfer::urgency &order);
-  bool evict_one(uint32_t tier, const newcomer &wanted, const transfer::urgency &order,
+  bool make_room(uint32_t tier, placement::newcomer wanted, const transfer::urgency &order);
+  bool evict_one(uint32_t tier, placement::newcomer wanted, const transfer::urgency &order,
                  bool may_demote);
   transfer::channel &copy_path(uint32_t from, uint32_t to);
-  bool evict(uint32_t tier, placement::object who, const transfer::urgency &order, bool may_demote);
   bool demote(uint32_t tier, bank &where, uint32_t number, const transfer::urgency &order);
-  static void forget_prefetched(tier_slot &slot, placement::object who);
-  void forget_copy(uint32_t tier, bank &where, uint32_t number);
-
-  // kept.cpp
-  [[nodiscard]] bool stands_for(uint32_t tier, uint32_t nearer) const;
-  [[nodiscard]] bool is_kept(uint32_t tier, const bank &where, uint32_t number) const;
-  [[nodiscard]] bool is_known(uint32_t tier, const bank &where, uint32_t number,
-                              uint32_t but = no_tier) const;
-  void keep(uint32_t tier, const bank &where, uint32_t number);
-  void tell_of(uint32_t tier, const bank &where, uint32_t number);
-  void lose(uint32_t tier, const bank &where, uint32_t number);
-  bool fills_a_gap(uint32_t tier, placement::object who, uint64_t cost);
-  bool find_leaving(uint32_t tier, const newcomer &wanted, uint64_t cost, bool must,
-                    std::vector<placement::object> &leaving);
-  /// For whom a place is asked: one that has no frame yet, a guest, or a guest that is not asked
-  /// to leave.
-  enum class place_for { newcomer, guest, pinned_guest };
-  bool make_place(uint32_t tier, bank &where, uint32_t number, place_for what,
-                  const transfer::urgency &order);
-
-  // guests.cpp
-  [[nodiscard]] bool is_guest(uint32_t tier, placement::object who) const;
-  void introduce(move &m);
-  void withdraw(move &m);
-  void sweep_passing(uint32_t tier);
-  void decide_on_guests(uint32_t tier);
-  bool drop_a_guest(uint32_t tier, bool unused_too);
-  void give_up_below(uint32_t tier, bank &where, uint32_t number);
+  [[nodiscard]] transfer::urgency write_back_order() {
+    return {CUBBY_WRITE_BACK, base::never_ns, ++sequence_};
+  }
   void keep_reserve();
   [[nodiscard]] uint32_t demotion_target(uint32_t tier) const;
   [[nodiscard]] bank *bank_of_object(placement::object who, uint32_t &number) const;
-  void remember_prefetched(uint32_t tier, placement::object who, uint64_t bytes);
   void shrink_blocks(uint32_t tier);
   void merge_blocks(uint32_t tier);
   void register_blocks(uint32_t tier, size_t first);
@@ -411,6 +346,7 @@ class controller {
   uint64_t completed_count_ = 0;
   bool changed_ = false;  // since the waiting were last looked at
 
+  placement::admission admission_;  // by object, and by the slot of a memory tier
   std::array<std::unique_ptr<tier_slot>, tiers_max> tiers_;
   std::atomic<uint32_t> tier_count_{0};
   uint32_t file_slot_ = no_tier;
@@ -441,7 +377,6 @@ class controller {
   std::unique_ptr<transfer::staging_pool> staging_;
   std::vector<std::unique_ptr<seal_job>> jobs_;
   std::vector<uint32_t> tentative_;
-  uint32_t sequences_ = 1;  // of a batch, as the policies know
   uint32_t mutant_count_ = 0;
 
   std::unique_ptr<recorder> recorder_;

@@ -1,15 +1,13 @@
-// Who leaves a tier, and where to.
+// Frames of what leaves a tier, and where its bytes go. Which object leaves is decided by the
+// admission protocol.
 #include <algorithm>
 
-#include "base/mutant.hpp"
+#include "table/admission_driver.hpp"
 #include "table/controller.hpp"
 
 namespace cubby::table {
 namespace {
 
-/// How many of the policy's first choices are looked at for one whose going makes a hole that fits.
-constexpr uint32_t choices_max = 8;
-constexpr size_t prefetched_max = 128;
 /// A tier that demotes keeps at most this share of itself free for what comes next.
 constexpr uint64_t reserve_share = 16;
 constexpr uint32_t demotions_max = 8;
@@ -38,21 +36,8 @@ uint32_t controller::demotion_target(uint32_t tier) const {
   return best;
 }
 
-/// The copy goes before anybody has used what was fetched for it.
-void controller::forget_prefetched(tier_slot &slot, placement::object who) {
-  std::erase_if(slot.prefetched, [&](const unused_prefetch &one) {
-    if (one.who == who) slot.stats.prefetch_wasted_bytes += one.bytes;
-    return one.who == who;
-  });
-}
-
-/// Gives the frame of an evicting word back. A copy that is gone is in passing no longer: what
-/// comes under its number next may be meant to stay.
-void controller::forget_copy(uint32_t tier, bank &where, uint32_t number) {
-  const placement::object who = where.object_base + number;
-  base::erase_one(tiers_[tier]->passing, who);
-  base::erase_one(tiers_[tier]->guests, who);
-  forget_prefetched(*tiers_[tier], who);
+/// Gives the frame of an evicting word back.
+void controller::free_frame(uint32_t tier, bank &where, uint32_t number) {
   locker_word &word = where.word(tier, number);
   const uint64_t frame = word.look().frame;
   word.clear();
@@ -61,80 +46,46 @@ void controller::forget_copy(uint32_t tier, bank &where, uint32_t number) {
 }
 
 bool controller::drop(bank &where, uint32_t number, uint32_t tier) {
-  locker_word &word = where.word(tier, number);
-  const locker_state state = word.look().state;
-  if (state == locker_state::absent) return true;
-  if (!word.begin_evict()) return false;
-  lose(tier, where, number);
-  forget_copy(tier, where, number);
-  return true;
+  if (where.word(tier, number).look().state == locker_state::absent) return true;
+  admission_driver driver(*this);
+  return admission_.evict(tier, where.object_base + number, placement::departure::dropped, driver);
 }
 
-/// Of a tier without a policy: whoever comes next by number, each once.
-placement::object controller::next_in_turn(uint32_t tier, uint32_t &looked) {
-  tier_slot &slot = *tiers_[tier];
-  while (looked++ < object_count_) {
-    slot.turn = (slot.turn + 1) % object_count_;
-    uint32_t number = 0;
-    const bank *where = bank_of_object(slot.turn, number);
-    if (where != nullptr && is_known(tier, *where, number)) return slot.turn;
+/// It has its frame from here on: so the policy hears of newcomers in the order they were asked for
+/// in, and not in that of a disk. Once.
+void controller::introduce(const move &m) {
+  admission_driver driver(*this, m.order);
+  const placement::object who = m.where->object_base + m.number;
+  if (m.demotion) {
+    admission_.admit(m.to, who, driver);
+  } else {
+    admission_.track(m.to, who, driver);
   }
-  return placement::no_object;
+  if (admission_.awaits_decision(m.to)) tiers_[m.to]->decisions_wanted.store(true);
 }
 
-/// The least worth keeping that may go, besides those; among the first few, one whose going makes
-/// a hole of `bytes`.
-placement::object controller::choose_victim(uint32_t tier, const newcomer &wanted,
-                                            bool spare_prefetched,
-                                            const std::vector<placement::object> &besides) {
-  tier_slot &slot = *tiers_[tier];
-  uint64_t spared_bytes = 0;
-  size_t first_spared = slot.prefetched.size();
-  while (spare_prefetched && first_spared != 0) {
-    spared_bytes += slot.prefetched[first_spared - 1].bytes;
-    if (spared_bytes > slot.memory->budget_bytes() / spared_share) break;
-    --first_spared;
-  }
-  const auto spared = [&](placement::object who) {
-    return spare_prefetched &&
-           std::any_of(slot.prefetched.begin() + static_cast<std::ptrdiff_t>(first_spared),
-                       slot.prefetched.end(), [&](const auto &one) { return one.who == who; });
-  };
-  placement::object choice = placement::no_object;
-  uint32_t looked = 0, named = 0, turns = 0;
-  slot.policy->begin_victims(wanted.who, wanted.bytes, now_ns_);
-  for (;;) {
-    const placement::object who =
-        slot.in_turn ? next_in_turn(tier, turns) : slot.policy->next_victim();
-    if (who == placement::no_object) {
-      const bool all_named = slot.in_turn || named >= slot.known_count;
-      if (choice != placement::no_object || all_named) return choice;
-      replace_policy(tier, format_text("next_victim() ended a round after %u of %u residents",
-                                       named, slot.known_count));
-      return choose_victim(tier, wanted, spare_prefetched, besides);
-    }
-    uint32_t number = 0;
-    bank *where = bank_of_object(who, number);
-    const locker_word::view word =
-        where == nullptr ? locker_word::view{} : where->word(tier, number).look();
-    const bool unknown = where == nullptr || !is_known(tier, *where, number);
-    if (unknown || ++named > object_count_) {
-      replace_policy(
-          tier, unknown ? format_text("next_victim() named object %u, which is not resident", who)
-                        : "next_victim() goes on naming objects without end");
-      return choose_victim(tier, wanted, spare_prefetched, besides);
-    }
-    const bool here = word.state == locker_state::ready && is_kept(tier, *where, number);
-    const bool free_to_go = here && (word.pin_count == 0 || CUBBY_MUTANT(reuse_pinned_frame));
-    if (!free_to_go || spared(who)) continue;
-    if (std::find(besides.begin(), besides.end(), who) != besides.end()) continue;
-    if (choice == placement::no_object) choice = who;
-    const uint64_t frame_bytes = where->frame_bytes_in(tier, number);
-    if (wanted.bytes == 0 || slot.memory->would_fit(word.frame, frame_bytes, wanted.bytes)) {
-      return who;
-    }
-    if (++looked == choices_max) return choice;
-  }
+/// Its frame goes without having been published.
+void controller::withdraw(uint32_t tier, const bank &where, uint32_t number) {
+  const uint64_t cost = tiers_[tier]->memory->cost_bytes(where.frame_bytes_in(tier, number));
+  admission_.untrack(tier, where.object_base + number, cost);
+}
+
+/// What is not pinned any more stays or goes, where that was to be decided.
+void controller::decide_admissions(uint32_t tier) {
+  admission_driver driver(*this);
+  admission_.decide(tier, driver);
+  tiers_[tier]->decisions_wanted.store(admission_.awaits_decision(tier));
+}
+
+bool controller::win_place(uint32_t tier, const bank &where, uint32_t number,
+                           const transfer::urgency &order) {
+  admission_driver driver(*this, order);
+  return admission_.win_place(tier, where.object_base + number, placement::claim::newcomer, driver);
+}
+
+void controller::admit(uint32_t tier, const bank &where, uint32_t number) {
+  admission_driver driver(*this);
+  admission_.admit(tier, where.object_base + number, driver);
 }
 
 /// Copies a victim down, which keeps its frame until that is done. False: it may simply go.
@@ -148,7 +99,7 @@ bool controller::demote(uint32_t tier, bank &where, uint32_t number,
   const bool reachable = slot.memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE) ||
                          tiers_[tier]->memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
   const uint64_t bytes = where.frame_bytes_in(below, number);
-  if (!reachable || !make_place(below, where, number, place_for::newcomer, order)) return false;
+  if (!reachable || !win_place(below, where, number, order)) return false;
   const auto frame = slot.memory->take(bytes);
   if (!frame) return false;
   const uint32_t index = new_move(where, number, below, *frame, order);
@@ -172,41 +123,16 @@ transfer::channel &controller::copy_path(uint32_t from, uint32_t to) {
   return *tiers_[pull ? to : from]->path;
 }
 
-bool controller::evict(uint32_t tier, placement::object who, const transfer::urgency &order,
-                       bool may_demote) {
-  uint32_t number = 0;
-  bank &where = *bank_of_object(who, number);
-  if (!where.word(tier, number).begin_evict()) return false;  // somebody was quicker
-  tier_slot &slot = *tiers_[tier];
-  lose(tier, where, number);
-  ++slot.stats.evict_count;
-  forget_prefetched(slot, who);
-  if (may_demote && demote(tier, where, number, order)) return true;
-  forget_copy(tier, where, number);
-  return true;
+bool controller::evict_one(uint32_t tier, placement::newcomer wanted,
+                           const transfer::urgency &order, bool may_demote) {
+  admission_driver driver(*this, order);
+  wanted.demand = order.io_class == CUBBY_DEMAND;
+  return admission_.evict_one(
+      tier, wanted, may_demote ? placement::departure::demoted : placement::departure::evicted,
+      driver);
 }
 
-bool controller::evict_one(uint32_t tier, const newcomer &wanted, const transfer::urgency &order,
-                           bool may_demote) {
-  tier_slot &slot = *tiers_[tier];
-  for (size_t i = 0; i < slot.passing.size(); ++i) {
-    uint32_t number = 0;
-    bank *where = bank_of_object(slot.passing[i], number);
-    if (where == nullptr || !where->word(tier, number).begin_evict()) continue;
-    ++slot.stats.evict_count;
-    forget_copy(tier, *where, number);
-    return true;
-  }
-  if (drop_a_guest(tier, false)) return true;
-  for (const bool spare : {true, false}) {
-    if (!spare && order.io_class != CUBBY_DEMAND) break;  // a guess does not push out a guess
-    const placement::object who = choose_victim(tier, wanted, spare);
-    if (who != placement::no_object && evict(tier, who, order, may_demote)) return true;
-  }
-  return order.io_class == CUBBY_DEMAND && drop_a_guest(tier, true);
-}
-
-/// Who waits for the frames of those that are copied down lends them its urgency.
+/// What waits for the frames of copies on their way down lends those its urgency.
 void controller::hasten_leaving(uint32_t tier, const transfer::urgency &order) {
   for (uint32_t index = 0; index < moves_.size(); ++index) {
     const move &m = moves_[index];
@@ -216,20 +142,11 @@ void controller::hasten_leaving(uint32_t tier, const transfer::urgency &order) {
 
 /// True when a frame for `bytes` can be taken now. Where victims have to be copied down first,
 /// enough of them are on their way and the caller waits.
-bool controller::make_room(uint32_t tier, const newcomer &wanted, const transfer::urgency &order) {
-  tier_slot &slot = *tiers_[tier];
-  const uint64_t cost = slot.memory->cost_bytes(wanted.bytes);
-  while (!slot.memory->fits(wanted.bytes)) {
-    const uint64_t kept = slot.memory->used_bytes() - slot.leaving_bytes;
-    if (slot.leaving_bytes != 0 && kept + cost <= slot.memory->budget_bytes()) {
-      hasten_leaving(tier, order);
-      return false;
-    }
-    const uint64_t kept_before = slot.kept_bytes;
-    if (!evict_one(tier, wanted, order, true)) return false;
-    if (slot.policy->chooses()) slot.taken_bytes += kept_before - slot.kept_bytes;
-  }
-  return true;
+bool controller::make_room(uint32_t tier, placement::newcomer wanted,
+                           const transfer::urgency &order) {
+  admission_driver driver(*this, order);
+  wanted.demand = order.io_class == CUBBY_DEMAND;
+  return admission_.make_room(tier, wanted, driver);
 }
 
 /// A tier whose victims are copied down keeps a few frames free, so that demand need not wait for
@@ -239,27 +156,16 @@ void controller::keep_reserve() {
     tier_slot &slot = *tiers_[tier];
     if (slot.memory == nullptr) continue;
     const uint32_t below = demotion_target(tier);
-    if (slot.policy->chooses()) continue;  // what is there for guests serves
+    if (admission_.books(tier).policy->chooses()) continue;  // room for probation serves
     if (below == no_tier || copy_path(tier, below).queued_count() != 0) continue;
-    uint64_t wanted = 0;
-    for (const bank *where : by_object_) {
-      wanted = std::max(wanted, std::max(1u, where->desc().routed_count) *
-                                    where->frame_bytes_max(where->layout(tier)));
-    }
-    wanted = std::min(wanted, slot.memory->budget_bytes() / reserve_share);
+    const uint64_t wanted =
+        std::min(slot.largest_set_bytes, slot.memory->budget_bytes() / reserve_share);
     for (uint32_t i = 0; i < demotions_max; ++i) {
       const uint64_t kept = slot.memory->used_bytes() - slot.leaving_bytes;
       if (kept + wanted <= slot.memory->budget_bytes() || slot.leaving_bytes >= wanted) break;
-      const transfer::urgency order{CUBBY_WRITE_BACK, base::never_ns, ++sequence_};
-      if (!evict_one(tier, {}, order, true)) break;
+      if (!evict_one(tier, {}, write_back_order(), true)) break;
     }
   }
-}
-
-void controller::remember_prefetched(uint32_t tier, placement::object who, uint64_t bytes) {
-  auto &list = tiers_[tier]->prefetched;
-  if (list.size() == prefetched_max) list.erase(list.begin());
-  list.push_back({who, bytes});
 }
 
 result<void> controller::resize(uint32_t tier, uint64_t budget_bytes) {
@@ -267,7 +173,7 @@ result<void> controller::resize(uint32_t tier, uint64_t budget_bytes) {
   const size_t before = slot.memory->blocks().size();
   if (auto set = slot.memory->set_budget(budget_bytes); !set) return set;
   slot.budget_bytes.store(slot.memory->budget_bytes());
-  tell_policies();
+  reconfigure_policies();
   register_blocks(tier, before);
   changed_ = true;
   return {};

@@ -93,7 +93,7 @@ void controller::expire(uint32_t index) {
   if (r.open_count == 0) complete(index);
 }
 
-void controller::introduce_kept(const request &r, move &m) {
+void controller::introduce_kept(const request &r, const move &m) {
   if ((r.flags & CUBBY_BYPASS) == 0) introduce(m);
 }
 
@@ -164,7 +164,7 @@ void controller::roll_back(request &r) {
   for (const uint32_t made : tentative_) {
     move &m = moves_[made];
     m.where->word(m.to, m.number).clear();
-    withdraw(m);
+    withdraw(m.to, *m.where, m.number);
     tiers_[m.to]->memory->give(m.frame, m.where->frame_bytes_in(m.to, m.number));
     free_move(made);
   }

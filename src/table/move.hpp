@@ -30,11 +30,10 @@ struct move {
   uint64_t frame = 0;         // in `to`
   uint64_t beside_frame = 0;
   bool beside_ready = false;
-  bool demotion = false;    // leaves `from` for good
-  bool unasked = false;     // prefetched or demoted: lives on without waiters
-  bool may_expire = true;   // all who wait have a deadline
-  bool keep = false;        // some waiter wants it kept (no bypass)
-  bool introduced = false;  // to the policy of `to`, or as its guest
+  bool demotion = false;   // leaves `from` for good
+  bool unasked = false;    // prefetched or demoted: lives on without waiters
+  bool may_expire = true;  // all who wait have a deadline
+  bool keep = false;       // some waiter wants it kept (no bypass)
   transfer::urgency order;
   bool queued = false;  // in the queue of the channel that reads its next piece
   uint32_t next_part = 0, next_chunk = 0;

@@ -93,8 +93,7 @@ void controller::stop(uint32_t index, const error &why) {
 
 /// Of a pin of our own. Who is there for one use only may have waited for that.
 void controller::let_go(uint32_t tier, locker_word &word) {
-  const tier_slot &slot = *tiers_[tier];
-  if (word.unpin() && !(slot.guests.empty() && slot.passing.empty())) note_frames();
+  if (word.unpin() && admission_.has_undecided(tier)) note_frames();
 }
 
 void controller::let_go_of_source(move &m, bool arrived) {
@@ -119,11 +118,8 @@ void controller::let_go_of_source(move &m, bool arrived) {
   const bool bad = m.failure.status == CUBBY_ERR_CORRUPT;
   const bool moved_up = arrived && (tiers_[from]->flags & CUBBY_TIER_EXCLUSIVE) != 0 &&
                         tiers_[m.to]->rank < tiers_[from]->rank &&
-                        !is_guest(m.to, m.where->object_base + m.number);
-  if ((bad || moved_up) && word.begin_evict()) {
-    lose(from, *m.where, m.number);
-    forget_copy(from, *m.where, m.number);
-  }
+                        admission_.is_admitted(m.to, m.where->object_base + m.number);
+  if (bad || moved_up) drop(*m.where, m.number, from);
   if (bad) m.bad_tier = from;
   m.from = no_tier;
 }
@@ -166,15 +162,14 @@ void controller::publish(uint32_t index, uint32_t tier, uint64_t frame) {
   }
   word.publish(frame, pins);
   const placement::object who = where.object_base + m.number;
-  tier_slot &slot = *tiers_[tier];
   const bool asked_for = !m.demotion && tier == m.to;
   if (tier == m.to && m.keep) {
     introduce(m);
   } else if (tier == m.to) {
-    slot.passing.push_back(who);
+    admission_.track_no_allocate(tier, who);
   }
   if (asked_for && m.unasked) {
-    remember_prefetched(tier, who, where.frame_bytes_in(tier, m.number));
+    admission_.note_prefetched(tier, who, where.frame_bytes_in(tier, m.number));
   }
   while (mine != no_waiter) {
     const auto request_index = static_cast<uint32_t>(mine >> 32);
@@ -232,7 +227,7 @@ void controller::end_move(uint32_t index) {
   bank &where = *m.where;
   if (m.beside != no_tier && !m.beside_ready) {
     where.word(m.beside, m.number).clear();
-    lose(m.beside, where, m.number);
+    withdraw(m.beside, where, m.number);
     tiers_[m.beside]->memory->give(m.beside_frame, where.frame_bytes_in(m.beside, m.number));
     m.beside = no_tier;
   }
@@ -240,7 +235,7 @@ void controller::end_move(uint32_t index) {
   locker_word &word = where.word(m.to, m.number);
   if (word.look().state == locker_state::filling) {
     word.clear();
-    withdraw(m);
+    withdraw(m.to, where, m.number);
     tiers_[m.to]->memory->give(m.frame, where.frame_bytes_in(m.to, m.number));
   }
   const error why = m.failure;

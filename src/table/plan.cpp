@@ -64,19 +64,19 @@ void controller::keep_beside(uint32_t index) {
     tier_slot &slot = *tiers_[t];
     if (t == to || slot.memory == nullptr || slot.rank < tiers_[to]->rank) continue;
     // What may not stay up there needs its copy here.
-    const bool may_stay = !tiers_[to]->policy->chooses();
+    const bool may_stay = !admission_.books(to).policy->chooses();
     if ((slot.flags & CUBBY_TIER_EXCLUSIVE) != 0 && may_stay) continue;
     if (where.layout(t) != frame_layout::skewed) continue;
     locker_word &word = where.word(t, number);
     if (word.look().state != locker_state::absent) continue;
     const uint64_t bytes = where.frame_bytes_in(t, number);
-    if (!make_place(t, where, number, place_for::newcomer, moves_[index].order)) continue;
+    if (!win_place(t, where, number, moves_[index].order)) continue;
     const auto frame = slot.memory->take(bytes);
     if (!frame) continue;
     word.begin_fill(index, 1);
     moves_[index].beside = t;
     moves_[index].beside_frame = *frame;
-    keep(t, where, number);
+    admit(t, where, number);
     return;
   }
 }

@@ -59,8 +59,7 @@ void controller::look_at_frames() {
   if (!frames_came_.exchange(false, std::memory_order_seq_cst)) return;
   changed_ = true;
   for (uint32_t i = 0; i < tier_count(); ++i) {
-    sweep_passing(i);
-    decide_on_guests(i);
+    if (tiers_[i]->memory != nullptr) decide_admissions(i);
   }
 }
 

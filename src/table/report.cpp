@@ -102,7 +102,10 @@ void controller::report(cubby_stats_block &block, std::vector<cubby_tier_stats> 
       for (const shard &one : shards_) {
         stats.hit_count += one.hits[i].load(std::memory_order_relaxed);
       }
-      block.policy_bytes += slot.policy->state_bytes();
+      const placement::tier_books &books = admission_.books(i);
+      stats.prefetch_used_bytes = books.prefetch_used_bytes;
+      stats.prefetch_wasted_bytes = books.prefetch_wasted_bytes;
+      block.policy_bytes += books.policy->state_bytes();
     }
     tiers.push_back(stats);
   }

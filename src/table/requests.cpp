@@ -27,7 +27,7 @@ void controller::begin(uint32_t index) {
     r.job = nullptr;
     return;
   }
-  if (r.kind == request_kind::prefetch) make_room_ahead(r.tier);
+  if (r.kind == request_kind::prefetch) admission_.expect_prefetches(r.tier);
   if (!grant(index)) wait_for_frames(index);
 }
 
@@ -141,8 +141,7 @@ void controller::complete(uint32_t index) {
   }
   if (r.kind == request_kind::pin) {
     changed_ = true;  // what was withdrawn is let go of here
-    const tier_slot &slot = *tiers_[r.tier];
-    if (!slot.guests.empty() || !slot.passing.empty()) note_frames();
+    if (admission_.has_undecided(r.tier)) note_frames();
     if (r.ok_count != 0) {
       sets_.loaded(r.set, index % pin_sets::shard_count);
     } else {

@@ -54,16 +54,13 @@ result<uint32_t> controller::add_memory_tier(const memory_tier_request &wanted,
     const tier::memory_tier &tier = *tiers_[index]->memory;
     owned->add_tier(index, layout_for(tier, *owned), tier.address());
   }
-  std::vector<cubby_policy_bank> banks;
-  tiers_[index]->policy = placement::make_policy(*config_.policy, policy_view(index, banks));
-  if (tiers_[index]->policy == nullptr) {
+  if (make_policy(index) != 0) {
     tiers_[index].reset();
     return fail(CUBBY_ERR_NO_MEMORY, "tier %s: no memory for policy %s", wanted.name.c_str(),
                 config_.policy->name);
   }
   tier_count_.store(index + 1, std::memory_order_release);
-  tell_what_is_kept(index);
-  tell_policies();  // of those farther away that go on where this one ends
+  reconfigure_policies();  // of those farther away that go on where this one ends
   return index;
 }
 
@@ -149,6 +146,7 @@ result<bank *> controller::add_bank(std::unique_ptr<bank> made) {
     }
     made->object_base = object_count_;
     object_count_ += count;
+    admission_.set_object_count(object_count_);
   }
   made->handle = uint32_t{bank_generation_[index]} << 10 | index;
   for (uint32_t i = 0; i < tier_count(); ++i) {
@@ -164,7 +162,7 @@ result<bank *> controller::add_bank(std::unique_ptr<bank> made) {
                                      }),
                     where);
   owned_banks_.push_back(std::move(made));
-  if (!tell_policies()) throw std::bad_alloc();
+  if (!reconfigure_policies()) throw std::bad_alloc();
   banks_[index].store(where, std::memory_order_release);
   return where;
 }
@@ -187,7 +185,7 @@ result<void> controller::map_bank(bank &where, std::vector<bank_file> files,
     where.add_tier(i, layout_for(tier, where), tier.address());
   }
   if (config_.verify) where.make_digests();
-  tell_policies();  // frames may be of another size now
+  reconfigure_policies();  // frames may be of another size now
   return {};
 }
 
@@ -226,12 +224,9 @@ result<void> controller::remove_bank(bank &where) {
   for (shard &one : shards_) {
     if (one.chain.where == &where) one.chain = {};
   }
-  for (uint32_t tier = 0; tier < tier_count(); ++tier) {
-    if (tiers_[tier]->policy == nullptr) continue;
-    for (uint32_t number = 0; number < where.count(); ++number)
-      tiers_[tier]->policy->forget(where.object_base + number);
-  }
-  tell_policies();
+  for (uint32_t number = 0; number < where.count(); ++number)
+    admission_.forget(where.object_base + number);
+  reconfigure_policies();
   free_objects_.emplace_back(where.object_base, static_cast<uint32_t>(where.count()));
   return {};
 }
