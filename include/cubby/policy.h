@@ -61,8 +61,8 @@ enum {
 /** What a bank holds. */
 enum {
   CUBBY_POLICY_BANK_EXPERTS = 0, /**< a grid of layers × experts, used by visits                                             */
-  CUBBY_POLICY_BANK_KV = 1,      /**< blocks that hang on one another, used by accesses                                      */
-  CUBBY_POLICY_BANK_OTHER = 2    /**< anything else, used by accesses                                                        */
+  CUBBY_POLICY_BANK_KV = 1,      /**< blocks that hang on one another: used by accesses where the house knows how, else by visits */
+  CUBBY_POLICY_BANK_OTHER = 2    /**< anything else, used by visits, by accesses in a trace of blocks                         */
 };
 
 /** One bank whose lockers may live in the tier. */

@@ -338,7 +338,7 @@ namespace {
 /// waiting set holds its own hits while it looks for room, and so may be the last itself.
 [[gnu::always_inline]] inline bool is_awaited(const engine::tier_slot &tier, bool bypass) {
   return bypass || tier.frames_wanted.load(std::memory_order_seq_cst) ||
-         tier.admission.has_probation.load(std::memory_order_seq_cst);
+         tier.decisions_wanted.load(std::memory_order_seq_cst);
 }
 
 /// A part of a set, a large one, one that loads, or what is not held.

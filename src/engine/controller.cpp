@@ -18,7 +18,7 @@ controller::controller(const operation_units &units, policy_feed &feed, fill_io 
       io_(io),
       ios_(ios),
       pins_(units),
-      prefetches_(units, feed),
+      prefetches_(units),
       resizes_(units),
       seals_(units),
       operations_{&pins_, &prefetches_, &resizes_, &seals_} {}
@@ -33,7 +33,7 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) try
     accept_requests(progress);
     look_at_withdrawals();
     look_at_frames();
-    units_.room.keep_reserve();
+    units_.copies.keep_reserve();
     next = how_far == effort::start ? now_ns : base::never_ns;
     progress = start_all_jobs(how_far) || progress;
     if (how_far != effort::start) progress = run_channels(&next) || progress;
@@ -105,7 +105,7 @@ void controller::look_at_withdrawals() {
 void controller::look_at_frames() {
   if (!state_.frames_came.exchange(false, std::memory_order_seq_cst)) return;
   state_.changed = true;
-  for (uint32_t i = 0; i < state_.tiers.count(); ++i) units_.room.settle(i);
+  for (uint32_t i = 0; i < state_.tiers.count(); ++i) units_.copies.decide(i);
 }
 
 void controller::retry_waiting() {

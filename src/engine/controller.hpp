@@ -12,6 +12,7 @@
 #include "engine/operations/prefetch.hpp"
 #include "engine/operations/resize.hpp"
 #include "engine/operations/seal.hpp"
+#include "engine/policy_feed.hpp"
 
 namespace cubby::engine {
 

@@ -15,15 +15,14 @@ struct parts {
         requests(config.tickets_max, config.salt),
         table(state),
         copies(state, table),
-        room(state, table, copies),
         files(state),
-        from(state, table, copies, room, files),
+        from(state, table, copies, files),
         feed(state, copies),
         open(state, requests, sink),
         life(state, table, copies, from, requests, open),
         io(state, table, life, files, ios),
-        grants(state, table, copies, room),
-        pump({state, requests, open, table, life, grants, room}, feed, io, ios),
+        grants(state, table, copies),
+        pump({state, requests, open, table, life, grants, copies}, feed, io, ios),
         setup(state, copies, feed, files, requests, open, table),
         numbers(state, requests, open, feed, io) {}
   parts(const parts &) = delete;
@@ -35,7 +34,6 @@ struct parts {
   transfer::io_table ios;
   fill_table table;
   residents copies;
-  eviction room;
   source_files files;
   sources from;
   policy_feed feed;

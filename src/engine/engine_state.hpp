@@ -9,6 +9,7 @@
 #include "engine/bank_registry.hpp"
 #include "engine/names.hpp"
 #include "engine/tiers.hpp"
+#include "placement/admission/admission.hpp"
 
 namespace cubby::engine {
 
@@ -25,12 +26,14 @@ struct engine_state {
       : config(with),
         services(given),
         banks(with.salt),
+        admission(*with.policy, with.seed),
         sets(std::max(4096u, 2 * with.tickets_max), with.salt) {}
 
   const engine_config config;
   const cubby_backend_services &services;
   bank_registry banks;
   tier_set tiers;
+  placement::admission admission;  // by object, and by the index of a memory tier
   pin_sets sets;
   uint64_t now_ns = 0;
   uint64_t last_sequence = 0;

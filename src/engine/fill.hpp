@@ -36,7 +36,6 @@ struct fill {
   bool unrequested = false;  // a prefetch or a demotion: goes on without waiters
   bool may_expire = true;    // every waiter has a deadline
   bool admit = false;        // some waiter wants the copy to stay (no bypass)
-  bool announced = false;    // to the admission of `to`
   bool begun = false;        // a piece of it was started
 
   transfer::urgency order;
@@ -47,7 +46,7 @@ struct fill {
   uint32_t bad_tier = no_tier;  // its copy was found damaged: not asked again
   uint32_t attempts = 0;
   uint64_t first_waiter = no_waiter;
-  uint32_t first_follower = no_index;                     // of those that wait for this fill
+  uint32_t first_follower = no_index;                    // of those that wait for this fill
   uint32_t leader = no_index, next_follower = no_index;  // while it follows
   error failure{.status = CUBBY_OK, .text = {}};
   uint64_t begun_ns = 0, read_done_ns = 0;

@@ -104,7 +104,7 @@ void fills::unpin_source(fill &f, bool arrived) {
   if (f.demotion) {
     const uint64_t bytes = f.bank->frame_bytes_in(from, f.number);
     const uint64_t frame = word.look().frame;
-    slot.admission.leaving_bytes -= slot.memory->cost_bytes(bytes);
+    slot.leaving_bytes -= slot.memory->cost_bytes(bytes);
     word.clear();
     slot.memory->give(frame, bytes);
     return;
@@ -112,11 +112,8 @@ void fills::unpin_source(fill &f, bool arrived) {
   copies_.unpin(from, word);
   const bool bad = f.failure.status == CUBBY_ERR_CORRUPT;
   const bool moved_up = arrived && slot.is_exclusive() && state_.tiers[f.to].rank < slot.rank &&
-                        !copies_.on_probation(f.to, f.bank->object_base + f.number);
-  if ((bad || moved_up) && word.begin_evict()) {
-    copies_.untrack(from, *f.bank, f.number);
-    copies_.release_copy(from, *f.bank, f.number);
-  }
+                        state_.admission.is_admitted(f.to, f.bank->object_base + f.number);
+  if (bad || moved_up) copies_.drop(*f.bank, f.number, from);
   if (bad) f.bad_tier = from;
 }
 
@@ -160,10 +157,10 @@ void fills::publish(uint32_t index, uint32_t tier, uint64_t frame) {
     if (f.admit) {
       copies_.announce(f);
     } else {
-      copies_.add_no_allocate(tier, object);
+      state_.admission.track_no_allocate(tier, object);
     }
     if (!f.demotion && f.unrequested) {
-      copies_.remember_prefetched(tier, object, f.bank->frame_bytes_in(tier, f.number));
+      state_.admission.note_prefetched(tier, object, f.bank->frame_bytes_in(tier, f.number));
     }
   }
   while (mine != no_waiter) {
@@ -232,14 +229,14 @@ void fills::end_failed(uint32_t index) {
   if (f.intermediate != no_tier && !f.intermediate_ready) {
     const uint32_t tier = std::exchange(f.intermediate, no_tier);
     bank.word(tier, f.number).clear();
-    copies_.untrack(tier, bank, f.number);
+    copies_.retract(tier, bank, f.number);
     state_.tiers[tier].memory->give(f.intermediate_frame, bank.frame_bytes_in(tier, f.number));
   }
   unpin_source(f, false);
   locker_word &word = bank.word(f.to, f.number);
   if (word.look().state == locker_state::filling) {
     word.clear();
-    copies_.retract(f);
+    copies_.retract(f.to, bank, f.number);
     state_.tiers[f.to].memory->give(f.frame, bank.frame_bytes_in(f.to, f.number));
   }
   const error why = f.failure;

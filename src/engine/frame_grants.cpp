@@ -39,7 +39,7 @@ lookup_result frame_grants::look_up(request &r, uint32_t i) {
   if (!is_somewhere(r, item)) return lookup_result::nowhere;
   tier::memory_tier &memory = *state_.tiers[r.tier].memory;
   const uint64_t bytes = bank.frame_bytes_in(r.tier, item.number);
-  if (!room_.make_room(r.tier, {bank.object_base + item.number, bytes}, r.order)) {
+  if (!copies_.make_room(r.tier, {bank.object_base + item.number, bytes}, r.order)) {
     return lookup_result::no_frame;
   }
   reserved_.reserve(r.items.size());
@@ -93,7 +93,7 @@ void frame_grants::roll_back(request &r) {
   for (const uint32_t index : reserved_) {
     fill &f = fills_[index];
     f.bank->word(f.to, f.number).clear();
-    copies_.retract(f);
+    copies_.retract(f.to, *f.bank, f.number);
     state_.tiers[f.to].memory->give(f.frame, f.bank->frame_bytes_in(f.to, f.number));
     fills_.release(index);
   }

@@ -4,8 +4,8 @@
 
 #include <vector>
 
-#include "engine/eviction.hpp"
 #include "engine/request_table.hpp"
+#include "engine/residents.hpp"
 
 namespace cubby::engine {
 
@@ -20,8 +20,8 @@ enum class lookup_result {
 
 class frame_grants {
  public:
-  frame_grants(engine_state &state, fill_table &fills, residents &copies, eviction &room)
-      : state_(state), fills_(fills), copies_(copies), room_(room) {}
+  frame_grants(engine_state &state, fill_table &fills, residents &copies)
+      : state_(state), fills_(fills), copies_(copies) {}
 
   /// Looks an item up in the request's tier, and takes a frame where it is absent.
   lookup_result look_up(request &r, uint32_t item);
@@ -34,7 +34,7 @@ class frame_grants {
     into.swap(reserved_);
   }
   /// The admission of the tier hears of the locker, unless the request wants no copy kept.
-  void announce(const request &r, fill &f) {
+  void announce(const request &r, const fill &f) {
     if ((r.flags & CUBBY_BYPASS) == 0) copies_.announce(f);
   }
   /// Of a request that does not fit though nothing else is in the tier: memory lies in blocks, and
@@ -50,7 +50,6 @@ class frame_grants {
   engine_state &state_;
   fill_table &fills_;
   residents &copies_;
-  eviction &room_;
   std::vector<uint32_t> reserved_;
 };
 

@@ -123,8 +123,7 @@ void open_requests::complete(uint32_t index) {
   r.status = status_of(r);
   if (r.is_pin()) {
     state_.changed = true;  // what was withdrawn is let go of here
-    const tier_admission &here = state_.tiers[r.tier].admission;
-    if (!here.on_probation.empty() || !here.no_allocate.empty()) state_.note_frames();
+    if (state_.admission.has_undecided(r.tier)) state_.note_frames();
     if (r.ok_count != 0) {
       state_.sets.loaded(r.pin().set, index % pin_sets::shard_count);
     } else {

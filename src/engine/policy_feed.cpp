@@ -1,7 +1,6 @@
 #include "engine/policy_feed.hpp"
 
 #include <algorithm>
-#include <bit>
 
 namespace cubby::engine {
 
@@ -24,22 +23,6 @@ void policy_feed::forget_bank(const locker_bank &bank) {
   }
 }
 
-/// A batch may come to have more sequences than before; policies learn of it in powers of two, for
-/// they may have to learn anew.
-void policy_feed::grow_sequences(uint32_t count) {
-  if (count <= copies_.sequence_count) return;
-  const uint32_t before = copies_.sequence_count;
-  copies_.sequence_count = std::bit_ceil(count);
-  if (!copies_.reconfigure_policies()) copies_.sequence_count = before;
-}
-
-void policy_feed::expect_prefetches(uint32_t tier) {
-  tier_admission &here = state_.tiers[tier].admission;
-  if (here.fetched_ahead) return;
-  here.fetched_ahead = true;
-  if (!copies_.reconfigure_policies()) here.fetched_ahead = false;
-}
-
 /// How many of a row a sequence uses is learned where nobody has said it.
 void policy_feed::learn_routed_count(locker_bank &bank, const assembled_visit &seen) {
   if (bank.desc().routed_count != 0 || bank.desc().kind != CUBBY_BANK_EXPERTS) return;
@@ -58,41 +41,18 @@ void policy_feed::visit(locker_bank &bank, uint32_t row, assembled_visit &seen) 
       recorder_->visit(bank, row, route.slot, {route.objects, route.count});
     }
     route.slot = std::min(route.slot, sequences_max - 1);
-    grow_sequences(route.slot + 1);
+    state_.admission.expect_sequences(route.slot + 1);
   }
   const auto &banks = state_.banks.by_object();
   const auto at = std::find(banks.begin(), banks.end(), &bank);
   const placement::visit_place place = {static_cast<uint32_t>(at - banks.begin()), row,
                                         state_.now_ns};
-  for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
-    tier_slot &slot = state_.tiers[i];
-    if (slot.admission.policy == nullptr) continue;
-    slot.admission.policy->visit(seen.used, place, seen.routes);
-    count_first_uses(slot, seen.used);
+  const uint32_t awaited = state_.admission.visit(place, seen.used, seen.routes);
+  if (awaited == 0) return;
+  for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
+    if ((awaited >> tier & 1) != 0) state_.tiers[tier].decisions_wanted.store(true);
   }
-}
-
-void policy_feed::count_first_uses(tier_slot &slot, const std::vector<placement::object> &used) {
-  tier_admission &here = slot.admission;
-  if (here.prefetched.empty()) return;
-  const size_t first_uses = std::erase_if(here.prefetched, [&](const unused_prefetch &one) {
-    const bool is_used = std::find(used.begin(), used.end(), one.object) != used.end();
-    if (is_used) slot.stats.prefetch_used_bytes += one.bytes;
-    return is_used;
-  });
-  if (first_uses == 0 || here.on_probation.empty()) return;
-  here.has_probation.store(true, std::memory_order_seq_cst);
   state_.note_frames();
-}
-
-bool policy_feed::hint(const cubby_policy_hint &what) {
-  grow_sequences(what.slot + 1);
-  bool taken = false;
-  for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
-    const auto &policy = state_.tiers[i].admission.policy;
-    if (policy != nullptr) taken = policy->hint(what) || taken;
-  }
-  return taken;
 }
 
 bool policy_feed::start_recording(std::unique_ptr<recorder> &made) {

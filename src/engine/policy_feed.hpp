@@ -23,9 +23,7 @@ class policy_feed {
   /// A bank goes: no event of it is waited for any more.
   void forget_bank(const locker_bank &bank);
   /// Knowledge of the future, by a slot below sequences_max; false: of no use to any policy.
-  bool hint(const cubby_policy_hint &what);
-  /// Lockers are fetched ahead into the tier: they must not wait for those in use to leave.
-  void expect_prefetches(uint32_t tier);
+  bool hint(const cubby_policy_hint &what) { return state_.admission.hint(what); }
 
   /// Records visits from here on, with `made`; false while a recording runs. What was there before
   /// is in `made` then.
@@ -38,9 +36,7 @@ class policy_feed {
 
  private:
   void visit(locker_bank &bank, uint32_t row, assembled_visit &seen);
-  void count_first_uses(tier_slot &slot, const std::vector<placement::object> &used);
   void learn_routed_count(locker_bank &bank, const assembled_visit &seen);
-  void grow_sequences(uint32_t count);
 
   engine_state &state_;
   residents &copies_;

@@ -2,251 +2,174 @@
 
 #include <algorithm>
 
-#include "base/erase_one.hpp"
+#include "engine/pinned.hpp"
 
 namespace cubby::engine {
 namespace {
 
-constexpr size_t prefetched_max = 128;
+/// A tier that demotes keeps at most this share of itself free for what comes next.
+constexpr uint64_t reserve_share = 16;
+constexpr uint32_t demotions_max = 8;
 
 }  // namespace
 
-uint32_t demotion_target(const tier_set &tiers, uint32_t tier) {
-  uint32_t best = no_tier;
-  for (uint32_t t = 0; t < tiers.count(); ++t) {
-    const tier_slot &slot = tiers[t];
-    if (slot.memory == nullptr || slot.rank <= tiers[tier].rank || !slot.is_exclusive()) continue;
-    if (best == no_tier || slot.rank < tiers[best].rank) best = t;
+void residents::announce(const fill &f) {
+  admission_driver driver(state_, fills_, f.order);
+  const placement::object object = f.bank->object_base + f.number;
+  if (f.demotion) {
+    state_.admission.admit(f.to, object, driver);
+  } else {
+    state_.admission.track(f.to, object, driver);
   }
-  return best;
-}
-
-bool residents::shares_policy_with(uint32_t tier, uint32_t nearer) const {
-  const tier_slot &slot = state_.tiers[tier], &other = state_.tiers[nearer];
-  if (slot.admission.policy == nullptr || other.admission.policy == nullptr) return false;
-  return tier == nearer || (slot.is_exclusive() && other.rank < slot.rank);
-}
-
-bool residents::on_probation(uint32_t tier, placement::object object) const {
-  const tier_admission &here = state_.tiers[tier].admission;
-  return std::find(here.on_probation.begin(), here.on_probation.end(), object) !=
-             here.on_probation.end() ||
-         std::find(here.no_allocate.begin(), here.no_allocate.end(), object) !=
-             here.no_allocate.end();
-}
-
-bool residents::is_admitted(uint32_t tier, const locker_bank &bank, uint32_t number) const {
-  const locker_word::view word = bank.word(tier, number).look();
-  if (word.state == locker_state::absent || word.state == locker_state::evicting) return false;
-  if (word.state == locker_state::filling) {
-    const fill &f = fills_[static_cast<uint32_t>(word.frame)];
-    if (f.intermediate != tier && (f.to != tier || !f.announced)) return false;
-  }
-  return !on_probation(tier, bank.object_base + number);
-}
-
-bool residents::is_tracked(uint32_t tier, const locker_bank &bank, uint32_t number,
-                           uint32_t but) const {
-  for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
-    if (t != but && shares_policy_with(tier, t) && is_admitted(t, bank, number)) return true;
-  }
-  return false;
-}
-
-void residents::announce(fill &f) {
-  if (f.announced) return;
-  f.announced = true;
-  tier_admission &here = state_.tiers[f.to].admission;
-  if (f.demotion || !here.policy->chooses()) return admit(f.to, *f.bank, f.number);
-  if (here.probation_count++ == 0) reconfigure_policies();  // room is left free from here on
-  here.on_probation.push_back({f.bank->object_base + f.number, here.probation_rounds});
-  here.has_probation.store(true, std::memory_order_seq_cst);
-}
-
-void residents::retract(fill &f) {
-  if (!f.announced) return;
-  f.announced = false;
-  untrack(f.to, *f.bank, f.number);
-  base::erase_one(state_.tiers[f.to].admission.on_probation, f.bank->object_base + f.number);
+  if (state_.admission.awaits_decision(f.to)) state_.tiers[f.to].decisions_wanted.store(true);
 }
 
 void residents::admit(uint32_t tier, const locker_bank &bank, uint32_t number) {
-  tier_slot &slot = state_.tiers[tier];
-  slot.admission.admitted_bytes += slot.memory->cost_bytes(bank.frame_bytes_in(tier, number));
-  for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
-    if (!shares_policy_with(t, tier) || is_tracked(t, bank, number, tier)) continue;
-    notify_inserted(t, bank, number);
-  }
+  admission_driver driver(state_, fills_);
+  state_.admission.admit(tier, bank.object_base + number, driver);
 }
 
-void residents::notify_inserted(uint32_t tier, const locker_bank &bank, uint32_t number) {
-  tier_slot &slot = state_.tiers[tier];
-  const uint64_t cost = slot.memory->cost_bytes(bank.frame_bytes_in(tier, number));
-  slot.admission.policy->inserted(bank.object_base + number, cost);
-  ++slot.admission.tracked_count;
-}
-
-/// Its word says already that it is not there any more.
-void residents::untrack(uint32_t tier, const locker_bank &bank, uint32_t number) {
-  const placement::object object = bank.object_base + number;
-  if (on_probation(tier, object)) return;
-  tier_slot &slot = state_.tiers[tier];
-  slot.admission.admitted_bytes -= slot.memory->cost_bytes(bank.frame_bytes_in(tier, number));
-  for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
-    if (!shares_policy_with(t, tier) || is_tracked(t, bank, number, tier)) continue;
-    state_.tiers[t].admission.policy->removed(object);
-    --state_.tiers[t].admission.tracked_count;
-  }
-}
-
-void residents::remember_prefetched(uint32_t tier, placement::object object, uint64_t bytes) {
-  auto &list = state_.tiers[tier].admission.prefetched;
-  if (list.size() == prefetched_max) list.erase(list.begin());
-  list.push_back({object, bytes});
-}
-
-/// The copy goes before anybody has used what was fetched for it.
-void residents::forget_prefetched(uint32_t tier, placement::object object) {
-  tier_slot &slot = state_.tiers[tier];
-  std::erase_if(slot.admission.prefetched, [&](const unused_prefetch &one) {
-    if (one.object == object) slot.stats.prefetch_wasted_bytes += one.bytes;
-    return one.object == object;
-  });
-}
-
-/// A copy that is gone is in no list any longer: what comes under its number next may be meant to
-/// stay.
-void residents::release_copy(uint32_t tier, locker_bank &bank, uint32_t number) {
-  const placement::object object = bank.object_base + number;
-  tier_slot &slot = state_.tiers[tier];
-  base::erase_one(slot.admission.no_allocate, object);
-  base::erase_one(slot.admission.on_probation, object);
-  forget_prefetched(tier, object);
-  locker_word &word = bank.word(tier, number);
-  const uint64_t frame = word.look().frame;
-  word.clear();
-  slot.memory->give(frame, bank.frame_bytes_in(tier, number));
-  state_.changed = true;
+void residents::retract(uint32_t tier, const locker_bank &bank, uint32_t number) {
+  const uint64_t cost = state_.tiers[tier].memory->cost_bytes(bank.frame_bytes_in(tier, number));
+  state_.admission.untrack(tier, bank.object_base + number, cost);
 }
 
 bool residents::drop(locker_bank &bank, uint32_t number, uint32_t tier) {
-  locker_word &word = bank.word(tier, number);
-  if (word.look().state == locker_state::absent) return true;
-  if (!word.begin_evict()) return false;
-  untrack(tier, bank, number);
-  release_copy(tier, bank, number);
-  return true;
+  if (bank.word(tier, number).look().state == locker_state::absent) return true;
+  admission_driver driver(state_, fills_);
+  return state_.admission.evict(tier, bank.object_base + number, placement::departure::dropped,
+                                driver);
 }
 
 /// A copy that is there for one use only may have waited for that.
 void residents::unpin(uint32_t tier, locker_word &word) {
-  const tier_admission &here = state_.tiers[tier].admission;
-  if (word.unpin() && !(here.on_probation.empty() && here.no_allocate.empty())) {
-    state_.note_frames();
+  if (word.unpin() && state_.admission.has_undecided(tier)) state_.note_frames();
+}
+
+bool residents::make_room(uint32_t tier, placement::newcomer wanted,
+                          const transfer::urgency &order) {
+  admission_driver driver(state_, fills_, order);
+  wanted.demand = order.io_class == CUBBY_DEMAND;
+  return state_.admission.make_room(tier, wanted, driver);
+}
+
+bool residents::win_place(uint32_t tier, const locker_bank &bank, uint32_t number,
+                          const transfer::urgency &order) {
+  admission_driver driver(state_, fills_, order);
+  return state_.admission.win_place(tier, bank.object_base + number, placement::claim::newcomer,
+                                    driver);
+}
+
+bool residents::evict_one(uint32_t tier, placement::newcomer wanted, const transfer::urgency &order,
+                          bool may_demote) {
+  admission_driver driver(state_, fills_, order);
+  wanted.demand = order.io_class == CUBBY_DEMAND;
+  const auto how = may_demote ? placement::departure::demoted : placement::departure::evicted;
+  return state_.admission.evict_one(tier, wanted, how, driver);
+}
+
+void residents::decide(uint32_t tier) {
+  if (!state_.tiers.is_memory(tier)) return;
+  admission_driver driver(state_, fills_);
+  state_.admission.decide(tier, driver);
+  state_.tiers[tier].decisions_wanted.store(state_.admission.awaits_decision(tier));
+}
+
+void residents::keep_reserve() {
+  for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
+    tier_slot &slot = state_.tiers[tier];
+    if (slot.memory == nullptr) continue;
+    const uint32_t below = demotion_target(state_.tiers, tier);
+    if (state_.admission.books(tier).policy->chooses()) continue;  // room for probation serves
+    if (below == no_tier || state_.tiers.copy_path(tier, below).queued_count() != 0) continue;
+    const uint64_t wanted =
+        std::min(slot.largest_set_bytes, slot.memory->budget_bytes() / reserve_share);
+    for (uint32_t i = 0; i < demotions_max; ++i) {
+      const uint64_t stays = slot.memory->used_bytes() - slot.leaving_bytes;
+      if (stays + wanted <= slot.memory->budget_bytes() || slot.leaving_bytes >= wanted) break;
+      if (!evict_one(tier, {}, {CUBBY_WRITE_BACK, base::never_ns, state_.next_sequence()}, true)) {
+        break;
+      }
+    }
   }
 }
 
-/// A tier that continues a nearer one has probationary lockers only where somebody pins in it.
-bool residents::receives_probation(uint32_t tier) const {
-  if (state_.tiers[tier].admission.probation_count != 0) return true;
-  for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
-    if (t != tier && shares_policy_with(tier, t)) return false;
+/// Nothing in the tier is pinned, and nothing comes or leaves.
+bool residents::at_rest(uint32_t tier) const {
+  return state_.tiers[tier].leaving_bytes == 0 && !fills_.touches_tier(tier) &&
+         !any_pinned(state_, tier);
+}
+
+bool residents::clear_tier(uint32_t tier) {
+  if (!at_rest(tier)) return false;
+  const transfer::urgency order{CUBBY_DEMAND, base::never_ns, 0};
+  while (evict_one(tier, {placement::no_object, base::never_ns}, order, false)) {
   }
+  if (state_.tiers[tier].memory->used_bytes() != 0) return false;
+  merge_memory(tier);
   return true;
 }
 
-/// What a tier whose policy chooses leaves free: the experts that a batch may use in a layer, and
-/// in the next where they are fetched ahead.
-uint64_t residents::probation_bytes(uint32_t tier) const {
-  constexpr uint64_t share_max = 4;  // a small tier is not given up to them
-  const tier_slot &slot = state_.tiers[tier];
-  const tier_admission &here = slot.admission;
-  const bool chooses =
-      here.policy != nullptr ? here.policy->chooses() : state_.config.policy->admit != nullptr;
-  if (!chooses || !receives_probation(tier)) return 0;
-  uint64_t bytes = 0;
-  for (const locker_bank *bank : state_.banks.by_object()) {
-    if (bank->desc().kind != CUBBY_BANK_EXPERTS) continue;
-    const uint64_t frame = slot.memory->cost_bytes(bank->frame_bytes_max(bank->layout(tier)));
-    const uint64_t routed = std::max(bank->desc().routed_count, bank->routed_seen);
-    const uint64_t used = std::min<uint64_t>(routed * sequence_count, bank->columns());
-    bytes = std::max(bytes, (here.fetched_ahead ? 2 : 1) * used * frame);
-  }
-  return std::min(bytes, slot.memory->budget_bytes() / share_max);
+void residents::shrink_memory(uint32_t tier) {
+  state_.tiers[tier].memory->trim(
+      [&](const cubby_backend_memory &block) { state_.tiers.unregister_block(tier, block); });
 }
 
-uint64_t residents::admitted_budget_bytes(uint32_t tier) const {
-  return state_.tiers[tier].memory->budget_bytes() - probation_bytes(tier);
+void residents::merge_memory(uint32_t tier) {
+  tier_slot &slot = state_.tiers[tier];
+  if (!slot.memory->in_pieces()) return;
+  auto merged = slot.memory->merge(
+      [&](const cubby_backend_memory &block) { state_.tiers.unregister_block(tier, block); });
+  if (!merged) state_.log(1, merged.failure().text);
+  state_.tiers.register_blocks(tier, 0);
 }
 
-/// The banks in the order of their object numbers.
-placement::policy_config residents::policy_view(uint32_t tier,
-                                                std::vector<cubby_policy_bank> &banks) const {
-  const tier_slot &slot = state_.tiers[tier];
+/// A tier and the banks, in the order of their object numbers.
+placement::tier_view residents::view_of(uint32_t tier) const {
+  const tier::memory_tier &memory = *state_.tiers[tier].memory;
+  placement::tier_view view;
+  view.budget_bytes = memory.budget_bytes();
+  view.demotes = demotion_target(state_.tiers, tier) != no_tier;
   for (const locker_bank *bank : state_.banks.by_object()) {
-    cubby_policy_bank view = {};
-    view.struct_size = sizeof view;
-    view.kind = bank->desc().kind == CUBBY_BANK_EXPERTS ? CUBBY_POLICY_BANK_EXPERTS
+    cubby_policy_bank part = {};
+    part.struct_size = sizeof part;
+    part.kind = bank->desc().kind == CUBBY_BANK_EXPERTS ? CUBBY_POLICY_BANK_EXPERTS
                 : bank->desc().kind == CUBBY_BANK_KV    ? CUBBY_POLICY_BANK_KV
                                                         : CUBBY_POLICY_BANK_OTHER;
-    view.first_object = bank->object_base;
-    view.rows = bank->rows();
-    view.columns = bank->columns();
-    view.routed_count = bank->desc().routed_count;
+    part.first_object = bank->object_base;
+    part.rows = bank->rows();
+    part.columns = bank->columns();
+    part.routed_count = bank->desc().routed_count;
     for (uint32_t row = 0; row < bank->rows(); ++row)
-      view.object_bytes +=
-          slot.memory->cost_bytes(bank->frame_bytes_in(tier, row * bank->columns()));
-    view.object_bytes /= std::max(1u, bank->rows());
-    banks.push_back(view);
+      part.object_bytes += memory.cost_bytes(bank->frame_bytes_in(tier, row * bank->columns()));
+    part.object_bytes /= std::max(1u, bank->rows());
+    view.banks.push_back(part);
+    if (part.kind != CUBBY_POLICY_BANK_EXPERTS) continue;
+    view.layers.push_back({bank->columns(), std::max(part.routed_count, bank->routed_seen),
+                           memory.cost_bytes(bank->frame_bytes_max(bank->layout(tier)))});
   }
-  uint64_t budget_bytes = admitted_budget_bytes(tier);
-  for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
-    if (t != tier && shares_policy_with(tier, t)) budget_bytes += admitted_budget_bytes(t);
-  }
-  const bool demotes = demotion_target(state_.tiers, tier) != no_tier;
-  return {state_.banks.object_count(),
-          state_.config.seed,
-          budget_bytes,
-          sequence_count,
-          banks,
-          demotes};
+  return view;
+}
+
+int32_t residents::add_policy(uint32_t tier) {
+  const tier_slot &slot = state_.tiers[tier];
+  admission_driver driver(state_, fills_);
+  return state_.admission.add_tier(tier, slot.rank, slot.is_exclusive(), view_of(tier), driver);
 }
 
 bool residents::reconfigure_policies() {
-  bool done = true;
-  for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
-    if (state_.tiers[i].admission.policy == nullptr) continue;
-    std::vector<cubby_policy_bank> banks;
-    done = state_.tiers[i].admission.policy->grow(policy_view(i, banks)) && done;
-  }
-  return done;
-}
-
-void residents::replace_policy(uint32_t tier, const std::string &what_it_did) {
-  tier_slot &slot = state_.tiers[tier];
-  tier_admission &here = slot.admission;
-  const char *name = here.policy->name();
-  std::vector<cubby_policy_bank> banks;
-  auto made = placement::make_policy(*placement::runtime_policy("lru"), policy_view(tier, banks));
-  here.round_robin = made == nullptr;
-  if (made != nullptr) {
-    here.policy = std::move(made);
-    here.tracked_count = 0;
-    track_all(tier);
-  }
-  state_.log(0, format_text("tier %s: policy %s broke the rules: %s; %s from now on, the policy "
-                            "needs mending (docs/policies.md)",
-                            slot.name.c_str(), name, what_it_did.c_str(),
-                            here.round_robin ? "there is no memory for lru, so victims go by number"
-                                             : "lru decides here"));
-}
-
-void residents::track_all(uint32_t tier) {
-  for (const locker_bank *bank : state_.banks.by_object()) {
-    for (uint32_t number = 0; number < bank->count(); ++number) {
-      if (is_tracked(tier, *bank, number)) notify_inserted(tier, *bank, number);
+  for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
+    tier_slot &slot = state_.tiers[tier];
+    if (slot.memory == nullptr) continue;
+    state_.admission.describe_tier(tier, view_of(tier));
+    slot.largest_set_bytes = 0;
+    for (const locker_bank *bank : state_.banks.by_object()) {
+      const uint64_t bytes =
+          std::max(1u, bank->desc().routed_count) * bank->frame_bytes_max(bank->layout(tier));
+      slot.largest_set_bytes = std::max(slot.largest_set_bytes, bytes);
     }
   }
+  return state_.admission.reconfigure_policies();
 }
 
 }  // namespace cubby::engine

@@ -40,26 +40,24 @@ result<uint32_t> set_up::add_memory_tier(const memory_tier_request &wanted,
   slot->regions = wanted.regions;
   slot->budget_bytes.store(slot->memory->budget_bytes());
   const uint32_t index = state_.tiers.place(std::move(slot), state_.config.salt);
-  tier_slot &placed = state_.tiers[index];
+  const tier_slot &placed = state_.tiers[index];
+  int32_t policy_status = 0;
   try {
     for (const auto &bank : state_.banks.owned()) {
       bank->add_tier(index, layout_for(*placed.memory, *bank), placed.memory->address());
     }
-    std::vector<cubby_policy_bank> banks;
-    placed.admission.policy =
-        placement::make_policy(*state_.config.policy, copies_.policy_view(index, banks));
+    policy_status = copies_.add_policy(index);
   } catch (...) {
     state_.tiers.withdraw(index);
     throw;
   }
-  if (placed.admission.policy == nullptr) {
+  if (policy_status != 0) {
     state_.tiers.withdraw(index);
     return fail(CUBBY_ERR_NO_MEMORY, "tier %s: no memory for policy %s", wanted.name.c_str(),
                 state_.config.policy->name);
   }
   state_.tiers.register_blocks(index, 0);
   state_.tiers.publish(index);
-  copies_.track_all(index);
   copies_.reconfigure_policies();  // of the exclusive tiers that continue this one
   return index;
 }
@@ -122,6 +120,7 @@ result<locker_bank *> set_up::add_bank(std::unique_ptr<locker_bank> made) {
       return added;
     }
     bank = *added;
+    state_.admission.set_object_count(state_.banks.object_count());
     lay_out(*bank);
     if (!copies_.reconfigure_policies()) throw std::bad_alloc();
   } catch (...) {
@@ -178,10 +177,8 @@ result<void> set_up::remove_bank(locker_bank &bank) {
                 bank.desc().name);
   }
   feed_.forget_bank(bank);
-  for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
-    const auto &policy = state_.tiers[tier].admission.policy;
-    for (uint32_t number = 0; policy != nullptr && number < bank.count(); ++number)
-      policy->forget(bank.object_base + number);
+  for (uint32_t number = 0; number < bank.count(); ++number) {
+    state_.admission.forget(bank.object_base + number);
   }
   state_.banks.retire(bank);
   copies_.reconfigure_policies();

@@ -42,12 +42,12 @@ void sources::add_intermediate(uint32_t index) {
     tier_slot &slot = state_.tiers[t];
     if (t == f.to || slot.memory == nullptr || slot.rank < state_.tiers[f.to].rank) continue;
     // What may not stay in the nearer tier needs its copy here.
-    const bool may_stay = !state_.tiers[f.to].admission.policy->chooses();
+    const bool may_stay = !state_.admission.books(f.to).policy->chooses();
     if (slot.is_exclusive() && may_stay) continue;
     if (f.bank->layout(t) != frame_layout::skewed) continue;
     locker_word &word = f.bank->word(t, f.number);
     if (word.look().state != locker_state::absent) continue;
-    if (!room_.admit(t, *f.bank, f.number, eviction::admission_of::newcomer, f.order)) continue;
+    if (!copies_.win_place(t, *f.bank, f.number, f.order)) continue;
     const auto frame = slot.memory->take(f.bank->frame_bytes_in(t, f.number));
     if (!frame) continue;
     word.begin_fill(index, 1);

@@ -2,16 +2,15 @@
 // one nearer, or the file.
 #pragma once
 
-#include "engine/eviction.hpp"
+#include "engine/residents.hpp"
 #include "engine/source_files.hpp"
 
 namespace cubby::engine {
 
 class sources {
  public:
-  sources(engine_state &state, fill_table &fills, residents &copies, eviction &room,
-          source_files &files)
-      : state_(state), fills_(fills), copies_(copies), room_(room), files_(files) {}
+  sources(engine_state &state, fill_table &fills, residents &copies, source_files &files)
+      : state_(state), fills_(fills), copies_(copies), files_(files) {}
 
   enum class choice { reads, follows };
   /// Sets `from`, and holds the copy there; or makes the fill follow another. An error when nothing
@@ -26,7 +25,6 @@ class sources {
   engine_state &state_;
   fill_table &fills_;
   residents &copies_;
-  eviction &room_;
   source_files &files_;
 };
 

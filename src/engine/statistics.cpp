@@ -63,6 +63,9 @@ cubby_tier_stats statistics::tier_stats(uint32_t tier) const {
   stats.used_bytes = slot.memory->used_bytes();
   stats.peak_bytes = slot.memory->peak_bytes();
   stats.pinned_bytes = pinned_bytes(state_, tier);
+  const placement::tier_books &books = state_.admission.books(tier);
+  stats.prefetch_used_bytes = books.prefetch_used_bytes;
+  stats.prefetch_wasted_bytes = books.prefetch_wasted_bytes;
   stats.emulated = slot.memory->backend().info().emulated;
   for (uint32_t i = 0; i < feed_.shard_count(); ++i) {
     stats.hit_count += feed_.shard(i).hits[tier].load(std::memory_order_relaxed);
@@ -90,8 +93,8 @@ void statistics::report(cubby_stats_block &block, std::vector<cubby_tier_stats> 
   block.stall_handoff_ns = stalls.handoff_ns;
   for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
     tiers.push_back(tier_stats(i));
-    const auto &policy = state_.tiers[i].admission.policy;
-    if (policy != nullptr) block.policy_bytes += policy->state_bytes();
+    if (!state_.tiers.is_memory(i)) continue;
+    block.policy_bytes += state_.admission.books(i).policy->state_bytes();
   }
 }
 

@@ -68,10 +68,13 @@ const cubby_policy_ops *runtime_policy(std::string_view name) {
   return ops != nullptr && for_runtimes(*ops) ? ops : nullptr;
 }
 
-std::unique_ptr<policy> make_policy(const cubby_policy_ops &ops, const policy_config &config) {
+std::unique_ptr<policy> make_policy(const cubby_policy_ops &ops, const policy_config &config,
+                                    int32_t *status) {
   const cubby_policy_config as_it_stands = told(config);
   cubby_policy *instance = nullptr;
-  if (ops.create(&as_it_stands, &instance) != 0) return nullptr;
+  const int32_t came = ops.create(&as_it_stands, &instance);
+  if (status != nullptr) *status = came;
+  if (came != 0) return nullptr;
   return std::make_unique<policy>(ops, instance);
 }
 

@@ -62,7 +62,8 @@ class policy {
   }
   object next_victim() { return ops_.next_victim(instance_); }
 
-  /// Does it decide whether a newcomer stays? Then newcomers are guests until they have been used.
+  /// Does it decide whether a newcomer is admitted? Then newcomers are on probation until they have
+  /// been used.
   [[nodiscard]] bool chooses() const { return ops_.admit != nullptr; }
   /// Is the newcomer worth more than the victim?
   bool admit(object incoming, object victim) {
@@ -75,6 +76,9 @@ class policy {
   /// Bytes of state.
   [[nodiscard]] uint64_t state_bytes() const;
   [[nodiscard]] const char *name() const { return ops_.name; }
+  /// For drivers that call operations which have no method here.
+  [[nodiscard]] const cubby_policy_ops &ops() const { return ops_; }
+  [[nodiscard]] cubby_policy *instance() const { return instance_; }
 
  private:
   const cubby_policy_ops &ops_;
@@ -89,7 +93,8 @@ std::span<const char *const> policy_names();
 /// The operations behind a name, "auto" being the library's choice; nullptr when there are none, or
 /// they need the future.
 const cubby_policy_ops *runtime_policy(std::string_view name);
-/// nullptr when it cannot be made.
-std::unique_ptr<policy> make_policy(const cubby_policy_ops &ops, const policy_config &config);
+/// nullptr when it cannot be made; *status is then what create() gave.
+std::unique_ptr<policy> make_policy(const cubby_policy_ops &ops, const policy_config &config,
+                                    int32_t *status = nullptr);
 
 }  // namespace cubby::placement

@@ -16,7 +16,7 @@ struct operation_units {
   fill_table &table;
   class fills &fills;
   frame_grants &grants;
-  eviction &room;
+  residents &copies;
 };
 
 class operation {

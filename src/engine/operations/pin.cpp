@@ -6,7 +6,7 @@ bool pin_operation::grant(uint32_t index) {
   request &r = at(index);
   if (!units_.grants.reserve_all(r, true)) {
     // Holes between its own hits, or memory in pieces: without what is there it may fit.
-    if (!units_.room.clear_tier(r.tier)) return false;
+    if (!units_.copies.clear_tier(r.tier)) return false;
     if (!units_.grants.reserve_all(r, false)) {
       fail_waiting_items(index, units_.grants.cannot_lay_out(r));
       units_.open.complete_if_over(index);

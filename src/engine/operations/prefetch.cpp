@@ -2,6 +2,10 @@
 
 namespace cubby::engine {
 
+void prefetch_operation::begin(uint32_t index) {
+  units_.state.admission.expect_prefetches(at(index).tier);
+}
+
 /// A late forecast is of no use: what has not been begun of it is cancelled.
 bool prefetch_operation::expire(uint32_t index) {
   const request &r = at(index);
@@ -30,7 +34,7 @@ bool prefetch_operation::grant_item(uint32_t index, uint32_t i) {
   request &r = at(index);
   const request_item &item = r.items[i];
   lookup_result found = units_.grants.look_up(r, i);
-  if (found == lookup_result::no_frame && units_.room.clear_tier(r.tier)) {
+  if (found == lookup_result::no_frame && units_.copies.clear_tier(r.tier)) {
     found = units_.grants.look_up(r, i);
     if (found == lookup_result::no_frame) {
       units_.open.mark_failed(index, i, units_.grants.cannot_lay_out(r));

@@ -2,16 +2,13 @@
 #pragma once
 
 #include "engine/operations/operation.hpp"
-#include "engine/policy_feed.hpp"
 
 namespace cubby::engine {
 
 class prefetch_operation final : public operation {
  public:
-  prefetch_operation(const operation_units &units, policy_feed &feed)
-      : operation(units), feed_(feed) {}
-
-  void begin(uint32_t index) override { feed_.expect_prefetches(at(index).tier); }
+  using operation::operation;
+  void begin(uint32_t index) override;
   bool grant(uint32_t index) override;
   bool expire(uint32_t index) override;
   void withdraw(uint32_t index, bool all) override;
@@ -20,7 +17,6 @@ class prefetch_operation final : public operation {
   bool grant_item(uint32_t index, uint32_t item);
   void load(uint32_t index, uint32_t item, bool begun);
 
-  policy_feed &feed_;
   std::vector<uint32_t> begun_;  // the fill of the item at hand
 };
 

@@ -7,10 +7,10 @@ bool resize_operation::grant(uint32_t index) {
   const tier_slot &slot = units_.state.tiers[r.tier];
   while (slot.memory->used_bytes() > slot.memory->budget_bytes()) {
     const uint64_t over = slot.memory->used_bytes() - slot.memory->budget_bytes();
-    if (slot.admission.leaving_bytes >= over) return false;
-    if (!units_.room.evict_one(r.tier, {}, r.order, true)) return false;
+    if (slot.leaving_bytes >= over) return false;
+    if (!units_.copies.evict_one(r.tier, {}, r.order, true)) return false;
   }
-  units_.room.shrink_memory(r.tier);
+  units_.copies.shrink_memory(r.tier);
   units_.open.complete(index);
   return true;
 }

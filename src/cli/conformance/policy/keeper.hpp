@@ -1,5 +1,7 @@
-// Keeps the books around one instance, as the house does: who is resident, what fits, who is
-// pinned. Every victim goes through here, so that what holds for all of them is looked at with each
+// Keeps books of its own around one instance: who is resident, what fits, who is pinned. It does not
+// use placement/admission on purpose: it is an oracle for policies that stands apart from the code
+// that drives them elsewhere.
+// Every victim goes through here, so that what holds for all of them is looked at with each
 // of them. Nothing is allocated while turns are played.
 #pragma once
 #include <exception>

@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <cstring>
 
+// cubby.h calls the runtime's handle `cubby`, which is a namespace in what comes behind it.
+#include "cli/replay/walk/simulate.hpp"
+
 #include "cli/replay/walk/request_player.hpp"
 #include "cli/replay/walk/visit_player.hpp"
 
@@ -58,13 +61,13 @@ class house_walk final : public walk {
       : how_(how),
         visits_(of.visits != nullptr ? *of.visits : no_visits),
         requests_(of.requests != nullptr ? *of.requests : no_requests),
-        keeper_(how, banks_of(of, how.refetch), visits_.batch, log()),
-        visit_player_(visits_, *how.policy, keeper_, log()),
-        request_player_(requests_, *how.policy, keeper_, log()) {
+        driver_(how, banks_of(of, how.refetch), visits_.batch, log()),
+        visit_player_(visits_, *how.policy, driver_, log()),
+        request_player_(requests_, *how.policy, driver_, log()) {
     found_.accesses = visits_.used.size() + requests_.blocks.size();
     found_.visits = visits_.visits.size() + requests_.blocks.size();
   }
-  [[nodiscard]] int32_t failed() const { return keeper_.failed(); }
+  [[nodiscard]] int32_t failed() const { return driver_.failed(); }
 
   bool advance() override {
     bool more = true;
@@ -76,7 +79,7 @@ class house_walk final : public walk {
       spent_ns_ += processor_ns() - started_ns;
       for (observer *one : how_.watchers) log_.tell(*one);
       log_.clear();
-      more = keeper_.broken().empty() && !over();
+      more = driver_.broken().empty() && !over();
     }
     return more;
   }
@@ -85,12 +88,12 @@ class house_walk final : public walk {
     return all == 0 ? 1 : static_cast<double>(visit_ + request_) / static_cast<double>(all);
   }
   [[nodiscard]] outcome<simulated> finish() const override {
-    if (!keeper_.broken().empty())
-      return usage_trouble("policy " + how_.name + " broke the rules: " + keeper_.broken());
+    if (!driver_.broken().empty())
+      return usage_trouble("policy " + how_.name + " broke the rules: " + driver_.broken());
     simulated found = found_;
     found.ns_per_visit =
         static_cast<double>(spent_ns_) / static_cast<double>(found.visits == 0 ? 1 : found.visits);
-    const cubby_policy_stats stats = keeper_.stats();
+    const cubby_policy_stats stats = driver_.stats();
     found.state_bytes = stats.state_bytes;
     found.warning = stats.warning;
     return found;
@@ -113,14 +116,14 @@ class house_walk final : public walk {
       for (const uint64_t due = visits_due(); visit_ < due && uses < uses_max; ++visit_) {
         uses += visits_.visits[visit_].used_count;
         found_.hits += visit_player_.play(visit_, now_ns_);
-        if (!keeper_.broken().empty()) return;
+        if (!driver_.broken().empty()) return;
       }
       for (; request_ < requests_.requests.size() && visit_ == visits_due() && uses < uses_max;
            ++request_) {
         uses += requests_.requests[request_].block_count;
         now_ns_ = requests_.requests[request_].at_ns;
         found_.hits += request_player_.play(request_);
-        if (!keeper_.broken().empty()) return;
+        if (!driver_.broken().empty()) return;
       }
     }
   }
@@ -129,9 +132,9 @@ class house_walk final : public walk {
   event_log log_;
   const expert_schedule &visits_;
   const request_schedule &requests_;
-  house<Sizes> keeper_;
-  visit_player<house<Sizes>> visit_player_;
-  request_player<house<Sizes>> request_player_;
+  cache_driver<Sizes> driver_;
+  visit_player<cache_driver<Sizes>> visit_player_;
+  request_player<cache_driver<Sizes>> request_player_;
   uint64_t visit_ = 0, request_ = 0;  // that come next
   uint64_t now_ns_ = 0;               // of the last request: visits have no times of their own
   uint64_t spent_ns_ = 0;

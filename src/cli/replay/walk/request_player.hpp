@@ -1,27 +1,27 @@
-// Plays requests of KV blocks in a house.
+// Plays requests of KV blocks against a cache driver.
 #pragma once
 
 #include "cli/replay/walk/event_log.hpp"
-#include "cli/replay/walk/house.hpp"
+#include "cli/replay/walk/cache_driver.hpp"
 
 namespace cubby_cli::replay {
 
-template <class House>
+template <class Driver>
 class request_player {
  public:
   /// `log` may be none.
-  request_player(const request_schedule &of, const cubby_policy_ops &ops, House &keeper,
+  request_player(const request_schedule &of, const cubby_policy_ops &ops, Driver &driver,
                  event_log *log)
-      : of_(of), ops_(ops), keeper_(keeper), log_(log) {}
+      : of_(of), ops_(ops), driver_(driver), log_(log) {}
   /// How many hits there were.
   uint32_t play(uint64_t number) {
     const kv_request &request = of_.requests[number];
     const cubby_object *blocks = of_.blocks.data() + request.first_block;
     uint32_t run = 0;
-    while (run < request.block_count && keeper_.resident(blocks[run])) ++run;
+    while (run < request.block_count && driver_.resident(blocks[run])) ++run;
     if (log_ != nullptr)
       log_->used(number, {blocks, request.block_count}, {blocks + run, request.block_count - run});
-    keeper_.unpin();
+    driver_.unpin();
     touch(request, blocks, number);
     if (log_ != nullptr) log_->ended();
     return run;
@@ -31,7 +31,7 @@ class request_player {
   void touch(const kv_request &request, const cubby_object *blocks, uint64_t number) {
     // Copies that no call can change, so that they stay in registers.
     const cubby_policy_ops &ops = ops_;
-    cubby_policy *const policy = keeper_.policy();
+    cubby_policy *const policy = driver_.policy();
     const bool offline = (ops.flags & CUBBY_POLICY_OFFLINE) != 0;
     const bool head_first = (ops.flags & CUBBY_POLICY_HEAD_FIRST) != 0;
     cubby_policy_access access = {};
@@ -46,15 +46,15 @@ class request_player {
       access.depth = i;
       access.last = i + 1 == request.block_count ? 1 : 0;
       if (offline) access.next_use = from_next(of_.next[request.first_block + i]);
-      const bool hit = keeper_.resident(blocks[i]);
+      const bool hit = driver_.resident(blocks[i]);
       ops.access(policy, &access);
-      if (!hit && !keeper_.bring(blocks[i], access.now_ns)) return;
+      if (!hit && !driver_.bring(blocks[i], access.now_ns)) return;
     }
   }
 
   const request_schedule &of_;
   const cubby_policy_ops &ops_;
-  House &keeper_;
+  Driver &driver_;
   event_log *const log_;
 };
 

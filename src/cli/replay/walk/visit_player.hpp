@@ -1,18 +1,18 @@
-// Plays visits of experts in a house.
+// Plays visits of experts against a cache driver.
 #pragma once
 
 #include "cli/replay/walk/event_log.hpp"
-#include "cli/replay/walk/house.hpp"
+#include "cli/replay/walk/cache_driver.hpp"
 
 namespace cubby_cli::replay {
 
-template <class House>
+template <class Driver>
 class visit_player {
  public:
   /// `log` may be none.
-  visit_player(const expert_schedule &of, const cubby_policy_ops &ops, House &keeper,
+  visit_player(const expert_schedule &of, const cubby_policy_ops &ops, Driver &driver,
                event_log *log)
-      : of_(of), ops_(ops), keeper_(keeper), log_(log) {
+      : of_(of), ops_(ops), driver_(driver), log_(log) {
     visit_.struct_size = sizeof visit_;
   }
   /// How many hits there were.
@@ -21,14 +21,14 @@ class visit_player {
     visit_.now_ns = now_ns;
     missing_.clear();
     for (uint32_t i = 0; i < visit_.used_count; ++i) {
-      if (!keeper_.resident(visit_.used[i])) missing_.push_back(visit_.used[i]);
+      if (!driver_.resident(visit_.used[i])) missing_.push_back(visit_.used[i]);
     }
     // A policy that chooses who stays is asked after the visit, when nothing is pinned by it.
-    if (ops_.admit == nullptr) keeper_.pin(visit_.used, visit_.used_count);
+    if (ops_.admit == nullptr) driver_.pin(visit_.used, visit_.used_count);
     if (log_ != nullptr) log_->used(number, {visit_.used, visit_.used_count}, missing_);
-    ops_.visit(keeper_.policy(), &visit_);
+    ops_.visit(driver_.policy(), &visit_);
     for (const cubby_object who : missing_)
-      if (!keeper_.bring(who, now_ns)) break;
+      if (!driver_.bring(who, now_ns)) break;
     if (log_ != nullptr) log_->ended();
     return visit_.used_count - static_cast<uint32_t>(missing_.size());
   }
@@ -52,7 +52,7 @@ class visit_player {
 
   const expert_schedule &of_;
   const cubby_policy_ops &ops_;
-  House &keeper_;
+  Driver &driver_;
   event_log *const log_;
   cubby_policy_visit visit_ = {};
   std::vector<uint64_t> next_;

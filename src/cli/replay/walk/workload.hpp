@@ -5,7 +5,7 @@
 
 namespace cubby_cli::replay {
 
-/// Sizes by which the house keeps its books of a mixed trace.
+/// Sizes of the objects of a mixed trace.
 struct object_sizes {
   uint64_t expert_bytes = 1, block_bytes = 1;
 };

@@ -1,0 +1,108 @@
+#include "engine/admission_driver.hpp"
+
+#include "base/mutant.hpp"
+
+namespace cubby::engine {
+
+uint32_t demotion_target(const tier_set &tiers, uint32_t tier) {
+  uint32_t best = no_tier;
+  for (uint32_t t = 0; t < tiers.count(); ++t) {
+    const tier_slot &slot = tiers[t];
+    if (slot.memory == nullptr || slot.rank <= tiers[tier].rank || !slot.is_exclusive()) continue;
+    if (best == no_tier || slot.rank < tiers[best].rank) best = t;
+  }
+  return best;
+}
+
+placement::presence admission_driver::presence_of(uint32_t tier, placement::object object) const {
+  const locker at = locker_of(object);
+  if (at.bank == nullptr) return placement::presence::absent;
+  const locker_word::view word = at.bank->word(tier, at.number).look();
+  switch (word.state) {
+    case locker_state::filling:
+      return placement::presence::loading;
+    case locker_state::ready:
+      return word.pin_count == 0 || CUBBY_MUTANT(reuse_pinned_frame) ? placement::presence::ready
+                                                                     : placement::presence::pinned;
+    case locker_state::absent:
+    case locker_state::evicting:
+      break;
+  }
+  return placement::presence::absent;
+}
+
+uint64_t admission_driver::frame_bytes(uint32_t tier, placement::object object) const {
+  const locker at = locker_of(object);
+  return at.bank->frame_bytes_in(tier, at.number);
+}
+
+bool admission_driver::makes_hole(uint32_t tier, placement::object object, uint64_t bytes) const {
+  const locker at = locker_of(object);
+  const uint64_t frame = at.bank->word(tier, at.number).look().frame;
+  return memory(tier).would_fit(frame, at.bank->frame_bytes_in(tier, at.number), bytes);
+}
+
+bool admission_driver::is_hole_coming(uint32_t tier, uint64_t bytes) {
+  const uint64_t leaving_bytes = state_.tiers[tier].leaving_bytes;
+  const uint64_t stays_bytes = memory(tier).used_bytes() - leaving_bytes;
+  const uint64_t wanted_bytes = stays_bytes + memory(tier).cost_bytes(bytes);
+  if (leaving_bytes == 0 || wanted_bytes > memory(tier).budget_bytes()) return false;
+  fills_.raise_demotions(tier, order_);
+  return true;
+}
+
+bool admission_driver::begin_evict(uint32_t tier, placement::object object) {
+  const locker at = locker_of(object);
+  return at.bank->word(tier, at.number).begin_evict();
+}
+
+void admission_driver::finish_evict(uint32_t tier, placement::object object,
+                                    placement::departure how) {
+  const locker at = locker_of(object);
+  if (how != placement::departure::dropped) ++state_.tiers[tier].stats.evict_count;
+  if (how == placement::departure::demoted && demote(tier, *at.bank, at.number)) return;
+  locker_word &word = at.bank->word(tier, at.number);
+  const uint64_t frame = word.look().frame;
+  word.clear();
+  memory(tier).give(frame, at.bank->frame_bytes_in(tier, at.number));
+  state_.changed = true;
+}
+
+/// Copies a victim down; it keeps its frame until that is done. False: it may simply go.
+bool admission_driver::demote(uint32_t tier, locker_bank &bank, uint32_t number) {
+  const uint32_t below = demotion_target(state_.tiers, tier);
+  if (below == no_tier || !state_.tiers.connected(tier, below)) return false;
+  locker_word &target = bank.word(below, number);
+  if (target.look().state != locker_state::absent) return false;
+  if (!has_order_) order_ = {CUBBY_WRITE_BACK, base::never_ns, state_.next_sequence()};
+  const placement::object object = bank.object_base + number;
+  admission_driver driver(state_, fills_, order_);
+  if (!state_.admission.win_place(below, object, placement::claim::newcomer, driver)) return false;
+  const auto frame = memory(below).take(bank.frame_bytes_in(below, number));
+  if (!frame) return false;
+  const uint32_t index = fills_.create(bank, number, below, *frame, order_);
+  fill &f = fills_[index];
+  f.demotion = true;
+  f.may_expire = false;
+  f.unrequested = true;
+  f.admit = true;
+  f.from = tier;
+  f.state = fill_state::active;
+  state_.admission.admit(below, object, driver);
+  target.begin_fill(index, 1);
+  tier_slot &above = state_.tiers[tier];
+  above.leaving_bytes += above.memory->cost_bytes(bank.frame_bytes_in(tier, number));
+  fills_.queue(index);
+  return true;
+}
+
+void admission_driver::policy_broken(uint32_t tier, const char *name, const std::string &what,
+                                     bool lru_decides) {
+  state_.log(0, format_text("tier %s: policy %s broke the rules: %s; %s from now on, the policy "
+                            "needs mending (docs/policies.md)",
+                            state_.tiers[tier].name.c_str(), name, what.c_str(),
+                            lru_decides ? "lru decides here"
+                                        : "there is no memory for lru, so victims go by number"));
+}
+
+}  // namespace cubby::engine

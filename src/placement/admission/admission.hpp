@@ -1,0 +1,216 @@
+// The admission protocol of memory tiers, once for the runtime, replay and tests: which objects of
+// a tier are on probation, admitted, or not to be allocated beyond their pins; who is evicted for
+// whom; what each tier's policy is told. Pure: no I/O, no clock, no frames. The driver that has the
+// frames is asked through `admission_host`.
+//
+// The life of a copy in a tier whose policy has admit():
+//   track() → on probation → decide() → admitted, or rejected and evicted
+// In other tiers track() admits at once. An exclusive tier goes on where the nearer ones end: its
+// policy is told of what is admitted in any of them, counts their budgets, and names its own.
+//
+// No call takes time that grows with the number of objects, but for add_tier(), set_object_count()
+// and the replacement of a policy that broke the rules.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "placement/admission/host.hpp"
+#include "placement/admission/tier_books.hpp"
+
+namespace cubby::placement {
+
+/// What a place is wanted for.
+enum class claim : uint8_t {
+  newcomer,      // it has no frame yet
+  probationary,  // it has one
+  overdue,       // it has one and was pinned for too long: it is admitted in any case
+};
+
+class admission {
+ public:
+  static constexpr uint32_t tiers_max = 8;
+  /// Prefetched objects are spared before their first use, up to this share of the tier.
+  static constexpr uint64_t spared_share = 4;
+
+  /// `sequences` of a batch at first.
+  explicit admission(const cubby_policy_ops &ops, uint64_t seed, uint32_t sequences = 1)
+      : ops_(ops), seed_(seed), sequences_(sequences) {}
+
+  // ---- tiers, banks, budgets -----------------------------------------------------------------
+  /// Objects are numbered below it; it never shrinks.
+  void set_object_count(uint32_t count);
+  /// 0, or what the policy's create() gave; then there is no such tier.
+  template <admission_host Host>
+  int32_t add_tier(uint32_t tier, uint32_t rank, bool exclusive, tier_view view, Host &host);
+  /// As it is from here on; reconfigure_policies() tells the policies.
+  void describe_tier(uint32_t tier, tier_view view) { tiers_[tier].view = std::move(view); }
+  /// False when a policy had no memory for what is new; it goes on as it was.
+  bool reconfigure_policies();
+  /// A batch may have so many sequences from here on.
+  void expect_sequences(uint32_t count);
+  /// Somebody prefetches into the tier.
+  void expect_prefetches(uint32_t tier);
+  /// The number will stand for another object; it is in no tier.
+  void forget(object who);
+
+  // ---- what an object is in a tier -----------------------------------------------------------
+  [[nodiscard]] bool is_admitted(uint32_t tier, object who) const {
+    return (admitted_in_[who] >> tier & 1) != 0;
+  }
+  /// Is the tier's policy told of it?
+  [[nodiscard]] bool is_tracked(uint32_t tier, object who) const {
+    return who < admitted_in_.size() && (admitted_in_[who] & tiers_[tier].watched) != 0;
+  }
+  [[nodiscard]] bool is_on_probation(uint32_t tier, object who) const {
+    return tiers_[tier].lists.where(who) == tier_books::probation;
+  }
+  [[nodiscard]] bool is_no_allocate(uint32_t tier, object who) const {
+    return tiers_[tier].lists.where(who) == tier_books::no_allocate;
+  }
+  [[nodiscard]] bool shares_policy_with(uint32_t tier, uint32_t nearer) const {
+    return (tiers_[tier].watched >> nearer & 1) != 0;
+  }
+  [[nodiscard]] const tier_books &books(uint32_t tier) const { return tiers_[tier]; }
+  /// Is there anything in the tier that an unpin may decide on?
+  [[nodiscard]] bool has_undecided(uint32_t tier) const {
+    const tier_books &of = tiers_[tier];
+    return of.lists.size(tier_books::probation) + of.lists.size(tier_books::no_allocate) != 0;
+  }
+  /// The same without unused prefetches and without no-allocate objects: those are worth no wake-up
+  /// at each unpin.
+  [[nodiscard]] bool awaits_decision(uint32_t tier) const {
+    const tier_books &of = tiers_[tier];
+    return of.lists.size(tier_books::probation) != of.unused_on_probation;
+  }
+
+  // ---- what happens --------------------------------------------------------------------------
+  /// It has a frame: on probation, or admitted where the policy does not choose. Once.
+  template <admission_host Host>
+  void track(uint32_t tier, object who, Host &host);
+  /// It has its place for good.
+  template <admission_host Host>
+  void admit(uint32_t tier, object who, Host &host);
+  /// It has a frame for as long as it is pinned.
+  void track_no_allocate(uint32_t tier, object who) {
+    tiers_[tier].lists.renew(tier_books::no_allocate, who);
+  }
+  /// It has no frame any more.
+  [[gnu::always_inline]] void untrack(uint32_t tier, object who, uint64_t cost_bytes) {
+    tier_books &of = tiers_[tier];
+    if (!of.unused.empty()) take_unused(of, who, of.prefetch_wasted_bytes);
+    if (has_undecided(tier)) of.lists.take(who);
+    if (!is_admitted(tier, who)) return;
+    admitted_in_[who] &= static_cast<uint8_t>(~(1U << tier));
+    of.admitted_bytes -= cost_bytes;
+    for (uint32_t left = of.watchers; left != 0; left &= left - 1) {
+      tier_books &watcher = tiers_[static_cast<uint32_t>(std::countr_zero(left))];
+      if ((admitted_in_[who] & watcher.watched) != 0) continue;
+      watcher.policy->removed(who);
+      --watcher.tracked_count;
+    }
+  }
+  void note_prefetched(uint32_t tier, object who, uint64_t bytes);
+  /// The tiers, a bit each, in which a prefetched object on probation had its first use.
+  uint8_t visit(const visit_place &place, std::span<const object> used,
+                std::span<const cubby_policy_route> routes);
+  /// False: of no use to any policy.
+  bool hint(const cubby_policy_hint &what);
+
+  // ---- decisions -----------------------------------------------------------------------------
+  /// After something was unpinned: no-allocate objects go, those on probation are promoted or
+  /// rejected.
+  template <admission_host Host>
+  void decide(uint32_t tier, Host &host);
+  /// Where a use ends before its object gets a frame, as in a replay: true when it is admitted.
+  template <admission_host Host>
+  bool admit_or_reject(uint32_t tier, object who, Host &host);
+  /// True when the object may have its place now: within the budget of admitted objects, and at the
+  /// cost only of those worth less.
+  template <admission_host Host>
+  bool win_place(uint32_t tier, object who, claim what, Host &host);
+  /// True when a frame for the newcomer can be taken now.
+  template <admission_host Host>
+  bool make_room(uint32_t tier, const newcomer &wanted, Host &host);
+  /// One copy leaves: no-allocate ones first, then those on probation, then the policy's victim.
+  template <admission_host Host>
+  bool evict_one(uint32_t tier, const newcomer &wanted, departure how, Host &host);
+  /// False when it is pinned.
+  template <admission_host Host>
+  bool evict(uint32_t tier, object who, departure how, Host &host);
+
+ private:
+  /// Of a victim's round: how many names are looked at for one that makes a hole that fits.
+  static constexpr uint32_t choices_max = 8;
+  /// How often a pinned object on probation is looked at before it is overdue.
+  static constexpr uint32_t overdue_rounds = 256;
+  static constexpr uint64_t probation_share_max = 4;  // of a tier's budget
+
+  void connect_tiers();
+  void measure_probation();
+  [[nodiscard]] policy_config config_of(uint32_t tier) const;
+  [[nodiscard]] uint64_t missing_bytes(uint32_t tier, uint64_t cost) const {
+    const tier_books &of = tiers_[tier];
+    const uint64_t all = of.admitted_bytes + cost;
+    return all > of.view.budget_bytes ? all - of.view.budget_bytes : cost;
+  }
+  template <admission_host Host>
+  void notify_inserted(uint32_t tier, object who, Host &host) {
+    tiers_[tier].policy->inserted(who, host.cost_bytes(tier, who));
+    ++tiers_[tier].tracked_count;
+  }
+  template <admission_host Host>
+  void notify_all_tracked(uint32_t tier, Host &host);
+  void take_unused(tier_books &of, object who, uint64_t &count_bytes);
+
+  [[nodiscard]] object next_round_robin(uint32_t tier, uint32_t &looked);
+  template <admission_host Host>
+  [[nodiscard]] object choose_victim(uint32_t tier, const newcomer &wanted, uint64_t missing,
+                                     bool spare_unused, Host &host);
+  template <admission_host Host>
+  [[nodiscard]] object choose_rarely(uint32_t tier, const newcomer &wanted, uint64_t missing,
+                                     Host &host);
+  template <admission_host Host>
+  [[nodiscard]] object play_round(uint32_t tier, const newcomer &wanted, bool spare_unused,
+                                  Host &host);
+  // Set broken_; give no_object.
+  object break_rule(object who, const char *what);
+  object break_round(uint32_t tier, uint32_t passed_over);
+  void begin_round() {
+    if (++round_ == 0) [[unlikely]]
+      restart_rounds();
+  }
+  void restart_rounds();
+  template <admission_host Host>
+  void replace_policy(uint32_t tier, std::string what_it_did, Host &host);
+  template <admission_host Host>
+  bool find_leaving(uint32_t tier, object who, uint64_t cost, claim what, Host &host);
+  template <admission_host Host>
+  bool fills_gap(uint32_t tier, object who, uint64_t cost, Host &host);
+  template <admission_host Host>
+  bool evict_no_allocate(uint32_t tier, Host &host);
+  template <admission_host Host>
+  bool drop_probationary(uint32_t tier, bool unused_too, Host &host);
+  template <admission_host Host>
+  void drop_copies_below(uint32_t tier, object who, Host &host);
+
+  const cubby_policy_ops &ops_;
+  const uint64_t seed_;
+  uint32_t sequences_;
+  uint32_t object_count_ = 0;
+  std::array<tier_books, tiers_max> tiers_;
+  // By object; of the first two a bit a tier.
+  std::vector<uint8_t> admitted_in_, leaving_;
+  std::vector<uint32_t> passed_in_round_;  // the last round that passed it over
+  uint32_t round_ = 0;
+  std::string broken_;  // the rule that a policy has just broken; empty = none
+};
+
+}  // namespace cubby::placement
+
+#include "placement/admission/decisions.hpp"

@@ -1,0 +1,79 @@
+// The prefetched objects of a tier whose first use is still to come, oldest first. At most 128 of
+// them are remembered, so that one byte an object says where an object stands in the list.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "placement/policy.hpp"
+
+namespace cubby::placement {
+
+class unused_prefetches {
+ public:
+  static constexpr uint8_t capacity = 128;
+
+  void grow(uint32_t object_count) {
+    if (object_count > slot_of_.size()) slot_of_.resize(object_count, none);
+  }
+  [[nodiscard]] bool empty() const { return count_ == 0; }
+  [[nodiscard]] bool full() const { return count_ == capacity; }
+  [[nodiscard]] bool holds(object who) const { return slot_of_[who] != none; }
+  [[nodiscard]] object oldest() const { return slots_[oldest_].who; }
+  [[nodiscard]] uint64_t total_bytes() const { return total_bytes_; }
+
+  /// Requires that the list is not full and does not hold the object.
+  void add(object who, uint64_t bytes) {
+    const uint8_t at = free_ != none ? free_ : used_slots_++;
+    if (free_ != none) free_ = slots_[at].newer;
+    slots_[at] = {who, bytes, ++added_, newest_, none};
+    (newest_ == none ? oldest_ : slots_[newest_].newer) = at;
+    newest_ = at;
+    slot_of_[who] = at;
+    total_bytes_ += bytes;
+    ++count_;
+  }
+  /// Takes an object out; its bytes, 0 when the list does not hold it.
+  uint64_t take(object who) {
+    const uint8_t at = slot_of_[who];
+    if (at == none) return 0;
+    const slot one = slots_[at];
+    (one.older == none ? oldest_ : slots_[one.older].newer) = one.newer;
+    (one.newer == none ? newest_ : slots_[one.newer].older) = one.older;
+    slots_[at].newer = free_;
+    free_ = at;
+    slot_of_[who] = none;
+    total_bytes_ -= one.bytes;
+    --count_;
+    return one.bytes;
+  }
+
+  /// The newest ones that have `limit_bytes` together: those numbered from the result on.
+  [[nodiscard]] uint64_t newest_within(uint64_t limit_bytes) const {
+    uint64_t bytes = 0, since = added_ + 1;
+    for (uint8_t at = newest_; at != none; at = slots_[at].older) {
+      bytes += slots_[at].bytes;
+      if (bytes > limit_bytes) break;
+      since = slots_[at].number;
+    }
+    return since;
+  }
+  [[nodiscard]] bool holds_since(object who, uint64_t since) const {
+    return holds(who) && slots_[slot_of_[who]].number >= since;
+  }
+
+ private:
+  static constexpr uint8_t none = 0xFF;
+  struct slot {
+    object who;
+    uint64_t bytes, number;
+    uint8_t older, newer;  // `newer` of a free slot is the next free one
+  };
+  std::vector<uint8_t> slot_of_;
+  std::array<slot, capacity> slots_{};
+  uint64_t added_ = 0, total_bytes_ = 0;
+  uint8_t oldest_ = none, newest_ = none, free_ = none, used_slots_ = 0, count_ = 0;
+};
+
+}  // namespace cubby::placement

@@ -1,0 +1,499 @@
+// The admission protocol alone: its rules one by one, and random traces held against a naive model
+// that keeps everything in plain lists.
+#include "placement/admission/admission.hpp"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/prng.hpp"
+#include "support/catch.hpp"
+
+namespace {
+
+using namespace cubby::placement;
+using cubby::base::prng;
+
+/// A policy that says what it was told. Victims go by number; with admit() a higher number is worth
+/// more than a lower one.
+struct told_policy {
+  std::set<cubby_object> tracked;
+  std::set<cubby_object>::iterator next;
+  uint32_t rounds = 0;
+  bool wrong = false;  // told of an object twice, or of one that it does not know
+};
+std::vector<told_policy *> made;
+std::string fault;  // how the next policy breaks the rules
+
+told_policy &of(cubby_policy *policy) { return *reinterpret_cast<told_policy *>(policy); }
+
+int32_t create(const cubby_policy_config *, cubby_policy **out) {
+  made.push_back(new told_policy);
+  *out = reinterpret_cast<cubby_policy *>(made.back());
+  return 0;
+}
+void destroy(cubby_policy *policy) {
+  std::erase(made, &of(policy));
+  delete &of(policy);
+}
+void visit(cubby_policy *, const cubby_policy_visit *) {}
+void access(cubby_policy *, const cubby_policy_access *) {}
+void inserted(cubby_policy *policy, cubby_object who, uint64_t) {
+  of(policy).wrong |= !of(policy).tracked.insert(who).second;
+}
+void removed(cubby_policy *policy, cubby_object who) {
+  of(policy).wrong |= of(policy).tracked.erase(who) != 1;
+}
+void begin_victims(cubby_policy *policy, const cubby_policy_need *) {
+  of(policy).next = of(policy).tracked.begin();
+  ++of(policy).rounds;
+}
+cubby_object next_victim(cubby_policy *policy) {
+  told_policy &self = of(policy);
+  if (fault == "absent") return 1000;
+  if (fault == "twice" && !self.tracked.empty()) return *self.tracked.begin();
+  if (fault == "silent" || self.next == self.tracked.end()) return CUBBY_NO_OBJECT;
+  return *self.next++;
+}
+int32_t admit(cubby_policy *, cubby_object incoming, cubby_object victim) {
+  return incoming > victim ? 1 : 0;
+}
+int32_t grow(cubby_policy *, const cubby_policy_config *) { return 0; }
+void stats(const cubby_policy *, cubby_policy_stats *) {}
+
+cubby_policy_ops ops_of(bool chooses) {
+  cubby_policy_ops ops = {};
+  ops.struct_size = sizeof ops;
+  ops.abi_version = CUBBY_POLICY_ABI_VERSION;
+  ops.name = "told";
+  ops.create = create;
+  ops.destroy = destroy;
+  ops.visit = visit;
+  ops.access = access;
+  ops.inserted = inserted;
+  ops.removed = removed;
+  ops.begin_victims = begin_victims;
+  ops.next_victim = next_victim;
+  ops.admit = chooses ? admit : nullptr;
+  ops.grow = grow;
+  ops.stats = stats;
+  return ops;
+}
+
+constexpr uint64_t locker = 10;  // bytes
+
+/// Frames without bytes: what is in each tier, and how often it is pinned.
+struct fake_host {
+  static constexpr bool replaces_policies = true;
+  struct copy {
+    presence state = presence::ready;
+    uint32_t pins = 0;
+  };
+  std::map<uint32_t, std::map<object, copy>> copies;
+  std::map<uint32_t, uint64_t> budget;
+  std::vector<std::string> left;  // "tier:object:departure"
+  std::string broken;
+
+  presence presence_of(uint32_t tier, object who) {
+    const auto at = copies[tier].find(who);
+    if (at == copies[tier].end()) return presence::absent;
+    return at->second.pins != 0 ? presence::pinned : at->second.state;
+  }
+  static uint64_t frame_bytes(uint32_t, object) { return locker; }
+  static uint64_t cost_bytes(uint32_t, object) { return locker; }
+  bool has_hole(uint32_t tier, uint64_t bytes) {
+    return copies[tier].size() * locker + bytes <= budget[tier];
+  }
+  static bool makes_hole(uint32_t, object, uint64_t) { return true; }
+  static bool is_hole_coming(uint32_t, uint64_t) { return false; }
+  bool begin_evict(uint32_t tier, object who) {
+    if (presence_of(tier, who) != presence::ready) return false;
+    copies[tier].erase(who);
+    return true;
+  }
+  void finish_evict(uint32_t tier, object who, departure how) {
+    left.push_back(std::to_string(tier) + ":" + std::to_string(who) + ":" +
+                   (how == departure::dropped   ? "dropped"
+                    : how == departure::evicted ? "evicted"
+                                                : "demoted"));
+  }
+  static uint64_t now_ns() { return 0; }
+  void policy_broken(uint32_t, const char *, const std::string &what, bool lru_decides) {
+    broken = what + (lru_decides ? " (lru)" : "");
+    fault.clear();
+  }
+};
+
+tier_view view_of(uint64_t lockers, uint32_t probation_lockers = 0) {
+  tier_view view;
+  view.budget_bytes = lockers * locker;
+  if (probation_lockers != 0) view.layers.push_back({64, probation_lockers, locker});
+  return view;
+}
+
+/// One tier of `lockers`, of which so many are kept free for probation.
+struct fixture {
+  explicit fixture(bool chooses, uint64_t lockers = 8, uint32_t probation_lockers = 0)
+      : ops(ops_of(chooses)), one(ops, 1) {
+    one.set_object_count(64);
+    host.budget[0] = lockers * locker;
+    REQUIRE(one.add_tier(0, 0, false, view_of(lockers, probation_lockers), host) == 0);
+    one.reconfigure_policies();
+  }
+  /// A frame, if there is one, and bytes in it.
+  bool load(object who, uint32_t pins = 0) {
+    if (!one.make_room(0, {who, locker}, host)) return false;
+    host.copies[0][who].pins = pins;
+    one.track(0, who, host);
+    return true;
+  }
+  const cubby_policy_ops ops;
+  fake_host host;
+  admission one;
+};
+
+}  // namespace
+
+TEST_CASE("Without admit() an object is admitted with its frame, and victims make room") {
+  fixture f(false, 3);
+  for (const object who : {5u, 3u, 9u}) REQUIRE(f.load(who));
+  CHECK(f.one.is_admitted(0, 3));
+  CHECK(f.one.books(0).admitted_bytes == 3 * locker);
+  f.host.copies[0][3].pins = 1;
+  REQUIRE(f.load(7));  // 3 is named first, and pinned
+  CHECK(f.host.left == std::vector<std::string>{"0:5:demoted"});
+  CHECK(!f.one.is_tracked(0, 5));
+}
+
+TEST_CASE("With admit() an object is on probation until its use is over, then kept or rejected") {
+  fixture f(true, 4, 1);  // one of four is for probation
+  for (const object who : {10u, 11u, 12u}) {
+    REQUIRE(f.load(who));
+    CHECK(f.one.is_on_probation(0, who));
+    CHECK(!f.one.is_tracked(0, who));
+    f.one.decide(0, f.host);
+    CHECK(f.one.is_admitted(0, who));
+  }
+  REQUIRE(f.load(5, 1));
+  f.one.decide(0, f.host);
+  CHECK(f.one.is_on_probation(0, 5));  // pinned, and there is no room
+  f.host.copies[0][5].pins = 0;
+  f.one.decide(0, f.host);
+  CHECK(f.host.left == std::vector<std::string>{"0:5:dropped"});  // worth less than 10
+  REQUIRE(f.load(20));
+  f.one.decide(0, f.host);
+  CHECK(f.host.left.back() == "0:10:demoted");
+  CHECK(f.one.is_admitted(0, 20));
+  CHECK(!f.one.has_undecided(0));
+}
+
+TEST_CASE(
+    "A pinned object on probation stays at once where there is room, and is overdue at last") {
+  fixture f(true, 4, 1);
+  REQUIRE(f.load(1, 1));
+  f.one.decide(0, f.host);
+  CHECK(f.one.is_admitted(0, 1));
+  for (const object who : {10u, 11u, 2u}) REQUIRE(f.load(who, who == 2 ? 1 : 0));
+  uint32_t rounds = 0;
+  while (f.one.is_on_probation(0, 2) && rounds < 1000) f.one.decide(0, f.host), ++rounds;
+  CHECK(rounds == 257);
+  CHECK(f.one.is_admitted(0, 2));
+  CHECK(f.host.left == std::vector<std::string>{"0:10:demoted"});  // whatever it is worth
+}
+
+TEST_CASE(
+    "A no-allocate object goes when it is unpinned, and before all others when room is short") {
+  fixture f(false, 3);
+  f.host.copies[0][4].pins = 1;
+  f.one.track_no_allocate(0, 4);
+  CHECK(f.one.is_no_allocate(0, 4));
+  f.one.decide(0, f.host);
+  CHECK(f.host.copies[0].count(4) == 1);
+  f.host.copies[0][4].pins = 0;
+  REQUIRE(f.load(1));
+  REQUIRE(f.load(2));
+  REQUIRE(f.load(3));
+  CHECK(f.host.left == std::vector<std::string>{"0:4:evicted"});
+  CHECK(!f.one.has_undecided(0));
+}
+
+TEST_CASE("Unused prefetches are spared up to a quarter of the tier, until their first use") {
+  fixture f(false, 8);
+  for (object who = 0; who < 8; ++who) REQUIRE(f.load(who));
+  for (object who = 0; who < 3; ++who) f.one.note_prefetched(0, who, locker);
+  REQUIRE(f.load(20));
+  CHECK(f.host.left.back() == "0:0:demoted");  // of three only the two newest are spared
+  CHECK(f.one.books(0).prefetch_wasted_bytes == locker);
+  const object used[] = {1};
+  f.one.visit({}, used, {});
+  CHECK(f.one.books(0).prefetch_used_bytes == locker);
+  REQUIRE(f.load(21));
+  CHECK(f.host.left.back() == "0:1:demoted");
+  REQUIRE(f.load(22));
+  CHECK(f.host.left.back() == "0:3:demoted");
+}
+
+TEST_CASE("A prefetched object on probation waits for its first use, which the driver hears of") {
+  fixture f(true, 4, 1);
+  REQUIRE(f.load(3));
+  f.one.note_prefetched(0, 3, locker);
+  CHECK(!f.one.awaits_decision(0));
+  f.one.decide(0, f.host);
+  CHECK(f.one.is_on_probation(0, 3));
+  const object other[] = {9}, used[] = {3};
+  CHECK(f.one.visit({}, other, {}) == 0);
+  CHECK(f.one.visit({}, used, {}) == 1);
+  CHECK(f.one.awaits_decision(0));
+  f.one.decide(0, f.host);
+  CHECK(f.one.is_admitted(0, 3));
+}
+
+TEST_CASE("Room that was taken for probation is not free for what comes later and is worth less") {
+  fixture f(true, 4, 1);
+  for (const object who : {10u, 11u, 12u}) {
+    REQUIRE(f.load(who));
+    f.one.decide(0, f.host);
+  }
+  REQUIRE(f.load(20, 1));
+  REQUIRE(f.load(5, 1));  // no frame is left: 10 goes, and nobody was asked
+  CHECK(f.host.left == std::vector<std::string>{"0:10:demoted"});
+  CHECK(f.one.books(0).taken_bytes == locker);
+  f.host.copies[0][5].pins = 0;
+  f.one.decide(0, f.host);
+  CHECK(f.host.left.back() == "0:5:dropped");
+  f.host.copies[0][20].pins = 0;
+  f.one.decide(0, f.host);
+  CHECK(f.one.is_admitted(0, 20));
+  CHECK(f.one.books(0).taken_bytes == 0);
+}
+
+TEST_CASE("The policy of an exclusive tier is told of the nearer tiers' objects, each once") {
+  fixture f(false, 4);
+  f.host.budget[1] = 4 * locker;
+  REQUIRE(f.load(7));
+  REQUIRE(f.one.add_tier(1, 5, true, view_of(4), f.host) == 0);
+  CHECK(f.one.shares_policy_with(1, 0));
+  CHECK(!f.one.shares_policy_with(0, 1));
+  CHECK(f.one.is_tracked(1, 7));  // which was there before the tier
+  CHECK(!f.one.is_admitted(1, 7));
+  f.host.copies[1][7];
+  f.one.admit(1, 7, f.host);
+  CHECK(!made.back()->wrong);
+  f.one.untrack(0, 7, locker);
+  CHECK(!f.one.is_tracked(0, 7));
+  CHECK(f.one.is_tracked(1, 7));
+  f.one.untrack(1, 7, locker);
+  CHECK(made.back()->tracked.empty());
+  CHECK(!made.back()->wrong);
+}
+
+TEST_CASE("A policy that breaks the rules is named, and LRU takes its place") {
+  const std::pair<const char *, const char *> faults[] = {
+      {"absent", "next_victim() named object 1000, which is not resident"},
+      {"twice", "next_victim() named object 1 twice in a round"},
+      {"silent", "next_victim() ended a round after 0 of 2 residents, without naming object 1"}};
+  for (const auto &[how, said] : faults) {
+    INFO(how);
+    fixture f(false, 2);
+    REQUIRE(f.load(1));
+    REQUIRE(f.load(2));
+    f.host.copies[0][1].pins = 1;
+    fault = how;
+    REQUIRE(f.load(3));
+    CHECK(f.host.broken.starts_with(said));
+    CHECK(f.host.broken.ends_with("(lru)"));
+    CHECK(f.host.left == std::vector<std::string>{"0:2:demoted"});
+    CHECK(f.one.books(0).tracked_count == 2);
+  }
+}
+
+namespace {
+
+/// The same protocol for one tier and the policy above, in lists that are searched.
+struct naive_model {
+  bool chooses;
+  size_t lockers, probation_room;
+  std::vector<object> admitted, probation, no_allocate;  // the last two in the order they came in
+  std::vector<object> unused;
+  size_t taken = 0;
+  std::vector<std::string> left;
+
+  [[nodiscard]] size_t room() const { return lockers - probation_room; }
+  [[nodiscard]] size_t all() const {
+    return admitted.size() + probation.size() + no_allocate.size();
+  }
+  static bool has(const std::vector<object> &list, object who) {
+    return std::find(list.begin(), list.end(), who) != list.end();
+  }
+  void leave(object who, const char *how) {
+    for (auto *list : {&admitted, &probation, &no_allocate, &unused}) std::erase(*list, who);
+    left.push_back("0:" + std::to_string(who) + ":" + how);
+  }
+  /// The lowest number that may leave.
+  [[nodiscard]] object victim(const std::set<object> &pinned, bool spare) const {
+    std::vector<object> spared;
+    for (auto at = unused.rbegin(); spare && at != unused.rend(); ++at) {
+      if ((spared.size() + 1) * locker > lockers * locker / 4) break;
+      spared.push_back(*at);
+    }
+    object least = no_object;
+    for (const object who : admitted)
+      if (pinned.count(who) == 0 && !has(spared, who)) least = std::min(least, who);
+    return least;
+  }
+  bool drop_probationary(const std::set<object> &pinned, bool unused_too) {
+    unused_too = unused_too || unused.size() * locker > lockers * locker / 4;
+    for (const object who : probation) {
+      if ((!unused_too && has(unused, who)) || pinned.count(who) != 0) continue;
+      leave(who, "dropped");
+      return true;
+    }
+    return false;
+  }
+  bool evict_one(const std::set<object> &pinned) {
+    for (const object who : no_allocate)
+      if (pinned.count(who) == 0) return leave(who, "evicted"), true;
+    if (drop_probationary(pinned, false)) return true;
+    for (const bool spare : {true, false}) {
+      const object who = victim(pinned, spare);
+      if (who != no_object) return leave(who, "demoted"), true;
+    }
+    return drop_probationary(pinned, true);
+  }
+  bool load(object who, bool keep, const std::set<object> &pinned) {
+    while (all() == lockers) {
+      const size_t before = admitted.size();
+      if (!evict_one(pinned)) return false;
+      if (chooses) taken += before - admitted.size();
+    }
+    (!keep ? no_allocate : chooses ? probation : admitted).push_back(who);
+    return true;
+  }
+  bool win(object who, const std::set<object> &pinned) {
+    if (room() == 0) return false;
+    if (admitted.size() + 1 > room()) {
+      const object least = victim(pinned, true);
+      if (least == no_object || who < least) return false;
+      leave(least, "demoted");
+      return true;
+    }
+    taken = std::min(taken, room() - admitted.size());
+    if (room() - admitted.size() - taken >= 1) return true;
+    const object least = victim(pinned, true);
+    if (least != no_object && who < least) return false;
+    taken -= std::min<size_t>(taken, 1);
+    return true;
+  }
+  void decide(const std::set<object> &pinned) {
+    for (const object who : std::vector<object>(no_allocate))
+      if (pinned.count(who) == 0) leave(who, "dropped");
+    for (const object who : std::vector<object>(probation)) {
+      const bool held = pinned.count(who) != 0;
+      if (held && admitted.size() + taken + 1 > room()) continue;
+      if (has(unused, who)) continue;
+      if (win(who, pinned)) {
+        std::erase(probation, who);
+        admitted.push_back(who);
+      } else if (!held) {
+        leave(who, "dropped");
+      }
+    }
+  }
+};
+
+struct random_trace {
+  random_trace(bool chooses, uint64_t seed)
+      : f(chooses, 8, chooses ? 2 : 0),
+        model{chooses, 8, chooses ? 2u : 0u, {}, {}, {}, {}, 0, {}},
+        dice(seed) {}
+
+  std::set<object> pinned() {
+    std::set<object> held;
+    for (const auto &[who, copy] : f.host.copies[0])
+      if (copy.pins != 0) held.insert(who);
+    return held;
+  }
+  void step() {
+    const auto who = static_cast<object>(dice.below(24));
+    const auto at = f.host.copies[0].find(who);
+    const bool here = at != f.host.copies[0].end();
+    switch (dice.below(6)) {
+      case 0:
+      case 1:
+        if (!here) load(who);
+        break;
+      case 2:  // for a few rounds only, so that nothing is overdue
+        if (here) at->second.pins = 1 - at->second.pins;
+        break;
+      case 3: {
+        const object used[] = {who};
+        f.one.visit({}, used, {});
+        std::erase(model.unused, who);
+        break;
+      }
+      case 4:
+        if (dice.below(8) == 0 && here && at->second.pins == 0) {
+          f.one.evict(0, who, departure::dropped, f.host);
+          model.leave(who, "dropped");
+        }
+        break;
+      default:
+        if (dice.below(4) == 0)
+          for (auto &[held, copy] : f.host.copies[0]) copy.pins = 0;
+        f.one.decide(0, f.host);
+        model.decide(pinned());
+    }
+  }
+  void load(object who) {
+    const bool keep = dice.below(6) != 0, prefetched = keep && dice.below(4) == 0;
+    const std::set<object> held = pinned();
+    const bool came = f.one.make_room(0, {who, locker}, f.host);
+    REQUIRE(came == model.load(who, keep, held));
+    if (!came) return;
+    f.host.copies[0][who].pins = prefetched ? 0 : 1;
+    if (keep)
+      f.one.track(0, who, f.host);
+    else
+      f.one.track_no_allocate(0, who);
+    if (!prefetched) return;
+    f.one.note_prefetched(0, who, locker);
+    model.unused.push_back(who);
+  }
+  void compare() {
+    REQUIRE(f.host.left == model.left);
+    CHECK(f.one.books(0).admitted_bytes == model.admitted.size() * locker);
+    CHECK(f.one.books(0).taken_bytes == model.taken * locker);
+    CHECK(f.one.books(0).tracked_count == model.admitted.size());
+    uint32_t waiting = 0;
+    for (object who = 0; who < 24; ++who) {
+      CHECK(f.one.is_admitted(0, who) == naive_model::has(model.admitted, who));
+      CHECK(f.one.is_on_probation(0, who) == naive_model::has(model.probation, who));
+      CHECK(f.one.is_no_allocate(0, who) == naive_model::has(model.no_allocate, who));
+      if (naive_model::has(model.probation, who) && !naive_model::has(model.unused, who)) ++waiting;
+    }
+    CHECK(f.one.awaits_decision(0) == (waiting != 0));
+    CHECK(made.back()->tracked == std::set<object>(model.admitted.begin(), model.admitted.end()));
+    CHECK(!made.back()->wrong);
+  }
+
+  fixture f;
+  naive_model model;
+  prng dice;
+};
+
+}  // namespace
+
+TEST_CASE("Random traces give what a naive model gives, object by object") {
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    INFO(seed);
+    random_trace trace(seed % 2 == 0, seed);
+    size_t steps = 0;
+    for (; steps < 400; ++steps) {
+      trace.step();
+      trace.compare();
+    }
+    CHECK(trace.model.left.size() > 10);
+  }
+}
