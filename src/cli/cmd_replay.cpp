@@ -211,13 +211,13 @@ done check(const options &chosen) {
   const std::vector<named_file> written = {{"--write", chosen.write, is_compact_file},
                                            {"--write-oracle", chosen.write_oracle, is_oracle_file},
                                            {"--html", chosen.html, is_page}};
+  std::vector<named_file> read = {{"--trace", chosen.trace}};
+  if (!chosen.with.empty()) read.push_back({"--with", chosen.with});
+  if (auto good = check_apart(read, written); !good) return good;
   for (const named_file &file : written) {
     if (file.path.empty()) continue;
     if (auto good = check_place(file); !good) return good;
   }
-  std::vector<named_file> read = {{"--trace", chosen.trace}};
-  if (!chosen.with.empty()) read.push_back({"--with", chosen.with});
-  if (auto good = check_apart(read, written); !good) return good;
   return check_policies(chosen.policies);
 }
 

@@ -67,6 +67,7 @@ class verifier {
 
   uint64_t locker_count() const { return bank_.locker_count(); }
   uint64_t bytes() const { return bytes_; }
+  uint64_t budget_bytes() const { return budget_bytes_; }
   const std::vector<bad_locker> &bad() const { return bad_; }
   uint64_t unverified_bytes() const;
 
@@ -90,7 +91,7 @@ class verifier {
   std::vector<pin_set> sets_;
   std::vector<bad_locker> bad_;
   uint64_t next_ = 0;
-  uint64_t bytes_ = 0;
+  uint64_t bytes_ = 0, budget_bytes_ = 0;
 };
 
 cubby::result<void> verifier::prepare() {
@@ -108,7 +109,7 @@ cubby::result<void> verifier::prepare() {
   sets_.resize(std::min<uint64_t>(sets_in_flight, lockers / set_items_));
   cubby::tier_options tier;
   tier.name = "host:0";
-  tier.budget_bytes = lockers * frame_bytes + frame_slack_bytes;
+  tier.budget_bytes = budget_bytes_ = lockers * frame_bytes + frame_slack_bytes;
   auto added = rt_.add_tier(tier);
   if (!added) return added.why();
   tier_ = *added;
@@ -257,6 +258,7 @@ void print_report(const verifier &checked, const std::string &bank, double speed
   const json object = {{"lockers", checked.locker_count()},
                        {"bytes", checked.bytes()},
                        {"unverified", checked.unverified_bytes()},
+                       {"budget_bytes", checked.budget_bytes()},
                        {"bad", std::move(bad)},
                        {"gb_per_s", speed / 1e9}};
   print_json(object);

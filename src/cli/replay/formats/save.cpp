@@ -43,7 +43,6 @@ bool is_page(std::string_view begin, uint64_t /*bytes*/) {
 
 done check_place(const named_file &file) {
   const std::string &path = file.path;
-  if (auto good = model::may_write(path, file.own); !good) return good;
   struct stat seen = {};
   const std::filesystem::path parent = std::filesystem::path(path).parent_path();
   const std::string folder = (parent.empty() ? std::filesystem::path(".") : parent).string();
@@ -55,7 +54,7 @@ done check_place(const named_file &file) {
   if (access(folder.c_str(), W_OK | X_OK) != 0)
     return usage_trouble(path + " cannot be made: this user may not write to the folder " + folder +
                          "; name another");
-  return nothing{};
+  return model::may_write(path, file.own);
 }
 
 done check_apart(const std::vector<named_file> &read, const std::vector<named_file> &written) {
