@@ -494,11 +494,11 @@ void note_left_out(tensor_list &list) {
   }
   for (const kind &one : kinds)
     if (one.count > 0)
-      list.notices.push_back(format_text("left out: %llu tensors of %s, %llu bytes (%s%s)",
-                                         static_cast<unsigned long long>(one.count), one.is,
-                                         static_cast<unsigned long long>(one.bytes),
-                                         base::printable(one.first->name, 80).c_str(),
-                                         one.count > 1 ? ", …" : ""));
+      list.notices.push_back(
+          format_text("left out: %llu tensor%s of %s, %llu bytes (%s%s)",
+                      static_cast<unsigned long long>(one.count), one.count > 1 ? "s" : "", one.is,
+                      static_cast<unsigned long long>(one.bytes),
+                      base::printable(one.first->name, 80).c_str(), one.count > 1 ? ", …" : ""));
 }
 
 /// The tensors that match, and whether all of them are experts.

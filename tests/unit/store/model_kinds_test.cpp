@@ -185,7 +185,7 @@ TEST_CASE("an MTP block that begins with layer 0 has rows of its own") {
     CHECK(has(rows[2].parts.back().tensor, "mtp.layers.0"));
     CHECK(notices(model, "layers from 2 on are those of mtp.layers."));
   }
-  const auto &bank = opened(folder.path("m.safetensors")).banks[0];
+  const auto bank = opened(folder.path("m.safetensors")).banks[0];
   CHECK(bank.part_names == std::vector<std::string>{"gate", "gate_up", "up", "down"});
   CHECK(place_of(bank, 0, 0).bytes == 0);
   CHECK(place_of(bank, 0, 1).bytes == 64);
