@@ -1,17 +1,37 @@
 #!/usr/bin/env bash
-# Installs what is missing, configures, builds and runs every test. Arguments go to ctest (for example -R unit).
-# CUBBY_PRESETS chooses the presets, default "release asan-ubsan tsan".
+# Installs what is missing, configures, builds and runs the tests of the presets release, asan-ubsan
+# and tsan.
+#   --quick   the preset release alone, without the tests labelled slow or hunt
+#   --hunt    the tests labelled hunt too: many seeds of the simulator, every deliberate defect
+# Other arguments go to ctest (for example -R unit). CUBBY_PRESETS names other presets.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-./scripts/install_deps.sh
+presets=${CUBBY_PRESETS:-release asan-ubsan tsan}
+left_out=hunt
+ctest_arguments=()
+for argument in "$@"; do
+  case $argument in
+    --quick) presets=${CUBBY_PRESETS:-release} left_out='hunt|slow' ;;
+    --hunt) left_out= ;;
+    *) ctest_arguments+=("$argument") ;;
+  esac
+done
+[[ -z $left_out ]] || ctest_arguments+=(-LE "^($left_out)\$")
+read -ra presets <<<"$presets"
+
+./scripts/install_deps.sh --tests
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-for preset in ${CUBBY_PRESETS:-release asan-ubsan tsan}; do
-  echo "== $preset: configure"
+number=0
+for preset in "${presets[@]}"; do
+  number=$((number + 1))
+  say() { echo "== preset $number of ${#presets[@]}, $preset: $1 (${SECONDS} s since the start)"; }
+  say "step 1 of 3, configure"
   cmake --preset "$preset" >"$log" 2>&1 || { cat "$log"; exit 1; }
-  echo "== $preset: build"
+  say "step 2 of 3, build"
   cmake --build --preset "$preset"
-  echo "== $preset: test"
-  ctest --preset "$preset" "$@"
+  say "step 3 of 3, test"
+  ctest --preset "$preset" "${ctest_arguments[@]}"
 done
+echo "== all tests passed in $SECONDS s"

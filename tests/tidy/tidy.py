@@ -11,11 +11,12 @@ import re
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 # A layer includes its own level and below; two of one level may include each other, except these.
-LEVELS = {"base": 0, "platform": 0, "tier": 1, "transfer": 2, "store": 3, "placement": 3,
-          "table": 4, "engine": 5, "api": 6, "cli": 7}
+LEVELS = {"base": 0, "platform": 0, "tier": 1, "transfer": 2, "store": 3, "placement": 3, "catalog": 4,
+          "directory": 5, "table": 6, "residency": 6, "engine": 7, "api": 8, "cli": 9}
 APART = {frozenset(("store", "placement"))}
 
 # Third-party headers and the only places (a folder ends in "/") that may include them: the first is where they
@@ -35,6 +36,11 @@ TEXT = CODE | {".py", ".cmake", ".sh"}
 COLUMNS = 100
 INCLUDE = re.compile(r'\s*#\s*include\s*([<"])([^>"]+)[>"]')
 LATER = re.compile(r"\b(TO" r"DO|FIX" r"ME)\b")
+
+# What is to be spoken of in the field's terms; see words.txt.
+PROSE = ("README.md", "docs", "scripts")
+NO_WORDS = ("tests/tidy/",)
+LITERAL = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"', re.DOTALL)
 
 STANDARD = set("""
 assert.h complex.h ctype.h errno.h fenv.h float.h inttypes.h iso646.h limits.h locale.h math.h
@@ -145,8 +151,98 @@ def check_headers(root, cc, cxx):
                 yield path.relative_to(root), line, f"header: not alone as {language}: {why}"
 
 
-def check_tree(root, cc, cxx):
-    found = []
+def check_internal_headers(root, cxx, jobs=2):
+    """Headers of src/ and backends/ compile alone, so that no precompiled header hides a missing include."""
+    headers = sorted(p for top in ("src", "backends") for p in (root / top).rglob("*.hpp"))
+
+    def compile_alone(path):
+        command = [cxx, "-x", "c++", "-std=c++20", "-fsyntax-only", "-DCUBBY_BENCH_RING",
+                   *(f"-I{root / folder}" for folder in ("include", "src", "backends")), "-"]
+        return subprocess.run(command, input=f'#include "{path}"\n', capture_output=True, text=True,
+                              check=False)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        for path, done in zip(headers, pool.map(compile_alone, headers)):
+            if done.returncode != 0:
+                why = next((l for l in done.stderr.splitlines() if "error:" in l), done.stderr[:200])
+                yield path.relative_to(root), 1, f"header: not alone: {why}"
+
+
+def read_words(path):
+    """(words forbidden everywhere, words forbidden as identifiers), each {word: what to say instead}."""
+    everywhere, names = {}, {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line and line[0] != "#":
+            word, scope, instead = line.split(None, 2)
+            (names if scope == "name" else everywhere)[word] = instead
+    return everywhere, names
+
+
+def pattern_of(words):
+    """A word by itself or as a part of a name: house, the_house, house_walk; not warehouse."""
+    return re.compile(r"(?<![A-Za-z])(?<![A-Za-z]\d)(" + "|".join(sorted(words)) + r")(?![A-Za-z])",
+                      re.IGNORECASE)
+
+
+def words_of(root, words):
+    """{file: [(line, word)]} of the forbidden words, in a file's path as line 0."""
+    everywhere, names = (pattern_of(w) if w else None for w in words)
+    paths = set(files_of(root))
+    for start in PROSE:
+        top = root / start
+        paths |= {top} if top.is_file() else {p for p in top.rglob("*") if p.suffix in TEXT | {".md"}}
+    found = {}
+    for path in sorted(paths):
+        name = path.relative_to(root).as_posix()
+        if name.startswith(NO_WORDS):
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        hits = [(0, m.group(1).lower()) for m in everywhere.finditer(name)] if everywhere else []
+        sources = [(everywhere, text)]
+        if path.suffix in CODE:
+            sources.append((names, LITERAL.sub(lambda m: re.sub(r"[^\n]", " ", m.group()), text)))
+        for pattern, searched in sources:
+            if pattern is not None:
+                hits += [(searched.count("\n", 0, m.start()) + 1, m.group(1).lower())
+                         for m in pattern.finditer(searched)]
+        if hits:
+            found[name] = sorted(hits)
+    return found
+
+
+def read_counts(path):
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return {name: int(count) for count, name in (line.split(" ", 1) for line in lines if line[0] != "#")}
+
+
+def check_words(root, lists):
+    """A file may have as many forbidden words as words_today.txt says, and no more."""
+    words = read_words(lists / "words.txt")
+    allowed = read_counts(lists / "words_today.txt")
+    for name, hits in words_of(root, words).items():
+        if len(hits) <= allowed.get(name, 0):
+            continue
+        for line, word in hits:
+            yield Path(name), line, (f"word: {word} (say {words[0].get(word) or words[1].get(word)}); "
+                                     f"the file has {len(hits)} such words, {allowed.get(name, 0)} are allowed")
+
+
+def shrink_words(root, lists):
+    allowed = read_counts(lists / "words_today.txt")
+    found = words_of(root, read_words(lists / "words.txt"))
+    # A file that moved takes its count along.
+    for name in found.keys() - allowed.keys():
+        gone = [n for n in allowed if Path(n).name == Path(name).name and not (root / n).is_file()]
+        if gone:
+            allowed[name] = allowed.pop(gone[0])
+    left = {name: min(len(found.get(name, ())), count) for name, count in allowed.items()}
+    (lists / "words_today.txt").write_text(
+        "# Forbidden words (words.txt) by file. Counts only shrink: tidy.py --shrink rewrites this.\n" +
+        "".join(f"{count} {name}\n" for name, count in sorted(left.items()) if count), encoding="utf-8")
+
+
+def check_tree(root, cc, cxx, lists):
+    found = list(check_words(root, lists))
     for path in files_of(root):
         found.extend(check_text(root, path))
     found.extend(check_headers(root, cc, cxx))
@@ -185,6 +281,14 @@ def self_test(cc, cxx):
         "src/base/tab.cpp": (f"int{tab}x;\n", ["1: tab"]),
         "src/base/later.cpp": (f"\n// {later}: write\n", ["2: later"]),
         "backends/uring/later.cpp": ("// FIX" "ME\n", ["1: later"]),
+        "src/catalog/up.hpp": ('#include "directory/index.hpp"\n', ["1: layer"]),
+        "src/directory/up.hpp": ('#include "residency/word.hpp"\n', ["1: layer"]),
+        "src/residency/up.hpp": ('#include "engine/fills.hpp"\n', ["1: layer"]),
+        "src/engine/up.hpp": ('#include "api/api.hpp"\n', ["1: layer"]),
+        "src/base/grew.hpp": ("// the house\nint a_house_of;\n", ["1: word", "2: word"]),
+        "src/base/house.hpp": ("", ["0: word"]),
+        "src/base/name.hpp": ("// who\nint who;\n", ["2: word"]),
+        "docs/page.md": ("Who is in the House?\n", ["1: word"]),
     }
     good = {
         "src/base/good.cpp": '#include "base/good.hpp"\n//' + "é" * 98 + "\n",
@@ -197,7 +301,12 @@ def self_test(cc, cxx):
         "backends/cuda/device.cpp": "#include <cuda.h>\n",
         "include/cubby/good.h": "#include <stddef.h>\n#include <cubby/other.h>\n",
         "include/cubby/other.h": "typedef int other;\n",
+        "src/engine/good.hpp": '#include "residency/a.hpp"\n#include "catalog/a.hpp"\n',
+        "src/base/words.cpp": '// warehouse, who\nint whole = f("who");\n',
+        "src/base/today.cpp": "// house, house\n",
     }
+    words = "# a list\nhouse any controller\nwho name object\n"
+    today = "# counts\n2 src/base/today.cpp\n1 src/base/grew.hpp\n"
     wrong = 0
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -205,9 +314,24 @@ def self_test(cc, cxx):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text, encoding="utf-8")
         found = {}
-        for line in check_tree(root, cc, cxx):
+        lists = root / "lists"
+        lists.mkdir()
+        (lists / "words.txt").write_text(words, encoding="utf-8")
+        (lists / "words_today.txt").write_text(today, encoding="utf-8")
+        for line in check_tree(root, cc, cxx, lists):
             name, number, rule = line.split(":", 2)
             found.setdefault(name, []).append(f"{number}: {rule.split(':')[0].strip()}")
+        (root / "src/base/today.cpp").write_text("// house\n", encoding="utf-8")
+        shrink_words(root, lists)
+        shrunk = read_counts(lists / "words_today.txt")
+        if shrunk != {"src/base/today.cpp": 1, "src/base/grew.hpp": 1}:
+            print(f"words_today.txt: shrunk to {shrunk}")
+            wrong += 1
+        (root / "backends/lonely.hpp").write_text("inline std::size_t f();\n", encoding="utf-8")
+        alone = {path.as_posix() for path, _, _ in check_internal_headers(root, cxx)}
+        if "backends/lonely.hpp" not in alone or "src/base/house.hpp" in alone:
+            print(f"internal headers: {sorted(alone)}")
+            wrong += 1
     for name in sorted({*bad, *good, *found}):
         expected = sorted(bad[name][1]) if name in bad else []
         if sorted(found.get(name, [])) != expected:
@@ -224,13 +348,24 @@ def main():
     parser.add_argument("--cc", default="cc")
     parser.add_argument("--cxx", default="c++")
     parser.add_argument("--self-test", action="store_true")
+    parser.add_argument("--internal-headers", action="store_true",
+                        help="only: each header of src/ and backends/ compiles alone")
+    parser.add_argument("--shrink", action="store_true", help="lower the counts of words_today.txt")
     arguments = parser.parse_args()
     if arguments.self_test:
         return 1 if self_test(arguments.cc, arguments.cxx) else 0
     if not (arguments.root / "src").is_dir():
         print(f"{arguments.root}: no src/ here", file=sys.stderr)
         return 2
-    found = check_tree(arguments.root.resolve(), arguments.cc, arguments.cxx)
+    if arguments.internal_headers:
+        found = list(check_internal_headers(arguments.root.resolve(), arguments.cxx))
+        print("".join(f"{path}:{line}: {rule}\n" for path, line, rule in found) or "tidy: each header compiles alone")
+        return 1 if found else 0
+    lists = Path(__file__).resolve().parent
+    if arguments.shrink:
+        shrink_words(arguments.root.resolve(), lists)
+        return 0
+    found = check_tree(arguments.root.resolve(), arguments.cc, arguments.cxx, lists)
     print("\n".join(found) if found else "tidy: no violations")
     return 1 if found else 0
 
