@@ -1,7 +1,6 @@
 #include "table/controller.hpp"
 
 #include <algorithm>
-#include <bit>
 
 namespace cubby::table {
 namespace {
@@ -18,13 +17,12 @@ controller::controller(const controller_config &config, const cubby_backend_serv
       shards_(pin_sets::shard_count),
       sets_(sets_capacity(config.tickets_max), config.salt),
       requests_(std::make_unique<request[]>(config.tickets_max)),
-      free_requests_(std::bit_ceil(std::max(2u, config.tickets_max))),
-      inbox_(std::bit_ceil(std::max(2u, config.tickets_max))) {
-  for (uint32_t i = 0; i < config.tickets_max; ++i) {
+      free_requests_(config.tickets_max),
+      inbox_(config.tickets_max) {
+  for (uint32_t i = config.tickets_max; i-- > 0;) {
     requests_[i].life.store(life_of(config.salt + 1, request_state::unused),
                             std::memory_order_relaxed);
-    const bool pushed = free_requests_.push(i);
-    CUBBY_ASSERT(pushed);
+    free_requests_.push(i);
   }
   open_.reserve(config.tickets_max);  // who is taken up is never lost for lack of memory
   waiting_.reserve(config.tickets_max);
@@ -46,10 +44,14 @@ controller::~controller() {
 }
 
 uint32_t controller::take_request(bool forget) {
-  uint32_t index = no_index;
   const uint32_t forgotten_max = std::max(1u, config_.tickets_max / 2);
-  const bool room = !forget || forgotten_count_.fetch_add(1) < forgotten_max;
-  if (!room || !free_requests_.pop(index)) {
+  uint32_t forgotten = forgotten_count_.load();
+  do {
+    if (!forget) break;
+    if (forgotten >= forgotten_max) return no_index;
+  } while (!forgotten_count_.compare_exchange_weak(forgotten, forgotten + 1));
+  const uint32_t index = free_requests_.pop();
+  if (index == no_index) {
     if (forget) forgotten_count_.fetch_sub(1);
     return no_index;
   }
@@ -64,17 +66,15 @@ void controller::give_request(uint32_t index) {
   if (r.forget) forgotten_count_.fetch_sub(1);
   r.failure = error{.status = CUBBY_OK, .text = {}};
   r.life.store(life_of(generation, request_state::unused), std::memory_order_release);
-  const bool pushed = free_requests_.push(index);
-  CUBBY_ASSERT(pushed);
+  free_requests_.push(index);
 }
 
-void controller::submit(uint32_t index) {
+void controller::submit(uint32_t index) noexcept {
   request &r = requests_[index];
   const uint64_t life = r.life.load(std::memory_order_relaxed);
   r.life.store(life_of(generation_of(life), request_state::accepted), std::memory_order_release);
   inbox_count_.fetch_add(1, std::memory_order_seq_cst);
-  const bool pushed = inbox_.push(index);
-  CUBBY_ASSERT(pushed);
+  inbox_.push(index);
 }
 
 void controller::note_route(shard &to, cubby_bank handle, visit_chain &chain,

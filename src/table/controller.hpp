@@ -16,6 +16,7 @@
 
 #include "base/bounded_queue.hpp"
 #include "base/erase_one.hpp"
+#include "base/index_list.hpp"
 #include "base/result.hpp"
 #include "placement/policy.hpp"
 #include "table/bank.hpp"
@@ -183,7 +184,7 @@ class controller {
   uint32_t take_request(bool forget);
   void give_request(uint32_t index);
   /// Hands an accepted request over; there is always room.
-  void submit(uint32_t index);
+  void submit(uint32_t index) noexcept;
   void note_withdrawal() { look_at_open_.store(true, std::memory_order_seq_cst); }
   void note_frames() { frames_came_.store(true, std::memory_order_seq_cst); }
   /// A visit in one note: lockers of a bank, number_of(0) to number_of(count - 1).
@@ -424,7 +425,8 @@ class controller {
   std::vector<shard> shards_;  // as many as pin_sets has
   pin_sets sets_;
   std::unique_ptr<request[]> requests_;
-  base::bounded_queue<uint32_t> free_requests_, inbox_;
+  base::index_stack free_requests_;
+  base::index_inbox inbox_;
   std::atomic<uint32_t> forgotten_count_{0};
   std::atomic<uint32_t> inbox_count_{0};
   std::atomic<bool> look_at_open_{false}, frames_came_{false};

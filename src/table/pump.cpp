@@ -18,8 +18,7 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) try
   for (;;) {
     bool progress = false;
     drain_all_visits();
-    uint32_t index = no_index;
-    while (inbox_.pop(index)) {
+    for (uint32_t index = inbox_.pop(); index != no_index; index = inbox_.pop()) {
       inbox_count_.fetch_sub(1, std::memory_order_seq_cst);
       // What the same thread used and let go of before it asked for more comes first.
       drain_all_visits();
