@@ -1,4 +1,5 @@
 // Sealing a file.
+#include "api/bank_files.hpp"
 #include "api/completion_queue.hpp"
 #include "api/guard.hpp"
 #include "api/requests.hpp"
@@ -10,12 +11,14 @@ using namespace cubby::api;
 
 cubby_status cubby_seal(cubby_handle *rt, const char *path, const cubby_adopt_desc *desc,
                         const cubby_how *how, cubby_ticket *ticket) {
-  CUBBY_ENTER(rt);
+  CUBBY_ENTER_WAITING(rt);  // for the file system
   if (path == nullptr) CUBBY_REFUSE("cubby_seal: path is NULL");
   if (ticket != nullptr) *ticket = 0;
   return guarded([&]() -> cubby_status {
     auto asked_how = read_how(self, how);
     if (!asked_how) return keep_error(asked_how.failure());
+    // It may be removed while files are opened.
+    const auto queue = asked_how->cq == nullptr ? nullptr : cubby_cq::find(asked_how->cq);
     auto read = read_adopt(desc);
     if (!read) return keep_error(read.failure());
     const cubby_adopt_desc asked = *read;
@@ -33,34 +36,30 @@ cubby_status cubby_seal(cubby_handle *rt, const char *path, const cubby_adopt_de
     }
     auto earlier = store::read_seal(to);
     const bool goes_on = earlier.ok() && store::is_untouched(*earlier, *model);
-    if (asked_how->cq != nullptr && !asked_how->cq->reserve()) {
-      return keep_error(fail(CUBBY_ERR_BUSY, "the completion queue has no place left"));
+    std::vector<std::unique_ptr<bank_files>> opened;
+    for (const auto &one : banks) {
+      opened.push_back(std::make_unique<bank_files>(self));
+      opened.back()->list = std::move(one->files);
+      if (auto open = opened.back()->open(); !open) return keep_error(open.failure());
     }
-    const uint32_t index = self.house().take_request(ticket == nullptr && asked_how->cq == nullptr);
-    if (index == table::no_index) {
-      if (asked_how->cq != nullptr) asked_how->cq->unreserve();
-      return no_ticket();
-    }
-    const auto give_up = [&](const error &why) {
-      if (asked_how->cq != nullptr) asked_how->cq->unreserve();
-      self.house().give_request(index);
-      return keep_error(why);
-    };
-    table::request &r = self.house().request_at(index);
+    uint32_t file_slot = 0;
     {
       const auto lock = self.hold_pump();
-      if (auto ready = self.need_file_tier(); !ready) return give_up(ready.failure());
-      for (const auto &one : banks) {
-        if (auto opened = self.house().open_files(one->files); !opened) {
-          for (const auto &other : banks) self.house().close_files(other->files);
-          return give_up(opened.failure());
-        }
-      }
+      file_slot = self.house().file_slot();
     }
-    auto job = std::make_unique<table::seal_job>(self.house(), index, std::move(*model),
+    request_place place(self, ticket == nullptr && asked_how->cq == nullptr);
+    if (place.index == table::no_index) return no_ticket();
+    auto job = std::make_unique<table::seal_job>(self.house(), place.index, std::move(*model),
                                                  std::move(banks), to);
     if (goes_on) job->resume(*earlier);
-    prepare_request(self, r, table::request_kind::seal, self.house().file_slot(), *asked_how);
+    if (asked_how->cq != nullptr && (queue == nullptr || !queue->reserve())) {
+      return keep_error(
+          fail(CUBBY_ERR_BUSY, "the completion queue has no place left, or was removed just now"));
+    }
+    for (size_t i = 0; i < opened.size(); ++i) job->take_files(i, std::move(opened[i]->list));
+    const uint32_t index = place.use();
+    table::request &r = self.house().request_at(index);
+    prepare_request(self, r, table::request_kind::seal, file_slot, *asked_how);
     r.total_count = static_cast<uint32_t>(job->total_count());
     r.job = job.release();
     return submit_request(self, index, ticket);

@@ -1,5 +1,6 @@
 #include "placement/policy.hpp"
 
+#include <new>
 #include <vector>
 
 namespace cubby::placement {
@@ -73,7 +74,9 @@ std::unique_ptr<policy> make_policy(const cubby_policy_ops &ops, const policy_co
   const cubby_policy_config as_it_stands = told(config);
   cubby_policy *instance = nullptr;
   if (ops.create(&as_it_stands, &instance) != 0) return nullptr;
-  return std::make_unique<policy>(ops, instance);
+  auto *const made = new (std::nothrow) policy(ops, instance);
+  if (made == nullptr) ops.destroy(instance);
+  return std::unique_ptr<policy>(made);
 }
 
 }  // namespace cubby::placement

@@ -26,7 +26,6 @@ controller::controller(const controller_config &config, const cubby_backend_serv
   }
   open_.reserve(config.tickets_max);  // who is taken up is never lost for lack of memory
   waiting_.reserve(config.tickets_max);
-  bank_generation_.fill(static_cast<uint8_t>(config.salt & 63));
 }
 
 controller::~controller() {

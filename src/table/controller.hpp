@@ -33,6 +33,8 @@
 namespace cubby::table {
 
 inline constexpr uint32_t banks_max = 1023;
+/// A handle is 16 bits, as much as an id has room for: index and use of the index.
+inline constexpr uint32_t bank_uses_max = 64;
 
 /// A visit of which some notes have come.
 struct heard_chain {
@@ -101,6 +103,7 @@ struct tier_slot {
   uint64_t leaving_bytes = 0;         // of frames whose bytes are on their way down
   std::vector<cubby_region> regions;  // lent
   bool told_of_stray = false;         // of completions that answer nothing
+  uint64_t overstated_count = 0;      // of its channel, as counted here
   cubby_tier_stats stats{};
 };
 
@@ -134,11 +137,17 @@ class controller {
                                  std::unique_ptr<tier::backend_instance> backend);
   /// The slot through which adopted files are read; no_tier before there is a file tier.
   [[nodiscard]] uint32_t file_slot() const { return file_slot_; }
+  [[nodiscard]] bool files_open_apart() const {
+    return tiers_[file_slot_]->files->can(CUBBY_CAP_FILES_APART);
+  }
   result<bank *> add_bank(std::unique_ptr<bank> made);
-  /// Opens the files of a bank through the file tier and holds their identity against it.
+  /// Opens the files of a bank through the file tier and holds their identity against it. A file
+  /// system may keep it waiting, so it needs no pump where files_open_apart(). What it opened
+  /// before it failed is the caller's to close.
   result<void> open_files(std::vector<bank_file> &files);
   void close_files(std::vector<bank_file> &files);
-  result<void> map_bank(bank &where, std::vector<bank_file> files, const cubby_extent *extents,
+  /// `files` are open, and the bank's where it succeeds; else they stay the caller's.
+  result<void> map_bank(bank &where, std::vector<bank_file> &&files, const cubby_extent *extents,
                         uint64_t count);
   /// BUSY while something of it is pinned or in flight.
   result<void> remove_bank(bank &where);
@@ -250,15 +259,18 @@ class controller {
   friend class seal_job;
 
   // pump.cpp
+  [[nodiscard]] result<uint32_t> free_bank_index() const;
   [[nodiscard]] uint64_t visits_dropped() const;
   void look_at_frames();
   bool start_jobs(transfer::channel &path);
   bool start_all_jobs(effort how_far);
   bool run_channels(uint64_t *next_ns);
   bool take_back(uint32_t tier, uint64_t *next_ns);
+  void look_for_overstatement(uint32_t tier);
 
   // policies.cpp
   void drain_visits(shard &from);
+  void hear(heard_chain &chain, const visit_note &note);
   void drain_all_visits() {
     for (shard &from : shards_) {
       if (!from.visits.looks_empty()) drain_visits(from);
@@ -270,7 +282,7 @@ class controller {
   void make_room_for_sequences(uint32_t count);
   [[nodiscard]] placement::policy_config policy_view(uint32_t tier,
                                                      std::vector<cubby_policy_bank> &banks) const;
-  bool tell_policies();
+  bool tell_policies() noexcept;
   [[nodiscard]] bool receives_guests(uint32_t tier) const;
   [[nodiscard]] uint64_t guest_bytes(uint32_t tier) const;
   [[nodiscard]] uint64_t kept_budget_bytes(uint32_t tier) const;
@@ -287,6 +299,11 @@ class controller {
 
   // grant.cpp
   bool grant(uint32_t index);
+  bool try_to_grant(uint32_t index);
+  void fail_waiting_items(uint32_t index, const error &why);
+  static error beyond_budget(const tier_slot &slot, uint64_t needed, uint64_t largest);
+  bool refuse_impossible(uint32_t index);
+  void refuse_all_impossible(uint32_t tier);
   static error pinned_too_often(const bank &where, uint32_t number);
   bool grant_pins(uint32_t index);
   bool grant_prefetch(uint32_t index);
@@ -314,6 +331,8 @@ class controller {
 
   // pieces.cpp
   void launch(uint32_t index);
+  void plan_and_queue(uint32_t index);
+  bool make_room_for_piece(const move &m);
   void queue_move(uint32_t index);
   void unqueue_move(uint32_t index);
   transfer::channel &reading_channel(const move &m);
@@ -337,6 +356,8 @@ class controller {
   }
 
   // moves.cpp
+  void make_room_for_move(uint32_t tier);
+  void make_room_for_jobs();
   uint32_t new_move(bank &where, uint32_t number, uint32_t tier, uint64_t frame,
                     const transfer::urgency &order);
   void free_move(uint32_t index);
@@ -417,7 +438,9 @@ class controller {
   uint32_t file_slot_ = no_tier;
   std::array<std::atomic<bank *>, banks_max + 1> banks_{};
   std::vector<std::unique_ptr<bank>> owned_banks_;
-  std::array<uint8_t, banks_max + 1> bank_generation_{};
+  // Handles given out of each index. None is given twice: one that was removed stays stale.
+  std::array<uint8_t, banks_max + 1> bank_uses_{};
+  uint32_t last_bank_ = 0;
   std::vector<bank *> by_object_;  // in the order of object_base
   uint32_t object_count_ = 0;
   std::vector<std::pair<uint32_t, uint32_t>> free_objects_;  // base, count

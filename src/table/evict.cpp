@@ -1,5 +1,6 @@
 // Who leaves a tier, and where to.
 #include <algorithm>
+#include <new>
 
 #include "base/mutant.hpp"
 #include "table/controller.hpp"
@@ -149,6 +150,7 @@ bool controller::demote(uint32_t tier, bank &where, uint32_t number,
                          tiers_[tier]->memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
   const uint64_t bytes = where.frame_bytes_in(below, number);
   if (!reachable || !make_place(below, where, number, place_for::newcomer, order)) return false;
+  make_room_for_move(below);
   const auto frame = slot.memory->take(bytes);
   if (!frame) return false;
   const uint32_t index = new_move(where, number, below, *frame, order);
@@ -181,7 +183,10 @@ bool controller::evict(uint32_t tier, placement::object who, const transfer::urg
   lose(tier, where, number);
   ++slot.stats.evict_count;
   forget_prefetched(slot, who);
-  if (may_demote && demote(tier, where, number, order)) return true;
+  try {
+    if (may_demote && demote(tier, where, number, order)) return true;
+  } catch (const std::bad_alloc &) {  // it goes without a copy
+  }
   forget_copy(tier, where, number);
   return true;
 }

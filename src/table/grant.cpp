@@ -1,6 +1,7 @@
 // Requests get their frames: all that a set of pins needs, or none, so that two callers can never
 // hold half each.
 #include <algorithm>
+#include <new>
 
 #include "base/mutant.hpp"
 #include "table/controller.hpp"
@@ -42,6 +43,92 @@ bool controller::grant(uint32_t index) {
   return true;
 }
 
+/// What is not granted for lack of memory is answered so: it is in no list that would be looked at
+/// again. What had been taken for it has been given back.
+bool controller::try_to_grant(uint32_t index) try {
+  return grant(index);
+} catch (const std::bad_alloc &) {
+  fail_waiting_items(index, no_memory());
+  return true;
+}
+
+/// Those without a frame; the request is over when there are no others, and where it has no items.
+void controller::fail_waiting_items(uint32_t index, const error &why) {
+  request &r = requests_[index];
+  if (r.items.empty()) {
+    r.failure = why;
+    r.first_failure = why.status;
+  }
+  for (uint32_t i = 0; i < r.items.size(); ++i) {
+    if (r.items[i].state == item_state::waiting) item_failed(index, i, why);
+  }
+  if (r.open_count == 0) complete(index);
+}
+
+error controller::beyond_budget(const tier_slot &slot, uint64_t needed, uint64_t largest) {
+  const uint64_t sure = slot.memory->sure_budget_bytes(needed, largest);
+  error why = fail(CUBBY_ERR_BUDGET,
+                   "tier %s: the set needs %llu bytes at once, and the budget was lowered to %llu; "
+                   "raise the budget to %llu, or pin fewer lockers together",
+                   slot.name.c_str(), static_cast<ull>(needed),
+                   static_cast<ull>(slot.memory->budget_bytes()), static_cast<ull>(sure));
+  why.tier = slot.handle;
+  why.needed_bytes = sure;
+  return why;
+}
+
+/// What a resize has made impossible would wait for ever: it is told BUDGET, a prefetch item by
+/// item. True when the request is over.
+bool controller::refuse_impossible(uint32_t index) try {
+  request &r = requests_[index];
+  const tier_slot &slot = *tiers_[r.tier];
+  const uint64_t budget = slot.memory == nullptr ? base::never_ns : slot.memory->budget_bytes();
+  const auto cost_of = [&](const request_item &item) {
+    return slot.memory->cost_bytes(item.where->frame_bytes_in(r.tier, item.number));
+  };
+  uint64_t total = 0;
+  for (const request_item &item : r.items) {
+    if (item.state == item_state::waiting) total += cost_of(item);
+  }
+  if (total <= budget) return false;
+  if (r.kind == request_kind::prefetch) {
+    for (uint32_t i = 0; i < r.items.size(); ++i) {
+      const uint64_t cost = r.items[i].state == item_state::waiting ? cost_of(r.items[i]) : 0;
+      if (cost > budget) item_failed(index, i, beyond_budget(slot, cost, cost));
+    }
+    if (r.open_count != 0) return false;
+    complete(index);
+    return true;
+  }
+  std::vector<std::pair<const locker_word *, uint64_t>> costs;  // what is named twice counts once
+  for (const request_item &item : r.items) {
+    if (item.state != item_state::waiting) continue;
+    costs.emplace_back(&item.where->word(r.tier, item.number), cost_of(item));
+  }
+  std::sort(costs.begin(), costs.end());
+  costs.erase(std::unique(costs.begin(), costs.end()), costs.end());
+  total = 0;
+  uint64_t largest = 0;
+  for (const auto &[word, cost] : costs) {
+    total += cost;
+    largest = std::max(largest, cost);
+  }
+  if (total <= budget) return false;
+  fail_waiting_items(index, beyond_budget(slot, total, largest));
+  return state_of(r.life.load()) != request_state::open;
+} catch (const std::bad_alloc &) {
+  return false;  // it waits, and is looked at again at the next resize
+}
+
+void controller::refuse_all_impossible(uint32_t tier) {
+  for (size_t i = 0; i < waiting_.size();) {
+    const uint32_t index = waiting_[i];
+    const request &r = requests_[index];
+    if (r.tier == tier && r.kind != request_kind::resize) refuse_impossible(index);
+    if (i < waiting_.size() && waiting_[i] == index) ++i;
+  }
+}
+
 void controller::wait_for_frames(uint32_t index) {
   request &r = requests_[index];
   if (r.waiting) return;
@@ -63,7 +150,7 @@ void controller::retry_waiting() {
     if (!r.waiting) continue;
     expire(index);
     if (!r.waiting || stuck[r.tier]) continue;  // first come, first served in each tier
-    if (grant(index)) {
+    if (try_to_grant(index)) {
       if (r.waiting) {
         r.waiting = false;
         base::erase_one(waiting_, index);
@@ -119,7 +206,9 @@ controller::found controller::look_up(request &r, uint32_t i) {
   }
   if (!somewhere) return found::impossible;
   const uint64_t bytes = where.frame_bytes_in(r.tier, item.number);
+  base::make_room(tentative_, tentative_.size() + 1);
   if (!make_room(r.tier, {where.object_base + item.number, bytes}, r.order)) return found::no_frame;
+  make_room_for_move(r.tier);
   const auto frame = tiers_[r.tier]->memory->take(bytes);
   if (!frame) return found::no_frame;
   const uint32_t made = new_move(where, item.number, r.tier, *frame, r.order);
@@ -134,7 +223,7 @@ controller::found controller::look_up(request &r, uint32_t i) {
 
 /// Takes frames for all that is absent; false leaves everything as it was. With hold_hits, what is
 /// resident already is pinned first, so that room is not made at its cost.
-bool controller::prepare(request &r, bool hold_hits) {
+bool controller::prepare(request &r, bool hold_hits) try {
   tentative_.clear();
   for (request_item &item : r.items) {
     if (item.state != item_state::waiting || !hold_hits) continue;
@@ -158,6 +247,9 @@ bool controller::prepare(request &r, bool hold_hits) {
     return false;
   }
   return true;
+} catch (const std::bad_alloc &) {
+  roll_back(r);
+  throw;
 }
 
 void controller::roll_back(request &r) {
@@ -206,11 +298,7 @@ bool controller::grant_pins(uint32_t index) {
     // Holes between our own hits, or memory in pieces: without what is there it may fit.
     if (!clear_tier(r.tier)) return false;
     if (!prepare(r, false)) {
-      const error why = cannot_lay_out(r);
-      for (uint32_t i = 0; i < r.items.size(); ++i) {
-        if (r.items[i].state == item_state::waiting) item_failed(index, i, why);
-      }
-      complete(index);
+      fail_waiting_items(index, cannot_lay_out(r));
       return true;
     }
   }
@@ -253,8 +341,8 @@ void controller::settle(uint32_t index) {
   request &r = requests_[index];
   tier_slot &slot = *tiers_[r.tier];
   r.granted_ns = now_ns_;
-  const std::vector<uint32_t> begun = tentative_;
-  tentative_.clear();
+  std::vector<uint32_t> begun;
+  begun.swap(tentative_);
   for (uint32_t i = 0; i < r.items.size(); ++i) {
     request_item &item = r.items[i];
     if (item.state == item_state::withdrawn || item.state == item_state::failed) continue;

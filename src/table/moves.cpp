@@ -18,6 +18,23 @@ uint64_t waiter(uint32_t request_index, uint32_t item) {
 
 }  // namespace
 
+/// Every move alive waits in one channel's queue, and every piece in one other.
+void controller::make_room_for_jobs() {
+  const size_t jobs = moves_alive_ + pieces_.size() - free_pieces_.size() + 1;
+  for (uint32_t i = 0; i < tier_count(); ++i) tiers_[i]->path->make_room(jobs);
+}
+
+/// May throw. The move that is made next can be carried to its end, good or bad, without memory.
+void controller::make_room_for_move(uint32_t tier) {
+  tier_slot &slot = *tiers_[tier];
+  base::make_room(moves_, moves_alive_ + 1);
+  base::make_room(free_moves_, moves_.size() + 1);
+  base::make_room(slot.passing, slot.passing.size() + moves_alive_ + 1);
+  base::make_room(slot.guests, slot.guests.size() + moves_alive_ + 1);
+  base::make_room(slot.prefetched, slot.prefetched.size() + moves_alive_ + 1);
+  make_room_for_jobs();
+}
+
 uint32_t controller::new_move(bank &where, uint32_t number, uint32_t tier, uint64_t frame,
                               const transfer::urgency &order) {
   uint32_t index = 0;

@@ -1,6 +1,7 @@
 // The pieces of a move: cut, read or copied one I/O at a time, verified chunk by chunk as they
 // land.
 #include <algorithm>
+#include <new>
 
 #include "base/checked.hpp"
 #include "base/digest.hpp"
@@ -23,7 +24,14 @@ uint32_t chunks_per_piece(const move &m) {
 
 }  // namespace
 
-void controller::launch(uint32_t index) {
+/// A move that finds no memory to begin ends, and those who wait for it are told.
+void controller::launch(uint32_t index) try {
+  plan_and_queue(index);
+} catch (const std::bad_alloc &) {
+  stop(index, no_memory());
+}
+
+void controller::plan_and_queue(uint32_t index) {
   moves_[index].state = move_state::active;
   moves_[index].next_part = moves_[index].next_chunk = 0;
   moves_[index].failure.status = CUBBY_OK;
@@ -63,6 +71,17 @@ void controller::unqueue_move(uint32_t index) {
   move &m = moves_[index];
   if (m.queued) reading_channel(m).remove(m.order, index);
   m.queued = false;
+}
+
+/// False: there is no memory for one. With it, nothing that the piece does takes any.
+bool controller::make_room_for_piece(const move &m) try {
+  base::make_room(pieces_, pieces_.size() + 1);
+  base::make_room(free_pieces_, pieces_.size() + 1);
+  reading_channel(m).make_room(0);
+  make_room_for_jobs();
+  return true;
+} catch (const std::bad_alloc &) {
+  return false;
 }
 
 uint32_t controller::new_piece() {
@@ -136,6 +155,10 @@ bool controller::issue_piece(uint32_t index, transfer::channel &path) {
   if (m.may_expire && m.order.io_class == CUBBY_FORECAST && m.order.deadline_ns < now_ns_ &&
       m.next_part == 0 && m.next_chunk == 0 && m.attempts == 0) {
     stop(index, fail(CUBBY_ERR_CANCELED, "its deadline passed before it was begun"));
+    return true;
+  }
+  if (!make_room_for_piece(m)) {
+    stop(index, no_memory());
     return true;
   }
   const uint32_t piece_index = new_piece();

@@ -117,10 +117,16 @@ bool controller::file_unchanged(bank &where) {
     const bool same = seen.ok() && seen->bytes == file.bytes && seen->inode == file.inode &&
                       seen->device == file.device && seen->mtime_ns == file.mtime_ns;
     if (same) continue;
-    where.failed = fail(CUBBY_ERR_CORRUPT,
-                        "%s changed since it was adopted; nothing more is loaded from bank %s; "
-                        "remove the bank and adopt the file again",
-                        file.path.c_str(), where.desc().name);
+    where.failed =
+        seen.ok() ? fail(CUBBY_ERR_CORRUPT,
+                         "%s changed since it was adopted; nothing more is loaded from bank %s; "
+                         "remove the bank and adopt the file again",
+                         file.path.c_str(), where.desc().name)
+                  : fail_errno(seen.failure().native,
+                               "%s could not be looked at again, so nothing more is loaded from "
+                               "bank %s; look at the kernel's log and the disk, then remove the "
+                               "bank and adopt the file again",
+                               file.path.c_str(), where.desc().name);
     services_.log(services_.context, 0, where.failed.text.c_str());
     return false;
   }

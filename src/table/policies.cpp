@@ -2,6 +2,7 @@
 // And what becomes of one that breaks the rules.
 #include <algorithm>
 #include <bit>
+#include <new>
 
 #include "table/controller.hpp"
 
@@ -70,7 +71,7 @@ placement::policy_config controller::policy_view(uint32_t tier,
 
 /// After a bank has come or gone, or a budget has changed. False: there was no memory for what is
 /// new; the policies go on as they were.
-bool controller::tell_policies() {
+bool controller::tell_policies() noexcept try {
   bool told = true;
   for (uint32_t i = 0; i < tier_count(); ++i) {
     if (tiers_[i]->policy == nullptr) continue;
@@ -78,6 +79,8 @@ bool controller::tell_policies() {
     told = tiers_[i]->policy->grow(policy_view(i, banks)) && told;
   }
   return told;
+} catch (const std::bad_alloc &) {
+  return false;
 }
 
 /// A policy that names what it must not is done without: least recently used takes its place, or,
@@ -113,32 +116,40 @@ void controller::tell_what_is_kept(uint32_t tier) {
 }
 
 void controller::drain_visits(shard &from) {
-  heard_chain &chain = from.chain;
   visit_note note;
+  while (from.visits.pop(note)) {
+    try {
+      hear(from.chain, note);
+    } catch (const std::bad_alloc &) {  // what was gathered is lost, as where the ring is full
+      from.chain.visit.clear();
+      from.visits_dropped.fetch_add(1, std::memory_order_relaxed);
+    }
+    from.chain.last = note.next;
+  }
+}
+
+void controller::hear(heard_chain &chain, const visit_note &note) {
   const auto flush = [&] {
     if (!chain.visit.empty()) visit(*chain.where, chain.row, chain.visit);
     chain.visit.clear();
   };
-  while (from.visits.pop(note)) {
-    bank *named = banks_[note.bank].load(std::memory_order_relaxed);
-    if (named != chain.where) flush();
-    chain.where = named;
-    bool begins = chain.last != note_follows::same_sequence || chain.visit.routes.empty();
-    for (uint32_t i = 0; i < note.count && named != nullptr; ++i) {
-      const uint32_t number = note.numbers[i];
-      if (number >= named->count()) continue;  // of a bank that was there before
-      if (named->row_of(number) != chain.row) {
-        flush();
-        begins = true;
-      }
-      chain.row = named->row_of(number);
-      chain.visit.add(note.slot, named->object_base + number, begins);
-      begins = false;
+  bank *named = banks_[note.bank].load(std::memory_order_relaxed);
+  if (named != chain.where) flush();
+  chain.where = named;
+  bool begins = chain.last != note_follows::same_sequence || chain.visit.routes.empty();
+  for (uint32_t i = 0; i < note.count && named != nullptr; ++i) {
+    const uint32_t number = note.numbers[i];
+    if (number >= named->count()) continue;  // of a bank that was there before
+    if (named->row_of(number) != chain.row) {
+      flush();
+      begins = true;
     }
-    chain.last = note.next;
-    // Where more is to follow and is not here yet, its teller is just now writing it.
-    if (chain.last == note_follows::another_visit) flush();
+    chain.row = named->row_of(number);
+    chain.visit.add(note.slot, named->object_base + number, begins);
+    begins = false;
   }
+  // Where more is to follow and is not here yet, its teller is just now writing it.
+  if (note.next == note_follows::another_visit) flush();
 }
 
 /// A batch may come to have more sequences than before; policies are told in powers of two, for

@@ -69,6 +69,7 @@ bool controller::start_jobs(transfer::channel &path) {
   while (auto top = path.top()) {
     const uint32_t job = top->second;
     if ((job & copy_bit) != 0) {
+      path.make_room(0);  // may throw, and then it still waits
       path.remove(top->first, job);
       start_copy(job & ~copy_bit, path);
     } else if (!issue_piece(job, path)) {
@@ -93,7 +94,7 @@ bool controller::start_all_jobs(effort how_far) {
 bool controller::run_channels(uint64_t *next_ns) {
   bool progress = false;
   for (size_t i = 0; i < jobs_.size();) {
-    if (jobs_[i]->step()) {
+    if (jobs_[i]->try_step()) {
       const uint32_t index = jobs_[i]->request_index();
       request &r = requests_[index];
       r.ok_count = static_cast<uint32_t>(jobs_[i]->done_count());
@@ -120,7 +121,7 @@ bool controller::take_back(uint32_t tier, uint64_t *next_ns) {
   transfer::channel &path = *tiers_[tier]->path;
   cubby_backend_done done[reap_batch];
   const uint32_t count = path.reap(now_ns_, done, reap_batch, next_ns);
-  CUBBY_ASSERT(count <= reap_batch);
+  look_for_overstatement(tier);
   uint32_t ours = 0;
   for (uint32_t k = 0; k < count; ++k) {
     if (!is_flying(tier, done[k].cookie)) continue;
@@ -131,6 +132,23 @@ bool controller::take_back(uint32_t tier, uint64_t *next_ns) {
   if (ours != 0 && start_jobs(path)) path.flush(now_ns_);
   for (uint32_t k = 0; k < ours; ++k) piece_done(static_cast<uint32_t>(done[k].cookie), done[k]);
   return count != 0;
+}
+
+/// A backend that says that it took, or gave, more than there was: what is beyond is ignored.
+void controller::look_for_overstatement(uint32_t tier) {
+  tier_slot &slot = *tiers_[tier];
+  const uint64_t seen = slot.path->overstated_count();
+  if (seen == slot.overstated_count) return;
+  const bool first = slot.overstated_count == 0;
+  slot.stats.error_count += seen - slot.overstated_count;
+  slot.overstated_count = seen;
+  if (!first) return;
+  services_.log(services_.context, 0,
+                format_text("tier %s: backend %s returned a larger count than it was given, from "
+                            "submit() or reap(). What is beyond is ignored and counted as an "
+                            "error; the backend needs mending",
+                            slot.name.c_str(), slot.backend.c_str())
+                    .c_str());
 }
 
 bool controller::start_recording(std::unique_ptr<recorder> &made) {

@@ -1,5 +1,6 @@
 // A request from its begin to its completion, and what becomes of each of its items.
 #include <algorithm>
+#include <new>
 
 #include "base/mutant.hpp"
 #include "table/controller.hpp"
@@ -23,12 +24,19 @@ void controller::begin(uint32_t index) {
   open_.push_back(index);
   if (r.io_class == CUBBY_DEMAND && r.kind == request_kind::pin) ++demand_open_;
   if (r.kind == request_kind::seal) {
-    jobs_.emplace_back(static_cast<seal_job *>(r.job));
-    r.job = nullptr;
+    std::unique_ptr<seal_job> job(static_cast<seal_job *>(std::exchange(r.job, nullptr)));
+    try {
+      jobs_.push_back(std::move(job));
+    } catch (const std::bad_alloc &) {
+      r.failure = no_memory();
+      r.first_failure = r.failure.status;
+      complete(index);
+    }
     return;
   }
+  if (r.kind == request_kind::resize) refuse_all_impossible(r.tier);
   if (r.kind == request_kind::prefetch) make_room_ahead(r.tier);
-  if (!grant(index)) wait_for_frames(index);
+  if (!try_to_grant(index) && !refuse_impossible(index)) wait_for_frames(index);
 }
 
 void controller::look_at_open() {

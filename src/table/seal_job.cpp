@@ -1,6 +1,7 @@
 #include "table/seal_job.hpp"
 
 #include <algorithm>
+#include <new>
 
 #include "base/checked.hpp"
 #include "base/digest.hpp"
@@ -82,6 +83,10 @@ bool seal_job::read_next() {
   if (in_flight_ == reads_max || path.in_flight_count() >= path.backend().info().queue_depth) {
     return false;
   }
+  base::make_room(house_.pieces_, house_.pieces_.size() + 1);
+  base::make_room(house_.free_pieces_, house_.pieces_.size() + 1);
+  if (flying_.size() < house_.pieces_.size() + 1) flying_.resize(house_.pieces_.size() + 1);
+  path.make_room(0);
   std::byte *staging = house_.staging_->take();
   if (staging == nullptr) {
     if (in_flight_ == 0 && !house_.staging_->usable()) {
@@ -112,7 +117,6 @@ bool seal_job::read_next() {
   p.io_bytes = p.read_bytes;
   p.io_class = CUBBY_WRITE_BACK;
   p.started_ns = house_.now_ns_;
-  if (flying_.size() <= index) flying_.resize(index + 1);
   flying_[index] = next_;
   cubby_backend_io io{};
   io.cookie = house_.new_flight(index);
@@ -168,6 +172,11 @@ void seal_job::save(bool complete) {
   content_.complete = complete;
   saved_at_ = done_;
   if (auto written = store::write_seal(path_, content_); !written) fail_with(written.failure());
+}
+
+bool seal_job::try_step() noexcept try { return step(); } catch (const std::bad_alloc &) {
+  fail_with(no_memory());
+  return in_flight_ == 0;
 }
 
 bool seal_job::step() {

@@ -24,10 +24,16 @@ class seal_job {
   seal_job &operator=(const seal_job &) = delete;
   ~seal_job();
 
+  /// The open files of a bank, which the job closes.
+  void take_files(size_t bank_index, std::vector<bank_file> &&files) noexcept {
+    banks_[bank_index]->files = std::move(files);
+  }
   /// A seal that was begun earlier and is of the same files.
   void resume(const store::seal &earlier);
   /// Starts reads while there is room; true when it has ended and its request may complete.
   bool step();
+  /// The same; without memory the job fails.
+  bool try_step() noexcept;
   void stop() { stopping_ = true; }
   /// A read of this job has come back.
   void landed(uint32_t piece_index, int32_t native, uint64_t bytes);

@@ -48,19 +48,26 @@ result<uint32_t> controller::add_memory_tier(const memory_tier_request &wanted,
   slot->regions = wanted.regions;
   slot->handle = (config_.salt & 0xFFFF) << 8 | (index + 1);
   slot->budget_bytes.store(slot->memory->budget_bytes());
-  tiers_[index] = std::move(slot);
-  register_blocks(index, 0);
   for (const auto &owned : owned_banks_) {
-    const tier::memory_tier &tier = *tiers_[index]->memory;
+    const tier::memory_tier &tier = *slot->memory;
     owned->add_tier(index, layout_for(tier, *owned), tier.address());
   }
-  std::vector<cubby_policy_bank> banks;
-  tiers_[index]->policy = placement::make_policy(*config_.policy, policy_view(index, banks));
+  tiers_[index] = std::move(slot);  // nobody sees it before tier_count_ says so
+  try {
+    std::vector<cubby_policy_bank> banks;
+    tiers_[index]->policy = placement::make_policy(*config_.policy, policy_view(index, banks));
+  } catch (...) {
+    tiers_[index].reset();
+    throw;
+  }
   if (tiers_[index]->policy == nullptr) {
     tiers_[index].reset();
-    return fail(CUBBY_ERR_NO_MEMORY, "tier %s: no memory for policy %s", wanted.name.c_str(),
-                config_.policy->name);
+    return fail(CUBBY_ERR_NO_MEMORY,
+                "tier %s: policy %s could not be made; it found no memory for its tables, or "
+                "refused the banks that there are (docs/policies.md)",
+                wanted.name.c_str(), config_.policy->name);
   }
+  register_blocks(index, 0);
   tier_count_.store(index + 1, std::memory_order_release);
   tell_what_is_kept(index);
   tell_policies();  // of those farther away that go on where this one ends
@@ -87,12 +94,15 @@ result<uint32_t> controller::add_file_tier(const std::string &name, uint32_t ran
   slot->name = name;
   slot->rank = rank;
   slot->handle = (config_.salt & 0xFFFF) << 8 | (index + 1);
-  tiers_[index] = std::move(slot);
+  std::unique_ptr<transfer::staging_pool> staging;
   if (file_slot_ == no_tier) {
+    staging = std::make_unique<transfer::staging_pool>(services_, slot->files.get(),
+                                                       piece_buffer_bytes, staging_max);
+  }
+  tiers_[index] = std::move(slot);
+  if (staging != nullptr) {
+    staging_ = std::move(staging);
     file_slot_ = index;
-    tier::backend_instance &files = *tiers_[index]->files;
-    staging_ = std::make_unique<transfer::staging_pool>(services_, &files, piece_buffer_bytes,
-                                                        staging_max);
     for (uint32_t i = 0; i < index; ++i) register_blocks(i, 0);
   }
   tier_count_.store(index + 1, std::memory_order_release);
@@ -104,15 +114,11 @@ result<void> controller::open_files(std::vector<bank_file> &files) {
   tier::backend_instance &backend = *tiers_[file_slot_]->files;
   for (bank_file &file : files) {
     auto opened = backend.open_file(file.path.c_str(), CUBBY_BACKEND_FILE_READ);
-    if (!opened) {
-      close_files(files);
-      return opened.failure();
-    }
+    if (!opened) return opened.failure();
     file.number = opened->file;
     const bool known = file.inode != 0 || file.bytes != 0;
     if (known && (opened->bytes != file.bytes || opened->inode != file.inode ||
                   opened->device != file.device || opened->mtime_ns != file.mtime_ns)) {
-      close_files(files);
       return fail(CUBBY_ERR_CORRUPT, "%s changed while it was being adopted; adopt it again",
                   file.path.c_str());
     }
@@ -121,7 +127,6 @@ result<void> controller::open_files(std::vector<bank_file> &files) {
     file.device = opened->device;
     file.mtime_ns = opened->mtime_ns;
   }
-  backend.refresh_info();
   return {};
 }
 
@@ -132,12 +137,41 @@ void controller::close_files(std::vector<bank_file> &files) {
   }
 }
 
+/// The one that was not used for longest, so that handles are used up evenly.
+result<uint32_t> controller::free_bank_index() const {
+  bool used_up = false;
+  for (uint32_t i = 0; i < banks_max; ++i) {
+    const uint32_t index = (last_bank_ + i) % banks_max + 1;
+    if (banks_[index].load(std::memory_order_relaxed) != nullptr) continue;
+    if (bank_uses_[index] < bank_uses_max) return index;
+    used_up = true;
+  }
+  if (used_up) {
+    return fail(CUBBY_ERR_INVALID,
+                "the runtime has given out all of its %u bank handles, each once, so that an old "
+                "handle never names another bank; open another runtime, or keep banks",
+                banks_max * bank_uses_max);
+  }
+  return fail(CUBBY_ERR_INVALID, "a runtime has at most %u banks at once; remove one first",
+              banks_max);
+}
+
 result<bank *> controller::add_bank(std::unique_ptr<bank> made) {
-  uint32_t index = 1;
-  while (index <= banks_max && banks_[index].load(std::memory_order_relaxed) != nullptr) ++index;
-  if (index > banks_max)
-    return fail(CUBBY_ERR_INVALID, "a runtime has at most %u banks", banks_max);
+  const auto index = free_bank_index();
+  if (!index) return index.failure();
   const auto count = static_cast<uint32_t>(made->count());
+  // All that takes memory comes before what would have to be undone. Each bank may give its numbers
+  // back, without memory.
+  base::make_room(owned_banks_, owned_banks_.size() + 1);
+  base::make_room(by_object_, by_object_.size() + 1);
+  base::make_room(free_objects_, free_objects_.size() + owned_banks_.size() + 2);
+  made->handle = (config_.salt + bank_uses_[*index]) % bank_uses_max << 10 | *index;
+  for (uint32_t i = 0; i < tier_count(); ++i) {
+    if (tiers_[i]->memory == nullptr) continue;
+    const tier::memory_tier &tier = *tiers_[i]->memory;
+    made->add_tier(i, layout_for(tier, *made), tier.address());
+  }
+  if (config_.verify && made->mapped()) made->make_digests();
   auto hole = std::find_if(free_objects_.begin(), free_objects_.end(),
                            [&](const auto &range) { return range.second == count; });
   if (hole != free_objects_.end()) {
@@ -150,35 +184,35 @@ result<bank *> controller::add_bank(std::unique_ptr<bank> made) {
     made->object_base = object_count_;
     object_count_ += count;
   }
-  made->handle = uint32_t{bank_generation_[index]} << 10 | index;
-  for (uint32_t i = 0; i < tier_count(); ++i) {
-    if (tiers_[i]->memory == nullptr) continue;
-    const tier::memory_tier &tier = *tiers_[i]->memory;
-    made->add_tier(i, layout_for(tier, *made), tier.address());
-  }
-  if (config_.verify) made->make_digests();
   bank *where = made.get();
   by_object_.insert(std::upper_bound(by_object_.begin(), by_object_.end(), where,
                                      [](const bank *a, const bank *b) {
                                        return a->object_base < b->object_base;
                                      }),
                     where);
+  if (!tell_policies()) {
+    by_object_.erase(std::find(by_object_.begin(), by_object_.end(), where));
+    free_objects_.emplace_back(where->object_base, count);
+    tell_policies();  // those who had grown already
+    return fail(CUBBY_ERR_NO_MEMORY,
+                "bank %s: policy %s could not grow; it found no memory for its tables, or refused "
+                "the bank (docs/policies.md)",
+                where->desc().name, config_.policy->name);
+  }
   owned_banks_.push_back(std::move(made));
-  if (!tell_policies()) throw std::bad_alloc();
-  banks_[index].store(where, std::memory_order_release);
+  ++bank_uses_[*index];
+  last_bank_ = *index;
+  banks_[*index].store(where, std::memory_order_release);
   return where;
 }
 
-result<void> controller::map_bank(bank &where, std::vector<bank_file> files,
+result<void> controller::map_bank(bank &where, std::vector<bank_file> &&files,
                                   const cubby_extent *extents, uint64_t count) {
   if (where.mapped()) {
     return fail(CUBBY_ERR_INVALID, "bank %s is mapped already; remove it and add it again",
                 where.desc().name);
   }
-  if (auto opened = open_files(files); !opened) return opened;
-  std::vector<bank_file> spare = files;
-  if (auto mapped = where.map(std::move(files), extents, count); !mapped) {
-    close_files(spare);
+  if (auto mapped = where.map(std::move(files), extents, count, config_.verify); !mapped) {
     return mapped;
   }
   for (uint32_t i = 0; i < tier_count(); ++i) {
@@ -186,8 +220,9 @@ result<void> controller::map_bank(bank &where, std::vector<bank_file> files,
     const tier::memory_tier &tier = *tiers_[i]->memory;
     where.add_tier(i, layout_for(tier, where), tier.address());
   }
-  if (config_.verify) where.make_digests();
-  tell_policies();  // frames may be of another size now
+  // Frames may be of another size now. A policy that found no memory for that goes on with the
+  // sizes it knows, and is told again with the next change.
+  tell_policies();
   return {};
 }
 
@@ -220,7 +255,6 @@ result<void> controller::remove_bank(bank &where) {
                 where.desc().name);
   }
   const uint32_t index = where.handle & banks_max;
-  bank_generation_[index] = static_cast<uint8_t>((bank_generation_[index] + 1) & 63);
   banks_[index].store(nullptr, std::memory_order_seq_cst);
   by_object_.erase(std::find(by_object_.begin(), by_object_.end(), &where));
   for (shard &one : shards_) {

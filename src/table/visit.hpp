@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/room.hpp"
 #include "placement/policy.hpp"
 
 namespace cubby::table {
@@ -54,6 +55,10 @@ struct gathered_visit {
     used.clear();
   }
   void add(uint32_t slot, placement::object who, bool begins_route) {
+    // All or nothing: a route never counts more than is in `chosen`.
+    base::make_room(routes, routes.size() + 1);
+    base::make_room(chosen, chosen.size() + 1);
+    base::make_room(used, used.size() + 1);
     if (begins_route) routes.push_back({slot, 0, nullptr});
     ++routes.back().count;
     chosen.push_back(who);
