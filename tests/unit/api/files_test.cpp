@@ -21,7 +21,7 @@ TEST_CASE("a bank is not mapped over a pipe, a device or a folder") {
   const std::string pipe = w.path + ".pipe";
   REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
   const cubby_extent extent{CUBBY_ID(bank, 0), 0, 0, 0, 4096};
-  for (const std::string path : {pipe, std::string("/dev/zero"), std::string("/tmp")}) {
+  for (const std::string &path : {pipe, std::string("/dev/zero"), std::string("/tmp")}) {
     CAPTURE(path);
     const char *name = path.c_str();
     CHECK(cubby_bank_map(h.rt, bank, &name, 1, &extent, 1) == CUBBY_ERR_INVALID);
