@@ -1,5 +1,6 @@
 // What the pump does: looks at what is new, starts I/O, takes back what has come.
 #include <algorithm>
+#include <new>
 
 #include "table/controller.hpp"
 
@@ -129,7 +130,11 @@ bool controller::take_back(uint32_t tier, uint64_t *next_ns) {
     path.finished(p.io_bytes, p.io_class, p.started_ns, now_ns_);
     done[ours++] = done[k];
   }
-  if (ours != 0 && start_jobs(path)) path.flush(now_ns_);
+  try {
+    if (ours != 0 && start_jobs(path)) path.flush(now_ns_);
+  } catch (const std::bad_alloc &) {  // what has come back is taken up all the same
+    changed_ = true;
+  }
   for (uint32_t k = 0; k < ours; ++k) piece_done(static_cast<uint32_t>(done[k].cookie), done[k]);
   return count != 0;
 }

@@ -49,13 +49,13 @@ constexpr uint64_t mib = uint64_t{1} << 20;
 
 /// A runtime with two tiers and a bank, from which each call starts.
 struct world {
-  weights w;
+  weights &w;
   house h;
   cubby_tier near = 0, far = 0;
   cubby_cq *queue = nullptr;
   cubby_bank other = 0;  // described, not mapped
 
-  explicit world(uint32_t pump) : h(pump, 16) {
+  world(uint32_t pump, weights &shared) : w(shared), h(pump, 16) {
     near = h.tier("device:0", 0, 4 * mib, uint64_t{8} << 30);
     far = h.tier("host:0", 1, 4 * mib, 0, CUBBY_TIER_EXCLUSIVE);
     h.map(w);
@@ -285,11 +285,12 @@ std::string what_is_wrong(world &in) {
 TEST_CASE("a call whose Nth allocation fails has done nothing, or all") {
   row(0);  // made before anything fails
   const uint32_t pump = GENERATE(uint32_t{CUBBY_PUMP_CALLER}, uint32_t{CUBBY_PUMP_THREAD});
+  weights w;
   for (const call &one : calls) {
     bool failed = true;
     int64_t n = 0;
     for (; failed && n < 500; ++n) {
-      world in(pump);
+      world in(pump, w);
       has_failed = false;
       left = n;
       const cubby_status first = one.make(in);
