@@ -3,9 +3,13 @@
 #pragma once
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <mutex>
 #include <new>
+#include <optional>
 #include <vector>
 
 #include "../common/common.hpp"
@@ -21,6 +25,8 @@ struct file_slot {
   int buffered = -1;
 };
 
+// open() may wait for a file system, and so holds nothing meanwhile: all members may be called from
+// any thread.
 class file_table {
  public:
   file_table() = default;
@@ -30,9 +36,10 @@ class file_table {
     for (uint32_t i = 0; i < slots_.size(); ++i) close(i + 1);
   }
 
-  const file_slot *find(uint32_t file) const {
-    if (file == 0 || file > slots_.size() || slots_[file - 1].buffered < 0) return nullptr;
-    return &slots_[file - 1];
+  std::optional<file_slot> find(uint32_t file) const {
+    const std::lock_guard lock(mutex_);
+    if (file == 0 || file > slots_.size() || slots_[file - 1].buffered < 0) return std::nullopt;
+    return slots_[file - 1];
   }
 
   int32_t open(const char *path, uint32_t flags, cubby_backend_file *out) try {
@@ -40,51 +47,81 @@ class file_table {
     if (path == nullptr || out == nullptr || (flags & both) == 0) return -EINVAL;
     int mode = (flags & both) == both ? O_RDWR : O_RDONLY;
     if ((flags & both) == CUBBY_BACKEND_FILE_WRITE) mode = O_WRONLY;
-    uint32_t file = 1;
-    while (find(file) != nullptr) ++file;
-    if (file > slots_.size()) slots_.resize(file);
     const int create = (flags & CUBBY_BACKEND_FILE_CREATE) != 0 ? O_CREAT : 0;
-    file_slot &slot = slots_[file - 1];
-    slot.buffered = open_retried(path, mode | create);
-    if (slot.buffered < 0) return -errno;
-    slot.direct = open_same(slot.buffered, mode | O_DIRECT);
-    if (slot.direct < 0) refused_direct_ = true;
-    const int32_t status = stat(file, out);
-    if (status != 0) close(file);
+    const uint32_t file = reserve();
+    file_slot slot;
+    // A pipe without a writer would keep a plain open waiting for ever.
+    slot.buffered = open_retried(path, mode | create | O_NONBLOCK);
+    int32_t status = slot.buffered < 0 ? -errno : look(slot, AT_STATX_SYNC_AS_STAT, file, out);
+    if (status == 0) {
+      slot.direct = open_same(slot.buffered, mode | O_DIRECT);
+      if (slot.direct < 0) refused_direct_ = true;
+      status = look(slot, AT_STATX_SYNC_AS_STAT, file, out);
+    }
+    if (status != 0) {
+      close_both(slot);
+      slot = file_slot{};
+    }
+    const std::lock_guard lock(mutex_);
+    slots_[file - 1] = slot;
     return status;
   } catch (const std::bad_alloc &) {
     return -ENOMEM;
   }
 
+  // From what the kernel has at hand: a network file system is not asked, for its server may be
+  // gone. What changed on the server is seen once a read has brought newer attributes.
   int32_t stat(uint32_t file, cubby_backend_file *out) const {
-    const file_slot *slot = find(file);
-    if (slot == nullptr) return -EBADF;
-    struct stat seen {};
-    if (fstat(slot->buffered, &seen) != 0) return -errno;
-    if (S_ISDIR(seen.st_mode)) return -EISDIR;
-    cubby_backend_file value{};
-    value.file = file;
-    value.direct = slot->direct >= 0 ? 1 : 0;
-    value.bytes = static_cast<uint64_t>(seen.st_size);
-    value.device = seen.st_dev;
-    value.inode = seen.st_ino;
-    value.mtime_ns = static_cast<uint64_t>(seen.st_mtim.tv_sec) * 1'000'000'000u +
-                     static_cast<uint64_t>(seen.st_mtim.tv_nsec);
-    write_struct(value, out);
-    return 0;
+    const auto slot = find(file);
+    if (!slot) return -EBADF;
+    return look(*slot, AT_STATX_DONT_SYNC, file, out);
   }
 
   void close(uint32_t file) {
-    if (find(file) == nullptr) return;
-    file_slot &slot = slots_[file - 1];
-    if (slot.direct >= 0) ::close(slot.direct);
-    ::close(slot.buffered);
-    slot = file_slot{};
+    const auto slot = find(file);
+    if (!slot) return;
+    close_both(*slot);
+    const std::lock_guard lock(mutex_);
+    slots_[file - 1] = file_slot{};
   }
 
   bool refused_direct() const { return refused_direct_; }
 
  private:
+  static constexpr int opening = -2;  // the slot is spoken for
+
+  uint32_t reserve() {
+    const std::lock_guard lock(mutex_);
+    uint32_t file = 1;
+    while (file <= slots_.size() && slots_[file - 1].buffered != -1) ++file;
+    if (file > slots_.size()) slots_.resize(file);
+    slots_[file - 1].buffered = opening;
+    return file;
+  }
+
+  static void close_both(const file_slot &slot) {
+    if (slot.direct >= 0) ::close(slot.direct);
+    if (slot.buffered >= 0) ::close(slot.buffered);
+  }
+
+  static int32_t look(const file_slot &slot, int sync, uint32_t file, cubby_backend_file *out) {
+    struct statx seen {};
+    constexpr unsigned wanted = STATX_TYPE | STATX_SIZE | STATX_INO | STATX_MTIME;
+    if (statx(slot.buffered, "", AT_EMPTY_PATH | sync, wanted, &seen) != 0) return -errno;
+    if (S_ISDIR(seen.stx_mode)) return -EISDIR;
+    if (!S_ISREG(seen.stx_mode)) return -ESPIPE;
+    cubby_backend_file value{};
+    value.file = file;
+    value.direct = slot.direct >= 0 ? 1 : 0;
+    value.bytes = seen.stx_size;
+    value.device = makedev(seen.stx_dev_major, seen.stx_dev_minor);
+    value.inode = seen.stx_ino;
+    value.mtime_ns = static_cast<uint64_t>(seen.stx_mtime.tv_sec) * 1'000'000'000u +
+                     uint64_t{seen.stx_mtime.tv_nsec};
+    write_struct(value, out);
+    return 0;
+  }
+
   static int open_retried(const char *path, int flags) {
     int fd = -1;
     do {
@@ -100,8 +137,9 @@ class file_table {
     return open_retried(path, flags);
   }
 
+  mutable std::mutex mutex_;
   std::vector<file_slot> slots_;
-  bool refused_direct_ = false;
+  std::atomic<bool> refused_direct_{false};
 };
 
 // One accepted I/O on its way. After each system call advance() says whether it is over.
@@ -116,15 +154,15 @@ struct transfer {
   void start(const cubby_backend_io &asked, const file_table &files) {
     *this = transfer{};
     io = asked;
-    const file_slot *slot = files.find(asked.file);
+    const auto slot = files.find(asked.file);
     if (asked.op > CUBBY_BACKEND_FLUSH) {
       error = EINVAL;
-    } else if (slot == nullptr) {
+    } else if (!slot) {
       error = EBADF;
     } else if (asked.op != CUBBY_BACKEND_FLUSH && !aligned(asked)) {
       error = EINVAL;
     }
-    if (slot != nullptr) fds = *slot;
+    if (slot) fds = *slot;
   }
 
   bool is_direct() const { return !unaligned && fds.direct >= 0; }
@@ -171,18 +209,14 @@ struct transfer {
 };
 
 // The operations every file backend forwards to its file_table in the same way. An instance has a
-// member `files`; one that keeps more about a file defines opened(number) and closing(number).
+// member `files`; one that keeps more about a file defines closing(number).
 template <class instance>
 struct file_operations {
   static instance &of(cubby_backend *backend) { return *reinterpret_cast<instance *>(backend); }
 
   static int32_t open(cubby_backend *backend, const char *path, uint32_t flags,
                       cubby_backend_file *out) {
-    const int32_t status = of(backend).files.open(path, flags, out);
-    if constexpr (requires(instance & self) { self.opened(1u); }) {
-      if (status == 0) of(backend).opened(out->file);
-    }
-    return status;
+    return of(backend).files.open(path, flags, out);
   }
   static int32_t stat(cubby_backend *backend, uint32_t file, cubby_backend_file *out) {
     return of(backend).files.stat(file, out);
@@ -199,7 +233,7 @@ struct file_operations {
     ops.struct_size = sizeof ops;
     ops.abi_version = CUBBY_BACKEND_ABI_VERSION;
     ops.name = name;
-    ops.capabilities = CUBBY_CAP_FILES;
+    ops.capabilities = CUBBY_CAP_FILES | CUBBY_CAP_FILES_APART;
     ops.close = close_instance;
     ops.file_open = open;
     ops.file_stat = stat;

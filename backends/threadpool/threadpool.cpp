@@ -136,7 +136,13 @@ int32_t open(const cubby_backend_services *services, const cubby_backend_config 
   if (status == 0) {
     *out = reinterpret_cast<cubby_backend *>(made);
   } else {
-    log_line(made->services, 0, "the thread pool could not be started; raise the thread limit");
+    log_line(made->services, 0,
+             status == -EMFILE || status == -ENFILE
+                 ? "the thread pool could not be started: no descriptors are left; raise ulimit -n"
+             : status == -ENOMEM
+                 ? "the thread pool could not be started: no memory; raise ulimit -v"
+                 : "the thread pool could not be started: too many threads, or no memory for their "
+                   "stacks; raise ulimit -u or ulimit -v");
     delete made;
   }
   return status;
@@ -145,7 +151,7 @@ int32_t open(const cubby_backend_services *services, const cubby_backend_config 
 int32_t describe(cubby_backend *backend, cubby_backend_info *out) {
   const instance &self = of(backend);
   cubby_backend_info info{};
-  info.capabilities = CUBBY_CAP_FILES;
+  info.capabilities = CUBBY_CAP_FILES | CUBBY_CAP_FILES_APART;
   info.align_bytes = file_align;
   info.queue_depth = static_cast<uint32_t>(self.waiting.items.size());
   info.io_bytes_max = file_io_bytes_max;

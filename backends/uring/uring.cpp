@@ -37,6 +37,7 @@ struct instance {
   uint32_t tries = 0;            // refused submissions in a row
   int32_t refusal = 0;           // the last one's errno
   uint32_t files_registered = 0;
+  std::vector<bool> files_known;  // those whose descriptors the table has
   std::vector<region> regions;
   std::size_t regions_used = 0;
   std::size_t regions_end = 0;  // no piece has a higher index
@@ -50,21 +51,26 @@ struct instance {
     if (ring_open) io_uring_queue_exit(&ring);
   }
 
-  // Two entries of the kernel's table a file: the direct descriptor and the buffered one.
-  void opened(uint32_t file) {
-    if (file * 2 > files_registered) return;
-    const file_slot *slot = files.find(file);
+  // Two entries of the kernel's table a file: the direct descriptor and the buffered one. They are
+  // made with its first I/O: files are opened beside what goes on in the ring.
+  void register_file(uint32_t file) {
+    if (file == 0 || file > files_known.size() || files_known[file - 1]) return;
+    const auto slot = files.find(file);
+    if (!slot) return;
+    files_known[file - 1] = true;
     const int fds[2] = {slot->direct, slot->buffered};
     if (io_uring_register_files_update(&ring, (file - 1) * 2, fds, 2) != 2) drop_files();
   }
   void closing(uint32_t file) {
-    if (file == 0 || file * 2 > files_registered || files.find(file) == nullptr) return;
+    if (file == 0 || file > files_known.size() || !files_known[file - 1]) return;
+    files_known[file - 1] = false;
     const int none[2] = {-1, -1};
     if (io_uring_register_files_update(&ring, (file - 1) * 2, none, 2) != 2) drop_files();
   }
   // The table no longer says the truth, so nothing may name it.
   void drop_files() {
     files_registered = 0;
+    files_known.clear();
     io_uring_unregister_files(&ring);
   }
 
@@ -158,6 +164,7 @@ void make_slots(instance &self, uint32_t count) {
 void register_tables(instance &self) {
   if (io_uring_register_files_sparse(&self.ring, files_registered_max * 2) == 0) {
     self.files_registered = files_registered_max * 2;
+    self.files_known.resize(files_registered_max);
   }
   const int status = io_uring_register_buffers_sparse(&self.ring, regions_max);
   if (status == 0) self.regions.resize(regions_max);
@@ -223,7 +230,7 @@ int32_t open(const cubby_backend_services *services, const cubby_backend_config 
 int32_t describe(cubby_backend *backend, cubby_backend_info *out) {
   const instance &self = of(backend);
   cubby_backend_info info{};
-  info.capabilities = CUBBY_CAP_FILES;
+  info.capabilities = CUBBY_CAP_FILES | CUBBY_CAP_FILES_APART;
   info.align_bytes = file_align;
   info.queue_depth = static_cast<uint32_t>(self.slots.size());
   info.io_bytes_max = file_io_bytes_max;
@@ -312,6 +319,7 @@ uint32_t submit(cubby_backend *backend, uint64_t, const cubby_backend_io *ios, u
   for (; accepted < count && !self.unused.empty(); ++accepted) {
     const uint32_t slot = self.unused.back();
     self.unused.pop_back();
+    self.register_file(ios[accepted].file);
     self.slots[slot].start(ios[accepted], self.files);
     self.queue(slot);
   }

@@ -32,7 +32,8 @@ enum {
   CUBBY_CAP_FILES = 1u << 1,              /**< opens files and moves bytes between them and host memory                      */
   CUBBY_CAP_HOST_ADDRESSABLE = 1u << 2,   /**< its frames can be read and written by the CPU, so files may read into them    */
   CUBBY_CAP_DEVICE_ADDRESSABLE = 1u << 3, /**< its frames can be read by a device                                            */
-  CUBBY_CAP_VIRTUAL_CLOCK = 1u << 4       /**< time is what the caller says; wait() is never called (simulators)             */
+  CUBBY_CAP_VIRTUAL_CLOCK = 1u << 4,      /**< time is what the caller says; wait() is never called (simulators)             */
+  CUBBY_CAP_FILES_APART = 1u << 5         /**< file_open may be called while another thread makes any other call              */
 };
 
 /** Memory made known by address and size, with what was asked for and read back. */
@@ -164,9 +165,10 @@ typedef struct cubby_backend_ops {
   /** Forget it; no I/O on it is in flight. */
   void (*memory_unregister)(cubby_backend *backend, void *base, uint64_t bytes);
 
-  /** Open a file; flags CUBBY_BACKEND_FILE_*. */
+  /** Open a file; flags CUBBY_BACKEND_FILE_*. Never waits for another process: a pipe is -ESPIPE, a folder -EISDIR. */
   int32_t (*file_open)(cubby_backend *backend, const char *path, uint32_t flags, cubby_backend_file *out);
-  /** Look at an open file again, to see whether it changed. */
+  /** Look at an open file again, to see whether it changed. Answers from what the system knows, without asking a file server: it
+   * is called between I/Os, and a server that has died would hold up those of every other file. */
   int32_t (*file_stat)(cubby_backend *backend, uint32_t file, cubby_backend_file *out);
   /** Close it; no I/O on it is in flight. */
   void (*file_close)(cubby_backend *backend, uint32_t file);

@@ -1,6 +1,7 @@
 // Banks: described, adopted, mapped, looked at.
 #include <algorithm>
 
+#include "api/bank_files.hpp"
 #include "api/guard.hpp"
 #include "api/requests.hpp"
 #include "api/runtime.hpp"
@@ -50,7 +51,7 @@ result<void> apply_seal(runtime &self, const store::model_file &model, const std
 
 }  // namespace
 
-void cubby::api::runtime::warn_working_set() {
+void cubby::api::runtime::warn_working_set() noexcept try {
   for (uint32_t bank_index = 1; bank_index <= engine::banks_max; ++bank_index) {
     const residency::locker_bank *where = engine_.state.banks.at(bank_index);
     if (where == nullptr || where->desc().routed_count == 0) continue;
@@ -70,6 +71,7 @@ void cubby::api::runtime::warn_working_set() {
                       static_cast<ull>(needed)));
     }
   }
+} catch (const std::bad_alloc &) {  // what it warns of has been done all the same
 }
 
 result<void> cubby::api::runtime::check_tables(uint64_t more_bytes, const std::string &what) {
@@ -120,7 +122,7 @@ cubby_status cubby_bank_add(cubby_handle *rt, const cubby_bank_desc *desc, cubby
 
 cubby_status cubby_bank_adopt(cubby_handle *rt, const char *path, const cubby_adopt_desc *desc,
                               cubby_bank *out) {
-  CUBBY_ENTER(rt);
+  CUBBY_ENTER_WAITING(rt);  // for the file system
   if (path == nullptr || out == nullptr) CUBBY_REFUSE("cubby_bank_adopt: path or out is NULL");
   return guarded([&]() -> cubby_status {
     auto read = read_adopt(desc);
@@ -138,17 +140,16 @@ cubby_status cubby_bank_adopt(cubby_handle *rt, const char *path, const cubby_ad
           apply_seal(self, *model, asked.seal_path == nullptr ? "" : asked.seal_path, **made);
       if (!sealed) return keep_error(sealed.failure());
     }
+    bank_files files(self);
+    files.list = std::move((*made)->files);
+    if (auto opened = files.open(path); !opened) return keep_error(opened.failure());
     const auto lock = self.hold_pump();
     auto room = self.check_tables(self.engine().numbers.table_bytes_of(**made), path);
     if (!room) return keep_error(room.failure());
-    auto tier = self.file_tier_for(path);
-    if (!tier) return keep_error(tier.failure());
-    if (auto opened = self.engine().files.open((*made)->files, *tier); !opened) {
-      return keep_error(opened.failure());
-    }
-    (*made)->file_tier = *tier;
     auto added = self.engine().setup.add_bank(std::move(*made));
     if (!added) return keep_error(added.failure());
+    (*added)->files = std::move(files.list);
+    (*added)->file_tier = files.tier;
     *out = (*added)->handle;
     self.warn_working_set();
     return CUBBY_OK;
@@ -158,24 +159,28 @@ cubby_status cubby_bank_adopt(cubby_handle *rt, const char *path, const cubby_ad
 cubby_status cubby_bank_map(cubby_handle *rt, cubby_bank bank, const char *const *files,
                             uint32_t file_count, const cubby_extent *extents,
                             uint64_t extent_count) {
-  CUBBY_ENTER(rt);
+  CUBBY_ENTER_WAITING(rt);  // for the file system
   if (files == nullptr || file_count == 0 || extents == nullptr) {
     CUBBY_REFUSE("cubby_bank_map: files or extents are missing");
   }
   return guarded([&]() -> cubby_status {
-    const auto lock = self.hold_pump();
-    residency::locker_bank *where = self.engine().state.banks.find(bank);
-    if (where == nullptr) return unknown_bank(bank);
-    std::vector<residency::bank_file> opened;
+    bank_files with(self);
+    {
+      const auto lock = self.hold_pump();
+      if (self.engine().state.banks.find(bank) == nullptr) return unknown_bank(bank);
+    }
     for (uint32_t i = 0; i < file_count; ++i) {
       if (files[i] == nullptr) CUBBY_REFUSE("cubby_bank_map: file %u is NULL", i);
-      opened.push_back({});
-      opened.back().path = files[i];
+      with.list.push_back({});
+      with.list.back().path = files[i];
     }
-    auto tier = self.file_tier_for(files[0]);
-    if (!tier) return keep_error(tier.failure());
-    auto mapped =
-        self.engine().setup.map_bank(*where, std::move(opened), *tier, extents, extent_count);
+    if (auto opened = with.open(files[0]); !opened) return keep_error(opened.failure());
+    const auto lock = self.hold_pump();
+    residency::locker_bank *where =
+        self.engine().state.banks.find(bank);  // it may have been removed meanwhile
+    if (where == nullptr) return unknown_bank(bank);
+    auto mapped = self.engine().setup.map_bank(*where, std::move(with.list), with.tier, extents,
+                                               extent_count);
     return mapped ? CUBBY_OK : keep_error(mapped.failure());
   });
 }
@@ -226,6 +231,7 @@ cubby_status cubby_bank_file(cubby_handle *rt, cubby_bank bank, uint32_t file,
                              cubby_file_info *out) {
   CUBBY_ENTER(rt);
   if (out == nullptr) CUBBY_REFUSE("cubby_bank_file: out is NULL");
+  const auto lock = self.hold_pump();  // the bank may be mapped just now
   const residency::locker_bank *where = self.engine().state.banks.find(bank);
   if (where == nullptr) return unknown_bank(bank);
   if (file >= where->files.size()) return CUBBY_MISS;
@@ -266,6 +272,7 @@ cubby_status cubby_bank_extent(cubby_handle *rt, cubby_bank bank, uint64_t numbe
                                cubby_extent *out) {
   CUBBY_ENTER(rt);
   if (out == nullptr) CUBBY_REFUSE("cubby_bank_extent: out is NULL");
+  const auto lock = self.hold_pump();  // the bank may be mapped just now
   const residency::locker_bank *where = self.engine().state.banks.find(bank);
   if (where == nullptr) return unknown_bank(bank);
   if (number >= where->count() || part >= where->part_count()) {

@@ -1,34 +1,54 @@
 #include "api/completion_queue.hpp"
 
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 
 namespace {
 
 struct registry {
   std::mutex mutex;
-  std::vector<std::unique_ptr<cubby_cq>> living;
+  std::vector<std::shared_ptr<cubby_cq>> living;
+  std::atomic<uint32_t> forks{0};  // that lead to this process
 };
 
-/// Never destroyed: queues may be removed by destructors that run late.
-registry &all_queues() {
-  static auto *const all = new registry;
-  return *all;
-}
+/// Never destroyed: queues may be removed by destructors that run late. Made as the library is
+/// loaded, so that no fork finds it half made.
+registry &all = *[] {
+  auto *const made = new registry;
+  // A child is not to inherit the lock from a thread that it does not have.
+  ::pthread_atfork([] { all.mutex.lock(); }, [] { all.mutex.unlock(); },
+                   [] {
+                     all.forks.fetch_add(1);
+                     all.mutex.unlock();
+                   });
+  return made;
+}();
 
 }  // namespace
 
-cubby_cq::cubby_cq(cubby::api::runtime &rt, uint32_t capacity, int fd)
-    : rt_(&rt), ring_(capacity), fd_(fd) {}
+cubby_cq::cubby_cq(cubby::api::runtime &rt, uint32_t capacity)
+    : rt_(&rt), ring_(capacity), process_(all.forks.load()) {}
 
-cubby_cq::~cubby_cq() { ::close(fd_); }
+cubby_cq::~cubby_cq() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+cubby::result<void> cubby_cq::open() {
+  fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (fd_ >= 0) return {};
+  return cubby::fail_errno(errno, "a descriptor for the queue could not be had; raise ulimit -n");
+}
+
+bool cubby_cq::forked() const { return process_ != all.forks.load(); }
 
 bool cubby_cq::reserve() {
   const std::lock_guard lock(mutex_);
-  if (reserved_ == ring_.size()) return false;
+  if (reserved_ == ring_.size() || removed()) return false;
   ++reserved_;
   return true;
 }
@@ -83,10 +103,11 @@ bool cubby_cq::empty() {
   return count_ == 0;
 }
 
-bool cubby_cq::unused() {
+bool cubby_cq::retire() {
   const std::lock_guard whole(taking_);
   const std::lock_guard lock(mutex_);
-  return reserved_ == 0 || rt_ == nullptr;
+  if (reserved_ != 0 && rt_ != nullptr) return false;
+  return !removed_.exchange(true, std::memory_order_seq_cst);
 }
 
 cubby::api::runtime *cubby_cq::owner() {
@@ -109,26 +130,32 @@ void cubby_cq::outlive() {
   rt_ = nullptr;
 }
 
-void cubby_cq::enlist(std::unique_ptr<cubby_cq> made) {
-  const std::lock_guard lock(all_queues().mutex);
-  all_queues().living.push_back(std::move(made));
+void cubby_cq::enlist(const std::shared_ptr<cubby_cq> &made) {
+  const std::lock_guard lock(all.mutex);
+  all.living.push_back(made);
 }
 
-void cubby_cq::remove(cubby_cq *one) {
-  const std::lock_guard lock(all_queues().mutex);
-  std::erase_if(all_queues().living, [&](const auto &each) { return each.get() == one; });
+void cubby_cq::remove(const cubby_cq *one) {
+  const std::lock_guard lock(all.mutex);
+  std::erase_if(all.living, [&](const auto &each) { return each.get() == one; });
+}
+
+std::shared_ptr<cubby_cq> cubby_cq::find(const cubby_cq *one) {
+  const std::lock_guard lock(all.mutex);
+  for (const auto &each : all.living) {
+    if (each.get() == one) return each;
+  }
+  return nullptr;
 }
 
 bool cubby_cq::is_living(const cubby_cq *one) {
-  const std::lock_guard lock(all_queues().mutex);
-  const auto &living = all_queues().living;
-  return std::any_of(living.begin(), living.end(),
-                     [&](const auto &each) { return each.get() == one; });
+  const auto found = find(one);
+  return found != nullptr && !found->forked();
 }
 
 void cubby_cq::outlive(cubby::api::runtime &rt) {
-  const std::lock_guard lock(all_queues().mutex);
-  for (const auto &each : all_queues().living) {
-    if (each->owner() == &rt) each->outlive();
+  const std::lock_guard lock(all.mutex);
+  for (const auto &each : all.living) {
+    if (!each->forked() && each->owner() == &rt) each->outlive();
   }
 }

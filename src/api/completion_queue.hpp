@@ -2,7 +2,9 @@
 // ever lost. A queue lives until its caller removes it: what a close cancelled is taken after it.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -14,7 +16,9 @@ struct cubby_cq {
     uint32_t request_index = 0;
   };
 
-  cubby_cq(cubby::api::runtime &rt, uint32_t capacity, int fd);
+  cubby_cq(cubby::api::runtime &rt, uint32_t capacity);
+  /// Takes its descriptor.
+  cubby::result<void> open();
   cubby_cq(const cubby_cq &) = delete;
   cubby_cq &operator=(const cubby_cq &) = delete;
   ~cubby_cq();
@@ -25,7 +29,11 @@ struct cubby_cq {
   void push(const entry &one);
   uint32_t take(cubby_done *out, uint32_t max_count);
   [[nodiscard]] bool empty();
-  [[nodiscard]] bool unused();
+  /// From here on nothing is accepted for it. False, and nothing done, while a place is reserved.
+  [[nodiscard]] bool retire();
+  [[nodiscard]] bool removed() const { return removed_.load(std::memory_order_seq_cst); }
+  /// It is the parent process's, and its locks may be held for ever.
+  [[nodiscard]] bool forked() const;
   /// From here on it is kept readable exactly while there is something to take.
   [[nodiscard]] int descriptor();
   /// nullptr once the runtime has been closed.
@@ -37,8 +45,11 @@ struct cubby_cq {
   void outlive();
 
   /// Every queue there is, so that any pointer may be asked about without looking at its memory.
-  static void enlist(std::unique_ptr<cubby_cq> made);
-  static void remove(cubby_cq *one);
+  static void enlist(const std::shared_ptr<cubby_cq> &made);
+  static void remove(const cubby_cq *one);
+  /// nullptr when it was removed, or never was.
+  static std::shared_ptr<cubby_cq> find(const cubby_cq *one);
+  /// Calls on its runtime that have seen it there may use it until they end.
   static bool is_living(const cubby_cq *one);
   static void outlive(cubby::api::runtime &rt);
 
@@ -49,5 +60,7 @@ struct cubby_cq {
   std::vector<entry> ring_;
   uint32_t head_ = 0, count_ = 0, reserved_ = 0;
   bool watched_ = false;  // somebody has asked for the descriptor; before, it costs nothing
-  const int fd_;
+  std::atomic<bool> removed_{false};
+  const uint32_t process_;  // the registry's count of forks when it was made
+  int fd_ = -1;
 };

@@ -13,9 +13,7 @@ cubby_status guarded(const Body &body) noexcept {
   try {
     return body();
   } catch (const std::bad_alloc &) {
-    return keep_plain_error(CUBBY_ERR_NO_MEMORY,
-                            "no memory for the library's own tables; raise ulimit -v or the "
-                            "cgroup's memory.max, or ask for less at once");
+    return keep_plain_error(CUBBY_ERR_NO_MEMORY, no_memory_text);
   } catch (const std::exception &) {
     // The standard library's other refusals: lengths, threads.
     return keep_plain_error(CUBBY_ERR_NO_MEMORY,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <string>
 
 #include "base/printable.hpp"
 
@@ -20,6 +21,25 @@ bool passes(cubby_status status) {
   return status == CUBBY_ERR_BUSY || status == CUBBY_ERR_TIMEOUT || status == CUBBY_ERR_IN_USE;
 }
 
+bool continues_a_character(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
+
+/// A long name stands in the middle of a sentence and the remedy at its end: what is too long loses
+/// its middle.
+void keep_text(const std::string &text) noexcept {
+  constexpr size_t room = sizeof last.text - 1;
+  if (text.size() <= room) {
+    std::snprintf(last.text, sizeof last.text, "%s", text.c_str());
+    return;
+  }
+  constexpr size_t side = (room - 5) / 2;
+  size_t head = side;
+  size_t tail = text.size() - side;
+  while (head != 0 && continues_a_character(text[head])) --head;
+  while (tail < text.size() && continues_a_character(text[tail])) ++tail;
+  std::snprintf(last.text, sizeof last.text, "%.*s ... %s", static_cast<int>(head), text.c_str(),
+                text.c_str() + tail);
+}
+
 }  // namespace
 
 namespace cubby::api {
@@ -35,7 +55,14 @@ cubby_status keep_error(const error &failure) noexcept {
   last.what.id = failure.id;
   last.what.offset_bytes = failure.offset_bytes;
   last.what.needed_bytes = failure.needed_bytes;
-  base::print_into(last.text, sizeof last.text, failure.text);
+  if (!failure.text.empty()) {
+    keep_text(failure.text);
+  } else if (failure.status == CUBBY_ERR_NO_MEMORY) {
+    std::snprintf(last.text, sizeof last.text, "%s", no_memory_text);
+  } else {
+    std::snprintf(last.text, sizeof last.text, "%s; there was no memory to say more",
+                  cubby_status_name(failure.status));
+  }
   return failure.status;
 }
 

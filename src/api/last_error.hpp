@@ -5,6 +5,10 @@
 
 namespace cubby::api {
 
+inline constexpr char no_memory_text[] =
+    "no memory for the library's own tables; raise ulimit -v or the cgroup's memory.max, or ask "
+    "for less at once";
+
 /// Keeps the error for this thread and gives its status back, so that a call may end with it.
 [[gnu::cold]] cubby_status keep_error(const error &failure) noexcept;
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <deque>
 #include <mutex>
+#include <new>
 
 #include "base/abi.hpp"
 #include "base/printable.hpp"
@@ -16,7 +17,7 @@ class log_ring {
   explicit log_ring(uint32_t lines_max) : lines_max_(lines_max) {}
 
   /// Any thread.
-  void add(uint64_t at_ns, uint32_t level, cubby_tier tier, const char *text) {
+  void add(uint64_t at_ns, uint32_t level, cubby_tier tier, const char *text) noexcept {
     cubby_log_line line{at_ns, level, tier, {}};
     base::print_into(line.text, sizeof line.text, text);
     const std::lock_guard lock(mutex_);
@@ -24,7 +25,11 @@ class log_ring {
       lines_.pop_front();
       ++dropped_;
     }
-    lines_.push_back(line);
+    try {
+      lines_.push_back(line);
+    } catch (const std::bad_alloc &) {
+      ++dropped_;
+    }
   }
 
   uint32_t take(cubby_log_line *out, uint32_t max_count) {

@@ -1,6 +1,8 @@
 // What the calls that make a ticket have in common.
 #pragma once
 
+#include <utility>
+
 #include "api/runtime.hpp"
 
 namespace cubby::api {
@@ -18,6 +20,20 @@ inline bool plain(const cubby_how &how) {
 result<cubby_how> read_how(runtime &self, const cubby_how *how);
 /// A copy of how a file is to be adopted, checked.
 result<cubby_adopt_desc> read_adopt(const cubby_adopt_desc *desc);
+/// A place for a request, given back unless it was used.
+struct request_place {
+  request_place(runtime &self, bool forget)
+      : requests(self.engine().requests), index(requests.take(forget)) {}
+  request_place(const request_place &) = delete;
+  request_place &operator=(const request_place &) = delete;
+  ~request_place() {
+    if (index != engine::no_index) requests.give(index);
+  }
+  uint32_t use() { return std::exchange(index, engine::no_index); }
+
+  engine::request_table &requests;
+  uint32_t index;  // no_index: there is none
+};
 /// Fills what every request has.
 void prepare_request(runtime &self, engine::request &r, engine::request_verb verb, uint32_t tier,
                      const cubby_how &how);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 
@@ -28,7 +29,7 @@ uint32_t salt_of(const void *place) {
 }
 
 engine::engine_config engine_config_of(const cubby_config &config, const cubby_policy_ops &policy,
-                                      uint32_t salt) {
+                                       uint32_t salt) {
   engine::engine_config made;
   made.tickets_max = config.tickets_max;
   made.salt = salt;
@@ -39,7 +40,8 @@ engine::engine_config engine_config_of(const cubby_config &config, const cubby_p
 }
 
 void add_line(void *context, uint32_t level, const char *text) {
-  static_cast<runtime *>(context)->log(level, 0, text);
+  auto &self = *static_cast<runtime *>(context);
+  self.log_lines.add(self.now(), level, 0, text);
 }
 
 }  // namespace
@@ -52,6 +54,7 @@ runtime::runtime(const cubby_config &config, const cubby_policy_ops &policy)
       salt_(salt_of(this)),
       engine_(engine_config_of(config, policy, salt_), services.table(), *this) {
   config_.policy = policy_.c_str();
+  sleep_fds_.reserve(engine::tiers_max);  // sleeping takes no memory
 }
 
 runtime::~runtime() {
@@ -81,8 +84,11 @@ result<void> runtime::start() {
   } catch (const std::system_error &failure) {
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
     return fail_errno(failure.code().value(),
-                      "the runtime's thread could not be started; raise ulimit -u, or use "
-                      "CUBBY_PUMP_CALLER");
+                      "the runtime's thread could not be started: too many threads, or no memory "
+                      "for its stack; raise ulimit -u or ulimit -v, or use CUBBY_PUMP_CALLER");
+  } catch (...) {
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    throw;
   }
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return {};
@@ -142,9 +148,11 @@ void runtime::run_once(uint64_t &busy_at_ns) {
 void runtime::say_no_memory() noexcept {
   if (said_no_memory_) return;
   try {
-    log_lines.add(now(), 0, 0,
-                  "the runtime's thread found no memory for its own tables, and a request may stay "
-                  "without an answer; raise ulimit -v or the cgroup's memory.max");
+    log_lines.add(
+        now(), 0, 0,
+        "the runtime's thread found no memory for its own tables and tries again every "
+        "10 ms; requests that cannot be served are answered NO_MEMORY; raise ulimit -v or "
+        "the cgroup's memory.max");
     said_no_memory_ = true;
   } catch (const std::exception &) {
     return;  // there will be another time
@@ -199,6 +207,14 @@ void runtime::notify() {
   progress_.notify_all();
 }
 
+void runtime::wake_waiters() {
+  {
+    const std::lock_guard lock(wait_mutex_);
+    progress_.notify_all();
+  }
+  ::eventfd_write(wake_fd_, 1);
+}
+
 void runtime::grace_period() {
   for (uint32_t i = 0; i < residency::pin_sets::shard_count; ++i) {
     const std::atomic<uint32_t> &active = engine_.feed.shard(i).active;
@@ -208,11 +224,7 @@ void runtime::grace_period() {
 
 bool runtime::shut_down() {
   shutting_.store(true, std::memory_order_seq_cst);
-  {
-    const std::lock_guard lock(wait_mutex_);
-    progress_.notify_all();
-  }
-  ::eventfd_write(wake_fd_, 1);
+  wake_waiters();
   if (thread_.joinable()) {
     stop_.store(true, std::memory_order_seq_cst);
     ::eventfd_write(wake_fd_, 1);
@@ -256,11 +268,11 @@ bool runtime::end_all_io() {
       virtual_now_.store(next == base::never_ns ? here + 1'000'000 : std::max(next, here + 1));
       continue;
     }
-    std::vector<int> in_flight;
-    engine_.pump.descriptors(in_flight);
-    std::vector<pollfd> fds;
-    for (const int fd : in_flight) fds.push_back({fd, POLLIN, 0});
-    ::poll(fds.data(), fds.size(), 1);
+    engine_.pump.descriptors(sleep_fds_);
+    std::array<pollfd, engine::tiers_max> fds;
+    nfds_t count = 0;
+    for (const int fd : sleep_fds_) fds[count++] = {fd, POLLIN, 0};
+    ::poll(fds.data(), count, 1);
   }
 }
 
@@ -433,9 +445,14 @@ result<std::unique_ptr<tier::backend_instance>> runtime::open_files_backend(
     if (!kind) return kind.failure();
     auto opened = tier::backend_instance::open(*kind, services.table(), with);
     if (opened) return opened;
-    note = "io_uring could not be used (" + std::string(std::strerror(opened.failure().native)) +
-           "), so files are read by a pool of threads; allow io_uring_setup, io_uring_enter and "
-           "io_uring_register in the seccomp profile, or set kernel.io_uring_disabled=0";
+    const int native = opened.failure().native;
+    const char *remedy = native == EMFILE || native == ENFILE ? "raise ulimit -n"
+                         : native == ENOMEM ? "raise the locked memory limit, ulimit -l"
+                                            : "allow io_uring_setup, io_uring_enter and "
+                                              "io_uring_register in the seccomp profile, or set "
+                                              "kernel.io_uring_disabled=0";
+    note = "io_uring could not be used (" + std::string(std::strerror(native)) +
+           "), so files are read by a pool of threads; " + remedy;
     log(1, 0, "tier " + name + ": " + note);
   } else {
     note = "built without liburing: files are read by a pool of threads";
@@ -453,7 +470,7 @@ result<uint32_t> runtime::file_tier_for(const std::string &path) {
   if (!backend) return backend.failure();
   auto added = engine_.setup.add_file_tier("file:0", 1000, {}, std::move(*backend));
   if (!added) return added.failure();
-  engine_.state.tiers[*added].note = note;
+  engine_.state.tiers[*added].note = std::move(note);
   return added;
 }
 

@@ -93,9 +93,12 @@ class runtime final : public engine::completion_sink {
   void taken(uint32_t index);
   void completed(uint32_t index, bool stays_ours) override;
 
-  void log(uint32_t level, cubby_tier tier, const std::string &text) {
+  /// A line that there is no memory for counts as lost.
+  void log(uint32_t level, cubby_tier tier, const std::string &text) noexcept {
     log_lines.add(now(), level, tier, text.c_str());
   }
+  /// They look again at what they wait for.
+  void wake_waiters();
   /// No call that began before is still running when this returns.
   void grace_period();
 
@@ -114,7 +117,7 @@ class runtime final : public engine::completion_sink {
                                                                      const std::string &name,
                                                                      std::string &note);
   /// Budgets below one token's working set, each said once. Pump held.
-  void warn_working_set();
+  void warn_working_set() noexcept;
   /// BUDGET when so much more would exceed cubby_config.table_bytes_max. Pump held.
   result<void> check_tables(uint64_t more_bytes, const std::string &what);
   void forget_warnings(cubby_bank bank) {

@@ -2,6 +2,7 @@
 #include <dlfcn.h>
 
 #include <new>
+#include <utility>
 
 #include "api/guard.hpp"
 #include "api/in_process.hpp"
@@ -48,7 +49,10 @@ result<const cubby_policy_ops *> usable_policy(const cubby_config &config) {
   const char *policy = config.policy == nullptr ? "auto" : config.policy;
   auto named = named_policy(policy);
   if (named.ok() && placement::make_policy(**named, {}) == nullptr) {
-    return fail(CUBBY_ERR_NO_MEMORY, "policy %s cannot be made", policy);
+    return fail(CUBBY_ERR_NO_MEMORY,
+                "policy %s could not be made; it found no memory for its tables, or refused (its "
+                "create() is not to fail for a runtime without banks, docs/policies.md)",
+                policy);
   }
   return named;
 }
@@ -80,7 +84,7 @@ cubby_status cubby_close(cubby_handle *rt) {
                            "one may close it"));
   }
   if (!rt->self.shut_down()) return keep_error(rt->self.lost_io());
-  const std::vector<void *> libraries = rt->self.libraries;
+  const std::vector<void *> libraries = std::move(rt->self.libraries);
   delete rt;
   for (void *library : libraries) ::dlclose(library);
   return CUBBY_OK;
@@ -100,7 +104,9 @@ cubby_status cubby_poll(cubby_handle *rt, uint64_t now_ns, uint64_t *next_ns) {
 
 cubby_status cubby_backend_load(cubby_handle *rt, const char *library_path) {
   CUBBY_ENTER(rt);
-  if (library_path == nullptr) CUBBY_REFUSE("cubby_backend_load: library_path is NULL");
+  if (library_path == nullptr || library_path[0] == '\0') {
+    CUBBY_REFUSE("cubby_backend_load: library_path is NULL or empty; name the backend's library");
+  }
   return guarded([&]() -> cubby_status {
     void *library = ::dlopen(library_path, RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr) {
@@ -120,7 +126,13 @@ cubby_status cubby_backend_load(cubby_handle *rt, const char *library_path) {
       return keep_error(kind.failure());
     }
     const auto lock = self.hold_pump();
-    self.loaded_backends.push_back(*kind);
+    try {
+      base::make_room(self.libraries, self.libraries.size() + 1);
+      self.loaded_backends.push_back(*kind);
+    } catch (...) {
+      ::dlclose(library);
+      throw;
+    }
     self.libraries.push_back(library);
     return CUBBY_OK;
   });

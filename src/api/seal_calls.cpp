@@ -1,4 +1,5 @@
 // Sealing a file.
+#include "api/bank_files.hpp"
 #include "api/completion_queue.hpp"
 #include "api/guard.hpp"
 #include "api/requests.hpp"
@@ -10,12 +11,14 @@ using namespace cubby::api;
 
 cubby_status cubby_seal(cubby_handle *rt, const char *path, const cubby_adopt_desc *desc,
                         const cubby_how *how, cubby_ticket *ticket) {
-  CUBBY_ENTER(rt);
+  CUBBY_ENTER_WAITING(rt);  // for the file system
   if (path == nullptr) CUBBY_REFUSE("cubby_seal: path is NULL");
   if (ticket != nullptr) *ticket = 0;
   return guarded([&]() -> cubby_status {
     auto asked_how = read_how(self, how);
     if (!asked_how) return keep_error(asked_how.failure());
+    // It may be removed while files are opened.
+    const auto queue = asked_how->cq == nullptr ? nullptr : cubby_cq::find(asked_how->cq);
     auto read = read_adopt(desc);
     if (!read) return keep_error(read.failure());
     const cubby_adopt_desc asked = *read;
@@ -33,39 +36,28 @@ cubby_status cubby_seal(cubby_handle *rt, const char *path, const cubby_adopt_de
     }
     auto earlier = store::read_seal(to);
     const bool goes_on = earlier.ok() && store::is_untouched(*earlier, *model);
-    if (asked_how->cq != nullptr && !asked_how->cq->reserve()) {
-      return keep_error(fail(CUBBY_ERR_BUSY, "the completion queue has no place left"));
+    std::vector<std::unique_ptr<bank_files>> opened;
+    for (const auto &one : banks) {
+      opened.push_back(std::make_unique<bank_files>(self));
+      opened.back()->list = std::move(one->files);
+      if (auto open = opened.back()->open(path); !open) return keep_error(open.failure());
     }
-    const uint32_t index =
-        self.engine().requests.take(ticket == nullptr && asked_how->cq == nullptr);
-    if (index == engine::no_index) {
-      if (asked_how->cq != nullptr) asked_how->cq->unreserve();
-      return no_ticket();
-    }
-    const auto give_up = [&](const error &why) {
-      if (asked_how->cq != nullptr) asked_how->cq->unreserve();
-      self.engine().requests.give(index);
-      return keep_error(why);
-    };
-    engine::request &r = self.engine().requests[index];
-    uint32_t file_tier = engine::no_tier;
-    {
-      const auto lock = self.hold_pump();
-      auto tier = self.file_tier_for(path);
-      if (!tier) return give_up(tier.failure());
-      file_tier = *tier;
-      for (const auto &one : banks) {
-        one->file_tier = file_tier;
-        if (auto opened = self.engine().files.open(one->files, file_tier); !opened) {
-          for (const auto &other : banks) self.engine().files.close(other->files, file_tier);
-          return give_up(opened.failure());
-        }
-      }
-    }
+    request_place place(self, ticket == nullptr && asked_how->cq == nullptr);
+    if (place.index == engine::no_index) return no_ticket();
     auto job = std::make_unique<engine::seal_job>(self.engine().state, self.engine().files,
                                                   self.engine().ios, std::move(*model),
                                                   std::move(banks), to);
     if (goes_on) job->resume(*earlier);
+    if (asked_how->cq != nullptr && (queue == nullptr || !queue->reserve())) {
+      return keep_error(
+          fail(CUBBY_ERR_BUSY, "the completion queue has no place left, or was removed just now"));
+    }
+    const uint32_t file_tier = opened.front()->tier;
+    for (size_t i = 0; i < opened.size(); ++i) {
+      job->take_files(i, std::move(opened[i]->list), file_tier);
+    }
+    const uint32_t index = place.use();
+    engine::request &r = self.engine().requests[index];
     prepare_request(self, r, engine::seal_verb{std::move(job)}, file_tier, *asked_how);
     return submit_request(self, index, ticket);
   });

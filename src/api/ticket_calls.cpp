@@ -1,8 +1,4 @@
 // Completion queues, waiting, cancelling.
-#include <sys/eventfd.h>
-
-#include <cerrno>
-
 #include "api/completion_queue.hpp"
 #include "api/guard.hpp"
 
@@ -13,6 +9,19 @@ namespace {
 
 cubby_status no_queue() {
   return keep_error(fail(CUBBY_ERR_STALE, "there is no such completion queue: it was removed"));
+}
+
+/// The queue, which stays while this is held. Without one `status` is kept: STALE, or FORKED where
+/// the queue is the parent's.
+std::shared_ptr<cubby_cq> hold(const cubby_cq *cq, cubby_status &status) {
+  auto held = cubby_cq::find(cq);
+  if (held == nullptr) {
+    status = no_queue();
+  } else if (held->forked()) {
+    status = call::refuse(CUBBY_ERR_FORKED);
+    held.reset();
+  }
+  return held;
 }
 
 cubby_status closed() {
@@ -27,27 +36,28 @@ cubby_status cubby_cq_add(cubby_handle *rt, uint32_t capacity, cubby_cq **out) {
     CUBBY_REFUSE("cubby_cq_add: out is NULL, or capacity %u is not 1 to 1048576", capacity);
   }
   return guarded([&]() -> cubby_status {
-    const int fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (fd < 0) {
-      return keep_error(fail_errno(errno,
-                                   "a descriptor for the queue could not be had; raise "
-                                   "ulimit -n"));
-    }
-    auto made = std::make_unique<cubby_cq>(self, capacity, fd);
-    cubby_cq *const queue = made.get();
-    cubby_cq::enlist(std::move(made));
-    *out = queue;
+    auto made = std::make_shared<cubby_cq>(self, capacity);
+    if (auto ready = made->open(); !ready) return keep_error(ready.failure());
+    cubby_cq::enlist(made);
+    *out = made.get();
     return CUBBY_OK;
   });
 }
 
-int cubby_cq_fd(cubby_cq *cq) { return cubby_cq::is_living(cq) ? cq->descriptor() : -1; }
+int cubby_cq_fd(cubby_cq *cq) {
+  cubby_status status = CUBBY_OK;
+  const auto held = hold(cq, status);
+  return held != nullptr ? held->descriptor() : -1;
+}
 
 uint32_t cubby_cq_take(cubby_cq *cq, cubby_done *out, uint32_t max_count) {
-  if (out == nullptr || !cubby_cq::is_living(cq)) return 0;
+  if (out == nullptr) return 0;
+  cubby_status status = CUBBY_OK;
+  const auto held = hold(cq, status);
+  if (held == nullptr) return 0;
   uint32_t taken = 0;
   guarded([&]() -> cubby_status {
-    taken = cq->take(out, max_count);
+    taken = held->take(out, max_count);
     return CUBBY_OK;
   });
   return taken;
@@ -55,13 +65,17 @@ uint32_t cubby_cq_take(cubby_cq *cq, cubby_done *out, uint32_t max_count) {
 
 cubby_status cubby_cq_wait(cubby_cq *cq, int64_t timeout_ns) {
   if (cq == nullptr) CUBBY_REFUSE("cubby_cq_wait: the queue is NULL");
-  if (!cubby_cq::is_living(cq)) return no_queue();
+  cubby_status status = CUBBY_OK;
+  const auto held = hold(cq, status);
+  if (held == nullptr) return status;
   const std::unique_ptr<runtime, void (*)(runtime *)> owner(cq->hold_owner(), &cubby_cq::let_go);
   if (owner == nullptr) return cq->empty() ? closed() : CUBBY_OK;
   runtime &self = *owner;
   CUBBY_BEGIN(self, waiting);
   return guarded([&]() -> cubby_status {
-    if (self.wait_until([&] { return !cq->empty() || self.shutting(); }, timeout_ns)) {
+    const auto over = [&] { return !cq->empty() || self.shutting() || cq->removed(); };
+    if (self.wait_until(over, timeout_ns)) {
+      if (cq->removed()) return no_queue();
       const bool ended = self.shutting() && cq->empty();
       return ended ? call::refuse(CUBBY_ERR_SHUTDOWN) : CUBBY_OK;
     }
@@ -71,13 +85,21 @@ cubby_status cubby_cq_wait(cubby_cq *cq, int64_t timeout_ns) {
 
 cubby_status cubby_cq_remove(cubby_cq *cq) {
   if (cq == nullptr) CUBBY_REFUSE("cubby_cq_remove: the queue is NULL");
-  if (!cubby_cq::is_living(cq)) return no_queue();
-  if (!cq->unused()) {
+  cubby_status status = CUBBY_OK;
+  const auto held = hold(cq, status);
+  if (held == nullptr) return status;
+  const std::unique_ptr<runtime, void (*)(runtime *)> owner(cq->hold_owner(), &cubby_cq::let_go);
+  if (!cq->retire()) {
+    if (cq->removed()) return no_queue();  // by another thread, just now
     return keep_error(fail(CUBBY_ERR_BUSY,
                            "tickets name the queue, or completions were not taken "
                            "from it yet"));
   }
   cubby_cq::remove(cq);
+  if (owner == nullptr) return CUBBY_OK;
+  // Who waits for it is told; calls that have looked it up are over before it goes.
+  owner->wake_waiters();
+  owner->grace_period();
   return CUBBY_OK;
 }
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "api/guard.hpp"
 #include "api/requests.hpp"
@@ -17,6 +18,19 @@ namespace {
 
 using ull = unsigned long long;
 
+/// What no process has the addresses for: pointers have 57 bits at most, half of them the kernel's.
+bool beyond_memory(uint64_t first, uint64_t bytes) {
+  constexpr uint64_t address_end = uint64_t{1} << 56;
+  return first >= address_end || bytes > address_end - first;
+}
+
+error no_such_memory(uint64_t first, uint64_t bytes) {
+  return fail(CUBBY_ERR_INVALID,
+              "a region of %llu bytes at 0x%llx ends beyond every address that a process has; look "
+              "at bytes, stride_bytes and piece_count",
+              static_cast<ull>(bytes), static_cast<ull>(first));
+}
+
 result<void> check_region(const cubby_region_desc &desc) {
   if (desc.kind == CUBBY_MEMORY_DEVICE || desc.kind == CUBBY_MEMORY_SHARED_FD) {
     return fail(CUBBY_ERR_NOT_SUPPORTED,
@@ -28,8 +42,10 @@ result<void> check_region(const cubby_region_desc &desc) {
     return fail(CUBBY_ERR_INVALID, "cubby_region_desc.kind %u is not known", desc.kind);
   }
   if (desc.base == nullptr) return fail(CUBBY_ERR_INVALID, "cubby_region_desc.base is NULL");
+  const auto first = reinterpret_cast<uintptr_t>(desc.base);
   if (desc.piece_count == 0) {
     if (desc.bytes == 0) return fail(CUBBY_ERR_INVALID, "a plain region has no bytes");
+    if (beyond_memory(first, desc.bytes)) return no_such_memory(first, desc.bytes);
     return {};
   }
   const auto span = base::checked_multiply(desc.stride_bytes, desc.piece_count);
@@ -40,6 +56,9 @@ result<void> check_region(const cubby_region_desc &desc) {
                 static_cast<ull>(desc.piece_count), static_cast<ull>(desc.piece_bytes),
                 static_cast<ull>(desc.stride_bytes));
   }
+  // The last piece need not have a whole stride.
+  const uint64_t bytes = *span - desc.stride_bytes + desc.piece_bytes;
+  if (beyond_memory(first, bytes)) return no_such_memory(first, bytes);
   return {};
 }
 
@@ -167,7 +186,6 @@ cubby_status add_memory(runtime &self, const cubby_tier_desc &desc, const tier::
 
 cubby_status add_files(runtime &self, const cubby_tier_desc &desc, const char *backend_name,
                        cubby_tier *out) {
-  if (auto checked = check_paths(desc); !checked) return keep_error(checked.failure());
   if (desc.memory_count != 0) CUBBY_REFUSE("tier %s: a file tier has no lent memory", desc.name);
   if (desc.flags != 0) CUBBY_REFUSE("tier %s: CUBBY_TIER_EXCLUSIVE is for memory tiers", desc.name);
   if (desc.emulated_bytes_per_s != 0 || desc.emulated_latency_ns != 0) {
@@ -182,9 +200,17 @@ cubby_status add_files(runtime &self, const cubby_tier_desc &desc, const char *b
   auto added = self.engine().setup.add_file_tier(desc.name, desc.rank, directories_of(desc),
                                                  std::move(*backend));
   if (!added) return keep_error(added.failure());
-  self.engine().state.tiers[*added].note = note;
+  self.engine().state.tiers[*added].note = std::move(note);
   *out = self.engine().state.tiers[*added].handle;
   return CUBBY_OK;
+}
+
+result<bool> takes_paths(runtime &self, const std::string &backend) {
+  if (backend == "file") return true;
+  const auto lock = self.hold_pump();
+  auto kind = self.find_backend(backend);
+  if (!kind) return kind.failure();
+  return (kind->ops.capabilities & CUBBY_CAP_FILES) != 0;
 }
 
 }  // namespace
@@ -227,7 +253,7 @@ cubby_status cubby_region_remove(cubby_handle *rt, cubby_region handle) {
 }
 
 cubby_status cubby_tier_add(cubby_handle *rt, const cubby_tier_desc *desc, cubby_tier *out) {
-  CUBBY_ENTER(rt);
+  CUBBY_ENTER_WAITING(rt);  // for the file system
   if (desc == nullptr || out == nullptr || desc->struct_size == 0) {
     CUBBY_REFUSE("cubby_tier_add: desc or out is NULL, or struct_size is 0");
   }
@@ -239,13 +265,19 @@ cubby_status cubby_tier_add(cubby_handle *rt, const cubby_tier_desc *desc, cubby
     if ((asked.flags & ~static_cast<uint32_t>(CUBBY_TIER_EXCLUSIVE)) != 0) {
       CUBBY_REFUSE("tier %s: flags 0x%x are not known", asked.name, asked.flags);
     }
+    const std::string backend = asked.backend;
+    auto is_file = takes_paths(self, backend);
+    if (!is_file) return keep_error(is_file.failure());
+    // Before the pump is held: a file system may take as long as it likes.
+    if (auto checked = *is_file ? check_paths(asked) : result<void>(); !checked) {
+      return keep_error(checked.failure());
+    }
     const auto lock = self.hold_pump();
     for (uint32_t i = 0; i < self.engine().state.tiers.count(); ++i) {
       if (self.engine().state.tiers[i].name == asked.name) {
         CUBBY_REFUSE("there is a tier called %s already", asked.name);
       }
     }
-    const std::string backend = asked.backend;
     if (backend == "file") return add_files(self, asked, "file", out);
     auto kind = self.find_backend(backend);
     if (!kind) return keep_error(kind.failure());
@@ -263,18 +295,16 @@ cubby_status cubby_tier_resize(cubby_handle *rt, cubby_tier tier, uint64_t budge
   return guarded([&]() -> cubby_status {
     const uint32_t index = self.engine().state.tiers.find(tier);
     if (index == engine::no_tier) return unknown_tier(tier);
-    const uint32_t made = self.engine().requests.take(ticket == nullptr);
-    if (made == engine::no_index) return no_ticket();
+    request_place place(self, ticket == nullptr);
+    if (place.index == engine::no_index) return no_ticket();
     {
       const auto lock = self.hold_pump();
       engine::tier_slot &slot = self.engine().state.tiers[index];
       if (slot.memory == nullptr) {
-        self.engine().requests.give(made);
         CUBBY_REFUSE("tier %s has no budget of memory", slot.name.c_str());
       }
       const uint64_t pinned = engine::pinned_bytes(self.engine().state, index);
       if (budget_bytes < std::max(pinned, tier::frame_align_bytes)) {
-        self.engine().requests.give(made);
         error failure =
             fail(CUBBY_ERR_BUDGET,
                  "tier %s: %llu bytes are pinned, %llu were asked "
@@ -286,15 +316,14 @@ cubby_status cubby_tier_resize(cubby_handle *rt, cubby_tier tier, uint64_t budge
       }
       // A lent tier holds the budget against its own memory.
       if (auto fits = check_machine(slot.name, slot.backend, false, budget_bytes); !fits) {
-        self.engine().requests.give(made);
         return keep_error(fits.failure());
       }
       if (auto set = self.engine().setup.resize(index, budget_bytes); !set) {
-        self.engine().requests.give(made);
         return keep_error(set.failure());
       }
       self.warn_working_set();
     }
+    const uint32_t made = place.use();
     engine::request &r = self.engine().requests[made];
     prepare_request(self, r, engine::resize_verb{}, index, cubby_how{});
     return submit_request(self, made, ticket);

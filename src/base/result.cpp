@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstdarg>
 #include <cstdio>
+#include <new>
 #include <system_error>
 
 namespace cubby {
@@ -37,6 +38,8 @@ cubby_status status_of_errno(int native) {
     case EISDIR:
     case ENAMETOOLONG:
     case ELOOP:
+    case ESPIPE:
+    case ENXIO:
       return CUBBY_ERR_INVALID;
     case ENOSYS:
     case ENOTSUP:
@@ -48,7 +51,27 @@ cubby_status status_of_errno(int native) {
   }
 }
 
+/// The same, or nothing where there is no memory for it.
+std::string try_format_va(const char *format, va_list arguments) noexcept try {
+  return format_va(format, arguments);
+} catch (const std::bad_alloc &) {
+  return {};
+}
+
 }  // namespace
+
+void sentence::set(const std::string &text) noexcept try {
+  assign(text);
+} catch (const std::bad_alloc &) {
+  clear();
+}
+
+error no_memory() noexcept {
+  error made;
+  made.status = CUBBY_ERR_NO_MEMORY;
+  made.retryable = true;
+  return made;
+}
 
 std::string format_text(const char *format, ...) {
   va_list arguments;
@@ -63,7 +86,7 @@ error fail(cubby_status status, const char *format, ...) {
   va_start(arguments, format);
   error made;
   made.status = status;
-  made.text = format_va(format, arguments);
+  made.text = try_format_va(format, arguments);
   va_end(arguments);
   return made;
 }
@@ -82,7 +105,10 @@ const char *open_remedy(int native) {
     case ELOOP:
       return "; name the file itself, not a link to it";
     case EISDIR:
-      return "; name a file in it";
+      return "; it is not a regular file but a folder, name a file in it";
+    case ESPIPE:
+    case ENXIO:
+      return "; it is not a regular file, name one";
     default:
       return "";
   }
@@ -94,9 +120,14 @@ error fail_errno(int native, const char *format, ...) {
   error made;
   made.status = status_of_errno(native);
   made.native = native;
-  made.text = format_va(format, arguments) + ": " + std::generic_category().message(native);
+  made.text = try_format_va(format, arguments);
+  try {
+    made.text += ": " + std::generic_category().message(native);
+  } catch (const std::bad_alloc &) {  // the sentence goes without
+  }
   va_end(arguments);
-  made.retryable = native == EAGAIN || native == EINTR || native == ENOMEM;
+  made.retryable = native == EAGAIN || native == EINTR || native == ENOMEM || native == EMFILE ||
+                   native == ENFILE;
   return made;
 }
 

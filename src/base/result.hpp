@@ -13,9 +13,28 @@
 
 namespace cubby {
 
+/// The text of an error. Where there is no memory for it, it is empty: the error is told all the
+/// same, so errors can be made and copied wherever memory has run out.
+class sentence : public std::string {
+ public:
+  sentence() = default;
+  sentence(std::string &&text) noexcept : std::string(std::move(text)) {}  // NOLINT
+  sentence(const sentence &other) noexcept : std::string() { set(other); }
+  sentence(sentence &&) noexcept = default;
+  sentence &operator=(const sentence &other) noexcept {
+    if (this != &other) set(other);
+    return *this;
+  }
+  sentence &operator=(sentence &&) noexcept = default;
+  ~sentence() = default;
+
+ private:
+  void set(const std::string &text) noexcept;
+};
+
 struct error {
   cubby_status status = CUBBY_ERR_INVALID;
-  std::string text;    // a sentence: what, the likely cause, the remedy
+  sentence text;       // a sentence: what, the likely cause, the remedy
   int32_t native = 0;  // errno or a driver's code
   cubby_tier tier = 0;
   cubby_id id = 0;
@@ -97,6 +116,10 @@ error fail(cubby_status status, const char *format, ...)
 /// A failed system call: status chosen from errno (ENOSPC → NO_SPACE, EACCES/EPERM/EROFS → DENIED,
 /// ENOMEM → NO_MEMORY, else IO), native set, and strerror's words appended to the sentence.
 error fail_errno(int native, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/// Of what found no memory; takes none itself. Its sentence is the one that is told of all of
+/// these.
+error no_memory() noexcept;
 
 /// What usually helps when a file cannot be opened with this errno; "" when nothing is usual.
 const char *open_remedy(int native);

@@ -1,11 +1,13 @@
 #include "engine/access_events.hpp"
 
+#include "base/room.hpp"
+
 namespace cubby::engine {
 
 void assembled_visit::add(uint32_t slot, placement::object object, bool begins_route) {
   // What can throw comes first.
-  if (chosen.size() == chosen.capacity()) chosen.reserve(2 * chosen.size() + 16);
-  if (used.size() == used.capacity()) used.reserve(2 * used.size() + 16);
+  base::make_room(chosen, chosen.size() + 1);
+  base::make_room(used, used.size() + 1);
   if (begins_route) routes.push_back({slot, 0, nullptr});
   ++routes.back().count;
   chosen.push_back(object);

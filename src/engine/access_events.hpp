@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <new>
 #include <span>
 #include <vector>
 
@@ -98,33 +99,47 @@ void record_route(thread_shard &to, cubby_bank handle, event_chain &chain,
                   event_follows joined = event_follows::same_visit);
 void end_visit(thread_shard &to, event_chain &chain);
 
-/// Takes what is in the shard, and calls visit(bank, row, assembled) for each visit that is whole.
+/// Puts one event of the shard to those before it, and calls visit(bank, row, assembled) for each
+/// visit that is whole.
 template <class Visit>
-void assemble_visits(thread_shard &from, const bank_registry &banks, const Visit &visit) {
+void assemble_event(thread_shard &from, const access_event &event, const bank_registry &banks,
+                    const Visit &visit) {
   const auto flush = [&] {
     if (!from.visit.empty()) visit(*from.bank, from.row, from.visit);
     from.visit.clear();
   };
+  locker_bank *named = banks.at(event.bank);
+  if (named != from.bank) flush();
+  from.bank = named;
+  bool begins = from.last != event_follows::same_sequence || from.visit.routes.empty();
+  for (uint32_t i = 0; i < event.count && named != nullptr; ++i) {
+    const uint32_t number = event.numbers[i];
+    if (number >= named->count()) continue;  // of a bank that was there before
+    if (named->row_of(number) != from.row) {
+      flush();
+      begins = true;
+    }
+    from.row = named->row_of(number);
+    from.visit.add(event.slot, named->object_base + number, begins);
+    begins = false;
+  }
+  // Where more is to follow and is not here yet, its thread is just now writing it.
+  if (event.next == event_follows::another_visit) flush();
+}
+
+/// The same for all that is in the shard. A visit that finds no memory is lost and counted, as
+/// where the ring is full.
+template <class Visit>
+void assemble_visits(thread_shard &from, const bank_registry &banks, const Visit &visit) {
   access_event event;
   while (from.events.pop(event)) {
-    locker_bank *named = banks.at(event.bank);
-    if (named != from.bank) flush();
-    from.bank = named;
-    bool begins = from.last != event_follows::same_sequence || from.visit.routes.empty();
-    for (uint32_t i = 0; i < event.count && named != nullptr; ++i) {
-      const uint32_t number = event.numbers[i];
-      if (number >= named->count()) continue;  // of a bank that was there before
-      if (named->row_of(number) != from.row) {
-        flush();
-        begins = true;
-      }
-      from.row = named->row_of(number);
-      from.visit.add(event.slot, named->object_base + number, begins);
-      begins = false;
+    try {
+      assemble_event(from, event, banks, visit);
+    } catch (const std::bad_alloc &) {
+      from.visit.clear();
+      from.dropped_count.fetch_add(1, std::memory_order_relaxed);
     }
     from.last = event.next;
-    // Where more is to follow and is not here yet, its thread is just now writing it.
-    if (from.last == event_follows::another_visit) flush();
   }
 }
 

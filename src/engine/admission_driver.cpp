@@ -1,5 +1,7 @@
 #include "engine/admission_driver.hpp"
 
+#include <new>
+
 #include "base/mutant.hpp"
 
 namespace cubby::engine {
@@ -60,7 +62,10 @@ void admission_driver::finish_evict(uint32_t tier, placement::object object,
                                     placement::departure how) {
   const locker at = locker_of(object);
   if (how != placement::departure::dropped) ++state_.tiers[tier].stats.evict_count;
-  if (how == placement::departure::demoted && demote(tier, *at.bank, at.number)) return;
+  try {
+    if (how == placement::departure::demoted && demote(tier, *at.bank, at.number)) return;
+  } catch (const std::bad_alloc &) {  // it leaves without a copy
+  }
   locker_word &word = at.bank->word(tier, at.number);
   const uint64_t frame = word.look().frame;
   word.clear();
@@ -78,9 +83,16 @@ bool admission_driver::demote(uint32_t tier, locker_bank &bank, uint32_t number)
   const placement::object object = bank.object_base + number;
   admission_driver driver(state_, fills_, order_);
   if (!state_.admission.win_place(below, object, placement::claim::newcomer, driver)) return false;
-  const auto frame = memory(below).take(bank.frame_bytes_in(below, number));
+  const uint64_t bytes = bank.frame_bytes_in(below, number);
+  const auto frame = memory(below).take(bytes);
   if (!frame) return false;
-  const uint32_t index = fills_.create(bank, number, below, *frame, order_);
+  uint32_t index = no_index;
+  try {
+    index = fills_.create(bank, number, below, *frame, order_);
+  } catch (...) {
+    memory(below).give(*frame, bytes);
+    throw;
+  }
   fill &f = fills_[index];
   f.demotion = true;
   f.may_expire = false;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/room.hpp"
+
 namespace cubby::engine {
 
 locker_bank *bank_registry::of_object(placement::object object, uint32_t &number) const {
@@ -14,15 +16,33 @@ locker_bank *bank_registry::of_object(placement::object object, uint32_t &number
   return number < bank->count() ? bank : nullptr;
 }
 
+/// The one that was not used for longest, so that handles are used up evenly.
+result<uint32_t> bank_registry::free_index() const {
+  bool used_up = false;
+  for (uint32_t i = 0; i < banks_max; ++i) {
+    const uint32_t index = (last_index_ + i) % banks_max + 1;
+    if (at(index) != nullptr) continue;
+    if (uses_[index] < bank_uses_max) return index;
+    used_up = true;
+  }
+  if (used_up) {
+    return fail(CUBBY_ERR_INVALID,
+                "the runtime has given out all of its %u bank handles, each once, so that an old "
+                "handle never names another bank; open another runtime, or keep banks",
+                banks_max * bank_uses_max);
+  }
+  return fail(CUBBY_ERR_INVALID, "a runtime has at most %u banks at once; remove one first",
+              banks_max);
+}
+
 result<locker_bank *> bank_registry::add(std::unique_ptr<locker_bank> made) {
-  uint32_t index = 1;
-  while (index <= banks_max && at(index) != nullptr) ++index;
-  if (index > banks_max)
-    return fail(CUBBY_ERR_INVALID, "a runtime has at most %u banks", banks_max);
+  const auto index = free_index();
+  if (!index) return index.failure();
   const auto count = static_cast<uint32_t>(made->count());
-  owned_.reserve(owned_.size() + 1);
-  by_object_.reserve(by_object_.size() + 1);
-  free_objects_.reserve(free_objects_.size() + owned_.size() + 1);
+  // Each bank may give its numbers back, without memory.
+  base::make_room(owned_, owned_.size() + 1);
+  base::make_room(by_object_, by_object_.size() + 1);
+  base::make_room(free_objects_, free_objects_.size() + owned_.size() + 2);
   auto hole = std::find_if(free_objects_.begin(), free_objects_.end(),
                            [&](const auto &range) { return range.second == count; });
   if (hole != free_objects_.end()) {
@@ -35,7 +55,7 @@ result<locker_bank *> bank_registry::add(std::unique_ptr<locker_bank> made) {
     made->object_base = object_count_;
     object_count_ += count;
   }
-  made->handle = uint32_t{generation_[index]} << 10 | index;
+  made->handle = (salt_ + uses_[*index]) % bank_uses_max << 10 | *index;
   locker_bank *bank = made.get();
   by_object_.insert(std::upper_bound(by_object_.begin(), by_object_.end(), bank,
                                      [](const locker_bank *a, const locker_bank *b) {
@@ -47,7 +67,10 @@ result<locker_bank *> bank_registry::add(std::unique_ptr<locker_bank> made) {
 }
 
 void bank_registry::publish(locker_bank &bank) {
-  banks_[bank.handle & banks_max].store(&bank, std::memory_order_release);
+  const uint32_t index = bank.handle & banks_max;
+  ++uses_[index];
+  last_index_ = index;
+  banks_[index].store(&bank, std::memory_order_release);
 }
 
 std::unique_ptr<locker_bank> bank_registry::withdraw(locker_bank &bank) {
@@ -57,9 +80,7 @@ std::unique_ptr<locker_bank> bank_registry::withdraw(locker_bank &bank) {
 }
 
 void bank_registry::retire(locker_bank &bank) {
-  const uint32_t index = bank.handle & banks_max;
-  generation_[index] = static_cast<uint8_t>((generation_[index] + 1) & 63);
-  banks_[index].store(nullptr, std::memory_order_seq_cst);
+  banks_[bank.handle & banks_max].store(nullptr, std::memory_order_seq_cst);
   by_object_.erase(std::find(by_object_.begin(), by_object_.end(), &bank));
   free_objects_.emplace_back(bank.object_base, static_cast<uint32_t>(bank.count()));
 }

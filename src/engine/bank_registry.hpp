@@ -13,10 +13,12 @@
 namespace cubby::engine {
 
 inline constexpr uint32_t banks_max = 1023;
+/// A handle is 16 bits, as much as an id has room for: index and use of the index.
+inline constexpr uint32_t bank_uses_max = 64;
 
 class bank_registry {
  public:
-  explicit bank_registry(uint32_t salt) { generation_.fill(static_cast<uint8_t>(salt & 63)); }
+  explicit bank_registry(uint32_t salt) : salt_(salt) {}
 
   /// Any thread. nullptr when the handle is stale.
   [[nodiscard]] locker_bank *find(cubby_bank handle) const {
@@ -53,9 +55,14 @@ class bank_registry {
   [[nodiscard]] const std::vector<std::unique_ptr<locker_bank>> &owned() const { return owned_; }
 
  private:
+  [[nodiscard]] result<uint32_t> free_index() const;
+
+  const uint32_t salt_;
   std::array<std::atomic<locker_bank *>, banks_max + 1> banks_{};
   std::vector<std::unique_ptr<locker_bank>> owned_;
-  std::array<uint8_t, banks_max + 1> generation_{};
+  // Handles given out of each index. None is given twice: one that was removed stays stale.
+  std::array<uint8_t, banks_max + 1> uses_{};
+  uint32_t last_index_ = 0;
   std::vector<locker_bank *> by_object_;
   uint32_t object_count_ = 0;
   std::vector<std::pair<uint32_t, uint32_t>> free_objects_;  // base, count

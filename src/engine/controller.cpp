@@ -74,10 +74,23 @@ void controller::begin(uint32_t index) {
     feed_.drain();
     look_at_frames();
     operation_of(units_.requests[index]).begin(index);
+    if (units_.requests[index].kind() == request_kind::resize) {
+      refuse_impossible(units_.requests[index].tier);
+    }
   } catch (const std::bad_alloc &) {
     return operation_of(units_.requests[index]).out_of_memory(index);
   }
-  if (!grant(index)) units_.open.wait_for_frames(index);
+  if (grant(index)) return;
+  operation &verb = operation_of(units_.requests[index]);
+  if (!verb.refuse_impossible(index)) units_.open.wait_for_frames(index);
+}
+
+/// What waits for frames of a tier that has become too small for it would wait for ever.
+void controller::refuse_impossible(uint32_t tier) {
+  for (const uint32_t index : units_.open.waiting_now()) {
+    const request &r = units_.requests[index];
+    if (r.waiting && r.tier == tier) operation_of(r).refuse_impossible(index);
+  }
 }
 
 /// False: it waits for frames.
@@ -162,7 +175,7 @@ bool controller::take_back(uint32_t tier, uint64_t *next_ns) {
   cubby_backend_done done[reap_batch];
   transfer::io_table::finished_io ends[reap_batch];
   const uint32_t count = slot.path->reap(state_.now_ns, done, reap_batch, next_ns);
-  CUBBY_ASSERT(count <= reap_batch);
+  look_for_overstatement(slot);
   uint32_t ours = 0;
   for (uint32_t i = 0; i < count; ++i) {
     const auto end = ios_.finish(*slot.path, done[i].cookie, state_.now_ns);
@@ -173,9 +186,27 @@ bool controller::take_back(uint32_t tier, uint64_t *next_ns) {
     ends[ours] = *end;
     done[ours++] = done[i];
   }
-  if (ours != 0 && start_jobs(*slot.path)) slot.path->flush(state_.now_ns);
+  try {
+    if (ours != 0 && start_jobs(*slot.path)) slot.path->flush(state_.now_ns);
+  } catch (const std::bad_alloc &) {  // what has come back is taken up all the same
+    state_.changed = true;
+  }
   for (uint32_t i = 0; i < ours; ++i) ends[i].owner->io_done(ends[i].tag, done[i]);
   return count != 0;
+}
+
+/// A backend that says that it took, or gave, more than there was: what is beyond is ignored.
+void controller::look_for_overstatement(tier_slot &slot) {
+  const uint64_t seen = slot.path->overstated_count();
+  if (seen == slot.overstated_count) return;
+  const bool first = slot.overstated_count == 0;
+  slot.stats.error_count += seen - slot.overstated_count;
+  slot.overstated_count = seen;
+  if (!first) return;
+  state_.log(0, format_text("tier %s: backend %s returned a larger count than it was given, from "
+                            "submit() or reap(). What is beyond is ignored and counted as an "
+                            "error; the backend needs mending",
+                            slot.name.c_str(), slot.backend.c_str()));
 }
 
 /// Such a completion is counted and put aside: taken for another's it would publish bytes that have

@@ -42,6 +42,7 @@ class controller {
  private:
   void begin(uint32_t index);
   bool grant(uint32_t index);
+  void refuse_impossible(uint32_t tier);
   void accept_requests(bool &progress);
   void look_at_frames();
   void look_at_withdrawals();
@@ -50,6 +51,7 @@ class controller {
   bool start_all_jobs(effort how_far);
   bool run_channels(uint64_t *next_ns);
   bool take_back(uint32_t tier, uint64_t *next_ns);
+  void look_for_overstatement(tier_slot &slot);
   void report_stray(tier_slot &slot, uint64_t cookie);
   operation &operation_of(const request &r) { return *operations_[r.verb.index()]; }
 

@@ -1,5 +1,7 @@
 #include "engine/fill_io.hpp"
 
+#include <new>
+
 #include "base/digest.hpp"
 #include "base/mutant.hpp"
 
@@ -12,17 +14,14 @@ bool reads_file(const tier_set &tiers, const fill &f) { return !tiers.is_memory(
 
 bool fill_io::start_job(transfer::channel &path, const transfer::urgency &order, uint32_t job) {
   if ((job & copy_bit) == 0) return issue(job);
+  ios_.make_room();  // may throw, and then the copy still waits
+  path.make_room(0);
   path.remove(order, job);
   start_copy(job & ~copy_bit);
   return true;
 }
 
 uint32_t fill_io::new_piece() {
-  if (free_.empty()) {
-    free_.reserve(std::max<size_t>(64, 2 * pieces_.size()));
-    pieces_.emplace_back();
-    free_.push_back(static_cast<uint32_t>(pieces_.size() - 1));
-  }
   const uint32_t index = free_.back();
   free_.pop_back();
   return index;
@@ -44,6 +43,10 @@ bool fill_io::issue(uint32_t index) {
   if (untouched && f.may_expire && f.order.io_class == CUBBY_FORECAST &&
       f.order.deadline_ns < state_.now_ns) {
     fills_.stop(index, fail(CUBBY_ERR_CANCELED, "its deadline passed before it was begun"));
+    return true;
+  }
+  if (!make_room_for_piece()) {
+    fills_.stop(index, no_memory());
     return true;
   }
   const uint32_t piece_index = new_piece();
@@ -101,16 +104,19 @@ bool fill_io::place(const fill &f, piece &p) {
   return true;
 }
 
-/// False when there is no memory for it: the fill stops, and the piece is over.
-bool fill_io::start_io(transfer::channel &path, const cubby_backend_io &io, uint32_t piece_index) {
-  try {
-    ios_.start(path, io, *this, piece_index, state_.now_ns);
-    return true;
-  } catch (const std::bad_alloc &) {
-    fills_.stop(pieces_[piece_index].fill, error{.status = CUBBY_ERR_NO_MEMORY, .text = {}});
-    end_piece(piece_index);
-    return false;
+/// False when there is no memory for one more piece. With it, nothing that the piece does takes
+/// any.
+bool fill_io::make_room_for_piece() try {
+  if (free_.empty()) {
+    free_.reserve(std::max<size_t>(64, 2 * pieces_.size()));
+    pieces_.emplace_back();
+    free_.push_back(static_cast<uint32_t>(pieces_.size() - 1));
   }
+  table_.make_room(pieces_.size() - free_.size() + 1);
+  ios_.make_room();
+  return true;
+} catch (const std::bad_alloc &) {
+  return false;
 }
 
 void fill_io::start_read(uint32_t piece_index) {
@@ -126,7 +132,7 @@ void fill_io::start_read(uint32_t piece_index) {
   io.bytes = p.run.read_bytes;
   io.deadline_ns = p.order.deadline_ns == base::never_ns ? 0 : p.order.deadline_ns;
   io.io_class = p.order.io_class;
-  if (!start_io(*files.path, io, piece_index)) return;
+  ios_.start(*files.path, io, *this, piece_index, state_.now_ns);
   ++files.stats.read_count;
   files.stats.padding_bytes += p.run.read_bytes - p.run.bytes;
   if (io.io_class == CUBBY_DEMAND) files.stats.demand_bytes += p.run.bytes;
@@ -152,7 +158,7 @@ void fill_io::start_copy(uint32_t piece_index) {
   io.memory = p.target;
   io.bytes = p.run.bytes;
   io.io_class = p.order.io_class;
-  if (!start_io(*by.path, io, piece_index)) return;
+  ios_.start(*by.path, io, *this, piece_index, state_.now_ns);
   if (by.path->by_hand()) by.path->flush(state_.now_ns);
   ++(out ? by.stats.read_count : by.stats.write_count);
   if (f.demotion) by.stats.write_back_bytes += p.run.bytes;

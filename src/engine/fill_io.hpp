@@ -43,9 +43,9 @@ class fill_io final : public transfer::io_owner {
 
   bool issue(uint32_t index);
   bool place(const fill &f, piece &p);
+  bool make_room_for_piece();
   uint32_t new_piece();
   void free_piece(uint32_t piece_index);
-  bool start_io(transfer::channel &path, const cubby_backend_io &io, uint32_t piece_index);
   void start_read(uint32_t piece_index);
   void start_copy(uint32_t piece_index);
   bool verified(piece &p, const std::byte *bytes);

@@ -15,6 +15,7 @@ uint32_t fill_table::create(locker_bank &bank, uint32_t number, uint32_t tier, u
     fills_.emplace_back();
     free_.push_back(count);
   }
+  make_room(piece_count_);
   const uint32_t index = free_.back();
   free_.pop_back();
   alive_.push_back(index);
@@ -27,6 +28,13 @@ uint32_t fill_table::create(locker_bank &bank, uint32_t number, uint32_t tier, u
   f.order = order;
   f.begun_ns = state_.now_ns;
   return index;
+}
+
+void fill_table::make_room(size_t piece_count) {
+  for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
+    state_.tiers[i].path->make_room(alive_.size() + piece_count + 1);
+  }
+  piece_count_ = piece_count;
 }
 
 void fill_table::release(uint32_t index) {

@@ -22,6 +22,9 @@ class fill_table {
   uint32_t create(locker_bank &bank, uint32_t number, uint32_t tier, uint64_t frame,
                   const transfer::urgency &order);
   void release(uint32_t index);
+  /// From here on every fill and `piece_count` pieces can wait in the channels' queues without more
+  /// memory. May throw.
+  void make_room(size_t piece_count);
   [[nodiscard]] fill &operator[](uint32_t index) { return fills_[index]; }
   [[nodiscard]] const fill &operator[](uint32_t index) const { return fills_[index]; }
 
@@ -50,6 +53,7 @@ class fill_table {
   std::deque<fill> fills_;
   std::vector<uint32_t> free_;
   base::ordered_indices alive_;
+  size_t piece_count_ = 0;
 };
 
 }  // namespace cubby::engine

@@ -1,6 +1,7 @@
 #include "engine/fills.hpp"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "base/mutant.hpp"
@@ -57,7 +58,12 @@ void fills::remove_waiter(uint32_t index, uint32_t request_index, uint32_t item)
   if (running && !f.wanted()) stop(index, fail(CUBBY_ERR_CANCELED, "nobody waits for it any more"));
 }
 
-void fills::start(uint32_t index) {
+/// A fill that finds no memory to begin stops, and its waiters hear of it.
+void fills::start(uint32_t index) try { choose_and_queue(index); } catch (const std::bad_alloc &) {
+  stop(index, no_memory());
+}
+
+void fills::choose_and_queue(uint32_t index) {
   fill &f = table_[index];
   f.state = fill_state::active;
   f.next_part = f.next_chunk = 0;

@@ -47,6 +47,7 @@ class fills {
   void piece_ended(uint32_t index);
 
  private:
+  void choose_and_queue(uint32_t index);
   void publish(uint32_t index, uint32_t tier, uint64_t frame);
   void unpin_source(fill &f, bool arrived);
   bool try_again(uint32_t index);

@@ -1,6 +1,7 @@
 #include "engine/residents.hpp"
 
 #include <algorithm>
+#include <new>
 
 #include "engine/pinned.hpp"
 
@@ -157,7 +158,7 @@ int32_t residents::add_policy(uint32_t tier) {
   return state_.admission.add_tier(tier, slot.rank, slot.is_exclusive(), view_of(tier), driver);
 }
 
-bool residents::reconfigure_policies() {
+bool residents::reconfigure_policies() noexcept try {
   for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
     tier_slot &slot = state_.tiers[tier];
     if (slot.memory == nullptr) continue;
@@ -170,6 +171,8 @@ bool residents::reconfigure_policies() {
     }
   }
   return state_.admission.reconfigure_policies();
+} catch (const std::bad_alloc &) {
+  return false;
 }
 
 }  // namespace cubby::engine

@@ -47,7 +47,7 @@ class residents {
   int32_t add_policy(uint32_t tier);
   /// After a bank or a tier has come or gone, or a budget or a bank's layout has changed. False: a
   /// policy had no memory for what is new, and goes on as it was.
-  bool reconfigure_policies();
+  bool reconfigure_policies() noexcept;
 
  private:
   [[nodiscard]] placement::tier_view view_of(uint32_t tier) const;

@@ -1,6 +1,7 @@
 #include "engine/seal_job.hpp"
 
 #include <algorithm>
+#include <new>
 
 #include "base/digest.hpp"
 
@@ -31,7 +32,9 @@ seal_job::seal_job(engine_state &state, source_files &files, transfer::io_table 
 }
 
 seal_job::~seal_job() {
-  for (const auto &bank : banks_) files_.close(bank->files, bank->file_tier);
+  for (const auto &bank : banks_) {
+    if (bank->file_tier != no_tier) files_.close(bank->files, bank->file_tier);
+  }
 }
 
 void seal_job::resume(const store::seal &earlier) {
@@ -156,7 +159,12 @@ void seal_job::save(bool complete) {
   if (auto written = store::write_seal(path_, content_); !written) fail_with(written.failure());
 }
 
-bool seal_job::step() {
+bool seal_job::step() noexcept try { return go_on(); } catch (const std::bad_alloc &) {
+  fail_with(no_memory());
+  return in_flight_ == 0;
+}
+
+bool seal_job::go_on() {
   if (!stopping_) {
     while (skip_known() && read_next()) {
     }

@@ -16,7 +16,7 @@ namespace cubby::engine {
 
 class seal_job final : public transfer::io_owner {
  public:
-  /// `banks` have their files open through their file tier; the job closes them.
+  /// Of banks whose files take_files() brings.
   seal_job(engine_state &state, source_files &files, transfer::io_table &ios,
            store::model_file model, std::vector<std::unique_ptr<locker_bank>> banks,
            std::string path);
@@ -24,10 +24,16 @@ class seal_job final : public transfer::io_owner {
   seal_job &operator=(const seal_job &) = delete;
   ~seal_job();
 
+  /// The open files of a bank, which the job closes.
+  void take_files(size_t bank_index, std::vector<residency::bank_file> &&files,
+                  uint32_t tier) noexcept {
+    banks_[bank_index]->files = std::move(files);
+    banks_[bank_index]->file_tier = tier;
+  }
   /// Takes over the digests of an earlier seal of the same files.
   void resume(const store::seal &earlier);
-  /// Starts reads while there is room; true when the job has ended.
-  bool step();
+  /// Starts reads while there is room; true when the job has ended. Without memory it fails.
+  bool step() noexcept;
   void stop() { stopping_ = true; }
   void io_done(uint32_t tag, const cubby_backend_done &done) override;
 
@@ -48,6 +54,7 @@ class seal_job final : public transfer::io_owner {
     chunk_run run;
     std::byte *staging = nullptr;
   };
+  bool go_on();
   bool skip_known();
   void advance(uint32_t chunks);
   bool read_next();

@@ -53,8 +53,10 @@ result<uint32_t> set_up::add_memory_tier(const memory_tier_request &wanted,
   }
   if (policy_status != 0) {
     state_.tiers.withdraw(index);
-    return fail(CUBBY_ERR_NO_MEMORY, "tier %s: no memory for policy %s", wanted.name.c_str(),
-                state_.config.policy->name);
+    return fail(CUBBY_ERR_NO_MEMORY,
+                "tier %s: policy %s could not be made; it found no memory for its tables, or "
+                "refused the banks that there are (docs/policies.md)",
+                wanted.name.c_str(), state_.config.policy->name);
   }
   state_.tiers.register_blocks(index, 0);
   state_.tiers.publish(index);
@@ -103,50 +105,47 @@ void set_up::lay_out(locker_bank &bank) {
     const tier::memory_tier &memory = *state_.tiers[i].memory;
     bank.add_tier(i, layout_for(memory, bank), memory.address());
   }
-  if (state_.config.verify) bank.make_digests();
 }
 
 result<locker_bank *> set_up::add_bank(std::unique_ptr<locker_bank> made) {
-  const uint32_t tier = made->file_tier;
-  std::vector<residency::bank_file> files = made->files;
-  const auto close_files = [&] {
-    if (tier != no_tier) files_.close(files, tier);
-  };
-  locker_bank *bank = nullptr;
+  auto added = state_.banks.add(std::move(made));
+  if (!added) return added;
+  locker_bank &bank = **added;
   try {
-    auto added = state_.banks.add(std::move(made));
-    if (!added) {
-      close_files();
-      return added;
-    }
-    bank = *added;
     state_.admission.set_object_count(state_.banks.object_count());
-    lay_out(*bank);
-    if (!copies_.reconfigure_policies()) throw std::bad_alloc();
+    lay_out(bank);
+    if (state_.config.verify && bank.mapped()) bank.make_digests();
   } catch (...) {
-    if (bank != nullptr) state_.banks.withdraw(*bank);
-    close_files();
+    state_.banks.withdraw(bank);
     throw;
   }
-  state_.banks.publish(*bank);
-  return bank;
+  if (!copies_.reconfigure_policies()) {
+    const error why =
+        fail(CUBBY_ERR_NO_MEMORY,
+             "bank %s: policy %s could not grow; it found no memory for its tables, or refused the "
+             "bank (docs/policies.md)",
+             bank.desc().name, state_.config.policy->name);
+    state_.banks.withdraw(bank);
+    copies_.reconfigure_policies();  // of those that had grown already
+    return why;
+  }
+  state_.banks.publish(bank);
+  return &bank;
 }
 
-result<void> set_up::map_bank(locker_bank &bank, std::vector<residency::bank_file> files,
+result<void> set_up::map_bank(locker_bank &bank, std::vector<residency::bank_file> &&files,
                               uint32_t tier, const cubby_extent *extents, uint64_t count) {
   if (bank.mapped()) {
     return fail(CUBBY_ERR_INVALID, "bank %s is mapped already; remove it and add it again",
                 bank.desc().name);
   }
-  if (auto opened = files_.open(files, tier); !opened) return opened;
-  std::vector<residency::bank_file> spare = files;
-  if (auto mapped = bank.map(std::move(files), extents, count); !mapped) {
-    files_.close(spare, tier);
-    return mapped;
-  }
+  const bool verify = state_.config.verify;
+  if (auto mapped = bank.map(std::move(files), extents, count, verify); !mapped) return mapped;
   bank.file_tier = tier;
   lay_out(bank);
-  copies_.reconfigure_policies();  // frames may be of another size now
+  // Frames may be of another size now. A policy that found no memory for that goes on with the
+  // sizes it knows, and hears of them with the next change.
+  copies_.reconfigure_policies();
   return {};
 }
 

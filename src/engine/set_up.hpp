@@ -39,11 +39,10 @@ class set_up {
   /// A new budget, at once for what comes; a resize request then evicts what is too much.
   result<void> resize(uint32_t tier, uint64_t budget_bytes);
 
-  /// A bank whose files, where it has any, are open. After an error they are closed.
   result<locker_bank *> add_bank(std::unique_ptr<locker_bank> made);
-  /// Opens the files through the file tier and maps the bank to them. After an error the bank is as
-  /// before.
-  result<void> map_bank(locker_bank &bank, std::vector<residency::bank_file> files, uint32_t tier,
+  /// `files` are open through the file tier, and the bank's where it succeeds; else they stay the
+  /// caller's, and the bank is as before.
+  result<void> map_bank(locker_bank &bank, std::vector<residency::bank_file> &&files, uint32_t tier,
                         const cubby_extent *extents, uint64_t count);
   /// BUSY while something of it is pinned or in flight.
   result<void> remove_bank(locker_bank &bank);

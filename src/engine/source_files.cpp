@@ -17,14 +17,10 @@ result<void> source_files::open(std::vector<residency::bank_file> &files, uint32
   tier::backend_instance &backend = state_.tiers[tier].files->backend();
   for (residency::bank_file &file : files) {
     auto opened = backend.open_file(file.path.c_str(), CUBBY_BACKEND_FILE_READ);
-    if (!opened) {
-      close(files, tier);
-      return opened.failure();
-    }
+    if (!opened) return opened.failure();
     file.number = opened->file;
     const bool known = file.inode != 0 || file.bytes != 0;
     if (known && !same_file(*opened, file)) {
-      close(files, tier);
       return fail(CUBBY_ERR_CORRUPT, "%s changed while it was being adopted; adopt it again",
                   file.path.c_str());
     }
@@ -33,7 +29,6 @@ result<void> source_files::open(std::vector<residency::bank_file> &files, uint32
     file.device = opened->device;
     file.mtime_ns = opened->mtime_ns;
   }
-  backend.refresh_info();
   return {};
 }
 
@@ -51,10 +46,16 @@ bool source_files::unchanged(locker_bank &bank) {
   for (const residency::bank_file &file : bank.files) {
     auto seen = state_.tiers[bank.file_tier].files->backend().stat_file(file.number);
     if (seen.ok() && same_file(*seen, file)) continue;
-    bank.failed = fail(CUBBY_ERR_CORRUPT,
-                       "%s changed since it was adopted; nothing more is loaded from bank %s; "
-                       "remove the bank and adopt the file again",
-                       file.path.c_str(), bank.desc().name);
+    bank.failed =
+        seen.ok() ? fail(CUBBY_ERR_CORRUPT,
+                         "%s changed since it was adopted; nothing more is loaded from bank %s; "
+                         "remove the bank and adopt the file again",
+                         file.path.c_str(), bank.desc().name)
+                  : fail_errno(seen.failure().native,
+                               "%s could not be looked at again, so nothing more is loaded from "
+                               "bank %s; look at the kernel's log and the disk, then remove the "
+                               "bank and adopt the file again",
+                               file.path.c_str(), bank.desc().name);
     state_.log(0, bank.failed.text);
     return false;
   }

@@ -33,6 +33,7 @@ struct tier_slot {
   uint64_t leaving_bytes = 0;         // of frames whose bytes are on their way down
   std::vector<cubby_region> regions;  // lent
   bool stray_reported = false;        // of completions that answer nothing
+  uint64_t overstated_count = 0;      // of its channel, as counted here
   cubby_tier_stats stats{};
 
   [[nodiscard]] bool is_exclusive() const { return (flags & CUBBY_TIER_EXCLUSIVE) != 0; }

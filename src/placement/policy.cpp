@@ -1,5 +1,6 @@
 #include "placement/policy.hpp"
 
+#include <new>
 #include <vector>
 
 namespace cubby::placement {
@@ -75,7 +76,9 @@ std::unique_ptr<policy> make_policy(const cubby_policy_ops &ops, const policy_co
   const int32_t came = ops.create(&as_it_stands, &instance);
   if (status != nullptr) *status = came;
   if (came != 0) return nullptr;
-  return std::make_unique<policy>(ops, instance);
+  auto *const made = new (std::nothrow) policy(ops, instance);
+  if (made == nullptr) ops.destroy(instance);
+  return std::unique_ptr<policy>(made);
 }
 
 }  // namespace cubby::placement

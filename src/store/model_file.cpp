@@ -59,7 +59,8 @@ result<tensor_list> read_tensors(const std::string &path) {
   struct stat about = {};
   if (stat(path.c_str(), &about) != 0) {
     const int native = errno;
-    return fail_errno(native, "%s could not be examined%s", path.c_str(), open_remedy(native));
+    return fail_errno(native, "%s could not be examined%s", path.empty() ? "\"\"" : path.c_str(),
+                      open_remedy(native));
   }
   if (S_ISDIR(about.st_mode)) return read_folder(path);
   auto reader = header_reader::open(path, "name a model in one of the two, or convert it to one");

@@ -32,6 +32,12 @@ result<void> bank::check_geometry(const cubby_bank_desc &desc) {
     return fail(CUBBY_ERR_INVALID, "bank %s: align_bytes %u is no power of two up to 4096",
                 name_.c_str(), desc.align_bytes);
   }
+  if (desc.routed_count > desc.columns) {
+    return fail(CUBBY_ERR_INVALID,
+                "bank %s: routed_count is %u, but a row has %u lockers; set it to the experts that "
+                "a token uses of a row, or to 0",
+                name_.c_str(), desc.routed_count, desc.columns);
+  }
   if (desc.chunk_bytes != 0 && (!std::has_single_bit(desc.chunk_bytes) ||
                                 desc.chunk_bytes < page_bytes || desc.chunk_bytes > (1u << 20))) {
     return fail(CUBBY_ERR_INVALID,
@@ -163,30 +169,40 @@ void bank::fill_desc(const std::string &name, const std::string &policy) {
 void bank::lay_out() {
   for (auto &offsets : part_offsets_) offsets.assign(size_t{rows_} * part_count_, 0);
   for (auto &bytes : frame_bytes_) bytes.assign(rows_, 0);
-  uint64_t align = page_bytes;
   const uint64_t pack_align = std::max<uint64_t>(desc_.align_bytes, 64);
   for (uint32_t row = 0; row < rows_; ++row) {
-    uint64_t skewed = 0;
     uint64_t packed = 0;
     for (uint32_t part = 0; part < part_count_; ++part) {
       const uint32_t at = row * part_count_ + part;
-      part_offsets_[0][at] = skewed;
       part_offsets_[1][at] = packed;
       packed = base::align_up(packed + part_bytes_[at], pack_align);
-      if (!mapped()) continue;
+    }
+    frame_bytes_[1][row] = packed;
+  }
+  lay_out_pages();
+}
+
+/// How frames hold the pages of the files; of a bank that is not mapped there are none. Takes no
+/// memory, and changes nothing of how packed frames lie.
+void bank::lay_out_pages() {
+  natural_align_ = page_bytes;
+  if (!mapped()) return;
+  for (uint32_t row = 0; row < rows_; ++row) {
+    uint64_t skewed = 0;
+    for (uint32_t part = 0; part < part_count_; ++part) {
+      part_offsets_[0][row * part_count_ + part] = skewed;
       uint64_t pages = 0;
       for (uint32_t column = 0; column < columns_; ++column) {
         const part_extent here = extent(row * columns_ + column, part);
-        align = std::min(align, uint64_t{1} << std::min(12, std::countr_zero(here.offset_bytes)));
+        natural_align_ = std::min(natural_align_,
+                                  uint64_t{1} << std::min(12, std::countr_zero(here.offset_bytes)));
         const uint64_t skew = here.offset_bytes & (page_bytes - 1);
         pages = std::max(pages, base::align_up(skew + here.bytes, page_bytes));
       }
       skewed += pages;
     }
     frame_bytes_[0][row] = skewed;
-    frame_bytes_[1][row] = packed;
   }
-  natural_align_ = align;
 }
 
 uint64_t bank::frame_bytes_max(frame_layout layout) const {
@@ -194,7 +210,8 @@ uint64_t bank::frame_bytes_max(frame_layout layout) const {
   return *std::max_element(bytes.begin(), bytes.end());
 }
 
-result<void> bank::map(std::vector<bank_file> with, const cubby_extent *extents, uint64_t count) {
+result<void> bank::map(std::vector<bank_file> &&with, const cubby_extent *extents, uint64_t count,
+                       bool digests) {
   const uint64_t wanted = this->count() * part_count_;
   if (count != wanted) {
     return fail(CUBBY_ERR_INVALID, "bank %s: %llu extents were given, its lockers have %llu parts",
@@ -233,12 +250,16 @@ result<void> bank::map(std::vector<bank_file> with, const cubby_extent *extents,
     }
     run = {e.file, e.offset_bytes, 0};
   }
+  std::vector<store::part_run> runs;
+  runs.reserve(loose.size());
+  for (const auto &columns : loose) runs.push_back(columns.front());
+  if (digests) make_digests();
+  // Nothing takes memory from here on.
   files = std::move(with);
-  runs_.clear();
-  for (const auto &columns : loose) runs_.push_back(columns.front());
+  runs_ = std::move(runs);
   loose_ = std::move(loose);
   find_strides();
-  lay_out();
+  lay_out_pages();
   return {};
 }
 
@@ -272,15 +293,19 @@ part_extent bank::extent(uint32_t number, uint32_t part) const {
 }
 
 void bank::make_digests() {
-  if (!digests_.empty() || !mapped()) return;
+  if (!digests_.empty()) return;
+  std::vector<uint64_t> start;
+  std::vector<uint32_t> span;
   uint64_t total = 0;
   for (uint32_t at = 0; at < rows_ * part_count_; ++at) {
     // A column's skew may add one chunk.
-    digest_start_.push_back(total);
-    digest_span_.push_back(store::chunk_count(page_bytes - 1, part_bytes_[at], chunk_bytes_));
-    total += uint64_t{digest_span_.back()} * columns_;
+    start.push_back(total);
+    span.push_back(store::chunk_count(page_bytes - 1, part_bytes_[at], chunk_bytes_));
+    total += uint64_t{span.back()} * columns_;
   }
   digests_.assign(total, 0);
+  digest_start_ = std::move(start);
+  digest_span_ = std::move(span);
 }
 
 uint64_t &bank::digest(uint32_t number, uint32_t part, uint32_t chunk) {
@@ -323,11 +348,12 @@ result<void> bank::load_seal(const std::vector<uint64_t> &digests) {
 }
 
 void bank::add_tier(uint32_t tier, frame_layout layout, const tier::frame_address &memory) {
-  layouts_[tier] = layout;
   if (owned_words_[tier] == nullptr) {
-    owned_words_[tier] = std::make_unique<locker_word[]>(places_.size());
-    addresses_[tier] = std::make_unique<part_address[]>(size_t{rows_} * part_count_);
+    auto words = std::make_unique<locker_word[]>(places_.size());
+    auto addresses = std::make_unique<part_address[]>(size_t{rows_} * part_count_);
     tier_rows_[tier] = std::make_unique<bank_row[]>(rows_);
+    owned_words_[tier] = std::move(words);
+    addresses_[tier] = std::move(addresses);
     for (uint32_t row = 0; row < rows_; ++row) {
       bank_row &made = tier_rows_[tier][row];
       made.first_id_ = CUBBY_ID(handle, uint64_t{row} * columns_);
@@ -341,14 +367,15 @@ void bank::add_tier(uint32_t tier, frame_layout layout, const tier::frame_addres
     }
     words_[tier].store(owned_words_[tier].get(), std::memory_order_release);
   }
-  place_rows(tier, memory);
+  place_rows(tier, layout, memory);
+  layouts_[tier].store(layout, std::memory_order_release);
 }
 
-void bank::place_rows(uint32_t tier, const tier::frame_address &memory) {
+void bank::place_rows(uint32_t tier, frame_layout layout, const tier::frame_address &memory) {
   for (uint32_t row = 0; row < rows_; ++row) {
     for (uint32_t p = 0; p < part_count_; ++p) {
       if (part_bytes(row, p) == 0) continue;  // its address stays NULL
-      const part_place at = place_of(layouts_[tier], row, p);
+      const part_place at = place_of(layout, row, p);
       addresses_[tier][size_t{row} * part_count_ + p] = {memory.base[p] + at.fixed_bytes,
                                                          memory.stride[p], at.file_offset_bytes,
                                                          at.file_stride_bytes, at.skew_mask};

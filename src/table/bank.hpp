@@ -59,7 +59,9 @@ class bank {
                                              const std::string &name);
   /// Says where the lockers of a described bank lie. Extents must name every part of every locker
   /// whole, and lie inside the files.
-  result<void> map(std::vector<bank_file> files, const cubby_extent *extents, uint64_t count);
+  /// `files` is taken only where it succeeds; otherwise, also where it throws, nothing has changed.
+  result<void> map(std::vector<bank_file> &&files, const cubby_extent *extents, uint64_t count,
+                   bool digests = false);
 
   [[nodiscard]] uint64_t count() const { return count_; }
   [[nodiscard]] uint32_t rows() const { return rows_; }
@@ -101,6 +103,7 @@ class bank {
 
   /// Digest of a chunk; 0 = not known. The chunk is one of extent(number, part).
   [[nodiscard]] uint64_t &digest(uint32_t number, uint32_t part, uint32_t chunk);
+  /// May throw, and then nothing has changed.
   void make_digests();
   /// Digests in the order locker, part, chunk, as a seal holds them.
   result<void> load_seal(const std::vector<uint64_t> &digests);
@@ -139,9 +142,11 @@ class bank {
   }
   /// Again once the bank is mapped.
   void add_tier(uint32_t tier, frame_layout layout, const tier::frame_address &memory);
-  [[nodiscard]] frame_layout layout(uint32_t tier) const { return layouts_[tier]; }
+  [[nodiscard]] frame_layout layout(uint32_t tier) const {
+    return layouts_[tier].load(std::memory_order_acquire);
+  }
   [[nodiscard]] uint64_t frame_bytes_in(uint32_t tier, uint32_t number) const {
-    return frame_bytes(layouts_[tier], number);
+    return frame_bytes(layout(tier), number);
   }
 
   std::vector<bank_file> files;
@@ -160,10 +165,11 @@ class bank {
  private:
   bank() = default;
   void set_grid(uint32_t rows, uint32_t columns);
-  void place_rows(uint32_t tier, const tier::frame_address &memory);
+  void place_rows(uint32_t tier, frame_layout layout, const tier::frame_address &memory);
   result<void> check_geometry(const cubby_bank_desc &desc);
   void find_strides();
   void lay_out();
+  void lay_out_pages();
   void fill_desc(const std::string &name, const std::string &policy);
 
   cubby_bank_desc desc_{};
@@ -184,7 +190,8 @@ class bank {
   std::vector<uint64_t> digests_;
   std::vector<uint64_t> digest_start_;  // [row * part_count + part]: of column 0
   std::vector<uint32_t> digest_span_;   // [row * part_count + part]: slots a column
-  std::array<frame_layout, tiers_max> layouts_{};
+  // Calls that pin read these beside map(): what a layout names stands before it is said.
+  std::array<std::atomic<frame_layout>, tiers_max> layouts_{};
   std::array<std::unique_ptr<locker_word[]>, tiers_max> owned_words_;
   std::array<std::atomic<locker_word *>, tiers_max> words_{};
   std::array<std::unique_ptr<bank_row[]>, tiers_max> tier_rows_;

@@ -1,6 +1,7 @@
 #include "tier/backend_instance.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 namespace cubby::tier {
@@ -78,6 +79,13 @@ result<cubby_backend_memory> backend_instance::reserve(uint64_t bytes) {
   memory.struct_size = sizeof memory;
   const int32_t status = ops_.memory_reserve(self_, bytes, &memory);
   if (status == 0) return memory;
+  if (status == -EINVAL) {
+    return fail_errno(
+        EINVAL,
+        "backend %s cannot give memory as it was asked for, likely because numa_nodes "
+        "names a node that the machine has not; the log says which",
+        ops_.name);
+  }
   error failure = fail_errno(-status,
                              "backend %s cannot give %llu bytes of memory; lower the budget, or "
                              "raise the limit that stands in the way (ulimit -v, the cgroup's "
@@ -100,7 +108,14 @@ result<cubby_backend_file> backend_instance::open_file(const char *path, uint32_
   file.struct_size = sizeof file;
   const int32_t status = ops_.file_open(self_, path, flags, &file);
   if (status != 0) {
-    return fail_errno(-status, "%s could not be opened%s", path, open_remedy(-status));
+    return fail_errno(-status, "%s could not be opened%s", path[0] == '\0' ? "\"\"" : path,
+                      open_remedy(-status));
+  }
+  if (file.file == 0) {
+    return fail(CUBBY_ERR_IO,
+                "%s: backend %s gave it the number 0, which stands for no file; the backend needs "
+                "mending",
+                path, ops_.name);
   }
   return file;
 }

@@ -6,18 +6,30 @@
 
 namespace cubby::tier {
 
-void extent_allocator::insert(uint64_t first, uint64_t count) {
-  holes_.emplace(first, count);
-  by_size_.emplace(count, first);
+/// There are at most as many holes as blocks and taken runs, for each hole ends at one of those.
+void extent_allocator::own_nodes(size_t count) {
+  spare_holes_.own(count);
+  spare_sizes_.own(count);
 }
 
-void extent_allocator::erase(std::map<uint64_t, uint64_t>::iterator hole) {
-  by_size_.erase({hole->second, hole->first});
-  holes_.erase(hole);
+void extent_allocator::insert(uint64_t first, uint64_t count) {
+  auto hole = spare_holes_.take();
+  hole.key() = first;
+  hole.mapped() = count;
+  holes_.insert(std::move(hole));
+  auto size = spare_sizes_.take();
+  size.value() = {count, first};
+  by_size_.insert(std::move(size));
+}
+
+void extent_allocator::erase(std::map<uint64_t, uint64_t>::iterator hole) noexcept {
+  spare_sizes_.give(by_size_.extract({hole->second, hole->first}));
+  spare_holes_.give(holes_.extract(hole));
 }
 
 void extent_allocator::add_block(uint64_t first, uint64_t count) {
   CUBBY_ASSERT(count != 0);
+  own_nodes(blocks_.size() + 1 + taken_runs_);
   blocks_.emplace(first, count);
   insert(first, count);
   free_count_ += count;
@@ -49,6 +61,8 @@ std::optional<uint64_t> extent_allocator::take(uint64_t count) {
   CUBBY_ASSERT(count != 0);
   const auto best = by_size_.lower_bound({count, 0});
   if (best == by_size_.end()) return std::nullopt;
+  own_nodes(blocks_.size() + taken_runs_ + 1);
+  ++taken_runs_;
   const auto [size, first] = *best;
   erase(holes_.find(first));
   if (size > count) insert(first + count, size - count);
@@ -61,6 +75,7 @@ void extent_allocator::give(uint64_t first, uint64_t count) {
   const uint64_t end = block_end(first);
   CUBBY_ASSERT(first + count <= end);
   free_count_ += count;
+  --taken_runs_;
   const auto after = holes_.lower_bound(first);
   CUBBY_ASSERT(after == holes_.end() || after->first >= first + count);  // nothing is given twice
   uint64_t joined_first = first;

@@ -8,6 +8,8 @@
 #include <set>
 #include <utility>
 
+#include "base/room.hpp"
+
 namespace cubby::tier {
 
 /// In units of the caller's choice (pages, slots). One at a time.
@@ -20,7 +22,9 @@ class extent_allocator {
 
   /// The first unit of a run of `count`, from the smallest hole that holds it; nothing when none
   /// does.
+  /// May throw, and then nothing has changed.
   std::optional<uint64_t> take(uint64_t count);
+  /// Takes no memory: what may be needed for the hole was taken by take().
   void give(uint64_t first, uint64_t count);
 
   /// Would there be a hole of `count` if the run [first, first + size) were free?
@@ -32,11 +36,15 @@ class extent_allocator {
   [[nodiscard]] uint64_t block_end(uint64_t unit) const;
   [[nodiscard]] uint64_t block_start(uint64_t unit) const;
   void insert(uint64_t first, uint64_t count);
-  void erase(std::map<uint64_t, uint64_t>::iterator hole);
+  void erase(std::map<uint64_t, uint64_t>::iterator hole) noexcept;
+  void own_nodes(size_t count);
 
   std::map<uint64_t, uint64_t> blocks_;              // first → count
   std::map<uint64_t, uint64_t> holes_;               // first → count
   std::set<std::pair<uint64_t, uint64_t>> by_size_;  // (count, first)
+  base::node_pool<std::map<uint64_t, uint64_t>> spare_holes_;
+  base::node_pool<std::set<std::pair<uint64_t, uint64_t>>> spare_sizes_;
+  size_t taken_runs_ = 0;
   uint64_t free_count_ = 0;
 };
 

@@ -1,6 +1,7 @@
 #include "tier/memory_tier.hpp"
 
 #include <algorithm>
+#include <new>
 
 #include "base/checked.hpp"
 #include "base/mutant.hpp"
@@ -30,9 +31,15 @@ result<void> memory_tier::add_memory(uint64_t bytes) {
       return failure;
     }
     CUBBY_ASSERT(reinterpret_cast<uintptr_t>(block->base) % frame_align_bytes == 0);
+    try {
+      base::make_room(blocks_, blocks_.size() + 1);
+      frames_.add_block(reinterpret_cast<uintptr_t>(block->base) / frame_align_bytes,
+                        part / frame_align_bytes);
+    } catch (const std::bad_alloc &) {
+      backend_->release(*block);
+      return no_memory();
+    }
     blocks_.push_back(*block);
-    frames_.add_block(reinterpret_cast<uintptr_t>(block->base) / frame_align_bytes,
-                      part / frame_align_bytes);
     memory_bytes_ += part;
     left -= part;
   }

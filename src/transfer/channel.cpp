@@ -31,8 +31,9 @@ void channel::start(const cubby_backend_io &io) {
 bool channel::flush(uint64_t now_ns) {
   if (started_.empty()) return true;
   const auto count = static_cast<uint32_t>(started_.size());
-  const uint32_t taken = backend_.submit(now_ns, started_.data(), count);
-  CUBBY_ASSERT(taken <= count);
+  const uint32_t said = backend_.submit(now_ns, started_.data(), count);
+  if (said > count) ++overstated_count_;
+  const uint32_t taken = std::min(said, count);
   started_.erase(started_.begin(), started_.begin() + taken);
   return started_.empty();
 }
@@ -49,7 +50,9 @@ uint32_t channel::reap(uint64_t now_ns, cubby_backend_done *out, uint32_t max_co
   flush(now_ns);
   *next_ns = base::never_ns;
   if (in_flight_count_ == 0) return 0;
-  return backend_.reap(now_ns, out, max_count, next_ns);
+  const uint32_t said = backend_.reap(now_ns, out, max_count, next_ns);
+  if (said > max_count) ++overstated_count_;
+  return std::min(said, max_count);
 }
 
 void channel::finished(uint64_t bytes, uint32_t io_class, uint64_t started_ns, uint64_t now_ns) {

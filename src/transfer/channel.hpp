@@ -13,6 +13,7 @@
 
 #include "base/abi.hpp"
 #include "base/clock.hpp"
+#include "base/room.hpp"
 #include "tier/backend_instance.hpp"
 
 namespace cubby::transfer {
@@ -37,9 +38,22 @@ class channel {
   explicit channel(tier::backend_instance &backend, window limits = {})
       : backend_(backend), limits_(limits) {}
 
+  /// From here on so many jobs may wait, and one more I/O may start, without more memory. May
+  /// throw.
+  void make_room(size_t jobs) {
+    spare_.own(jobs);
+    base::make_room(started_, size_t{in_flight_count_} + 1);
+  }
   /// A job waits for its turn; `job` is the caller's number for it.
-  void push(const urgency &how, uint32_t job) { queue_.emplace(how, job); }
-  void remove(const urgency &how, uint32_t job) { queue_.erase({how, job}); }
+  void push(const urgency &how, uint32_t job) {
+    auto place = spare_.take();
+    place.value() = {how, job};
+    queue_.insert(std::move(place));
+  }
+  void remove(const urgency &how, uint32_t job) noexcept {
+    auto place = queue_.extract({how, job});
+    if (!place.empty()) spare_.give(std::move(place));
+  }
   /// The most urgent job that there is room for now.
   [[nodiscard]] std::optional<std::pair<urgency, uint32_t>> top() const;
 
@@ -50,11 +64,14 @@ class channel {
   /// The same where it matters: a device that has enough to do is rather told of several at once,
   /// with the next flush() at the latest.
   void flush_some(uint64_t now_ns);
-  /// Completions, at most max_count; flush() comes first.
+  /// Completions, at most max_count, whatever the backend says; flush() comes first.
   uint32_t reap(uint64_t now_ns, cubby_backend_done *out, uint32_t max_count, uint64_t *next_ns);
   /// Every completion is told: what was asked for, when it began.
   void finished(uint64_t bytes, uint32_t io_class, uint64_t started_ns, uint64_t now_ns);
 
+  /// How often the backend has said that it took more than it was given, or gave more completions
+  /// than were asked for.
+  [[nodiscard]] uint64_t overstated_count() const { return overstated_count_; }
   [[nodiscard]] bool by_hand() const { return limits_.by_hand; }
   [[nodiscard]] bool idle() const { return in_flight_count_ == 0 && queue_.empty(); }
   [[nodiscard]] uint32_t in_flight_count() const { return in_flight_count_; }
@@ -68,9 +85,11 @@ class channel {
   tier::backend_instance &backend_;
   const window limits_;
   std::set<std::pair<urgency, uint32_t>> queue_;
+  base::node_pool<std::set<std::pair<urgency, uint32_t>>> spare_;
   std::vector<cubby_backend_io> started_;  // not yet taken by the backend
   uint32_t in_flight_count_ = 0;
   uint64_t demand_bytes_ = 0, other_bytes_ = 0;
+  uint64_t overstated_count_ = 0;
   double bytes_per_ns_ = 0;
   double latency_ns_ = 0;
 };

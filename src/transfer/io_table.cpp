@@ -2,13 +2,17 @@
 
 namespace cubby::transfer {
 
+void io_table::make_room() {
+  if (!free_.empty()) return;
+  base::make_room(free_, slots_.size() + 1);  // so that giving a slot back never needs any
+  base::make_room(slots_, slots_.size() + 1);
+  slots_.emplace_back();
+  free_.push_back(static_cast<uint32_t>(slots_.size() - 1));
+}
+
 void io_table::start(channel &path, cubby_backend_io io, io_owner &owner, uint32_t tag,
                      uint64_t now_ns) {
-  if (free_.empty()) {
-    free_.reserve(slots_.size() + 1);  // so that giving a slot back never needs memory
-    slots_.emplace_back();
-    free_.push_back(static_cast<uint32_t>(slots_.size() - 1));
-  }
+  make_room();
   const uint32_t index = free_.back();
   if (++last_flight_ == 0) ++last_flight_;
   io.cookie = uint64_t{last_flight_} << 32 | index;

@@ -31,6 +31,8 @@ class io_table {
     uint32_t tag = 0;
   };
 
+  /// One more I/O can be started without memory for the table. May throw.
+  void make_room();
   /// Puts the I/O on the channel, which starts it with its next flush() at the latest. The cookie
   /// is set here. May throw for lack of memory; nothing was started then.
   void start(channel &path, cubby_backend_io io, io_owner &owner, uint32_t tag, uint64_t now_ns);

@@ -1,6 +1,9 @@
 #include "transfer/staging.hpp"
 
 #include <algorithm>
+#include <new>
+
+#include "base/room.hpp"
 
 namespace cubby::transfer {
 namespace {
@@ -19,8 +22,14 @@ staging_pool::~staging_pool() {
 
 void staging_pool::grow() {
   const uint32_t count = std::min(left_, buffers_per_block);
-  left_ -= count;
   if (count == 0) return;
+  try {
+    base::make_room(blocks_, blocks_.size() + 1);
+    base::make_room(free_, (blocks_.size() + 1) * buffers_per_block);  // give() takes none
+  } catch (const std::bad_alloc &) {
+    return;  // another take tries again
+  }
+  left_ -= count;
   cubby_backend_memory block{};
   block.struct_size = sizeof block;
   if (services_.memory_take(services_.context, count * buffer_bytes_, 0, &block) != 0) return;

@@ -20,6 +20,7 @@ enum class fault {
   short_,   // completes without an error, with half of the bytes
   held,     // does not come back until faults::release; then it is done after all
   twice,    // completes, and later once more with the same cookie
+  boasts,   // completes, and submit() and reap() say that they did more than was asked
   strange,  // completes, beside completions with cookies that nobody gave
 };
 
@@ -79,6 +80,7 @@ struct instance {
         if (hit) altered.push_back(ios[i].cookie);
       }
     }
+    if (told->what == fault::boasts) return count + 5;
     return count;
   }
 
@@ -109,6 +111,7 @@ struct instance {
       out[count++] = ready.front();
       ready.pop_front();
     }
+    if (told->what == fault::boasts && count == max_count) return count + 1;
     return count;
   }
 };

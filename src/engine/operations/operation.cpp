@@ -6,6 +6,27 @@ void operation::begin(uint32_t) {}
 
 bool operation::expire(uint32_t) { return false; }
 
+bool operation::refuse_impossible(uint32_t) { return false; }
+
+uint64_t operation::cost_of(const request &r, const request_item &item) const {
+  const tier::memory_tier &memory = *units_.state.tiers[r.tier].memory;
+  return memory.cost_bytes(item.bank->frame_bytes_in(r.tier, item.number));
+}
+
+error operation::beyond_budget(const request &r, uint64_t needed, uint64_t largest) const {
+  using ull = unsigned long long;
+  const tier_slot &slot = units_.state.tiers[r.tier];
+  const uint64_t sure = slot.memory->sure_budget_bytes(needed, largest);
+  error why = fail(CUBBY_ERR_BUDGET,
+                   "tier %s: the set needs %llu bytes at once, and the budget was lowered to %llu; "
+                   "raise the budget to %llu, or pin fewer lockers together",
+                   slot.name.c_str(), static_cast<ull>(needed),
+                   static_cast<ull>(slot.memory->budget_bytes()), static_cast<ull>(sure));
+  why.tier = slot.handle;
+  why.needed_bytes = sure;
+  return why;
+}
+
 void operation::withdraw_all_items(uint32_t index) {
   request &r = at(index);
   if (r.first_failure != CUBBY_ERR_CANCELED) {
@@ -17,10 +38,12 @@ void operation::withdraw_all_items(uint32_t index) {
 
 void operation::out_of_memory(uint32_t index) {
   request &r = at(index);
-  const error why{.status = CUBBY_ERR_NO_MEMORY, .text = {}};
-  fail_waiting_items(index, why);
+  fail_waiting_items(index, no_memory());
   if (!units_.open.is_open(index) || r.open_count != 0) return;
-  if (r.first_failure == CUBBY_OK) r.first_failure = CUBBY_ERR_NO_MEMORY;
+  if (r.first_failure == CUBBY_OK) {
+    r.failure = no_memory();
+    r.first_failure = r.failure.status;
+  }
   units_.open.complete(index);
 }
 

@@ -32,6 +32,9 @@ class operation {
   virtual bool grant(uint32_t index) = 0;
   /// Of a request that waits for frames: is it too late for it? It is completed then.
   virtual bool expire(uint32_t index);
+  /// Of one that found no frames: what can never fit the tier's budget fails with BUDGET. True when
+  /// the request is over.
+  virtual bool refuse_impossible(uint32_t index);
   /// The caller has withdrawn the request, or (not `all`) perhaps items of it.
   virtual void withdraw(uint32_t index, bool all) = 0;
   /// There was no memory for the library's own tables: what has not begun of it fails.
@@ -56,6 +59,8 @@ class operation {
     if (any) units_.open.complete_if_over(index);
   }
   void withdraw_all_items(uint32_t index);
+  [[nodiscard]] uint64_t cost_of(const request &r, const request_item &item) const;
+  [[nodiscard]] error beyond_budget(const request &r, uint64_t needed, uint64_t largest) const;
   /// Marks every item that waits as failed.
   void fail_waiting_items(uint32_t index, const error &why);
 

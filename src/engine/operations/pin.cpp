@@ -1,5 +1,8 @@
 #include "engine/operations/pin.hpp"
 
+#include <algorithm>
+#include <new>
+
 namespace cubby::engine {
 
 bool pin_operation::grant(uint32_t index) {
@@ -52,6 +55,35 @@ void pin_operation::settle_item(uint32_t index, uint32_t i) {
   } else {
     units_.open.mark_failed(index, i, frame_grants::why_absent(*item.bank, item.number));
   }
+}
+
+bool pin_operation::refuse_impossible(uint32_t index) try {
+  const request &r = at(index);
+  const uint64_t budget = units_.state.tiers[r.tier].memory->budget_bytes();
+  uint64_t total = 0;
+  for (const request_item &item : r.items) {
+    if (item.state == item_state::waiting) total += cost_of(r, item);
+  }
+  if (total <= budget) return false;
+  std::vector<std::pair<const locker_word *, uint64_t>> costs;  // what is named twice counts once
+  for (const request_item &item : r.items) {
+    if (item.state != item_state::waiting) continue;
+    costs.emplace_back(&item.bank->word(r.tier, item.number), cost_of(r, item));
+  }
+  std::sort(costs.begin(), costs.end());
+  costs.erase(std::unique(costs.begin(), costs.end()), costs.end());
+  total = 0;
+  uint64_t largest = 0;
+  for (const auto &[word, cost] : costs) {
+    total += cost;
+    largest = std::max(largest, cost);
+  }
+  if (total <= budget) return false;
+  fail_waiting_items(index, beyond_budget(r, total, largest));
+  units_.open.complete_if_over(index);
+  return !units_.open.is_open(index);
+} catch (const std::bad_alloc &) {
+  return false;  // it waits, and is looked at again at the next resize
 }
 
 void pin_operation::withdraw(uint32_t index, bool all) {

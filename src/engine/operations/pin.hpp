@@ -9,6 +9,7 @@ class pin_operation final : public operation {
  public:
   using operation::operation;
   bool grant(uint32_t index) override;
+  bool refuse_impossible(uint32_t index) override;
   void withdraw(uint32_t index, bool all) override;
 
  private:

@@ -75,6 +75,18 @@ void prefetch_operation::load(uint32_t index, uint32_t i, bool begun) {
   units_.fills.start(started);
 }
 
+bool prefetch_operation::refuse_impossible(uint32_t index) {
+  const request &r = at(index);
+  const uint64_t budget = units_.state.tiers[r.tier].memory->budget_bytes();
+  for (uint32_t i = 0; i < r.items.size(); ++i) {
+    if (r.items[i].state != item_state::waiting) continue;
+    const uint64_t cost = cost_of(r, r.items[i]);
+    if (cost > budget) units_.open.mark_failed(index, i, beyond_budget(r, cost, cost));
+  }
+  units_.open.complete_if_over(index);
+  return !units_.open.is_open(index);
+}
+
 void prefetch_operation::withdraw(uint32_t index, bool all) {
   if (all) withdraw_all_items(index);
 }

@@ -11,6 +11,7 @@ class prefetch_operation final : public operation {
   void begin(uint32_t index) override;
   bool grant(uint32_t index) override;
   bool expire(uint32_t index) override;
+  bool refuse_impossible(uint32_t index) override;
   void withdraw(uint32_t index, bool all) override;
 
  private:

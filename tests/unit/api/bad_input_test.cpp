@@ -524,3 +524,42 @@ TEST_CASE("files that are missing, forbidden or no files are named with errno an
   check_refused(cubby_tier_add(h.rt, &tier, &made), CUBBY_ERR_INVALID, "is no directory");
   std::remove("bad_input_plain_file");
 }
+
+TEST_CASE("numbers of a bank and of a region that do not fit together are refused") {
+  furnished f;
+  cubby_bank_desc bank{};
+  bank.struct_size = sizeof bank;
+  bank.name = "experts";
+  bank.rows = 1;
+  bank.columns = 4;
+  bank.locker_bytes = 4096;
+  bank.routed_count = 5;
+  cubby_bank made = 0;
+  check_refused(cubby_bank_add(f.h.rt, &bank, &made), CUBBY_ERR_INVALID, "routed_count is 5");
+  bank.routed_count = 4;
+  CHECK(cubby_bank_add(f.h.rt, &bank, &made) == CUBBY_OK);
+
+  static char memory[4096];
+  cubby_region_desc region{};
+  region.struct_size = sizeof region;
+  region.base = memory;
+  region.bytes = ~uint64_t{0};
+  cubby_region added = 0;
+  check_refused(cubby_region_add(f.h.rt, &region, &added), CUBBY_ERR_INVALID, "ends beyond");
+  region.bytes = 0;
+  region.stride_bytes = region.piece_bytes = uint64_t{1} << 60;
+  region.piece_count = 4;
+  check_refused(cubby_region_add(f.h.rt, &region, &added), CUBBY_ERR_INVALID, "ends beyond");
+  region.stride_bytes = region.piece_bytes = 1024;
+  CHECK(cubby_region_add(f.h.rt, &region, &added) == CUBBY_OK);
+}
+
+TEST_CASE("a long name does not push the remedy out of the sentence") {
+  const std::string name(2000, 'p');
+  cubby_config config{};
+  config.struct_size = sizeof config;
+  config.policy = name.c_str();
+  cubby_handle *rt = nullptr;
+  check_refused(cubby_open(&config, &rt), CUBBY_ERR_INVALID, "a library is named by its path");
+  CHECK(explain().find("there is no policy") == 0);
+}

@@ -28,3 +28,24 @@ TEST_CASE("a budget beyond the machine's memory is refused, when added and when 
   CHECK(cubby_tier_resize(h.rt, host, 8 << 20, &ticket) == CUBBY_PENDING);
   CHECK(cubby_wait(h.rt, ticket, 10'000'000'000) == CUBBY_OK);
 }
+
+TEST_CASE("a set that waits, and that a resize has made impossible, is told so at once") {
+  const uint32_t pump = GENERATE(uint32_t{CUBBY_PUMP_CALLER}, uint32_t{CUBBY_PUMP_THREAD});
+  weights w;
+  house h(pump);
+  const cubby_tier host = h.tier("host:0", 0, 4 << 20);
+  h.map(w);
+  cubby_pins held = 0;
+  std::vector<const void *> addr;
+  REQUIRE(h.pin({0, 1}, host, held, addr) == CUBBY_OK);
+  const auto items = h.items({8, 9, 10, 11, 12, 13, 14, 15, 16, 17});
+  cubby_pins pins = 0;
+  cubby_ticket waiting = 0, resized = 0;
+  REQUIRE(cubby_pin(h.rt, items.data(), 10, host, nullptr, &pins, nullptr, &waiting) ==
+          CUBBY_PENDING);
+  REQUIRE(cubby_tier_resize(h.rt, host, 2 << 20, &resized) == CUBBY_PENDING);
+  CHECK(cubby_wait(h.rt, waiting, 20'000'000'000) == CUBBY_ERR_BUDGET);
+  CHECK(explain().find("the budget was lowered") != std::string::npos);
+  CHECK(cubby_wait(h.rt, resized, 20'000'000'000) == CUBBY_OK);
+  CHECK(cubby_unpin(h.rt, held, 0, 0, nullptr) == CUBBY_OK);
+}

@@ -1,0 +1,332 @@
+// The Nth allocation of a call fails, for every N: the call says NO_MEMORY and has done nothing, or
+// it is done all the same. An accepted request completes once. Nothing stays taken.
+#include <array>
+#include <atomic>
+#include <cstdlib>
+#include <functional>
+#include <new>
+
+#include "unit/api/house.hpp"
+
+namespace {
+
+std::atomic<int64_t> left{-1};  // allocations until the one that fails; negative: none does
+std::atomic<bool> has_failed{false};
+
+void *allocate(size_t bytes, size_t align) noexcept {
+  if (left.load(std::memory_order_relaxed) >= 0 && left.fetch_sub(1) == 0) {
+    has_failed = true;
+    return nullptr;
+  }
+  return align == 0 ? malloc(bytes > 0 ? bytes : 1)
+                    : aligned_alloc(align, (bytes + align - 1) / align * align);
+}
+void *allocate_or_throw(size_t bytes, size_t align) {
+  if (void *memory = allocate(bytes, align)) return memory;
+  throw std::bad_alloc();
+}
+
+}  // namespace
+
+void *operator new(size_t bytes) { return allocate_or_throw(bytes, 0); }
+void *operator new(size_t bytes, std::align_val_t align) {
+  return allocate_or_throw(bytes, static_cast<size_t>(align));
+}
+void *operator new(size_t bytes, const std::nothrow_t &) noexcept { return allocate(bytes, 0); }
+[[gnu::noinline]] void operator delete(void *memory) noexcept { free(memory); }
+[[gnu::noinline]] void operator delete(void *memory, size_t) noexcept { free(memory); }
+[[gnu::noinline]] void operator delete(void *memory, std::align_val_t) noexcept { free(memory); }
+[[gnu::noinline]] void operator delete(void *memory, size_t, std::align_val_t) noexcept {
+  free(memory);
+}
+
+using namespace api_test;
+
+namespace {
+
+constexpr int64_t patience_ns = 10'000'000'000;
+constexpr uint64_t mib = uint64_t{1} << 20;
+
+/// A runtime with two tiers and a bank, from which each call starts.
+struct world {
+  weights &w;
+  house h;
+  cubby_tier near = 0, far = 0;
+  cubby_cq *queue = nullptr;
+  cubby_bank other = 0;  // described, not mapped
+
+  world(uint32_t pump, weights &shared) : w(shared), h(pump, 16) {
+    near = h.tier("device:0", 0, 4 * mib, uint64_t{8} << 30);
+    far = h.tier("host:0", 1, 4 * mib, 0, CUBBY_TIER_EXCLUSIVE);
+    h.map(w);
+    REQUIRE(cubby_cq_add(h.rt, 8, &queue) == CUBBY_OK);
+    REQUIRE(describe_bank(&other) == CUBBY_OK);
+  }
+  world(const world &) = delete;
+  world &operator=(const world &) = delete;
+  ~world() { cubby_cq_remove(queue); }
+
+  cubby_status describe_bank(cubby_bank *out) const {
+    cubby_bank_desc desc{};
+    desc.struct_size = sizeof desc;
+    desc.name = "other";
+    desc.rows = 2;
+    desc.columns = 3;
+    desc.locker_bytes = 5000;
+    return cubby_bank_add(h.rt, &desc, out);
+  }
+  [[nodiscard]] cubby_status map_bank(cubby_bank which) const {
+    std::array<cubby_extent, 6> extents;
+    for (uint32_t i = 0; i < 6; ++i) {
+      extents[i] = {CUBBY_ID(which, i), 0, 0, (uint64_t{i} * i + 1) * 5000, 5000};
+    }
+    const char *file = w.path.c_str();
+    return cubby_bank_map(h.rt, which, &file, 1, extents.data(), extents.size());
+  }
+  /// The end of a request. In caller pump a wait may say for itself that there was no memory.
+  [[nodiscard]] cubby_status end_of(cubby_ticket ticket) const {
+    cubby_status status = cubby_wait(h.rt, ticket, patience_ns);
+    if (status != CUBBY_ERR_NO_MEMORY) return status;
+    const cubby_status again = cubby_wait(h.rt, ticket, patience_ns);
+    return again == CUBBY_ERR_STALE ? status : again;
+  }
+  /// Pins, waits, holds the bytes against the file, and lets go.
+  cubby_status use(const std::vector<uint32_t> &numbers, cubby_tier tier, uint32_t flags = 0) {
+    cubby_item items[weights::columns]{};
+    const void *addr[weights::columns * weights::parts]{};
+    int8_t item_status[weights::columns]{};
+    const auto count = static_cast<uint32_t>(numbers.size());
+    for (uint32_t i = 0; i < count; ++i) items[i].id = CUBBY_ID(h.bank, numbers[i]);
+    cubby_how how{};
+    how.struct_size = sizeof how;
+    how.flags = flags;
+    how.item_status = item_status;
+    cubby_pins pins = 0;
+    cubby_ticket ticket = 0;
+    cubby_status status = cubby_pin(h.rt, items, count, tier, &how, &pins, addr, &ticket);
+    if (status == CUBBY_PENDING) status = end_of(ticket);
+    if (status != CUBBY_OK && status != CUBBY_PARTIAL) return status;
+    for (uint32_t i = 0; i < count; ++i) {
+      if (item_status[i] != CUBBY_OK) continue;
+      for (uint32_t part = 0; part < weights::parts; ++part) {
+        if (!w.same(addr[i * weights::parts + part], numbers[i], part)) return CUBBY_ERR_CORRUPT;
+      }
+    }
+    const cubby_status released = cubby_unpin(h.rt, pins, 0, 0, nullptr);
+    return released == CUBBY_OK ? status : released;
+  }
+};
+
+struct call {
+  const char *name;
+  std::function<cubby_status(world &)> make;
+};
+
+// The test itself takes no memory in a call.
+const std::vector<uint32_t> &row(uint32_t which) {
+  static const std::vector<std::vector<uint32_t>> all = [] {
+    std::vector<std::vector<uint32_t>> made(weights::rows);
+    for (uint32_t i = 0; i < weights::rows * weights::columns; ++i) {
+      made[i / weights::columns].push_back(i);
+    }
+    return made;
+  }();
+  return all[which];
+}
+
+std::array<cubby_item, 3> three_items(const world &in) {
+  std::array<cubby_item, 3> items{};
+  for (uint32_t i = 0; i < 3; ++i) items[i].id = CUBBY_ID(in.h.bank, 3 + 7 * i);
+  return items;
+}
+
+cubby_status add_tier(const world &in, const char *backend, const char *name) {
+  cubby_tier_desc desc{};
+  desc.struct_size = sizeof desc;
+  desc.backend = backend;
+  desc.name = name;
+  desc.rank = 2;
+  desc.device = -1;
+  desc.budget_bytes = mib;
+  cubby_tier made = 0;
+  return cubby_tier_add(in.h.rt, &desc, &made);
+}
+
+const std::vector<call> calls = {
+    {"tier_add", [](world &in) { return add_tier(in, "host", "host:1"); }},
+    {"tier_add of files", [](world &in) { return add_tier(in, "threadpool", "nvme:0"); }},
+    {"bank_add",
+     [](world &in) {
+       cubby_bank made = 0;
+       const cubby_status status = in.describe_bank(&made);
+       return status != CUBBY_OK ? status : in.map_bank(made);
+     }},
+    {"bank_map", [](world &in) { return in.map_bank(in.other); }},
+    {"bank_remove", [](world &in) { return cubby_bank_remove(in.h.rt, in.other); }},
+    {"pin", [](world &in) { return in.use(row(1), in.near); }},
+    {"pin after pin",  // what is there leaves, some of it downwards
+     [](world &in) {
+       for (const uint32_t which : {0u, 1u, 2u}) {
+         const cubby_status status = in.use(row(which), in.near);
+         if (status != CUBBY_OK) return status;
+       }
+       return CUBBY_OK;
+     }},
+    {"pin in the far tier", [](world &in) { return in.use(row(1), in.far); }},
+    {"pin without keeping", [](world &in) { return in.use(row(1), in.near, CUBBY_BYPASS); }},
+    {"prefetch",
+     [](world &in) {
+       const auto items = three_items(in);
+       cubby_ticket ticket = 0;
+       const cubby_status status =
+           cubby_prefetch(in.h.rt, items.data(), 3, in.near, nullptr, &ticket);
+       return status == CUBBY_PENDING ? in.end_of(ticket) : status;
+     }},
+    {"prefetch to a queue",
+     [](world &in) {
+       const auto items = three_items(in);
+       cubby_how how{};
+       how.struct_size = sizeof how;
+       how.cq = in.queue;
+       cubby_status status = cubby_prefetch(in.h.rt, items.data(), 1, in.near, &how, nullptr);
+       if (status != CUBBY_PENDING) return status;
+       do {
+         status = cubby_cq_wait(in.queue, patience_ns);
+       } while (status == CUBBY_ERR_NO_MEMORY);
+       cubby_done done{};
+       if (cubby_cq_take(in.queue, &done, 1) != 1) return CUBBY_ERR_TIMEOUT;
+       return static_cast<cubby_status>(done.status);
+     }},
+    {"hint",
+     [](world &in) {
+       const uint16_t columns[] = {1, 2};
+       cubby_hint_item hint{};
+       hint.struct_size = sizeof hint;
+       hint.bank = in.h.bank;
+       hint.route.columns = columns;
+       hint.route.column_count = 2;
+       return cubby_hint(in.h.rt, &hint, 1, nullptr);
+     }},
+    {"visit",
+     [](world &in) {
+       const uint16_t columns[] = {1, 2};
+       cubby_routed routed{};
+       routed.columns = columns;
+       routed.column_count = 2;
+       routed.slot = 3;
+       return cubby_visit(in.h.rt, in.h.bank, &routed, 1);
+     }},
+    {"resize",
+     [](world &in) {
+       cubby_ticket ticket = 0;
+       const cubby_status status = cubby_tier_resize(in.h.rt, in.near, 6 * mib, &ticket);
+       return status == CUBBY_PENDING ? in.end_of(ticket) : status;
+     }},
+    {"drop",
+     [](world &in) {
+       const auto items = three_items(in);
+       return cubby_drop(in.h.rt, items.data(), 2, 0);
+     }},
+    {"stats",
+     [](world &in) {
+       cubby_stats_block block{};
+       block.struct_size = sizeof block;
+       return cubby_stats(in.h.rt, &block, nullptr, 0);
+     }},
+    {"tier_describe",
+     [](world &in) {
+       cubby_tier_info info{};
+       info.struct_size = sizeof info;
+       return cubby_tier_describe(in.h.rt, in.near, &info);
+     }},
+    {"cq_add",
+     [](world &in) {
+       cubby_cq *made = nullptr;
+       const cubby_status status = cubby_cq_add(in.h.rt, 4, &made);
+       return status == CUBBY_OK ? cubby_cq_remove(made) : status;
+     }},
+    {"region_add",
+     [](world &in) {
+       static char memory[4096];
+       cubby_region_desc desc{};
+       desc.struct_size = sizeof desc;
+       desc.base = memory;
+       desc.bytes = sizeof memory;
+       cubby_region made = 0;
+       const cubby_status status = cubby_region_add(in.h.rt, &desc, &made);
+       return status == CUBBY_OK ? cubby_region_remove(in.h.rt, made) : status;
+     }},
+    {"drain", [](world &in) { return cubby_drain(in.h.rt, patience_ns); }},
+};
+
+/// Everything works, and once it is dropped nothing is taken.
+std::string what_is_wrong(world &in) {
+  for (const cubby_tier tier : {in.near, in.far}) {
+    for (uint32_t which = 0; which < weights::rows; ++which) {
+      if (in.use(row(which), tier) != CUBBY_OK) return "pin: " + explain();
+    }
+  }
+  if (cubby_drain(in.h.rt, patience_ns) != CUBBY_OK) return "drain: " + explain();
+  std::vector<uint32_t> all;
+  for (uint32_t i = 0; i < weights::rows * weights::columns; ++i) all.push_back(i);
+  const auto items = in.h.items(all);
+  const auto count = static_cast<uint32_t>(items.size());
+  if (cubby_drop(in.h.rt, items.data(), count, 0) != CUBBY_OK) return "drop: " + explain();
+  for (const cubby_tier tier : {in.near, in.far}) {
+    const cubby_tier_stats stats = in.h.stats(tier);
+    if (stats.used_bytes != 0 || stats.pinned_bytes != 0) return "frames are lost";
+  }
+  if (cubby_bank_remove(in.h.rt, in.h.bank) != CUBBY_OK) return "bank_remove: " + explain();
+  return {};
+}
+
+}  // namespace
+
+TEST_CASE("a call whose Nth allocation fails has done nothing, or all") {
+  row(0);  // made before anything fails
+  const uint32_t pump = GENERATE(uint32_t{CUBBY_PUMP_CALLER}, uint32_t{CUBBY_PUMP_THREAD});
+  weights w;
+  for (const call &one : calls) {
+    bool failed = true;
+    int64_t n = 0;
+    for (; failed && n < 5000; n += 1 + n / 24) {  // the first all, then fewer
+      world in(pump, w);
+      has_failed = false;
+      left = n;
+      const cubby_status first = one.make(in);
+      left = -1;
+      failed = has_failed;
+      cubby_status last = first;
+      if (failed && (first == CUBBY_ERR_NO_MEMORY || first == CUBBY_PARTIAL)) last = one.make(in);
+      CAPTURE(one.name, pump, n, first, last);
+      const bool served = last == CUBBY_OK;
+      INFO(explain());
+      CHECK(served);
+      CHECK(what_is_wrong(in) == "");
+      if (!served) break;
+    }
+    CHECK(n > 0);
+    CHECK(n < 5000);
+  }
+}
+
+TEST_CASE("a runtime is opened whole, or not at all") {
+  const uint32_t pump = GENERATE(uint32_t{CUBBY_PUMP_CALLER}, uint32_t{CUBBY_PUMP_THREAD});
+  bool failed = true;
+  for (int64_t n = 0; failed && n < 500; ++n) {
+    cubby_config config{};
+    config.struct_size = sizeof config;
+    config.pump = pump;
+    config.tickets_max = 16;
+    cubby_handle *rt = nullptr;
+    has_failed = false;
+    left = n;
+    const cubby_status status = cubby_open(&config, &rt);
+    left = -1;
+    failed = has_failed;
+    CAPTURE(n, pump);
+    CHECK(status == (failed ? CUBBY_ERR_NO_MEMORY : CUBBY_OK));
+    CHECK((rt == nullptr) == failed);
+    if (rt != nullptr) CHECK(cubby_close(rt) == CUBBY_OK);
+  }
+}

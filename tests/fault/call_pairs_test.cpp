@@ -1,0 +1,253 @@
+// Every pair of calls at the same time, on one runtime. What a call answers may depend on the other
+// one; that nothing breaks, and that nothing stays taken, may not.
+#include <atomic>
+#include <functional>
+#include <thread>
+
+#include "unit/api/house.hpp"
+
+using namespace api_test;
+
+namespace {
+
+constexpr uint64_t mib = uint64_t{1} << 20;
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr uint32_t rounds = 6;
+#else
+constexpr uint32_t rounds = 60;
+#endif
+
+/// What the calls share: a bank and a tier that stay, and a bank and a queue that come and go.
+struct world {
+  weights w;
+  house h;
+  cubby_tier tier = 0;
+  std::atomic<cubby_bank> passing_bank{0};
+  std::atomic<cubby_cq *> passing_queue{nullptr};
+  std::atomic<uint32_t> serial{0};
+
+  explicit world(uint32_t pump) : h(pump, 64) {
+    tier = h.tier("host:0", 0, 2 * mib);
+    h.map(w);
+    remake_bank();
+    remake_queue();
+  }
+  world(const world &) = delete;
+  world &operator=(const world &) = delete;
+  ~world() { cubby_cq_remove(passing_queue.load()); }
+
+  void remake_bank() {
+    cubby_bank_remove(h.rt, passing_bank.load());
+    cubby_bank_desc desc{};
+    desc.struct_size = sizeof desc;
+    desc.name = "passing";
+    desc.rows = 1;
+    desc.columns = 4;
+    desc.locker_bytes = 4096;
+    cubby_bank made = 0;
+    if (cubby_bank_add(h.rt, &desc, &made) == CUBBY_OK) passing_bank = made;
+  }
+  cubby_status map_passing() const {
+    const cubby_bank bank = passing_bank.load();
+    std::vector<cubby_extent> extents;
+    for (uint32_t i = 0; i < 4; ++i) extents.push_back({CUBBY_ID(bank, i), 0, 0, i * 8192u, 4096});
+    const char *file = w.path.c_str();
+    return cubby_bank_map(h.rt, bank, &file, 1, extents.data(), extents.size());
+  }
+  void remake_queue() {
+    cubby_cq *const old = passing_queue.load();
+    if (old != nullptr && cubby_cq_remove(old) == CUBBY_ERR_BUSY) return;
+    cubby_cq *made = nullptr;
+    if (cubby_cq_add(h.rt, 4, &made) != CUBBY_OK) return;
+    cubby_cq *const gone = passing_queue.exchange(made);  // stale, or the other thread's
+    while (gone != nullptr && cubby_cq_remove(gone) == CUBBY_ERR_BUSY) {
+      cubby_done done[4]{};
+      cubby_cq_wait(gone, 100'000);
+      cubby_cq_take(gone, done, 4);
+    }
+  }
+  [[nodiscard]] cubby_item item() {
+    cubby_item one{};
+    one.id = CUBBY_ID(h.bank, serial.fetch_add(5) % (weights::rows * weights::columns));
+    return one;
+  }
+  [[nodiscard]] cubby_item passing_item() const {
+    cubby_item one{};
+    one.id = CUBBY_ID(passing_bank.load(), 1);
+    return one;
+  }
+  void pin(const cubby_item &which, uint32_t flags) {
+    const void *addr[weights::parts]{};
+    cubby_how how{};
+    how.struct_size = sizeof how;
+    how.flags = flags;
+    cubby_pins pins = 0;
+    cubby_ticket ticket = 0;
+    cubby_status status = cubby_pin(h.rt, &which, 1, tier, &how, &pins, addr, &ticket);
+    if (status == CUBBY_PENDING) status = cubby_wait(h.rt, ticket, -1);
+    if (status == CUBBY_OK) cubby_unpin(h.rt, pins, 0, 0, nullptr);
+  }
+};
+
+struct call {
+  const char *name;
+  std::function<void(world &)> make;
+};
+
+const std::vector<call> calls = {
+    {"pin", [](world &in) { in.pin(in.item(), 0); }},
+    {"pin without keeping", [](world &in) { in.pin(in.item(), CUBBY_BYPASS); }},
+    {"pin of a bank that goes", [](world &in) { in.pin(in.passing_item(), 0); }},
+    {"withdrawn pin",
+     [](world &in) {
+       const cubby_item one = in.item();
+       cubby_pins pins = 0;
+       cubby_ticket ticket = 0;
+       if (cubby_pin(in.h.rt, &one, 1, in.tier, nullptr, &pins, nullptr, &ticket) < 0) return;
+       cubby_unpin(in.h.rt, pins, 0, 0, nullptr);
+       cubby_wait(in.h.rt, ticket, -1);
+     }},
+    {"prefetch and cancel",
+     [](world &in) {
+       const cubby_item one = in.item();
+       cubby_ticket ticket = 0;
+       if (cubby_prefetch(in.h.rt, &one, 1, in.tier, nullptr, &ticket) < 0) return;
+       cubby_done done{};
+       cubby_progress(in.h.rt, ticket, &done);
+       cubby_cancel(in.h.rt, ticket);
+       cubby_wait(in.h.rt, ticket, -1);
+     }},
+    {"prefetch to a queue that goes",
+     [](world &in) {
+       const cubby_item one = in.item();
+       cubby_how how{};
+       how.struct_size = sizeof how;
+       how.cq = in.passing_queue.load();
+       if (cubby_prefetch(in.h.rt, &one, 1, in.tier, &how, nullptr) < 0) return;
+       cubby_done done[4]{};
+       cubby_cq_wait(how.cq, 1'000'000);
+       cubby_cq_take(how.cq, done, 4);
+     }},
+    {"cq_wait", [](world &in) { cubby_cq_wait(in.passing_queue.load(), 100'000); }},
+    {"cq_take",
+     [](world &in) {
+       cubby_done done[4]{};
+       cubby_cq_take(in.passing_queue.load(), done, 4);
+       cubby_cq_fd(in.passing_queue.load());
+     }},
+    {"cq_remove, cq_add", [](world &in) { in.remake_queue(); }},
+    {"bank_remove, bank_add", [](world &in) { in.remake_bank(); }},
+    {"bank_map", [](world &in) { in.map_passing(); }},
+    {"bank_info",
+     [](world &in) {
+       const cubby_bank bank = in.passing_bank.load();
+       cubby_bank_desc desc{};
+       cubby_file_info file{};
+       cubby_part_info part{};
+       cubby_extent extent{};
+       cubby_bank_info(in.h.rt, bank, &desc);
+       cubby_bank_file(in.h.rt, bank, 0, &file);
+       cubby_bank_part(in.h.rt, bank, 0, 0, &part);
+       cubby_bank_extent(in.h.rt, bank, 2, 0, &extent);
+     }},
+    {"resize",
+     [](world &in) {
+       cubby_ticket ticket = 0;
+       const uint64_t bytes = in.serial.fetch_add(1) % 2 == 0 ? 2 * mib : mib;
+       if (cubby_tier_resize(in.h.rt, in.tier, bytes, &ticket) == CUBBY_PENDING) {
+         cubby_wait(in.h.rt, ticket, -1);
+       }
+     }},
+    {"tier_add",  // the first few are served
+     [](world &in) {
+       const std::string name = "host:" + std::to_string(1 + in.serial.fetch_add(1));
+       cubby_tier_desc desc{};
+       desc.struct_size = sizeof desc;
+       desc.backend = "host";
+       desc.name = name.c_str();
+       desc.rank = 1;
+       desc.device = -1;
+       desc.budget_bytes = mib;
+       cubby_tier made = 0;
+       cubby_tier_add(in.h.rt, &desc, &made);
+     }},
+    {"region_add, region_remove",
+     [](world &in) {
+       static char memory[4096];
+       cubby_region_desc desc{};
+       desc.struct_size = sizeof desc;
+       desc.base = memory;
+       desc.bytes = sizeof memory;
+       cubby_region made = 0;
+       cubby_region_add(in.h.rt, &desc, &made);
+       cubby_region_remove(in.h.rt, made);
+     }},
+    {"hint",
+     [](world &in) {
+       const uint16_t columns[] = {1, 2};
+       cubby_hint_item hint{};
+       hint.struct_size = sizeof hint;
+       hint.bank = in.passing_bank.load();
+       hint.route.columns = columns;
+       hint.route.column_count = 2;
+       hint.ahead = in.serial.fetch_add(1) % 2;
+       cubby_hint(in.h.rt, &hint, 1, nullptr);
+     }},
+    {"visit",
+     [](world &in) {
+       const uint16_t columns[] = {1, 2};
+       cubby_routed routed{};
+       routed.columns = columns;
+       routed.column_count = 2;
+       cubby_visit(in.h.rt, in.passing_bank.load(), &routed, 1);
+     }},
+    {"drop",
+     [](world &in) {
+       const cubby_item items[] = {in.item(), in.passing_item()};
+       cubby_drop(in.h.rt, items, 2, 0);
+     }},
+    {"looking",
+     [](world &in) {
+       const cubby_item one = in.item();
+       cubby_stats_block block{};
+       cubby_tier_info info{};
+       cubby_log_line line{};
+       uint64_t ready_ns = 0;
+       cubby_stats(in.h.rt, &block, nullptr, 0);
+       cubby_tier_describe(in.h.rt, in.tier, &info);
+       cubby_log_take(in.h.rt, &line, 1);
+       cubby_estimate(in.h.rt, &one, 1, in.tier, &ready_ns);
+     }},
+    {"poll, drain",
+     [](world &in) {
+       uint64_t next_ns = 0;
+       cubby_poll(in.h.rt, 0, &next_ns);
+       cubby_drain(in.h.rt, 100'000);
+     }},
+};
+
+}  // namespace
+
+TEST_CASE("any two calls may be made at the same time") {
+  const uint32_t pump = GENERATE(uint32_t{CUBBY_PUMP_CALLER}, uint32_t{CUBBY_PUMP_THREAD});
+  for (size_t a = 0; a < calls.size(); ++a) {
+    world in(pump);
+    for (size_t b = a; b < calls.size(); ++b) {
+      std::thread other([&] {
+        for (uint32_t i = 0; i < rounds; ++i) calls[b].make(in);
+      });
+      for (uint32_t i = 0; i < rounds; ++i) calls[a].make(in);
+      other.join();
+      CAPTURE(pump, calls[a].name, calls[b].name);
+      REQUIRE(cubby_drain(in.h.rt, 20'000'000'000) == CUBBY_OK);
+      cubby_done done[4]{};
+      cubby_cq_take(in.passing_queue.load(), done, 4);
+      CHECK(in.h.stats(in.tier).pinned_bytes == 0);
+    }
+    cubby_pins pins = 0;
+    std::vector<const void *> addr;
+    REQUIRE(in.h.pin({3}, in.tier, pins, addr) == CUBBY_OK);
+    CHECK(in.w.same(addr[0], 3, 0));
+    CHECK(cubby_unpin(in.h.rt, pins, 0, 0, nullptr) == CUBBY_OK);
+  }
+}
