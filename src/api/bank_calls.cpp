@@ -51,9 +51,8 @@ result<void> apply_seal(runtime &self, const store::model_file &model, const std
 }  // namespace
 
 void cubby::api::runtime::warn_working_set() {
-  for (uint32_t bank_index = 1; bank_index <= table::banks_max; ++bank_index) {
-    const table::bank *where = controller_.bank_at(bank_index);
-    if (where == nullptr || where->desc().routed_count == 0) continue;
+  for (const table::bank *where : controller_.banks().in_order()) {
+    if (where->desc().routed_count == 0) continue;
     for (uint32_t i = 0; i < controller_.tier_count(); ++i) {
       const table::tier_slot &slot = controller_.slot(i);
       if (slot.memory == nullptr) continue;

@@ -15,8 +15,9 @@ controller::controller(const controller_config &config, const cubby_backend_serv
     : config_(config),
       services_(services),
       sink_(sink),
+      banks_(config.salt),
       shards_(pin_sets::shard_count),
-      sets_(sets_capacity(config.tickets_max), config.salt),
+      pinning_(banks_, sets_capacity(config.tickets_max), config.salt),
       requests_(std::make_unique<request[]>(config.tickets_max)),
       free_requests_(std::bit_ceil(std::max(2u, config.tickets_max))),
       inbox_(std::bit_ceil(std::max(2u, config.tickets_max))) {
@@ -28,12 +29,11 @@ controller::controller(const controller_config &config, const cubby_backend_serv
   }
   open_.reserve(config.tickets_max);  // who is taken up is never lost for lack of memory
   waiting_.reserve(config.tickets_max);
-  bank_generation_.fill(static_cast<uint8_t>(config.salt & 63));
 }
 
 controller::~controller() {
   jobs_.clear();
-  for (const auto &owned : owned_banks_) close_files(owned->files);
+  for (const auto &owned : banks_.owned()) close_files(owned->files);
   staging_.reset();
   for (uint32_t i = 0; i < tier_count(); ++i) {
     tier_slot &slot = *tiers_[i];
@@ -87,7 +87,7 @@ void controller::note_route(shard &to, cubby_bank handle, visit_chain &chain,
     visit_note &note = chain.notes[chain.count++];
     const auto here =
         numbers.subspan(first, std::min<size_t>(numbers.size() - first, visit_note::numbers_max));
-    note.bank = static_cast<uint16_t>(handle & banks_max);
+    note.bank = static_cast<uint16_t>(handle);
     note.slot = slot;
     note.count = static_cast<uint8_t>(here.size());
     note.next = note_follows::another_visit;
@@ -104,9 +104,7 @@ void controller::end_chain(shard &to, visit_chain &chain) {
 }
 
 bool controller::has_news() const {
-  return inbox_count_.load(std::memory_order_seq_cst) != 0 ||
-         look_at_open_.load(std::memory_order_seq_cst) ||
-         frames_came_.load(std::memory_order_seq_cst);
+  return inbox_count_.load(std::memory_order_seq_cst) != 0 || pinning_.has_news();
 }
 
 }  // namespace cubby::table

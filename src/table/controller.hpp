@@ -20,7 +20,6 @@
 #include "placement/policy.hpp"
 #include "table/bank.hpp"
 #include "table/move.hpp"
-#include "table/pin_sets.hpp"
 #include "table/recorder.hpp"
 #include "table/request.hpp"
 #include "table/seal_job.hpp"
@@ -30,8 +29,6 @@
 #include "transfer/staging.hpp"
 
 namespace cubby::table {
-
-inline constexpr uint32_t banks_max = 1023;
 
 /// A visit of which some notes have come.
 struct heard_chain {
@@ -78,7 +75,6 @@ struct tier_slot {
   std::unique_ptr<placement::policy> policy;
   bool in_turn = false;  // it broke the rules, and there was no memory for another
   uint32_t turn = 0;     // the object that came last
-  std::atomic<bool> frames_wanted{false};
   std::atomic<uint64_t> budget_bytes{0};
   std::vector<unused_prefetch> prefetched;  // oldest first
   std::vector<placement::object> passing;   // not to be kept once unpinned
@@ -88,7 +84,6 @@ struct tier_slot {
   uint64_t guest_count = 0;    // that have come
   bool fetched_ahead = false;  // somebody has: room for guests is for two layers
   uint64_t guest_rounds = 0;   // how often they were looked at
-  std::atomic<bool> has_guests{false};
   /// Was it prefetched, and is its first use still to come?
   [[nodiscard]] bool is_unused(placement::object who) const {
     return std::any_of(prefetched.begin(), prefetched.end(),
@@ -145,23 +140,9 @@ class controller {
   void free_bank(bank &where);
 
   // ---- any thread ----------------------------------------------------------------------------
+  [[nodiscard]] const residency::bank_registry &banks() const { return banks_; }
   /// nullptr when stale.
-  [[nodiscard]] bank *bank_of(cubby_bank handle) const {
-    bank *const where = bank_at(handle & banks_max);
-    const bool there = where != nullptr && where->handle == handle &&
-                       !where->removed.load(std::memory_order_seq_cst);
-    return there ? where : nullptr;
-  }
-  [[nodiscard]] bank *bank_at(uint32_t index) const {
-    return banks_[index].load(std::memory_order_acquire);
-  }
-  /// The row of an item in a memory tier; nullptr when it names no locker by number.
-  [[nodiscard]] const bank_row *row_of(const cubby_item &item, uint32_t tier) const {
-    const bank *const where = bank_of(static_cast<cubby_bank>(item.id >> 48));
-    const uint64_t number = item.id & ((uint64_t{1} << 48) - 1);
-    if (where == nullptr || number >= where->count() || item.space != 0) return nullptr;
-    return &where->row_in(tier, where->row_of(static_cast<uint32_t>(number)));
-  }
+  [[nodiscard]] bank *bank_of(cubby_bank handle) const { return banks_.find(handle); }
   /// no_tier when stale.
   [[nodiscard]] uint32_t slot_of(cubby_tier handle) const {
     const uint32_t index = (handle & 0xFF) - 1;
@@ -175,7 +156,7 @@ class controller {
            where.part_offset(where.layout(tier), number, part);
   }
   [[nodiscard]] request &request_at(uint32_t index) { return requests_[index]; }
-  [[nodiscard]] pin_sets &sets() { return sets_; }
+  [[nodiscard]] residency::pinning &pinning() { return pinning_; }
   [[nodiscard]] shard &shard_at(uint32_t index) { return shards_[index]; }
   [[nodiscard]] uint32_t tickets_max() const { return config_.tickets_max; }
   /// no_index when all are taken. What nobody will hear of has at most half of them, so that hints
@@ -184,14 +165,14 @@ class controller {
   void give_request(uint32_t index);
   /// Hands an accepted request over; there is always room.
   void submit(uint32_t index);
-  void note_withdrawal() { look_at_open_.store(true, std::memory_order_seq_cst); }
-  void note_frames() { frames_came_.store(true, std::memory_order_seq_cst); }
+  void note_withdrawal() { pinning_.note_withdrawal(); }
+  void note_frames() { pinning_.note_frames(); }
   /// A visit in one note: lockers of a bank, number_of(0) to number_of(count - 1).
   template <class Numbers>
   [[gnu::always_inline]] static void note_visit(shard &to, cubby_bank handle, uint32_t count,
                                                 const Numbers &number_of) {
     const bool told = to.visits.push_in_place([&](visit_note &note) {
-      note.bank = static_cast<uint16_t>(handle & banks_max);
+      note.bank = static_cast<uint16_t>(handle);
       note.count = static_cast<uint8_t>(count);
       note.next = note_follows::another_visit;
       note.slot = 0;
@@ -241,12 +222,14 @@ class controller {
   /// The recording, running or stopped, with all that was told so far; nullptr when there is none.
   recorder *recording();
   [[nodiscard]] uint64_t pinned_bytes(uint32_t tier) const;
-  [[nodiscard]] bool any_pinned(uint32_t tier) const;
   /// Bytes that one token's visits need at once: Σ over rows of routed_count lockers.
   [[nodiscard]] static uint64_t working_set_bytes(const bank &where, frame_layout layout);
 
  private:
   friend class seal_job;
+
+  // setup.cpp
+  void add_words(bank &to);
 
   // pump.cpp
   [[nodiscard]] uint64_t visits_dropped() const;
@@ -414,20 +397,14 @@ class controller {
   std::array<std::unique_ptr<tier_slot>, tiers_max> tiers_;
   std::atomic<uint32_t> tier_count_{0};
   uint32_t file_slot_ = no_tier;
-  std::array<std::atomic<bank *>, banks_max + 1> banks_{};
-  std::vector<std::unique_ptr<bank>> owned_banks_;
-  std::array<uint8_t, banks_max + 1> bank_generation_{};
-  std::vector<bank *> by_object_;  // in the order of object_base
-  uint32_t object_count_ = 0;
-  std::vector<std::pair<uint32_t, uint32_t>> free_objects_;  // base, count
+  residency::bank_registry banks_;
 
   std::vector<shard> shards_;  // as many as pin_sets has
-  pin_sets sets_;
+  residency::pinning pinning_;
   std::unique_ptr<request[]> requests_;
   base::bounded_queue<uint32_t> free_requests_, inbox_;
   std::atomic<uint32_t> forgotten_count_{0};
   std::atomic<uint32_t> inbox_count_{0};
-  std::atomic<bool> look_at_open_{false}, frames_came_{false};
 
   std::vector<uint32_t> open_;     // requests, in the order they came
   std::vector<uint32_t> waiting_;  // of those, without frames; most urgent first

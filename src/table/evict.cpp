@@ -17,13 +17,7 @@ constexpr uint32_t demotions_max = 8;
 }  // namespace
 
 bank *controller::bank_of_object(placement::object who, uint32_t &number) const {
-  auto after =
-      std::upper_bound(by_object_.begin(), by_object_.end(), who,
-                       [](placement::object o, const bank *b) { return o < b->object_base; });
-  if (after == by_object_.begin()) return nullptr;
-  bank *where = *std::prev(after);
-  number = who - where->object_base;
-  return number < where->count() ? where : nullptr;
+  return banks_.find_object(who, number);
 }
 
 /// The tier below that takes what leaves this one, when that is its office.
@@ -73,8 +67,8 @@ bool controller::drop(bank &where, uint32_t number, uint32_t tier) {
 /// Of a tier without a policy: whoever comes next by number, each once.
 placement::object controller::next_in_turn(uint32_t tier, uint32_t &looked) {
   tier_slot &slot = *tiers_[tier];
-  while (looked++ < object_count_) {
-    slot.turn = (slot.turn + 1) % object_count_;
+  while (looked++ < banks_.object_count()) {
+    slot.turn = (slot.turn + 1) % banks_.object_count();
     uint32_t number = 0;
     const bank *where = bank_of_object(slot.turn, number);
     if (where != nullptr && is_known(tier, *where, number)) return slot.turn;
@@ -118,7 +112,7 @@ placement::object controller::choose_victim(uint32_t tier, const newcomer &wante
     const locker_word::view word =
         where == nullptr ? locker_word::view{} : where->word(tier, number).look();
     const bool unknown = where == nullptr || !is_known(tier, *where, number);
-    if (unknown || ++named > object_count_) {
+    if (unknown || ++named > banks_.object_count()) {
       replace_policy(
           tier, unknown ? format_text("next_victim() named object %u, which is not resident", who)
                         : "next_victim() goes on naming objects without end");
@@ -242,7 +236,7 @@ void controller::keep_reserve() {
     if (slot.policy->chooses()) continue;  // what is there for guests serves
     if (below == no_tier || copy_path(tier, below).queued_count() != 0) continue;
     uint64_t wanted = 0;
-    for (const bank *where : by_object_) {
+    for (const bank *where : banks_.in_order()) {
       wanted = std::max(wanted, std::max(1u, where->desc().routed_count) *
                                     where->frame_bytes_max(where->layout(tier)));
     }

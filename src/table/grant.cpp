@@ -52,7 +52,8 @@ void controller::wait_for_frames(uint32_t index) {
       [&](uint32_t a, uint32_t b) { return requests_[a].order < requests_[b].order; });
   waiting_.insert(at, index);
   // Whoever unpins after this store tells us; what was unpinned before it is seen by one more try.
-  if (!tiers_[r.tier]->frames_wanted.exchange(true, std::memory_order_seq_cst)) changed_ = true;
+  std::atomic<bool> &wanted = pinning_.watch(r.tier).frames_wanted;
+  if (!wanted.exchange(true, std::memory_order_seq_cst)) changed_ = true;
 }
 
 void controller::retry_waiting() {
@@ -75,7 +76,7 @@ void controller::retry_waiting() {
   for (uint32_t i = 0; i < tier_count(); ++i) {
     const bool wanted = std::any_of(waiting_.begin(), waiting_.end(),
                                     [&](uint32_t index) { return requests_[index].tier == i; });
-    tiers_[i]->frames_wanted.store(wanted, std::memory_order_seq_cst);
+    pinning_.watch(i).frames_wanted.store(wanted, std::memory_order_seq_cst);
   }
 }
 
@@ -185,7 +186,7 @@ bool controller::at_rest(uint32_t tier) const {
   const bool moving = std::any_of(moves_.begin(), moves_.end(), [&](const move &m) {
     return m.state != move_state::unused && (m.to == tier || m.beside == tier || m.from == tier);
   });
-  return !moving && !any_pinned(tier);
+  return !moving && !pinning_.any_pinned(tier);
 }
 
 /// For what finds no frames in a tier at rest, where waiting would be for ever: all that is there

@@ -28,7 +28,7 @@ void controller::introduce(move &m) {
   if (m.demotion || !slot.policy->chooses()) return keep(m.to, *m.where, m.number);
   if (slot.guest_count++ == 0) tell_policies();  // room is kept for them from here on
   slot.guests.push_back({m.where->object_base + m.number, slot.guest_rounds});
-  slot.has_guests.store(true, std::memory_order_seq_cst);
+  pinning_.watch(m.to).has_guests.store(true, std::memory_order_seq_cst);
 }
 
 /// It does not come after all.
@@ -91,7 +91,7 @@ void controller::decide_on_guests(uint32_t tier) {
   // nobody ever uses would make every unpin wake the pump.
   const bool awaited = std::any_of(slot.guests.begin(), slot.guests.end(),
                                    [&](const guest &one) { return !slot.is_unused(one.who); });
-  slot.has_guests.store(awaited, std::memory_order_seq_cst);
+  pinning_.watch(tier).has_guests.store(awaited, std::memory_order_seq_cst);
 }
 
 /// Where demand finds no room. Prefetched ones that nobody has used go last, but for the oldest of

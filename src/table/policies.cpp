@@ -26,7 +26,7 @@ uint64_t controller::guest_bytes(uint32_t tier) const {
   if (!chooses || !receives_guests(tier)) return 0;
   const tier::memory_tier &memory = *slot.memory;
   uint64_t bytes = 0;
-  for (const bank *one : by_object_) {
+  for (const bank *one : banks_.in_order()) {
     if (one->desc().kind != CUBBY_BANK_EXPERTS) continue;
     const uint64_t frame = memory.cost_bytes(one->frame_bytes_max(one->layout(tier)));
     const uint64_t routed = std::max(one->desc().routed_count, one->routed_seen);
@@ -45,7 +45,7 @@ uint64_t controller::kept_budget_bytes(uint32_t tier) const {
 placement::policy_config controller::policy_view(uint32_t tier,
                                                  std::vector<cubby_policy_bank> &banks) const {
   const tier_slot &slot = *tiers_[tier];
-  for (const bank *one : by_object_) {
+  for (const bank *one : banks_.in_order()) {
     cubby_policy_bank told = {};
     told.struct_size = sizeof told;
     told.kind = one->desc().kind == CUBBY_BANK_EXPERTS ? CUBBY_POLICY_BANK_EXPERTS
@@ -65,7 +65,7 @@ placement::policy_config controller::policy_view(uint32_t tier,
     if (t != tier && stands_for(tier, t)) budget_bytes += kept_budget_bytes(t);
   }
   const bool demotes = demotion_target(tier) != no_tier;
-  return {object_count_, config_.seed, budget_bytes, sequences_, banks, demotes};
+  return {banks_.object_count(), config_.seed, budget_bytes, sequences_, banks, demotes};
 }
 
 /// After a bank has come or gone, or a budget has changed. False: there was no memory for what is
@@ -105,7 +105,7 @@ void controller::replace_policy(uint32_t tier, const std::string &what_it_did) {
 
 /// To a policy that knows of nothing yet.
 void controller::tell_what_is_kept(uint32_t tier) {
-  for (const bank *where : by_object_) {
+  for (const bank *where : banks_.in_order()) {
     for (uint32_t number = 0; number < where->count(); ++number) {
       if (is_known(tier, *where, number)) tell_of(tier, *where, number);
     }
@@ -120,7 +120,8 @@ void controller::drain_visits(shard &from) {
     chain.visit.clear();
   };
   while (from.visits.pop(note)) {
-    bank *named = banks_[note.bank].load(std::memory_order_relaxed);
+    bank *named = banks_.at(residency::bank_registry::index_of(note.bank));
+    if (named != nullptr && named->handle != note.bank) named = nullptr;  // one that was removed
     if (named != chain.where) flush();
     chain.where = named;
     bool begins = chain.last != note_follows::same_sequence || chain.visit.routes.empty();
@@ -178,8 +179,8 @@ void controller::visit(bank &where, uint32_t row, gathered_visit &seen) {
     route.slot = std::min(route.slot, sequences_max - 1);
     make_room_for_sequences(route.slot + 1);
   }
-  const auto at = std::find(by_object_.begin(), by_object_.end(), &where);
-  const placement::visit_place place = {static_cast<uint32_t>(at - by_object_.begin()), row,
+  const auto at = std::find(banks_.in_order().begin(), banks_.in_order().end(), &where);
+  const placement::visit_place place = {static_cast<uint32_t>(at - banks_.in_order().begin()), row,
                                         now_ns_};
   const std::vector<placement::object> &objects = seen.used;
   for (uint32_t i = 0; i < tier_count(); ++i) {
@@ -193,7 +194,7 @@ void controller::visit(bank &where, uint32_t row, gathered_visit &seen) {
       return used;
     });
     if (first_uses == 0 || slot.guests.empty()) continue;
-    slot.has_guests.store(true, std::memory_order_seq_cst);
+    pinning_.watch(i).has_guests.store(true, std::memory_order_seq_cst);
     note_frames();
   }
 }

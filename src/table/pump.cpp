@@ -27,7 +27,7 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) try
       begin(index);
       progress = true;
     }
-    if (look_at_open_.exchange(false, std::memory_order_seq_cst)) look_at_open();
+    if (pinning_.take_withdrawal_note()) look_at_open();
     look_at_frames();
     keep_reserve();
     next = how_far == effort::start ? now_ns : base::never_ns;
@@ -48,15 +48,15 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) try
   *next_ns = next;
   return any;
 } catch (...) {  // a lack of memory; what was being looked at is looked at again
-  look_at_open_.store(true, std::memory_order_seq_cst);
-  frames_came_.store(true, std::memory_order_seq_cst);
+  note_withdrawal();
+  note_frames();
   changed_ = true;
   throw;
 }
 
 /// Somebody let go of something.
 void controller::look_at_frames() {
-  if (!frames_came_.exchange(false, std::memory_order_seq_cst)) return;
+  if (!pinning_.take_frames_note()) return;
   changed_ = true;
   for (uint32_t i = 0; i < tier_count(); ++i) {
     sweep_passing(i);
@@ -169,7 +169,7 @@ void controller::descriptors(std::vector<int> &fds) {
 void controller::cancel_everything() {
   for (const uint32_t index : open_) requests_[index].cancel_wanted.store(true);
   for (move &m : moves_) m.unasked = false;
-  look_at_open_.store(true);
+  note_withdrawal();
 }
 
 void controller::give_up_jobs() {

@@ -11,9 +11,13 @@
 #include "base/abi.hpp"
 #include "placement/policy.hpp"
 
+namespace cubby::residency {
+class locker_bank;
+}
+
 namespace cubby::table {
 
-class bank;
+using bank = residency::locker_bank;
 
 class recorder {
  public:

@@ -6,25 +6,19 @@
 namespace cubby::table {
 
 uint64_t controller::pinned_bytes(uint32_t tier) const {
-  uint64_t bytes = 0;
   const tier_slot &slot = *tiers_[tier];
   if (slot.memory == nullptr) return 0;
-  for (const bank *where : by_object_) {
-    for (uint32_t number = 0; number < where->count(); ++number) {
-      if (where->word(tier, number).look().pin_count == 0) continue;
-      bytes += slot.memory->cost_bytes(where->frame_bytes_in(tier, number));
-    }
+  // Sources of moves are pinned by the controller itself.
+  std::vector<const locker_word *> sources;
+  for (const move &m : moves_) {
+    if (m.state == move_state::unused) continue;
+    if (m.from == tier || m.beside == tier) sources.push_back(&m.where->word(tier, m.number));
+  }
+  uint64_t bytes = 0;
+  for (const auto &locker : pinning_.pinned(tier, std::move(sources))) {
+    bytes += slot.memory->cost_bytes(locker.bank->frame_bytes_in(tier, locker.number));
   }
   return bytes;
-}
-
-bool controller::any_pinned(uint32_t tier) const {
-  for (const bank *where : by_object_) {
-    for (uint32_t number = 0; number < where->count(); ++number) {
-      if (where->word(tier, number).look().pin_count != 0) return true;
-    }
-  }
-  return false;
 }
 
 uint64_t controller::working_set_bytes(const bank &where, frame_layout layout) {
@@ -53,8 +47,8 @@ uint64_t controller::estimate_ns(const bank &where, uint32_t number, uint32_t ti
 }
 
 uint64_t controller::table_bytes() const {
-  uint64_t bytes = sets_.table_bytes() + config_.tickets_max * sizeof(request);
-  for (const bank *where : by_object_) bytes += where->table_bytes() + where->digest_bytes();
+  uint64_t bytes = pinning_.sets().table_bytes() + config_.tickets_max * sizeof(request);
+  for (const bank *where : banks_.in_order()) bytes += where->table_bytes() + where->digest_bytes();
   return bytes;
 }
 
@@ -69,7 +63,7 @@ uint64_t controller::table_bytes_of(const bank &where) const {
 
 uint64_t controller::table_bytes_of_tier() const {
   uint64_t words = 0;
-  for (const bank *where : by_object_) words += where->tier_bytes();
+  for (const bank *where : banks_.in_order()) words += where->tier_bytes();
   return words;
 }
 
@@ -78,7 +72,7 @@ void controller::report(cubby_stats_block &block, std::vector<cubby_tier_stats> 
   block = {};
   block.struct_size = sizeof block;
   block.tier_count = tier_count();
-  for (const bank *where : by_object_) block.digest_bytes += where->digest_bytes();
+  for (const bank *where : banks_.in_order()) block.digest_bytes += where->digest_bytes();
   block.table_bytes = table_bytes() - block.digest_bytes;
   block.visit_count = visit_count_;
   block.unverified_bytes = unverified_bytes_;

@@ -8,7 +8,6 @@
 #include "base/abi.hpp"
 #include "base/result.hpp"
 #include "table/bank.hpp"
-#include "table/pin_sets.hpp"
 #include "transfer/channel.hpp"
 
 namespace cubby::table {

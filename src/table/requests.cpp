@@ -60,7 +60,7 @@ void controller::withdraw_items(uint32_t index, bool all) {
   for (uint32_t i = 0; i < r.items.size(); ++i) {
     request_item &item = r.items[i];
     if (item.state != item_state::waiting && item.state != item_state::loading) continue;
-    if (!all && !sets_.withdrawn(r.set, i)) continue;
+    if (!all && !pinning_.sets().withdrawn(r.set, i)) continue;
     if (item.state == item_state::loading) remove_waiter(item.move, index, i);
     item.state = item_state::withdrawn;
     --r.open_count;
@@ -105,7 +105,7 @@ void controller::item_landed(uint32_t index, uint32_t i, locker_word &word, uint
   ++r.ok_count;
   r.bytes += where.locker_bytes(item.number);
   if (r.kind == request_kind::pin) {
-    sets_.at(r.set).words[i] = &word;
+    pinning_.sets().at(r.set).items()[i].store(&word, std::memory_order_relaxed);
     const uint32_t parts = where.part_count();
     if (r.addr != nullptr) {
       for (uint32_t p = 0; p < parts; ++p) {
@@ -144,9 +144,9 @@ void controller::complete(uint32_t index) {
     const tier_slot &slot = *tiers_[r.tier];
     if (!slot.guests.empty() || !slot.passing.empty()) note_frames();
     if (r.ok_count != 0) {
-      sets_.loaded(r.set, index % pin_sets::shard_count);
+      pinning_.sets().loaded(r.set, index % pin_sets::shard_count);
     } else {
-      sets_.abandon(r.set, index % pin_sets::shard_count);
+      pinning_.sets().abandon(r.set, index % pin_sets::shard_count);
     }
   }
   r.done_ns = now_ns_;

@@ -50,10 +50,11 @@ result<uint32_t> controller::add_memory_tier(const memory_tier_request &wanted,
   slot->budget_bytes.store(slot->memory->budget_bytes());
   tiers_[index] = std::move(slot);
   register_blocks(index, 0);
-  for (const auto &owned : owned_banks_) {
+  for (const auto &owned : banks_.owned()) {
     const tier::memory_tier &tier = *tiers_[index]->memory;
     owned->add_tier(index, layout_for(tier, *owned), tier.address());
   }
+  banks_.index_words();
   std::vector<cubby_policy_bank> banks;
   tiers_[index]->policy = placement::make_policy(*config_.policy, policy_view(index, banks));
   if (tiers_[index]->policy == nullptr) {
@@ -132,41 +133,31 @@ void controller::close_files(std::vector<bank_file> &files) {
   }
 }
 
-result<bank *> controller::add_bank(std::unique_ptr<bank> made) {
-  uint32_t index = 1;
-  while (index <= banks_max && banks_[index].load(std::memory_order_relaxed) != nullptr) ++index;
-  if (index > banks_max)
-    return fail(CUBBY_ERR_INVALID, "a runtime has at most %u banks", banks_max);
-  const auto count = static_cast<uint32_t>(made->count());
-  auto hole = std::find_if(free_objects_.begin(), free_objects_.end(),
-                           [&](const auto &range) { return range.second == count; });
-  if (hole != free_objects_.end()) {
-    made->object_base = hole->first;
-    free_objects_.erase(hole);
-  } else {
-    if (object_count_ + uint64_t{count} >= placement::no_object) {
-      return fail(CUBBY_ERR_INVALID, "bank %s: too many lockers in all", made->desc().name);
-    }
-    made->object_base = object_count_;
-    object_count_ += count;
-  }
-  made->handle = uint32_t{bank_generation_[index]} << 10 | index;
+void controller::add_words(bank &to) {
   for (uint32_t i = 0; i < tier_count(); ++i) {
     if (tiers_[i]->memory == nullptr) continue;
     const tier::memory_tier &tier = *tiers_[i]->memory;
-    made->add_tier(i, layout_for(tier, *made), tier.address());
+    to.add_tier(i, layout_for(tier, to), tier.address());
   }
-  if (config_.verify) made->make_digests();
-  bank *where = made.get();
-  by_object_.insert(std::upper_bound(by_object_.begin(), by_object_.end(), where,
-                                     [](const bank *a, const bank *b) {
-                                       return a->object_base < b->object_base;
-                                     }),
-                    where);
-  owned_banks_.push_back(std::move(made));
-  if (!tell_policies()) throw std::bad_alloc();
-  banks_[index].store(where, std::memory_order_release);
-  return where;
+}
+
+result<bank *> controller::add_bank(std::unique_ptr<bank> made) {
+  auto inserted = banks_.insert(std::move(made));
+  if (!inserted) return inserted;
+  bank &added = **inserted;
+  try {
+    add_words(added);
+    banks_.index_words();
+    if (config_.verify) added.make_digests();
+    if (!tell_policies()) throw std::bad_alloc();
+  } catch (...) {
+    close_files(added.files);
+    banks_.withdraw(added);
+    banks_.destroy(added);
+    throw;
+  }
+  banks_.publish(added);
+  return &added;
 }
 
 result<void> controller::map_bank(bank &where, std::vector<bank_file> files,
@@ -177,16 +168,11 @@ result<void> controller::map_bank(bank &where, std::vector<bank_file> files,
   }
   if (auto opened = open_files(files); !opened) return opened;
   std::vector<bank_file> spare = files;
-  if (auto mapped = where.map(std::move(files), extents, count); !mapped) {
+  if (auto mapped = where.map(std::move(files), extents, count, config_.verify); !mapped) {
     close_files(spare);
     return mapped;
   }
-  for (uint32_t i = 0; i < tier_count(); ++i) {
-    if (tiers_[i]->memory == nullptr) continue;
-    const tier::memory_tier &tier = *tiers_[i]->memory;
-    where.add_tier(i, layout_for(tier, where), tier.address());
-  }
-  if (config_.verify) where.make_digests();
+  add_words(where);
   tell_policies();  // frames may be of another size now
   return {};
 }
@@ -219,10 +205,7 @@ result<void> controller::remove_bank(bank &where) {
                 "them, or drain, and try again",
                 where.desc().name);
   }
-  const uint32_t index = where.handle & banks_max;
-  bank_generation_[index] = static_cast<uint8_t>((bank_generation_[index] + 1) & 63);
-  banks_[index].store(nullptr, std::memory_order_seq_cst);
-  by_object_.erase(std::find(by_object_.begin(), by_object_.end(), &where));
+  banks_.withdraw(where);
   for (shard &one : shards_) {
     if (one.chain.where == &where) one.chain = {};
   }
@@ -232,13 +215,12 @@ result<void> controller::remove_bank(bank &where) {
       tiers_[tier]->policy->forget(where.object_base + number);
   }
   tell_policies();
-  free_objects_.emplace_back(where.object_base, static_cast<uint32_t>(where.count()));
   return {};
 }
 
 void controller::free_bank(bank &where) {
   close_files(where.files);
-  std::erase_if(owned_banks_, [&](const auto &owned) { return owned.get() == &where; });
+  banks_.destroy(where);
 }
 
 }  // namespace cubby::table

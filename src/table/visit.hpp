@@ -25,7 +25,7 @@ enum class note_follows : uint8_t {
 /// One layer's choice, or part of it: told by those who pin, heard by the policies.
 struct visit_note {
   static constexpr uint32_t numbers_max = 12;
-  uint16_t bank = 0;  // index
+  uint16_t bank = 0;  // handle
   uint8_t count = 0;
   note_follows next = note_follows::another_visit;
   uint32_t slot = 0;  // which sequence of a batch; what pins tell is of the first

@@ -15,7 +15,7 @@ from pathlib import Path
 
 # A layer includes its own level and below; two of one level may include each other, except these.
 LEVELS = {"base": 0, "platform": 0, "tier": 1, "transfer": 2, "store": 3, "placement": 3,
-          "catalog": 4, "table": 5, "api": 6, "cli": 7}
+          "catalog": 4, "residency": 5, "table": 6, "api": 7, "cli": 8}
 APART = {frozenset(("store", "placement"))}
 
 # Third-party headers and the only places (a folder ends in "/") that may include them: the first is where they
