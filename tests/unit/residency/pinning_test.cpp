@@ -136,6 +136,7 @@ TEST_CASE("an item that names nothing refuses the pin and releases the others") 
 TEST_CASE("a release is noted where its tier waits for it, or the set was for one use") {
   fixture some;
   const bool bypass = GENERATE(false, true);
+  const bool at_once = GENERATE(false, true);
   const cubby_pins held = some.pin(some.order(0, 2, bypass ? uint32_t{CUBBY_BYPASS} : 0));
   bool expected = bypass;
   SECTION("nobody waits") {}
@@ -143,7 +144,7 @@ TEST_CASE("a release is noted where its tier waits for it, or the set was for on
   SECTION("for frames") { expected = some.pins.watch(0).frames_wanted = true; }
   SECTION("for a locker to leave") { expected = some.pins.watch(0).has_guests = true; }
   bool wake = false;
-  if (GENERATE(false, true)) {
+  if (at_once) {
     CHECK(some.pins.unpin_whole(held, 0, 2, 0, wake));
   } else {
     wake = some.pins.unpin(held, 0, 2, 0).wake;
