@@ -52,9 +52,8 @@ result<void> apply_seal(runtime &self, const store::model_file &model, const std
 }  // namespace
 
 void cubby::api::runtime::warn_working_set() noexcept try {
-  for (uint32_t bank_index = 1; bank_index <= engine::banks_max; ++bank_index) {
-    const residency::locker_bank *where = engine_.state.banks.at(bank_index);
-    if (where == nullptr || where->desc().routed_count == 0) continue;
+  for (const residency::locker_bank *where : engine_.state.banks.in_order()) {
+    if (where->desc().routed_count == 0) continue;
     for (uint32_t i = 0; i < engine_.state.tiers.count(); ++i) {
       const engine::tier_slot &slot = engine_.state.tiers[i];
       if (slot.memory == nullptr) continue;
@@ -235,7 +234,7 @@ cubby_status cubby_bank_file(cubby_handle *rt, cubby_bank bank, uint32_t file,
   const residency::locker_bank *where = self.engine().state.banks.find(bank);
   if (where == nullptr) return unknown_bank(bank);
   if (file >= where->files.size()) return CUBBY_MISS;
-  const residency::bank_file &of = where->files[file];
+  const catalog::bank_file &of = where->files[file];
   cubby_file_info info{};
   info.sealed = where->sealed ? 1 : 0;
   info.path = of.path.c_str();
@@ -281,7 +280,7 @@ cubby_status cubby_bank_extent(cubby_handle *rt, cubby_bank bank, uint64_t numbe
                  static_cast<ull>(number), part);
   }
   if (!where->mapped()) return CUBBY_MISS;
-  const residency::part_extent here = where->extent(static_cast<uint32_t>(number), part);
+  const catalog::part_extent here = where->extent(static_cast<uint32_t>(number), part);
   *out = {CUBBY_ID(bank, number), part, here.file, here.offset_bytes, here.bytes};
   return CUBBY_OK;
 }

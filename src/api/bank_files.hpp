@@ -37,7 +37,7 @@ class bank_files {
     return rt_.engine().files.open(list, tier);
   }
 
-  std::vector<residency::bank_file> list;
+  std::vector<catalog::bank_file> list;
   uint32_t tier = engine::no_tier;
 
  private:

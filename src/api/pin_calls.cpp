@@ -1,17 +1,15 @@
 // Pin, unpin, prefetch, drop.
 //
-// The way of a pin. Everything resident: the set that the thread used last is taken again, each
-// locker's word is raised by one compare-and-swap, the visit is told to the policies through a
-// ring, and the call returns: no lock, no system call. That of lockers of one row stands in
-// cubby_pin() itself, and the release of a whole set in cubby_unpin(): bench/pin_cost counts their
-// instructions. Something absent: what was pinned is let go again, the request goes to the
-// controller, and the set loads as a whole.
+// residency/pinning.hpp has the protocol. Here are the checks of what callers pass, the visits that
+// pins tell to the policies through a ring, and the requests for what is absent.
 #include <algorithm>
 #include <array>
+#include <span>
 
 #include "api/completion_queue.hpp"
 #include "api/guard.hpp"
 #include "api/requests.hpp"
+#include "residency/frame_check.hpp"
 
 using namespace cubby;
 using namespace cubby::api;
@@ -20,14 +18,15 @@ namespace {
 
 using ull = unsigned long long;
 
+using residency::pinning;
+
 struct pin_call {
   runtime &self;
-  uint32_t shard, tier;
   residency::pin_set &set;
-  const cubby_item *items;
-  uint32_t count, flags;
-  const void **addr;
+  residency::pin_order order;
   int8_t *item_status;
+
+  [[nodiscard]] pinning &pins() const { return self.engine().state.pins; }
 };
 
 void set_status(int8_t *item_status, uint32_t item, cubby_status status) {
@@ -61,110 +60,24 @@ void set_status(int8_t *item_status, uint32_t item, cubby_status status) {
 
 /// One visit for each run of items of one bank.
 void note_visits(const pin_call &c) {
+  const auto &[items, count, tier, shard, flags, addr] = c.order;
   uint32_t first = 0;
-  for (uint32_t i = 1; i <= c.count; ++i) {
-    if (i != c.count && c.items[i].id >> 48 == c.items[first].id >> 48) continue;
-    note_visit(c.self.engine().feed.shard(c.shard), c.items + first, i - first);
+  for (uint32_t i = 1; i <= count; ++i) {
+    if (i != count && items[i].id >> 48 == items[first].id >> 48) continue;
+    note_visit(c.self.engine().feed.shard(shard), items + first, i - first);
     first = i;
   }
 }
 
-enum class way { resident, absent, refused };
-
-/// Goes on after `done` items that are pinned. `absent`: some item is not resident (with NO_WAIT
-/// the others are pinned, and its word in the set is NULL). `refused`: one names nothing.
-way pin_rest(const pin_call &c, uint32_t done, const void **addr, uint32_t &ok_count) {
-  engine::parts &engine = c.self.engine();
-  residency::locker_word **words = c.set.words;
-  const residency::bank_row *row = nullptr;
-  uint32_t i = done;
-  ok_count = done;
-  while (i < c.count) {
-    row = engine.state.banks.row_of(c.items[i], c.tier);
-    if (row == nullptr) break;
-    const uint32_t run = row->pin(c.items + i, c.count - i, words + i, addr);
-    i += run;
-    ok_count += run;
-    if (addr != nullptr) addr += run * row->part_count();
-    if (i == c.count || !row->has(c.items[i])) continue;
-    words[i] = nullptr;
-    if ((c.flags & CUBBY_NO_WAIT) == 0) break;
-    if (addr != nullptr) addr = std::fill_n(addr, row->part_count(), nullptr);
-    ++i;
-  }
-  if (i == c.count) return ok_count == c.count ? way::resident : way::absent;
-  // The controller may have found them pinned just now, and wait for that to end.
-  const bool any = i != 0;
-  while (i-- > 0) {
-    if (words[i] != nullptr) words[i]->unpin();
-  }
-  if (any && engine.state.tiers[c.tier].frames_wanted.load(std::memory_order_seq_cst)) {
-    engine.state.note_frames();
-    c.self.kick();
-  }
-  ok_count = 0;
-  return row != nullptr ? way::absent : way::refused;
-}
-
-struct set_cost {
-  uint64_t bytes = 0, largest_bytes = 0;
-};
-
-/// What the whole set costs of the tier; an item named twice counts once.
-set_cost cost_of(const engine::tier_slot &slot, uint32_t tier,
-                 std::vector<engine::request_item> items) {
-  std::sort(items.begin(), items.end(), [](const auto &a, const auto &b) {
-    return a.bank != b.bank ? a.bank < b.bank : a.number < b.number;
-  });
-  set_cost cost;
-  for (size_t i = 0; i < items.size(); ++i) {
-    const auto &item = items[i];
-    if (i != 0 && items[i - 1].bank == item.bank && items[i - 1].number == item.number) continue;
-    const uint64_t one = slot.memory->cost_bytes(item.bank->frame_bytes_in(tier, item.number));
-    cost.bytes += one;
-    cost.largest_bytes = std::max(cost.largest_bytes, one);
-  }
-  return cost;
-}
-
-/// Can frames of the tier hold these lockers as their banks want them?
-result<void> check_frames(const engine::tier_slot &slot, uint32_t tier, cubby_tier handle,
-                          const std::vector<engine::request_item> &items) {
-  const tier::memory_tier &memory = *slot.memory;
-  for (const engine::request_item &item : items) {
-    const residency::locker_bank &where = *item.bank;
-    if (memory.is_lent() && memory.align_bytes() < where.align_bytes()) {
-      return fail(CUBBY_ERR_INVALID,
-                  "tier %s: its lent memory is aligned to %llu bytes, bank %s "
-                  "wants %u",
-                  slot.name.c_str(), static_cast<ull>(memory.align_bytes()), where.desc().name,
-                  where.align_bytes());
-    }
-    if (!memory.strided()) continue;
-    const uint32_t row = where.row_of(item.number);
-    bool fits = memory.piece_parts() == where.part_count();
-    for (uint32_t p = 0; fits && p < where.part_count(); ++p) {
-      fits = where.part_bytes(row, p) <= memory.piece_bytes()[p];
-    }
-    if (!fits) {
-      return fail(CUBBY_ERR_INVALID,
-                  "tier %s: its lent pieces do not hold the parts of row %u of "
-                  "bank %s",
-                  slot.name.c_str(), row, where.desc().name);
-    }
-  }
-  const set_cost cost = cost_of(slot, tier, items);
-  const uint64_t budget = slot.budget_bytes.load();
-  if (cost.bytes <= budget) return {};
-  const uint64_t sure = memory.sure_budget_bytes(cost.bytes, cost.largest_bytes);
-  error failure = fail(CUBBY_ERR_BUDGET,
-                       "tier %s: the set needs %llu bytes at once, the budget is "
-                       "%llu; raise the budget to %llu, or pin fewer lockers together",
-                       slot.name.c_str(), static_cast<ull>(cost.bytes), static_cast<ull>(budget),
-                       static_cast<ull>(sure));
-  failure.tier = handle;
-  failure.needed_bytes = sure;
-  return failure;
+/// Can the tier hold these lockers at once?
+result<void> check_frames(engine::parts &engine, uint32_t tier,
+                          std::span<const engine::request_item> items) {
+  const engine::tier_slot &slot = engine.state.tiers[tier];
+  std::vector<residency::bank_registry::locker> lockers;
+  lockers.reserve(items.size());
+  for (const engine::request_item &item : items) lockers.push_back({item.bank, item.number});
+  return residency::check_frames({*slot.memory, tier, slot.handle, slot.budget_bytes.load()},
+                                 lockers);
 }
 
 /// Gives the set back where a call ends, or throws, before it was used.
@@ -172,7 +85,7 @@ struct unused_set {
   const pin_call &c;
   bool used = false;
   ~unused_set() {
-    if (!used) c.self.engine().state.sets.give_back(c.set, c.shard);
+    if (!used) c.pins().give_back(c.set, c.order.shard);
   }
 };
 
@@ -180,11 +93,11 @@ struct unused_set {
 cubby_status load_set(const pin_call &c, const cubby_how &how, cubby_pins *pins,
                       cubby_ticket *ticket) {
   engine::parts &engine = c.self.engine();
-  engine::tier_slot &slot = engine.state.tiers[c.tier];
+  const auto &[asked, count, tier, shard, flags, addr] = c.order;
   unused_set given_back{c};
   std::vector<engine::request_item> items;
-  auto read = read_items(c.self, c.items, c.count, items);
-  if (read) read = check_frames(slot, c.tier, slot.handle, items);
+  auto read = read_items(c.self, asked, count, items);
+  if (read) read = check_frames(engine, tier, items);
   if (!read) return keep_error(read.failure());
   auto *queue = how.cq;
   if (queue != nullptr && !queue->reserve()) {
@@ -192,64 +105,60 @@ cubby_status load_set(const pin_call &c, const cubby_how &how, cubby_pins *pins,
                            "the completion queue has no place left; take "
                            "completions first, or make it larger"));
   }
-  const uint32_t index = c.self.engine().requests.take(false);
+  const uint32_t index = engine.requests.take(false);
   if (index == engine::no_index) {
     if (queue != nullptr) queue->unreserve();
     return no_ticket();
   }
   engine::request &r = engine.requests[index];
-  prepare_request(c.self, r, engine::pin_verb{c.set.index, c.addr}, c.tier, how);
+  prepare_request(c.self, r, engine::pin_verb{c.set.index, addr}, tier, how);
   r.items = std::move(items);
-  for (uint32_t i = 0; i < c.count; ++i) {
+  for (uint32_t i = 0; i < count; ++i) {
     set_status(c.item_status, i, CUBBY_PENDING);
-    // Hits that were let go again left their addresses; what fails from here on has none.
+    // Hits that were released again left their addresses; what fails from here on has none.
     const uint32_t parts = r.items[i].bank->part_count();
-    if (c.addr != nullptr) std::fill_n(c.addr + size_t{i} * parts, parts, nullptr);
+    if (addr != nullptr) std::fill_n(addr + size_t{i} * parts, parts, nullptr);
   }
-  std::fill_n(c.set.words, c.count, nullptr);
   given_back.used = true;
-  *pins = engine.state.sets.open(c.set, c.count, residency::pin_sets::content::loading);
-  if ((c.flags & CUBBY_NO_VISIT) == 0) note_visits(c);
+  *pins = c.pins().hold_loading(c.set, c.order);
+  if ((flags & CUBBY_NO_VISIT) == 0) note_visits(c);
   return submit_request(c.self, index, ticket);
 }
 
 /// The end of a pin that waits for nothing.
-cubby_status hold_resident(const pin_call &c, uint32_t ok_count, cubby_pins *pins) {
-  engine::parts &engine = c.self.engine();
-  if (ok_count == 0) {
-    engine.state.sets.give_back(c.set, c.shard);
-    for (uint32_t i = 0; i < c.count; ++i) set_status(c.item_status, i, CUBBY_MISS);
+cubby_status hold_resident(const pin_call &c, uint32_t pinned, cubby_pins *pins) {
+  const auto &[items, count, tier, shard, flags, addr] = c.order;
+  if (pinned == 0) {
+    c.pins().give_back(c.set, shard);
+    for (uint32_t i = 0; i < count; ++i) set_status(c.item_status, i, CUBBY_MISS);
     return CUBBY_MISS;
   }
-  residency::locker_word **words = c.set.words;
-  for (uint32_t i = 0; i < c.count; ++i) {
-    set_status(c.item_status, i, words[i] != nullptr ? CUBBY_OK : CUBBY_MISS);
+  for (uint32_t i = 0; i < count && c.item_status != nullptr; ++i) {
+    const bool here = c.set.items()[i].load(std::memory_order_relaxed) != nullptr;
+    set_status(c.item_status, i, here ? CUBBY_OK : CUBBY_MISS);
   }
-  if ((c.flags & CUBBY_NO_VISIT) == 0) note_visits(c);
-  engine.feed.shard(c.shard).hits[c.tier].fetch_add(ok_count, std::memory_order_relaxed);
-  const bool whole = ok_count == c.count;
-  *pins = engine.state.sets.open(
-      c.set, c.count,
-      whole ? residency::pin_sets::content::whole : residency::pin_sets::content::gaps);
-  return whole ? CUBBY_OK : CUBBY_PARTIAL;
+  if ((flags & CUBBY_NO_VISIT) == 0) note_visits(c);
+  c.self.engine().feed.shard(shard).hits[tier].fetch_add(pinned, std::memory_order_relaxed);
+  *pins = c.pins().hold(c.set, c.order, pinned);
+  return pinned == count ? CUBBY_OK : CUBBY_PARTIAL;
 }
 
 /// Several rows, something absent, or nothing that there is.
-[[gnu::noinline]] cubby_status pin_slowly(const pin_call &c, uint32_t done, const void **addr,
+[[gnu::noinline]] cubby_status pin_slowly(const pin_call &c, pinning::start begun,
                                           const cubby_how &how, cubby_pins *pins,
                                           cubby_ticket *ticket) {
   return guarded([&]() -> cubby_status {
-    uint32_t ok_count = 0;
-    const way found = pin_rest(c, done, addr, ok_count);
-    if (found == way::refused) {
-      c.self.engine().state.sets.give_back(c.set, c.shard);
+    const pinning::rest rest = c.pins().pin_rest(c.set, c.order, begun);
+    if (rest.wake) c.self.kick();
+    if (rest.what == pinning::found::refused) {
+      c.pins().give_back(c.set, c.order.shard);
       std::vector<engine::request_item> ignored;
-      auto read = read_items(c.self, c.items, c.count, ignored);
+      auto read = read_items(c.self, c.order.items, c.order.count, ignored);
       if (!read) return keep_error(read.failure());
       return keep_error(fail(CUBBY_ERR_STALE, "a bank was removed during the call"));
     }
-    if (found == way::resident || (c.flags & CUBBY_NO_WAIT) != 0) {
-      return hold_resident(c, ok_count, pins);
+    if (rest.what == pinning::found::resident || (c.order.flags & CUBBY_NO_WAIT) != 0) {
+      return hold_resident(c, rest.pinned, pins);
     }
     return load_set(c, how, pins, ticket);
   });
@@ -261,15 +170,11 @@ cubby_status hold_resident(const pin_call &c, uint32_t ok_count, cubby_pins *pin
                          "some"));
 }
 
-[[gnu::cold, gnu::noinline]] cubby_status make_room(residency::pin_sets &sets,
-                                                    residency::pin_set &set, uint32_t count,
-                                                    uint32_t shard) {
-  const cubby_status made = guarded([&] {
-    residency::pin_sets::make_room(set, count);
+[[gnu::cold, gnu::noinline]] cubby_status make_room(const pin_call &c) {
+  return guarded([&] {
+    c.pins().make_room(c.set, c.order);
     return CUBBY_OK;
   });
-  if (made != CUBBY_OK) sets.give_back(set, shard);
-  return made;
 }
 
 constexpr cubby_how nothing_asked{};
@@ -306,63 +211,48 @@ cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count
       CUBBY_REFUSE("cubby_pin: files cannot be pinned; name a memory tier");
     return keep_error(fail(CUBBY_ERR_STALE, "tier %u is not one of this runtime", tier));
   }
-  const uint32_t shard = entered.shard_index;
-  residency::pin_set *const set = engine.state.sets.take(shard);
+  pinning &pins_of = engine.state.pins;
+  residency::pin_set *const set = pins_of.take(entered.shard_index);
   if (set == nullptr) return no_set();
+  const residency::pin_order order{items, count, slot, entered.shard_index, how->flags, addr};
   if (count > set->room) {
-    const cubby_status made = make_room(engine.state.sets, *set, count, shard);
+    const cubby_status made = make_room({self, *set, order, nullptr});
     if (made != CUBBY_OK) return made;
   }
-  set->describe(count, slot, (how->flags & CUBBY_BYPASS) != 0);
-  // The usual: lockers of one row, all of them resident.
-  const residency::bank_row *const row = engine.state.banks.row_of(*items, slot);
-  const uint32_t run = row == nullptr ? 0 : row->pin(items, count, set->words, addr);
-  if (run != count) [[unlikely]] {
-    const void **const rest =
-        addr == nullptr || run == 0 ? addr : addr + size_t{run} * row->part_count();
-    return pin_slowly({self, shard, slot, *set, items, count, how->flags, addr, how->item_status},
-                      run, rest, *how, pins, ticket);
+  const pinning::start begun = pins_of.pin_first_row(*set, order);
+  if (begun.pinned != count) [[unlikely]] {
+    return pin_slowly({self, *set, order, how->item_status}, begun, *how, pins, ticket);
   }
   if (how->item_status != nullptr) {
     for (uint32_t i = 0; i < count; ++i) set_status(how->item_status, i, CUBBY_OK);
   }
   if ((how->flags & CUBBY_NO_VISIT) == 0) note_visit(entered.mine, items, count);
   entered.mine.hits[slot].fetch_add(count, std::memory_order_relaxed);
-  *pins = engine.state.sets.open(*set, count, residency::pin_sets::content::whole);
+  *pins = pins_of.hold_all(*set, count);
   return CUBBY_OK;
 }
 
 namespace {
 
-/// Somebody waits for frames, or the copy was only for this once. Not only the last pin counts: a
-/// waiting set holds its own hits while it looks for room, and so may be the last itself.
-[[gnu::always_inline]] inline bool is_awaited(const engine::tier_slot &tier, bool bypass) {
-  return bypass || tier.frames_wanted.load(std::memory_order_seq_cst) ||
-         tier.decisions_wanted.load(std::memory_order_seq_cst);
-}
-
 /// A part of a set, a large one, one that loads, or what is not held.
 [[gnu::noinline]] cubby_status unpin_slowly(runtime &self, cubby_pins pins, uint32_t first,
                                             uint32_t count, uint32_t shard) {
-  engine::parts &engine = self.engine();
-  const auto released = engine.state.sets.release(pins, first, count, shard);
+  const pinning::unpinned released = self.engine().state.pins.unpin(pins, first, count, shard);
+  using outcome = residency::pin_sets::outcome;
   switch (released.what) {
-    case residency::pin_sets::outcome::released:
+    case outcome::released:
       break;
-    case residency::pin_sets::outcome::stale:
+    case outcome::stale:
       return keep_error(fail(CUBBY_ERR_STALE,
                              "the pins are not held: they were released before, or "
                              "belong to another runtime"));
-    case residency::pin_sets::outcome::twice:
+    case outcome::twice:
       CUBBY_REFUSE("items %u to %u of the set: some were unpinned before", first,
                    first + count - 1);
-    case residency::pin_sets::outcome::out_of_range:
+    case outcome::out_of_range:
       CUBBY_REFUSE("the set has no items %u to %u", first, first + count - 1);
   }
-  if (released.loading) engine.pump.note_withdrawal();
-  const bool awaited = is_awaited(engine.state.tiers[released.tier], released.bypass);
-  if (awaited) engine.state.note_frames();
-  if (released.loading || awaited) self.kick();
+  if (released.wake) self.kick();
   return CUBBY_OK;
 }
 
@@ -376,19 +266,12 @@ cubby_status cubby_unpin(cubby_handle *rt, cubby_pins pins, uint32_t first, uint
                            "order with a device stream needs a device "
                            "backend, which this build has not; pass sync = NULL"));
   }
-  engine::parts &engine = self.engine();
-  residency::pin_set *const set = engine.state.sets.find(pins);
-  if (set == nullptr || !residency::pin_sets::claim_whole(*set, pins, first, count)) [[unlikely]] {
+  bool wake = false;
+  const bool whole =
+      self.engine().state.pins.unpin_whole(pins, first, count, entered.shard_index, wake);
+  if (!whole) [[unlikely]]
     return unpin_slowly(self, pins, first, count, entered.shard_index);
-  }
-  residency::pin_sets::let_go(*set);
-  const bool awaited = is_awaited(engine.state.tiers[set->tier.load(std::memory_order_relaxed)],
-                                  set->bypass.load(std::memory_order_relaxed));
-  engine.state.sets.give_back(*set, entered.shard_index);
-  if (awaited) {
-    engine.state.note_frames();
-    self.kick();
-  }
+  if (wake) self.kick();
   return CUBBY_OK;
 }
 
@@ -414,8 +297,7 @@ cubby_status cubby_prefetch(cubby_handle *rt, const cubby_item *items, uint32_t 
     std::vector<engine::request_item> named;
     if (auto read = read_items(self, items, count, named); !read) return keep_error(read.failure());
     for (size_t i = 0; i < named.size(); ++i) {
-      const std::vector<engine::request_item> one(1, named[i]);
-      auto fits = check_frames(self.engine().state.tiers[slot], slot, tier, one);
+      auto fits = check_frames(self.engine(), slot, {&named[i], 1});
       if (!fits) return keep_error(fits.failure());
     }
     if (asked->cq != nullptr && !asked->cq->reserve()) {

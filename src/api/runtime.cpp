@@ -342,7 +342,7 @@ bool runtime::cancel(cubby_ticket ticket) {
   const uint32_t index = find_ticket(ticket);
   if (index == engine::no_index) return false;
   engine_.requests[index].cancel_wanted.store(true, std::memory_order_seq_cst);
-  engine_.pump.note_withdrawal();
+  engine_.state.pins.note_withdrawal();
   return true;
 }
 

@@ -9,7 +9,6 @@
 #include "api/requests.hpp"
 #include "api/runtime.hpp"
 #include "base/checked.hpp"
-#include "engine/pinned.hpp"
 
 using namespace cubby;
 using namespace cubby::api;
@@ -303,7 +302,7 @@ cubby_status cubby_tier_resize(cubby_handle *rt, cubby_tier tier, uint64_t budge
       if (slot.memory == nullptr) {
         CUBBY_REFUSE("tier %s has no budget of memory", slot.name.c_str());
       }
-      const uint64_t pinned = engine::pinned_bytes(self.engine().state, index);
+      const uint64_t pinned = self.engine().numbers.pinned_bytes(index);
       if (budget_bytes < std::max(pinned, tier::frame_align_bytes)) {
         error failure =
             fail(CUBBY_ERR_BUDGET,

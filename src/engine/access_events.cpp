@@ -32,7 +32,7 @@ void record_route(thread_shard &to, cubby_bank handle, event_chain &chain,
     access_event &event = chain.events[chain.count++];
     const auto here =
         numbers.subspan(first, std::min<size_t>(numbers.size() - first, access_event::numbers_max));
-    event.bank = static_cast<uint16_t>(handle & banks_max);
+    event.bank = static_cast<uint16_t>(handle);
     event.slot = slot;
     event.count = static_cast<uint8_t>(here.size());
     event.next = event_follows::another_visit;

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "base/bounded_queue.hpp"
-#include "engine/bank_registry.hpp"
+#include "engine/names.hpp"
 #include "placement/policy.hpp"
 
 namespace cubby::engine {
@@ -31,7 +31,7 @@ enum class event_follows : uint8_t {
 /// One row's choice, or part of it.
 struct access_event {
   static constexpr uint32_t numbers_max = 12;
-  uint16_t bank = 0;  // index
+  uint16_t bank = 0;  // handle
   uint8_t count = 0;
   event_follows next = event_follows::another_visit;
   uint32_t slot = 0;  // which sequence of a batch; what pins tell is of the first
@@ -85,7 +85,7 @@ template <class Numbers>
 [[gnu::always_inline]] inline void record_visit(thread_shard &to, cubby_bank handle, uint32_t count,
                                                 const Numbers &number_of) {
   const bool pushed = to.events.push_in_place([&](access_event &event) {
-    event.bank = static_cast<uint16_t>(handle & banks_max);
+    event.bank = static_cast<uint16_t>(handle);
     event.count = static_cast<uint8_t>(count);
     event.next = event_follows::another_visit;
     event.slot = 0;
@@ -108,7 +108,7 @@ void assemble_event(thread_shard &from, const access_event &event, const bank_re
     if (!from.visit.empty()) visit(*from.bank, from.row, from.visit);
     from.visit.clear();
   };
-  locker_bank *named = banks.at(event.bank);
+  locker_bank *named = banks.find(event.bank);
   if (named != from.bank) flush();
   from.bank = named;
   bool begins = from.last != event_follows::same_sequence || from.visit.routes.empty();

@@ -46,7 +46,7 @@ class admission_driver {
   };
   [[nodiscard]] locker locker_of(placement::object object) const {
     locker found;
-    found.bank = state_.banks.of_object(object, found.number);
+    found.bank = state_.banks.find_object(object, found.number);
     return found;
   }
   [[nodiscard]] tier::memory_tier &memory(uint32_t tier) const {

@@ -52,8 +52,8 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) try
   *next_ns = next;
   return any;
 } catch (...) {  // a lack of memory; what was being looked at is looked at again
-  note_withdrawal();
-  state_.note_frames();
+  state_.pins.note_withdrawal();
+  state_.pins.note_frames();
   state_.changed = true;
   throw;
 }
@@ -105,7 +105,7 @@ bool controller::grant(uint32_t index) {
 }
 
 void controller::look_at_withdrawals() {
-  if (!withdrawn_.exchange(false, std::memory_order_seq_cst)) return;
+  if (!state_.pins.take_withdrawal_note()) return;
   for (const uint32_t index : units_.open.open_now()) {
     if (!units_.open.is_open(index)) continue;
     request &r = units_.requests[index];
@@ -116,7 +116,7 @@ void controller::look_at_withdrawals() {
 
 /// Something was unpinned.
 void controller::look_at_frames() {
-  if (!state_.frames_came.exchange(false, std::memory_order_seq_cst)) return;
+  if (!state_.pins.take_frames_note()) return;
   state_.changed = true;
   for (uint32_t i = 0; i < state_.tiers.count(); ++i) units_.copies.decide(i);
 }
@@ -223,8 +223,7 @@ void controller::report_stray(tier_slot &slot, uint64_t cookie) {
 }
 
 bool controller::has_news() const {
-  return units_.requests.has_accepted() || withdrawn_.load(std::memory_order_seq_cst) ||
-         state_.frames_came.load(std::memory_order_seq_cst);
+  return units_.requests.has_accepted() || state_.pins.has_news();
 }
 
 void controller::descriptors(std::vector<int> &fds) {
@@ -241,7 +240,7 @@ void controller::cancel_everything() {
     units_.requests[index].cancel_wanted.store(true);
   }
   units_.table.forget_unrequested();
-  note_withdrawal();
+  state_.pins.note_withdrawal();
 }
 
 }  // namespace cubby::engine

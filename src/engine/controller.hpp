@@ -34,8 +34,6 @@ class controller {
   /// Seals whose reads never came back: their tickets end, their memory is left to the device.
   void give_up_seals() { seals_.give_up(); }
 
-  /// Any thread: a request, or an item of one, was withdrawn.
-  void note_withdrawal() { withdrawn_.store(true, std::memory_order_seq_cst); }
   /// Any thread: is there something that advance() has not seen?
   [[nodiscard]] bool has_news() const;
 
@@ -65,7 +63,6 @@ class controller {
   resize_operation resizes_;
   seal_operation seals_;
   const std::array<operation *, std::variant_size_v<request_verb>> operations_;  // by request_kind
-  std::atomic<bool> withdrawn_{false};
 };
 
 }  // namespace cubby::engine

@@ -24,7 +24,7 @@ struct parts {
         grants(state, table, copies),
         pump({state, requests, open, table, life, grants, copies}, feed, io, ios),
         setup(state, copies, feed, files, requests, open, table),
-        numbers(state, requests, open, feed, io) {}
+        numbers(state, table, requests, open, feed, io) {}
   parts(const parts &) = delete;
   parts &operator=(const parts &) = delete;
   ~parts();

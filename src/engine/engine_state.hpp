@@ -6,7 +6,6 @@
 #include <string>
 
 #include "base/assert.hpp"
-#include "engine/bank_registry.hpp"
 #include "engine/names.hpp"
 #include "engine/tiers.hpp"
 #include "placement/admission/admission.hpp"
@@ -27,21 +26,19 @@ struct engine_state {
         services(given),
         banks(with.salt),
         admission(*with.policy, with.seed),
-        sets(std::max(4096u, 2 * with.tickets_max), with.salt) {}
+        pins(banks, std::max(4096u, 2 * with.tickets_max), with.salt) {}
 
   const engine_config config;
   const cubby_backend_services &services;
   bank_registry banks;
   tier_set tiers;
   placement::admission admission;  // by object, and by the index of a memory tier
-  pin_sets sets;
+  residency::pinning pins;
   uint64_t now_ns = 0;
   uint64_t last_sequence = 0;
   bool changed = false;  // since the requests without frames were last looked at
-  std::atomic<bool> frames_came{false};
 
   uint64_t next_sequence() { return ++last_sequence; }
-  void note_frames() { frames_came.store(true, std::memory_order_seq_cst); }
   void log(uint32_t level, const std::string &text) const {
     services.log(services.context, level, text.c_str());
   }

@@ -108,6 +108,15 @@ bool fill_table::touches_tier(uint32_t tier) const {
   return false;
 }
 
+std::vector<const locker_word *> fill_table::held_words(uint32_t tier) const {
+  std::vector<const locker_word *> words;
+  for (uint32_t i = alive_.first(); i != base::ordered_indices::none; i = alive_.after(i)) {
+    const fill &f = fills_[i];
+    if (f.from == tier || f.intermediate == tier) words.push_back(&f.bank->word(tier, f.number));
+  }
+  return words;
+}
+
 bool fill_table::touches_bank(const locker_bank &bank) const {
   for (uint32_t i = alive_.first(); i != base::ordered_indices::none; i = alive_.after(i)) {
     if (fills_[i].bank == &bank) return true;

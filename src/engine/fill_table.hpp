@@ -42,6 +42,8 @@ class fill_table {
   [[nodiscard]] bool empty() const { return alive_.empty(); }
   /// Does any fill come into, leave or pass through the tier?
   [[nodiscard]] bool touches_tier(uint32_t tier) const;
+  /// The words of the tier that fills hold pinned: what they copy from.
+  [[nodiscard]] std::vector<const locker_word *> held_words(uint32_t tier) const;
   [[nodiscard]] bool touches_bank(const locker_bank &bank) const;
   /// From here on fills end once nobody waits for them.
   void forget_unrequested();

@@ -3,21 +3,20 @@
 
 #include <cstdint>
 
-#include "table/bank.hpp"
-#include "table/pin_sets.hpp"
-
-namespace cubby::residency {
-using namespace cubby::table;
-using locker_bank = cubby::table::bank;
-}  // namespace cubby::residency
+#include "residency/bank_registry.hpp"
+#include "residency/locker_bank.hpp"
+#include "residency/pin_sets.hpp"
+#include "residency/pinning.hpp"
 
 namespace cubby::engine {
 
-using residency::frame_layout;
+using catalog::bank_file;
+using catalog::frame_layout;
+using catalog::part_extent;
+using residency::bank_registry;
 using residency::locker_bank;
 using residency::locker_state;
 using residency::locker_word;
-using residency::part_extent;
 using residency::pin_outcome;
 using residency::pin_sets;
 using residency::tiers_max;

@@ -68,7 +68,7 @@ void open_requests::mark_landed(uint32_t index, uint32_t i, locker_word &word, u
   r.bytes += bank.locker_bytes(item.number);
   if (r.is_pin()) {
     const pin_verb &pin = r.pin();
-    state_.sets.at(pin.set).words[i] = &word;
+    state_.pins.sets().at(pin.set).items()[i].store(&word, std::memory_order_relaxed);
     const uint32_t parts = bank.part_count();
     for (uint32_t p = 0; p < parts && pin.addr != nullptr; ++p) {
       pin.addr[i * parts + p] = state_.tiers.address(bank, r.tier, frame, item.number, p);
@@ -123,11 +123,11 @@ void open_requests::complete(uint32_t index) {
   r.status = status_of(r);
   if (r.is_pin()) {
     state_.changed = true;  // what was withdrawn is let go of here
-    if (state_.admission.has_undecided(r.tier)) state_.note_frames();
+    if (state_.admission.has_undecided(r.tier)) state_.pins.note_frames();
     if (r.ok_count != 0) {
-      state_.sets.loaded(r.pin().set, index % pin_sets::shard_count);
+      state_.pins.sets().loaded(r.pin().set, index % pin_sets::shard_count);
     } else {
-      state_.sets.abandon(r.pin().set, index % pin_sets::shard_count);
+      state_.pins.sets().abandon(r.pin().set, index % pin_sets::shard_count);
     }
   }
   r.done_ns = state_.now_ns;
@@ -152,7 +152,7 @@ void open_requests::wait_for_frames(uint32_t index) {
       [&](uint32_t a, uint32_t b) { return requests_[a].order < requests_[b].order; });
   waiting_.insert(at, index);
   // Whoever unpins after this store notes it; what was unpinned before it is seen by one more try.
-  if (!state_.tiers[r.tier].frames_wanted.exchange(true, std::memory_order_seq_cst)) {
+  if (!state_.pins.watch(r.tier).frames_wanted.exchange(true, std::memory_order_seq_cst)) {
     state_.changed = true;
   }
 }
@@ -178,7 +178,7 @@ void open_requests::publish_waiting() {
   std::array<bool, tiers_max> wanted{};
   for (const uint32_t index : waiting_) wanted[requests_[index].tier] = true;
   for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
-    state_.tiers[i].frames_wanted.store(wanted[i], std::memory_order_seq_cst);
+    state_.pins.watch(i).frames_wanted.store(wanted[i], std::memory_order_seq_cst);
   }
 }
 

@@ -43,16 +43,16 @@ void policy_feed::visit(locker_bank &bank, uint32_t row, assembled_visit &seen) 
     route.slot = std::min(route.slot, sequences_max - 1);
     state_.admission.expect_sequences(route.slot + 1);
   }
-  const auto &banks = state_.banks.by_object();
+  const auto &banks = state_.banks.in_order();
   const auto at = std::find(banks.begin(), banks.end(), &bank);
   const placement::visit_place place = {static_cast<uint32_t>(at - banks.begin()), row,
                                         state_.now_ns};
   const uint32_t awaited = state_.admission.visit(place, seen.used, seen.routes);
   if (awaited == 0) return;
   for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
-    if ((awaited >> tier & 1) != 0) state_.tiers[tier].decisions_wanted.store(true);
+    if ((awaited >> tier & 1) != 0) state_.pins.watch(tier).decisions_wanted.store(true);
   }
-  state_.note_frames();
+  state_.pins.note_frames();
 }
 
 bool policy_feed::start_recording(std::unique_ptr<recorder> &made) {

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <new>
 
-#include "engine/pinned.hpp"
-
 namespace cubby::engine {
 namespace {
 
@@ -22,7 +20,7 @@ void residents::announce(const fill &f) {
   } else {
     state_.admission.track(f.to, object, driver);
   }
-  if (state_.admission.awaits_decision(f.to)) state_.tiers[f.to].decisions_wanted.store(true);
+  if (state_.admission.awaits_decision(f.to)) state_.pins.watch(f.to).decisions_wanted.store(true);
 }
 
 void residents::admit(uint32_t tier, const locker_bank &bank, uint32_t number) {
@@ -44,7 +42,7 @@ bool residents::drop(locker_bank &bank, uint32_t number, uint32_t tier) {
 
 /// A copy that is there for one use only may have waited for that.
 void residents::unpin(uint32_t tier, locker_word &word) {
-  if (word.unpin() && state_.admission.has_undecided(tier)) state_.note_frames();
+  if (word.unpin() && state_.admission.has_undecided(tier)) state_.pins.note_frames();
 }
 
 bool residents::make_room(uint32_t tier, placement::newcomer wanted,
@@ -73,7 +71,7 @@ void residents::decide(uint32_t tier) {
   if (!state_.tiers.is_memory(tier)) return;
   admission_driver driver(state_, fills_);
   state_.admission.decide(tier, driver);
-  state_.tiers[tier].decisions_wanted.store(state_.admission.awaits_decision(tier));
+  state_.pins.watch(tier).decisions_wanted.store(state_.admission.awaits_decision(tier));
 }
 
 void residents::keep_reserve() {
@@ -98,7 +96,7 @@ void residents::keep_reserve() {
 /// Nothing in the tier is pinned, and nothing comes or leaves.
 bool residents::at_rest(uint32_t tier) const {
   return state_.tiers[tier].leaving_bytes == 0 && !fills_.touches_tier(tier) &&
-         !any_pinned(state_, tier);
+         !state_.pins.any_pinned(tier);
 }
 
 bool residents::clear_tier(uint32_t tier) {
@@ -131,7 +129,7 @@ placement::tier_view residents::view_of(uint32_t tier) const {
   placement::tier_view view;
   view.budget_bytes = memory.budget_bytes();
   view.demotes = demotion_target(state_.tiers, tier) != no_tier;
-  for (const locker_bank *bank : state_.banks.by_object()) {
+  for (const locker_bank *bank : state_.banks.in_order()) {
     cubby_policy_bank part = {};
     part.struct_size = sizeof part;
     part.kind = bank->desc().kind == CUBBY_BANK_EXPERTS ? CUBBY_POLICY_BANK_EXPERTS
@@ -164,7 +162,7 @@ bool residents::reconfigure_policies() noexcept try {
     if (slot.memory == nullptr) continue;
     state_.admission.describe_tier(tier, view_of(tier));
     slot.largest_set_bytes = 0;
-    for (const locker_bank *bank : state_.banks.by_object()) {
+    for (const locker_bank *bank : state_.banks.in_order()) {
       const uint64_t bytes =
           std::max(1u, bank->desc().routed_count) * bank->frame_bytes_max(bank->layout(tier));
       slot.largest_set_bytes = std::max(slot.largest_set_bytes, bytes);

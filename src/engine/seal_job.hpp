@@ -25,7 +25,7 @@ class seal_job final : public transfer::io_owner {
   ~seal_job();
 
   /// The open files of a bank, which the job closes.
-  void take_files(size_t bank_index, std::vector<residency::bank_file> &&files,
+  void take_files(size_t bank_index, std::vector<catalog::bank_file> &&files,
                   uint32_t tier) noexcept {
     banks_[bank_index]->files = std::move(files);
     banks_[bank_index]->file_tier = tier;

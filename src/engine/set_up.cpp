@@ -46,6 +46,7 @@ result<uint32_t> set_up::add_memory_tier(const memory_tier_request &wanted,
     for (const auto &bank : state_.banks.owned()) {
       bank->add_tier(index, layout_for(*placed.memory, *bank), placed.memory->address());
     }
+    state_.banks.index_words();
     policy_status = copies_.add_policy(index);
   } catch (...) {
     state_.tiers.withdraw(index);
@@ -107,16 +108,23 @@ void set_up::lay_out(locker_bank &bank) {
   }
 }
 
+/// Of a bank that was not published.
+void set_up::discard(locker_bank &bank) noexcept {
+  state_.banks.withdraw(bank);
+  state_.banks.destroy(bank);
+}
+
 result<locker_bank *> set_up::add_bank(std::unique_ptr<locker_bank> made) {
-  auto added = state_.banks.add(std::move(made));
+  auto added = state_.banks.insert(std::move(made));
   if (!added) return added;
   locker_bank &bank = **added;
   try {
     state_.admission.set_object_count(state_.banks.object_count());
     lay_out(bank);
+    state_.banks.index_words();
     if (state_.config.verify && bank.mapped()) bank.make_digests();
   } catch (...) {
-    state_.banks.withdraw(bank);
+    discard(bank);
     throw;
   }
   if (!copies_.reconfigure_policies()) {
@@ -125,7 +133,7 @@ result<locker_bank *> set_up::add_bank(std::unique_ptr<locker_bank> made) {
              "bank %s: policy %s could not grow; it found no memory for its tables, or refused the "
              "bank (docs/policies.md)",
              bank.desc().name, state_.config.policy->name);
-    state_.banks.withdraw(bank);
+    discard(bank);
     copies_.reconfigure_policies();  // of those that had grown already
     return why;
   }
@@ -133,7 +141,7 @@ result<locker_bank *> set_up::add_bank(std::unique_ptr<locker_bank> made) {
   return &bank;
 }
 
-result<void> set_up::map_bank(locker_bank &bank, std::vector<residency::bank_file> &&files,
+result<void> set_up::map_bank(locker_bank &bank, std::vector<catalog::bank_file> &&files,
                               uint32_t tier, const cubby_extent *extents, uint64_t count) {
   if (bank.mapped()) {
     return fail(CUBBY_ERR_INVALID, "bank %s is mapped already; remove it and add it again",
@@ -179,14 +187,14 @@ result<void> set_up::remove_bank(locker_bank &bank) {
   for (uint32_t number = 0; number < bank.count(); ++number) {
     state_.admission.forget(bank.object_base + number);
   }
-  state_.banks.retire(bank);
+  state_.banks.withdraw(bank);
   copies_.reconfigure_policies();
   return {};
 }
 
 void set_up::free_bank(locker_bank &bank) {
   if (bank.file_tier != no_tier) files_.close(bank.files, bank.file_tier);
-  state_.banks.free(bank);
+  state_.banks.destroy(bank);
 }
 
 }  // namespace cubby::engine

@@ -42,7 +42,7 @@ class set_up {
   result<locker_bank *> add_bank(std::unique_ptr<locker_bank> made);
   /// `files` are open through the file tier, and the bank's where it succeeds; else they stay the
   /// caller's, and the bank is as before.
-  result<void> map_bank(locker_bank &bank, std::vector<residency::bank_file> &&files, uint32_t tier,
+  result<void> map_bank(locker_bank &bank, std::vector<catalog::bank_file> &&files, uint32_t tier,
                         const cubby_extent *extents, uint64_t count);
   /// BUSY while something of it is pinned or in flight.
   result<void> remove_bank(locker_bank &bank);
@@ -51,6 +51,7 @@ class set_up {
 
  private:
   void lay_out(locker_bank &bank);
+  void discard(locker_bank &bank) noexcept;
   [[nodiscard]] bool is_in_use(locker_bank &bank);
 
   engine_state &state_;

@@ -6,16 +6,16 @@ namespace {
 /// How long a look at a file's identity is good for.
 constexpr uint64_t identity_good_ns = 10'000'000;
 
-bool same_file(const cubby_backend_file &seen, const residency::bank_file &known) {
+bool same_file(const cubby_backend_file &seen, const catalog::bank_file &known) {
   return seen.bytes == known.bytes && seen.inode == known.inode && seen.device == known.device &&
          seen.mtime_ns == known.mtime_ns;
 }
 
 }  // namespace
 
-result<void> source_files::open(std::vector<residency::bank_file> &files, uint32_t tier) {
+result<void> source_files::open(std::vector<catalog::bank_file> &files, uint32_t tier) {
   tier::backend_instance &backend = state_.tiers[tier].files->backend();
-  for (residency::bank_file &file : files) {
+  for (catalog::bank_file &file : files) {
     auto opened = backend.open_file(file.path.c_str(), CUBBY_BACKEND_FILE_READ);
     if (!opened) return opened.failure();
     file.number = opened->file;
@@ -32,8 +32,8 @@ result<void> source_files::open(std::vector<residency::bank_file> &files, uint32
   return {};
 }
 
-void source_files::close(std::vector<residency::bank_file> &files, uint32_t tier) {
-  for (residency::bank_file &file : files) {
+void source_files::close(std::vector<catalog::bank_file> &files, uint32_t tier) {
+  for (catalog::bank_file &file : files) {
     if (file.number != 0) state_.tiers[tier].files->backend().close_file(file.number);
     file.number = 0;
   }
@@ -43,7 +43,7 @@ bool source_files::unchanged(locker_bank &bank) {
   if (bank.failed.status != CUBBY_OK) return false;
   if (bank.looked_ns != 0 && state_.now_ns - bank.looked_ns < identity_good_ns) return true;
   bank.looked_ns = state_.now_ns;
-  for (const residency::bank_file &file : bank.files) {
+  for (const catalog::bank_file &file : bank.files) {
     auto seen = state_.tiers[bank.file_tier].files->backend().stat_file(file.number);
     if (seen.ok() && same_file(*seen, file)) continue;
     bank.failed =

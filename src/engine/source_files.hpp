@@ -15,8 +15,8 @@ class source_files {
   /// Opens them through the tier and fills in what they are; a file whose identity is known already
   /// must still have it. A file system may keep it waiting, so it needs no pump where the backend
   /// can open files apart. What was opened before it failed is the caller's to close.
-  result<void> open(std::vector<residency::bank_file> &files, uint32_t tier);
-  void close(std::vector<residency::bank_file> &files, uint32_t tier);
+  result<void> open(std::vector<catalog::bank_file> &files, uint32_t tier);
+  void close(std::vector<catalog::bank_file> &files, uint32_t tier);
   /// Are the files of the bank what they were? Looked at again after 10 ms. False: bank.failed says
   /// so, and nothing more is loaded from it.
   bool unchanged(locker_bank &bank);

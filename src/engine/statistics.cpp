@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "engine/pinned.hpp"
-
 namespace cubby::engine {
 
 uint64_t statistics::working_set_bytes(const locker_bank &bank, frame_layout layout) {
@@ -31,8 +29,8 @@ uint64_t statistics::estimate_ns(const locker_bank &bank, uint32_t number, uint3
 }
 
 uint64_t statistics::table_bytes() const {
-  uint64_t bytes = state_.sets.table_bytes() + requests_.table_bytes();
-  for (const locker_bank *bank : state_.banks.by_object()) {
+  uint64_t bytes = state_.pins.sets().table_bytes() + requests_.table_bytes();
+  for (const locker_bank *bank : state_.banks.in_order()) {
     bytes += bank->table_bytes() + bank->digest_bytes();
   }
   return bytes;
@@ -49,8 +47,18 @@ uint64_t statistics::table_bytes_of(const locker_bank &bank) const {
 
 uint64_t statistics::table_bytes_of_tier() const {
   uint64_t words = 0;
-  for (const locker_bank *bank : state_.banks.by_object()) words += bank->tier_bytes();
+  for (const locker_bank *bank : state_.banks.in_order()) words += bank->tier_bytes();
   return words;
+}
+
+uint64_t statistics::pinned_bytes(uint32_t tier) const {
+  const tier_slot &slot = state_.tiers[tier];
+  if (slot.memory == nullptr) return 0;
+  uint64_t bytes = 0;
+  for (const auto &locker : state_.pins.pinned(tier, fills_.held_words(tier))) {
+    bytes += slot.memory->cost_bytes(locker.bank->frame_bytes_in(tier, locker.number));
+  }
+  return bytes;
 }
 
 cubby_tier_stats statistics::tier_stats(uint32_t tier) const {
@@ -62,7 +70,7 @@ cubby_tier_stats statistics::tier_stats(uint32_t tier) const {
   stats.budget_bytes = slot.memory->budget_bytes();
   stats.used_bytes = slot.memory->used_bytes();
   stats.peak_bytes = slot.memory->peak_bytes();
-  stats.pinned_bytes = pinned_bytes(state_, tier);
+  stats.pinned_bytes = pinned_bytes(tier);
   const placement::tier_books &books = state_.admission.books(tier);
   stats.prefetch_used_bytes = books.prefetch_used_bytes;
   stats.prefetch_wasted_bytes = books.prefetch_wasted_bytes;
@@ -78,7 +86,7 @@ void statistics::report(cubby_stats_block &block, std::vector<cubby_tier_stats> 
   block = {};
   block.struct_size = sizeof block;
   block.tier_count = state_.tiers.count();
-  for (const locker_bank *bank : state_.banks.by_object()) {
+  for (const locker_bank *bank : state_.banks.in_order()) {
     block.digest_bytes += bank->digest_bytes();
   }
   block.table_bytes = table_bytes() - block.digest_bytes;

@@ -11,11 +11,13 @@ namespace cubby::engine {
 
 class statistics {
  public:
-  statistics(engine_state &state, request_table &requests, open_requests &open, policy_feed &feed,
-             fill_io &io)
-      : state_(state), requests_(requests), open_(open), feed_(feed), io_(io) {}
+  statistics(engine_state &state, fill_table &fills, request_table &requests, open_requests &open,
+             policy_feed &feed, fill_io &io)
+      : state_(state), fills_(fills), requests_(requests), open_(open), feed_(feed), io_(io) {}
 
   void report(cubby_stats_block &block, std::vector<cubby_tier_stats> &tiers);
+  /// Bytes of the lockers that are pinned in the tier, each once.
+  [[nodiscard]] uint64_t pinned_bytes(uint32_t tier) const;
   /// Nanoseconds from now until it would be usable in the tier; ~0 = nothing measured yet.
   [[nodiscard]] uint64_t estimate_ns(const locker_bank &bank, uint32_t number, uint32_t tier) const;
   /// Bytes of all tables there are now.
@@ -30,6 +32,7 @@ class statistics {
   [[nodiscard]] cubby_tier_stats tier_stats(uint32_t tier) const;
 
   engine_state &state_;
+  fill_table &fills_;
   request_table &requests_;
   open_requests &open_;
   policy_feed &feed_;

@@ -24,10 +24,7 @@ struct tier_slot {
   std::unique_ptr<tier::file_tier> files;     // of a file tier
   std::unique_ptr<transfer::channel> path;
   std::unique_ptr<transfer::staging_pool> staging;  // of a file tier: for frames it cannot reach
-  // Read by threads that pin and unpin.
-  std::atomic<bool> frames_wanted{false};
-  /// An unpin may decide whether something on probation stays.
-  std::atomic<bool> decisions_wanted{false};
+  // Read by threads that pin.
   std::atomic<uint64_t> budget_bytes{0};
   uint64_t largest_set_bytes = 0;     // of what a token uses in a layer, over all banks
   uint64_t leaving_bytes = 0;         // of frames whose bytes are on their way down

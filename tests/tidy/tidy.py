@@ -16,7 +16,7 @@ from pathlib import Path
 
 # A layer includes its own level and below; two of one level may include each other, except these.
 LEVELS = {"base": 0, "platform": 0, "tier": 1, "transfer": 2, "store": 3, "placement": 3, "catalog": 4,
-          "directory": 5, "table": 6, "residency": 6, "engine": 7, "api": 8, "cli": 9}
+          "directory": 5, "residency": 6, "engine": 7, "api": 8, "cli": 9}
 APART = {frozenset(("store", "placement"))}
 
 # Third-party headers and the only places (a folder ends in "/") that may include them: the first is where they
@@ -258,7 +258,7 @@ def self_test(cc, cxx):
         "src/tier/angle.hpp": ("#include <api/api.hpp>\n", ["1: layer"]),
         "src/store/side.cpp": ('\n#include "placement/policy.hpp"\n', ["2: layer"]),
         "src/placement/side.cpp": ('  #  include "store/seal.hpp"\n', ["1: layer"]),
-        "src/table/none.cpp": ('#include "nowhere.hpp"\n', ["1: layer"]),
+        "src/engine/none.cpp": ('#include "nowhere.hpp"\n', ["1: layer"]),
         "src/strange/x.cpp": ("#include <vector>\n", ["1: layer"]),
         "backends/uring/src.cpp": ('#include "base/assert.hpp"\n', ["1: backend"]),
         "backends/uring/up.cpp": ('#include "../../src/base/assert.hpp"\n', ["1: backend"]),

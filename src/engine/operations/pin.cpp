@@ -89,7 +89,8 @@ bool pin_operation::refuse_impossible(uint32_t index) try {
 void pin_operation::withdraw(uint32_t index, bool all) {
   if (all) return withdraw_all_items(index);
   const uint32_t set = at(index).pin().set;
-  withdraw_items(index, [&](uint32_t item) { return units_.state.sets.withdrawn(set, item); });
+  withdraw_items(index,
+                 [&](uint32_t item) { return units_.state.pins.sets().withdrawn(set, item); });
 }
 
 }  // namespace cubby::engine

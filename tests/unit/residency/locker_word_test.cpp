@@ -1,4 +1,4 @@
-#include "table/locker_word.hpp"
+#include "residency/locker_word.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -7,7 +7,7 @@
 
 #include "support/catch.hpp"
 
-using namespace cubby::table;
+using namespace cubby::residency;
 
 TEST_CASE("a locker can be pinned only while it is ready") {
   locker_word word;
@@ -56,6 +56,7 @@ TEST_CASE("neighbours do not share a cache line and no two lockers share a word"
   for (uint32_t number = 0; number < count; ++number) {
     const uint64_t position = places.of(number);
     REQUIRE(position < taken.size());
+    REQUIRE(places.number_at(position) == number);
     if (taken[position]) FAIL("locker " << number);
     taken[position] = true;
     for (uint32_t next = number + 1; next < std::min(number + 64, count); ++next) {

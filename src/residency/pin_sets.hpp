@@ -7,13 +7,12 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "base/abi.hpp"
-#include "table/locker_word.hpp"
+#include "residency/locker_word.hpp"
 
-namespace cubby::table {
+namespace cubby::residency {
 
 /// Marks of 31 items: generation in the high half, "the controller still loads it" in bit 31, one
 /// bit an item that has been released below. One compare-and-swap checks all three, so a stale
@@ -39,19 +38,20 @@ struct alignas(64) pin_set {
   std::atomic<uint32_t> simple_count{0};
   std::atomic<uint32_t> next_free{0};
   std::atomic<uint32_t> held_count{0};
-  uint32_t index = 0;  // for good
-  uint32_t room = inline_items;
+  uint32_t index = 0;            // for good
+  uint32_t room = inline_items;  // of `words`
   // Whoever releases reads these before it looks at the generation, which tells whether they were
   // of its set.
   std::atomic<uint32_t> count{0}, tier{0};
   std::atomic<bool> bypass{false};
-  locker_word **words = nullptr;  // [room]: `few` or `many`; `count` are used
-  std::array<locker_word *, inline_items> few{};
-  // For sets of more; they grow and are kept, so that a stale handle still finds memory.
-  std::vector<locker_word *> many;
+  // [room]: `few`, or the last of `grown_words`; `count` are used. Atomic, for the controller looks
+  // at what sets hold while their holders take and release them.
+  std::atomic<std::atomic<locker_word *> *> words{nullptr};
+  std::array<std::atomic<locker_word *>, inline_items> few{};
   std::atomic<std::atomic<uint64_t> *> more_marks{nullptr};
-  uint32_t more_count = 0;
-  std::vector<std::unique_ptr<std::atomic<uint64_t>[]>> grown;  // the last is `more_marks`
+  // Smaller arrays stay, for whoever looks at a stale handle or at what is held.
+  std::vector<std::unique_ptr<std::atomic<uint64_t>[]>> grown_marks;
+  std::vector<std::unique_ptr<std::atomic<locker_word *>[]>> grown_words;
 
   /// Is to hold so many; a set taken and not yet opened.
   void describe(uint32_t item_count, uint32_t of_tier, bool bypasses) {
@@ -60,6 +60,10 @@ struct alignas(64) pin_set {
     bypass.store(bypasses, std::memory_order_release);
   }
   [[nodiscard]] uint32_t size() const { return count.load(std::memory_order_relaxed); }
+  /// For the one who holds the set, or fills it.
+  [[nodiscard]] std::atomic<locker_word *> *items() {
+    return words.load(std::memory_order_relaxed);
+  }
   [[nodiscard]] std::atomic<uint64_t> &marks_of(uint32_t group) {
     return group == 0 ? marks : more_marks.load(std::memory_order_acquire)[group - 1];
   }
@@ -98,7 +102,7 @@ class pin_sets {
   }
 
   /// Any thread. The usual release is of all of a set that holds all it names: one step checks that
-  /// it is held whole and ends its generation, and the set is the caller's alone, to let go of and
+  /// it is held whole and ends its generation, and the set is the caller's alone, to unpin and
   /// to give back. False when it is not that simple: release() looks closer.
   static bool claim_whole(pin_set &set, cubby_pins handle, uint32_t first, uint32_t count) {
     // Of a stale handle's set this is anybody's count; the step then fails.
@@ -114,12 +118,12 @@ class pin_sets {
     const uint32_t index = static_cast<uint32_t>(handle) - 1;
     return index < capacity_ ? &sets_[index] : nullptr;
   }
-  /// Lets go of all that it holds.
-  static void let_go(pin_set &set) {
-    locker_word **word = set.words;
-    locker_word **const end = word + set.size();
+  /// Unpins all that it holds.
+  static void unpin_all(pin_set &set) {
+    std::atomic<locker_word *> *word = set.items();
+    std::atomic<locker_word *> *const end = word + set.size();
     do {
-      (*word)->unpin();
+      word->load(std::memory_order_relaxed)->unpin();
     } while (++word != end);
   }
 
@@ -142,6 +146,25 @@ class pin_sets {
   void abandon(uint32_t index, uint32_t shard);
 
   [[nodiscard]] pin_set &at(uint32_t index) { return sets_[index]; }
+  /// Any thread. Calls visit(word) for words that sets of the tier name, some more than once, until
+  /// it returns true; true if it did. Every word that an open set of the tier has pinned is among
+  /// them. Others may be, even words of banks that are gone: the address has to be checked first.
+  /// Work grows with the sets that were ever used at once, and what those of now hold.
+  template <class Visit>
+  bool any_named(uint32_t tier, const Visit &visit) const {
+    const uint32_t end = ever_taken_.load(std::memory_order_acquire);
+    for (const pin_set *set = sets_.get(); set != sets_.get() + end; ++set) {
+      if (!is_open(*set) || set->tier.load(std::memory_order_acquire) != tier) continue;
+      const uint32_t count = set->count.load(std::memory_order_acquire);
+      // Read after the count: arrays only grow, so it has room for so many.
+      const std::atomic<locker_word *> *words = set->words.load(std::memory_order_acquire);
+      for (uint32_t i = 0; i < count; ++i) {
+        locker_word *const word = words[i].load(std::memory_order_relaxed);
+        if (word != nullptr && visit(word)) return true;
+      }
+    }
+    return false;
+  }
   [[nodiscard]] uint64_t table_bytes() const { return capacity_ * sizeof(pin_set); }
 
  private:
@@ -151,6 +174,15 @@ class pin_sets {
     std::atomic<uint64_t> head{0};  // change counter << 32 | index + 1
   };
 
+  /// Does somebody hold some of it? While it is taken or released, either answer may come.
+  [[nodiscard]] static bool is_open(const pin_set &set) {
+    constexpr uint64_t released = set_marks::loading_bit - 1;
+    const uint64_t marks = set.marks.load(std::memory_order_acquire);
+    if ((marks & (set_marks::loading_bit | released)) != released) return true;
+    // Its first items are released; the count of what is held then tells of the others.
+    return set.count.load(std::memory_order_relaxed) > set_marks::items &&
+           set.held_count.load(std::memory_order_acquire) != 0;
+  }
   void push_free(pin_set &set, uint32_t shard);
   pin_set *pop_free(uint32_t shard);
   pin_set *take_listed(uint32_t shard);
@@ -160,7 +192,8 @@ class pin_sets {
   const uint32_t capacity_;
   const uint32_t salt_;
   std::unique_ptr<pin_set[]> sets_;
+  std::atomic<uint32_t> ever_taken_{0};  // all sets that were ever used are below it
   std::array<free_sets, shard_count> free_;
 };
 
-}  // namespace cubby::table
+}  // namespace cubby::residency

@@ -1,10 +1,10 @@
-#include "table/pin_sets.hpp"
+#include "residency/pin_sets.hpp"
 
 #include <algorithm>
 
 #include "base/assert.hpp"
 
-namespace cubby::table {
+namespace cubby::residency {
 namespace {
 
 uint32_t groups_of(uint32_t count) { return (count + set_marks::items - 1) / set_marks::items; }
@@ -23,7 +23,7 @@ pin_sets::pin_sets(uint32_t capacity, uint32_t salt)
   for (uint32_t i = capacity; i-- > 0;) {
     sets_[i].marks.store(set_marks::retired(salt_), std::memory_order_relaxed);
     sets_[i].index = i;
-    sets_[i].words = sets_[i].few.data();
+    sets_[i].words.store(sets_[i].few.data(), std::memory_order_relaxed);
     push_free(sets_[i], i % shard_count);
   }
 }
@@ -57,23 +57,29 @@ pin_set *pin_sets::take_listed(uint32_t shard) {
     const uint32_t at = (shard + tried) % shard_count;
     pin_set *set = pop_free(at);
     if (set == nullptr) set = free_[at].spare.exchange(nullptr, std::memory_order_acquire);
-    if (set != nullptr) return set;
+    if (set == nullptr) continue;
+    uint32_t end = ever_taken_.load(std::memory_order_relaxed);
+    while (end <= set->index &&
+           !ever_taken_.compare_exchange_weak(end, set->index + 1, std::memory_order_release)) {
+    }
+    return set;
   }
   return nullptr;
 }
 
 void pin_sets::make_room(pin_set &set, uint32_t count) {
-  const uint32_t groups = groups_of(count);
-  if (groups > 1 && set.more_count < groups - 1) {
-    // Smaller arrays stay for those who look at a stale handle just now.
-    const uint32_t most = std::max(groups - 1, 2 * set.more_count);
-    set.grown.push_back(std::make_unique<std::atomic<uint64_t>[]>(most));
-    set.more_marks.store(set.grown.back().get(), std::memory_order_release);
-    set.more_count = most;
-  }
-  set.many.resize(count);
-  set.words = set.many.data();
-  set.room = count;
+  if (set.room >= count) return;
+  const uint32_t room = std::max(count, 2 * set.room);
+  const uint32_t more = groups_of(room) - 1;
+  auto marks = std::make_unique<std::atomic<uint64_t>[]>(more);
+  auto words = std::make_unique<std::atomic<locker_word *>[]>(room);
+  set.grown_marks.reserve(set.grown_marks.size() + 1);
+  set.grown_words.reserve(set.grown_words.size() + 1);
+  set.grown_marks.push_back(std::move(marks));
+  set.grown_words.push_back(std::move(words));
+  set.more_marks.store(set.grown_marks.back().get(), std::memory_order_release);
+  set.words.store(set.grown_words.back().get(), std::memory_order_release);
+  set.room = room;
 }
 
 void pin_sets::open_more(pin_set &set, uint64_t marks) {
@@ -122,9 +128,9 @@ pin_sets::release_result pin_sets::release(cubby_pins handle, uint32_t first, ui
       result.loading = result.loading || fresh != 0;
       continue;  // the controller lets go of what it has pinned
     }
-    locker_word **words = set.words + group * set_marks::items;
+    const std::atomic<locker_word *> *words = set.items() + group * set_marks::items;
     for (; fresh != 0; fresh &= fresh - 1, ++released) {
-      locker_word *const word = words[__builtin_ctzll(fresh)];
+      locker_word *const word = words[__builtin_ctzll(fresh)].load(std::memory_order_relaxed);
       if (word != nullptr) word->unpin();
     }
   }
@@ -142,8 +148,10 @@ void pin_sets::loaded(uint32_t index, uint32_t shard) {
   pin_set &set = sets_[index];
   // Read before the holder may give the set back.
   const uint32_t count = set.size();
-  locker_word **const words = set.words;
-  const bool whole = std::find(words, words + count, nullptr) == words + count;
+  const std::atomic<locker_word *> *const words = set.items();
+  const bool whole = std::none_of(words, words + count, [](const auto &word) {
+    return word.load(std::memory_order_relaxed) == nullptr;
+  });
   if (whole && count <= set_marks::items) set.simple_count.store(count);
   uint32_t released = 0;
   for (uint32_t group = 0; group < groups_of(count); ++group) {
@@ -151,7 +159,8 @@ void pin_sets::loaded(uint32_t index, uint32_t shard) {
     const uint64_t old = marks.fetch_and(~set_marks::loading_bit, std::memory_order_acq_rel);
     for (uint64_t left = old & (set_marks::loading_bit - 1); left != 0; left &= left - 1) {
       locker_word *const word =
-          words[group * set_marks::items + static_cast<uint32_t>(__builtin_ctzll(left))];
+          words[group * set_marks::items + static_cast<uint32_t>(__builtin_ctzll(left))].load(
+              std::memory_order_relaxed);
       if (word != nullptr) word->unpin();
       ++released;
     }
@@ -168,4 +177,4 @@ void pin_sets::abandon(uint32_t index, uint32_t shard) {
   retire(set, shard, set.held_count.load());
 }
 
-}  // namespace cubby::table
+}  // namespace cubby::residency

@@ -2,14 +2,15 @@
 // bank is beside each other, for the routed experts of a layer are one row.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "base/abi.hpp"
-#include "table/locker_word.hpp"
+#include "residency/locker_word.hpp"
 
-namespace cubby::table {
+namespace cubby::residency {
 
-class bank;
+class locker_bank;
 
 /// Where a part of a row's lockers begins in the frames of a tier.
 struct part_address {
@@ -34,10 +35,10 @@ class bank_row {
 
   /// Pins the leading items that are of this row and resident, and writes where their parts begin.
   /// Returns how many: where it stops, another row begins, or something is not resident.
-  [[gnu::always_inline]] uint32_t pin(const cubby_item *items, uint32_t count, locker_word **words,
-                                      const void **addr) const {
+  [[gnu::always_inline]] uint32_t pin(const cubby_item *items, uint32_t count,
+                                      std::atomic<locker_word *> *words, const void **addr) const {
     locker_word *const table = words_;
-    locker_word **held = words;
+    std::atomic<locker_word *> *held = words;
     const void **to = addr;
     const cubby_item *item = items;
     for (const cubby_item *const end = items + count; item != end; ++item) {
@@ -47,7 +48,7 @@ class bank_row {
       locker_word &word = table[places_.of(static_cast<uint32_t>(id))];
       uint64_t frame = 0;
       if (word.pin(frame) != pin_outcome::pinned) break;
-      *held++ = &word;
+      held++->store(&word, std::memory_order_relaxed);
       if (to == nullptr) continue;
       const part_address *part = parts_;
       *to++ = part->of(frame, column);
@@ -60,20 +61,20 @@ class bank_row {
   }
 
  private:
-  friend class bank;
+  friend class locker_bank;
 
   /// The same addresses where the columns of some part follow no stride in the file.
-  void write_scattered(const cubby_item *items, uint32_t count, locker_word *const *words,
-                       const void **addr) const;
+  void write_scattered(const cubby_item *items, uint32_t count,
+                       const std::atomic<locker_word *> *words, const void **addr) const;
 
   // Before the bank is mapped nothing is resident, so parts are looked at only once they are known.
   uint64_t first_id_ = 0, columns_ = 0;
   locker_word *words_ = nullptr;
   word_places places_;
   const part_address *parts_ = nullptr, *last_part_ = nullptr;
-  const bank *where_ = nullptr;
+  const locker_bank *bank_ = nullptr;
   uint32_t tier_ = 0;
   bool scattered_ = false;
 };
 
-}  // namespace cubby::table
+}  // namespace cubby::residency

@@ -15,7 +15,7 @@
 #include "base/assert.hpp"
 #include "base/mutant.hpp"
 
-namespace cubby::table {
+namespace cubby::residency {
 
 enum class locker_state : uint64_t {
   absent = 0,    // no frame
@@ -141,6 +141,10 @@ class word_places {
   [[nodiscard]] constexpr uint64_t of(uint32_t number) const noexcept {
     return (number % lanes) * lane_words_ + number / lanes;
   }
+  /// The number whose word stands at a place that of() gave.
+  [[nodiscard]] constexpr uint32_t number_at(uint64_t place) const noexcept {
+    return static_cast<uint32_t>(place % lane_words_ * lanes + place / lane_words_);
+  }
   /// Words the table needs.
   [[nodiscard]] constexpr uint64_t size() const noexcept { return lanes * lane_words_; }
 
@@ -149,4 +153,4 @@ class word_places {
   uint64_t lane_words_ = 0;
 };
 
-}  // namespace cubby::table
+}  // namespace cubby::residency

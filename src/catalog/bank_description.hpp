@@ -1,0 +1,125 @@
+// What is known of a bank without looking at any tier: its grid, where its bytes lie in files, how
+// they lie in a frame, and their digests.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/abi.hpp"
+#include "base/result.hpp"
+#include "catalog/bank_geometry.hpp"
+#include "catalog/digest_table.hpp"
+#include "catalog/file_map.hpp"
+#include "catalog/frame_layout.hpp"
+#include "store/chunks.hpp"
+
+namespace cubby::catalog {
+
+/// Where a part begins in the frames of one row's lockers:
+/// fixed_bytes + ((file_offset_bytes + column · file_stride_bytes) & skew_mask).
+struct part_place {
+  uint64_t fixed_bytes, file_offset_bytes, file_stride_bytes, skew_mask;
+  bool scattered;  // the file has no stride: ask part_offset()
+};
+
+/// All that mapping a bank changes. Made whole first, then installed without failing.
+struct bank_mapping {
+  std::vector<bank_file> files;
+  file_map map;
+  frame_layouts layouts;
+  digest_table digests;  // empty where none are wanted
+  uint32_t align_bytes = 0;
+};
+
+class bank_description {
+ public:
+  explicit bank_description(bank_geometry grid, bank_mapping mapping);
+  bank_description(const bank_description &) = delete;
+  bank_description &operator=(const bank_description &) = delete;
+
+  /// Of a bank whose files come later.
+  static bank_mapping unmapped(const bank_geometry &grid);
+  static bank_mapping adopt(const bank_geometry &grid, const store::model_bank &model,
+                            const std::vector<store::model_part_file> &files);
+  /// Where the lockers of a described bank lie. After an error, and when this throws, the bank is
+  /// as it was.
+  [[nodiscard]] result<bank_mapping> prepare(cubby_bank handle, std::vector<bank_file> files,
+                                             std::span<const cubby_extent> extents,
+                                             bool with_digests) const;
+  void install(bank_mapping &&mapping) noexcept;
+
+  [[nodiscard]] uint64_t count() const { return grid_.count(); }
+  [[nodiscard]] uint32_t rows() const { return grid_.rows(); }
+  [[nodiscard]] uint32_t columns() const { return grid_.columns(); }
+  [[nodiscard]] uint32_t part_count() const { return grid_.part_count(); }
+  [[nodiscard]] uint32_t row_of(uint32_t number) const { return grid_.row_of(number); }
+  [[nodiscard]] uint64_t locker_bytes(uint32_t number) const {
+    return grid_.row_bytes(row_of(number));
+  }
+  [[nodiscard]] uint64_t part_bytes(uint32_t row, uint32_t part) const {
+    return grid_.part_bytes(row, part);
+  }
+  [[nodiscard]] uint32_t chunk_bytes() const { return grid_.chunk_bytes(); }
+  [[nodiscard]] const std::string &part_name(uint32_t part) const { return grid_.part_name(part); }
+  [[nodiscard]] const std::string &part_type(uint32_t row, uint32_t part) const {
+    return grid_.part_type(row, part);
+  }
+  [[nodiscard]] const std::string &part_tensor(uint32_t row, uint32_t part) const {
+    return grid_.part_tensor(row, part);
+  }
+  [[nodiscard]] const std::array<uint64_t, 4> &part_shape(uint32_t row, uint32_t part) const {
+    return grid_.part_shape(row, part);
+  }
+  /// The caller's view; its pointers are valid as long as the bank.
+  [[nodiscard]] const cubby_bank_desc &desc() const { return desc_; }
+  [[nodiscard]] uint32_t align_bytes() const { return desc_.align_bytes; }
+
+  [[nodiscard]] bool mapped() const { return !map_.empty(); }
+  [[nodiscard]] part_extent extent(uint32_t number, uint32_t part) const;
+  /// Can frames hold the file's own pages, without copying?
+  [[nodiscard]] bool skew_ok() const {
+    return mapped() && map_.natural_align_bytes() >= desc_.align_bytes;
+  }
+
+  [[nodiscard]] uint64_t frame_bytes(frame_layout layout, uint32_t number) const {
+    return layouts_.frame_bytes(layout, row_of(number));
+  }
+  [[nodiscard]] uint64_t frame_bytes_max(frame_layout layout) const {
+    return layouts_.frame_bytes_max(layout);
+  }
+  [[nodiscard]] part_place place_of(frame_layout layout, uint32_t row, uint32_t part) const;
+  /// Where a part's first byte lies behind the part's base in a frame.
+  [[nodiscard]] uint64_t part_offset(frame_layout layout, uint32_t number, uint32_t part) const;
+
+  /// Digest of a chunk; 0 = not known. The chunk is one of extent(number, part).
+  [[nodiscard]] uint64_t &digest(uint32_t number, uint32_t part, uint32_t chunk) {
+    return digests_.at(grid_.row_part(row_of(number), part), grid_.column_of(number), chunk);
+  }
+  /// Places for digests of a mapped bank that has none yet.
+  void make_digests();
+  /// Digests in the order locker, part, chunk, as a seal holds them.
+  result<void> load_seal(const std::vector<uint64_t> &digests);
+  [[nodiscard]] uint64_t chunk_total() const;
+  [[nodiscard]] uint64_t digest_bytes() const { return digests_.bytes(); }
+  /// Bytes of its digests once it is mapped; asked before they are made.
+  [[nodiscard]] uint64_t digest_bytes_wanted() const { return digest_table::bytes_for(grid_); }
+  /// Without digests.
+  [[nodiscard]] uint64_t table_bytes() const { return map_.table_bytes() + layouts_.table_bytes(); }
+
+  std::vector<bank_file> files;
+  bool sealed = false;
+  /// What digests bind to: the same in every process.
+  uint64_t digest_space = 0;
+
+ private:
+  const bank_geometry grid_;
+  file_map map_;
+  frame_layouts layouts_;
+  digest_table digests_;
+  cubby_bank_desc desc_{};
+};
+
+}  // namespace cubby::catalog

@@ -1,0 +1,70 @@
+#include "residency/frame_check.hpp"
+
+#include <algorithm>
+#include <vector>
+
+namespace cubby::residency {
+namespace {
+
+using ull = unsigned long long;
+using locker = bank_registry::locker;
+
+/// Alignment of lent memory, and sizes of lent pieces.
+result<void> check_lent(const tier::memory_tier &memory, const locker &item) {
+  const locker_bank &bank = *item.bank;
+  if (memory.is_lent() && memory.align_bytes() < bank.align_bytes()) {
+    return fail(CUBBY_ERR_INVALID,
+                "tier %s: its lent memory is aligned to %llu bytes, bank %s "
+                "wants %u",
+                memory.name().c_str(), static_cast<ull>(memory.align_bytes()), bank.desc().name,
+                bank.align_bytes());
+  }
+  if (!memory.strided()) return {};
+  const uint32_t row = bank.row_of(item.number);
+  bool fits = memory.piece_parts() == bank.part_count();
+  for (uint32_t p = 0; fits && p < bank.part_count(); ++p) {
+    fits = bank.part_bytes(row, p) <= memory.piece_bytes()[p];
+  }
+  if (fits) return {};
+  return fail(CUBBY_ERR_INVALID,
+              "tier %s: its lent pieces do not hold the parts of row %u of "
+              "bank %s",
+              memory.name().c_str(), row, bank.desc().name);
+}
+
+}  // namespace
+
+set_cost cost_of(const frame_source &from, std::span<const locker> lockers) {
+  std::vector<locker> sorted(lockers.begin(), lockers.end());
+  std::sort(sorted.begin(), sorted.end(), [](const locker &a, const locker &b) {
+    return a.bank != b.bank ? a.bank < b.bank : a.number < b.number;
+  });
+  set_cost cost;
+  for (size_t i = 0; i < sorted.size(); ++i) {
+    const locker &item = sorted[i];
+    if (i != 0 && sorted[i - 1].bank == item.bank && sorted[i - 1].number == item.number) continue;
+    const uint64_t one = from.memory.cost_bytes(item.bank->frame_bytes_in(from.tier, item.number));
+    cost.bytes += one;
+    cost.largest_bytes = std::max(cost.largest_bytes, one);
+  }
+  return cost;
+}
+
+result<void> check_frames(const frame_source &from, std::span<const locker> lockers) {
+  for (const locker &item : lockers) {
+    if (auto held = check_lent(from.memory, item); !held) return held;
+  }
+  const set_cost cost = cost_of(from, lockers);
+  if (cost.bytes <= from.budget_bytes) return {};
+  const uint64_t sure = from.memory.sure_budget_bytes(cost.bytes, cost.largest_bytes);
+  error failure = fail(CUBBY_ERR_BUDGET,
+                       "tier %s: the set needs %llu bytes at once, the budget is "
+                       "%llu; raise the budget to %llu, or pin fewer lockers together",
+                       from.memory.name().c_str(), static_cast<ull>(cost.bytes),
+                       static_cast<ull>(from.budget_bytes), static_cast<ull>(sure));
+  failure.tier = from.handle;
+  failure.needed_bytes = sure;
+  return failure;
+}
+
+}  // namespace cubby::residency
