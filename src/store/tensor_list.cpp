@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -19,6 +20,8 @@ namespace cubby::store {
 namespace {
 
 constexpr uint32_t columns_max = 1u << 16;  // far beyond any model; keeps hostile numbers small
+constexpr size_t blocks_max = 8;            // of layers in one bank, and below: as columns_max
+constexpr size_t kinds_max = 256;           // of rows by the parts they have
 constexpr char type_remedy[] =
     "another program may use the number for a type of its own: convert the model to a type of "
     "ggml's, or choose other tensors by a pattern";
@@ -177,8 +180,10 @@ result<void> add_part(const tensor_list &list, const part_key &key, const gather
     return tensor_error(list, tensor, "has experts of an implausible size");
   if (found.stacked) {
     const uint64_t experts = found.merged ? list.expert_count : tensor.outer;
-    while (row.experts.size() < experts && row.parts.empty())
-      row.experts.push_back(static_cast<uint32_t>(row.experts.size()));
+    if (row.experts.empty()) {
+      row.experts.resize(experts);
+      std::iota(row.experts.begin(), row.experts.end(), 0u);
+    }
     if (experts != row.experts.size())
       return tensor_error(list, tensor, "has another number of experts than those before it");
   }
@@ -236,7 +241,7 @@ std::optional<lack> find_lack(const std::vector<made_row> &rows) {
         if (part.bytes > most) one.largest = key.second;
         most = std::max(most, part.bytes);
       }
-      kinds.emplace(std::move(names), one);
+      if (kinds.size() < kinds_max) kinds.emplace(std::move(names), one);
     }
     for (const auto &[few, one] : kinds)
       for (const auto &[more, other] : kinds) {
@@ -268,9 +273,9 @@ result<void> check_rows(const tensor_list &list, const std::vector<made_row> &ro
                       first.experts.size(), row.layer, row.experts.size(), row.tensor().c_str()),
           "tensors are missing, or the model is made so: a bank has as many in each layer; choose "
           "layers by a pattern of their tensors' names");
-    const bool as_in_first = std::any_of(rows.begin(), rows.end(), [&](const made_row &one) {
-      return one.layer == first.layer && one.experts == row.experts;
-    });
+    const bool as_in_first =
+        row.experts == first.experts ||
+        (rows[1].layer == first.layer && row.experts == rows[1].experts);  // the second half
     if (picked && !as_in_first)
       return fail(CUBBY_ERR_INVALID,
                   "the pattern takes experts %u to %u of layer %u and %u to %u of layer %u; choose "
@@ -400,8 +405,12 @@ result<model_bank> expert_bank(tensor_list &list, const std::vector<const tensor
   const auto &[main_name, main] = main_block(*blocks);
   auto rows = rows_of_block(list, main, picked);
   if (!rows) return rows.failure();
-  for (const auto &[name, block] : *blocks)
-    if (name != main_name) add_block(list, std::string(name), block, picked, *rows);
+  if (blocks->size() > blocks_max)
+    list.notices.push_back("left out: the experts beside those of " + std::string(main_name) +
+                           "*, which are of too many blocks");
+  else
+    for (const auto &[name, block] : *blocks)
+      if (name != main_name) add_block(list, std::string(name), block, picked, *rows);
   note_columns(*rows, list.notices);
   model_bank bank = bank_of(*rows, list.notices);
   bank.routed_count = list.routed_count;

@@ -263,6 +263,11 @@ TEST_CASE("experts that differ otherwise are refused by name, missing ones as in
   part.experts(experts0, 0, 1).bf16(experts0 + "2.gate_proj.weight", {4, 4});
   CHECK(failure_of(part).status == CUBBY_ERR_FORMAT);
   CHECK(has(failure_of(part).text, "the tensor of an expert is missing"));
+  safetensors stacked;
+  stacked.bf16(experts0 + "gate_proj", {5, 4, 4});
+  for (const char *expert : {"0", "1", "2"})
+    stacked.bf16(experts0 + expert + ".up_proj.weight", {4, 4});
+  CHECK(has(failure_of(stacked).text, "another number of experts"));
   safetensors counts;
   counts.experts(experts0, 0, 3).experts(experts1, 0, 2);
   CHECK(failure_of(counts).status == CUBBY_ERR_NOT_SUPPORTED);
