@@ -1,8 +1,7 @@
-// Keeps books of its own around one instance: who is resident, what fits, who is pinned. It does not
-// use placement/admission on purpose: it is an oracle for policies that stands apart from the code
-// that drives them elsewhere.
-// Every victim goes through here, so that what holds for all of them is looked at with each
-// of them. Nothing is allocated while turns are played.
+// Keeps books of its own around one instance: which objects are resident, what fits, what is pinned.
+// It does not use placement/admission on purpose: it is an oracle for policies, apart from the code
+// that drives them elsewhere. Every victim passes here, so each rule is checked with each of them.
+// Nothing is allocated while rounds are played.
 #pragma once
 #include <exception>
 #include <vector>
