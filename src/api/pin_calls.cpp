@@ -214,14 +214,17 @@ cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count
   pinning &pins_of = engine.state.pins;
   residency::pin_set *const set = pins_of.take(entered.shard_index);
   if (set == nullptr) return no_set();
-  const residency::pin_order order{items, count, slot, entered.shard_index, how->flags, addr};
-  if (count > set->room) {
-    const cubby_status made = make_room({self, *set, order, nullptr});
+  // Made where it is used: on the usual way these stay in registers.
+  const auto order = [&]() -> residency::pin_order {
+    return {items, count, slot, entered.shard_index, how->flags, addr};
+  };
+  if (count > set->room) [[unlikely]] {
+    const cubby_status made = make_room({self, *set, order(), nullptr});
     if (made != CUBBY_OK) return made;
   }
-  const pinning::start begun = pins_of.pin_first_row(*set, order);
+  const pinning::start begun = pins_of.pin_first_row(*set, items, count, slot, how->flags, addr);
   if (begun.pinned != count) [[unlikely]] {
-    return pin_slowly({self, *set, order, how->item_status}, begun, *how, pins, ticket);
+    return pin_slowly({self, *set, order(), how->item_status}, begun, *how, pins, ticket);
   }
   if (how->item_status != nullptr) {
     for (uint32_t i = 0; i < count; ++i) set_status(how->item_status, i, CUBBY_OK);

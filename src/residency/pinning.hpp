@@ -57,11 +57,13 @@ class pinning {
     const bank_row *row = nullptr;
     uint32_t pinned = 0;
   };
-  [[gnu::always_inline]] start pin_first_row(pin_set &set, const pin_order &order) const {
-    set.describe(order.count, order.tier, (order.flags & CUBBY_BYPASS) != 0);
-    const bank_row *const row = banks_.row_of(*order.items, order.tier);
+  [[gnu::always_inline]] start pin_first_row(pin_set &set, const cubby_item *items, uint32_t count,
+                                             uint32_t tier, uint32_t flags,
+                                             const void **addr) const {
+    set.describe(count, tier, (flags & CUBBY_BYPASS) != 0);
+    const bank_row *const row = banks_.row_of(*items, tier);
     if (row == nullptr) return {};
-    return {row, row->pin(order.items, order.count, set.items(), order.addr)};
+    return {row, row->pin(items, count, set.items(), addr)};
   }
   /// All items are pinned.
   cubby_pins hold_all(pin_set &set, uint32_t count) {

@@ -49,12 +49,15 @@ struct fixture {
   [[nodiscard]] pin_order order(uint32_t first, uint32_t count, uint32_t flags = 0) const {
     return {items.data() + first, count, 0, 0, flags, nullptr};
   }
+  [[nodiscard]] pinning::start start(pin_set &set, const pin_order &order) const {
+    return pins.pin_first_row(set, order.items, order.count, order.tier, order.flags, order.addr);
+  }
   /// A set, and the part of the pin that one row serves.
   pin_set &begin(const pin_order &order, pinning::start &begun) {
     pin_set *const set = pins.take(order.shard);
     REQUIRE(set != nullptr);
     if (order.count > set->room) pins.make_room(*set, order);
-    begun = pins.pin_first_row(*set, order);
+    begun = start(*set, order);
     return *set;
   }
   cubby_pins pin(const pin_order &order) {
@@ -187,7 +190,7 @@ TEST_CASE("sets are looked at while others take, grow and release them") {
       pin_set *const set = some.pins.take(shard);
       if (set == nullptr) break;
       if (count > set->room) some.pins.make_room(*set, order);
-      const pinning::start begun = some.pins.pin_first_row(*set, order);
+      const pinning::start begun = some.start(*set, order);
       const pinning::rest rest = some.pins.pin_rest(*set, order, begun);
       const cubby_pins held = some.pins.hold(*set, order, rest.pinned);
       if (count > 40) some.pins.unpin(held, 0, 1, shard);
