@@ -20,7 +20,7 @@ cubby_bank_desc grid(uint32_t rows, uint32_t columns, uint64_t bytes) {
 
 std::string refusal(const cubby_bank_desc &desc) {
   const auto made = bank_geometry::describe(desc);
-  return made.ok() ? "" : made.failure().text;
+  return made.ok() ? std::string() : std::string(made.failure().text);
 }
 
 bool says(const std::string &text, const char *part) {

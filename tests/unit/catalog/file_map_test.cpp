@@ -33,7 +33,7 @@ struct one_row {
   }
   [[nodiscard]] std::string refusal() const {
     const auto made = build();
-    return made.ok() ? "" : made.failure().text;
+    return made.ok() ? std::string() : std::string(made.failure().text);
   }
 };
 

@@ -145,7 +145,7 @@ TEST_CASE("a release is noted where its tier waits for it, or the set was for on
   SECTION("nobody waits") {}
   SECTION("in another tier") { some.pins.watch(1).frames_wanted = true; }
   SECTION("for frames") { expected = some.pins.watch(0).frames_wanted = true; }
-  SECTION("for a locker to leave") { expected = some.pins.watch(0).has_guests = true; }
+  SECTION("for a locker to leave") { expected = some.pins.watch(0).decisions_wanted = true; }
   bool wake = false;
   if (at_once) {
     CHECK(some.pins.unpin_whole(held, 0, 2, 0, wake));
