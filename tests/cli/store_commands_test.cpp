@@ -192,7 +192,7 @@ TEST_CASE("names with control characters are shown escaped") {
   for (const char *command : {"inspect ", "seal ", "inspect --tensors none "}) {
     const std::string text = run(command + odd + " 2>&1").text;
     INFO(text);
-    CHECK(text.find("a\\x1b[31m\\nb\\xff.gguf") != std::string::npos);
+    CHECK(text.find("a\\x1b[31m\\x0ab\\xff.gguf") != std::string::npos);
     CHECK(text.find('\x1b') == std::string::npos);
     CHECK(text.find('\xff') == std::string::npos);
   }

@@ -58,7 +58,7 @@ TEST_CASE("what the backend did not accept is offered again; what it overstates 
   world.accepts_max = 1;
   const auto backend = cubby_test::open_fake(world);
   channel path(*backend);
-  for (uint64_t cookie : {1, 2, 3}) {
+  for (uint64_t cookie = 1; cookie <= 3; ++cookie) {
     cubby_backend_io io = io_of(4096, CUBBY_DEMAND);
     io.cookie = cookie;
     path.start(io);

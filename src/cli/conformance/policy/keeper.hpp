@@ -1,4 +1,4 @@
-// Keeps books of its own around one instance: which objects are resident, what fits, what is pinned.
+// Keeps books of its own around one instance: what is resident, what fits, what is pinned.
 // It does not use placement/admission on purpose: it is an oracle for policies, apart from the code
 // that drives them elsewhere. Every victim passes here, so each rule is checked with each of them.
 // Nothing is allocated while rounds are played.
