@@ -7,8 +7,13 @@ namespace cubby::catalog {
 static_assert(std::is_nothrow_move_assignable_v<bank_mapping>);
 
 bank_description::bank_description(bank_geometry grid, bank_mapping mapping)
-    : grid_(std::move(grid)), desc_(grid_.desc()) {
-  install(std::move(mapping));
+    : files(std::move(mapping.files)),
+      grid_(std::move(grid)),
+      map_(std::move(mapping.map)),
+      layouts_(std::move(mapping.layouts)),
+      digests_(std::move(mapping.digests)),
+      desc_(grid_.desc()) {
+  desc_.align_bytes = mapping.align_bytes;
 }
 
 bank_mapping bank_description::unmapped(const bank_geometry &grid) {
@@ -39,7 +44,7 @@ result<bank_mapping> bank_description::prepare(cubby_bank handle, std::vector<ba
   bank_mapping made;
   made.files = std::move(with);
   made.map = std::move(*map);
-  made.align_bytes = desc_.align_bytes;
+  made.align_bytes = desc_.align_bytes;  // and so packed frames stay as they are
   made.layouts = frame_layouts(grid_, made.map, made.align_bytes);
   if (with_digests) made.digests = digest_table(grid_);
   return made;
@@ -48,9 +53,8 @@ result<bank_mapping> bank_description::prepare(cubby_bank handle, std::vector<ba
 void bank_description::install(bank_mapping &&mapping) noexcept {
   files = std::move(mapping.files);
   map_ = std::move(mapping.map);
-  layouts_ = std::move(mapping.layouts);
+  layouts_.take_skewed(std::move(mapping.layouts));
   digests_ = std::move(mapping.digests);
-  desc_.align_bytes = mapping.align_bytes;
 }
 
 part_extent bank_description::extent(uint32_t number, uint32_t part) const {

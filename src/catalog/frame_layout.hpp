@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "catalog/bank_geometry.hpp"
@@ -22,6 +23,10 @@ class frame_layouts {
   frame_layouts() = default;
   /// With an empty map there are no skewed frames, and their sizes are 0.
   frame_layouts(const bank_geometry &grid, const file_map &map, uint32_t align_bytes);
+
+  /// The skewed frames of a bank that has been mapped. Packed ones are as they were, and may be
+  /// looked at meanwhile: calls do so without the pump.
+  void take_skewed(frame_layouts &&mapped) noexcept { skewed_ = std::move(mapped.skewed_); }
 
   [[nodiscard]] uint64_t frame_bytes(frame_layout layout, uint32_t row) const {
     return of(layout).frame_bytes[row];
