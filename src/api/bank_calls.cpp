@@ -205,6 +205,7 @@ cubby_status cubby_bank_remove(cubby_handle *rt, cubby_bank bank) {
         where->removed.store(false, std::memory_order_seq_cst);
         throw;
       }
+      self.wake_waiters();  // some of what they wait for may be done
       if (auto removed = self.engine().setup.remove_bank(*where); !removed) {
         return keep_error(removed.failure());
       }

@@ -170,6 +170,9 @@ void runtime::sleep(uint64_t until_ns, uint64_t seen_completions) {
   fds[count++] = {wake_fd_, POLLIN, 0};
   for (const int fd : sleep_fds_) fds[count++] = {fd, POLLIN, 0};
   sleeping_.store(true, std::memory_order_seq_cst);
+  // Whoever advanced since may have left something to be done. It says so before it looks whether
+  // anybody sleeps, and this is read after that was said: one of the two sees the other.
+  if (caller_pump()) until_ns = std::min(until_ns, next_ns_.load(std::memory_order_seq_cst));
   const uint64_t here_ns = base::now_ns();
   const bool news =
       engine_.pump.has_news() || completions_.load(std::memory_order_seq_cst) != seen_completions;
