@@ -85,6 +85,8 @@ bool seal_job::read_next() {
   if (in_flight_ == reads_max || path.in_flight_count() >= path.backend().info().queue_depth) {
     return false;
   }
+  ios_.make_room();  // what may throw comes before there is anything to give back
+  path.make_room(0);
   std::byte *staging = slot.staging->take();
   if (staging == nullptr) {
     if (in_flight_ == 0 && !slot.staging->usable()) {
@@ -103,12 +105,7 @@ bool seal_job::read_next() {
   io.memory = staging;
   io.bytes = next.run.read_bytes;
   io.io_class = CUBBY_WRITE_BACK;
-  try {
-    ios_.start(path, io, *this, static_cast<uint32_t>(free - reads_.begin()), state_.now_ns);
-  } catch (...) {
-    slot.staging->give(staging);
-    throw;
-  }
+  ios_.start(path, io, *this, static_cast<uint32_t>(free - reads_.begin()), state_.now_ns);
   *free = next;
   ++in_flight_;
   advance(next.run.chunk_count);
