@@ -47,13 +47,14 @@ result<std::unique_ptr<backend_instance>> backend_instance::open(
     const cubby_backend_config &config) {
   cubby_backend_config with_user = config;
   with_user.user = kind.user;
-  cubby_backend *self = nullptr;
-  const int32_t status = kind.ops.open(&services, &with_user, &self);
+  // Allocated before the backend is opened: when memory runs out here, nothing stays open.
+  std::unique_ptr<backend_instance> made(new backend_instance(kind.ops));
+  const int32_t status = kind.ops.open(&services, &with_user, &made->self_);
   if (status != 0) {
+    made->self_ = nullptr;
     return fail_errno(-status, "tier %s: backend %s could not be opened; the log says why",
                       config.name == nullptr ? "(nameless)" : config.name, kind.ops.name);
   }
-  std::unique_ptr<backend_instance> made(new backend_instance(kind.ops, self));
   const cubby_backend_info &info = made->refresh_info();
   const bool align_ok = info.align_bytes != 0 && (info.align_bytes & (info.align_bytes - 1)) == 0;
   if (!align_ok || info.queue_depth == 0 || info.io_bytes_max == 0) {
@@ -63,7 +64,9 @@ result<std::unique_ptr<backend_instance>> backend_instance::open(
   return made;
 }
 
-backend_instance::~backend_instance() { ops_.close(self_); }
+backend_instance::~backend_instance() {
+  if (self_ != nullptr) ops_.close(self_);
+}
 
 const cubby_backend_info &backend_instance::refresh_info() {
   cubby_backend_info seen{};

@@ -62,10 +62,10 @@ class backend_instance {
   }
 
  private:
-  backend_instance(const cubby_backend_ops &ops, cubby_backend *self) : ops_(ops), self_(self) {}
+  explicit backend_instance(const cubby_backend_ops &ops) : ops_(ops) {}
 
   cubby_backend_ops ops_;
-  cubby_backend *self_;
+  cubby_backend *self_ = nullptr;
   cubby_backend_info info_{};
 };
 

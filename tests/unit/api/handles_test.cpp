@@ -66,17 +66,21 @@ TEST_CASE("a child is told FORKED of its parent's queue, and has queues of its o
   REQUIRE(cubby_cq_add(h.rt, 4, &queue) == CUBBY_OK);
   std::atomic<bool> stop{false};
   std::vector<std::thread> busy;
+#if defined(__SANITIZE_ADDRESS__)  // whose allocator may stay locked in a child
+  const bool allocates = false;
+#else
+  const bool allocates = true;
+#endif
   for (uint32_t i = 0; i < 2; ++i) {
     busy.emplace_back([&, i] {
       cubby_done done{};
       while (!stop) {
         cubby_cq_take(queue, &done, 1);
         cubby_cq *other = nullptr;
-        if (i == 0 && cubby_cq_add(h.rt, 1, &other) == CUBBY_OK) cubby_cq_remove(other);
+        if (i == 0 && allocates && cubby_cq_add(h.rt, 1, &other) == CUBBY_OK) cubby_cq_remove(other);
       }
     });
   }
-  uint32_t bad_count = 0;
   for (uint32_t i = 0; i < 100; ++i) {
     const pid_t child = fork();
     if (child == 0) {
@@ -95,11 +99,11 @@ TEST_CASE("a child is told FORKED of its parent's queue, and has queues of its o
     }
     int status = 0;
     waitpid(child, &status, 0);
-    if (status != 0) ++bad_count;
+    INFO("status of child " << i << ": " << status);
+    CHECK(status == 0);
   }
   stop = true;
   for (std::thread &thread : busy) thread.join();
-  CHECK(bad_count == 0);
   CHECK(cubby_cq_remove(queue) == CUBBY_OK);
 }
 #endif
