@@ -345,6 +345,7 @@ struct runtime_options {
   uint64_t table_bytes_max = 0;            ///< ceiling for its own tables; 0 = as needed
   const char *policy = nullptr;  ///< name from cubby_policy_list(); NULL = each bank's own
   uint64_t seed = 0;             ///< for randomised policies; same seed, same decisions
+  uint32_t workers = 0;          ///< threads that verify reads beside the pump; see cubby_config
 };
 
 /// A tier to be added. Strings and arrays are read during the call.
@@ -586,6 +587,7 @@ class runtime {
     config.table_bytes_max = with.table_bytes_max;
     config.policy = with.policy;
     config.seed = with.seed;
+    config.workers = with.workers;
     cubby_handle *opened = nullptr;
     if (const cubby_status status = cubby_open(&config, &opened); status != CUBBY_OK) {
       return error::last(status);

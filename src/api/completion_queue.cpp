@@ -93,7 +93,8 @@ uint32_t cubby_cq::take(cubby_done *out, uint32_t max_count) {
         eventfd_read(fd_, &ignored);
       }
     }
-    for (uint32_t i = 0; rt_ != nullptr && i < count; ++i) rt_->taken(requests[i]);
+    cubby::api::runtime *const rt = rt_.load();
+    for (uint32_t i = 0; rt != nullptr && i < count; ++i) rt->taken(requests[i]);
   }
   return taken;
 }
@@ -110,15 +111,11 @@ bool cubby_cq::retire() {
   return !removed_.exchange(true, std::memory_order_seq_cst);
 }
 
-cubby::api::runtime *cubby_cq::owner() {
-  const std::lock_guard whole(taking_);
-  return rt_;
-}
-
 cubby::api::runtime *cubby_cq::hold_owner() {
   const std::lock_guard whole(taking_);
-  if (rt_ != nullptr) rt_->waiting_calls.fetch_add(1, std::memory_order_seq_cst);
-  return rt_;
+  cubby::api::runtime *const rt = rt_.load();
+  if (rt != nullptr) rt->waiting_calls.fetch_add(1, std::memory_order_seq_cst);
+  return rt;
 }
 
 void cubby_cq::let_go(cubby::api::runtime *held) {

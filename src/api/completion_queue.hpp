@@ -37,7 +37,7 @@ struct cubby_cq {
   /// From here on it is kept readable exactly while there is something to take.
   [[nodiscard]] int descriptor();
   /// nullptr once the runtime has been closed.
-  [[nodiscard]] cubby::api::runtime *owner();
+  [[nodiscard]] cubby::api::runtime *owner() const { return rt_.load(); }
   /// The same; the runtime stays until let_go().
   [[nodiscard]] cubby::api::runtime *hold_owner();
   static void let_go(cubby::api::runtime *held);
@@ -54,7 +54,7 @@ struct cubby_cq {
   static void outlive(cubby::api::runtime &rt);
 
  private:
-  cubby::api::runtime *rt_;
+  std::atomic<cubby::api::runtime *> rt_;  // changes under taking_
   std::mutex taking_;  // before mutex_; held while the runtime is told, so that it stands
   std::mutex mutex_;
   std::vector<entry> ring_;

@@ -4,6 +4,7 @@
 // pins tell to the policies through a ring, and the requests for what is absent.
 #include <algorithm>
 #include <array>
+#include <memory_resource>
 #include <span>
 
 #include "api/completion_queue.hpp"
@@ -73,11 +74,17 @@ void note_visits(const pin_call &c) {
 result<void> check_frames(engine::parts &engine, uint32_t tier,
                           std::span<const engine::request_item> items) {
   const engine::tier_slot &slot = engine.state.tiers[tier];
-  std::vector<residency::bank_registry::locker> lockers;
+  const residency::frame_source from = {*slot.memory, tier, slot.handle, slot.budget_bytes.load()};
+  if (items.size() == 1) {
+    const residency::bank_registry::locker only = {items.front().bank, items.front().number};
+    return residency::check_frames(from, {&only, 1});
+  }
+  std::array<std::byte, 64 * sizeof(residency::bank_registry::locker)> room;
+  std::pmr::monotonic_buffer_resource memory(room.data(), room.size());
+  std::pmr::vector<residency::bank_registry::locker> lockers(&memory);
   lockers.reserve(items.size());
   for (const engine::request_item &item : items) lockers.push_back({item.bank, item.number});
-  return residency::check_frames({*slot.memory, tier, slot.handle, slot.budget_bytes.load()},
-                                 lockers);
+  return residency::check_frames(from, lockers);
 }
 
 /// Gives the set back where a call ends, or throws, before it was used.
@@ -95,9 +102,11 @@ cubby_status load_set(const pin_call &c, const cubby_how &how, cubby_pins *pins,
   engine::parts &engine = c.self.engine();
   const auto &[asked, count, tier, shard, flags, addr] = c.order;
   unused_set given_back{c};
-  std::vector<engine::request_item> items;
-  auto read = read_items(c.self, asked, count, items);
-  if (read) read = check_frames(engine, tier, items);
+  request_place place(c.self, false);
+  if (place.index == engine::no_index) return no_ticket();
+  engine::request &r = engine.requests[place.index];
+  auto read = read_items(c.self, asked, count, r.items);
+  if (read) read = check_frames(engine, tier, r.items);
   if (!read) return keep_error(read.failure());
   auto *queue = how.cq;
   if (queue != nullptr && !queue->reserve()) {
@@ -105,14 +114,7 @@ cubby_status load_set(const pin_call &c, const cubby_how &how, cubby_pins *pins,
                            "the completion queue has no place left; take "
                            "completions first, or make it larger"));
   }
-  const uint32_t index = engine.requests.take(false);
-  if (index == engine::no_index) {
-    if (queue != nullptr) queue->unreserve();
-    return no_ticket();
-  }
-  engine::request &r = engine.requests[index];
   prepare_request(c.self, r, engine::pin_verb{c.set.index, addr}, tier, how);
-  r.items = std::move(items);
   for (uint32_t i = 0; i < count; ++i) {
     set_status(c.item_status, i, CUBBY_PENDING);
     // Hits that were released again left their addresses; what fails from here on has none.
@@ -122,7 +124,7 @@ cubby_status load_set(const pin_call &c, const cubby_how &how, cubby_pins *pins,
   given_back.used = true;
   *pins = c.pins().hold_loading(c.set, c.order);
   if ((flags & CUBBY_NO_VISIT) == 0) note_visits(c);
-  return submit_request(c.self, index, ticket);
+  return submit_request(c.self, place.use(), ticket);
 }
 
 /// The end of a pin that waits for nothing.
@@ -297,30 +299,25 @@ cubby_status cubby_prefetch(cubby_handle *rt, const cubby_item *items, uint32_t 
     if (self.engine().state.tiers[slot].memory == nullptr) {
       CUBBY_REFUSE("cubby_prefetch: files are where everything is; name a memory tier");
     }
-    std::vector<engine::request_item> named;
-    if (auto read = read_items(self, items, count, named); !read) return keep_error(read.failure());
-    for (size_t i = 0; i < named.size(); ++i) {
-      auto fits = check_frames(self.engine(), slot, {&named[i], 1});
-      if (!fits) return keep_error(fits.failure());
+    request_place place(self, ticket == nullptr && asked->cq == nullptr);
+    if (place.index == engine::no_index) return no_ticket();
+    engine::request &r = self.engine().requests[place.index];
+    auto read = read_items(self, items, count, r.items);
+    for (size_t i = 0; i < r.items.size() && read; ++i) {
+      read = check_frames(self.engine(), slot, {&r.items[i], 1});
     }
+    if (!read) return keep_error(read.failure());
     if (asked->cq != nullptr && !asked->cq->reserve()) {
       return keep_error(fail(CUBBY_ERR_BUSY,
                              "the completion queue has no place left; take "
                              "completions first, or make it larger"));
     }
-    const uint32_t index = self.engine().requests.take(ticket == nullptr && asked->cq == nullptr);
-    if (index == engine::no_index) {
-      if (asked->cq != nullptr) asked->cq->unreserve();
-      return no_ticket();
-    }
-    engine::request &r = self.engine().requests[index];
     prepare_request(self, r, engine::prefetch_verb{}, slot, *asked);
-    r.items = std::move(named);
     for (uint32_t i = 0; i < count && asked->item_status != nullptr; ++i) {
       __atomic_store_n(&asked->item_status[i], static_cast<int8_t>(CUBBY_PENDING),
                        __ATOMIC_RELEASE);
     }
-    return submit_request(self, index, ticket);
+    return submit_request(self, place.use(), ticket);
   });
 }
 

@@ -16,6 +16,7 @@ cubby_status cubby_stats(cubby_handle *rt, cubby_stats_block *out, cubby_tier_st
                      named % alignof(cubby_tier_stats) != 0)) {
     CUBBY_REFUSE("cubby_tier_stats.struct_size is %u; set it to sizeof(cubby_tier_stats)", named);
   }
+  if (self.engine().pump.has_news()) self.kick();  // what was released before is seen
   return guarded([&]() -> cubby_status {
     cubby_stats_block block{};
     std::vector<cubby_tier_stats> all;

@@ -15,6 +15,7 @@
 #include "api/builtin_backends.hpp"
 #include "api/completion_queue.hpp"
 #include "base/prng.hpp"
+#include "platform/affinity.hpp"
 
 namespace cubby::api {
 namespace {
@@ -37,6 +38,17 @@ engine::engine_config engine_config_of(const cubby_config &config, const cubby_p
   made.policy = &policy;
   made.verify = config.verify == CUBBY_VERIFY_ON;
   return made;
+}
+
+/// Threads that verify what the pump has no time for. A thread that computes and the pump itself
+/// want a processor each.
+uint32_t worker_count_of(const cubby_config &config) {
+  constexpr uint32_t default_max = 4, asked_max = 64;
+  if (config.workers == CUBBY_WORKERS_NONE) return 0;
+  if (config.workers != 0) return std::min(config.workers, asked_max);
+  if (config.pump == CUBBY_PUMP_CALLER) return 0;
+  const uint32_t cpu_count = platform::usable_cpu_count();
+  return cpu_count > 2 ? std::min(cpu_count - 2, default_max) : 0;
 }
 
 void add_line(void *context, uint32_t level, const char *text) {
@@ -73,6 +85,10 @@ result<void> runtime::start() {
   wake_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (wake_fd_ < 0) {
     return fail_errno(errno, "a descriptor to wake the runtime could not be had; raise ulimit -n");
+  }
+  if (config_.verify == CUBBY_VERIFY_ON) {
+    engine_.digests.use(platform::worker_pool::open(worker_count_of(config_)),
+                        {wake_runtime, this});
   }
   if (caller_pump()) return {};
   sigset_t all;
@@ -143,6 +159,8 @@ void runtime::run_once(uint64_t &busy_at_ns) {
   if (demand && here_ns - busy_at_ns < spin_ns) return;
   sleep(next, completions_.load(std::memory_order_relaxed));
 }
+
+void runtime::wake_runtime(void *context) { static_cast<runtime *>(context)->wake(); }
 
 /// Once, if there is memory for the line. The pump goes on with what it can.
 void runtime::say_no_memory() noexcept {

@@ -131,6 +131,7 @@ class runtime final : public engine::completion_sink {
   bool end_all_io();
   void sleep(uint64_t until_ns, uint64_t seen_completions);
   void wake();
+  static void wake_runtime(void *context);
   void notify();
 
   cubby_config config_;

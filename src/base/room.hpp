@@ -22,12 +22,7 @@ class node_pool {
 
   /// From here on so many nodes are in the container and here together, at least. May throw.
   void own(size_t count) {
-    make_room(spare_, count);
-    for (; owned_ < count; ++owned_) {
-      Container one;
-      one.emplace();
-      spare_.push_back(one.extract(one.begin()));
-    }
+    if (count > owned_) grow(count);
   }
   /// Takes memory only beyond what was made own.
   [[nodiscard]] node take() {
@@ -39,6 +34,15 @@ class node_pool {
   void give(node &&one) noexcept { spare_.push_back(std::move(one)); }
 
  private:
+  void grow(size_t count) {
+    make_room(spare_, count);
+    for (; owned_ < count; ++owned_) {
+      Container one;
+      one.emplace();
+      spare_.push_back(one.extract(one.begin()));
+    }
+  }
+
   std::vector<node> spare_;
   size_t owned_ = 0;
 };

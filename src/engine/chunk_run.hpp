@@ -13,6 +13,10 @@ namespace cubby::engine {
 
 struct chunk_run {
   uint32_t part = 0, first_chunk = 0, chunk_count = 0;
+  uint32_t file = 0;                               // of the bank's files
+  bool last = false;                               // of the part
+  uint64_t first_bytes = 0;                        // of the first chunk
+  uint64_t behind_bytes = 0;                       // the part's begin
   uint64_t offset_bytes = 0, bytes = 0;            // in the file: what is wanted
   uint64_t read_offset_bytes = 0, read_bytes = 0;  // the whole pages around it
   /// How many bytes must have come for all that is wanted to be there.
@@ -32,6 +36,7 @@ struct chunk_run {
   const uint32_t chunks = store::chunk_count(here.offset_bytes, here.bytes, bank.chunk_bytes());
   chunk_run run;
   run.part = part;
+  run.file = here.file;
   run.first_chunk = first_chunk;
   run.chunk_count = std::min(count_max, chunks - first_chunk);
   const auto first =
@@ -40,6 +45,9 @@ struct chunk_run {
                                     first_chunk + run.chunk_count - 1);
   run.offset_bytes = first.offset_bytes;
   run.bytes = last.offset_bytes + last.bytes - first.offset_bytes;
+  run.last = first_chunk + run.chunk_count == chunks;
+  run.first_bytes = first.bytes;
+  run.behind_bytes = first.offset_bytes - here.offset_bytes;
   run.read_offset_bytes = base::align_down(run.offset_bytes, tier::frame_align_bytes);
   run.read_bytes =
       base::align_up(run.offset_bytes + run.bytes, tier::frame_align_bytes) - run.read_offset_bytes;

@@ -11,12 +11,13 @@ constexpr uint32_t reap_batch = 8;  // few: what came is verified before more is
 }  // namespace
 
 controller::controller(const operation_units &units, policy_feed &feed, fill_io &io,
-                       transfer::io_table &ios)
+                       transfer::io_table &ios, transfer::verifier &digests)
     : units_(units),
       state_(units.state),
       feed_(feed),
       io_(io),
       ios_(ios),
+      digests_(digests),
       pins_(units),
       prefetches_(units),
       resizes_(units),
@@ -44,6 +45,8 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) try
     }
     if (!progress) break;
     any = true;
+    // Starting I/O makes nothing else possible.
+    if (how_far == effort::start && !state_.changed && !has_news()) break;
     if (how_far == effort::one_completion && units_.open.completed_count() != completed_before) {
       next = now_ns;
       break;
@@ -59,12 +62,10 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) try
 }
 
 void controller::accept_requests(bool &progress) {
-  feed_.drain();
-  for (uint32_t index = units_.requests.accept(); index != no_index;
-       index = units_.requests.accept()) {
-    progress = true;
-    begin(index);
-  }
+  uint32_t index = units_.requests.accept();
+  if (index == no_index) return feed_.drain();
+  progress = true;
+  for (; index != no_index; index = units_.requests.accept()) begin(index);
 }
 
 void controller::begin(uint32_t index) {
@@ -165,7 +166,7 @@ bool controller::run_channels(uint64_t *next_ns) {
     progress = take_back(i, &next) || progress;
     *next_ns = std::min(*next_ns, next);
   }
-  return progress;
+  return digests_.step() || progress;
 }
 
 /// A batch of what has come back. The path is filled again first: the device works while bytes are
@@ -223,7 +224,7 @@ void controller::report_stray(tier_slot &slot, uint64_t cookie) {
 }
 
 bool controller::has_news() const {
-  return units_.requests.has_accepted() || state_.pins.has_news();
+  return units_.requests.has_accepted() || state_.pins.has_news() || digests_.has_finished();
 }
 
 void controller::descriptors(std::vector<int> &fds) {

@@ -18,7 +18,8 @@ namespace cubby::engine {
 
 class controller {
  public:
-  controller(const operation_units &units, policy_feed &feed, fill_io &io, transfer::io_table &ios);
+  controller(const operation_units &units, policy_feed &feed, fill_io &io, transfer::io_table &ios,
+             transfer::verifier &digests);
 
   /// How much of what can be done now: all of it; until a request has completed, for who waits for
   /// one should not also wait for the bytes of others; or only the starting of I/O.
@@ -58,6 +59,7 @@ class controller {
   policy_feed &feed_;
   fill_io &io_;
   transfer::io_table &ios_;
+  transfer::verifier &digests_;
   pin_operation pins_;
   prefetch_operation prefetches_;
   resize_operation resizes_;

@@ -20,9 +20,9 @@ struct parts {
         feed(state, copies),
         open(state, requests, sink),
         life(state, table, copies, from, requests, open),
-        io(state, table, life, files, ios),
+        io(state, table, life, files, ios, digests),
         grants(state, table, copies),
-        pump({state, requests, open, table, life, grants, copies}, feed, io, ios),
+        pump({state, requests, open, table, life, grants, copies}, feed, io, ios, digests),
         setup(state, copies, feed, files, requests, open, table),
         numbers(state, table, requests, open, feed, io) {}
   parts(const parts &) = delete;
@@ -32,6 +32,7 @@ struct parts {
   engine_state state;
   request_table requests;
   transfer::io_table ios;
+  transfer::verifier digests;
   fill_table table;
   residents copies;
   source_files files;

@@ -2,7 +2,6 @@
 
 #include <new>
 
-#include "base/digest.hpp"
 #include "base/mutant.hpp"
 
 namespace cubby::engine {
@@ -32,7 +31,9 @@ void fill_io::free_piece(uint32_t piece_index) {
   if (p.staging != nullptr) {
     state_.tiers[table_[p.fill].bank->file_tier].staging->give(p.staging);
   }
+  std::vector<uint64_t> digests = std::move(p.digests);  // its memory is used again
   p = {};
+  p.digests = std::move(digests);
   free_.push_back(piece_index);
 }
 
@@ -45,7 +46,7 @@ bool fill_io::issue(uint32_t index) {
     fills_.stop(index, fail(CUBBY_ERR_CANCELED, "its deadline passed before it was begun"));
     return true;
   }
-  if (!make_room_for_piece()) {
+  if (!make_room_for_piece(f)) {
     fills_.stop(index, no_memory());
     return true;
   }
@@ -59,7 +60,7 @@ bool fill_io::issue(uint32_t index) {
     return false;
   }
   f.next_chunk += p.run.chunk_count;
-  if (f.next_chunk == chunks_of_part(*f.bank, f.number, f.next_part)) {
+  if (p.run.last) {
     f.next_chunk = 0;
     ++f.next_part;
     f.skip_absent_parts();
@@ -77,8 +78,7 @@ bool fill_io::issue(uint32_t index) {
 
 /// Where the bytes of the piece land and go; false while there is no staging memory.
 bool fill_io::place(const fill &f, piece &p) {
-  const part_extent here = f.bank->extent(f.number, p.run.part);
-  const uint64_t behind = p.run.offset_bytes - here.offset_bytes;
+  const uint64_t behind = p.run.behind_bytes;
   std::byte *const destination =
       state_.tiers.address(*f.bank, f.to, f.frame, f.number, p.run.part) + behind;
   if (!reads_file(state_.tiers, f)) {
@@ -106,14 +106,24 @@ bool fill_io::place(const fill &f, piece &p) {
 
 /// False when there is no memory for one more piece. With it, nothing that the piece does takes
 /// any.
-bool fill_io::make_room_for_piece() try {
+bool fill_io::make_room_for_piece(const fill &f) try {
   if (free_.empty()) {
     free_.reserve(std::max<size_t>(64, 2 * pieces_.size()));
-    pieces_.emplace_back();
+    pieces_.add();
     free_.push_back(static_cast<uint32_t>(pieces_.size() - 1));
   }
+  pieces_[free_.back()].digests.reserve(chunks_per_piece(state_.tiers, f));
   table_.make_room(pieces_.size() - free_.size() + 1);
   ios_.make_room();
+  return true;
+} catch (const std::bad_alloc &) {
+  return false;
+}
+
+/// Is there memory to start one more I/O?
+bool fill_io::room_for_io(transfer::channel &path) noexcept try {
+  ios_.make_room();
+  path.make_room(0);
   return true;
 } catch (const std::bad_alloc &) {
   return false;
@@ -126,7 +136,7 @@ void fill_io::start_read(uint32_t piece_index) {
   p.at = stage::reading;
   cubby_backend_io io{};
   io.op = CUBBY_BACKEND_READ;
-  io.file = f.bank->files[f.bank->extent(f.number, p.run.part).file].number;
+  io.file = f.bank->files[p.run.file].number;
   io.offset_bytes = p.run.read_offset_bytes;
   io.memory = p.landing - (p.run.offset_bytes - p.run.read_offset_bytes);
   io.bytes = p.run.read_bytes;
@@ -145,12 +155,12 @@ void fill_io::start_copy(uint32_t piece_index) {
   const bool between_tiers = !reads_file(state_.tiers, f);
   const bool out =
       between_tiers && !state_.tiers[f.from].memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
-  p.at = out ? stage::copying_out : stage::copying_in;
   // What has rested in memory is verified once more before it is passed on.
-  if (between_tiers && !out && !verified(p, p.landing)) {
-    fills_.stop(p.fill, damaged_copy(p, state_.tiers[f.from]));
-    return end_piece(piece_index);
+  if (between_tiers && !out && !p.verified) {
+    if (verify_aside(piece_index, p.landing, stage::verifying_source)) return;
+    if (!verified(piece_index, p.landing)) return source_damaged(piece_index);
   }
+  p.at = out ? stage::copying_out : stage::copying_in;
   tier_slot &by = state_.tiers[out ? f.from : f.to];
   cubby_backend_io io{};
   io.op = out ? CUBBY_BACKEND_COPY_OUT : CUBBY_BACKEND_COPY_IN;
@@ -164,23 +174,63 @@ void fill_io::start_copy(uint32_t piece_index) {
   if (f.demotion) by.stats.write_back_bytes += p.run.bytes;
 }
 
-/// Holds the chunks against their digests, or takes those that are not known yet.
-bool fill_io::verified(piece &p, const std::byte *bytes) {
-  if (!state_.config.verify || CUBBY_MUTANT(skip_digest)) return true;
+bool fill_io::verifies() const { return state_.config.verify && !CUBBY_MUTANT(skip_digest); }
+
+transfer::digest_job fill_io::job_of(uint32_t piece_index, const std::byte *bytes) {
+  piece &p = pieces_[piece_index];
   const fill &f = table_[p.fill];
-  locker_bank &bank = *f.bank;
-  return each_chunk(bank, f.number, p.run, [&](uint32_t chunk, uint64_t behind, uint64_t size) {
-    const uint64_t seen = base::chunk_digest(
-        bytes + behind, size, {bank.digest_space << 48 | f.number, 1, p.run.part, chunk});
-    uint64_t &known = bank.digest(f.number, p.run.part, chunk);
+  p.digests.resize(p.run.chunk_count);  // within what was reserved
+  transfer::digest_job job;
+  job.bytes = bytes;
+  job.size_bytes = p.run.bytes;
+  job.first_bytes = p.run.first_bytes;
+  job.chunk_bytes = f.bank->chunk_bytes();
+  job.first = {f.bank->digest_space << 48 | f.number, 1, p.run.part, p.run.first_chunk};
+  job.digests = p.digests.data();
+  job.owner = this;
+  job.tag = piece_index;
+  return job;
+}
+
+/// False where the pump verifies it here and now.
+bool fill_io::verify_aside(uint32_t piece_index, const std::byte *bytes, stage during) {
+  if (digests_.worker_count() == 0 || !verifies()) return false;
+  if (!digests_.submit(job_of(piece_index, bytes))) return false;
+  pieces_[piece_index].at = during;
+  return true;
+}
+
+bool fill_io::verified(uint32_t piece_index, const std::byte *bytes) {
+  if (!verifies()) return true;
+  transfer::make_digests(job_of(piece_index, bytes));
+  return digests_agree(pieces_[piece_index]);
+}
+
+/// Holds the digests of the piece's chunks against those that are known, or takes them where none
+/// are.
+bool fill_io::digests_agree(piece &p) {
+  const fill &f = table_[p.fill];
+  const uint64_t *seen = p.digests.data();
+  return each_chunk(*f.bank, f.number, p.run, [&](uint32_t chunk, uint64_t behind, uint64_t size) {
+    uint64_t &known = f.bank->digest(f.number, p.run.part, chunk);
     if (known == 0) {
-      known = seen;
+      known = *seen;
       unverified_bytes_ += size;
     }
-    if (known == seen) return true;
+    if (known == *seen++) return true;
     p.bad_offset_bytes = p.run.offset_bytes + behind;
     return false;
   });
+}
+
+void fill_io::digested(uint32_t tag) {
+  piece &p = pieces_[tag];
+  const bool good = digests_agree(p);
+  if (p.at == stage::verifying_read) return read_verified(tag, good);
+  if (p.at == stage::verifying_copy) return copy_verified(tag, good);
+  if (!good) return source_damaged(tag);
+  p.verified = true;
+  state_.tiers[table_[p.fill].to].path->push(p.order, tag | copy_bit);
 }
 
 /// The tier whose channel carries the piece's I/O.
@@ -205,8 +255,7 @@ error fill_io::damaged_file(const piece &p) const {
   error why = fail(CUBBY_ERR_CORRUPT,
                    "locker %u of bank %s: the bytes in %s are not those that were sealed or first "
                    "seen; restore the file, or seal it again if the change is meant",
-                   f.number, f.bank->desc().name,
-                   f.bank->files[f.bank->extent(f.number, p.run.part).file].path.c_str());
+                   f.number, f.bank->desc().name, f.bank->files[p.run.file].path.c_str());
   why.tier = state_.tiers[f.from].handle;
   why.offset_bytes = p.bad_offset_bytes;
   why.data_loss = true;
@@ -229,7 +278,7 @@ error fill_io::failed_io(const piece &p, const cubby_backend_done &done) const {
                      "look at its driver's log",
                      slot.name.c_str(), f.number, bank_name);
   } else {
-    const char *path = f.bank->files[f.bank->extent(f.number, p.run.part).file].path.c_str();
+    const char *path = f.bank->files[p.run.file].path.c_str();
     why = done.error != 0
               ? fail_errno(done.error,
                            "tier %s: locker %u of bank %s could not be read from %s, twice; look "
@@ -253,12 +302,26 @@ void fill_io::io_done(uint32_t tag, const cubby_backend_done &done) {
   if (done.error != 0 || done.bytes < wanted) return io_failed(tag, done);
   count_bytes(p);
   if (p.at == stage::reading) return piece_read(tag);
-  const uint32_t index = p.fill;
-  const fill &f = table_[index];
-  if (p.at == stage::copying_out && f.state == fill_state::active && !verified(p, p.target)) {
-    fills_.stop(index, damaged_copy(p, state_.tiers[f.from]));
+  if (p.at == stage::copying_in || table_[p.fill].state != fill_state::active) {
+    return end_piece(tag);
   }
-  end_piece(tag);
+  if (verify_aside(tag, p.target, stage::verifying_copy)) return;
+  copy_verified(tag, verified(tag, p.target));
+}
+
+void fill_io::copy_verified(uint32_t piece_index, bool good) {
+  const uint32_t index = pieces_[piece_index].fill;
+  const fill &f = table_[index];
+  if (!good && f.state == fill_state::active) {
+    fills_.stop(index, damaged_copy(pieces_[piece_index], state_.tiers[f.from]));
+  }
+  end_piece(piece_index);
+}
+
+void fill_io::source_damaged(uint32_t piece_index) {
+  const piece &p = pieces_[piece_index];
+  fills_.stop(p.fill, damaged_copy(p, state_.tiers[table_[p.fill].from]));
+  end_piece(piece_index);
 }
 
 void fill_io::io_failed(uint32_t piece_index, const cubby_backend_done &done) {
@@ -299,12 +362,19 @@ void fill_io::count_bytes(const piece &p) {
 }
 
 void fill_io::piece_read(uint32_t piece_index) {
+  const piece &p = pieces_[piece_index];
+  if (table_[p.fill].state == fill_state::stopping) return end_piece(piece_index);
+  if (verify_aside(piece_index, p.landing, stage::verifying_read)) return;
+  read_verified(piece_index, verified(piece_index, p.landing));
+}
+
+void fill_io::read_verified(uint32_t piece_index, bool good) {
   piece &p = pieces_[piece_index];
   const uint32_t index = p.fill;
   fill &f = table_[index];
   if (f.state == fill_state::stopping) return end_piece(piece_index);
-  if (!verified(p, p.landing)) {
-    if (!p.reread) {
+  if (!good) {
+    if (!p.reread && room_for_io(*state_.tiers[f.from].path)) {
       p.reread = true;  // a misdirected read or a flip on the way heals; a bad file does not
       return start_read(piece_index);
     }

@@ -2,31 +2,41 @@
 // chunk as they land.
 #pragma once
 
-#include <deque>
 #include <vector>
 
+#include "base/stable_list.hpp"
 #include "engine/chunk_run.hpp"
 #include "engine/fills.hpp"
 #include "transfer/io_table.hpp"
+#include "transfer/verifier.hpp"
 
 namespace cubby::engine {
 
-class fill_io final : public transfer::io_owner {
+class fill_io final : public transfer::io_owner, public transfer::digest_owner {
  public:
   fill_io(engine_state &state, fill_table &table, fills &life, source_files &files,
-          transfer::io_table &ios)
-      : state_(state), table_(table), fills_(life), files_(files), ios_(ios) {}
+          transfer::io_table &ios, transfer::verifier &digests)
+      : state_(state), table_(table), fills_(life), files_(files), ios_(ios), digests_(digests) {}
 
   /// Starts the most urgent job of a channel's queue: the next piece of a fill, or the copy of a
   /// piece that was read. False when it has to wait (for staging memory).
   bool start_job(transfer::channel &path, const transfer::urgency &order, uint32_t job);
   void io_done(uint32_t tag, const cubby_backend_done &done) override;
+  void digested(uint32_t tag) override;
 
   /// Bytes that were delivered without a digest to hold them against.
   [[nodiscard]] uint64_t unverified_bytes() const { return unverified_bytes_; }
 
  private:
-  enum class stage : uint8_t { unused, reading, copying_in, copying_out };
+  enum class stage : uint8_t {
+    unused,
+    reading,
+    verifying_read,
+    verifying_source,  // before it is copied to another tier
+    copying_in,
+    copying_out,
+    verifying_copy  // that came out of a device
+  };
 
   /// Consecutive chunks of one part.
   struct piece {
@@ -38,20 +48,30 @@ class fill_io final : public transfer::io_owner {
     std::byte *target = nullptr;   // where a copy takes them; nullptr: they are in place
     transfer::urgency order;
     bool reread = false;
+    bool verified = false;          // the source of a copy
+    std::vector<uint64_t> digests;  // of its chunks, while they are made
     uint64_t bad_offset_bytes = 0;  // of the chunk that was not as its digest says
   };
 
   bool issue(uint32_t index);
   bool place(const fill &f, piece &p);
-  bool make_room_for_piece();
+  bool make_room_for_piece(const fill &f);
+  bool room_for_io(transfer::channel &path) noexcept;
   uint32_t new_piece();
   void free_piece(uint32_t piece_index);
   void start_read(uint32_t piece_index);
   void start_copy(uint32_t piece_index);
-  bool verified(piece &p, const std::byte *bytes);
+  [[nodiscard]] bool verifies() const;
+  transfer::digest_job job_of(uint32_t piece_index, const std::byte *bytes);
+  bool verify_aside(uint32_t piece_index, const std::byte *bytes, stage during);
+  bool verified(uint32_t piece_index, const std::byte *bytes);
+  bool digests_agree(piece &p);
   void io_failed(uint32_t piece_index, const cubby_backend_done &done);
   void count_bytes(const piece &p);
   void piece_read(uint32_t piece_index);
+  void read_verified(uint32_t piece_index, bool good);
+  void source_damaged(uint32_t piece_index);
+  void copy_verified(uint32_t piece_index, bool good);
   void end_piece(uint32_t piece_index);
   [[nodiscard]] uint32_t tier_of(const piece &p) const;
   error damaged_copy(const piece &p, tier_slot &slot) const;
@@ -63,7 +83,8 @@ class fill_io final : public transfer::io_owner {
   fills &fills_;
   source_files &files_;
   transfer::io_table &ios_;
-  std::deque<piece> pieces_;
+  transfer::verifier &digests_;
+  base::stable_list<piece> pieces_;
   std::vector<uint32_t> free_;
   uint64_t unverified_bytes_ = 0;
 };

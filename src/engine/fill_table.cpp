@@ -12,7 +12,7 @@ uint32_t fill_table::create(locker_bank &bank, uint32_t number, uint32_t tier, u
     // What release() and the lists will need is there before the fill is.
     alive_.grow(std::max(64u, 2 * count));
     free_.reserve(std::max(64u, 2 * count));
-    fills_.emplace_back();
+    fills_.add();
     free_.push_back(count);
   }
   make_room(piece_count_);

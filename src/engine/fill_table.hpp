@@ -2,10 +2,10 @@
 // and its index until it is released.
 #pragma once
 
-#include <deque>
 #include <vector>
 
 #include "base/ordered_indices.hpp"
+#include "base/stable_list.hpp"
 #include "engine/engine_state.hpp"
 #include "engine/fill.hpp"
 
@@ -52,7 +52,7 @@ class fill_table {
   transfer::channel &reading_channel(const fill &f);
 
   engine_state &state_;
-  std::deque<fill> fills_;
+  base::stable_list<fill> fills_;
   std::vector<uint32_t> free_;
   base::ordered_indices alive_;
   size_t piece_count_ = 0;

@@ -41,6 +41,9 @@ uint32_t request_table::take(bool forget) {
 void request_table::give(uint32_t index) {
   request &r = requests_[index];
   const uint32_t generation = generation_of(r.life.load(std::memory_order_relaxed)) + 1;
+  // Its memory is used again, so that a request takes none; large sets are rare.
+  constexpr size_t retained_count = 32;
+  if (r.items.capacity() > retained_count) r.items = {};
   r.items.clear();
   r.verb = {};
   if (r.forget) forgotten_count_.fetch_sub(1);

@@ -13,6 +13,7 @@
 #include <memory>
 
 #include "base/checked.hpp"
+#include "platform/affinity.hpp"
 #include "platform/parallel.hpp"
 
 namespace cubby::platform {

@@ -1,6 +1,8 @@
 #include "residency/frame_check.hpp"
 
 #include <algorithm>
+#include <array>
+#include <memory_resource>
 #include <vector>
 
 namespace cubby::residency {
@@ -35,7 +37,15 @@ result<void> check_lent(const tier::memory_tier &memory, const locker &item) {
 }  // namespace
 
 set_cost cost_of(const frame_source &from, std::span<const locker> lockers) {
-  std::vector<locker> sorted(lockers.begin(), lockers.end());
+  if (lockers.size() == 1) {
+    const locker &only = lockers.front();
+    const uint64_t bytes =
+        from.memory.cost_bytes(only.bank->frame_bytes_in(from.tier, only.number));
+    return {bytes, bytes};
+  }
+  std::array<std::byte, 64 * sizeof(locker)> room;
+  std::pmr::monotonic_buffer_resource memory(room.data(), room.size());
+  std::pmr::vector<locker> sorted(lockers.begin(), lockers.end(), &memory);
   std::sort(sorted.begin(), sorted.end(), [](const locker &a, const locker &b) {
     return a.bank != b.bank ? a.bank < b.bank : a.number < b.number;
   });

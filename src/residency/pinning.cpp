@@ -63,8 +63,7 @@ pinning::unpinned pinning::unpin(cubby_pins pins, uint32_t first, uint32_t count
   const auto released = sets_.release(pins, first, count, shard);
   if (released.what != pin_sets::outcome::released) return {released.what, false};
   if (released.loading) note_withdrawal();
-  const bool awaited = is_awaited(released.tier, released.bypass);
-  if (awaited) note_frames();
+  const bool awaited = note_release(released.tier, released.bypass);
   return {released.what, released.loading || awaited};
 }
 

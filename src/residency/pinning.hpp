@@ -9,7 +9,8 @@
 // Releases and the controller find each other by flags. The controller sets a tier's flag and then
 // looks at the words once more; a release lowers the word and then looks at the flag. All four
 // steps are sequentially consistent, so one of the two sees the other, and no wakeup is lost. A
-// release that finds the flag set notes it with note_frames(), and its caller wakes the controller.
+// release that finds the flag set notes it with note_frames(), and its caller wakes the controller
+// where a request waits for frames.
 #pragma once
 
 #include <array>
@@ -95,10 +96,9 @@ class pinning {
     pin_set *const set = sets_.find(pins);
     if (set == nullptr || !pin_sets::claim_whole(*set, pins, first, count)) return false;
     pin_sets::unpin_all(*set);
-    wake = is_awaited(set->tier.load(std::memory_order_relaxed),
-                      set->bypass.load(std::memory_order_relaxed));
+    wake = note_release(set->tier.load(std::memory_order_relaxed),
+                        set->bypass.load(std::memory_order_relaxed));
     sets_.give_back(*set, shard);
-    if (wake) note_frames();
     return true;
   }
   struct unpinned {
@@ -131,12 +131,15 @@ class pinning {
       uint32_t tier, std::vector<const locker_word *> held) const;
 
  private:
-  /// Not only the last pin counts: a waiting set holds its own hits while it looks for room, and so
-  /// may be the last itself.
-  [[nodiscard]] bool is_awaited(uint32_t tier, bool bypass) const {
+  /// Notes a release that somebody wants to hear of; true when the controller is to be woken for
+  /// it. Frames are waited for; what an unpin decides, and what it makes useless, can wait until
+  /// the controller advances for another reason. Not only the last pin counts: a waiting set holds
+  /// its own hits while it looks for room, and so may be the last itself.
+  bool note_release(uint32_t tier, bool bypass) {
     const tier_watch &watch = watches_[tier];
-    return bypass || watch.frames_wanted.load(std::memory_order_seq_cst) ||
-           watch.decisions_wanted.load(std::memory_order_seq_cst);
+    const bool frames = watch.frames_wanted.load(std::memory_order_seq_cst);
+    if (frames || bypass || watch.decisions_wanted.load(std::memory_order_seq_cst)) note_frames();
+    return frames;
   }
 
   const bank_registry &banks_;

@@ -36,6 +36,7 @@ void extent_allocator::add_block(uint64_t first, uint64_t count) {
 }
 
 bool extent_allocator::remove_block(uint64_t first) {
+  settle();
   const auto block = blocks_.find(first);
   CUBBY_ASSERT(block != blocks_.end());
   const auto hole = holes_.find(first);
@@ -59,6 +60,11 @@ uint64_t extent_allocator::block_end(uint64_t unit) const {
 
 std::optional<uint64_t> extent_allocator::take(uint64_t count) {
   CUBBY_ASSERT(count != 0);
+  if (recent_runs_ != 0 && recent_count_ == count) {
+    free_count_ -= count;
+    return recent_[--recent_runs_];
+  }
+  settle();
   const auto best = by_size_.lower_bound({count, 0});
   if (best == by_size_.end()) return std::nullopt;
   own_nodes(blocks_.size() + taken_runs_ + 1);
@@ -71,10 +77,21 @@ std::optional<uint64_t> extent_allocator::take(uint64_t count) {
 }
 
 void extent_allocator::give(uint64_t first, uint64_t count) {
+  free_count_ += count;
+  if (recent_runs_ == recent_max || count != recent_count_) settle();
+  recent_count_ = count;
+  recent_[recent_runs_++] = first;
+}
+
+/// What was given of late becomes holes.
+void extent_allocator::settle() {
+  while (recent_runs_ != 0) join(recent_[--recent_runs_], recent_count_);
+}
+
+void extent_allocator::join(uint64_t first, uint64_t count) {
   const uint64_t start = block_start(first);
   const uint64_t end = block_end(first);
   CUBBY_ASSERT(first + count <= end);
-  free_count_ += count;
   --taken_runs_;
   const auto after = holes_.lower_bound(first);
   CUBBY_ASSERT(after == holes_.end() || after->first >= first + count);  // nothing is given twice
@@ -95,12 +112,15 @@ void extent_allocator::give(uint64_t first, uint64_t count) {
   insert(joined_first, joined_end - joined_first);
 }
 
-bool extent_allocator::fits(uint64_t count) const {
+bool extent_allocator::fits(uint64_t count) {
+  if (recent_runs_ != 0 && recent_count_ >= count) return true;
+  settle();
   return by_size_.lower_bound({count, 0}) != by_size_.end();
 }
 
-bool extent_allocator::would_fit(uint64_t first, uint64_t size, uint64_t count) const {
+bool extent_allocator::would_fit(uint64_t first, uint64_t size, uint64_t count) {
   if (size >= count) return true;
+  settle();
   const uint64_t start = block_start(first);
   const uint64_t end = block_end(first);
   uint64_t joined = size;

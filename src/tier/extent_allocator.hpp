@@ -1,7 +1,10 @@
 // Which runs of a tier's memory are free. Best fit over extents that join with their neighbours:
-// lockers of a model come in two or three sizes, so holes are nearly always taken whole again.
+// lockers of a model come in two or three sizes, so holes are nearly always taken whole again. So
+// the last runs that were given, all of one size, are handed out as they are, and become holes only
+// when something else is asked for.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -28,8 +31,8 @@ class extent_allocator {
   void give(uint64_t first, uint64_t count);
 
   /// Would there be a hole of `count` if the run [first, first + size) were free?
-  [[nodiscard]] bool would_fit(uint64_t first, uint64_t size, uint64_t count) const;
-  [[nodiscard]] bool fits(uint64_t count) const;
+  [[nodiscard]] bool would_fit(uint64_t first, uint64_t size, uint64_t count);
+  [[nodiscard]] bool fits(uint64_t count);
   [[nodiscard]] uint64_t free_count() const { return free_count_; }
 
  private:
@@ -38,13 +41,19 @@ class extent_allocator {
   void insert(uint64_t first, uint64_t count);
   void erase(std::map<uint64_t, uint64_t>::iterator hole) noexcept;
   void own_nodes(size_t count);
+  void join(uint64_t first, uint64_t count);
+  void settle();
 
   std::map<uint64_t, uint64_t> blocks_;              // first → count
   std::map<uint64_t, uint64_t> holes_;               // first → count
   std::set<std::pair<uint64_t, uint64_t>> by_size_;  // (count, first)
   base::node_pool<std::map<uint64_t, uint64_t>> spare_holes_;
   base::node_pool<std::set<std::pair<uint64_t, uint64_t>>> spare_sizes_;
-  size_t taken_runs_ = 0;
+  size_t taken_runs_ = 0;  // with the recent ones
+  static constexpr size_t recent_max = 16;
+  std::array<uint64_t, recent_max> recent_;  // first units of runs that are free but no holes yet
+  size_t recent_runs_ = 0;
+  uint64_t recent_count_ = 0;  // units of each of them
   uint64_t free_count_ = 0;
 };
 

@@ -118,14 +118,14 @@ void memory_tier::give(uint64_t frame, uint64_t bytes) {
   frames_.give(frame, count);
 }
 
-bool memory_tier::fits(uint64_t bytes) const {
+bool memory_tier::fits(uint64_t bytes) {
   const uint64_t count = units(bytes);
   const uint64_t cost = count * unit_bytes_;
   const bool within = cost <= budget_bytes_ && used_bytes_ <= budget_bytes_ - cost;
   return (within || CUBBY_MUTANT(exceed_budget)) && frames_.fits(count);
 }
 
-bool memory_tier::would_fit(uint64_t frame, uint64_t frame_bytes, uint64_t bytes) const {
+bool memory_tier::would_fit(uint64_t frame, uint64_t frame_bytes, uint64_t bytes) {
   const uint64_t cost = units(bytes) * unit_bytes_;
   const uint64_t freed = units(frame_bytes) * unit_bytes_;
   return used_bytes_ - freed + cost <= budget_bytes_ &&

@@ -52,8 +52,8 @@ class memory_tier {
   std::optional<uint64_t> take(uint64_t bytes);
   void give(uint64_t frame, uint64_t bytes);
   /// Could take(bytes) succeed now, or once this frame were given back?
-  [[nodiscard]] bool fits(uint64_t bytes) const;
-  [[nodiscard]] bool would_fit(uint64_t frame, uint64_t frame_bytes, uint64_t bytes) const;
+  [[nodiscard]] bool fits(uint64_t bytes);
+  [[nodiscard]] bool would_fit(uint64_t frame, uint64_t frame_bytes, uint64_t bytes);
   /// What a frame for `bytes` costs of the budget.
   [[nodiscard]] uint64_t cost_bytes(uint64_t bytes) const { return units(bytes) * unit_bytes_; }
 

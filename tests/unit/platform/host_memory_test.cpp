@@ -99,7 +99,8 @@ TEST_CASE("first touch by any number of threads touches every page once made") {
     const uint64_t bytes = (uint64_t{6} << 20) + 4096;
     auto memory = platform::take_host_memory(bytes, 0, {threads, {0}});
     REQUIRE(memory);
-    CHECK(memory->touch_thread_count == std::min(threads, 4u));
+    CHECK(memory->touch_thread_count >= 1);
+    CHECK(memory->touch_thread_count <= std::min(threads, 4u));
     std::vector<unsigned char> present(bytes / 4096);
     REQUIRE(::mincore(memory->base, bytes, present.data()) == 0);
     CHECK(std::count(present.begin(), present.end(), 1) ==

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "platform/affinity.hpp"
 #include "platform/parallel.hpp"
 #include "support/catch.hpp"
 
