@@ -39,10 +39,10 @@ std::vector<cubby_object> make_routes(const geometry &of, uint32_t tokens) {
       while (used.size() < first + of.chosen) {
         prng liked(topic * 4096 + layer * 64 + dice.below(2 * of.chosen));
         const auto expert = dice.chance(4, 5) ? liked.below(of.experts) : dice.below(of.experts);
-        const auto who = static_cast<cubby_object>(layer * of.experts + expert);
-        if (std::find(used.begin() + static_cast<std::ptrdiff_t>(first), used.end(), who) ==
+        const auto object = static_cast<cubby_object>(layer * of.experts + expert);
+        if (std::find(used.begin() + static_cast<std::ptrdiff_t>(first), used.end(), object) ==
             used.end())
-          used.push_back(who);
+          used.push_back(object);
       }
     }
   }
@@ -114,19 +114,19 @@ struct house {
     ops.visit(policy, &told);
     for (uint32_t i = 0; i < count; ++i) bring(missing[i]);
   }
-  void bring(cubby_object who) {
+  void bring(cubby_object object) {
     if (room > 0) {
       --room;
     } else {
-      const cubby_policy_need need = {sizeof need, who, 1, 0};
+      const cubby_policy_need need = {sizeof need, object, 1, 0};
       ops.begin_victims(policy, &need);
       const cubby_object victim = ops.next_victim(policy);
-      if (victim == CUBBY_NO_OBJECT || ops.admit(policy, who, victim) == 0) return;
+      if (victim == CUBBY_NO_OBJECT || ops.admit(policy, object, victim) == 0) return;
       resident[victim] = 0;
       ops.removed(policy, victim);
     }
-    resident[who] = 1;
-    ops.inserted(policy, who, 1);
+    resident[object] = 1;
+    ops.inserted(policy, object, 1);
   }
 };
 

@@ -36,7 +36,7 @@ recorder::recorder(uint64_t ring_bytes)
 }
 
 void recorder::visit(const locker_bank &bank, uint32_t row, uint32_t slot,
-                     std::span<const placement::object> objects) {
+                     std::span<const cubby_object> objects) {
   if (!running_) return;
   grid *of = grid_of(bank);
   if (of == nullptr || slot >= places_.size() || objects.size() > CUBBY_TRACE_USED_MAX ||
@@ -81,14 +81,14 @@ bool recorder::tell(grid &which) {
 }
 
 void recorder::append(uint32_t layer, uint32_t slot, uint64_t token, bool begins,
-                      std::span<const placement::object> objects, uint32_t first_object) {
+                      std::span<const cubby_object> objects, uint32_t first_object) {
   if (open_bytes_ + record_bytes_max > payload_max) seal();
   std::byte *at = open_.data() + open_bytes_;
   at = put_number(at, layer << 2 | (begins ? 1u : 0u));
   at = put_number(at, slot);
   at = put_number(at, token);
   at = put_number(at, objects.size());
-  for (const placement::object who : objects) at = put_number(at, who - first_object);
+  for (const cubby_object object : objects) at = put_number(at, object - first_object);
   open_bytes_ = static_cast<uint32_t>(at - open_.data());
   ++open_records_;
   ++visits_;

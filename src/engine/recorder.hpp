@@ -20,7 +20,7 @@ class recorder {
 
   /// Experts of one row that one sequence used together.
   void visit(const locker_bank &bank, uint32_t row, uint32_t slot,
-             std::span<const placement::object> objects);
+             std::span<const cubby_object> objects);
   /// Visits that were never told to us.
   void lose(uint64_t count) { lost_untold_ += count, lost_ += count; }
   void stop() { running_ = false; }
@@ -48,7 +48,7 @@ class recorder {
   grid *grid_of(const locker_bank &bank);
   bool tell(grid &which);
   void append(uint32_t layer, uint32_t slot, uint64_t token, bool begins,
-              std::span<const placement::object> objects, uint32_t first_object);
+              std::span<const cubby_object> objects, uint32_t first_object);
   void seal();
   bool push_lost(uint64_t bytes_behind);
   void push_block(uint32_t kind, const std::byte *payload, uint32_t bytes);

@@ -24,7 +24,7 @@ bool for_runtimes(const cubby_policy_ops &of) { return (of.flags & CUBBY_POLICY_
 
 }  // namespace
 
-void policy::visit(std::span<const object> used, const visit_place &where,
+void policy::visit(std::span<const cubby_object> used, const visit_place &where,
                    std::span<const cubby_policy_route> routes) {
   const auto count = static_cast<uint32_t>(used.size());
   const cubby_policy_route all = {0, count, used.data()};

@@ -92,9 +92,9 @@ TEST_CASE("Forecasts of the token to come and two more help where they are right
     std::vector<cubby_object> others;
     for (uint32_t layer = 0; layer < of.layers; ++layer) {
       const cubby_object *used = of.at(token, layer);
-      for (cubby_object who = layer * of.experts; who < (layer + 1) * of.experts; ++who)
-        if (std::find(used, used + of.k, who) == used + of.k && dice() % 7 == 0)
-          others.push_back(who);
+      for (cubby_object object = layer * of.experts; object < (layer + 1) * of.experts; ++object)
+        if (std::find(used, used + of.k, object) == used + of.k && dice() % 7 == 0)
+          others.push_back(object);
     }
     return others;
   };

@@ -25,9 +25,9 @@ kv_trace trace_of(const std::vector<request> &requests) {
   for (const request &one : requests) {
     made.requests.push_back(
         {one.at_ns, made.blocks.size(), static_cast<uint32_t>(one.blocks.size())});
-    for (const uint32_t who : one.blocks) {
-      made.blocks.push_back(who);
-      made.unique = std::max(made.unique, who + 1);
+    for (const uint32_t block : one.blocks) {
+      made.blocks.push_back(block);
+      made.unique = std::max(made.unique, block + 1);
     }
   }
   return made;

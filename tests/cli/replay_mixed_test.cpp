@@ -254,9 +254,9 @@ json timed(const stage &on, const timing_rules &rules) {
 /// Who is there, and how many have left.
 struct residents final : reporter {
   void used(uint64_t, std::span<const cubby_object>, std::span<const cubby_object>) override {}
-  void came(cubby_object who) override { there.push_back(who); }
-  void left(cubby_object who) override {
-    std::erase(there, who);
+  void came(cubby_object object) override { there.push_back(object); }
+  void left(cubby_object object) override {
+    std::erase(there, object);
     ++left_count;
   }
   void ended() override {}

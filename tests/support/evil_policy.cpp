@@ -19,14 +19,14 @@ class evil {
  public:
   explicit evil(const cubby_policy_config &config) { grow(config); }
   void used(cubby_object) {}
-  void inserted(cubby_object who, uint64_t) { resident_[who] = 1; }
-  void removed(cubby_object who) { resident_[who] = 0; }
+  void inserted(cubby_object object, uint64_t) { resident_[object] = 1; }
+  void removed(cubby_object object) { resident_[object] = 0; }
   void begin_victims(const cubby_policy_need &) {}
   cubby_object next_victim() {
     if (silent_) return CUBBY_NO_OBJECT;
     const char wanted = absent_ ? 0 : 1;
-    for (cubby_object who = 0; who < resident_.size(); ++who)
-      if (resident_[who] == wanted) return who;
+    for (cubby_object object = 0; object < resident_.size(); ++object)
+      if (resident_[object] == wanted) return object;
     return CUBBY_NO_OBJECT;
   }
   void grow(const cubby_policy_config &config) { resident_.resize(config.object_count); }

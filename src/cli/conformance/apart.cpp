@@ -85,7 +85,7 @@ std::string last_words(int fd) {
 
 std::string where(const wire &from, const manners &expected) {
   const char *name = *from.doing;  // a literal, so that its address holds in both processes
-  return name == nullptr ? text("outside the ", expected.who, "'s operations")
+  return name == nullptr ? text("outside the ", expected.subject, "'s operations")
                          : text("in ", name, "()");
 }
 

@@ -8,7 +8,7 @@ namespace cubby_conformance {
 
 /// The words for what a process did wrong: whose operations run in it, and what they may do.
 struct manners {
-  const char *who = "backend";
+  const char *subject = "backend";
   const char *waits = "only wait may sleep, and not beyond its time";
   const char *prints = "no operation prints, what there is to say goes to services->log";
 };

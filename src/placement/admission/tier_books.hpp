@@ -54,8 +54,8 @@ struct tier_books {
 
   uint32_t rank = 0;
   bool exclusive = false;
-  object round_robin_at = 0;
-  std::vector<object> leaving;  // victims of a decision under way
+  cubby_object round_robin_at = 0;
+  std::vector<cubby_object> leaving;  // victims of a decision under way
 
   [[nodiscard]] uint64_t admitted_budget_bytes() const {
     return view.budget_bytes - probation_bytes;

@@ -19,12 +19,12 @@ class lru2 : public ranked<last_two> {
  public:
   using ranked::ranked;
 
-  void used(cubby_object who) {
+  void used(cubby_object object) {
     heap_.end_round(order());
-    items_[who] = {items_[who].last, ++clock_};
-    heap_.moved(who, order());
+    items_[object] = {items_[object].last, ++clock_};
+    heap_.moved(object, order());
   }
-  void forget(cubby_object who) { items_[who] = {}; }
+  void forget(cubby_object object) { items_[object] = {}; }
   [[nodiscard]] uint64_t state_bytes() const { return sizeof *this + table_bytes(); }
 
  private:

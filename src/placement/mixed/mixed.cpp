@@ -84,20 +84,20 @@ class mixed_policy {
     const part &to = *parts_[class_of(access.object)];
     to.ops().access(to.policy(), &access);
   }
-  void inserted(cubby_object who, uint64_t bytes) {
-    const uint32_t of = class_of(who);
-    net_.inserted(who);
+  void inserted(cubby_object object, uint64_t bytes) {
+    const uint32_t of = class_of(object);
+    net_.inserted(object);
     held_bytes_[of] += static_cast<double>(bytes);
-    parts_[of]->ops().inserted(parts_[of]->policy(), who, bytes);
+    parts_[of]->ops().inserted(parts_[of]->policy(), object, bytes);
     if (split_.came(static_cast<double>(bytes))) give_shares();
   }
-  void removed(cubby_object who) {
-    const uint32_t of = class_of(who);
-    if (!net_.resident(who)) return;
-    net_.removed(who);
-    held_bytes_[of] -= prices_.bytes(who);
-    leave(who);
-    parts_[of]->ops().removed(parts_[of]->policy(), who);
+  void removed(cubby_object object) {
+    const uint32_t of = class_of(object);
+    if (!net_.resident(object)) return;
+    net_.removed(object);
+    held_bytes_[of] -= prices_.bytes(object);
+    leave(object);
+    parts_[of]->ops().removed(parts_[of]->policy(), object);
   }
   void begin_victims(const cubby_policy_need &need) {
     need_ = need;
@@ -118,8 +118,8 @@ class mixed_policy {
       const part &from = *parts_[giving_];
       if (tried_ % 2 == 0) from.ops().begin_victims(from.policy(), &need_);
       tried_ |= 1;
-      const cubby_object who = from.ops().next_victim(from.policy());
-      if (who != CUBBY_NO_OBJECT) return who;
+      const cubby_object object = from.ops().next_victim(from.policy());
+      if (object != CUBBY_NO_OBJECT) return object;
     }
     return CUBBY_NO_OBJECT;
   }
@@ -140,10 +140,10 @@ class mixed_policy {
     for (const part *one : parts_) taken |= one->ops().hint(one->policy(), &hint) != 0;
     return taken;
   }
-  void forget(cubby_object who) {
-    left_at_[who] = 0;
-    const part &of = *parts_[class_of(who)];
-    if (of.ops().forget != nullptr) of.ops().forget(of.policy(), who);
+  void forget(cubby_object object) {
+    left_at_[object] = 0;
+    const part &of = *parts_[class_of(object)];
+    if (of.ops().forget != nullptr) of.ops().forget(of.policy(), object);
   }
   void grow(const cubby_policy_config &config) {
     split_.set_budget(config.budget_bytes);
@@ -161,20 +161,21 @@ class mixed_policy {
   }
 
  private:
-  [[nodiscard]] uint32_t class_of(cubby_object who) const {
-    return prices_.is_expert(who) ? experts : others;
+  [[nodiscard]] uint32_t class_of(cubby_object object) const {
+    return prices_.is_expert(object) ? experts : others;
   }
   /// It is used: a miss that more room would have spared?
-  void look(cubby_object who) {
-    if (net_.resident(who) || left_at_[who] == 0) return;
-    const uint32_t of = class_of(who);
-    split_.missed(of, left_bytes_[of] - static_cast<double>(left_at_[who]), prices_.stall_ns(who));
-    left_at_[who] = 0;
+  void look(cubby_object object) {
+    if (net_.resident(object) || left_at_[object] == 0) return;
+    const uint32_t of = class_of(object);
+    split_.missed(of, left_bytes_[of] - static_cast<double>(left_at_[object]),
+                  prices_.stall_ns(object));
+    left_at_[object] = 0;
   }
-  void leave(cubby_object who) {
-    double &left = left_bytes_[class_of(who)];
-    left += prices_.bytes(who);
-    left_at_[who] = static_cast<uint64_t>(left);
+  void leave(cubby_object object) {
+    double &left = left_bytes_[class_of(object)];
+    left += prices_.bytes(object);
+    left_at_[object] = static_cast<uint64_t>(left);
   }
   void give_shares() {
     for (uint32_t of = 0; of < mixed::split::class_count; ++of)

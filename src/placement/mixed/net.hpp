@@ -18,13 +18,13 @@ class net {
 
   /// The budget, the objects or their prices are others.
   void change(const cubby_policy_config &config);
-  [[nodiscard]] bool resident(cubby_object who) const { return resident_[who] != 0; }
-  void inserted(cubby_object who);
-  void removed(cubby_object who);
+  [[nodiscard]] bool resident(cubby_object object) const { return resident_[object] != 0; }
+  void inserted(cubby_object object);
+  void removed(cubby_object object);
 
   /// Experts are used, or a block; before who is missing comes.
   void visit(std::span<const cubby_object> used);
-  void access(cubby_object who, uint64_t request);
+  void access(cubby_object object, uint64_t request);
 
   void begin_round();
   /// Settled by the last use.
@@ -41,12 +41,12 @@ class net {
  private:
   static constexpr uint8_t shadow = 0, spare = 1;  // what LRU holds; what it does not and is here
 
-  [[nodiscard]] bool in_shadow(cubby_object who) const { return lists_.where(who) == shadow; }
-  [[nodiscard]] bool under_way(cubby_object who) const {
-    return mark_ != 0 && mark_of_[who] == mark_;
+  [[nodiscard]] bool in_shadow(cubby_object object) const { return lists_.where(object) == shadow; }
+  [[nodiscard]] bool under_way(cubby_object object) const {
+    return mark_ != 0 && mark_of_[object] == mark_;
   }
-  void take(cubby_object who);
-  void touch(cubby_object who);
+  void take(cubby_object object);
+  void touch(cubby_object object);
   void forget_oldest();
   void end_request();
   void settle();

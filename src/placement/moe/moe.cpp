@@ -41,23 +41,23 @@ class moe_policy {
     end_round();
     touch(access.object);
   }
-  void inserted(cubby_object who, uint64_t) {
+  void inserted(cubby_object object, uint64_t) {
     end_round();
-    const uint16_t layer = places_.layer(who);
+    const uint16_t layer = places_.layer(object);
     if (layer == nowhere)
-      others_.renew(0, who);
+      others_.renew(0, object);
     else
-      insert(moe::lane_of(index_.layer(layer), who), layer);
+      insert(moe::lane_of(index_.layer(layer), object), layer);
   }
-  void removed(cubby_object who) {
-    const uint16_t layer = places_.layer(who);
+  void removed(cubby_object object) {
+    const uint16_t layer = places_.layer(object);
     if (layer != nowhere) {
-      const uint32_t lane = moe::lane_of(index_.layer(layer), who);
+      const uint32_t lane = moe::lane_of(index_.layer(layer), object);
       if (real_.holds(lane)) net_.removed(index_, lane, layer);
       return real_.remove(lane, layer);
     }
-    walk_.leaving(others_, who);
-    others_.take(who);
+    walk_.leaving(others_, object);
+    others_.take(object);
   }
   void begin_victims(const cubby_policy_need &) {
     end_round();
@@ -66,7 +66,7 @@ class moe_policy {
     net_.begin_round();
   }
   cubby_object next_victim() {
-    if (const cubby_object who = walk_.next(others_); who != CUBBY_NO_OBJECT) return who;
+    if (const cubby_object object = walk_.next(others_); object != CUBBY_NO_OBJECT) return object;
     if (net_.decides()) {
       const uint32_t lane = net_.next(index_, real_);
       if (lane == moe::recency::none) return CUBBY_NO_OBJECT;
@@ -99,8 +99,9 @@ class moe_policy {
     }
     // Of another shape: learning begins anew; what is resident stays known.
     moe_policy made(config);
-    for (cubby_object who = others_.oldest(0); who != CUBBY_NO_OBJECT; who = others_.newer(who))
-      made.inserted(who, 0);
+    for (cubby_object object = others_.oldest(0); object != CUBBY_NO_OBJECT;
+         object = others_.newer(object))
+      made.inserted(object, 0);
     for (const moe::layer_shape &shape : index_.layers())
       for (uint32_t e = 0; e < shape.experts; ++e)
         if (real_.holds(shape.at + e)) made.inserted(shape.first + e, 0);
@@ -131,12 +132,13 @@ class moe_policy {
   }
   /// Objects that are of no bank of experts?
   bool has_others(const cubby_policy_config &config) const {
-    for (cubby_object who = 0; who < config.object_count; ++who)
-      if (!places_.known(who)) return true;
+    for (cubby_object object = 0; object < config.object_count; ++object)
+      if (!places_.known(object)) return true;
     return false;
   }
-  void touch(cubby_object who) {
-    if (!places_.known(who) && others_.where(who) != object_lists::nowhere) others_.renew(0, who);
+  void touch(cubby_object object) {
+    if (!places_.known(object) && others_.where(object) != object_lists::nowhere)
+      others_.renew(0, object);
   }
   void end_round() {
     if (!in_round_) return;
@@ -144,9 +146,9 @@ class moe_policy {
     net_.end_round();
     in_round_ = false;
   }
-  [[nodiscard]] float key_of(cubby_object who) const {
-    const uint16_t layer = places_.layer(who);
-    return index_.keys(layer)[who - index_.layer(layer).first];
+  [[nodiscard]] float key_of(cubby_object object) const {
+    const uint16_t layer = places_.layer(object);
+    return index_.keys(layer)[object - index_.layer(layer).first];
   }
   void take_terms(const cubby_policy_config &config) {
     margin_ = config.demotes != 0 ? demotion_margin : 0;

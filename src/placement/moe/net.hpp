@@ -17,16 +17,16 @@ class places {
       std::fill_n(layers_.begin() + of.layer(l).first, of.layer(l).experts,
                   static_cast<uint16_t>(l));
   }
-  [[nodiscard]] uint16_t layer(cubby_object who) const { return layers_[who]; }
-  [[nodiscard]] bool known(cubby_object who) const { return layers_[who] != nowhere; }
+  [[nodiscard]] uint16_t layer(cubby_object object) const { return layers_[object]; }
+  [[nodiscard]] bool known(cubby_object object) const { return layers_[object] != nowhere; }
   [[nodiscard]] uint32_t count() const { return static_cast<uint32_t>(layers_.size()); }
   [[nodiscard]] uint64_t bytes() const { return layers_.capacity() * sizeof(uint16_t); }
 
  private:
   std::vector<uint16_t> layers_;
 };
-inline uint32_t lane_of(const layer_shape &shape, cubby_object who) {
-  return shape.at + (who - shape.first);
+inline uint32_t lane_of(const layer_shape &shape, cubby_object object) {
+  return shape.at + (object - shape.first);
 }
 inline cubby_object object_of(const layer_shape &shape, uint32_t lane) {
   return shape.first + (lane - shape.at);

@@ -114,7 +114,7 @@ TEST_CASE("A round names every resident once and nobody else", "[placement]") {
       std::vector<cubby_object> order = h.whole_round(CUBBY_NO_OBJECT);
       std::sort(order.begin(), order.end());
       REQUIRE(std::adjacent_find(order.begin(), order.end()) == order.end());
-      for (const cubby_object who : order) REQUIRE(h.residents.count(who) == 1);
+      for (const cubby_object object : order) REQUIRE(h.residents.count(object) == 1);
       REQUIRE(order.size() == h.residents.size());
     }
   });
@@ -125,11 +125,11 @@ TEST_CASE("Who is pinned is passed over and stays", "[placement]") {
     house h(of.name, shape_for(of));
     prng random(8);
     for (uint32_t i = 0; i < 200; ++i) step(h, i, random);
-    for (const cubby_object who : h.residents)
-      if (h.pinned.size() < 10) h.pinned.insert(who);
+    for (const cubby_object object : h.residents)
+      if (h.pinned.size() < 10) h.pinned.insert(object);
     for (uint32_t i = 200; i < 2000; ++i) {
       step(h, i, random);
-      for (const cubby_object who : h.pinned) REQUIRE(h.residents.count(who) == 1);
+      for (const cubby_object object : h.pinned) REQUIRE(h.residents.count(object) == 1);
     }
     CHECK(h.victims.size() > 20);
   });
@@ -151,25 +151,25 @@ TEST_CASE("Nothing is allocated after create", "[placement]") {
     uint64_t allocated = 0;
     prng random(10);
     for (uint32_t i = 0; i < 3000; ++i) {
-      const auto who = static_cast<cubby_object>(random.below(64));
+      const auto object = static_cast<cubby_object>(random.below(64));
       cubby_policy_access access = {};
       access.struct_size = sizeof access;
-      access.object = who;
+      access.object = object;
       access.parent = CUBBY_NO_OBJECT;
       access.next_use = CUBBY_NEVER_USED;
       access.last = 1;
       access.number = i;
       access.now_ns = uint64_t{i} * 300'000'000;
-      const cubby_policy_route route = {0, 1, &who};
+      const cubby_policy_route route = {0, 1, &object};
       cubby_policy_visit visit = {};
       visit.struct_size = sizeof visit;
-      visit.row = who / 16;
-      visit.used = &who;
+      visit.row = object / 16;
+      visit.used = &object;
       visit.used_count = 1;
       visit.routes = &route;
       visit.route_count = 1;
       visit.number = i;
-      const bool hit = h.residents.count(who) != 0;
+      const bool hit = h.residents.count(object) != 0;
       cubby_object victim = CUBBY_NO_OBJECT;
       const uint64_t before = allocation_count;
       if (for_experts(of))
@@ -178,15 +178,15 @@ TEST_CASE("Nothing is allocated after create", "[placement]") {
         of.access(h.policy(), &access);
       bool keep = !hit;
       if (!hit && h.residents.size() >= 20) {
-        victim = h.first_victim(who);
+        victim = h.first_victim(object);
         keep = victim != CUBBY_NO_OBJECT &&
-               (of.admit == nullptr || of.admit(h.policy(), who, victim) != 0);
+               (of.admit == nullptr || of.admit(h.policy(), object, victim) != 0);
         if (keep) of.removed(h.policy(), victim);
       }
-      if (keep) of.inserted(h.policy(), who, 100);
+      if (keep) of.inserted(h.policy(), object, 100);
       allocated += allocation_count - before;
       if (keep && victim != CUBBY_NO_OBJECT) h.residents.erase(victim);
-      if (keep) h.residents.insert(who);
+      if (keep) h.residents.insert(object);
     }
     CHECK(allocated == 0);
   });
@@ -218,7 +218,7 @@ TEST_CASE("Growing keeps who is resident", "[placement]") {
     };
     h.grow({bank(0), bank(64)}, 2000);
     const std::vector<cubby_object> order = h.whole_round(CUBBY_NO_OBJECT);
-    for (const cubby_object who : order) REQUIRE(h.residents.count(who) == 1);
+    for (const cubby_object object : order) REQUIRE(h.residents.count(object) == 1);
     CHECK(order.size() == h.residents.size());
     for (uint32_t i = 300; i < 600; ++i) step(h, i, random);
     h.bring(127);

@@ -22,14 +22,15 @@ policy_house::shape blocks_of(uint32_t capacity) {
 /// Six blocks without a parent, one a second; the first has been idle for longest.
 struct six : house {
   six() : house("kv", blocks_of(6)) {
-    for (cubby_object who = 0; who < 6; ++who) touch(who, CUBBY_NEVER_USED, who * second);
+    for (cubby_object object = 0; object < 6; ++object)
+      touch(object, CUBBY_NEVER_USED, object * second);
   }
-  int32_t hint(uint32_t kind, cubby_object who, uint64_t when_ns, uint64_t ttl_ns,
+  int32_t hint(uint32_t kind, cubby_object object, uint64_t when_ns, uint64_t ttl_ns,
                uint32_t priority) {
     cubby_policy_hint told = {};
     told.struct_size = sizeof told;
     told.kind = kind;
-    told.objects = &who;
+    told.objects = &object;
     told.object_count = 1;
     told.when_ns = when_ns;
     told.ttl_ns = ttl_ns;
@@ -86,8 +87,8 @@ TEST_CASE("A priority keeps a block until its time is over", "[placement][kv]") 
 
 TEST_CASE("Of two priorities the higher one stays", "[placement][kv]") {
   six h;
-  for (cubby_object who = 0; who < 6; ++who)
-    REQUIRE(h.hint(CUBBY_POLICY_HINT_PRIORITY, who, 0, 60 * second, who == 3 ? 1 : 2) == 1);
+  for (cubby_object object = 0; object < 6; ++object)
+    REQUIRE(h.hint(CUBBY_POLICY_HINT_PRIORITY, object, 0, 60 * second, object == 3 ? 1 : 2) == 1);
   CHECK(h.victim_at(7 * second) == 3);
 }
 

@@ -27,9 +27,9 @@ struct duel {
   /// An expert of the layer that is none of those.
   cubby_object other(uint32_t layer, const experts &than, prng &random) const {
     for (;;) {
-      const auto who =
+      const auto object =
           static_cast<cubby_object>(layer * shape.columns + random.below(shape.columns));
-      if (std::find(than.begin(), than.end(), who) == than.end()) return who;
+      if (std::find(than.begin(), than.end(), object) == than.end()) return object;
     }
   }
   experts any(uint32_t layer, uint32_t count, prng &random) const {
@@ -47,9 +47,9 @@ struct duel {
   /// Those that LRU holds and moe does not, as far as there are any.
   experts worst(uint32_t layer, prng &random) const {
     experts used;
-    for (const cubby_object who : lru.residents)
-      if (who / shape.columns == layer && !moe.resident(who) && used.size() < shape.routed)
-        used.push_back(who);
+    for (const cubby_object object : lru.residents)
+      if (object / shape.columns == layer && !moe.resident(object) && used.size() < shape.routed)
+        used.push_back(object);
     while (used.size() < shape.routed) used.push_back(other(layer, used, random));
     return used;
   }
@@ -90,8 +90,8 @@ TEST_CASE("Sequences that begin anew do not take moe below LRU", "[placement][mo
         if (token % length == 0) liked = of.any(layer, 8, random);
         experts used;
         while (used.size() < 4) {
-          const cubby_object who = liked[random.below(liked.size())];
-          if (std::find(used.begin(), used.end(), who) == used.end()) used.push_back(who);
+          const cubby_object object = liked[random.below(liked.size())];
+          if (std::find(used.begin(), used.end(), object) == used.end()) used.push_back(object);
         }
         of.visit(layer, used);
       }

@@ -41,7 +41,7 @@ double hits(const char *name, const policy_house::shape &shape, uint32_t tokens,
     for (uint32_t ahead = 1; foretell && ahead <= 3; ++ahead) {
       std::vector<cubby_object> all;
       for (uint32_t layer = 0; layer < layers; ++layer)
-        for (const cubby_object who : foretell(token + ahead - 1, layer)) all.push_back(who);
+        for (const cubby_object object : foretell(token + ahead - 1, layer)) all.push_back(object);
       h.foresee(ahead, all);
     }
     for (uint32_t layer = 0; layer < layers; ++layer) found += h.visit(layer, choose(token, layer));
@@ -189,8 +189,8 @@ TEST_CASE("Where copies are near and far, moe ranks by the time saved for a byte
               draw(token, model, layer * 2, 1 + draw(token, model, 99 + layer, 16)));
           const auto b =
               static_cast<cubby_object>((a + 1 + draw(token, model, layer, 8)) % experts);
-          for (const cubby_object who : {base + a, base + b})
-            if (!h.resident(who)) ++(model == 0 ? near_misses : far_misses);
+          for (const cubby_object object : {base + a, base + b})
+            if (!h.resident(object)) ++(model == 0 ? near_misses : far_misses);
           h.visit(model, layer, {base + a, base + b});
         }
       }
@@ -223,11 +223,11 @@ TEST_CASE("Prompts are visits: what they used is learned", "[placement][moe]") {
         one.route_count = 1;
         one.prefill = prefill;
         h.ops().visit(h.policy(), &one);
-        for (const cubby_object who : used)
-          if (h.residents.count(who) == 0) h.bring(who);
+        for (const cubby_object object : used)
+          if (h.residents.count(object) == 0) h.bring(object);
       }
     }
-    for (const cubby_object who : std::set<cubby_object>(h.residents)) h.remove(who);
+    for (const cubby_object object : std::set<cubby_object>(h.residents)) h.remove(object);
     uint32_t found = 0;
     for (uint32_t token = 0; token < 12; ++token)
       for (uint32_t layer = 0; layer < layers; ++layer)

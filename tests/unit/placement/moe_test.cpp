@@ -162,11 +162,11 @@ TEST_CASE("Decisions do not depend on the processor", "[placement][moe]") {
       std::vector<cubby_object> all;
       for (uint32_t slot = 0; slot < 2; ++slot) {
         for (uint32_t k = 0; k < 4; ++k) {
-          const auto who = static_cast<cubby_object>(
+          const auto object = static_cast<cubby_object>(
               v % 5 * experts +
               (k * experts + std::min(random.below(experts), random.below(12))) / 4);
-          used[slot].push_back(who);
-          if (std::find(all.begin(), all.end(), who) == all.end()) all.push_back(who);
+          used[slot].push_back(object);
+          if (std::find(all.begin(), all.end(), object) == all.end()) all.push_back(object);
         }
         routes[slot] = {slot, 4, used[slot].data()};
       }
@@ -253,8 +253,8 @@ TEST_CASE("moe exchanges less where who leaves has to be carried down", "[placem
         std::vector<cubby_object> used;
         while (used.size() < of.routed) {  // the low ones are used far more often
           const uint64_t column = random.below(random.below(of.columns) + 1);
-          const auto who = static_cast<cubby_object>(row * of.columns + column);
-          if (std::find(used.begin(), used.end(), who) == used.end()) used.push_back(who);
+          const auto object = static_cast<cubby_object>(row * of.columns + column);
+          if (std::find(used.begin(), used.end(), object) == used.end()) used.push_back(object);
         }
         found.hits += rooms.visit(row, used);
       }

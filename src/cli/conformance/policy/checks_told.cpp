@@ -84,8 +84,8 @@ void forgotten(const subject &on) {
     keeper books(on, of);
     for (uint32_t i = 0; i < of.turns.size(); ++i) {
       books.play(of.turns[i]);
-      const cubby_object who = i % of.object_count();
-      if (!books.resident(who)) books.forget(who);
+      const cubby_object object = i % of.object_count();
+      if (!books.resident(object)) books.forget(object);
       if (i % 100 == 99) books.whole_round();
     }
     books.look_at(books.stats());

@@ -42,11 +42,11 @@ void pinned_by_turns(const subject &on) {
     keeper books(on, of);
     for (size_t i = 0; i < of.turns.size(); ++i) {
       if (i % 7 == 0) {
-        for (cubby_object who = 0; who < of.object_count(); ++who)
-          books.pin(who, (who + i / 7) % 3 == 0);
+        for (cubby_object object = 0; object < of.object_count(); ++object)
+          books.pin(object, (object + i / 7) % 3 == 0);
       }
       if (i % 100 == 99) {  // nobody may leave: the round has to end
-        for (cubby_object who = 0; who < of.object_count(); ++who) books.pin(who, true);
+        for (cubby_object object = 0; object < of.object_count(); ++object) books.pin(object, true);
       }
       books.play(of.turns[i]);
     }

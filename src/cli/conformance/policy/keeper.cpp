@@ -66,8 +66,8 @@ void keeper::visit(const turn &one) {
   told.now_ns = now_ns_;
   std::array<cubby_object, most_used> missing{};
   size_t missing_count = 0;
-  for (const cubby_object who : one.used)
-    if (!resident(who)) missing[missing_count++] = who;
+  for (const cubby_object object : one.used)
+    if (!resident(object)) missing[missing_count++] = object;
   {
     const under_way call(on_, "visit");
     on_.ops.visit(self_, &told);
@@ -75,42 +75,42 @@ void keeper::visit(const turn &one) {
   ++call_count_;
   used_ += told.used_count;
   const uint8_t held = on_.ops.admit == nullptr ? 1 : 0;
-  for (const cubby_object who : one.used) in_use_[who] = held;
+  for (const cubby_object object : one.used) in_use_[object] = held;
   for (size_t i = 0; i < missing_count; ++i) bring(missing[i]);
-  for (const cubby_object who : one.used) in_use_[who] = 0;
+  for (const cubby_object object : one.used) in_use_[object] = 0;
 }
 
 void keeper::access(const turn &one, uint32_t at) {
-  const cubby_object who = one.used[at];
+  const cubby_object object = one.used[at];
   const bool offline = (on_.ops.flags & CUBBY_POLICY_OFFLINE) != 0;
   cubby_policy_access told = {};
   told.struct_size = sizeof told;
-  told.object = who;
+  told.object = object;
   told.parent = at == 0 ? CUBBY_NO_OBJECT : one.used[at - 1];
   told.depth = at;
   told.last = at + 1 == one.used.size() ? 1 : 0;
   told.next_use = offline ? one.next_use[at] : CUBBY_NEVER_USED;
   told.number = requests_;
   told.now_ns = now_ns_;
-  const bool hit = resident(who);
+  const bool hit = resident(object);
   {
     const under_way call(on_, "access");
     on_.ops.access(self_, &told);
   }
   ++call_count_;
   ++used_;
-  if (!hit) bring(who);
+  if (!hit) bring(object);
 }
 
-void keeper::bring(cubby_object who) {
-  const uint64_t cost = bytes_[who];
-  if (room_ < cost) begin_round(who, cost - room_);
+void keeper::bring(cubby_object object) {
+  const uint64_t cost = bytes_[object];
+  if (room_ < cost) begin_round(object, cost - room_);
   while (room_ < cost) {
     const cubby_object victim = next_unpinned();
     if (victim == CUBBY_NO_OBJECT) return;
     if (on_.ops.admit != nullptr) {
       const under_way call(on_, "admit");
-      const int32_t came = on_.ops.admit(self_, who, victim);
+      const int32_t came = on_.ops.admit(self_, object, victim);
       ++call_count_;
       expect(came == 0 || came == 1, "admit() gave ", came, "; it says 1 or 0");
       note("admit() gave", static_cast<uint32_t>(came));
@@ -120,22 +120,22 @@ void keeper::bring(cubby_object who) {
     remove(victim);
   }
   room_ -= cost;
-  resident_[who] = 1;
+  resident_[object] = 1;
   ++resident_count_;
   ++inserted_;
   ++call_count_;
   const under_way call(on_, "inserted");
-  on_.ops.inserted(self_, who, cost);
+  on_.ops.inserted(self_, object, cost);
 }
 
-void keeper::remove(cubby_object who) {
-  room_ += bytes_[who];
-  resident_[who] = 0;
+void keeper::remove(cubby_object object) {
+  room_ += bytes_[object];
+  resident_[object] = 0;
   --resident_count_;
   ++removed_;
   ++call_count_;
   const under_way call(on_, "removed");
-  on_.ops.removed(self_, who);
+  on_.ops.removed(self_, object);
 }
 
 void keeper::begin_round(cubby_object incoming, uint64_t missing_bytes) {
@@ -148,35 +148,36 @@ void keeper::begin_round(cubby_object incoming, uint64_t missing_bytes) {
 }
 
 cubby_object keeper::next_victim() {
-  cubby_object who = CUBBY_NO_OBJECT;
+  cubby_object object = CUBBY_NO_OBJECT;
   {
     const under_way call(on_, "next_victim");
-    who = on_.ops.next_victim(self_);
+    object = on_.ops.next_victim(self_);
   }
   ++call_count_;
-  note("next_victim() gave", who);
-  if (who == CUBBY_NO_OBJECT) {
+  note("next_victim() gave", object);
+  if (object == CUBBY_NO_OBJECT) {
     for (cubby_object other = 0; other < resident_.size(); ++other)
       expect(!resident(other) || named_[other] == round_, "round ", round_, " of ", of_->name,
              ": next_victim() gave CUBBY_NO_OBJECT after ", named_count_, " objects, and object ",
              other, " is resident and was not named; it ends when all have been named");
-    return who;
+    return object;
   }
-  expect(who < resident_.size(), "round ", round_, " of ", of_->name, ": next_victim() gave ", who,
-         "; objects are numbered below ", resident_.size());
-  expect(named_[who] != round_, "round ", round_, " of ", of_->name, ": next_victim() gave object ",
-         who, " a second time; each resident is named at most once a round");
-  expect(resident(who), "round ", round_, " of ", of_->name, ": next_victim() gave object ", who,
-         ", which is not resident");
-  named_[who] = round_;
+  expect(object < resident_.size(), "round ", round_, " of ", of_->name, ": next_victim() gave ",
+         object, "; objects are numbered below ", resident_.size());
+  expect(named_[object] != round_, "round ", round_, " of ", of_->name,
+         ": next_victim() gave object ", object,
+         " a second time; each resident is named at most once a round");
+  expect(resident(object), "round ", round_, " of ", of_->name, ": next_victim() gave object ",
+         object, ", which is not resident");
+  named_[object] = round_;
   ++named_count_;
-  return who;
+  return object;
 }
 
 cubby_object keeper::next_unpinned() {
   for (;;) {
-    const cubby_object who = next_victim();
-    if (who == CUBBY_NO_OBJECT || (pinned_[who] == 0 && in_use_[who] == 0)) return who;
+    const cubby_object object = next_victim();
+    if (object == CUBBY_NO_OBJECT || (pinned_[object] == 0 && in_use_[object] == 0)) return object;
   }
 }
 
@@ -224,9 +225,9 @@ bool keeper::hint(const cubby_policy_hint &what) {
   return came == 1;
 }
 
-void keeper::forget(cubby_object who) {
+void keeper::forget(cubby_object object) {
   const under_way call(on_, "forget");
-  on_.ops.forget(self_, who);
+  on_.ops.forget(self_, object);
 }
 
 void keeper::end() {

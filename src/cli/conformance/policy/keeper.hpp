@@ -49,10 +49,10 @@ class keeper {
   void shrink(uint64_t budget_bytes);
   /// More banks, those there were first, and another budget.
   void grow(const workload &larger);
-  void pin(cubby_object who, bool held) { pinned_[who] = held ? 1 : 0; }
+  void pin(cubby_object object, bool held) { pinned_[object] = held ? 1 : 0; }
   bool hint(const cubby_policy_hint &what);
-  void forget(cubby_object who);
-  void bring(cubby_object who);
+  void forget(cubby_object object);
+  void bring(cubby_object object);
   /// Ends the instance. A check that failed leaves it behind.
   void end();
 
@@ -61,7 +61,7 @@ class keeper {
   void look_at(const cubby_policy_stats &said) const;
 
   cubby_policy *self() const { return self_; }
-  bool resident(cubby_object who) const { return resident_[who] != 0; }
+  bool resident(cubby_object object) const { return resident_[object] != 0; }
   uint32_t resident_count() const { return resident_count_; }
   uint64_t call_count() const { return call_count_; }
   uint64_t victim_count() const { return removed_; }
@@ -75,7 +75,7 @@ class keeper {
   /// Looked at: resident, and new in this round; after the last one all have been named.
   cubby_object next_victim();
   cubby_object next_unpinned();
-  void remove(cubby_object who);
+  void remove(cubby_object object);
   void furnish(const workload &of);
   void note(const char *what, uint32_t value);
 

@@ -31,12 +31,12 @@ turn visit_of(const cubby_policy_bank &of, uint32_t bank, uint32_t row, uint32_t
   for (uint32_t s = 0; s < sequences; ++s) {
     std::vector<cubby_object> chosen;
     while (chosen.size() < of.routed_count) {
-      const cubby_object who = first + random.skewed(of.columns);
-      if (std::find(chosen.begin(), chosen.end(), who) == chosen.end()) chosen.push_back(who);
+      const cubby_object object = first + random.skewed(of.columns);
+      if (std::find(chosen.begin(), chosen.end(), object) == chosen.end()) chosen.push_back(object);
     }
-    for (const cubby_object who : chosen)
-      if (std::find(made.used.begin(), made.used.end(), who) == made.used.end())
-        made.used.push_back(who);
+    for (const cubby_object object : chosen)
+      if (std::find(made.used.begin(), made.used.end(), object) == made.used.end())
+        made.used.push_back(object);
     made.routes.push_back(std::move(chosen));
   }
   return made;
@@ -61,8 +61,8 @@ void tell_next_uses(workload &of) {
   for (size_t i = of.turns.size(); i-- != 0;) {
     turn &one = of.turns[i];
     const uint64_t number = --(one.visit ? visits : requests);
-    for (const cubby_object who : one.used) one.next_use.push_back(next[who]);
-    for (const cubby_object who : one.used) next[who] = number;
+    for (const cubby_object object : one.used) one.next_use.push_back(next[object]);
+    for (const cubby_object object : one.used) next[object] = number;
   }
 }
 

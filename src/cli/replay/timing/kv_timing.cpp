@@ -23,7 +23,7 @@ kv_timing::kv_timing(const kv_trace &of, const timing_rules &rules)
 void kv_timing::used(uint64_t number, std::span<const cubby_object> used,
                      std::span<const cubby_object>) {
   request_ = used;
-  for (const cubby_object who : used) at_[who].gone = false;
+  for (const cubby_object object : used) at_[object].gone = false;
   const uint64_t begun_ns = of_.requests.front().at_ns;
   const uint64_t arrived_ns = back_to_back_ ? ended_ns_ : of_.requests[number].at_ns - begun_ns;
   const uint64_t free_ns = std::max(arrived_ns, ended_ns_);
@@ -76,68 +76,68 @@ kv_timing::split kv_timing::best_split(std::span<const cubby_object> blocks, siz
 /// Counts where they were found, before host memory, which uses them now, gives any of them up.
 void kv_timing::bring(std::span<const cubby_object> blocks) {
   std::vector<cubby_object> came;
-  for (const cubby_object who : blocks) {
-    if (at_[who].in_device) {
+  for (const cubby_object object : blocks) {
+    if (at_[object].in_device) {
       ++in_device_;
     } else {
-      ++(host_has(who) ? from_host_ : from_nvme_);
-      came.push_back(who);
+      ++(host_has(object) ? from_host_ : from_nvme_);
+      came.push_back(object);
     }
   }
   if (rules_.host_has_all) return;
-  for (const cubby_object who : came) keep_in_host(who);
+  for (const cubby_object object : came) keep_in_host(object);
 }
 
 /// Counts what is computed; the time that goes to what had been computed before.
 uint64_t kv_timing::compute(std::span<const cubby_object> blocks, size_t found, size_t loaded) {
   uint64_t again = 0;
-  for (const cubby_object who : blocks.subspan(loaded)) {
-    ++(at_[who].known ? again : fresh_);
-    at_[who].known = true;
+  for (const cubby_object object : blocks.subspan(loaded)) {
+    ++(at_[object].known ? again : fresh_);
+    at_[object].known = true;
   }
   again_ += again;
   by_choice_ += found - loaded;
   return again * rules_.compute_ns;
 }
 
-void kv_timing::left(cubby_object who) {
-  at_[who].in_device = false;
-  at_[who].gone = true;
-  write_down(who);
+void kv_timing::left(cubby_object object) {
+  at_[object].in_device = false;
+  at_[object].gone = true;
+  write_down(object);
 }
 
 /// What the device did not take in goes down too.
 void kv_timing::ended() {
-  for (const cubby_object who : request_)
-    if (!at_[who].in_device && !at_[who].gone) write_down(who);
+  for (const cubby_object object : request_)
+    if (!at_[object].in_device && !at_[object].gone) write_down(object);
 }
 
 /// Once: a copy that lies below already is as good as the one that goes.
-void kv_timing::write_down(cubby_object who) {
-  if (below(who)) return;
+void kv_timing::write_down(cubby_object object) {
+  if (below(object)) return;
   if (!rules_.host_has_all && rules_.host_capacity == 0 && !rules_.has_file()) return;
   ++write_back_;
   if (rules_.host_has_all)
-    at_[who].in_host = true;
+    at_[object].in_host = true;
   else
-    keep_in_host(who);
+    keep_in_host(object);
 }
 
 /// The longest unused makes room, and goes to the file unless it is there.
-void kv_timing::keep_in_host(cubby_object who) {
-  in_host_.take(who);
-  if (rules_.host_capacity == 0) return write_to_file(who);
+void kv_timing::keep_in_host(cubby_object object) {
+  in_host_.take(object);
+  if (rules_.host_capacity == 0) return write_to_file(object);
   if (in_host_.size(0) == rules_.host_capacity) {
     const cubby_object oldest = in_host_.oldest(0);
     in_host_.take(oldest);
     write_to_file(oldest);
   }
-  in_host_.renew(0, who);
+  in_host_.renew(0, object);
 }
 
-void kv_timing::write_to_file(cubby_object who) {
-  if (!rules_.has_file() || at_[who].in_file) return;
-  at_[who].in_file = true;
+void kv_timing::write_to_file(cubby_object object) {
+  if (!rules_.has_file() || at_[object].in_file) return;
+  at_[object].in_file = true;
   ++file_write_;
 }
 

@@ -13,8 +13,8 @@ class event_log final : public observer {
     visits_.push_back({number, used, missing_.size(), missing.size(), 0});
     missing_.insert(missing_.end(), missing.begin(), missing.end());
   }
-  void came(cubby_object who) override { moves_.push_back({who, true}); }
-  void left(cubby_object who) override { moves_.push_back({who, false}); }
+  void came(cubby_object object) override { moves_.push_back({object, true}); }
+  void left(cubby_object object) override { moves_.push_back({object, false}); }
   void ended() override { visits_.back().moves_end = moves_.size(); }
 
   void tell(observer &to) const {
@@ -23,9 +23,9 @@ class event_log final : public observer {
       to.used(one.number, one.used, std::span(missing_).subspan(one.missing_at, one.missing_count));
       for (; at < one.moves_end; ++at) {
         if (moves_[at].came)
-          to.came(moves_[at].who);
+          to.came(moves_[at].object);
         else
-          to.left(moves_[at].who);
+          to.left(moves_[at].object);
       }
       to.ended();
     }
@@ -43,7 +43,7 @@ class event_log final : public observer {
     size_t missing_at, missing_count, moves_end;
   };
   struct move {
-    cubby_object who;
+    cubby_object object;
     bool came;
   };
   std::vector<visit> visits_;

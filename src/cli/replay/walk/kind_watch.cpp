@@ -23,8 +23,8 @@ void kind_watch::used(uint64_t number, std::span<const cubby_object> used,
     visit_ = number;
     return;
   }
-  for (const cubby_object who : used) {
-    auto known = known_[who - of_.requests->first_block];
+  for (const cubby_object object : used) {
+    auto known = known_[object - of_.requests->first_block];
     if (!known) ++mine.fresh;
     known = true;
   }
