@@ -42,7 +42,7 @@ class in_flight {
     uint64_t stuck_until_heal = 0;  // number of the heal that frees it; 0 = not stuck
   };
 
-  in_flight(world &where, uint32_t depth) : world_(where), depth_(depth) {}
+  in_flight(world &sim, uint32_t depth) : world_(sim), depth_(depth) {}
   uint32_t depth() const { return depth_; }
   bool full() const { return entries_.size() >= depth_; }
   bool empty() const { return entries_.empty(); }

@@ -16,7 +16,7 @@ class object_lists {
   object_lists(uint32_t list_count, uint32_t object_count)
       : heads_(list_count), links_(object_count) {}
 
-  [[nodiscard]] uint8_t where(cubby_object object) const { return links_[object].list; }
+  [[nodiscard]] uint8_t list_of(cubby_object object) const { return links_[object].list; }
   [[nodiscard]] cubby_object oldest(uint32_t list) const { return heads_[list].oldest; }
   [[nodiscard]] cubby_object newest(uint32_t list) const { return heads_[list].newest; }
   [[nodiscard]] uint32_t size(uint32_t list) const { return heads_[list].size; }

@@ -24,21 +24,21 @@ bool for_runtimes(const cubby_policy_ops &of) { return (of.flags & CUBBY_POLICY_
 
 }  // namespace
 
-void policy::visit(std::span<const cubby_object> used, const visit_place &where,
+void policy::visit(std::span<const cubby_object> used, const visit_place &place,
                    std::span<const cubby_policy_route> routes) {
   const auto count = static_cast<uint32_t>(used.size());
   const cubby_policy_route all = {0, count, used.data()};
   if (routes.empty()) routes = {&all, 1};
   cubby_policy_visit told_visit = {};
   told_visit.struct_size = sizeof told_visit;
-  told_visit.bank = where.bank;
-  told_visit.row = where.row;
+  told_visit.bank = place.bank;
+  told_visit.row = place.row;
   told_visit.used = used.data();
   told_visit.used_count = count;
   told_visit.routes = routes.data();
   told_visit.route_count = static_cast<uint32_t>(routes.size());
   told_visit.number = visits_++;
-  told_visit.now_ns = where.now_ns;
+  told_visit.now_ns = place.now_ns;
   ops_.visit(instance_, &told_visit);
 }
 

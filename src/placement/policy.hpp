@@ -37,7 +37,7 @@ class policy {
 
   /// These objects were used together, resident or not, in the order given; `routes` says by which
   /// of the batch's sequences, all by the first where it is empty.
-  void visit(std::span<const cubby_object> used, const visit_place &where = {},
+  void visit(std::span<const cubby_object> used, const visit_place &place = {},
              std::span<const cubby_policy_route> routes = {});
   /// Knowledge of the future; false: of no use to it.
   bool hint(const cubby_policy_hint &what) {

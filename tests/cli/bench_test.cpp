@@ -40,8 +40,8 @@ TEST_CASE("bench read has the promised fields, one result a size") {
 TEST_CASE("where threads cannot be made, those that there are read all of it") {
   const process::folder here;
   const std::string path = here.write("f", std::string(1 << 20, 'x'));
-  const cubby_cli::bench::layout where{path, 1 << 20, 1 << 16, 1 << 16, 0};
-  const auto reader = cubby_cli::bench::make_pread(where, 8);
+  const cubby_cli::bench::layout file{path, 1 << 20, 1 << 16, 1 << 16, 0};
+  const auto reader = cubby_cli::bench::make_pread(file, 8);
   if (!reader) {
     WARN("SKIPPED: " << reader.failure().text);  // as on a file system without direct reads
     return;

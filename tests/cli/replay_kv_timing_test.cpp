@@ -207,8 +207,8 @@ TEST_CASE("replay --timing of KV blocks as people run it") {
       INFO(one.dump());
       const json &blocks = one["blocks"];
       uint64_t all = 0;
-      for (const char *where : {"device", "host", "nvme", "fresh", "recomputed"})
-        all += blocks[where].get<uint64_t>();
+      for (const char *source : {"device", "host", "nvme", "fresh", "recomputed"})
+        all += blocks[source].get<uint64_t>();
       CHECK(all == told["accesses"]);
       CHECK(blocks["fresh"] == told["unique"]);
       CHECK(blocks["recomputed_by_choice"] <= blocks["recomputed"]);

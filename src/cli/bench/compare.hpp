@@ -21,7 +21,7 @@ struct rounds {
 uint32_t depth_for(uint64_t block_bytes);
 
 /// One round over all in turn, the first of them another one each time.
-done measure(std::vector<contender> &all, const layout &where, const rounds &wanted,
+done measure(std::vector<contender> &all, const layout &file, const rounds &wanted,
              progress_line &line);
 
 /// Pair by pair.

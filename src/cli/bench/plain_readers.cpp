@@ -20,16 +20,14 @@ constexpr uint32_t threads_max = 8;
 
 class pread_reader : public reader {
  public:
-  pread_reader(const layout &where, uint32_t depth)
-      : where_(where),
-        threads_(std::min(depth, threads_max)),
-        memory_(threads_ * where.block_bytes) {}
+  pread_reader(const layout &file, uint32_t depth)
+      : file_(file), threads_(std::min(depth, threads_max)), memory_(threads_ * file.block_bytes) {}
   ~pread_reader() override {
     if (fd_ >= 0) ::close(fd_);
   }
   done open() {
-    fd_ = ::open(where_.path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
-    if (fd_ < 0) return system_trouble(where_.path, errno);
+    fd_ = ::open(file_.path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
+    if (fd_ < 0) return system_trouble(file_.path, errno);
     if (memory_.data() == nullptr) return system_trouble("memory for pread", ENOMEM);
     return nothing{};
   }
@@ -39,10 +37,9 @@ class pread_reader : public reader {
     std::atomic<int> error{0};
     const auto work = [&](uint32_t t) {
       for (size_t i = next++; i < blocks.size(); i = next++) {
-        const ssize_t got =
-            ::pread(fd_, memory_.data() + t * where_.block_bytes, where_.block_bytes,
-                    static_cast<off_t>(where_.offset(blocks[i])));
-        if (got != static_cast<ssize_t>(where_.block_bytes)) error = got < 0 ? errno : EIO;
+        const ssize_t got = ::pread(fd_, memory_.data() + t * file_.block_bytes, file_.block_bytes,
+                                    static_cast<off_t>(file_.offset(blocks[i])));
+        if (got != static_cast<ssize_t>(file_.block_bytes)) error = got < 0 ? errno : EIO;
       }
     };
     // The calling thread is one of them, so that there is always one.
@@ -55,8 +52,8 @@ class pread_reader : public reader {
     }
     work(0);
     for (std::thread &other : others) other.join();
-    if (error != 0) return system_trouble("pread of " + where_.path, error);
-    return watch.stop(blocks.size() * where_.block_bytes);
+    if (error != 0) return system_trouble("pread of " + file_.path, error);
+    return watch.stop(blocks.size() * file_.block_bytes);
   }
 
  private:
@@ -68,7 +65,7 @@ class pread_reader : public reader {
                 << "): raise ulimit -u, ulimit -v or the container's limit of processes\n";
   }
 
-  const layout where_;
+  const layout file_;
   const uint32_t threads_;
   bool told_fewer_ = false;
   huge_buffer memory_;
@@ -77,13 +74,13 @@ class pread_reader : public reader {
 
 class fio_reader : public reader {
  public:
-  fio_reader(const layout &where, uint32_t depth) : where_(where), depth_(depth) {}
+  fio_reader(const layout &file, uint32_t depth) : file_(file), depth_(depth) {}
   outcome<sample> run(const std::vector<uint32_t> &blocks) override {
-    const uint64_t bytes = blocks.size() * where_.block_bytes;
+    const uint64_t bytes = blocks.size() * file_.block_bytes;
     const std::string command =
         "fio --name=bench --readonly --rw=randread --direct=1 --ioengine=io_uring --bs=" +
-        std::to_string(where_.block_bytes) + " --iodepth=" + std::to_string(depth_) +
-        " --io_size=" + std::to_string(bytes) + " --filename='" + where_.path +
+        std::to_string(file_.block_bytes) + " --iodepth=" + std::to_string(depth_) +
+        " --io_size=" + std::to_string(bytes) + " --filename='" + file_.path +
         "' --output-format=json --eta=never 2>&1";
     FILE *pipe = ::popen(command.c_str(), "r");
     if (pipe == nullptr) return system_trouble("fio", errno);
@@ -107,26 +104,26 @@ class fio_reader : public reader {
   }
 
  private:
-  const layout where_;
+  const layout file_;
   const uint32_t depth_;
 };
 
 }  // namespace
 
-outcome<std::unique_ptr<reader>> make_pread(const layout &where, uint32_t depth) {
-  auto made = std::make_unique<pread_reader>(where, depth);
+outcome<std::unique_ptr<reader>> make_pread(const layout &file, uint32_t depth) {
+  auto made = std::make_unique<pread_reader>(file, depth);
   if (auto opened = made->open(); !opened) return opened.failure();
   return std::unique_ptr<reader>(std::move(made));
 }
 
-outcome<std::unique_ptr<reader>> make_fio(const layout &where, uint32_t depth) {
-  if (where.path.find('\'') != std::string::npos) {
-    return usage_trouble("fio cannot be given a path with a quote in it: " + where.path);
+outcome<std::unique_ptr<reader>> make_fio(const layout &file, uint32_t depth) {
+  if (file.path.find('\'') != std::string::npos) {
+    return usage_trouble("fio cannot be given a path with a quote in it: " + file.path);
   }
   if (std::system("fio --version >/dev/null 2>&1") != 0) {
     return trouble{"fio is not installed (Debian: apt-get install fio)"};
   }
-  return std::unique_ptr<reader>(std::make_unique<fio_reader>(where, depth));
+  return std::unique_ptr<reader>(std::make_unique<fio_reader>(file, depth));
 }
 
 }  // namespace cubby_cli::bench

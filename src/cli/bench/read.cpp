@@ -33,12 +33,12 @@ json result_of(uint64_t block_bytes, uint32_t depth, const std::vector<contender
 
 }  // namespace
 
-outcome<json> read_blocks(const layout &where, const std::vector<std::string> &against,
+outcome<json> read_blocks(const layout &file, const std::vector<std::string> &against,
                           const rounds &wanted, json &skipped, progress_line &line) {
-  const uint32_t depth = depth_for(where.block_bytes);
+  const uint32_t depth = depth_for(file.block_bytes);
   std::vector<contender> all;
   for (const bool verified : {true, false}) {
-    auto ours = make_cubby(where, depth, verified);
+    auto ours = make_cubby(file, depth, verified);
     if (!ours) return ours.failure();
     all.push_back({verified ? "cubby" : "cubby, unverified", std::move(*ours), {}, {}});
   }
@@ -49,7 +49,7 @@ outcome<json> read_blocks(const layout &where, const std::vector<std::string> &a
     if (found == known.end()) {
       return usage_trouble("there is no " + name + " to compare with; there are bare, fio, pread");
     }
-    auto made = found->second(where, depth);
+    auto made = found->second(file, depth);
     if (made) {
       all.push_back({name, std::move(*made), {}, {}});
     } else {
@@ -57,8 +57,8 @@ outcome<json> read_blocks(const layout &where, const std::vector<std::string> &a
       if (std::find(skipped.begin(), skipped.end(), one) == skipped.end()) skipped.push_back(one);
     }
   }
-  if (auto measured = measure(all, where, wanted, line); !measured) return measured.failure();
-  return result_of(where.block_bytes, depth, all);
+  if (auto measured = measure(all, file, wanted, line); !measured) return measured.failure();
+  return result_of(file.block_bytes, depth, all);
 }
 
 void print_reads(const json &all) {

@@ -83,7 +83,7 @@ std::string last_words(int fd) {
   return words;
 }
 
-std::string where(const wire &from, const manners &expected) {
+std::string location_of(const wire &from, const manners &expected) {
   const char *name = *from.doing;  // a literal, so that its address holds in both processes
   return name == nullptr ? text("outside the ", expected.subject, "'s operations")
                          : text("in ", name, "()");
@@ -91,7 +91,7 @@ std::string where(const wire &from, const manners &expected) {
 
 outcome judge(const wire &from, const std::string &message, int status, bool late,
               uint64_t deadline_ns, const manners &expected) {
-  const std::string at = where(from, expected);
+  const std::string at = location_of(from, expected);
   const std::string words = last_words(from.printed);
   const std::string said = words.empty() ? "" : "; it printed: " + words;
   if (late) {

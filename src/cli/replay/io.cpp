@@ -126,22 +126,22 @@ done io_replayer::house::open(const io_replayer &by, const std::string &policy,
 }
 
 done io_replayer::house::map(const io_replayer &by) {
-  const io_place &where = by.where_;
+  const io_place &place = by.place_;
   cubby_bank_desc desc{};
   desc.struct_size = sizeof desc;
   desc.kind = CUBBY_BANK_EXPERTS;
   desc.name = "experts";
-  desc.rows = where.rows;
-  desc.columns = where.columns;
+  desc.rows = place.rows;
+  desc.columns = place.columns;
   desc.routed_count = by.of_.top_k;
-  desc.locker_bytes = where.locker_bytes;
+  desc.locker_bytes = place.locker_bytes;
   const auto added = rt_->add_bank(desc);
   if (!added) return from_library(added.why());
   bank_ = *added;
   std::vector<cubby_extent> extents;
-  const uint64_t stride_bytes = pages_of(where.locker_bytes);
+  const uint64_t stride_bytes = pages_of(place.locker_bytes);
   for (uint64_t i = 0; i < bank_.locker_count(); ++i)
-    extents.push_back({bank_.id(i), 0, 0, i * stride_bytes, where.locker_bytes});
+    extents.push_back({bank_.id(i), 0, 0, i * stride_bytes, place.locker_bytes});
   const char *path = by.path_.c_str();
   const auto mapped = rt_->map(bank_, {&path, 1}, extents);
   return mapped ? done(nothing{}) : from_library(mapped.why());
@@ -196,9 +196,9 @@ cubby_tier_stats io_replayer::house::stats() const {
 }
 
 done io_replayer::prepare() {
-  const uint64_t stride_bytes = pages_of(where_.locker_bytes);
-  auto file = bench::blocks_file(where_.folder,
-                                 uint64_t{where_.rows} * where_.columns * stride_bytes, quiet_);
+  const uint64_t stride_bytes = pages_of(place_.locker_bytes);
+  auto file = bench::blocks_file(place_.folder,
+                                 uint64_t{place_.rows} * place_.columns * stride_bytes, quiet_);
   if (!file) return file.failure();
   path_ = *file;
   house one;
@@ -218,16 +218,16 @@ uint64_t io_replayer::budget_for(const cubby_policy_ops &policy, uint64_t capaci
 }
 
 uint32_t io_replayer::capacity_for(const cubby_policy_ops &policy) const {
-  const uint64_t all = uint64_t{where_.rows} * where_.columns;
-  uint64_t capacity = std::min(where_.host_bytes / frame_bytes_, all);
-  while (capacity != 0 && budget_for(policy, capacity) > where_.host_bytes) --capacity;
+  const uint64_t all = uint64_t{place_.rows} * place_.columns;
+  uint64_t capacity = std::min(place_.host_bytes / frame_bytes_, all);
+  while (capacity != 0 && budget_for(policy, capacity) > place_.host_bytes) --capacity;
   return static_cast<uint32_t>(capacity);
 }
 
 outcome<link_speed> io_replayer::measure_link() const {
   constexpr uint64_t sample_bytes = uint64_t{128} << 20;
-  const uint64_t bytes = pages_of(where_.locker_bytes);
-  const bench::layout layout{path_, uint64_t{where_.rows} * where_.columns * bytes, bytes, bytes,
+  const uint64_t bytes = pages_of(place_.locker_bytes);
+  const bench::layout layout{path_, uint64_t{place_.rows} * place_.columns * bytes, bytes, bytes,
                              0};
   const auto blocks =
       bench::random_blocks(layout.count(), std::max<uint64_t>(of_.top_k, sample_bytes / bytes), 1);
@@ -255,11 +255,11 @@ outcome<link_speed> io_replayer::measure_link() const {
 outcome<io_run> io_replayer::run(const cubby_policy_ops &policy, const std::string &name,
                                  uint32_t capacity) {
   const uint64_t budget_bytes = budget_for(policy, capacity);
-  if (budget_bytes > where_.host_bytes)
+  if (budget_bytes > place_.host_bytes)
     return usage_trouble("a capacity of " + std::to_string(capacity) + " lockers takes " +
                          std::to_string(budget_bytes) + " bytes of memory under policy " +
                          policy.name + "; raise host:SIZE of --tiers, which is " +
-                         std::to_string(where_.host_bytes));
+                         std::to_string(place_.host_bytes));
   house one;
   if (budget_bytes < used_at_once() * frame_bytes_)
     return usage_trouble("one layer of the batch uses " + std::to_string(used_at_once()) +

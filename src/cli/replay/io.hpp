@@ -30,15 +30,15 @@ struct io_run {
 /// One runtime after the other, each for one policy at one capacity, over one file.
 class io_replayer {
  public:
-  io_replayer(const io_place &where, const expert_schedule &of, uint64_t seed, bool quiet)
-      : where_(where), of_(of), seed_(seed), quiet_(quiet), progress_(quiet) {}
+  io_replayer(const io_place &place, const expert_schedule &of, uint64_t seed, bool quiet)
+      : place_(place), of_(of), seed_(seed), quiet_(quiet), progress_(quiet) {}
   /// Makes the file unless it is there, and looks how much memory a locker takes.
   done prepare();
   /// Lockers that one visit may use.
   [[nodiscard]] uint64_t used_at_once() const {
-    return std::min<uint64_t>(uint64_t{of_.top_k} * of_.batch, where_.columns);
+    return std::min<uint64_t>(uint64_t{of_.top_k} * of_.batch, place_.columns);
   }
-  [[nodiscard]] uint64_t locker_bytes() const { return where_.locker_bytes; }
+  [[nodiscard]] uint64_t locker_bytes() const { return place_.locker_bytes; }
   /// As many lockers as the memory keeps for a policy.
   [[nodiscard]] uint32_t capacity_for(const cubby_policy_ops &policy) const;
   /// `name` is what the runtime knows the policy by.
@@ -50,7 +50,7 @@ class io_replayer {
   class house;
   [[nodiscard]] uint64_t budget_for(const cubby_policy_ops &policy, uint64_t capacity) const;
 
-  const io_place where_;
+  const io_place place_;
   const expert_schedule &of_;
   const uint64_t seed_;
   const bool quiet_;

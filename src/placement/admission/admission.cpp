@@ -98,7 +98,7 @@ void admission::forget(cubby_object object) {
 void admission::take_unused(tier_books &of, cubby_object object, uint64_t &count_bytes) {
   if (!of.unused.holds(object)) return;
   count_bytes += of.unused.take(object);
-  if (of.lists.where(object) == tier_books::probation) --of.unused_on_probation;
+  if (of.lists.list_of(object) == tier_books::probation) --of.unused_on_probation;
 }
 
 void admission::note_prefetched(uint32_t tier, cubby_object object, uint64_t bytes) {

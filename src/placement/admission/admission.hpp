@@ -68,10 +68,10 @@ class admission {
     return object < admitted_in_.size() && (admitted_in_[object] & tiers_[tier].watched) != 0;
   }
   [[nodiscard]] bool is_on_probation(uint32_t tier, cubby_object object) const {
-    return tiers_[tier].lists.where(object) == tier_books::probation;
+    return tiers_[tier].lists.list_of(object) == tier_books::probation;
   }
   [[nodiscard]] bool is_no_allocate(uint32_t tier, cubby_object object) const {
-    return tiers_[tier].lists.where(object) == tier_books::no_allocate;
+    return tiers_[tier].lists.list_of(object) == tier_books::no_allocate;
   }
   [[nodiscard]] bool shares_policy_with(uint32_t tier, uint32_t nearer) const {
     return (tiers_[tier].watched >> nearer & 1) != 0;

@@ -26,7 +26,7 @@ class arc {
     if (resident(object)) lists_.renew(t2, object);
   }
   void inserted(cubby_object object, uint64_t) {
-    const uint8_t from = lists_.where(object);
+    const uint8_t from = lists_.list_of(object);
     lists_.renew(from == b1 || from == b2 ? t2 : t1, object);
     newcomers_.came(object, from);
     // Only where the budget shrank or lockers were dropped: the algorithm itself keeps to this.
@@ -39,7 +39,7 @@ class arc {
     if (const auto from = newcomers_.take(object)) {
       lists_.take(object);
       if (*from == b1 || *from == b2) lists_.renew(*from, object);
-    } else if (lists_.where(object) == t2) {
+    } else if (lists_.list_of(object) == t2) {
       lists_.renew(b2, object);
     } else if (forget_next_) {
       lists_.take(object);
@@ -50,7 +50,7 @@ class arc {
   }
   void begin_victims(const cubby_policy_need &need) {
     const uint8_t from =
-        need.incoming == CUBBY_NO_OBJECT ? object_lists::nowhere : lists_.where(need.incoming);
+        need.incoming == CUBBY_NO_OBJECT ? object_lists::nowhere : lists_.list_of(need.incoming);
     forget_next_ = false;
     if (from == b1 || from == b2) {
       adapt(need.incoming, from);
@@ -93,7 +93,7 @@ class arc {
  private:
   static constexpr uint8_t t1 = 0, t2 = 1, b1 = 2, b2 = 3;
 
-  [[nodiscard]] bool resident(cubby_object object) const { return lists_.where(object) <= t2; }
+  [[nodiscard]] bool resident(cubby_object object) const { return lists_.list_of(object) <= t2; }
   [[nodiscard]] double ratio(uint8_t a, uint8_t b) const {
     return static_cast<double>(lists_.size(a)) / lists_.size(b);
   }

@@ -17,7 +17,7 @@ class lru {
   explicit lru(const cubby_policy_config &config) : lists_(1, config.object_count) {}
 
   void used(cubby_object object) {
-    if (lists_.where(object) == 0) lists_.renew(0, object);
+    if (lists_.list_of(object) == 0) lists_.renew(0, object);
   }
   void inserted(cubby_object object, uint64_t) { lists_.renew(0, object); }
   void removed(cubby_object object) {
@@ -46,7 +46,7 @@ class per_layer_lru {
   }
 
   void used(cubby_object object) {
-    if (lists_.where(object) != object_lists::nowhere) lists_.renew(row_of_[object], object);
+    if (lists_.list_of(object) != object_lists::nowhere) lists_.renew(row_of_[object], object);
   }
   void inserted(cubby_object object, uint64_t) { lists_.renew(row_of_[object], object); }
   void removed(cubby_object object) {

@@ -26,7 +26,7 @@ class s3fifo {
   }
   void inserted(cubby_object object, uint64_t) {
     if (resident(object)) return;
-    const uint8_t from = lists_.where(object);
+    const uint8_t from = lists_.list_of(object);
     lists_.renew(from == ghosts ? main : small, object);
     newcomers_.came(object, from);
     frequency_[object] = 0;
@@ -36,10 +36,10 @@ class s3fifo {
     if (const auto from = resident(object) ? newcomers_.take(object) : std::nullopt) {
       lists_.take(object);
       if (*from == ghosts) lists_.renew(ghosts, object);
-    } else if (lists_.where(object) == small) {
+    } else if (lists_.list_of(object) == small) {
       lists_.renew(ghosts, object);
       while (lists_.size(ghosts) > main_size_) lists_.take(lists_.oldest(ghosts));
-    } else if (lists_.where(object) == main) {
+    } else if (lists_.list_of(object) == main) {
       lists_.take(object);
     }
     if (proposed_ == object) proposed_ = CUBBY_NO_OBJECT;
@@ -53,7 +53,7 @@ class s3fifo {
   /// queues come round to one already named, the others follow in the queues' order.
   cubby_object next_victim() {
     while (!walking_) {
-      if (proposed_ != CUBBY_NO_OBJECT) lists_.renew(lists_.where(proposed_), proposed_);
+      if (proposed_ != CUBBY_NO_OBJECT) lists_.renew(lists_.list_of(proposed_), proposed_);
       proposed_ = choose();
       if (proposed_ != CUBBY_NO_OBJECT && round_of_[proposed_] != round_) {
         round_of_[proposed_] = round_;
@@ -98,7 +98,7 @@ class s3fifo {
     small_size_ = std::max(1u, capacity / 10);
     main_size_ = std::max(1u, capacity - small_size_);
   }
-  [[nodiscard]] bool resident(cubby_object object) const { return lists_.where(object) <= main; }
+  [[nodiscard]] bool resident(cubby_object object) const { return lists_.list_of(object) <= main; }
 
   cubby_object choose() {
     cubby_object object = CUBBY_NO_OBJECT;

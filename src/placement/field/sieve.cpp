@@ -16,14 +16,14 @@ class sieve {
         visited_(config.object_count),
         round_of_(config.object_count) {}
 
-  void used(cubby_object object) { visited_[object] = lists_.where(object) == 0 ? 1 : 0; }
+  void used(cubby_object object) { visited_[object] = lists_.list_of(object) == 0 ? 1 : 0; }
   void inserted(cubby_object object, uint64_t) {
-    if (lists_.where(object) == 0) return;
+    if (lists_.list_of(object) == 0) return;
     visited_[object] = 0;
     lists_.renew(0, object);
   }
   void removed(cubby_object object) {
-    if (lists_.where(object) != 0) return;
+    if (lists_.list_of(object) != 0) return;
     if (hand_ == object) hand_ = lists_.newer(object);
     lists_.take(object);
   }

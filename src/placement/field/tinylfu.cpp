@@ -70,7 +70,7 @@ class tinylfu {
 
   void used(cubby_object object) {
     sketch_.count(object);
-    const uint8_t list = lists_.where(object);
+    const uint8_t list = lists_.list_of(object);
     if (list == window) {
       lists_.renew(window, object);
     } else if (list != object_lists::nowhere) {
@@ -79,7 +79,7 @@ class tinylfu {
     }
   }
   void inserted(cubby_object object, uint64_t) {
-    if (lists_.where(object) != object_lists::nowhere) return;
+    if (lists_.list_of(object) != object_lists::nowhere) return;
     lists_.renew(window, object);
     // While the cache is filling, what leaves the window has nobody to meet.
     while (lists_.size(window) > window_size_) lists_.renew(probation, lists_.oldest(window));

@@ -68,7 +68,7 @@ class kv_policy {
     if (!real_.holds(object)) return;
     const cubby_object parent = known_.at(object).parent;
     real_.remove(object, parent);
-    if (recent_.where(object) == lru_gone) take_recent(object);
+    if (recent_.list_of(object) == lru_gone) take_recent(object);
     if (parent != CUBBY_NO_OBJECT && real_.is_leaf(parent)) real_chooser_.left(parent);
   }
   void begin_victims(const cubby_policy_need &need) {
@@ -233,10 +233,10 @@ class kv_policy {
   /// The request as LRU would have served it: the run it found, then its blocks from the last.
   double touch_lru() {
     run_counter lru;
-    for (const cubby_object object : touched_) lru.touch(recent_.where(object) == lru_shadow);
+    for (const cubby_object object : touched_) lru.touch(recent_.list_of(object) == lru_shadow);
     for (size_t i = touched_.size(); i-- > 0;) {
       const cubby_object object = touched_[i];
-      while (recent_.where(object) != lru_shadow && recent_.size(lru_shadow) >= capacity_) {
+      while (recent_.list_of(object) != lru_shadow && recent_.size(lru_shadow) >= capacity_) {
         const cubby_object oldest = recent_.oldest(lru_shadow);
         recent_.take(oldest);
         if (real_.holds(oldest)) recent_.renew(lru_gone, oldest);

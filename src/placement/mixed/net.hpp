@@ -41,7 +41,9 @@ class net {
  private:
   static constexpr uint8_t shadow = 0, spare = 1;  // what LRU holds; what it does not and is here
 
-  [[nodiscard]] bool in_shadow(cubby_object object) const { return lists_.where(object) == shadow; }
+  [[nodiscard]] bool in_shadow(cubby_object object) const {
+    return lists_.list_of(object) == shadow;
+  }
   [[nodiscard]] bool under_way(cubby_object object) const {
     return mark_ != 0 && mark_of_[object] == mark_;
   }

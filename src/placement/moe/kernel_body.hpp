@@ -163,12 +163,12 @@ inline void rank(const rank_step &step) {
 template <class V>
 inline largest_key largest(const float *key, const uint8_t *visible, uint32_t width) {
   V most = V::all(-__builtin_inff());
-  auto where = V::numbered(0);
+  auto index_of_most = V::numbered(0);
   for (uint32_t at = 0; at < width; at += lanes) {
     const V here = visible_only(V::load(key + at), visible[at / lanes]);
-    where = where_larger(here, most, static_cast<int32_t>(at), where);
+    index_of_most = select_larger(here, most, static_cast<int32_t>(at), index_of_most);
     most = at_least(here, most);
   }
   const float best = largest_lane(most);
-  return {best, least_where_equal(where + V::numbered(1), most, best)};
+  return {best, least_among_equal(index_of_most + V::numbered(1), most, best)};
 }

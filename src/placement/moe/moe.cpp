@@ -137,7 +137,7 @@ class moe_policy {
     return false;
   }
   void touch(cubby_object object) {
-    if (!places_.known(object) && others_.where(object) != object_lists::nowhere)
+    if (!places_.known(object) && others_.list_of(object) != object_lists::nowhere)
       others_.renew(0, object);
   }
   void end_round() {

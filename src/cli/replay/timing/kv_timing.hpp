@@ -37,7 +37,7 @@ class kv_timing final : public reporter {
   };
 
   [[nodiscard]] bool host_has(cubby_object object) const {
-    return rules_.host_has_all ? at_[object].in_host : in_host_.where(object) == 0;
+    return rules_.host_has_all ? at_[object].in_host : in_host_.list_of(object) == 0;
   }
   [[nodiscard]] bool below(cubby_object object) const {
     return at_[object].in_file || host_has(object);

@@ -71,7 +71,7 @@ void timing::prefetch(uint32_t row, bool same_token, std::span<const cubby_objec
 
 move timing::bring(cubby_object object, uint64_t asked_ns) {
   const bool from_file =
-      !rules_.host_has_all && in_host_.where(object) == cubby::placement::object_lists::nowhere;
+      !rules_.host_has_all && in_host_.list_of(object) == cubby::placement::object_lists::nowhere;
   if (from_file) ++from_nvme_;
   return take_links(asked_ns, from_file ? &nvme_ : nullptr, host_);
 }
