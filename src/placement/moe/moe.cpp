@@ -5,7 +5,7 @@
 #include <cubby/policy.hpp>
 
 #include "placement/describe.hpp"
-#include "placement/moe/net.hpp"
+#include "placement/moe/lru_guard.hpp"
 #include "placement/object_list.hpp"
 #include "placement/registry.hpp"
 
@@ -17,7 +17,7 @@ class moe_policy {
   explicit moe_policy(const cubby_policy_config &config)
       : index_(config),
         real_(index_),
-        net_(index_, capacity_of(config)),
+        guard_(index_, capacity_of(config)),
         places_(index_, config.object_count),
         others_(1, has_others(config) ? config.object_count : 0) {
     take_terms(config);
@@ -33,9 +33,9 @@ class moe_policy {
     real_.changed(layer);
     if (index_.rebased()) {
       real_.all_changed();
-      net_.all_changed();
+      guard_.all_changed();
     }
-    net_.visit(index_, visit, layer, real_);
+    guard_.visit(index_, visit, layer, real_);
   }
   void access(const cubby_policy_access &access) {
     end_round();
@@ -53,7 +53,7 @@ class moe_policy {
     const uint16_t layer = places_.layer(object);
     if (layer != nowhere) {
       const uint32_t lane = moe::lane_of(index_.layer(layer), object);
-      if (real_.holds(lane)) net_.removed(index_, lane, layer);
+      if (real_.holds(lane)) guard_.removed(index_, lane, layer);
       return real_.remove(lane, layer);
     }
     walk_.leaving(others_, object);
@@ -63,12 +63,12 @@ class moe_policy {
     end_round();
     in_round_ = true;
     walk_.begin(others_, 0);
-    net_.begin_round();
+    guard_.begin_round();
   }
   cubby_object next_victim() {
     if (const cubby_object object = walk_.next(others_); object != CUBBY_NO_OBJECT) return object;
-    if (net_.decides()) {
-      const uint32_t lane = net_.next(index_, real_);
+    if (guard_.decides()) {
+      const uint32_t lane = guard_.next(index_, real_);
       if (lane == moe::recency::none) return CUBBY_NO_OBJECT;
       return moe::object_of(index_.layer(index_.layer_at(lane)), lane);
     }
@@ -78,7 +78,7 @@ class moe_policy {
     return moe::object_of(index_.layer(top.layer), top.lane);
   }
   bool admit(cubby_object incoming, cubby_object victim) {
-    if (net_.decides() || !places_.known(incoming) || !places_.known(victim)) return true;
+    if (guard_.decides() || !places_.known(incoming) || !places_.known(victim)) return true;
     return key_of(incoming) + margin_ < key_of(victim);
   }
   /// Routes that are expected; of other kinds nothing follows for experts.
@@ -87,13 +87,13 @@ class moe_policy {
     if (hint.kind != CUBBY_POLICY_HINT_ROUTE) return false;
     return index_.hint(hint, [this](uint32_t layer) {
       real_.changed(layer);
-      net_.changed(layer);
+      guard_.changed(layer);
     });
   }
   void grow(const cubby_policy_config &config) {
     if (index_.fits(config) && config.object_count == places_.count()) {
       index_.change(config);
-      net_.change(index_, real_, capacity_of(config));
+      guard_.change(index_, real_, capacity_of(config));
       take_terms(config);
       return;
     }
@@ -108,12 +108,12 @@ class moe_policy {
     *this = std::move(made);
   }
   [[nodiscard]] uint64_t state_bytes() const {
-    return sizeof *this + index_.state_bytes() - sizeof index_ + real_.bytes() + net_.bytes() +
+    return sizeof *this + index_.state_bytes() - sizeof index_ + real_.bytes() + guard_.bytes() +
            places_.bytes() + others_.bytes();
   }
   void describe(cubby_policy_stats &out) const {
-    out.fallback = net_.decides() ? 1 : 0;
-    out.fallback_count = net_.takeovers();
+    out.fallback = guard_.decides() ? 1 : 0;
+    out.fallback_count = guard_.takeovers();
     std::copy(std::begin(warning_), std::end(warning_), out.warning);
   }
 
@@ -128,7 +128,7 @@ class moe_policy {
   void insert(uint32_t lane, uint32_t layer) {
     if (real_.holds(lane)) return;
     real_.insert(lane, layer);
-    net_.inserted(index_, lane, layer);
+    guard_.inserted(index_, lane, layer);
   }
   /// Objects that are of no bank of experts?
   bool has_others(const cubby_policy_config &config) const {
@@ -143,7 +143,7 @@ class moe_policy {
   void end_round() {
     if (!in_round_) return;
     real_.show_all();
-    net_.end_round();
+    guard_.end_round();
     in_round_ = false;
   }
   [[nodiscard]] float key_of(cubby_object object) const {
@@ -165,7 +165,7 @@ class moe_policy {
 
   index index_;
   ranking real_;
-  moe::net net_;
+  moe::lru_guard guard_;
   moe::places places_;
   object_lists others_;  // residents of other banks, by use
   list_walk walk_;

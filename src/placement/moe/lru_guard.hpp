@@ -72,9 +72,9 @@ class recency {
   uint32_t oldest_ = none, newest_ = none, size_ = 0;
 };
 
-class net {
+class lru_guard {
  public:
-  net(const index &of, uint32_t capacity);
+  lru_guard(const index &of, uint32_t capacity);
 
   /// LRU decides in this round: there is nothing left that may be lost.
   [[nodiscard]] bool decides() const { return decides_; }

@@ -1,4 +1,4 @@
-#include "placement/mixed/net.hpp"
+#include "placement/mixed/lru_guard.hpp"
 
 namespace cubby::placement::mixed {
 namespace {
@@ -9,7 +9,7 @@ constexpr uint32_t passes = 4;
 
 }  // namespace
 
-void net::change(const cubby_policy_config &config) {
+void lru_guard::change(const cubby_policy_config &config) {
   const size_t count = std::max<size_t>(resident_.size(), config.object_count);
   lists_.grow(static_cast<uint32_t>(count));
   resident_.resize(count);
@@ -24,14 +24,14 @@ void net::change(const cubby_policy_config &config) {
   }
 }
 
-void net::inserted(cubby_object object) {
+void lru_guard::inserted(cubby_object object) {
   resident_[object] = 1;
   if (!in_shadow(object)) return lists_.renew(spare, object);
   missing_ns_ -= of_.stall_ns(object);
   if (!under_way(object)) from_[shadow] = CUBBY_NO_OBJECT;  // it may have been passed over
 }
 
-void net::removed(cubby_object object) {
+void lru_guard::removed(cubby_object object) {
   resident_[object] = 0;
   if (in_shadow(object))
     missing_ns_ += of_.stall_ns(object);
@@ -40,13 +40,13 @@ void net::removed(cubby_object object) {
 }
 
 /// Out of its list; no walk stands on it any more.
-void net::take(cubby_object object) {
+void lru_guard::take(cubby_object object) {
   for (cubby_object *at : {&from_[0], &from_[1], &at_})
     if (*at == object) *at = lists_.newer(object);
   lists_.take(object);
 }
 
-void net::forget_oldest() {
+void lru_guard::forget_oldest() {
   const cubby_object oldest = lists_.oldest(shadow);
   take(oldest);
   shadow_bytes_ -= of_.bytes(oldest);
@@ -57,7 +57,7 @@ void net::forget_oldest() {
 }
 
 /// As LRU would.
-void net::touch(cubby_object object) {
+void lru_guard::touch(cubby_object object) {
   if (!in_shadow(object)) {
     const double bytes = of_.bytes(object);
     while (lists_.size(shadow) != 0 && shadow_bytes_ + bytes > budget_bytes_) forget_oldest();
@@ -68,7 +68,7 @@ void net::touch(cubby_object object) {
   lists_.renew(shadow, object);
 }
 
-void net::visit(std::span<const cubby_object> used) {
+void lru_guard::visit(std::span<const cubby_object> used) {
   end_request();
   for (const cubby_object object : used) {
     const double stall_ns = of_.stall_ns(object);
@@ -79,7 +79,7 @@ void net::visit(std::span<const cubby_object> used) {
   for (const cubby_object object : used) touch(object);
 }
 
-void net::access(cubby_object object, uint64_t request) {
+void lru_guard::access(cubby_object object, uint64_t request) {
   if (request != request_ || mark_ == 0) {
     end_request();
     request_ = request;
@@ -97,7 +97,7 @@ void net::access(cubby_object object, uint64_t request) {
 }
 
 /// LRU touches the blocks of a request from the last, so that a prefix leaves from its end.
-void net::end_request() {
+void lru_guard::end_request() {
   from_[0] = from_[1] = CUBBY_NO_OBJECT;
   if (mark_ == 0) return;
   mark_ = 0;
@@ -108,19 +108,19 @@ void net::end_request() {
 }
 
 /// For all that comes of one use, however its moves are ordered.
-void net::settle() {
+void lru_guard::settle() {
   const bool decided = decides_;
   decides_ = missing_ns_ > lead_ns_ + allowed_ns_;
   takeovers_ += decides_ && !decided ? 1 : 0;
 }
 
-void net::begin_round() {
+void lru_guard::begin_round() {
   pass_ = 0;
   entered_ = false;
 }
 
 /// Who LRU does not hold before who it does, the blocks of the request under way behind all others.
-cubby_object net::next() {
+cubby_object lru_guard::next() {
   for (; pass_ < passes; ++pass_, entered_ = false) {
     const cubby_object object = next_of(pass_ % 2 == 0 ? spare : shadow, pass_ >= 2);
     if (object != CUBBY_NO_OBJECT) return object;
@@ -130,7 +130,7 @@ cubby_object net::next() {
 
 /// From the oldest on. What the request under way has passed over is not looked at again before it
 /// ends.
-cubby_object net::next_of(uint8_t list, bool of_request) {
+cubby_object lru_guard::next_of(uint8_t list, bool of_request) {
   const auto will_do = [&](cubby_object object) {
     return resident(object) && under_way(object) == of_request;
   };

@@ -11,10 +11,10 @@
 
 namespace cubby::placement::mixed {
 
-class net {
+class lru_guard {
  public:
   /// Of no object yet; `of` is asked on and on.
-  explicit net(const prices &of) : of_(of), lists_(2, 0) {}
+  explicit lru_guard(const prices &of) : of_(of), lists_(2, 0) {}
 
   /// The budget, the objects or their prices are others.
   void change(const cubby_policy_config &config);
