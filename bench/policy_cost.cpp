@@ -98,7 +98,7 @@ double median_ns(const geometry &of, const std::vector<cubby_object> &routes, co
   return times[times.size() / 2];
 }
 
-struct house {
+struct cache {
   const cubby_policy_ops &ops;
   cubby_policy *policy;
   std::vector<uint8_t> resident;
@@ -146,7 +146,7 @@ void measure(const geometry &of) {
     std::fprintf(stderr, "policy_cost: no memory\n");
     std::exit(1);
   }
-  house keeper = {ops, policy, std::vector<uint8_t>(made.config.object_count),
+  cache keeper = {ops, policy, std::vector<uint8_t>(made.config.object_count),
                   made.config.budget_bytes};
   const double whole = median_ns(of, routes, [&](const auto &told) { keeper.visit(told); });
   cubby_policy_stats stats = {};

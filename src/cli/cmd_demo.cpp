@@ -107,14 +107,14 @@ json decoded_json(const demo::decoded &done) {
            static_cast<double>(done.computed_bytes) / static_cast<double>(done.compute_ns)}};
 }
 
-struct house {
+struct setup {
   const options &chosen;
   const demo::expert_file &file;
   const demo::routes &routes;
   demo::cubby_options settings;
 };
 
-outcome<json> run_cubby(const house &h) {
+outcome<json> run_cubby(const setup &h) {
   const double bare_before = demo::bare_bytes_per_s(h.file.path, h.file.file_bytes, 256u << 20);
   demo::cubby_source source(h.file, h.settings);
   json warnings = json::array();
@@ -154,7 +154,7 @@ outcome<json> run_cubby(const house &h) {
   return result;
 }
 
-outcome<json> run_baseline(const house &h, const std::string &name) {
+outcome<json> run_baseline(const setup &h, const std::string &name) {
   const uint64_t cache = h.settings.device_bytes + h.settings.host_bytes;
   const auto source = name == "resident" ? demo::make_resident(h.file)
                       : name == "mmap"   ? demo::make_mapped(h.file)
@@ -170,7 +170,7 @@ outcome<json> run_baseline(const house &h, const std::string &name) {
   return decoded_json(*done);
 }
 
-void print_result(const house &h, const json &result) {
+void print_result(const setup &h, const json &result) {
   std::vector<std::vector<std::string>> table = {
       {"way", "tokens/s", "CPU s", "peak memory", "limit", "output"}};
   const auto line = [&](const std::string &name, const json &one, const json &limit) {
@@ -235,7 +235,7 @@ int run(const options &chosen) {
                                       " and --host-budget " + chosen.host_budget +
                                       " are both less than one page (4 KiB): no expert fits; "
                                       "give one of them a share (20%) or a size (64m)"));
-  house h{chosen, *file, *routes, {}};
+  setup h{chosen, *file, *routes, {}};
   h.settings.device_bytes = *device;
   h.settings.host_bytes = *host;
   h.settings.policy = chosen.policy;

@@ -10,7 +10,7 @@
 
 #include "cli/replay/walk/schedule.hpp"
 #include "support/catch.hpp"
-#include "support/policy_house.hpp"
+#include "support/policy_fixture.hpp"
 
 namespace {
 
@@ -42,8 +42,8 @@ run beginning_of(const expert_trace &of) {
 using forecast = std::function<std::vector<cubby_object>(uint64_t token)>;
 
 /// A quarter of all experts fit.
-policy_house::shape quarter_of(const run &of) {
-  policy_house::shape shape;
+policy_fixture::shape quarter_of(const run &of) {
+  policy_fixture::shape shape;
   shape.kind = CUBBY_POLICY_BANK_EXPERTS;
   shape.rows = of.layers;
   shape.columns = of.experts;
@@ -54,7 +54,7 @@ policy_house::shape quarter_of(const run &of) {
 
 /// Hits in % of all uses.
 double hits(const char *name, const run &of, const forecast &told) {
-  policy_house::house h(name, quarter_of(of));
+  policy_fixture::fixture h(name, quarter_of(of));
   uint64_t found = 0;
   for (uint64_t token = 0; token < of.tokens(); ++token) {
     for (uint32_t ahead = 1; told && ahead <= 3 && token + ahead <= of.tokens(); ++ahead)

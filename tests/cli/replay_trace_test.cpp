@@ -111,26 +111,26 @@ const std::string small_trace =
 
 TEST_CASE("What a runtime used is what its trace replays") {
   const folder here;
-  const recorded_runtime house(here);
-  house.pin(0, {7});  // before the recording: not in it
-  REQUIRE(cubby_trace_start(house.rt, nullptr) == CUBBY_OK);
-  CHECK(cubby_trace_start(house.rt, nullptr) == CUBBY_ERR_BUSY);
+  const recorded_runtime runtime(here);
+  runtime.pin(0, {7});  // before the recording: not in it
+  REQUIRE(cubby_trace_start(runtime.rt, nullptr) == CUBBY_OK);
+  CHECK(cubby_trace_start(runtime.rt, nullptr) == CUBBY_ERR_BUSY);
   std::vector<std::vector<uint32_t>> wanted;  // layer, then the experts
   std::string bytes;
   for (uint32_t token = 0; token < 50; ++token) {
     for (uint32_t layer = 0; layer < layers; ++layer) {
       const uint32_t one = (token + layer) % experts, other = (one + 1 + token % 3) % experts;
-      house.pin(layer, {one, other});
+      runtime.pin(layer, {one, other});
       wanted.push_back({layer, one, other});
     }
-    if (token % 7 == 0) bytes += house.read(5);
+    if (token % 7 == 0) bytes += runtime.read(5);
   }
-  REQUIRE(cubby_trace_stop(house.rt) == CUBBY_OK);
-  house.pin(0, {7});  // behind it
-  bytes += house.read(7);
-  CHECK(house.info().visit_count == wanted.size());
-  CHECK(house.info().lost_count == 0);
-  CHECK(house.info().running == 0);
+  REQUIRE(cubby_trace_stop(runtime.rt) == CUBBY_OK);
+  runtime.pin(0, {7});  // behind it
+  bytes += runtime.read(7);
+  CHECK(runtime.info().visit_count == wanted.size());
+  CHECK(runtime.info().lost_count == 0);
+  CHECK(runtime.info().running == 0);
 
   const std::string path = here.write("t.cubbytrace", bytes);
   const auto read = replay::read_trace(path);
@@ -154,17 +154,17 @@ TEST_CASE("What a runtime used is what its trace replays") {
 
 TEST_CASE("Slots are sequences of their own in a recording") {
   const folder here;
-  const recorded_runtime house(here);
-  REQUIRE(cubby_trace_start(house.rt, nullptr) == CUBBY_OK);
+  const recorded_runtime runtime(here);
+  REQUIRE(cubby_trace_start(runtime.rt, nullptr) == CUBBY_OK);
   for (uint16_t token = 0; token < 4; ++token)
     for (uint32_t layer = 0; layer < layers; ++layer)
       for (uint32_t slot : {0u, 3u}) {
         const auto first = static_cast<uint16_t>(slot + layer);
-        house.visit(slot, layer, {first, static_cast<uint16_t>((first + 1u + token) % experts)});
+        runtime.visit(slot, layer, {first, static_cast<uint16_t>((first + 1u + token) % experts)});
       }
-  house.visit(5000, 0, {1});  // no place for such a slot
-  REQUIRE(cubby_trace_stop(house.rt) == CUBBY_OK);
-  const auto read = replay::read_trace(here.write("t", house.read(1 << 16)));
+  runtime.visit(5000, 0, {1});  // no place for such a slot
+  REQUIRE(cubby_trace_stop(runtime.rt) == CUBBY_OK);
+  const auto read = replay::read_trace(here.write("t", runtime.read(1 << 16)));
   REQUIRE(read);
   REQUIRE(read->experts.sequences.size() == 2);
   CHECK(read->experts.sequences[1].token_count == 4);
@@ -174,53 +174,53 @@ TEST_CASE("Slots are sequences of their own in a recording") {
 
 TEST_CASE("What finds no room is counted, in the trace too") {
   const folder here;
-  const recorded_runtime house(here);
+  const recorded_runtime runtime(here);
   cubby_trace_config small{};
   small.struct_size = sizeof small;
   small.ring_bytes = 1000;
-  CHECK(cubby_trace_start(house.rt, &small) == CUBBY_ERR_INVALID);
+  CHECK(cubby_trace_start(runtime.rt, &small) == CUBBY_ERR_INVALID);
   small.ring_bytes = 16 << 10;
-  REQUIRE(cubby_trace_start(house.rt, &small) == CUBBY_OK);
+  REQUIRE(cubby_trace_start(runtime.rt, &small) == CUBBY_OK);
   constexpr uint32_t made = 9000;
   for (uint32_t i = 0; i < made; ++i) {
-    house.visit(0, i % layers, {static_cast<uint16_t>(i % experts)});
-    if (i % 64 == 0) house.info();  // hears the visits
-    if (i == made / 2) CHECK(house.read(100000).size() > 12000);
+    runtime.visit(0, i % layers, {static_cast<uint16_t>(i % experts)});
+    if (i % 64 == 0) runtime.info();  // hears the visits
+    if (i == made / 2) CHECK(runtime.read(100000).size() > 12000);
   }
-  CHECK(house.info().waiting_bytes <= (16 << 10) + 4200);
-  const cubby_trace_info seen = house.info();
+  CHECK(runtime.info().waiting_bytes <= (16 << 10) + 4200);
+  const cubby_trace_info seen = runtime.info();
   CHECK(seen.visit_count + seen.lost_count == made);
   CHECK(seen.lost_count > 0);
-  REQUIRE(cubby_trace_stop(house.rt) == CUBBY_OK);
-  CHECK(house.read(100000).size() > 12000);
-  CHECK(house.info().visit_count + house.info().lost_count == made);
+  REQUIRE(cubby_trace_stop(runtime.rt) == CUBBY_OK);
+  CHECK(runtime.read(100000).size() > 12000);
+  CHECK(runtime.info().visit_count + runtime.info().lost_count == made);
 
   // A new recording, all of it read in the end: the file says what is missing.
-  REQUIRE(cubby_trace_start(house.rt, &small) == CUBBY_OK);
+  REQUIRE(cubby_trace_start(runtime.rt, &small) == CUBBY_OK);
   for (uint32_t i = 0; i < made; ++i) {
-    house.visit(0, i % layers, {static_cast<uint16_t>(i % experts)});
-    if (i % 64 == 0) house.info();
+    runtime.visit(0, i % layers, {static_cast<uint16_t>(i % experts)});
+    if (i % 64 == 0) runtime.info();
   }
-  REQUIRE(cubby_trace_stop(house.rt) == CUBBY_OK);
-  const std::string path = here.write("t.cubbytrace", house.read(64));
+  REQUIRE(cubby_trace_stop(runtime.rt) == CUBBY_OK);
+  const std::string path = here.write("t.cubbytrace", runtime.read(64));
   const json all = command_json("replay --simulate --trace " + path + " --policy lru", 0);
-  CHECK(all.at("lost") == house.info().lost_count);
+  CHECK(all.at("lost") == runtime.info().lost_count);
   CHECK(all.at("accesses").get<uint64_t>() + all.at("lost").get<uint64_t>() == made);
   CHECK(all.at("notes").size() == 1);
 }
 
 TEST_CASE("Recording says what is wrong") {
   const folder here;
-  const recorded_runtime house(here);
+  const recorded_runtime runtime(here);
   uint64_t got = 0;
   char byte = 0;
-  CHECK(cubby_trace_stop(house.rt) == CUBBY_ERR_INVALID);
-  CHECK(cubby_trace_read(house.rt, &byte, 1, &got) == CUBBY_ERR_INVALID);
-  CHECK(house.info().ring_bytes == 0);
-  REQUIRE(cubby_trace_start(house.rt, nullptr) == CUBBY_OK);
-  CHECK(cubby_trace_read(house.rt, nullptr, 1, &got) == CUBBY_ERR_INVALID);
-  CHECK(cubby_trace_read(house.rt, &byte, 1, nullptr) == CUBBY_ERR_INVALID);
-  CHECK(house.info().ring_bytes == 1 << 20);
+  CHECK(cubby_trace_stop(runtime.rt) == CUBBY_ERR_INVALID);
+  CHECK(cubby_trace_read(runtime.rt, &byte, 1, &got) == CUBBY_ERR_INVALID);
+  CHECK(runtime.info().ring_bytes == 0);
+  REQUIRE(cubby_trace_start(runtime.rt, nullptr) == CUBBY_OK);
+  CHECK(cubby_trace_read(runtime.rt, nullptr, 1, &got) == CUBBY_ERR_INVALID);
+  CHECK(cubby_trace_read(runtime.rt, &byte, 1, nullptr) == CUBBY_ERR_INVALID);
+  CHECK(runtime.info().ring_bytes == 1 << 20);
   CHECK(cubby_trace_check(0, "123456789", 9) == 0xCBF43926u);
   CHECK(cubby_trace_check(cubby_trace_check(0, "1234", 4), "56789", 5) == 0xCBF43926u);
 }

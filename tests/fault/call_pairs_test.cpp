@@ -4,7 +4,7 @@
 #include <functional>
 #include <thread>
 
-#include "unit/api/house.hpp"
+#include "unit/api/runtime_fixture.hpp"
 
 using namespace api_test;
 
@@ -20,7 +20,7 @@ constexpr uint32_t rounds = 60;
 /// What the calls share: a bank and a tier that stay, and a bank and a queue that come and go.
 struct world {
   weights w;
-  house h;
+  runtime_fixture h;
   cubby_tier tier = 0;
   std::atomic<cubby_bank> passing_bank{0};
   std::atomic<cubby_cq *> passing_queue{nullptr};

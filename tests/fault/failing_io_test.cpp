@@ -7,7 +7,7 @@
 #include "fault/failing_backend.hpp"
 #include "host/host.hpp"
 #include "threadpool/threadpool.hpp"
-#include "unit/api/house.hpp"
+#include "unit/api/runtime_fixture.hpp"
 
 using namespace api_test;
 using failing::extent;
@@ -21,16 +21,16 @@ constexpr uint64_t mib = 1 << 20;
 constexpr uint32_t bad = 5;  // the locker whose first part is hit
 
 /// A runtime whose files are read through a failing backend, a queue, and known weights.
-struct failing_house {
+struct failing_fixture {
   failing::faults told;
   weights w;
-  house h{CUBBY_PUMP_CALLER};
+  runtime_fixture h{CUBBY_PUMP_CALLER};
   cubby_tier host = 0;
   cubby_cq *queue = nullptr;
   uint64_t accepted = 0;
   std::vector<cubby_done> ended;
 
-  explicit failing_house(uint64_t budget = 16 * mib) {
+  explicit failing_fixture(uint64_t budget = 16 * mib) {
     const auto *ops = failing::wrapped<cubby_threadpool_backend>("failing_files");
     REQUIRE(cubby::api::register_backend(h.rt, ops, &told) == CUBBY_OK);
     host = h.tier("host:0", 0, budget);
@@ -38,11 +38,11 @@ struct failing_house {
     told.at_bytes = w.extent(bad, 0).offset_bytes + 100'000;
     REQUIRE(cubby_cq_add(h.rt, 64, &queue) == CUBBY_OK);
   }
-  ~failing_house() {
+  ~failing_fixture() {
     if (queue != nullptr) cubby_cq_remove(queue);
   }
-  failing_house(const failing_house &) = delete;
-  failing_house &operator=(const failing_house &) = delete;
+  failing_fixture(const failing_fixture &) = delete;
+  failing_fixture &operator=(const failing_fixture &) = delete;
 
   struct asked {
     cubby_pins pins = 0;
@@ -124,7 +124,7 @@ const std::vector<uint32_t> eight = {1, 2, 3, 4, bad, 6, 7, 8};
 
 TEST_CASE("one bad and one good request: the bad one gets the error") {
   const auto what = GENERATE(fault::eio, fault::short_);
-  failing_house f;
+  failing_fixture f;
   f.told.what = what;
   f.told.how_much = extent::one_part;
   const auto good = f.ask({2}), broken = f.ask({bad}), other = f.ask({7});
@@ -145,7 +145,7 @@ TEST_CASE("reads that fail in nothing, one part or everything") {
   const auto what = GENERATE(fault::eio, fault::short_);
   const auto how_much = GENERATE(extent::nothing, extent::one_part, extent::everything);
   INFO("fails: " << failing::name_of(how_much));
-  failing_house f;
+  failing_fixture f;
   f.told.what = what;
   f.told.how_much = how_much;
   const auto set = f.ask(eight);
@@ -177,7 +177,7 @@ TEST_CASE("reads that fail in nothing, one part or everything") {
 
 TEST_CASE("a read that fails once is read again, and nobody hears of it but the counters") {
   const auto what = GENERATE(fault::eio, fault::short_);
-  failing_house f;
+  failing_fixture f;
   f.told.what = what;
   f.told.times = 1;
   const auto set = f.ask(eight);
@@ -191,7 +191,7 @@ TEST_CASE("a read that fails once is read again, and nobody hears of it but the 
 TEST_CASE("completions told twice, or of I/Os that never were, change nothing and are said") {
   const auto what = GENERATE(fault::twice, fault::strange);
   const auto how_much = GENERATE(extent::one_part, extent::everything);
-  failing_house f(2 * mib);  // small: pieces and frames are used again and again
+  failing_fixture f(2 * mib);  // small: pieces and frames are used again and again
   f.told.what = what;
   f.told.how_much = how_much;
   for (uint32_t round = 0; round < 12; ++round) {
@@ -213,7 +213,7 @@ TEST_CASE("completions told twice, or of I/Os that never were, change nothing an
 
 TEST_CASE("a completion that comes late, after cancel: its frame was given to nobody meanwhile") {
   const bool by_unpin = GENERATE(false, true);
-  failing_house f(mib / 2);  // room for one locker
+  failing_fixture f(mib / 2);  // room for one locker
   f.told.what = fault::held;
   f.told.how_much = extent::one_part;
   const auto late = f.ask({bad});
@@ -243,7 +243,7 @@ TEST_CASE("a completion that comes late, after cancel: its frame was given to no
 }
 
 TEST_CASE("a locker asked for again while its withdrawn read is out comes right after all") {
-  failing_house f;
+  failing_fixture f;
   f.told.what = fault::held;
   f.told.how_much = extent::one_part;
   const auto first = f.ask({bad});
@@ -261,7 +261,7 @@ TEST_CASE("a locker asked for again while its withdrawn read is out comes right 
 }
 
 TEST_CASE("close waits for I/O that is late, and completions may be taken after it") {
-  failing_house f;
+  failing_fixture f;
   f.told.what = fault::held;
   f.told.release_after = 400;
   const auto a = f.ask({1, 2}), b = f.ask({3});
@@ -276,10 +276,10 @@ TEST_CASE("close waits for I/O that is late, and completions may be taken after 
 TEST_CASE("a completion that never comes: cancel and drain end, close ends and says what is lost") {
   const auto how_much = GENERATE(extent::one_part, extent::everything);
   // What close leaves behind for the device stays reachable, as it would be by a device.
-  static std::vector<std::unique_ptr<failing_house>> left_behind;
+  static std::vector<std::unique_ptr<failing_fixture>> left_behind;
   static std::vector<cubby_handle *> left_runtimes;
-  left_behind.push_back(std::make_unique<failing_house>());
-  failing_house &f = *left_behind.back();
+  left_behind.push_back(std::make_unique<failing_fixture>());
+  failing_fixture &f = *left_behind.back();
   left_runtimes.push_back(f.h.rt);
   cubby::api::set_close_patience(f.h.rt, 200'000'000);
   f.told.what = fault::held;
@@ -301,7 +301,7 @@ TEST_CASE("a completion that never comes: cancel and drain end, close ends and s
 }
 
 TEST_CASE("a file that shrinks underneath fails its bank loudly, not the process") {
-  failing_house f;
+  failing_fixture f;
   const auto held = f.ask({2});
   REQUIRE(f.wait(*held) == CUBBY_OK);
   REQUIRE(truncate(f.w.path.c_str(), static_cast<off_t>(f.w.extent(bad, 0).offset_bytes)) == 0);
@@ -319,7 +319,7 @@ TEST_CASE("a file that shrinks underneath fails its bank loudly, not the process
 }
 
 TEST_CASE("a file that shrinks while its bytes are being read is an error, never short bytes") {
-  failing_house f;
+  failing_fixture f;
   f.told.what = fault::held;  // the read is under way …
   const auto gone = f.ask({bad});
   REQUIRE(cubby_wait(f.h.rt, gone->ticket, short_ns) == CUBBY_ERR_TIMEOUT);
@@ -334,7 +334,7 @@ TEST_CASE("a file that shrinks while its bytes are being read is an error, never
 }
 
 TEST_CASE("a file changed underneath fails its bank, and another bank goes on") {
-  failing_house f;
+  failing_fixture f;
   weights other(2);
   const cubby_bank first = f.h.bank;
   f.h.map(other);
@@ -364,7 +364,7 @@ TEST_CASE("a device whose copies fail in nothing, one part or everything") {
   told.how_much = how_much;
   told.at_count = 3;
   weights w;
-  house h(CUBBY_PUMP_CALLER);
+  runtime_fixture h(CUBBY_PUMP_CALLER);
   const auto *ops = failing::wrapped<cubby_host_backend>("failing_device");
   REQUIRE(cubby::api::register_backend(h.rt, ops, &told) == CUBBY_OK);
   cubby_tier_desc desc{};
@@ -406,7 +406,7 @@ TEST_CASE("a device whose copies fail in nothing, one part or everything") {
 }
 
 TEST_CASE("a backend that counts more than there was is named once, and does not end the process") {
-  failing_house f;
+  failing_fixture f;
   f.told.what = fault::boasts;
   for (const uint32_t number : {0u, 9u, 17u}) {
     auto one = f.ask({number, number + 1});

@@ -17,8 +17,8 @@ using cubby_sim::world_options;
 struct bench {
   const cubby_backend_ops &ops;
   world &sim;
-  cubby_test::test_services house;
-  cubby_backend_services services = house.services();
+  cubby_test::test_services host;
+  cubby_backend_services services = host.services();
   cubby_backend *self = nullptr;
   uint64_t now_ns = 1'000'000;
 

@@ -13,7 +13,7 @@
 #include <cstdio>
 
 #include "cli/conformance/expect.hpp"
-#include "cli/conformance/house.hpp"
+#include "cli/conformance/service_host.hpp"
 
 namespace cubby_conformance {
 namespace {

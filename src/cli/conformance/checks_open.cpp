@@ -51,7 +51,7 @@ void keeps_to_struct_size(bench &table) {
 void older_services(bench &table) {
   static int called;
   called = 0;
-  house unused;
+  service_host unused;
   cubby_backend_services services = unused.services();
   services.memory_take = [](void *, uint64_t, uint64_t, cubby_backend_memory *) -> int32_t {
     ++called;
@@ -106,7 +106,7 @@ void config_is_lent(bench &table) {
   config->struct_size = sizeof *config;
   config->device = -1;
   config->name = std::strcpy(name, "conformance:lent");
-  house services;
+  service_host services;
   const cubby_backend_services given = services.services();
   cubby_backend *self = nullptr;
   const cubby_backend_ops &ops = table.on().ops;
@@ -156,7 +156,7 @@ void one_closes_first(bench &table) {
   instance &one = table.open();
   const auto ios = table.some_ios(one, 8, 1);
   cubby_backend *self = nullptr;
-  house services;
+  service_host services;
   const cubby_backend_services given = services.services();
   cubby_backend_config config{};
   config.struct_size = sizeof config;

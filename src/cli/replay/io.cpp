@@ -92,7 +92,7 @@ outcome<io_place> read_place(const io_options &chosen, const expert_schedule &of
 }
 
 /// A runtime with one memory tier over the file, advanced by this thread.
-class io_replayer::house {
+class io_replayer::pinning_runtime {
  public:
   done open(const io_replayer &by, const std::string &policy, uint64_t budget_bytes);
   done visit(const expert_schedule &of, const visit_record &one);
@@ -112,8 +112,8 @@ class io_replayer::house {
   std::vector<cubby_routed> routed_;
 };
 
-done io_replayer::house::open(const io_replayer &by, const std::string &policy,
-                              uint64_t budget_bytes) {
+done io_replayer::pinning_runtime::open(const io_replayer &by, const std::string &policy,
+                                        uint64_t budget_bytes) {
   auto opened = cubby::runtime::open(
       {.pump = cubby::pump::caller, .policy = policy.c_str(), .seed = by.seed_});
   if (!opened) return from_library(opened.why());
@@ -125,7 +125,7 @@ done io_replayer::house::open(const io_replayer &by, const std::string &policy,
   return nothing{};
 }
 
-done io_replayer::house::map(const io_replayer &by) {
+done io_replayer::pinning_runtime::map(const io_replayer &by) {
   const io_place &place = by.place_;
   cubby_bank_desc desc{};
   desc.struct_size = sizeof desc;
@@ -148,7 +148,7 @@ done io_replayer::house::map(const io_replayer &by) {
 }
 
 /// Which sequence of the batch chose what.
-done io_replayer::house::tell_visit(const expert_schedule &of, const visit_record &one) {
+done io_replayer::pinning_runtime::tell_visit(const expert_schedule &of, const visit_record &one) {
   columns_.clear();
   for (uint32_t i = 0; i < one.route_count; ++i) {
     const cubby_policy_route &route = of.routes[one.first_route + i];
@@ -166,7 +166,7 @@ done io_replayer::house::tell_visit(const expert_schedule &of, const visit_recor
   return told ? done(nothing{}) : from_library(told.why());
 }
 
-done io_replayer::house::visit(const expert_schedule &of, const visit_record &one) {
+done io_replayer::pinning_runtime::visit(const expert_schedule &of, const visit_record &one) {
   if (auto told = tell_visit(of, one); !told) return told;
   const cubby_object *used = of.used.data() + one.first_used;
   numbers_.assign(used, used + one.used_count);
@@ -174,12 +174,12 @@ done io_replayer::house::visit(const expert_schedule &of, const visit_record &on
 }
 
 /// One locker, to see what it takes.
-done io_replayer::house::pin_first() {
+done io_replayer::pinning_runtime::pin_first() {
   constexpr uint64_t first = 0;
   return use({&first, 1}, {});
 }
 
-done io_replayer::house::use(std::span<const uint64_t> numbers, const cubby::how &how) {
+done io_replayer::pinning_runtime::use(std::span<const uint64_t> numbers, const cubby::how &how) {
   auto held = rt_->pin(bank_, numbers, tier_, how);
   if (!held) return from_library(held.why());
   if (const auto came = held->wait(); !came) return from_library(came.why());
@@ -189,7 +189,7 @@ done io_replayer::house::use(std::span<const uint64_t> numbers, const cubby::how
   return polled ? done(nothing{}) : from_library(polled.why());
 }
 
-cubby_tier_stats io_replayer::house::stats() const {
+cubby_tier_stats io_replayer::pinning_runtime::stats() const {
   cubby_tier_stats tiers[2] = {};
   (void)rt_->stats(tiers);
   return tiers[0].tier == tier_.handle() ? tiers[0] : tiers[1];
@@ -201,7 +201,7 @@ done io_replayer::prepare() {
                                  uint64_t{place_.rows} * place_.columns * stride_bytes, quiet_);
   if (!file) return file.failure();
   path_ = *file;
-  house one;
+  pinning_runtime one;
   const uint64_t room_bytes = 2 * (stride_bytes + page_bytes);
   if (auto opened = one.open(*this, "lru", room_bytes); !opened) return opened;
   if (auto pinned = one.pin_first(); !pinned) return pinned;
@@ -260,7 +260,7 @@ outcome<io_run> io_replayer::run(const cubby_policy_ops &policy, const std::stri
                          std::to_string(budget_bytes) + " bytes of memory under policy " +
                          policy.name + "; raise host:SIZE of --tiers, which is " +
                          std::to_string(place_.host_bytes));
-  house one;
+  pinning_runtime one;
   if (budget_bytes < used_at_once() * frame_bytes_)
     return usage_trouble("one layer of the batch uses " + std::to_string(used_at_once()) +
                          " lockers at once; a capacity of " + std::to_string(capacity) +

@@ -47,7 +47,7 @@ class io_replayer {
   outcome<io_run> run(const cubby_policy_ops &policy, const std::string &name, uint32_t capacity);
 
  private:
-  class house;
+  class pinning_runtime;
   [[nodiscard]] uint64_t budget_for(const cubby_policy_ops &policy, uint64_t capacity) const;
 
   const io_place place_;

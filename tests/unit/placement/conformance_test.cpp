@@ -9,7 +9,7 @@
 
 #include "base/prng.hpp"
 #include "placement/registry.hpp"
-#include "support/policy_house.hpp"
+#include "support/policy_fixture.hpp"
 
 namespace {
 std::atomic<uint64_t> allocation_count{0};
@@ -33,10 +33,10 @@ void *operator new(size_t bytes, const std::nothrow_t &) noexcept {
 namespace {
 
 using cubby::base::prng;
-using policy_house::house;
+using policy_fixture::fixture;
 
-policy_house::shape experts_shape() {
-  policy_house::shape shape;
+policy_fixture::shape experts_shape() {
+  policy_fixture::shape shape;
   shape.kind = CUBBY_POLICY_BANK_EXPERTS;
   shape.rows = 4;
   shape.columns = 16;
@@ -45,8 +45,8 @@ policy_house::shape experts_shape() {
   return shape;
 }
 
-policy_house::shape blocks_shape() {
-  policy_house::shape shape;
+policy_fixture::shape blocks_shape() {
+  policy_fixture::shape shape;
   shape.kind = CUBBY_POLICY_BANK_KV;
   shape.columns = 64;
   shape.capacity = 20;
@@ -56,7 +56,7 @@ policy_house::shape blocks_shape() {
 bool for_experts(const cubby_policy_ops &of) { return (of.flags & CUBBY_POLICY_EXPERTS) != 0; }
 
 /// A step of a made-up workload: one visit of experts, or one block.
-uint32_t step(house &h, uint32_t number, prng &random) {
+uint32_t step(fixture &h, uint32_t number, prng &random) {
   if (!for_experts(h.ops())) {
     const uint64_t now_ns = uint64_t{number} * 300'000'000;
     return h.touch(static_cast<cubby_object>(random.below(1 + random.below(64))), CUBBY_NEVER_USED,
@@ -70,7 +70,7 @@ uint32_t step(house &h, uint32_t number, prng &random) {
   return h.visit(row, {row * 16 + first, row * 16 + second});
 }
 
-policy_house::shape shape_for(const cubby_policy_ops &of) {
+policy_fixture::shape shape_for(const cubby_policy_ops &of) {
   return for_experts(of) ? experts_shape() : blocks_shape();
 }
 
@@ -105,7 +105,7 @@ TEST_CASE("Every table of operations is whole, every name is found", "[placement
 
 TEST_CASE("A round names every resident once and nobody else", "[placement]") {
   for_every_policy([](const cubby_policy_ops &of) {
-    house h(of.name, shape_for(of));
+    fixture h(of.name, shape_for(of));
     prng random(7);
     for (uint32_t i = 0; i < 3000; ++i) {
       step(h, i, random);
@@ -122,7 +122,7 @@ TEST_CASE("A round names every resident once and nobody else", "[placement]") {
 
 TEST_CASE("Who is pinned is passed over and stays", "[placement]") {
   for_every_policy([](const cubby_policy_ops &of) {
-    house h(of.name, shape_for(of));
+    fixture h(of.name, shape_for(of));
     prng random(8);
     for (uint32_t i = 0; i < 200; ++i) step(h, i, random);
     for (const cubby_object object : h.residents)
@@ -137,7 +137,7 @@ TEST_CASE("Who is pinned is passed over and stays", "[placement]") {
 
 TEST_CASE("The same calls give the same victims", "[placement]") {
   for_every_policy([](const cubby_policy_ops &of) {
-    house a(of.name, shape_for(of)), b(of.name, shape_for(of));
+    fixture a(of.name, shape_for(of)), b(of.name, shape_for(of));
     prng random_a(9), random_b(9);
     for (uint32_t i = 0; i < 3000; ++i) REQUIRE(step(a, i, random_a) == step(b, i, random_b));
     CHECK(a.victims == b.victims);
@@ -147,7 +147,7 @@ TEST_CASE("The same calls give the same victims", "[placement]") {
 
 TEST_CASE("Nothing is allocated after create", "[placement]") {
   for_every_policy([](const cubby_policy_ops &of) {
-    house h(of.name, shape_for(of));
+    fixture h(of.name, shape_for(of));
     uint64_t allocated = 0;
     prng random(10);
     for (uint32_t i = 0; i < 3000; ++i) {
@@ -194,7 +194,7 @@ TEST_CASE("Nothing is allocated after create", "[placement]") {
 
 TEST_CASE("Counters move, state is told", "[placement]") {
   for_every_policy([](const cubby_policy_ops &of) {
-    house h(of.name, shape_for(of));
+    fixture h(of.name, shape_for(of));
     prng random(11);
     for (uint32_t i = 0; i < 500; ++i) step(h, i, random);
     const cubby_policy_stats stats = h.stats();
@@ -208,13 +208,13 @@ TEST_CASE("Counters move, state is told", "[placement]") {
 
 TEST_CASE("Growing keeps who is resident", "[placement]") {
   for_every_policy([](const cubby_policy_ops &of) {
-    house h(of.name, shape_for(of));
+    fixture h(of.name, shape_for(of));
     prng random(12);
     for (uint32_t i = 0; i < 300; ++i) step(h, i, random);
-    const policy_house::shape like = shape_for(of);
+    const policy_fixture::shape like = shape_for(of);
     const auto bank = [&](cubby_object first) {
-      return policy_house::bank_of(like.kind, first, like.rows, like.columns,
-                                   policy_house::locker_bytes, 0);
+      return policy_fixture::bank_of(like.kind, first, like.rows, like.columns,
+                                     policy_fixture::locker_bytes, 0);
     };
     h.grow({bank(0), bank(64)}, 2000);
     const std::vector<cubby_object> order = h.whole_round(CUBBY_NO_OBJECT);

@@ -7,16 +7,16 @@
 #include <string>
 
 #include "base/prng.hpp"
-#include "support/policy_house.hpp"
+#include "support/policy_fixture.hpp"
 
 namespace {
 
 using cubby::base::prng;
-using policy_house::house;
+using policy_fixture::fixture;
 using sequence = std::vector<cubby_object>;
 
-policy_house::shape cache_of(uint32_t capacity, uint32_t objects = 16) {
-  policy_house::shape shape;
+policy_fixture::shape cache_of(uint32_t capacity, uint32_t objects = 16) {
+  policy_fixture::shape shape;
   shape.capacity = capacity;
   shape.columns = objects;
   return shape;
@@ -33,7 +33,7 @@ std::vector<uint64_t> next_uses(const sequence &of) {
 }
 
 uint32_t misses(const char *name, const sequence &of, uint32_t capacity) {
-  house h(name, cache_of(capacity));
+  fixture h(name, cache_of(capacity));
   const auto next = next_uses(of);
   uint32_t count = 0;
   for (size_t i = 0; i < of.size(); ++i) count += h.touch(of[i], next[i]) ? 0u : 1u;
@@ -88,7 +88,7 @@ void compare(const char *name, uint32_t capacity,
              const std::function<std::function<bool(cubby_object)>(uint32_t)> &model) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
     const sequence uses = random_uses(seed, 48, 3000);
-    house h(name, cache_of(capacity, 48));
+    fixture h(name, cache_of(capacity, 48));
     const auto reference = model(capacity);
     for (size_t i = 0; i < uses.size(); ++i) {
       INFO(name << " seed " << seed << " use " << i);
@@ -127,7 +127,7 @@ TEST_CASE("A long lookahead is Belady, a longer one is never worse", "[placement
 
 TEST_CASE("LRU-2 forgets who was used once before who was used twice", "[placement]") {
   // O'Neil et al.: the backward 2-distance of a page seen once is infinite.
-  house h("lru-2", cache_of(3));
+  fixture h("lru-2", cache_of(3));
   for (const cubby_object object : {1u, 1u, 2u, 2u, 3u}) h.touch(object);
   h.touch(4);
   CHECK(h.victims == sequence{3});
@@ -303,7 +303,7 @@ TEST_CASE("ARC agrees with the paper's listing", "[placement]") {
 }
 
 TEST_CASE("GDSF weighs uses by size and ages by who left", "[placement]") {
-  house h("gdsf", cache_of(2));
+  fixture h("gdsf", cache_of(2));
   h.touch(1);
   h.touch(1);
   h.touch(2);
@@ -315,7 +315,7 @@ TEST_CASE("GDSF weighs uses by size and ages by who left", "[placement]") {
 }
 
 TEST_CASE("W-TinyLFU keeps what is frequent from a scan", "[placement]") {
-  house h("w-tinylfu", cache_of(10, 400));
+  fixture h("w-tinylfu", cache_of(10, 400));
   for (int round = 0; round < 8; ++round)
     for (cubby_object object = 0; object < 8; ++object) h.touch(object);
   for (cubby_object object = 100; object < 180; ++object)
@@ -327,7 +327,7 @@ TEST_CASE("W-TinyLFU keeps what is frequent from a scan", "[placement]") {
 }
 
 TEST_CASE("Random victims are spread over all", "[placement]") {
-  house h("random", cache_of(8, 4096));
+  fixture h("random", cache_of(8, 4096));
   std::map<cubby_object, int> left;
   for (cubby_object object = 0; object < 8; ++object) h.touch(object);
   std::map<size_t, int> by_age;
@@ -343,12 +343,12 @@ namespace {
 
 /// A set gets all of its places or none: it finds its first one, is refused the last, gives the
 /// first one back, and waits.
-void try_in_vain(house &h, cubby_object object) {
+void try_in_vain(fixture &h, cubby_object object) {
   h.ops().inserted(h.policy(), object, 100);
   h.ops().removed(h.policy(), object);
 }
 
-void use(house &h, cubby_object object, uint64_t number) {
+void use(fixture &h, cubby_object object, uint64_t number) {
   cubby_policy_access access = {};
   access.struct_size = sizeof access;
   access.object = object;
@@ -360,21 +360,21 @@ void use(house &h, cubby_object object, uint64_t number) {
 
 /// Two houses see the same uses. In one of them a missing one tries up to twice in vain, by
 /// `in_vain`, between its use and its coming: the victims must be the same.
-void compare_tries(const char *name, const std::function<void(house &, cubby_object)> &in_vain) {
+void compare_tries(const char *name, const std::function<void(fixture &, cubby_object)> &in_vain) {
   INFO(name);
-  house at_once(name, cache_of(12, 64)), waits(name, cache_of(12, 64));
+  fixture at_once(name, cache_of(12, 64)), waits(name, cache_of(12, 64));
   prng random(7);
   for (uint32_t step = 0; step < 4000; ++step) {
     const auto object = static_cast<cubby_object>(random.below(random.below(64) + 1));
     const bool missing = at_once.residents.count(object) == 0;
-    for (house *h : {&at_once, &waits}) {
+    for (fixture *h : {&at_once, &waits}) {
       use(*h, object, step);
       if (missing && h->residents.size() == 12) h->remove(h->first_victim(object));
     }
     REQUIRE(at_once.victims == waits.victims);
     if (!missing) continue;
     for (uint64_t tries = random.below(3); tries > 0; --tries) in_vain(waits, object);
-    for (house *h : {&at_once, &waits}) h->bring(object);
+    for (fixture *h : {&at_once, &waits}) h->bring(object);
   }
   REQUIRE(at_once.victims.size() > 1000);
 }
@@ -389,7 +389,7 @@ TEST_CASE("A set that waits for its places teaches once", "[placement]") {
 TEST_CASE("ARC's target moves once for a ghost, however often its place is asked for",
           "[placement]") {
   // Of those that left within the last dozen: they are ghosts.
-  compare_tries("arc", [](house &h, cubby_object object) {
+  compare_tries("arc", [](fixture &h, cubby_object object) {
     const auto lately = h.victims.end() - std::min<ptrdiff_t>(12, std::ssize(h.victims));
     if (std::find(lately, h.victims.end(), object) != h.victims.end()) (void)h.first_victim(object);
   });

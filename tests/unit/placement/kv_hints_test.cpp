@@ -4,15 +4,15 @@
 
 #include "base/prng.hpp"
 #include "placement/kv/hedge.hpp"
-#include "support/policy_house.hpp"
+#include "support/policy_fixture.hpp"
 
 namespace {
 
-using policy_house::house;
+using policy_fixture::fixture;
 constexpr uint64_t second = 1'000'000'000;
 
-policy_house::shape blocks_of(uint32_t capacity) {
-  policy_house::shape shape;
+policy_fixture::shape blocks_of(uint32_t capacity) {
+  policy_fixture::shape shape;
   shape.kind = CUBBY_POLICY_BANK_KV;
   shape.columns = 64;
   shape.capacity = capacity;
@@ -20,8 +20,8 @@ policy_house::shape blocks_of(uint32_t capacity) {
 }
 
 /// Six blocks without a parent, one a second; the first has been idle for longest.
-struct six : house {
-  six() : house("kv", blocks_of(6)) {
+struct six : fixture {
+  six() : fixture("kv", blocks_of(6)) {
     for (cubby_object object = 0; object < 6; ++object)
       touch(object, CUBBY_NEVER_USED, object * second);
   }
@@ -99,7 +99,7 @@ TEST_CASE("Routes are nothing to kv", "[placement][kv]") {
 TEST_CASE("kv keeps 56 bytes a block, ghosts among them", "[placement][kv]") {
   auto shape = blocks_of(1000);
   shape.columns = 200'000;
-  CHECK(house("kv", shape).stats().state_bytes <= uint64_t{200'000} * 56);
+  CHECK(fixture("kv", shape).stats().state_bytes <= uint64_t{200'000} * 56);
 }
 
 namespace {
@@ -111,9 +111,9 @@ struct session_load {
 /// Sessions that grow by some blocks at each request; the oldest one ends when there are too many.
 /// Found blocks in percent, counted as in a replay.
 double found(const char *name, const session_load &of, uint32_t capacity) {
-  policy_house::shape shape = blocks_of(capacity);
+  policy_fixture::shape shape = blocks_of(capacity);
   shape.columns = 40'000;
-  house h(name, shape);
+  fixture h(name, shape);
   cubby::base::prng dice(7);
   std::deque<std::vector<cubby_object>> sessions;
   const bool head_first = std::string(name) != "lru";
@@ -170,9 +170,9 @@ TEST_CASE("A budget that shrinks is smaller for the LRU that kv is measured by t
   // Ten sessions that come again and many that do not. Of the room that is left LRU makes little;
   // were it thought to have kept its former room it would find all, and lead for ever.
   constexpr uint32_t session_blocks = 10, room = 300, room_left = 60;
-  policy_house::shape shape = blocks_of(room);
+  policy_fixture::shape shape = blocks_of(room);
   shape.columns = 20'000;
-  house h("kv", shape);
+  fixture h("kv", shape);
   cubby::base::prng dice(5);
   cubby_object fresh = 100;
   const auto run = [&](uint32_t requests) {
@@ -187,8 +187,8 @@ TEST_CASE("A budget that shrinks is smaller for the LRU that kv is measured by t
   };
   run(100);
   while (h.residents.size() > room_left) h.remove(h.first_victim(CUBBY_NO_OBJECT));
-  using policy_house::locker_bytes;
-  h.grow({policy_house::bank_of(shape.kind, 0, 1, shape.columns, locker_bytes, 0)},
+  using policy_fixture::locker_bytes;
+  h.grow({policy_fixture::bank_of(shape.kind, 0, 1, shape.columns, locker_bytes, 0)},
          room_left * locker_bytes);
   run(2000);
   CHECK(h.stats().fallback == 0);  // the index leads

@@ -4,18 +4,18 @@
 #include <vector>
 
 #include "base/prng.hpp"
-#include "support/policy_house.hpp"
+#include "support/policy_fixture.hpp"
 
 namespace {
 
 using cubby::base::prng;
-using policy_house::house;
-using policy_house::model_of;
+using policy_fixture::fixture;
+using policy_fixture::model_of;
 using experts = std::vector<cubby_object>;
 
 /// Both serve the same visits.
 struct duel {
-  explicit duel(const policy_house::shape &of) : shape(of), moe("moe", of), lru("lru", of) {}
+  explicit duel(const policy_fixture::shape &of) : shape(of), moe("moe", of), lru("lru", of) {}
 
   void visit(uint32_t layer, const experts &used) {
     lead += moe.visit(layer, used);
@@ -54,8 +54,8 @@ struct duel {
     return used;
   }
 
-  const policy_house::shape shape;
-  house moe, lru;
+  const policy_fixture::shape shape;
+  fixture moe, lru;
   double lead = 0, highest = 0, uses = 0;  // lead: hits of moe more than LRU's
 };
 

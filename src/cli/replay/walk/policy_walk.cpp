@@ -55,9 +55,9 @@ std::vector<cubby_policy_bank> banks_of(const course &of, const miss_costs &refe
 }
 
 template <class Sizes>
-class house_walk final : public walk {
+class policy_walk final : public walk {
  public:
-  house_walk(const course &of, const simulation &how)
+  policy_walk(const course &of, const simulation &how)
       : how_(how),
         visits_(of.visits != nullptr ? *of.visits : no_visits),
         requests_(of.requests != nullptr ? *of.requests : no_requests),
@@ -143,7 +143,7 @@ class house_walk final : public walk {
 
 template <class Sizes>
 outcome<std::unique_ptr<walk>> made_of(const course &of, const simulation &how) {
-  auto made = std::make_unique<house_walk<Sizes>>(of, how);
+  auto made = std::make_unique<policy_walk<Sizes>>(of, how);
   if (made->failed() != 0)
     return trouble{"policy " + how.name + " cannot be made: " + std::strerror(-made->failed()),
                    exit_bad};

@@ -12,7 +12,7 @@
 
 #include "support/catch.hpp"
 
-namespace policy_house {
+namespace policy_fixture {
 
 /// One bank of lockers of 100 bytes.
 struct shape {
@@ -47,16 +47,16 @@ inline cubby_policy_bank bank_of(uint32_t kind, cubby_object first, uint32_t row
   return bank;
 }
 
-class house {
+class fixture {
  public:
-  house(const std::string &name, std::vector<cubby_policy_bank> banks, uint64_t budget)
-      : house(name, std::move(banks), budget, shape()) {}
-  house(const std::string &name, const shape &of)
-      : house(name, {bank_of(of.kind, 0, of.rows, of.columns, locker_bytes, 0, of.routed)},
-              uint64_t{of.capacity} * locker_bytes, of) {}
-  ~house() { ops_.destroy(policy_); }
-  house(const house &) = delete;
-  house &operator=(const house &) = delete;
+  fixture(const std::string &name, std::vector<cubby_policy_bank> banks, uint64_t budget)
+      : fixture(name, std::move(banks), budget, shape()) {}
+  fixture(const std::string &name, const shape &of)
+      : fixture(name, {bank_of(of.kind, 0, of.rows, of.columns, locker_bytes, 0, of.routed)},
+                uint64_t{of.capacity} * locker_bytes, of) {}
+  ~fixture() { ops_.destroy(policy_); }
+  fixture(const fixture &) = delete;
+  fixture &operator=(const fixture &) = delete;
 
   /// One block is touched, a request of its own; true when it was resident.
   bool touch(cubby_object object, uint64_t next_use = CUBBY_NEVER_USED, uint64_t at_ns = 0) {
@@ -149,7 +149,7 @@ class house {
   }
   /// To more banks (those there were come first), or another budget.
   void grow(std::vector<cubby_policy_bank> banks, uint64_t budget) {
-    const cubby_policy_config config = furnish(std::move(banks), budget);
+    const cubby_policy_config config = set_banks(std::move(banks), budget);
     REQUIRE(ops_.grow(policy_, &config) == 0);
   }
   /// Of a new round; without a newcomer one locker has to go.
@@ -189,13 +189,13 @@ class house {
   uint64_t now_ns = 0, waited_ns = 0;
 
  private:
-  house(const std::string &name, std::vector<cubby_policy_bank> banks, uint64_t budget,
-        const shape &of)
+  fixture(const std::string &name, std::vector<cubby_policy_bank> banks, uint64_t budget,
+          const shape &of)
       : ops_(*cubby_policy_find(name.c_str())), of_(of) {
-    const cubby_policy_config config = furnish(std::move(banks), budget);
+    const cubby_policy_config config = set_banks(std::move(banks), budget);
     REQUIRE(ops_.create(&config, &policy_) == 0);
   }
-  cubby_policy_config furnish(std::vector<cubby_policy_bank> banks, uint64_t budget) {
+  cubby_policy_config set_banks(std::vector<cubby_policy_bank> banks, uint64_t budget) {
     room_ += budget - budget_;
     budget_ = budget;
     banks_ = std::move(banks);
@@ -241,4 +241,4 @@ class house {
   uint64_t budget_ = 0, room_ = 0, count_ = 0;
 };
 
-}  // namespace policy_house
+}  // namespace policy_fixture
