@@ -8,7 +8,7 @@
 
 namespace {
 
-constexpr uint32_t rounds = 21, pins = 20'000, pins_heard = 64, pins_drained = 2048;
+constexpr uint32_t rounds = 21, pins = 20'000, pins_per_stats = 64, pins_drained = 2048;
 
 double cpu_ns() {
   timespec now{};
@@ -24,7 +24,7 @@ class bench {
     const double before = cpu_ns();
     for (uint32_t i = 0; i < pins; ++i) {
       runtime_.pin_and_unpin(i % (resident::count - 4), 4);
-      if (i % pins_heard == 0) hear();
+      if (i % pins_per_stats == 0) deliver_visits();
       if (recorded && i % pins_drained == 0) drain();
     }
     if (recorded) drain();
@@ -42,7 +42,7 @@ class bench {
 
  private:
   /// The policies and the recorder hear of the visits.
-  void hear() {
+  void deliver_visits() {
     cubby_stats_block block{};
     block.struct_size = sizeof block;
     resident::need(cubby_stats(runtime_.rt, &block, nullptr, 0) == CUBBY_OK);

@@ -123,9 +123,9 @@ cubby_policy_ops policy_ops(const char *name, uint32_t flags) {
   ops.next_victim = [](cubby_policy *handle) { return instance::of(handle).policy.next_victim(); };
   if constexpr (requires(P p) { p.admit(cubby_object{}, cubby_object{}); }) {
     ops.admit = [](cubby_policy *handle, cubby_object incoming, cubby_object victim) -> int32_t {
-      const bool kept = instance::of(handle).policy.admit(incoming, victim);
-      if (!kept) ++instance::of(handle).declined_count;
-      return kept ? 1 : 0;
+      const bool admitted = instance::of(handle).policy.admit(incoming, victim);
+      if (!admitted) ++instance::of(handle).declined_count;
+      return admitted ? 1 : 0;
     };
   }
   if constexpr (requires(P p, const cubby_policy_hint &h) { p.hint(h); }) {

@@ -88,7 +88,7 @@ int run_extents(const options &chosen) {
   if (aligned.count() < 2ull * depth) {
     return fail(chosen, usage_trouble("the file is too small; raise --file-mib"));
   }
-  std::vector<contender> all;
+  std::vector<competitor> all;
   for (const layout &file : {odd, aligned}) {
     auto made = make_cubby(file, depth, true);
     if (!made) return fail(chosen, made.failure());

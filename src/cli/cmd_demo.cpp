@@ -10,9 +10,9 @@
 
 #include "cli/commands.hpp"
 #include "cli/demo/bare_loop.hpp"
-#include "cli/demo/contender.hpp"
 #include "cli/demo/cubby_source.hpp"
 #include "cli/demo/decoder.hpp"
+#include "cli/demo/isolated_run.hpp"
 #include "cli/demo/kernels.hpp"
 #include "cli/model/make_model.hpp"
 #include "cli/printable.hpp"

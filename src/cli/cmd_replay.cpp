@@ -70,11 +70,11 @@ outcome<sweep> read_sweep(const options &chosen, const workload &of, const io_re
   sweep made = {policies->policies, {}, chosen.batch, chosen.seed, chosen.quiet, chosen.threads,
                 policies->broken};
   if (io != nullptr && chosen.policies == std::vector<std::string>{"all"})
-    std::erase_if(made.policies, [](const contender &one) { return one.needs_future(); });
+    std::erase_if(made.policies, [](const replayed_policy &one) { return one.needs_future(); });
   std::vector<std::string> asked = chosen.capacities;
   if (asked.empty() && io != nullptr) {
     uint32_t fitting = of.lockers();
-    for (const contender &one : made.policies)
+    for (const replayed_policy &one : made.policies)
       fitting = std::min(fitting, io->capacity_for(*one.ops));
     asked = {std::to_string(fitting)};
   }
@@ -124,14 +124,14 @@ done post_watchers(const options &chosen, const workload &of, const sweep &wante
     if (!chosen.timing.on) break;
     const auto here = rules_at(chosen.timing, rules, of, capacity);
     if (!here) return here.failure();
-    for (const contender &policy : wanted.policies) {
+    for (const replayed_policy &policy : wanted.policies) {
       job &one = by.at(policy, capacity.units);
       one.how.refetch = refetch_of(*here, of);
       one.clock = [&of, here = *here] { return make_clock(of, here); };
     }
   }
   if (chosen.html.empty() || of.is_mixed()) return nothing{};
-  for (const contender &policy : wanted.policies)
+  for (const replayed_policy &policy : wanted.policies)
     by.at(policy, closer_capacity(wanted, of).units).details = [&of] {
       return std::make_unique<detail_watch>(of);
     };
@@ -143,7 +143,7 @@ json details_of(replayer &by, const sweep &wanted, const workload &of) {
   if (of.is_mixed()) return {{"capacity", at.text}};
   json details = {{"capacity", at.text}, {"capacity_lockers", at.units}};
   details["policies"] = json::array();
-  for (const contender &policy : wanted.policies) {
+  for (const replayed_policy &policy : wanted.policies) {
     json one = by.at(policy, at.units).details_told;
     one["policy"] = policy.name;
     details["policies"].push_back(std::move(one));
@@ -174,8 +174,8 @@ outcome<json> run_policies(const options &chosen, const workload &of, const swee
     tell_broken(left.broken);
     told["broken"] = left.broken;
   }
-  const auto add = [&](const contender &policy, const asked_capacity &capacity, const job &one,
-                       json &line) -> done {
+  const auto add = [&](const replayed_policy &policy, const asked_capacity &capacity,
+                       const job &one, json &line) -> done {
     if (io != nullptr) {
       auto added = add_io(*io, by, of, policy, capacity, line);
       if (!added) return added;

@@ -30,7 +30,7 @@ struct urgency {
 struct window {
   uint64_t demand_bytes = uint64_t{32} << 20;
   uint64_t other_bytes = uint64_t{4} << 20;  // prefetch and write-back
-  bool by_hand = false;  // the thread that starts a copy makes it, then and there
+  bool synchronous = false;  // the thread that starts a copy makes it, then and there
 };
 
 class channel {
@@ -72,7 +72,7 @@ class channel {
   /// How often the backend has said that it took more than it was given, or gave more completions
   /// than were asked for.
   [[nodiscard]] uint64_t overstated_count() const { return overstated_count_; }
-  [[nodiscard]] bool by_hand() const { return limits_.by_hand; }
+  [[nodiscard]] bool synchronous() const { return limits_.synchronous; }
   [[nodiscard]] bool idle() const { return in_flight_count_ == 0 && queue_.empty(); }
   [[nodiscard]] uint32_t in_flight_count() const { return in_flight_count_; }
   [[nodiscard]] uint64_t queued_count() const { return queue_.size(); }

@@ -174,8 +174,8 @@ TEST_CASE("damaged routes are an error, never a crash") {
     INFO(text);
     CHECK(!read_routes(folder.write("w.jsonl", text), 2, 8, 2, 10));
   }
-  for (const size_t kept : {size_t{0}, size_t{5}, packed.size() / 2})
-    CHECK(!read_routes(folder.write("w.jsonl.xz", packed.substr(0, kept)), 2, 8, 2, 10));
+  for (const size_t prefix_bytes : {size_t{0}, size_t{5}, packed.size() / 2})
+    CHECK(!read_routes(folder.write("w.jsonl.xz", packed.substr(0, prefix_bytes)), 2, 8, 2, 10));
   CHECK(!read_routes(folder.path("none.jsonl"), 2, 8, 2, 10));
 }
 

@@ -106,8 +106,8 @@ TEST_CASE("A word or a policy that there is none of is named, once") {
   const std::string names = refused("demo --policy nosuch", "there are auto, ");
   CHECK(names.find("auto") == names.rfind("auto"));
   for (const char *how : {"abi", "create"})
-    CHECK(shell("CUBBY_EVIL=" + std::string(how) +
-                " " CUBBY_COMMAND " demo --policy " CUBBY_EVIL_POLICY " 2>/dev/null")
+    CHECK(shell("CUBBY_MISBEHAVIOUR=" + std::string(how) +
+                " " CUBBY_COMMAND " demo --policy " CUBBY_MISBEHAVING_POLICY " 2>/dev/null")
               .exit_status == 2);
 }
 

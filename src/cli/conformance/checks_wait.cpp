@@ -55,8 +55,9 @@ void woken_by_wake_fd(bench &table) {
   waker.join();
   expect(said.empty(), said);
   eventfd_t value = 0;
-  const bool kept = eventfd_read(wake.fd, &value) == 0 && value == 1;
-  expect(kept, "wait drained wake_fd; that is for who calls wait, other waiters may need it too");
+  const bool still_set = eventfd_read(wake.fd, &value) == 0 && value == 1;
+  expect(still_set,
+         "wait drained wake_fd; that is for who calls wait, other waiters may need it too");
   expect(woken, "wait without an end returned before wake_fd was readable, with nothing to reap");
 }
 

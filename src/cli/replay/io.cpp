@@ -212,9 +212,10 @@ done io_replayer::prepare() {
 /// A policy that chooses who stays has room for guests beside: for those of one layer, and at most
 /// a quarter of the tier (cubby.h: cubby_tier_desc.budget_bytes is what frames take together).
 uint64_t io_replayer::budget_for(const cubby_policy_ops &policy, uint64_t capacity) const {
-  const uint64_t kept_bytes = capacity * frame_bytes_;
-  if (policy.admit == nullptr) return kept_bytes;
-  return std::min(kept_bytes + used_at_once() * frame_bytes_, pages_of((kept_bytes * 4 + 2) / 3));
+  const uint64_t admitted_bytes = capacity * frame_bytes_;
+  if (policy.admit == nullptr) return admitted_bytes;
+  return std::min(admitted_bytes + used_at_once() * frame_bytes_,
+                  pages_of((admitted_bytes * 4 + 2) / 3));
 }
 
 uint32_t io_replayer::capacity_for(const cubby_policy_ops &policy) const {
@@ -285,7 +286,7 @@ outcome<io_run> io_replayer::run(const cubby_policy_ops &policy, const std::stri
   return found;
 }
 
-done add_io(io_replayer &io, replayer &by, const workload &of, const contender &which,
+done add_io(io_replayer &io, replayer &by, const workload &of, const replayed_policy &which,
             const asked_capacity &capacity, nlohmann::json &line) {
   if (which.needs_future())
     return usage_trouble("policy " + which.name +

@@ -61,7 +61,7 @@ class io_replayer {
 
 /// Puts what the runtime made of a trace beside what the simulation says: hits, speed, and the
 /// speed that the model of --timing predicts with the file's speed as measured.
-done add_io(io_replayer &io, replayer &by, const workload &of, const contender &which,
+done add_io(io_replayer &io, replayer &by, const workload &of, const replayed_policy &which,
             const asked_capacity &capacity, nlohmann::json &line);
 
 }  // namespace cubby_cli::replay

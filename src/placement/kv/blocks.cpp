@@ -87,7 +87,7 @@ void blocks::used(const cubby_policy_access &access) {
   one.parent = access.parent;
   one.of_class =
       static_cast<uint8_t>(class_of(one.uses, depth_class_of(access.depth), access.last != 0));
-  if (one.hint != known_hint::kept) one.hint = known_hint::none;
+  if (one.hint != known_hint::prioritized) one.hint = known_hint::none;
 }
 
 void blocks::forget(cubby_object object) { all_[object] = block(); }
@@ -102,7 +102,7 @@ bool blocks::hint(const cubby_policy_hint &hint) {
     one.priority = static_cast<uint8_t>(std::min(hint.priority, 15u)) & 15;
     one.hint = hint.kind == CUBBY_POLICY_HINT_CLOSED      ? known_hint::closed
                : hint.kind == CUBBY_POLICY_HINT_SCHEDULED ? known_hint::scheduled
-                                                          : known_hint::kept;
+                                                          : known_hint::prioritized;
   }
   return true;
 }
@@ -115,7 +115,7 @@ float blocks::index(cubby_object object) {
   if (one.hint == known_hint::scheduled && one.hint_s >= now_s)
     return 1 / (static_cast<float>(one.hint_s - now_s) + 0.2F);
   const float value = model_.index(one.of_class, age_s);
-  if (one.hint == known_hint::kept && one.hint_s >= now_s)
+  if (one.hint == known_hint::prioritized && one.hint_s >= now_s)
     return std::max(value, static_cast<float>(one.priority + 1));
   return value;
 }

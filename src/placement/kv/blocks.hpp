@@ -11,7 +11,7 @@
 
 namespace cubby::placement::kv {
 
-enum class known_hint : uint8_t { none, closed, scheduled, kept };
+enum class known_hint : uint8_t { none, closed, scheduled, prioritized };
 
 /// Sixteen bytes: four in a cache line, and none across two.
 struct block {

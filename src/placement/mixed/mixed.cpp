@@ -127,13 +127,13 @@ class mixed_policy {
     if (guard_.decides()) return true;
     const uint32_t of = class_of(incoming);
     const part &own = *parts_[of];
-    bool kept = true;
+    bool admitted = true;
     if (of == class_of(victim))
-      kept = own.ops().admit(own.policy(), incoming, victim) != 0;
+      admitted = own.ops().admit(own.policy(), incoming, victim) != 0;
     else if (of == others && incoming == asked_ && parent_ != CUBBY_NO_OBJECT)
-      kept = guard_.resident(parent_);  // else it could not be reached
-    if (!kept) leave(incoming);
-    return kept;
+      admitted = guard_.resident(parent_);  // else it could not be reached
+    if (!admitted) leave(incoming);
+    return admitted;
   }
   bool hint(const cubby_policy_hint &hint) {
     bool taken = false;

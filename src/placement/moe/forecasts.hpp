@@ -33,9 +33,9 @@ class forecasts {
   [[nodiscard]] uint64_t bytes() const;
 
  private:
-  static constexpr uint32_t kept_tokens = 4;  // coming ones of a layer: a code of four bits each
-  static constexpr uint32_t levels = 5;       // not named, or named with a probability of a quarter
-  static constexpr uint32_t far = 3;          // visits ahead that are told apart
+  static constexpr uint32_t tokens_stored = 4;  // coming ones of a layer: a code of four bits each
+  static constexpr uint32_t levels = 5;  // not named, or named with a probability of a quarter
+  static constexpr uint32_t far = 3;     // visits ahead that are told apart
 
   struct coming {
     uint32_t token : 29 = 0;  // that something is known of; 0 = none
@@ -46,7 +46,7 @@ class forecasts {
     float used[levels], unused[levels];
   };
   [[nodiscard]] coming &of(uint32_t slot, uint32_t layer, uint32_t token) {
-    return coming_[(size_t{slot} * layers_ + layer) * kept_tokens + token % kept_tokens];
+    return coming_[(size_t{slot} * layers_ + layer) * tokens_stored + token % tokens_stored];
   }
   [[nodiscard]] const coming *known(uint32_t slot, uint32_t layer, uint32_t token) const;
   void ratios(const record &from, float (&to)[levels]) const;
@@ -54,7 +54,7 @@ class forecasts {
   uint32_t layers_, lanes_;
   std::vector<uint32_t> token_, last_layer_;  // [slot]: under way
   std::vector<uint32_t> run_;                 // [slot][layer]: the token it ran last
-  std::vector<coming> coming_;                // [slot][layer][kept_tokens]
+  std::vector<coming> coming_;                // [slot][layer][tokens_stored]
   std::vector<uint16_t> codes_;               // [slot][lane]: a level for each kept token
   record records_[far];
 };

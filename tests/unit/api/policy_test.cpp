@@ -164,17 +164,17 @@ TEST_CASE("a visit for which the ring has no room is lost as a whole, and takes 
                                  {1, 2, 0, nullptr, nullptr},
                                  {1, 0, 2, columns, nullptr},
                                  {2, 0, 2, columns, nullptr}};
-  constexpr uint64_t heard = 85, lost = 15;
-  for (uint64_t i = 0; i < heard + lost; ++i)
+  constexpr uint64_t received = 85, lost = 15;
+  for (uint64_t i = 0; i < received + lost; ++i)
     REQUIRE(cubby_visit(rt, h.bank, routed, 4) == CUBBY_OK);
   cubby_stats_block block{};
   block.struct_size = sizeof block;
   REQUIRE(cubby_stats(rt, &block, nullptr, 0) == CUBBY_OK);
-  CHECK(block.visit_count == heard);
+  CHECK(block.visit_count == received);
   CHECK(block.visit_dropped_count == lost);
   REQUIRE(cubby_visit(rt, h.bank, routed, 4) == CUBBY_OK);
   REQUIRE(cubby_stats(rt, &block, nullptr, 0) == CUBBY_OK);
-  CHECK(block.visit_count == heard + 1);
+  CHECK(block.visit_count == received + 1);
 }
 
 TEST_CASE("a policy does not learn from every try of a set that waits for frames") {

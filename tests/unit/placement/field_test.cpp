@@ -320,10 +320,10 @@ TEST_CASE("W-TinyLFU keeps what is frequent from a scan", "[placement]") {
     for (cubby_object object = 0; object < 8; ++object) h.touch(object);
   for (cubby_object object = 100; object < 180; ++object)
     h.touch(object);  // under ten sizes of the cache
-  uint32_t kept = 0;
+  uint32_t admitted = 0;
   for (cubby_object object = 0; object < 8; ++object)
-    kept += h.residents.count(object) != 0 ? 1u : 0u;
-  CHECK(kept >= 7);
+    admitted += h.residents.count(object) != 0 ? 1u : 0u;
+  CHECK(admitted >= 7);
 }
 
 TEST_CASE("Random victims are spread over all", "[placement]") {

@@ -78,9 +78,9 @@ TEST_CASE("What is scheduled for much later gives way to what may come soon", "[
 }
 
 TEST_CASE("A priority keeps a block until its time is over", "[placement][kv]") {
-  six kept, over;
-  REQUIRE(kept.hint(CUBBY_POLICY_HINT_PRIORITY, 0, 0, 60 * second, 3) == 1);
-  CHECK(kept.victim_at(7 * second) == 1);
+  six prioritized, over;
+  REQUIRE(prioritized.hint(CUBBY_POLICY_HINT_PRIORITY, 0, 0, 60 * second, 3) == 1);
+  CHECK(prioritized.victim_at(7 * second) == 1);
   REQUIRE(over.hint(CUBBY_POLICY_HINT_PRIORITY, 0, 0, 2 * second, 3) == 1);
   CHECK(over.victim_at(9 * second) == 0);
 }

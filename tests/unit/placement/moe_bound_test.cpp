@@ -14,8 +14,9 @@ using policy_fixture::model_of;
 using experts = std::vector<cubby_object>;
 
 /// Both serve the same visits.
-struct duel {
-  explicit duel(const policy_fixture::shape &of) : shape(of), moe("moe", of), lru("lru", of) {}
+struct comparison {
+  explicit comparison(const policy_fixture::shape &of)
+      : shape(of), moe("moe", of), lru("lru", of) {}
 
   void visit(uint32_t layer, const experts &used) {
     lead += moe.visit(layer, used);
@@ -65,7 +66,7 @@ TEST_CASE("moe is not led below LRU by one who sees what it holds", "[placement]
   for (const uint32_t friendly : {0u, 20u, 100u}) {
     for (const uint32_t capacity : {20u, 40u, 80u}) {
       INFO(friendly << " tokens for it of 150, capacity " << capacity);
-      duel of(model_of(4, 32, 2, capacity));
+      comparison of(model_of(4, 32, 2, capacity));
       prng random(friendly + capacity);
       for (uint32_t token = 0; token < 1500; ++token)
         for (uint32_t layer = 0; layer < of.shape.rows; ++layer)
@@ -82,7 +83,7 @@ TEST_CASE("Sequences that begin anew do not take moe below LRU", "[placement][mo
     prng random(seed);
     const uint32_t layers = seed % 2 == 0 ? 24 : 6;
     const uint64_t length = 15 + 25 * (seed % 3);
-    duel of(model_of(layers, 32, 4, layers * (seed % 4 < 2 ? 14 : 24)));
+    comparison of(model_of(layers, 32, 4, layers * (seed % 4 < 2 ? 14 : 24)));
     std::vector<experts> favourites(layers);
     for (uint32_t token = 0; token < 24000 / layers; ++token) {
       for (uint32_t layer = 0; layer < layers; ++layer) {
@@ -104,7 +105,7 @@ TEST_CASE("Who follows whom may change at any time without taking moe below LRU"
   for (const uint32_t every : {20u, 50u, 200u}) {
     for (const uint32_t capacity : {32u, 96u, 160u}) {
       INFO("every " << every << " tokens, capacity " << capacity);
-      duel of(model_of(6, 32, 4, capacity));
+      comparison of(model_of(6, 32, 4, capacity));
       prng random(every);
       std::vector<uint32_t> follower(16);
       for (uint32_t i = 0; i < 16; ++i) follower[i] = i;

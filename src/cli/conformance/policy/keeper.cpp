@@ -10,7 +10,7 @@ constexpr size_t most_answers = 1 << 16, most_routes = 8, most_used = 64;
 }  // namespace
 
 keeper::keeper(const subject &on, const workload &of, uint64_t seed) : on_(on), of_(&of) {
-  furnish(of);
+  resize(of);
   answers_.reserve(most_answers);
   const cubby_policy_config config = of.config(seed);
   const under_way call(on_, "create");
@@ -20,7 +20,7 @@ keeper::keeper(const subject &on, const workload &of, uint64_t seed) : on_(on), 
   expect(self_ != nullptr, "create() for ", of.name, " gave 0 and no instance");
 }
 
-void keeper::furnish(const workload &of) {
+void keeper::resize(const workload &of) {
   room_ += of.budget_bytes - budget_;
   budget_ = of.budget_bytes;
   const size_t count = of.object_count();
@@ -210,7 +210,7 @@ void keeper::shrink(uint64_t budget_bytes) {
 
 void keeper::grow(const workload &larger) {
   const cubby_policy_config config = larger.config();
-  furnish(larger);
+  resize(larger);
   of_ = &larger;
   const under_way call(on_, "grow");
   const int32_t came = on_.ops.grow(self_, &config);

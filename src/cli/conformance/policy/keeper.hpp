@@ -76,7 +76,7 @@ class keeper {
   cubby_object next_victim();
   cubby_object next_unpinned();
   void remove(cubby_object object);
-  void furnish(const workload &of);
+  void resize(const workload &of);
   void note(const char *what, uint32_t value);
 
   const subject &on_;

@@ -1,4 +1,4 @@
-#include "cli/demo/contender.hpp"
+#include "cli/demo/isolated_run.hpp"
 
 #include <sys/resource.h>
 #include <sys/stat.h>
