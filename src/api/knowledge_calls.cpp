@@ -29,18 +29,18 @@ uint8_t foresee(runtime &self, const residency::locker_bank &bank, const cubby_h
     if (hint.route.columns[i] >= bank.columns()) return CUBBY_HINT_REJECTED;
     objects.push_back(bank.object_base + hint.route.row * bank.columns() + hint.route.columns[i]);
   }
-  cubby_policy_hint told{};
-  told.struct_size = sizeof told;
-  told.kind = CUBBY_POLICY_HINT_ROUTE;
-  told.slot = std::min(hint.route.slot, engine::sequences_max - 1);
-  told.ahead = hint.ahead;
-  told.object_count = static_cast<uint32_t>(objects.size());
-  told.objects = objects.data();
-  told.probabilities = hint.route.weights;
-  told.ttl_ns = hint.ttl_ns;
-  told.now_ns = self.now();
+  cubby_policy_hint policy_hint{};
+  policy_hint.struct_size = sizeof policy_hint;
+  policy_hint.kind = CUBBY_POLICY_HINT_ROUTE;
+  policy_hint.slot = std::min(hint.route.slot, engine::sequences_max - 1);
+  policy_hint.ahead = hint.ahead;
+  policy_hint.object_count = static_cast<uint32_t>(objects.size());
+  policy_hint.objects = objects.data();
+  policy_hint.probabilities = hint.route.weights;
+  policy_hint.ttl_ns = hint.ttl_ns;
+  policy_hint.now_ns = self.now();
   const auto lock = self.hold_pump();
-  return self.engine().feed.hint(told) ? CUBBY_HINT_ACCEPTED : CUBBY_HINT_REJECTED;
+  return self.engine().feed.hint(policy_hint) ? CUBBY_HINT_ACCEPTED : CUBBY_HINT_REJECTED;
 }
 
 uint8_t take_route(runtime &self, const cubby_hint_item &hint) {

@@ -115,14 +115,14 @@ int run_miss(const options &chosen) {
   auto path = blocks_file(chosen.dir, chosen.file_mib << 20, chosen.json);
   if (!path) return fail(chosen, path.failure());
   const layout file{*path, chosen.file_mib << 20, 65536, 65536, 0};
-  auto told = miss_latency(file, chosen.rounds);
-  if (!told) return fail(chosen, told.failure());
+  auto report = miss_latency(file, chosen.rounds);
+  if (!report) return fail(chosen, report.failure());
   if (chosen.json) {
-    print_json(*told);
+    print_json(*report);
     return exit_good;
   }
   std::vector<std::vector<std::string>> table = {{"way", "p50 us", "p99 us", "to pread (p50)"}};
-  for (const json &one : (*told)["results"]) {
+  for (const json &one : (*report)["results"]) {
     const auto text = [&](const char *name, double scale) {
       return fixed_text(one[name].get<double>() / scale);
     };

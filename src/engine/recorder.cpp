@@ -68,7 +68,7 @@ recorder::grid *recorder::grid_of(const locker_bank &bank) {
 
 /// A grid comes before what names it; until there is room for it, its visits are lost.
 bool recorder::tell(grid &which) {
-  if (which.told) return true;
+  if (which.written) return true;
   seal();
   if (!push_lost(head_bytes + grid_bytes)) return false;
   std::byte payload[grid_bytes];
@@ -77,7 +77,7 @@ bool recorder::tell(grid &which) {
   put32(payload + 8, which.experts);
   put32(payload + 12, which.top_k);
   push_block(CUBBY_TRACE_GRID, payload, sizeof payload);
-  return which.told = true;
+  return which.written = true;
 }
 
 void recorder::append(uint32_t layer, uint32_t slot, uint64_t token, bool begins,

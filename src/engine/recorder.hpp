@@ -37,7 +37,7 @@ class recorder {
   /// A bank whose layers have their place among the layers of the trace.
   struct grid {
     uint32_t bank = 0, first_layer = 0, layers = 0, experts = 0, top_k = 0;
-    bool told = false;
+    bool written = false;
   };
   struct place {
     uint64_t token = 0;

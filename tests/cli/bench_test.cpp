@@ -61,9 +61,9 @@ TEST_CASE("bench miss and bench extents tell what they measured") {
   const outcome miss = run("miss --file-mib 64 --rounds 20 --json");
   INFO(miss.text);
   REQUIRE(miss.exit_status == 0);
-  const json told = json::parse(miss.text);
-  REQUIRE(told.at("results").size() == 3);
-  for (const json &one : told["results"]) {
+  const json report = json::parse(miss.text);
+  REQUIRE(report.at("results").size() == 3);
+  for (const json &one : report["results"]) {
     CHECK(one.at("p50_ns").get<double>() > 0);
     CHECK(one.at("p50_ns").get<double>() <= one.at("p99_ns").get<double>());
   }

@@ -75,11 +75,11 @@ TEST_CASE("The example keeps every rule, for people and for programs", "[cli]") 
   CHECK(found.at("flags") == json({"experts", "kv"}));
   CHECK(found.at("passed").get<size_t>() + found.at("skipped").get<size_t>() ==
         found.at("checks").size());
-  const process::outcome told = process::command("conformance " CUBBY_FIFO_POLICY);
-  CHECK(told.exit_status == 0);
-  CHECK(told.text.find("policy fifo of ") == 0);
-  CHECK(told.text.find("\npass  " + rounds + "\n") != std::string::npos);
-  CHECK(told.text.find(" passed, 0 failed, ") != std::string::npos);
+  const process::outcome ran = process::command("conformance " CUBBY_FIFO_POLICY);
+  CHECK(ran.exit_status == 0);
+  CHECK(ran.text.find("policy fifo of ") == 0);
+  CHECK(ran.text.find("\npass  " + rounds + "\n") != std::string::npos);
+  CHECK(ran.text.find(" passed, 0 failed, ") != std::string::npos);
 }
 
 TEST_CASE("Who breaks one rule fails in the check for it", "[cli]") {

@@ -53,12 +53,12 @@ policy_fixture::shape quarter_of(const run &of) {
 }
 
 /// Hits in % of all uses.
-double hits(const char *name, const run &of, const forecast &told) {
+double hits(const char *name, const run &of, const forecast &predicted) {
   policy_fixture::fixture h(name, quarter_of(of));
   uint64_t found = 0;
   for (uint64_t token = 0; token < of.tokens(); ++token) {
-    for (uint32_t ahead = 1; told && ahead <= 3 && token + ahead <= of.tokens(); ++ahead)
-      h.foresee(ahead, told(token + ahead - 1));
+    for (uint32_t ahead = 1; predicted && ahead <= 3 && token + ahead <= of.tokens(); ++ahead)
+      h.foresee(ahead, predicted(token + ahead - 1));
     for (uint32_t layer = 0; layer < of.layers; ++layer)
       found += h.visit(layer, {of.at(token, layer), of.at(token, layer) + of.k});
   }

@@ -36,14 +36,14 @@ TEST_CASE("A policy that names one pinned victim again and again is told off, no
   const std::string io =
       " --io --geometry 2x8x4096 --tiers host:1m,file:" + here.path.string() + " ";
   for (const std::string &drive : {std::string(" --simulate "), io}) {
-    const auto told = replay(
+    const auto ran = replay(
         "twice", drive + "--capacity 25%,50% --policy " CUBBY_MISBEHAVING_POLICY " --trace " +
                      trace + " 2>&1");
-    INFO(told.text);
-    CHECK(told.exit_status == 2);
-    CHECK(told.text.find("policy misbehaving broke the rules: next_victim() named object") !=
+    INFO(ran.text);
+    CHECK(ran.exit_status == 2);
+    CHECK(ran.text.find("policy misbehaving broke the rules: next_victim() named object") !=
           std::string::npos);
-    CHECK(told.text.find("twice in a round") != std::string::npos);
+    CHECK(ran.text.find("twice in a round") != std::string::npos);
   }
 }
 
@@ -52,8 +52,8 @@ TEST_CASE("A policy that breaks the rules is named, and the others go on without
   const std::string trace = trace_in(here);
   const std::string page = here.at("p.html");
   const std::string asked = " --simulate --capacity 25%,50% --trace " + trace + " --policy ";
-  const auto results = [&](const process::outcome &told) {
-    json object = json::parse(told.text, nullptr, false);
+  const auto results = [&](const process::outcome &ran) {
+    json object = json::parse(ran.text, nullptr, false);
     REQUIRE(object.is_object());
     for (json &one : object["results"]) one.erase("ns_per_visit");
     return object;
@@ -64,9 +64,9 @@ TEST_CASE("A policy that breaks the rules is named, and the others go on without
   for (const std::string how : {"twice", "absent", "create", "silent"}) {
     INFO(how);
     const std::string with = asked + CUBBY_MISBEHAVING_POLICY ",lru,moe ";
-    const auto told = replay(how, with + "--json --html " + page + " 2>/dev/null");
-    CHECK(told.exit_status == 2);
-    const json object = results(told);
+    const auto ran = replay(how, with + "--json --html " + page + " 2>/dev/null");
+    CHECK(ran.exit_status == 2);
+    const json object = results(ran);
     CHECK(object["results"] == results(alone)["results"]);
     REQUIRE(object["broken"].size() == 2);
     for (size_t i = 0; i < 2; ++i) {
@@ -88,9 +88,9 @@ TEST_CASE("A library of another version is named, and the others go on without i
   const std::string asked = " --simulate --capacity 25% --trace " + trace_in(here) +
                             " --policy " CUBBY_MISBEHAVING_POLICY;
   const std::string page = here.at("p.html");
-  const auto told = replay("abi", asked + ",lru --json --html " + page + " 2>/dev/null");
-  CHECK(told.exit_status == 2);
-  const json object = json::parse(told.text);
+  const auto ran = replay("abi", asked + ",lru --json --html " + page + " 2>/dev/null");
+  CHECK(ran.exit_status == 2);
+  const json object = json::parse(ran.text);
   REQUIRE(object["results"].size() == 1);
   CHECK(object["results"][0]["policy"] == "lru");
   REQUIRE(object["broken"].size() == 1);
@@ -111,11 +111,11 @@ TEST_CASE("A library of another version is named, and the others go on without i
 
 TEST_CASE("A library's policy with the name of another is told by its path") {
   const folder here;
-  const auto told =
+  const auto ran =
       replay("namesake", " --simulate --capacity 25% --json --trace " + trace_in(here) +
                              " --policy lru,lru," CUBBY_MISBEHAVING_POLICY);
-  CHECK(told.exit_status == 2);  // it breaks a rule besides
-  const json object = json::parse(told.text);
+  CHECK(ran.exit_status == 2);  // it breaks a rule besides
+  const json object = json::parse(ran.text);
   REQUIRE(object["results"].size() == 1);
   CHECK(object["results"][0]["policy"] == "lru");
   REQUIRE(object["broken"].size() == 1);

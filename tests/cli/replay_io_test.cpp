@@ -72,9 +72,9 @@ TEST_CASE("the runtime's hits are the simulation's, to the unit, for every polic
 TEST_CASE("a batch larger than there are sequences has no more slots than those") {
   const folder here;
   const std::string trace = make_trace(here, 200);
-  const json told = command_json(io_line(here, trace, "64MiB") +
-                                 " --policy moe,mixed --capacity 25%,60% --batch 4");
-  for (const json &one : told.at("results")) {
+  const json report = command_json(io_line(here, trace, "64MiB") +
+                                   " --policy moe,mixed --capacity 25%,60% --batch 4");
+  for (const json &one : report.at("results")) {
     INFO(one.dump());
     CHECK(one.at("equal") == true);
   }

@@ -191,11 +191,11 @@ TEST_CASE("What a mixed replay cannot do is said in one sentence") {
       {experts + " --simulate --block-compute-ns 5", "use --compute-ns"},
       {experts + " --simulate" + link, "are for --timing"}};
   for (const auto &[arguments, said] : cases) {
-    const auto told = command("replay --trace " + arguments);
-    INFO(arguments << " said: " << told.text);
-    CHECK(told.exit_status == 2);
-    CHECK(told.text.find(said) != std::string::npos);
-    CHECK(std::count(told.text.begin(), told.text.end(), '\n') == 1);
+    const auto ran = command("replay --trace " + arguments);
+    INFO(arguments << " said: " << ran.text);
+    CHECK(ran.exit_status == 2);
+    CHECK(ran.text.find(said) != std::string::npos);
+    CHECK(std::count(ran.text.begin(), ran.text.end(), '\n') == 1);
   }
 }
 

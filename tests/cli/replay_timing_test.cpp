@@ -160,10 +160,10 @@ TEST_CASE("replay --timing as people run it") {
     CHECK(one["time_ns"].get<double>() >= 3 * 2 * 50000);
   }
   const auto refused = [&](const std::string &more, const std::string &said) {
-    const auto told = command(base + " " + more);
-    INFO(told.text);
-    CHECK(told.exit_status == 2);
-    CHECK(told.text.find(said) != std::string::npos);
+    const auto ran = command(base + " " + more);
+    INFO(ran.text);
+    CHECK(ran.exit_status == 2);
+    CHECK(ran.text.find(said) != std::string::npos);
   };
   refused("--link host:25GB/s,10us", "--compute-ns");
   refused("--compute-ns 5", "--link host");

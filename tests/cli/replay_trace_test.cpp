@@ -233,8 +233,8 @@ TEST_CASE("A trace that was written is the trace that was read") {
        {std::pair<std::string, std::string>{"e.jsonl", small_trace}, {"k.jsonl", kv}}) {
     INFO(name);
     const std::string from = here.write(name, text), to = here.at(name + ".cubbytrace");
-    const json told = command_json("replay --trace " + from + " --write " + to, 0);
-    CHECK_FALSE(told.contains("results"));
+    const json report = command_json("replay --trace " + from + " --write " + to, 0);
+    CHECK_FALSE(report.contains("results"));
     json one =
         command_json("replay --simulate --policy lru,belady --capacity 4 --trace " + from, 0);
     json other =
@@ -257,10 +257,10 @@ TEST_CASE("A torn trace is told by its byte") {
   command_json("replay --trace " + from + " --write " + to, 0);
   const std::string whole = bytes_of(to);
   const auto refused = [&](const std::string &bytes, const std::string &said) {
-    const auto told = command("replay --simulate --trace " + here.write("torn", bytes));
-    INFO(told.text);
-    CHECK(told.exit_status == 2);
-    CHECK(told.text.find(said) != std::string::npos);
+    const auto ran = command("replay --simulate --trace " + here.write("torn", bytes));
+    INFO(ran.text);
+    CHECK(ran.exit_status == 2);
+    CHECK(ran.text.find(said) != std::string::npos);
   };
   // The head, a grid of 16 + 16 bytes, the visits, the end of 16 bytes.
   refused(whole.substr(0, 12), "ends within its head");
@@ -283,10 +283,10 @@ TEST_CASE("A torn trace is told by its byte") {
 TEST_CASE("replay writes oracleGeneral") {
   const folder here;
   const std::string from = here.write("e.jsonl", small_trace), to = here.at("t.oracle");
-  const json told =
+  const json report =
       command_json("replay --trace " + from + " --write-oracle " + to + " --object-bytes 4096", 0);
   const std::string bytes = bytes_of(to);
-  REQUIRE(bytes.size() == 24 * told.at("accesses").get<size_t>());
+  REQUIRE(bytes.size() == 24 * report.at("accesses").get<size_t>());
   // Uses: token 0: 0 1 | 10 11, token 1: 4 5 | 14 15, token 2: 0 1 | 10, token 3: 4 5 | 14 15.
   const std::vector<uint64_t> objects = {0, 1, 10, 11, 4, 5, 14, 15, 0, 1, 10, 4, 5, 14, 15};
   const std::vector<int64_t> next = {8, 9, 10, -1, 11, 12, 13, 14, -1, -1, -1, -1, -1, -1, -1};
@@ -322,10 +322,10 @@ TEST_CASE("oracleGeneral is read as it was written, one block a record") {
   CHECK(command_json("replay --trace " + to + " --limit 10 --write " + here.at("w"),
                      0)["accesses"] == 10);
   const auto refused = [&](const std::string &bytes, const std::string &why) {
-    const auto told = command("replay --simulate --trace " + here.write("bad", bytes));
-    INFO(told.text);
-    CHECK(told.exit_status == 2);
-    CHECK(told.text.find(why) != std::string::npos);
+    const auto ran = command("replay --simulate --trace " + here.write("bad", bytes));
+    INFO(ran.text);
+    CHECK(ran.exit_status == 2);
+    CHECK(ran.text.find(why) != std::string::npos);
   };
   refused(before.substr(0, before.size() - 5), "ends within record 79");
   std::string behind = before;
@@ -365,7 +365,7 @@ TEST_CASE("traces of other formats are refused by their name, with what to do") 
   const struct {
     const char *name;
     std::string text;
-    const char *told;
+    const char *advice;
   } all[] = {
       {"azure.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9,4808,10\n",
        "counts of tokens only"},
@@ -382,10 +382,10 @@ TEST_CASE("traces of other formats are refused by their name, with what to do") 
       {"t.bin", std::string("\x01\x02\0\x04", 4), "is binary"},
   };
   for (const auto &one : all) {
-    const auto told = command("replay --simulate --trace " + here.write(one.name, one.text));
-    INFO(told.text);
-    CHECK(told.exit_status == 2);
-    CHECK(told.text.find(one.told) != std::string::npos);
+    const auto ran = command("replay --simulate --trace " + here.write(one.name, one.text));
+    INFO(ran.text);
+    CHECK(ran.exit_status == 2);
+    CHECK(ran.text.find(one.advice) != std::string::npos);
   }
 }
 
@@ -399,10 +399,10 @@ TEST_CASE("replay writes over its own kinds of files alone") {
     CHECK(command(how + " " + option + " " + path).exit_status == 0);  // its own
     for (const std::string &text : {std::string("notes"), std::string(), std::string(48, 'x')}) {
       here.write("other", text);
-      const auto told = command(how + " " + option + " " + here.at("other"));
-      INFO(option << ": " << told.text);
-      CHECK(told.exit_status == 2);
-      CHECK(told.text.find("was not made by this command") != std::string::npos);
+      const auto ran = command(how + " " + option + " " + here.at("other"));
+      INFO(option << ": " << ran.text);
+      CHECK(ran.exit_status == 2);
+      CHECK(ran.text.find("was not made by this command") != std::string::npos);
       CHECK(bytes_of(here.at("other")) == text);
     }
     std::filesystem::create_symlink(path, here.at("link"));
@@ -419,10 +419,10 @@ TEST_CASE("policy auto is the runtime's choice; empty words between commas are t
         untimed(command_json(how + "moe", 0)["results"]));
   CHECK(command_json(how + "auto,moe,lru", 0)["results"].size() == 2);
   for (const char *words : {",", "lru,", ",lru", "lru,,moe", "''"}) {
-    const auto told = command(how + words);
-    INFO(told.text);
-    CHECK(told.exit_status == 2);
-    CHECK(told.text.find("an empty word") != std::string::npos);
+    const auto ran = command(how + words);
+    INFO(ran.text);
+    CHECK(ran.exit_status == 2);
+    CHECK(ran.text.find("an empty word") != std::string::npos);
   }
   CHECK(command(how + "nobody").text.find("there are auto, ") != std::string::npos);
 }
@@ -434,9 +434,9 @@ TEST_CASE("replay writes nothing when something is wrong") {
             .exit_status == 2);
   CHECK(command("replay --simulate --trace " + from + " --capacity 1 --write " + here.at("a"))
             .exit_status == 2);
-  const auto told = command("replay --trace " + from + " --write " + here.at("no/such/folder"));
-  CHECK(told.exit_status == 2);
-  CHECK(told.text.find("is missing; make it first") != std::string::npos);
+  const auto ran = command("replay --trace " + from + " --write " + here.at("no/such/folder"));
+  CHECK(ran.exit_status == 2);
+  CHECK(ran.text.find("is missing; make it first") != std::string::npos);
   size_t files = 0;
   for (const auto &one : std::filesystem::directory_iterator(here.path))
     files += one.is_regular_file() ? 1u : 0u;

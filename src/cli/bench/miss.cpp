@@ -28,7 +28,7 @@ outcome<uint64_t> one_miss(cubby_blocks &by, uint32_t block) {
   return took;
 }
 
-nlohmann::json told(const char *name, const std::vector<double> &ns, double pread_ns) {
+nlohmann::json summary(const char *name, const std::vector<double> &ns, double pread_ns) {
   const double half = median(ns);
   return {
       {"name", name}, {"p50_ns", half}, {"p99_ns", quantile(ns, 0.99)}, {"ratio", half / pread_ns}};
@@ -70,8 +70,8 @@ outcome<nlohmann::json> miss_latency(const layout &file, uint32_t rounds) {
   return nlohmann::json{{"block_bytes", file.block_bytes},
                         {"rounds", rounds},
                         {"results",
-                         {told("pread", bare_ns, bare), told("caller pump", caller_ns, bare),
-                          told("thread pump", thread_ns, bare)}}};
+                         {summary("pread", bare_ns, bare), summary("caller pump", caller_ns, bare),
+                          summary("thread pump", thread_ns, bare)}}};
 }
 
 }  // namespace cubby_cli::bench

@@ -59,7 +59,7 @@ class pread_reader : public reader {
  private:
   /// Once: what pread gives is then less than it could.
   void tell_fewer(size_t count, const std::system_error &why) {
-    if (!std::exchange(told_fewer_, true))
+    if (!std::exchange(warned_fewer_, true))
       std::cerr << "cubby: " << count << " of " << threads_
                 << " threads read, no more could be made (" << why.code().message()
                 << "): raise ulimit -u, ulimit -v or the container's limit of processes\n";
@@ -67,7 +67,7 @@ class pread_reader : public reader {
 
   const layout file_;
   const uint32_t threads_;
-  bool told_fewer_ = false;
+  bool warned_fewer_ = false;
   huge_buffer memory_;
   int fd_ = -1;
 };
@@ -91,13 +91,13 @@ class fio_reader : public reader {
     }
     const int status = ::pclose(pipe);
     const size_t start = text.find('{');
-    const auto told = start == std::string::npos
-                          ? nlohmann::json(nlohmann::json::value_t::discarded)
-                          : nlohmann::json::parse(text.substr(start), nullptr, false);
-    if (status != 0 || told.is_discarded()) {
+    const auto report = start == std::string::npos
+                            ? nlohmann::json(nlohmann::json::value_t::discarded)
+                            : nlohmann::json::parse(text.substr(start), nullptr, false);
+    if (status != 0 || report.is_discarded()) {
       return trouble{"fio failed: " + text.substr(0, std::min(text.find('\n'), size_t{200}))};
     }
-    const auto &read = told.at("jobs").at(0).at("read");
+    const auto &read = report.at("jobs").at(0).at("read");
     const double speed = read.at("bw_bytes").get<double>();
     if (!(speed > 0)) return trouble{"fio read nothing"};
     return sample{static_cast<double>(bytes) / speed, bytes, 0};

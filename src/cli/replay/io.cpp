@@ -162,12 +162,12 @@ done io_replayer::pinning_runtime::tell_visit(const expert_schedule &of, const v
     routed_.push_back({route.slot, one.row, route.count, at, nullptr});
     at += route.count;
   }
-  const auto told = rt_->visit(bank_, routed_);
-  return told ? done(nothing{}) : from_library(told.why());
+  const auto visited = rt_->visit(bank_, routed_);
+  return visited ? done(nothing{}) : from_library(visited.why());
 }
 
 done io_replayer::pinning_runtime::visit(const expert_schedule &of, const visit_record &one) {
-  if (auto told = tell_visit(of, one); !told) return told;
+  if (auto visited = tell_visit(of, one); !visited) return visited;
   const cubby_object *used = of.used.data() + one.first_used;
   numbers_.assign(used, used + one.used_count);
   return use(numbers_, {.no_visit = true});

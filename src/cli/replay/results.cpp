@@ -105,8 +105,8 @@ void compare(replayer &by, const asked_capacity &capacity, const job &one, json 
 
 /// The same of a mixed trace, where waiting counts and no optimum is known.
 void compare_kinds(replayer &by, const asked_capacity &capacity, const job &one, json &line) {
-  line.update(one.kinds_told);
-  const json &lru = by.yardstick("lru", capacity.units).kinds_told;
+  line.update(one.kinds_report);
+  const json &lru = by.yardstick("lru", capacity.units).kinds_report;
   const auto waited = line["waited_ns"].get<double>(), of_lru = lru["waited_ns"].get<double>();
   line["capacity_bytes"] = capacity.units;
   line["gap_closed"] = nullptr;

@@ -32,10 +32,10 @@ class part {
     if (ops_.grow(policy_, &own) != 0) throw std::bad_alloc();
   }
   [[nodiscard]] cubby_policy_stats stats() const {
-    cubby_policy_stats told = {};
-    told.struct_size = sizeof told;
-    ops_.stats(policy_, &told);
-    return told;
+    cubby_policy_stats stats = {};
+    stats.struct_size = sizeof stats;
+    ops_.stats(policy_, &stats);
+    return stats;
   }
 
  private:

@@ -21,7 +21,7 @@ inline constexpr float rate_scale = table_scale * 32768 / error_scale;
 
 /// Who was used in one visit, as rows of a table: the row, and in the upper half how fast it
 /// learns.
-struct told_set {
+struct used_rows {
   const uint32_t *rows;
   uint32_t count;
 };
@@ -38,9 +38,9 @@ struct learn_step {
   float *value;         // forecast of the visit before; becomes the new one
   int16_t *tables;      // [source_count][table_rows][width]
   uint32_t table_rows;
-  const told_set *said_by;  // [said_by_count]: who was just used, by source
+  const used_rows *said_by;  // [said_by_count]: who was just used, by source
   uint32_t said_by_count;
-  const told_set *trained;  // [trained_count]: who had been used at the visit before
+  const used_rows *trained;  // [trained_count]: who had been used at the visit before
   uint32_t trained_count;
   uint32_t dither;           // where rounding up and down begins: small steps count on the whole
   float *weights, *squares;  // [input_count], and the sums of their squared gradients

@@ -18,19 +18,19 @@ using cubby::base::prng;
 
 /// A policy that says what it was told. Victims go by number; with admit() a higher number is worth
 /// more than a lower one.
-struct told_policy {
+struct logging_policy {
   std::set<cubby_object> tracked;
   std::set<cubby_object>::iterator next;
   uint32_t rounds = 0;
   bool wrong = false;  // told of an object twice, or of one that it does not know
 };
-std::vector<told_policy *> made;
+std::vector<logging_policy *> made;
 std::string fault;  // how the next policy breaks the rules
 
-told_policy &of(cubby_policy *policy) { return *reinterpret_cast<told_policy *>(policy); }
+logging_policy &of(cubby_policy *policy) { return *reinterpret_cast<logging_policy *>(policy); }
 
 int32_t create(const cubby_policy_config *, cubby_policy **out) {
-  made.push_back(new told_policy);
+  made.push_back(new logging_policy);
   *out = reinterpret_cast<cubby_policy *>(made.back());
   return 0;
 }
@@ -51,7 +51,7 @@ void begin_victims(cubby_policy *policy, const cubby_policy_need *) {
   ++of(policy).rounds;
 }
 cubby_object next_victim(cubby_policy *policy) {
-  told_policy &self = of(policy);
+  logging_policy &self = of(policy);
   if (fault == "absent") return 1000;
   if (fault == "twice" && !self.tracked.empty()) return *self.tracked.begin();
   if (fault == "silent" || self.next == self.tracked.end()) return CUBBY_NO_OBJECT;
@@ -67,7 +67,7 @@ cubby_policy_ops ops_of(bool chooses) {
   cubby_policy_ops ops = {};
   ops.struct_size = sizeof ops;
   ops.abi_version = CUBBY_POLICY_ABI_VERSION;
-  ops.name = "told";
+  ops.name = "logging";
   ops.create = create;
   ops.destroy = destroy;
   ops.visit = visit;

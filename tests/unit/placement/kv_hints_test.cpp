@@ -27,16 +27,16 @@ struct six : fixture {
   }
   int32_t hint(uint32_t kind, cubby_object object, uint64_t when_ns, uint64_t ttl_ns,
                uint32_t priority) {
-    cubby_policy_hint told = {};
-    told.struct_size = sizeof told;
-    told.kind = kind;
-    told.objects = &object;
-    told.object_count = 1;
-    told.when_ns = when_ns;
-    told.ttl_ns = ttl_ns;
-    told.priority = priority;
-    told.now_ns = 6 * second;
-    return ops().hint(policy(), &told);
+    cubby_policy_hint event = {};
+    event.struct_size = sizeof event;
+    event.kind = kind;
+    event.objects = &object;
+    event.object_count = 1;
+    event.when_ns = when_ns;
+    event.ttl_ns = ttl_ns;
+    event.priority = priority;
+    event.now_ns = 6 * second;
+    return ops().hint(policy(), &event);
   }
   /// A newcomer that has none before it, at this time.
   cubby_object victim_at(uint64_t at_ns) {

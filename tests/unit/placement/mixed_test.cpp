@@ -48,14 +48,15 @@ struct outcome {
 outcome run_there_and_back(const char *name) {
   policy_fixture::fixture h(name, banks(), budget);
   prng dice(8);
-  outcome told = {};
+  outcome result = {};
   const load phases[] = {{3000, 40, 4}, {3000, 1, 16}, {3000, 40, 4}};
   for (uint32_t i = 0; i < 3; ++i) {
     run(h, phases[i], dice);
-    told.share[i] = static_cast<double>(h.bytes[1]) / static_cast<double>(h.bytes[0] + h.bytes[1]);
+    result.share[i] =
+        static_cast<double>(h.bytes[1]) / static_cast<double>(h.bytes[0] + h.bytes[1]);
   }
-  told.waited_ns = h.waited_ns;
-  return told;
+  result.waited_ns = h.waited_ns;
+  return result;
 }
 
 }  // namespace

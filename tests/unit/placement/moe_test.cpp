@@ -36,7 +36,7 @@ struct material {
       for (int16_t &one : tables)
         if (random.chance(1, 50)) one = random.chance(1, 2) ? 32767 : -32768;
     std::vector<uint32_t> rows[2 * sources];
-    moe::told_set sets[2 * sources];
+    moe::used_rows sets[2 * sources];
     for (uint32_t s = 0; s < 2 * sources; ++s) {
       for (uint64_t n = random.below(6); n > 0; --n)
         rows[s].push_back(

@@ -52,28 +52,28 @@ void keeper::visit(const turn &one) {
   std::array<cubby_policy_route, most_routes> routes{};
   for (uint32_t i = 0; i < one.routes.size(); ++i)
     routes[i] = {i, static_cast<uint32_t>(one.routes[i].size()), one.routes[i].data()};
-  cubby_policy_visit told = {};
-  told.struct_size = sizeof told;
-  told.bank = one.bank;
-  told.row = one.row;
-  told.used_count = static_cast<uint32_t>(one.used.size());
-  told.used = one.used.data();
-  if ((on_.ops.flags & CUBBY_POLICY_OFFLINE) != 0) told.next_use = one.next_use.data();
-  told.routes = routes.data();
-  told.route_count = static_cast<uint32_t>(one.routes.size());
-  told.prefill = one.prefill;
-  told.number = visits_++;
-  told.now_ns = now_ns_;
+  cubby_policy_visit event = {};
+  event.struct_size = sizeof event;
+  event.bank = one.bank;
+  event.row = one.row;
+  event.used_count = static_cast<uint32_t>(one.used.size());
+  event.used = one.used.data();
+  if ((on_.ops.flags & CUBBY_POLICY_OFFLINE) != 0) event.next_use = one.next_use.data();
+  event.routes = routes.data();
+  event.route_count = static_cast<uint32_t>(one.routes.size());
+  event.prefill = one.prefill;
+  event.number = visits_++;
+  event.now_ns = now_ns_;
   std::array<cubby_object, most_used> missing{};
   size_t missing_count = 0;
   for (const cubby_object object : one.used)
     if (!resident(object)) missing[missing_count++] = object;
   {
     const under_way call(on_, "visit");
-    on_.ops.visit(self_, &told);
+    on_.ops.visit(self_, &event);
   }
   ++call_count_;
-  used_ += told.used_count;
+  used_ += event.used_count;
   const uint8_t held = on_.ops.admit == nullptr ? 1 : 0;
   for (const cubby_object object : one.used) in_use_[object] = held;
   for (size_t i = 0; i < missing_count; ++i) bring(missing[i]);
@@ -83,19 +83,19 @@ void keeper::visit(const turn &one) {
 void keeper::access(const turn &one, uint32_t at) {
   const cubby_object object = one.used[at];
   const bool offline = (on_.ops.flags & CUBBY_POLICY_OFFLINE) != 0;
-  cubby_policy_access told = {};
-  told.struct_size = sizeof told;
-  told.object = object;
-  told.parent = at == 0 ? CUBBY_NO_OBJECT : one.used[at - 1];
-  told.depth = at;
-  told.last = at + 1 == one.used.size() ? 1 : 0;
-  told.next_use = offline ? one.next_use[at] : CUBBY_NEVER_USED;
-  told.number = requests_;
-  told.now_ns = now_ns_;
+  cubby_policy_access event = {};
+  event.struct_size = sizeof event;
+  event.object = object;
+  event.parent = at == 0 ? CUBBY_NO_OBJECT : one.used[at - 1];
+  event.depth = at;
+  event.last = at + 1 == one.used.size() ? 1 : 0;
+  event.next_use = offline ? one.next_use[at] : CUBBY_NEVER_USED;
+  event.number = requests_;
+  event.now_ns = now_ns_;
   const bool hit = resident(object);
   {
     const under_way call(on_, "access");
-    on_.ops.access(self_, &told);
+    on_.ops.access(self_, &event);
   }
   ++call_count_;
   ++used_;
@@ -245,9 +245,9 @@ cubby_policy_stats keeper::stats() const {
 }
 
 void keeper::look_at(const cubby_policy_stats &said) const {
-  const auto same = [&](const char *name, uint64_t came, uint64_t told) {
-    expect(came == told, "stats() of ", of_->name, ": ", name, " is ", came, ", it was told of ",
-           told);
+  const auto same = [&](const char *name, uint64_t came, uint64_t expected) {
+    expect(came == expected, "stats() of ", of_->name, ": ", name, " is ", came,
+           ", it was told of ", event);
   };
   same("used_count", said.used_count, used_);
   same("insert_count", said.insert_count, inserted_);

@@ -70,7 +70,7 @@ std::vector<check> checks() {
   add_victim_checks(all);
   add_grow_checks(all);
   add_purity_checks(all);
-  add_told_checks(all);
+  add_report_checks(all);
   return all;
 }
 

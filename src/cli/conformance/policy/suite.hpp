@@ -46,6 +46,6 @@ void add_make_checks(std::vector<check> &all);
 void add_victim_checks(std::vector<check> &all);
 void add_grow_checks(std::vector<check> &all);
 void add_purity_checks(std::vector<check> &all);
-void add_told_checks(std::vector<check> &all);
+void add_report_checks(std::vector<check> &all);
 
 }  // namespace cubby_conformance::policies

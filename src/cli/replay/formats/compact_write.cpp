@@ -84,13 +84,13 @@ done put_token(const expert_trace &of, const expert_sequence &sequence, uint32_t
   if (auto good = to.begin(CUBBY_TRACE_VISITS); !good) return good;
   std::string &records = to.records();
   const uint64_t prefill = token < sequence.prefill_tokens ? 2 : 0;
-  bool told = false;
+  bool written = false;
   for (uint32_t layer = 0; layer < of.layers; ++layer) {
     const size_t before = records.size();
-    const bool always = !told && layer + 1 == of.layers;
-    const uint64_t begins = !told && token == 0 ? 1 : 0;
+    const bool always = !written && layer + 1 == of.layers;
+    const uint64_t begins = !written && token == 0 ? 1 : 0;
     put_visit(records, of, sequence.first_token + token, layer, prefill | begins, token, always);
-    told = told || records.size() != before;
+    written = written || records.size() != before;
   }
   return nothing{};
 }
@@ -110,7 +110,7 @@ class request_teller {
  private:
   done tell(const kv_request &one) {
     constexpr uint32_t piece_max = 8192;  // blocks of a request that are told in one go
-    uint32_t told = 0;
+    uint32_t written = 0;
     do {
       if (auto good = to_.begin(CUBBY_TRACE_REQUESTS); !good) return good;
       std::string &records = to_.records();
@@ -119,14 +119,14 @@ class request_teller {
         put_u32(records, static_cast<uint32_t>(one.at_ns >> 32));
         at_ns_ = one.at_ns;
       }
-      const uint32_t count = std::min(one.block_count - told, piece_max);
+      const uint32_t count = std::min(one.block_count - written, piece_max);
       put_number(records, one.at_ns - at_ns_);
-      put_number(records, uint64_t{count} << 1 | (told + count < one.block_count ? 1 : 0));
+      put_number(records, uint64_t{count} << 1 | (written + count < one.block_count ? 1 : 0));
       for (uint32_t i = 0; i < count; ++i)
-        put_number(records, of_.blocks[one.first_block + told + i]);
+        put_number(records, of_.blocks[one.first_block + written + i]);
       at_ns_ = one.at_ns;
-      told += count;
-    } while (told < one.block_count);
+      written += count;
+    } while (written < one.block_count);
     return nothing{};
   }
 

@@ -77,7 +77,7 @@ std::string drawn(const chart_line &line, const placing &place) {
     const std::string x = number(place.x(point.x)), y = number(place.y(point.y));
     points += (points.empty() ? "" : " ") + x + "," + y;
     dots += "<circle cx=\"" + x + "\" cy=\"" + y + "\" r=\"3\"><title>" +
-            escaped(line.name + ", " + point.told) + "</title></circle>\n";
+            escaped(line.name + ", " + point.tooltip) + "</title></circle>\n";
   }
   return "<g class=\"" + line.style + "\">\n<polyline points=\"" + points + "\"/>\n" + dots +
          "</g>\n";

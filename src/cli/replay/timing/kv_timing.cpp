@@ -152,33 +152,34 @@ json kv_timing::report() {
   const uint64_t bytes = rules_.object_bytes, blocks = of_.blocks.size();
   const double per_s =
       static_cast<double>(blocks) * 1e9 / static_cast<double>(std::max<uint64_t>(busy_ns_, 1));
-  json told = {{"requests", stalls_.size()},
-               {"blocks_per_s", per_s},
-               {"time_ns", ended_ns_},
-               {"busy_ns", busy_ns_},
-               {"load", load()},
-               {"first_token", spread_of(first_token_)},
-               {"queued", spread_of(queued_)},
-               {"stall", stall_report(stalls_, all_causes, busy_ns_)},
-               {"blocks",
-                {{"device", in_device_},
-                 {"host", from_host_},
-                 {"nvme", from_nvme_},
-                 {"fresh", fresh_},
-                 {"recomputed", again_},
-                 {"recomputed_by_choice", by_choice_}}},
-               {"bytes_by_cause",
-                {{"demand", (from_host_ + from_nvme_) * bytes},
-                 {"write_back", write_back_ * bytes},
-                 {"file_write", file_write_ * bytes}}},
-               {"bytes_by_link",
-                {{"host", (from_host_ + from_nvme_) * bytes}, {"nvme", from_nvme_ * bytes}}},
-               {"host_capacity_lockers", rules_.host_has_all ? of_.unique : rules_.host_capacity}};
+  json report = {
+      {"requests", stalls_.size()},
+      {"blocks_per_s", per_s},
+      {"time_ns", ended_ns_},
+      {"busy_ns", busy_ns_},
+      {"load", load()},
+      {"first_token", spread_of(first_token_)},
+      {"queued", spread_of(queued_)},
+      {"stall", stall_report(stalls_, all_causes, busy_ns_)},
+      {"blocks",
+       {{"device", in_device_},
+        {"host", from_host_},
+        {"nvme", from_nvme_},
+        {"fresh", fresh_},
+        {"recomputed", again_},
+        {"recomputed_by_choice", by_choice_}}},
+      {"bytes_by_cause",
+       {{"demand", (from_host_ + from_nvme_) * bytes},
+        {"write_back", write_back_ * bytes},
+        {"file_write", file_write_ * bytes}}},
+      {"bytes_by_link",
+       {{"host", (from_host_ + from_nvme_) * bytes}, {"nvme", from_nvme_ * bytes}}},
+      {"host_capacity_lockers", rules_.host_has_all ? of_.unique : rules_.host_capacity}};
   const uint64_t tokens = rules_.block_tokens != 0 ? blocks * rules_.block_tokens : of_.tokens;
-  if (tokens == 0) return told;
-  told["tokens"] = tokens;
-  told["tokens_per_s"] = per_s * static_cast<double>(tokens) / static_cast<double>(blocks);
-  return told;
+  if (tokens == 0) return report;
+  report["tokens"] = tokens;
+  report["tokens_per_s"] = per_s * static_cast<double>(tokens) / static_cast<double>(blocks);
+  return report;
 }
 
 }  // namespace cubby_cli::replay

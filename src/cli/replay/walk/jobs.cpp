@@ -28,9 +28,9 @@ done run_job(const workload &of, job &one, const std::function<void(double)> &af
     return nothing{};
   }
   one.found = std::move(*found);
-  if (clock) one.clock_told = clock->report();
-  if (details) one.details_told = details->report();
-  if (kinds) one.kinds_told = kinds->report();
+  if (clock) one.clock_report = clock->report();
+  if (details) one.details_report = details->report();
+  if (kinds) one.kinds_report = kinds->report();
   return nothing{};
 }
 

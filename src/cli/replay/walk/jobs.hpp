@@ -17,7 +17,7 @@ struct job {
   std::function<std::unique_ptr<reporter>()> clock, details, kinds;  // may be empty
   std::optional<simulated> found;
   std::string broken;  // how the policy failed, where nothing was found
-  nlohmann::json clock_told, details_told, kinds_told;
+  nlohmann::json clock_report, details_report, kinds_report;
 };
 
 /// Does them all. What is found does not depend on the number of threads (0 = as many as there are

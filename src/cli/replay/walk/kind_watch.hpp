@@ -30,7 +30,7 @@ class kind_watch final : public reporter {
     uint64_t held_bytes = 0;
 
     [[nodiscard]] uint64_t waited_ns() const { return (missed - fresh) * refetch_ns; }
-    [[nodiscard]] nlohmann::json told() const;
+    [[nodiscard]] nlohmann::json report() const;
   };
   struct part {
     double sum = 0;

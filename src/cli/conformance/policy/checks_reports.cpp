@@ -95,7 +95,7 @@ void forgotten(const subject &on) {
 
 }  // namespace
 
-void add_told_checks(std::vector<check> &all) {
+void add_report_checks(std::vector<check> &all) {
   all.push_back(
       {"stats: counters are what was told, state_bytes is said", footing::needs_rounds, counters});
   all.push_back({"hint: kinds known and unknown change no rule", footing::needs_rounds, hints});
