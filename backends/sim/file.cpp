@@ -14,8 +14,9 @@ enum class lie : uint32_t { none, error, short_read, flip, misdirected, stale };
 struct file_plan {
   lie what = lie::none;
   int32_t error = 0;
-  uint64_t at =
-      0;  // bytes told of a short read, bit flipped, offset read instead, block that is old
+  // By `what`: bytes that a short read reports, the bit flipped, the offset read instead, the stale
+  // block.
+  uint64_t at = 0;
 };
 
 struct open_file {

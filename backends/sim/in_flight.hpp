@@ -80,8 +80,8 @@ class in_flight {
     return first == entries_.end() ? cubby_backends::never_ns : first->due_ns;
   }
 
-  /// For callers who know nothing of virtual time: sleeps as long as the first entry would take if
-  /// time ran from what reap() was last told.
+  /// For callers without virtual time: sleeps as long as the first entry takes, with the time last
+  /// passed to reap() as the present.
   int32_t wait(uint64_t timeout_ns, int wake_fd) {
     free_healed();
     const uint64_t due = next_ns();

@@ -661,7 +661,7 @@ class runtime {
         [&](cubby_handle *rt) { return cubby_tier_describe(rt, which.handle(), &info); },
         [&] { return info; });
   }
-  /// Loads a stranger's backend; see backend.h. Errors: NOT_SUPPORTED, INVALID.
+  /// Loads a third-party backend; see backend.h. Errors: NOT_SUPPORTED, INVALID.
   result<void> load_backend(const char *library_path) noexcept {
     return call([&](cubby_handle *rt) { return cubby_backend_load(rt, library_path); });
   }

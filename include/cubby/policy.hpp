@@ -4,7 +4,7 @@
 //   class fifo {
 //    public:
 //     explicit fifo(const cubby_policy_config &config);        // may throw std::bad_alloc
-//     void used(cubby_object object);                             // by a visit or an access
+//     void used(cubby_object object);                          // by a visit or an access
 //     void inserted(cubby_object object, uint64_t bytes);
 //     void removed(cubby_object object);
 //     void begin_victims(const cubby_policy_need &need);
@@ -19,7 +19,8 @@
 //
 // Instead of used(): visit(const cubby_policy_visit &) and access(const cubby_policy_access &).
 // Optional: admit(incoming, victim), hint(const cubby_policy_hint &), forget(object),
-// describe(cubby_policy_stats &), which adds to the counters kept here.
+// describe(cubby_policy_stats &), which adds to the counters of this
+// wrapper.
 #ifndef CUBBY_POLICY_HPP
 #define CUBBY_POLICY_HPP
 #include <cubby/policy.h>

@@ -9,7 +9,7 @@
 
 namespace {
 
-// Plain memory of fixed size: an error must be told even when memory has run out.
+// Plain memory of fixed size: an error is reported even when memory has run out.
 struct stored_error {
   cubby_error what{};
   char text[512]{};

@@ -133,7 +133,7 @@ int run_miss(const options &chosen) {
 }
 
 void add_common(command &one, options &chosen) {
-  one.option("--dir", chosen.dir, "Where the file of noise is made, once, and kept")
+  one.option("--dir", chosen.dir, "Where the file of noise is made, once, and stays")
       .existing_folder()
       .show_default();
   one.option("--file-mib", chosen.file_mib, "Its size in MiB").between(16, 1u << 20).show_default();

@@ -1,5 +1,5 @@
-// cubby conformance: a stranger's backend or policy library through the same door as the library's
-// own.
+// cubby conformance: checks a third-party backend or policy library through the interface that the
+// library's own use.
 #include <stdlib.h>
 #include <unistd.h>
 

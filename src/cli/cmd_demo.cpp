@@ -54,7 +54,7 @@ outcome<uint64_t> budget_of(const std::string &text, uint64_t expert_bytes) {
   return whole / unit_bytes * unit_bytes;
 }
 
-/// A runtime is opened with it, so that a library of no use is told before a model is made.
+/// A runtime is opened with it, so that an unusable library is reported before a model is made.
 done usable_library(const std::string &path) {
   const auto opened = cubby::runtime::open({.pump = cubby::pump::caller, .policy = path.c_str()});
   return opened ? done(nothing{}) : usage_trouble(opened.why().text());
@@ -71,7 +71,7 @@ done known_policy(const std::string &name) {
   return usage_trouble("there is no policy " + name + "; there are " + all);
 }
 
-/// The model to run: as named, or the default one, made once and kept.
+/// The model to run: as named, or the default one, made once and reused.
 outcome<std::string> model_path(const options &chosen) {
   if (!chosen.model.empty()) return chosen.model;
   const char *cache = std::getenv("XDG_CACHE_HOME");
@@ -282,7 +282,7 @@ void add_demo(command &program) {
       "demo", "Decode with a model larger than memory, beside mmap, pread and everything resident");
   auto chosen = std::make_shared<options>();
   one.option("--model", chosen->model,
-             "A GGUF of q8_0 or q4_0 experts (default: one is made and kept)");
+             "A GGUF of q8_0 or q4_0 experts (default: one is made and reused)");
   one.option("--routes", chosen->routes, "routed_experts as JSONL or JSONL.xz (default: made up)");
   one.option("--tokens", chosen->tokens, "Tokens to decode").between(1, 1u << 20).show_default();
   one.option("--device-budget", chosen->device_budget,

@@ -95,7 +95,7 @@ done write_files(const options &chosen, const workload &of) {
   return nothing{};
 }
 
-/// The capacity next to a quarter, where most is to be told apart.
+/// The capacity next to a quarter, where results differ most.
 const asked_capacity &closer_capacity(const sweep &wanted, const workload &of) {
   const asked_capacity *at = &wanted.capacities.front();
   const auto off = [&](const asked_capacity &one) {
@@ -199,7 +199,7 @@ outcome<json> run_policies(const options &chosen, const workload &of, const swee
   return report;
 }
 
-/// What can be told to be wrong before the trace is read, which may take a while.
+/// Errors that are found before the trace is read, which may take a while.
 done check(const options &chosen) {
   if (!chosen.runs() && chosen.write.empty() && chosen.write_oracle.empty())
     return usage_trouble(

@@ -215,11 +215,12 @@ void controller::report_unexpected(tier_slot &slot, uint64_t cookie) {
   ++slot.stats.error_count;
   if (slot.unexpected_reported) return;
   slot.unexpected_reported = true;
-  state_.log(0, format_text("tier %s: backend %s told of an I/O that is not under way (cookie "
-                            "%llx): told twice, or never asked for. Such completions are ignored "
-                            "and counted as errors; the backend needs mending",
-                            slot.name.c_str(), slot.backend.c_str(),
-                            static_cast<unsigned long long>(cookie)));
+  state_.log(0,
+             format_text("tier %s: backend %s completed an I/O that is not under way (cookie "
+                         "%llx): completed twice, or never submitted. Such completions are ignored "
+                         "and counted as errors; the backend needs mending",
+                         slot.name.c_str(), slot.backend.c_str(),
+                         static_cast<unsigned long long>(cookie)));
 }
 
 bool controller::has_news() const {

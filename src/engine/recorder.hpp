@@ -1,5 +1,5 @@
-// Visits as they are told to the policies, in the format of trace.h, in memory that was taken once.
-// Driven by whoever holds the pump.
+// Visits as the policies get them, in the format of trace.h, in memory that was taken once. Driven
+// by the holder of the pump.
 #pragma once
 
 #include <array>
@@ -21,7 +21,7 @@ class recorder {
   /// Experts of one row that one sequence used together.
   void visit(const locker_bank &bank, uint32_t row, uint32_t slot,
              std::span<const cubby_object> objects);
-  /// Visits that were never told to us.
+  /// Visits that never arrived here.
   void lose(uint64_t count) { lost_untold_ += count, lost_ += count; }
   void stop() { running_ = false; }
   /// Takes what there is, up to max_bytes.

@@ -65,7 +65,7 @@ class object_lists {
 };
 
 /// Walks a list from its oldest end; survives the removal of what it has named, and of what it
-/// would name next when told of it in time.
+/// would name next where leaving() is called before.
 class list_walk {
  public:
   void begin(const object_lists &lists, uint32_t list) { at_ = lists.oldest(list); }

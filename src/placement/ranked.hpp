@@ -1,5 +1,5 @@
-// What policies share that give every object a rank and let the least leave first: the ranks, kept
-// for absent objects too, and the residents in a heap.
+// What policies share that give every object a rank and let the least leave first: the ranks, of
+// absent objects too, and the residents in a heap.
 #pragma once
 
 #include <cubby/policy.h>

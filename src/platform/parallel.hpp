@@ -12,7 +12,7 @@ namespace cubby::platform {
 uint32_t usable_cpu_count() noexcept;
 
 /// Runs work(i) once for every i below `count`, on the calling thread and up to thread_count - 1
-/// others, which are kept on `cpus` where that is allowed (empty = anywhere). A thread that cannot
+/// others, which are bound to `cpus` where that is allowed (empty = anywhere). A thread that cannot
 /// be made costs speed only. `work` must not throw. Returns how many threads ran, 1 at least.
 uint32_t parallel_for(uint64_t count, uint32_t thread_count, const std::vector<uint32_t> &cpus,
                       const std::function<void(uint64_t)> &work);

@@ -61,12 +61,12 @@ class channel {
   void start(const cubby_backend_io &io);
   /// Hands what was started to the backend. False when it took only part of it.
   bool flush(uint64_t now_ns);
-  /// The same where it matters: a device that has enough to do is rather told of several at once,
-  /// with the next flush() at the latest.
+  /// The same where it matters: a busy device gets several I/Os in one call, with the next flush()
+  /// at the latest.
   void flush_some(uint64_t now_ns);
   /// Completions, at most max_count, whatever the backend says; flush() comes first.
   uint32_t reap(uint64_t now_ns, cubby_backend_done *out, uint32_t max_count, uint64_t *next_ns);
-  /// Every completion is told: what was asked for, when it began.
+  /// To be called at every completion, with the bytes asked for and the time of submission.
   void finished(uint64_t bytes, uint32_t io_class, uint64_t started_ns, uint64_t now_ns);
 
   /// How often the backend has said that it took more than it was given, or gave more completions

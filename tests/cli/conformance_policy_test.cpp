@@ -46,7 +46,7 @@ const std::string rounds =
 const std::string pure = "pure: the same calls give the same answers";
 const std::string no_memory = "memory: none is taken after create (mallinfo2, 10,000 calls)";
 const std::string given_back = "memory: destroy gives back what create took (mallinfo2)";
-const std::string counters = "stats: counters are what was told, state_bytes is said";
+const std::string counters = "stats: counters match the calls, state_bytes is reported";
 const std::string hints = "hint: kinds known and unknown change no rule";
 const std::string rows = "visit: rows and banks that are not there, and empty ones, do no harm";
 
@@ -120,7 +120,7 @@ TEST_CASE("Who breaks one rule fails in the check for it", "[cli]") {
     CHECK(failed_checks(with_fault("CUBBY_WRONG_POLICY", alone, CUBBY_WRONG_POLICIES)).size() == 1);
 }
 
-TEST_CASE("A broken table and broken rounds of a stranger are told", "[cli]") {
+TEST_CASE("A broken table and broken rounds of a third-party policy are reported", "[cli]") {
   for (const char *fault : {"version", "small", "nameless", "lacking", "nothing"}) {
     INFO("fault " << fault);
     const json found = with_fault("CUBBY_BAD_POLICY", fault, CUBBY_BAD_POLICY_LIBRARY);

@@ -135,7 +135,7 @@ TEST_CASE("routes of another geometry are a usage error that names both") {
   }
 }
 
-TEST_CASE("a trace of KV blocks is told to be no routes, in words of our own") {
+TEST_CASE("a trace of KV blocks is refused as routes, in words of our own") {
   const scratch::folder folder;
   const auto found =
       read_routes(folder.write("kv.jsonl", "{\"timestamp\":0,\"hash_ids\":[1,2]}\n"), 2, 8, 2, 10);

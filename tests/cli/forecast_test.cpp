@@ -1,4 +1,4 @@
-// Forecasts of coming tokens, told to `moe` beside a real trace: good ones help, bad ones do not
+// Forecasts of coming tokens, given to `moe` beside a real trace: good ones help, bad ones do not
 // take it below LRU.
 #include <cubby/policy.h>
 
@@ -38,7 +38,7 @@ run beginning_of(const expert_trace &of) {
   return made;
 }
 
-/// What is told of a token before it and the two before it run.
+/// The forecast of a token, given before it and the two before it run.
 using forecast = std::function<std::vector<cubby_object>(uint64_t token)>;
 
 /// A quarter of all experts fit.

@@ -103,7 +103,7 @@ TEST_CASE("a missing folder is named with its remedy") {
   CHECK(entries(folder.path("")) == 0);
 }
 
-TEST_CASE("what make-model did not make stays, and is told to stay before work is spent") {
+TEST_CASE("what make-model did not make stays, and is reported before work is spent") {
   const scratch::folder folder;
   const std::string gguf("GGUF\3\0\0\0 of another make", 24);
   folder.write("notes", "something else");
@@ -153,7 +153,7 @@ TEST_CASE("what a killed run left is named, what a living one writes is not") {
   CHECK(entries(folder.path("")) == 4);
 }
 
-TEST_CASE("a model that was there is replaced whole, and kept when the new one fails") {
+TEST_CASE("a model that was there is replaced whole, and stays when the new one fails") {
   const scratch::folder folder;
   const std::string path = folder.path("m.gguf");
   REQUIRE(command(small + "--seed 9 --out " + path).exit_status == 0);

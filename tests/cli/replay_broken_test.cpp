@@ -30,7 +30,7 @@ process::outcome replay(const std::string &how, const std::string &arguments) {
 
 }  // namespace
 
-TEST_CASE("A policy that names one pinned victim again and again is told off, not waited for") {
+TEST_CASE("A policy that names one pinned victim again and again is refused, not waited for") {
   const folder here;
   const std::string trace = trace_in(here);
   const std::string io =
@@ -109,7 +109,7 @@ TEST_CASE("A library of another version is named, and the others go on without i
       2);
 }
 
-TEST_CASE("A library's policy with the name of another is told by its path") {
+TEST_CASE("A library's policy with the name of another is named by its path") {
   const folder here;
   const auto ran =
       replay("namesake", " --simulate --capacity 25% --json --trace " + trace_in(here) +

@@ -28,7 +28,7 @@ cubby_policy_ops liar(const char *name) {
   return made;
 }
 
-/// Counts what it is told, between visits that begin and end.
+/// Counts the events that it gets, between visits that begin and end.
 struct counter final : reporter {
   uint64_t uses = 0, misses = 0, inside = 0, moves = 0, numbers = 0;
   void used(uint64_t number, std::span<const cubby_object> all,

@@ -155,7 +155,7 @@ TEST_CASE("Each kind has figures of its own, and they are those of the whole") {
     CHECK(experts["missed_bytes"] == missed(experts) * 4000);
     CHECK(experts["waited_ns"] == missed(experts) * 5000);
     CHECK(blocks["missed_bytes"] == missed(blocks) * 1000);
-    CHECK(blocks["fresh"] == 9);  // nobody could have kept those
+    CHECK(blocks["fresh"] == 9);  // no policy could have had those
     CHECK(blocks["waited_ns"] == (missed(blocks) - 9) * 2000);
     CHECK(one["gap_closed"].is_null());
     REQUIRE(one["blocks_share"].size() == 20);

@@ -124,7 +124,7 @@ TEST_CASE("Evicted too early is what comes back within a token cycle") {
   CHECK(early["top"][0] == json({{"layer", 0}, {"expert", 0}, {"count", 2}}));
 }
 
-TEST_CASE("A page that cannot be written is told") {
+TEST_CASE("A page that cannot be written is reported") {
   const folder here;
   const auto ran = command("replay --trace " + here.write("t.csv", made_up_experts()) +
                            " --policy lru --html " + here.at("no/such/folder.html"));

@@ -250,7 +250,7 @@ TEST_CASE("replay says what is wrong, and where") {
       {here.write("b.csv", "0,0\n"), "line 1"},
       {here.write("c.csv", "0,0,1\n0,99999,1\n"), "line 2"},
       {here.write("d.csv", "0,0,1 1\n"), "twice"},
-      {here.write("e.csv", "0,0,1\n0,0,2\n"), "line 2: layer 0 of token 0 is told twice"},
+      {here.write("e.csv", "0,0,1\n0,0,2\n"), "line 2: layer 0 of token 0 is given twice"},
       {here.write("layers_max.jsonl", "{\"routed_experts\":[[" + layers + "[0]]]}"), "1024 layers"},
       {here.write("top_k_max.jsonl", "{\"routed_experts\":[[[" + experts + "0]]]}"), "256 experts"},
       {here.path.string(), "is a folder"},
@@ -272,7 +272,7 @@ TEST_CASE("replay says what is wrong, and where") {
     CHECK(left.path().string().find("partial") == std::string::npos);
 }
 
-TEST_CASE("A folder that may not be written to is told before the trace is replayed") {
+TEST_CASE("A folder that may not be written to is reported before the trace is replayed") {
   const folder here;
   const std::string trace = here.write("t.jsonl", small_experts());
   std::filesystem::create_directory(here.at("shut"));

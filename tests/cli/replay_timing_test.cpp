@@ -104,7 +104,7 @@ TEST_CASE("Two links in a row, with their queues") {
   CHECK(three["stall"]["by_cause"]["host_queue"]["p50_ns"] == 0);
 }
 
-TEST_CASE("What leaves the device is kept by the host, and comes back from there") {
+TEST_CASE("What leaves the device stays in the host tier, and comes back from there") {
   timing_rules rules = rules_of(0);
   rules.host_has_all = false;
   rules.host_capacity = 1;
@@ -171,7 +171,7 @@ TEST_CASE("replay --timing as people run it") {
   refused("--compute-ns 5 --link host:1GB/s,soon", "latency");
   refused("--compute-ns 5 --link disk:1GB/s,1us", "host and nvme alone");
   refused("--compute-ns 5 --link 1GB/s", "no name");
-  refused("--compute-ns 5 --link host:1GB/s --link host:2GB/s", "told twice");
+  refused("--compute-ns 5 --link host:1GB/s --link host:2GB/s", "given twice");
   refused("--compute-ns 5 --link host:1GB/s,1us --host-capacity 10%", "--link nvme");
   refused("--compute-ns 5 --link host:1GB/s --link nvme:1GB/s --host-capacity 900",
           "more than all");

@@ -1,5 +1,5 @@
-// cubby's own trace format: recorded by a runtime, written from other traces, read again, and told
-// where it is torn; and libCacheSim's format.
+// cubby's own trace format: recorded by a runtime, written from other traces, read again, and its
+// torn places reported; and libCacheSim's format.
 #include "cli/trace_header.hpp"
 
 #include <filesystem>
@@ -251,7 +251,7 @@ TEST_CASE("A trace that was written is the trace that was read") {
   }
 }
 
-TEST_CASE("A torn trace is told by its byte") {
+TEST_CASE("A torn trace is reported by its byte") {
   const folder here;
   const std::string from = here.write("e.jsonl", small_trace), to = here.at("t.cubbytrace");
   command_json("replay --trace " + from + " --write " + to, 0);
@@ -411,7 +411,7 @@ TEST_CASE("replay writes over its own kinds of files alone") {
   }
 }
 
-TEST_CASE("policy auto is the runtime's choice; empty words between commas are told") {
+TEST_CASE("policy auto is the runtime's choice; empty words between commas are refused") {
   const folder here;
   const std::string how = "replay --simulate --capacity 50% --trace " +
                           here.write("e.jsonl", small_trace) + " --policy ";

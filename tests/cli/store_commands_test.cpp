@@ -198,7 +198,7 @@ TEST_CASE("names with control characters are shown escaped") {
   }
 }
 
-TEST_CASE("hostile, missing and unwritable files are told in a sentence") {
+TEST_CASE("hostile, missing and unwritable files are reported in a sentence") {
   const scratch::folder folder;
   const std::string path = write_model(folder);
   const json cut = process::command_json(

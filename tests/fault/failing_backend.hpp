@@ -1,6 +1,6 @@
-// A backend that fails as it is told, around one that works: the failure is a parameter of a test.
-// It is registered in-process, so that a whole runtime runs on it. Caller pump only: the test and
-// the backend share `faults` without a lock.
+// A backend that fails as `faults` says, around one that works: the failure is a parameter of a
+// test. It is registered in-process, so that a whole runtime runs on it. Caller pump only: the test
+// and the backend share `faults` without a lock.
 #pragma once
 
 #include <cerrno>

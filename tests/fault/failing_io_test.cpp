@@ -188,7 +188,7 @@ TEST_CASE("a read that fails once is read again, and nobody hears of it but the 
   f.check_all_well();
 }
 
-TEST_CASE("completions told twice, or of I/Os that never were, change nothing and are said") {
+TEST_CASE("completions reported twice, or of I/Os that never were, change nothing and are logged") {
   const auto what = GENERATE(fault::twice, fault::strange);
   const auto how_much = GENERATE(extent::one_part, extent::everything);
   failing_fixture f(2 * mib);  // small: pieces and frames are used again and again
@@ -206,7 +206,7 @@ TEST_CASE("completions told twice, or of I/Os that never were, change nothing an
     cubby_drop(f.h.rt, f.h.items({bad}).data(), 1, 0);
   }
   CHECK(f.files().error_count != 0);
-  CHECK(f.log().find("told of an I/O that is not under way") != std::string::npos);
+  CHECK(f.log().find("completed an I/O that is not under way") != std::string::npos);
   f.check_ends();
   f.check_all_well();
 }

@@ -1,5 +1,5 @@
 // What must be true: the right bytes of every locker, who holds what, which requests are alive.
-// It is told what was asked and answered, never what the runtime thinks.
+// It knows the calls and their results, never the state of the runtime.
 #pragma once
 #include <array>
 #include <cstdint>

@@ -68,7 +68,8 @@ TEST_CASE("wrong arguments end with 2 and the mutants are listed") {
   CHECK(seen.result().at("mutants").size() == 6);
 }
 
-TEST_CASE("a policy is named, a stranger's too, and one that breaks the rules is a violation") {
+TEST_CASE(
+    "a policy is named, a third-party one too, and one that breaks the rules is a violation") {
   for (const std::string name : {"lru", "moe", "mixed", CUBBY_FIFO_POLICY}) {
     INFO(name);
     const ran seen = run("--seeds 20 --steps 600 --json --policy " + name);

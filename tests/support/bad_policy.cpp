@@ -1,6 +1,6 @@
 // Policy libraries that are wrong, for tests: CUBBY_BAD_POLICY says how. "decline" is right and
 // keeps nobody who does not find room; "counting" is right and says in CUBBY_TEST_INSERTED how many
-// newcomers it was told of.
+// calls of inserted() it got.
 #include <cubby/policy.h>
 
 #include <cstdlib>

@@ -1,6 +1,6 @@
 // A policy library for tests that breaks the rules. CUBBY_MISBEHAVIOUR says how: "twice" names the
 // same resident for ever, "silent" names nobody, "absent" names who is not there, "create" cannot
-// be made, "abi" is of another version, "namesake" is called as one of the house.
+// be made, "abi" is of another version, "namesake" has the name of one of the library's own.
 #include <cerrno>
 #include <cstdlib>
 #include <cubby/policy.hpp>

@@ -47,7 +47,7 @@ void keeps_to_struct_size(bench &table) {
          "describe with a smaller struct_size did not fill the fields that fit");
 }
 
-// Without memory from the house a backend may say so; it may not crash.
+// Without memory from the services a backend may return an error; it may not crash.
 void older_services(bench &table) {
   static int called;
   called = 0;
@@ -93,7 +93,7 @@ void older_services(bench &table) {
          "link, describe says emulated; fields beyond struct_size count as zero");
 }
 
-// The config lies in a page that is taken away after open: whoever kept a pointer faults.
+// The config lies in a page that is taken away after open: a stored pointer into it faults.
 void config_is_lent(bench &table) {
   const instance &probe = table.open();  // skips where the backend cannot be opened
   (void)probe;

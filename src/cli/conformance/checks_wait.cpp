@@ -131,7 +131,7 @@ void readable_while_reapable(bench &table) {
   if (ready.fd < 0) skip("it has no event_fd");
   expect(poll(&ready, 1, 0) == 0, "event_fd is readable before anything was submitted");
   auto ios = table.some_ios(in, 2, 1);
-  ios.push_back(file_io(3, 77, 0, 0, nullptr, 0));  // what fails at once has to be told too
+  ios.push_back(file_io(3, 77, 0, 0, nullptr, 0));  // what fails at once has to complete too
   const uint32_t accepted = in.submit(ios);
   expect(accepted == 3, "submit of 3 I/Os to an empty queue of ", in.info().queue_depth,
          " accepted ", accepted);

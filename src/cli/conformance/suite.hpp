@@ -1,5 +1,5 @@
-// The conformance suite: what every backend behind backend.h must keep. The command runs it over a
-// stranger's library, the tests of this tree over the library's own backends.
+// The conformance suite: the rules for every backend behind backend.h. The command runs it over a
+// third-party library, the tests of this tree over the library's own backends.
 #pragma once
 #include <cubby/backend.h>
 

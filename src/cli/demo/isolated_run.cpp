@@ -43,7 +43,7 @@ std::string read_all(int fd) {
 
 volatile sig_atomic_t running_child = 0, interrupted = 0;
 
-/// An interrupt ends the child and is told as trouble, so that the limit's folder does not stay
+/// An interrupt ends the child and is returned as trouble, so that the limit's folder does not stay
 /// behind.
 void pass_on(int number) {
   interrupted = 1;

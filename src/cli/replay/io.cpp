@@ -209,7 +209,7 @@ done io_replayer::prepare() {
   return nothing{};
 }
 
-/// A policy that chooses who stays has room for guests beside: for those of one layer, and at most
+/// A policy with admit() has room for probation beside: for the objects of one layer, and at most
 /// a quarter of the tier (cubby.h: cubby_tier_desc.budget_bytes is what frames take together).
 uint64_t io_replayer::budget_for(const cubby_policy_ops &policy, uint64_t capacity) const {
   const uint64_t admitted_bytes = capacity * frame_bytes_;

@@ -12,7 +12,7 @@ struct io_options {
   std::string geometry, tiers;
 };
 
-/// What is read: lockers of one size in a file in `folder`, kept in at most `host_bytes` of memory.
+/// What is read: lockers of one size in a file in `folder`, cached in at most `host_bytes`.
 struct io_place {
   uint32_t rows = 0, columns = 0;
   uint64_t locker_bytes = 0, host_bytes = 0;

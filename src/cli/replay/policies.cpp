@@ -49,7 +49,7 @@ void add(const replayed_policy &one, std::vector<replayed_policy> &to) {
   if (!there) to.push_back(one);
 }
 
-/// Two of one name could not be told apart in the results.
+/// Two of one name would be ambiguous in the results.
 void name_apart(std::vector<replayed_policy> &all) {
   for (replayed_policy &one : all) {
     const cubby_policy_ops *own = cubby_policy_find(one.ops->name);

@@ -19,7 +19,7 @@ void admission::set_object_count(uint32_t count) {
   object_count_ = count;
 }
 
-/// Whose objects each policy is told of.
+/// Which tiers notify which policies of their objects.
 void admission::connect_tiers() {
   for (tier_books &of : tiers_) of.watched = of.watchers = 0;
   for (uint32_t t = 0; t < tiers_max; ++t) {

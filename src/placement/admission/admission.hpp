@@ -1,12 +1,12 @@
 // The admission protocol of memory tiers, once for the runtime, replay and tests: which objects of
-// a tier are on probation, admitted, or not to be allocated beyond their pins; who is evicted for
-// whom; what each tier's policy is told. Pure: no I/O, no clock, no frames. The driver that has the
-// frames is asked through `admission_host`.
+// a tier are on probation, admitted, or not to be allocated beyond their pins; which is evicted for
+// which; what each tier's policy is notified of. Pure: no I/O, no clock, no frames. The driver that
+// has the frames is asked through `admission_host`.
 //
 // The life of a copy in a tier whose policy has admit():
 //   track() → on probation → decide() → admitted, or rejected and evicted
 // In other tiers track() admits at once. An exclusive tier goes on where the nearer ones end: its
-// policy is told of what is admitted in any of them, counts their budgets, and names its own.
+// policy is notified of what is admitted in any of them, counts their budgets, and names its own.
 //
 // No call takes time that grows with the number of objects, but for add_tier(), set_object_count()
 // and the replacement of a policy that broke the rules.
@@ -63,7 +63,7 @@ class admission {
   [[nodiscard]] bool is_admitted(uint32_t tier, cubby_object object) const {
     return (admitted_in_[object] >> tier & 1) != 0;
   }
-  /// Is the tier's policy told of it?
+  /// Has the tier's policy been notified of it?
   [[nodiscard]] bool is_tracked(uint32_t tier, cubby_object object) const {
     return object < admitted_in_.size() && (admitted_in_[object] & tiers_[tier].watched) != 0;
   }

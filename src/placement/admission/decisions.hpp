@@ -187,7 +187,7 @@ template <admission_host Host>
   return true;
 }
 
-/// More objects on probation than there is room kept free push out admitted ones. What takes the
+/// Objects on probation that exceed the room reserved for them evict admitted ones. What takes the
 /// place of one of those has to be worth more than the least of the others.
 template <admission_host Host>
 bool admission::fills_gap(uint32_t tier, cubby_object object, uint64_t cost, Host &host) {

@@ -2,7 +2,7 @@
 //
 // belady: Belady, "A Study of Replacement Algorithms for a Virtual-Storage Computer", IBM Systems
 // Journal 1966 (MIN): the victim is who is used again latest. With bypass: a newcomer that is used
-// again later than every resident is not kept.
+// again later than every resident is rejected.
 //
 // lookahead-k knows the uses of the next k tokens (experts) or of the next 10·k requests (KV);
 // what is used beyond them ranks by least recent use, behind all that is known.

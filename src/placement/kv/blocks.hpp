@@ -17,7 +17,7 @@ enum class known_hint : uint8_t { none, closed, scheduled, prioritized };
 struct block {
   uint32_t last_ms = 0;  // when it was used last
   cubby_object parent = CUBBY_NO_OBJECT;
-  uint32_t hint_s = 0;   // when a scheduled one is due, or until when a kept one is
+  uint32_t hint_s = 0;   // when a scheduled one is due, or a prioritized one expires
   uint8_t uses = 0;      // 0: forgotten, or not come yet; as many as classes tell apart
   uint8_t request = 0;   // that used it last: the low bits of its number
   uint8_t of_class = 0;  // of the hazard model

@@ -13,7 +13,7 @@
 namespace cubby::placement {
 namespace {
 
-/// The leading run of a request that is told block by block from the first.
+/// The leading run of a request whose blocks are accessed one by one from the first.
 struct run_counter {
   double run = 0;
   bool open = true;
@@ -77,7 +77,7 @@ class kv_policy {
     pass_ = 0;
     from_pool_ = false;
     if (need.incoming != CUBBY_NO_OBJECT && !reachable(need.incoming)) {
-      // It will hardly be kept: any will do.
+      // It will hardly be admitted: any will do.
       if (!real_.leaves().empty()) proposed_.push_back(real_.leaves().back());
       return;
     }

@@ -67,7 +67,7 @@ bool forecasts::begin(uint32_t slot, uint32_t layer, uint32_t first_lane, uint32
   if (token <= last || token - last > tokens_stored) return false;
   coming &expected = of(slot, layer, token);
   if (expected.token == token) return true;
-  // What was told of a token that never ran this layer may still be there.
+  // A forecast of a token that never ran this layer may still be there.
   uint16_t *codes = codes_.data() + size_t{slot} * lanes_ + first_lane;
   for (uint32_t e = 0; e < experts; ++e)
     codes[e] &= static_cast<uint16_t>(~(15u << shift_of(token)));

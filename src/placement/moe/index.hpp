@@ -36,7 +36,7 @@ class index {
   /// Learns from a visit and gives the layer's keys anew. False: no layer of ours.
   bool visit(const cubby_policy_visit &visit, uint32_t &layer);
 
-  /// Takes what is expected of coming tokens; the layers whose keys changed are told to `changed`.
+  /// Takes forecasts of coming tokens; calls `changed` with each layer whose keys are new.
   template <class Changed>
   bool hint(const cubby_policy_hint &hint, const Changed &changed) {
     bool taken = false;

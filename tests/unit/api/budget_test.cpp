@@ -29,7 +29,8 @@ TEST_CASE("a budget beyond the machine's memory is refused, when added and when 
   CHECK(cubby_wait(h.rt, ticket, 10'000'000'000) == CUBBY_OK);
 }
 
-TEST_CASE("a set that waits, and that a resize has made impossible, is told so at once") {
+TEST_CASE(
+    "a set that waits, and that a resize has made impossible, completes at once with an error") {
   const uint32_t pump = GENERATE(uint32_t{CUBBY_PUMP_CALLER}, uint32_t{CUBBY_PUMP_THREAD});
   weights w;
   runtime_fixture h(pump);

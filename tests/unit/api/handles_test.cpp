@@ -41,7 +41,7 @@ TEST_CASE("a bank that was removed stays stale, however many come after it") {
   CHECK(cubby_bank_info(h.rt, first, &info) == CUBBY_ERR_STALE);
 }
 
-TEST_CASE("who waits for a queue that is removed is told") {
+TEST_CASE("waiters of a queue that is removed get an error") {
   const uint32_t pump = GENERATE(uint32_t{CUBBY_PUMP_CALLER}, uint32_t{CUBBY_PUMP_THREAD});
   runtime_fixture h(pump);
   cubby_cq *queue = nullptr;
@@ -60,7 +60,7 @@ TEST_CASE("who waits for a queue that is removed is told") {
 }
 
 #if !defined(__SANITIZE_THREAD__)  // which does not follow a fork of a process with threads
-TEST_CASE("a child is told FORKED of its parent's queue, and has queues of its own") {
+TEST_CASE("a child gets FORKED for its parent's queue, and has queues of its own") {
   runtime_fixture h(CUBBY_PUMP_THREAD);
   cubby_cq *queue = nullptr;
   REQUIRE(cubby_cq_add(h.rt, 4, &queue) == CUBBY_OK);

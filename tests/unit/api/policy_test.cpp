@@ -110,7 +110,7 @@ TEST_CASE("who is declined leaves after its use, and is not read from the file a
   runtime_fixture h(rt);
   h.routed_count = 1;
   h.map(w);
-  // Room for three, and for one guest.
+  // Room for three, and for one on probation.
   const cubby_tier device = h.tier("device:0", 0, 1'700'000, 10'000'000'000);
   const cubby_tier host = h.tier("host:0", 1, 4'000'000, 0, CUBBY_TIER_EXCLUSIVE);
   const auto use = [&](uint32_t number) {

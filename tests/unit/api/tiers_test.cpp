@@ -112,12 +112,12 @@ TEST_CASE("an exclusive tier and the nearer one keep what one tier of both sizes
   CHECK(together < alone + alone / 10);
 }
 
-TEST_CASE("who stays pinned for long is no guest any more") {
+TEST_CASE("a locker pinned for long is admitted from probation") {
   weights w;
   runtime_fixture h(open_with("moe"));
   h.routed_count = 1;
   h.map(w);
-  // Room for six, one of them a guest.
+  // Room for six, one of them on probation.
   const cubby_tier host = h.tier("host:0", 0, 2'400'000);
   for (uint32_t round = 0; round < 4; ++round) {
     for (const uint32_t number : {0U, 1U, 2U, 3U, 4U}) use(h, {number}, host);
@@ -131,7 +131,7 @@ TEST_CASE("who stays pinned for long is no guest any more") {
     return h.stats(host).evict_count - before;
   };
   switches();
-  // It has a place now, so that another guest finds room without anybody's leaving.
+  // It is admitted now, so that another locker finds room on probation without an eviction.
   const uint64_t before = h.stats(host).evict_count;
   use(h, {6}, host);
   CHECK(h.stats(host).evict_count == before);

@@ -16,13 +16,13 @@ namespace {
 using namespace cubby::placement;
 using cubby::base::prng;
 
-/// A policy that says what it was told. Victims go by number; with admit() a higher number is worth
+/// A policy that logs its calls. Victims go by number; with admit() a higher number is worth
 /// more than a lower one.
 struct logging_policy {
   std::set<cubby_object> tracked;
   std::set<cubby_object>::iterator next;
   uint32_t rounds = 0;
-  bool wrong = false;  // told of an object twice, or of one that it does not know
+  bool wrong = false;  // got an object twice, or one that it does not know
 };
 std::vector<logging_policy *> made;
 std::string fault;  // how the next policy breaks the rules
@@ -133,7 +133,7 @@ tier_view view_of(uint64_t lockers, uint32_t probation_lockers = 0) {
   return view;
 }
 
-/// One tier of `lockers`, of which so many are kept free for probation.
+/// One tier of `lockers`, of which so many are reserved for probation.
 struct fixture {
   explicit fixture(bool chooses, uint64_t lockers = 8, uint32_t probation_lockers = 0)
       : ops(ops_of(chooses)), one(ops, 1) {
@@ -167,7 +167,8 @@ TEST_CASE("Without admit() an object is admitted with its frame, and victims mak
   CHECK(!f.one.is_tracked(0, 5));
 }
 
-TEST_CASE("With admit() an object is on probation until its use is over, then kept or rejected") {
+TEST_CASE(
+    "With admit() an object is on probation until its use is over, then admitted or rejected") {
   fixture f(true, 4, 1);  // one of four is for probation
   for (const cubby_object object : {10u, 11u, 12u}) {
     REQUIRE(f.load(object));
@@ -269,7 +270,7 @@ TEST_CASE("Room that was taken for probation is not free for what comes later an
   CHECK(f.one.books(0).taken_bytes == 0);
 }
 
-TEST_CASE("The policy of an exclusive tier is told of the nearer tiers' objects, each once") {
+TEST_CASE("The policy of an exclusive tier is notified of the nearer tiers' objects, each once") {
   fixture f(false, 4);
   f.host.budget[1] = 4 * locker;
   REQUIRE(f.load(7));

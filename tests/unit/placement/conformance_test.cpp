@@ -192,7 +192,7 @@ TEST_CASE("Nothing is allocated after create", "[placement]") {
   });
 }
 
-TEST_CASE("Counters move, state is told", "[placement]") {
+TEST_CASE("Counters move, state is reported", "[placement]") {
   for_every_policy([](const cubby_policy_ops &of) {
     fixture h(of.name, shape_for(of));
     prng random(11);

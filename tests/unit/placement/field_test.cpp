@@ -56,7 +56,7 @@ sequence random_uses(uint64_t seed, uint32_t objects, size_t count) {
   return made;
 }
 
-/// The fewest misses of all, where nobody need be kept: over every set that could be resident.
+/// The fewest misses of all, with rejection allowed: over every set that could be resident.
 uint32_t fewest_misses(const sequence &of, uint32_t capacity, uint32_t objects) {
   std::map<uint32_t, uint32_t> best = {{0, 0}};  // residents as bits → misses so far
   for (const cubby_object object : of) {
@@ -131,7 +131,7 @@ TEST_CASE("LRU-2 forgets who was used once before who was used twice", "[placeme
   for (const cubby_object object : {1u, 1u, 2u, 2u, 3u}) h.touch(object);
   h.touch(4);
   CHECK(h.victims == sequence{3});
-  h.touch(3);  // its history was kept: now seen twice, and 4 once
+  h.touch(3);  // its history remains: now seen twice, and 4 once
   CHECK(h.victims == sequence{3, 4});
 }
 

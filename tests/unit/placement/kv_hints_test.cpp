@@ -168,7 +168,7 @@ TEST_CASE("LRU leads until the index has shown by names alone that it finds more
 TEST_CASE("A budget that shrinks is smaller for the LRU that kv is measured by too",
           "[placement][kv]") {
   // Ten sessions that come again and many that do not. Of the room that is left LRU makes little;
-  // were it thought to have kept its former room it would find all, and lead for ever.
+  // with its former room it would find all, and lead for ever.
   constexpr uint32_t session_blocks = 10, room = 300, room_left = 60;
   policy_fixture::shape shape = blocks_of(room);
   shape.columns = 20'000;

@@ -119,7 +119,7 @@ TEST_CASE("Room goes to who gains clearly more from it, also where it takes much
   const auto after = [](double first_gain, double second_gain) {
     split shares(1000);
     for (uint32_t i = 0; i < 400; ++i) {
-      shares.missed(0, 20, first_gain);    // 25 bytes more would have kept it
+      shares.missed(0, 20, first_gain);    // 25 bytes more would have made it a hit
       shares.missed(1, 300, second_gain);  // 400
       shares.came(100);
     }

@@ -1,4 +1,4 @@
-// What a policy must not do behind the house's back: decide by chance, take memory.
+// What a policy must not do: decide by chance, allocate outside of create() and grow().
 #include <malloc.h>
 
 #include <array>
@@ -13,12 +13,12 @@ void same_answers(const keeper &a, const keeper &b, const workload &of, size_t a
   const size_t count = std::min(a.answers().size(), b.answers().size());
   for (size_t i = 0; i < count; ++i) {
     const answer &one = a.answers()[i], &other = b.answers()[i];
-    expect(one == other, "two instances of one seed were told the same and part at turn ", at,
+    expect(one == other, "two instances of one seed got the same calls and part at turn ", at,
            " of ", of.name, ": ", one.what, " ", one.value, " in one, ", other.what, " ",
            other.value, " in the other; only config.seed may make chance");
   }
   expect(a.answers().size() == b.answers().size(),
-         "two instances of one seed were told the same and were asked ", a.answers().size(),
+         "two instances of one seed got the same calls and were asked ", a.answers().size(),
          " and ", b.answers().size(), " times by turn ", at, " of ", of.name);
 }
 
@@ -27,7 +27,7 @@ void same_stats(const cubby_policy_stats &a, const cubby_policy_stats &b, const 
              a.fallback == b.fallback && a.fallback_count == b.fallback_count &&
              a.used_count == b.used_count && a.insert_count == b.insert_count &&
              a.remove_count == b.remove_count,
-         "two instances of one seed were told the same, and stats() differ at the end of ",
+         "two instances of one seed got the same calls, and stats() differ at the end of ",
          of.name);
 }
 
@@ -115,7 +115,7 @@ void destroy_gives_back(const subject &on) {
     }
     const uint64_t after = taken_bytes();
     // Less than a piece each: what the allocator keeps at hand may differ by a little.
-    expect(after < before + times * 16, "create() and destroy(), ", times, " times, kept ",
+    expect(after < before + times * 16, "create() and destroy(), ", times, " times, left ",
            after - before, " bytes");
   }
 }

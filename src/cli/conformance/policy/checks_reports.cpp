@@ -1,4 +1,4 @@
-// What a policy says of itself, and what it may be told.
+// What a policy reports of itself, and which calls it takes.
 #include <array>
 
 #include "cli/conformance/policy/keeper.hpp"
@@ -96,8 +96,8 @@ void forgotten(const subject &on) {
 }  // namespace
 
 void add_report_checks(std::vector<check> &all) {
-  all.push_back(
-      {"stats: counters are what was told, state_bytes is said", footing::needs_rounds, counters});
+  all.push_back({"stats: counters match the calls, state_bytes is reported", footing::needs_rounds,
+                 counters});
   all.push_back({"hint: kinds known and unknown change no rule", footing::needs_rounds, hints});
   all.push_back({"visit: rows and banks that are not there, and empty ones, do no harm",
                  footing::needs_rounds, odd_visits});

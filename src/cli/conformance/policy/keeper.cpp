@@ -247,7 +247,7 @@ cubby_policy_stats keeper::stats() const {
 void keeper::look_at(const cubby_policy_stats &said) const {
   const auto same = [&](const char *name, uint64_t came, uint64_t expected) {
     expect(came == expected, "stats() of ", of_->name, ": ", name, " is ", came,
-           ", it was told of ", event);
+           ", by the calls it is ", expected);
   };
   same("used_count", said.used_count, used_);
   same("insert_count", said.insert_count, inserted_);

@@ -45,7 +45,7 @@ class keeper {
   void play(const turn &one);
   /// A whole round, which nobody leaves; how many were named.
   uint32_t whole_round();
-  /// Who is named leaves until the smaller budget is kept.
+  /// The victims named leave until the rest fits the smaller budget.
   void shrink(uint64_t budget_bytes);
   /// More banks, those there were first, and another budget.
   void grow(const workload &larger);
@@ -57,7 +57,7 @@ class keeper {
   void end();
 
   cubby_policy_stats stats() const;
-  /// Against what was told so far.
+  /// Compares them with the calls so far.
   void look_at(const cubby_policy_stats &said) const;
 
   cubby_policy *self() const { return self_; }
@@ -89,7 +89,7 @@ class keeper {
   uint64_t room_ = 0, budget_ = 0, round_ = 0, now_ns_ = 0;
   uint32_t resident_count_ = 0, named_count_ = 0;
   uint64_t visits_ = 0, requests_ = 0, call_count_ = 0;
-  uint64_t used_ = 0, inserted_ = 0, removed_ = 0, declined_ = 0;  // as told
+  uint64_t used_ = 0, inserted_ = 0, removed_ = 0, declined_ = 0;  // by the calls made
 };
 
 }  // namespace cubby_conformance::policies

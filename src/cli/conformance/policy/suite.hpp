@@ -1,4 +1,4 @@
-// What every policy behind policy.h must keep. The command runs it over a stranger's library and
+// The rules for every policy behind policy.h. The command runs it over a third-party library and
 // over the library's own policies.
 #pragma once
 #include <cubby/policy.h>

@@ -161,7 +161,7 @@ std::vector<workload> workloads_for(uint32_t flags) {
   std::vector<workload> all;
   for (workload (*const make)() : {experts, batch, blocks, together}) {
     workload one = make();
-    // In one tier visits and requests have numbers of their own: no future is told of both.
+    // In one tier visits and requests have numbers of their own: no next use counts both.
     const bool both = one.needs == (CUBBY_POLICY_EXPERTS | CUBBY_POLICY_KV);
     if ((one.needs & flags) != one.needs || (both && (flags & CUBBY_POLICY_OFFLINE) != 0)) continue;
     tell_next_uses(one);

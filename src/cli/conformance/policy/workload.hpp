@@ -1,4 +1,4 @@
-// Made-up uses of a tier, the same in every run: what a policy is told while it is tested.
+// Made-up uses of a tier, the same in every run: the input of a policy under test.
 #pragma once
 #include <cubby/policy.h>
 

@@ -5,7 +5,7 @@
 namespace cubby_cli::replay {
 namespace {
 
-constexpr size_t block_bytes = size_t{1} << 16;  // a block is told once it has so much
+constexpr size_t block_bytes = size_t{1} << 16;  // a block is written once it has so much
 
 void put_u32(std::string &to, uint32_t value) {
   for (int i = 0; i < 4; ++i) to += static_cast<char>(value >> (8 * i));
@@ -65,7 +65,7 @@ void put_visit(std::string &to, const expert_trace &of, uint64_t token, uint32_t
       of.top_k - static_cast<uint32_t>(std::count(chosen, chosen + of.top_k, not_recorded));
   if (count == 0 && !always) return;
   put_number(to, uint64_t{layer} << 2 | flags);
-  put_number(to, 0);  // the slot: sequences are told one after the other
+  put_number(to, 0);  // the slot: sequences are written one after the other
   put_number(to, number);
   put_number(to, count);
   for (uint32_t k = 0; k < of.top_k; ++k)
@@ -109,7 +109,7 @@ class request_teller {
 
  private:
   done tell(const kv_request &one) {
-    constexpr uint32_t piece_max = 8192;  // blocks of a request that are told in one go
+    constexpr uint32_t piece_max = 8192;  // blocks of a request in one record
     uint32_t written = 0;
     do {
       if (auto good = to_.begin(CUBBY_TRACE_REQUESTS); !good) return good;

@@ -12,8 +12,8 @@ struct named_file {
   cubby::base::file_kind own = {};  // of one that is written: what it may replace
 };
 
-/// Trouble when the file cannot be made, as far as that shows before it is: told early, not after
-/// minutes of replaying.
+/// Trouble when the file cannot be made, as far as that shows beforehand: reported early, not
+/// after minutes of replaying.
 done check_place(const named_file &file);
 
 bool is_page(std::string_view begin, uint64_t bytes);

@@ -44,7 +44,7 @@ class mixed_page : page_parts {
     std::string text = tag("h2", "Hit ratio and waiting over capacity") +
                        tag("p",
                            "Waiting counts what each miss costs by itself; first uses of a KV "
-                           "block are computed whatever is kept, and cost nothing here.") +
+                           "block are computed whatever is admitted, and cost nothing here.") +
                        "<div class=\"pair\">\n" +
                        svg_of(over_capacity("Hit ratio", hits, percent_text, 1)) +
                        svg_of(over_capacity("Time waited", waited, seconds, most(waited)));

@@ -6,7 +6,7 @@
 
 namespace cubby_cli::replay {
 
-/// `told` is the object that --json prints, with "details".
+/// `report` is the object that --json prints, with "details".
 std::string page_of(const nlohmann::json &report);
 
 /// The page with {{title}}, {{body}} and {{data}} in it.

@@ -23,7 +23,7 @@ std::string table_of(const cells &heads, const std::vector<cells> &rows);
 class page_parts {
  protected:
   using json = nlohmann::json;
-  /// `unit`: in what capacities are told, "lockers" or "bytes", of which there are `all`.
+  /// `unit`: of capacities, "lockers" or "bytes", of which there are `all`.
   page_parts(const json &report, const std::string &unit, double all);
 
   /// Colours by place, so that a policy looks the same in every chart.

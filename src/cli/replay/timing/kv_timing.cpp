@@ -141,7 +141,7 @@ void kv_timing::write_to_file(cubby_object object) {
   ++file_write_;
 }
 
-/// Work by the time that it arrives in; nothing where no times are told.
+/// Work by the time that it arrives in; nothing where the trace has no times.
 json kv_timing::load() const {
   if (back_to_back_) return nullptr;
   return static_cast<double>(busy_ns_) /

@@ -1,5 +1,5 @@
-// What happened in a piece of a simulation, kept for those who watch: they are told when the piece
-// is over, so that their time is not counted as the policy's.
+// The events of a piece of a simulation, stored for its observers: they get them when the piece is
+// over, so that their time is not counted as the policy's.
 #pragma once
 
 #include "cli/replay/walk/simulate.hpp"

@@ -14,7 +14,7 @@ namespace cubby_cli::replay {
 namespace {
 
 constexpr uint64_t piece_uses = 1 << 17;  // after which a walk tells how far it is
-// What is played before those who watch are told: short, so that the log stays in the caches.
+// Uses that are played before observers get their events: few, so that the log stays in caches.
 constexpr uint64_t watch_uses = 4096;
 
 /// Of this thread alone: what others run on a shared machine does not count.

@@ -47,7 +47,7 @@ struct simulation {
   uint64_t capacity = 0;  // bytes
   uint64_t seed = 0;
   miss_costs refetch;
-  std::vector<observer *> watchers;  // are told in pieces, later than it happens
+  std::vector<observer *> watchers;  // get events in pieces, later than they happen
 };
 
 struct simulated {
