@@ -146,9 +146,9 @@ void measure(const geometry &of) {
     std::fprintf(stderr, "policy_cost: no memory\n");
     std::exit(1);
   }
-  cache keeper = {ops, policy, std::vector<uint8_t>(made.config.object_count),
+  cache driver = {ops, policy, std::vector<uint8_t>(made.config.object_count),
                   made.config.budget_bytes};
-  const double whole = median_ns(of, routes, [&](const auto &record) { keeper.visit(record); });
+  const double whole = median_ns(of, routes, [&](const auto &record) { driver.visit(record); });
   cubby_policy_stats stats = {};
   stats.struct_size = sizeof stats;
   ops.stats(policy, &stats);
@@ -163,7 +163,7 @@ void measure(const geometry &of) {
       "%3u layers x %3u experts, %u of them: %6.0f ns a visit; index %6.0f, scalar %7.0f; "
       "hits %.0f %%; %.0f bytes an expert, %.1f MiB\n",
       of.layers, of.experts, of.chosen, whole, alone[0], alone[1],
-      100 * static_cast<double>(keeper.hits) / static_cast<double>(keeper.uses),
+      100 * static_cast<double>(driver.hits) / static_cast<double>(driver.uses),
       static_cast<double>(stats.state_bytes) / made.config.object_count,
       static_cast<double>(stats.state_bytes) / 1048576);
 }

@@ -1,8 +1,8 @@
 /* policy.h: the interface between cubby and a placement policy. C11 and C++20.
  *
- * A policy decides who leaves one tier when room is needed, and who is not worth keeping. The driver (the runtime, the simulator,
- * `cubby replay`) keeps the books: what is resident, what is pinned, what fits. The library's own policies have no other door than
- * this one; the same object serves simulator, replay and runtime.
+ * A policy decides which object leaves one tier when room is needed, and which is not worth admitting. The driver (the runtime,
+ * the simulator, `cubby replay`) keeps the books: what is resident, what is pinned, what fits. The library's own policies use the
+ * same interface, and the same policy serves simulator, replay and runtime.
  *
  * Conventions
  *   - Structs start with struct_size; fields are only ever appended; a field beyond struct_size counts as zero.
@@ -17,14 +17,14 @@
  *   - Objects, arrays and structs handed in stand only during the call.
  *
  * The course of one visit (experts) or one touched block (KV):
- *   1. visit() or access() tells what is used, resident or not. Hits are what was resident before.
+ *   1. visit() or access() passes what is used, resident or not. Hits are what was resident before.
  *   2. A policy without admit(): for each object that is missing and finds no room begin_victims(), then next_victim() until one is
  *      not pinned. What is used in the visit is pinned until it ends.
  *      A policy with admit(): the missing are on probation until the visit ends. Then, one after the other and nothing pinned by
  *      it any more, each one that finds no room is compared with the first victim: admit() says whether it is worth more. If
  *      not, it is rejected. Where one victim does not make room enough, a further round names the next, and all are asked about
  *      before any of them leaves.
- *   3. removed() for who left, inserted() for who came to stay.
+ *   3. removed() for each object evicted, inserted() for each one admitted.
  */
 #ifndef CUBBY_POLICY_H
 #define CUBBY_POLICY_H
@@ -86,8 +86,8 @@ typedef struct cubby_policy_config {
   uint32_t object_count;          /**< objects are numbered below this                                                        */
   uint64_t budget_bytes;          /**< what the tier may hold                                                                 */
   uint32_t slot_count;            /**< sequences decoded side by side at most; 0 = 1                                          */
-  uint32_t demotes;               /**< 1 = who leaves is copied to a tier below, which takes the link's time: a newcomer should
-                                       be worth clearly more than its victim; 0 = who leaves is just gone                    */
+  uint32_t demotes;               /**< 1 = a victim is copied to a tier below, which takes the link's time: a newcomer should
+                                       be worth clearly more than its victim; 0 = a victim is just dropped                   */
   uint64_t seed;                  /**< for randomised policies                                                                */
 } cubby_policy_config;
 
@@ -106,7 +106,7 @@ typedef struct cubby_policy_visit {
   uint32_t used_count;              /**< objects used                                                                         */
   const cubby_object *used;         /**< [used_count]: each once, in the order of the routes                                  */
   const uint64_t *next_use;         /**< [used_count]: number of the visit that uses it next; NULL but for OFFLINE policies   */
-  const cubby_policy_route *routes; /**< [route_count]: who chose what                                                        */
+  const cubby_policy_route *routes; /**< [route_count]: which sequence chose what                                             */
   uint32_t route_count;             /**< sequences that took part                                                             */
   uint32_t prefill;                 /**< 1 = a prompt is being read                                                           */
   uint64_t number;                  /**< layer visits before this one, of all banks                                           */
@@ -129,7 +129,7 @@ typedef struct cubby_policy_access {
 /** Room is needed. */
 typedef struct cubby_policy_need {
   uint32_t struct_size;
-  cubby_object incoming; /**< who is to come; CUBBY_NO_OBJECT when the budget itself shrank                                   */
+  cubby_object incoming; /**< the newcomer; CUBBY_NO_OBJECT when the budget itself shrank                                     */
   uint64_t bytes;        /**< how much is missing                                                                             */
   uint64_t now_ns;       /**< the time                                                                                        */
 } cubby_policy_need;

@@ -249,7 +249,7 @@ int run(const options &chosen) {
   h.settings.pump = chosen.pump == "caller" ? cubby::pump::caller : cubby::pump::thread;
 
   const demo::memory_limit limit(*device + *host + allowance_bytes);
-  auto result = demo::run_apart(&limit, [&] { return run_cubby(h); });
+  auto result = demo::run_isolated(&limit, [&] { return run_cubby(h); });
   if (!result) return fail(chosen, result.failure());
   json &all = *result;
   all["limit_bytes"] = limit.bytes();
@@ -259,7 +259,8 @@ int run(const options &chosen) {
   for (const char *name : {"resident", "mmap", "pread"}) {
     if (!chosen.baselines) break;
     const bool limited = std::string(name) != "resident";
-    auto one = demo::run_apart(limited ? &limit : nullptr, [&] { return run_baseline(h, name); });
+    auto one =
+        demo::run_isolated(limited ? &limit : nullptr, [&] { return run_baseline(h, name); });
     if (!one) return fail(chosen, {std::string(name) + ": " + one.failure().text, exit_bad});
     (*one)["name"] = name;
     (*one)["limit_bytes"] = limited ? limit.bytes() : 0;

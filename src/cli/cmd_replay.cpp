@@ -42,7 +42,7 @@ struct options {
 };
 
 /// What the trace itself has to say, to people and in the object.
-void tell_notes(const workload &of, json &object) {
+void add_notes(const workload &of, json &object) {
   std::vector<std::string> notes = of.read.notes;
   if (of.read.lost != 0) {
     object["lost"] = of.read.lost;
@@ -116,7 +116,7 @@ void watch_kinds(const workload &of, const timing_rules &rules, replayer &by) {
   }
 }
 
-/// Who watches whom: clocks everywhere, details at one capacity.
+/// Adds observers: clocks everywhere, details at one capacity.
 done post_watchers(const options &chosen, const workload &of, const sweep &wanted,
                    const timing_rules &rules, replayer &by) {
   if (of.is_mixed()) watch_kinds(of, rules, by);
@@ -151,7 +151,7 @@ json details_of(replayer &by, const sweep &wanted, const workload &of) {
   return details;
 }
 
-void tell_broken(const json &broken) {
+void print_broken(const json &broken) {
   for (const json &one : broken)
     std::cerr << "cubby replay: "
               << (one.contains("capacity")
@@ -171,7 +171,7 @@ outcome<json> run_policies(const options &chosen, const workload &of, const swee
   drop_broken(by, left);
   if (left.policies.empty()) return usage_trouble(left.broken[0]["why"]);
   if (!left.broken.empty()) {
-    tell_broken(left.broken);
+    print_broken(left.broken);
     report["broken"] = left.broken;
   }
   const auto add = [&](const replayed_policy &policy, const asked_capacity &capacity,
@@ -213,7 +213,7 @@ done check(const options &chosen) {
                                            {"--html", chosen.html, is_page}};
   std::vector<named_file> read = {{"--trace", chosen.trace}};
   if (!chosen.with.empty()) read.push_back({"--with", chosen.with});
-  if (auto good = check_apart(read, written); !good) return good;
+  if (auto good = check_distinct(read, written); !good) return good;
   for (const named_file &file : written) {
     if (file.path.empty()) continue;
     if (auto good = check_place(file); !good) return good;
@@ -287,7 +287,7 @@ outcome<json> replay_trace(const options &chosen) {
     if (const auto fit = rules_at(chosen.timing, *rules, *of, capacity); !fit) return fit.failure();
   if (auto good = write_files(chosen, *of); !good) return good.failure();
   json report = describe(chosen, *of, *rules);
-  tell_notes(*of, report);
+  add_notes(*of, report);
   if (!chosen.runs()) return report;
   auto all = run_policies(chosen, *of, *wanted, *rules, with, std::move(report));
   if (all && !chosen.as_json) {

@@ -40,7 +40,7 @@ void recorder::visit(const locker_bank &bank, uint32_t row, uint32_t slot,
   if (!running_) return;
   grid *of = grid_of(bank);
   if (of == nullptr || slot >= places_.size() || objects.size() > CUBBY_TRACE_USED_MAX ||
-      !tell(*of)) {
+      !write_grid(*of)) {
     return lose(1);
   }
   // A layer that does not lie behind the last one begins a token.
@@ -67,7 +67,7 @@ recorder::grid *recorder::grid_of(const locker_bank &bank) {
 }
 
 /// A grid comes before what names it; until there is room for it, its visits are lost.
-bool recorder::tell(grid &which) {
+bool recorder::write_grid(grid &which) {
   if (which.written) return true;
   seal();
   if (!push_lost(head_bytes + grid_bytes)) return false;
@@ -108,14 +108,14 @@ void recorder::seal() {
 
 /// Says what was lost before the next block. False when there is no room for both.
 bool recorder::push_lost(uint64_t bytes_behind) {
-  const uint64_t own = lost_untold_ == 0 ? 0 : head_bytes + lost_bytes;
+  const uint64_t own = lost_unwritten_ == 0 ? 0 : head_bytes + lost_bytes;
   if (own + bytes_behind > room()) return false;
   if (own == 0) return true;
   std::byte payload[lost_bytes];
-  put32(payload, static_cast<uint32_t>(lost_untold_));
-  put32(payload + 4, static_cast<uint32_t>(lost_untold_ >> 32));
+  put32(payload, static_cast<uint32_t>(lost_unwritten_));
+  put32(payload + 4, static_cast<uint32_t>(lost_unwritten_ >> 32));
   push_block(CUBBY_TRACE_LOST, payload, sizeof payload);
-  lost_untold_ = 0;
+  lost_unwritten_ = 0;
   return true;
 }
 

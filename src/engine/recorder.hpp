@@ -22,7 +22,7 @@ class recorder {
   void visit(const locker_bank &bank, uint32_t row, uint32_t slot,
              std::span<const cubby_object> objects);
   /// Visits that never arrived here.
-  void lose(uint64_t count) { lost_untold_ += count, lost_ += count; }
+  void lose(uint64_t count) { lost_unwritten_ += count, lost_ += count; }
   void stop() { running_ = false; }
   /// Takes what there is, up to max_bytes.
   uint64_t read(std::byte *to, uint64_t max_bytes);
@@ -46,7 +46,7 @@ class recorder {
   };
 
   grid *grid_of(const locker_bank &bank);
-  bool tell(grid &which);
+  bool write_grid(grid &which);
   void append(uint32_t layer, uint32_t slot, uint64_t token, bool begins,
               std::span<const cubby_object> objects, uint32_t first_object);
   void seal();
@@ -63,7 +63,7 @@ class recorder {
   uint32_t blocks_ = 0, layers_ = 0;
   std::vector<grid> grids_;
   std::vector<place> places_;  // by slot
-  uint64_t visits_ = 0, lost_ = 0, lost_untold_ = 0;
+  uint64_t visits_ = 0, lost_ = 0, lost_unwritten_ = 0;
   bool running_ = true, ended_ = false;
 };
 

@@ -1,5 +1,5 @@
-// A policy as the runtime holds one: an instance behind the operations of policy.h, whoever wrote
-// them. One policy serves one tier.
+// A policy as the runtime holds one: an instance behind the operations of policy.h, built in or from
+// a third-party library. One policy serves one tier.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ struct policy_config {
   uint64_t budget_bytes = 0;
   uint32_t slot_count = 1;  // sequences decoded side by side
   std::span<const cubby_policy_bank> banks = {};
-  bool demotes = false;  // who leaves is copied down
+  bool demotes = false;  // victims are copied down
 };
 
 /// What was used together: one layer of one token, of the bank at this place of the config.

@@ -10,8 +10,8 @@
 
 namespace cubby::placement {
 
-/// `leaves_before(a, b)` is the order; whoever changes an object's rank calls moved(). Every call
-/// is O(log n).
+/// `leaves_before(a, b)` is the order; the code that changes an object's rank calls moved(). Every
+/// call is O(log n).
 class victim_heap {
  public:
   static constexpr uint32_t nowhere = ~uint32_t{0};

@@ -48,7 +48,7 @@ class pread_reader : public reader {
       while (others.size() + 1 < threads_)
         others.emplace_back(work, static_cast<uint32_t>(others.size() + 1));
     } catch (const std::system_error &refused) {
-      tell_fewer(others.size() + 1, refused);
+      warn_fewer(others.size() + 1, refused);
     }
     work(0);
     for (std::thread &other : others) other.join();
@@ -58,7 +58,7 @@ class pread_reader : public reader {
 
  private:
   /// Once: what pread gives is then less than it could.
-  void tell_fewer(size_t count, const std::system_error &why) {
+  void warn_fewer(size_t count, const std::system_error &why) {
     if (!std::exchange(warned_fewer_, true))
       std::cerr << "cubby: " << count << " of " << threads_
                 << " threads read, no more could be made (" << why.code().message()

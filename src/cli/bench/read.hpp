@@ -1,4 +1,4 @@
-// Random verified reads of blocks, beside others who do the same.
+// Random verified reads of blocks, compared with other readers.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -1,4 +1,4 @@
-// wait, event_fd and next_ns: nobody sleeps through a completion, and nobody spins.
+// wait, event_fd and next_ns: no waiter sleeps through a completion, and none spins.
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -93,7 +93,7 @@ void woken_by_completion(bench &table) {
 }
 
 // How the library itself sleeps: on the descriptor, or until the time that reap named.
-void somebody_tells(bench &table) {
+void completion_is_signalled(bench &table) {
   instance &in = table.open({8, 0, 0});
   const int fd = in.event_fd();
   const auto ios = table.some_ios(in, 8, 1);
@@ -156,7 +156,7 @@ void add_wait_checks(std::vector<check> &all) {
   all.push_back({"wait: woken by wake_fd, which it does not drain", 0, woken_by_wake_fd});
   all.push_back({"wait: wake_fd is readable already", 0, woken_at_once});
   all.push_back({"wait: ends when something can be reaped", 0, woken_by_completion});
-  all.push_back({"event_fd: it or next_ns tells of every completion", 0, somebody_tells});
+  all.push_back({"event_fd: it or next_ns tells of every completion", 0, completion_is_signalled});
   all.push_back({"event_fd: readable while something can be reaped", 0, readable_while_reapable});
 }
 

@@ -1,5 +1,5 @@
 // One opened backend. Every call goes through here, so that what holds for all I/O is looked at
-// with each of them: cookies, counts, errors' signs, and that nobody keeps pointers for longer than
+// with each of them: cookies, counts, errors' signs, and that no pointer is used for longer than
 // agreed.
 #pragma once
 #include <map>

@@ -17,7 +17,7 @@ const char *name_of(verdict which) {
 
 }  // namespace
 
-void report::tell(const std::string &name, outcome came) {
+void report::add(const std::string &name, outcome came) {
   lines_.push_back({name, std::move(came)});
   if (as_json_) return;
   const outcome &last = lines_.back().came;

@@ -97,8 +97,8 @@ bool memory_limit::enter() const {
   return write_file(folder_ + "/cgroup.procs", std::to_string(::getpid()));
 }
 
-outcome<nlohmann::json> run_apart(const memory_limit *limit,
-                                  const std::function<outcome<nlohmann::json>()> &body) {
+outcome<nlohmann::json> run_isolated(const memory_limit *limit,
+                                     const std::function<outcome<nlohmann::json>()> &body) {
   int ends[2];
   if (::pipe(ends) != 0) return system_trouble("a pipe could not be made", errno);
   interrupted = 0;

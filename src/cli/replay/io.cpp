@@ -101,7 +101,7 @@ class io_replayer::pinning_runtime {
 
  private:
   done map(const io_replayer &by);
-  done tell_visit(const expert_schedule &of, const visit_record &one);
+  done record_visit(const expert_schedule &of, const visit_record &one);
   done use(std::span<const uint64_t> numbers, const cubby::how &how);
 
   std::optional<cubby::runtime> rt_;
@@ -148,7 +148,8 @@ done io_replayer::pinning_runtime::map(const io_replayer &by) {
 }
 
 /// Which sequence of the batch chose what.
-done io_replayer::pinning_runtime::tell_visit(const expert_schedule &of, const visit_record &one) {
+done io_replayer::pinning_runtime::record_visit(const expert_schedule &of,
+                                                const visit_record &one) {
   columns_.clear();
   for (uint32_t i = 0; i < one.route_count; ++i) {
     const cubby_policy_route &route = of.routes[one.first_route + i];
@@ -167,7 +168,7 @@ done io_replayer::pinning_runtime::tell_visit(const expert_schedule &of, const v
 }
 
 done io_replayer::pinning_runtime::visit(const expert_schedule &of, const visit_record &one) {
-  if (auto visited = tell_visit(of, one); !visited) return visited;
+  if (auto visited = record_visit(of, one); !visited) return visited;
   const cubby_object *used = of.used.data() + one.first_used;
   numbers_.assign(used, used + one.used_count);
   return use(numbers_, {.no_visit = true});

@@ -50,7 +50,7 @@ void add(const replayed_policy &one, std::vector<replayed_policy> &to) {
 }
 
 /// Two of one name would be ambiguous in the results.
-void name_apart(std::vector<replayed_policy> &all) {
+void make_names_unique(std::vector<replayed_policy> &all) {
   for (replayed_policy &one : all) {
     const cubby_policy_ops *own = cubby_policy_find(one.ops->name);
     bool alone = own == nullptr || own == one.ops;
@@ -103,7 +103,7 @@ outcome<field> find_policies(const std::vector<std::string> &names, trace_kind k
     add({one, one->name, name}, found.policies);
   }
   if (found.policies.empty()) return usage_trouble(found.broken[0]["why"].get<std::string>());
-  name_apart(found.policies);
+  make_names_unique(found.policies);
   return found;
 }
 

@@ -32,7 +32,7 @@ class replayer {
   job &yardstick(const char *name, uint64_t capacity);
   /// Trouble too when a yardstick failed, without which there is nothing to compare with.
   done run();
-  /// Runs it once more, with somebody who watches.
+  /// Runs it once more, with an observer.
   outcome<simulated> watch(const replayed_policy &policy, uint64_t capacity, observer &by);
 
  private:

@@ -35,9 +35,9 @@ void admission::connect_tiers() {
   }
 }
 
-/// A tier whose policy chooses keeps room free for what a batch may use in a layer, and in the next
+/// A tier whose policy chooses reserves room for what a batch may use in a layer, and in the next
 /// where that is fetched ahead. One that goes on where a nearer tier ends needs it only where
-/// somebody pins in it.
+/// callers pin in it.
 void admission::measure_probation() {
   for (uint32_t t = 0; t < tiers_max; ++t) {
     tier_books &of = tiers_[t];

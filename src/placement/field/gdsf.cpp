@@ -1,6 +1,6 @@
 // GDSF: Cherkasova, "Improving WWW Proxies Performance with Greedy-Dual-Size-Frequency Caching
 // Policy", HP Laboratories 1998. Rank = clock + uses while resident × cost / size; the clock is the
-// rank of who left last, so that what is not used any more is overtaken.
+// rank of the last victim, so that objects not used any more are overtaken.
 #include <cubby/policy.hpp>
 
 #include "placement/describe.hpp"

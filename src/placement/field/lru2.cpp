@@ -1,7 +1,7 @@
 // LRU-K with K = 2: O'Neil, O'Neil and Weikum, "The LRU-K Page Replacement Algorithm for Database
-// Disk Buffering", SIGMOD 1993. The victim is who was used for the last time but one longest ago;
-// who was used only once counts as never before, and among those the least recently used leaves.
-// Objects that are gone have a history too; the correlated reference period is 0.
+// Disk Buffering", SIGMOD 1993. The victim is the object whose last use but one is the oldest;
+// an object used once has none and leaves first, the least recently used before the others.
+// Absent objects have a history too; the correlated reference period is 0.
 #include <cubby/policy.hpp>
 
 #include "placement/ranked.hpp"

@@ -1,8 +1,8 @@
 // Policies that know the future, which only a replay can tell.
 //
 // belady: Belady, "A Study of Replacement Algorithms for a Virtual-Storage Computer", IBM Systems
-// Journal 1966 (MIN): the victim is who is used again latest. With bypass: a newcomer that is used
-// again later than every resident is rejected.
+// Journal 1966 (MIN): the victim is the object used again latest. With bypass: a newcomer that is
+// used again later than every resident is rejected.
 //
 // lookahead-k knows the uses of the next k tokens (experts) or of the next 10·k requests (KV);
 // what is used beyond them ranks by least recent use, behind all that is known.

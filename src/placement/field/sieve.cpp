@@ -31,7 +31,7 @@ class sieve {
     ++round_;
     left_ = uint64_t{3} * lists_.size(0);  // all bits are clear after one turn
   }
-  /// The hand stands behind whom it has named, so that who is passed over is passed by the hand.
+  /// The hand moves past each object that it names, so an object passed over is behind the hand.
   cubby_object next_victim() {
     while (left_ > 0) {
       if (hand_ == CUBBY_NO_OBJECT) hand_ = lists_.oldest(0);

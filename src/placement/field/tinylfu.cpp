@@ -1,7 +1,7 @@
 // W-TinyLFU: Einziger, Friedman and Manes, "TinyLFU: A Highly Efficient Cache Admission Policy",
 // ACM Transactions on Storage 2017. A window of 1 % of the cache (LRU) before a segmented LRU
-// (probation, and 80 % protected); who falls out of the window meets the next victim of probation,
-// and a sketch of frequencies, halved every ten cache sizes of uses, says who leaves.
+// (probation, and 80 % protected). What falls out of the window is compared with the next victim of
+// probation: a sketch of frequencies, halved every ten cache sizes of uses, decides which leaves.
 #include <cubby/policy.hpp>
 
 #include "base/prng.hpp"

@@ -24,7 +24,7 @@ void chooser::place(uint32_t at, const candidate &one) {
   pool_[at] = one;
 }
 
-/// A leaf joins, where it is worth less than somebody of a full pool.
+/// A leaf joins a full pool only where it is worth less than a candidate in it.
 void chooser::join(cubby_object object, blocks &known) {
   if (known.in_use(object)) return;
   const candidate one = look_up(object, known);

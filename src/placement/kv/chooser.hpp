@@ -20,7 +20,7 @@ class chooser {
   /// Candidates of the pool beside that one, in no order, to an array of pool_max; how many.
   uint32_t others(const block_set &of, const blocks &known, cubby_object chosen,
                   cubby_object *to) const;
-  /// A victim has left: who it hung on may be next.
+  /// A victim has left: its parent may be next.
   void left(cubby_object parent) { parent_ = parent; }
 
  private:

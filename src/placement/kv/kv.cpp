@@ -140,7 +140,7 @@ class kv_policy {
     const cubby_object parent = known_.at(object).parent;
     return parent == CUBBY_NO_OBJECT || real_.holds(parent);
   }
-  /// All candidates were passed over: the other leaves, then whoever is left, with those of the
+  /// All candidates were passed over: the other leaves, then all that is left, with those of the
   /// request under way among them. Leaves from the last: one that leaves is replaced by the last.
   cubby_object name_others() {
     const auto &leaves = real_.leaves();
@@ -187,8 +187,8 @@ class kv_policy {
       if (known_.index(proposed_[i]) < known_.index(proposed_[least])) least = i;
     std::swap(proposed_[at], proposed_[least]);
   }
-  /// The real set follows LRU: who is not in LRU's shadow leaves first, then the least recent. What
-  /// the request under way has passed over is not looked at again before it ends.
+  /// The real set follows LRU: objects outside LRU's shadow leave first, then the least recent.
+  /// What the request under way has passed over is not looked at again before it ends.
   void propose_oldest() {
     for (const uint8_t list : {lru_gone, lru_shadow}) {
       cubby_object &at = oldest_[list];

@@ -119,7 +119,7 @@ void lru_guard::begin_round() {
   entered_ = false;
 }
 
-/// Who LRU does not hold before who it does, the blocks of the request under way behind all others.
+/// Objects outside the shadow before those in it; blocks of the request under way after all others.
 cubby_object lru_guard::next() {
   for (; pass_ < passes; ++pass_, entered_ = false) {
     const cubby_object object = next_of(pass_ % 2 == 0 ? spare : shadow, pass_ >= 2);

@@ -1,6 +1,7 @@
-// The net under experts and blocks together: one LRU over all objects, with names alone. What it
-// would hold and the tier does not is what it could still save more; while the time that was saved
-// against it does not pay for that, LRU decides. So no load can take the tier far below LRU.
+// Bounds the regret of experts and blocks together against LRU: a shadow LRU over all objects, with
+// names alone. What it holds and the tier does not is what LRU could still save more; while the
+// time saved against LRU does not pay for that, LRU decides. So no load takes the tier far below
+// LRU.
 #pragma once
 
 #include <span>
@@ -22,7 +23,7 @@ class lru_guard {
   void inserted(cubby_object object);
   void removed(cubby_object object);
 
-  /// Experts are used, or a block; before who is missing comes.
+  /// Uses of experts, or of a block; before the missing ones are inserted.
   void visit(std::span<const cubby_object> used);
   void access(cubby_object object, uint64_t request);
 

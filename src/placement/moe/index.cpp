@@ -17,7 +17,7 @@ constexpr uint32_t uses_max = 0xFFFF;
 constexpr uint64_t near_bytes = uint64_t{1} << 20;  // tables that a processor's own cache holds
 constexpr uint32_t many_experts = 64, sources_of_many = 4;  // their tables are beyond the caches
 constexpr uint64_t line_words = 32;                         // of a table, in a cache line
-constexpr uint64_t beside_bytes = 32;                       // a lane: who is resident, and the net
+constexpr uint64_t beside_bytes = 32;                       // a lane: residents, and the LRU guard
 
 uint32_t whole_words(uint32_t count) { return (count + words - 1) / words * words; }
 
@@ -216,7 +216,7 @@ int16_t index::next_rate(uint32_t lane) {
   return rate_after(n);
 }
 
-/// Writes down who was used, as rows of tables.
+/// Stores the used experts as rows of tables.
 void index::remember(const cubby_policy_route &route, uint32_t slot, uint32_t layer) {
   const layer_shape &shape = layers_[layer];
   const size_t at = size_t{slot} * ring_ + (past_visits_[slot]++ & (ring_ - 1));

@@ -1,6 +1,6 @@
 // How soon each expert is wanted again: the learned index. After a visit of a layer, V[e] is the
 // expectation of gamma^(T-1), T = visits of the layer until e is used next, as a logistic function
-// of e's own averages and of who has just been used: in this layer (source 0) and in the layers run
+// of e's own averages and of the experts just used: in this layer (source 0) and in the layers run
 // just before (sources 1 to 3). It is trained by temporal differences, one visit of the layer
 // later.
 #pragma once

@@ -1,6 +1,7 @@
-// The net under the learned index: LRU on the same visits, with names alone. What LRU holds and the
-// tier does not is all that can be lost when LRU decides from here on, each of them once. The index
-// decides while its lead over LRU pays for that; so the lead never falls below what is allowed.
+// Bounds the regret of the learned index against LRU: a shadow LRU on the same visits, with names
+// alone. What LRU holds and the tier does not is all that can be lost when LRU decides from here
+// on, each of them once. The index decides while its lead over LRU pays for that, so the lead never
+// falls below what is allowed.
 #pragma once
 
 #include "placement/moe/ranking.hpp"
@@ -105,7 +106,7 @@ class lru_guard {
   recency lru_;
   ranking spare_;                 // residents that LRU would have given up
   uint32_t capacity_, walk_ = 0;  // walk: the next lane of a round
-  uint32_t held_ = 0, fits_ = 0;  // residents; the most of them since somebody had to leave
+  uint32_t held_ = 0, fits_ = 0;  // residents; the most of them since an eviction was needed
   bool decides_ = false, walking_ = false;
   uint64_t takeovers_ = 0;
   // In hits: the lead over LRU and what it may fall to, since the beginning; and how many of those

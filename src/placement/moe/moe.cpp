@@ -1,5 +1,6 @@
-// The library's own policy for experts: the learned index, with bypass, and with LRU as a net under
-// it. What is not of a bank of experts leaves first, the least recently used before the others.
+// The library's own policy for experts: the learned index, with bypass, and with a guard against
+// losing to LRU. What is not of a bank of experts leaves first, the least recently used before the
+// others.
 #include <algorithm>
 #include <cstdio>
 #include <cubby/policy.hpp>

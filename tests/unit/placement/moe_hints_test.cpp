@@ -34,14 +34,15 @@ uint64_t draw(uint64_t seed, uint64_t a, uint64_t b, uint64_t below) {
 }
 
 double hits(const char *name, const policy_fixture::shape &shape, uint32_t tokens,
-            const chooser &choose, const chooser &foretell = {}) {
+            const chooser &choose, const chooser &forecast_of = {}) {
   fixture h(name, shape);
   uint64_t found = 0;
   for (uint32_t token = 0; token < tokens; ++token) {
-    for (uint32_t ahead = 1; foretell && ahead <= 3; ++ahead) {
+    for (uint32_t ahead = 1; forecast_of && ahead <= 3; ++ahead) {
       std::vector<cubby_object> all;
       for (uint32_t layer = 0; layer < layers; ++layer)
-        for (const cubby_object object : foretell(token + ahead - 1, layer)) all.push_back(object);
+        for (const cubby_object object : forecast_of(token + ahead - 1, layer))
+          all.push_back(object);
       h.foresee(ahead, all);
     }
     for (uint32_t layer = 0; layer < layers; ++layer) found += h.visit(layer, choose(token, layer));

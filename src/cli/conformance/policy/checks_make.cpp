@@ -1,5 +1,5 @@
 // How instances begin and grow.
-#include "cli/conformance/policy/keeper.hpp"
+#include "cli/conformance/policy/policy_harness.hpp"
 
 namespace cubby_conformance::policies {
 namespace {
@@ -58,7 +58,7 @@ void grow_from_nothing(const subject &on) {
     const int32_t came = on.ops.create(&config, &self);
     if (came != 0) skip("create() with no bank gave ", errno_text(came));
     on.ops.destroy(self);
-    keeper books(on, none);
+    policy_harness books(on, none);
     books.grow(of);
     for (const turn &one : of.turns) books.play(one);
     books.whole_round();
@@ -78,7 +78,7 @@ workload larger_than(const workload &of) {
 
 void grow_keeps(const subject &on) {
   for (const workload &of : workloads_for(on.ops.flags)) {
-    keeper books(on, of);
+    policy_harness books(on, of);
     const size_t half = of.turns.size() / 2;
     for (size_t i = 0; i < half; ++i) books.play(of.turns[i]);
     const workload larger = larger_than(of);

@@ -4,12 +4,12 @@
 #include <array>
 #include <cstdlib>
 
-#include "cli/conformance/policy/keeper.hpp"
+#include "cli/conformance/policy/policy_harness.hpp"
 
 namespace cubby_conformance::policies {
 namespace {
 
-void same_answers(const keeper &a, const keeper &b, const workload &of, size_t at) {
+void same_answers(const policy_harness &a, const policy_harness &b, const workload &of, size_t at) {
   const size_t count = std::min(a.answers().size(), b.answers().size());
   for (size_t i = 0; i < count; ++i) {
     const answer &one = a.answers()[i], &other = b.answers()[i];
@@ -33,14 +33,14 @@ void same_stats(const cubby_policy_stats &a, const cubby_policy_stats &b, const 
 
 void determinism(const subject &on) {
   for (const workload &of : workloads_for(on.ops.flags)) {
-    keeper a(on, of, 3), b(on, of, 3);
+    policy_harness a(on, of, 3), b(on, of, 3);
     for (size_t i = 0; i < of.turns.size(); ++i) {
-      for (keeper *one : {&a, &b}) one->play(of.turns[i]);
+      for (policy_harness *one : {&a, &b}) one->play(of.turns[i]);
       if (i % 100 == 99) {
-        for (keeper *one : {&a, &b}) one->whole_round();
+        for (policy_harness *one : {&a, &b}) one->whole_round();
       }
       same_answers(a, b, of, i);
-      for (keeper *one : {&a, &b}) one->forget_answers();
+      for (policy_harness *one : {&a, &b}) one->forget_answers();
     }
     same_stats(a.stats(), b.stats(), of);
     a.end();
@@ -83,7 +83,7 @@ void expect_counted() {
 void no_memory(const subject &on) {
   expect_counted();
   for (const workload &of : workloads_for(on.ops.flags)) {
-    keeper books(on, of);
+    policy_harness books(on, of);
     const empty_shelves none;
     uint64_t before = taken_bytes();
     for (size_t i = 0; i < of.turns.size() && books.call_count() < 10'000; ++i) {
@@ -107,7 +107,7 @@ void destroy_gives_back(const subject &on) {
     uint64_t before = 0;
     for (uint64_t i = 0; i <= before_that + times; ++i) {
       {
-        keeper books(on, of);
+        policy_harness books(on, of);
         for (size_t t = 0; t < 8; ++t) books.play(of.turns[t]);
         books.end();
       }

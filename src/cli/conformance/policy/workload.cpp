@@ -54,7 +54,7 @@ turn request_of(const cubby_policy_bank &of, uint32_t bank, dice &random) {
 }
 
 /// What only a replay can tell: visits and requests are counted each for themselves.
-void tell_next_uses(workload &of) {
+void set_next_uses(workload &of) {
   std::vector<uint64_t> next(of.object_count(), CUBBY_NEVER_USED);
   uint64_t visits = 0, requests = 0;
   for (const turn &one : of.turns) ++(one.visit ? visits : requests);
@@ -164,7 +164,7 @@ std::vector<workload> workloads_for(uint32_t flags) {
     // In one tier visits and requests have numbers of their own: no next use counts both.
     const bool both = one.needs == (CUBBY_POLICY_EXPERTS | CUBBY_POLICY_KV);
     if ((one.needs & flags) != one.needs || (both && (flags & CUBBY_POLICY_OFFLINE) != 0)) continue;
-    tell_next_uses(one);
+    set_next_uses(one);
     all.push_back(std::move(one));
   }
   return all;

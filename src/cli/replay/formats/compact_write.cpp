@@ -96,19 +96,19 @@ done put_token(const expert_trace &of, const expert_sequence &sequence, uint32_t
 }
 
 /// Tells requests in their order.
-class request_teller {
+class request_writer {
  public:
-  request_teller(const kv_trace &of, compact_writer &to) : of_(of), to_(to) {}
+  request_writer(const kv_trace &of, compact_writer &to) : of_(of), to_(to) {}
 
   /// Those that are served before this token.
-  done tell_before(uint64_t token) {
+  done write_before(uint64_t token) {
     for (; next_ < of_.requests.size() && of_.requests[next_].tokens_before <= token; ++next_)
-      if (auto good = tell(of_.requests[next_]); !good) return good;
+      if (auto good = write(of_.requests[next_]); !good) return good;
     return nothing{};
   }
 
  private:
-  done tell(const kv_request &one) {
+  done write(const kv_request &one) {
     constexpr uint32_t piece_max = 8192;  // blocks of a request in one record
     uint32_t written = 0;
     do {
@@ -139,13 +139,13 @@ class request_teller {
 done write_records(const trace &of, compact_writer &to) {
   if (of.has_experts())
     if (auto good = put_grid(of.experts, to); !good) return good;
-  request_teller requests(of.kv, to);
+  request_writer requests(of.kv, to);
   for (const expert_sequence &one : of.experts.sequences)
     for (uint32_t token = 0; token < one.token_count; ++token) {
-      if (auto good = requests.tell_before(one.first_token + token); !good) return good;
+      if (auto good = requests.write_before(one.first_token + token); !good) return good;
       if (auto good = put_token(of.experts, one, token, to); !good) return good;
     }
-  if (auto good = requests.tell_before(no_limit); !good) return good;
+  if (auto good = requests.write_before(no_limit); !good) return good;
   return to.flush();
 }
 

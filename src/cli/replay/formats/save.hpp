@@ -19,7 +19,7 @@ done check_place(const named_file &file);
 bool is_page(std::string_view begin, uint64_t bytes);
 /// Trouble when one file is named twice: what is written would replace what is read, or what was
 /// written just before.
-done check_apart(const std::vector<named_file> &read, const std::vector<named_file> &written);
+done check_distinct(const std::vector<named_file> &read, const std::vector<named_file> &written);
 
 /// In the library's own format.
 done save_trace(const std::string &path, const workload &of);

@@ -1,4 +1,4 @@
-// Where a policy hits and whom it evicts too early, at one capacity.
+// Where a policy hits and what it evicts too early, at one capacity.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -28,7 +28,7 @@ class page_parts {
 
   /// Colours by place, so that a policy looks the same in every chart.
   [[nodiscard]] std::string style_of(const std::string &policy) const;
-  /// What is worth saying of the trace, and who was left out.
+  /// Notes on the trace, and the policies left out.
   [[nodiscard]] std::string notes() const;
 
   /// A figure of every result over the capacity.

@@ -7,7 +7,7 @@ namespace {
 
 using nlohmann::json;
 
-bool tells_no_times(const kv_trace &of) {
+bool has_no_times(const kv_trace &of) {
   return of.requests.empty() || of.requests.front().at_ns == of.requests.back().at_ns;
 }
 
@@ -16,7 +16,7 @@ bool tells_no_times(const kv_trace &of) {
 kv_timing::kv_timing(const kv_trace &of, const timing_rules &rules)
     : of_(of),
       rules_(rules),
-      back_to_back_(rules.in_turn || tells_no_times(of)),
+      back_to_back_(rules.in_turn || has_no_times(of)),
       at_(of.unique),
       in_host_(1, rules.host_has_all ? 0 : of.unique) {}
 

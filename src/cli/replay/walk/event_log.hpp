@@ -17,7 +17,7 @@ class event_log final : public observer {
   void left(cubby_object object) override { moves_.push_back({object, false}); }
   void ended() override { visits_.back().moves_end = moves_.size(); }
 
-  void tell(observer &to) const {
+  void deliver(observer &to) const {
     size_t at = 0;
     for (const visit &one : visits_) {
       to.used(one.number, one.used, std::span(missing_).subspan(one.missing_at, one.missing_count));

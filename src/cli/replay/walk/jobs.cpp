@@ -34,7 +34,7 @@ done run_job(const workload &of, job &one, const std::function<void(double)> &af
   return nothing{};
 }
 
-/// The jobs of one replay, taken in order by whoever is free.
+/// The jobs of one replay, taken in order by the next free thread.
 class worker_pool {
  public:
   worker_pool(const workload &of, const std::vector<job *> &jobs)

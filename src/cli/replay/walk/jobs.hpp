@@ -11,9 +11,9 @@
 
 namespace cubby_cli::replay {
 
-/// One policy at one capacity, who watches it, and what came of it.
+/// One policy at one capacity, its observers, and its results.
 struct job {
-  simulation how;  // but for its watchers, who are made when it begins
+  simulation how;  // but for its observers, which are made when it begins
   std::function<std::unique_ptr<reporter>()> clock, details, kinds;  // may be empty
   std::optional<simulated> found;
   std::string broken;  // how the policy failed, where nothing was found

@@ -77,7 +77,7 @@ class policy_walk final : public walk {
       const uint64_t started_ns = processor_ns();
       play(now);
       spent_ns_ += processor_ns() - started_ns;
-      for (observer *one : how_.watchers) log_.tell(*one);
+      for (observer *one : how_.watchers) log_.deliver(*one);
       log_.clear();
       more = driver_.broken().empty() && !over();
     }

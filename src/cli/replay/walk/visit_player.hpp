@@ -23,7 +23,7 @@ class visit_player {
     for (uint32_t i = 0; i < visit_.used_count; ++i) {
       if (!driver_.resident(visit_.used[i])) missing_.push_back(visit_.used[i]);
     }
-    // A policy that chooses who stays is asked after the visit, when nothing is pinned by it.
+    // A policy with admit() is asked after the visit, when nothing is pinned by it.
     if (ops_.admit == nullptr) driver_.pin(visit_.used, visit_.used_count);
     if (log_ != nullptr) log_->used(number, {visit_.used, visit_.used_count}, missing_);
     ops_.visit(driver_.policy(), &visit_);

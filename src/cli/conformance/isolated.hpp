@@ -14,7 +14,8 @@ struct manners {
 };
 
 /// `work` is handed a place for the name of the operation under way. It has deadline_ns of time.
-outcome apart(uint64_t deadline_ns, const std::function<outcome(const char *volatile *)> &work,
-              const manners &expected = {});
+outcome run_in_child(uint64_t deadline_ns,
+                     const std::function<outcome(const char *volatile *)> &work,
+                     const manners &expected = {});
 
 }  // namespace cubby_conformance

@@ -35,15 +35,15 @@ class under_way {
   const subject &on_;
 };
 
-class keeper {
+class policy_harness {
  public:
   /// Makes the instance; `of` must outlive it.
-  keeper(const subject &on, const workload &of, uint64_t seed = 1);
-  keeper(const keeper &) = delete;
-  keeper &operator=(const keeper &) = delete;
+  policy_harness(const subject &on, const workload &of, uint64_t seed = 1);
+  policy_harness(const policy_harness &) = delete;
+  policy_harness &operator=(const policy_harness &) = delete;
 
   void play(const turn &one);
-  /// A whole round, which nobody leaves; how many were named.
+  /// A whole round without evictions; how many were named.
   uint32_t whole_round();
   /// The victims named leave until the rest fits the smaller budget.
   void shrink(uint64_t budget_bytes);

@@ -1,4 +1,4 @@
-#include "cli/conformance/policy/keeper.hpp"
+#include "cli/conformance/policy/policy_harness.hpp"
 
 #include <array>
 
@@ -9,7 +9,8 @@ constexpr size_t most_answers = 1 << 16, most_routes = 8, most_used = 64;
 
 }  // namespace
 
-keeper::keeper(const subject &on, const workload &of, uint64_t seed) : on_(on), of_(&of) {
+policy_harness::policy_harness(const subject &on, const workload &of, uint64_t seed)
+    : on_(on), of_(&of) {
   resize(of);
   answers_.reserve(most_answers);
   const cubby_policy_config config = of.config(seed);
@@ -20,7 +21,7 @@ keeper::keeper(const subject &on, const workload &of, uint64_t seed) : on_(on), 
   expect(self_ != nullptr, "create() for ", of.name, " gave 0 and no instance");
 }
 
-void keeper::resize(const workload &of) {
+void policy_harness::resize(const workload &of) {
   room_ += of.budget_bytes - budget_;
   budget_ = of.budget_bytes;
   const size_t count = of.object_count();
@@ -32,11 +33,11 @@ void keeper::resize(const workload &of) {
   named_.resize(count);
 }
 
-void keeper::note(const char *what, uint32_t value) {
+void policy_harness::note(const char *what, uint32_t value) {
   if (answers_.size() < most_answers) answers_.push_back({what, value});
 }
 
-void keeper::play(const turn &one) {
+void policy_harness::play(const turn &one) {
   now_ns_ = one.now_ns;
   if (one.visit) {
     visit(one);
@@ -48,7 +49,7 @@ void keeper::play(const turn &one) {
   ++requests_;
 }
 
-void keeper::visit(const turn &one) {
+void policy_harness::visit(const turn &one) {
   std::array<cubby_policy_route, most_routes> routes{};
   for (uint32_t i = 0; i < one.routes.size(); ++i)
     routes[i] = {i, static_cast<uint32_t>(one.routes[i].size()), one.routes[i].data()};
@@ -80,7 +81,7 @@ void keeper::visit(const turn &one) {
   for (const cubby_object object : one.used) in_use_[object] = 0;
 }
 
-void keeper::access(const turn &one, uint32_t at) {
+void policy_harness::access(const turn &one, uint32_t at) {
   const cubby_object object = one.used[at];
   const bool offline = (on_.ops.flags & CUBBY_POLICY_OFFLINE) != 0;
   cubby_policy_access event = {};
@@ -102,7 +103,7 @@ void keeper::access(const turn &one, uint32_t at) {
   if (!hit) bring(object);
 }
 
-void keeper::bring(cubby_object object) {
+void policy_harness::bring(cubby_object object) {
   const uint64_t cost = bytes_[object];
   if (room_ < cost) begin_round(object, cost - room_);
   while (room_ < cost) {
@@ -128,7 +129,7 @@ void keeper::bring(cubby_object object) {
   on_.ops.inserted(self_, object, cost);
 }
 
-void keeper::remove(cubby_object object) {
+void policy_harness::remove(cubby_object object) {
   room_ += bytes_[object];
   resident_[object] = 0;
   --resident_count_;
@@ -138,7 +139,7 @@ void keeper::remove(cubby_object object) {
   on_.ops.removed(self_, object);
 }
 
-void keeper::begin_round(cubby_object incoming, uint64_t missing_bytes) {
+void policy_harness::begin_round(cubby_object incoming, uint64_t missing_bytes) {
   ++round_;
   named_count_ = 0;
   ++call_count_;
@@ -147,7 +148,7 @@ void keeper::begin_round(cubby_object incoming, uint64_t missing_bytes) {
   on_.ops.begin_victims(self_, &need);
 }
 
-cubby_object keeper::next_victim() {
+cubby_object policy_harness::next_victim() {
   cubby_object object = CUBBY_NO_OBJECT;
   {
     const under_way call(on_, "next_victim");
@@ -174,21 +175,21 @@ cubby_object keeper::next_victim() {
   return object;
 }
 
-cubby_object keeper::next_unpinned() {
+cubby_object policy_harness::next_unpinned() {
   for (;;) {
     const cubby_object object = next_victim();
     if (object == CUBBY_NO_OBJECT || (pinned_[object] == 0 && in_use_[object] == 0)) return object;
   }
 }
 
-uint32_t keeper::whole_round() {
+uint32_t policy_harness::whole_round() {
   begin_round(CUBBY_NO_OBJECT, 1);
   while (next_victim() != CUBBY_NO_OBJECT) {
   }
   return named_count_;
 }
 
-void keeper::shrink(uint64_t budget_bytes) {
+void policy_harness::shrink(uint64_t budget_bytes) {
   cubby_policy_config config = of_->config();
   config.budget_bytes = budget_bytes;
   const uint64_t held = budget_ - room_;
@@ -208,7 +209,7 @@ void keeper::shrink(uint64_t budget_bytes) {
   }
 }
 
-void keeper::grow(const workload &larger) {
+void policy_harness::grow(const workload &larger) {
   const cubby_policy_config config = larger.config();
   resize(larger);
   of_ = &larger;
@@ -218,25 +219,25 @@ void keeper::grow(const workload &larger) {
          " objects gave ", errno_text(came));
 }
 
-bool keeper::hint(const cubby_policy_hint &what) {
+bool policy_harness::hint(const cubby_policy_hint &what) {
   const under_way call(on_, "hint");
   const int32_t came = on_.ops.hint(self_, &what);
   expect(came == 0 || came == 1, "hint() of kind ", what.kind, " gave ", came, "; it says 1 or 0");
   return came == 1;
 }
 
-void keeper::forget(cubby_object object) {
+void policy_harness::forget(cubby_object object) {
   const under_way call(on_, "forget");
   on_.ops.forget(self_, object);
 }
 
-void keeper::end() {
+void policy_harness::end() {
   const under_way call(on_, "destroy");
   on_.ops.destroy(self_);
   self_ = nullptr;
 }
 
-cubby_policy_stats keeper::stats() const {
+cubby_policy_stats policy_harness::stats() const {
   cubby_policy_stats said = {};
   said.struct_size = sizeof said;
   const under_way call(on_, "stats");
@@ -244,7 +245,7 @@ cubby_policy_stats keeper::stats() const {
   return said;
 }
 
-void keeper::look_at(const cubby_policy_stats &said) const {
+void policy_harness::look_at(const cubby_policy_stats &said) const {
   const auto same = [&](const char *name, uint64_t came, uint64_t expected) {
     expect(came == expected, "stats() of ", of_->name, ": ", name, " is ", came,
            ", by the calls it is ", expected);

@@ -1,4 +1,4 @@
-#include "cli/conformance/apart.hpp"
+#include "cli/conformance/isolated.hpp"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -115,8 +115,9 @@ outcome judge(const wire &from, const std::string &message, int status, bool lat
 
 }  // namespace
 
-outcome apart(uint64_t deadline_ns, const std::function<outcome(const char *volatile *)> &work,
-              const manners &expected) {
+outcome run_in_child(uint64_t deadline_ns,
+                     const std::function<outcome(const char *volatile *)> &work,
+                     const manners &expected) {
   wire both;
   std::fflush(nullptr);  // or the child would print it once more
   const pid_t child = both.good() ? fork() : -1;
@@ -137,8 +138,8 @@ outcome apart(uint64_t deadline_ns, const std::function<outcome(const char *vola
   return judge(both, message, status, late, deadline_ns, expected);
 }
 
-outcome run_apart(const subject &on, const check &what) {
-  return apart(on.patience_ns * 8 + 5'000'000'000, [&](const char *volatile *doing) {
+outcome run_isolated(const subject &on, const check &what) {
+  return run_in_child(on.patience_ns * 8 + 5'000'000'000, [&](const char *volatile *doing) {
     subject watched = on;
     watched.doing = doing;
     return run_here(watched, what);
