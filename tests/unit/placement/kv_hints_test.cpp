@@ -1,4 +1,5 @@
-// What `kv` makes of hints: each kind changes who leaves, and of LRU's net and its state.
+// What `kv` makes of hints: each kind changes which object leaves. Also its hedge
+// against LRU, and its state.
 #include <deque>
 #include <string>
 

@@ -77,7 +77,7 @@ void add_victim_checks(std::vector<check> &all) {
                  footing::rounds, whole_rounds});
   all.push_back({"victims: one pinned for long is passed over without end", footing::needs_rounds,
                  pinned_for_long});
-  all.push_back({"victims: rounds end whoever is pinned", footing::needs_rounds, pinned_by_turns});
+  all.push_back({"victims: rounds end whatever is pinned", footing::needs_rounds, pinned_by_turns});
   all.push_back({"budget: a smaller one is met by the victims of a round", footing::needs_rounds,
                  smaller_budgets});
 }
