@@ -21,7 +21,7 @@ int main(int argc, char **argv) {
     std::fprintf(stderr, "usage: idle_cpu [SECONDS], 1 to 3600\n");
     return 2;
   }
-  const resident house;
+  const resident runtime;
   const double before = cpu_seconds();
   std::this_thread::sleep_for(std::chrono::seconds(seconds));
   std::printf("an idle runtime of 64 resident lockers: %.4f %% of a core over %d s\n",

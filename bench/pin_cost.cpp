@@ -11,11 +11,11 @@ int main(int argc, char **argv) {
   const auto size = static_cast<uint32_t>(std::atoi(argv[1]));
   const int rounds = std::atoi(argv[2]);
   if (size < 1 || size > 8 || rounds < 1) return 2;
-  const resident house(CUBBY_PUMP_CALLER);
+  const resident runtime(CUBBY_PUMP_CALLER);
   for (int i = 0; i < rounds; i++) {
-    house.pin_and_unpin(0, size);
+    runtime.pin_and_unpin(0, size);
     // The policies hear of each visit; none is dropped, which would be cheaper.
-    if (i % 64 == 0) resident::need(cubby_poll(house.rt, 0, nullptr) == CUBBY_OK);
+    if (i % 64 == 0) resident::need(cubby_poll(runtime.rt, 0, nullptr) == CUBBY_OK);
   }
   return 0;
 }

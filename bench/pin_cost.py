@@ -2,8 +2,8 @@
 """Instructions, locked instructions and system calls of a pin and unpin of resident lockers.
 
 Runs bench/pin_cost under callgrind (valgrind) for sets of 1 and of 8 and for two numbers of rounds; differences
-leave out what is done once. Only what runs inside cubby_pin and cubby_unpin is counted; visits are told and heard, the
-hearing is not counted. Locked instructions are counted by address, looked up in the program (objdump); system calls,
+leave out what is done once. Only what runs inside cubby_pin and cubby_unpin is counted; visits are recorded and delivered to the
+policies, the delivery is not counted. Locked instructions are counted by address, looked up in the program (objdump); system calls,
 those of the whole program, by strace.
 """
 import argparse

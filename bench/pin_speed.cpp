@@ -24,8 +24,8 @@ struct entry {
 };
 
 void cubby_sets(benchmark::State &state) {
-  static const resident house;
-  for (auto _ : state) house.pin_and_unpin(first_of(state), set_size);
+  static const resident runtime;
+  for (auto _ : state) runtime.pin_and_unpin(first_of(state), set_size);
   state.SetItemsProcessed(state.iterations() * set_size);
 }
 

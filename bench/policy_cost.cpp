@@ -39,10 +39,10 @@ std::vector<cubby_object> make_routes(const geometry &of, uint32_t tokens) {
       while (used.size() < first + of.chosen) {
         prng liked(topic * 4096 + layer * 64 + dice.below(2 * of.chosen));
         const auto expert = dice.chance(4, 5) ? liked.below(of.experts) : dice.below(of.experts);
-        const auto who = static_cast<cubby_object>(layer * of.experts + expert);
-        if (std::find(used.begin() + static_cast<std::ptrdiff_t>(first), used.end(), who) ==
+        const auto object = static_cast<cubby_object>(layer * of.experts + expert);
+        if (std::find(used.begin() + static_cast<std::ptrdiff_t>(first), used.end(), object) ==
             used.end())
-          used.push_back(who);
+          used.push_back(object);
       }
     }
   }
@@ -80,15 +80,15 @@ double median_ns(const geometry &of, const std::vector<cubby_object> &routes, co
     for (uint32_t v = first; v < first + run; ++v) {
       const cubby_object *used = routes.data() + size_t{v} * of.chosen;
       const cubby_policy_route route = {0, of.chosen, used};
-      cubby_policy_visit told = {};
-      told.struct_size = sizeof told;
-      told.row = v % of.layers;
-      told.used = used;
-      told.used_count = of.chosen;
-      told.routes = &route;
-      told.route_count = 1;
-      told.number = v;
-      visit(told);
+      cubby_policy_visit record = {};
+      record.struct_size = sizeof record;
+      record.row = v % of.layers;
+      record.used = used;
+      record.used_count = of.chosen;
+      record.routes = &route;
+      record.route_count = 1;
+      record.number = v;
+      visit(record);
     }
     if (first >= visits / 4)
       times.push_back(static_cast<double>(processor_ns() - started) / static_cast<double>(run));
@@ -98,35 +98,35 @@ double median_ns(const geometry &of, const std::vector<cubby_object> &routes, co
   return times[times.size() / 2];
 }
 
-struct house {
+struct cache {
   const cubby_policy_ops &ops;
   cubby_policy *policy;
   std::vector<uint8_t> resident;
   uint64_t room, hits = 0, uses = 0;
 
-  void visit(const cubby_policy_visit &told) {
+  void visit(const cubby_policy_visit &record) {
     cubby_object missing[64];
     uint32_t count = 0;
-    for (uint32_t i = 0; i < told.used_count; ++i)
-      if (resident[told.used[i]] == 0) missing[count++] = told.used[i];
-    hits += told.used_count - count;
-    uses += told.used_count;
-    ops.visit(policy, &told);
+    for (uint32_t i = 0; i < record.used_count; ++i)
+      if (resident[record.used[i]] == 0) missing[count++] = record.used[i];
+    hits += record.used_count - count;
+    uses += record.used_count;
+    ops.visit(policy, &record);
     for (uint32_t i = 0; i < count; ++i) bring(missing[i]);
   }
-  void bring(cubby_object who) {
+  void bring(cubby_object object) {
     if (room > 0) {
       --room;
     } else {
-      const cubby_policy_need need = {sizeof need, who, 1, 0};
+      const cubby_policy_need need = {sizeof need, object, 1, 0};
       ops.begin_victims(policy, &need);
       const cubby_object victim = ops.next_victim(policy);
-      if (victim == CUBBY_NO_OBJECT || ops.admit(policy, who, victim) == 0) return;
+      if (victim == CUBBY_NO_OBJECT || ops.admit(policy, object, victim) == 0) return;
       resident[victim] = 0;
       ops.removed(policy, victim);
     }
-    resident[who] = 1;
-    ops.inserted(policy, who, 1);
+    resident[object] = 1;
+    ops.inserted(policy, object, 1);
   }
 };
 
@@ -146,9 +146,9 @@ void measure(const geometry &of) {
     std::fprintf(stderr, "policy_cost: no memory\n");
     std::exit(1);
   }
-  house keeper = {ops, policy, std::vector<uint8_t>(made.config.object_count),
+  cache driver = {ops, policy, std::vector<uint8_t>(made.config.object_count),
                   made.config.budget_bytes};
-  const double whole = median_ns(of, routes, [&](const auto &told) { keeper.visit(told); });
+  const double whole = median_ns(of, routes, [&](const auto &record) { driver.visit(record); });
   cubby_policy_stats stats = {};
   stats.struct_size = sizeof stats;
   ops.stats(policy, &stats);
@@ -157,13 +157,13 @@ void measure(const geometry &of) {
   for (int scalar = 0; scalar < 2; ++scalar) {
     moe::index index(made.config, scalar != 0 ? moe::scalar_kernel() : moe::best_kernel());
     uint32_t layer = 0;
-    alone[scalar] = median_ns(of, routes, [&](const auto &told) { index.visit(told, layer); });
+    alone[scalar] = median_ns(of, routes, [&](const auto &record) { index.visit(record, layer); });
   }
   std::printf(
       "%3u layers x %3u experts, %u of them: %6.0f ns a visit; index %6.0f, scalar %7.0f; "
       "hits %.0f %%; %.0f bytes an expert, %.1f MiB\n",
       of.layers, of.experts, of.chosen, whole, alone[0], alone[1],
-      100 * static_cast<double>(keeper.hits) / static_cast<double>(keeper.uses),
+      100 * static_cast<double>(driver.hits) / static_cast<double>(driver.uses),
       static_cast<double>(stats.state_bytes) / made.config.object_count,
       static_cast<double>(stats.state_bytes) / 1048576);
 }

@@ -8,7 +8,7 @@
 
 namespace {
 
-constexpr uint32_t rounds = 21, pins = 20'000, pins_heard = 64, pins_drained = 2048;
+constexpr uint32_t rounds = 21, pins = 20'000, pins_per_stats = 64, pins_drained = 2048;
 
 double cpu_ns() {
   timespec now{};
@@ -20,18 +20,18 @@ class bench {
  public:
   /// Processor time of a pin with everything around it.
   double round(bool recorded) {
-    if (recorded) resident::need(cubby_trace_start(house_.rt, nullptr) == CUBBY_OK);
+    if (recorded) resident::need(cubby_trace_start(runtime_.rt, nullptr) == CUBBY_OK);
     const double before = cpu_ns();
     for (uint32_t i = 0; i < pins; ++i) {
-      house_.pin_and_unpin(i % (resident::count - 4), 4);
-      if (i % pins_heard == 0) hear();
+      runtime_.pin_and_unpin(i % (resident::count - 4), 4);
+      if (i % pins_per_stats == 0) deliver_visits();
       if (recorded && i % pins_drained == 0) drain();
     }
     if (recorded) drain();
     const double took = (cpu_ns() - before) / pins;
     if (recorded) {
-      resident::need(cubby_trace_describe(house_.rt, &seen_) == CUBBY_OK);
-      resident::need(cubby_trace_stop(house_.rt) == CUBBY_OK);
+      resident::need(cubby_trace_describe(runtime_.rt, &seen_) == CUBBY_OK);
+      resident::need(cubby_trace_stop(runtime_.rt) == CUBBY_OK);
     }
     return took;
   }
@@ -42,17 +42,17 @@ class bench {
 
  private:
   /// The policies and the recorder hear of the visits.
-  void hear() {
+  void deliver_visits() {
     cubby_stats_block block{};
     block.struct_size = sizeof block;
-    resident::need(cubby_stats(house_.rt, &block, nullptr, 0) == CUBBY_OK);
+    resident::need(cubby_stats(runtime_.rt, &block, nullptr, 0) == CUBBY_OK);
   }
   void drain() {
     for (uint64_t got = 1; got != 0; bytes_ += got)
-      resident::need(cubby_trace_read(house_.rt, piece_.data(), piece_.size(), &got) == CUBBY_OK);
+      resident::need(cubby_trace_read(runtime_.rt, piece_.data(), piece_.size(), &got) == CUBBY_OK);
   }
 
-  resident house_;
+  resident runtime_;
   std::vector<char> piece_ = std::vector<char>(1 << 16);
   uint64_t bytes_ = 0;
   cubby_trace_info seen_ = {sizeof(cubby_trace_info), 0, 0, 0, 0, 0};

@@ -14,8 +14,9 @@ enum class lie : uint32_t { none, error, short_read, flip, misdirected, stale };
 struct file_plan {
   lie what = lie::none;
   int32_t error = 0;
-  uint64_t at =
-      0;  // bytes told of a short read, bit flipped, offset read instead, block that is old
+  // By `what`: bytes that a short read reports, the bit flipped, the offset read instead, the stale
+  // block.
+  uint64_t at = 0;
 };
 
 struct open_file {
@@ -25,16 +26,16 @@ struct open_file {
 
 struct instance {
   explicit instance(const cubby_backend_config &config)
-      : where(config.user),
-        link(where->options().file),
-        flying(*where, config.queue_depth == 0 ? 32 : std::min(config.queue_depth, 65536u)) {}
+      : sim(config.user),
+        link(sim->options().file),
+        flying(*sim, config.queue_depth == 0 ? 32 : std::min(config.queue_depth, 65536u)) {}
 
   open_file *find(uint32_t number) {
     if (number == 0 || number > files.size() || files[number - 1].file == nullptr) return nullptr;
     return &files[number - 1];
   }
 
-  home where;
+  home sim;
   channel link;
   in_flight<file_plan> flying;
   std::vector<open_file> files;
@@ -85,7 +86,7 @@ int32_t file_open(cubby_backend *backend, const char *path, uint32_t flags,
   if (path == nullptr || out == nullptr || (flags & both) == 0) return -EINVAL;
   instance &self = of(backend);
   int error = 0;
-  auto file = self.where->open(path, (flags & CUBBY_BACKEND_FILE_CREATE) != 0, &error);
+  auto file = self.sim->open(path, (flags & CUBBY_BACKEND_FILE_CREATE) != 0, &error);
   if (file == nullptr) return -error;
   uint32_t number = 1;
   while (self.find(number) != nullptr) ++number;
@@ -124,45 +125,45 @@ int32_t wrong_from_the_start(const cubby_backend_io &io, const open_file *file) 
 }
 
 /// Faults that only reads have, most visible first; at most one.
-file_plan plan_of_read(world &where, const cubby_backend_io &io, disk_file &file) {
+file_plan plan_of_read(world &sim, const cubby_backend_io &io, disk_file &file) {
   const std::string &path = file.path();
   const uint64_t offset = io.offset_bytes, bytes = io.bytes;
   const uint64_t end = file.identity().bytes;
   if (offset >= end || bytes == 0) return {};
   const uint64_t there = std::min(bytes, end - offset);
-  if (where.strikes(fault::short_read, path, offset, bytes)) {
-    return {lie::short_read, 0, where.random().below(there)};
+  if (sim.strikes(fault::short_read, path, offset, bytes)) {
+    return {lie::short_read, 0, sim.random().below(there)};
   }
-  if (where.rots(file, offset, there)) return {};
-  if (where.strikes(fault::flip_transit, path, offset, bytes)) {
-    return {lie::flip, 0, where.random().below(there * 8)};
+  if (sim.rots(file, offset, there)) return {};
+  if (sim.strikes(fault::flip_transit, path, offset, bytes)) {
+    return {lie::flip, 0, sim.random().below(there * 8)};
   }
-  if (where.strikes(fault::misdirected, path, offset, bytes)) {
+  if (sim.strikes(fault::misdirected, path, offset, bytes)) {
     const uint64_t blocks = (end + block_bytes - 1) / block_bytes;
-    const uint64_t shift = blocks < 2 ? 0 : 1 + where.random().below(blocks - 1);
+    const uint64_t shift = blocks < 2 ? 0 : 1 + sim.random().below(blocks - 1);
     return {lie::misdirected, 0, (offset / block_bytes + shift) % blocks * block_bytes};
   }
-  if (where.strikes(fault::stale_block, path, offset, bytes)) {
+  if (sim.strikes(fault::stale_block, path, offset, bytes)) {
     const uint64_t blocks = (there + block_bytes - 1) / block_bytes;
-    return {lie::stale, 0, offset / block_bytes + where.random().below(blocks)};
+    return {lie::stale, 0, offset / block_bytes + sim.random().below(blocks)};
   }
   return {};
 }
 
-file_plan plan_of(world &where, const cubby_backend_io &io, disk_file &file) {
+file_plan plan_of(world &sim, const cubby_backend_io &io, disk_file &file) {
   const std::string &path = file.path();
-  if (where.is_sticky(path, io.offset_bytes, io.bytes)) {
-    where.struck(fault::eio_sticky, path, io.offset_bytes, io.bytes);
+  if (sim.is_sticky(path, io.offset_bytes, io.bytes)) {
+    sim.struck(fault::eio_sticky, path, io.offset_bytes, io.bytes);
     return {lie::error, EIO, 0};
   }
-  if (where.strikes(fault::eio_sticky, path, io.offset_bytes, io.bytes)) {
-    where.make_sticky(path, io.offset_bytes, io.bytes);
+  if (sim.strikes(fault::eio_sticky, path, io.offset_bytes, io.bytes)) {
+    sim.make_sticky(path, io.offset_bytes, io.bytes);
     return {lie::error, EIO, 0};
   }
-  if (where.strikes(fault::eio_transient, path, io.offset_bytes, io.bytes)) {
+  if (sim.strikes(fault::eio_transient, path, io.offset_bytes, io.bytes)) {
     return {lie::error, EIO, 0};
   }
-  return io.op == CUBBY_BACKEND_READ ? plan_of_read(where, io, file) : file_plan{};
+  return io.op == CUBBY_BACKEND_READ ? plan_of_read(sim, io, file) : file_plan{};
 }
 
 uint32_t submit(cubby_backend *backend, uint64_t now_ns, const cubby_backend_io *ios,
@@ -177,10 +178,10 @@ uint32_t submit(cubby_backend *backend, uint64_t now_ns, const cubby_backend_io 
     if (plan.error != 0) {
       plan.what = lie::error;
     } else {
-      plan = plan_of(*self.where, io, *file->file);
+      plan = plan_of(*self.sim, io, *file->file);
       if (io.op == CUBBY_BACKEND_READ) fill_with_noise(io.memory, io.bytes, io.cookie);
     }
-    const uint64_t due = self.link.due_ns(self.where->random(), now_ns, io.bytes);
+    const uint64_t due = self.link.due_ns(self.sim->random(), now_ns, io.bytes);
     static const std::string nowhere;
     self.flying.add(io, plan, now_ns, due, file == nullptr ? nowhere : file->file->path());
   }
@@ -219,7 +220,7 @@ cubby_backend_done carry_out(instance &self, const in_flight<file_plan>::entry &
     done.error = EBADF;
   } else if (entry.io.op == CUBBY_BACKEND_READ) {
     done.bytes = carry_out_read(entry.what, entry.io, *file->file);
-    self.where->note_landed(entry.io.memory, done.bytes);
+    self.sim->note_landed(entry.io.memory, done.bytes);
   } else if (entry.io.op == CUBBY_BACKEND_WRITE) {
     const bool wrote =
         file->file->write(entry.io.offset_bytes, entry.io.memory, entry.io.bytes, now_ns);

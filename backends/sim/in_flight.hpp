@@ -42,7 +42,7 @@ class in_flight {
     uint64_t stuck_until_heal = 0;  // number of the heal that frees it; 0 = not stuck
   };
 
-  in_flight(world &where, uint32_t depth) : world_(where), depth_(depth) {}
+  in_flight(world &sim, uint32_t depth) : world_(sim), depth_(depth) {}
   uint32_t depth() const { return depth_; }
   bool full() const { return entries_.size() >= depth_; }
   bool empty() const { return entries_.empty(); }
@@ -80,8 +80,8 @@ class in_flight {
     return first == entries_.end() ? cubby_backends::never_ns : first->due_ns;
   }
 
-  /// For callers who know nothing of virtual time: sleeps as long as the first entry would take if
-  /// time ran from what reap() was last told.
+  /// For callers without virtual time: sleeps as long as the first entry takes, with the time last
+  /// passed to reap() as the present.
   int32_t wait(uint64_t timeout_ns, int wake_fd) {
     free_healed();
     const uint64_t due = next_ns();

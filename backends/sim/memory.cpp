@@ -17,13 +17,13 @@ struct copy_plan {
 
 struct instance {
   explicit instance(const cubby_backend_config &config)
-      : where(config.user),
+      : sim(config.user),
         emulated(config.emulated_bytes_per_s != 0 || config.emulated_latency_ns != 0),
         link(speed_of(config)),
-        flying(*where, config.queue_depth == 0 ? 64 : std::min(config.queue_depth, 65536u)) {}
+        flying(*sim, config.queue_depth == 0 ? 64 : std::min(config.queue_depth, 65536u)) {}
 
   link_speed speed_of(const cubby_backend_config &config) const {
-    link_speed speed = where->options().copy;
+    link_speed speed = sim->options().copy;
     if (emulated) {
       speed.latency_ns = config.emulated_latency_ns;
       speed.bytes_per_s = config.emulated_bytes_per_s;
@@ -31,7 +31,7 @@ struct instance {
     return speed;
   }
 
-  home where;
+  home sim;
   bool emulated;
   channel link;
   in_flight<copy_plan> flying;
@@ -69,8 +69,8 @@ int32_t describe(cubby_backend *backend, cubby_backend_info *out) {
 int32_t memory_reserve(cubby_backend *backend, uint64_t bytes, cubby_backend_memory *out) try {
   const instance &self = of(backend);
   if (bytes == 0 || out == nullptr) return -EINVAL;
-  if (self.where->strikes(fault::reserve_failure, no_path, 0, bytes)) return -ENOMEM;
-  void *base = self.where->memory().take(bytes);
+  if (self.sim->strikes(fault::reserve_failure, no_path, 0, bytes)) return -ENOMEM;
+  void *base = self.sim->memory().take(bytes);
   if (base == nullptr) return -ENOMEM;
   cubby_backend_memory value{};
   value.base = base;
@@ -82,10 +82,10 @@ int32_t memory_reserve(cubby_backend *backend, uint64_t bytes, cubby_backend_mem
 }
 
 void memory_release(cubby_backend *backend, const cubby_backend_memory *memory) {
-  of(backend).where->release_memory(memory->base, memory->bytes);
+  of(backend).sim->release_memory(memory->base, memory->bytes);
 }
 
-copy_plan plan_of(world &where, const cubby_backend_io &io) {
+copy_plan plan_of(world &sim, const cubby_backend_io &io) {
   copy_plan plan;
   const bool is_copy = io.op == CUBBY_BACKEND_COPY_IN || io.op == CUBBY_BACKEND_COPY_OUT;
   if (!is_copy || (io.bytes != 0 && (io.memory == nullptr || io.source == nullptr))) {
@@ -93,16 +93,16 @@ copy_plan plan_of(world &where, const cubby_backend_io &io) {
     return plan;
   }
   if (io.bytes == 0) return plan;
-  if (where.strikes(fault::copy_failure, no_path, 0, io.bytes)) {
+  if (sim.strikes(fault::copy_failure, no_path, 0, io.bytes)) {
     plan.error = EIO;
-  } else if (where.strikes(fault::copy_flip, no_path, 0, io.bytes)) {
+  } else if (sim.strikes(fault::copy_flip, no_path, 0, io.bytes)) {
     plan.flips = true;
-    plan.bit = where.random().below(io.bytes * 8);
-  } else if (where.memory().holds(io.source) &&
-             where.strikes(fault::frame_flip, no_path, 0, io.bytes)) {
+    plan.bit = sim.random().below(io.bytes * 8);
+  } else if (sim.memory().holds(io.source) &&
+             sim.strikes(fault::frame_flip, no_path, 0, io.bytes)) {
     // What a copy reads is a frame of this world or of its neighbour, never the program's own data.
-    auto at = static_cast<const unsigned char *>(io.source) + where.random().below(io.bytes);
-    *const_cast<unsigned char *>(at) ^= static_cast<unsigned char>(1u << where.random().below(8));
+    auto at = static_cast<const unsigned char *>(io.source) + sim.random().below(io.bytes);
+    *const_cast<unsigned char *>(at) ^= static_cast<unsigned char>(1u << sim.random().below(8));
   }
   return plan;
 }
@@ -113,10 +113,10 @@ uint32_t submit(cubby_backend *backend, uint64_t now_ns, const cubby_backend_io 
   uint32_t accepted = 0;
   for (; accepted < count && !self.flying.full(); ++accepted) {
     const cubby_backend_io &io = ios[accepted];
-    const copy_plan plan = plan_of(*self.where, io);
+    const copy_plan plan = plan_of(*self.sim, io);
     if (plan.error != EINVAL && io.bytes != 0) fill_with_noise(io.memory, io.bytes, io.cookie);
     const uint64_t bytes = plan.error == EINVAL ? 0 : io.bytes;
-    const uint64_t due = self.link.due_ns(self.where->random(), now_ns, bytes);
+    const uint64_t due = self.link.due_ns(self.sim->random(), now_ns, bytes);
     self.flying.add(io, plan, now_ns, due, no_path);
   }
   return accepted;

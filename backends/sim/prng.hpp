@@ -1,4 +1,4 @@
-// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014). A backend includes nothing of the house, so the
+// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014). A backend includes nothing of src/, so the
 // simulated world has a generator of its own.
 #pragma once
 #include <cstdint>

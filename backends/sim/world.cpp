@@ -106,9 +106,9 @@ void world::flip_memory(void *address, uint8_t mask) {
 }
 
 void world::note_landed(void *memory, uint64_t bytes) {
-  constexpr size_t kept_count = 64;
+  constexpr size_t landed_max = 64;
   if (bytes == 0 || !memory_.holds(memory)) return;
-  if (landed_.size() == kept_count) landed_.erase(landed_.begin());
+  if (landed_.size() == landed_max) landed_.erase(landed_.begin());
   landed_.push_back({static_cast<unsigned char *>(memory), bytes});
 }
 

@@ -1,6 +1,6 @@
 // The world that simulated backends share: its disk, its memory, its faults. It has no clock of its
-// own: time is what submit and reap are told. Everything it decides follows from its seed and from
-// the order of what is asked of it; addresses never matter. One thread at a time.
+// own: time is an argument of submit and reap. All its decisions follow from its seed and from the
+// order of the calls; addresses never matter. One thread at a time.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -70,7 +70,7 @@ class world {
   /// May bytes of this range be wrong without an error? Asked before a silent fault by rate.
   std::function<bool(const std::string &path, uint64_t offset_bytes, uint64_t bytes)>
       silent_allowed;
-  /// Told of every fault that strikes, with the range of the file it struck (empty path: memory).
+  /// Called with every fault injected and the range of the file it hit (empty path: memory).
   std::function<void(fault which, const std::string &path, uint64_t offset_bytes, uint64_t bytes)>
       on_strike;
   uint64_t count(fault which) const { return counts_[static_cast<size_t>(which)]; }

@@ -1,4 +1,4 @@
-/* A stranger's tier backend: files by pread and pwrite through the page cache, each I/O carried out inside submit(). It sees
+/* A third-party tier backend: files by pread and pwrite through the page cache, each I/O carried out inside submit(). It sees
  * <cubby/backend.h> alone and links nothing of cubby. docs/backend.md explains; `cubby conformance libpread_backend.so` checks.
  * The BROKEN_* definitions each put in one mistake, for the test that the command finds it. */
 #define _GNU_SOURCE /* ppoll, O_CLOEXEC, st_mtim */

@@ -2,7 +2,7 @@
  *
  * A backend makes one kind of memory (host DRAM, device HBM) or one kind of file path (io_uring, pread) usable as a tier. It links
  * nothing of this library: it exports one function, cubby_backend_entry(), which returns a cubby_backend_ops; all it needs of the
- * house comes at open as a cubby_backend_services. The library's own backends have no other door.
+ * library comes at open as a cubby_backend_services. The library's own backends have no other door.
  *
  * Conventions
  *   - Structs start with struct_size; fields are only ever appended; a field beyond struct_size counts as zero.

@@ -663,7 +663,7 @@ class runtime {
         [&](cubby_handle *rt) { return cubby_tier_describe(rt, which.handle(), &info); },
         [&] { return info; });
   }
-  /// Loads a stranger's backend; see backend.h. Errors: NOT_SUPPORTED, INVALID.
+  /// Loads a third-party backend; see backend.h. Errors: NOT_SUPPORTED, INVALID.
   result<void> load_backend(const char *library_path) noexcept {
     return call([&](cubby_handle *rt) { return cubby_backend_load(rt, library_path); });
   }
@@ -717,7 +717,7 @@ class runtime {
   /// Holds lockers of a bank in a tier, all frames or none. Never blocks: what is not resident is
   /// on its way when the call returns (pins::wait). Errors, with nothing held: MISS (how::no_wait),
   /// BUSY, BUDGET, NO_MEMORY, INVALID, STALE.
-  result<pins> pin(const bank &of, std::span<const uint64_t> numbers, tier where,
+  result<pins> pin(const bank &of, std::span<const uint64_t> numbers, tier in,
                    const how &with = {}) noexcept {
     cubby_handle *rt = core_.get();
     if (rt == nullptr) return error(CUBBY_ERR_SHUTDOWN);
@@ -740,7 +740,7 @@ class runtime {
     cubby_how request = detail::how_of(with);
     request.item_status = held.status_.get();
     cubby_ticket accepted = 0;
-    const cubby_status status = cubby_pin(rt, items.get(), held.count_, where.handle(), &request,
+    const cubby_status status = cubby_pin(rt, items.get(), held.count_, in.handle(), &request,
                                           &held.handle_, held.address_.get(), &accepted);
     if (status == CUBBY_PENDING) {
       held.ticket_ = ticket(accepted);
@@ -753,33 +753,33 @@ class runtime {
     return held;
   }
   /// Brings lockers near without holding them. The ticket may be forgotten: it completes by itself.
-  result<ticket> prefetch(const bank &of, std::span<const uint64_t> numbers, tier where,
+  result<ticket> prefetch(const bank &of, std::span<const uint64_t> numbers, tier in,
                           const how &with = {.io_class = io_class::forecast}) noexcept {
     const detail::item_list items(of, numbers);
     if (items.get() == nullptr) return error(CUBBY_ERR_NO_MEMORY);
     const cubby_how request = detail::how_of(with);
     return ticket_call([&](cubby_handle *rt, cubby_ticket *out) {
-      return cubby_prefetch(rt, items.get(), static_cast<uint32_t>(numbers.size()), where.handle(),
+      return cubby_prefetch(rt, items.get(), static_cast<uint32_t>(numbers.size()), in.handle(),
                             &request, out);
     });
   }
   /// Gives up copies in a tier, or everywhere. BUSY when one is pinned.
-  result<void> drop(const bank &of, std::span<const uint64_t> numbers, tier where = {}) noexcept {
+  result<void> drop(const bank &of, std::span<const uint64_t> numbers, tier in = {}) noexcept {
     const detail::item_list items(of, numbers);
     if (items.get() == nullptr) return error(CUBBY_ERR_NO_MEMORY);
     return call([&](cubby_handle *rt) {
-      return cubby_drop(rt, items.get(), static_cast<uint32_t>(numbers.size()), where.handle());
+      return cubby_drop(rt, items.get(), static_cast<uint32_t>(numbers.size()), in.handle());
     });
   }
   /// When each locker would be usable in the tier if it were asked for now, in ns from now, into
   /// ready_ns, which is as long as numbers. No I/O. INVALID when it is shorter.
-  result<void> estimate(const bank &of, std::span<const uint64_t> numbers, tier where,
+  result<void> estimate(const bank &of, std::span<const uint64_t> numbers, tier in,
                         std::span<uint64_t> ready_ns) const noexcept {
     if (ready_ns.size() < numbers.size()) return error(CUBBY_ERR_INVALID);
     const detail::item_list items(of, numbers);
     if (items.get() == nullptr) return error(CUBBY_ERR_NO_MEMORY);
     return call([&](cubby_handle *rt) {
-      return cubby_estimate(rt, items.get(), static_cast<uint32_t>(numbers.size()), where.handle(),
+      return cubby_estimate(rt, items.get(), static_cast<uint32_t>(numbers.size()), in.handle(),
                             ready_ns.data());
     });
   }

@@ -1,30 +1,30 @@
-/* policy.h: what a placement policy gives to cubby, and what it is told. C11 and C++20.
+/* policy.h: the interface between cubby and a placement policy. C11 and C++20.
  *
- * A policy decides who leaves one tier when room is needed, and who is not worth keeping. The house (the runtime, the simulator,
- * `cubby replay`) keeps the books: what is resident, what is pinned, what fits. The library's own policies have no other door than
- * this one; the same object serves simulator, replay and runtime.
+ * A policy decides which object leaves one tier when room is needed, and which is not worth admitting. The driver (the runtime,
+ * the simulator, `cubby replay`) keeps the books: what is resident, what is pinned, what fits. The library's own policies use the
+ * same interface, and the same policy serves simulator, replay and runtime.
  *
  * Conventions
  *   - Structs start with struct_size; fields are only ever appended; a field beyond struct_size counts as zero.
- *   - An object is a number below object_count. Experts: the bank's first_object + row * columns + column. KV: the house numbers the
+ *   - An object is a number below object_count. Experts: the bank's first_object + row * columns + column. KV: the driver numbers the
  *     keys it knows and keeps a number with its key after the block has left, so that a policy can remember what is gone; forget()
  *     says that a number now stands for something else.
  *   - A policy is pure: it does no I/O, reads no clock, starts no thread, and the same calls after the same create() give the same
  *     answers. It allocates in create() and grow() only.
  *   - One instance serves one tier and is driven by one thread at a time. Calls on different instances may overlap.
- *   - A tier that gives up what nearer ones take is told of together with them, as one tier of their summed size: who is resident in
- *     one of them is resident. Victims that lie nearer are passed over like pinned ones.
+ *   - A tier that gives up what nearer ones take is described together with them, as one tier of their summed size: an object
+ *     resident in one of them is resident. Victims that lie nearer are passed over like pinned ones.
  *   - Objects, arrays and structs handed in stand only during the call.
  *
  * The course of one visit (experts) or one touched block (KV):
- *   1. visit() or access() tells what is used, resident or not. Hits are what was resident before.
+ *   1. visit() or access() passes what is used, resident or not. Hits are what was resident before.
  *   2. A policy without admit(): for each object that is missing and finds no room begin_victims(), then next_victim() until one is
  *      not pinned. What is used in the visit is pinned until it ends.
- *      A policy with admit(): the missing are guests until the visit ends; then, one after the other and nothing pinned by it any
- *      more, each one that finds no room is held against the first victim: admit() says whether it is worth more than that one. If
- *      not, it is not kept. Where one victim does not make room enough, a further round names the next, and all are asked about
+ *      A policy with admit(): the missing are on probation until the visit ends. Then, one after the other and nothing pinned by
+ *      it any more, each one that finds no room is compared with the first victim: admit() says whether it is worth more. If
+ *      not, it is rejected. Where one victim does not make room enough, a further round names the next, and all are asked about
  *      before any of them leaves.
- *   3. removed() for who left, inserted() for who came to stay.
+ *   3. removed() for each object evicted, inserted() for each one admitted.
  */
 #ifndef CUBBY_POLICY_H
 #define CUBBY_POLICY_H
@@ -40,7 +40,7 @@ extern "C" {
 /** An instance; the policy defines what it points to. */
 typedef struct cubby_policy cubby_policy;
 
-/** A numbered object of the house. */
+/** The number of an object, chosen by the driver. */
 typedef uint32_t cubby_object;
 
 /** No object. */
@@ -54,14 +54,14 @@ enum {
   CUBBY_POLICY_EXPERTS = 1u << 0, /**< made for experts: it understands visit()                                              */
   CUBBY_POLICY_KV = 1u << 1,      /**< made for KV blocks: it understands access()                                           */
   CUBBY_POLICY_OFFLINE = 1u << 2, /**< needs next_use, which only a replay can give; never in a runtime                      */
-  CUBBY_POLICY_HEAD_FIRST = 1u << 3 /**< is told a request's blocks from the first to the last; others from the last to the
+  CUBBY_POLICY_HEAD_FIRST = 1u << 3 /**< takes a request's blocks from the first to the last; others from the last to the
                                          first, so that by recency alone the end of a prefix leaves before its beginning     */
 };
 
 /** What a bank holds. */
 enum {
   CUBBY_POLICY_BANK_EXPERTS = 0, /**< a grid of layers × experts, used by visits                                             */
-  CUBBY_POLICY_BANK_KV = 1,      /**< blocks that hang on one another: used by accesses where the house knows how, else by visits */
+  CUBBY_POLICY_BANK_KV = 1,      /**< blocks that hang on one another: used by accesses where the driver can, else by visits     */
   CUBBY_POLICY_BANK_OTHER = 2    /**< anything else, used by visits, by accesses in a trace of blocks                         */
 };
 
@@ -80,14 +80,14 @@ typedef struct cubby_policy_bank {
 /** How an instance is made. */
 typedef struct cubby_policy_config {
   uint32_t struct_size;
-  uint32_t abi_version;           /**< CUBBY_POLICY_ABI_VERSION of the house                                                  */
+  uint32_t abi_version;           /**< CUBBY_POLICY_ABI_VERSION of the driver                                                 */
   const cubby_policy_bank *banks; /**< [bank_count]                                                                           */
   uint32_t bank_count;            /**< banks known so far                                                                     */
   uint32_t object_count;          /**< objects are numbered below this                                                        */
   uint64_t budget_bytes;          /**< what the tier may hold                                                                 */
   uint32_t slot_count;            /**< sequences decoded side by side at most; 0 = 1                                          */
-  uint32_t demotes;               /**< 1 = who leaves is copied to a tier below, which takes the link's time: a newcomer should
-                                       be worth clearly more than its victim; 0 = who leaves is just gone                    */
+  uint32_t demotes;               /**< 1 = a victim is copied to a tier below, which takes the link's time: a newcomer should
+                                       be worth clearly more than its victim; 0 = a victim is just dropped                   */
   uint64_t seed;                  /**< for randomised policies                                                                */
 } cubby_policy_config;
 
@@ -106,7 +106,7 @@ typedef struct cubby_policy_visit {
   uint32_t used_count;              /**< objects used                                                                         */
   const cubby_object *used;         /**< [used_count]: each once, in the order of the routes                                  */
   const uint64_t *next_use;         /**< [used_count]: number of the visit that uses it next; NULL but for OFFLINE policies   */
-  const cubby_policy_route *routes; /**< [route_count]: who chose what                                                        */
+  const cubby_policy_route *routes; /**< [route_count]: which sequence chose what                                             */
   uint32_t route_count;             /**< sequences that took part                                                             */
   uint32_t prefill;                 /**< 1 = a prompt is being read                                                           */
   uint64_t number;                  /**< layer visits before this one, of all banks                                           */
@@ -129,7 +129,7 @@ typedef struct cubby_policy_access {
 /** Room is needed. */
 typedef struct cubby_policy_need {
   uint32_t struct_size;
-  cubby_object incoming; /**< who is to come; CUBBY_NO_OBJECT when the budget itself shrank                                   */
+  cubby_object incoming; /**< the newcomer; CUBBY_NO_OBJECT when the budget itself shrank                                     */
   uint64_t bytes;        /**< how much is missing                                                                             */
   uint64_t now_ns;       /**< the time                                                                                        */
 } cubby_policy_need;
@@ -148,7 +148,7 @@ typedef struct cubby_policy_hint {
   uint32_t kind;               /**< CUBBY_POLICY_HINT_*                                                                       */
   uint32_t slot;               /**< ROUTE: which of the batch's sequences                                                     */
   uint32_t ahead;              /**< ROUTE: tokens from now                                                                    */
-  uint32_t priority;           /**< PRIORITY: higher is kept longer                                                           */
+  uint32_t priority;           /**< PRIORITY: higher stays longer                                                             */
   uint32_t object_count;       /**< objects it is about                                                                       */
   const cubby_object *objects; /**< [object_count]                                                                            */
   const float *probabilities;  /**< ROUTE: [object_count], or NULL = certain                                                  */
@@ -162,7 +162,7 @@ typedef struct cubby_policy_stats {
   uint32_t struct_size;
   uint32_t fallback;         /**< 1 while a simpler policy decides, because it does better or too much would be at stake      */
   uint64_t state_bytes;      /**< memory of the instance                                                                      */
-  uint64_t used_count;       /**< objects told by visits and accesses                                                         */
+  uint64_t used_count;       /**< objects used in visits and accesses                                                         */
   uint64_t insert_count;     /**< calls of inserted()                                                                         */
   uint64_t remove_count;     /**< calls of removed()                                                                          */
   uint64_t declined_count;   /**< newcomers that admit() refused                                                              */
@@ -194,7 +194,7 @@ typedef struct cubby_policy_ops {
 
   /** Begin a round of victims. */
   void (*begin_victims)(cubby_policy *policy, const cubby_policy_need *need);
-  /** Name resident objects, the least worth keeping first, each once a round, and CUBBY_NO_OBJECT after the last. The house
+  /** Name resident objects, the least worth keeping first, each once a round, and CUBBY_NO_OBJECT after the last. The driver
    * passes over those that are pinned or in flight, and need not ask to the end. No visit(), access() or inserted() comes within a
    * round. */
   cubby_object (*next_victim)(cubby_policy *policy);

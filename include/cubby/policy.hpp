@@ -4,9 +4,9 @@
 //   class fifo {
 //    public:
 //     explicit fifo(const cubby_policy_config &config);        // may throw std::bad_alloc
-//     void used(cubby_object who);                             // by a visit or an access
-//     void inserted(cubby_object who, uint64_t bytes);
-//     void removed(cubby_object who);
+//     void used(cubby_object object);                          // by a visit or an access
+//     void inserted(cubby_object object, uint64_t bytes);
+//     void removed(cubby_object object);
 //     void begin_victims(const cubby_policy_need &need);
 //     cubby_object next_victim();
 //     void grow(const cubby_policy_config &config);            // may throw std::bad_alloc
@@ -18,8 +18,9 @@
 //   }
 //
 // Instead of used(): visit(const cubby_policy_visit &) and access(const cubby_policy_access &).
-// Optional: admit(incoming, victim), hint(const cubby_policy_hint &), forget(who),
-// describe(cubby_policy_stats &), which adds to the counters kept here.
+// Optional: admit(incoming, victim), hint(const cubby_policy_hint &), forget(object),
+// describe(cubby_policy_stats &), which adds to the counters of this
+// wrapper.
 #ifndef CUBBY_POLICY_HPP
 #define CUBBY_POLICY_HPP
 #include <cubby/policy.h>
@@ -35,11 +36,11 @@ struct policy_instance {
   /// Made by create().
   explicit policy_instance(const cubby_policy_config &config) : policy(config) {}
 
-  P policy;                         ///< the policy itself
-  uint64_t used_count = 0;          ///< for cubby_policy_stats
-  uint64_t insert_count = 0;        ///< for cubby_policy_stats
-  uint64_t remove_count = 0;        ///< for cubby_policy_stats
-  uint64_t declined_count = 0;      ///< for cubby_policy_stats
+  P policy;                     ///< the policy itself
+  uint64_t used_count = 0;      ///< for cubby_policy_stats
+  uint64_t insert_count = 0;    ///< for cubby_policy_stats
+  uint64_t remove_count = 0;    ///< for cubby_policy_stats
+  uint64_t declined_count = 0;  ///< for cubby_policy_stats
 
   /// The instance behind a handle.
   static policy_instance &of(cubby_policy *handle) {
@@ -109,13 +110,13 @@ cubby_policy_ops policy_ops(const char *name, uint32_t flags) {
   ops.destroy = [](cubby_policy *handle) { delete &instance::of(handle); };
   ops.visit = detail::policy_visit<P>;
   ops.access = detail::policy_access<P>;
-  ops.inserted = [](cubby_policy *handle, cubby_object who, uint64_t bytes) {
+  ops.inserted = [](cubby_policy *handle, cubby_object object, uint64_t bytes) {
     ++instance::of(handle).insert_count;
-    instance::of(handle).policy.inserted(who, bytes);
+    instance::of(handle).policy.inserted(object, bytes);
   };
-  ops.removed = [](cubby_policy *handle, cubby_object who) {
+  ops.removed = [](cubby_policy *handle, cubby_object object) {
     ++instance::of(handle).remove_count;
-    instance::of(handle).policy.removed(who);
+    instance::of(handle).policy.removed(object);
   };
   ops.begin_victims = [](cubby_policy *handle, const cubby_policy_need *need) {
     instance::of(handle).policy.begin_victims(*need);
@@ -123,9 +124,9 @@ cubby_policy_ops policy_ops(const char *name, uint32_t flags) {
   ops.next_victim = [](cubby_policy *handle) { return instance::of(handle).policy.next_victim(); };
   if constexpr (requires(P p) { p.admit(cubby_object{}, cubby_object{}); }) {
     ops.admit = [](cubby_policy *handle, cubby_object incoming, cubby_object victim) -> int32_t {
-      const bool kept = instance::of(handle).policy.admit(incoming, victim);
-      if (!kept) ++instance::of(handle).declined_count;
-      return kept ? 1 : 0;
+      const bool admitted = instance::of(handle).policy.admit(incoming, victim);
+      if (!admitted) ++instance::of(handle).declined_count;
+      return admitted ? 1 : 0;
     };
   }
   if constexpr (requires(P p, const cubby_policy_hint &h) { p.hint(h); }) {
@@ -134,8 +135,8 @@ cubby_policy_ops policy_ops(const char *name, uint32_t flags) {
     };
   }
   if constexpr (requires(P p) { p.forget(cubby_object{}); }) {
-    ops.forget = [](cubby_policy *handle, cubby_object who) {
-      instance::of(handle).policy.forget(who);
+    ops.forget = [](cubby_policy *handle, cubby_object object) {
+      instance::of(handle).policy.forget(object);
     };
   }
   ops.grow = [](cubby_policy *handle, const cubby_policy_config *config) -> int32_t {

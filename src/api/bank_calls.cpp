@@ -52,21 +52,21 @@ result<void> apply_seal(runtime &self, const store::model_file &model, const std
 }  // namespace
 
 void cubby::api::runtime::warn_working_set() noexcept try {
-  for (const residency::locker_bank *where : engine_.state.banks.in_order()) {
-    if (where->desc().routed_count == 0) continue;
+  for (const residency::locker_bank *bank : engine_.state.banks.in_order()) {
+    if (bank->desc().routed_count == 0) continue;
     for (uint32_t i = 0; i < engine_.state.tiers.count(); ++i) {
       const engine::tier_slot &slot = engine_.state.tiers[i];
       if (slot.memory == nullptr) continue;
-      const uint64_t needed = engine::statistics::working_set_bytes(*where, where->layout(i));
+      const uint64_t needed = engine::statistics::working_set_bytes(*bank, bank->layout(i));
       const uint64_t budget = slot.memory->budget_bytes();
       if (budget >= needed) continue;
-      const working_set_warning now{where->handle, slot.handle, budget};
+      const working_set_warning now{bank->handle, slot.handle, budget};
       if (std::find(warned_.begin(), warned_.end(), now) != warned_.end()) continue;
       warned_.push_back(now);
       log(1, slot.handle,
           format_text("tier %s: its budget of %llu bytes is below one token's working set of bank "
                       "%s, %llu bytes; policies by recency will hit little",
-                      slot.name.c_str(), static_cast<ull>(budget), where->desc().name,
+                      slot.name.c_str(), static_cast<ull>(budget), bank->desc().name,
                       static_cast<ull>(needed)));
     }
   }
@@ -175,10 +175,10 @@ cubby_status cubby_bank_map(cubby_handle *rt, cubby_bank bank, const char *const
     }
     if (auto opened = with.open(files[0]); !opened) return keep_error(opened.failure());
     const auto lock = self.hold_pump();
-    residency::locker_bank *where =
+    residency::locker_bank *found =
         self.engine().state.banks.find(bank);  // it may have been removed meanwhile
-    if (where == nullptr) return unknown_bank(bank);
-    auto mapped = self.engine().setup.map_bank(*where, std::move(with.list), with.tier, extents,
+    if (found == nullptr) return unknown_bank(bank);
+    auto mapped = self.engine().setup.map_bank(*found, std::move(with.list), with.tier, extents,
                                                extent_count);
     return mapped ? CUBBY_OK : keep_error(mapped.failure());
   });
@@ -187,12 +187,12 @@ cubby_status cubby_bank_map(cubby_handle *rt, cubby_bank bank, const char *const
 cubby_status cubby_bank_remove(cubby_handle *rt, cubby_bank bank) {
   CUBBY_ENTER_WAITING(rt);
   return guarded([&]() -> cubby_status {
-    residency::locker_bank *where = nullptr;
+    residency::locker_bank *found = nullptr;
     {
       const auto lock = self.hold_pump();
-      where = self.engine().state.banks.find(bank);
-      if (where == nullptr) return unknown_bank(bank);
-      where->removed.store(true, std::memory_order_seq_cst);
+      found = self.engine().state.banks.find(bank);
+      if (found == nullptr) return unknown_bank(bank);
+      found->removed.store(true, std::memory_order_seq_cst);
     }
     // Calls that still saw it must be over before its words are judged, and again before they go.
     self.grace_period();
@@ -202,18 +202,18 @@ cubby_status cubby_bank_remove(cubby_handle *rt, cubby_bank bank) {
       try {
         self.engine().pump.advance(self.now(), &next);
       } catch (...) {  // without memory the bank stays, and may be removed another time
-        where->removed.store(false, std::memory_order_seq_cst);
+        found->removed.store(false, std::memory_order_seq_cst);
         throw;
       }
       self.wake_waiters();  // some of what they wait for may be done
-      if (auto removed = self.engine().setup.remove_bank(*where); !removed) {
+      if (auto removed = self.engine().setup.remove_bank(*found); !removed) {
         return keep_error(removed.failure());
       }
     }
     self.grace_period();
     const auto lock = self.hold_pump();
     self.forget_warnings(bank);
-    self.engine().setup.free_bank(*where);
+    self.engine().setup.free_bank(*found);
     return CUBBY_OK;
   });
 }
@@ -221,9 +221,9 @@ cubby_status cubby_bank_remove(cubby_handle *rt, cubby_bank bank) {
 cubby_status cubby_bank_info(cubby_handle *rt, cubby_bank bank, cubby_bank_desc *out) {
   CUBBY_ENTER(rt);
   if (out == nullptr) CUBBY_REFUSE("cubby_bank_info: out is NULL");
-  const residency::locker_bank *where = self.engine().state.banks.find(bank);
-  if (where == nullptr) return unknown_bank(bank);
-  write_struct(where->desc(), out);
+  const residency::locker_bank *found = self.engine().state.banks.find(bank);
+  if (found == nullptr) return unknown_bank(bank);
+  write_struct(found->desc(), out);
   return CUBBY_OK;
 }
 
@@ -232,12 +232,12 @@ cubby_status cubby_bank_file(cubby_handle *rt, cubby_bank bank, uint32_t file,
   CUBBY_ENTER(rt);
   if (out == nullptr) CUBBY_REFUSE("cubby_bank_file: out is NULL");
   const auto lock = self.hold_pump();  // the bank may be mapped just now
-  const residency::locker_bank *where = self.engine().state.banks.find(bank);
-  if (where == nullptr) return unknown_bank(bank);
-  if (file >= where->files.size()) return CUBBY_MISS;
-  const catalog::bank_file &of = where->files[file];
+  const residency::locker_bank *found = self.engine().state.banks.find(bank);
+  if (found == nullptr) return unknown_bank(bank);
+  if (file >= found->files.size()) return CUBBY_MISS;
+  const catalog::bank_file &of = found->files[file];
   cubby_file_info info{};
-  info.sealed = where->sealed ? 1 : 0;
+  info.sealed = found->sealed ? 1 : 0;
   info.path = of.path.c_str();
   info.bytes = of.bytes;
   info.device = of.device;
@@ -252,18 +252,18 @@ cubby_status cubby_bank_part(cubby_handle *rt, cubby_bank bank, uint32_t row, ui
                              cubby_part_info *out) {
   CUBBY_ENTER(rt);
   if (out == nullptr) CUBBY_REFUSE("cubby_bank_part: out is NULL");
-  const residency::locker_bank *where = self.engine().state.banks.find(bank);
-  if (where == nullptr) return unknown_bank(bank);
-  if (row >= where->rows() || part >= where->part_count()) {
+  const residency::locker_bank *found = self.engine().state.banks.find(bank);
+  if (found == nullptr) return unknown_bank(bank);
+  if (row >= found->rows() || part >= found->part_count()) {
     CUBBY_REFUSE("bank %s has %u rows and %u parts; row %u, part %u was asked for",
-                 where->desc().name, where->rows(), where->part_count(), row, part);
+                 found->desc().name, found->rows(), found->part_count(), row, part);
   }
   cubby_part_info info{};
-  info.name = where->part_name(part).c_str();
-  info.type = where->part_type(row, part).c_str();
-  info.tensor = where->part_tensor(row, part).c_str();
-  info.bytes = where->part_bytes(row, part);
-  std::ranges::copy(where->part_shape(row, part), info.shape);
+  info.name = found->part_name(part).c_str();
+  info.type = found->part_type(row, part).c_str();
+  info.tensor = found->part_tensor(row, part).c_str();
+  info.bytes = found->part_bytes(row, part);
+  std::ranges::copy(found->part_shape(row, part), info.shape);
   write_struct(info, out);
   return CUBBY_OK;
 }
@@ -273,15 +273,15 @@ cubby_status cubby_bank_extent(cubby_handle *rt, cubby_bank bank, uint64_t numbe
   CUBBY_ENTER(rt);
   if (out == nullptr) CUBBY_REFUSE("cubby_bank_extent: out is NULL");
   const auto lock = self.hold_pump();  // the bank may be mapped just now
-  const residency::locker_bank *where = self.engine().state.banks.find(bank);
-  if (where == nullptr) return unknown_bank(bank);
-  if (number >= where->count() || part >= where->part_count()) {
+  const residency::locker_bank *found = self.engine().state.banks.find(bank);
+  if (found == nullptr) return unknown_bank(bank);
+  if (number >= found->count() || part >= found->part_count()) {
     CUBBY_REFUSE("bank %s has %llu lockers of %u parts; locker %llu, part %u was asked for",
-                 where->desc().name, static_cast<ull>(where->count()), where->part_count(),
+                 found->desc().name, static_cast<ull>(found->count()), found->part_count(),
                  static_cast<ull>(number), part);
   }
-  if (!where->mapped()) return CUBBY_MISS;
-  const catalog::part_extent here = where->extent(static_cast<uint32_t>(number), part);
+  if (!found->mapped()) return CUBBY_MISS;
+  const catalog::part_extent here = found->extent(static_cast<uint32_t>(number), part);
   *out = {CUBBY_ID(bank, number), part, here.file, here.offset_bytes, here.bytes};
   return CUBBY_OK;
 }

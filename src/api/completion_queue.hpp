@@ -34,7 +34,7 @@ struct cubby_cq {
   [[nodiscard]] bool removed() const { return removed_.load(std::memory_order_seq_cst); }
   /// It is the parent process's, and its locks may be held for ever.
   [[nodiscard]] bool forked() const;
-  /// From here on it is kept readable exactly while there is something to take.
+  /// From here on it is readable exactly while there is something to take.
   [[nodiscard]] int descriptor();
   /// nullptr once the runtime has been closed.
   [[nodiscard]] cubby::api::runtime *owner() const { return rt_.load(); }
@@ -55,7 +55,7 @@ struct cubby_cq {
 
  private:
   std::atomic<cubby::api::runtime *> rt_;  // changes under taking_
-  std::mutex taking_;  // before mutex_; held while the runtime is told, so that it stands
+  std::mutex taking_;  // before mutex_; held while the runtime is notified, so that it stands
   std::mutex mutex_;
   std::vector<entry> ring_;
   uint32_t head_ = 0, count_ = 0, reserved_ = 0;

@@ -23,45 +23,45 @@ uint32_t nearest_tier(runtime &self) {
 }
 
 /// Tokens ahead: the policies may want to know; nothing is fetched for it yet.
-uint8_t foresee(runtime &self, const residency::locker_bank &where, const cubby_hint_item &hint) {
+uint8_t foresee(runtime &self, const residency::locker_bank &bank, const cubby_hint_item &hint) {
   std::vector<cubby_object> objects;
   for (uint32_t i = 0; i < hint.route.column_count; ++i) {
-    if (hint.route.columns[i] >= where.columns()) return CUBBY_HINT_REJECTED;
-    objects.push_back(where.object_base + hint.route.row * where.columns() + hint.route.columns[i]);
+    if (hint.route.columns[i] >= bank.columns()) return CUBBY_HINT_REJECTED;
+    objects.push_back(bank.object_base + hint.route.row * bank.columns() + hint.route.columns[i]);
   }
-  cubby_policy_hint told{};
-  told.struct_size = sizeof told;
-  told.kind = CUBBY_POLICY_HINT_ROUTE;
-  told.slot = std::min(hint.route.slot, engine::sequences_max - 1);
-  told.ahead = hint.ahead;
-  told.object_count = static_cast<uint32_t>(objects.size());
-  told.objects = objects.data();
-  told.probabilities = hint.route.weights;
-  told.ttl_ns = hint.ttl_ns;
-  told.now_ns = self.now();
+  cubby_policy_hint policy_hint{};
+  policy_hint.struct_size = sizeof policy_hint;
+  policy_hint.kind = CUBBY_POLICY_HINT_ROUTE;
+  policy_hint.slot = std::min(hint.route.slot, engine::sequences_max - 1);
+  policy_hint.ahead = hint.ahead;
+  policy_hint.object_count = static_cast<uint32_t>(objects.size());
+  policy_hint.objects = objects.data();
+  policy_hint.probabilities = hint.route.weights;
+  policy_hint.ttl_ns = hint.ttl_ns;
+  policy_hint.now_ns = self.now();
   const auto lock = self.hold_pump();
-  return self.engine().feed.hint(told) ? CUBBY_HINT_ACCEPTED : CUBBY_HINT_REJECTED;
+  return self.engine().feed.hint(policy_hint) ? CUBBY_HINT_ACCEPTED : CUBBY_HINT_REJECTED;
 }
 
 uint8_t take_route(runtime &self, const cubby_hint_item &hint) {
-  residency::locker_bank *where = self.engine().state.banks.find(hint.bank);
+  residency::locker_bank *bank = self.engine().state.banks.find(hint.bank);
   const cubby_routed &route = hint.route;
   const uint32_t tier = nearest_tier(self);
-  const bool usable = where != nullptr && tier != engine::no_tier && route.columns != nullptr &&
-                      route.row < where->rows() && route.column_count != 0;
+  const bool usable = bank != nullptr && tier != engine::no_tier && route.columns != nullptr &&
+                      route.row < bank->rows() && route.column_count != 0;
   if (!usable) return CUBBY_HINT_REJECTED;
-  if (hint.ahead != 0) return foresee(self, *where, hint);
+  if (hint.ahead != 0) return foresee(self, *bank, hint);
   std::vector<engine::request_item> wanted;
   bool clipped = false;
   for (uint32_t i = 0; i < route.column_count; ++i) {
-    if (route.columns[i] >= where->columns()) return CUBBY_HINT_REJECTED;
+    if (route.columns[i] >= bank->columns()) return CUBBY_HINT_REJECTED;
     if (route.weights != nullptr && route.weights[i] < likely) {
       clipped = true;
       continue;
     }
     engine::request_item item;
-    item.bank = where;
-    item.number = route.row * where->columns() + route.columns[i];
+    item.bank = bank;
+    item.number = route.row * bank->columns() + route.columns[i];
     wanted.push_back(item);
   }
   if (wanted.empty()) return CUBBY_HINT_CLIPPED;
@@ -84,20 +84,20 @@ cubby_status cubby_visit(cubby_handle *rt, cubby_bank bank, const cubby_routed *
   CUBBY_ENTER(rt);
   if (routed == nullptr || count == 0) CUBBY_REFUSE("cubby_visit: routed is NULL or count is 0");
   return guarded([&]() -> cubby_status {
-    const residency::locker_bank *where = self.engine().state.banks.find(bank);
-    if (where == nullptr) {
+    const residency::locker_bank *found = self.engine().state.banks.find(bank);
+    if (found == nullptr) {
       return keep_error(fail(CUBBY_ERR_STALE, "bank %u is not one of this runtime", bank));
     }
     for (uint32_t i = 0; i < count; ++i) {
       const cubby_routed &one = routed[i];
-      if (one.row >= where->rows() || (one.columns == nullptr && one.column_count != 0)) {
+      if (one.row >= found->rows() || (one.columns == nullptr && one.column_count != 0)) {
         CUBBY_REFUSE("cubby_visit: entry %u names row %u of %u, or has no columns", i, one.row,
-                     where->rows());
+                     found->rows());
       }
       for (uint32_t k = 0; k < one.column_count; ++k) {
-        if (one.columns[k] >= where->columns()) {
+        if (one.columns[k] >= found->columns()) {
           CUBBY_REFUSE("cubby_visit: entry %u names column %u of %u", i, one.columns[k],
-                       where->columns());
+                       found->columns());
         }
       }
     }
@@ -110,9 +110,9 @@ cubby_status cubby_visit(cubby_handle *rt, cubby_bank bank, const cubby_routed *
       row = routed[i].row;
       numbers.clear();
       for (uint32_t k = 0; k < routed[i].column_count; ++k) {
-        numbers.push_back(row * where->columns() + routed[i].columns[k]);
+        numbers.push_back(row * found->columns() + routed[i].columns[k]);
       }
-      engine::record_route(entered.mine, where->handle, chain, numbers, routed[i].slot);
+      engine::record_route(entered.mine, found->handle, chain, numbers, routed[i].slot);
     }
     engine::end_visit(entered.mine, chain);
     return CUBBY_OK;

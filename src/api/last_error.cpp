@@ -9,12 +9,12 @@
 
 namespace {
 
-// Plain memory of fixed size: an error must be told even when memory has run out.
-struct kept {
+// Plain memory of fixed size: an error is reported even when memory has run out.
+struct stored_error {
   cubby_error what{};
   char text[512]{};
 };
-thread_local kept last{};
+thread_local stored_error last{};
 
 /// What passes by itself, or once others have let go.
 bool passes(cubby_status status) {

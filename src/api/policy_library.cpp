@@ -1,4 +1,4 @@
-// A stranger's policy: a shared library that is held against policy.h before it is used.
+// A third-party policy: a shared library that is checked against policy.h before it is used.
 #include "api/policy_library.hpp"
 
 #include <cubby/policy.h>

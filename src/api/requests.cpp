@@ -83,20 +83,20 @@ result<void> read_items(runtime &self, const cubby_item *items, uint32_t count,
     }
     const auto handle = static_cast<cubby_bank>(items[i].id >> 48);
     const uint64_t number = items[i].id & ((uint64_t{1} << 48) - 1);
-    residency::locker_bank *where = self.engine().state.banks.find(handle);
-    if (where == nullptr) {
+    residency::locker_bank *bank = self.engine().state.banks.find(handle);
+    if (bank == nullptr) {
       return fail(CUBBY_ERR_STALE, "item %u names bank %u, which is not one of this runtime", i,
                   handle);
     }
-    if (number >= where->count()) {
+    if (number >= bank->count()) {
       error failure = fail(CUBBY_ERR_INVALID, "item %u names locker %llu; bank %s has %llu", i,
-                           static_cast<unsigned long long>(number), where->desc().name,
-                           static_cast<unsigned long long>(where->count()));
+                           static_cast<unsigned long long>(number), bank->desc().name,
+                           static_cast<unsigned long long>(bank->count()));
       failure.id = items[i].id;
       return failure;
     }
     engine::request_item item;
-    item.bank = where;
+    item.bank = bank;
     item.number = static_cast<uint32_t>(number);
     out.push_back(item);
   }

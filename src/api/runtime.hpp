@@ -84,7 +84,7 @@ class runtime final : public engine::completion_sink {
   /// The index of a living ticket; no_index when stale.
   uint32_t find_ticket(cubby_ticket ticket);
   [[nodiscard]] bool ticket_done(cubby_ticket ticket);
-  /// The end of a ticket that is done: its status, told once where no queue was named.
+  /// The end of a ticket that is done: its status, returned once where no queue was named.
   cubby_status claim(cubby_ticket ticket);
   /// Asks the controller to withdraw it; false when stale.
   bool cancel(cubby_ticket ticket);

@@ -11,7 +11,7 @@ cubby_status no_queue() {
   return keep_error(fail(CUBBY_ERR_STALE, "there is no such completion queue: it was removed"));
 }
 
-/// The queue, which stays while this is held. Without one `status` is kept: STALE, or FORKED where
+/// The queue, which stays while this is held. Without one `status` is set: STALE, or FORKED where
 /// the queue is the parent's.
 std::shared_ptr<cubby_cq> hold(const cubby_cq *cq, cubby_status &status) {
   auto held = cubby_cq::find(cq);
@@ -97,7 +97,7 @@ cubby_status cubby_cq_remove(cubby_cq *cq) {
   }
   cubby_cq::remove(cq);
   if (owner == nullptr) return CUBBY_OK;
-  // Who waits for it is told; calls that have looked it up are over before it goes.
+  // Its waiters are notified; calls that have looked it up are over before it goes.
   owner->wake_waiters();
   owner->grace_period();
   return CUBBY_OK;

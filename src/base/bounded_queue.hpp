@@ -2,7 +2,7 @@
 // (1024cores.net): one atomic sequence a cell tells whose turn it is. Full and empty are answers,
 // never waits; nothing is allocated after construction. Both answers may be transient: a thread
 // that is between its two steps makes the queue look full, or empty, to others. So they are for
-// what may be lost or looked at again; what must not be is kept in an index_list.
+// what may be lost or looked at again; all else belongs in an index_list.
 #pragma once
 
 #include <atomic>

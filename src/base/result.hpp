@@ -13,8 +13,8 @@
 
 namespace cubby {
 
-/// The text of an error. Where there is no memory for it, it is empty: the error is told all the
-/// same, so errors can be made and copied wherever memory has run out.
+/// The text of an error. Where there is no memory for it, it is empty: the error is returned all
+/// the same, so errors can be made and copied wherever memory has run out.
 class sentence : public std::string {
  public:
   sentence() = default;
@@ -117,8 +117,7 @@ error fail(cubby_status status, const char *format, ...)
 /// ENOMEM → NO_MEMORY, else IO), native set, and strerror's words appended to the sentence.
 error fail_errno(int native, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/// Of what found no memory; takes none itself. Its sentence is the one that is told of all of
-/// these.
+/// The error of an allocation that failed; allocates nothing itself. All of them share its text.
 error no_memory() noexcept;
 
 /// What usually helps when a file cannot be opened with this errno; "" when nothing is usual.

@@ -58,14 +58,13 @@ int run_read(const options &chosen) {
   for (const std::string &text : list_of(chosen.blocks)) {
     auto bytes = block_size(text);
     if (!bytes) return fail(chosen, bytes.failure());
-    const layout where{*path, chosen.file_mib << 20, *bytes, *bytes, 0};
+    const layout file{*path, chosen.file_mib << 20, *bytes, *bytes, 0};
     // All that is in flight at once, twice, or a read would find its block on its way already.
-    if (where.count() < 2ull * depth_for(*bytes)) {
+    if (file.count() < 2ull * depth_for(*bytes)) {
       return fail(chosen, usage_trouble("the file is too small for blocks of " + text +
                                         "; raise --file-mib"));
     }
-    auto result =
-        read_blocks(where, list_of(chosen.against), chosen.wanted(), all["skipped"], line);
+    auto result = read_blocks(file, list_of(chosen.against), chosen.wanted(), all["skipped"], line);
     if (!result) return fail(chosen, result.failure());
     all["results"].push_back(*result);
   }
@@ -89,9 +88,9 @@ int run_extents(const options &chosen) {
   if (aligned.count() < 2ull * depth) {
     return fail(chosen, usage_trouble("the file is too small; raise --file-mib"));
   }
-  std::vector<contender> all;
-  for (const layout &where : {odd, aligned}) {
-    auto made = make_cubby(where, depth, true);
+  std::vector<competitor> all;
+  for (const layout &file : {odd, aligned}) {
+    auto made = make_cubby(file, depth, true);
     if (!made) return fail(chosen, made.failure());
     all.push_back({all.empty() ? "unaligned" : "aligned", std::move(*made), {}, {}});
   }
@@ -115,15 +114,15 @@ int run_extents(const options &chosen) {
 int run_miss(const options &chosen) {
   auto path = blocks_file(chosen.dir, chosen.file_mib << 20, chosen.json);
   if (!path) return fail(chosen, path.failure());
-  const layout where{*path, chosen.file_mib << 20, 65536, 65536, 0};
-  auto told = miss_latency(where, chosen.rounds);
-  if (!told) return fail(chosen, told.failure());
+  const layout file{*path, chosen.file_mib << 20, 65536, 65536, 0};
+  auto report = miss_latency(file, chosen.rounds);
+  if (!report) return fail(chosen, report.failure());
   if (chosen.json) {
-    print_json(*told);
+    print_json(*report);
     return exit_good;
   }
   std::vector<std::vector<std::string>> table = {{"way", "p50 us", "p99 us", "to pread (p50)"}};
-  for (const json &one : (*told)["results"]) {
+  for (const json &one : (*report)["results"]) {
     const auto text = [&](const char *name, double scale) {
       return fixed_text(one[name].get<double>() / scale);
     };
@@ -134,7 +133,7 @@ int run_miss(const options &chosen) {
 }
 
 void add_common(command &one, options &chosen) {
-  one.option("--dir", chosen.dir, "Where the file of noise is made, once, and kept")
+  one.option("--dir", chosen.dir, "Where the file of noise is made, once, and stays")
       .existing_folder()
       .show_default();
   one.option("--file-mib", chosen.file_mib, "Its size in MiB").between(16, 1u << 20).show_default();

@@ -1,5 +1,5 @@
-// cubby conformance: a stranger's backend or policy library through the same door as the library's
-// own.
+// cubby conformance: checks a third-party backend or policy library through the interface that the
+// library's own use.
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -97,7 +97,7 @@ int check_backend(const cubby_backend_ops *table, const options &chosen) {
                   {{"library", chosen.library}, {"backend", ""}, {"capabilities", json::array()}});
   const outcome complete = cubby_conformance::check_table(table);
   if (complete.result != verdict::pass) {
-    found.tell("table: complete", complete);
+    found.add("table: complete", complete);
     return found.finish(remedy);
   }
   cubby_conformance::subject on;
@@ -107,9 +107,9 @@ int check_backend(const cubby_backend_ops *table, const options &chosen) {
   found.introduce(
       std::string("backend ") + on.ops.name + " of " + chosen.library,
       {{"backend", on.ops.name}, {"capabilities", capability_names(on.ops.capabilities)}});
-  found.tell("table: complete", complete);
+  found.add("table: complete", complete);
   for (const cubby_conformance::check &one : cubby_conformance::checks_for(on.ops.capabilities)) {
-    found.tell(one.name, cubby_conformance::run_apart(on, one));
+    found.add(one.name, cubby_conformance::run_isolated(on, one));
   }
   return found.finish(remedy);
 }
@@ -122,7 +122,7 @@ int check_policy(const cubby_policy_ops *table, const options &chosen) {
                        {"flags", json::array()}});
   const outcome complete = policies::check_table(table);
   if (complete.result != verdict::pass) {
-    found.tell("table: complete", complete);
+    found.add("table: complete", complete);
     return found.finish(remedy);
   }
   policies::subject on;
@@ -131,8 +131,8 @@ int check_policy(const cubby_policy_ops *table, const options &chosen) {
   found.introduce(std::string("policy ") + on.ops.name + " of " +
                       (chosen.library.empty() ? "this command" : chosen.library),
                   {{"policy", on.ops.name}, {"flags", flag_names(on.ops.flags)}});
-  found.tell("table: complete", complete);
-  policies::run_all(on, [&](const char *name, outcome came) { found.tell(name, std::move(came)); });
+  found.add("table: complete", complete);
+  policies::run_all(on, [&](const char *name, outcome came) { found.add(name, std::move(came)); });
   return found.finish(remedy);
 }
 

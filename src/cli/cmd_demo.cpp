@@ -10,9 +10,9 @@
 
 #include "cli/commands.hpp"
 #include "cli/demo/bare_loop.hpp"
-#include "cli/demo/contender.hpp"
 #include "cli/demo/cubby_source.hpp"
 #include "cli/demo/decoder.hpp"
+#include "cli/demo/isolated_run.hpp"
 #include "cli/demo/kernels.hpp"
 #include "cli/model/make_model.hpp"
 #include "cli/printable.hpp"
@@ -54,7 +54,7 @@ outcome<uint64_t> budget_of(const std::string &text, uint64_t expert_bytes) {
   return whole / unit_bytes * unit_bytes;
 }
 
-/// A runtime is opened with it, so that a library of no use is told before a model is made.
+/// A runtime is opened with it, so that an unusable library is reported before a model is made.
 done usable_library(const std::string &path) {
   const auto opened = cubby::runtime::open({.pump = cubby::pump::caller, .policy = path.c_str()});
   return opened ? done(nothing{}) : usage_trouble(opened.why().text());
@@ -71,7 +71,7 @@ done known_policy(const std::string &name) {
   return usage_trouble("there is no policy " + name + "; there are " + all);
 }
 
-/// The model to run: as named, or the default one, made once and kept.
+/// The model to run: as named, or the default one, made once and reused.
 outcome<std::string> model_path(const options &chosen) {
   if (!chosen.model.empty()) return chosen.model;
   const char *cache = std::getenv("XDG_CACHE_HOME");
@@ -107,14 +107,14 @@ json decoded_json(const demo::decoded &done) {
            static_cast<double>(done.computed_bytes) / static_cast<double>(done.compute_ns)}};
 }
 
-struct house {
+struct setup {
   const options &chosen;
   const demo::expert_file &file;
   const demo::routes &routes;
   demo::cubby_options settings;
 };
 
-outcome<json> run_cubby(const house &h) {
+outcome<json> run_cubby(const setup &h) {
   const double bare_before = demo::bare_bytes_per_s(h.file.path, h.file.file_bytes, 256u << 20);
   demo::cubby_source source(h.file, h.settings);
   json warnings = json::array();
@@ -154,7 +154,7 @@ outcome<json> run_cubby(const house &h) {
   return result;
 }
 
-outcome<json> run_baseline(const house &h, const std::string &name) {
+outcome<json> run_baseline(const setup &h, const std::string &name) {
   const uint64_t cache = h.settings.device_bytes + h.settings.host_bytes;
   const auto source = name == "resident" ? demo::make_resident(h.file)
                       : name == "mmap"   ? demo::make_mapped(h.file)
@@ -170,7 +170,7 @@ outcome<json> run_baseline(const house &h, const std::string &name) {
   return decoded_json(*done);
 }
 
-void print_result(const house &h, const json &result) {
+void print_result(const setup &h, const json &result) {
   std::vector<std::vector<std::string>> table = {
       {"way", "tokens/s", "CPU s", "peak memory", "limit", "output"}};
   const auto line = [&](const std::string &name, const json &one, const json &limit) {
@@ -235,7 +235,7 @@ int run(const options &chosen) {
                                       " and --host-budget " + chosen.host_budget +
                                       " are both less than one page (4 KiB): no expert fits; "
                                       "give one of them a share (20%) or a size (64m)"));
-  house h{chosen, *file, *routes, {}};
+  setup h{chosen, *file, *routes, {}};
   h.settings.device_bytes = *device;
   h.settings.host_bytes = *host;
   h.settings.policy = chosen.policy;
@@ -249,7 +249,7 @@ int run(const options &chosen) {
   h.settings.pump = chosen.pump == "caller" ? cubby::pump::caller : cubby::pump::thread;
 
   const demo::memory_limit limit(*device + *host + allowance_bytes);
-  auto result = demo::run_apart(&limit, [&] { return run_cubby(h); });
+  auto result = demo::run_isolated(&limit, [&] { return run_cubby(h); });
   if (!result) return fail(chosen, result.failure());
   json &all = *result;
   all["limit_bytes"] = limit.bytes();
@@ -259,7 +259,8 @@ int run(const options &chosen) {
   for (const char *name : {"resident", "mmap", "pread"}) {
     if (!chosen.baselines) break;
     const bool limited = std::string(name) != "resident";
-    auto one = demo::run_apart(limited ? &limit : nullptr, [&] { return run_baseline(h, name); });
+    auto one =
+        demo::run_isolated(limited ? &limit : nullptr, [&] { return run_baseline(h, name); });
     if (!one) return fail(chosen, {std::string(name) + ": " + one.failure().text, exit_bad});
     (*one)["name"] = name;
     (*one)["limit_bytes"] = limited ? limit.bytes() : 0;
@@ -282,7 +283,7 @@ void add_demo(command &program) {
       "demo", "Decode with a model larger than memory, beside mmap, pread and everything resident");
   auto chosen = std::make_shared<options>();
   one.option("--model", chosen->model,
-             "A GGUF of q8_0 or q4_0 experts (default: one is made and kept)");
+             "A GGUF of q8_0 or q4_0 experts (default: one is made and reused)");
   one.option("--routes", chosen->routes, "routed_experts as JSONL or JSONL.xz (default: made up)");
   one.option("--tokens", chosen->tokens, "Tokens to decode").between(1, 1u << 20).show_default();
   one.option("--device-budget", chosen->device_budget,

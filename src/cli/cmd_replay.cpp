@@ -42,7 +42,7 @@ struct options {
 };
 
 /// What the trace itself has to say, to people and in the object.
-void tell_notes(const workload &of, json &object) {
+void add_notes(const workload &of, json &object) {
   std::vector<std::string> notes = of.read.notes;
   if (of.read.lost != 0) {
     object["lost"] = of.read.lost;
@@ -70,11 +70,11 @@ outcome<sweep> read_sweep(const options &chosen, const workload &of, const io_re
   sweep made = {policies->policies, {}, chosen.batch, chosen.seed, chosen.quiet, chosen.threads,
                 policies->broken};
   if (io != nullptr && chosen.policies == std::vector<std::string>{"all"})
-    std::erase_if(made.policies, [](const contender &one) { return one.needs_future(); });
+    std::erase_if(made.policies, [](const replayed_policy &one) { return one.needs_future(); });
   std::vector<std::string> asked = chosen.capacities;
   if (asked.empty() && io != nullptr) {
     uint32_t fitting = of.lockers();
-    for (const contender &one : made.policies)
+    for (const replayed_policy &one : made.policies)
       fitting = std::min(fitting, io->capacity_for(*one.ops));
     asked = {std::to_string(fitting)};
   }
@@ -95,7 +95,7 @@ done write_files(const options &chosen, const workload &of) {
   return nothing{};
 }
 
-/// The capacity next to a quarter, where most is to be told apart.
+/// The capacity next to a quarter, where results differ most.
 const asked_capacity &closer_capacity(const sweep &wanted, const workload &of) {
   const asked_capacity *at = &wanted.capacities.front();
   const auto off = [&](const asked_capacity &one) {
@@ -116,7 +116,7 @@ void watch_kinds(const workload &of, const timing_rules &rules, replayer &by) {
   }
 }
 
-/// Who watches whom: clocks everywhere, details at one capacity.
+/// Adds observers: clocks everywhere, details at one capacity.
 done post_watchers(const options &chosen, const workload &of, const sweep &wanted,
                    const timing_rules &rules, replayer &by) {
   if (of.is_mixed()) watch_kinds(of, rules, by);
@@ -124,14 +124,14 @@ done post_watchers(const options &chosen, const workload &of, const sweep &wante
     if (!chosen.timing.on) break;
     const auto here = rules_at(chosen.timing, rules, of, capacity);
     if (!here) return here.failure();
-    for (const contender &policy : wanted.policies) {
+    for (const replayed_policy &policy : wanted.policies) {
       job &one = by.at(policy, capacity.units);
       one.how.refetch = refetch_of(*here, of);
       one.clock = [&of, here = *here] { return make_clock(of, here); };
     }
   }
   if (chosen.html.empty() || of.is_mixed()) return nothing{};
-  for (const contender &policy : wanted.policies)
+  for (const replayed_policy &policy : wanted.policies)
     by.at(policy, closer_capacity(wanted, of).units).details = [&of] {
       return std::make_unique<detail_watch>(of);
     };
@@ -143,15 +143,15 @@ json details_of(replayer &by, const sweep &wanted, const workload &of) {
   if (of.is_mixed()) return {{"capacity", at.text}};
   json details = {{"capacity", at.text}, {"capacity_lockers", at.units}};
   details["policies"] = json::array();
-  for (const contender &policy : wanted.policies) {
-    json one = by.at(policy, at.units).details_told;
+  for (const replayed_policy &policy : wanted.policies) {
+    json one = by.at(policy, at.units).details_report;
     one["policy"] = policy.name;
     details["policies"].push_back(std::move(one));
   }
   return details;
 }
 
-void tell_broken(const json &broken) {
+void print_broken(const json &broken) {
   for (const json &one : broken)
     std::cerr << "cubby replay: "
               << (one.contains("capacity")
@@ -163,7 +163,7 @@ void tell_broken(const json &broken) {
 /// What the policies do with the trace. The place for further ways of driving one, beside
 /// simulation and its clock: each adds its fields to the results.
 outcome<json> run_policies(const options &chosen, const workload &of, const sweep &wanted,
-                           const timing_rules &rules, io_replayer *io, json told) {
+                           const timing_rules &rules, io_replayer *io, json report) {
   replayer by(wanted, of);
   if (auto good = post_watchers(chosen, of, wanted, rules, by); !good) return good.failure();
   if (auto good = by.run(); !good) return good.failure();
@@ -171,35 +171,35 @@ outcome<json> run_policies(const options &chosen, const workload &of, const swee
   drop_broken(by, left);
   if (left.policies.empty()) return usage_trouble(left.broken[0]["why"]);
   if (!left.broken.empty()) {
-    tell_broken(left.broken);
-    told["broken"] = left.broken;
+    print_broken(left.broken);
+    report["broken"] = left.broken;
   }
-  const auto add = [&](const contender &policy, const asked_capacity &capacity, const job &one,
-                       json &line) -> done {
+  const auto add = [&](const replayed_policy &policy, const asked_capacity &capacity,
+                       const job &one, json &line) -> done {
     if (io != nullptr) {
       auto added = add_io(*io, by, of, policy, capacity, line);
       if (!added) return added;
     }
-    if (chosen.timing.on) line.update(one.clock_told);
+    if (chosen.timing.on) line.update(one.clock_report);
     return nothing{};
   };
   auto results = results_of(by, left, of, add);
   if (!results) return results.failure();
-  told["results"] = std::move(*results);
-  if (const std::string small = warn_small(of, told["results"]); !small.empty())
+  report["results"] = std::move(*results);
+  if (const std::string small = warn_small(of, report["results"]); !small.empty())
     std::cerr << "cubby replay: " << small << '\n';
-  if (const std::string note = overload_note(told["results"]); !note.empty()) {
-    told["notes"].push_back(note);
+  if (const std::string note = overload_note(report["results"]); !note.empty()) {
+    report["notes"].push_back(note);
     std::cerr << "cubby replay: " << printable(of.path + ' ' + note) << '\n';
   }
-  if (chosen.html.empty()) return told;
-  if (!of.is_mixed()) told["lockers"] = of.lockers();
-  told["details"] = details_of(by, left, of);
-  if (auto good = save_page(chosen.html, page_of(told)); !good) return good.failure();
-  return told;
+  if (chosen.html.empty()) return report;
+  if (!of.is_mixed()) report["lockers"] = of.lockers();
+  report["details"] = details_of(by, left, of);
+  if (auto good = save_page(chosen.html, page_of(report)); !good) return good.failure();
+  return report;
 }
 
-/// What can be told to be wrong before the trace is read, which may take a while.
+/// Errors that are found before the trace is read, which may take a while.
 done check(const options &chosen) {
   if (!chosen.runs() && chosen.write.empty() && chosen.write_oracle.empty())
     return usage_trouble(
@@ -213,7 +213,7 @@ done check(const options &chosen) {
                                            {"--html", chosen.html, is_page}};
   std::vector<named_file> read = {{"--trace", chosen.trace}};
   if (!chosen.with.empty()) read.push_back({"--with", chosen.with});
-  if (auto good = check_apart(read, written); !good) return good;
+  if (auto good = check_distinct(read, written); !good) return good;
   for (const named_file &file : written) {
     if (file.path.empty()) continue;
     if (auto good = check_place(file); !good) return good;
@@ -246,22 +246,22 @@ done suits_trace(const options &chosen, const workload &of) {
 
 /// What is said of the trace itself.
 json describe(const options &chosen, const workload &of, const timing_rules &rules) {
-  json told = {{"trace", chosen.trace},
-               {"kind", name_of(of.kind())},
-               {"accesses", of.accesses()},
-               {"unique", of.unique()}};
-  if (of.read.has_experts()) told["tokens"] = of.read.experts.tokens();
-  if (of.read.has_blocks()) told["requests"] = of.read.kv.requests.size();
-  if (chosen.limit) told["limit"] = *chosen.limit;
-  if (!chosen.with.empty()) told["with"] = chosen.with;
-  if (!of.is_mixed()) return told;
-  told["object_bytes"] = of.sizes.expert_bytes;
-  told["block_bytes"] = of.sizes.block_bytes;
-  told["all_bytes"] = of.units();
-  if (!chosen.runs()) return told;
+  json report = {{"trace", chosen.trace},
+                 {"kind", name_of(of.kind())},
+                 {"accesses", of.accesses()},
+                 {"unique", of.unique()}};
+  if (of.read.has_experts()) report["tokens"] = of.read.experts.tokens();
+  if (of.read.has_blocks()) report["requests"] = of.read.kv.requests.size();
+  if (chosen.limit) report["limit"] = *chosen.limit;
+  if (!chosen.with.empty()) report["with"] = chosen.with;
+  if (!of.is_mixed()) return report;
+  report["object_bytes"] = of.sizes.expert_bytes;
+  report["block_bytes"] = of.sizes.block_bytes;
+  report["all_bytes"] = of.units();
+  if (!chosen.runs()) return report;
   const miss_costs refetch = refetch_of(rules, of);
-  told["refetch_ns"] = {{"expert", refetch.expert_ns}, {"block", refetch.block_ns}};
-  return told;
+  report["refetch_ns"] = {{"expert", refetch.expert_ns}, {"block", refetch.block_ns}};
+  return report;
 }
 
 outcome<json> replay_trace(const options &chosen) {
@@ -286,10 +286,10 @@ outcome<json> replay_trace(const options &chosen) {
   for (const asked_capacity &capacity : wanted->capacities)
     if (const auto fit = rules_at(chosen.timing, *rules, *of, capacity); !fit) return fit.failure();
   if (auto good = write_files(chosen, *of); !good) return good.failure();
-  json told = describe(chosen, *of, *rules);
-  tell_notes(*of, told);
-  if (!chosen.runs()) return told;
-  auto all = run_policies(chosen, *of, *wanted, *rules, with, std::move(told));
+  json report = describe(chosen, *of, *rules);
+  add_notes(*of, report);
+  if (!chosen.runs()) return report;
+  auto all = run_policies(chosen, *of, *wanted, *rules, with, std::move(report));
   if (all && !chosen.as_json) {
     print_results((*all)["results"], of->kind());
     if (chosen.io.on) print_io((*all)["results"]);
@@ -298,11 +298,11 @@ outcome<json> replay_trace(const options &chosen) {
 }
 
 int run(const options &chosen) {
-  const auto told = replay_trace(chosen);
-  if (!told) return report_trouble("replay", told.failure(), chosen.as_json);
-  if (chosen.as_json) print_json(*told);
-  if (told->contains("broken")) return exit_usage;
-  for (const json &one : told->value("results", json::array()))
+  const auto report = replay_trace(chosen);
+  if (!report) return report_trouble("replay", report.failure(), chosen.as_json);
+  if (chosen.as_json) print_json(*report);
+  if (report->contains("broken")) return exit_usage;
+  for (const json &one : report->value("results", json::array()))
     if (!one.value("equal", true)) return exit_bad;  // the runtime did not do as simulated
   return exit_good;
 }

@@ -82,7 +82,7 @@ int run(const options &chosen) {
   const auto sealed = seal(*rt, chosen.model, chosen.json, done);
   const double seconds = seconds_since(start_ns);
   if (sealed.why().status() == CUBBY_ERR_CANCELED && interrupted) {
-    std::cerr << "cubby seal: interrupted; what was done is kept, run it again to go on\n";
+    std::cerr << "cubby seal: interrupted; what was done is stored, run it again to go on\n";
     return exit_bad;
   }
   if (!sealed) return report_failure("seal", sealed.why(), chosen.json);

@@ -203,7 +203,7 @@ cubby_status verifier::run(progress_line &line) {
   }
 }
 
-/// A set says which lockers are bad; where in a locker is told when it is asked for alone.
+/// A set says which lockers are bad; the place in a locker is reported when it is asked for alone.
 cubby_status verifier::examine() {
   std::sort(bad_.begin(), bad_.end(),
             [](const bad_locker &a, const bad_locker &b) { return a.number < b.number; });

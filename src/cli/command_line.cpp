@@ -13,7 +13,7 @@ std::string not_below_zero(const std::string &given) {
   return given.starts_with('-') ? given + " is below 0; give a number from 0 on" : std::string();
 }
 
-/// What is missing is often what a mistyped word was meant to be, so that word is told first.
+/// What is missing is often what a mistyped word was meant to be, so that word is reported first.
 std::string unknown_word(const CLI::App &app) {
   for (const std::string &word : app.remaining(true))
     if (word != "--") return word;

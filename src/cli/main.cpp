@@ -12,7 +12,7 @@ namespace {
 
 /// What was said is worth nothing where it did not get there: a full disk must not look like
 /// success.
-int told_all(int exit_status) {
+int flush_output(int exit_status) {
   errno = 0;
   if (std::cout.flush()) return exit_status;
   std::cerr << "cubby: the output could not be written"
@@ -35,7 +35,7 @@ int main(int argc, char **argv) {
   cubby_cli::add_conformance(program);
   cubby_cli::add_replay(program);
   try {
-    return told_all(program.parse(argc, argv).value_or(0));
+    return flush_output(program.parse(argc, argv).value_or(0));
   } catch (const std::exception &failure) {
     std::cerr << "cubby: " << cubby_cli::printable(failure.what()) << "\n";
     return 1;

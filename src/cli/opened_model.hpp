@@ -19,7 +19,7 @@ struct model_choice {
   void add_options(command &to, const std::string &seal);
 };
 
-/// Advanced by whoever waits, so that a command needs no thread.
+/// Advanced by the waiter, so that a command needs no thread.
 inline constexpr cubby::runtime_options without_thread = {.pump = cubby::pump::caller};
 
 struct opened_model {

@@ -1,5 +1,5 @@
-// What several subcommands need: failures told in one way, sizes with units, a line of progress and
-// a table.
+// What several subcommands need: failures reported in one way, sizes with units, a line of progress
+// and a table.
 #pragma once
 
 #include <cubby/cubby.hpp>
@@ -39,8 +39,8 @@ std::optional<double> byte_count(const std::string &text);
 double seconds_since(uint64_t start_ns);
 uint64_t clock_ns();
 
-/// One line on stderr that is written over, only where stderr is a terminal and it has not been
-/// told to be quiet.
+/// One line on stderr that is written over, only where stderr is a terminal, unless
+/// quiet.
 class progress_line {
  public:
   explicit progress_line(bool quiet);

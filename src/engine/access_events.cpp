@@ -4,7 +4,7 @@
 
 namespace cubby::engine {
 
-void assembled_visit::add(uint32_t slot, placement::object object, bool begins_route) {
+void assembled_visit::add(uint32_t slot, cubby_object object, bool begins_route) {
   // What can throw comes first.
   base::make_room(chosen, chosen.size() + 1);
   base::make_room(used, used.size() + 1);
@@ -15,7 +15,7 @@ void assembled_visit::add(uint32_t slot, placement::object object, bool begins_r
 }
 
 void assembled_visit::finish() {
-  const placement::object *at = chosen.data();
+  const cubby_object *at = chosen.data();
   for (cubby_policy_route &route : routes) {
     route.objects = at;
     at += route.count;

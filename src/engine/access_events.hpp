@@ -50,8 +50,8 @@ struct event_chain {
 /// A visit put together again.
 struct assembled_visit {
   std::vector<cubby_policy_route> routes;
-  std::vector<placement::object> chosen;  // of all routes, one after the other
-  std::vector<placement::object> used;    // each once
+  std::vector<cubby_object> chosen;  // of all routes, one after the other
+  std::vector<cubby_object> used;    // each once
 
   [[nodiscard]] bool empty() const { return chosen.empty(); }
   void clear() {
@@ -60,7 +60,7 @@ struct assembled_visit {
     used.clear();
   }
   /// May throw; the visit is as it was then.
-  void add(uint32_t slot, placement::object object, bool begins_route);
+  void add(uint32_t slot, cubby_object object, bool begins_route);
   /// `routes` point into `chosen` from here on.
   void finish();
 };

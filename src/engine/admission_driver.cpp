@@ -16,7 +16,7 @@ uint32_t demotion_target(const tier_set &tiers, uint32_t tier) {
   return best;
 }
 
-placement::presence admission_driver::presence_of(uint32_t tier, placement::object object) const {
+placement::presence admission_driver::presence_of(uint32_t tier, cubby_object object) const {
   const locker at = locker_of(object);
   if (at.bank == nullptr) return placement::presence::absent;
   const locker_word::view word = at.bank->word(tier, at.number).look();
@@ -33,12 +33,12 @@ placement::presence admission_driver::presence_of(uint32_t tier, placement::obje
   return placement::presence::absent;
 }
 
-uint64_t admission_driver::frame_bytes(uint32_t tier, placement::object object) const {
+uint64_t admission_driver::frame_bytes(uint32_t tier, cubby_object object) const {
   const locker at = locker_of(object);
   return at.bank->frame_bytes_in(tier, at.number);
 }
 
-bool admission_driver::makes_hole(uint32_t tier, placement::object object, uint64_t bytes) const {
+bool admission_driver::makes_hole(uint32_t tier, cubby_object object, uint64_t bytes) const {
   const locker at = locker_of(object);
   const uint64_t frame = at.bank->word(tier, at.number).look().frame;
   return memory(tier).would_fit(frame, at.bank->frame_bytes_in(tier, at.number), bytes);
@@ -53,13 +53,12 @@ bool admission_driver::is_hole_coming(uint32_t tier, uint64_t bytes) {
   return true;
 }
 
-bool admission_driver::begin_evict(uint32_t tier, placement::object object) {
+bool admission_driver::begin_evict(uint32_t tier, cubby_object object) {
   const locker at = locker_of(object);
   return at.bank->word(tier, at.number).begin_evict();
 }
 
-void admission_driver::finish_evict(uint32_t tier, placement::object object,
-                                    placement::departure how) {
+void admission_driver::finish_evict(uint32_t tier, cubby_object object, placement::departure how) {
   const locker at = locker_of(object);
   if (how != placement::departure::dropped) ++state_.tiers[tier].stats.evict_count;
   try {
@@ -80,7 +79,7 @@ bool admission_driver::demote(uint32_t tier, locker_bank &bank, uint32_t number)
   locker_word &target = bank.word(below, number);
   if (target.look().state != locker_state::absent) return false;
   if (!has_order_) order_ = {CUBBY_WRITE_BACK, base::never_ns, state_.next_sequence()};
-  const placement::object object = bank.object_base + number;
+  const cubby_object object = bank.object_base + number;
   admission_driver driver(state_, fills_, order_);
   if (!state_.admission.win_place(below, object, placement::claim::newcomer, driver)) return false;
   const uint64_t bytes = bank.frame_bytes_in(below, number);

@@ -23,19 +23,19 @@ class admission_driver {
   admission_driver(engine_state &state, fill_table &fills, const transfer::urgency &order)
       : state_(state), fills_(fills), order_(order), has_order_(true) {}
 
-  [[nodiscard]] placement::presence presence_of(uint32_t tier, placement::object object) const;
-  [[nodiscard]] uint64_t frame_bytes(uint32_t tier, placement::object object) const;
-  [[nodiscard]] uint64_t cost_bytes(uint32_t tier, placement::object object) const {
+  [[nodiscard]] placement::presence presence_of(uint32_t tier, cubby_object object) const;
+  [[nodiscard]] uint64_t frame_bytes(uint32_t tier, cubby_object object) const;
+  [[nodiscard]] uint64_t cost_bytes(uint32_t tier, cubby_object object) const {
     return memory(tier).cost_bytes(frame_bytes(tier, object));
   }
   [[nodiscard]] bool has_hole(uint32_t tier, uint64_t bytes) const {
     return memory(tier).fits(bytes);
   }
-  [[nodiscard]] bool makes_hole(uint32_t tier, placement::object object, uint64_t bytes) const;
+  [[nodiscard]] bool makes_hole(uint32_t tier, cubby_object object, uint64_t bytes) const;
   /// What waits for frames whose bytes are copied down lends those copies its urgency.
   [[nodiscard]] bool is_hole_coming(uint32_t tier, uint64_t bytes);
-  [[nodiscard]] bool begin_evict(uint32_t tier, placement::object object);
-  void finish_evict(uint32_t tier, placement::object object, placement::departure how);
+  [[nodiscard]] bool begin_evict(uint32_t tier, cubby_object object);
+  void finish_evict(uint32_t tier, cubby_object object, placement::departure how);
   [[nodiscard]] uint64_t now_ns() const { return state_.now_ns; }
   void policy_broken(uint32_t tier, const char *name, const std::string &what, bool lru_decides);
 
@@ -44,7 +44,7 @@ class admission_driver {
     locker_bank *bank = nullptr;
     uint32_t number = 0;
   };
-  [[nodiscard]] locker locker_of(placement::object object) const {
+  [[nodiscard]] locker locker_of(cubby_object object) const {
     locker found;
     found.bank = state_.banks.find_object(object, found.number);
     return found;

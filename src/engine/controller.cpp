@@ -181,7 +181,7 @@ bool controller::take_back(uint32_t tier, uint64_t *next_ns) {
   for (uint32_t i = 0; i < count; ++i) {
     const auto end = ios_.finish(*slot.path, done[i].cookie, state_.now_ns);
     if (!end) {
-      report_stray(slot, done[i].cookie);
+      report_unexpected(slot, done[i].cookie);
       continue;
     }
     ends[ours] = *end;
@@ -212,15 +212,16 @@ void controller::look_for_overstatement(tier_slot &slot) {
 
 /// Such a completion is counted and put aside: taken for another's it would publish bytes that have
 /// not come.
-void controller::report_stray(tier_slot &slot, uint64_t cookie) {
+void controller::report_unexpected(tier_slot &slot, uint64_t cookie) {
   ++slot.stats.error_count;
-  if (slot.stray_reported) return;
-  slot.stray_reported = true;
-  state_.log(0, format_text("tier %s: backend %s told of an I/O that is not under way (cookie "
-                            "%llx): told twice, or never asked for. Such completions are ignored "
-                            "and counted as errors; the backend needs mending",
-                            slot.name.c_str(), slot.backend.c_str(),
-                            static_cast<unsigned long long>(cookie)));
+  if (slot.unexpected_reported) return;
+  slot.unexpected_reported = true;
+  state_.log(0,
+             format_text("tier %s: backend %s completed an I/O that is not under way (cookie "
+                         "%llx): completed twice, or never submitted. Such completions are ignored "
+                         "and counted as errors; the backend needs mending",
+                         slot.name.c_str(), slot.backend.c_str(),
+                         static_cast<unsigned long long>(cookie)));
 }
 
 bool controller::has_news() const {

@@ -51,7 +51,7 @@ class controller {
   bool run_channels(uint64_t *next_ns);
   bool take_back(uint32_t tier, uint64_t *next_ns);
   void look_for_overstatement(tier_slot &slot);
-  void report_stray(tier_slot &slot, uint64_t cookie);
+  void report_unexpected(tier_slot &slot, uint64_t cookie);
   operation &operation_of(const request &r) { return *operations_[r.verb.index()]; }
 
   const operation_units units_;

@@ -169,7 +169,7 @@ void fill_io::start_copy(uint32_t piece_index) {
   io.bytes = p.run.bytes;
   io.io_class = p.order.io_class;
   ios_.start(*by.path, io, *this, piece_index, state_.now_ns);
-  if (by.path->by_hand()) by.path->flush(state_.now_ns);
+  if (by.path->synchronous()) by.path->flush(state_.now_ns);
   ++(out ? by.stats.read_count : by.stats.write_count);
   if (f.demotion) by.stats.write_back_bytes += p.run.bytes;
 }

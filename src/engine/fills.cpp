@@ -158,7 +158,7 @@ void fills::publish(uint32_t index, uint32_t tier, uint64_t frame) {
     list = here;
   }
   word.publish(frame, pins);
-  const placement::object object = f.bank->object_base + f.number;
+  const cubby_object object = f.bank->object_base + f.number;
   if (tier == f.to) {
     if (f.admit) {
       copies_.announce(f);

@@ -33,7 +33,7 @@ class frame_grants {
     into.clear();
     into.swap(reserved_);
   }
-  /// The admission of the tier hears of the locker, unless the request wants no copy kept.
+  /// Announces the locker to the admission of the tier, unless the request is no-allocate.
   void announce(const request &r, const fill &f) {
     if ((r.flags & CUBBY_BYPASS) == 0) copies_.announce(f);
   }

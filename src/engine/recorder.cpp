@@ -36,11 +36,11 @@ recorder::recorder(uint64_t ring_bytes)
 }
 
 void recorder::visit(const locker_bank &bank, uint32_t row, uint32_t slot,
-                     std::span<const placement::object> objects) {
+                     std::span<const cubby_object> objects) {
   if (!running_) return;
   grid *of = grid_of(bank);
   if (of == nullptr || slot >= places_.size() || objects.size() > CUBBY_TRACE_USED_MAX ||
-      !tell(*of)) {
+      !write_grid(*of)) {
     return lose(1);
   }
   // A layer that does not lie behind the last one begins a token.
@@ -67,8 +67,8 @@ recorder::grid *recorder::grid_of(const locker_bank &bank) {
 }
 
 /// A grid comes before what names it; until there is room for it, its visits are lost.
-bool recorder::tell(grid &which) {
-  if (which.told) return true;
+bool recorder::write_grid(grid &which) {
+  if (which.written) return true;
   seal();
   if (!push_lost(head_bytes + grid_bytes)) return false;
   std::byte payload[grid_bytes];
@@ -77,18 +77,18 @@ bool recorder::tell(grid &which) {
   put32(payload + 8, which.experts);
   put32(payload + 12, which.top_k);
   push_block(CUBBY_TRACE_GRID, payload, sizeof payload);
-  return which.told = true;
+  return which.written = true;
 }
 
 void recorder::append(uint32_t layer, uint32_t slot, uint64_t token, bool begins,
-                      std::span<const placement::object> objects, uint32_t first_object) {
+                      std::span<const cubby_object> objects, uint32_t first_object) {
   if (open_bytes_ + record_bytes_max > payload_max) seal();
   std::byte *at = open_.data() + open_bytes_;
   at = put_number(at, layer << 2 | (begins ? 1u : 0u));
   at = put_number(at, slot);
   at = put_number(at, token);
   at = put_number(at, objects.size());
-  for (const placement::object who : objects) at = put_number(at, who - first_object);
+  for (const cubby_object object : objects) at = put_number(at, object - first_object);
   open_bytes_ = static_cast<uint32_t>(at - open_.data());
   ++open_records_;
   ++visits_;
@@ -108,14 +108,14 @@ void recorder::seal() {
 
 /// Says what was lost before the next block. False when there is no room for both.
 bool recorder::push_lost(uint64_t bytes_behind) {
-  const uint64_t own = lost_untold_ == 0 ? 0 : head_bytes + lost_bytes;
+  const uint64_t own = lost_unwritten_ == 0 ? 0 : head_bytes + lost_bytes;
   if (own + bytes_behind > room()) return false;
   if (own == 0) return true;
   std::byte payload[lost_bytes];
-  put32(payload, static_cast<uint32_t>(lost_untold_));
-  put32(payload + 4, static_cast<uint32_t>(lost_untold_ >> 32));
+  put32(payload, static_cast<uint32_t>(lost_unwritten_));
+  put32(payload + 4, static_cast<uint32_t>(lost_unwritten_ >> 32));
   push_block(CUBBY_TRACE_LOST, payload, sizeof payload);
-  lost_untold_ = 0;
+  lost_unwritten_ = 0;
   return true;
 }
 

@@ -1,5 +1,5 @@
-// Visits as they are told to the policies, in the format of trace.h, in memory that was taken once.
-// Driven by whoever holds the pump.
+// Visits as the policies get them, in the format of trace.h, in memory that was taken once. Driven
+// by the holder of the pump.
 #pragma once
 
 #include <array>
@@ -20,9 +20,9 @@ class recorder {
 
   /// Experts of one row that one sequence used together.
   void visit(const locker_bank &bank, uint32_t row, uint32_t slot,
-             std::span<const placement::object> objects);
-  /// Visits that were never told to us.
-  void lose(uint64_t count) { lost_untold_ += count, lost_ += count; }
+             std::span<const cubby_object> objects);
+  /// Visits that never arrived here.
+  void lose(uint64_t count) { lost_unwritten_ += count, lost_ += count; }
   void stop() { running_ = false; }
   /// Takes what there is, up to max_bytes.
   uint64_t read(std::byte *to, uint64_t max_bytes);
@@ -37,7 +37,7 @@ class recorder {
   /// A bank whose layers have their place among the layers of the trace.
   struct grid {
     uint32_t bank = 0, first_layer = 0, layers = 0, experts = 0, top_k = 0;
-    bool told = false;
+    bool written = false;
   };
   struct place {
     uint64_t token = 0;
@@ -46,9 +46,9 @@ class recorder {
   };
 
   grid *grid_of(const locker_bank &bank);
-  bool tell(grid &which);
+  bool write_grid(grid &which);
   void append(uint32_t layer, uint32_t slot, uint64_t token, bool begins,
-              std::span<const placement::object> objects, uint32_t first_object);
+              std::span<const cubby_object> objects, uint32_t first_object);
   void seal();
   bool push_lost(uint64_t bytes_behind);
   void push_block(uint32_t kind, const std::byte *payload, uint32_t bytes);
@@ -63,7 +63,7 @@ class recorder {
   uint32_t blocks_ = 0, layers_ = 0;
   std::vector<grid> grids_;
   std::vector<place> places_;  // by slot
-  uint64_t visits_ = 0, lost_ = 0, lost_untold_ = 0;
+  uint64_t visits_ = 0, lost_ = 0, lost_unwritten_ = 0;
   bool running_ = true, ended_ = false;
 };
 

@@ -14,7 +14,7 @@ constexpr uint32_t demotions_max = 8;
 
 void residents::announce(const fill &f) {
   admission_driver driver(state_, fills_, f.order);
-  const placement::object object = f.bank->object_base + f.number;
+  const cubby_object object = f.bank->object_base + f.number;
   if (f.demotion) {
     state_.admission.admit(f.to, object, driver);
   } else {

@@ -29,7 +29,7 @@ struct tier_slot {
   uint64_t largest_set_bytes = 0;     // of what a token uses in a layer, over all banks
   uint64_t leaving_bytes = 0;         // of frames whose bytes are on their way down
   std::vector<cubby_region> regions;  // lent
-  bool stray_reported = false;        // of completions that answer nothing
+  bool unexpected_reported = false;   // of completions that answer nothing
   uint64_t overstated_count = 0;      // of its channel, as counted here
   cubby_tier_stats stats{};
 

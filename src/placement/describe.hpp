@@ -8,11 +8,11 @@
 namespace cubby::placement {
 
 /// Bank of an object; nullptr when it is of none.
-inline const cubby_policy_bank *bank_of(const cubby_policy_config &config, cubby_object who) {
+inline const cubby_policy_bank *bank_of(const cubby_policy_config &config, cubby_object object) {
   for (uint32_t i = 0; i < config.bank_count; ++i) {
     const cubby_policy_bank &bank = config.banks[i];
     const uint64_t count = uint64_t{bank.rows} * bank.columns;
-    if (who >= bank.first_object && who - bank.first_object < count) return &bank;
+    if (object >= bank.first_object && object - bank.first_object < count) return &bank;
   }
   return nullptr;
 }

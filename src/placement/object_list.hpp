@@ -16,26 +16,26 @@ class object_lists {
   object_lists(uint32_t list_count, uint32_t object_count)
       : heads_(list_count), links_(object_count) {}
 
-  [[nodiscard]] uint8_t where(cubby_object who) const { return links_[who].list; }
+  [[nodiscard]] uint8_t list_of(cubby_object object) const { return links_[object].list; }
   [[nodiscard]] cubby_object oldest(uint32_t list) const { return heads_[list].oldest; }
   [[nodiscard]] cubby_object newest(uint32_t list) const { return heads_[list].newest; }
   [[nodiscard]] uint32_t size(uint32_t list) const { return heads_[list].size; }
-  [[nodiscard]] cubby_object newer(cubby_object who) const { return links_[who].newer; }
-  [[nodiscard]] cubby_object older(cubby_object who) const { return links_[who].older; }
+  [[nodiscard]] cubby_object newer(cubby_object object) const { return links_[object].newer; }
+  [[nodiscard]] cubby_object older(cubby_object object) const { return links_[object].older; }
 
   /// To the newest end of a list, from wherever it was.
-  void renew(uint8_t list, cubby_object who) {
-    take(who);
+  void renew(uint8_t list, cubby_object object) {
+    take(object);
     head &h = heads_[list];
-    links_[who] = {h.newest, CUBBY_NO_OBJECT, list};
-    (h.newest == CUBBY_NO_OBJECT ? h.oldest : links_[h.newest].newer) = who;
-    h.newest = who;
+    links_[object] = {h.newest, CUBBY_NO_OBJECT, list};
+    (h.newest == CUBBY_NO_OBJECT ? h.oldest : links_[h.newest].newer) = object;
+    h.newest = object;
     ++h.size;
   }
 
   /// Out of its list.
-  void take(cubby_object who) {
-    link &l = links_[who];
+  void take(cubby_object object) {
+    link &l = links_[object];
     if (l.list == nowhere) return;
     head &h = heads_[l.list];
     (l.older == CUBBY_NO_OBJECT ? h.oldest : links_[l.older].newer) = l.newer;
@@ -65,18 +65,18 @@ class object_lists {
 };
 
 /// Walks a list from its oldest end; survives the removal of what it has named, and of what it
-/// would name next when told of it in time.
+/// would name next where leaving() is called before.
 class list_walk {
  public:
   void begin(const object_lists &lists, uint32_t list) { at_ = lists.oldest(list); }
   void end() { at_ = CUBBY_NO_OBJECT; }
   cubby_object next(const object_lists &lists) {
-    const cubby_object who = at_;
-    if (who != CUBBY_NO_OBJECT) at_ = lists.newer(who);
-    return who;
+    const cubby_object object = at_;
+    if (object != CUBBY_NO_OBJECT) at_ = lists.newer(object);
+    return object;
   }
-  void leaving(const object_lists &lists, cubby_object who) {
-    if (at_ == who) at_ = lists.newer(who);
+  void leaving(const object_lists &lists, cubby_object object) {
+    if (at_ == object) at_ = lists.newer(object);
   }
 
  private:

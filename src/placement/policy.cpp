@@ -6,7 +6,7 @@
 namespace cubby::placement {
 namespace {
 
-cubby_policy_config told(const policy_config &of) {
+cubby_policy_config abi_config(const policy_config &of) {
   cubby_policy_config config = {};
   config.struct_size = sizeof config;
   config.abi_version = CUBBY_POLICY_ABI_VERSION;
@@ -24,26 +24,26 @@ bool for_runtimes(const cubby_policy_ops &of) { return (of.flags & CUBBY_POLICY_
 
 }  // namespace
 
-void policy::visit(std::span<const object> used, const visit_place &where,
+void policy::visit(std::span<const cubby_object> used, const visit_place &place,
                    std::span<const cubby_policy_route> routes) {
   const auto count = static_cast<uint32_t>(used.size());
   const cubby_policy_route all = {0, count, used.data()};
   if (routes.empty()) routes = {&all, 1};
-  cubby_policy_visit told_visit = {};
-  told_visit.struct_size = sizeof told_visit;
-  told_visit.bank = where.bank;
-  told_visit.row = where.row;
-  told_visit.used = used.data();
-  told_visit.used_count = count;
-  told_visit.routes = routes.data();
-  told_visit.route_count = static_cast<uint32_t>(routes.size());
-  told_visit.number = visits_++;
-  told_visit.now_ns = where.now_ns;
-  ops_.visit(instance_, &told_visit);
+  cubby_policy_visit event = {};
+  event.struct_size = sizeof event;
+  event.bank = place.bank;
+  event.row = place.row;
+  event.used = used.data();
+  event.used_count = count;
+  event.routes = routes.data();
+  event.route_count = static_cast<uint32_t>(routes.size());
+  event.number = visits_++;
+  event.now_ns = place.now_ns;
+  ops_.visit(instance_, &event);
 }
 
 bool policy::grow(const policy_config &config) {
-  const cubby_policy_config as_it_stands = told(config);
+  const cubby_policy_config as_it_stands = abi_config(config);
   return ops_.grow(instance_, &as_it_stands) == 0;
 }
 
@@ -71,7 +71,7 @@ const cubby_policy_ops *runtime_policy(std::string_view name) {
 
 std::unique_ptr<policy> make_policy(const cubby_policy_ops &ops, const policy_config &config,
                                     int32_t *status) {
-  const cubby_policy_config as_it_stands = told(config);
+  const cubby_policy_config as_it_stands = abi_config(config);
   cubby_policy *instance = nullptr;
   const int32_t came = ops.create(&as_it_stands, &instance);
   if (status != nullptr) *status = came;

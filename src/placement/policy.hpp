@@ -1,5 +1,5 @@
-// A policy as the runtime holds one: an instance behind the operations of policy.h, whoever wrote
-// them. One policy serves one tier.
+// A policy as the runtime holds one: an instance behind the operations of policy.h, built in or from
+// a third-party library. One policy serves one tier.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,7 @@
 
 namespace cubby::placement {
 
-using object = cubby_object;
-inline constexpr object no_object = CUBBY_NO_OBJECT;
+inline constexpr cubby_object no_object = CUBBY_NO_OBJECT;
 
 struct policy_config {
   uint32_t object_count = 0;  // objects 0..object_count-1
@@ -20,7 +19,7 @@ struct policy_config {
   uint64_t budget_bytes = 0;
   uint32_t slot_count = 1;  // sequences decoded side by side
   std::span<const cubby_policy_bank> banks = {};
-  bool demotes = false;  // who leaves is copied down
+  bool demotes = false;  // victims are copied down
 };
 
 /// What was used together: one layer of one token, of the bank at this place of the config.
@@ -38,35 +37,37 @@ class policy {
 
   /// These objects were used together, resident or not, in the order given; `routes` says by which
   /// of the batch's sequences, all by the first where it is empty.
-  void visit(std::span<const object> used, const visit_place &where = {},
+  void visit(std::span<const cubby_object> used, const visit_place &place = {},
              std::span<const cubby_policy_route> routes = {});
   /// Knowledge of the future; false: of no use to it.
   bool hint(const cubby_policy_hint &what) {
     return ops_.hint != nullptr && ops_.hint(instance_, &what) != 0;
   }
   /// The object now lives in the tier / no longer does.
-  void inserted(object who, uint64_t bytes = 1) { ops_.inserted(instance_, who, bytes); }
-  void removed(object who) { ops_.removed(instance_, who); }
+  void inserted(cubby_object object, uint64_t bytes = 1) {
+    ops_.inserted(instance_, object, bytes);
+  }
+  void removed(cubby_object object) { ops_.removed(instance_, object); }
   /// The number will stand for something else.
-  void forget(object who) {
-    if (ops_.forget != nullptr) ops_.forget(instance_, who);
+  void forget(cubby_object object) {
+    if (ops_.forget != nullptr) ops_.forget(instance_, object);
   }
 
   /// Begin proposing victims; then next_victim() names resident objects from the least worth
   /// keeping on, each at most once, no_object when there are no more. The caller skips what is
   /// pinned and calls removed() for what it takes; visit() and inserted() are not called between
   /// begin_victims() and the last next_victim() of a round.
-  void begin_victims(object incoming = no_object, uint64_t bytes = 0, uint64_t now_ns = 0) {
+  void begin_victims(cubby_object incoming = no_object, uint64_t bytes = 0, uint64_t now_ns = 0) {
     const cubby_policy_need need = {sizeof need, incoming, bytes, now_ns};
     ops_.begin_victims(instance_, &need);
   }
-  object next_victim() { return ops_.next_victim(instance_); }
+  cubby_object next_victim() { return ops_.next_victim(instance_); }
 
   /// Does it decide whether a newcomer is admitted? Then newcomers are on probation until they have
   /// been used.
   [[nodiscard]] bool chooses() const { return ops_.admit != nullptr; }
   /// Is the newcomer worth more than the victim?
-  bool admit(object incoming, object victim) {
+  bool admit(cubby_object incoming, cubby_object victim) {
     return ops_.admit == nullptr || ops_.admit(instance_, incoming, victim) != 0;
   }
 

@@ -1,5 +1,5 @@
-// What policies share that give every object a rank and let the least leave first: the ranks, kept
-// for absent objects too, and the residents in a heap.
+// What policies share that give every object a rank and let the least leave first: the ranks, of
+// absent objects too, and the residents in a heap.
 #pragma once
 
 #include <cubby/policy.h>
@@ -19,8 +19,8 @@ class ranked {
   explicit ranked(const cubby_policy_config &config)
       : items_(config.object_count), heap_(config.object_count) {}
 
-  void inserted(cubby_object who, uint64_t) { heap_.insert(who, order()); }
-  void removed(cubby_object who) { heap_.remove(who, order()); }
+  void inserted(cubby_object object, uint64_t) { heap_.insert(object, order()); }
+  void removed(cubby_object object) { heap_.remove(object, order()); }
   void begin_victims(const cubby_policy_need &) { heap_.end_round(order()); }
   cubby_object next_victim() { return heap_.next(order()); }
   void grow(const cubby_policy_config &config) {

@@ -10,8 +10,8 @@
 
 namespace cubby::placement {
 
-/// `leaves_before(a, b)` is the order; whoever changes an object's rank calls moved(). Every call
-/// is O(log n).
+/// `leaves_before(a, b)` is the order; the code that changes an object's rank calls moved(). Every
+/// call is O(log n).
 class victim_heap {
  public:
   static constexpr uint32_t nowhere = ~uint32_t{0};
@@ -19,7 +19,7 @@ class victim_heap {
   explicit victim_heap(uint32_t object_count)
       : slot_of_(object_count, nowhere), slots_(object_count) {}
 
-  [[nodiscard]] bool holds(cubby_object who) const { return slot_of_[who] != nowhere; }
+  [[nodiscard]] bool holds(cubby_object object) const { return slot_of_[object] != nowhere; }
   [[nodiscard]] uint32_t size() const { return resident_; }
 
   template <class Order>
@@ -28,26 +28,26 @@ class victim_heap {
   }
 
   template <class Order>
-  void insert(cubby_object who, const Order &leaves_before) {
+  void insert(cubby_object object, const Order &leaves_before) {
     end_round(leaves_before);
-    if (holds(who)) return;
-    place(resident_++, who);
+    if (holds(object)) return;
+    place(resident_++, object);
     end_round(leaves_before);
   }
 
   /// After the rank of an object changed, outside a round.
   template <class Order>
-  void moved(cubby_object who, const Order &leaves_before) {
-    if (!holds(who)) return;
-    sift_up(slot_of_[who], leaves_before);
-    sift_down(slot_of_[who], leaves_before);
+  void moved(cubby_object object, const Order &leaves_before) {
+    if (!holds(object)) return;
+    sift_up(slot_of_[object], leaves_before);
+    sift_down(slot_of_[object], leaves_before);
   }
 
   template <class Order>
-  void remove(cubby_object who, const Order &leaves_before) {
-    uint32_t slot = slot_of_[who];
+  void remove(cubby_object object, const Order &leaves_before) {
+    uint32_t slot = slot_of_[object];
     if (slot == nowhere) return;
-    slot_of_[who] = nowhere;
+    slot_of_[object] = nowhere;
     if (slot < heap_) {
       --heap_;
       if (slot != heap_) {
@@ -65,15 +65,15 @@ class victim_heap {
   template <class Order>
   cubby_object next(const Order &leaves_before) {
     if (heap_ == 0) return CUBBY_NO_OBJECT;
-    const cubby_object who = slots_[0];
+    const cubby_object object = slots_[0];
     --heap_;
     if (heap_ > 0) {
       const cubby_object last = slots_[heap_];
-      place(heap_, who);
+      place(heap_, object);
       place(0, last);
       sift_down(0, leaves_before);
     }
-    return who;
+    return object;
   }
 
   /// After every rank may have changed.
@@ -93,36 +93,36 @@ class victim_heap {
   }
 
  private:
-  void place(uint32_t slot, cubby_object who) {
-    slots_[slot] = who;
-    slot_of_[who] = slot;
+  void place(uint32_t slot, cubby_object object) {
+    slots_[slot] = object;
+    slot_of_[object] = slot;
   }
 
   template <class Order>
   void sift_up(uint32_t slot, const Order &leaves_before) {
-    const cubby_object who = slots_[slot];
+    const cubby_object object = slots_[slot];
     while (slot > 0) {
       const uint32_t parent = (slot - 1) / 2;
-      if (!leaves_before(who, slots_[parent])) break;
+      if (!leaves_before(object, slots_[parent])) break;
       place(slot, slots_[parent]);
       slot = parent;
     }
-    place(slot, who);
+    place(slot, object);
   }
 
   template <class Order>
   void sift_down(uint32_t slot, const Order &leaves_before) {
     if (slot >= heap_) return;
-    const cubby_object who = slots_[slot];
+    const cubby_object object = slots_[slot];
     for (;;) {
       uint64_t child = uint64_t{2} * slot + 1;
       if (child >= heap_) break;
       if (child + 1 < heap_ && leaves_before(slots_[child + 1], slots_[child])) ++child;
-      if (!leaves_before(slots_[child], who)) break;
+      if (!leaves_before(slots_[child], object)) break;
       place(slot, slots_[child]);
       slot = static_cast<uint32_t>(child);
     }
-    place(slot, who);
+    place(slot, object);
   }
 
   std::vector<uint32_t> slot_of_;

@@ -27,7 +27,7 @@ class services {
   const cubby_backend_services &table() const noexcept { return table_; }
   /// This machine's nodes.
   const topology &nodes();
-  /// Where an accelerator sits ("0000:3b:00.0"), for nodes_near; until told, it is near every node.
+  /// Where an accelerator sits ("0000:3b:00.0"), for nodes_near; without it, near every node.
   void device_at(int32_t device, std::string pci_id);
 
  private:

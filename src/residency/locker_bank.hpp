@@ -62,7 +62,7 @@ class locker_bank : public catalog::bank_description {
   /// Set when a file changed underneath: nothing is loaded from it any more.
   error failed{.status = CUBBY_OK, .text = {}};
   uint32_t file_tier = ~uint32_t{0};  // through which its files are open
-  uint32_t routed_seen = 0;  // most lockers of a row that a sequence used, where that is not told
+  uint32_t routed_seen = 0;  // most lockers of a row that a sequence used, where that is not given
   uint64_t looked_ns = 0;    // when the files' identity was last looked at
   std::atomic<bool> removed{false};
 

@@ -298,14 +298,14 @@ result<tensor_list> read_gguf(const std::string &path) {
     const std::string name = set_name(*split, i);
     auto header = read_file(name, list);
     if (!header) return header.failure();
-    const bool told = header->split_count != 0;
+    const bool names_its_split = header->split_count != 0;
     constexpr char remedy[] = "rename it as its makers did";
-    if (told && header->split_count != split->count)
+    if (names_its_split && header->split_count != split->count)
       return format_error(name, 0,
                           "it is one of a set of " + std::to_string(header->split_count) +
                               ", its name says one of " + std::to_string(split->count),
                           remedy);
-    if (told && header->split_number != i)
+    if (names_its_split && header->split_number != i)
       return format_error(name, 0,
                           "it is file " + std::to_string(header->split_number + 1) +
                               " of its set, its name says another",

@@ -18,7 +18,7 @@ struct backend_kind {
   bool in_process = false;  // registered by the program itself: has a world of its own
 };
 
-/// Checks a table of operations as a stranger may have made it. INVALID or NOT_SUPPORTED name the
+/// Checks a table of operations that a third party may have made. INVALID or NOT_SUPPORTED name the
 /// member that is wrong.
 result<backend_kind> validate_backend(const cubby_backend_ops *ops);
 

@@ -59,8 +59,8 @@ class memory_tier {
 
   /// Raising takes more memory where needed; lowering only lowers the bound: the caller evicts.
   result<void> set_budget(uint64_t budget_bytes);
-  /// Gives memory back that no frame lies in and the budget does not need; `before` is told of each
-  /// block while it still stands.
+  /// Gives memory back that no frame lies in and the budget does not need; `before` is called with
+  /// each block while it still stands.
   void trim(const std::function<void(const cubby_backend_memory &)> &before);
 
   /// Files may read straight into the frames, which are pages of their own.

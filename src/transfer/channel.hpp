@@ -30,7 +30,7 @@ struct urgency {
 struct window {
   uint64_t demand_bytes = uint64_t{32} << 20;
   uint64_t other_bytes = uint64_t{4} << 20;  // prefetch and write-back
-  bool by_hand = false;  // the thread that starts a copy makes it, then and there
+  bool synchronous = false;  // the thread that starts a copy makes it, then and there
 };
 
 class channel {
@@ -61,18 +61,18 @@ class channel {
   void start(const cubby_backend_io &io);
   /// Hands what was started to the backend. False when it took only part of it.
   bool flush(uint64_t now_ns);
-  /// The same where it matters: a device that has enough to do is rather told of several at once,
-  /// with the next flush() at the latest.
+  /// The same where it matters: a busy device gets several I/Os in one call, with the next flush()
+  /// at the latest.
   void flush_some(uint64_t now_ns);
   /// Completions, at most max_count, whatever the backend says; flush() comes first.
   uint32_t reap(uint64_t now_ns, cubby_backend_done *out, uint32_t max_count, uint64_t *next_ns);
-  /// Every completion is told: what was asked for, when it began.
+  /// To be called at every completion, with the bytes asked for and the time of submission.
   void finished(uint64_t bytes, uint32_t io_class, uint64_t started_ns, uint64_t now_ns);
 
   /// How often the backend has said that it took more than it was given, or gave more completions
   /// than were asked for.
   [[nodiscard]] uint64_t overstated_count() const { return overstated_count_; }
-  [[nodiscard]] bool by_hand() const { return limits_.by_hand; }
+  [[nodiscard]] bool synchronous() const { return limits_.synchronous; }
   [[nodiscard]] bool idle() const { return in_flight_count_ == 0 && queue_.empty(); }
   [[nodiscard]] uint32_t in_flight_count() const { return in_flight_count_; }
   [[nodiscard]] uint64_t queued_count() const { return queue_.size(); }

@@ -13,7 +13,7 @@ namespace cubby::transfer {
 
 class staging_pool {
  public:
-  /// `files` is told of the memory (registered buffers).
+  /// The memory is registered with `files` (registered buffers).
   staging_pool(const cubby_backend_services &services, tier::backend_instance *files,
                uint64_t buffer_bytes, uint32_t buffers_max)
       : services_(services), files_(files), buffer_bytes_(buffer_bytes), left_(buffers_max) {}

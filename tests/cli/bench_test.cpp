@@ -40,8 +40,8 @@ TEST_CASE("bench read has the promised fields, one result a size") {
 TEST_CASE("where threads cannot be made, those that there are read all of it") {
   const process::folder here;
   const std::string path = here.write("f", std::string(1 << 20, 'x'));
-  const cubby_cli::bench::layout where{path, 1 << 20, 1 << 16, 1 << 16, 0};
-  const auto reader = cubby_cli::bench::make_pread(where, 8);
+  const cubby_cli::bench::layout file{path, 1 << 20, 1 << 16, 1 << 16, 0};
+  const auto reader = cubby_cli::bench::make_pread(file, 8);
   if (!reader) {
     WARN("SKIPPED: " << reader.failure().text);  // as on a file system without direct reads
     return;
@@ -61,9 +61,9 @@ TEST_CASE("bench miss and bench extents tell what they measured") {
   const outcome miss = run("miss --file-mib 64 --rounds 20 --json");
   INFO(miss.text);
   REQUIRE(miss.exit_status == 0);
-  const json told = json::parse(miss.text);
-  REQUIRE(told.at("results").size() == 3);
-  for (const json &one : told["results"]) {
+  const json report = json::parse(miss.text);
+  REQUIRE(report.at("results").size() == 3);
+  for (const json &one : report["results"]) {
     CHECK(one.at("p50_ns").get<double>() > 0);
     CHECK(one.at("p50_ns").get<double>() <= one.at("p99_ns").get<double>());
   }

@@ -12,22 +12,22 @@ import xml.etree.ElementTree as tree
 from pathlib import Path
 
 
-def faults(text, told):
+def faults(text, report):
     if re.search(r"https?:|//[a-z]|@import|url\(|<link|<img|\bsrc=|\bhref=", text):
         yield "it refers to something outside"
     page = tree.fromstring(text)  # well-formed, or an exception
     inside = json.loads(page.find("./body/script").text)
-    if inside != told:
+    if inside != report:
         yield "the object inside is another"
-    if told["kind"] == "mixed":
-        yield from mixed_faults(page, told)
+    if report["kind"] == "mixed":
+        yield from mixed_faults(page, report)
         return
     tables = [[["".join(cell.itertext()) for cell in row] for row in table.iter("tr")] for table in page.iter("table")]
     figures = tables[-1]
     at = {name: column for column, name in enumerate(figures[0])}
-    if len(figures) - 1 != len(told["results"]):
-        yield f"{len(figures) - 1} rows of figures for {len(told['results'])} results"
-    for row, one in zip(figures[1:], told["results"]):
+    if len(figures) - 1 != len(report["results"]):
+        yield f"{len(figures) - 1} rows of figures for {len(report['results'])} results"
+    for row, one in zip(figures[1:], report["results"]):
         wanted = {"policy": one["policy"], "capacity": one["capacity"],
                   "lockers": f"{one['capacity_lockers']:,}", "hits": f"{one['hits']:,}",
                   "hit ratio": f"{100 * one['hit_ratio']:.2f} %", "regret": f"{100 * one['regret']:.2f} %"}
@@ -40,25 +40,25 @@ def faults(text, told):
         for name, value in wanted.items():
             if row[at[name]] != value:
                 yield f"{one['policy']} at {one['capacity']}: {name} is {row[at[name]]}, not {value}"
-    policies = list(dict.fromkeys(one["policy"] for one in told["results"]))
+    policies = list(dict.fromkeys(one["policy"] for one in report["results"]))
     charts = [svg for svg in page.iter("svg") if svg.get("role") == "img"]
-    timed = "stall" in told["results"][0]
+    timed = "stall" in report["results"][0]
     if len(charts) != (5 if timed else 3):
         yield f"{len(charts)} charts"
-    yield from chart_faults(charts[0], told["results"], policies, lambda one: one["hit_ratio"], 1)
+    yield from chart_faults(charts[0], report["results"], policies, lambda one: one["hit_ratio"], 1)
     if timed:
-        field = "mean_ns" if told["kind"] == "kv" else "p50_ns"
-        yield from chart_faults(charts[1], told["results"], policies, lambda one: one["stall"][field])
-    yield from chart_faults(charts[-2], told["results"], policies, lambda one: one["regret"])
+        field = "mean_ns" if report["kind"] == "kv" else "p50_ns"
+        yield from chart_faults(charts[1], report["results"], policies, lambda one: one["stall"][field])
+    yield from chart_faults(charts[-2], report["results"], policies, lambda one: one["regret"])
     early = tables[0]
-    for row, one in zip(early[1:], told["details"]["policies"]):
+    for row, one in zip(early[1:], report["details"]["policies"]):
         if row[:3] != [one["policy"]] + [f"{one['evicted_too_early'][name]:,}" for name in ("evictions", "count")]:
             yield f"too early: {row}"
 
 
-def mixed_faults(page, told):
+def mixed_faults(page, report):
     """Of experts and KV blocks in one tier."""
-    results = told["results"]
+    results = report["results"]
     rows = [["".join(cell.itertext()) for cell in row] for row in list(page.iter("table"))[-1].iter("tr")]
     at = {name: column for column, name in enumerate(rows[0])}
     for row, one in zip(rows[1:], results, strict=True):
@@ -79,7 +79,7 @@ def mixed_faults(page, told):
     yield from chart_faults(charts[-3], results, policies, lambda one: one["experts"]["hit_ratio"], 1)
     yield from chart_faults(charts[-2], results, policies, lambda one: one["blocks"]["hit_ratio"], 1)
     shares = [{"policy": one["policy"], "capacity_bytes": part, "share": share} for one in results
-              if one["capacity"] == told["details"]["capacity"] for part, share in enumerate(one["blocks_share"])]
+              if one["capacity"] == report["details"]["capacity"] for part, share in enumerate(one["blocks_share"])]
     yield from chart_faults(charts[-1], shares, policies, lambda one: one["share"], 1)
 
 
@@ -114,7 +114,7 @@ def chart_faults(chart, results, policies, value_of, most=None):
 def main():
     found = list(faults(Path(sys.argv[1]).read_text(encoding="utf-8"),
                         json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))))
-    print("\n".join(found) if found else "page: as told")
+    print("\n".join(found) if found else "page: as reported")
     return 1 if found else 0
 
 

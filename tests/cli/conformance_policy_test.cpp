@@ -46,7 +46,7 @@ const std::string rounds =
 const std::string pure = "pure: the same calls give the same answers";
 const std::string no_memory = "memory: none is taken after create (mallinfo2, 10,000 calls)";
 const std::string given_back = "memory: destroy gives back what create took (mallinfo2)";
-const std::string counters = "stats: counters are what was told, state_bytes is said";
+const std::string counters = "stats: counters match the calls, state_bytes is reported";
 const std::string hints = "hint: kinds known and unknown change no rule";
 const std::string rows = "visit: rows and banks that are not there, and empty ones, do no harm";
 
@@ -75,11 +75,11 @@ TEST_CASE("The example keeps every rule, for people and for programs", "[cli]") 
   CHECK(found.at("flags") == json({"experts", "kv"}));
   CHECK(found.at("passed").get<size_t>() + found.at("skipped").get<size_t>() ==
         found.at("checks").size());
-  const process::outcome told = process::command("conformance " CUBBY_FIFO_POLICY);
-  CHECK(told.exit_status == 0);
-  CHECK(told.text.find("policy fifo of ") == 0);
-  CHECK(told.text.find("\npass  " + rounds + "\n") != std::string::npos);
-  CHECK(told.text.find(" passed, 0 failed, ") != std::string::npos);
+  const process::outcome ran = process::command("conformance " CUBBY_FIFO_POLICY);
+  CHECK(ran.exit_status == 0);
+  CHECK(ran.text.find("policy fifo of ") == 0);
+  CHECK(ran.text.find("\npass  " + rounds + "\n") != std::string::npos);
+  CHECK(ran.text.find(" passed, 0 failed, ") != std::string::npos);
 }
 
 TEST_CASE("Who breaks one rule fails in the check for it", "[cli]") {
@@ -120,7 +120,7 @@ TEST_CASE("Who breaks one rule fails in the check for it", "[cli]") {
     CHECK(failed_checks(with_fault("CUBBY_WRONG_POLICY", alone, CUBBY_WRONG_POLICIES)).size() == 1);
 }
 
-TEST_CASE("A broken table and broken rounds of a stranger are told", "[cli]") {
+TEST_CASE("A broken table and broken rounds of a third-party policy are reported", "[cli]") {
   for (const char *fault : {"version", "small", "nameless", "lacking", "nothing"}) {
     INFO("fault " << fault);
     const json found = with_fault("CUBBY_BAD_POLICY", fault, CUBBY_BAD_POLICY_LIBRARY);

@@ -174,7 +174,7 @@ TEST_CASE("a budget below one token's working set is warned of with the number")
   CHECK(std::stoull(found.text.substr(at + 9)) >= least);
 }
 
-TEST_CASE("a policy that was done without is told of") {
+TEST_CASE("a policy that was replaced is reported") {
   const scratch::folder folder;
   const std::string path = make_model(folder);
   for (const char *fault : {"silent", "outside"}) {

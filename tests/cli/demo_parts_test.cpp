@@ -135,7 +135,7 @@ TEST_CASE("routes of another geometry are a usage error that names both") {
   }
 }
 
-TEST_CASE("a trace of KV blocks is told to be no routes, in words of our own") {
+TEST_CASE("a trace of KV blocks is refused as routes, in words of our own") {
   const scratch::folder folder;
   const auto found =
       read_routes(folder.write("kv.jsonl", "{\"timestamp\":0,\"hash_ids\":[1,2]}\n"), 2, 8, 2, 10);
@@ -174,8 +174,8 @@ TEST_CASE("damaged routes are an error, never a crash") {
     INFO(text);
     CHECK(!read_routes(folder.write("w.jsonl", text), 2, 8, 2, 10));
   }
-  for (const size_t kept : {size_t{0}, size_t{5}, packed.size() / 2})
-    CHECK(!read_routes(folder.write("w.jsonl.xz", packed.substr(0, kept)), 2, 8, 2, 10));
+  for (const size_t prefix_bytes : {size_t{0}, size_t{5}, packed.size() / 2})
+    CHECK(!read_routes(folder.write("w.jsonl.xz", packed.substr(0, prefix_bytes)), 2, 8, 2, 10));
   CHECK(!read_routes(folder.path("none.jsonl"), 2, 8, 2, 10));
 }
 

@@ -1,4 +1,4 @@
-// Forecasts of coming tokens, told to `moe` beside a real trace: good ones help, bad ones do not
+// Forecasts of coming tokens, given to `moe` beside a real trace: good ones help, bad ones do not
 // take it below LRU.
 #include <cubby/policy.h>
 
@@ -10,7 +10,7 @@
 
 #include "cli/replay/walk/schedule.hpp"
 #include "support/catch.hpp"
-#include "support/policy_house.hpp"
+#include "support/policy_fixture.hpp"
 
 namespace {
 
@@ -38,12 +38,12 @@ run beginning_of(const expert_trace &of) {
   return made;
 }
 
-/// What is told of a token before it and the two before it run.
+/// The forecast of a token, given before it and the two before it run.
 using forecast = std::function<std::vector<cubby_object>(uint64_t token)>;
 
 /// A quarter of all experts fit.
-policy_house::shape quarter_of(const run &of) {
-  policy_house::shape shape;
+policy_fixture::shape quarter_of(const run &of) {
+  policy_fixture::shape shape;
   shape.kind = CUBBY_POLICY_BANK_EXPERTS;
   shape.rows = of.layers;
   shape.columns = of.experts;
@@ -53,12 +53,12 @@ policy_house::shape quarter_of(const run &of) {
 }
 
 /// Hits in % of all uses.
-double hits(const char *name, const run &of, const forecast &told) {
-  policy_house::house h(name, quarter_of(of));
+double hits(const char *name, const run &of, const forecast &predicted) {
+  policy_fixture::fixture h(name, quarter_of(of));
   uint64_t found = 0;
   for (uint64_t token = 0; token < of.tokens(); ++token) {
-    for (uint32_t ahead = 1; told && ahead <= 3 && token + ahead <= of.tokens(); ++ahead)
-      h.foresee(ahead, told(token + ahead - 1));
+    for (uint32_t ahead = 1; predicted && ahead <= 3 && token + ahead <= of.tokens(); ++ahead)
+      h.foresee(ahead, predicted(token + ahead - 1));
     for (uint32_t layer = 0; layer < of.layers; ++layer)
       found += h.visit(layer, {of.at(token, layer), of.at(token, layer) + of.k});
   }
@@ -92,9 +92,9 @@ TEST_CASE("Forecasts of the token to come and two more help where they are right
     std::vector<cubby_object> others;
     for (uint32_t layer = 0; layer < of.layers; ++layer) {
       const cubby_object *used = of.at(token, layer);
-      for (cubby_object who = layer * of.experts; who < (layer + 1) * of.experts; ++who)
-        if (std::find(used, used + of.k, who) == used + of.k && dice() % 7 == 0)
-          others.push_back(who);
+      for (cubby_object object = layer * of.experts; object < (layer + 1) * of.experts; ++object)
+        if (std::find(used, used + of.k, object) == used + of.k && dice() % 7 == 0)
+          others.push_back(object);
     }
     return others;
   };

@@ -103,7 +103,7 @@ TEST_CASE("a missing folder is named with its remedy") {
   CHECK(entries(folder.path("")) == 0);
 }
 
-TEST_CASE("what make-model did not make stays, and is told to stay before work is spent") {
+TEST_CASE("what make-model did not make stays, and is reported before work is spent") {
   const scratch::folder folder;
   const std::string gguf("GGUF\3\0\0\0 of another make", 24);
   folder.write("notes", "something else");
@@ -142,18 +142,18 @@ TEST_CASE("what a killed run left is named, what a living one writes is not") {
   const std::string living = folder.write("m.gguf.partial-4194306", "being written");
   const int writer = open(living.c_str(), O_WRONLY | O_CLOEXEC);
   REQUIRE(flock(writer, LOCK_EX) == 0);
-  const auto told = command(small + "--out " + path);
+  const auto ran = command(small + "--out " + path);
   close(writer);
-  INFO(told.text);
-  CHECK(told.exit_status == 0);
-  CHECK(told.text.find("partial-4194305 (4 B) was left by a run that was killed; remove it") !=
+  INFO(ran.text);
+  CHECK(ran.exit_status == 0);
+  CHECK(ran.text.find("partial-4194305 (4 B) was left by a run that was killed; remove it") !=
         std::string::npos);
-  CHECK(told.text.find("4194306") == std::string::npos);
-  CHECK(told.text.find("12x") == std::string::npos);
+  CHECK(ran.text.find("4194306") == std::string::npos);
+  CHECK(ran.text.find("12x") == std::string::npos);
   CHECK(entries(folder.path("")) == 4);
 }
 
-TEST_CASE("a model that was there is replaced whole, and kept when the new one fails") {
+TEST_CASE("a model that was there is replaced whole, and stays when the new one fails") {
   const scratch::folder folder;
   const std::string path = folder.path("m.gguf");
   REQUIRE(command(small + "--seed 9 --out " + path).exit_status == 0);

@@ -39,10 +39,10 @@ TEST_CASE("--json prints an object of JSON for words and files that are no UTF-8
       "conformance " + here.at("no\xff.so"),
   };
   for (const std::string &line : all) {
-    const auto told = shell(CUBBY_COMMAND " " + line + " --json 2>/dev/null");
-    INFO(line << " said: " << told.text);
-    CHECK((told.exit_status == 1 || told.exit_status == 2));
-    const json object = json::parse(told.text, nullptr, false);
+    const auto ran = shell(CUBBY_COMMAND " " + line + " --json 2>/dev/null");
+    INFO(line << " said: " << ran.text);
+    CHECK((ran.exit_status == 1 || ran.exit_status == 2));
+    const json object = json::parse(ran.text, nullptr, false);
     REQUIRE(object.is_object());
     CHECK(object.contains("error"));
   }
@@ -94,11 +94,11 @@ TEST_CASE("the memory that a container leaves is the least of all limits over th
 
 TEST_CASE("A word or a policy that there is none of is named, once") {
   const auto refused = [](const std::string &line, const std::string &name) {
-    const auto told = shell(CUBBY_COMMAND " " + line + " 2>&1");
-    INFO(line << " said: " << told.text);
-    CHECK(told.exit_status == 2);
-    CHECK(told.text.find(name) != std::string::npos);
-    return told.text;
+    const auto ran = shell(CUBBY_COMMAND " " + line + " 2>&1");
+    INFO(line << " said: " << ran.text);
+    CHECK(ran.exit_status == 2);
+    CHECK(ran.text.find(name) != std::string::npos);
+    return ran.text;
   };
   refused("nosuch", "nosuch");
   refused("replay --nosuch", "--nosuch");
@@ -106,8 +106,8 @@ TEST_CASE("A word or a policy that there is none of is named, once") {
   const std::string names = refused("demo --policy nosuch", "there are auto, ");
   CHECK(names.find("auto") == names.rfind("auto"));
   for (const char *how : {"abi", "create"})
-    CHECK(shell("CUBBY_EVIL=" + std::string(how) +
-                " " CUBBY_COMMAND " demo --policy " CUBBY_EVIL_POLICY " 2>/dev/null")
+    CHECK(shell("CUBBY_MISBEHAVIOUR=" + std::string(how) +
+                " " CUBBY_COMMAND " demo --policy " CUBBY_MISBEHAVING_POLICY " 2>/dev/null")
               .exit_status == 2);
 }
 
@@ -123,10 +123,10 @@ TEST_CASE("Output that gets nowhere is no success") {
             here.at("m.gguf"),
         "inspect --json " + here.at("m.gguf"), "seal --json " + here.at("m.gguf"),
         "verify --json " + here.at("m.gguf")}) {
-    const auto told = shell(CUBBY_COMMAND " " + line + " 2>&1 >/dev/full");
-    INFO(line << " said: " << told.text);
-    CHECK(told.exit_status == 1);
-    CHECK(told.text.find("could not be written: No space left on device") != std::string::npos);
+    const auto ran = shell(CUBBY_COMMAND " " + line + " 2>&1 >/dev/full");
+    INFO(line << " said: " << ran.text);
+    CHECK(ran.exit_status == 1);
+    CHECK(ran.text.find("could not be written: No space left on device") != std::string::npos);
   }
   const auto refused =
       shell(CUBBY_COMMAND " replay --simulate --json --trace /no/such.csv 2>&1 >/dev/full");

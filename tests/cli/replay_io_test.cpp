@@ -72,9 +72,9 @@ TEST_CASE("the runtime's hits are the simulation's, to the unit, for every polic
 TEST_CASE("a batch larger than there are sequences has no more slots than those") {
   const folder here;
   const std::string trace = make_trace(here, 200);
-  const json told = command_json(io_line(here, trace, "64MiB") +
-                                 " --policy moe,mixed --capacity 25%,60% --batch 4");
-  for (const json &one : told.at("results")) {
+  const json report = command_json(io_line(here, trace, "64MiB") +
+                                   " --policy moe,mixed --capacity 25%,60% --batch 4");
+  for (const json &one : report.at("results")) {
     INFO(one.dump());
     CHECK(one.at("equal") == true);
   }
@@ -133,10 +133,10 @@ TEST_CASE("the runtime's victims are the simulation's, in the same order") {
   }
 }
 
-TEST_CASE("as many lockers as the memory holds are kept where nothing is said") {
+TEST_CASE("without a capacity as many lockers are admitted as the memory holds") {
   const folder here;
   const std::string trace = make_trace(here, 30);
-  // A locker of 20,000 bytes takes five pages; moe keeps three more free for guests.
+  // A locker of 20,000 bytes takes five pages; moe reserves three more for probation.
   const json all = command_json(io_line(here, trace, "400k") + " --policy lru");
   CHECK(all.at("results").at(0).at("capacity_lockers") == 20);
   const json ours = command_json(io_line(here, trace, "400k") + " --policy moe");

@@ -28,7 +28,7 @@ cubby_policy_ops liar(const char *name) {
   return made;
 }
 
-/// Counts what it is told, between visits that begin and end.
+/// Counts the events that it gets, between visits that begin and end.
 struct counter final : reporter {
   uint64_t uses = 0, misses = 0, inside = 0, moves = 0, numbers = 0;
   void used(uint64_t number, std::span<const cubby_object> all,
@@ -80,9 +80,9 @@ TEST_CASE("Who watches hears all of it, in order") {
   one.clock = one.details = [] { return std::make_unique<counter>(); };
   REQUIRE(run_jobs(of, {&one}, 2, true));
   CHECK(one.found->hits > 0);
-  CHECK(one.clock_told["uses"] == 4000);
-  CHECK(one.clock_told["misses"] == 4000 - one.found->hits);
-  CHECK(one.details_told == one.clock_told);
+  CHECK(one.clock_report["uses"] == 4000);
+  CHECK(one.clock_report["misses"] == 4000 - one.found->hits);
+  CHECK(one.details_report == one.clock_report);
 }
 
 TEST_CASE("A lack of memory in a thread is trouble, not the end of the process") {
@@ -97,8 +97,8 @@ TEST_CASE("A lack of memory in a thread is trouble, not the end of the process")
     all.push_back(&one);
   }
   for (const uint32_t threads : {1u, 3u}) {
-    const done told = run_jobs(of, all, threads, true);
-    REQUIRE_FALSE(told);
-    CHECK(told.failure().text.find("no memory left for policy lru") != std::string::npos);
+    const done outcome = run_jobs(of, all, threads, true);
+    REQUIRE_FALSE(outcome);
+    CHECK(outcome.failure().text.find("no memory left for policy lru") != std::string::npos);
   }
 }

@@ -25,9 +25,9 @@ kv_trace trace_of(const std::vector<request> &requests) {
   for (const request &one : requests) {
     made.requests.push_back(
         {one.at_ns, made.blocks.size(), static_cast<uint32_t>(one.blocks.size())});
-    for (const uint32_t who : one.blocks) {
-      made.blocks.push_back(who);
-      made.unique = std::max(made.unique, who + 1);
+    for (const uint32_t block : one.blocks) {
+      made.blocks.push_back(block);
+      made.unique = std::max(made.unique, block + 1);
     }
   }
   return made;
@@ -76,25 +76,25 @@ json blocks_of(uint64_t device, uint64_t host, uint64_t nvme, uint64_t fresh, ui
 TEST_CASE("A request loads what lies below the device and computes the rest") {
   // Two places: of the first request block 2 goes down, of the second 1 and 0 as well, once each.
   const kv_trace of = trace_of({{0, {0, 1, 2}}, {0, {0, 1, 2}}, {0, {0, 3}}});
-  const json told = timed(of, 2, rules_of(10000));
+  const json report = timed(of, 2, rules_of(10000));
   // Three blocks computed; one loaded, 1000 + 500; one computed.
-  CHECK(told["time_ns"] == 30000 + 1500 + 10000);
-  CHECK(told["busy_ns"] == 41500);
-  CHECK(told["requests"] == 3);
-  CHECK(told["blocks_per_s"] == Approx(8e9 / 41500));
-  CHECK(told["blocks"] == blocks_of(3, 1, 0, 4, 0, 0));
-  CHECK(told["first_token"]["p50_ns"] == 10000);
-  CHECK(told["first_token"]["p99_ns"] == 30000);
-  CHECK(told["queued"]["p99_ns"] == 0);
-  CHECK(told["stall"]["p99_ns"] == 1500);
-  CHECK(told["stall"]["mean_ns"] == 500);
-  CHECK(told["stall"]["share"] == Approx(1500.0 / 41500));
-  CHECK(told["stall"]["by_cause"]["host"]["p99_ns"] == 1500);
-  CHECK(told["stall"]["by_cause"]["recompute"]["p99_ns"] == 0);
-  CHECK(told["bytes_by_cause"] ==
+  CHECK(report["time_ns"] == 30000 + 1500 + 10000);
+  CHECK(report["busy_ns"] == 41500);
+  CHECK(report["requests"] == 3);
+  CHECK(report["blocks_per_s"] == Approx(8e9 / 41500));
+  CHECK(report["blocks"] == blocks_of(3, 1, 0, 4, 0, 0));
+  CHECK(report["first_token"]["p50_ns"] == 10000);
+  CHECK(report["first_token"]["p99_ns"] == 30000);
+  CHECK(report["queued"]["p99_ns"] == 0);
+  CHECK(report["stall"]["p99_ns"] == 1500);
+  CHECK(report["stall"]["mean_ns"] == 500);
+  CHECK(report["stall"]["share"] == Approx(1500.0 / 41500));
+  CHECK(report["stall"]["by_cause"]["host"]["p99_ns"] == 1500);
+  CHECK(report["stall"]["by_cause"]["recompute"]["p99_ns"] == 0);
+  CHECK(report["bytes_by_cause"] ==
         json({{"demand", 1000}, {"write_back", 3000}, {"file_write", 0}}));
-  CHECK(told["bytes_by_link"] == json({{"host", 1000}, {"nvme", 0}}));
-  CHECK_FALSE(told.contains("tokens_per_s"));
+  CHECK(report["bytes_by_link"] == json({{"host", 1000}, {"nvme", 0}}));
+  CHECK_FALSE(report.contains("tokens_per_s"));
   timing_rules rules = rules_of(10000);
   rules.block_tokens = 16;
   CHECK(timed(of, 2, rules)["tokens"] == 8 * 16);
@@ -106,11 +106,11 @@ TEST_CASE("A request loads what lies below the device and computes the rest") {
 
 TEST_CASE("A block that is computed sooner than loaded is computed") {
   const kv_trace of = trace_of({{0, {0, 1, 2}}, {0, {0, 1, 2}}});
-  const json told = timed(of, 2, rules_of(1499));
-  CHECK(told["time_ns"] == 4 * 1499);
-  CHECK(told["blocks"] == blocks_of(2, 0, 0, 3, 1, 1));
-  CHECK(told["stall"]["by_cause"]["recompute"]["p99_ns"] == 1499);
-  CHECK(told["bytes_by_cause"]["demand"] == 0);
+  const json report = timed(of, 2, rules_of(1499));
+  CHECK(report["time_ns"] == 4 * 1499);
+  CHECK(report["blocks"] == blocks_of(2, 0, 0, 3, 1, 1));
+  CHECK(report["stall"]["by_cause"]["recompute"]["p99_ns"] == 1499);
+  CHECK(report["bytes_by_cause"]["demand"] == 0);
   // As soon either way: loaded, which leaves the processor free.
   CHECK(timed(of, 2, rules_of(1500))["blocks"] == blocks_of(2, 1, 0, 3, 0, 0));
   // Bytes come one after the other, latencies at once: of four the first three come at 1500, 2500
@@ -126,33 +126,33 @@ TEST_CASE("A block that is computed sooner than loaded is computed") {
 TEST_CASE("Loads of a request overlap the computing of the one before") {
   // Times count from the first request; one place in the device.
   const kv_trace of = trace_of({{7000000, {0}}, {7020000, {1}}, {7022000, {0, 2}}, {7022000, {1}}});
-  const json told = timed(of, 1, rules_of(10000));
+  const json report = timed(of, 1, rules_of(10000));
   // 0 to 10000; 20000 to 30000; block 0 is there at 23500, so 30000 to 40000; block 1 is asked for
   // when that computing begins, and is there at 31500: the last one is through at 40000 too.
-  CHECK(told["time_ns"] == 40000);
-  CHECK(told["busy_ns"] == 30000);
-  CHECK(told["load"] == Approx(30000.0 / 22000));
-  CHECK(told["stall"]["p99_ns"] == 0);
-  CHECK(told["queued"]["p99_ns"] == 18000);
-  CHECK(told["queued"]["mean_ns"] == (8000 + 18000) / 4.0);
-  CHECK(told["first_token"]["p50_ns"] == 10000);
-  CHECK(told["first_token"]["mean_ns"] == (10000 + 10000 + 18000 + 18000) / 4.0);
-  CHECK(told["blocks"] == blocks_of(0, 2, 0, 3, 0, 0));
+  CHECK(report["time_ns"] == 40000);
+  CHECK(report["busy_ns"] == 30000);
+  CHECK(report["load"] == Approx(30000.0 / 22000));
+  CHECK(report["stall"]["p99_ns"] == 0);
+  CHECK(report["queued"]["p99_ns"] == 18000);
+  CHECK(report["queued"]["mean_ns"] == (8000 + 18000) / 4.0);
+  CHECK(report["first_token"]["p50_ns"] == 10000);
+  CHECK(report["first_token"]["mean_ns"] == (10000 + 10000 + 18000 + 18000) / 4.0);
+  CHECK(report["blocks"] == blocks_of(0, 2, 0, 3, 0, 0));
 }
 
 TEST_CASE("The file has what host memory gave up; without one it is computed anew") {
   const kv_trace of = trace_of({{0, {0}}, {0, {1}}, {0, {2}}, {0, {0}}, {0, {0}}});
-  const json told = timed(of, 1, rules_of(100000, 1, true));
+  const json report = timed(of, 1, rules_of(100000, 1, true));
   // From the file 2000 + 3000, then to the device 1000 + 500.
-  CHECK(told["time_ns"] == 3 * 100000 + 6500);
-  CHECK(told["blocks"] == blocks_of(1, 0, 1, 3, 0, 0));
-  CHECK(told["stall"]["by_cause"]["nvme"]["p99_ns"] == 5000);
-  CHECK(told["stall"]["by_cause"]["host"]["p99_ns"] == 1500);
+  CHECK(report["time_ns"] == 3 * 100000 + 6500);
+  CHECK(report["blocks"] == blocks_of(1, 0, 1, 3, 0, 0));
+  CHECK(report["stall"]["by_cause"]["nvme"]["p99_ns"] == 5000);
+  CHECK(report["stall"]["by_cause"]["host"]["p99_ns"] == 1500);
   // 0 and 1 went through the host into the file, 2 is in the host.
-  CHECK(told["bytes_by_cause"] ==
+  CHECK(report["bytes_by_cause"] ==
         json({{"demand", 1000}, {"write_back", 3000}, {"file_write", 2000}}));
-  CHECK(told["bytes_by_link"] == json({{"host", 1000}, {"nvme", 1000}}));
-  CHECK(told["host_capacity_lockers"] == 1);
+  CHECK(report["bytes_by_link"] == json({{"host", 1000}, {"nvme", 1000}}));
+  CHECK(report["host_capacity_lockers"] == 1);
 
   const json lost = timed(of, 1, rules_of(100000, 1, false));
   CHECK(lost["time_ns"] == 4 * 100000);
@@ -168,9 +168,9 @@ TEST_CASE("The file has what host memory gave up; without one it is computed ane
 TEST_CASE("Behind a block that nobody has all is computed") {
   // One place each in device and host: of the first request 0 and 1 are left.
   const kv_trace of = trace_of({{0, {0, 1, 2}}, {0, {0, 1, 2}}, {0, {2, 0}}});
-  const json told = timed(of, 1, rules_of(10000, 1, false));
-  CHECK(told["blocks"] == blocks_of(1, 1, 0, 3, 3, 0));
-  CHECK(told["time_ns"] == 30000 + (1500 + 10000) + 20000);
+  const json report = timed(of, 1, rules_of(10000, 1, false));
+  CHECK(report["blocks"] == blocks_of(1, 1, 0, 3, 3, 0));
+  CHECK(report["time_ns"] == 30000 + (1500 + 10000) + 20000);
 }
 
 namespace {
@@ -187,9 +187,9 @@ std::string made_up(uint32_t requests, uint32_t step_ms) {
   return text;
 }
 
-json without_cost(json told) {
-  for (json &one : told["results"]) one.erase("ns_per_visit");
-  return told;
+json without_cost(json report) {
+  for (json &one : report["results"]) one.erase("ns_per_visit");
+  return report;
 }
 
 }  // namespace
@@ -201,20 +201,20 @@ TEST_CASE("replay --timing of KV blocks as people run it") {
         "replay --timing --trace " + here.write("t.jsonl", made_up(400, step_ms)) +
         " --policy all --capacity 10%,40% --object-bytes 2097152 --compute-ns 2000000 --link "
         "host:20GB/s,10us --link nvme:2GB/s,90us --host-capacity 20% --block-tokens 64";
-    const json told = command_json(line, 0);
-    CHECK(without_cost(told) == without_cost(command_json(line, 0)));
-    for (const json &one : told["results"]) {
+    const json report = command_json(line, 0);
+    CHECK(without_cost(report) == without_cost(command_json(line, 0)));
+    for (const json &one : report["results"]) {
       INFO(one.dump());
       const json &blocks = one["blocks"];
       uint64_t all = 0;
-      for (const char *where : {"device", "host", "nvme", "fresh", "recomputed"})
-        all += blocks[where].get<uint64_t>();
-      CHECK(all == told["accesses"]);
-      CHECK(blocks["fresh"] == told["unique"]);
+      for (const char *source : {"device", "host", "nvme", "fresh", "recomputed"})
+        all += blocks[source].get<uint64_t>();
+      CHECK(all == report["accesses"]);
+      CHECK(blocks["fresh"] == report["unique"]);
       CHECK(blocks["recomputed_by_choice"] <= blocks["recomputed"]);
       CHECK(blocks["device"] >= one["hits"]);
       CHECK(one["requests"] == 400);
-      CHECK(one["tokens"] == 64 * told["accesses"].get<uint64_t>());
+      CHECK(one["tokens"] == 64 * report["accesses"].get<uint64_t>());
       CHECK(one["bytes_by_link"]["host"] == one["bytes_by_cause"]["demand"]);
       const auto computed = blocks["fresh"].get<double>() + blocks["recomputed"].get<double>();
       CHECK(one["busy_ns"].get<double>() >= 2e6 * computed);
@@ -231,10 +231,10 @@ TEST_CASE("replay --timing of KV blocks says what does not suit them") {
   const std::string base = "replay --timing --compute-ns 5 --link host:1GB/s,1us --policy lru";
   const std::string blocks = here.write("kv.jsonl", made_up(20, 1));
   const auto refused = [&](const std::string &more, const std::string &said) {
-    const auto told = command(base + " " + more);
-    INFO(told.text);
-    CHECK(told.exit_status == 2);
-    CHECK(told.text.find(said) != std::string::npos);
+    const auto ran = command(base + " " + more);
+    INFO(ran.text);
+    CHECK(ran.exit_status == 2);
+    CHECK(ran.text.find(said) != std::string::npos);
   };
   refused("--lookahead 1 --trace " + blocks, "--lookahead is for traces of experts");
   refused("--host-capacity 900 --trace " + blocks, "more than all");

@@ -77,14 +77,14 @@ void check_beginning(const replay::trace &of, const replay::trace &whole, uint64
   CHECK(of.notes.empty());
   REQUIRE(some.size() <= all.size());
   CHECK(std::equal(some.begin(), some.end(), all.begin()));
-  uint64_t told = 0;
+  uint64_t first_token = 0;
   for (const replay::expert_sequence &one : of.experts.sequences) {
-    CHECK(one.first_token == told);
+    CHECK(one.first_token == first_token);
     CHECK(one.token_count > 0);
     CHECK(one.prefill_tokens <= one.token_count);
-    told += one.token_count;
+    first_token += one.token_count;
   }
-  CHECK(told == count);
+  CHECK(first_token == count);
 }
 
 }  // namespace

@@ -155,7 +155,7 @@ TEST_CASE("Each kind has figures of its own, and they are those of the whole") {
     CHECK(experts["missed_bytes"] == missed(experts) * 4000);
     CHECK(experts["waited_ns"] == missed(experts) * 5000);
     CHECK(blocks["missed_bytes"] == missed(blocks) * 1000);
-    CHECK(blocks["fresh"] == 9);  // nobody could have kept those
+    CHECK(blocks["fresh"] == 9);  // no policy could have had those
     CHECK(blocks["waited_ns"] == (missed(blocks) - 9) * 2000);
     CHECK(one["gap_closed"].is_null());
     REQUIRE(one["blocks_share"].size() == 20);
@@ -191,11 +191,11 @@ TEST_CASE("What a mixed replay cannot do is said in one sentence") {
       {experts + " --simulate --block-compute-ns 5", "use --compute-ns"},
       {experts + " --simulate" + link, "are for --timing"}};
   for (const auto &[arguments, said] : cases) {
-    const auto told = command("replay --trace " + arguments);
-    INFO(arguments << " said: " << told.text);
-    CHECK(told.exit_status == 2);
-    CHECK(told.text.find(said) != std::string::npos);
-    CHECK(std::count(told.text.begin(), told.text.end(), '\n') == 1);
+    const auto ran = command("replay --trace " + arguments);
+    INFO(arguments << " said: " << ran.text);
+    CHECK(ran.exit_status == 2);
+    CHECK(ran.text.find(said) != std::string::npos);
+    CHECK(std::count(ran.text.begin(), ran.text.end(), '\n') == 1);
   }
 }
 
@@ -254,9 +254,9 @@ json timed(const stage &on, const timing_rules &rules) {
 /// Who is there, and how many have left.
 struct residents final : reporter {
   void used(uint64_t, std::span<const cubby_object>, std::span<const cubby_object>) override {}
-  void came(cubby_object who) override { there.push_back(who); }
-  void left(cubby_object who) override {
-    std::erase(there, who);
+  void came(cubby_object object) override { there.push_back(object); }
+  void left(cubby_object object) override {
+    std::erase(there, object);
     ++left_count;
   }
   void ended() override {}

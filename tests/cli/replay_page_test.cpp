@@ -40,12 +40,12 @@ std::string made_up_blocks() {
 /// Runs it with --json and --html, and lets the checker compare the two.
 json checked(const folder &here, const std::string &arguments) {
   const std::string page = here.at("page.html");
-  const json told = command_json("replay " + arguments + " --html " + page, 0);
+  const json report = command_json("replay " + arguments + " --html " + page, 0);
   const auto judged = process::shell(CUBBY_CHECK_PAGE " " + page + " " +
-                                     here.write("told.json", told.dump()) + " 2>&1");
+                                     here.write("report.json", report.dump()) + " 2>&1");
   INFO(judged.text);
   CHECK(judged.exit_status == 0);
-  return told;
+  return report;
 }
 
 }  // namespace
@@ -53,21 +53,21 @@ json checked(const folder &here, const std::string &arguments) {
 TEST_CASE("The page of experts is what --json says") {
   const folder here;
   const std::string trace = here.write("a&b<c>\"{{data}}.csv", made_up_experts());
-  const json told = checked(here, "--trace '" + trace + "' --policy lru,moe,sieve,belady");
+  const json report = checked(here, "--trace '" + trace + "' --policy lru,moe,sieve,belady");
   // The page's own capacities; 2 % of 48 lockers is less than a layer of a token needs.
-  CHECK(told["results"].size() >= 8 * 4);
-  CHECK(told["lockers"] == 48);
-  REQUIRE(told["details"]["policies"].size() == 4);
-  CHECK(told["details"]["capacity"] == "25%");
-  for (const json &one : told["details"]["policies"]) {
+  CHECK(report["results"].size() >= 8 * 4);
+  CHECK(report["lockers"] == 48);
+  REQUIRE(report["details"]["policies"].size() == 4);
+  CHECK(report["details"]["capacity"] == "25%");
+  for (const json &one : report["details"]["policies"]) {
     uint64_t uses = 0, hits = 0;
     for (const json &place : one["places"]) {
       uses += place["uses"].get<uint64_t>();
       hits += place["hits"].get<uint64_t>();
     }
     CHECK(one["places"].size() == 4);
-    CHECK(uses == told["accesses"]);
-    for (const json &result : told["results"])
+    CHECK(uses == report["accesses"]);
+    for (const json &result : report["results"])
       if (result["policy"] == one["policy"] && result["capacity"] == "25%")
         CHECK(hits == result["hits"]);
     const json &early = one["evicted_too_early"];
@@ -99,8 +99,8 @@ TEST_CASE("The page of experts and KV blocks in one tier shows waiting, and who 
   const std::string both = "--trace " + here.write("t.csv", made_up_experts()) + " --with " +
                            here.write("t.jsonl", made_up_blocks()) +
                            " --link host:1GB/s,1us --object-bytes 40000 --block-bytes 10000";
-  const json told = checked(here, both + " --policy all");
-  CHECK(told["details"]["capacity"] == "25%");
+  const json report = checked(here, both + " --policy all");
+  CHECK(report["details"]["capacity"] == "25%");
   const json timed = checked(here, both +
                                        " --policy mixed,lru --capacity 10%,50% --timing "
                                        "--compute-ns 1000 --block-compute-ns 8000");
@@ -114,20 +114,20 @@ TEST_CASE("Evicted too early is what comes back within a token cycle") {
   std::string text;
   for (int token = 0; token < 9; ++token)
     text += std::to_string(token) + ",0," + std::to_string(token % 3) + "\n";
-  const json told =
+  const json report =
       checked(here, "--trace " + here.write("t.csv", text) + " --policy lru --capacity 2");
   // 0, 1 fill it; 2 evicts 0, which is missing one visit later, and so on: seven evictions, of
   // which the last has no visit behind it.
-  const json &early = told["details"]["policies"][0]["evicted_too_early"];
+  const json &early = report["details"]["policies"][0]["evicted_too_early"];
   CHECK(early["evictions"] == 7);
   CHECK(early["count"] == 6);
   CHECK(early["top"][0] == json({{"layer", 0}, {"expert", 0}, {"count", 2}}));
 }
 
-TEST_CASE("A page that cannot be written is told") {
+TEST_CASE("A page that cannot be written is reported") {
   const folder here;
-  const auto told = command("replay --trace " + here.write("t.csv", made_up_experts()) +
-                            " --policy lru --html " + here.at("no/such/folder.html"));
-  CHECK(told.exit_status == 2);
-  CHECK(told.text.find("is missing; make it first") != std::string::npos);
+  const auto ran = command("replay --trace " + here.write("t.csv", made_up_experts()) +
+                           " --policy lru --html " + here.at("no/such/folder.html"));
+  CHECK(ran.exit_status == 2);
+  CHECK(ran.text.find("is missing; make it first") != std::string::npos);
 }

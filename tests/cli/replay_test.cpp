@@ -163,10 +163,10 @@ TEST_CASE("replay loads a policy of one's own") {
   CHECK(result_of(all, "fifo", "25%").at("hits") == 0);
   CHECK(result_of(all, "fifo", "50%").at("hits") == 32);
   const auto refused = [&](const std::string &library, const std::string &said) {
-    const auto told = command("replay --simulate --trace " + trace + " --policy " + library);
-    INFO(told.text);
-    CHECK(told.exit_status == 2);
-    CHECK(told.text.find(said) != std::string::npos);
+    const auto ran = command("replay --simulate --trace " + trace + " --policy " + library);
+    INFO(ran.text);
+    CHECK(ran.exit_status == 2);
+    CHECK(ran.text.find(said) != std::string::npos);
   };
   refused("./absent.so", "could not be loaded");
   refused(here.write("text.so", "no library"), "could not be loaded");
@@ -250,7 +250,7 @@ TEST_CASE("replay says what is wrong, and where") {
       {here.write("b.csv", "0,0\n"), "line 1"},
       {here.write("c.csv", "0,0,1\n0,99999,1\n"), "line 2"},
       {here.write("d.csv", "0,0,1 1\n"), "twice"},
-      {here.write("e.csv", "0,0,1\n0,0,2\n"), "line 2: layer 0 of token 0 is told twice"},
+      {here.write("e.csv", "0,0,1\n0,0,2\n"), "line 2: layer 0 of token 0 is given twice"},
       {here.write("layers_max.jsonl", "{\"routed_experts\":[[" + layers + "[0]]]}"), "1024 layers"},
       {here.write("top_k_max.jsonl", "{\"routed_experts\":[[[" + experts + "0]]]}"), "256 experts"},
       {here.path.string(), "is a folder"},
@@ -259,11 +259,11 @@ TEST_CASE("replay says what is wrong, and where") {
   };
   for (const wrong &one : all) {
     INFO("replay --simulate --trace " << one.arguments);
-    const auto told = command("replay --simulate --trace " + one.arguments);
-    CHECK(told.exit_status == 2);
-    CHECK(told.text.find(one.said) != std::string::npos);
-    if (told.text.find(one.said) == std::string::npos) UNSCOPED_INFO(told.text);
-    CHECK(told.text.find("hit ratio") == std::string::npos);
+    const auto ran = command("replay --simulate --trace " + one.arguments);
+    CHECK(ran.exit_status == 2);
+    CHECK(ran.text.find(one.said) != std::string::npos);
+    if (ran.text.find(one.said) == std::string::npos) UNSCOPED_INFO(ran.text);
+    CHECK(ran.text.find("hit ratio") == std::string::npos);
   }
   CHECK(command("replay --trace " + good).exit_status == 2);
   const auto absent = command("replay --simulate --trace " + here.at("absent.jsonl"));
@@ -272,21 +272,21 @@ TEST_CASE("replay says what is wrong, and where") {
     CHECK(left.path().string().find("partial") == std::string::npos);
 }
 
-TEST_CASE("A folder that may not be written to is told before the trace is replayed") {
+TEST_CASE("A folder that may not be written to is reported before the trace is replayed") {
   const folder here;
   const std::string trace = here.write("t.jsonl", small_experts());
   std::filesystem::create_directory(here.at("shut"));
   std::filesystem::permissions(
       here.at("shut"), std::filesystem::perms::owner_read | std::filesystem::perms::owner_exec);
-  const auto told =
+  const auto ran =
       command("replay --simulate --quiet --trace " + trace + " --html " + here.at("shut/p.html"));
   if (geteuid() == 0) {
-    CHECK(told.exit_status == 0);  // who may write everywhere
+    CHECK(ran.exit_status == 0);  // who may write everywhere
     return;
   }
-  CHECK(told.exit_status == 2);
-  CHECK(told.text.find("may not write to the folder") != std::string::npos);
-  CHECK(told.text.find("hit ratio") == std::string::npos);
+  CHECK(ran.exit_status == 2);
+  CHECK(ran.text.find("may not write to the folder") != std::string::npos);
+  CHECK(ran.text.find("hit ratio") == std::string::npos);
 }
 
 TEST_CASE("replay says that a packed trace is cut off") {
@@ -295,9 +295,9 @@ TEST_CASE("replay says that a packed trace is cut off") {
   const std::string name = here.path.string() + "/t.jsonl.xz";
   REQUIRE(process::shell("xz " + here.path.string() + "/t.jsonl").exit_status == 0);
   std::filesystem::resize_file(name, std::filesystem::file_size(name) - 20);
-  const auto told = command("replay --simulate --trace " + name);
-  CHECK(told.exit_status == 2);
-  CHECK(told.text.find("end too early") != std::string::npos);
+  const auto ran = command("replay --simulate --trace " + name);
+  CHECK(ran.exit_status == 2);
+  CHECK(ran.text.find("end too early") != std::string::npos);
 }
 
 TEST_CASE("replay unpacks no bomb") {
@@ -305,10 +305,10 @@ TEST_CASE("replay unpacks no bomb") {
   const std::string name = here.path.string() + "/t.jsonl.xz";
   REQUIRE(process::shell("head -c 100000000 /dev/zero | tr '\\0' ' ' | xz > " + name).exit_status ==
           0);
-  const auto told = command("replay --simulate --trace " + name);
-  INFO(told.text);
-  CHECK(told.exit_status == 2);
-  CHECK(told.text.find("1000 times its size") != std::string::npos);
+  const auto ran = command("replay --simulate --trace " + name);
+  INFO(ran.text);
+  CHECK(ran.exit_status == 2);
+  CHECK(ran.text.find("1000 times its size") != std::string::npos);
 }
 
 TEST_CASE("The counting rules reproduce the published columns", "[traces]") {
@@ -352,15 +352,15 @@ TEST_CASE("Results do not depend on threads, nor on who watches") {
               std::to_string(11 + token * token % 13) + "\n";
   const std::string line = "replay --simulate --trace " + here.write("t.csv", many) +
                            " --policy all --capacity 10%,30%,60% --seed 5 ";
-  const auto told = [&](const std::string &more) {
+  const auto run = [&](const std::string &more) {
     json all = command_json(line + more, 0);
     for (json &one : all["results"]) one.erase("ns_per_visit");
     return all;
   };
-  const json one = told("--threads 1");
+  const json one = run("--threads 1");
   for (const char *threads : {"2", "5", "200"})
-    CHECK(told(std::string("--threads ") + threads) == one);
-  json watched = told("--timing --compute-ns 7 --link host:1GB/s --html " + here.at("page.html"));
+    CHECK(run(std::string("--threads ") + threads) == one);
+  json watched = run("--timing --compute-ns 7 --link host:1GB/s --html " + here.at("page.html"));
   REQUIRE(watched["results"].size() == one["results"].size());
   for (size_t i = 0; i < one["results"].size(); ++i)
     for (const auto &[name, value] : one["results"][i].items()) {

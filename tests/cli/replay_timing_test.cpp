@@ -104,7 +104,7 @@ TEST_CASE("Two links in a row, with their queues") {
   CHECK(three["stall"]["by_cause"]["host_queue"]["p50_ns"] == 0);
 }
 
-TEST_CASE("What leaves the device is kept by the host, and comes back from there") {
+TEST_CASE("What leaves the device stays in the host tier, and comes back from there") {
   timing_rules rules = rules_of(0);
   rules.host_has_all = false;
   rules.host_capacity = 1;
@@ -160,10 +160,10 @@ TEST_CASE("replay --timing as people run it") {
     CHECK(one["time_ns"].get<double>() >= 3 * 2 * 50000);
   }
   const auto refused = [&](const std::string &more, const std::string &said) {
-    const auto told = command(base + " " + more);
-    INFO(told.text);
-    CHECK(told.exit_status == 2);
-    CHECK(told.text.find(said) != std::string::npos);
+    const auto ran = command(base + " " + more);
+    INFO(ran.text);
+    CHECK(ran.exit_status == 2);
+    CHECK(ran.text.find(said) != std::string::npos);
   };
   refused("--link host:25GB/s,10us", "--compute-ns");
   refused("--compute-ns 5", "--link host");
@@ -171,7 +171,7 @@ TEST_CASE("replay --timing as people run it") {
   refused("--compute-ns 5 --link host:1GB/s,soon", "latency");
   refused("--compute-ns 5 --link disk:1GB/s,1us", "host and nvme alone");
   refused("--compute-ns 5 --link 1GB/s", "no name");
-  refused("--compute-ns 5 --link host:1GB/s --link host:2GB/s", "told twice");
+  refused("--compute-ns 5 --link host:1GB/s --link host:2GB/s", "given twice");
   refused("--compute-ns 5 --link host:1GB/s,1us --host-capacity 10%", "--link nvme");
   refused("--compute-ns 5 --link host:1GB/s --link nvme:1GB/s --host-capacity 900",
           "more than all");

@@ -1,5 +1,5 @@
-// cubby's own trace format: recorded by a runtime, written from other traces, read again, and told
-// where it is torn; and libCacheSim's format.
+// cubby's own trace format: recorded by a runtime, written from other traces, read again, and its
+// torn places reported; and libCacheSim's format.
 #include "cli/trace_header.hpp"
 
 #include <filesystem>
@@ -111,26 +111,26 @@ const std::string small_trace =
 
 TEST_CASE("What a runtime used is what its trace replays") {
   const folder here;
-  const recorded_runtime house(here);
-  house.pin(0, {7});  // before the recording: not in it
-  REQUIRE(cubby_trace_start(house.rt, nullptr) == CUBBY_OK);
-  CHECK(cubby_trace_start(house.rt, nullptr) == CUBBY_ERR_BUSY);
+  const recorded_runtime runtime(here);
+  runtime.pin(0, {7});  // before the recording: not in it
+  REQUIRE(cubby_trace_start(runtime.rt, nullptr) == CUBBY_OK);
+  CHECK(cubby_trace_start(runtime.rt, nullptr) == CUBBY_ERR_BUSY);
   std::vector<std::vector<uint32_t>> wanted;  // layer, then the experts
   std::string bytes;
   for (uint32_t token = 0; token < 50; ++token) {
     for (uint32_t layer = 0; layer < layers; ++layer) {
       const uint32_t one = (token + layer) % experts, other = (one + 1 + token % 3) % experts;
-      house.pin(layer, {one, other});
+      runtime.pin(layer, {one, other});
       wanted.push_back({layer, one, other});
     }
-    if (token % 7 == 0) bytes += house.read(5);
+    if (token % 7 == 0) bytes += runtime.read(5);
   }
-  REQUIRE(cubby_trace_stop(house.rt) == CUBBY_OK);
-  house.pin(0, {7});  // behind it
-  bytes += house.read(7);
-  CHECK(house.info().visit_count == wanted.size());
-  CHECK(house.info().lost_count == 0);
-  CHECK(house.info().running == 0);
+  REQUIRE(cubby_trace_stop(runtime.rt) == CUBBY_OK);
+  runtime.pin(0, {7});  // behind it
+  bytes += runtime.read(7);
+  CHECK(runtime.info().visit_count == wanted.size());
+  CHECK(runtime.info().lost_count == 0);
+  CHECK(runtime.info().running == 0);
 
   const std::string path = here.write("t.cubbytrace", bytes);
   const auto read = replay::read_trace(path);
@@ -154,17 +154,17 @@ TEST_CASE("What a runtime used is what its trace replays") {
 
 TEST_CASE("Slots are sequences of their own in a recording") {
   const folder here;
-  const recorded_runtime house(here);
-  REQUIRE(cubby_trace_start(house.rt, nullptr) == CUBBY_OK);
+  const recorded_runtime runtime(here);
+  REQUIRE(cubby_trace_start(runtime.rt, nullptr) == CUBBY_OK);
   for (uint16_t token = 0; token < 4; ++token)
     for (uint32_t layer = 0; layer < layers; ++layer)
       for (uint32_t slot : {0u, 3u}) {
         const auto first = static_cast<uint16_t>(slot + layer);
-        house.visit(slot, layer, {first, static_cast<uint16_t>((first + 1u + token) % experts)});
+        runtime.visit(slot, layer, {first, static_cast<uint16_t>((first + 1u + token) % experts)});
       }
-  house.visit(5000, 0, {1});  // no place for such a slot
-  REQUIRE(cubby_trace_stop(house.rt) == CUBBY_OK);
-  const auto read = replay::read_trace(here.write("t", house.read(1 << 16)));
+  runtime.visit(5000, 0, {1});  // no place for such a slot
+  REQUIRE(cubby_trace_stop(runtime.rt) == CUBBY_OK);
+  const auto read = replay::read_trace(here.write("t", runtime.read(1 << 16)));
   REQUIRE(read);
   REQUIRE(read->experts.sequences.size() == 2);
   CHECK(read->experts.sequences[1].token_count == 4);
@@ -174,53 +174,53 @@ TEST_CASE("Slots are sequences of their own in a recording") {
 
 TEST_CASE("What finds no room is counted, in the trace too") {
   const folder here;
-  const recorded_runtime house(here);
+  const recorded_runtime runtime(here);
   cubby_trace_config small{};
   small.struct_size = sizeof small;
   small.ring_bytes = 1000;
-  CHECK(cubby_trace_start(house.rt, &small) == CUBBY_ERR_INVALID);
+  CHECK(cubby_trace_start(runtime.rt, &small) == CUBBY_ERR_INVALID);
   small.ring_bytes = 16 << 10;
-  REQUIRE(cubby_trace_start(house.rt, &small) == CUBBY_OK);
+  REQUIRE(cubby_trace_start(runtime.rt, &small) == CUBBY_OK);
   constexpr uint32_t made = 9000;
   for (uint32_t i = 0; i < made; ++i) {
-    house.visit(0, i % layers, {static_cast<uint16_t>(i % experts)});
-    if (i % 64 == 0) house.info();  // hears the visits
-    if (i == made / 2) CHECK(house.read(100000).size() > 12000);
+    runtime.visit(0, i % layers, {static_cast<uint16_t>(i % experts)});
+    if (i % 64 == 0) runtime.info();  // hears the visits
+    if (i == made / 2) CHECK(runtime.read(100000).size() > 12000);
   }
-  CHECK(house.info().waiting_bytes <= (16 << 10) + 4200);
-  const cubby_trace_info seen = house.info();
+  CHECK(runtime.info().waiting_bytes <= (16 << 10) + 4200);
+  const cubby_trace_info seen = runtime.info();
   CHECK(seen.visit_count + seen.lost_count == made);
   CHECK(seen.lost_count > 0);
-  REQUIRE(cubby_trace_stop(house.rt) == CUBBY_OK);
-  CHECK(house.read(100000).size() > 12000);
-  CHECK(house.info().visit_count + house.info().lost_count == made);
+  REQUIRE(cubby_trace_stop(runtime.rt) == CUBBY_OK);
+  CHECK(runtime.read(100000).size() > 12000);
+  CHECK(runtime.info().visit_count + runtime.info().lost_count == made);
 
   // A new recording, all of it read in the end: the file says what is missing.
-  REQUIRE(cubby_trace_start(house.rt, &small) == CUBBY_OK);
+  REQUIRE(cubby_trace_start(runtime.rt, &small) == CUBBY_OK);
   for (uint32_t i = 0; i < made; ++i) {
-    house.visit(0, i % layers, {static_cast<uint16_t>(i % experts)});
-    if (i % 64 == 0) house.info();
+    runtime.visit(0, i % layers, {static_cast<uint16_t>(i % experts)});
+    if (i % 64 == 0) runtime.info();
   }
-  REQUIRE(cubby_trace_stop(house.rt) == CUBBY_OK);
-  const std::string path = here.write("t.cubbytrace", house.read(64));
+  REQUIRE(cubby_trace_stop(runtime.rt) == CUBBY_OK);
+  const std::string path = here.write("t.cubbytrace", runtime.read(64));
   const json all = command_json("replay --simulate --trace " + path + " --policy lru", 0);
-  CHECK(all.at("lost") == house.info().lost_count);
+  CHECK(all.at("lost") == runtime.info().lost_count);
   CHECK(all.at("accesses").get<uint64_t>() + all.at("lost").get<uint64_t>() == made);
   CHECK(all.at("notes").size() == 1);
 }
 
 TEST_CASE("Recording says what is wrong") {
   const folder here;
-  const recorded_runtime house(here);
+  const recorded_runtime runtime(here);
   uint64_t got = 0;
   char byte = 0;
-  CHECK(cubby_trace_stop(house.rt) == CUBBY_ERR_INVALID);
-  CHECK(cubby_trace_read(house.rt, &byte, 1, &got) == CUBBY_ERR_INVALID);
-  CHECK(house.info().ring_bytes == 0);
-  REQUIRE(cubby_trace_start(house.rt, nullptr) == CUBBY_OK);
-  CHECK(cubby_trace_read(house.rt, nullptr, 1, &got) == CUBBY_ERR_INVALID);
-  CHECK(cubby_trace_read(house.rt, &byte, 1, nullptr) == CUBBY_ERR_INVALID);
-  CHECK(house.info().ring_bytes == 1 << 20);
+  CHECK(cubby_trace_stop(runtime.rt) == CUBBY_ERR_INVALID);
+  CHECK(cubby_trace_read(runtime.rt, &byte, 1, &got) == CUBBY_ERR_INVALID);
+  CHECK(runtime.info().ring_bytes == 0);
+  REQUIRE(cubby_trace_start(runtime.rt, nullptr) == CUBBY_OK);
+  CHECK(cubby_trace_read(runtime.rt, nullptr, 1, &got) == CUBBY_ERR_INVALID);
+  CHECK(cubby_trace_read(runtime.rt, &byte, 1, nullptr) == CUBBY_ERR_INVALID);
+  CHECK(runtime.info().ring_bytes == 1 << 20);
   CHECK(cubby_trace_check(0, "123456789", 9) == 0xCBF43926u);
   CHECK(cubby_trace_check(cubby_trace_check(0, "1234", 4), "56789", 5) == 0xCBF43926u);
 }
@@ -233,8 +233,8 @@ TEST_CASE("A trace that was written is the trace that was read") {
        {std::pair<std::string, std::string>{"e.jsonl", small_trace}, {"k.jsonl", kv}}) {
     INFO(name);
     const std::string from = here.write(name, text), to = here.at(name + ".cubbytrace");
-    const json told = command_json("replay --trace " + from + " --write " + to, 0);
-    CHECK_FALSE(told.contains("results"));
+    const json report = command_json("replay --trace " + from + " --write " + to, 0);
+    CHECK_FALSE(report.contains("results"));
     json one =
         command_json("replay --simulate --policy lru,belady --capacity 4 --trace " + from, 0);
     json other =
@@ -251,16 +251,16 @@ TEST_CASE("A trace that was written is the trace that was read") {
   }
 }
 
-TEST_CASE("A torn trace is told by its byte") {
+TEST_CASE("A torn trace is reported by its byte") {
   const folder here;
   const std::string from = here.write("e.jsonl", small_trace), to = here.at("t.cubbytrace");
   command_json("replay --trace " + from + " --write " + to, 0);
   const std::string whole = bytes_of(to);
   const auto refused = [&](const std::string &bytes, const std::string &said) {
-    const auto told = command("replay --simulate --trace " + here.write("torn", bytes));
-    INFO(told.text);
-    CHECK(told.exit_status == 2);
-    CHECK(told.text.find(said) != std::string::npos);
+    const auto ran = command("replay --simulate --trace " + here.write("torn", bytes));
+    INFO(ran.text);
+    CHECK(ran.exit_status == 2);
+    CHECK(ran.text.find(said) != std::string::npos);
   };
   // The head, a grid of 16 + 16 bytes, the visits, the end of 16 bytes.
   refused(whole.substr(0, 12), "ends within its head");
@@ -283,10 +283,10 @@ TEST_CASE("A torn trace is told by its byte") {
 TEST_CASE("replay writes oracleGeneral") {
   const folder here;
   const std::string from = here.write("e.jsonl", small_trace), to = here.at("t.oracle");
-  const json told =
+  const json report =
       command_json("replay --trace " + from + " --write-oracle " + to + " --object-bytes 4096", 0);
   const std::string bytes = bytes_of(to);
-  REQUIRE(bytes.size() == 24 * told.at("accesses").get<size_t>());
+  REQUIRE(bytes.size() == 24 * report.at("accesses").get<size_t>());
   // Uses: token 0: 0 1 | 10 11, token 1: 4 5 | 14 15, token 2: 0 1 | 10, token 3: 4 5 | 14 15.
   const std::vector<uint64_t> objects = {0, 1, 10, 11, 4, 5, 14, 15, 0, 1, 10, 4, 5, 14, 15};
   const std::vector<int64_t> next = {8, 9, 10, -1, 11, 12, 13, 14, -1, -1, -1, -1, -1, -1, -1};
@@ -322,10 +322,10 @@ TEST_CASE("oracleGeneral is read as it was written, one block a record") {
   CHECK(command_json("replay --trace " + to + " --limit 10 --write " + here.at("w"),
                      0)["accesses"] == 10);
   const auto refused = [&](const std::string &bytes, const std::string &why) {
-    const auto told = command("replay --simulate --trace " + here.write("bad", bytes));
-    INFO(told.text);
-    CHECK(told.exit_status == 2);
-    CHECK(told.text.find(why) != std::string::npos);
+    const auto ran = command("replay --simulate --trace " + here.write("bad", bytes));
+    INFO(ran.text);
+    CHECK(ran.exit_status == 2);
+    CHECK(ran.text.find(why) != std::string::npos);
   };
   refused(before.substr(0, before.size() - 5), "ends within record 79");
   std::string behind = before;
@@ -365,7 +365,7 @@ TEST_CASE("traces of other formats are refused by their name, with what to do") 
   const struct {
     const char *name;
     std::string text;
-    const char *told;
+    const char *advice;
   } all[] = {
       {"azure.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9,4808,10\n",
        "counts of tokens only"},
@@ -382,10 +382,10 @@ TEST_CASE("traces of other formats are refused by their name, with what to do") 
       {"t.bin", std::string("\x01\x02\0\x04", 4), "is binary"},
   };
   for (const auto &one : all) {
-    const auto told = command("replay --simulate --trace " + here.write(one.name, one.text));
-    INFO(told.text);
-    CHECK(told.exit_status == 2);
-    CHECK(told.text.find(one.told) != std::string::npos);
+    const auto ran = command("replay --simulate --trace " + here.write(one.name, one.text));
+    INFO(ran.text);
+    CHECK(ran.exit_status == 2);
+    CHECK(ran.text.find(one.advice) != std::string::npos);
   }
 }
 
@@ -399,10 +399,10 @@ TEST_CASE("replay writes over its own kinds of files alone") {
     CHECK(command(how + " " + option + " " + path).exit_status == 0);  // its own
     for (const std::string &text : {std::string("notes"), std::string(), std::string(48, 'x')}) {
       here.write("other", text);
-      const auto told = command(how + " " + option + " " + here.at("other"));
-      INFO(option << ": " << told.text);
-      CHECK(told.exit_status == 2);
-      CHECK(told.text.find("was not made by this command") != std::string::npos);
+      const auto ran = command(how + " " + option + " " + here.at("other"));
+      INFO(option << ": " << ran.text);
+      CHECK(ran.exit_status == 2);
+      CHECK(ran.text.find("was not made by this command") != std::string::npos);
       CHECK(bytes_of(here.at("other")) == text);
     }
     std::filesystem::create_symlink(path, here.at("link"));
@@ -411,7 +411,7 @@ TEST_CASE("replay writes over its own kinds of files alone") {
   }
 }
 
-TEST_CASE("policy auto is the runtime's choice; empty words between commas are told") {
+TEST_CASE("policy auto is the runtime's choice; empty words between commas are refused") {
   const folder here;
   const std::string how = "replay --simulate --capacity 50% --trace " +
                           here.write("e.jsonl", small_trace) + " --policy ";
@@ -419,10 +419,10 @@ TEST_CASE("policy auto is the runtime's choice; empty words between commas are t
         untimed(command_json(how + "moe", 0)["results"]));
   CHECK(command_json(how + "auto,moe,lru", 0)["results"].size() == 2);
   for (const char *words : {",", "lru,", ",lru", "lru,,moe", "''"}) {
-    const auto told = command(how + words);
-    INFO(told.text);
-    CHECK(told.exit_status == 2);
-    CHECK(told.text.find("an empty word") != std::string::npos);
+    const auto ran = command(how + words);
+    INFO(ran.text);
+    CHECK(ran.exit_status == 2);
+    CHECK(ran.text.find("an empty word") != std::string::npos);
   }
   CHECK(command(how + "nobody").text.find("there are auto, ") != std::string::npos);
 }
@@ -434,9 +434,9 @@ TEST_CASE("replay writes nothing when something is wrong") {
             .exit_status == 2);
   CHECK(command("replay --simulate --trace " + from + " --capacity 1 --write " + here.at("a"))
             .exit_status == 2);
-  const auto told = command("replay --trace " + from + " --write " + here.at("no/such/folder"));
-  CHECK(told.exit_status == 2);
-  CHECK(told.text.find("is missing; make it first") != std::string::npos);
+  const auto ran = command("replay --trace " + from + " --write " + here.at("no/such/folder"));
+  CHECK(ran.exit_status == 2);
+  CHECK(ran.text.find("is missing; make it first") != std::string::npos);
   size_t files = 0;
   for (const auto &one : std::filesystem::directory_iterator(here.path))
     files += one.is_regular_file() ? 1u : 0u;

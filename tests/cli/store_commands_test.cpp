@@ -168,10 +168,10 @@ TEST_CASE("sealing replaces no model, whatever the option says") {
   const scratch::folder folder;
   const std::string path = write_model(folder), before = scratch::read(path);
   for (const std::string &place : {path, folder.write("notes.txt", "notes")}) {
-    const auto told = run("seal --seal-path " + place + " " + path + " 2>&1");
-    INFO(told.text);
-    CHECK(told.exit_status == 2);
-    CHECK(told.text.find("holds something other than a seal") != std::string::npos);
+    const auto ran = run("seal --seal-path " + place + " " + path + " 2>&1");
+    INFO(ran.text);
+    CHECK(ran.exit_status == 2);
+    CHECK(ran.text.find("holds something other than a seal") != std::string::npos);
   }
   CHECK(scratch::read(path) == before);
   CHECK(scratch::read(folder.path("notes.txt")) == "notes");
@@ -198,7 +198,7 @@ TEST_CASE("names with control characters are shown escaped") {
   }
 }
 
-TEST_CASE("hostile, missing and unwritable files are told in a sentence") {
+TEST_CASE("hostile, missing and unwritable files are reported in a sentence") {
   const scratch::folder folder;
   const std::string path = write_model(folder);
   const json cut = process::command_json(

@@ -6,7 +6,7 @@
 #include <functional>
 #include <new>
 
-#include "unit/api/house.hpp"
+#include "unit/api/runtime_fixture.hpp"
 
 namespace {
 
@@ -50,7 +50,7 @@ constexpr uint64_t mib = uint64_t{1} << 20;
 /// A runtime with two tiers and a bank, from which each call starts.
 struct world {
   weights &w;
-  house h;
+  runtime_fixture h;
   cubby_tier near = 0, far = 0;
   cubby_cq *queue = nullptr;
   cubby_bank other = 0;  // described, not mapped

@@ -4,7 +4,7 @@
 #include <functional>
 #include <thread>
 
-#include "unit/api/house.hpp"
+#include "unit/api/runtime_fixture.hpp"
 
 using namespace api_test;
 
@@ -20,10 +20,10 @@ constexpr uint32_t rounds = 60;
 /// What the calls share: a bank and a tier that stay, and a bank and a queue that come and go.
 struct world {
   weights w;
-  house h;
+  runtime_fixture h;
   cubby_tier tier = 0;
-  std::atomic<cubby_bank> passing_bank{0};
-  std::atomic<cubby_cq *> passing_queue{nullptr};
+  std::atomic<cubby_bank> transient_bank{0};
+  std::atomic<cubby_cq *> transient_queue{nullptr};
   std::atomic<uint32_t> serial{0};
 
   explicit world(uint32_t pump) : h(pump, 64) {
@@ -34,10 +34,10 @@ struct world {
   }
   world(const world &) = delete;
   world &operator=(const world &) = delete;
-  ~world() { cubby_cq_remove(passing_queue.load()); }
+  ~world() { cubby_cq_remove(transient_queue.load()); }
 
   void remake_bank() {
-    cubby_bank_remove(h.rt, passing_bank.load());
+    cubby_bank_remove(h.rt, transient_bank.load());
     cubby_bank_desc desc{};
     desc.struct_size = sizeof desc;
     desc.name = "passing";
@@ -45,21 +45,21 @@ struct world {
     desc.columns = 4;
     desc.locker_bytes = 4096;
     cubby_bank made = 0;
-    if (cubby_bank_add(h.rt, &desc, &made) == CUBBY_OK) passing_bank = made;
+    if (cubby_bank_add(h.rt, &desc, &made) == CUBBY_OK) transient_bank = made;
   }
-  cubby_status map_passing() const {
-    const cubby_bank bank = passing_bank.load();
+  cubby_status map_transient() const {
+    const cubby_bank bank = transient_bank.load();
     std::vector<cubby_extent> extents;
     for (uint32_t i = 0; i < 4; ++i) extents.push_back({CUBBY_ID(bank, i), 0, 0, i * 8192u, 4096});
     const char *file = w.path.c_str();
     return cubby_bank_map(h.rt, bank, &file, 1, extents.data(), extents.size());
   }
   void remake_queue() {
-    cubby_cq *const old = passing_queue.load();
+    cubby_cq *const old = transient_queue.load();
     if (old != nullptr && cubby_cq_remove(old) == CUBBY_ERR_BUSY) return;
     cubby_cq *made = nullptr;
     if (cubby_cq_add(h.rt, 4, &made) != CUBBY_OK) return;
-    cubby_cq *const gone = passing_queue.exchange(made);  // stale, or the other thread's
+    cubby_cq *const gone = transient_queue.exchange(made);  // stale, or the other thread's
     while (gone != nullptr && cubby_cq_remove(gone) == CUBBY_ERR_BUSY) {
       cubby_done done[4]{};
       cubby_cq_wait(gone, 100'000);
@@ -71,9 +71,9 @@ struct world {
     one.id = CUBBY_ID(h.bank, serial.fetch_add(5) % (weights::rows * weights::columns));
     return one;
   }
-  [[nodiscard]] cubby_item passing_item() const {
+  [[nodiscard]] cubby_item transient_item() const {
     cubby_item one{};
-    one.id = CUBBY_ID(passing_bank.load(), 1);
+    one.id = CUBBY_ID(transient_bank.load(), 1);
     return one;
   }
   void pin(const cubby_item &which, uint32_t flags) {
@@ -97,7 +97,7 @@ struct call {
 const std::vector<call> calls = {
     {"pin", [](world &in) { in.pin(in.item(), 0); }},
     {"pin without keeping", [](world &in) { in.pin(in.item(), CUBBY_BYPASS); }},
-    {"pin of a bank that goes", [](world &in) { in.pin(in.passing_item(), 0); }},
+    {"pin of a bank that goes", [](world &in) { in.pin(in.transient_item(), 0); }},
     {"withdrawn pin",
      [](world &in) {
        const cubby_item one = in.item();
@@ -122,25 +122,25 @@ const std::vector<call> calls = {
        const cubby_item one = in.item();
        cubby_how how{};
        how.struct_size = sizeof how;
-       how.cq = in.passing_queue.load();
+       how.cq = in.transient_queue.load();
        if (cubby_prefetch(in.h.rt, &one, 1, in.tier, &how, nullptr) < 0) return;
        cubby_done done[4]{};
        cubby_cq_wait(how.cq, 1'000'000);
        cubby_cq_take(how.cq, done, 4);
      }},
-    {"cq_wait", [](world &in) { cubby_cq_wait(in.passing_queue.load(), 100'000); }},
+    {"cq_wait", [](world &in) { cubby_cq_wait(in.transient_queue.load(), 100'000); }},
     {"cq_take",
      [](world &in) {
        cubby_done done[4]{};
-       cubby_cq_take(in.passing_queue.load(), done, 4);
-       cubby_cq_fd(in.passing_queue.load());
+       cubby_cq_take(in.transient_queue.load(), done, 4);
+       cubby_cq_fd(in.transient_queue.load());
      }},
     {"cq_remove, cq_add", [](world &in) { in.remake_queue(); }},
     {"bank_remove, bank_add", [](world &in) { in.remake_bank(); }},
-    {"bank_map", [](world &in) { in.map_passing(); }},
+    {"bank_map", [](world &in) { in.map_transient(); }},
     {"bank_info",
      [](world &in) {
-       const cubby_bank bank = in.passing_bank.load();
+       const cubby_bank bank = in.transient_bank.load();
        cubby_bank_desc desc{};
        cubby_file_info file{};
        cubby_part_info part{};
@@ -187,7 +187,7 @@ const std::vector<call> calls = {
        const uint16_t columns[] = {1, 2};
        cubby_hint_item hint{};
        hint.struct_size = sizeof hint;
-       hint.bank = in.passing_bank.load();
+       hint.bank = in.transient_bank.load();
        hint.route.columns = columns;
        hint.route.column_count = 2;
        hint.ahead = in.serial.fetch_add(1) % 2;
@@ -199,11 +199,11 @@ const std::vector<call> calls = {
        cubby_routed routed{};
        routed.columns = columns;
        routed.column_count = 2;
-       cubby_visit(in.h.rt, in.passing_bank.load(), &routed, 1);
+       cubby_visit(in.h.rt, in.transient_bank.load(), &routed, 1);
      }},
     {"drop",
      [](world &in) {
-       const cubby_item items[] = {in.item(), in.passing_item()};
+       const cubby_item items[] = {in.item(), in.transient_item()};
        cubby_drop(in.h.rt, items, 2, 0);
      }},
     {"looking",
@@ -241,7 +241,7 @@ TEST_CASE("any two calls may be made at the same time") {
       CAPTURE(pump, calls[a].name, calls[b].name);
       REQUIRE(cubby_drain(in.h.rt, 20'000'000'000) == CUBBY_OK);
       cubby_done done[4]{};
-      cubby_cq_take(in.passing_queue.load(), done, 4);
+      cubby_cq_take(in.transient_queue.load(), done, 4);
       CHECK(in.h.stats(in.tier).pinned_bytes == 0);
     }
     cubby_pins pins = 0;

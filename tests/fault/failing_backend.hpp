@@ -1,6 +1,6 @@
-// A backend that fails as it is told, around one that works: the failure is a parameter of a test.
-// It is registered in-process, so that a whole runtime runs on it. Caller pump only: the test and
-// the backend share `faults` without a lock.
+// A backend that fails as `faults` says, around one that works: the failure is a parameter of a
+// test. It is registered in-process, so that a whole runtime runs on it. Caller pump only: the test
+// and the backend share `faults` without a lock.
 #pragma once
 
 #include <cerrno>
@@ -62,7 +62,7 @@ struct faults {
 struct instance {
   const cubby_backend_ops *inner_ops = nullptr;
   cubby_backend *inner = nullptr;
-  faults *told = nullptr;
+  faults *injected = nullptr;
   std::vector<cubby_backend_io> held;
   std::vector<uint64_t> altered;         // cookies whose completion is changed when it comes
   std::deque<cubby_backend_done> ready;  // made here
@@ -70,25 +70,25 @@ struct instance {
 
   uint32_t submit(uint64_t now_ns, const cubby_backend_io *ios, uint32_t count) {
     for (uint32_t i = 0; i < count; ++i) {
-      const bool hit = told->hits(ios[i]);
-      if (hit && told->what == fault::eio) {
+      const bool hit = injected->hits(ios[i]);
+      if (hit && injected->what == fault::eio) {
         ready.push_back({ios[i].cookie, 0, EIO, 0});
-      } else if (hit && told->what == fault::held) {
+      } else if (hit && injected->what == fault::held) {
         held.push_back(ios[i]);
       } else {
         if (inner_ops->submit(inner, now_ns, ios + i, 1) == 0) return i;
         if (hit) altered.push_back(ios[i].cookie);
       }
     }
-    if (told->what == fault::boasts) return count + 5;
+    if (injected->what == fault::boasts) return count + 5;
     return count;
   }
 
   void alter(cubby_backend_done &done) {
     if (std::erase(altered, done.cookie) == 0) return;
-    if (told->what == fault::short_) done.bytes /= 2;
-    if (told->what == fault::twice) later.push_back(done);
-    if (told->what != fault::strange) return;
+    if (injected->what == fault::short_) done.bytes /= 2;
+    if (injected->what == fault::twice) later.push_back(done);
+    if (injected->what != fault::strange) return;
     for (const uint64_t cookie :
          {uint64_t{0}, ~uint64_t{0}, uint64_t{77} << 32 | 5, done.cookie + 1}) {
       later.push_back({cookie, done.bytes, 0, 0});
@@ -96,9 +96,10 @@ struct instance {
   }
 
   uint32_t reap(uint64_t now_ns, cubby_backend_done *out, uint32_t max_count, uint64_t *next_ns) {
-    ++told->looked_count;
-    const bool by_itself = told->release_after != 0 && told->looked_count >= told->release_after;
-    if (told->release || by_itself) {
+    ++injected->looked_count;
+    const bool by_itself =
+        injected->release_after != 0 && injected->looked_count >= injected->release_after;
+    if (injected->release || by_itself) {
       while (!held.empty() && inner_ops->submit(inner, now_ns, &held.back(), 1) == 1) {
         held.pop_back();
       }
@@ -111,7 +112,7 @@ struct instance {
       out[count++] = ready.front();
       ready.pop_front();
     }
-    if (told->what == fault::boasts && count == max_count) return count + 1;
+    if (injected->what == fault::boasts && count == max_count) return count + 1;
     return count;
   }
 };
@@ -127,7 +128,7 @@ const cubby_backend_ops *wrapped(const char *name) {
                 cubby_backend **out) {
     auto made = std::make_unique<instance>();
     made->inner_ops = inner_of();
-    made->told = static_cast<faults *>(config->user);
+    made->injected = static_cast<faults *>(config->user);
     const int32_t status = made->inner_ops->open(services, config, &made->inner);
     if (status == 0) *out = reinterpret_cast<cubby_backend *>(made.release());
     return status;

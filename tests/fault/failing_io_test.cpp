@@ -7,7 +7,7 @@
 #include "fault/failing_backend.hpp"
 #include "host/host.hpp"
 #include "threadpool/threadpool.hpp"
-#include "unit/api/house.hpp"
+#include "unit/api/runtime_fixture.hpp"
 
 using namespace api_test;
 using failing::extent;
@@ -21,28 +21,28 @@ constexpr uint64_t mib = 1 << 20;
 constexpr uint32_t bad = 5;  // the locker whose first part is hit
 
 /// A runtime whose files are read through a failing backend, a queue, and known weights.
-struct failing_house {
-  failing::faults told;
+struct failing_fixture {
+  failing::faults injected;
   weights w;
-  house h{CUBBY_PUMP_CALLER};
+  runtime_fixture h{CUBBY_PUMP_CALLER};
   cubby_tier host = 0;
   cubby_cq *queue = nullptr;
   uint64_t accepted = 0;
   std::vector<cubby_done> ended;
 
-  explicit failing_house(uint64_t budget = 16 * mib) {
+  explicit failing_fixture(uint64_t budget = 16 * mib) {
     const auto *ops = failing::wrapped<cubby_threadpool_backend>("failing_files");
-    REQUIRE(cubby::api::register_backend(h.rt, ops, &told) == CUBBY_OK);
+    REQUIRE(cubby::api::register_backend(h.rt, ops, &injected) == CUBBY_OK);
     host = h.tier("host:0", 0, budget);
     h.map(w);
-    told.at_bytes = w.extent(bad, 0).offset_bytes + 100'000;
+    injected.at_bytes = w.extent(bad, 0).offset_bytes + 100'000;
     REQUIRE(cubby_cq_add(h.rt, 64, &queue) == CUBBY_OK);
   }
-  ~failing_house() {
+  ~failing_fixture() {
     if (queue != nullptr) cubby_cq_remove(queue);
   }
-  failing_house(const failing_house &) = delete;
-  failing_house &operator=(const failing_house &) = delete;
+  failing_fixture(const failing_fixture &) = delete;
+  failing_fixture &operator=(const failing_fixture &) = delete;
 
   struct asked {
     cubby_pins pins = 0;
@@ -91,7 +91,7 @@ struct failing_house {
   }
   /// With nothing failing any more: every locker, with its bytes.
   void check_all_well() {
-    told.what = fault::none;
+    injected.what = fault::none;
     for (uint32_t number = 0; number < weights::rows * weights::columns; ++number) {
       std::vector<const void *> addr;
       cubby_pins pins = 0;
@@ -124,9 +124,9 @@ const std::vector<uint32_t> eight = {1, 2, 3, 4, bad, 6, 7, 8};
 
 TEST_CASE("one bad and one good request: the bad one gets the error") {
   const auto what = GENERATE(fault::eio, fault::short_);
-  failing_house f;
-  f.told.what = what;
-  f.told.how_much = extent::one_part;
+  failing_fixture f;
+  f.injected.what = what;
+  f.injected.how_much = extent::one_part;
   const auto good = f.ask({2}), broken = f.ask({bad}), other = f.ask({7});
   CHECK(f.wait(*good) == CUBBY_OK);
   CHECK(f.wait(*other) == CUBBY_OK);
@@ -145,9 +145,9 @@ TEST_CASE("reads that fail in nothing, one part or everything") {
   const auto what = GENERATE(fault::eio, fault::short_);
   const auto how_much = GENERATE(extent::nothing, extent::one_part, extent::everything);
   INFO("fails: " << failing::name_of(how_much));
-  failing_house f;
-  f.told.what = what;
-  f.told.how_much = how_much;
+  failing_fixture f;
+  f.injected.what = what;
+  f.injected.how_much = how_much;
   const auto set = f.ask(eight);
   const cubby_status status = f.wait(*set);
   CHECK(status == (how_much == extent::nothing    ? CUBBY_OK
@@ -177,9 +177,9 @@ TEST_CASE("reads that fail in nothing, one part or everything") {
 
 TEST_CASE("a read that fails once is read again, and nobody hears of it but the counters") {
   const auto what = GENERATE(fault::eio, fault::short_);
-  failing_house f;
-  f.told.what = what;
-  f.told.times = 1;
+  failing_fixture f;
+  f.injected.what = what;
+  f.injected.times = 1;
   const auto set = f.ask(eight);
   CHECK(f.wait(*set) == CUBBY_OK);
   CHECK(f.files().error_count == 1);
@@ -188,12 +188,12 @@ TEST_CASE("a read that fails once is read again, and nobody hears of it but the 
   f.check_all_well();
 }
 
-TEST_CASE("completions told twice, or of I/Os that never were, change nothing and are said") {
+TEST_CASE("completions reported twice, or of I/Os that never were, change nothing and are logged") {
   const auto what = GENERATE(fault::twice, fault::strange);
   const auto how_much = GENERATE(extent::one_part, extent::everything);
-  failing_house f(2 * mib);  // small: pieces and frames are used again and again
-  f.told.what = what;
-  f.told.how_much = how_much;
+  failing_fixture f(2 * mib);  // small: pieces and frames are used again and again
+  f.injected.what = what;
+  f.injected.how_much = how_much;
   for (uint32_t round = 0; round < 12; ++round) {
     const auto a = f.ask({round, bad}), b = f.ask({23 - round});
     CHECK(f.wait(*a) == CUBBY_OK);
@@ -206,16 +206,16 @@ TEST_CASE("completions told twice, or of I/Os that never were, change nothing an
     cubby_drop(f.h.rt, f.h.items({bad}).data(), 1, 0);
   }
   CHECK(f.files().error_count != 0);
-  CHECK(f.log().find("told of an I/O that is not under way") != std::string::npos);
+  CHECK(f.log().find("completed an I/O that is not under way") != std::string::npos);
   f.check_ends();
   f.check_all_well();
 }
 
 TEST_CASE("a completion that comes late, after cancel: its frame was given to nobody meanwhile") {
   const bool by_unpin = GENERATE(false, true);
-  failing_house f(mib / 2);  // room for one locker
-  f.told.what = fault::held;
-  f.told.how_much = extent::one_part;
+  failing_fixture f(mib / 2);  // room for one locker
+  f.injected.what = fault::held;
+  f.injected.how_much = extent::one_part;
   const auto late = f.ask({bad});
   CHECK(cubby_wait(f.h.rt, late->ticket, short_ns) == CUBBY_ERR_TIMEOUT);
   CHECK(last().retryable == 1);
@@ -232,7 +232,7 @@ TEST_CASE("a completion that comes late, after cancel: its frame was given to no
   // The device may still write there, so somebody else has to wait for the frame.
   const auto next = f.ask({2});
   CHECK(cubby_wait(f.h.rt, next->ticket, short_ns) == CUBBY_ERR_TIMEOUT);
-  f.told.release = true;
+  f.injected.release = true;
   CHECK(f.wait(*next) == CUBBY_OK);
   CHECK(f.w.same(next->addr[0], 2, 0));
   CHECK(f.w.same(next->addr[1], 2, 1));
@@ -243,16 +243,16 @@ TEST_CASE("a completion that comes late, after cancel: its frame was given to no
 }
 
 TEST_CASE("a locker asked for again while its withdrawn read is out comes right after all") {
-  failing_house f;
-  f.told.what = fault::held;
-  f.told.how_much = extent::one_part;
+  failing_fixture f;
+  f.injected.what = fault::held;
+  f.injected.how_much = extent::one_part;
   const auto first = f.ask({bad});
   cubby_cancel(f.h.rt, first->ticket);
   CHECK(f.wait(*first) == CUBBY_ERR_CANCELED);
   const auto second = f.ask({bad});
   CHECK(cubby_wait(f.h.rt, second->ticket, short_ns) == CUBBY_ERR_TIMEOUT);
-  f.told.release = true;
-  f.told.what = fault::none;
+  f.injected.release = true;
+  f.injected.what = fault::none;
   CHECK(f.wait(*second) == CUBBY_OK);
   CHECK(f.w.same(second->addr[0], bad, 0));
   cubby_unpin(f.h.rt, second->pins, 0, 0, nullptr);
@@ -261,9 +261,9 @@ TEST_CASE("a locker asked for again while its withdrawn read is out comes right 
 }
 
 TEST_CASE("close waits for I/O that is late, and completions may be taken after it") {
-  failing_house f;
-  f.told.what = fault::held;
-  f.told.release_after = 400;
+  failing_fixture f;
+  f.injected.what = fault::held;
+  f.injected.release_after = 400;
   const auto a = f.ask({1, 2}), b = f.ask({3});
   CHECK(cubby_close(f.h.rt) == CUBBY_OK);
   f.h.rt = nullptr;
@@ -276,14 +276,14 @@ TEST_CASE("close waits for I/O that is late, and completions may be taken after 
 TEST_CASE("a completion that never comes: cancel and drain end, close ends and says what is lost") {
   const auto how_much = GENERATE(extent::one_part, extent::everything);
   // What close leaves behind for the device stays reachable, as it would be by a device.
-  static std::vector<std::unique_ptr<failing_house>> left_behind;
+  static std::vector<std::unique_ptr<failing_fixture>> left_behind;
   static std::vector<cubby_handle *> left_runtimes;
-  left_behind.push_back(std::make_unique<failing_house>());
-  failing_house &f = *left_behind.back();
+  left_behind.push_back(std::make_unique<failing_fixture>());
+  failing_fixture &f = *left_behind.back();
   left_runtimes.push_back(f.h.rt);
   cubby::api::set_close_patience(f.h.rt, 200'000'000);
-  f.told.what = fault::held;
-  f.told.how_much = how_much;
+  f.injected.what = fault::held;
+  f.injected.how_much = how_much;
   const auto lost = f.ask({bad}), open = f.ask({bad, 9}), other = f.ask({2});
   CHECK(cubby_wait(f.h.rt, lost->ticket, short_ns) == CUBBY_ERR_TIMEOUT);
   CHECK(cubby_cancel(f.h.rt, lost->ticket) == CUBBY_OK);
@@ -301,7 +301,7 @@ TEST_CASE("a completion that never comes: cancel and drain end, close ends and s
 }
 
 TEST_CASE("a file that shrinks underneath fails its bank loudly, not the process") {
-  failing_house f;
+  failing_fixture f;
   const auto held = f.ask({2});
   REQUIRE(f.wait(*held) == CUBBY_OK);
   REQUIRE(truncate(f.w.path.c_str(), static_cast<off_t>(f.w.extent(bad, 0).offset_bytes)) == 0);
@@ -319,14 +319,14 @@ TEST_CASE("a file that shrinks underneath fails its bank loudly, not the process
 }
 
 TEST_CASE("a file that shrinks while its bytes are being read is an error, never short bytes") {
-  failing_house f;
-  f.told.what = fault::held;  // the read is under way …
+  failing_fixture f;
+  f.injected.what = fault::held;  // the read is under way …
   const auto gone = f.ask({bad});
   REQUIRE(cubby_wait(f.h.rt, gone->ticket, short_ns) == CUBBY_ERR_TIMEOUT);
   REQUIRE(truncate(f.w.path.c_str(),
                    static_cast<off_t>(f.w.extent(bad, 0).offset_bytes + 70'000)) == 0);
-  f.told.what = fault::none;
-  f.told.release = true;  // … and finds less than there was
+  f.injected.what = fault::none;
+  f.injected.release = true;  // … and finds less than there was
   CHECK(f.wait(*gone) == CUBBY_ERR_CORRUPT);
   CHECK(explain().find("changed since it was adopted") != std::string::npos);
   CHECK(gone->addr[0] == nullptr);
@@ -334,7 +334,7 @@ TEST_CASE("a file that shrinks while its bytes are being read is an error, never
 }
 
 TEST_CASE("a file changed underneath fails its bank, and another bank goes on") {
-  failing_house f;
+  failing_fixture f;
   weights other(2);
   const cubby_bank first = f.h.bank;
   f.h.map(other);
@@ -359,14 +359,14 @@ TEST_CASE("a file changed underneath fails its bank, and another bank goes on") 
 TEST_CASE("a device whose copies fail in nothing, one part or everything") {
   const auto how_much = GENERATE(extent::nothing, extent::one_part, extent::everything);
   INFO("fails: " << failing::name_of(how_much));
-  failing::faults told;
-  told.what = fault::eio;
-  told.how_much = how_much;
-  told.at_count = 3;
+  failing::faults injected;
+  injected.what = fault::eio;
+  injected.how_much = how_much;
+  injected.at_count = 3;
   weights w;
-  house h(CUBBY_PUMP_CALLER);
+  runtime_fixture h(CUBBY_PUMP_CALLER);
   const auto *ops = failing::wrapped<cubby_host_backend>("failing_device");
-  REQUIRE(cubby::api::register_backend(h.rt, ops, &told) == CUBBY_OK);
+  REQUIRE(cubby::api::register_backend(h.rt, ops, &injected) == CUBBY_OK);
   cubby_tier_desc desc{};
   desc.struct_size = sizeof desc;
   desc.backend = "failing_device";
@@ -398,7 +398,7 @@ TEST_CASE("a device whose copies fail in nothing, one part or everything") {
   REQUIRE(h.pin(eight, host, pins, addr) == CUBBY_OK);
   for (size_t i = 0; i < eight.size(); ++i) CHECK(w.same(addr[2 * i], eight[i], 0));
   cubby_unpin(h.rt, pins, 0, 0, nullptr);
-  told.what = fault::none;
+  injected.what = fault::none;
   REQUIRE(h.pin(eight, device, pins, addr) == CUBBY_OK);
   cubby_unpin(h.rt, pins, 0, 0, nullptr);
   CHECK(h.stats(device).pinned_bytes == 0);
@@ -406,8 +406,8 @@ TEST_CASE("a device whose copies fail in nothing, one part or everything") {
 }
 
 TEST_CASE("a backend that counts more than there was is named once, and does not end the process") {
-  failing_house f;
-  f.told.what = fault::boasts;
+  failing_fixture f;
+  f.injected.what = fault::boasts;
   for (const uint32_t number : {0u, 9u, 17u}) {
     auto one = f.ask({number, number + 1});
     CHECK(f.wait(*one) == CUBBY_OK);

@@ -36,8 +36,8 @@ bool block_io_uring() {
 
 child_exit run_child() {
   if (!block_io_uring()) return no_filter;
-  cubby_test::test_services house;
-  const cubby_backend_services services = house.services();
+  cubby_test::test_services host;
+  const cubby_backend_services services = host.services();
   cubby_backend_config config{};
   config.struct_size = sizeof config;
   config.name = "nvme:0";
@@ -46,7 +46,7 @@ child_exit run_child() {
   cubby_backend *backend = nullptr;
   if (cubby_uring_backend()->open(&services, &config, &backend) != -EPERM) return uring_opened;
   bool explained = false;
-  for (const std::string &line : house.lines) explained |= line.find("seccomp") != line.npos;
+  for (const std::string &line : host.lines) explained |= line.find("seccomp") != line.npos;
   if (!explained) return silent;
 
   const cubby_backend_ops *fallback = cubby_threadpool_backend();

@@ -12,7 +12,7 @@
 #include <cstddef>
 
 #include "fault/child.hpp"
-#include "unit/api/house.hpp"
+#include "unit/api/runtime_fixture.hpp"
 #include "unit/store/scratch.hpp"
 
 using api_test::weights;

@@ -1,8 +1,8 @@
 // Failure as a parameter of a transfer: short, EINTR, EAGAIN, EINVAL, EIO, ENOSPC and never. The
 // state that both file backends share is fed directly; then real limits do the same to real files.
 #include <fcntl.h>
-#include <signal.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -99,8 +99,8 @@ namespace {
 // asked.
 cubby_backend_done write_block(const char *path, uint32_t flags) {
   cubby_backend_done out{0, 0, -1, 0};
-  cubby_test::test_services house;
-  const cubby_backend_services services = house.services();
+  cubby_test::test_services host;
+  const cubby_backend_services services = host.services();
   cubby_backend_config config{};
   config.struct_size = sizeof config;
   config.device = -1;

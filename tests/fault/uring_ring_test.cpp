@@ -29,8 +29,8 @@ using namespace cubby_uring;
 constexpr const char *readable = "/proc/self/exe";
 
 struct opened_ring {
-  cubby_test::test_services house;
-  cubby_backend_services services = house.services();
+  cubby_test::test_services host;
+  cubby_backend_services services = host.services();
   cubby_backend *self = nullptr;
   int32_t status = 0;
   const cubby_backend_ops &ops = *cubby_uring_backend();
@@ -157,7 +157,7 @@ TEST_CASE("reads into registered memory give the same bytes as reads into other 
   const pages known = make_pages(4 * 4096), other = make_pages(4 * 4096);
   std::memset(known.get(), 1, 4 * 4096);
   if (ring.ops.memory_register(ring.self, known.get(), 4 * 4096) != 0) {
-    WARN("skipped, buffers cannot be registered here: " << ring.house.lines.back());
+    WARN("skipped, buffers cannot be registered here: " << ring.host.lines.back());
     return;
   }
   cubby_backend_info info{};
@@ -191,12 +191,12 @@ child_exit register_under_limit() {
   if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0) return not_limited;
   if (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0) return not_limited;
   opened_ring ring(4);
-  if (ring.status != 0) return ring.house.lines.empty() ? silent : not_opened;
+  if (ring.status != 0) return ring.host.lines.empty() ? silent : not_opened;
   const pages memory = make_pages(1u << 20);
   std::memset(memory.get(), 1, 1u << 20);
   if (ring.ops.memory_register(ring.self, memory.get(), 1u << 20) == 0) return not_limited;
   bool said = false;
-  for (const std::string &line : ring.house.lines) said |= line.find("ulimit -l") != line.npos;
+  for (const std::string &line : ring.host.lines) said |= line.find("ulimit -l") != line.npos;
   cubby_backend_info info{};
   info.struct_size = sizeof info;
   ring.ops.describe(ring.self, &info);

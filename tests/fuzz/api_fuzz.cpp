@@ -54,7 +54,7 @@ class chooser {
   const uint8_t *at_, *end_;
 };
 
-/// What a request may write to until it completes; kept until the runtime is closed.
+/// What a request may write to until it completes; it lives until the runtime is closed.
 struct request {
   std::vector<cubby_item> items;
   std::vector<int8_t> status;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes the stored inputs of the fuzz targets: valid, truncated and hostile ones, a few hundred
-bytes each. Finds of the fuzzers are kept beside them as find_*; those this does not touch.
+bytes each. Finds of the fuzzers lie beside them as find_*; those this does not touch.
 
   make_corpus.py [FOLDER]        default: corpus beside this file
 """

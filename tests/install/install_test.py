@@ -77,7 +77,7 @@ def conformance(prefix, library, folder, exit_status):
 
 
 def check_backend(arguments, prefix, work, model):
-    """A stranger's backend: it passes, is used by a runtime, and each mistake in it is found."""
+    """A third-party backend: it passes, is used by a runtime, and each mistake in it is found."""
     folder = work / "backend"
     build(arguments, prefix, arguments.examples / "backend", folder, "-DBROKEN_BACKENDS=ON")
     library = next(folder.glob("libpread_backend.*"))
@@ -109,7 +109,7 @@ def check_backend(arguments, prefix, work, model):
 
 
 def check_policy(arguments, prefix, work):
-    """A stranger's policy: built against the headers alone, it passes, and decides in a simulation and a runtime."""
+    """A third-party policy: built against the headers alone, it passes, and decides in a simulation and a runtime."""
     folder = work / "policy"
     build(arguments, prefix, arguments.examples / "policy", folder)
     library = next(folder.glob("libfifo_policy.*"))

@@ -20,7 +20,7 @@ struct event {
 
 class event_log {
  public:
-  static constexpr size_t kept_count = 20;
+  static constexpr size_t stored_count = 20;
 
   /// `format` is a literal with three PRIu64 at most. Nothing that differs from run to run (an
   /// address, a handle) may go in.
@@ -32,14 +32,14 @@ class event_log {
     for (const uint64_t word : {step, kind, a, b, c, static_cast<uint64_t>(status)}) {
       hash_ = cubby::base::mix64(hash_ ^ word) + 0x9E3779B97F4A7C15ull;
     }
-    ring_[count_++ % kept_count] = {step, format, {a, b, c}, status};
+    ring_[count_++ % stored_count] = {step, format, {a, b, c}, status};
   }
   [[nodiscard]] uint64_t hash() const { return hash_; }
 
   [[nodiscard]] std::vector<std::string> last() const {
     std::vector<std::string> lines;
-    for (uint64_t i = count_ > kept_count ? count_ - kept_count : 0; i < count_; ++i) {
-      const event &one = ring_[i % kept_count];
+    for (uint64_t i = count_ > stored_count ? count_ - stored_count : 0; i < count_; ++i) {
+      const event &one = ring_[i % stored_count];
       char words[160], line[224];
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
@@ -57,7 +57,7 @@ class event_log {
  private:
   uint64_t hash_ = 0x6375626279ull;
   uint64_t count_ = 0;
-  std::array<event, kept_count> ring_{};
+  std::array<event, stored_count> ring_{};
 };
 
 }  // namespace sim

@@ -16,21 +16,21 @@ using cubby_sim::world_options;
 
 struct bench {
   const cubby_backend_ops &ops;
-  world &where;
-  cubby_test::test_services house;
-  cubby_backend_services services = house.services();
+  world &sim;
+  cubby_test::test_services host;
+  cubby_backend_services services = host.services();
   cubby_backend *self = nullptr;
   uint64_t now_ns = 1'000'000;
 
   bench(const cubby_backend_ops *table, world &in, uint32_t depth = 0, uint32_t latency_ns = 0)
-      : ops(*table), where(in) {
+      : ops(*table), sim(in) {
     cubby_backend_config config{};
     config.struct_size = sizeof config;
     config.device = -1;
     config.name = "test:0";
     config.queue_depth = depth;
     config.emulated_latency_ns = latency_ns;
-    config.user = &where;
+    config.user = &sim;
     REQUIRE(ops.open(&services, &config, &self) == 0);
   }
   bench(const bench &) = delete;

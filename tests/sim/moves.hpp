@@ -1,4 +1,4 @@
-// Which ways of the runtime a simulation has gone, as far as they can be told from outside.
+// Which paths of the runtime a simulation has taken, as far as they show from outside.
 #pragma once
 #include <bitset>
 #include <cstddef>

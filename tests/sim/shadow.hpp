@@ -1,5 +1,5 @@
 // What must be true: the right bytes of every locker, who holds what, which requests are alive.
-// It is told what was asked and answered, never what the runtime thinks.
+// It knows the calls and their results, never the state of the runtime.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -51,14 +51,14 @@ struct shadow_bank {
   uint64_t held_count = 0;   // items of complete sets
   uint64_t asked_count = 0;  // items of requests alive
 
-  const std::vector<unsigned char> &right(cubby_sim::world &where, uint32_t number, uint32_t part) {
+  const std::vector<unsigned char> &right(cubby_sim::world &sim, uint32_t number, uint32_t part) {
     shadow_locker &locker = lockers[number];
     locker.right.resize(part_count);
     std::vector<unsigned char> &bytes = locker.right[part];
     const shadow_extent &extent = locker.parts[part];
     if (bytes.empty()) {
       bytes.resize(extent.bytes);
-      where.find(files[extent.file])->read(extent.offset_bytes, bytes.data(), extent.bytes);
+      sim.find(files[extent.file])->read(extent.offset_bytes, bytes.data(), extent.bytes);
     }
     return bytes;
   }

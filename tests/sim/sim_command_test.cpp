@@ -68,16 +68,18 @@ TEST_CASE("wrong arguments end with 2 and the mutants are listed") {
   CHECK(seen.result().at("mutants").size() == 6);
 }
 
-TEST_CASE("a policy is named, a stranger's too, and one that breaks the rules is a violation") {
+TEST_CASE(
+    "a policy is named, a third-party one too, and one that breaks the rules is a violation") {
   for (const std::string name : {"lru", "moe", "mixed", CUBBY_FIFO_POLICY}) {
     INFO(name);
     const ran seen = run("--seeds 20 --steps 600 --json --policy " + name);
     check_clean(seen);
     CHECK(seen.result().at("policy") == name);
   }
-  const std::string evil =
-      "--seeds 20 --steps 600 --json --policy " CUBBY_EVIL_POLICY " 2>/dev/null";
-  const ran seen = {process::shell("CUBBY_EVIL=absent " CUBBY_SIM_COMMAND " " + evil)};
+  const std::string misbehaving =
+      "--seeds 20 --steps 600 --json --policy " CUBBY_MISBEHAVING_POLICY " 2>/dev/null";
+  const ran seen = {
+      process::shell("CUBBY_MISBEHAVIOUR=absent " CUBBY_SIM_COMMAND " " + misbehaving)};
   CHECK(seen.exit_status == 1);
   const json first = seen.result().at("violations").at(0);
   CHECK(first.at("promise") == "policy");

@@ -37,7 +37,7 @@ struct disk_bench : bench {
   }
   std::vector<unsigned char> truth(uint64_t offset, uint64_t bytes) {
     std::vector<unsigned char> right(bytes);
-    REQUIRE(where.find("a")->read(offset, right.data(), bytes) == bytes);
+    REQUIRE(sim.find("a")->read(offset, right.data(), bytes) == bytes);
     return right;
   }
   /// Bits in which memory differs from the file.
@@ -74,8 +74,8 @@ TEST_CASE("content follows from seed, path and offset alone") {
 }
 
 TEST_CASE("a read without faults brings the bytes, and not before it completes") {
-  world where(world_options{});
-  disk_bench bench(where);
+  world sim(world_options{});
+  disk_bench bench(sim);
   REQUIRE(bench.submit({bench.io(CUBBY_BACKEND_READ, 8192, 4)}) == 1);
   CHECK(bench.wrong_bits(8192, 4 * 4096) > 1000);
   uint64_t next_ns = 0;
@@ -91,8 +91,8 @@ TEST_CASE("completions come out of order, the same order for the same seed") {
   auto order_of = [](uint64_t seed) {
     world_options options;
     options.seed = seed;
-    world where(options);
-    disk_bench bench(where);
+    world sim(options);
+    disk_bench bench(sim);
     std::vector<cubby_backend_io> ios;
     for (uint64_t i = 0; i < 16; ++i) ios.push_back(bench.io(CUBBY_BACKEND_READ, i * 4096, 1, i));
     REQUIRE(bench.submit(ios) == 16);
@@ -109,40 +109,40 @@ TEST_CASE("completions come out of order, the same order for the same seed") {
 }
 
 TEST_CASE("writes are read back, the older version stays known") {
-  world where(world_options{});
-  disk_bench bench(where);
+  world sim(world_options{});
+  disk_bench bench(sim);
   const auto before = bench.truth(4096, 4096);
   std::memset(bench.memory[0].bytes, 0x11, 4096);
   CHECK(bench.run_one(bench.io(CUBBY_BACKEND_WRITE, 4096, 1)).bytes == 4096);
   CHECK(bench.truth(4096, 4096) == std::vector<unsigned char>(4096, 0x11));
   unsigned char older[4096];
-  where.find("a")->read_older(1, older);
+  sim.find("a")->read_older(1, older);
   CHECK(std::memcmp(older, before.data(), 4096) == 0);
 }
 
 TEST_CASE("EIO: once, or for a range until heal") {
-  world where(world_options{});
-  disk_bench bench(where);
-  where.force(fault::eio_transient, "a", 0, 4096);
+  world sim(world_options{});
+  disk_bench bench(sim);
+  sim.force(fault::eio_transient, "a", 0, 4096);
   CHECK(bench.read(8192, 1).error == 0);
   CHECK(bench.read(0, 1).error == EIO);
   CHECK(bench.read(0, 1).error == 0);
-  CHECK(where.count(fault::eio_transient) == 1);
-  where.force(fault::eio_sticky, "a", 0, 4096);
+  CHECK(sim.count(fault::eio_transient) == 1);
+  sim.force(fault::eio_sticky, "a", 0, 4096);
   for (int i = 0; i < 3; ++i) CHECK(bench.read(0, 2).error == EIO);
   CHECK(bench.read(4096, 1).error == EIO);  // the whole range that failed is bad
   CHECK(bench.read(8192, 1).error == 0);
   CHECK(bench.run_one(bench.io(CUBBY_BACKEND_WRITE, 0, 1)).error == EIO);
-  CHECK(where.count(fault::eio_sticky) == 5);
-  where.heal();
+  CHECK(sim.count(fault::eio_sticky) == 5);
+  sim.heal();
   CHECK(bench.read(0, 2).error == 0);
   CHECK(bench.wrong_bits(0, 8192) == 0);
 }
 
 TEST_CASE("a short read says fewer bytes and no error, away from the end") {
-  world where(world_options{});
-  disk_bench bench(where);
-  where.force(fault::short_read, "a", 0, file_bytes, 8);
+  world sim(world_options{});
+  disk_bench bench(sim);
+  sim.force(fault::short_read, "a", 0, file_bytes, 8);
   for (int i = 0; i < 8; ++i) {
     const auto done = bench.read(16384, 4);
     CHECK(done.error == 0);
@@ -154,28 +154,28 @@ TEST_CASE("a short read says fewer bytes and no error, away from the end") {
 }
 
 TEST_CASE("a flip in transit happens once, a flip at rest stays until heal") {
-  world where(world_options{});
-  disk_bench bench(where);
-  where.force(fault::flip_transit, "a");
+  world sim(world_options{});
+  disk_bench bench(sim);
+  sim.force(fault::flip_transit, "a");
   CHECK(bench.read(0, 4).bytes == 4 * 4096);
   CHECK(bench.wrong_bits(0, 4 * 4096) == 1);
   bench.read(0, 4);
   CHECK(bench.wrong_bits(0, 4 * 4096) == 0);
-  where.force(fault::flip_rest, "a");
+  sim.force(fault::flip_rest, "a");
   for (int i = 0; i < 3; ++i) {
     bench.read(0, 4);
     CHECK(bench.wrong_bits(0, 4 * 4096) == 1);
   }
-  CHECK(where.count(fault::flip_rest) == 1);
-  where.heal();
+  CHECK(sim.count(fault::flip_rest) == 1);
+  sim.heal();
   bench.read(0, 4);
   CHECK(bench.wrong_bits(0, 4 * 4096) == 0);
 }
 
 TEST_CASE("a misdirected read brings another place's bytes and says nothing") {
-  world where(world_options{});
-  disk_bench bench(where);
-  where.force(fault::misdirected, "a");
+  world sim(world_options{});
+  disk_bench bench(sim);
+  sim.force(fault::misdirected, "a");
   const auto done = bench.read(0, 1);
   CHECK(done.error == 0);
   CHECK(done.bytes == 4096);
@@ -188,15 +188,15 @@ TEST_CASE("a misdirected read brings another place's bytes and says nothing") {
 }
 
 TEST_CASE("a stale block is what was there before the last write") {
-  world where(world_options{});
-  disk_bench bench(where);
+  world sim(world_options{});
+  disk_bench bench(sim);
   const auto before = bench.truth(0, 4096);
   std::memset(bench.memory[0].bytes, 0x22, 4096);
   REQUIRE(bench.run_one(bench.io(CUBBY_BACKEND_WRITE, 0, 1)).error == 0);
-  where.force(fault::stale_block, "a");
+  sim.force(fault::stale_block, "a");
   CHECK(bench.read(0, 1).error == 0);
   CHECK(std::memcmp(bench.memory[0].bytes, before.data(), 4096) == 0);
-  where.force(fault::stale_block, "a");  // never written over: an earlier life of the file
+  sim.force(fault::stale_block, "a");  // never written over: an earlier life of the file
   CHECK(bench.read(4096, 1).error == 0);
   CHECK(bench.wrong_bits(4096, 4096) > 1000);
 }
@@ -206,13 +206,13 @@ TEST_CASE("late I/Os come late, stuck ones at heal or when their time is over") 
   options.stuck_ns = 9'000'000'000;
   const bool bounded = GENERATE(false, true);
   if (!bounded) options.stuck_ns = ~uint64_t{0};
-  world where(options);
-  disk_bench bench(where);
-  where.force(fault::late, "a");
+  world sim(options);
+  disk_bench bench(sim);
+  sim.force(fault::late, "a");
   uint64_t start_ns = bench.now_ns;
   CHECK(bench.read(0, 1).error == 0);
   CHECK(bench.now_ns - start_ns >= options.late_ns);
-  where.force(fault::stuck, "a");
+  sim.force(fault::stuck, "a");
   start_ns = bench.now_ns;
   REQUIRE(bench.submit({bench.io(CUBBY_BACKEND_READ, 0, 1)}) == 1);
   if (bounded) {
@@ -220,7 +220,7 @@ TEST_CASE("late I/Os come late, stuck ones at heal or when their time is over") 
     CHECK(bench.now_ns - start_ns == options.stuck_ns);
   } else {
     CHECK(bench.reap_all().empty());
-    where.heal();
+    sim.heal();
     CHECK(bench.reap_all().size() == 1);
   }
   CHECK(bench.wrong_bits(0, 4096) == 0);
@@ -230,23 +230,23 @@ TEST_CASE("no more I/Os are stuck at once than the world allows") {
   world_options options;
   options.stuck_max = 3;
   rate_of(options.rates, fault::stuck) = 1'000'000;
-  world where(options);
-  disk_bench bench(where);
+  world sim(options);
+  disk_bench bench(sim);
   std::vector<cubby_backend_io> ios;
   for (uint64_t i = 0; i < 16; ++i) ios.push_back(bench.io(CUBBY_BACKEND_READ, i * 4096, 1, i));
   REQUIRE(bench.submit(ios) == 16);
   CHECK(bench.reap_all().size() == 13);
-  where.heal();
+  sim.heal();
   CHECK(bench.reap_all().size() == 3);
-  CHECK(where.count(fault::stuck) == 3);
+  CHECK(sim.count(fault::stuck) == 3);
 }
 
 TEST_CASE("a file that cannot be opened, and one that is not there") {
-  world where(world_options{});
-  disk_bench bench(where);
+  world sim(world_options{});
+  disk_bench bench(sim);
   cubby_backend_file out{};
   out.struct_size = sizeof out;
-  where.force(fault::open_failure, "a");
+  sim.force(fault::open_failure, "a");
   CHECK(bench.ops.file_open(bench.self, "a", CUBBY_BACKEND_FILE_READ, &out) == -EIO);
   CHECK(bench.ops.file_open(bench.self, "b", CUBBY_BACKEND_FILE_READ, &out) == -ENOENT);
   REQUIRE(bench.ops.file_open(bench.self, "a", CUBBY_BACKEND_FILE_READ, &out) == 0);
@@ -257,18 +257,18 @@ TEST_CASE("a file that cannot be opened, and one that is not there") {
 }
 
 TEST_CASE("the world changes a file's identity, an open file shows it") {
-  world where(world_options{});
-  disk_bench bench(where);
+  world sim(world_options{});
+  disk_bench bench(sim);
   cubby_backend_file before{}, after{};
   before.struct_size = after.struct_size = sizeof before;
   REQUIRE(bench.ops.file_stat(bench.self, bench.file, &before) == 0);
-  where.touch("a", 5);
+  sim.touch("a", 5);
   REQUIRE(bench.ops.file_stat(bench.self, bench.file, &after) == 0);
   CHECK(after.mtime_ns > before.mtime_ns);
-  where.replace("a");
+  sim.replace("a");
   REQUIRE(bench.ops.file_stat(bench.self, bench.file, &after) == 0);
   CHECK(after.inode != before.inode);
-  where.resize("a", 5000);
+  sim.resize("a", 5000);
   REQUIRE(bench.ops.file_stat(bench.self, bench.file, &after) == 0);
   CHECK(after.bytes == 5000);
   CHECK(bench.read(4096, 1).bytes == 5000 - 4096);
@@ -280,13 +280,13 @@ TEST_CASE("silent faults by rate strike only where they are allowed") {
        {fault::flip_transit, fault::flip_rest, fault::misdirected, fault::stale_block}) {
     rate_of(options.rates, silent) = 300'000;
   }
-  world where(options);
-  disk_bench bench(where);
+  world sim(options);
+  disk_bench bench(sim);
   for (uint64_t i = 0; i < 50; ++i) {
     bench.read(i * 4096, 1);
     CHECK(bench.wrong_bits(i * 4096, 4096) == 0);
   }
-  where.silent_allowed = [](const std::string &path, uint64_t offset, uint64_t) {
+  sim.silent_allowed = [](const std::string &path, uint64_t offset, uint64_t) {
     return path == "a" && offset < 50 * 4096;
   };
   uint64_t lies = 0;
@@ -302,15 +302,15 @@ TEST_CASE("silent faults by rate strike only where they are allowed") {
 TEST_CASE("every fault of the disk happens by rate and is counted under its name") {
   world_options options;
   options.rates = cubby_sim::lively_rates();
-  world where(options);
-  where.silent_allowed = [](const std::string &, uint64_t, uint64_t) { return true; };
-  disk_bench bench(where);
+  world sim(options);
+  sim.silent_allowed = [](const std::string &, uint64_t, uint64_t) { return true; };
+  disk_bench bench(sim);
   for (uint64_t i = 0; i < 4000; ++i) {
     bench.submit({bench.io(CUBBY_BACKEND_READ, i % 256 * 4096, 1)});
     bench.reap_all();
     if (i % 100 == 99) {
-      where.heal();
-      where.set_rates(options.rates);
+      sim.heal();
+      sim.set_rates(options.rates);
       bench.reap_all();
     }
   }
@@ -318,7 +318,7 @@ TEST_CASE("every fault of the disk happens by rate and is counted under its name
        {fault::eio_transient, fault::eio_sticky, fault::short_read, fault::flip_transit,
         fault::flip_rest, fault::misdirected, fault::stale_block, fault::late, fault::stuck}) {
     INFO(cubby_sim::fault_name(which));
-    CHECK(where.count(which) > 0);
+    CHECK(sim.count(which) > 0);
   }
 }
 

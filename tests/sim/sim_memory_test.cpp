@@ -41,23 +41,23 @@ struct memory_bench : bench {
 };
 
 TEST_CASE("an emulated device is not host-addressable, host memory is") {
-  world where(world_options{});
+  world sim(world_options{});
   cubby_backend_info info{};
   info.struct_size = sizeof info;
-  memory_bench host(where);
+  memory_bench host(sim);
   REQUIRE(host.ops.describe(host.self, &info) == 0);
   CHECK((info.capabilities & CUBBY_CAP_HOST_ADDRESSABLE) != 0);
   CHECK((info.capabilities & CUBBY_CAP_VIRTUAL_CLOCK) != 0);
   CHECK(info.emulated == 0);
-  memory_bench device(where, 1000);
+  memory_bench device(sim, 1000);
   REQUIRE(device.ops.describe(device.self, &info) == 0);
   CHECK((info.capabilities & CUBBY_CAP_HOST_ADDRESSABLE) == 0);
   CHECK(info.emulated == 1);
 }
 
 TEST_CASE("a copy brings the bytes its source has at completion, and not before") {
-  world where(world_options{});
-  memory_bench bench(where);
+  world sim(world_options{});
+  memory_bench bench(sim);
   REQUIRE(bench.submit(
               {bench.copy(CUBBY_BACKEND_COPY_IN, bench.frame(), bench.sent.data(), 8192)}) == 1);
   CHECK(bench.wrong_bits(bench.frame()) > 1000);
@@ -69,28 +69,28 @@ TEST_CASE("a copy brings the bytes its source has at completion, and not before"
 TEST_CASE("reserve fails when forced and when the world is full; what is released holds noise") {
   world_options options;
   options.arena_bytes = 4u << 20;
-  world where(options);
-  memory_bench bench(where);
+  world sim(options);
+  memory_bench bench(sim);
   cubby_backend_memory more{};
   more.struct_size = sizeof more;
-  where.force(fault::reserve_failure);
+  sim.force(fault::reserve_failure);
   CHECK(bench.ops.memory_reserve(bench.self, 4096, &more) == -ENOMEM);
-  CHECK(where.count(fault::reserve_failure) == 1);
+  CHECK(sim.count(fault::reserve_failure) == 1);
   CHECK(bench.ops.memory_reserve(bench.self, 5u << 20, &more) == -ENOMEM);
   REQUIRE(bench.ops.memory_reserve(bench.self, 2u << 20, &more) == 0);
   CHECK(reinterpret_cast<uintptr_t>(more.base) % (2u << 20) == 0);
   auto bytes = static_cast<unsigned char *>(more.base);
   CHECK(bytes[0] == 0);
-  const uint64_t taken = where.memory().taken_bytes();
+  const uint64_t taken = sim.memory().taken_bytes();
   bench.ops.memory_release(bench.self, &more);
   CHECK(bytes[0] != 0);
-  CHECK(where.memory().taken_bytes() == taken - (2u << 20));
+  CHECK(sim.memory().taken_bytes() == taken - (2u << 20));
 }
 
 TEST_CASE("a failed copy says EIO and leaves no whole copy behind") {
-  world where(world_options{});
-  memory_bench bench(where);
-  where.force(fault::copy_failure);
+  world sim(world_options{});
+  memory_bench bench(sim);
+  sim.force(fault::copy_failure);
   const auto done = bench.copy_in();
   CHECK(done.error == EIO);
   CHECK(bench.wrong_bits(bench.frame()) > 0);
@@ -99,50 +99,50 @@ TEST_CASE("a failed copy says EIO and leaves no whole copy behind") {
 }
 
 TEST_CASE("a copy flips a bit once; a frame's flip stays") {
-  world where(world_options{});
-  memory_bench bench(where);
-  where.force(fault::copy_flip);
+  world sim(world_options{});
+  memory_bench bench(sim);
+  sim.force(fault::copy_flip);
   CHECK(bench.copy_in().error == 0);
   CHECK(bench.wrong_bits(bench.frame()) == 1);
   CHECK(bench.copy_in().error == 0);
   CHECK(bench.wrong_bits(bench.frame()) == 0);
   std::vector<unsigned char> got(8192);
-  where.force(fault::frame_flip);
+  sim.force(fault::frame_flip);
   for (int i = 0; i < 2; ++i) {
     bench.run_one(bench.copy(CUBBY_BACKEND_COPY_OUT, got.data(), bench.frame(), 8192));
     CHECK(bench.wrong_bits(got.data()) == 1);
   }
-  CHECK(where.count(fault::frame_flip) == 1);
+  CHECK(sim.count(fault::frame_flip) == 1);
   bench.copy_in();
-  where.flip_memory(bench.frame() + 77, 0x10);
+  sim.flip_memory(bench.frame() + 77, 0x10);
   CHECK(bench.wrong_bits(bench.frame()) == 1);
-  CHECK(where.count(fault::frame_flip) == 2);
+  CHECK(sim.count(fault::frame_flip) == 2);
 }
 
 TEST_CASE("a frame that a file was read into can rot") {
-  world where(world_options{});
-  memory_bench bench(where);
-  CHECK_FALSE(where.flip_resting_frame());
+  world sim(world_options{});
+  memory_bench bench(sim);
+  CHECK_FALSE(sim.flip_resting_frame());
   bench.copy_in();
-  where.note_landed(bench.frame(), 8192);
-  REQUIRE(where.flip_resting_frame());
+  sim.note_landed(bench.frame(), 8192);
+  REQUIRE(sim.flip_resting_frame());
   CHECK(bench.wrong_bits(bench.frame()) == 1);
-  CHECK(where.count(fault::frame_flip) == 1);
+  CHECK(sim.count(fault::frame_flip) == 1);
 }
 
 TEST_CASE("a copy may be stuck until heal, and late") {
-  world where(world_options{});
-  memory_bench bench(where);
-  where.force(fault::stuck);
+  world sim(world_options{});
+  memory_bench bench(sim);
+  sim.force(fault::stuck);
   REQUIRE(bench.submit(
               {bench.copy(CUBBY_BACKEND_COPY_IN, bench.frame(), bench.sent.data(), 8192)}) == 1);
   CHECK(bench.reap_all().empty());
-  where.heal();
+  sim.heal();
   CHECK(bench.reap_all().size() == 1);
-  where.force(fault::late);
+  sim.force(fault::late);
   const uint64_t start_ns = bench.now_ns;
   bench.copy_in();
-  CHECK(bench.now_ns - start_ns >= where.options().late_ns);
+  CHECK(bench.now_ns - start_ns >= sim.options().late_ns);
 }
 
 }  // namespace

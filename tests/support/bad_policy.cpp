@@ -1,6 +1,6 @@
 // Policy libraries that are wrong, for tests: CUBBY_BAD_POLICY says how. "decline" is right and
 // keeps nobody who does not find room; "counting" is right and says in CUBBY_TEST_INSERTED how many
-// newcomers it was told of.
+// calls of inserted() it got.
 #include <cubby/policy.h>
 
 #include <cstdlib>
@@ -21,9 +21,9 @@ cubby_object next_victim(cubby_policy *) {
 
 uint32_t inserted_count = 0;
 
-void count_inserted(cubby_policy *policy, cubby_object who, uint64_t bytes) {
+void count_inserted(cubby_policy *policy, cubby_object object, uint64_t bytes) {
   setenv("CUBBY_TEST_INSERTED", std::to_string(++inserted_count).c_str(), 1);
-  cubby_policy_find("lru")->inserted(policy, who, bytes);
+  cubby_policy_find("lru")->inserted(policy, object, bytes);
 }
 
 int32_t decline(cubby_policy *, cubby_object, cubby_object) { return 0; }

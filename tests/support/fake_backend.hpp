@@ -1,4 +1,4 @@
-// A backend of files and memory for unit tests: what is started is kept until the test ends it.
+// A backend of files and memory for unit tests: what is started waits until the test completes it.
 #pragma once
 
 #include <cubby/backend.h>

@@ -28,14 +28,14 @@ void destroy(cubby_policy *policy) {
   base->destroy(policy);
 }
 
-void inserted(cubby_policy *policy, cubby_object who, uint64_t bytes) {
-  std::fprintf(records.at(policy), "in %u\n", who);
-  base->inserted(policy, who, bytes);
+void inserted(cubby_policy *policy, cubby_object object, uint64_t bytes) {
+  std::fprintf(records.at(policy), "in %u\n", object);
+  base->inserted(policy, object, bytes);
 }
 
-void removed(cubby_policy *policy, cubby_object who) {
-  std::fprintf(records.at(policy), "out %u\n", who);
-  base->removed(policy, who);
+void removed(cubby_policy *policy, cubby_object object) {
+  std::fprintf(records.at(policy), "out %u\n", object);
+  base->removed(policy, object);
 }
 
 }  // namespace

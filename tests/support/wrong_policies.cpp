@@ -33,16 +33,16 @@ class by_number {
     if (wrong("prints")) std::puts("visited");
   }
   void access(const cubby_policy_access &) {}
-  void inserted(cubby_object who, uint64_t) { here_[who] = 1; }
-  void removed(cubby_object who) {
-    here_[who] = 0;
-    passed_[who] = 0;
+  void inserted(cubby_object object, uint64_t) { here_[object] = 1; }
+  void removed(cubby_object object) {
+    here_[object] = 0;
+    passed_[object] = 0;
   }
   void begin_victims(const cubby_policy_need &) {
     at_ = 0;
     order_count_ = 0;
-    for (cubby_object who = 0; who < here_.size(); ++who)
-      if (here_[who] != 0) order_[order_count_++] = who;
+    for (cubby_object object = 0; object < here_.size(); ++object)
+      if (here_[object] != 0) order_[order_count_++] = object;
     if (wrong("chance") && order_count_ > 1)
       std::swap(order_[0], order_[static_cast<uint32_t>(std::rand()) % order_count_]);
     if (wrong("misses_last") && order_count_ > 1) --order_count_;
@@ -63,8 +63,8 @@ class by_number {
     if (wrong("hint") && what.kind > CUBBY_POLICY_HINT_PRIORITY) std::abort();
     return false;
   }
-  void forget(cubby_object who) {
-    if (wrong("forget")) here_[who] = 1;
+  void forget(cubby_object object) {
+    if (wrong("forget")) here_[object] = 1;
   }
   void grow(const cubby_policy_config &config) {
     if (wrong("grow")) here_.clear();

@@ -15,8 +15,8 @@ namespace {
 
 class bare_ring : public reader {
  public:
-  bare_ring(const layout &where, uint32_t depth)
-      : where_(where), depth_(depth), memory_(depth * where.block_bytes) {}
+  bare_ring(const layout &file, uint32_t depth)
+      : file_(file), depth_(depth), memory_(depth * file.block_bytes) {}
   ~bare_ring() override {
     if (ring_.ring_fd > 0) io_uring_queue_exit(&ring_);
     if (fd_ >= 0) ::close(fd_);
@@ -27,7 +27,7 @@ class bare_ring : public reader {
  private:
   void prepare(uint32_t buffer, uint32_t block);
 
-  const layout where_;
+  const layout file_;
   const uint32_t depth_;
   huge_buffer memory_;
   io_uring ring_{};
@@ -35,8 +35,8 @@ class bare_ring : public reader {
 };
 
 done bare_ring::open() {
-  fd_ = ::open(where_.path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
-  if (fd_ < 0) return system_trouble(where_.path, errno);
+  fd_ = ::open(file_.path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
+  if (fd_ < 0) return system_trouble(file_.path, errno);
   if (memory_.data() == nullptr) return system_trouble("memory for the bare loop", ENOMEM);
   int status = io_uring_queue_init(depth_, &ring_, 0);
   if (status < 0) return system_trouble("io_uring for the bare loop", -status);
@@ -49,8 +49,8 @@ done bare_ring::open() {
 
 void bare_ring::prepare(uint32_t buffer, uint32_t block) {
   io_uring_sqe *sqe = io_uring_get_sqe(&ring_);
-  io_uring_prep_read_fixed(sqe, 0, memory_.data() + buffer * where_.block_bytes,
-                           static_cast<unsigned>(where_.block_bytes), where_.offset(block), 0);
+  io_uring_prep_read_fixed(sqe, 0, memory_.data() + buffer * file_.block_bytes,
+                           static_cast<unsigned>(file_.block_bytes), file_.offset(block), 0);
   sqe->flags |= IOSQE_FIXED_FILE;
   sqe->user_data = buffer;
 }
@@ -67,20 +67,20 @@ outcome<sample> bare_ring::run(const std::vector<uint32_t> &blocks) {
       const auto buffer = static_cast<uint32_t>(cqe->user_data);
       const int got = cqe->res;
       io_uring_cqe_seen(&ring_, cqe);
-      if (got != static_cast<int>(where_.block_bytes)) {
+      if (got != static_cast<int>(file_.block_bytes)) {
         return system_trouble("a read of the bare loop", got < 0 ? -got : EIO);
       }
       ended++;
       if (next < blocks.size()) prepare(buffer, blocks[next++]);
     }
   }
-  return watch.stop(blocks.size() * where_.block_bytes);
+  return watch.stop(blocks.size() * file_.block_bytes);
 }
 
 }  // namespace
 
-outcome<std::unique_ptr<reader>> make_bare(const layout &where, uint32_t depth) {
-  auto made = std::make_unique<bare_ring>(where, depth);
+outcome<std::unique_ptr<reader>> make_bare(const layout &file, uint32_t depth) {
+  auto made = std::make_unique<bare_ring>(file, depth);
   if (auto opened = made->open(); !opened) return opened.failure();
   return std::unique_ptr<reader>(std::move(made));
 }

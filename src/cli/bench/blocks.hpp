@@ -10,7 +10,7 @@
 
 namespace cubby_cli::bench {
 
-/// A file of noise of that size in the folder: made when it is not there yet, and kept.
+/// A file of noise of that size in the folder: made when it is not there yet, and left there.
 outcome<std::string> blocks_file(const std::string &folder, uint64_t bytes, bool quiet);
 /// `count` different numbers below `below`, in a random order of that seed.
 std::vector<uint32_t> random_blocks(uint64_t below, uint64_t count, uint64_t seed);

@@ -10,13 +10,13 @@ uint32_t depth_for(uint64_t block_bytes) {
   return static_cast<uint32_t>(std::clamp<uint64_t>((64u << 20) / block_bytes, 32, 128));
 }
 
-done measure(std::vector<contender> &all, const layout &where, const rounds &wanted,
+done measure(std::vector<competitor> &all, const layout &file, const rounds &wanted,
              progress_line &line) {
-  const uint64_t count = std::max<uint64_t>(64, wanted.sample_bytes / where.block_bytes);
+  const uint64_t count = std::max<uint64_t>(64, wanted.sample_bytes / file.block_bytes);
   for (uint32_t pair = 0; pair <= wanted.pairs; pair++) {
-    const auto blocks = random_blocks(where.count(), count, pair + 1);
+    const auto blocks = random_blocks(file.count(), count, pair + 1);
     for (size_t i = 0; i < all.size(); i++) {
-      contender &one = all[(i + pair) % all.size()];
+      competitor &one = all[(i + pair) % all.size()];
       auto took = one.by->run(blocks);
       if (!took) return trouble{one.name + ": " + took.failure().text};
       if (pair == 0) continue;  // to warm up
@@ -24,7 +24,7 @@ done measure(std::vector<contender> &all, const layout &where, const rounds &wan
       one.cpu_ns.push_back(static_cast<double>(took->cpu_ns) / static_cast<double>(blocks.size()));
     }
     if (line.due()) {
-      line.show(bytes_text(where.block_bytes) + " blocks: round " + std::to_string(pair) + " of " +
+      line.show(bytes_text(file.block_bytes) + " blocks: round " + std::to_string(pair) + " of " +
                 std::to_string(wanted.pairs));
     }
   }

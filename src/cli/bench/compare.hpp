@@ -5,7 +5,7 @@
 
 namespace cubby_cli::bench {
 
-struct contender {
+struct competitor {
   std::string name;
   std::unique_ptr<reader> by;
   std::vector<double> gb_per_s, cpu_ns;  // [pair]; CPU a read
@@ -21,7 +21,7 @@ struct rounds {
 uint32_t depth_for(uint64_t block_bytes);
 
 /// One round over all in turn, the first of them another one each time.
-done measure(std::vector<contender> &all, const layout &where, const rounds &wanted,
+done measure(std::vector<competitor> &all, const layout &file, const rounds &wanted,
              progress_line &line);
 
 /// Pair by pair.

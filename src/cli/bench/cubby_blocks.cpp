@@ -2,7 +2,7 @@
 
 namespace cubby_cli::bench {
 
-done cubby_blocks::open(const layout &where, uint32_t depth, bool verified, uint32_t pump) {
+done cubby_blocks::open(const layout &file, uint32_t depth, bool verified, uint32_t pump) {
   cubby_config config{};
   config.struct_size = sizeof config;
   config.abi_version = CUBBY_ABI_VERSION;
@@ -13,26 +13,26 @@ done cubby_blocks::open(const layout &where, uint32_t depth, bool verified, uint
   tier.struct_size = sizeof tier;
   tier.backend = "host";
   tier.name = "host:0";
-  tier.budget_bytes = 2ull * depth * (where.block_bytes + 16384) + (4u << 20);
+  tier.budget_bytes = 2ull * depth * (file.block_bytes + 16384) + (4u << 20);
   if (cubby_tier_add(rt_, &tier, &tier_) != CUBBY_OK) return trouble{last_error_text()};
-  return map(where);
+  return map(file);
 }
 
-done cubby_blocks::map(const layout &where) {
+done cubby_blocks::map(const layout &file) {
   cubby_bank_desc bank{};
   bank.struct_size = sizeof bank;
   bank.kind = CUBBY_BANK_OTHER;
   bank.name = "blocks";
   bank.rows = 1;
-  bank.columns = static_cast<uint32_t>(where.count());
-  bank.locker_bytes = where.block_bytes;
+  bank.columns = static_cast<uint32_t>(file.count());
+  bank.locker_bytes = file.block_bytes;
   bank.align_bytes = 16;
   if (cubby_bank_add(rt_, &bank, &bank_) != CUBBY_OK) return trouble{last_error_text()};
   std::vector<cubby_extent> extents;
-  for (uint64_t i = 0; i < where.count(); i++) {
-    extents.push_back({CUBBY_ID(bank_, i), 0, 0, where.offset(i), where.block_bytes});
+  for (uint64_t i = 0; i < file.count(); i++) {
+    extents.push_back({CUBBY_ID(bank_, i), 0, 0, file.offset(i), file.block_bytes});
   }
-  const char *path = where.path.c_str();
+  const char *path = file.path.c_str();
   if (cubby_bank_map(rt_, bank_, &path, 1, extents.data(), extents.size()) != CUBBY_OK) {
     return trouble{last_error_text()};
   }

@@ -15,14 +15,14 @@ class cubby_blocks {
   cubby_blocks &operator=(const cubby_blocks &) = delete;
   /// With a host tier for `depth` blocks in flight, and as many again so that no frame is waited
   /// for.
-  done open(const layout &where, uint32_t depth, bool verified, uint32_t pump);
+  done open(const layout &file, uint32_t depth, bool verified, uint32_t pump);
 
   [[nodiscard]] cubby_handle *rt() const { return rt_; }
   [[nodiscard]] cubby_bank bank() const { return bank_; }
   [[nodiscard]] cubby_tier tier() const { return tier_; }
 
  private:
-  done map(const layout &where);
+  done map(const layout &file);
 
   cubby_handle *rt_ = nullptr;
   cubby_bank bank_ = 0;

@@ -7,7 +7,7 @@ namespace {
 class cubby_reader : public reader {
  public:
   explicit cubby_reader(uint32_t depth) : depth_(depth) {}
-  done open(const layout &where, bool verified);
+  done open(const layout &file, bool verified);
   outcome<sample> run(const std::vector<uint32_t> &blocks) override;
 
  private:
@@ -27,9 +27,9 @@ class cubby_reader : public reader {
 
 trouble failed() { return trouble{last_error_text()}; }
 
-done cubby_reader::open(const layout &where, bool verified) {
-  block_bytes_ = where.block_bytes;
-  if (auto opened = blocks_.open(where, depth_, verified, CUBBY_PUMP_CALLER); !opened) {
+done cubby_reader::open(const layout &file, bool verified) {
+  block_bytes_ = file.block_bytes;
+  if (auto opened = blocks_.open(file, depth_, verified, CUBBY_PUMP_CALLER); !opened) {
     return opened;
   }
   if (cubby_cq_add(blocks_.rt(), depth_, &queue_) != CUBBY_OK) return failed();
@@ -83,9 +83,9 @@ outcome<sample> cubby_reader::run(const std::vector<uint32_t> &blocks) {
 
 }  // namespace
 
-outcome<std::unique_ptr<reader>> make_cubby(const layout &where, uint32_t depth, bool verified) {
+outcome<std::unique_ptr<reader>> make_cubby(const layout &file, uint32_t depth, bool verified) {
   auto made = std::make_unique<cubby_reader>(depth);
-  if (auto opened = made->open(where, verified); !opened) return opened.failure();
+  if (auto opened = made->open(file, verified); !opened) return opened.failure();
   return std::unique_ptr<reader>(std::move(made));
 }
 

@@ -10,6 +10,6 @@ namespace cubby_cli::bench {
 /// Block by block in turn: pread with O_DIRECT, the library in caller pump, and in thread pump.
 /// {"block_bytes","rounds","results":[{"name","p50_ns","p99_ns","ratio"}]}; ratio is to pread's
 /// p50.
-outcome<nlohmann::json> miss_latency(const layout &where, uint32_t rounds);
+outcome<nlohmann::json> miss_latency(const layout &file, uint32_t rounds);
 
 }  // namespace cubby_cli::bench

@@ -11,11 +11,11 @@ namespace {
 
 using nlohmann::json;
 
-json result_of(uint64_t block_bytes, uint32_t depth, const std::vector<contender> &all) {
+json result_of(uint64_t block_bytes, uint32_t depth, const std::vector<competitor> &all) {
   json result = {{"block_bytes", block_bytes}, {"depth", depth}};
-  const contender &ours = all[0], &trusting = all[1];
+  const competitor &ours = all[0], &trusting = all[1];
   std::vector<double> best(ours.gb_per_s.size(), 0);
-  for (const contender &one : all) {
+  for (const competitor &one : all) {
     result["gb_per_s"][&one == &trusting ? "unverified" : one.name] = median(one.gb_per_s);
     if (&one == &trusting || &one == &ours) continue;
     result["ratio"][one.name] = interval(ratios(ours.gb_per_s, one.gb_per_s));
@@ -25,7 +25,7 @@ json result_of(uint64_t block_bytes, uint32_t depth, const std::vector<contender
   if (!best.empty() && best[0] > 0) result["ratio"]["best"] = interval(ratios(ours.gb_per_s, best));
   result["cpu_ns_per_read"] = {{"cubby", median(ours.cpu_ns)},
                                {"digest", median(ours.cpu_ns) - median(trusting.cpu_ns)}};
-  for (const contender &one : all) {
+  for (const competitor &one : all) {
     if (one.name == "bare") result["cpu_ns_per_read"]["bare"] = median(one.cpu_ns);
   }
   return result;
@@ -33,12 +33,12 @@ json result_of(uint64_t block_bytes, uint32_t depth, const std::vector<contender
 
 }  // namespace
 
-outcome<json> read_blocks(const layout &where, const std::vector<std::string> &against,
+outcome<json> read_blocks(const layout &file, const std::vector<std::string> &against,
                           const rounds &wanted, json &skipped, progress_line &line) {
-  const uint32_t depth = depth_for(where.block_bytes);
-  std::vector<contender> all;
+  const uint32_t depth = depth_for(file.block_bytes);
+  std::vector<competitor> all;
   for (const bool verified : {true, false}) {
-    auto ours = make_cubby(where, depth, verified);
+    auto ours = make_cubby(file, depth, verified);
     if (!ours) return ours.failure();
     all.push_back({verified ? "cubby" : "cubby, unverified", std::move(*ours), {}, {}});
   }
@@ -49,7 +49,7 @@ outcome<json> read_blocks(const layout &where, const std::vector<std::string> &a
     if (found == known.end()) {
       return usage_trouble("there is no " + name + " to compare with; there are bare, fio, pread");
     }
-    auto made = found->second(where, depth);
+    auto made = found->second(file, depth);
     if (made) {
       all.push_back({name, std::move(*made), {}, {}});
     } else {
@@ -57,8 +57,8 @@ outcome<json> read_blocks(const layout &where, const std::vector<std::string> &a
       if (std::find(skipped.begin(), skipped.end(), one) == skipped.end()) skipped.push_back(one);
     }
   }
-  if (auto measured = measure(all, where, wanted, line); !measured) return measured.failure();
-  return result_of(where.block_bytes, depth, all);
+  if (auto measured = measure(all, file, wanted, line); !measured) return measured.failure();
+  return result_of(file.block_bytes, depth, all);
 }
 
 void print_reads(const json &all) {

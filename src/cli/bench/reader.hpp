@@ -39,13 +39,13 @@ class reader {
 };
 
 /// Through the library: one file channel, one host tier, caller pump, every read a miss.
-outcome<std::unique_ptr<reader>> make_cubby(const layout &where, uint32_t depth, bool verified);
+outcome<std::unique_ptr<reader>> make_cubby(const layout &file, uint32_t depth, bool verified);
 /// io_uring, O_DIRECT, huge pages, registered file and buffers, nothing else.
-outcome<std::unique_ptr<reader>> make_bare(const layout &where, uint32_t depth);
+outcome<std::unique_ptr<reader>> make_bare(const layout &file, uint32_t depth);
 /// O_DIRECT pread by `depth` threads (at most 8).
-outcome<std::unique_ptr<reader>> make_pread(const layout &where, uint32_t depth);
+outcome<std::unique_ptr<reader>> make_pread(const layout &file, uint32_t depth);
 /// The fio command; reads as many random blocks of its own choice.
-outcome<std::unique_ptr<reader>> make_fio(const layout &where, uint32_t depth);
+outcome<std::unique_ptr<reader>> make_fio(const layout &file, uint32_t depth);
 
 /// Measures a piece of work.
 class stopwatch {

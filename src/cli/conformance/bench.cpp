@@ -174,7 +174,7 @@ void bench::finish() {
   }
   for (auto &one : instances_) {
     one->close();
-    house &services = one->services();
+    service_host &services = one->services();
     const std::lock_guard lock(services.mutex);
     expect(services.memory_out == 0, "after close ", services.memory_out,
            " pieces of memory were still out; what memory_take gave goes back by memory_give");

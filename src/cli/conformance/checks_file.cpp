@@ -41,7 +41,7 @@ void open_fails(bench &table) {
   expect(number != 0, "file_open after others failed gave number 0");
 }
 
-void tells_the_file(bench &table) {
+void describes_the_file(bench &table) {
   instance &in = table.open();
   const temp_file &file = table.file(6000);
   struct stat seen {};
@@ -160,7 +160,7 @@ void creates_when_asked(bench &table) {
 
 void add_file_checks(std::vector<check> &all) {
   all.push_back({"file_open: absent and unreadable files", CUBBY_CAP_FILES, open_fails});
-  all.push_back({"file_open: tells size and identity", CUBBY_CAP_FILES, tells_the_file});
+  all.push_back({"file_open: tells size and identity", CUBBY_CAP_FILES, describes_the_file});
   all.push_back({"file_open: several files at once", CUBBY_CAP_FILES, many_files});
   all.push_back({"file_open: creates when asked", CUBBY_CAP_FILES, creates_when_asked});
   all.push_back({"file_close: a closed number is EBADF", CUBBY_CAP_FILES, closed_is_closed});

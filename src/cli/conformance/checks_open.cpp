@@ -47,11 +47,11 @@ void keeps_to_struct_size(bench &table) {
          "describe with a smaller struct_size did not fill the fields that fit");
 }
 
-// Without memory from the house a backend may say so; it may not crash.
+// Without memory from the services a backend may return an error; it may not crash.
 void older_services(bench &table) {
   static int called;
   called = 0;
-  house unused;
+  service_host unused;
   cubby_backend_services services = unused.services();
   services.memory_take = [](void *, uint64_t, uint64_t, cubby_backend_memory *) -> int32_t {
     ++called;
@@ -93,7 +93,7 @@ void older_services(bench &table) {
          "link, describe says emulated; fields beyond struct_size count as zero");
 }
 
-// The config lies in a page that is taken away after open: whoever kept a pointer faults.
+// The config lies in a page that is taken away after open: a stored pointer into it faults.
 void config_is_lent(bench &table) {
   const instance &probe = table.open();  // skips where the backend cannot be opened
   (void)probe;
@@ -106,7 +106,7 @@ void config_is_lent(bench &table) {
   config->struct_size = sizeof *config;
   config->device = -1;
   config->name = std::strcpy(name, "conformance:lent");
-  house services;
+  service_host services;
   const cubby_backend_services given = services.services();
   cubby_backend *self = nullptr;
   const cubby_backend_ops &ops = table.on().ops;
@@ -156,7 +156,7 @@ void one_closes_first(bench &table) {
   instance &one = table.open();
   const auto ios = table.some_ios(one, 8, 1);
   cubby_backend *self = nullptr;
-  house services;
+  service_host services;
   const cubby_backend_services given = services.services();
   cubby_backend_config config{};
   config.struct_size = sizeof config;

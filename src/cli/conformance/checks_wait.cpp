@@ -1,4 +1,4 @@
-// wait, event_fd and next_ns: nobody sleeps through a completion, and nobody spins.
+// wait, event_fd and next_ns: no waiter sleeps through a completion, and none spins.
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -55,8 +55,9 @@ void woken_by_wake_fd(bench &table) {
   waker.join();
   expect(said.empty(), said);
   eventfd_t value = 0;
-  const bool kept = eventfd_read(wake.fd, &value) == 0 && value == 1;
-  expect(kept, "wait drained wake_fd; that is for who calls wait, other waiters may need it too");
+  const bool still_set = eventfd_read(wake.fd, &value) == 0 && value == 1;
+  expect(still_set,
+         "wait drained wake_fd; that is for who calls wait, other waiters may need it too");
   expect(woken, "wait without an end returned before wake_fd was readable, with nothing to reap");
 }
 
@@ -92,7 +93,7 @@ void woken_by_completion(bench &table) {
 }
 
 // How the library itself sleeps: on the descriptor, or until the time that reap named.
-void somebody_tells(bench &table) {
+void completion_is_signalled(bench &table) {
   instance &in = table.open({8, 0, 0});
   const int fd = in.event_fd();
   const auto ios = table.some_ios(in, 8, 1);
@@ -130,7 +131,7 @@ void readable_while_reapable(bench &table) {
   if (ready.fd < 0) skip("it has no event_fd");
   expect(poll(&ready, 1, 0) == 0, "event_fd is readable before anything was submitted");
   auto ios = table.some_ios(in, 2, 1);
-  ios.push_back(file_io(3, 77, 0, 0, nullptr, 0));  // what fails at once has to be told too
+  ios.push_back(file_io(3, 77, 0, 0, nullptr, 0));  // what fails at once has to complete too
   const uint32_t accepted = in.submit(ios);
   expect(accepted == 3, "submit of 3 I/Os to an empty queue of ", in.info().queue_depth,
          " accepted ", accepted);
@@ -155,7 +156,7 @@ void add_wait_checks(std::vector<check> &all) {
   all.push_back({"wait: woken by wake_fd, which it does not drain", 0, woken_by_wake_fd});
   all.push_back({"wait: wake_fd is readable already", 0, woken_at_once});
   all.push_back({"wait: ends when something can be reaped", 0, woken_by_completion});
-  all.push_back({"event_fd: it or next_ns tells of every completion", 0, somebody_tells});
+  all.push_back({"event_fd: it or next_ns tells of every completion", 0, completion_is_signalled});
   all.push_back({"event_fd: readable while something can be reaped", 0, readable_while_reapable});
 }
 

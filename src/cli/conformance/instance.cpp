@@ -21,7 +21,7 @@ const char *op_name(uint32_t op) {
 }
 
 instance::instance(const subject &on, const opening &how) : on_(on) {
-  services_ = house_.services();
+  services_ = host_.services();
   cubby_backend_config config{};
   config.struct_size = sizeof config;
   config.device = -1;
@@ -35,12 +35,12 @@ instance::instance(const subject &on, const opening &how) : on_(on) {
     status = on_.ops.open(&services_, &config, &self_);
   }
   if (status == -ENOTSUP || status == -EPERM || status == -ENOSYS) {
-    expect(!house_.lines.empty(), "open returned ", errno_text(status),
+    expect(!host_.lines.empty(), "open returned ", errno_text(status),
            " and said nothing; a backend that cannot run here says why through services->log");
-    skip("not available here, open returned ", errno_text(status), ": ", house_.lines.back());
+    skip("not available here, open returned ", errno_text(status), ": ", host_.lines.back());
   }
   expect(status == 0, "open: expected 0, came ", errno_text(status),
-         house_.lines.empty() ? "" : "; it said: " + house_.lines.back());
+         host_.lines.empty() ? "" : "; it said: " + host_.lines.back());
   expect(self_ != nullptr, "open returned 0 and left *out NULL");
   info_.struct_size = sizeof info_;
   const under_way call(on_, "describe");

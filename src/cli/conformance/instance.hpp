@@ -1,5 +1,5 @@
 // One opened backend. Every call goes through here, so that what holds for all I/O is looked at
-// with each of them: cookies, counts, errors' signs, and that nobody keeps pointers for longer than
+// with each of them: cookies, counts, errors' signs, and that no pointer is used for longer than
 // agreed.
 #pragma once
 #include <map>
@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cli/conformance/expect.hpp"
-#include "cli/conformance/house.hpp"
+#include "cli/conformance/service_host.hpp"
 #include "cli/conformance/suite.hpp"
 
 namespace cubby_conformance {
@@ -31,7 +31,7 @@ class instance {
 
   const cubby_backend_ops &ops() const { return on_.ops; }
   cubby_backend *self() const { return self_; }
-  house &services() { return house_; }
+  service_host &services() { return host_; }
   const cubby_backend_info &info() const { return info_; }
   bool virtual_clock() const { return (on_.ops.capabilities & CUBBY_CAP_VIRTUAL_CLOCK) != 0; }
   /// Offsets, sizes and addresses of files' I/O: a page, or more where the backend asks for more.
@@ -66,7 +66,7 @@ class instance {
   void look_at(const cubby_backend_done &done);
 
   const subject &on_;
-  house house_;
+  service_host host_;
   cubby_backend_services services_{};
   cubby_backend *self_ = nullptr;
   cubby_backend_info info_{};

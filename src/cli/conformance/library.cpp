@@ -3,8 +3,8 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
-#include "cli/conformance/apart.hpp"
 #include "cli/conformance/expect.hpp"
+#include "cli/conformance/isolated.hpp"
 
 namespace cubby_conformance {
 namespace {
@@ -54,16 +54,17 @@ cubby_cli::outcome<library_table> load_library(const std::string &path) {
                          "; name the shared library of the backend or policy (LIB.so)");
   }
   // First in a process of its own, since code runs while a library is loaded.
-  const outcome tried = apart(20'000'000'000,
-                              [&](const char *volatile *doing) {
-                                *doing = "dlopen";
-                                const opened_library found = open_library(path);
-                                if (!found.good()) return outcome{verdict::skip, found.why};
-                                *doing = found.entry();
-                                (void)found.table();
-                                return outcome{};
-                              },
-                              {"library", "loading waits for nothing", "loading prints nothing"});
+  const outcome tried =
+      run_in_child(20'000'000'000,
+                   [&](const char *volatile *doing) {
+                     *doing = "dlopen";
+                     const opened_library found = open_library(path);
+                     if (!found.good()) return outcome{verdict::skip, found.why};
+                     *doing = found.entry();
+                     (void)found.table();
+                     return outcome{};
+                   },
+                   {"library", "loading waits for nothing", "loading prints nothing"});
   if (tried.result == verdict::skip) return usage_trouble(tried.detail);
   if (tried.result == verdict::fail) {
     return usage_trouble(path + " cannot be loaded, loading it in a process of its own " +

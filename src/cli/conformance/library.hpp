@@ -1,4 +1,4 @@
-// A stranger's library: loaded, and asked for its table of operations.
+// A third-party library: loaded, and asked for its table of operations.
 #pragma once
 #include <cubby/policy.h>
 

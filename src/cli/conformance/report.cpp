@@ -17,12 +17,12 @@ const char *name_of(verdict which) {
 
 }  // namespace
 
-void report::tell(const std::string &name, outcome came) {
+void report::add(const std::string &name, outcome came) {
   lines_.push_back({name, std::move(came)});
   if (as_json_) return;
-  const outcome &told = lines_.back().came;
-  std::cout << (told.result == verdict::fail ? "FAIL" : name_of(told.result)) << "  " << name;
-  if (!told.detail.empty()) std::cout << ": " << told.detail;
+  const outcome &last = lines_.back().came;
+  std::cout << (last.result == verdict::fail ? "FAIL" : name_of(last.result)) << "  " << name;
+  if (!last.detail.empty()) std::cout << ": " << last.detail;
   std::cout << std::endl;
 }
 

@@ -13,7 +13,7 @@ class report {
   explicit report(bool as_json) : as_json_(as_json) {}
 
   /// One check; for people its line is shown at once.
-  void tell(const std::string &name, outcome came);
+  void add(const std::string &name, outcome came);
   /// What is checked: a line for people, members of the object for programs.
   void introduce(const std::string &heading, const nlohmann::json &members);
   /// The sum of it, or the object. Gives the exit status; `remedy` is for when nothing was checked.

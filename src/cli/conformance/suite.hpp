@@ -1,5 +1,5 @@
-// The conformance suite: what every backend behind backend.h must keep. The command runs it over a
-// stranger's library, the tests of this tree over the library's own backends.
+// The conformance suite: the rules for every backend behind backend.h. The command runs it over a
+// third-party library, the tests of this tree over the library's own backends.
 #pragma once
 #include <cubby/backend.h>
 
@@ -20,7 +20,7 @@ struct subject {
   cubby_backend_ops ops{};
   std::string folder = ".";              // files are made here; a real disk tells more than tmpfs
   uint64_t patience_ns = 5'000'000'000;  // for a completion, then it counts as lost
-  mutable const char *volatile *doing = nullptr;  // the operation under way, for who watches
+  mutable const char *volatile *doing = nullptr;  // the operation under way, for the observer
 };
 
 class bench;
@@ -43,7 +43,7 @@ std::vector<check> checks_for(uint32_t capabilities);
 outcome run_here(const subject &on, const check &what);
 
 /// Runs one check in a process of its own: a crash, a hang or a printed word is a fail, not an end.
-outcome run_apart(const subject &on, const check &what);
+outcome run_isolated(const subject &on, const check &what);
 
 // The checks by what they look at; each list in a file of its own.
 void add_open_checks(std::vector<check> &all);

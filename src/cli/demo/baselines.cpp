@@ -104,7 +104,7 @@ class pread_source final : public immediate_source {
   }
 
  private:
-  struct kept {
+  struct cached_frame {
     char *memory = nullptr;
     std::list<uint32_t>::iterator place;
   };
@@ -117,7 +117,7 @@ class pread_source final : public immediate_source {
       char *memory = room();
       if (memory == nullptr || !read(layer, expert, memory)) return false;
       order_.push_front(key);
-      found = frames_.emplace(key, kept{memory, order_.begin()}).first;
+      found = frames_.emplace(key, cached_frame{memory, order_.begin()}).first;
       waited_ns_ += clock_ns() - start;
     } else {
       order_.splice(order_.begin(), order_, found->second.place);
@@ -167,7 +167,7 @@ class pread_source final : public immediate_source {
   int fd_ = -1;
   uint64_t frame_bytes_ = 0, frames_max_ = 0;
   std::list<uint32_t> order_;
-  std::unordered_map<uint32_t, kept> frames_;
+  std::unordered_map<uint32_t, cached_frame> frames_;
 };
 
 }  // namespace

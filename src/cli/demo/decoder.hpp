@@ -19,7 +19,7 @@ struct decoded {
 /// For each token: a hidden state from the token's number and the state before it; per layer its
 /// normalised form goes through the routed experts, whose outputs are added in the order of the
 /// routes, whatever order they landed in. Attention and the router are left out: they live in the
-/// body of the model, not in lockers. `progress` is told after each token.
+/// body of the model, not in lockers. `progress` is called after each token.
 outcome<decoded> decode(const expert_file &file, const routes &chosen, expert_source &source,
                         const std::function<void(uint32_t)> &progress);
 

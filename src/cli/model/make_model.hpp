@@ -16,7 +16,7 @@ struct made_model {
 /// Size of the file that make_model() would write.
 uint64_t file_bytes(const geometry &shape);
 
-/// `shape` has passed check(). Shows its progress on a terminal unless told to be quiet.
+/// `shape` has passed check(). Shows its progress on a terminal unless `quiet`.
 outcome<made_model> make_model(const geometry &shape, const std::string &path, bool quiet);
 
 }  // namespace cubby_cli::model

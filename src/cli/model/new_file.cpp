@@ -39,8 +39,8 @@ int open_nameless(const std::string &folder) {
   return -1;
 }
 
-/// Tells of what processes that were killed left beside `path`: whoever writes there has it locked.
-void tell_left_behind(const std::filesystem::path &path) {
+/// Reports what killed processes left beside `path`: a living writer has its file locked.
+void report_left_behind(const std::filesystem::path &path) {
   const std::string begin = path.filename().string() + ".partial-";
   std::error_code failed;
   for (const auto &one : std::filesystem::directory_iterator(folder_of(path), failed)) {
@@ -114,7 +114,7 @@ done new_file::open(const std::string &path, uint64_t bytes) {
   if (!buffer_) return system_trouble("no memory to write with", ENOMEM);
   madvise(buffer_.get(), buffer_bytes, MADV_HUGEPAGE);
   if (auto good = open_file(); !good) return good;
-  tell_left_behind(path);
+  report_left_behind(path);
   const int flags = fcntl(file_, F_GETFL);
   fcntl(file_, F_SETFL, flags | O_DIRECT);  // refused where the file system has no such thing
   // Where the file system cannot reserve, a full disk shows while writing.

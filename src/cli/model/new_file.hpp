@@ -30,7 +30,7 @@ class new_file {
   /// Takes all the space at once, so that a full disk is known before work is spent; 0 bytes = not
   /// known yet. The file has no name until it is whole, so that nothing stays of a process that is
   /// killed; where the file system has no such files, it is "<path>.partial-<pid>" until then, and
-  /// one that a dead process left is told of on stderr.
+  /// one that a dead process left is reported on stderr.
   done open(const std::string &path, uint64_t bytes);
   done write(std::span<const std::byte> piece);
   /// Makes it durable and gives it its name.

@@ -92,7 +92,7 @@ outcome<io_place> read_place(const io_options &chosen, const expert_schedule &of
 }
 
 /// A runtime with one memory tier over the file, advanced by this thread.
-class io_replayer::house {
+class io_replayer::pinning_runtime {
  public:
   done open(const io_replayer &by, const std::string &policy, uint64_t budget_bytes);
   done visit(const expert_schedule &of, const visit_record &one);
@@ -101,7 +101,7 @@ class io_replayer::house {
 
  private:
   done map(const io_replayer &by);
-  done tell_visit(const expert_schedule &of, const visit_record &one);
+  done record_visit(const expert_schedule &of, const visit_record &one);
   done use(std::span<const uint64_t> numbers, const cubby::how &how);
 
   std::optional<cubby::runtime> rt_;
@@ -112,8 +112,8 @@ class io_replayer::house {
   std::vector<cubby_routed> routed_;
 };
 
-done io_replayer::house::open(const io_replayer &by, const std::string &policy,
-                              uint64_t budget_bytes) {
+done io_replayer::pinning_runtime::open(const io_replayer &by, const std::string &policy,
+                                        uint64_t budget_bytes) {
   auto opened = cubby::runtime::open(
       {.pump = cubby::pump::caller, .policy = policy.c_str(), .seed = by.seed_});
   if (!opened) return from_library(opened.why());
@@ -125,30 +125,31 @@ done io_replayer::house::open(const io_replayer &by, const std::string &policy,
   return nothing{};
 }
 
-done io_replayer::house::map(const io_replayer &by) {
-  const io_place &where = by.where_;
+done io_replayer::pinning_runtime::map(const io_replayer &by) {
+  const io_place &place = by.place_;
   cubby_bank_desc desc{};
   desc.struct_size = sizeof desc;
   desc.kind = CUBBY_BANK_EXPERTS;
   desc.name = "experts";
-  desc.rows = where.rows;
-  desc.columns = where.columns;
+  desc.rows = place.rows;
+  desc.columns = place.columns;
   desc.routed_count = by.of_.top_k;
-  desc.locker_bytes = where.locker_bytes;
+  desc.locker_bytes = place.locker_bytes;
   const auto added = rt_->add_bank(desc);
   if (!added) return from_library(added.why());
   bank_ = *added;
   std::vector<cubby_extent> extents;
-  const uint64_t stride_bytes = pages_of(where.locker_bytes);
+  const uint64_t stride_bytes = pages_of(place.locker_bytes);
   for (uint64_t i = 0; i < bank_.locker_count(); ++i)
-    extents.push_back({bank_.id(i), 0, 0, i * stride_bytes, where.locker_bytes});
+    extents.push_back({bank_.id(i), 0, 0, i * stride_bytes, place.locker_bytes});
   const char *path = by.path_.c_str();
   const auto mapped = rt_->map(bank_, {&path, 1}, extents);
   return mapped ? done(nothing{}) : from_library(mapped.why());
 }
 
 /// Which sequence of the batch chose what.
-done io_replayer::house::tell_visit(const expert_schedule &of, const visit_record &one) {
+done io_replayer::pinning_runtime::record_visit(const expert_schedule &of,
+                                                const visit_record &one) {
   columns_.clear();
   for (uint32_t i = 0; i < one.route_count; ++i) {
     const cubby_policy_route &route = of.routes[one.first_route + i];
@@ -162,24 +163,24 @@ done io_replayer::house::tell_visit(const expert_schedule &of, const visit_recor
     routed_.push_back({route.slot, one.row, route.count, at, nullptr});
     at += route.count;
   }
-  const auto told = rt_->visit(bank_, routed_);
-  return told ? done(nothing{}) : from_library(told.why());
+  const auto visited = rt_->visit(bank_, routed_);
+  return visited ? done(nothing{}) : from_library(visited.why());
 }
 
-done io_replayer::house::visit(const expert_schedule &of, const visit_record &one) {
-  if (auto told = tell_visit(of, one); !told) return told;
+done io_replayer::pinning_runtime::visit(const expert_schedule &of, const visit_record &one) {
+  if (auto visited = record_visit(of, one); !visited) return visited;
   const cubby_object *used = of.used.data() + one.first_used;
   numbers_.assign(used, used + one.used_count);
   return use(numbers_, {.no_visit = true});
 }
 
 /// One locker, to see what it takes.
-done io_replayer::house::pin_first() {
+done io_replayer::pinning_runtime::pin_first() {
   constexpr uint64_t first = 0;
   return use({&first, 1}, {});
 }
 
-done io_replayer::house::use(std::span<const uint64_t> numbers, const cubby::how &how) {
+done io_replayer::pinning_runtime::use(std::span<const uint64_t> numbers, const cubby::how &how) {
   auto held = rt_->pin(bank_, numbers, tier_, how);
   if (!held) return from_library(held.why());
   if (const auto came = held->wait(); !came) return from_library(came.why());
@@ -189,19 +190,19 @@ done io_replayer::house::use(std::span<const uint64_t> numbers, const cubby::how
   return polled ? done(nothing{}) : from_library(polled.why());
 }
 
-cubby_tier_stats io_replayer::house::stats() const {
+cubby_tier_stats io_replayer::pinning_runtime::stats() const {
   cubby_tier_stats tiers[2] = {};
   (void)rt_->stats(tiers);
   return tiers[0].tier == tier_.handle() ? tiers[0] : tiers[1];
 }
 
 done io_replayer::prepare() {
-  const uint64_t stride_bytes = pages_of(where_.locker_bytes);
-  auto file = bench::blocks_file(where_.folder,
-                                 uint64_t{where_.rows} * where_.columns * stride_bytes, quiet_);
+  const uint64_t stride_bytes = pages_of(place_.locker_bytes);
+  auto file = bench::blocks_file(place_.folder,
+                                 uint64_t{place_.rows} * place_.columns * stride_bytes, quiet_);
   if (!file) return file.failure();
   path_ = *file;
-  house one;
+  pinning_runtime one;
   const uint64_t room_bytes = 2 * (stride_bytes + page_bytes);
   if (auto opened = one.open(*this, "lru", room_bytes); !opened) return opened;
   if (auto pinned = one.pin_first(); !pinned) return pinned;
@@ -209,25 +210,26 @@ done io_replayer::prepare() {
   return nothing{};
 }
 
-/// A policy that chooses who stays has room for guests beside: for those of one layer, and at most
+/// A policy with admit() has room for probation beside: for the objects of one layer, and at most
 /// a quarter of the tier (cubby.h: cubby_tier_desc.budget_bytes is what frames take together).
 uint64_t io_replayer::budget_for(const cubby_policy_ops &policy, uint64_t capacity) const {
-  const uint64_t kept_bytes = capacity * frame_bytes_;
-  if (policy.admit == nullptr) return kept_bytes;
-  return std::min(kept_bytes + used_at_once() * frame_bytes_, pages_of((kept_bytes * 4 + 2) / 3));
+  const uint64_t admitted_bytes = capacity * frame_bytes_;
+  if (policy.admit == nullptr) return admitted_bytes;
+  return std::min(admitted_bytes + used_at_once() * frame_bytes_,
+                  pages_of((admitted_bytes * 4 + 2) / 3));
 }
 
 uint32_t io_replayer::capacity_for(const cubby_policy_ops &policy) const {
-  const uint64_t all = uint64_t{where_.rows} * where_.columns;
-  uint64_t capacity = std::min(where_.host_bytes / frame_bytes_, all);
-  while (capacity != 0 && budget_for(policy, capacity) > where_.host_bytes) --capacity;
+  const uint64_t all = uint64_t{place_.rows} * place_.columns;
+  uint64_t capacity = std::min(place_.host_bytes / frame_bytes_, all);
+  while (capacity != 0 && budget_for(policy, capacity) > place_.host_bytes) --capacity;
   return static_cast<uint32_t>(capacity);
 }
 
 outcome<link_speed> io_replayer::measure_link() const {
   constexpr uint64_t sample_bytes = uint64_t{128} << 20;
-  const uint64_t bytes = pages_of(where_.locker_bytes);
-  const bench::layout layout{path_, uint64_t{where_.rows} * where_.columns * bytes, bytes, bytes,
+  const uint64_t bytes = pages_of(place_.locker_bytes);
+  const bench::layout layout{path_, uint64_t{place_.rows} * place_.columns * bytes, bytes, bytes,
                              0};
   const auto blocks =
       bench::random_blocks(layout.count(), std::max<uint64_t>(of_.top_k, sample_bytes / bytes), 1);
@@ -255,12 +257,12 @@ outcome<link_speed> io_replayer::measure_link() const {
 outcome<io_run> io_replayer::run(const cubby_policy_ops &policy, const std::string &name,
                                  uint32_t capacity) {
   const uint64_t budget_bytes = budget_for(policy, capacity);
-  if (budget_bytes > where_.host_bytes)
+  if (budget_bytes > place_.host_bytes)
     return usage_trouble("a capacity of " + std::to_string(capacity) + " lockers takes " +
                          std::to_string(budget_bytes) + " bytes of memory under policy " +
                          policy.name + "; raise host:SIZE of --tiers, which is " +
-                         std::to_string(where_.host_bytes));
-  house one;
+                         std::to_string(place_.host_bytes));
+  pinning_runtime one;
   if (budget_bytes < used_at_once() * frame_bytes_)
     return usage_trouble("one layer of the batch uses " + std::to_string(used_at_once()) +
                          " lockers at once; a capacity of " + std::to_string(capacity) +
@@ -285,7 +287,7 @@ outcome<io_run> io_replayer::run(const cubby_policy_ops &policy, const std::stri
   return found;
 }
 
-done add_io(io_replayer &io, replayer &by, const workload &of, const contender &which,
+done add_io(io_replayer &io, replayer &by, const workload &of, const replayed_policy &which,
             const asked_capacity &capacity, nlohmann::json &line) {
   if (which.needs_future())
     return usage_trouble("policy " + which.name +

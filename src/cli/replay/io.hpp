@@ -12,7 +12,7 @@ struct io_options {
   std::string geometry, tiers;
 };
 
-/// What is read: lockers of one size in a file in `folder`, kept in at most `host_bytes` of memory.
+/// What is read: lockers of one size in a file in `folder`, cached in at most `host_bytes`.
 struct io_place {
   uint32_t rows = 0, columns = 0;
   uint64_t locker_bytes = 0, host_bytes = 0;
@@ -30,15 +30,15 @@ struct io_run {
 /// One runtime after the other, each for one policy at one capacity, over one file.
 class io_replayer {
  public:
-  io_replayer(const io_place &where, const expert_schedule &of, uint64_t seed, bool quiet)
-      : where_(where), of_(of), seed_(seed), quiet_(quiet), progress_(quiet) {}
+  io_replayer(const io_place &place, const expert_schedule &of, uint64_t seed, bool quiet)
+      : place_(place), of_(of), seed_(seed), quiet_(quiet), progress_(quiet) {}
   /// Makes the file unless it is there, and looks how much memory a locker takes.
   done prepare();
   /// Lockers that one visit may use.
   [[nodiscard]] uint64_t used_at_once() const {
-    return std::min<uint64_t>(uint64_t{of_.top_k} * of_.batch, where_.columns);
+    return std::min<uint64_t>(uint64_t{of_.top_k} * of_.batch, place_.columns);
   }
-  [[nodiscard]] uint64_t locker_bytes() const { return where_.locker_bytes; }
+  [[nodiscard]] uint64_t locker_bytes() const { return place_.locker_bytes; }
   /// As many lockers as the memory keeps for a policy.
   [[nodiscard]] uint32_t capacity_for(const cubby_policy_ops &policy) const;
   /// `name` is what the runtime knows the policy by.
@@ -47,10 +47,10 @@ class io_replayer {
   outcome<io_run> run(const cubby_policy_ops &policy, const std::string &name, uint32_t capacity);
 
  private:
-  class house;
+  class pinning_runtime;
   [[nodiscard]] uint64_t budget_for(const cubby_policy_ops &policy, uint64_t capacity) const;
 
-  const io_place where_;
+  const io_place place_;
   const expert_schedule &of_;
   const uint64_t seed_;
   const bool quiet_;
@@ -61,7 +61,7 @@ class io_replayer {
 
 /// Puts what the runtime made of a trace beside what the simulation says: hits, speed, and the
 /// speed that the model of --timing predicts with the file's speed as measured.
-done add_io(io_replayer &io, replayer &by, const workload &of, const contender &which,
+done add_io(io_replayer &io, replayer &by, const workload &of, const replayed_policy &which,
             const asked_capacity &capacity, nlohmann::json &line);
 
 }  // namespace cubby_cli::replay

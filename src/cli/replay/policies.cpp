@@ -43,18 +43,18 @@ std::string unfit(const cubby_policy_ops &one, trace_kind kind) {
   return {};
 }
 
-void add(const contender &one, std::vector<contender> &to) {
-  const bool there = std::any_of(to.begin(), to.end(),
-                                 [&](const contender &other) { return other.ops == one.ops; });
+void add(const replayed_policy &one, std::vector<replayed_policy> &to) {
+  const bool there = std::any_of(
+      to.begin(), to.end(), [&](const replayed_policy &other) { return other.ops == one.ops; });
   if (!there) to.push_back(one);
 }
 
-/// Two of one name could not be told apart in the results.
-void name_apart(std::vector<contender> &all) {
-  for (contender &one : all) {
+/// Two of one name would be ambiguous in the results.
+void make_names_unique(std::vector<replayed_policy> &all) {
+  for (replayed_policy &one : all) {
     const cubby_policy_ops *own = cubby_policy_find(one.ops->name);
     bool alone = own == nullptr || own == one.ops;
-    for (const contender &other : all)
+    for (const replayed_policy &other : all)
       alone = alone && (other.ops == one.ops || own == one.ops ||
                         std::string(other.ops->name) != one.ops->name);
     one.name = alone ? one.ops->name : one.asked;
@@ -103,7 +103,7 @@ outcome<field> find_policies(const std::vector<std::string> &names, trace_kind k
     add({one, one->name, name}, found.policies);
   }
   if (found.policies.empty()) return usage_trouble(found.broken[0]["why"].get<std::string>());
-  name_apart(found.policies);
+  make_names_unique(found.policies);
   return found;
 }
 

@@ -23,7 +23,7 @@ inline bool names_library(const std::string &name) {
 }
 
 /// A policy that takes part in a replay.
-struct contender {
+struct replayed_policy {
   const cubby_policy_ops *ops = nullptr;
   std::string name;   // in results: its own, or its path where another one has that name
   std::string asked;  // what a runtime knows it by: its name or its path
@@ -32,8 +32,8 @@ struct contender {
 };
 
 struct field {
-  std::vector<contender> policies;  // each once
-  nlohmann::json broken;            // libraries that cannot take part: policy and why of each
+  std::vector<replayed_policy> policies;  // each once
+  nlohmann::json broken;                  // libraries that cannot take part: policy and why of each
 };
 
 /// Trouble when a name is not known (it lists those there are), or a library is not there: looked

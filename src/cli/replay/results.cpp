@@ -29,7 +29,7 @@ json gap_closed(const simulated &found, const simulated &lru, const simulated &b
 replayer::replayer(const sweep &chosen, const workload &of) : chosen_(chosen), of_(of) {
   for (const asked_capacity &capacity : chosen.capacities) {
     for (const char *name : yardsticks_for(of)) yardstick(name, capacity.units);
-    for (const contender &policy : chosen.policies) at(policy, capacity.units);
+    for (const replayed_policy &policy : chosen.policies) at(policy, capacity.units);
   }
 }
 
@@ -37,7 +37,7 @@ job &replayer::yardstick(const char *name, uint64_t capacity) {
   return at({cubby_policy_find(name), name, name}, capacity);
 }
 
-job &replayer::at(const contender &policy, uint64_t capacity) {
+job &replayer::at(const replayed_policy &policy, uint64_t capacity) {
   job *&known = known_[{policy.ops, capacity}];
   if (known != nullptr) return *known;
   jobs_.emplace_back();
@@ -59,7 +59,7 @@ done replayer::run() {
   return nothing{};
 }
 
-outcome<simulated> replayer::watch(const contender &policy, uint64_t capacity, observer &by) {
+outcome<simulated> replayer::watch(const replayed_policy &policy, uint64_t capacity, observer &by) {
   simulation how = at(policy, capacity).how;
   how.watchers = {&by};
   return simulate(of_.to_play(), how);
@@ -67,11 +67,11 @@ outcome<simulated> replayer::watch(const contender &policy, uint64_t capacity, o
 
 void drop_broken(replayer &by, sweep &from) {
   for (const asked_capacity &capacity : from.capacities)
-    for (const contender &policy : from.policies)
+    for (const replayed_policy &policy : from.policies)
       if (const job &one = by.at(policy, capacity.units); !one.found)
         from.broken.push_back(
             {{"policy", policy.name}, {"capacity", capacity.text}, {"why", one.broken}});
-  std::erase_if(from.policies, [&](const contender &policy) {
+  std::erase_if(from.policies, [&](const replayed_policy &policy) {
     return std::any_of(from.capacities.begin(), from.capacities.end(),
                        [&](const auto &capacity) { return !by.at(policy, capacity.units).found; });
   });
@@ -80,7 +80,7 @@ void drop_broken(replayer &by, sweep &from) {
 namespace {
 
 /// What is said of any trace.
-json line_of(const contender &policy, const asked_capacity &capacity, const job &one,
+json line_of(const replayed_policy &policy, const asked_capacity &capacity, const job &one,
              uint32_t batch) {
   const simulated &found = *one.found;
   json line = {{"policy", policy.name},
@@ -105,8 +105,8 @@ void compare(replayer &by, const asked_capacity &capacity, const job &one, json 
 
 /// The same of a mixed trace, where waiting counts and no optimum is known.
 void compare_kinds(replayer &by, const asked_capacity &capacity, const job &one, json &line) {
-  line.update(one.kinds_told);
-  const json &lru = by.yardstick("lru", capacity.units).kinds_told;
+  line.update(one.kinds_report);
+  const json &lru = by.yardstick("lru", capacity.units).kinds_report;
   const auto waited = line["waited_ns"].get<double>(), of_lru = lru["waited_ns"].get<double>();
   line["capacity_bytes"] = capacity.units;
   line["gap_closed"] = nullptr;
@@ -118,7 +118,7 @@ void compare_kinds(replayer &by, const asked_capacity &capacity, const job &one,
 outcome<json> results_of(replayer &by, const sweep &chosen, const workload &of, const adder &add) {
   json results = json::array();
   for (const asked_capacity &capacity : chosen.capacities)
-    for (const contender &policy : chosen.policies) {
+    for (const replayed_policy &policy : chosen.policies) {
       const job &one = by.at(policy, capacity.units);
       json line = line_of(policy, capacity, one, chosen.batch);
       (of.is_mixed() ? compare_kinds : compare)(by, capacity, one, line);

@@ -10,7 +10,7 @@
 namespace cubby_cli::replay {
 
 struct sweep {
-  std::vector<contender> policies;
+  std::vector<replayed_policy> policies;
   std::vector<asked_capacity> capacities;
   uint32_t batch = 1;
   uint64_t seed = 0;
@@ -27,13 +27,13 @@ class replayer {
 
   [[nodiscard]] std::deque<job> &jobs() { return jobs_; }
   /// What is known of it, or will be after run(). Stays where it is.
-  job &at(const contender &policy, uint64_t capacity);
+  job &at(const replayed_policy &policy, uint64_t capacity);
   /// The same of a policy that others are measured by.
   job &yardstick(const char *name, uint64_t capacity);
   /// Trouble too when a yardstick failed, without which there is nothing to compare with.
   done run();
-  /// Runs it once more, with somebody who watches.
-  outcome<simulated> watch(const contender &policy, uint64_t capacity, observer &by);
+  /// Runs it once more, with an observer.
+  outcome<simulated> watch(const replayed_policy &policy, uint64_t capacity, observer &by);
 
  private:
   const sweep &chosen_;
@@ -47,8 +47,8 @@ class replayer {
 void drop_broken(replayer &by, sweep &from);
 
 /// One object a policy and capacity, in the order of the capacities. `add` may put more into it.
-using adder =
-    std::function<done(const contender &, const asked_capacity &, const job &, nlohmann::json &)>;
+using adder = std::function<done(const replayed_policy &, const asked_capacity &, const job &,
+                                 nlohmann::json &)>;
 outcome<nlohmann::json> results_of(replayer &by, const sweep &chosen, const workload &of,
                                    const adder &add);
 

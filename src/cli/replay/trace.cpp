@@ -20,7 +20,7 @@ bool is_csv(std::string path) {
 std::string other_format(std::string_view begin) {
   constexpr struct {
     std::string_view magic;
-    const char *told;
+    const char *advice;
   } known[] = {
       {"\x1f\x8b", "is packed with gzip: unpack it (gunzip), or pack it as .xz or .zst"},
       {"BZh", "is packed with bzip2: unpack it (bunzip2), or pack it as .xz or .zst"},
@@ -33,7 +33,7 @@ std::string other_format(std::string_view begin) {
       {"PAR1", "is a Parquet file: write its rows as JSON lines"},
       {"GGUF", "is a model, not a trace"}};
   for (const auto &one : known)
-    if (begin.starts_with(one.magic)) return one.told;
+    if (begin.starts_with(one.magic)) return one.advice;
   if (begin.find('\0') != std::string_view::npos)
     return "is binary, but neither a recorded trace nor libCacheSim's oracleGeneral, whose records "
            "name uses that lie ahead: convert it to one of the two";

@@ -19,7 +19,7 @@ void admission::set_object_count(uint32_t count) {
   object_count_ = count;
 }
 
-/// Whose objects each policy is told of.
+/// Which tiers notify which policies of their objects.
 void admission::connect_tiers() {
   for (tier_books &of : tiers_) of.watched = of.watchers = 0;
   for (uint32_t t = 0; t < tiers_max; ++t) {
@@ -35,9 +35,9 @@ void admission::connect_tiers() {
   }
 }
 
-/// A tier whose policy chooses keeps room free for what a batch may use in a layer, and in the next
+/// A tier whose policy chooses reserves room for what a batch may use in a layer, and in the next
 /// where that is fetched ahead. One that goes on where a nearer tier ends needs it only where
-/// somebody pins in it.
+/// callers pin in it.
 void admission::measure_probation() {
   for (uint32_t t = 0; t < tiers_max; ++t) {
     tier_books &of = tiers_[t];
@@ -89,28 +89,28 @@ void admission::expect_prefetches(uint32_t tier) {
   measure_probation();
 }
 
-void admission::forget(object who) {
+void admission::forget(cubby_object object) {
   for (tier_books &of : tiers_)
-    if (of.policy != nullptr) of.policy->forget(who);
+    if (of.policy != nullptr) of.policy->forget(object);
 }
 
 /// The object is not unused any more, if it was.
-void admission::take_unused(tier_books &of, object who, uint64_t &count_bytes) {
-  if (!of.unused.holds(who)) return;
-  count_bytes += of.unused.take(who);
-  if (of.lists.where(who) == tier_books::probation) --of.unused_on_probation;
+void admission::take_unused(tier_books &of, cubby_object object, uint64_t &count_bytes) {
+  if (!of.unused.holds(object)) return;
+  count_bytes += of.unused.take(object);
+  if (of.lists.list_of(object) == tier_books::probation) --of.unused_on_probation;
 }
 
-void admission::note_prefetched(uint32_t tier, object who, uint64_t bytes) {
+void admission::note_prefetched(uint32_t tier, cubby_object object, uint64_t bytes) {
   tier_books &of = tiers_[tier];
-  if (of.unused.holds(who)) return;
+  if (of.unused.holds(object)) return;
   uint64_t not_counted = 0;
   if (of.unused.full()) take_unused(of, of.unused.oldest(), not_counted);
-  of.unused.add(who, bytes);
-  if (is_on_probation(tier, who)) ++of.unused_on_probation;
+  of.unused.add(object, bytes);
+  if (is_on_probation(tier, object)) ++of.unused_on_probation;
 }
 
-uint8_t admission::visit(const visit_place &place, std::span<const object> used,
+uint8_t admission::visit(const visit_place &place, std::span<const cubby_object> used,
                          std::span<const cubby_policy_route> routes) {
   uint8_t awaited = 0;
   for (uint32_t t = 0; t < tiers_max; ++t) {
@@ -118,10 +118,10 @@ uint8_t admission::visit(const visit_place &place, std::span<const object> used,
     if (of.policy == nullptr) continue;
     of.policy->visit(used, place, routes);
     if (of.unused.empty()) continue;
-    for (const object who : used) {
-      if (!of.unused.holds(who)) continue;
-      if (is_on_probation(t, who)) awaited |= static_cast<uint8_t>(1U << t);
-      take_unused(of, who, of.prefetch_used_bytes);
+    for (const cubby_object object : used) {
+      if (!of.unused.holds(object)) continue;
+      if (is_on_probation(t, object)) awaited |= static_cast<uint8_t>(1U << t);
+      take_unused(of, object, of.prefetch_used_bytes);
     }
   }
   return awaited;
@@ -136,7 +136,7 @@ bool admission::hint(const cubby_policy_hint &what) {
 }
 
 /// Of a tier without a policy: whichever tracked object comes next by number, each once a round.
-object admission::next_round_robin(uint32_t tier, uint32_t &looked) {
+cubby_object admission::next_round_robin(uint32_t tier, uint32_t &looked) {
   tier_books &of = tiers_[tier];
   while (looked++ < object_count_) {
     of.round_robin_at = (of.round_robin_at + 1) % object_count_;
@@ -150,17 +150,17 @@ void admission::restart_rounds() {
   round_ = 1;
 }
 
-object admission::break_rule(object who, const char *what) {
-  broken_ = "next_victim() named object " + std::to_string(who) + what;
+cubby_object admission::break_rule(cubby_object object, const char *what) {
+  broken_ = "next_victim() named object " + std::to_string(object) + what;
   return no_object;
 }
 
-object admission::break_round(uint32_t tier, uint32_t passed_over) {
+cubby_object admission::break_round(uint32_t tier, uint32_t passed_over) {
   broken_ = "next_victim() ended a round after " + std::to_string(passed_over) + " of " +
             std::to_string(tiers_[tier].tracked_count) + " residents";
-  for (object who = 0; who < object_count_; ++who) {
-    if (!is_tracked(tier, who) || passed_in_round_[who] == round_) continue;
-    broken_ += ", without naming object " + std::to_string(who);
+  for (cubby_object object = 0; object < object_count_; ++object) {
+    if (!is_tracked(tier, object) || passed_in_round_[object] == round_) continue;
+    broken_ += ", without naming object " + std::to_string(object);
     break;
   }
   return no_object;

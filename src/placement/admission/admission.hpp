@@ -1,12 +1,12 @@
 // The admission protocol of memory tiers, once for the runtime, replay and tests: which objects of
-// a tier are on probation, admitted, or not to be allocated beyond their pins; who is evicted for
-// whom; what each tier's policy is told. Pure: no I/O, no clock, no frames. The driver that has the
-// frames is asked through `admission_host`.
+// a tier are on probation, admitted, or not to be allocated beyond their pins; which is evicted for
+// which; what each tier's policy is notified of. Pure: no I/O, no clock, no frames. The driver that
+// has the frames is asked through `admission_host`.
 //
 // The life of a copy in a tier whose policy has admit():
 //   track() → on probation → decide() → admitted, or rejected and evicted
 // In other tiers track() admits at once. An exclusive tier goes on where the nearer ones end: its
-// policy is told of what is admitted in any of them, counts their budgets, and names its own.
+// policy is notified of what is admitted in any of them, counts their budgets, and names its own.
 //
 // No call takes time that grows with the number of objects, but for add_tier(), set_object_count()
 // and the replacement of a policy that broke the rules.
@@ -57,21 +57,21 @@ class admission {
   /// Somebody prefetches into the tier.
   void expect_prefetches(uint32_t tier);
   /// The number will stand for another object; it is in no tier.
-  void forget(object who);
+  void forget(cubby_object object);
 
   // ---- what an object is in a tier -----------------------------------------------------------
-  [[nodiscard]] bool is_admitted(uint32_t tier, object who) const {
-    return (admitted_in_[who] >> tier & 1) != 0;
+  [[nodiscard]] bool is_admitted(uint32_t tier, cubby_object object) const {
+    return (admitted_in_[object] >> tier & 1) != 0;
   }
-  /// Is the tier's policy told of it?
-  [[nodiscard]] bool is_tracked(uint32_t tier, object who) const {
-    return who < admitted_in_.size() && (admitted_in_[who] & tiers_[tier].watched) != 0;
+  /// Has the tier's policy been notified of it?
+  [[nodiscard]] bool is_tracked(uint32_t tier, cubby_object object) const {
+    return object < admitted_in_.size() && (admitted_in_[object] & tiers_[tier].watched) != 0;
   }
-  [[nodiscard]] bool is_on_probation(uint32_t tier, object who) const {
-    return tiers_[tier].lists.where(who) == tier_books::probation;
+  [[nodiscard]] bool is_on_probation(uint32_t tier, cubby_object object) const {
+    return tiers_[tier].lists.list_of(object) == tier_books::probation;
   }
-  [[nodiscard]] bool is_no_allocate(uint32_t tier, object who) const {
-    return tiers_[tier].lists.where(who) == tier_books::no_allocate;
+  [[nodiscard]] bool is_no_allocate(uint32_t tier, cubby_object object) const {
+    return tiers_[tier].lists.list_of(object) == tier_books::no_allocate;
   }
   [[nodiscard]] bool shares_policy_with(uint32_t tier, uint32_t nearer) const {
     return (tiers_[tier].watched >> nearer & 1) != 0;
@@ -92,32 +92,32 @@ class admission {
   // ---- what happens --------------------------------------------------------------------------
   /// It has a frame: on probation, or admitted where the policy does not choose. Once.
   template <admission_host Host>
-  void track(uint32_t tier, object who, Host &host);
+  void track(uint32_t tier, cubby_object object, Host &host);
   /// It has its place for good.
   template <admission_host Host>
-  void admit(uint32_t tier, object who, Host &host);
+  void admit(uint32_t tier, cubby_object object, Host &host);
   /// It has a frame for as long as it is pinned.
-  void track_no_allocate(uint32_t tier, object who) {
-    tiers_[tier].lists.renew(tier_books::no_allocate, who);
+  void track_no_allocate(uint32_t tier, cubby_object object) {
+    tiers_[tier].lists.renew(tier_books::no_allocate, object);
   }
   /// It has no frame any more.
-  [[gnu::always_inline]] void untrack(uint32_t tier, object who, uint64_t cost_bytes) {
+  [[gnu::always_inline]] void untrack(uint32_t tier, cubby_object object, uint64_t cost_bytes) {
     tier_books &of = tiers_[tier];
-    if (!of.unused.empty()) take_unused(of, who, of.prefetch_wasted_bytes);
-    if (has_undecided(tier)) of.lists.take(who);
-    if (!is_admitted(tier, who)) return;
-    admitted_in_[who] &= static_cast<uint8_t>(~(1U << tier));
+    if (!of.unused.empty()) take_unused(of, object, of.prefetch_wasted_bytes);
+    if (has_undecided(tier)) of.lists.take(object);
+    if (!is_admitted(tier, object)) return;
+    admitted_in_[object] &= static_cast<uint8_t>(~(1U << tier));
     of.admitted_bytes -= cost_bytes;
     for (uint32_t left = of.watchers; left != 0; left &= left - 1) {
       tier_books &watcher = tiers_[static_cast<uint32_t>(std::countr_zero(left))];
-      if ((admitted_in_[who] & watcher.watched) != 0) continue;
-      watcher.policy->removed(who);
+      if ((admitted_in_[object] & watcher.watched) != 0) continue;
+      watcher.policy->removed(object);
       --watcher.tracked_count;
     }
   }
-  void note_prefetched(uint32_t tier, object who, uint64_t bytes);
+  void note_prefetched(uint32_t tier, cubby_object object, uint64_t bytes);
   /// The tiers, a bit each, in which a prefetched object on probation had its first use.
-  uint8_t visit(const visit_place &place, std::span<const object> used,
+  uint8_t visit(const visit_place &place, std::span<const cubby_object> used,
                 std::span<const cubby_policy_route> routes);
   /// False: of no use to any policy.
   bool hint(const cubby_policy_hint &what);
@@ -129,11 +129,11 @@ class admission {
   void decide(uint32_t tier, Host &host);
   /// Where a use ends before its object gets a frame, as in a replay: true when it is admitted.
   template <admission_host Host>
-  bool admit_or_reject(uint32_t tier, object who, Host &host);
+  bool admit_or_reject(uint32_t tier, cubby_object object, Host &host);
   /// True when the object may have its place now: within the budget of admitted objects, and at the
   /// cost only of those worth less.
   template <admission_host Host>
-  bool win_place(uint32_t tier, object who, claim what, Host &host);
+  bool win_place(uint32_t tier, cubby_object object, claim what, Host &host);
   /// True when a frame for the newcomer can be taken now.
   template <admission_host Host>
   bool make_room(uint32_t tier, const newcomer &wanted, Host &host);
@@ -142,7 +142,7 @@ class admission {
   bool evict_one(uint32_t tier, const newcomer &wanted, departure how, Host &host);
   /// False when it is pinned.
   template <admission_host Host>
-  bool evict(uint32_t tier, object who, departure how, Host &host);
+  bool evict(uint32_t tier, cubby_object object, departure how, Host &host);
 
  private:
   /// Of a victim's round: how many names are looked at for one that makes a hole that fits.
@@ -160,27 +160,27 @@ class admission {
     return all > of.view.budget_bytes ? all - of.view.budget_bytes : cost;
   }
   template <admission_host Host>
-  void notify_inserted(uint32_t tier, object who, Host &host) {
-    tiers_[tier].policy->inserted(who, host.cost_bytes(tier, who));
+  void notify_inserted(uint32_t tier, cubby_object object, Host &host) {
+    tiers_[tier].policy->inserted(object, host.cost_bytes(tier, object));
     ++tiers_[tier].tracked_count;
   }
   template <admission_host Host>
   void notify_all_tracked(uint32_t tier, Host &host);
-  void take_unused(tier_books &of, object who, uint64_t &count_bytes);
+  void take_unused(tier_books &of, cubby_object object, uint64_t &count_bytes);
 
-  [[nodiscard]] object next_round_robin(uint32_t tier, uint32_t &looked);
+  [[nodiscard]] cubby_object next_round_robin(uint32_t tier, uint32_t &looked);
   template <admission_host Host>
-  [[nodiscard]] object choose_victim(uint32_t tier, const newcomer &wanted, uint64_t missing,
-                                     bool spare_unused, Host &host);
+  [[nodiscard]] cubby_object choose_victim(uint32_t tier, const newcomer &wanted, uint64_t missing,
+                                           bool spare_unused, Host &host);
   template <admission_host Host>
-  [[nodiscard]] object choose_rarely(uint32_t tier, const newcomer &wanted, uint64_t missing,
-                                     Host &host);
+  [[nodiscard]] cubby_object choose_rarely(uint32_t tier, const newcomer &wanted, uint64_t missing,
+                                           Host &host);
   template <admission_host Host>
-  [[nodiscard]] object play_round(uint32_t tier, const newcomer &wanted, bool spare_unused,
-                                  Host &host);
+  [[nodiscard]] cubby_object play_round(uint32_t tier, const newcomer &wanted, bool spare_unused,
+                                        Host &host);
   // Set broken_; give no_object.
-  object break_rule(object who, const char *what);
-  object break_round(uint32_t tier, uint32_t passed_over);
+  cubby_object break_rule(cubby_object object, const char *what);
+  cubby_object break_round(uint32_t tier, uint32_t passed_over);
   void begin_round() {
     if (++round_ == 0) [[unlikely]]
       restart_rounds();
@@ -189,15 +189,15 @@ class admission {
   template <admission_host Host>
   void replace_policy(uint32_t tier, std::string what_it_did, Host &host);
   template <admission_host Host>
-  bool find_leaving(uint32_t tier, object who, uint64_t cost, claim what, Host &host);
+  bool find_leaving(uint32_t tier, cubby_object object, uint64_t cost, claim what, Host &host);
   template <admission_host Host>
-  bool fills_gap(uint32_t tier, object who, uint64_t cost, Host &host);
+  bool fills_gap(uint32_t tier, cubby_object object, uint64_t cost, Host &host);
   template <admission_host Host>
   bool evict_no_allocate(uint32_t tier, Host &host);
   template <admission_host Host>
   bool drop_probationary(uint32_t tier, bool unused_too, Host &host);
   template <admission_host Host>
-  void drop_copies_below(uint32_t tier, object who, Host &host);
+  void drop_copies_below(uint32_t tier, cubby_object object, Host &host);
 
   const cubby_policy_ops &ops_;
   const uint64_t seed_;

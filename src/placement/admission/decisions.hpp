@@ -33,100 +33,103 @@ int32_t admission::add_tier(uint32_t tier, uint32_t rank, bool exclusive, tier_v
 template <admission_host Host>
 void admission::notify_all_tracked(uint32_t tier, Host &host) {
   tiers_[tier].tracked_count = 0;
-  for (object who = 0; who < object_count_; ++who)
-    if (is_tracked(tier, who)) notify_inserted(tier, who, host);
+  for (cubby_object object = 0; object < object_count_; ++object)
+    if (is_tracked(tier, object)) notify_inserted(tier, object, host);
 }
 
 template <admission_host Host>
-void admission::track(uint32_t tier, object who, Host &host) {
+void admission::track(uint32_t tier, cubby_object object, Host &host) {
   tier_books &of = tiers_[tier];
-  if (is_admitted(tier, who) || is_on_probation(tier, who)) return;
-  if (!of.policy->chooses()) return admit(tier, who, host);
+  if (is_admitted(tier, object) || is_on_probation(tier, object)) return;
+  if (!of.policy->chooses()) return admit(tier, object, host);
   if (!of.had_probation) {
     of.had_probation = true;
     const uint64_t before = of.probation_bytes;
     measure_probation();
     if (of.probation_bytes != before) reconfigure_policies();
   }
-  of.lists.renew(tier_books::probation, who);
-  of.on_probation_since[who] = of.decision_rounds;
-  if (of.unused.holds(who)) ++of.unused_on_probation;
+  of.lists.renew(tier_books::probation, object);
+  of.on_probation_since[object] = of.decision_rounds;
+  if (of.unused.holds(object)) ++of.unused_on_probation;
 }
 
 template <admission_host Host>
-[[gnu::always_inline]] inline void admission::admit(uint32_t tier, object who, Host &host) {
+[[gnu::always_inline]] inline void admission::admit(uint32_t tier, cubby_object object,
+                                                    Host &host) {
   tier_books &of = tiers_[tier];
-  if (is_admitted(tier, who)) return;
-  if (!of.unused.empty() && of.unused.holds(who) && is_on_probation(tier, who))
+  if (is_admitted(tier, object)) return;
+  if (!of.unused.empty() && of.unused.holds(object) && is_on_probation(tier, object))
     --of.unused_on_probation;
-  if (has_undecided(tier)) of.lists.take(who);
-  of.admitted_bytes += host.cost_bytes(tier, who);
+  if (has_undecided(tier)) of.lists.take(object);
+  of.admitted_bytes += host.cost_bytes(tier, object);
   for (uint32_t left = of.watchers; left != 0; left &= left - 1) {
     const auto t = static_cast<uint32_t>(std::countr_zero(left));
-    if (!is_tracked(t, who)) notify_inserted(t, who, host);
+    if (!is_tracked(t, object)) notify_inserted(t, object, host);
   }
-  admitted_in_[who] |= static_cast<uint8_t>(1U << tier);
+  admitted_in_[object] |= static_cast<uint8_t>(1U << tier);
 }
 
 template <admission_host Host>
-[[gnu::always_inline]] inline bool admission::admit_or_reject(uint32_t tier, object who,
+[[gnu::always_inline]] inline bool admission::admit_or_reject(uint32_t tier, cubby_object object,
                                                               Host &host) {
-  const uint64_t cost = host.cost_bytes(tier, who);
+  const uint64_t cost = host.cost_bytes(tier, object);
   if (tiers_[tier].admitted_bytes + cost > tiers_[tier].admitted_budget_bytes()) {
     const bool won = tiers_[tier].policy->chooses()
-                         ? win_place(tier, who, claim::probationary, host)
-                         : make_room(tier, {who, host.frame_bytes(tier, who)}, host);
+                         ? win_place(tier, object, claim::probationary, host)
+                         : make_room(tier, {object, host.frame_bytes(tier, object)}, host);
     if (!won) return false;
   }
-  admit(tier, who, host);
+  admit(tier, object, host);
   return true;
 }
 
 template <admission_host Host>
-[[gnu::always_inline]] inline bool admission::evict(uint32_t tier, object who, departure how,
-                                                    Host &host) {
-  if (!host.begin_evict(tier, who)) return false;
-  untrack(tier, who, host.cost_bytes(tier, who));
-  host.finish_evict(tier, who, how);
+[[gnu::always_inline]] inline bool admission::evict(uint32_t tier, cubby_object object,
+                                                    departure how, Host &host) {
+  if (!host.begin_evict(tier, object)) return false;
+  untrack(tier, object, host.cost_bytes(tier, object));
+  host.finish_evict(tier, object, how);
   return true;
 }
 
 /// What is admitted in a tier needs no copy in those that keep none of what is nearer.
 template <admission_host Host>
-void admission::drop_copies_below(uint32_t tier, object who, Host &host) {
+void admission::drop_copies_below(uint32_t tier, cubby_object object, Host &host) {
   for (uint32_t left = tiers_[tier].watchers & ~(1U << tier); left != 0; left &= left - 1)
-    evict(static_cast<uint32_t>(std::countr_zero(left)), who, departure::dropped, host);
+    evict(static_cast<uint32_t>(std::countr_zero(left)), object, departure::dropped, host);
 }
 
 template <admission_host Host>
 void admission::decide(uint32_t tier, Host &host) {
   tier_books &of = tiers_[tier];
-  for (object who = of.lists.oldest(tier_books::no_allocate), next; who != no_object; who = next) {
-    next = of.lists.newer(who);
-    evict(tier, who, departure::dropped, host);
+  for (cubby_object object = of.lists.oldest(tier_books::no_allocate), next; object != no_object;
+       object = next) {
+    next = of.lists.newer(object);
+    evict(tier, object, departure::dropped, host);
   }
   ++of.decision_rounds;
-  for (object who = of.lists.oldest(tier_books::probation), next; who != no_object; who = next) {
-    next = of.lists.newer(who);
-    const presence here = host.presence_of(tier, who);
+  for (cubby_object object = of.lists.oldest(tier_books::probation), next; object != no_object;
+       object = next) {
+    next = of.lists.newer(object);
+    const presence here = host.presence_of(tier, object);
     if (here != presence::ready && here != presence::pinned) continue;
     claim what = claim::probationary;
     if (here == presence::pinned) {
       // Room that no object has to leave need not be waited for: the pin may be held for long. And
       // what is pinned for long does not stay in the room for probation: that is for others.
-      const uint64_t wanted = of.admitted_bytes + of.taken_bytes + host.cost_bytes(tier, who);
-      if (of.decision_rounds - of.on_probation_since[who] > overdue_rounds) {
+      const uint64_t wanted = of.admitted_bytes + of.taken_bytes + host.cost_bytes(tier, object);
+      if (of.decision_rounds - of.on_probation_since[object] > overdue_rounds) {
         what = claim::overdue;
       } else if (wanted > of.admitted_budget_bytes()) {
         continue;
       }
     }
-    if (of.unused.holds(who)) continue;
-    if (win_place(tier, who, what, host)) {
-      admit(tier, who, host);
-      drop_copies_below(tier, who, host);
+    if (of.unused.holds(object)) continue;
+    if (win_place(tier, object, what, host)) {
+      admit(tier, object, host);
+      drop_copies_below(tier, object, host);
     } else {
-      evict(tier, who, departure::dropped, host);
+      evict(tier, object, departure::dropped, host);
     }
   }
 }
@@ -137,10 +140,10 @@ template <admission_host Host>
 bool admission::drop_probationary(uint32_t tier, bool unused_too, Host &host) {
   tier_books &of = tiers_[tier];
   const bool all = unused_too || of.unused.total_bytes() > of.view.budget_bytes / spared_share;
-  for (object who = of.lists.oldest(tier_books::probation); who != no_object;
-       who = of.lists.newer(who)) {
-    if (!all && of.unused.holds(who)) continue;
-    if (evict(tier, who, departure::dropped, host)) return true;
+  for (cubby_object object = of.lists.oldest(tier_books::probation); object != no_object;
+       object = of.lists.newer(object)) {
+    if (!all && of.unused.holds(object)) continue;
+    if (evict(tier, object, departure::dropped, host)) return true;
   }
   return false;
 }
@@ -148,8 +151,9 @@ bool admission::drop_probationary(uint32_t tier, bool unused_too, Host &host) {
 template <admission_host Host>
 bool admission::evict_no_allocate(uint32_t tier, Host &host) {
   const object_lists &lists = tiers_[tier].lists;
-  for (object who = lists.oldest(tier_books::no_allocate); who != no_object; who = lists.newer(who))
-    if (evict(tier, who, departure::evicted, host)) return true;
+  for (cubby_object object = lists.oldest(tier_books::no_allocate); object != no_object;
+       object = lists.newer(object))
+    if (evict(tier, object, departure::evicted, host)) return true;
   return false;
 }
 
@@ -159,9 +163,9 @@ template <admission_host Host>
   const bool undecided = has_undecided(tier);
   if (undecided && (evict_no_allocate(tier, host) || drop_probationary(tier, false, host)))
     return true;
-  const uint64_t cost = wanted.who == no_object ? 0 : host.cost_bytes(tier, wanted.who);
+  const uint64_t cost = wanted.object == no_object ? 0 : host.cost_bytes(tier, wanted.object);
   for (bool spare_unused = true;; spare_unused = false) {
-    const object victim =
+    const cubby_object victim =
         choose_victim(tier, wanted, missing_bytes(tier, cost), spare_unused, host);
     if (victim != no_object && evict(tier, victim, how, host)) return true;
     // A guess does not push out a guess; and where none is spared, one round has said it all.
@@ -183,16 +187,16 @@ template <admission_host Host>
   return true;
 }
 
-/// More objects on probation than there is room kept free push out admitted ones. What takes the
+/// Objects on probation that exceed the room reserved for them evict admitted ones. What takes the
 /// place of one of those has to be worth more than the least of the others.
 template <admission_host Host>
-bool admission::fills_gap(uint32_t tier, object who, uint64_t cost, Host &host) {
+bool admission::fills_gap(uint32_t tier, cubby_object object, uint64_t cost, Host &host) {
   tier_books &of = tiers_[tier];
   const uint64_t room = of.admitted_budget_bytes() - of.admitted_bytes;
   of.taken_bytes = std::min(of.taken_bytes, room);
   if (room - of.taken_bytes >= cost) return true;
-  const object least = choose_rarely(tier, {who}, missing_bytes(tier, cost), host);
-  if (least != no_object && !of.policy->admit(who, least)) return false;
+  const cubby_object least = choose_rarely(tier, {object}, missing_bytes(tier, cost), host);
+  if (least != no_object && !of.policy->admit(object, least)) return false;
   of.taken_bytes -= std::min(of.taken_bytes, cost);
   return true;
 }
@@ -200,64 +204,65 @@ bool admission::fills_gap(uint32_t tier, object who, uint64_t cost, Host &host) 
 /// The objects that would have to leave for this one to be admitted. The policy is asked about all
 /// of them before any is evicted: false when one is worth more.
 template <admission_host Host>
-[[gnu::always_inline]] inline bool admission::find_leaving(uint32_t tier, object who, uint64_t cost,
-                                                           claim what, Host &host) {
+[[gnu::always_inline]] inline bool admission::find_leaving(uint32_t tier, cubby_object object,
+                                                           uint64_t cost, claim what, Host &host) {
   tier_books &of = tiers_[tier];
   const auto bit = static_cast<uint8_t>(1U << tier);
-  const newcomer wanted{who, what == claim::newcomer ? host.frame_bytes(tier, who) : 0};
+  const newcomer wanted{object, what == claim::newcomer ? host.frame_bytes(tier, object) : 0};
   of.leaving.clear();
   bool worth = cost <= of.admitted_budget_bytes();
   uint64_t bytes = of.admitted_bytes + cost;
   while (worth && bytes > of.admitted_budget_bytes()) {
-    const object victim =
+    const cubby_object victim =
         choose_victim(tier, wanted, bytes - of.admitted_budget_bytes(), true, host);
-    worth = victim != no_object && (what == claim::overdue || of.policy->admit(who, victim));
+    worth = victim != no_object && (what == claim::overdue || of.policy->admit(object, victim));
     if (!worth) break;
     bytes -= host.cost_bytes(tier, victim);
     leaving_[victim] |= bit;
     of.leaving.push_back(victim);
   }
-  for (const object victim : of.leaving) leaving_[victim] &= static_cast<uint8_t>(~bit);
+  for (const cubby_object victim : of.leaving) leaving_[victim] &= static_cast<uint8_t>(~bit);
   return worth;
 }
 
 template <admission_host Host>
-[[gnu::always_inline]] inline bool admission::win_place(uint32_t tier, object who, claim what,
-                                                        Host &host) {
+[[gnu::always_inline]] inline bool admission::win_place(uint32_t tier, cubby_object object,
+                                                        claim what, Host &host) {
   tier_books &of = tiers_[tier];
-  const uint64_t cost = host.cost_bytes(tier, who);
+  const uint64_t cost = host.cost_bytes(tier, object);
   const bool has_frame = what != claim::newcomer;
   for (bool any_left = false;; any_left = true) {
-    if (!find_leaving(tier, who, cost, what, host)) return false;
+    if (!find_leaving(tier, object, cost, what, host)) return false;
     if (of.leaving.empty()) {
-      const uint64_t hole_bytes = has_frame ? 0 : host.frame_bytes(tier, who);
+      const uint64_t hole_bytes = has_frame ? 0 : host.frame_bytes(tier, object);
       if (has_frame || host.has_hole(tier, hole_bytes))
-        return what == claim::overdue || any_left || fills_gap(tier, who, cost, host);
+        return what == claim::overdue || any_left || fills_gap(tier, object, cost, host);
       // There are only holes that are too small. A victim makes room for others, if not for this.
-      const newcomer wanted{who, hole_bytes};
-      const object victim = choose_rarely(tier, wanted, missing_bytes(tier, cost), host);
-      if (victim == no_object || !of.policy->admit(who, victim)) return false;
+      const newcomer wanted{object, hole_bytes};
+      const cubby_object victim = choose_rarely(tier, wanted, missing_bytes(tier, cost), host);
+      if (victim == no_object || !of.policy->admit(object, victim)) return false;
       of.leaving.push_back(victim);
     }
     // Its copy farther away goes first: a victim finds room there.
-    if (has_frame) drop_copies_below(tier, who, host);
+    if (has_frame) drop_copies_below(tier, object, host);
     // One that was pinned meanwhile stays, and is passed over in the next round.
     const departure how = has_frame ? departure::demoted : departure::evicted;
-    for (const object victim : of.leaving) evict(tier, victim, how, host);
+    for (const cubby_object victim : of.leaving) evict(tier, victim, how, host);
   }
 }
 
 /// The least worth keeping that may leave; among the first few, one that makes a hole that fits.
 template <admission_host Host>
-[[gnu::always_inline]] inline object admission::choose_victim(uint32_t tier, const newcomer &wanted,
-                                                              uint64_t missing, bool spare_unused,
-                                                              Host &host) {
+[[gnu::always_inline]] inline cubby_object admission::choose_victim(uint32_t tier,
+                                                                    const newcomer &wanted,
+                                                                    uint64_t missing,
+                                                                    bool spare_unused, Host &host) {
   tier_books &of = tiers_[tier];
   for (;;) {
     if (of.stopped) return no_object;
-    of.policy->begin_victims(wanted.who, missing, host.now_ns());
+    of.policy->begin_victims(wanted.object, missing, host.now_ns());
     begin_round();
-    const object victim = play_round(tier, wanted, spare_unused, host);
+    const cubby_object victim = play_round(tier, wanted, spare_unused, host);
     if (broken_.empty()) [[likely]]
       return victim;
     replace_policy(tier, std::exchange(broken_, {}), host);
@@ -266,39 +271,41 @@ template <admission_host Host>
 
 /// Where the code is better short than fast.
 template <admission_host Host>
-[[gnu::noinline]] object admission::choose_rarely(uint32_t tier, const newcomer &wanted,
-                                                  uint64_t missing, Host &host) {
+[[gnu::noinline]] cubby_object admission::choose_rarely(uint32_t tier, const newcomer &wanted,
+                                                        uint64_t missing, Host &host) {
   return choose_victim(tier, wanted, missing, true, host);
 }
 
 /// Sets broken_ when the policy breaks a rule of policy.h.
 template <admission_host Host>
-[[gnu::always_inline]] inline object admission::play_round(uint32_t tier, const newcomer &wanted,
-                                                           bool spare_unused, Host &host) {
+[[gnu::always_inline]] inline cubby_object admission::play_round(uint32_t tier,
+                                                                 const newcomer &wanted,
+                                                                 bool spare_unused, Host &host) {
   tier_books &of = tiers_[tier];
   const bool spare = spare_unused && !of.unused.empty();
   const uint64_t spared_since =
       spare ? of.unused.newest_within(of.view.budget_bytes / spared_share) : 0;
-  object choice = no_object;
+  cubby_object choice = no_object;
   uint32_t choices = 0, passed_over = 0, looked = 0;
   for (;;) {
-    const object who = of.round_robin ? next_round_robin(tier, looked) : of.policy->next_victim();
-    if (who == no_object) {
+    const cubby_object object =
+        of.round_robin ? next_round_robin(tier, looked) : of.policy->next_victim();
+    if (object == no_object) {
       const bool all_named = of.round_robin || passed_over >= of.tracked_count;
       return choice != no_object || all_named ? choice : break_round(tier, passed_over);
     }
-    if (!is_tracked(tier, who))
-      return break_rule(who, ", which is not resident; residents alone can leave");
-    const bool may_leave = is_admitted(tier, who) && (leaving_[who] >> tier & 1) == 0 &&
-                           host.presence_of(tier, who) == presence::ready;
-    if (may_leave && !(spare && of.unused.holds_since(who, spared_since))) {
-      if (choice == no_object) choice = who;
-      if (wanted.hole_bytes == 0 || host.makes_hole(tier, who, wanted.hole_bytes)) return who;
+    if (!is_tracked(tier, object))
+      return break_rule(object, ", which is not resident; residents alone can leave");
+    const bool may_leave = is_admitted(tier, object) && (leaving_[object] >> tier & 1) == 0 &&
+                           host.presence_of(tier, object) == presence::ready;
+    if (may_leave && !(spare && of.unused.holds_since(object, spared_since))) {
+      if (choice == no_object) choice = object;
+      if (wanted.hole_bytes == 0 || host.makes_hole(tier, object, wanted.hole_bytes)) return object;
       if (++choices == choices_max) return choice;
     }
     // Those passed over come once each, so a round ends.
-    if (passed_in_round_[who] == round_) return break_rule(who, " twice in a round");
-    passed_in_round_[who] = round_;
+    if (passed_in_round_[object] == round_) return break_rule(object, " twice in a round");
+    passed_in_round_[object] = round_;
     ++passed_over;
   }
 }

@@ -23,7 +23,7 @@ struct tier_view {
   uint64_t budget_bytes = 0;
   bool demotes = false;  // victims are copied to a tier farther away
   std::vector<cubby_policy_bank> banks;
-  std::vector<layer_demand> layers;  // none: no room is kept free for probation
+  std::vector<layer_demand> layers;  // none: no room is reserved for probation
 };
 
 struct tier_books {
@@ -34,11 +34,11 @@ struct tier_books {
   // What every admission and eviction looks at.
   std::unique_ptr<placement::policy> policy;  // none: the tier is not known
   uint64_t admitted_bytes = 0;
-  uint64_t probation_bytes = 0;  // kept free of admitted objects
+  uint64_t probation_bytes = 0;  // reserved for probation
   uint64_t taken_bytes = 0;  // of admitted ones evicted for probation without the policy's consent
-  uint32_t tracked_count = 0;  // objects that the policy was told of
-  uint8_t watched = 0;         // tiers whose objects the policy is told of, its own among them
-  uint8_t watchers = 0;        // tiers whose policies are told of this one's objects
+  uint32_t tracked_count = 0;  // objects that the policy was notified of
+  uint8_t watched = 0;         // tiers of whose objects the policy is notified, its own among them
+  uint8_t watchers = 0;        // tiers whose policies are notified of this one's objects
   bool stopped = false;        // the policy broke the rules and is not asked any more
   bool round_robin = false;    // it did, and there was no memory for LRU: victims go by number
   tier_view view;
@@ -54,8 +54,8 @@ struct tier_books {
 
   uint32_t rank = 0;
   bool exclusive = false;
-  object round_robin_at = 0;
-  std::vector<object> leaving;  // victims of a decision under way
+  cubby_object round_robin_at = 0;
+  std::vector<cubby_object> leaving;  // victims of a decision under way
 
   [[nodiscard]] uint64_t admitted_budget_bytes() const {
     return view.budget_bytes - probation_bytes;

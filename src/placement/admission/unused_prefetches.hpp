@@ -19,31 +19,31 @@ class unused_prefetches {
   }
   [[nodiscard]] bool empty() const { return count_ == 0; }
   [[nodiscard]] bool full() const { return count_ == capacity; }
-  [[nodiscard]] bool holds(object who) const { return slot_of_[who] != none; }
-  [[nodiscard]] object oldest() const { return slots_[oldest_].who; }
+  [[nodiscard]] bool holds(cubby_object object) const { return slot_of_[object] != none; }
+  [[nodiscard]] cubby_object oldest() const { return slots_[oldest_].object; }
   [[nodiscard]] uint64_t total_bytes() const { return total_bytes_; }
 
   /// Requires that the list is not full and does not hold the object.
-  void add(object who, uint64_t bytes) {
+  void add(cubby_object object, uint64_t bytes) {
     const uint8_t at = free_ != none ? free_ : used_slots_++;
     if (free_ != none) free_ = slots_[at].newer;
-    slots_[at] = {who, bytes, ++added_, newest_, none};
+    slots_[at] = {object, bytes, ++added_, newest_, none};
     (newest_ == none ? oldest_ : slots_[newest_].newer) = at;
     newest_ = at;
-    slot_of_[who] = at;
+    slot_of_[object] = at;
     total_bytes_ += bytes;
     ++count_;
   }
   /// Takes an object out; its bytes, 0 when the list does not hold it.
-  uint64_t take(object who) {
-    const uint8_t at = slot_of_[who];
+  uint64_t take(cubby_object object) {
+    const uint8_t at = slot_of_[object];
     if (at == none) return 0;
     const slot one = slots_[at];
     (one.older == none ? oldest_ : slots_[one.older].newer) = one.newer;
     (one.newer == none ? newest_ : slots_[one.newer].older) = one.older;
     slots_[at].newer = free_;
     free_ = at;
-    slot_of_[who] = none;
+    slot_of_[object] = none;
     total_bytes_ -= one.bytes;
     --count_;
     return one.bytes;
@@ -59,14 +59,14 @@ class unused_prefetches {
     }
     return since;
   }
-  [[nodiscard]] bool holds_since(object who, uint64_t since) const {
-    return holds(who) && slots_[slot_of_[who]].number >= since;
+  [[nodiscard]] bool holds_since(cubby_object object, uint64_t since) const {
+    return holds(object) && slots_[slot_of_[object]].number >= since;
   }
 
  private:
   static constexpr uint8_t none = 0xFF;
   struct slot {
-    object who;
+    cubby_object object;
     uint64_t bytes, number;
     uint8_t older, newer;  // `newer` of a free slot is the next free one
   };

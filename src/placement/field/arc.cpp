@@ -20,37 +20,37 @@ class arc {
         taught_(config.object_count),
         capacity_(capacity_of(config)) {}
 
-  void used(cubby_object who) {
+  void used(cubby_object object) {
     newcomers_.settle();
-    taught_[who] = 0;
-    if (resident(who)) lists_.renew(t2, who);
+    taught_[object] = 0;
+    if (resident(object)) lists_.renew(t2, object);
   }
-  void inserted(cubby_object who, uint64_t) {
-    const uint8_t from = lists_.where(who);
-    lists_.renew(from == b1 || from == b2 ? t2 : t1, who);
-    newcomers_.came(who, from);
+  void inserted(cubby_object object, uint64_t) {
+    const uint8_t from = lists_.list_of(object);
+    lists_.renew(from == b1 || from == b2 ? t2 : t1, object);
+    newcomers_.came(object, from);
     // Only where the budget shrank or lockers were dropped: the algorithm itself keeps to this.
     while (lists_.size(b1) + lists_.size(b2) > capacity_)
       lists_.take(lists_.oldest(lists_.size(b2) > 0 ? b2 : b1));
   }
-  void removed(cubby_object who) {
-    if (!resident(who)) return;
-    walk_.leaving(lists_, who);
-    if (const auto from = newcomers_.take(who)) {
-      lists_.take(who);
-      if (*from == b1 || *from == b2) lists_.renew(*from, who);
-    } else if (lists_.where(who) == t2) {
-      lists_.renew(b2, who);
+  void removed(cubby_object object) {
+    if (!resident(object)) return;
+    walk_.leaving(lists_, object);
+    if (const auto from = newcomers_.take(object)) {
+      lists_.take(object);
+      if (*from == b1 || *from == b2) lists_.renew(*from, object);
+    } else if (lists_.list_of(object) == t2) {
+      lists_.renew(b2, object);
     } else if (forget_next_) {
-      lists_.take(who);
+      lists_.take(object);
     } else {
-      lists_.renew(b1, who);
+      lists_.renew(b1, object);
     }
     forget_next_ = false;
   }
   void begin_victims(const cubby_policy_need &need) {
     const uint8_t from =
-        need.incoming == CUBBY_NO_OBJECT ? object_lists::nowhere : lists_.where(need.incoming);
+        need.incoming == CUBBY_NO_OBJECT ? object_lists::nowhere : lists_.list_of(need.incoming);
     forget_next_ = false;
     if (from == b1 || from == b2) {
       adapt(need.incoming, from);
@@ -71,16 +71,16 @@ class arc {
     walk_.begin(lists_, from_t1 ? t1 : t2);
   }
   cubby_object next_victim() {
-    cubby_object who = walk_.next(lists_);
-    if (who == CUBBY_NO_OBJECT && second_ != object_lists::nowhere) {
+    cubby_object object = walk_.next(lists_);
+    if (object == CUBBY_NO_OBJECT && second_ != object_lists::nowhere) {
       walk_.begin(lists_, second_);
       second_ = object_lists::nowhere;
-      who = walk_.next(lists_);
+      object = walk_.next(lists_);
     }
-    newcomers_.named(who);
-    return who;
+    newcomers_.named(object);
+    return object;
   }
-  void forget(cubby_object who) { lists_.take(who); }
+  void forget(cubby_object object) { lists_.take(object); }
   void grow(const cubby_policy_config &config) {
     lists_.grow(config.object_count);
     if (config.object_count > taught_.size()) taught_.resize(config.object_count);
@@ -93,15 +93,15 @@ class arc {
  private:
   static constexpr uint8_t t1 = 0, t2 = 1, b1 = 2, b2 = 3;
 
-  [[nodiscard]] bool resident(cubby_object who) const { return lists_.where(who) <= t2; }
+  [[nodiscard]] bool resident(cubby_object object) const { return lists_.list_of(object) <= t2; }
   [[nodiscard]] double ratio(uint8_t a, uint8_t b) const {
     return static_cast<double>(lists_.size(a)) / lists_.size(b);
   }
 
   /// The target moves once a use: room is asked for again while a set waits for all of its places.
-  void adapt(cubby_object who, uint8_t ghosts) {
-    if (taught_[who] != 0) return;
-    taught_[who] = 1;
+  void adapt(cubby_object object, uint8_t ghosts) {
+    if (taught_[object] != 0) return;
+    taught_[object] = 1;
     if (ghosts == b1)
       target_ = std::min<double>(capacity_, target_ + std::max(1.0, ratio(b2, b1)));
     else

@@ -1,6 +1,6 @@
 // GDSF: Cherkasova, "Improving WWW Proxies Performance with Greedy-Dual-Size-Frequency Caching
 // Policy", HP Laboratories 1998. Rank = clock + uses while resident × cost / size; the clock is the
-// rank of who left last, so that what is not used any more is overtaken.
+// rank of the last victim, so that objects not used any more are overtaken.
 #include <cubby/policy.hpp>
 
 #include "placement/describe.hpp"
@@ -32,31 +32,32 @@ class gdsf {
     set_costs(config);
   }
 
-  void used(cubby_object who) {
+  void used(cubby_object object) {
     heap_.end_round(order());
     newcomers_.settle();
-    if (!heap_.holds(who)) return;
-    ++items_[who].uses;
-    rank(who);
-    heap_.moved(who, order());
+    if (!heap_.holds(object)) return;
+    ++items_[object].uses;
+    rank(object);
+    heap_.moved(object, order());
   }
-  void inserted(cubby_object who, uint64_t bytes) {
-    if (heap_.holds(who)) return;
-    items_[who].uses = 1;
-    items_[who].bytes = static_cast<double>(std::max<uint64_t>(bytes, 1));
-    rank(who);
-    newcomers_.came(who, 0);
-    heap_.insert(who, order());
+  void inserted(cubby_object object, uint64_t bytes) {
+    if (heap_.holds(object)) return;
+    items_[object].uses = 1;
+    items_[object].bytes = static_cast<double>(std::max<uint64_t>(bytes, 1));
+    rank(object);
+    newcomers_.came(object, 0);
+    heap_.insert(object, order());
   }
-  void removed(cubby_object who) {
-    if (heap_.holds(who) && !newcomers_.take(who)) clock_ = std::max(clock_, items_[who].rank);
-    heap_.remove(who, order());
+  void removed(cubby_object object) {
+    if (heap_.holds(object) && !newcomers_.take(object))
+      clock_ = std::max(clock_, items_[object].rank);
+    heap_.remove(object, order());
   }
   void begin_victims(const cubby_policy_need &) { heap_.end_round(order()); }
   cubby_object next_victim() {
-    const cubby_object who = heap_.next(order());
-    newcomers_.named(who);
-    return who;
+    const cubby_object object = heap_.next(order());
+    newcomers_.named(object);
+    return object;
   }
   void grow(const cubby_policy_config &config) {
     heap_.grow(config.object_count);
@@ -83,8 +84,8 @@ class gdsf {
     }
     mean_bytes_ = bytes > 0 ? bytes / lockers : 1;
   }
-  void rank(cubby_object who) {
-    item &one = items_[who];
+  void rank(cubby_object object) {
+    item &one = items_[object];
     one.rank = clock_ + one.uses * static_cast<double>(one.cost) * (mean_bytes_ / one.bytes);
     one.moved = ++count_;
   }

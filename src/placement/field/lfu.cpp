@@ -27,15 +27,15 @@ class lfu : public ranked<counted> {
  public:
   using ranked::ranked;
 
-  void used(cubby_object who) {
+  void used(cubby_object object) {
     heap_.end_round(order());
-    counted &one = items_[who];
+    counted &one = items_[object];
     if (one.count < std::numeric_limits<uint32_t>::max()) ++one.count;
     one.last_use = ++clock_;
-    heap_.moved(who, order());
+    heap_.moved(object, order());
     if (++uses_ >= uses_per_object * items_.size()) age();
   }
-  void forget(cubby_object who) { items_[who] = {}; }
+  void forget(cubby_object object) { items_[object] = {}; }
   [[nodiscard]] uint64_t state_bytes() const { return sizeof *this + table_bytes(); }
 
  private:

@@ -16,13 +16,13 @@ class lru {
  public:
   explicit lru(const cubby_policy_config &config) : lists_(1, config.object_count) {}
 
-  void used(cubby_object who) {
-    if (lists_.where(who) == 0) lists_.renew(0, who);
+  void used(cubby_object object) {
+    if (lists_.list_of(object) == 0) lists_.renew(0, object);
   }
-  void inserted(cubby_object who, uint64_t) { lists_.renew(0, who); }
-  void removed(cubby_object who) {
-    walk_.leaving(lists_, who);
-    lists_.take(who);
+  void inserted(cubby_object object, uint64_t) { lists_.renew(0, object); }
+  void removed(cubby_object object) {
+    walk_.leaving(lists_, object);
+    lists_.take(object);
   }
   void begin_victims(const cubby_policy_need &) { walk_.begin(lists_, 0); }
   cubby_object next_victim() { return walk_.next(lists_); }
@@ -45,13 +45,13 @@ class per_layer_lru {
     grow(config);
   }
 
-  void used(cubby_object who) {
-    if (lists_.where(who) != object_lists::nowhere) lists_.renew(row_of_[who], who);
+  void used(cubby_object object) {
+    if (lists_.list_of(object) != object_lists::nowhere) lists_.renew(row_of_[object], object);
   }
-  void inserted(cubby_object who, uint64_t) { lists_.renew(row_of_[who], who); }
-  void removed(cubby_object who) {
-    walk_.leaving(lists_, who);
-    lists_.take(who);
+  void inserted(cubby_object object, uint64_t) { lists_.renew(row_of_[object], object); }
+  void removed(cubby_object object) {
+    walk_.leaving(lists_, object);
+    lists_.take(object);
   }
   void begin_victims(const cubby_policy_need &need) {
     first_ = 0;
@@ -64,8 +64,8 @@ class per_layer_lru {
   }
   cubby_object next_victim() {
     for (;;) {
-      const cubby_object who = walk_.next(lists_);
-      if (who != CUBBY_NO_OBJECT || ++passed_ >= rows_) return who;
+      const cubby_object object = walk_.next(lists_);
+      if (object != CUBBY_NO_OBJECT || ++passed_ >= rows_) return object;
       walk_.begin(lists_, (first_ + passed_) % rows_);
     }
   }

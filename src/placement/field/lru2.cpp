@@ -1,7 +1,7 @@
 // LRU-K with K = 2: O'Neil, O'Neil and Weikum, "The LRU-K Page Replacement Algorithm for Database
-// Disk Buffering", SIGMOD 1993. The victim is who was used for the last time but one longest ago;
-// who was used only once counts as never before, and among those the least recently used leaves.
-// History is kept for objects that are gone; the correlated reference period is 0.
+// Disk Buffering", SIGMOD 1993. The victim is the object whose last use but one is the oldest;
+// an object used once has none and leaves first, the least recently used before the others.
+// Absent objects have a history too; the correlated reference period is 0.
 #include <cubby/policy.hpp>
 
 #include "placement/ranked.hpp"
@@ -19,12 +19,12 @@ class lru2 : public ranked<last_two> {
  public:
   using ranked::ranked;
 
-  void used(cubby_object who) {
+  void used(cubby_object object) {
     heap_.end_round(order());
-    items_[who] = {items_[who].last, ++clock_};
-    heap_.moved(who, order());
+    items_[object] = {items_[object].last, ++clock_};
+    heap_.moved(object, order());
   }
-  void forget(cubby_object who) { items_[who] = {}; }
+  void forget(cubby_object object) { items_[object] = {}; }
   [[nodiscard]] uint64_t state_bytes() const { return sizeof *this + table_bytes(); }
 
  private:

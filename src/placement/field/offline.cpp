@@ -1,8 +1,8 @@
 // Policies that know the future, which only a replay can tell.
 //
 // belady: Belady, "A Study of Replacement Algorithms for a Virtual-Storage Computer", IBM Systems
-// Journal 1966 (MIN): the victim is who is used again latest. With bypass: a newcomer that is used
-// again later than every resident is not kept.
+// Journal 1966 (MIN): the victim is the object used again latest. With bypass: a newcomer that is
+// used again later than every resident is rejected.
 //
 // lookahead-k knows the uses of the next k tokens (experts) or of the next 10·k requests (KV);
 // what is used beyond them ranks by least recent use, behind all that is known.
@@ -54,8 +54,8 @@ class offline {
     go_on(access.number, uint64_t{tokens_ahead} * 10);
     used(access.object, access.next_use);
   }
-  void inserted(cubby_object who, uint64_t) { heap_.insert(who, least_wanted{items_}); }
-  void removed(cubby_object who) { heap_.remove(who, least_wanted{items_}); }
+  void inserted(cubby_object object, uint64_t) { heap_.insert(object, least_wanted{items_}); }
+  void removed(cubby_object object) { heap_.remove(object, least_wanted{items_}); }
   void begin_victims(const cubby_policy_need &) { heap_.end_round(least_wanted{items_}); }
   cubby_object next_victim() { return heap_.next(least_wanted{items_}); }
   bool admit(cubby_object incoming, cubby_object victim) {
@@ -84,22 +84,22 @@ class offline {
       known_until_ = now + horizon;
       for (;;) {
         waiting_.end_round(known_first{items_});
-        const cubby_object who = waiting_.next(known_first{items_});
-        if (who == CUBBY_NO_OBJECT || items_[who].secret > known_until_) break;
-        waiting_.remove(who, known_first{items_});
-        items_[who].next = items_[who].secret;
-        heap_.moved(who, least_wanted{items_});
+        const cubby_object object = waiting_.next(known_first{items_});
+        if (object == CUBBY_NO_OBJECT || items_[object].secret > known_until_) break;
+        waiting_.remove(object, known_first{items_});
+        items_[object].next = items_[object].secret;
+        heap_.moved(object, least_wanted{items_});
       }
       waiting_.end_round(known_first{items_});
     }
   }
-  void used(cubby_object who, uint64_t next) {
+  void used(cubby_object object, uint64_t next) {
     const bool known = tokens_ahead == 0 || next <= known_until_;
-    items_[who] = {known ? next : CUBBY_NEVER_USED, ++uses_, next};
-    heap_.moved(who, least_wanted{items_});
+    items_[object] = {known ? next : CUBBY_NEVER_USED, ++uses_, next};
+    heap_.moved(object, least_wanted{items_});
     if constexpr (tokens_ahead != 0) {
-      waiting_.remove(who, known_first{items_});
-      if (!known && next != CUBBY_NEVER_USED) waiting_.insert(who, known_first{items_});
+      waiting_.remove(object, known_first{items_});
+      if (!known && next != CUBBY_NEVER_USED) waiting_.insert(object, known_first{items_});
     }
   }
 

@@ -15,13 +15,13 @@ class random_policy {
       : slot_of_(config.object_count, nowhere), slots_(config.object_count), prng_(config.seed) {}
 
   void used(cubby_object) {}
-  void inserted(cubby_object who, uint64_t) {
-    if (slot_of_[who] == nowhere) place(count_++, who);
+  void inserted(cubby_object object, uint64_t) {
+    if (slot_of_[object] == nowhere) place(count_++, object);
   }
-  void removed(cubby_object who) {
-    uint32_t slot = slot_of_[who];
+  void removed(cubby_object object) {
+    uint32_t slot = slot_of_[object];
     if (slot == nowhere) return;
-    slot_of_[who] = nowhere;
+    slot_of_[object] = nowhere;
     // The hole goes behind those not yet proposed, then to the end.
     if (slot < left_) {
       if (slot != --left_) place(slot, slots_[left_]);
@@ -33,10 +33,10 @@ class random_policy {
   cubby_object next_victim() {
     if (left_ == 0) return CUBBY_NO_OBJECT;
     const auto slot = static_cast<uint32_t>(prng_.below(left_));
-    const cubby_object who = slots_[slot];
+    const cubby_object object = slots_[slot];
     place(slot, slots_[--left_]);
-    place(left_, who);
-    return who;
+    place(left_, object);
+    return object;
   }
   void grow(const cubby_policy_config &config) {
     if (config.object_count <= slots_.size()) return;
@@ -50,9 +50,9 @@ class random_policy {
  private:
   static constexpr uint32_t nowhere = ~uint32_t{0};
 
-  void place(uint32_t slot, cubby_object who) {
-    slots_[slot] = who;
-    slot_of_[who] = slot;
+  void place(uint32_t slot, cubby_object object) {
+    slots_[slot] = object;
+    slot_of_[object] = slot;
   }
 
   std::vector<uint32_t> slot_of_;

@@ -20,29 +20,29 @@ class s3fifo {
     set_sizes(config);
   }
 
-  void used(cubby_object who) {
+  void used(cubby_object object) {
     newcomers_.settle();
-    if (resident(who) && frequency_[who] < 3) ++frequency_[who];
+    if (resident(object) && frequency_[object] < 3) ++frequency_[object];
   }
-  void inserted(cubby_object who, uint64_t) {
-    if (resident(who)) return;
-    const uint8_t from = lists_.where(who);
-    lists_.renew(from == ghosts ? main : small, who);
-    newcomers_.came(who, from);
-    frequency_[who] = 0;
+  void inserted(cubby_object object, uint64_t) {
+    if (resident(object)) return;
+    const uint8_t from = lists_.list_of(object);
+    lists_.renew(from == ghosts ? main : small, object);
+    newcomers_.came(object, from);
+    frequency_[object] = 0;
   }
-  void removed(cubby_object who) {
-    walk_.leaving(lists_, who);
-    if (const auto from = resident(who) ? newcomers_.take(who) : std::nullopt) {
-      lists_.take(who);
-      if (*from == ghosts) lists_.renew(ghosts, who);
-    } else if (lists_.where(who) == small) {
-      lists_.renew(ghosts, who);
+  void removed(cubby_object object) {
+    walk_.leaving(lists_, object);
+    if (const auto from = resident(object) ? newcomers_.take(object) : std::nullopt) {
+      lists_.take(object);
+      if (*from == ghosts) lists_.renew(ghosts, object);
+    } else if (lists_.list_of(object) == small) {
+      lists_.renew(ghosts, object);
       while (lists_.size(ghosts) > main_size_) lists_.take(lists_.oldest(ghosts));
-    } else if (lists_.where(who) == main) {
-      lists_.take(who);
+    } else if (lists_.list_of(object) == main) {
+      lists_.take(object);
     }
-    if (proposed_ == who) proposed_ = CUBBY_NO_OBJECT;
+    if (proposed_ == object) proposed_ = CUBBY_NO_OBJECT;
   }
   void begin_victims(const cubby_policy_need &) {
     proposed_ = CUBBY_NO_OBJECT;
@@ -53,7 +53,7 @@ class s3fifo {
   /// queues come round to one already named, the others follow in the queues' order.
   cubby_object next_victim() {
     while (!walking_) {
-      if (proposed_ != CUBBY_NO_OBJECT) lists_.renew(lists_.where(proposed_), proposed_);
+      if (proposed_ != CUBBY_NO_OBJECT) lists_.renew(lists_.list_of(proposed_), proposed_);
       proposed_ = choose();
       if (proposed_ != CUBBY_NO_OBJECT && round_of_[proposed_] != round_) {
         round_of_[proposed_] = round_;
@@ -65,18 +65,18 @@ class s3fifo {
       walk_.begin(lists_, small);
     }
     for (;;) {
-      const cubby_object who = walk_.next(lists_);
-      if (who != CUBBY_NO_OBJECT && round_of_[who] != round_) {
-        newcomers_.named(who);
-        return who;
+      const cubby_object object = walk_.next(lists_);
+      if (object != CUBBY_NO_OBJECT && round_of_[object] != round_) {
+        newcomers_.named(object);
+        return object;
       }
-      if (who != CUBBY_NO_OBJECT) continue;
-      if (walked_ == main) return who;
+      if (object != CUBBY_NO_OBJECT) continue;
+      if (walked_ == main) return object;
       walked_ = main;
       walk_.begin(lists_, main);
     }
   }
-  void forget(cubby_object who) { lists_.take(who); }
+  void forget(cubby_object object) { lists_.take(object); }
   void grow(const cubby_policy_config &config) {
     lists_.grow(config.object_count);
     if (config.object_count > frequency_.size()) {
@@ -98,30 +98,30 @@ class s3fifo {
     small_size_ = std::max(1u, capacity / 10);
     main_size_ = std::max(1u, capacity - small_size_);
   }
-  [[nodiscard]] bool resident(cubby_object who) const { return lists_.where(who) <= main; }
+  [[nodiscard]] bool resident(cubby_object object) const { return lists_.list_of(object) <= main; }
 
   cubby_object choose() {
-    cubby_object who = CUBBY_NO_OBJECT;
-    if (lists_.size(small) >= small_size_ || lists_.size(main) == 0) who = from_small();
-    if (who == CUBBY_NO_OBJECT) who = from_main();
-    return who == CUBBY_NO_OBJECT ? from_small() : who;
+    cubby_object object = CUBBY_NO_OBJECT;
+    if (lists_.size(small) >= small_size_ || lists_.size(main) == 0) object = from_small();
+    if (object == CUBBY_NO_OBJECT) object = from_main();
+    return object == CUBBY_NO_OBJECT ? from_small() : object;
   }
   cubby_object from_small() {
     while (lists_.size(small) > 0) {
-      const cubby_object who = lists_.oldest(small);
-      if (frequency_[who] <= 1) return who;
-      frequency_[who] = 0;  // as the authors' code has it; the paper's listing leaves it open
-      lists_.renew(main, who);
+      const cubby_object object = lists_.oldest(small);
+      if (frequency_[object] <= 1) return object;
+      frequency_[object] = 0;  // as the authors' code has it; the paper's listing leaves it open
+      lists_.renew(main, object);
       if (lists_.size(main) > main_size_) return from_main();
     }
     return CUBBY_NO_OBJECT;
   }
   cubby_object from_main() {
     while (lists_.size(main) > 0) {
-      const cubby_object who = lists_.oldest(main);
-      if (frequency_[who] == 0) return who;
-      --frequency_[who];
-      lists_.renew(main, who);
+      const cubby_object object = lists_.oldest(main);
+      if (frequency_[object] == 0) return object;
+      --frequency_[object];
+      lists_.renew(main, object);
     }
     return CUBBY_NO_OBJECT;
   }

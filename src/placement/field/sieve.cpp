@@ -16,34 +16,34 @@ class sieve {
         visited_(config.object_count),
         round_of_(config.object_count) {}
 
-  void used(cubby_object who) { visited_[who] = lists_.where(who) == 0 ? 1 : 0; }
-  void inserted(cubby_object who, uint64_t) {
-    if (lists_.where(who) == 0) return;
-    visited_[who] = 0;
-    lists_.renew(0, who);
+  void used(cubby_object object) { visited_[object] = lists_.list_of(object) == 0 ? 1 : 0; }
+  void inserted(cubby_object object, uint64_t) {
+    if (lists_.list_of(object) == 0) return;
+    visited_[object] = 0;
+    lists_.renew(0, object);
   }
-  void removed(cubby_object who) {
-    if (lists_.where(who) != 0) return;
-    if (hand_ == who) hand_ = lists_.newer(who);
-    lists_.take(who);
+  void removed(cubby_object object) {
+    if (lists_.list_of(object) != 0) return;
+    if (hand_ == object) hand_ = lists_.newer(object);
+    lists_.take(object);
   }
   void begin_victims(const cubby_policy_need &) {
     ++round_;
     left_ = uint64_t{3} * lists_.size(0);  // all bits are clear after one turn
   }
-  /// The hand stands behind whom it has named, so that who is passed over is passed by the hand.
+  /// The hand moves past each object that it names, so an object passed over is behind the hand.
   cubby_object next_victim() {
     while (left_ > 0) {
       if (hand_ == CUBBY_NO_OBJECT) hand_ = lists_.oldest(0);
-      const cubby_object who = hand_;
-      if (who == CUBBY_NO_OBJECT) return who;
-      hand_ = lists_.newer(who);
+      const cubby_object object = hand_;
+      if (object == CUBBY_NO_OBJECT) return object;
+      hand_ = lists_.newer(object);
       --left_;
-      if (visited_[who] != 0) {
-        visited_[who] = 0;
-      } else if (round_of_[who] != round_) {
-        round_of_[who] = round_;
-        return who;
+      if (visited_[object] != 0) {
+        visited_[object] = 0;
+      } else if (round_of_[object] != round_) {
+        round_of_[object] = round_;
+        return object;
       }
     }
     return CUBBY_NO_OBJECT;

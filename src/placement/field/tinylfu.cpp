@@ -1,7 +1,7 @@
 // W-TinyLFU: Einziger, Friedman and Manes, "TinyLFU: A Highly Efficient Cache Admission Policy",
 // ACM Transactions on Storage 2017. A window of 1 % of the cache (LRU) before a segmented LRU
-// (probation, and 80 % protected); who falls out of the window meets the next victim of probation,
-// and a sketch of frequencies, halved every ten cache sizes of uses, says who leaves.
+// (probation, and 80 % protected). What falls out of the window is compared with the next victim of
+// probation: a sketch of frequencies, halved every ten cache sizes of uses, decides which leaves.
 #include <cubby/policy.hpp>
 
 #include "base/prng.hpp"
@@ -23,20 +23,20 @@ class frequency_sketch {
     sample_size_ = uint64_t{10} * capacity;
     counted_ = 0;
   }
-  void count(cubby_object who) {
+  void count(cubby_object object) {
     bool added = false;
     for (uint32_t row = 0; row < 4; ++row) {
-      const place at = place_of(who, row);
+      const place at = place_of(object, row);
       if (((table_[at.word] >> at.shift) & 15) == 15) continue;
       table_[at.word] += uint64_t{1} << at.shift;
       added = true;
     }
     if (added && ++counted_ >= sample_size_) halve();
   }
-  [[nodiscard]] uint32_t estimate(cubby_object who) const {
+  [[nodiscard]] uint32_t estimate(cubby_object object) const {
     uint64_t least = 15;
     for (uint32_t row = 0; row < 4; ++row) {
-      const place at = place_of(who, row);
+      const place at = place_of(object, row);
       least = std::min(least, (table_[at.word] >> at.shift) & 15);
     }
     return static_cast<uint32_t>(least);
@@ -49,8 +49,8 @@ class frequency_sketch {
     uint32_t shift;
   };
   /// A row has four of the sixteen counters of every word.
-  [[nodiscard]] place place_of(cubby_object who, uint32_t row) const {
-    const uint64_t mixed = base::mix64((uint64_t{row + 1} << 32 | who) * 0x9E3779B97F4A7C15ull);
+  [[nodiscard]] place place_of(cubby_object object, uint32_t row) const {
+    const uint64_t mixed = base::mix64((uint64_t{row + 1} << 32 | object) * 0x9E3779B97F4A7C15ull);
     return {mixed & (table_.size() - 1), 16 * row + 4 * static_cast<uint32_t>((mixed >> 60) & 3)};
   }
   void halve() {
@@ -68,26 +68,26 @@ class tinylfu {
     set_sizes(config);
   }
 
-  void used(cubby_object who) {
-    sketch_.count(who);
-    const uint8_t list = lists_.where(who);
+  void used(cubby_object object) {
+    sketch_.count(object);
+    const uint8_t list = lists_.list_of(object);
     if (list == window) {
-      lists_.renew(window, who);
+      lists_.renew(window, object);
     } else if (list != object_lists::nowhere) {
-      lists_.renew(guarded, who);
+      lists_.renew(guarded, object);
       if (lists_.size(guarded) > guarded_size_) lists_.renew(probation, lists_.oldest(guarded));
     }
   }
-  void inserted(cubby_object who, uint64_t) {
-    if (lists_.where(who) != object_lists::nowhere) return;
-    lists_.renew(window, who);
+  void inserted(cubby_object object, uint64_t) {
+    if (lists_.list_of(object) != object_lists::nowhere) return;
+    lists_.renew(window, object);
     // While the cache is filling, what leaves the window has nobody to meet.
     while (lists_.size(window) > window_size_) lists_.renew(probation, lists_.oldest(window));
   }
-  void removed(cubby_object who) {
-    if (who == first_) first_ = CUBBY_NO_OBJECT;
-    walk_.leaving(lists_, who);
-    lists_.take(who);
+  void removed(cubby_object object) {
+    if (object == first_) first_ = CUBBY_NO_OBJECT;
+    walk_.leaving(lists_, object);
+    lists_.take(object);
   }
   void begin_victims(const cubby_policy_need &) {
     first_ = skip_ = CUBBY_NO_OBJECT;  // the round before may have ended early
@@ -104,16 +104,16 @@ class tinylfu {
   }
   cubby_object next_victim() {
     if (first_ != CUBBY_NO_OBJECT) {
-      const cubby_object who = first_;
+      const cubby_object object = first_;
       first_ = CUBBY_NO_OBJECT;
-      skip_ = who;
-      return who;
+      skip_ = object;
+      return object;
     }
     static constexpr uint8_t order[] = {probation, guarded, window};
     for (;;) {
-      const cubby_object who = walk_.next(lists_);
-      if (who != CUBBY_NO_OBJECT && who != skip_) return who;
-      if (who == CUBBY_NO_OBJECT) {
+      const cubby_object object = walk_.next(lists_);
+      if (object != CUBBY_NO_OBJECT && object != skip_) return object;
+      if (object == CUBBY_NO_OBJECT) {
         if (++stage_ >= std::size(order)) return CUBBY_NO_OBJECT;
         walk_.begin(lists_, order[stage_]);
       }

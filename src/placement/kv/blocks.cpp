@@ -44,7 +44,7 @@ void blocks::sample(float passed_s) {
   const auto wanted = static_cast<uint32_t>(std::clamp(work, samples_min, samples_max));
   const float weight = static_cast<float>(known_below_) / static_cast<float>(wanted);
   if (known_below_ <= wanted) {
-    for (cubby_object who = 0; who < known_below_; ++who) sample(who, passed_s, 1);
+    for (cubby_object object = 0; object < known_below_; ++object) sample(object, passed_s, 1);
     return;
   }
   for (uint32_t left = wanted; left > 0;) {
@@ -59,8 +59,8 @@ void blocks::sample(float passed_s) {
   }
 }
 
-void blocks::sample(cubby_object who, float passed_s, float weight) {
-  const block &one = all_[who];
+void blocks::sample(cubby_object object, float passed_s, float weight) {
+  const block &one = all_[object];
   if (one.uses == 0) return;
   const float age_s = seconds(now_ms_ - one.last_ms);
   model_.lived(one.of_class, age_s - passed_s, age_s, weight);
@@ -87,10 +87,10 @@ void blocks::used(const cubby_policy_access &access) {
   one.parent = access.parent;
   one.of_class =
       static_cast<uint8_t>(class_of(one.uses, depth_class_of(access.depth), access.last != 0));
-  if (one.hint != known_hint::kept) one.hint = known_hint::none;
+  if (one.hint != known_hint::prioritized) one.hint = known_hint::none;
 }
 
-void blocks::forget(cubby_object who) { all_[who] = block(); }
+void blocks::forget(cubby_object object) { all_[object] = block(); }
 
 bool blocks::hint(const cubby_policy_hint &hint) {
   go_on(hint.now_ns);
@@ -102,20 +102,20 @@ bool blocks::hint(const cubby_policy_hint &hint) {
     one.priority = static_cast<uint8_t>(std::min(hint.priority, 15u)) & 15;
     one.hint = hint.kind == CUBBY_POLICY_HINT_CLOSED      ? known_hint::closed
                : hint.kind == CUBBY_POLICY_HINT_SCHEDULED ? known_hint::scheduled
-                                                          : known_hint::kept;
+                                                          : known_hint::prioritized;
   }
   return true;
 }
 
-float blocks::index(cubby_object who) {
-  const block &one = all_[who];
+float blocks::index(cubby_object object) {
+  const block &one = all_[object];
   const float age_s = seconds(now_ms_ - one.last_ms);
   if (one.hint == known_hint::closed) return 0;
   const uint32_t now_s = now_ms_ / 1000;
   if (one.hint == known_hint::scheduled && one.hint_s >= now_s)
     return 1 / (static_cast<float>(one.hint_s - now_s) + 0.2F);
   const float value = model_.index(one.of_class, age_s);
-  if (one.hint == known_hint::kept && one.hint_s >= now_s)
+  if (one.hint == known_hint::prioritized && one.hint_s >= now_s)
     return std::max(value, static_cast<float>(one.priority + 1));
   return value;
 }
@@ -125,35 +125,35 @@ void blocks::grow(uint32_t object_count) {
   all_.resize(object_count);
 }
 
-void block_set::add_leaf(cubby_object who) {
-  slot_[who] = static_cast<uint32_t>(leaves_.size());
-  leaves_.push_back(who);
+void block_set::add_leaf(cubby_object object) {
+  slot_[object] = static_cast<uint32_t>(leaves_.size());
+  leaves_.push_back(object);
 }
 
-void block_set::drop_leaf(cubby_object who) {
+void block_set::drop_leaf(cubby_object object) {
   const cubby_object last = leaves_.back();
-  leaves_[slot_[who]] = last;
-  slot_[last] = slot_[who];
+  leaves_[slot_[object]] = last;
+  slot_[last] = slot_[object];
   leaves_.pop_back();
 }
 
-void block_set::insert(cubby_object who, cubby_object parent) {
-  if (holds(who)) return;
+void block_set::insert(cubby_object object, cubby_object parent) {
+  if (holds(object)) return;
   ++size_;
-  if (children_[who] == 0)
-    add_leaf(who);
+  if (children_[object] == 0)
+    add_leaf(object);
   else
-    slot_[who] = inner;
+    slot_[object] = inner;
   if (parent == CUBBY_NO_OBJECT || children_[parent]++ != 0 || !is_leaf(parent)) return;
   drop_leaf(parent);
   slot_[parent] = inner;
 }
 
-void block_set::remove(cubby_object who, cubby_object parent) {
-  if (!holds(who)) return;
+void block_set::remove(cubby_object object, cubby_object parent) {
+  if (!holds(object)) return;
   --size_;
-  if (is_leaf(who)) drop_leaf(who);
-  slot_[who] = absent;
+  if (is_leaf(object)) drop_leaf(object);
+  slot_[object] = absent;
   if (parent == CUBBY_NO_OBJECT || --children_[parent] != 0 || !holds(parent)) return;
   add_leaf(parent);
 }

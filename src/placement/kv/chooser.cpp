@@ -5,16 +5,16 @@
 namespace cubby::placement::kv {
 namespace {
 
-bool may_leave(cubby_object who, const block_set &of, const blocks &known) {
-  return of.is_leaf(who) && !known.in_use(who);
+bool may_leave(cubby_object object, const block_set &of, const blocks &known) {
+  return of.is_leaf(object) && !known.in_use(object);
 }
 
 }  // namespace
 
-chooser::candidate chooser::look_up(cubby_object who, blocks &known) const {
+chooser::candidate chooser::look_up(cubby_object object, blocks &known) const {
   // An index is never negative: its bits are in the order of its value.
-  const uint64_t index = std::bit_cast<uint32_t>(known.index(who));
-  return {index << 32 | known.at(who).last_ms, who, round_};
+  const uint64_t index = std::bit_cast<uint32_t>(known.index(object));
+  return {index << 32 | known.at(object).last_ms, object, round_};
 }
 
 /// Puts it into the hole at `at`, or nearer to the least where it belongs there.
@@ -24,13 +24,13 @@ void chooser::place(uint32_t at, const candidate &one) {
   pool_[at] = one;
 }
 
-/// A leaf joins, where it is worth less than somebody of a full pool.
-void chooser::join(cubby_object who, blocks &known) {
-  if (known.in_use(who)) return;
-  const candidate one = look_up(who, known);
+/// A leaf joins a full pool only where it is worth less than a candidate in it.
+void chooser::join(cubby_object object, blocks &known) {
+  if (known.in_use(object)) return;
+  const candidate one = look_up(object, known);
   if (size_ == pool_max && one.key >= pool_[0].key) return;
   for (uint32_t i = 0; i < size_; ++i)
-    if (pool_[i].who == who) return place(i, one);
+    if (pool_[i].object == object) return place(i, one);
   place(size_ < pool_max ? size_++ : 0, one);
 }
 
@@ -38,10 +38,10 @@ void chooser::look_up_all(const block_set &of, blocks &known) {
   looked_up_ms_ = known.now_ms();
   const std::array<candidate, pool_max> was = pool_;
   const uint32_t count = size_;
-  for (uint32_t i = 0; i < count; ++i) known.fetch(was[i].who);
+  for (uint32_t i = 0; i < count; ++i) known.fetch(was[i].object);
   size_ = 0;
   for (uint32_t i = 0; i < count; ++i)
-    if (may_leave(was[i].who, of, known)) place(size_++, look_up(was[i].who, known));
+    if (may_leave(was[i].object, of, known)) place(size_++, look_up(was[i].object, known));
 }
 
 cubby_object chooser::choose(const block_set &of, blocks &known) {
@@ -60,12 +60,12 @@ cubby_object chooser::choose(const block_set &of, blocks &known) {
   for (size_t i = 0; i < count; ++i) join(drawn[i], known);
   while (size_ > 0) {
     const candidate &least = pool_[size_ - 1];
-    if (!may_leave(least.who, of, known))
+    if (!may_leave(least.object, of, known))
       --size_;
     else if (least.round == round_)
-      return least.who;
+      return least.object;
     else
-      place(size_ - 1, look_up(least.who, known));
+      place(size_ - 1, look_up(least.object, known));
   }
   return CUBBY_NO_OBJECT;
 }
@@ -74,7 +74,8 @@ uint32_t chooser::others(const block_set &of, const blocks &known, cubby_object 
                          cubby_object *to) const {
   uint32_t count = 0;
   for (uint32_t i = 0; i < size_; ++i)
-    if (pool_[i].who != chosen && may_leave(pool_[i].who, of, known)) to[count++] = pool_[i].who;
+    if (pool_[i].object != chosen && may_leave(pool_[i].object, of, known))
+      to[count++] = pool_[i].object;
   return count;
 }
 

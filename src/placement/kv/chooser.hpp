@@ -20,7 +20,7 @@ class chooser {
   /// Candidates of the pool beside that one, in no order, to an array of pool_max; how many.
   uint32_t others(const block_set &of, const blocks &known, cubby_object chosen,
                   cubby_object *to) const;
-  /// A victim has left: who it hung on may be next.
+  /// A victim has left: its parent may be next.
   void left(cubby_object parent) { parent_ = parent; }
 
  private:
@@ -29,12 +29,12 @@ class chooser {
 
   struct candidate {
     uint64_t key;  // its index, then when it was used last: in the order of whole numbers
-    cubby_object who;
+    cubby_object object;
     uint32_t round;  // in which that was looked up
   };
 
-  [[nodiscard]] candidate look_up(cubby_object who, blocks &known) const;
-  void join(cubby_object who, blocks &known);
+  [[nodiscard]] candidate look_up(cubby_object object, blocks &known) const;
+  void join(cubby_object object, blocks &known);
   void place(uint32_t at, const candidate &one);
   void look_up_all(const block_set &of, blocks &known);
 

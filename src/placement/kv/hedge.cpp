@@ -25,14 +25,14 @@ double hedge::allowed() const {
   return behind_allowed * all_blocks_ + requests_allowed * mean_request();
 }
 
-/// Who is ahead since the beginning may lose that, but not for long.
+/// The index may lose a lead it has since the beginning, but not for long.
 bool hedge::lru_must() const {
   return lead_ < -lost_margin * lru_blocks_ ||
          behind_ > std::max(allowed(), entry_behind_ + stake_);
 }
 
-/// Changing sides costs blocks: what is resident is the other side's. Who has failed has to show
-/// more than it lost, and who has spent what is allowed a multiple of what it is behind.
+/// Changing sides costs blocks: what is resident is the other side's. After a failure the index
+/// has to gain more than it lost, and beyond its allowance a multiple of what it is behind.
 bool hedge::index_may() const {
   const double failures = takeovers_ == 0 ? 0 : static_cast<double>(takeovers_ - 1);
   const double times = std::pow(doubt, failures);

@@ -13,7 +13,7 @@
 namespace cubby::placement {
 namespace {
 
-/// The leading run of a request that is told block by block from the first.
+/// The leading run of a request whose blocks are accessed one by one from the first.
 struct run_counter {
   double run = 0;
   bool open = true;
@@ -43,14 +43,14 @@ class kv_policy {
 
   void access(const cubby_policy_access &access) {
     if (access.number != request_) end_request(access.number);
-    const cubby_object who = access.object;
-    real_run_.touch(real_.holds(who));
-    if (hedge_.lru_leads()) shadow_run_.touch(shadow_.holds(who));
-    const cubby_object was_parent = known_.at(who).parent;
-    if (was_parent != access.parent) move_parent(who, was_parent, access.parent);
+    const cubby_object object = access.object;
+    real_run_.touch(real_.holds(object));
+    if (hedge_.lru_leads()) shadow_run_.touch(shadow_.holds(object));
+    const cubby_object was_parent = known_.at(object).parent;
+    if (was_parent != access.parent) move_parent(object, was_parent, access.parent);
     known_.used(access);
-    if (touched_.size() < touched_.capacity()) touched_.push_back(who);
-    if (hedge_.lru_leads()) touch_shadow(who, access.parent);
+    if (touched_.size() < touched_.capacity()) touched_.push_back(object);
+    if (hedge_.lru_leads()) touch_shadow(object, access.parent);
   }
   /// Objects of other banks: no prefix, no depth.
   void visit(const cubby_policy_visit &visit) {
@@ -63,12 +63,12 @@ class kv_policy {
       this->access(access);
     }
   }
-  void inserted(cubby_object who, uint64_t) { real_.insert(who, known_.at(who).parent); }
-  void removed(cubby_object who) {
-    if (!real_.holds(who)) return;
-    const cubby_object parent = known_.at(who).parent;
-    real_.remove(who, parent);
-    if (recent_.where(who) == lru_gone) take_recent(who);
+  void inserted(cubby_object object, uint64_t) { real_.insert(object, known_.at(object).parent); }
+  void removed(cubby_object object) {
+    if (!real_.holds(object)) return;
+    const cubby_object parent = known_.at(object).parent;
+    real_.remove(object, parent);
+    if (recent_.list_of(object) == lru_gone) take_recent(object);
     if (parent != CUBBY_NO_OBJECT && real_.is_leaf(parent)) real_chooser_.left(parent);
   }
   void begin_victims(const cubby_policy_need &need) {
@@ -77,7 +77,7 @@ class kv_policy {
     pass_ = 0;
     from_pool_ = false;
     if (need.incoming != CUBBY_NO_OBJECT && !reachable(need.incoming)) {
-      // It will hardly be kept: any will do.
+      // It will hardly be admitted: any will do.
       if (!real_.leaves().empty()) proposed_.push_back(real_.leaves().back());
       return;
     }
@@ -90,9 +90,9 @@ class kv_policy {
     if (from_pool_ && next_ == 1 && proposed_.size() == 1) propose_pool();
     while (next_ < proposed_.size()) {
       if (next_ > 0 && !hedge_.lru_leads()) least_to(next_);
-      const cubby_object who = proposed_[next_++];
+      const cubby_object object = proposed_[next_++];
       const auto named = proposed_.begin() + static_cast<std::ptrdiff_t>(next_ - 1);
-      if (std::find(proposed_.begin(), named, who) == named) return who;  // drawn once
+      if (std::find(proposed_.begin(), named, object) == named) return object;  // drawn once
     }
     return name_others();
   }
@@ -106,10 +106,10 @@ class kv_policy {
     if (taken) hedge_.trust_index();
     return taken;
   }
-  void forget(cubby_object who) {
-    drop_shadow(who);
-    take_recent(who);
-    known_.forget(who);
+  void forget(cubby_object object) {
+    drop_shadow(object);
+    take_recent(object);
+    known_.forget(object);
   }
   void grow(const cubby_policy_config &config) {
     capacity_ = capacity_of(config);
@@ -136,25 +136,25 @@ class kv_policy {
   static constexpr uint8_t lru_shadow = 0, lru_gone = 1;
 
   /// Does it hang on a resident block, or on none?
-  [[nodiscard]] bool reachable(cubby_object who) const {
-    const cubby_object parent = known_.at(who).parent;
+  [[nodiscard]] bool reachable(cubby_object object) const {
+    const cubby_object parent = known_.at(object).parent;
     return parent == CUBBY_NO_OBJECT || real_.holds(parent);
   }
-  /// All candidates were passed over: the other leaves, then whoever is left, with those of the
+  /// All candidates were passed over: the other leaves, then all that is left, with those of the
   /// request under way among them. Leaves from the last: one that leaves is replaced by the last.
   cubby_object name_others() {
     const auto &leaves = real_.leaves();
     if (pass_ == 0) {
       std::fill(named_.begin(), named_.end(), 0);
-      for (const cubby_object who : proposed_) name(who);
+      for (const cubby_object object : proposed_) name(object);
       pass_ = 1;
       left_ = static_cast<uint32_t>(leaves.size());
     }
     if (pass_ == 1) {
       left_ = std::min(left_, static_cast<uint32_t>(leaves.size()));
       while (left_ > 0) {
-        const cubby_object who = leaves[--left_];
-        if (!known_.in_use(who) && name(who)) return who;
+        const cubby_object object = leaves[--left_];
+        if (!known_.in_use(object) && name(object)) return object;
       }
       pass_ = 2;
       left_ = known_.count();
@@ -168,10 +168,10 @@ class kv_policy {
     return CUBBY_NO_OBJECT;
   }
   /// False: it was named in this round.
-  bool name(cubby_object who) {
-    const uint64_t bit = uint64_t{1} << who % 64;
-    const bool before = (named_[who / 64] & bit) != 0;
-    named_[who / 64] |= bit;
+  bool name(cubby_object object) {
+    const uint64_t bit = uint64_t{1} << object % 64;
+    const bool before = (named_[object / 64] & bit) != 0;
+    named_[object / 64] |= bit;
     return !before;
   }
   /// The first candidate will not do, which is rare: the others of the pool.
@@ -187,68 +187,68 @@ class kv_policy {
       if (known_.index(proposed_[i]) < known_.index(proposed_[least])) least = i;
     std::swap(proposed_[at], proposed_[least]);
   }
-  /// The real set follows LRU: who is not in LRU's shadow leaves first, then the least recent. What
-  /// the request under way has passed over is not looked at again before it ends.
+  /// The real set follows LRU: objects outside LRU's shadow leave first, then the least recent.
+  /// What the request under way has passed over is not looked at again before it ends.
   void propose_oldest() {
     for (const uint8_t list : {lru_gone, lru_shadow}) {
       cubby_object &at = oldest_[list];
       if (at == CUBBY_NO_OBJECT) at = recent_.oldest(list);
       while (at != CUBBY_NO_OBJECT && !may_leave(at) && recent_.newer(at) != CUBBY_NO_OBJECT)
         at = recent_.newer(at);
-      for (cubby_object who = at; who != CUBBY_NO_OBJECT; who = recent_.newer(who)) {
-        if (may_leave(who)) proposed_.push_back(who);
+      for (cubby_object object = at; object != CUBBY_NO_OBJECT; object = recent_.newer(object)) {
+        if (may_leave(object)) proposed_.push_back(object);
         if (proposed_.size() >= oldest_proposed) return;
         if (list == lru_shadow && !proposed_.empty()) return;
       }
     }
   }
-  [[nodiscard]] bool may_leave(cubby_object who) const {
-    return real_.holds(who) && !known_.in_use(who);
+  [[nodiscard]] bool may_leave(cubby_object object) const {
+    return real_.holds(object) && !known_.in_use(object);
   }
   /// Out of LRU's lists; no walk stands on it any more.
-  void take_recent(cubby_object who) {
+  void take_recent(cubby_object object) {
     for (cubby_object &at : oldest_)
-      if (at == who) at = recent_.newer(who);
-    recent_.take(who);
+      if (at == object) at = recent_.newer(object);
+    recent_.take(object);
   }
-  void move_parent(cubby_object who, cubby_object from, cubby_object to) {
+  void move_parent(cubby_object object, cubby_object from, cubby_object to) {
     for (kv::block_set *set : {&real_, &shadow_}) {
-      if (!set->holds(who)) continue;
-      set->remove(who, from);
-      set->insert(who, to);
+      if (!set->holds(object)) continue;
+      set->remove(object, from);
+      set->insert(object, to);
     }
   }
   /// What the index would do while LRU leads.
-  void touch_shadow(cubby_object who, cubby_object parent) {
-    if (shadow_.holds(who)) return;
+  void touch_shadow(cubby_object object, cubby_object parent) {
+    if (shadow_.holds(object)) return;
     if (parent != CUBBY_NO_OBJECT && !shadow_.holds(parent)) return;
     while (shadow_size_ >= capacity_) {  // more than once where the budget has shrunk
       const cubby_object least = shadow_chooser_.choose(shadow_, known_);
-      if (least == CUBBY_NO_OBJECT || known_.index(who) < known_.index(least)) return;
+      if (least == CUBBY_NO_OBJECT || known_.index(object) < known_.index(least)) return;
       drop_shadow(least);
     }
-    shadow_.insert(who, parent);
+    shadow_.insert(object, parent);
     ++shadow_size_;
   }
   /// The request as LRU would have served it: the run it found, then its blocks from the last.
   double touch_lru() {
     run_counter lru;
-    for (const cubby_object who : touched_) lru.touch(recent_.where(who) == lru_shadow);
+    for (const cubby_object object : touched_) lru.touch(recent_.list_of(object) == lru_shadow);
     for (size_t i = touched_.size(); i-- > 0;) {
-      const cubby_object who = touched_[i];
-      while (recent_.where(who) != lru_shadow && recent_.size(lru_shadow) >= capacity_) {
+      const cubby_object object = touched_[i];
+      while (recent_.list_of(object) != lru_shadow && recent_.size(lru_shadow) >= capacity_) {
         const cubby_object oldest = recent_.oldest(lru_shadow);
         recent_.take(oldest);
         if (real_.holds(oldest)) recent_.renew(lru_gone, oldest);
       }
-      recent_.renew(lru_shadow, who);
+      recent_.renew(lru_shadow, object);
     }
     return lru.run;
   }
-  void drop_shadow(cubby_object who) {
-    if (!shadow_.holds(who)) return;
-    const cubby_object parent = known_.at(who).parent;
-    shadow_.remove(who, parent);
+  void drop_shadow(cubby_object object) {
+    if (!shadow_.holds(object)) return;
+    const cubby_object parent = known_.at(object).parent;
+    shadow_.remove(object, parent);
     --shadow_size_;
     if (parent != CUBBY_NO_OBJECT && shadow_.is_leaf(parent)) shadow_chooser_.left(parent);
   }

@@ -4,7 +4,7 @@
 #include <new>
 #include <vector>
 
-#include "placement/mixed/net.hpp"
+#include "placement/mixed/lru_guard.hpp"
 #include "placement/mixed/split.hpp"
 #include "placement/registry.hpp"
 
@@ -32,10 +32,10 @@ class part {
     if (ops_.grow(policy_, &own) != 0) throw std::bad_alloc();
   }
   [[nodiscard]] cubby_policy_stats stats() const {
-    cubby_policy_stats told = {};
-    told.struct_size = sizeof told;
-    ops_.stats(policy_, &told);
-    return told;
+    cubby_policy_stats stats = {};
+    stats.struct_size = sizeof stats;
+    ops_.stats(policy_, &stats);
+    return stats;
   }
 
  private:
@@ -65,7 +65,7 @@ class mixed_policy {
       : moe_(moe_ops(), experts, config),
         kv_(kv_part_ops(), others, config),
         split_(config.budget_bytes),
-        net_(prices_) {
+        guard_(prices_) {
     set_objects(config);
     give_shares();
   }
@@ -73,35 +73,35 @@ class mixed_policy {
   void visit(const cubby_policy_visit &visit) {
     const uint32_t of = class_of(visit.used_count == 0 ? 0 : visit.used[0]);
     for (uint32_t i = 0; i < visit.used_count; ++i) look(visit.used[i]);
-    net_.visit({visit.used, visit.used_count});
+    guard_.visit({visit.used, visit.used_count});
     parts_[of]->ops().visit(parts_[of]->policy(), &visit);
   }
   void access(const cubby_policy_access &access) {
     look(access.object);
-    net_.access(access.object, access.number);
+    guard_.access(access.object, access.number);
     asked_ = access.object;
     parent_ = access.parent;
     const part &to = *parts_[class_of(access.object)];
     to.ops().access(to.policy(), &access);
   }
-  void inserted(cubby_object who, uint64_t bytes) {
-    const uint32_t of = class_of(who);
-    net_.inserted(who);
+  void inserted(cubby_object object, uint64_t bytes) {
+    const uint32_t of = class_of(object);
+    guard_.inserted(object);
     held_bytes_[of] += static_cast<double>(bytes);
-    parts_[of]->ops().inserted(parts_[of]->policy(), who, bytes);
+    parts_[of]->ops().inserted(parts_[of]->policy(), object, bytes);
     if (split_.came(static_cast<double>(bytes))) give_shares();
   }
-  void removed(cubby_object who) {
-    const uint32_t of = class_of(who);
-    if (!net_.resident(who)) return;
-    net_.removed(who);
-    held_bytes_[of] -= prices_.bytes(who);
-    leave(who);
-    parts_[of]->ops().removed(parts_[of]->policy(), who);
+  void removed(cubby_object object) {
+    const uint32_t of = class_of(object);
+    if (!guard_.resident(object)) return;
+    guard_.removed(object);
+    held_bytes_[of] -= prices_.bytes(object);
+    leave(object);
+    parts_[of]->ops().removed(parts_[of]->policy(), object);
   }
   void begin_victims(const cubby_policy_need &need) {
     need_ = need;
-    net_.begin_round();
+    guard_.begin_round();
     // Whoever holds more than its share gives way; else the newcomer's own kind.
     const uint32_t own = need.incoming == CUBBY_NO_OBJECT ? experts : class_of(need.incoming);
     const uint32_t other = 1 - own;
@@ -113,37 +113,37 @@ class mixed_policy {
     tried_ = 0;
   }
   cubby_object next_victim() {
-    if (net_.decides()) return net_.next();
+    if (guard_.decides()) return guard_.next();
     for (; tried_ < 4; ++tried_, giving_ = 1 - giving_) {
       const part &from = *parts_[giving_];
       if (tried_ % 2 == 0) from.ops().begin_victims(from.policy(), &need_);
       tried_ |= 1;
-      const cubby_object who = from.ops().next_victim(from.policy());
-      if (who != CUBBY_NO_OBJECT) return who;
+      const cubby_object object = from.ops().next_victim(from.policy());
+      if (object != CUBBY_NO_OBJECT) return object;
     }
     return CUBBY_NO_OBJECT;
   }
   bool admit(cubby_object incoming, cubby_object victim) {
-    if (net_.decides()) return true;
+    if (guard_.decides()) return true;
     const uint32_t of = class_of(incoming);
     const part &own = *parts_[of];
-    bool kept = true;
+    bool admitted = true;
     if (of == class_of(victim))
-      kept = own.ops().admit(own.policy(), incoming, victim) != 0;
+      admitted = own.ops().admit(own.policy(), incoming, victim) != 0;
     else if (of == others && incoming == asked_ && parent_ != CUBBY_NO_OBJECT)
-      kept = net_.resident(parent_);  // else it could not be reached
-    if (!kept) leave(incoming);
-    return kept;
+      admitted = guard_.resident(parent_);  // else it could not be reached
+    if (!admitted) leave(incoming);
+    return admitted;
   }
   bool hint(const cubby_policy_hint &hint) {
     bool taken = false;
     for (const part *one : parts_) taken |= one->ops().hint(one->policy(), &hint) != 0;
     return taken;
   }
-  void forget(cubby_object who) {
-    left_at_[who] = 0;
-    const part &of = *parts_[class_of(who)];
-    if (of.ops().forget != nullptr) of.ops().forget(of.policy(), who);
+  void forget(cubby_object object) {
+    left_at_[object] = 0;
+    const part &of = *parts_[class_of(object)];
+    if (of.ops().forget != nullptr) of.ops().forget(of.policy(), object);
   }
   void grow(const cubby_policy_config &config) {
     split_.set_budget(config.budget_bytes);
@@ -152,29 +152,30 @@ class mixed_policy {
   }
   [[nodiscard]] uint64_t state_bytes() const {
     return sizeof *this + moe_.stats().state_bytes + kv_.stats().state_bytes +
-           prices_.memory_bytes() + net_.memory_bytes() + left_at_.capacity() * sizeof(uint64_t);
+           prices_.memory_bytes() + guard_.memory_bytes() + left_at_.capacity() * sizeof(uint64_t);
   }
   void describe(cubby_policy_stats &out) const {
     const cubby_policy_stats of_experts = moe_.stats(), of_blocks = kv_.stats();
-    out.fallback = of_experts.fallback | of_blocks.fallback | (net_.decides() ? 1u : 0u);
-    out.fallback_count = of_experts.fallback_count + of_blocks.fallback_count + net_.takeovers();
+    out.fallback = of_experts.fallback | of_blocks.fallback | (guard_.decides() ? 1u : 0u);
+    out.fallback_count = of_experts.fallback_count + of_blocks.fallback_count + guard_.takeovers();
   }
 
  private:
-  [[nodiscard]] uint32_t class_of(cubby_object who) const {
-    return prices_.is_expert(who) ? experts : others;
+  [[nodiscard]] uint32_t class_of(cubby_object object) const {
+    return prices_.is_expert(object) ? experts : others;
   }
   /// It is used: a miss that more room would have spared?
-  void look(cubby_object who) {
-    if (net_.resident(who) || left_at_[who] == 0) return;
-    const uint32_t of = class_of(who);
-    split_.missed(of, left_bytes_[of] - static_cast<double>(left_at_[who]), prices_.stall_ns(who));
-    left_at_[who] = 0;
+  void look(cubby_object object) {
+    if (guard_.resident(object) || left_at_[object] == 0) return;
+    const uint32_t of = class_of(object);
+    split_.missed(of, left_bytes_[of] - static_cast<double>(left_at_[object]),
+                  prices_.stall_ns(object));
+    left_at_[object] = 0;
   }
-  void leave(cubby_object who) {
-    double &left = left_bytes_[class_of(who)];
-    left += prices_.bytes(who);
-    left_at_[who] = static_cast<uint64_t>(left);
+  void leave(cubby_object object) {
+    double &left = left_bytes_[class_of(object)];
+    left += prices_.bytes(object);
+    left_at_[object] = static_cast<uint64_t>(left);
   }
   void give_shares() {
     for (uint32_t of = 0; of < mixed::split::class_count; ++of)
@@ -182,7 +183,7 @@ class mixed_policy {
   }
   void set_objects(const cubby_policy_config &config) {
     prices_.set(config);
-    net_.change(config);
+    guard_.change(config);
     left_at_.resize(std::max<size_t>(left_at_.size(), config.object_count));
   }
 
@@ -190,7 +191,7 @@ class mixed_policy {
   part *parts_[mixed::split::class_count] = {&moe_, &kv_};
   mixed::split split_;
   mixed::prices prices_;
-  mixed::net net_;
+  mixed::lru_guard guard_;
   std::vector<uint64_t> left_at_;  // when it left: by the bytes that had left its class; 0 = never
   double held_bytes_[mixed::split::class_count] = {}, left_bytes_[mixed::split::class_count] = {};
   cubby_policy_need need_ = {};

@@ -23,7 +23,7 @@ forecasts::forecasts(uint32_t slot_count, uint32_t layer_count, uint32_t lane_co
       token_(slot_count),
       last_layer_(slot_count, layer_count),
       run_(size_t{slot_count} * layer_count),
-      coming_(run_.size() * kept_tokens),
+      coming_(run_.size() * tokens_stored),
       codes_(size_t{slot_count} * lane_count) {
   // Believed at first: six of ten that are used were named, and two of a hundred that are not.
   constexpr float used[levels] = {0.4F, 0.05F, 0.1F, 0.15F, 0.3F};
@@ -64,10 +64,10 @@ void forecasts::compare(uint32_t slot, uint32_t layer, uint32_t first_lane, cons
 bool forecasts::begin(uint32_t slot, uint32_t layer, uint32_t first_lane, uint32_t experts,
                       uint32_t ahead) {
   const uint32_t last = run_[size_t{slot} * layers_ + layer], token = token_[slot] + ahead;
-  if (token <= last || token - last > kept_tokens) return false;
+  if (token <= last || token - last > tokens_stored) return false;
   coming &expected = of(slot, layer, token);
   if (expected.token == token) return true;
-  // What was told of a token that never ran this layer may still be there.
+  // A forecast of a token that never ran this layer may still be there.
   uint16_t *codes = codes_.data() + size_t{slot} * lanes_ + first_lane;
   for (uint32_t e = 0; e < experts; ++e)
     codes[e] &= static_cast<uint16_t>(~(15u << shift_of(token)));
@@ -84,7 +84,8 @@ void forecasts::expect(uint32_t slot, uint32_t lane, uint32_t ahead, float proba
 }
 
 const forecasts::coming *forecasts::known(uint32_t slot, uint32_t layer, uint32_t token) const {
-  const coming &one = coming_[(size_t{slot} * layers_ + layer) * kept_tokens + token % kept_tokens];
+  const coming &one =
+      coming_[(size_t{slot} * layers_ + layer) * tokens_stored + token % tokens_stored];
   return one.token == token ? &one : nullptr;
 }
 

@@ -19,8 +19,8 @@ class forecasts {
   /// it is compared with that, and gone.
   void compare(uint32_t slot, uint32_t layer, uint32_t first_lane, const float *on,
                uint32_t experts);
-  /// The layer's experts `ahead` tokens after the one under way are to be told. False: that is too
-  /// far, or past.
+  /// Begins a forecast of the layer's experts `ahead` tokens after the one under way. False: that
+  /// is too far, or past.
   bool begin(uint32_t slot, uint32_t layer, uint32_t first_lane, uint32_t experts, uint32_t ahead);
   /// One of them.
   void expect(uint32_t slot, uint32_t lane, uint32_t ahead, float probability);
@@ -33,9 +33,9 @@ class forecasts {
   [[nodiscard]] uint64_t bytes() const;
 
  private:
-  static constexpr uint32_t kept_tokens = 4;  // coming ones of a layer: a code of four bits each
-  static constexpr uint32_t levels = 5;       // not named, or named with a probability of a quarter
-  static constexpr uint32_t far = 3;          // visits ahead that are told apart
+  static constexpr uint32_t tokens_stored = 4;  // coming ones of a layer: a code of four bits each
+  static constexpr uint32_t levels = 5;  // not named, or named with a probability of a quarter
+  static constexpr uint32_t far = 3;     // visits ahead that have records of their own
 
   struct coming {
     uint32_t token : 29 = 0;  // that something is known of; 0 = none
@@ -46,7 +46,7 @@ class forecasts {
     float used[levels], unused[levels];
   };
   [[nodiscard]] coming &of(uint32_t slot, uint32_t layer, uint32_t token) {
-    return coming_[(size_t{slot} * layers_ + layer) * kept_tokens + token % kept_tokens];
+    return coming_[(size_t{slot} * layers_ + layer) * tokens_stored + token % tokens_stored];
   }
   [[nodiscard]] const coming *known(uint32_t slot, uint32_t layer, uint32_t token) const;
   void ratios(const record &from, float (&to)[levels]) const;
@@ -54,8 +54,8 @@ class forecasts {
   uint32_t layers_, lanes_;
   std::vector<uint32_t> token_, last_layer_;  // [slot]: under way
   std::vector<uint32_t> run_;                 // [slot][layer]: the token it ran last
-  std::vector<coming> coming_;                // [slot][layer][kept_tokens]
-  std::vector<uint16_t> codes_;               // [slot][lane]: a level for each kept token
+  std::vector<coming> coming_;                // [slot][layer][tokens_stored]
+  std::vector<uint16_t> codes_;               // [slot][lane]: a level for each token stored
   record records_[far];
 };
 

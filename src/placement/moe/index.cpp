@@ -17,7 +17,7 @@ constexpr uint32_t uses_max = 0xFFFF;
 constexpr uint64_t near_bytes = uint64_t{1} << 20;  // tables that a processor's own cache holds
 constexpr uint32_t many_experts = 64, sources_of_many = 4;  // their tables are beyond the caches
 constexpr uint64_t line_words = 32;                         // of a table, in a cache line
-constexpr uint64_t beside_bytes = 32;                       // a lane: who is resident, and the net
+constexpr uint64_t beside_bytes = 32;                       // a lane: residents, and the LRU guard
 
 uint32_t whole_words(uint32_t count) { return (count + words - 1) / words * words; }
 
@@ -49,13 +49,13 @@ int16_t rate_after(uint32_t uses) {
 }  // namespace
 
 index::index(const cubby_policy_config &config, const kernel &by)
-    : told_slots_(std::max(1u, config.slot_count)),
+    : batch_slots_(std::max(1u, config.slot_count)),
       capacity_(capacity_of(config)),
       kernel_(&by),
       forecasts_(0, 0, 0) {
   lay_out(config);
   ring_ = std::bit_ceil(2 * layer_count() + sources_max);
-  slots_ = std::clamp(told_slots_, 1u, slots_that_fit());
+  slots_ = std::clamp(batch_slots_, 1u, slots_that_fit());
   forecasts_ = forecasts(slots_, layer_count(), lanes_);
   foreseen_.resize(size_t{slots_} * width_max_);
   layer_ages_.resize(layers_.size());
@@ -179,7 +179,7 @@ void index::start_averages() {
 bool index::fits(const cubby_policy_config &config) const {
   uint32_t at = 0;
   if (config.bank_count != first_layer_.size()) return false;
-  if (config.slot_count > told_slots_) return false;
+  if (config.slot_count > batch_slots_) return false;
   for (uint32_t b = 0; b < config.bank_count; ++b) {
     const cubby_policy_bank &bank = config.banks[b];
     if (first_layer_[b] != at) return false;
@@ -216,7 +216,7 @@ int16_t index::next_rate(uint32_t lane) {
   return rate_after(n);
 }
 
-/// Writes down who was used, as rows of tables.
+/// Stores the used experts as rows of tables.
 void index::remember(const cubby_policy_route &route, uint32_t slot, uint32_t layer) {
   const layer_shape &shape = layers_[layer];
   const size_t at = size_t{slot} * ring_ + (past_visits_[slot]++ & (ring_ - 1));
@@ -230,7 +230,7 @@ void index::remember(const cubby_policy_route &route, uint32_t slot, uint32_t la
 }
 
 /// The sets of a slot's visits up to the one of this number, the last first.
-uint32_t index::sets_before(uint32_t slot, uint32_t visit, told_set *to) const {
+uint32_t index::sets_before(uint32_t slot, uint32_t visit, used_rows *to) const {
   if (past_visits_[slot] - visit + sources_ > ring_) return 0;  // written over
   const uint32_t count = std::min(sources_, visit), mask = ring_ - 1, chosen = chosen_max_;
   const uint32_t *sets = past_sets_.data() + size_t{slot} * ring_ * chosen;
@@ -245,7 +245,7 @@ uint32_t index::sets_before(uint32_t slot, uint32_t visit, told_set *to) const {
 /// Asks for the rows that the next layer will train.
 void index::fetch_ahead(uint32_t slot, uint32_t layer) {
   const layer_shape &shape = layers_[layer];
-  told_set sets[sources_max];
+  used_rows sets[sources_max];
   const uint32_t count =
       sets_before(slot, last_visit_[size_t{slot} * layers_.size() + layer], sets);
   const int16_t *table = tables_.data() + shape.table;
@@ -262,7 +262,7 @@ void index::learn(const cubby_policy_route &route, uint32_t layer) {
   const uint32_t slot = route.slot % slots_;
   uint32_t &last = last_visit_[size_t{slot} * layers_.size() + layer];
   remember(route, slot, layer);
-  told_set said_by[sources_max], trained[sources_max];
+  used_rows said_by[sources_max], trained[sources_max];
   const uint32_t said_count = sets_before(slot, past_visits_[slot], said_by);
   const uint32_t trained_count = sets_before(slot, last, trained);
   std::fill_n(on_.data(), shape.width, 0.0F);

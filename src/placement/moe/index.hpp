@@ -1,6 +1,6 @@
 // How soon each expert is wanted again: the learned index. After a visit of a layer, V[e] is the
 // expectation of gamma^(T-1), T = visits of the layer until e is used next, as a logistic function
-// of e's own averages and of who has just been used: in this layer (source 0) and in the layers run
+// of e's own averages and of the experts just used: in this layer (source 0) and in the layers run
 // just before (sources 1 to 3). It is trained by temporal differences, one visit of the layer
 // later.
 #pragma once
@@ -36,7 +36,7 @@ class index {
   /// Learns from a visit and gives the layer's keys anew. False: no layer of ours.
   bool visit(const cubby_policy_visit &visit, uint32_t &layer);
 
-  /// Takes what is expected of coming tokens; the layers whose keys changed are told to `changed`.
+  /// Takes forecasts of coming tokens; calls `changed` with each layer whose keys are new.
   template <class Changed>
   bool hint(const cubby_policy_hint &hint, const Changed &changed) {
     bool taken = false;
@@ -76,7 +76,7 @@ class index {
   void start_averages();
   void learn(const cubby_policy_route &route, uint32_t layer);
   void remember(const cubby_policy_route &route, uint32_t slot, uint32_t layer);
-  [[nodiscard]] uint32_t sets_before(uint32_t slot, uint32_t visit, told_set *to) const;
+  [[nodiscard]] uint32_t sets_before(uint32_t slot, uint32_t visit, used_rows *to) const;
   void fetch_ahead(uint32_t slot, uint32_t layer);
   [[nodiscard]] int16_t next_rate(uint32_t lane);
   void look_ahead();
@@ -85,8 +85,8 @@ class index {
   void rebase();
 
   std::vector<layer_shape> layers_;
-  std::vector<uint32_t> first_layer_;    // of each bank
-  uint32_t told_slots_ = 1, slots_ = 1;  // of a batch; those that have a state of their own
+  std::vector<uint32_t> first_layer_;     // of each bank
+  uint32_t batch_slots_ = 1, slots_ = 1;  // of a batch; those that have a state of their own
   uint32_t sources_ = sources_max, chosen_max_ = 1, lanes_ = 0;
   uint32_t width_max_ = words, table_rows_ = 1, ring_ = 16;
   uint64_t working_set_ = 0, visits_ = 0;

@@ -125,7 +125,7 @@ floats visible_only(const floats &a, uint8_t bits) {
   return each<floats>(
       a, [&](float x, uint32_t i) { return (bits >> i & 1) != 0 ? x : -__builtin_inff(); });
 }
-ints where_larger(const floats &a, const floats &b, int32_t at, const ints &was) {
+ints select_larger(const floats &a, const floats &b, int32_t at, const ints &was) {
   return each<ints>(was, [&](int32_t x, uint32_t i) { return a.v[i] > b.v[i] ? at : x; });
 }
 
@@ -134,7 +134,7 @@ float largest_lane(const floats &a) {
   for (uint32_t i = 1; i < lanes; ++i) best = a.v[i] > best ? a.v[i] : best;
   return best;
 }
-uint32_t least_where_equal(const ints &number, const floats &a, float b) {
+uint32_t least_among_equal(const ints &number, const floats &a, float b) {
   int32_t least = 0x7FFFFFFF;
   for (uint32_t i = 0; i < lanes; ++i)
     if (a.v[i] == b && number.v[i] < least) least = number.v[i];

@@ -19,9 +19,9 @@ inline constexpr float table_scale = 4096;
 inline constexpr float error_scale = 8192;
 inline constexpr float rate_scale = table_scale * 32768 / error_scale;
 
-/// Who was used in one visit, as rows of a table: the row, and in the upper half how fast it
-/// learns.
-struct told_set {
+/// The experts used in one visit, as rows of a table: the row, and in the upper half its learning
+/// rate.
+struct used_rows {
   const uint32_t *rows;
   uint32_t count;
 };
@@ -31,16 +31,16 @@ struct learn_step {
   uint32_t width, experts;  // behind the last expert nothing is learned
   float gamma;
   bool learn;           // false on the first visit: there is nothing to learn from
-  const float *on;      // 1 for who was chosen
+  const float *on;      // 1 for chosen experts
   const float *was_on;  // of the visit before
   float *averages;      // [average_count][width]
   float *logarithms;    // [average_count][width]: inputs of the visit before; become new ones
   float *value;         // forecast of the visit before; becomes the new one
   int16_t *tables;      // [source_count][table_rows][width]
   uint32_t table_rows;
-  const told_set *said_by;  // [said_by_count]: who was just used, by source
+  const used_rows *said_by;  // [said_by_count]: experts just used, by source
   uint32_t said_by_count;
-  const told_set *trained;  // [trained_count]: who had been used at the visit before
+  const used_rows *trained;  // [trained_count]: those used at the visit before
   uint32_t trained_count;
   uint32_t dither;           // where rounding up and down begins: small steps count on the whole
   float *weights, *squares;  // [input_count], and the sums of their squared gradients

@@ -49,9 +49,9 @@ inline void add_some(const learn_step &step, uint32_t at) {
   const uint64_t width = step.width;
   const int16_t *table = step.tables + at;
   for (uint32_t s = 0; s < step.said_by_count; ++s, table += step.table_rows * width) {
-    const uint32_t *told = step.said_by[s].rows;
-    for (const uint32_t *const end = told + step.said_by[s].count; told != end; ++told) {
-      const int16_t *const row = table + (*told & 0xFFFF) * width;
+    const uint32_t *used = step.said_by[s].rows;
+    for (const uint32_t *const end = used + step.said_by[s].count; used != end; ++used) {
+      const int16_t *const row = table + (*used & 0xFFFF) * width;
       for (uint32_t p = 0; p < parts; ++p) sum[p] = saturated_sum(sum[p], W::load(row + p * words));
     }
   }
@@ -66,10 +66,10 @@ inline void train_some(const learn_step &step, uint32_t at) {
   const uint64_t width = step.width;
   int16_t *table = step.tables + at;
   for (uint32_t s = 0; s < step.trained_count; ++s, table += step.table_rows * width) {
-    const uint32_t *told = step.trained[s].rows;
-    for (const uint32_t *const end = told + step.trained[s].count; told != end; ++told) {
-      int16_t *const row = table + (*told & 0xFFFF) * width;
-      const W rate = W::all(static_cast<int16_t>(*told >> 16));
+    const uint32_t *used = step.trained[s].rows;
+    for (const uint32_t *const end = used + step.trained[s].count; used != end; ++used) {
+      int16_t *const row = table + (*used & 0xFFFF) * width;
+      const W rate = W::all(static_cast<int16_t>(*used >> 16));
       for (uint32_t p = 0; p < parts; ++p)
         saturated_sum(W::load(row + p * words), rounded_product(error[p], rate))
             .store(row + p * words);
@@ -163,12 +163,12 @@ inline void rank(const rank_step &step) {
 template <class V>
 inline largest_key largest(const float *key, const uint8_t *visible, uint32_t width) {
   V most = V::all(-__builtin_inff());
-  auto where = V::numbered(0);
+  auto index_of_most = V::numbered(0);
   for (uint32_t at = 0; at < width; at += lanes) {
     const V here = visible_only(V::load(key + at), visible[at / lanes]);
-    where = where_larger(here, most, static_cast<int32_t>(at), where);
+    index_of_most = select_larger(here, most, static_cast<int32_t>(at), index_of_most);
     most = at_least(here, most);
   }
   const float best = largest_lane(most);
-  return {best, least_where_equal(where + V::numbered(1), most, best)};
+  return {best, least_among_equal(index_of_most + V::numbered(1), most, best)};
 }

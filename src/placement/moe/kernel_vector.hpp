@@ -87,8 +87,8 @@ inline vector_lanes visible_only(const vector_lanes &a, uint8_t bits) {
   return as_floats({(take & as_bits(a).v) | (~take & as_bits(absent).v)});
 }
 /// `at` where a > b, else as it was.
-inline int8_lanes where_larger(const vector_lanes &a, const vector_lanes &b, int32_t at,
-                               const int8_lanes &was) {
+inline int8_lanes select_larger(const vector_lanes &a, const vector_lanes &b, int32_t at,
+                                const int8_lanes &was) {
   const int8_lanes::type take = a.v > b.v;
   return {(take & (int8_lanes::type{} + at)) | (~take & was.v)};
 }
@@ -107,7 +107,7 @@ inline int8_lanes smaller(const int8_lanes &a, const int8_lanes &b) {
   return {(take & a.v) | (~take & b.v)};
 }
 /// The least of the numbers (none is negative) in lanes where a equals b.
-inline uint32_t least_where_equal(const int8_lanes &number, const vector_lanes &a, float b) {
+inline uint32_t least_among_equal(const int8_lanes &number, const vector_lanes &a, float b) {
   const int8_lanes::type take = a.v == vector_lanes::all(b).v;
   const int8_lanes::type n = (take & number.v) | (~take & 0x7FFFFFFF);
   const int8_lanes half = smaller({n}, {__builtin_shufflevector(n, n, 4, 5, 6, 7, 0, 1, 2, 3)});

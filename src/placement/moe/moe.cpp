@@ -1,11 +1,12 @@
-// The library's own policy for experts: the learned index, with bypass, and with LRU as a net under
-// it. What is not of a bank of experts leaves first, the least recently used before the others.
+// The library's own policy for experts: the learned index, with bypass, and with a guard against
+// losing to LRU. What is not of a bank of experts leaves first, the least recently used before the
+// others.
 #include <algorithm>
 #include <cstdio>
 #include <cubby/policy.hpp>
 
 #include "placement/describe.hpp"
-#include "placement/moe/net.hpp"
+#include "placement/moe/lru_guard.hpp"
 #include "placement/object_list.hpp"
 #include "placement/registry.hpp"
 
@@ -17,7 +18,7 @@ class moe_policy {
   explicit moe_policy(const cubby_policy_config &config)
       : index_(config),
         real_(index_),
-        net_(index_, capacity_of(config)),
+        guard_(index_, capacity_of(config)),
         places_(index_, config.object_count),
         others_(1, has_others(config) ? config.object_count : 0) {
     take_terms(config);
@@ -33,42 +34,42 @@ class moe_policy {
     real_.changed(layer);
     if (index_.rebased()) {
       real_.all_changed();
-      net_.all_changed();
+      guard_.all_changed();
     }
-    net_.visit(index_, visit, layer, real_);
+    guard_.visit(index_, visit, layer, real_);
   }
   void access(const cubby_policy_access &access) {
     end_round();
     touch(access.object);
   }
-  void inserted(cubby_object who, uint64_t) {
+  void inserted(cubby_object object, uint64_t) {
     end_round();
-    const uint16_t layer = places_.layer(who);
+    const uint16_t layer = places_.layer(object);
     if (layer == nowhere)
-      others_.renew(0, who);
+      others_.renew(0, object);
     else
-      insert(moe::lane_of(index_.layer(layer), who), layer);
+      insert(moe::lane_of(index_.layer(layer), object), layer);
   }
-  void removed(cubby_object who) {
-    const uint16_t layer = places_.layer(who);
+  void removed(cubby_object object) {
+    const uint16_t layer = places_.layer(object);
     if (layer != nowhere) {
-      const uint32_t lane = moe::lane_of(index_.layer(layer), who);
-      if (real_.holds(lane)) net_.removed(index_, lane, layer);
+      const uint32_t lane = moe::lane_of(index_.layer(layer), object);
+      if (real_.holds(lane)) guard_.removed(index_, lane, layer);
       return real_.remove(lane, layer);
     }
-    walk_.leaving(others_, who);
-    others_.take(who);
+    walk_.leaving(others_, object);
+    others_.take(object);
   }
   void begin_victims(const cubby_policy_need &) {
     end_round();
     in_round_ = true;
     walk_.begin(others_, 0);
-    net_.begin_round();
+    guard_.begin_round();
   }
   cubby_object next_victim() {
-    if (const cubby_object who = walk_.next(others_); who != CUBBY_NO_OBJECT) return who;
-    if (net_.decides()) {
-      const uint32_t lane = net_.next(index_, real_);
+    if (const cubby_object object = walk_.next(others_); object != CUBBY_NO_OBJECT) return object;
+    if (guard_.decides()) {
+      const uint32_t lane = guard_.next(index_, real_);
       if (lane == moe::recency::none) return CUBBY_NO_OBJECT;
       return moe::object_of(index_.layer(index_.layer_at(lane)), lane);
     }
@@ -78,7 +79,7 @@ class moe_policy {
     return moe::object_of(index_.layer(top.layer), top.lane);
   }
   bool admit(cubby_object incoming, cubby_object victim) {
-    if (net_.decides() || !places_.known(incoming) || !places_.known(victim)) return true;
+    if (guard_.decides() || !places_.known(incoming) || !places_.known(victim)) return true;
     return key_of(incoming) + margin_ < key_of(victim);
   }
   /// Routes that are expected; of other kinds nothing follows for experts.
@@ -87,32 +88,33 @@ class moe_policy {
     if (hint.kind != CUBBY_POLICY_HINT_ROUTE) return false;
     return index_.hint(hint, [this](uint32_t layer) {
       real_.changed(layer);
-      net_.changed(layer);
+      guard_.changed(layer);
     });
   }
   void grow(const cubby_policy_config &config) {
     if (index_.fits(config) && config.object_count == places_.count()) {
       index_.change(config);
-      net_.change(index_, real_, capacity_of(config));
+      guard_.change(index_, real_, capacity_of(config));
       take_terms(config);
       return;
     }
     // Of another shape: learning begins anew; what is resident stays known.
     moe_policy made(config);
-    for (cubby_object who = others_.oldest(0); who != CUBBY_NO_OBJECT; who = others_.newer(who))
-      made.inserted(who, 0);
+    for (cubby_object object = others_.oldest(0); object != CUBBY_NO_OBJECT;
+         object = others_.newer(object))
+      made.inserted(object, 0);
     for (const moe::layer_shape &shape : index_.layers())
       for (uint32_t e = 0; e < shape.experts; ++e)
         if (real_.holds(shape.at + e)) made.inserted(shape.first + e, 0);
     *this = std::move(made);
   }
   [[nodiscard]] uint64_t state_bytes() const {
-    return sizeof *this + index_.state_bytes() - sizeof index_ + real_.bytes() + net_.bytes() +
+    return sizeof *this + index_.state_bytes() - sizeof index_ + real_.bytes() + guard_.bytes() +
            places_.bytes() + others_.bytes();
   }
   void describe(cubby_policy_stats &out) const {
-    out.fallback = net_.decides() ? 1 : 0;
-    out.fallback_count = net_.takeovers();
+    out.fallback = guard_.decides() ? 1 : 0;
+    out.fallback_count = guard_.takeovers();
     std::copy(std::begin(warning_), std::end(warning_), out.warning);
   }
 
@@ -127,26 +129,27 @@ class moe_policy {
   void insert(uint32_t lane, uint32_t layer) {
     if (real_.holds(lane)) return;
     real_.insert(lane, layer);
-    net_.inserted(index_, lane, layer);
+    guard_.inserted(index_, lane, layer);
   }
   /// Objects that are of no bank of experts?
   bool has_others(const cubby_policy_config &config) const {
-    for (cubby_object who = 0; who < config.object_count; ++who)
-      if (!places_.known(who)) return true;
+    for (cubby_object object = 0; object < config.object_count; ++object)
+      if (!places_.known(object)) return true;
     return false;
   }
-  void touch(cubby_object who) {
-    if (!places_.known(who) && others_.where(who) != object_lists::nowhere) others_.renew(0, who);
+  void touch(cubby_object object) {
+    if (!places_.known(object) && others_.list_of(object) != object_lists::nowhere)
+      others_.renew(0, object);
   }
   void end_round() {
     if (!in_round_) return;
     real_.show_all();
-    net_.end_round();
+    guard_.end_round();
     in_round_ = false;
   }
-  [[nodiscard]] float key_of(cubby_object who) const {
-    const uint16_t layer = places_.layer(who);
-    return index_.keys(layer)[who - index_.layer(layer).first];
+  [[nodiscard]] float key_of(cubby_object object) const {
+    const uint16_t layer = places_.layer(object);
+    return index_.keys(layer)[object - index_.layer(layer).first];
   }
   void take_terms(const cubby_policy_config &config) {
     margin_ = config.demotes != 0 ? demotion_margin : 0;
@@ -163,7 +166,7 @@ class moe_policy {
 
   index index_;
   ranking real_;
-  moe::net net_;
+  moe::lru_guard guard_;
   moe::places places_;
   object_lists others_;  // residents of other banks, by use
   list_walk walk_;

@@ -2,7 +2,7 @@
 // layout of the frames.
 #include <cstring>
 
-#include "unit/api/house.hpp"
+#include "unit/api/runtime_fixture.hpp"
 #include "unit/store/scratch.hpp"
 
 using namespace api_test;
@@ -30,7 +30,7 @@ std::string write_model(const scratch::folder &folder) {
   return folder.write("m.safetensors", scratch::text(header + "}") + data);
 }
 
-void check_pins(house &h, cubby_tier tier, const std::string &bytes) {
+void check_pins(runtime_fixture &h, cubby_tier tier, const std::string &bytes) {
   for (uint32_t round = 0; round < 2; ++round) {  // from the file, then resident
     for (uint32_t first = 0; first < 6; first += 3) {
       const auto items = h.items({first, first + 1, first + 2});
@@ -61,7 +61,7 @@ void check_pins(house &h, cubby_tier tier, const std::string &bytes) {
 TEST_CASE("a part that a row lacks has the address NULL, and the others have their bytes") {
   const scratch::folder folder;
   const std::string path = write_model(folder), bytes = scratch::read(path);
-  house h(CUBBY_PUMP_CALLER);
+  runtime_fixture h(CUBBY_PUMP_CALLER);
   const cubby_tier device = h.tier("device:0", 0, 8u << 20, 100'000'000'000);
   const cubby_tier host = h.tier("host:0", 1, 8u << 20);
   const cubby_status adopted = cubby_bank_adopt(h.rt, path.c_str(), nullptr, &h.bank);

@@ -3,7 +3,7 @@
 #include <array>
 #include <set>
 
-#include "unit/api/house.hpp"
+#include "unit/api/runtime_fixture.hpp"
 
 using namespace api_test;
 
@@ -30,7 +30,7 @@ cubby_error last() {
 /// A runtime with a tier and a mapped bank.
 struct furnished {
   weights w;
-  house h{CUBBY_PUMP_CALLER, 8};
+  runtime_fixture h{CUBBY_PUMP_CALLER, 8};
   cubby_tier host = h.tier("host:0", 0, 4 * mib);
   furnished() { h.map(w); }
 };
@@ -93,7 +93,7 @@ TEST_CASE("a runtime that is NULL is an argument error of every call") {
 
 TEST_CASE("a stale bank, tier, pin set or ticket is named as such, never followed") {
   furnished f;
-  house &h = f.h;
+  runtime_fixture &h = f.h;
   const auto wanted = h.items({1});
   std::vector<const void *> addr;
   cubby_pins pins = 0;
@@ -272,7 +272,7 @@ TEST_CASE("zero counts, missing arrays and counts beyond all sense") {
 
 TEST_CASE("wrong sizes of extents: each is refused, and the bank can still be mapped") {
   weights w;
-  house h(CUBBY_PUMP_CALLER);
+  runtime_fixture h(CUBBY_PUMP_CALLER);
   cubby_bank_desc desc{};
   desc.struct_size = sizeof desc;
   desc.rows = 1;
@@ -327,7 +327,7 @@ TEST_CASE("full queues are BUSY with what to do, and nothing accepted is lost") 
 }
 
 TEST_CASE("zero and impossible budgets: the error says how many bytes are needed") {
-  house h(CUBBY_PUMP_CALLER);
+  runtime_fixture h(CUBBY_PUMP_CALLER);
   for (const uint64_t budget : {uint64_t{0}, uint64_t{4095}}) {
     check_refused(add_tier(h.rt, "host:0", budget), CUBBY_ERR_BUDGET, "at least 4096");
     CHECK(last().needed_bytes == 4096);
@@ -381,7 +381,7 @@ TEST_CASE("a ceiling for the runtime's tables is honoured, with the bytes that a
 
 TEST_CASE("a budget below one token's working set is warned of once, with the number") {
   weights w;
-  house h(CUBBY_PUMP_CALLER);
+  runtime_fixture h(CUBBY_PUMP_CALLER);
   const cubby_tier host = h.tier("host:0", 0, mib);
   cubby_bank_desc desc{};
   desc.struct_size = sizeof desc;
@@ -473,7 +473,7 @@ TEST_CASE("flags and kinds that are not known are refused, never ignored") {
 
 TEST_CASE("resident experts keep no dead host copy (KTransformers #2084)") {
   weights w;
-  house h(CUBBY_PUMP_CALLER);
+  runtime_fixture h(CUBBY_PUMP_CALLER);
   const cubby_tier device = h.tier("device:0", 0, 4 * mib, uint64_t{8} << 30);
   const cubby_tier host = h.tier("host:0", 1, 8 * mib, 0, CUBBY_TIER_EXCLUSIVE);
   h.map(w);
@@ -491,7 +491,7 @@ TEST_CASE("resident experts keep no dead host copy (KTransformers #2084)") {
 }
 
 TEST_CASE("files that are missing, forbidden or no files are named with errno and remedy") {
-  house h(CUBBY_PUMP_CALLER);
+  runtime_fixture h(CUBBY_PUMP_CALLER);
   cubby_bank bank = 0;
   check_refused(cubby_bank_adopt(h.rt, "no/such.gguf", nullptr, &bank), CUBBY_ERR_INVALID,
                 "look at the path");

@@ -1,5 +1,5 @@
 // Handles of banks that come and go, and a map that fails.
-#include "unit/api/house.hpp"
+#include "unit/api/runtime_fixture.hpp"
 
 namespace {
 
@@ -20,7 +20,7 @@ cubby_bank add(cubby_handle *rt, const char *name) {
 }  // namespace
 
 TEST_CASE("the handle of a removed bank stays stale, however many banks come after it") {
-  const api_test::house some(CUBBY_PUMP_CALLER);
+  const api_test::runtime_fixture some(CUBBY_PUMP_CALLER);
   const cubby_bank first = add(some.rt, "first");
   REQUIRE(cubby_bank_remove(some.rt, first) == CUBBY_OK);
   cubby_bank_desc info{};
@@ -35,7 +35,7 @@ TEST_CASE("the handle of a removed bank stays stale, however many banks come aft
 
 TEST_CASE("a bank that could not be mapped is as it was, and can be mapped then") {
   const api_test::weights file;
-  const api_test::house some(CUBBY_PUMP_CALLER);
+  const api_test::runtime_fixture some(CUBBY_PUMP_CALLER);
   const cubby_bank bank = add(some.rt, "weights");
   const char *const name = file.path.c_str();
   cubby_extent extents[] = {{CUBBY_ID(bank, 0), 0, 0, 64, 4096},

@@ -1,10 +1,10 @@
 // Budgets that no machine has: refused before memory is touched, for touching it would end us.
-#include "unit/api/house.hpp"
+#include "unit/api/runtime_fixture.hpp"
 
 using namespace api_test;
 
 TEST_CASE("a budget beyond the machine's memory is refused, when added and when resized") {
-  house h(CUBBY_PUMP_CALLER);
+  runtime_fixture h(CUBBY_PUMP_CALLER);
   for (const uint64_t budget : {~uint64_t{0}, uint64_t{1} << 60, uint64_t{1} << 48}) {
     cubby_tier_desc desc{};
     desc.struct_size = sizeof desc;
@@ -29,10 +29,11 @@ TEST_CASE("a budget beyond the machine's memory is refused, when added and when 
   CHECK(cubby_wait(h.rt, ticket, 10'000'000'000) == CUBBY_OK);
 }
 
-TEST_CASE("a set that waits, and that a resize has made impossible, is told so at once") {
+TEST_CASE(
+    "a set that waits, and that a resize has made impossible, completes at once with an error") {
   const uint32_t pump = GENERATE(uint32_t{CUBBY_PUMP_CALLER}, uint32_t{CUBBY_PUMP_THREAD});
   weights w;
-  house h(pump);
+  runtime_fixture h(pump);
   const cubby_tier host = h.tier("host:0", 0, 4 << 20);
   h.map(w);
   cubby_pins held = 0;

@@ -3,7 +3,7 @@
 #include <atomic>
 #include <thread>
 
-#include "house.hpp"
+#include "runtime_fixture.hpp"
 
 using namespace api_test;
 
@@ -14,7 +14,8 @@ struct outcome {
 };
 
 /// Each thread has one request alive at a time.
-void ask_and_wait(house &h, cubby_tier tier, uint32_t rounds, uint32_t thread, outcome &seen) {
+void ask_and_wait(runtime_fixture &h, cubby_tier tier, uint32_t rounds, uint32_t thread,
+                  outcome &seen) {
   for (uint32_t i = 0; i < rounds; ++i) {
     cubby_item item{};
     item.id = CUBBY_ID(h.bank, (i * 7 + thread) % (weights::rows * weights::columns));
@@ -37,7 +38,7 @@ TEST_CASE("as many threads as there are tickets are never refused one") {
   const uint32_t tickets = GENERATE(2u, 4096u);
   CAPTURE(pump, tickets);
   weights w;
-  house h(pump, tickets);
+  runtime_fixture h(pump, tickets);
   const cubby_tier tier = h.tier("host:0", 0, uint64_t{16} << 20);
   h.map(w);
   outcome seen;

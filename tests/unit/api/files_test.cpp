@@ -1,13 +1,13 @@
 // What is no regular file is refused at once, and nobody else waits for the file system meanwhile.
 #include <sys/stat.h>
 
-#include "unit/api/house.hpp"
+#include "unit/api/runtime_fixture.hpp"
 
 using namespace api_test;
 
 TEST_CASE("a bank is not mapped over a pipe, a device or a folder") {
   weights w;
-  house h(CUBBY_PUMP_CALLER);
+  runtime_fixture h(CUBBY_PUMP_CALLER);
   const cubby_tier tier = h.tier("host:0", 0, 16 << 20);
   h.map(w);
   cubby_bank_desc desc{};

@@ -5,7 +5,7 @@
 #include <atomic>
 #include <thread>
 
-#include "unit/api/house.hpp"
+#include "unit/api/runtime_fixture.hpp"
 
 using namespace api_test;
 
@@ -24,7 +24,7 @@ cubby_status add_small_bank(cubby_handle *rt, cubby_bank &out) {
 }  // namespace
 
 TEST_CASE("a bank that was removed stays stale, however many come after it") {
-  house h(CUBBY_PUMP_CALLER);
+  runtime_fixture h(CUBBY_PUMP_CALLER);
   cubby_bank first = 0;
   REQUIRE(add_small_bank(h.rt, first) == CUBBY_OK);
   REQUIRE(cubby_bank_remove(h.rt, first) == CUBBY_OK);
@@ -41,9 +41,9 @@ TEST_CASE("a bank that was removed stays stale, however many come after it") {
   CHECK(cubby_bank_info(h.rt, first, &info) == CUBBY_ERR_STALE);
 }
 
-TEST_CASE("who waits for a queue that is removed is told") {
+TEST_CASE("waiters of a queue that is removed get an error") {
   const uint32_t pump = GENERATE(uint32_t{CUBBY_PUMP_CALLER}, uint32_t{CUBBY_PUMP_THREAD});
-  house h(pump);
+  runtime_fixture h(pump);
   cubby_cq *queue = nullptr;
   REQUIRE(cubby_cq_add(h.rt, 4, &queue) == CUBBY_OK);
   std::atomic<bool> waits{false};
@@ -60,8 +60,8 @@ TEST_CASE("who waits for a queue that is removed is told") {
 }
 
 #if !defined(__SANITIZE_THREAD__)  // which does not follow a fork of a process with threads
-TEST_CASE("a child is told FORKED of its parent's queue, and has queues of its own") {
-  house h(CUBBY_PUMP_THREAD);
+TEST_CASE("a child gets FORKED for its parent's queue, and has queues of its own") {
+  runtime_fixture h(CUBBY_PUMP_THREAD);
   cubby_cq *queue = nullptr;
   REQUIRE(cubby_cq_add(h.rt, 4, &queue) == CUBBY_OK);
   std::atomic<bool> stop{false};
@@ -77,7 +77,8 @@ TEST_CASE("a child is told FORKED of its parent's queue, and has queues of its o
       while (!stop) {
         cubby_cq_take(queue, &done, 1);
         cubby_cq *other = nullptr;
-        if (i == 0 && allocates && cubby_cq_add(h.rt, 1, &other) == CUBBY_OK) cubby_cq_remove(other);
+        if (i == 0 && allocates && cubby_cq_add(h.rt, 1, &other) == CUBBY_OK)
+          cubby_cq_remove(other);
       }
     });
   }

@@ -1,10 +1,10 @@
 // The calls that are not built yet. The list only shrinks.
-#include "unit/api/house.hpp"
+#include "unit/api/runtime_fixture.hpp"
 
 using namespace api_test;
 
 TEST_CASE("what is not built yet says so, with the remedy") {
-  house h(CUBBY_PUMP_CALLER);
+  runtime_fixture h(CUBBY_PUMP_CALLER);
   cubby_item item{};
   const cubby_space_desc space{};
   const cubby_key key{};

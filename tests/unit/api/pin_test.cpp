@@ -1,4 +1,4 @@
-#include "unit/api/house.hpp"
+#include "unit/api/runtime_fixture.hpp"
 
 #include <sys/wait.h>
 
@@ -10,7 +10,7 @@ namespace {
 
 constexpr uint64_t mib = 1 << 20;
 
-void check_all(house &h, weights &w, cubby_tier at) {
+void check_all(runtime_fixture &h, weights &w, cubby_tier at) {
   for (uint32_t round = 0; round < 3; ++round) {
     for (uint32_t first = 0; first < weights::rows * weights::columns; first += 4) {
       std::vector<const void *> addr;
@@ -35,7 +35,7 @@ TEST_CASE("lockers come from a file into host memory, right, with either pump") 
   const uint32_t pump = GENERATE(0u, 1u);
   const uint64_t budget = GENERATE(2 * mib, 16 * mib);
   weights w;
-  house h(pump);
+  runtime_fixture h(pump);
   const cubby_tier host = h.tier("host:0", 1, budget);
   h.map(w);
   check_all(h, w, host);
@@ -49,7 +49,7 @@ TEST_CASE("lockers come from a file into host memory, right, with either pump") 
 TEST_CASE("a frame is copied where more alignment is asked than the file has") {
   const uint32_t pump = GENERATE(0u, 1u);
   weights w;
-  house h(pump);
+  runtime_fixture h(pump);
   const cubby_tier host = h.tier("host:0", 1, 4 * mib);
   h.map(w, 4096);
   check_all(h, w, host);
@@ -64,7 +64,7 @@ TEST_CASE("device over host: inclusive, exclusive, or alone") {
   const uint32_t pump = GENERATE(0u, 1u);
   const int shape = GENERATE(0, 1, 2);
   weights w;
-  house h(pump);
+  runtime_fixture h(pump);
   const cubby_tier device = h.tier("device:0", 0, 3 * mib, 20'000'000'000);
   const cubby_tier host = shape == 2 ? 0
                                      : h.tier("host:0", 1, 12 * mib, 0,
@@ -85,7 +85,7 @@ TEST_CASE("lent memory holds the frames: packed, and in pieces by part") {
   const uint32_t pump = GENERATE(0u, 1u);
   const bool strided = GENERATE(false, true);
   weights w;
-  house h(pump);
+  runtime_fixture h(pump);
   const uint64_t stride0 = 320'000, stride1 = 71'168, slots = 6;
   std::vector<unsigned char> memory(slots * (stride0 + stride1) + 4096, 0xEE);
   auto *base = memory.data() + (4096 - reinterpret_cast<uintptr_t>(memory.data()) % 4096);
@@ -135,7 +135,7 @@ TEST_CASE("lent memory holds the frames: packed, and in pieces by part") {
 
 TEST_CASE("a set that is resident needs no ticket; one that cannot ever fit says what it needs") {
   weights w;
-  house h(CUBBY_PUMP_CALLER);
+  runtime_fixture h(CUBBY_PUMP_CALLER);
   const cubby_tier host = h.tier("host:0", 0, 2 * mib);
   h.map(w);
   std::vector<const void *> addr;
@@ -167,7 +167,7 @@ TEST_CASE("a set that is resident needs no ticket; one that cannot ever fit says
 
 TEST_CASE("one locker is pinned as often as it can be, and not once more") {
   weights w;
-  house h(CUBBY_PUMP_CALLER);
+  runtime_fixture h(CUBBY_PUMP_CALLER);
   const cubby_tier host = h.tier("host:0", 0, 12 * mib);
   h.map(w);
   const uint32_t count = 1u << 16;
@@ -196,7 +196,7 @@ TEST_CASE("one locker is pinned as often as it can be, and not once more") {
 
 TEST_CASE("NO_WAIT tells what is there and fetches nothing") {
   weights w;
-  house h(CUBBY_PUMP_CALLER);
+  runtime_fixture h(CUBBY_PUMP_CALLER);
   const cubby_tier host = h.tier("host:0", 0, 4 * mib);
   h.map(w);
   std::vector<const void *> addr;
@@ -227,7 +227,7 @@ TEST_CASE("NO_WAIT tells what is there and fetches nothing") {
 TEST_CASE(
     "one flipped byte: that locker is corrupt once it is loaded again, the others are served") {
   weights w;
-  house h(CUBBY_PUMP_THREAD);
+  runtime_fixture h(CUBBY_PUMP_THREAD);
   const cubby_tier host = h.tier("host:0", 0, 16 * mib);
   h.map(w);
   check_all(h, w, host);  // digests are taken at first sight
@@ -256,7 +256,7 @@ TEST_CASE(
 
 TEST_CASE("prefetch brings lockers without holding them; BYPASS leaves nothing behind") {
   weights w;
-  house h(CUBBY_PUMP_THREAD);
+  runtime_fixture h(CUBBY_PUMP_THREAD);
   const cubby_tier host = h.tier("host:0", 0, 16 * mib);
   h.map(w);
   const auto wanted = h.items({0, 1, 2, 3});
@@ -291,7 +291,7 @@ TEST_CASE("prefetch brings lockers without holding them; BYPASS leaves nothing b
 TEST_CASE("sets that need more than is free wait for each other and all come") {
   const uint32_t pump = GENERATE(0u, 1u);
   weights w;
-  house h(pump);
+  runtime_fixture h(pump);
   const cubby_tier host = h.tier("host:0", 0, 2 * mib);
   h.map(w);
   std::vector<std::thread> threads;
@@ -330,7 +330,7 @@ TEST_CASE("sets that need more than is free wait for each other and all come") {
 
 TEST_CASE("a tier shrinks and grows while it is used") {
   weights w;
-  house h(CUBBY_PUMP_THREAD);
+  runtime_fixture h(CUBBY_PUMP_THREAD);
   const cubby_tier host = h.tier("host:0", 0, 8 * mib);
   h.map(w);
   check_all(h, w, host);
@@ -351,7 +351,7 @@ TEST_CASE("a tier shrinks and grows while it is used") {
 
 TEST_CASE("a bank in use stays, one that is not goes, and its handle turns stale") {
   weights w;
-  house h(CUBBY_PUMP_THREAD);
+  runtime_fixture h(CUBBY_PUMP_THREAD);
   const cubby_tier host = h.tier("host:0", 0, 4 * mib);
   h.map(w);
   std::vector<const void *> addr;
@@ -372,7 +372,7 @@ TEST_CASE("a bank in use stays, one that is not goes, and its handle turns stale
 
 TEST_CASE("cancelled and withdrawn pins end once and hold nothing") {
   weights w;
-  house h(CUBBY_PUMP_THREAD);
+  runtime_fixture h(CUBBY_PUMP_THREAD);
   const cubby_tier host = h.tier("host:0", 0, 2 * mib);
   h.map(w);
   cubby_cq *queue = nullptr;
@@ -419,7 +419,7 @@ TEST_CASE("cancelled and withdrawn pins end once and hold nothing") {
 
 TEST_CASE("handles of another runtime are refused, and a fork is noticed") {
   weights w;
-  house a(CUBBY_PUMP_CALLER), b(CUBBY_PUMP_CALLER);
+  runtime_fixture a(CUBBY_PUMP_CALLER), b(CUBBY_PUMP_CALLER);
   const cubby_tier host_a = a.tier("host:0", 0, 2 * mib);
   const cubby_tier host_b = b.tier("host:0", 0, 2 * mib);
   a.map(w);

@@ -3,7 +3,7 @@
 
 #include <cstdlib>
 
-#include "unit/api/house.hpp"
+#include "unit/api/runtime_fixture.hpp"
 
 namespace {
 using namespace api_test;
@@ -54,7 +54,7 @@ TEST_CASE("a policy that breaks the rules is named, and the runtime goes on with
     weights w;
     cubby_handle *rt = nullptr;
     REQUIRE(open_with(CUBBY_BAD_POLICY_LIBRARY, &rt) == CUBBY_OK);
-    house h(rt);
+    runtime_fixture h(rt);
     h.map(w);
     const cubby_tier host = h.tier("host:0", 0, 1'300'000);
     for (uint32_t round = 0; round < 3; ++round) {
@@ -82,7 +82,7 @@ TEST_CASE("what is foreseen for tokens ahead goes to a policy that wants it") {
   cubby_handle *rt = nullptr;
   for (const std::string policy : {"lru", "moe"}) {
     REQUIRE(open_with(policy, &rt) == CUBBY_OK);
-    house h(rt);
+    runtime_fixture h(rt);
     h.map(w);
     h.tier("host:0", 0, 2'000'000);
     const uint16_t columns[] = {1, 2};
@@ -107,10 +107,10 @@ TEST_CASE("who is declined leaves after its use, and is not read from the file a
   weights w;
   cubby_handle *rt = nullptr;
   REQUIRE(open_with(CUBBY_BAD_POLICY_LIBRARY, &rt) == CUBBY_OK);
-  house h(rt);
+  runtime_fixture h(rt);
   h.routed_count = 1;
   h.map(w);
-  // Room for three, and for one guest.
+  // Room for three, and for one on probation.
   const cubby_tier device = h.tier("device:0", 0, 1'700'000, 10'000'000'000);
   const cubby_tier host = h.tier("host:0", 1, 4'000'000, 0, CUBBY_TIER_EXCLUSIVE);
   const auto use = [&](uint32_t number) {
@@ -155,7 +155,7 @@ TEST_CASE("a visit for which the ring has no room is lost as a whole, and takes 
   weights w;
   cubby_handle *rt = nullptr;
   REQUIRE(open_with("lru", &rt) == CUBBY_OK);
-  house h(rt);
+  runtime_fixture h(rt);
   h.map(w);
   h.tier("host:0", 0, 2'000'000);
   const uint16_t columns[] = {1, 2};
@@ -164,17 +164,17 @@ TEST_CASE("a visit for which the ring has no room is lost as a whole, and takes 
                                  {1, 2, 0, nullptr, nullptr},
                                  {1, 0, 2, columns, nullptr},
                                  {2, 0, 2, columns, nullptr}};
-  constexpr uint64_t heard = 85, lost = 15;
-  for (uint64_t i = 0; i < heard + lost; ++i)
+  constexpr uint64_t received = 85, lost = 15;
+  for (uint64_t i = 0; i < received + lost; ++i)
     REQUIRE(cubby_visit(rt, h.bank, routed, 4) == CUBBY_OK);
   cubby_stats_block block{};
   block.struct_size = sizeof block;
   REQUIRE(cubby_stats(rt, &block, nullptr, 0) == CUBBY_OK);
-  CHECK(block.visit_count == heard);
+  CHECK(block.visit_count == received);
   CHECK(block.visit_dropped_count == lost);
   REQUIRE(cubby_visit(rt, h.bank, routed, 4) == CUBBY_OK);
   REQUIRE(cubby_stats(rt, &block, nullptr, 0) == CUBBY_OK);
-  CHECK(block.visit_count == heard + 1);
+  CHECK(block.visit_count == received + 1);
 }
 
 TEST_CASE("a policy does not learn from every try of a set that waits for frames") {
@@ -182,7 +182,7 @@ TEST_CASE("a policy does not learn from every try of a set that waits for frames
   weights w;
   cubby_handle *rt = nullptr;
   REQUIRE(open_with(CUBBY_BAD_POLICY_LIBRARY, &rt) == CUBBY_OK);
-  house h(rt);
+  runtime_fixture h(rt);
   h.map(w);
   const cubby_tier host = h.tier("host:0", 0, 1'700'000);  // four
   cubby_pins held = 0, more = 0;

@@ -1,7 +1,7 @@
 // Two tiers together: what one gives up the other takes, and the file is read for neither.
 #include <cstdlib>
 
-#include "unit/api/house.hpp"
+#include "unit/api/runtime_fixture.hpp"
 
 namespace {
 using namespace api_test;
@@ -10,7 +10,7 @@ constexpr uint64_t mib = 1 << 20;
 constexpr uint64_t link_bytes_per_s = 20'000'000'000;
 
 /// Bytes that the files gave.
-uint64_t read_bytes(const house &h) {
+uint64_t read_bytes(const runtime_fixture &h) {
   cubby_stats_block block{};
   block.struct_size = sizeof block;
   cubby_tier_stats all[8]{};
@@ -23,7 +23,7 @@ uint64_t read_bytes(const house &h) {
   return bytes;
 }
 
-void use(house &h, const std::vector<uint32_t> &numbers, cubby_tier tier) {
+void use(runtime_fixture &h, const std::vector<uint32_t> &numbers, cubby_tier tier) {
   cubby_pins pins = 0;
   std::vector<const void *> addr;
   INFO(explain());
@@ -43,7 +43,7 @@ TEST_CASE("all victims of a set go down, however many there are at once") {
   config.policy = policy.c_str();
   cubby_handle *rt = nullptr;
   REQUIRE(cubby_open(&config, &rt) == CUBBY_OK);
-  house h(rt);
+  runtime_fixture h(rt);
   h.routed_count = 4;
   h.map(w);
   const cubby_tier device = h.tier("device:0", 0, 5 * mib, link_bytes_per_s);
@@ -71,7 +71,7 @@ cubby_handle *open_with(const char *policy) {
 }
 
 /// What is read from the file while tokens use two of eight in each row, some far more often.
-uint64_t read_by_tokens(house &h, cubby_tier tier) {
+uint64_t read_by_tokens(runtime_fixture &h, cubby_tier tier) {
   cubby::base::prng random(7);
   for (uint32_t token = 0; token < 600; ++token) {
     for (uint32_t row = 0; row < weights::rows; ++row) {
@@ -95,13 +95,13 @@ TEST_CASE("an exclusive tier and the nearer one keep what one tier of both sizes
   constexpr uint64_t locker_bytes = 400'000;
   uint64_t alone = 0, together = 0;
   {
-    house h(open_with(policy));
+    runtime_fixture h(open_with(policy));
     h.routed_count = 2;
     h.map(w);
     alone = read_by_tokens(h, h.tier("host:0", 0, (learned ? 14 : 12) * locker_bytes));
   }
   {
-    house h(open_with(policy));
+    runtime_fixture h(open_with(policy));
     h.routed_count = 2;
     h.map(w);
     const cubby_tier device = h.tier("device:0", 0, 7 * locker_bytes, link_bytes_per_s);
@@ -112,12 +112,12 @@ TEST_CASE("an exclusive tier and the nearer one keep what one tier of both sizes
   CHECK(together < alone + alone / 10);
 }
 
-TEST_CASE("who stays pinned for long is no guest any more") {
+TEST_CASE("a locker pinned for long is admitted from probation") {
   weights w;
-  house h(open_with("moe"));
+  runtime_fixture h(open_with("moe"));
   h.routed_count = 1;
   h.map(w);
-  // Room for six, one of them a guest.
+  // Room for six, one of them on probation.
   const cubby_tier host = h.tier("host:0", 0, 2'400'000);
   for (uint32_t round = 0; round < 4; ++round) {
     for (const uint32_t number : {0U, 1U, 2U, 3U, 4U}) use(h, {number}, host);
@@ -131,7 +131,7 @@ TEST_CASE("who stays pinned for long is no guest any more") {
     return h.stats(host).evict_count - before;
   };
   switches();
-  // It has a place now, so that another guest finds room without anybody's leaving.
+  // It is admitted now, so that another locker finds room on probation without an eviction.
   const uint64_t before = h.stats(host).evict_count;
   use(h, {6}, host);
   CHECK(h.stats(host).evict_count == before);
@@ -141,7 +141,7 @@ TEST_CASE("who stays pinned for long is no guest any more") {
 TEST_CASE(
     "a copy for one use leaves when its part of a set was let go of before the rest had come") {
   weights w;
-  house h(open_with("lru"));
+  runtime_fixture h(open_with("lru"));
   h.map(w);
   const cubby_tier host = h.tier("host:0", 0, 4'000'000);
   cubby_how how{};

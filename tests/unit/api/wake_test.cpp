@@ -5,7 +5,7 @@
 #include <chrono>
 #include <thread>
 
-#include "unit/api/house.hpp"
+#include "unit/api/runtime_fixture.hpp"
 
 using namespace api_test;
 
@@ -36,7 +36,7 @@ uint64_t sleeps_of_others() {
 TEST_CASE("a queue's descriptor is readable while it is not empty, whenever it is asked for") {
   const bool asked_before = GENERATE(true, false);
   weights w;
-  house h(CUBBY_PUMP_THREAD);
+  runtime_fixture h(CUBBY_PUMP_THREAD);
   const cubby_tier host = h.tier("host:0", 1, 16 * mib);
   h.map(w);
   cubby_cq *queue = nullptr;
@@ -66,7 +66,7 @@ TEST_CASE("what was prefetched in vain does not make every unpin wake the runtim
   config.policy = "moe";  // asks who stays once a use is over
   cubby_handle *rt = nullptr;
   REQUIRE(cubby_open(&config, &rt) == CUBBY_OK);
-  house h(rt);
+  runtime_fixture h(rt);
   h.routed_count = 2;
   const cubby_tier host = h.tier("host:0", 1, 64 * mib);
   h.map(w);

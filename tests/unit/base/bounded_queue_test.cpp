@@ -71,17 +71,17 @@ TEST_CASE("what is pushed together comes out together, or was not taken") {
 
   // A value says whose it is, how many follow it, and of which chain.
   std::atomic<uint32_t> done{0};
-  const auto produce = [&](uint64_t who) {
+  const auto produce = [&](uint64_t producer) {
     uint64_t chain[8];
     for (uint64_t i = 0; i < chains; ++i) {
-      const uint64_t count = 1 + (i * 7 + who) % 8;
-      for (uint64_t k = 0; k < count; ++k) chain[k] = who << 40 | i << 8 | (count - 1 - k);
+      const uint64_t count = 1 + (i * 7 + producer) % 8;
+      for (uint64_t k = 0; k < count; ++k) chain[k] = producer << 40 | i << 8 | (count - 1 - k);
       while (!queue.push_all(chain, count)) std::this_thread::yield();
     }
     ++done;
   };
   std::vector<std::thread> producers;
-  for (const uint64_t who : {1U, 2U, 3U}) producers.emplace_back(produce, who);
+  for (const uint64_t producer : {1U, 2U, 3U}) producers.emplace_back(produce, producer);
   uint64_t before = 0, torn = 0, ended = 0;
   for (;;) {
     const bool all = done.load() == producers.size();

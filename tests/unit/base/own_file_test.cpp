@@ -21,7 +21,7 @@ bool begins_with_own(std::string_view begin, uint64_t bytes) {
 
 }  // namespace
 
-TEST_CASE("a name is told by what stands under it, and nothing is opened or followed") {
+TEST_CASE("a name is judged by what lies under it, and nothing is opened or followed") {
   const scratch::folder folder;
   const auto look = [&](const std::string &name) {
     return look_at_name(folder.path(name), begins_with_own).what;

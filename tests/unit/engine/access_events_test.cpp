@@ -31,7 +31,7 @@ struct registry_with_bank {
 
 struct seen_visit {
   uint32_t row;
-  std::vector<placement::object> used;
+  std::vector<cubby_object> used;
   std::vector<std::pair<uint32_t, uint32_t>> routes;  // slot, count
   bool operator==(const seen_visit &) const = default;
 };

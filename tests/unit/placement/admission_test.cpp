@@ -16,21 +16,21 @@ namespace {
 using namespace cubby::placement;
 using cubby::base::prng;
 
-/// A policy that says what it was told. Victims go by number; with admit() a higher number is worth
+/// A policy that logs its calls. Victims go by number; with admit() a higher number is worth
 /// more than a lower one.
-struct told_policy {
+struct logging_policy {
   std::set<cubby_object> tracked;
   std::set<cubby_object>::iterator next;
   uint32_t rounds = 0;
-  bool wrong = false;  // told of an object twice, or of one that it does not know
+  bool wrong = false;  // got an object twice, or one that it does not know
 };
-std::vector<told_policy *> made;
+std::vector<logging_policy *> made;
 std::string fault;  // how the next policy breaks the rules
 
-told_policy &of(cubby_policy *policy) { return *reinterpret_cast<told_policy *>(policy); }
+logging_policy &of(cubby_policy *policy) { return *reinterpret_cast<logging_policy *>(policy); }
 
 int32_t create(const cubby_policy_config *, cubby_policy **out) {
-  made.push_back(new told_policy);
+  made.push_back(new logging_policy);
   *out = reinterpret_cast<cubby_policy *>(made.back());
   return 0;
 }
@@ -40,18 +40,18 @@ void destroy(cubby_policy *policy) {
 }
 void visit(cubby_policy *, const cubby_policy_visit *) {}
 void access(cubby_policy *, const cubby_policy_access *) {}
-void inserted(cubby_policy *policy, cubby_object who, uint64_t) {
-  of(policy).wrong |= !of(policy).tracked.insert(who).second;
+void inserted(cubby_policy *policy, cubby_object object, uint64_t) {
+  of(policy).wrong |= !of(policy).tracked.insert(object).second;
 }
-void removed(cubby_policy *policy, cubby_object who) {
-  of(policy).wrong |= of(policy).tracked.erase(who) != 1;
+void removed(cubby_policy *policy, cubby_object object) {
+  of(policy).wrong |= of(policy).tracked.erase(object) != 1;
 }
 void begin_victims(cubby_policy *policy, const cubby_policy_need *) {
   of(policy).next = of(policy).tracked.begin();
   ++of(policy).rounds;
 }
 cubby_object next_victim(cubby_policy *policy) {
-  told_policy &self = of(policy);
+  logging_policy &self = of(policy);
   if (fault == "absent") return 1000;
   if (fault == "twice" && !self.tracked.empty()) return *self.tracked.begin();
   if (fault == "silent" || self.next == self.tracked.end()) return CUBBY_NO_OBJECT;
@@ -67,7 +67,7 @@ cubby_policy_ops ops_of(bool chooses) {
   cubby_policy_ops ops = {};
   ops.struct_size = sizeof ops;
   ops.abi_version = CUBBY_POLICY_ABI_VERSION;
-  ops.name = "told";
+  ops.name = "logging";
   ops.create = create;
   ops.destroy = destroy;
   ops.visit = visit;
@@ -91,30 +91,30 @@ struct fake_host {
     presence state = presence::ready;
     uint32_t pins = 0;
   };
-  std::map<uint32_t, std::map<object, copy>> copies;
+  std::map<uint32_t, std::map<cubby_object, copy>> copies;
   std::map<uint32_t, uint64_t> budget;
   std::vector<std::string> left;  // "tier:object:departure"
   std::string broken;
 
-  presence presence_of(uint32_t tier, object who) {
-    const auto at = copies[tier].find(who);
+  presence presence_of(uint32_t tier, cubby_object object) {
+    const auto at = copies[tier].find(object);
     if (at == copies[tier].end()) return presence::absent;
     return at->second.pins != 0 ? presence::pinned : at->second.state;
   }
-  static uint64_t frame_bytes(uint32_t, object) { return locker; }
-  static uint64_t cost_bytes(uint32_t, object) { return locker; }
+  static uint64_t frame_bytes(uint32_t, cubby_object) { return locker; }
+  static uint64_t cost_bytes(uint32_t, cubby_object) { return locker; }
   bool has_hole(uint32_t tier, uint64_t bytes) {
     return copies[tier].size() * locker + bytes <= budget[tier];
   }
-  static bool makes_hole(uint32_t, object, uint64_t) { return true; }
+  static bool makes_hole(uint32_t, cubby_object, uint64_t) { return true; }
   static bool is_hole_coming(uint32_t, uint64_t) { return false; }
-  bool begin_evict(uint32_t tier, object who) {
-    if (presence_of(tier, who) != presence::ready) return false;
-    copies[tier].erase(who);
+  bool begin_evict(uint32_t tier, cubby_object object) {
+    if (presence_of(tier, object) != presence::ready) return false;
+    copies[tier].erase(object);
     return true;
   }
-  void finish_evict(uint32_t tier, object who, departure how) {
-    left.push_back(std::to_string(tier) + ":" + std::to_string(who) + ":" +
+  void finish_evict(uint32_t tier, cubby_object object, departure how) {
+    left.push_back(std::to_string(tier) + ":" + std::to_string(object) + ":" +
                    (how == departure::dropped   ? "dropped"
                     : how == departure::evicted ? "evicted"
                                                 : "demoted"));
@@ -133,7 +133,7 @@ tier_view view_of(uint64_t lockers, uint32_t probation_lockers = 0) {
   return view;
 }
 
-/// One tier of `lockers`, of which so many are kept free for probation.
+/// One tier of `lockers`, of which so many are reserved for probation.
 struct fixture {
   explicit fixture(bool chooses, uint64_t lockers = 8, uint32_t probation_lockers = 0)
       : ops(ops_of(chooses)), one(ops, 1) {
@@ -143,10 +143,10 @@ struct fixture {
     one.reconfigure_policies();
   }
   /// A frame, if there is one, and bytes in it.
-  bool load(object who, uint32_t pins = 0) {
-    if (!one.make_room(0, {who, locker}, host)) return false;
-    host.copies[0][who].pins = pins;
-    one.track(0, who, host);
+  bool load(cubby_object object, uint32_t pins = 0) {
+    if (!one.make_room(0, {object, locker}, host)) return false;
+    host.copies[0][object].pins = pins;
+    one.track(0, object, host);
     return true;
   }
   const cubby_policy_ops ops;
@@ -158,7 +158,7 @@ struct fixture {
 
 TEST_CASE("Without admit() an object is admitted with its frame, and victims make room") {
   fixture f(false, 3);
-  for (const object who : {5u, 3u, 9u}) REQUIRE(f.load(who));
+  for (const cubby_object object : {5u, 3u, 9u}) REQUIRE(f.load(object));
   CHECK(f.one.is_admitted(0, 3));
   CHECK(f.one.books(0).admitted_bytes == 3 * locker);
   f.host.copies[0][3].pins = 1;
@@ -167,14 +167,15 @@ TEST_CASE("Without admit() an object is admitted with its frame, and victims mak
   CHECK(!f.one.is_tracked(0, 5));
 }
 
-TEST_CASE("With admit() an object is on probation until its use is over, then kept or rejected") {
+TEST_CASE(
+    "With admit() an object is on probation until its use is over, then admitted or rejected") {
   fixture f(true, 4, 1);  // one of four is for probation
-  for (const object who : {10u, 11u, 12u}) {
-    REQUIRE(f.load(who));
-    CHECK(f.one.is_on_probation(0, who));
-    CHECK(!f.one.is_tracked(0, who));
+  for (const cubby_object object : {10u, 11u, 12u}) {
+    REQUIRE(f.load(object));
+    CHECK(f.one.is_on_probation(0, object));
+    CHECK(!f.one.is_tracked(0, object));
     f.one.decide(0, f.host);
-    CHECK(f.one.is_admitted(0, who));
+    CHECK(f.one.is_admitted(0, object));
   }
   REQUIRE(f.load(5, 1));
   f.one.decide(0, f.host);
@@ -195,7 +196,7 @@ TEST_CASE(
   REQUIRE(f.load(1, 1));
   f.one.decide(0, f.host);
   CHECK(f.one.is_admitted(0, 1));
-  for (const object who : {10u, 11u, 2u}) REQUIRE(f.load(who, who == 2 ? 1 : 0));
+  for (const cubby_object object : {10u, 11u, 2u}) REQUIRE(f.load(object, object == 2 ? 1 : 0));
   uint32_t rounds = 0;
   while (f.one.is_on_probation(0, 2) && rounds < 1000) f.one.decide(0, f.host), ++rounds;
   CHECK(rounds == 257);
@@ -221,12 +222,12 @@ TEST_CASE(
 
 TEST_CASE("Unused prefetches are spared up to a quarter of the tier, until their first use") {
   fixture f(false, 8);
-  for (object who = 0; who < 8; ++who) REQUIRE(f.load(who));
-  for (object who = 0; who < 3; ++who) f.one.note_prefetched(0, who, locker);
+  for (cubby_object object = 0; object < 8; ++object) REQUIRE(f.load(object));
+  for (cubby_object object = 0; object < 3; ++object) f.one.note_prefetched(0, object, locker);
   REQUIRE(f.load(20));
   CHECK(f.host.left.back() == "0:0:demoted");  // of three only the two newest are spared
   CHECK(f.one.books(0).prefetch_wasted_bytes == locker);
-  const object used[] = {1};
+  const cubby_object used[] = {1};
   f.one.visit({}, used, {});
   CHECK(f.one.books(0).prefetch_used_bytes == locker);
   REQUIRE(f.load(21));
@@ -242,7 +243,7 @@ TEST_CASE("A prefetched object on probation waits for its first use, which the d
   CHECK(!f.one.awaits_decision(0));
   f.one.decide(0, f.host);
   CHECK(f.one.is_on_probation(0, 3));
-  const object other[] = {9}, used[] = {3};
+  const cubby_object other[] = {9}, used[] = {3};
   CHECK(f.one.visit({}, other, {}) == 0);
   CHECK(f.one.visit({}, used, {}) == 1);
   CHECK(f.one.awaits_decision(0));
@@ -252,8 +253,8 @@ TEST_CASE("A prefetched object on probation waits for its first use, which the d
 
 TEST_CASE("Room that was taken for probation is not free for what comes later and is worth less") {
   fixture f(true, 4, 1);
-  for (const object who : {10u, 11u, 12u}) {
-    REQUIRE(f.load(who));
+  for (const cubby_object object : {10u, 11u, 12u}) {
+    REQUIRE(f.load(object));
     f.one.decide(0, f.host);
   }
   REQUIRE(f.load(20, 1));
@@ -269,7 +270,7 @@ TEST_CASE("Room that was taken for probation is not free for what comes later an
   CHECK(f.one.books(0).taken_bytes == 0);
 }
 
-TEST_CASE("The policy of an exclusive tier is told of the nearer tiers' objects, each once") {
+TEST_CASE("The policy of an exclusive tier is notified of the nearer tiers' objects, each once") {
   fixture f(false, 4);
   f.host.budget[1] = 4 * locker;
   REQUIRE(f.load(7));
@@ -315,8 +316,9 @@ namespace {
 struct naive_model {
   bool chooses;
   size_t lockers, probation_room;
-  std::vector<object> admitted, probation, no_allocate;  // the last two in the order they came in
-  std::vector<object> unused;
+  std::vector<cubby_object> admitted, probation,
+      no_allocate;  // the last two in the order they came in
+  std::vector<cubby_object> unused;
   size_t taken = 0;
   std::vector<std::string> left;
 
@@ -324,80 +326,80 @@ struct naive_model {
   [[nodiscard]] size_t all() const {
     return admitted.size() + probation.size() + no_allocate.size();
   }
-  static bool has(const std::vector<object> &list, object who) {
-    return std::find(list.begin(), list.end(), who) != list.end();
+  static bool has(const std::vector<cubby_object> &list, cubby_object object) {
+    return std::find(list.begin(), list.end(), object) != list.end();
   }
-  void leave(object who, const char *how) {
-    for (auto *list : {&admitted, &probation, &no_allocate, &unused}) std::erase(*list, who);
-    left.push_back("0:" + std::to_string(who) + ":" + how);
+  void leave(cubby_object object, const char *how) {
+    for (auto *list : {&admitted, &probation, &no_allocate, &unused}) std::erase(*list, object);
+    left.push_back("0:" + std::to_string(object) + ":" + how);
   }
   /// The lowest number that may leave.
-  [[nodiscard]] object victim(const std::set<object> &pinned, bool spare) const {
-    std::vector<object> spared;
+  [[nodiscard]] cubby_object victim(const std::set<cubby_object> &pinned, bool spare) const {
+    std::vector<cubby_object> spared;
     for (auto at = unused.rbegin(); spare && at != unused.rend(); ++at) {
       if ((spared.size() + 1) * locker > lockers * locker / 4) break;
       spared.push_back(*at);
     }
-    object least = no_object;
-    for (const object who : admitted)
-      if (pinned.count(who) == 0 && !has(spared, who)) least = std::min(least, who);
+    cubby_object least = no_object;
+    for (const cubby_object object : admitted)
+      if (pinned.count(object) == 0 && !has(spared, object)) least = std::min(least, object);
     return least;
   }
-  bool drop_probationary(const std::set<object> &pinned, bool unused_too) {
+  bool drop_probationary(const std::set<cubby_object> &pinned, bool unused_too) {
     unused_too = unused_too || unused.size() * locker > lockers * locker / 4;
-    for (const object who : probation) {
-      if ((!unused_too && has(unused, who)) || pinned.count(who) != 0) continue;
-      leave(who, "dropped");
+    for (const cubby_object object : probation) {
+      if ((!unused_too && has(unused, object)) || pinned.count(object) != 0) continue;
+      leave(object, "dropped");
       return true;
     }
     return false;
   }
-  bool evict_one(const std::set<object> &pinned) {
-    for (const object who : no_allocate)
-      if (pinned.count(who) == 0) return leave(who, "evicted"), true;
+  bool evict_one(const std::set<cubby_object> &pinned) {
+    for (const cubby_object object : no_allocate)
+      if (pinned.count(object) == 0) return leave(object, "evicted"), true;
     if (drop_probationary(pinned, false)) return true;
     for (const bool spare : {true, false}) {
-      const object who = victim(pinned, spare);
-      if (who != no_object) return leave(who, "demoted"), true;
+      const cubby_object object = victim(pinned, spare);
+      if (object != no_object) return leave(object, "demoted"), true;
     }
     return drop_probationary(pinned, true);
   }
-  bool load(object who, bool keep, const std::set<object> &pinned) {
+  bool load(cubby_object object, bool keep, const std::set<cubby_object> &pinned) {
     while (all() == lockers) {
       const size_t before = admitted.size();
       if (!evict_one(pinned)) return false;
       if (chooses) taken += before - admitted.size();
     }
-    (!keep ? no_allocate : chooses ? probation : admitted).push_back(who);
+    (!keep ? no_allocate : chooses ? probation : admitted).push_back(object);
     return true;
   }
-  bool win(object who, const std::set<object> &pinned) {
+  bool win(cubby_object object, const std::set<cubby_object> &pinned) {
     if (room() == 0) return false;
     if (admitted.size() + 1 > room()) {
-      const object least = victim(pinned, true);
-      if (least == no_object || who < least) return false;
+      const cubby_object least = victim(pinned, true);
+      if (least == no_object || object < least) return false;
       leave(least, "demoted");
       return true;
     }
     taken = std::min(taken, room() - admitted.size());
     if (room() - admitted.size() - taken >= 1) return true;
-    const object least = victim(pinned, true);
-    if (least != no_object && who < least) return false;
+    const cubby_object least = victim(pinned, true);
+    if (least != no_object && object < least) return false;
     taken -= std::min<size_t>(taken, 1);
     return true;
   }
-  void decide(const std::set<object> &pinned) {
-    for (const object who : std::vector<object>(no_allocate))
-      if (pinned.count(who) == 0) leave(who, "dropped");
-    for (const object who : std::vector<object>(probation)) {
-      const bool held = pinned.count(who) != 0;
+  void decide(const std::set<cubby_object> &pinned) {
+    for (const cubby_object object : std::vector<cubby_object>(no_allocate))
+      if (pinned.count(object) == 0) leave(object, "dropped");
+    for (const cubby_object object : std::vector<cubby_object>(probation)) {
+      const bool held = pinned.count(object) != 0;
       if (held && admitted.size() + taken + 1 > room()) continue;
-      if (has(unused, who)) continue;
-      if (win(who, pinned)) {
-        std::erase(probation, who);
-        admitted.push_back(who);
+      if (has(unused, object)) continue;
+      if (win(object, pinned)) {
+        std::erase(probation, object);
+        admitted.push_back(object);
       } else if (!held) {
-        leave(who, "dropped");
+        leave(object, "dropped");
       }
     }
   }
@@ -409,34 +411,34 @@ struct random_trace {
         model{chooses, 8, chooses ? 2u : 0u, {}, {}, {}, {}, 0, {}},
         dice(seed) {}
 
-  std::set<object> pinned() {
-    std::set<object> held;
-    for (const auto &[who, copy] : f.host.copies[0])
-      if (copy.pins != 0) held.insert(who);
+  std::set<cubby_object> pinned() {
+    std::set<cubby_object> held;
+    for (const auto &[object, copy] : f.host.copies[0])
+      if (copy.pins != 0) held.insert(object);
     return held;
   }
   void step() {
-    const auto who = static_cast<object>(dice.below(24));
-    const auto at = f.host.copies[0].find(who);
+    const auto object = static_cast<cubby_object>(dice.below(24));
+    const auto at = f.host.copies[0].find(object);
     const bool here = at != f.host.copies[0].end();
     switch (dice.below(6)) {
       case 0:
       case 1:
-        if (!here) load(who);
+        if (!here) load(object);
         break;
       case 2:  // for a few rounds only, so that nothing is overdue
         if (here) at->second.pins = 1 - at->second.pins;
         break;
       case 3: {
-        const object used[] = {who};
+        const cubby_object used[] = {object};
         f.one.visit({}, used, {});
-        std::erase(model.unused, who);
+        std::erase(model.unused, object);
         break;
       }
       case 4:
         if (dice.below(8) == 0 && here && at->second.pins == 0) {
-          f.one.evict(0, who, departure::dropped, f.host);
-          model.leave(who, "dropped");
+          f.one.evict(0, object, departure::dropped, f.host);
+          model.leave(object, "dropped");
         }
         break;
       default:
@@ -446,20 +448,20 @@ struct random_trace {
         model.decide(pinned());
     }
   }
-  void load(object who) {
+  void load(cubby_object object) {
     const bool keep = dice.below(6) != 0, prefetched = keep && dice.below(4) == 0;
-    const std::set<object> held = pinned();
-    const bool came = f.one.make_room(0, {who, locker}, f.host);
-    REQUIRE(came == model.load(who, keep, held));
+    const std::set<cubby_object> held = pinned();
+    const bool came = f.one.make_room(0, {object, locker}, f.host);
+    REQUIRE(came == model.load(object, keep, held));
     if (!came) return;
-    f.host.copies[0][who].pins = prefetched ? 0 : 1;
+    f.host.copies[0][object].pins = prefetched ? 0 : 1;
     if (keep)
-      f.one.track(0, who, f.host);
+      f.one.track(0, object, f.host);
     else
-      f.one.track_no_allocate(0, who);
+      f.one.track_no_allocate(0, object);
     if (!prefetched) return;
-    f.one.note_prefetched(0, who, locker);
-    model.unused.push_back(who);
+    f.one.note_prefetched(0, object, locker);
+    model.unused.push_back(object);
   }
   void compare() {
     REQUIRE(f.host.left == model.left);
@@ -467,14 +469,16 @@ struct random_trace {
     CHECK(f.one.books(0).taken_bytes == model.taken * locker);
     CHECK(f.one.books(0).tracked_count == model.admitted.size());
     uint32_t waiting = 0;
-    for (object who = 0; who < 24; ++who) {
-      CHECK(f.one.is_admitted(0, who) == naive_model::has(model.admitted, who));
-      CHECK(f.one.is_on_probation(0, who) == naive_model::has(model.probation, who));
-      CHECK(f.one.is_no_allocate(0, who) == naive_model::has(model.no_allocate, who));
-      if (naive_model::has(model.probation, who) && !naive_model::has(model.unused, who)) ++waiting;
+    for (cubby_object object = 0; object < 24; ++object) {
+      CHECK(f.one.is_admitted(0, object) == naive_model::has(model.admitted, object));
+      CHECK(f.one.is_on_probation(0, object) == naive_model::has(model.probation, object));
+      CHECK(f.one.is_no_allocate(0, object) == naive_model::has(model.no_allocate, object));
+      if (naive_model::has(model.probation, object) && !naive_model::has(model.unused, object))
+        ++waiting;
     }
     CHECK(f.one.awaits_decision(0) == (waiting != 0));
-    CHECK(made.back()->tracked == std::set<object>(model.admitted.begin(), model.admitted.end()));
+    CHECK(made.back()->tracked ==
+          std::set<cubby_object>(model.admitted.begin(), model.admitted.end()));
     CHECK(!made.back()->wrong);
   }
 

@@ -9,7 +9,7 @@
 
 #include "base/prng.hpp"
 #include "placement/registry.hpp"
-#include "support/policy_house.hpp"
+#include "support/policy_fixture.hpp"
 
 namespace {
 std::atomic<uint64_t> allocation_count{0};
@@ -33,10 +33,10 @@ void *operator new(size_t bytes, const std::nothrow_t &) noexcept {
 namespace {
 
 using cubby::base::prng;
-using policy_house::house;
+using policy_fixture::fixture;
 
-policy_house::shape experts_shape() {
-  policy_house::shape shape;
+policy_fixture::shape experts_shape() {
+  policy_fixture::shape shape;
   shape.kind = CUBBY_POLICY_BANK_EXPERTS;
   shape.rows = 4;
   shape.columns = 16;
@@ -45,8 +45,8 @@ policy_house::shape experts_shape() {
   return shape;
 }
 
-policy_house::shape blocks_shape() {
-  policy_house::shape shape;
+policy_fixture::shape blocks_shape() {
+  policy_fixture::shape shape;
   shape.kind = CUBBY_POLICY_BANK_KV;
   shape.columns = 64;
   shape.capacity = 20;
@@ -56,7 +56,7 @@ policy_house::shape blocks_shape() {
 bool for_experts(const cubby_policy_ops &of) { return (of.flags & CUBBY_POLICY_EXPERTS) != 0; }
 
 /// A step of a made-up workload: one visit of experts, or one block.
-uint32_t step(house &h, uint32_t number, prng &random) {
+uint32_t step(fixture &h, uint32_t number, prng &random) {
   if (!for_experts(h.ops())) {
     const uint64_t now_ns = uint64_t{number} * 300'000'000;
     return h.touch(static_cast<cubby_object>(random.below(1 + random.below(64))), CUBBY_NEVER_USED,
@@ -70,7 +70,7 @@ uint32_t step(house &h, uint32_t number, prng &random) {
   return h.visit(row, {row * 16 + first, row * 16 + second});
 }
 
-policy_house::shape shape_for(const cubby_policy_ops &of) {
+policy_fixture::shape shape_for(const cubby_policy_ops &of) {
   return for_experts(of) ? experts_shape() : blocks_shape();
 }
 
@@ -105,7 +105,7 @@ TEST_CASE("Every table of operations is whole, every name is found", "[placement
 
 TEST_CASE("A round names every resident once and nobody else", "[placement]") {
   for_every_policy([](const cubby_policy_ops &of) {
-    house h(of.name, shape_for(of));
+    fixture h(of.name, shape_for(of));
     prng random(7);
     for (uint32_t i = 0; i < 3000; ++i) {
       step(h, i, random);
@@ -114,7 +114,7 @@ TEST_CASE("A round names every resident once and nobody else", "[placement]") {
       std::vector<cubby_object> order = h.whole_round(CUBBY_NO_OBJECT);
       std::sort(order.begin(), order.end());
       REQUIRE(std::adjacent_find(order.begin(), order.end()) == order.end());
-      for (const cubby_object who : order) REQUIRE(h.residents.count(who) == 1);
+      for (const cubby_object object : order) REQUIRE(h.residents.count(object) == 1);
       REQUIRE(order.size() == h.residents.size());
     }
   });
@@ -122,14 +122,14 @@ TEST_CASE("A round names every resident once and nobody else", "[placement]") {
 
 TEST_CASE("Who is pinned is passed over and stays", "[placement]") {
   for_every_policy([](const cubby_policy_ops &of) {
-    house h(of.name, shape_for(of));
+    fixture h(of.name, shape_for(of));
     prng random(8);
     for (uint32_t i = 0; i < 200; ++i) step(h, i, random);
-    for (const cubby_object who : h.residents)
-      if (h.pinned.size() < 10) h.pinned.insert(who);
+    for (const cubby_object object : h.residents)
+      if (h.pinned.size() < 10) h.pinned.insert(object);
     for (uint32_t i = 200; i < 2000; ++i) {
       step(h, i, random);
-      for (const cubby_object who : h.pinned) REQUIRE(h.residents.count(who) == 1);
+      for (const cubby_object object : h.pinned) REQUIRE(h.residents.count(object) == 1);
     }
     CHECK(h.victims.size() > 20);
   });
@@ -137,7 +137,7 @@ TEST_CASE("Who is pinned is passed over and stays", "[placement]") {
 
 TEST_CASE("The same calls give the same victims", "[placement]") {
   for_every_policy([](const cubby_policy_ops &of) {
-    house a(of.name, shape_for(of)), b(of.name, shape_for(of));
+    fixture a(of.name, shape_for(of)), b(of.name, shape_for(of));
     prng random_a(9), random_b(9);
     for (uint32_t i = 0; i < 3000; ++i) REQUIRE(step(a, i, random_a) == step(b, i, random_b));
     CHECK(a.victims == b.victims);
@@ -147,29 +147,29 @@ TEST_CASE("The same calls give the same victims", "[placement]") {
 
 TEST_CASE("Nothing is allocated after create", "[placement]") {
   for_every_policy([](const cubby_policy_ops &of) {
-    house h(of.name, shape_for(of));
+    fixture h(of.name, shape_for(of));
     uint64_t allocated = 0;
     prng random(10);
     for (uint32_t i = 0; i < 3000; ++i) {
-      const auto who = static_cast<cubby_object>(random.below(64));
+      const auto object = static_cast<cubby_object>(random.below(64));
       cubby_policy_access access = {};
       access.struct_size = sizeof access;
-      access.object = who;
+      access.object = object;
       access.parent = CUBBY_NO_OBJECT;
       access.next_use = CUBBY_NEVER_USED;
       access.last = 1;
       access.number = i;
       access.now_ns = uint64_t{i} * 300'000'000;
-      const cubby_policy_route route = {0, 1, &who};
+      const cubby_policy_route route = {0, 1, &object};
       cubby_policy_visit visit = {};
       visit.struct_size = sizeof visit;
-      visit.row = who / 16;
-      visit.used = &who;
+      visit.row = object / 16;
+      visit.used = &object;
       visit.used_count = 1;
       visit.routes = &route;
       visit.route_count = 1;
       visit.number = i;
-      const bool hit = h.residents.count(who) != 0;
+      const bool hit = h.residents.count(object) != 0;
       cubby_object victim = CUBBY_NO_OBJECT;
       const uint64_t before = allocation_count;
       if (for_experts(of))
@@ -178,23 +178,23 @@ TEST_CASE("Nothing is allocated after create", "[placement]") {
         of.access(h.policy(), &access);
       bool keep = !hit;
       if (!hit && h.residents.size() >= 20) {
-        victim = h.first_victim(who);
+        victim = h.first_victim(object);
         keep = victim != CUBBY_NO_OBJECT &&
-               (of.admit == nullptr || of.admit(h.policy(), who, victim) != 0);
+               (of.admit == nullptr || of.admit(h.policy(), object, victim) != 0);
         if (keep) of.removed(h.policy(), victim);
       }
-      if (keep) of.inserted(h.policy(), who, 100);
+      if (keep) of.inserted(h.policy(), object, 100);
       allocated += allocation_count - before;
       if (keep && victim != CUBBY_NO_OBJECT) h.residents.erase(victim);
-      if (keep) h.residents.insert(who);
+      if (keep) h.residents.insert(object);
     }
     CHECK(allocated == 0);
   });
 }
 
-TEST_CASE("Counters move, state is told", "[placement]") {
+TEST_CASE("Counters move, state is reported", "[placement]") {
   for_every_policy([](const cubby_policy_ops &of) {
-    house h(of.name, shape_for(of));
+    fixture h(of.name, shape_for(of));
     prng random(11);
     for (uint32_t i = 0; i < 500; ++i) step(h, i, random);
     const cubby_policy_stats stats = h.stats();
@@ -208,17 +208,17 @@ TEST_CASE("Counters move, state is told", "[placement]") {
 
 TEST_CASE("Growing keeps who is resident", "[placement]") {
   for_every_policy([](const cubby_policy_ops &of) {
-    house h(of.name, shape_for(of));
+    fixture h(of.name, shape_for(of));
     prng random(12);
     for (uint32_t i = 0; i < 300; ++i) step(h, i, random);
-    const policy_house::shape like = shape_for(of);
+    const policy_fixture::shape like = shape_for(of);
     const auto bank = [&](cubby_object first) {
-      return policy_house::bank_of(like.kind, first, like.rows, like.columns,
-                                   policy_house::locker_bytes, 0);
+      return policy_fixture::bank_of(like.kind, first, like.rows, like.columns,
+                                     policy_fixture::locker_bytes, 0);
     };
     h.grow({bank(0), bank(64)}, 2000);
     const std::vector<cubby_object> order = h.whole_round(CUBBY_NO_OBJECT);
-    for (const cubby_object who : order) REQUIRE(h.residents.count(who) == 1);
+    for (const cubby_object object : order) REQUIRE(h.residents.count(object) == 1);
     CHECK(order.size() == h.residents.size());
     for (uint32_t i = 300; i < 600; ++i) step(h, i, random);
     h.bring(127);

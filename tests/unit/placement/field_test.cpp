@@ -7,16 +7,16 @@
 #include <string>
 
 #include "base/prng.hpp"
-#include "support/policy_house.hpp"
+#include "support/policy_fixture.hpp"
 
 namespace {
 
 using cubby::base::prng;
-using policy_house::house;
+using policy_fixture::fixture;
 using sequence = std::vector<cubby_object>;
 
-policy_house::shape cache_of(uint32_t capacity, uint32_t objects = 16) {
-  policy_house::shape shape;
+policy_fixture::shape cache_of(uint32_t capacity, uint32_t objects = 16) {
+  policy_fixture::shape shape;
   shape.capacity = capacity;
   shape.columns = objects;
   return shape;
@@ -33,7 +33,7 @@ std::vector<uint64_t> next_uses(const sequence &of) {
 }
 
 uint32_t misses(const char *name, const sequence &of, uint32_t capacity) {
-  house h(name, cache_of(capacity));
+  fixture h(name, cache_of(capacity));
   const auto next = next_uses(of);
   uint32_t count = 0;
   for (size_t i = 0; i < of.size(); ++i) count += h.touch(of[i], next[i]) ? 0u : 1u;
@@ -56,25 +56,25 @@ sequence random_uses(uint64_t seed, uint32_t objects, size_t count) {
   return made;
 }
 
-/// The fewest misses of all, where nobody need be kept: over every set that could be resident.
+/// The fewest misses of all, with rejection allowed: over every set that could be resident.
 uint32_t fewest_misses(const sequence &of, uint32_t capacity, uint32_t objects) {
   std::map<uint32_t, uint32_t> best = {{0, 0}};  // residents as bits → misses so far
-  for (const cubby_object who : of) {
+  for (const cubby_object object : of) {
     std::map<uint32_t, uint32_t> next;
     const auto reach = [&](uint32_t set, uint32_t cost) {
       const auto [at, is_new] = next.try_emplace(set, cost);
       if (!is_new) at->second = std::min(at->second, cost);
     };
     for (const auto &[set, cost] : best) {
-      if ((set >> who & 1) != 0) {
+      if ((set >> object & 1) != 0) {
         reach(set, cost);
         continue;
       }
       reach(set, cost + 1);
       if (static_cast<uint32_t>(__builtin_popcount(set)) < capacity)
-        reach(set | 1u << who, cost + 1);
+        reach(set | 1u << object, cost + 1);
       for (uint32_t out = 0; out < objects; ++out)
-        if ((set >> out & 1) != 0) reach((set & ~(1u << out)) | 1u << who, cost + 1);
+        if ((set >> out & 1) != 0) reach((set & ~(1u << out)) | 1u << object, cost + 1);
     }
     best = std::move(next);
   }
@@ -88,7 +88,7 @@ void compare(const char *name, uint32_t capacity,
              const std::function<std::function<bool(cubby_object)>(uint32_t)> &model) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
     const sequence uses = random_uses(seed, 48, 3000);
-    house h(name, cache_of(capacity, 48));
+    fixture h(name, cache_of(capacity, 48));
     const auto reference = model(capacity);
     for (size_t i = 0; i < uses.size(); ++i) {
       INFO(name << " seed " << seed << " use " << i);
@@ -127,11 +127,11 @@ TEST_CASE("A long lookahead is Belady, a longer one is never worse", "[placement
 
 TEST_CASE("LRU-2 forgets who was used once before who was used twice", "[placement]") {
   // O'Neil et al.: the backward 2-distance of a page seen once is infinite.
-  house h("lru-2", cache_of(3));
-  for (const cubby_object who : {1u, 1u, 2u, 2u, 3u}) h.touch(who);
+  fixture h("lru-2", cache_of(3));
+  for (const cubby_object object : {1u, 1u, 2u, 2u, 3u}) h.touch(object);
   h.touch(4);
   CHECK(h.victims == sequence{3});
-  h.touch(3);  // its history was kept: now seen twice, and 4 once
+  h.touch(3);  // its history remains: now seen twice, and 4 once
   CHECK(h.victims == sequence{3, 4});
 }
 
@@ -143,16 +143,16 @@ TEST_CASE("LRU-2 agrees with sorting by the last use but one", "[placement]") {
       uint64_t clock = 0;
     };
     auto s = std::make_shared<state>();
-    return [s, capacity](cubby_object who) {
-      s->times[who] = {s->times[who].second, ++s->clock};
-      if (s->in.count(who) != 0) return true;
+    return [s, capacity](cubby_object object) {
+      s->times[object] = {s->times[object].second, ++s->clock};
+      if (s->in.count(object) != 0) return true;
       if (s->in.size() >= capacity) {
         const auto before = [&](cubby_object a, cubby_object b) {
           return s->times[a] < s->times[b];
         };
         s->in.erase(std::min_element(s->in.begin(), s->in.end(), before));
       }
-      s->in.insert(who);
+      s->in.insert(object);
       return false;
     };
   });
@@ -165,9 +165,9 @@ TEST_CASE("SIEVE agrees with the paper's listing", "[placement]") {
       size_t hand = 0;
     };
     auto s = std::make_shared<state>();
-    return [s, capacity](cubby_object who) {
+    return [s, capacity](cubby_object object) {
       for (auto &[one, visited] : s->queue)
-        if (one == who) return visited = true;
+        if (one == object) return visited = true;
       if (s->queue.size() >= capacity) {
         if (s->hand >= s->queue.size()) s->hand = 0;
         while (s->queue[s->hand].second) {
@@ -177,7 +177,7 @@ TEST_CASE("SIEVE agrees with the paper's listing", "[placement]") {
         s->queue.erase(s->queue.begin() + static_cast<std::ptrdiff_t>(s->hand));
         if (s->hand >= s->queue.size()) s->hand = ~size_t{0};  // the next round starts at the tail
       }
-      s->queue.emplace_back(who, false);
+      s->queue.emplace_back(object, false);
       return false;
     };
   });
@@ -190,13 +190,13 @@ TEST_CASE("S3-FIFO agrees with the paper's listing", "[placement]") {
       std::map<cubby_object, int> freq;
     };
     auto st = std::make_shared<state>();
-    return [st, capacity](cubby_object who) {
+    return [st, capacity](cubby_object object) {
       state &q = *st;
       const auto in = [&](const std::deque<cubby_object> &d) {
-        return std::find(d.begin(), d.end(), who) != d.end();
+        return std::find(d.begin(), d.end(), object) != d.end();
       };
       if (in(q.s) || in(q.m)) {
-        q.freq[who] = std::min(q.freq[who] + 1, 3);
+        q.freq[object] = std::min(q.freq[object] + 1, 3);
         return true;
       }
       const size_t small = capacity / 10, main = capacity - small;
@@ -228,13 +228,13 @@ TEST_CASE("S3-FIFO agrees with the paper's listing", "[placement]") {
       };
       if (q.s.size() + q.m.size() >= capacity)
         if (q.s.size() < small || !evict_small()) evict_main();
-      const auto ghost = std::find(q.g.begin(), q.g.end(), who);
-      q.freq[who] = 0;
+      const auto ghost = std::find(q.g.begin(), q.g.end(), object);
+      q.freq[object] = 0;
       if (ghost != q.g.end()) {
         q.g.erase(ghost);
-        q.m.push_back(who);
+        q.m.push_back(object);
       } else {
-        q.s.push_back(who);
+        q.s.push_back(object);
       }
       return false;
     };
@@ -303,7 +303,7 @@ TEST_CASE("ARC agrees with the paper's listing", "[placement]") {
 }
 
 TEST_CASE("GDSF weighs uses by size and ages by who left", "[placement]") {
-  house h("gdsf", cache_of(2));
+  fixture h("gdsf", cache_of(2));
   h.touch(1);
   h.touch(1);
   h.touch(2);
@@ -315,41 +315,43 @@ TEST_CASE("GDSF weighs uses by size and ages by who left", "[placement]") {
 }
 
 TEST_CASE("W-TinyLFU keeps what is frequent from a scan", "[placement]") {
-  house h("w-tinylfu", cache_of(10, 400));
+  fixture h("w-tinylfu", cache_of(10, 400));
   for (int round = 0; round < 8; ++round)
-    for (cubby_object who = 0; who < 8; ++who) h.touch(who);
-  for (cubby_object who = 100; who < 180; ++who) h.touch(who);  // under ten sizes of the cache
-  uint32_t kept = 0;
-  for (cubby_object who = 0; who < 8; ++who) kept += h.residents.count(who) != 0 ? 1u : 0u;
-  CHECK(kept >= 7);
+    for (cubby_object object = 0; object < 8; ++object) h.touch(object);
+  for (cubby_object object = 100; object < 180; ++object)
+    h.touch(object);  // under ten sizes of the cache
+  uint32_t admitted = 0;
+  for (cubby_object object = 0; object < 8; ++object)
+    admitted += h.residents.count(object) != 0 ? 1u : 0u;
+  CHECK(admitted >= 7);
 }
 
 TEST_CASE("Random victims are spread over all", "[placement]") {
-  house h("random", cache_of(8, 4096));
+  fixture h("random", cache_of(8, 4096));
   std::map<cubby_object, int> left;
-  for (cubby_object who = 0; who < 8; ++who) h.touch(who);
+  for (cubby_object object = 0; object < 8; ++object) h.touch(object);
   std::map<size_t, int> by_age;
   for (int i = 0; i < 4000; ++i) {
     const auto order = h.whole_round(9);
     REQUIRE(order.size() == 8);
     ++left[order.front()];
   }
-  for (const auto &[who, count] : left) CHECK(std::abs(count - 500) < 120);
+  for (const auto &[object, count] : left) CHECK(std::abs(count - 500) < 120);
 }
 
 namespace {
 
 /// A set gets all of its places or none: it finds its first one, is refused the last, gives the
 /// first one back, and waits.
-void try_in_vain(house &h, cubby_object who) {
-  h.ops().inserted(h.policy(), who, 100);
-  h.ops().removed(h.policy(), who);
+void try_in_vain(fixture &h, cubby_object object) {
+  h.ops().inserted(h.policy(), object, 100);
+  h.ops().removed(h.policy(), object);
 }
 
-void use(house &h, cubby_object who, uint64_t number) {
+void use(fixture &h, cubby_object object, uint64_t number) {
   cubby_policy_access access = {};
   access.struct_size = sizeof access;
-  access.object = who;
+  access.object = object;
   access.parent = CUBBY_NO_OBJECT;
   access.next_use = CUBBY_NEVER_USED;
   access.number = number;
@@ -358,21 +360,21 @@ void use(house &h, cubby_object who, uint64_t number) {
 
 /// Two houses see the same uses. In one of them a missing one tries up to twice in vain, by
 /// `in_vain`, between its use and its coming: the victims must be the same.
-void compare_tries(const char *name, const std::function<void(house &, cubby_object)> &in_vain) {
+void compare_tries(const char *name, const std::function<void(fixture &, cubby_object)> &in_vain) {
   INFO(name);
-  house at_once(name, cache_of(12, 64)), waits(name, cache_of(12, 64));
+  fixture at_once(name, cache_of(12, 64)), waits(name, cache_of(12, 64));
   prng random(7);
   for (uint32_t step = 0; step < 4000; ++step) {
-    const auto who = static_cast<cubby_object>(random.below(random.below(64) + 1));
-    const bool missing = at_once.residents.count(who) == 0;
-    for (house *h : {&at_once, &waits}) {
-      use(*h, who, step);
-      if (missing && h->residents.size() == 12) h->remove(h->first_victim(who));
+    const auto object = static_cast<cubby_object>(random.below(random.below(64) + 1));
+    const bool missing = at_once.residents.count(object) == 0;
+    for (fixture *h : {&at_once, &waits}) {
+      use(*h, object, step);
+      if (missing && h->residents.size() == 12) h->remove(h->first_victim(object));
     }
     REQUIRE(at_once.victims == waits.victims);
     if (!missing) continue;
-    for (uint64_t tries = random.below(3); tries > 0; --tries) in_vain(waits, who);
-    for (house *h : {&at_once, &waits}) h->bring(who);
+    for (uint64_t tries = random.below(3); tries > 0; --tries) in_vain(waits, object);
+    for (fixture *h : {&at_once, &waits}) h->bring(object);
   }
   REQUIRE(at_once.victims.size() > 1000);
 }
@@ -387,8 +389,8 @@ TEST_CASE("A set that waits for its places teaches once", "[placement]") {
 TEST_CASE("ARC's target moves once for a ghost, however often its place is asked for",
           "[placement]") {
   // Of those that left within the last dozen: they are ghosts.
-  compare_tries("arc", [](house &h, cubby_object who) {
+  compare_tries("arc", [](fixture &h, cubby_object object) {
     const auto lately = h.victims.end() - std::min<ptrdiff_t>(12, std::ssize(h.victims));
-    if (std::find(lately, h.victims.end(), who) != h.victims.end()) (void)h.first_victim(who);
+    if (std::find(lately, h.victims.end(), object) != h.victims.end()) (void)h.first_victim(object);
   });
 }

@@ -1,18 +1,19 @@
-// What `kv` makes of hints: each kind changes who leaves, and of LRU's net and its state.
+// What `kv` makes of hints: each kind changes which object leaves. Also its hedge
+// against LRU, and its state.
 #include <deque>
 #include <string>
 
 #include "base/prng.hpp"
 #include "placement/kv/hedge.hpp"
-#include "support/policy_house.hpp"
+#include "support/policy_fixture.hpp"
 
 namespace {
 
-using policy_house::house;
+using policy_fixture::fixture;
 constexpr uint64_t second = 1'000'000'000;
 
-policy_house::shape blocks_of(uint32_t capacity) {
-  policy_house::shape shape;
+policy_fixture::shape blocks_of(uint32_t capacity) {
+  policy_fixture::shape shape;
   shape.kind = CUBBY_POLICY_BANK_KV;
   shape.columns = 64;
   shape.capacity = capacity;
@@ -20,22 +21,23 @@ policy_house::shape blocks_of(uint32_t capacity) {
 }
 
 /// Six blocks without a parent, one a second; the first has been idle for longest.
-struct six : house {
-  six() : house("kv", blocks_of(6)) {
-    for (cubby_object who = 0; who < 6; ++who) touch(who, CUBBY_NEVER_USED, who * second);
+struct six : fixture {
+  six() : fixture("kv", blocks_of(6)) {
+    for (cubby_object object = 0; object < 6; ++object)
+      touch(object, CUBBY_NEVER_USED, object * second);
   }
-  int32_t hint(uint32_t kind, cubby_object who, uint64_t when_ns, uint64_t ttl_ns,
+  int32_t hint(uint32_t kind, cubby_object object, uint64_t when_ns, uint64_t ttl_ns,
                uint32_t priority) {
-    cubby_policy_hint told = {};
-    told.struct_size = sizeof told;
-    told.kind = kind;
-    told.objects = &who;
-    told.object_count = 1;
-    told.when_ns = when_ns;
-    told.ttl_ns = ttl_ns;
-    told.priority = priority;
-    told.now_ns = 6 * second;
-    return ops().hint(policy(), &told);
+    cubby_policy_hint event = {};
+    event.struct_size = sizeof event;
+    event.kind = kind;
+    event.objects = &object;
+    event.object_count = 1;
+    event.when_ns = when_ns;
+    event.ttl_ns = ttl_ns;
+    event.priority = priority;
+    event.now_ns = 6 * second;
+    return ops().hint(policy(), &event);
   }
   /// A newcomer that has none before it, at this time.
   cubby_object victim_at(uint64_t at_ns) {
@@ -77,17 +79,17 @@ TEST_CASE("What is scheduled for much later gives way to what may come soon", "[
 }
 
 TEST_CASE("A priority keeps a block until its time is over", "[placement][kv]") {
-  six kept, over;
-  REQUIRE(kept.hint(CUBBY_POLICY_HINT_PRIORITY, 0, 0, 60 * second, 3) == 1);
-  CHECK(kept.victim_at(7 * second) == 1);
+  six prioritized, over;
+  REQUIRE(prioritized.hint(CUBBY_POLICY_HINT_PRIORITY, 0, 0, 60 * second, 3) == 1);
+  CHECK(prioritized.victim_at(7 * second) == 1);
   REQUIRE(over.hint(CUBBY_POLICY_HINT_PRIORITY, 0, 0, 2 * second, 3) == 1);
   CHECK(over.victim_at(9 * second) == 0);
 }
 
 TEST_CASE("Of two priorities the higher one stays", "[placement][kv]") {
   six h;
-  for (cubby_object who = 0; who < 6; ++who)
-    REQUIRE(h.hint(CUBBY_POLICY_HINT_PRIORITY, who, 0, 60 * second, who == 3 ? 1 : 2) == 1);
+  for (cubby_object object = 0; object < 6; ++object)
+    REQUIRE(h.hint(CUBBY_POLICY_HINT_PRIORITY, object, 0, 60 * second, object == 3 ? 1 : 2) == 1);
   CHECK(h.victim_at(7 * second) == 3);
 }
 
@@ -98,7 +100,7 @@ TEST_CASE("Routes are nothing to kv", "[placement][kv]") {
 TEST_CASE("kv keeps 56 bytes a block, ghosts among them", "[placement][kv]") {
   auto shape = blocks_of(1000);
   shape.columns = 200'000;
-  CHECK(house("kv", shape).stats().state_bytes <= uint64_t{200'000} * 56);
+  CHECK(fixture("kv", shape).stats().state_bytes <= uint64_t{200'000} * 56);
 }
 
 namespace {
@@ -110,9 +112,9 @@ struct session_load {
 /// Sessions that grow by some blocks at each request; the oldest one ends when there are too many.
 /// Found blocks in percent, counted as in a replay.
 double found(const char *name, const session_load &of, uint32_t capacity) {
-  policy_house::shape shape = blocks_of(capacity);
+  policy_fixture::shape shape = blocks_of(capacity);
   shape.columns = 40'000;
-  house h(name, shape);
+  fixture h(name, shape);
   cubby::base::prng dice(7);
   std::deque<std::vector<cubby_object>> sessions;
   const bool head_first = std::string(name) != "lru";
@@ -167,11 +169,11 @@ TEST_CASE("LRU leads until the index has shown by names alone that it finds more
 TEST_CASE("A budget that shrinks is smaller for the LRU that kv is measured by too",
           "[placement][kv]") {
   // Ten sessions that come again and many that do not. Of the room that is left LRU makes little;
-  // were it thought to have kept its former room it would find all, and lead for ever.
+  // with its former room it would find all, and lead for ever.
   constexpr uint32_t session_blocks = 10, room = 300, room_left = 60;
-  policy_house::shape shape = blocks_of(room);
+  policy_fixture::shape shape = blocks_of(room);
   shape.columns = 20'000;
-  house h("kv", shape);
+  fixture h("kv", shape);
   cubby::base::prng dice(5);
   cubby_object fresh = 100;
   const auto run = [&](uint32_t requests) {
@@ -186,8 +188,8 @@ TEST_CASE("A budget that shrinks is smaller for the LRU that kv is measured by t
   };
   run(100);
   while (h.residents.size() > room_left) h.remove(h.first_victim(CUBBY_NO_OBJECT));
-  using policy_house::locker_bytes;
-  h.grow({policy_house::bank_of(shape.kind, 0, 1, shape.columns, locker_bytes, 0)},
+  using policy_fixture::locker_bytes;
+  h.grow({policy_fixture::bank_of(shape.kind, 0, 1, shape.columns, locker_bytes, 0)},
          room_left * locker_bytes);
   run(2000);
   CHECK(h.stats().fallback == 0);  // the index leads

@@ -1,7 +1,7 @@
 // Experts and KV blocks in one tier: the split follows the load, and less time is waited.
 #include "base/prng.hpp"
 #include "placement/mixed/split.hpp"
-#include "support/policy_house.hpp"
+#include "support/policy_fixture.hpp"
 
 namespace {
 
@@ -13,10 +13,10 @@ constexpr uint64_t expert_ns = 40'000, block_ns = 60'000;
 constexpr uint64_t budget = layers * columns * expert_bytes * 3 / 4;
 
 std::vector<cubby_policy_bank> banks() {
-  return {
-      policy_house::bank_of(CUBBY_POLICY_BANK_EXPERTS, 0, layers, columns, expert_bytes, expert_ns),
-      policy_house::bank_of(CUBBY_POLICY_BANK_KV, layers * columns, 1, blocks, block_bytes,
-                            block_ns)};
+  return {policy_fixture::bank_of(CUBBY_POLICY_BANK_EXPERTS, 0, layers, columns, expert_bytes,
+                                  expert_ns),
+          policy_fixture::bank_of(CUBBY_POLICY_BANK_KV, layers * columns, 1, blocks, block_bytes,
+                                  block_ns)};
 }
 
 /// Tokens that use all experts evenly, and now and then a request of one of a few sessions.
@@ -24,7 +24,7 @@ struct load {
   uint32_t tokens, request_every, sessions;
 };
 
-void run(policy_house::house &h, const load &of, prng &dice) {
+void run(policy_fixture::fixture &h, const load &of, prng &dice) {
   for (uint32_t token = 0; token < of.tokens; ++token) {
     h.now_ns += 20'000'000;
     for (uint32_t layer = 0; layer < layers; ++layer) {
@@ -46,16 +46,17 @@ struct outcome {
 };
 
 outcome run_there_and_back(const char *name) {
-  policy_house::house h(name, banks(), budget);
+  policy_fixture::fixture h(name, banks(), budget);
   prng dice(8);
-  outcome told = {};
+  outcome result = {};
   const load phases[] = {{3000, 40, 4}, {3000, 1, 16}, {3000, 40, 4}};
   for (uint32_t i = 0; i < 3; ++i) {
     run(h, phases[i], dice);
-    told.share[i] = static_cast<double>(h.bytes[1]) / static_cast<double>(h.bytes[0] + h.bytes[1]);
+    result.share[i] =
+        static_cast<double>(h.bytes[1]) / static_cast<double>(h.bytes[0] + h.bytes[1]);
   }
-  told.waited_ns = h.waited_ns;
-  return told;
+  result.waited_ns = h.waited_ns;
+  return result;
 }
 
 }  // namespace
@@ -78,7 +79,7 @@ TEST_CASE("Where all that is used again fits, mixed does not wait for a split to
   // Of 6 MiB experts use 4.5, or sessions do: more than the half that each begins with. What comes
   // once passes through.
   const auto waited = [](const char *name, uint32_t experts, uint32_t sessions) {
-    policy_house::house h(name, banks(), budget);
+    policy_fixture::fixture h(name, banks(), budget);
     for (uint32_t token = 0; token < 400; ++token) {
       h.now_ns += 20'000'000;
       for (uint32_t layer = 0; layer < layers; ++layer)
@@ -104,7 +105,7 @@ TEST_CASE("Costs move the split: what is dear to fetch keeps more room", "[place
   const auto share = [](uint64_t ns) {
     auto all = banks();
     all[1].refetch_ns = ns;
-    policy_house::house h("mixed", all, budget);
+    policy_fixture::fixture h("mixed", all, budget);
     prng dice(3);
     run(h, {6000, 2, 60}, dice);
     return static_cast<double>(h.bytes[1]) / static_cast<double>(h.bytes[0] + h.bytes[1]);
@@ -118,7 +119,7 @@ TEST_CASE("Room goes to who gains clearly more from it, also where it takes much
   const auto after = [](double first_gain, double second_gain) {
     split shares(1000);
     for (uint32_t i = 0; i < 400; ++i) {
-      shares.missed(0, 20, first_gain);    // 25 bytes more would have kept it
+      shares.missed(0, 20, first_gain);    // 25 bytes more would have made it a hit
       shares.missed(1, 300, second_gain);  // 400
       shares.came(100);
     }

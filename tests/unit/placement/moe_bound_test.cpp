@@ -4,18 +4,19 @@
 #include <vector>
 
 #include "base/prng.hpp"
-#include "support/policy_house.hpp"
+#include "support/policy_fixture.hpp"
 
 namespace {
 
 using cubby::base::prng;
-using policy_house::house;
-using policy_house::model_of;
+using policy_fixture::fixture;
+using policy_fixture::model_of;
 using experts = std::vector<cubby_object>;
 
 /// Both serve the same visits.
-struct duel {
-  explicit duel(const policy_house::shape &of) : shape(of), moe("moe", of), lru("lru", of) {}
+struct comparison {
+  explicit comparison(const policy_fixture::shape &of)
+      : shape(of), moe("moe", of), lru("lru", of) {}
 
   void visit(uint32_t layer, const experts &used) {
     lead += moe.visit(layer, used);
@@ -27,9 +28,9 @@ struct duel {
   /// An expert of the layer that is none of those.
   cubby_object other(uint32_t layer, const experts &than, prng &random) const {
     for (;;) {
-      const auto who =
+      const auto object =
           static_cast<cubby_object>(layer * shape.columns + random.below(shape.columns));
-      if (std::find(than.begin(), than.end(), who) == than.end()) return who;
+      if (std::find(than.begin(), than.end(), object) == than.end()) return object;
     }
   }
   experts any(uint32_t layer, uint32_t count, prng &random) const {
@@ -47,15 +48,15 @@ struct duel {
   /// Those that LRU holds and moe does not, as far as there are any.
   experts worst(uint32_t layer, prng &random) const {
     experts used;
-    for (const cubby_object who : lru.residents)
-      if (who / shape.columns == layer && !moe.resident(who) && used.size() < shape.routed)
-        used.push_back(who);
+    for (const cubby_object object : lru.residents)
+      if (object / shape.columns == layer && !moe.resident(object) && used.size() < shape.routed)
+        used.push_back(object);
     while (used.size() < shape.routed) used.push_back(other(layer, used, random));
     return used;
   }
 
-  const policy_house::shape shape;
-  house moe, lru;
+  const policy_fixture::shape shape;
+  fixture moe, lru;
   double lead = 0, highest = 0, uses = 0;  // lead: hits of moe more than LRU's
 };
 
@@ -65,7 +66,7 @@ TEST_CASE("moe is not led below LRU by one who sees what it holds", "[placement]
   for (const uint32_t friendly : {0u, 20u, 100u}) {
     for (const uint32_t capacity : {20u, 40u, 80u}) {
       INFO(friendly << " tokens for it of 150, capacity " << capacity);
-      duel of(model_of(4, 32, 2, capacity));
+      comparison of(model_of(4, 32, 2, capacity));
       prng random(friendly + capacity);
       for (uint32_t token = 0; token < 1500; ++token)
         for (uint32_t layer = 0; layer < of.shape.rows; ++layer)
@@ -82,7 +83,7 @@ TEST_CASE("Sequences that begin anew do not take moe below LRU", "[placement][mo
     prng random(seed);
     const uint32_t layers = seed % 2 == 0 ? 24 : 6;
     const uint64_t length = 15 + 25 * (seed % 3);
-    duel of(model_of(layers, 32, 4, layers * (seed % 4 < 2 ? 14 : 24)));
+    comparison of(model_of(layers, 32, 4, layers * (seed % 4 < 2 ? 14 : 24)));
     std::vector<experts> favourites(layers);
     for (uint32_t token = 0; token < 24000 / layers; ++token) {
       for (uint32_t layer = 0; layer < layers; ++layer) {
@@ -90,8 +91,8 @@ TEST_CASE("Sequences that begin anew do not take moe below LRU", "[placement][mo
         if (token % length == 0) liked = of.any(layer, 8, random);
         experts used;
         while (used.size() < 4) {
-          const cubby_object who = liked[random.below(liked.size())];
-          if (std::find(used.begin(), used.end(), who) == used.end()) used.push_back(who);
+          const cubby_object object = liked[random.below(liked.size())];
+          if (std::find(used.begin(), used.end(), object) == used.end()) used.push_back(object);
         }
         of.visit(layer, used);
       }
@@ -104,7 +105,7 @@ TEST_CASE("Who follows whom may change at any time without taking moe below LRU"
   for (const uint32_t every : {20u, 50u, 200u}) {
     for (const uint32_t capacity : {32u, 96u, 160u}) {
       INFO("every " << every << " tokens, capacity " << capacity);
-      duel of(model_of(6, 32, 4, capacity));
+      comparison of(model_of(6, 32, 4, capacity));
       prng random(every);
       std::vector<uint32_t> follower(16);
       for (uint32_t i = 0; i < 16; ++i) follower[i] = i;

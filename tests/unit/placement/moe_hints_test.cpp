@@ -3,19 +3,19 @@
 #include <string>
 
 #include "base/prng.hpp"
-#include "support/policy_house.hpp"
+#include "support/policy_fixture.hpp"
 
 namespace {
 
 using cubby::base::prng;
-using policy_house::house;
+using policy_fixture::fixture;
 
 using chooser = std::function<std::vector<cubby_object>(uint32_t token, uint32_t layer)>;
 
 constexpr uint32_t layers = 6, experts = 32, chosen = 2;
 
-policy_house::shape model_of(uint32_t capacity) {
-  return policy_house::model_of(layers, experts, chosen, capacity);
+policy_fixture::shape model_of(uint32_t capacity) {
+  return policy_fixture::model_of(layers, experts, chosen, capacity);
 }
 
 std::vector<cubby_object> pair_of(uint32_t layer, uint64_t a, uint64_t b) {
@@ -33,15 +33,16 @@ uint64_t draw(uint64_t seed, uint64_t a, uint64_t b, uint64_t below) {
   return random.below(below);
 }
 
-double hits(const char *name, const policy_house::shape &shape, uint32_t tokens,
-            const chooser &choose, const chooser &foretell = {}) {
-  house h(name, shape);
+double hits(const char *name, const policy_fixture::shape &shape, uint32_t tokens,
+            const chooser &choose, const chooser &forecast_of = {}) {
+  fixture h(name, shape);
   uint64_t found = 0;
   for (uint32_t token = 0; token < tokens; ++token) {
-    for (uint32_t ahead = 1; foretell && ahead <= 3; ++ahead) {
+    for (uint32_t ahead = 1; forecast_of && ahead <= 3; ++ahead) {
       std::vector<cubby_object> all;
       for (uint32_t layer = 0; layer < layers; ++layer)
-        for (const cubby_object who : foretell(token + ahead - 1, layer)) all.push_back(who);
+        for (const cubby_object object : forecast_of(token + ahead - 1, layer))
+          all.push_back(object);
       h.foresee(ahead, all);
     }
     for (uint32_t layer = 0; layer < layers; ++layer) found += h.visit(layer, choose(token, layer));
@@ -150,7 +151,7 @@ TEST_CASE("Right forecasts help, random and wrong ones do no harm", "[placement]
 }
 
 TEST_CASE("Forecasts that are too far or past are not taken", "[placement][moe]") {
-  house h("moe", model_of(48));
+  fixture h("moe", model_of(48));
   h.visit(0, {0, 1});
   const cubby_object first = 3, second = experts + 3;
   cubby_policy_hint hint = {};
@@ -176,10 +177,10 @@ TEST_CASE("Where copies are near and far, moe ranks by the time saved for a byte
   const auto waited = [](uint64_t near_ns, uint64_t far_ns, uint64_t far_bytes, uint64_t near_real,
                          uint64_t far_real) {
     const auto bank = [](cubby_object first, uint64_t bytes, uint64_t ns) {
-      return policy_house::bank_of(CUBBY_POLICY_BANK_EXPERTS, first, layers, experts, bytes, ns);
+      return policy_fixture::bank_of(CUBBY_POLICY_BANK_EXPERTS, first, layers, experts, bytes, ns);
     };
-    policy_house::house h("moe", {bank(0, 100, near_ns), bank(layers * experts, far_bytes, far_ns)},
-                          8000);
+    policy_fixture::fixture h(
+        "moe", {bank(0, 100, near_ns), bank(layers * experts, far_bytes, far_ns)}, 8000);
     uint64_t near_misses = 0, far_misses = 0;
     for (uint32_t token = 0; token < 3000; ++token) {
       for (uint32_t model = 0; model < 2; ++model) {
@@ -189,8 +190,8 @@ TEST_CASE("Where copies are near and far, moe ranks by the time saved for a byte
               draw(token, model, layer * 2, 1 + draw(token, model, 99 + layer, 16)));
           const auto b =
               static_cast<cubby_object>((a + 1 + draw(token, model, layer, 8)) % experts);
-          for (const cubby_object who : {base + a, base + b})
-            if (!h.resident(who)) ++(model == 0 ? near_misses : far_misses);
+          for (const cubby_object object : {base + a, base + b})
+            if (!h.resident(object)) ++(model == 0 ? near_misses : far_misses);
           h.visit(model, layer, {base + a, base + b});
         }
       }
@@ -209,7 +210,7 @@ TEST_CASE("Prompts are visits: what they used is learned", "[placement][moe]") {
     return pair_of(layer, usual ? 4 : draw(3, token, layer, experts), usual ? 5 : 11 + layer);
   };
   const auto run = [&](uint32_t prompt_tokens, uint32_t prefill) {
-    house h("moe", model_of(12));
+    fixture h("moe", model_of(12));
     for (uint32_t token = 0; token < prompt_tokens; ++token) {
       for (uint32_t layer = 0; layer < layers; ++layer) {
         const auto used = choose(1000 + token, layer);
@@ -223,11 +224,11 @@ TEST_CASE("Prompts are visits: what they used is learned", "[placement][moe]") {
         one.route_count = 1;
         one.prefill = prefill;
         h.ops().visit(h.policy(), &one);
-        for (const cubby_object who : used)
-          if (h.residents.count(who) == 0) h.bring(who);
+        for (const cubby_object object : used)
+          if (h.residents.count(object) == 0) h.bring(object);
       }
     }
-    for (const cubby_object who : std::set<cubby_object>(h.residents)) h.remove(who);
+    for (const cubby_object object : std::set<cubby_object>(h.residents)) h.remove(object);
     uint32_t found = 0;
     for (uint32_t token = 0; token < 12; ++token)
       for (uint32_t layer = 0; layer < layers; ++layer)

@@ -8,14 +8,14 @@
 
 #include "base/prng.hpp"
 #include "placement/moe/index.hpp"
-#include "support/policy_house.hpp"
+#include "support/policy_fixture.hpp"
 
 namespace {
 
 using cubby::base::prng;
 using namespace cubby::placement;
-using policy_house::house;
-using policy_house::model_of;
+using policy_fixture::fixture;
+using policy_fixture::model_of;
 using floats = std::vector<float>;
 
 /// Everything one step of learning reads and writes.
@@ -36,7 +36,7 @@ struct material {
       for (int16_t &one : tables)
         if (random.chance(1, 50)) one = random.chance(1, 2) ? 32767 : -32768;
     std::vector<uint32_t> rows[2 * sources];
-    moe::told_set sets[2 * sources];
+    moe::used_rows sets[2 * sources];
     for (uint32_t s = 0; s < 2 * sources; ++s) {
       for (uint64_t n = random.below(6); n > 0; --n)
         rows[s].push_back(
@@ -76,9 +76,9 @@ bool same(const std::vector<Number> &a, const std::vector<Number> &b) {
 
 using chooser = std::function<std::vector<cubby_object>(uint32_t token, uint32_t layer)>;
 
-double hit_percent(const char *name, const policy_house::shape &shape, uint32_t tokens,
+double hit_percent(const char *name, const policy_fixture::shape &shape, uint32_t tokens,
                    const chooser &choose) {
-  house h(name, shape);
+  fixture h(name, shape);
   uint64_t hits = 0, uses = 0;
   for (uint32_t token = 0; token < tokens; ++token) {
     for (uint32_t layer = 0; layer < shape.rows; ++layer) {
@@ -162,11 +162,11 @@ TEST_CASE("Decisions do not depend on the processor", "[placement][moe]") {
       std::vector<cubby_object> all;
       for (uint32_t slot = 0; slot < 2; ++slot) {
         for (uint32_t k = 0; k < 4; ++k) {
-          const auto who = static_cast<cubby_object>(
+          const auto object = static_cast<cubby_object>(
               v % 5 * experts +
               (k * experts + std::min(random.below(experts), random.below(12))) / 4);
-          used[slot].push_back(who);
-          if (std::find(all.begin(), all.end(), who) == all.end()) all.push_back(who);
+          used[slot].push_back(object);
+          if (std::find(all.begin(), all.end(), object) == all.end()) all.push_back(object);
         }
         routes[slot] = {slot, 4, used[slot].data()};
       }
@@ -243,9 +243,9 @@ TEST_CASE("moe exchanges less where who leaves has to be carried down", "[placem
     uint64_t hits = 0, exchanges = 0;
   };
   const auto run = [](bool demotes) {
-    policy_house::shape of{CUBBY_POLICY_BANK_EXPERTS, 4, 32, 4, 40};
+    policy_fixture::shape of{CUBBY_POLICY_BANK_EXPERTS, 4, 32, 4, 40};
     of.demotes = demotes;
-    house rooms("moe", of);
+    fixture rooms("moe", of);
     prng random(5);
     count found;
     for (uint32_t token = 0; token < 4000; ++token) {
@@ -253,8 +253,8 @@ TEST_CASE("moe exchanges less where who leaves has to be carried down", "[placem
         std::vector<cubby_object> used;
         while (used.size() < of.routed) {  // the low ones are used far more often
           const uint64_t column = random.below(random.below(of.columns) + 1);
-          const auto who = static_cast<cubby_object>(row * of.columns + column);
-          if (std::find(used.begin(), used.end(), who) == used.end()) used.push_back(who);
+          const auto object = static_cast<cubby_object>(row * of.columns + column);
+          if (std::find(used.begin(), used.end(), object) == used.end()) used.push_back(object);
         }
         found.hits += rooms.visit(row, used);
       }
@@ -269,7 +269,7 @@ TEST_CASE("moe exchanges less where who leaves has to be carried down", "[placem
 }
 
 TEST_CASE("moe says when one token alone does not fit", "[placement][moe]") {
-  house small("moe", model_of(8, 32, 4, 20)), large("moe", model_of(8, 32, 4, 40));
+  fixture small("moe", model_of(8, 32, 4, 20)), large("moe", model_of(8, 32, 4, 40));
   const std::string warning = small.stats().warning;
   CHECK(warning.find("20 experts") != std::string::npos);
   CHECK(warning.find("32") != std::string::npos);
@@ -279,22 +279,22 @@ TEST_CASE("moe says when one token alone does not fit", "[placement][moe]") {
 TEST_CASE("moe's state stays below 64 MiB for the largest models", "[placement][moe]") {
   for (const auto &[layers, experts, k] :
        {std::tuple{94u, 128u, 8u}, {48u, 512u, 10u}, {40u, 1024u, 8u}, {2u, 70000u, 4u}})
-    CHECK(house("moe", model_of(layers, experts, k, 1000)).stats().state_bytes < uint64_t{64}
-                                                                                     << 20);
-  CHECK(house("moe", model_of(58, 256, 8, 1000)).stats().state_bytes < uint64_t{64} << 20);
-  policy_house::shape batch = model_of(48, 128, 8, 1000);
+    CHECK(fixture("moe", model_of(layers, experts, k, 1000)).stats().state_bytes < uint64_t{64}
+                                                                                       << 20);
+  CHECK(fixture("moe", model_of(58, 256, 8, 1000)).stats().state_bytes < uint64_t{64} << 20);
+  policy_fixture::shape batch = model_of(48, 128, 8, 1000);
   batch.slots = 1024;
-  house wide("moe", batch);
+  fixture wide("moe", batch);
   wide.visit(0, {1, 2, 3});
   CHECK(wide.stats().state_bytes < uint64_t{64} << 20);
-  CHECK(house("moe", model_of(61, 384, 8, 1000)).stats().state_bytes < uint64_t{64} << 20);
+  CHECK(fixture("moe", model_of(61, 384, 8, 1000)).stats().state_bytes < uint64_t{64} << 20);
 }
 
 TEST_CASE("moe's state of small models is 64 bytes and 16 for each expert of a layer, an expert",
           "[placement][moe]") {
   for (const auto &[layers, experts, k] :
        {std::tuple{24u, 32u, 4u}, {26u, 64u, 6u}, {48u, 128u, 8u}}) {
-    const auto state = house("moe", model_of(layers, experts, k, 1000)).stats().state_bytes;
+    const auto state = fixture("moe", model_of(layers, experts, k, 1000)).stats().state_bytes;
     CHECK(state <= uint64_t{layers} * experts * (64 + 16 * experts));
   }
 }

@@ -17,13 +17,13 @@ std::unique_ptr<cubby::placement::policy> make_policy(
   return ops == nullptr ? nullptr : cubby::placement::make_policy(*ops, config);
 }
 
+using cubby::cubby_object;
 using cubby::base::prng;
 using cubby::placement::no_object;
-using cubby::placement::object;
 using cubby::placement::policy;
 using cubby::placement::policy_config;
 using cubby::placement::policy_names;
-using objects = std::vector<object>;
+using objects = std::vector<cubby_object>;
 
 constexpr uint64_t uses_per_object = 32;  // of lfu, before counts are halved
 
@@ -35,14 +35,15 @@ policy_config config_of(uint32_t object_count) {
 
 void visit(policy &p, const objects &used) { p.visit(used); }
 
-void insert(policy &p, const objects &who) {
-  for (const object one : who) p.inserted(one);
+void insert(policy &p, const objects &all) {
+  for (const cubby_object one : all) p.inserted(one);
 }
 
 objects whole_round(policy &p) {
   objects order;
   p.begin_victims();
-  for (object who = p.next_victim(); who != no_object; who = p.next_victim()) order.push_back(who);
+  for (cubby_object object = p.next_victim(); object != no_object; object = p.next_victim())
+    order.push_back(object);
   return order;
 }
 
@@ -52,43 +53,43 @@ class reference {
   reference(bool by_count, uint32_t object_count) : by_count_(by_count) { grow(object_count); }
 
   void visit(const objects &used) {
-    for (const object who : used) {
+    for (const cubby_object object : used) {
       if (by_count_) {
-        ++count_[who];
-        last_[who] = ++clock_;
+        ++count_[object];
+        last_[object] = ++clock_;
         if (++uses_ >= uses_per_object * count_.size()) {
           for (uint32_t &count : count_) count /= 2;
           uses_ = 0;
         }
-      } else if (resident_.count(who) != 0) {
-        last_[who] = ++clock_;
+      } else if (resident_.count(object) != 0) {
+        last_[object] = ++clock_;
       }
     }
   }
-  void inserted(object who) {
-    resident_.insert(who);
-    if (!by_count_) last_[who] = ++clock_;
+  void inserted(cubby_object object) {
+    resident_.insert(object);
+    if (!by_count_) last_[object] = ++clock_;
   }
-  void removed(object who) { resident_.erase(who); }
+  void removed(cubby_object object) { resident_.erase(object); }
   void grow(uint32_t object_count) {
     count_.resize(object_count);
     last_.resize(object_count);
   }
   [[nodiscard]] objects order() const {
     objects all(resident_.begin(), resident_.end());
-    std::stable_sort(all.begin(), all.end(), [this](object a, object b) {
+    std::stable_sort(all.begin(), all.end(), [this](cubby_object a, cubby_object b) {
       if (by_count_ && count_[a] != count_[b]) return count_[a] < count_[b];
       return last_[a] < last_[b];
     });
     return all;
   }
-  [[nodiscard]] const std::set<object> &resident() const { return resident_; }
+  [[nodiscard]] const std::set<cubby_object> &resident() const { return resident_; }
 
  private:
   bool by_count_;
   uint64_t clock_ = 0;
   uint64_t uses_ = 0;
-  std::set<object> resident_;
+  std::set<cubby_object> resident_;
   std::vector<uint32_t> count_;
   std::vector<uint64_t> last_;
 };
@@ -99,7 +100,7 @@ void compare_with_reference(const std::string &name, uint64_t seed) {
   const auto tested = make_policy(name, config_of(object_count));
   REQUIRE(tested);
   reference naive(name != "lru", object_count);
-  const auto any = [&] { return static_cast<object>(random.below(object_count)); };
+  const auto any = [&] { return static_cast<cubby_object>(random.below(object_count)); };
   for (int step = 0; step < 6000; ++step) {
     INFO(name << " seed " << seed << " step " << step);
     const uint64_t what = random.below(10);
@@ -109,25 +110,25 @@ void compare_with_reference(const std::string &name, uint64_t seed) {
       tested->visit(used);
       naive.visit(used);
     } else if (what < 7) {
-      const object who = any();
-      if (naive.resident().count(who) != 0) continue;
-      tested->inserted(who);
-      naive.inserted(who);
+      const cubby_object object = any();
+      if (naive.resident().count(object) != 0) continue;
+      tested->inserted(object);
+      naive.inserted(object);
     } else if (what < 8) {
-      const object who = any();
-      tested->removed(who);
-      naive.removed(who);
+      const cubby_object object = any();
+      tested->removed(object);
+      naive.removed(object);
     } else if (what < 9 || object_count >= 64 || !random.chance(1, 50)) {
       // A round that skips some (pinned), takes some and stops somewhere.
       const objects expected = naive.order();
       const uint64_t stop = random.below(expected.size() + 2);
       tested->begin_victims();
       for (uint64_t i = 0; i < stop; ++i) {
-        const object who = tested->next_victim();
-        REQUIRE(who == (i < expected.size() ? expected[i] : no_object));
-        if (who == no_object || random.chance(1, 2)) continue;
-        tested->removed(who);
-        naive.removed(who);
+        const cubby_object object = tested->next_victim();
+        REQUIRE(object == (i < expected.size() ? expected[i] : no_object));
+        if (object == no_object || random.chance(1, 2)) continue;
+        tested->removed(object);
+        naive.removed(object);
       }
     } else {
       object_count += 8;
@@ -219,8 +220,8 @@ TEST_CASE("the same calls give the same victims") {
     for (objects &order : orders) {
       const auto p = make_policy(name, config_of(100));
       prng random(7);
-      for (object who = 0; who < 100; who += 2) p->inserted(who);
-      for (int i = 0; i < 1000; ++i) visit(*p, {static_cast<object>(random.below(100))});
+      for (cubby_object object = 0; object < 100; object += 2) p->inserted(object);
+      for (int i = 0; i < 1000; ++i) visit(*p, {static_cast<cubby_object>(random.below(100))});
       order = whole_round(*p);
     }
     CHECK(orders[0].size() == 50);
@@ -243,7 +244,7 @@ TEST_CASE("grow keeps what is known, and state grows with nothing else") {
     p->inserted(999);
     p->grow(config_of(5));  // never shrinks
     CHECK(whole_round(*p).size() == 3);
-    for (object who = 0; who < 1000; ++who) p->inserted(who);
+    for (cubby_object object = 0; object < 1000; ++object) p->inserted(object);
     CHECK(whole_round(*p).size() == 1000);
     CHECK(p->state_bytes() == after);
   }

@@ -31,7 +31,7 @@ int in_child(const std::function<int()> &body) {
 
 }  // namespace
 
-TEST_CASE("ulimit -l 64 is read, and what does not fit is told with the remedy") {
+TEST_CASE("ulimit -l 64 is read, and what does not fit is reported with the remedy") {
   const int status = in_child([] {
     rlimit limit{};
     if (::getrlimit(RLIMIT_MEMLOCK, &limit) != 0) return 10;

@@ -22,8 +22,8 @@ void keep_line(void *context, uint32_t, const char *text) {
 
 TEST_CASE("a backend takes memory, gives it back, asks for nodes, logs and reads the clock") {
   std::vector<std::string> lines;
-  platform::services house(keep_line, &lines);
-  const cubby_backend_services &table = house.table();
+  platform::services services(keep_line, &lines);
+  const cubby_backend_services &table = services.table();
   CHECK(table.struct_size == sizeof table);
   CHECK(table.abi_version == CUBBY_BACKEND_ABI_VERSION);
 
@@ -35,9 +35,9 @@ TEST_CASE("a backend takes memory, gives it back, asks for nodes, logs and reads
   table.memory_give(table.context, &memory);
 
   const uint64_t everywhere = table.nodes_near(table.context, -1);
-  CHECK(everywhere == house.nodes().memory_nodes());
+  CHECK(everywhere == services.nodes().memory_nodes());
   CHECK(table.nodes_near(table.context, 0) == everywhere);
-  house.device_at(0, "no such device");
+  services.device_at(0, "no such device");
   CHECK(table.nodes_near(table.context, 0) == everywhere);
   memory = {};
   REQUIRE(table.memory_take(table.context, 4096, everywhere, &memory) == 0);
@@ -52,8 +52,8 @@ TEST_CASE("a backend takes memory, gives it back, asks for nodes, logs and reads
 
 TEST_CASE("what a backend cannot have is a negative errno and a line that says why") {
   std::vector<std::string> lines;
-  platform::services house(keep_line, &lines);
-  const cubby_backend_services &table = house.table();
+  platform::services services(keep_line, &lines);
+  const cubby_backend_services &table = services.table();
   cubby_backend_memory memory{};
   memory.struct_size = sizeof memory;
   CHECK(table.memory_take(table.context, uint64_t{1} << 60, 0, &memory) == -ENOMEM);
@@ -66,10 +66,10 @@ TEST_CASE("what a backend cannot have is a negative errno and a line that says w
 }
 
 TEST_CASE("services without a log work") {
-  platform::services house(nullptr, nullptr);
-  house.table().log(house.table().context, 0, "nobody hears this");
+  platform::services services(nullptr, nullptr);
+  services.table().log(services.table().context, 0, "nobody hears this");
   cubby_backend_memory memory{};
-  CHECK(house.table().memory_take(house.table().context, 0, 0, &memory) == -EINVAL);
+  CHECK(services.table().memory_take(services.table().context, 0, 0, &memory) == -EINVAL);
 }
 
 TEST_CASE("a parallel loop does every piece exactly once") {

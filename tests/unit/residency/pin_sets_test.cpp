@@ -51,7 +51,7 @@ bool claim(pin_sets &sets, cubby_pins handle, uint32_t first, uint32_t count) {
 
 }  // namespace
 
-TEST_CASE("a whole set is claimed once; its handle, the next one and strangers' are refused") {
+TEST_CASE("a whole set is claimed once; its handle, the next one and foreign ones are refused") {
   pin_sets sets(8, 5);
   const uint32_t count = GENERATE(1u, 16u, 17u, 31u);
   lockers some(count);

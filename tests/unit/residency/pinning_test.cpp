@@ -95,7 +95,7 @@ TEST_CASE("lockers of one row are pinned at once, those of two rows by the rest"
   CHECK(some.pins.unpin(held, 0, 0, 0).what == pin_sets::outcome::stale);
 }
 
-TEST_CASE("with something absent nothing stays pinned, and a controller that waits is told") {
+TEST_CASE("with something absent nothing stays pinned, and a controller that waits is notified") {
   fixture some;
   const bool wanted = GENERATE(false, true);
   some.pins.watch(0).frames_wanted = wanted;

@@ -1,5 +1,5 @@
 // Models as people publish them: each layout is served, or refused by its right name. Only where
-// bytes are missing is anybody told to download again.
+// bytes are missing does the error ask for another download.
 #include "support/catch.hpp"
 
 #include "scratch.hpp"
@@ -456,7 +456,7 @@ TEST_CASE("experts of twelve parts are served, as NVFP4 and GPTQ checkpoints hav
   CHECK(opened(folder.write("m.safetensors", file.bytes())).banks[0].part_names.size() == 12);
 }
 
-TEST_CASE("what is left out of the experts' bank is told by kind") {
+TEST_CASE("what is left out of the experts' bank is reported by kind") {
   const scratch::folder folder;
   scratch::gguf file;
   add_layer(file, 0, 8, 544);

@@ -63,7 +63,7 @@ TEST_CASE("a sharded model of experts one by one is read through its index or it
   CHECK_FALSE(open_model(index, "").ok());
 }
 
-TEST_CASE("trouble with config.json is told in a note, not hidden") {
+TEST_CASE("trouble with config.json is reported in a note, not hidden") {
   const scratch::folder folder;
   const std::string path = folder.write("m.safetensors", file_of(fused, 96));
   const auto note = [&] {

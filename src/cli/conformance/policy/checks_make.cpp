@@ -1,5 +1,5 @@
 // How instances begin and grow.
-#include "cli/conformance/policy/keeper.hpp"
+#include "cli/conformance/policy/policy_harness.hpp"
 
 namespace cubby_conformance::policies {
 namespace {
@@ -23,8 +23,8 @@ void look_at_refusal(const subject &on, const cubby_policy_config &config, const
   }
   {
     const under_way call(on, "next_victim");
-    const cubby_object who = on.ops.next_victim(self);
-    expect(who == CUBBY_NO_OBJECT, "with ", what, " next_victim() gave object ", who,
+    const cubby_object object = on.ops.next_victim(self);
+    expect(object == CUBBY_NO_OBJECT, "with ", what, " next_victim() gave object ", object,
            ", and nobody has come yet");
   }
   const under_way call(on, "destroy");
@@ -58,7 +58,7 @@ void grow_from_nothing(const subject &on) {
     const int32_t came = on.ops.create(&config, &self);
     if (came != 0) skip("create() with no bank gave ", errno_text(came));
     on.ops.destroy(self);
-    keeper books(on, none);
+    policy_harness books(on, none);
     books.grow(of);
     for (const turn &one : of.turns) books.play(one);
     books.whole_round();
@@ -78,7 +78,7 @@ workload larger_than(const workload &of) {
 
 void grow_keeps(const subject &on) {
   for (const workload &of : workloads_for(on.ops.flags)) {
-    keeper books(on, of);
+    policy_harness books(on, of);
     const size_t half = of.turns.size() / 2;
     for (size_t i = 0; i < half; ++i) books.play(of.turns[i]);
     const workload larger = larger_than(of);
@@ -87,9 +87,9 @@ void grow_keeps(const subject &on) {
     expect(named == books.resident_count(), "after grow() a round named ", named, " of ",
            books.resident_count(), " residents");
     for (size_t i = half; i < of.turns.size(); ++i) books.play(of.turns[i]);
-    for (cubby_object who = of.object_count(); who < larger.object_count(); ++who) {
-      books.bring(who);
-      if (who % 16 == 0) books.whole_round();
+    for (cubby_object object = of.object_count(); object < larger.object_count(); ++object) {
+      books.bring(object);
+      if (object % 16 == 0) books.whole_round();
     }
     books.look_at(books.stats());
     books.end();

@@ -1,24 +1,24 @@
-// What a policy must not do behind the house's back: decide by chance, take memory.
+// What a policy must not do: decide by chance, allocate outside of create() and grow().
 #include <malloc.h>
 
 #include <array>
 #include <cstdlib>
 
-#include "cli/conformance/policy/keeper.hpp"
+#include "cli/conformance/policy/policy_harness.hpp"
 
 namespace cubby_conformance::policies {
 namespace {
 
-void same_answers(const keeper &a, const keeper &b, const workload &of, size_t at) {
+void same_answers(const policy_harness &a, const policy_harness &b, const workload &of, size_t at) {
   const size_t count = std::min(a.answers().size(), b.answers().size());
   for (size_t i = 0; i < count; ++i) {
     const answer &one = a.answers()[i], &other = b.answers()[i];
-    expect(one == other, "two instances of one seed were told the same and part at turn ", at,
+    expect(one == other, "two instances of one seed got the same calls and part at turn ", at,
            " of ", of.name, ": ", one.what, " ", one.value, " in one, ", other.what, " ",
            other.value, " in the other; only config.seed may make chance");
   }
   expect(a.answers().size() == b.answers().size(),
-         "two instances of one seed were told the same and were asked ", a.answers().size(),
+         "two instances of one seed got the same calls and were asked ", a.answers().size(),
          " and ", b.answers().size(), " times by turn ", at, " of ", of.name);
 }
 
@@ -27,20 +27,20 @@ void same_stats(const cubby_policy_stats &a, const cubby_policy_stats &b, const 
              a.fallback == b.fallback && a.fallback_count == b.fallback_count &&
              a.used_count == b.used_count && a.insert_count == b.insert_count &&
              a.remove_count == b.remove_count,
-         "two instances of one seed were told the same, and stats() differ at the end of ",
+         "two instances of one seed got the same calls, and stats() differ at the end of ",
          of.name);
 }
 
 void determinism(const subject &on) {
   for (const workload &of : workloads_for(on.ops.flags)) {
-    keeper a(on, of, 3), b(on, of, 3);
+    policy_harness a(on, of, 3), b(on, of, 3);
     for (size_t i = 0; i < of.turns.size(); ++i) {
-      for (keeper *one : {&a, &b}) one->play(of.turns[i]);
+      for (policy_harness *one : {&a, &b}) one->play(of.turns[i]);
       if (i % 100 == 99) {
-        for (keeper *one : {&a, &b}) one->whole_round();
+        for (policy_harness *one : {&a, &b}) one->whole_round();
       }
       same_answers(a, b, of, i);
-      for (keeper *one : {&a, &b}) one->forget_answers();
+      for (policy_harness *one : {&a, &b}) one->forget_answers();
     }
     same_stats(a.stats(), b.stats(), of);
     a.end();
@@ -83,7 +83,7 @@ void expect_counted() {
 void no_memory(const subject &on) {
   expect_counted();
   for (const workload &of : workloads_for(on.ops.flags)) {
-    keeper books(on, of);
+    policy_harness books(on, of);
     const empty_shelves none;
     uint64_t before = taken_bytes();
     for (size_t i = 0; i < of.turns.size() && books.call_count() < 10'000; ++i) {
@@ -107,7 +107,7 @@ void destroy_gives_back(const subject &on) {
     uint64_t before = 0;
     for (uint64_t i = 0; i <= before_that + times; ++i) {
       {
-        keeper books(on, of);
+        policy_harness books(on, of);
         for (size_t t = 0; t < 8; ++t) books.play(of.turns[t]);
         books.end();
       }
@@ -115,7 +115,7 @@ void destroy_gives_back(const subject &on) {
     }
     const uint64_t after = taken_bytes();
     // Less than a piece each: what the allocator keeps at hand may differ by a little.
-    expect(after < before + times * 16, "create() and destroy(), ", times, " times, kept ",
+    expect(after < before + times * 16, "create() and destroy(), ", times, " times, left ",
            after - before, " bytes");
   }
 }

@@ -1,12 +1,12 @@
 // Who leaves: what a round has to keep.
-#include "cli/conformance/policy/keeper.hpp"
+#include "cli/conformance/policy/policy_harness.hpp"
 
 namespace cubby_conformance::policies {
 namespace {
 
 void whole_rounds(const subject &on) {
   for (const workload &of : workloads_for(on.ops.flags)) {
-    keeper books(on, of);
+    policy_harness books(on, of);
     for (size_t i = 0; i < of.turns.size(); ++i) {
       books.play(of.turns[i]);
       if (i % 20 == 19) books.whole_round();
@@ -20,7 +20,7 @@ void whole_rounds(const subject &on) {
 /// One that came early is pinned for good, as a locker in use through a whole session is.
 void pinned_for_long(const subject &on) {
   for (const workload &of : workloads_for(on.ops.flags)) {
-    keeper books(on, of);
+    policy_harness books(on, of);
     cubby_object held = CUBBY_NO_OBJECT;
     for (size_t i = 0; i < of.turns.size(); ++i) {
       const turn &one = of.turns[i];
@@ -39,14 +39,14 @@ void pinned_for_long(const subject &on) {
 
 void pinned_by_turns(const subject &on) {
   for (const workload &of : workloads_for(on.ops.flags)) {
-    keeper books(on, of);
+    policy_harness books(on, of);
     for (size_t i = 0; i < of.turns.size(); ++i) {
       if (i % 7 == 0) {
-        for (cubby_object who = 0; who < of.object_count(); ++who)
-          books.pin(who, (who + i / 7) % 3 == 0);
+        for (cubby_object object = 0; object < of.object_count(); ++object)
+          books.pin(object, (object + i / 7) % 3 == 0);
       }
-      if (i % 100 == 99) {  // nobody may leave: the round has to end
-        for (cubby_object who = 0; who < of.object_count(); ++who) books.pin(who, true);
+      if (i % 100 == 99) {  // all are pinned: the round has to end
+        for (cubby_object object = 0; object < of.object_count(); ++object) books.pin(object, true);
       }
       books.play(of.turns[i]);
     }
@@ -56,7 +56,7 @@ void pinned_by_turns(const subject &on) {
 
 void smaller_budgets(const subject &on) {
   for (const workload &of : workloads_for(on.ops.flags)) {
-    keeper books(on, of);
+    policy_harness books(on, of);
     for (size_t i = 0; i < of.turns.size(); ++i) {
       books.play(of.turns[i]);
       if (i % 200 == 99) books.shrink(of.budget_bytes / 2);
@@ -77,7 +77,7 @@ void add_victim_checks(std::vector<check> &all) {
                  footing::rounds, whole_rounds});
   all.push_back({"victims: one pinned for long is passed over without end", footing::needs_rounds,
                  pinned_for_long});
-  all.push_back({"victims: rounds end whoever is pinned", footing::needs_rounds, pinned_by_turns});
+  all.push_back({"victims: rounds end whatever is pinned", footing::needs_rounds, pinned_by_turns});
   all.push_back({"budget: a smaller one is met by the victims of a round", footing::needs_rounds,
                  smaller_budgets});
 }

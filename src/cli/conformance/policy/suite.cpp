@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <exception>
 
-#include "cli/conformance/apart.hpp"
 #include "cli/conformance/expect.hpp"
+#include "cli/conformance/isolated.hpp"
 
 namespace cubby_conformance::policies {
 namespace {
@@ -70,7 +70,7 @@ std::vector<check> checks() {
   add_victim_checks(all);
   add_grow_checks(all);
   add_purity_checks(all);
-  add_told_checks(all);
+  add_report_checks(all);
   return all;
 }
 
@@ -91,9 +91,9 @@ outcome run_here(const subject &on, const check &what) {
 
 namespace {
 
-outcome run_apart(const subject &on, const check &what) {
+outcome run_isolated(const subject &on, const check &what) {
   const manners expected = {"policy", "a policy waits for nothing", "a policy prints nothing"};
-  return apart(
+  return run_in_child(
       on.patience_ns * 4,
       [&](const char *volatile *doing) {
         subject watched = on;
@@ -105,16 +105,16 @@ outcome run_apart(const subject &on, const check &what) {
 
 }  // namespace
 
-void run_all(const subject &on, const std::function<void(const char *name, outcome came)> &tell) {
+void run_all(const subject &on, const std::function<void(const char *name, outcome came)> &report) {
   bool rounds_hold = true;
   for (const check &one : checks()) {
     if (one.stands_on == footing::needs_rounds && !rounds_hold) {
-      tell(one.name, {verdict::skip, "rounds of victims have to be right first"});
+      report(one.name, {verdict::skip, "rounds of victims have to be right first"});
       continue;
     }
-    outcome came = run_apart(on, one);
+    outcome came = run_isolated(on, one);
     if (one.stands_on == footing::rounds && came.result == verdict::fail) rounds_hold = false;
-    tell(one.name, std::move(came));
+    report(one.name, std::move(came));
   }
 }
 

@@ -31,12 +31,12 @@ turn visit_of(const cubby_policy_bank &of, uint32_t bank, uint32_t row, uint32_t
   for (uint32_t s = 0; s < sequences; ++s) {
     std::vector<cubby_object> chosen;
     while (chosen.size() < of.routed_count) {
-      const cubby_object who = first + random.skewed(of.columns);
-      if (std::find(chosen.begin(), chosen.end(), who) == chosen.end()) chosen.push_back(who);
+      const cubby_object object = first + random.skewed(of.columns);
+      if (std::find(chosen.begin(), chosen.end(), object) == chosen.end()) chosen.push_back(object);
     }
-    for (const cubby_object who : chosen)
-      if (std::find(made.used.begin(), made.used.end(), who) == made.used.end())
-        made.used.push_back(who);
+    for (const cubby_object object : chosen)
+      if (std::find(made.used.begin(), made.used.end(), object) == made.used.end())
+        made.used.push_back(object);
     made.routes.push_back(std::move(chosen));
   }
   return made;
@@ -54,15 +54,15 @@ turn request_of(const cubby_policy_bank &of, uint32_t bank, dice &random) {
 }
 
 /// What only a replay can tell: visits and requests are counted each for themselves.
-void tell_next_uses(workload &of) {
+void set_next_uses(workload &of) {
   std::vector<uint64_t> next(of.object_count(), CUBBY_NEVER_USED);
   uint64_t visits = 0, requests = 0;
   for (const turn &one : of.turns) ++(one.visit ? visits : requests);
   for (size_t i = of.turns.size(); i-- != 0;) {
     turn &one = of.turns[i];
     const uint64_t number = --(one.visit ? visits : requests);
-    for (const cubby_object who : one.used) one.next_use.push_back(next[who]);
-    for (const cubby_object who : one.used) next[who] = number;
+    for (const cubby_object object : one.used) one.next_use.push_back(next[object]);
+    for (const cubby_object object : one.used) next[object] = number;
   }
 }
 
@@ -161,10 +161,10 @@ std::vector<workload> workloads_for(uint32_t flags) {
   std::vector<workload> all;
   for (workload (*const make)() : {experts, batch, blocks, together}) {
     workload one = make();
-    // In one tier visits and requests have numbers of their own: no future is told of both.
+    // In one tier visits and requests have numbers of their own: no next use counts both.
     const bool both = one.needs == (CUBBY_POLICY_EXPERTS | CUBBY_POLICY_KV);
     if ((one.needs & flags) != one.needs || (both && (flags & CUBBY_POLICY_OFFLINE) != 0)) continue;
-    tell_next_uses(one);
+    set_next_uses(one);
     all.push_back(std::move(one));
   }
   return all;

@@ -1,4 +1,4 @@
-// Made-up uses of a tier, the same in every run: what a policy is told while it is tested.
+// Made-up uses of a tier, the same in every run: the input of a policy under test.
 #pragma once
 #include <cubby/policy.h>
 
@@ -18,7 +18,7 @@ struct turn {
 
 struct workload {
   const char *name = "";
-  uint32_t needs = 0;  // CUBBY_POLICY_EXPERTS and _KV: for whom it is
+  uint32_t needs = 0;  // flags of the policies it is for
   std::vector<cubby_policy_bank> banks;
   uint64_t budget_bytes = 0;
   uint32_t slots = 1;

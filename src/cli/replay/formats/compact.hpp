@@ -68,7 +68,7 @@ class compact_reader {
   uint32_t open_slots_ = 0;           // begun and not closed
   bool beyond_limit_ = false;         // a slot has closed: requests come too late too
   std::vector<uint32_t> experts_of_;  // by layer
-  uint32_t top_k_told_ = 0;
+  uint32_t top_k_ = 0;
   std::vector<row> rows_;
   std::vector<uint16_t> uses_;
   std::vector<sequence> sequences_;

@@ -133,7 +133,7 @@ std::string compact_reader::take_grid(const char *payload, uint32_t bytes) {
            " layers, " + std::to_string(experts_max) + " experts and " + std::to_string(top_k_max) +
            " a token are allowed";
   experts_of_.resize(first + layers, experts);
-  top_k_told_ = std::max(top_k_told_, top_k);
+  top_k_ = std::max(top_k_, top_k);
   return {};
 }
 
@@ -272,7 +272,7 @@ std::string compact_reader::finish_experts() {
   expert_trace &to = to_.experts;
   to.layers = static_cast<uint32_t>(experts_of_.size());
   to.experts = *std::max_element(experts_of_.begin(), experts_of_.end());
-  to.top_k = top_k_told_;
+  to.top_k = top_k_;
   for (const row &one : rows_) to.top_k = std::max<uint32_t>(to.top_k, one.count);
   if (rows_.empty()) return "holds no recorded use";
   uint64_t tokens = 0;

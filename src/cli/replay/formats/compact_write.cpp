@@ -5,7 +5,7 @@
 namespace cubby_cli::replay {
 namespace {
 
-constexpr size_t block_bytes = size_t{1} << 16;  // a block is told once it has so much
+constexpr size_t block_bytes = size_t{1} << 16;  // a block is written once it has so much
 
 void put_u32(std::string &to, uint32_t value) {
   for (int i = 0; i < 4; ++i) to += static_cast<char>(value >> (8 * i));
@@ -65,7 +65,7 @@ void put_visit(std::string &to, const expert_trace &of, uint64_t token, uint32_t
       of.top_k - static_cast<uint32_t>(std::count(chosen, chosen + of.top_k, not_recorded));
   if (count == 0 && !always) return;
   put_number(to, uint64_t{layer} << 2 | flags);
-  put_number(to, 0);  // the slot: sequences are told one after the other
+  put_number(to, 0);  // the slot: sequences are written one after the other
   put_number(to, number);
   put_number(to, count);
   for (uint32_t k = 0; k < of.top_k; ++k)
@@ -84,33 +84,33 @@ done put_token(const expert_trace &of, const expert_sequence &sequence, uint32_t
   if (auto good = to.begin(CUBBY_TRACE_VISITS); !good) return good;
   std::string &records = to.records();
   const uint64_t prefill = token < sequence.prefill_tokens ? 2 : 0;
-  bool told = false;
+  bool written = false;
   for (uint32_t layer = 0; layer < of.layers; ++layer) {
     const size_t before = records.size();
-    const bool always = !told && layer + 1 == of.layers;
-    const uint64_t begins = !told && token == 0 ? 1 : 0;
+    const bool always = !written && layer + 1 == of.layers;
+    const uint64_t begins = !written && token == 0 ? 1 : 0;
     put_visit(records, of, sequence.first_token + token, layer, prefill | begins, token, always);
-    told = told || records.size() != before;
+    written = written || records.size() != before;
   }
   return nothing{};
 }
 
 /// Tells requests in their order.
-class request_teller {
+class request_writer {
  public:
-  request_teller(const kv_trace &of, compact_writer &to) : of_(of), to_(to) {}
+  request_writer(const kv_trace &of, compact_writer &to) : of_(of), to_(to) {}
 
   /// Those that are served before this token.
-  done tell_before(uint64_t token) {
+  done write_before(uint64_t token) {
     for (; next_ < of_.requests.size() && of_.requests[next_].tokens_before <= token; ++next_)
-      if (auto good = tell(of_.requests[next_]); !good) return good;
+      if (auto good = write(of_.requests[next_]); !good) return good;
     return nothing{};
   }
 
  private:
-  done tell(const kv_request &one) {
-    constexpr uint32_t piece_max = 8192;  // blocks of a request that are told in one go
-    uint32_t told = 0;
+  done write(const kv_request &one) {
+    constexpr uint32_t piece_max = 8192;  // blocks of a request in one record
+    uint32_t written = 0;
     do {
       if (auto good = to_.begin(CUBBY_TRACE_REQUESTS); !good) return good;
       std::string &records = to_.records();
@@ -119,14 +119,14 @@ class request_teller {
         put_u32(records, static_cast<uint32_t>(one.at_ns >> 32));
         at_ns_ = one.at_ns;
       }
-      const uint32_t count = std::min(one.block_count - told, piece_max);
+      const uint32_t count = std::min(one.block_count - written, piece_max);
       put_number(records, one.at_ns - at_ns_);
-      put_number(records, uint64_t{count} << 1 | (told + count < one.block_count ? 1 : 0));
+      put_number(records, uint64_t{count} << 1 | (written + count < one.block_count ? 1 : 0));
       for (uint32_t i = 0; i < count; ++i)
-        put_number(records, of_.blocks[one.first_block + told + i]);
+        put_number(records, of_.blocks[one.first_block + written + i]);
       at_ns_ = one.at_ns;
-      told += count;
-    } while (told < one.block_count);
+      written += count;
+    } while (written < one.block_count);
     return nothing{};
   }
 
@@ -139,13 +139,13 @@ class request_teller {
 done write_records(const trace &of, compact_writer &to) {
   if (of.has_experts())
     if (auto good = put_grid(of.experts, to); !good) return good;
-  request_teller requests(of.kv, to);
+  request_writer requests(of.kv, to);
   for (const expert_sequence &one : of.experts.sequences)
     for (uint32_t token = 0; token < one.token_count; ++token) {
-      if (auto good = requests.tell_before(one.first_token + token); !good) return good;
+      if (auto good = requests.write_before(one.first_token + token); !good) return good;
       if (auto good = put_token(of.experts, one, token, to); !good) return good;
     }
-  if (auto good = requests.tell_before(no_limit); !good) return good;
+  if (auto good = requests.write_before(no_limit); !good) return good;
   return to.flush();
 }
 

@@ -35,8 +35,8 @@ class csv_reader {
   const uint64_t limit_;
   std::vector<row> rows_;
   std::vector<uint16_t> experts_;
-  std::vector<uint64_t> starts_;                   // tokens with which sequences begin
-  std::array<uint64_t, layers_max> told_by_ = {};  // which token told of the layer last
+  std::vector<uint64_t> starts_;                         // tokens with which sequences begin
+  std::array<uint64_t, layers_max> last_token_of_ = {};  // of a layer: the last token that named it
   uint64_t last_token_ = 0, tokens_ = 0;
   bool any_ = false, full_ = false;
 };

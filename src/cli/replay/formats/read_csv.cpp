@@ -69,11 +69,11 @@ std::string csv_reader::take(const std::string &line) {
   }
   any_ = true;
   last_token_ = token;
-  uint64_t &told = told_by_[static_cast<size_t>(numbers[1])];
-  if (told == tokens_)
+  uint64_t &last_token = last_token_of_[static_cast<size_t>(numbers[1])];
+  if (last_token == tokens_)
     return "layer " + std::to_string(numbers[1]) + " of token " + std::to_string(token) +
-           " is told twice; a sequence begins where the token number goes down";
-  told = tokens_;
+           " is given twice; a sequence begins where the token number goes down";
+  last_token = tokens_;
   if (experts_.size() + numbers.size() > held_max) return too_much();
   row read = {tokens_ - 1, static_cast<uint32_t>(numbers[1]),
               static_cast<uint32_t>(experts_.size()), 0};

@@ -224,7 +224,7 @@ std::string json_lines::take_sequence(parsed_line &line) {
            " of " + std::to_string(to.top_k);
   if (line.prefill_tokens < 0) return "prefill_tokens is below 0";
   const uint64_t first = to.tokens();
-  const bool told = whole(line.prefill_tokens, 0, line.tokens);
+  const bool whole_prefill = whole(line.prefill_tokens, 0, line.tokens);
   line.tokens = static_cast<uint32_t>(std::min<uint64_t>(line.tokens, limit_ - first));
   line.routes.resize(uint64_t{line.tokens} * line.layers * line.k);
   if (to.chosen.size() + line.routes.size() > held_max) return too_much();
@@ -243,7 +243,7 @@ std::string json_lines::take_sequence(parsed_line &line) {
       if (!with_header_) to.experts = std::max(to.experts, static_cast<uint32_t>(expert + 1));
     }
   }
-  const double prefill = told ? std::min<double>(line.prefill_tokens, line.tokens) : 0;
+  const double prefill = whole_prefill ? std::min<double>(line.prefill_tokens, line.tokens) : 0;
   to.sequences.push_back({first, line.tokens, static_cast<uint32_t>(prefill)});
   return {};
 }

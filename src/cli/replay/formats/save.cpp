@@ -57,7 +57,7 @@ done check_place(const named_file &file) {
   return model::may_write(path, file.own);
 }
 
-done check_apart(const std::vector<named_file> &read, const std::vector<named_file> &written) {
+done check_distinct(const std::vector<named_file> &read, const std::vector<named_file> &written) {
   std::vector<named_file> before = read;
   for (const named_file &file : written) {
     if (file.path.empty()) continue;

@@ -12,14 +12,14 @@ struct named_file {
   cubby::base::file_kind own = {};  // of one that is written: what it may replace
 };
 
-/// Trouble when the file cannot be made, as far as that shows before it is: told early, not after
-/// minutes of replaying.
+/// Trouble when the file cannot be made, as far as that shows beforehand: reported early, not
+/// after minutes of replaying.
 done check_place(const named_file &file);
 
 bool is_page(std::string_view begin, uint64_t bytes);
 /// Trouble when one file is named twice: what is written would replace what is read, or what was
 /// written just before.
-done check_apart(const std::vector<named_file> &read, const std::vector<named_file> &written);
+done check_distinct(const std::vector<named_file> &read, const std::vector<named_file> &written);
 
 /// In the library's own format.
 done save_trace(const std::string &path, const workload &of);

@@ -8,24 +8,24 @@ std::string seconds(double ns) { return fixed_text(ns / 1e9) + " s"; }
 
 class mixed_page : page_parts {
  public:
-  explicit mixed_page(const json &told)
-      : page_parts(told, "bytes", told["all_bytes"].get<double>()) {}
+  explicit mixed_page(const json &report)
+      : page_parts(report, "bytes", report["all_bytes"].get<double>()) {}
   std::string body() {
     return head() + curves() + "<div class=\"pair\">\n" + found_of("experts", "Experts found") +
            found_of("blocks", "KV blocks found") + "</div>\n" + shares() + figures();
   }
 
  private:
-  [[nodiscard]] std::string capacity() const { return told_["details"]["capacity"]; }
+  [[nodiscard]] std::string capacity() const { return report_["details"]["capacity"]; }
 
   [[nodiscard]] std::string head() const {
     const std::string at = capacity();
-    std::string text = tag("h1", escaped(title_of(told_)));
-    text += "<p class=\"soft\">" + count_text(told_["tokens"].get<uint64_t>()) + " tokens and " +
-            count_text(told_["requests"].get<uint64_t>()) + " requests in one tier; experts of " +
-            bytes_text(told_["object_bytes"].get<uint64_t>()) + " and KV blocks of " +
-            bytes_text(told_["block_bytes"].get<uint64_t>()) + ", " +
-            bytes_text(told_["all_bytes"].get<uint64_t>()) + " in all.</p>\n" + notes();
+    std::string text = tag("h1", escaped(title_of(report_)));
+    text += "<p class=\"soft\">" + count_text(report_["tokens"].get<uint64_t>()) + " tokens and " +
+            count_text(report_["requests"].get<uint64_t>()) + " requests in one tier; experts of " +
+            bytes_text(report_["object_bytes"].get<uint64_t>()) + " and KV blocks of " +
+            bytes_text(report_["block_bytes"].get<uint64_t>()) + ", " +
+            bytes_text(report_["all_bytes"].get<uint64_t>()) + " in all.</p>\n" + notes();
     const json *best = nullptr;
     for (const json &one : results_)
       if (one["capacity"] == at && (best == nullptr || one["waited_ns"] < (*best)["waited_ns"]))
@@ -44,7 +44,7 @@ class mixed_page : page_parts {
     std::string text = tag("h2", "Hit ratio and waiting over capacity") +
                        tag("p",
                            "Waiting counts what each miss costs by itself; first uses of a KV "
-                           "block are computed whatever is kept, and cost nothing here.") +
+                           "block are computed whatever is admitted, and cost nothing here.") +
                        "<div class=\"pair\">\n" +
                        svg_of(over_capacity("Hit ratio", hits, percent_text, 1)) +
                        svg_of(over_capacity("Time waited", waited, seconds, most(waited)));
@@ -104,6 +104,6 @@ class mixed_page : page_parts {
 
 }  // namespace
 
-std::string mixed_body_of(const nlohmann::json &told) { return mixed_page(told).body(); }
+std::string mixed_body_of(const nlohmann::json &report) { return mixed_page(report).body(); }
 
 }  // namespace cubby_cli::replay

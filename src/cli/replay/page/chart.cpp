@@ -17,9 +17,9 @@ std::string number(double value) {
   return text;
 }
 
-class placing {
+class axis_scale {
  public:
-  explicit placing(const chart &of) : of_(of) {
+  explicit axis_scale(const chart &of) : of_(of) {
     for (const chart_line &line : of.lines)
       for (const chart_point &point : line.points) see(point.x);
     for (const chart_tick &tick : of.x_ticks) see(tick.at);
@@ -54,7 +54,7 @@ std::string rule(double x1, double y1, double x2, double y2) {
          number(x2) + "\" y2=\"" + number(y2) + "\"/>\n";
 }
 
-std::string axes(const chart &of, const placing &place) {
+std::string axes(const chart &of, const axis_scale &place) {
   std::string svg;
   for (int i = 0; i <= 4; ++i) {
     const double value = of.y_max * i / 4, y = place.y(value);
@@ -71,13 +71,13 @@ std::string axes(const chart &of, const placing &place) {
   return svg + text_at((left + right) / 2, height - 6, "middle", of.x_name);
 }
 
-std::string drawn(const chart_line &line, const placing &place) {
+std::string drawn(const chart_line &line, const axis_scale &place) {
   std::string points, dots;
   for (const chart_point &point : line.points) {
     const std::string x = number(place.x(point.x)), y = number(place.y(point.y));
     points += (points.empty() ? "" : " ") + x + "," + y;
     dots += "<circle cx=\"" + x + "\" cy=\"" + y + "\" r=\"3\"><title>" +
-            escaped(line.name + ", " + point.told) + "</title></circle>\n";
+            escaped(line.name + ", " + point.tooltip) + "</title></circle>\n";
   }
   return "<g class=\"" + line.style + "\">\n<polyline points=\"" + points + "\"/>\n" + dots +
          "</g>\n";
@@ -113,7 +113,7 @@ double round_up(double value) {
 }
 
 std::string svg_of(const chart &of) {
-  const placing place(of);
+  const axis_scale place(of);
   std::string svg = "<figure>\n<div class=\"name\">" + escaped(of.title) +
                     "</div>\n<svg viewBox=\"0 0 " + number(width) + " " + number(height) +
                     "\" role=\"img\" aria-label=\"" + escaped(of.title) + "\">\n" + axes(of, place);

@@ -9,7 +9,7 @@ namespace cubby_cli::replay {
 
 struct chart_point {
   double x = 0, y = 0;
-  std::string told;  // when one points at it
+  std::string tooltip;  // when one points at it
 };
 
 struct chart_line {

@@ -38,8 +38,8 @@ void detail_watch::used(uint64_t number, std::span<const cubby_object> used,
       if (i < hits) ++places_[depth_class(i)].hits;
     }
   }
-  for (const cubby_object who : missing) {
-    state &of = state_[who];
+  for (const cubby_object object : missing) {
+    state &of = state_[object];
     if (of.resident || of.left_at == ~uint64_t{0} || number - of.left_at > soon_) continue;
     ++of.early;
     ++early_;
@@ -47,16 +47,16 @@ void detail_watch::used(uint64_t number, std::span<const cubby_object> used,
   }
 }
 
-void detail_watch::left(cubby_object who) {
+void detail_watch::left(cubby_object object) {
   ++evictions_;
-  state_[who].resident = false;
-  state_[who].left_at = number_;
+  state_[object].resident = false;
+  state_[object].left_at = number_;
 }
 
 json detail_watch::top_early() const {
   std::vector<cubby_object> all;
-  for (cubby_object who = 0; who < state_.size(); ++who)
-    if (state_[who].early != 0) all.push_back(who);
+  for (cubby_object object = 0; object < state_.size(); ++object)
+    if (state_[object].early != 0) all.push_back(object);
   const auto end =
       all.begin() + static_cast<std::ptrdiff_t>(std::min<size_t>(all.size(), top_count));
   std::partial_sort(all.begin(), end, all.end(), [&](cubby_object a, cubby_object b) {

@@ -1,4 +1,4 @@
-// Where a policy hits and whom it evicts too early, at one capacity.
+// Where a policy hits and what it evicts too early, at one capacity.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -18,8 +18,8 @@ class detail_watch final : public reporter {
   explicit detail_watch(const workload &of);
   void used(uint64_t number, std::span<const cubby_object> used,
             std::span<const cubby_object> missing) override;
-  void came(cubby_object who) override { state_[who].resident = true; }
-  void left(cubby_object who) override;
+  void came(cubby_object object) override { state_[object].resident = true; }
+  void left(cubby_object object) override;
   void ended() override {}
   /// "places": uses and hits of each layer, or of blocks by their depth; "evicted_too_early".
   [[nodiscard]] nlohmann::json report() override;

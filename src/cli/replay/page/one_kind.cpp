@@ -9,7 +9,8 @@ using nlohmann::json;
 /// Reads the object, writes its sections.
 class page : page_parts {
  public:
-  explicit page(const json &told) : page_parts(told, "lockers", told["lockers"].get<double>()) {
+  explicit page(const json &report)
+      : page_parts(report, "lockers", report["lockers"].get<double>()) {
     in_tokens_ = timed_ && results_[0].contains("tokens_per_s");
   }
   std::string body() {
@@ -18,14 +19,15 @@ class page : page_parts {
   }
 
  private:
-  [[nodiscard]] bool experts() const { return told_["kind"] == "experts"; }
+  [[nodiscard]] bool experts() const { return report_["kind"] == "experts"; }
 
   std::string head() {
-    const std::string at = told_["details"]["capacity"];
-    std::string text = tag("h1", escaped(title_of(told_)));
-    text += "<p class=\"soft\">" + count_text(told_["accesses"].get<uint64_t>()) + " uses of " +
-            count_text(told_["unique"].get<uint64_t>()) + (experts() ? " experts" : " KV blocks") +
-            ", " + count_text(told_["lockers"].get<uint64_t>()) + " lockers in all.</p>\n";
+    const std::string at = report_["details"]["capacity"];
+    std::string text = tag("h1", escaped(title_of(report_)));
+    text += "<p class=\"soft\">" + count_text(report_["accesses"].get<uint64_t>()) + " uses of " +
+            count_text(report_["unique"].get<uint64_t>()) +
+            (experts() ? " experts" : " KV blocks") + ", " +
+            count_text(report_["lockers"].get<uint64_t>()) + " lockers in all.</p>\n";
     text += notes();
     const json *best = nullptr;
     for (const json &one : results_) {
@@ -74,7 +76,7 @@ class page : page_parts {
   }
 
   std::string places() const {
-    const json &details = told_["details"];
+    const json &details = report_["details"];
     chart made;
     made.title = experts() ? "Hit ratio by layer" : "Hit ratio by depth";
     made.x_name = experts() ? "layer" : "blocks before it in its prefix";
@@ -98,7 +100,7 @@ class page : page_parts {
   }
 
   std::string too_early() const {
-    const json &details = told_["details"];
+    const json &details = report_["details"];
     std::vector<cells> rows, top;
     for (const json &one : details["policies"]) {
       const json &early = one["evicted_too_early"];
@@ -166,6 +168,6 @@ class page : page_parts {
 
 }  // namespace
 
-std::string body_of(const json &told) { return page(told).body(); }
+std::string body_of(const json &report) { return page(report).body(); }
 
 }  // namespace cubby_cli::replay

@@ -13,9 +13,9 @@ std::string filled(std::string text, const std::string &name, const std::string 
 }
 
 /// JSON that ends no script and needs no escapes of XML.
-std::string embedded(const json &told) {
+std::string embedded(const json &report) {
   std::string text;
-  for (const char c : told.dump(-1, ' ', true, json::error_handler_t::replace)) {
+  for (const char c : report.dump(-1, ' ', true, json::error_handler_t::replace)) {
     if (c == '<')
       text += "\\u003c";
     else if (c == '>')
@@ -30,12 +30,12 @@ std::string embedded(const json &told) {
 
 }  // namespace
 
-std::string page_of(const json &told) {
-  const std::string body = told["kind"] == "mixed" ? mixed_body_of(told) : body_of(told);
+std::string page_of(const json &report) {
+  const std::string body = report["kind"] == "mixed" ? mixed_body_of(report) : body_of(report);
   // Last in, first filled: what is put in is not looked through for marks again.
-  std::string text = filled(page_template, "data", embedded(told));
+  std::string text = filled(page_template, "data", embedded(report));
   text = filled(std::move(text), "body", body);
-  return filled(std::move(text), "title", escaped(title_of(told)));
+  return filled(std::move(text), "title", escaped(title_of(report)));
 }
 
 }  // namespace cubby_cli::replay

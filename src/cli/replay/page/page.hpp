@@ -6,8 +6,8 @@
 
 namespace cubby_cli::replay {
 
-/// `told` is the object that --json prints, with "details".
-std::string page_of(const nlohmann::json &told);
+/// `report` is the object that --json prints, with "details".
+std::string page_of(const nlohmann::json &report);
 
 /// The page with {{title}}, {{body}} and {{data}} in it.
 extern const char *const page_template;

@@ -2,9 +2,9 @@
 
 namespace cubby_cli::replay {
 
-std::string title_of(const nlohmann::json &told) {
-  const std::string title = "Replay of " + told["trace"].get<std::string>();
-  return told.contains("with") ? title + " with " + told["with"].get<std::string>() : title;
+std::string title_of(const nlohmann::json &report) {
+  const std::string title = "Replay of " + report["trace"].get<std::string>();
+  return report.contains("with") ? title + " with " + report["with"].get<std::string>() : title;
 }
 
 std::string milliseconds(double ns) { return fixed_text(ns / 1e6) + " ms"; }
@@ -24,8 +24,8 @@ std::string table_of(const cells &heads, const std::vector<cells> &rows) {
   return text + "</tbody></table></div>\n";
 }
 
-page_parts::page_parts(const json &told, const std::string &unit, double all)
-    : told_(told), results_(told["results"]), unit_(unit), all_(all) {
+page_parts::page_parts(const json &report, const std::string &unit, double all)
+    : report_(report), results_(report["results"]), unit_(unit), all_(all) {
   for (const json &one : results_) {
     const std::string name = one["policy"];
     if (std::find(policies_.begin(), policies_.end(), name) == policies_.end())
@@ -36,11 +36,11 @@ page_parts::page_parts(const json &told, const std::string &unit, double all)
 
 std::string page_parts::notes() const {
   std::string text;
-  if (told_.contains("notes"))
-    for (const json &note : told_["notes"])
+  if (report_.contains("notes"))
+    for (const json &note : report_["notes"])
       text += tag("p", "The trace " + escaped(note.get<std::string>()) + ".");
-  if (told_.contains("broken"))
-    for (const json &one : told_["broken"])
+  if (report_.contains("broken"))
+    for (const json &one : report_["broken"])
       text += tag("p", "Left out: " + escaped(one["why"].get<std::string>()) +
                            (one.contains("capacity")
                                 ? " (at " + escaped(one["capacity"].get<std::string>()) + ")."

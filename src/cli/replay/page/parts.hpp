@@ -12,7 +12,7 @@
 namespace cubby_cli::replay {
 
 /// "Replay of" the trace, or of two.
-std::string title_of(const nlohmann::json &told);
+std::string title_of(const nlohmann::json &report);
 
 std::string milliseconds(double ns);
 std::string tag(const std::string &name, const std::string &inside);
@@ -23,12 +23,12 @@ std::string table_of(const cells &heads, const std::vector<cells> &rows);
 class page_parts {
  protected:
   using json = nlohmann::json;
-  /// `unit`: in what capacities are told, "lockers" or "bytes", of which there are `all`.
-  page_parts(const json &told, const std::string &unit, double all);
+  /// `unit`: of capacities, "lockers" or "bytes", of which there are `all`.
+  page_parts(const json &report, const std::string &unit, double all);
 
   /// Colours by place, so that a policy looks the same in every chart.
   [[nodiscard]] std::string style_of(const std::string &policy) const;
-  /// What is worth saying of the trace, and who was left out.
+  /// Notes on the trace, and the policies left out.
   [[nodiscard]] std::string notes() const;
 
   /// A figure of every result over the capacity.
@@ -75,7 +75,7 @@ class page_parts {
 
   [[nodiscard]] std::string token_curves() const;
 
-  const json &told_;
+  const json &report_;
   const json &results_;
   std::vector<std::string> policies_;
   bool timed_ = false;
@@ -86,7 +86,7 @@ class page_parts {
 };
 
 /// The sections of a page; of a trace of one kind, and of one of both.
-std::string body_of(const nlohmann::json &told);
-std::string mixed_body_of(const nlohmann::json &told);
+std::string body_of(const nlohmann::json &report);
+std::string mixed_body_of(const nlohmann::json &report);
 
 }  // namespace cubby_cli::replay

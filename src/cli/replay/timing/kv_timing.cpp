@@ -7,7 +7,7 @@ namespace {
 
 using nlohmann::json;
 
-bool tells_no_times(const kv_trace &of) {
+bool has_no_times(const kv_trace &of) {
   return of.requests.empty() || of.requests.front().at_ns == of.requests.back().at_ns;
 }
 
@@ -16,14 +16,14 @@ bool tells_no_times(const kv_trace &of) {
 kv_timing::kv_timing(const kv_trace &of, const timing_rules &rules)
     : of_(of),
       rules_(rules),
-      back_to_back_(rules.in_turn || tells_no_times(of)),
+      back_to_back_(rules.in_turn || has_no_times(of)),
       at_(of.unique),
       in_host_(1, rules.host_has_all ? 0 : of.unique) {}
 
 void kv_timing::used(uint64_t number, std::span<const cubby_object> used,
                      std::span<const cubby_object>) {
   request_ = used;
-  for (const cubby_object who : used) at_[who].gone = false;
+  for (const cubby_object object : used) at_[object].gone = false;
   const uint64_t begun_ns = of_.requests.front().at_ns;
   const uint64_t arrived_ns = back_to_back_ ? ended_ns_ : of_.requests[number].at_ns - begun_ns;
   const uint64_t free_ns = std::max(arrived_ns, ended_ns_);
@@ -76,72 +76,72 @@ kv_timing::split kv_timing::best_split(std::span<const cubby_object> blocks, siz
 /// Counts where they were found, before host memory, which uses them now, gives any of them up.
 void kv_timing::bring(std::span<const cubby_object> blocks) {
   std::vector<cubby_object> came;
-  for (const cubby_object who : blocks) {
-    if (at_[who].in_device) {
+  for (const cubby_object object : blocks) {
+    if (at_[object].in_device) {
       ++in_device_;
     } else {
-      ++(host_has(who) ? from_host_ : from_nvme_);
-      came.push_back(who);
+      ++(host_has(object) ? from_host_ : from_nvme_);
+      came.push_back(object);
     }
   }
   if (rules_.host_has_all) return;
-  for (const cubby_object who : came) keep_in_host(who);
+  for (const cubby_object object : came) keep_in_host(object);
 }
 
 /// Counts what is computed; the time that goes to what had been computed before.
 uint64_t kv_timing::compute(std::span<const cubby_object> blocks, size_t found, size_t loaded) {
   uint64_t again = 0;
-  for (const cubby_object who : blocks.subspan(loaded)) {
-    ++(at_[who].known ? again : fresh_);
-    at_[who].known = true;
+  for (const cubby_object object : blocks.subspan(loaded)) {
+    ++(at_[object].known ? again : fresh_);
+    at_[object].known = true;
   }
   again_ += again;
   by_choice_ += found - loaded;
   return again * rules_.compute_ns;
 }
 
-void kv_timing::left(cubby_object who) {
-  at_[who].in_device = false;
-  at_[who].gone = true;
-  write_down(who);
+void kv_timing::left(cubby_object object) {
+  at_[object].in_device = false;
+  at_[object].gone = true;
+  write_down(object);
 }
 
 /// What the device did not take in goes down too.
 void kv_timing::ended() {
-  for (const cubby_object who : request_)
-    if (!at_[who].in_device && !at_[who].gone) write_down(who);
+  for (const cubby_object object : request_)
+    if (!at_[object].in_device && !at_[object].gone) write_down(object);
 }
 
 /// Once: a copy that lies below already is as good as the one that goes.
-void kv_timing::write_down(cubby_object who) {
-  if (below(who)) return;
+void kv_timing::write_down(cubby_object object) {
+  if (below(object)) return;
   if (!rules_.host_has_all && rules_.host_capacity == 0 && !rules_.has_file()) return;
   ++write_back_;
   if (rules_.host_has_all)
-    at_[who].in_host = true;
+    at_[object].in_host = true;
   else
-    keep_in_host(who);
+    keep_in_host(object);
 }
 
 /// The longest unused makes room, and goes to the file unless it is there.
-void kv_timing::keep_in_host(cubby_object who) {
-  in_host_.take(who);
-  if (rules_.host_capacity == 0) return write_to_file(who);
+void kv_timing::keep_in_host(cubby_object object) {
+  in_host_.take(object);
+  if (rules_.host_capacity == 0) return write_to_file(object);
   if (in_host_.size(0) == rules_.host_capacity) {
     const cubby_object oldest = in_host_.oldest(0);
     in_host_.take(oldest);
     write_to_file(oldest);
   }
-  in_host_.renew(0, who);
+  in_host_.renew(0, object);
 }
 
-void kv_timing::write_to_file(cubby_object who) {
-  if (!rules_.has_file() || at_[who].in_file) return;
-  at_[who].in_file = true;
+void kv_timing::write_to_file(cubby_object object) {
+  if (!rules_.has_file() || at_[object].in_file) return;
+  at_[object].in_file = true;
   ++file_write_;
 }
 
-/// Work by the time that it arrives in; nothing where no times are told.
+/// Work by the time that it arrives in; nothing where the trace has no times.
 json kv_timing::load() const {
   if (back_to_back_) return nullptr;
   return static_cast<double>(busy_ns_) /
@@ -152,33 +152,34 @@ json kv_timing::report() {
   const uint64_t bytes = rules_.object_bytes, blocks = of_.blocks.size();
   const double per_s =
       static_cast<double>(blocks) * 1e9 / static_cast<double>(std::max<uint64_t>(busy_ns_, 1));
-  json told = {{"requests", stalls_.size()},
-               {"blocks_per_s", per_s},
-               {"time_ns", ended_ns_},
-               {"busy_ns", busy_ns_},
-               {"load", load()},
-               {"first_token", spread_of(first_token_)},
-               {"queued", spread_of(queued_)},
-               {"stall", stall_report(stalls_, all_causes, busy_ns_)},
-               {"blocks",
-                {{"device", in_device_},
-                 {"host", from_host_},
-                 {"nvme", from_nvme_},
-                 {"fresh", fresh_},
-                 {"recomputed", again_},
-                 {"recomputed_by_choice", by_choice_}}},
-               {"bytes_by_cause",
-                {{"demand", (from_host_ + from_nvme_) * bytes},
-                 {"write_back", write_back_ * bytes},
-                 {"file_write", file_write_ * bytes}}},
-               {"bytes_by_link",
-                {{"host", (from_host_ + from_nvme_) * bytes}, {"nvme", from_nvme_ * bytes}}},
-               {"host_capacity_lockers", rules_.host_has_all ? of_.unique : rules_.host_capacity}};
+  json report = {
+      {"requests", stalls_.size()},
+      {"blocks_per_s", per_s},
+      {"time_ns", ended_ns_},
+      {"busy_ns", busy_ns_},
+      {"load", load()},
+      {"first_token", spread_of(first_token_)},
+      {"queued", spread_of(queued_)},
+      {"stall", stall_report(stalls_, all_causes, busy_ns_)},
+      {"blocks",
+       {{"device", in_device_},
+        {"host", from_host_},
+        {"nvme", from_nvme_},
+        {"fresh", fresh_},
+        {"recomputed", again_},
+        {"recomputed_by_choice", by_choice_}}},
+      {"bytes_by_cause",
+       {{"demand", (from_host_ + from_nvme_) * bytes},
+        {"write_back", write_back_ * bytes},
+        {"file_write", file_write_ * bytes}}},
+      {"bytes_by_link",
+       {{"host", (from_host_ + from_nvme_) * bytes}, {"nvme", from_nvme_ * bytes}}},
+      {"host_capacity_lockers", rules_.host_has_all ? of_.unique : rules_.host_capacity}};
   const uint64_t tokens = rules_.block_tokens != 0 ? blocks * rules_.block_tokens : of_.tokens;
-  if (tokens == 0) return told;
-  told["tokens"] = tokens;
-  told["tokens_per_s"] = per_s * static_cast<double>(tokens) / static_cast<double>(blocks);
-  return told;
+  if (tokens == 0) return report;
+  report["tokens"] = tokens;
+  report["tokens_per_s"] = per_s * static_cast<double>(tokens) / static_cast<double>(blocks);
+  return report;
 }
 
 }  // namespace cubby_cli::replay

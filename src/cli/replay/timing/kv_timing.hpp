@@ -13,8 +13,8 @@ class kv_timing final : public reporter {
   kv_timing(const kv_trace &of, const timing_rules &rules);
   void used(uint64_t number, std::span<const cubby_object> used,
             std::span<const cubby_object> missing) override;
-  void came(cubby_object who) override { at_[who].in_device = true; }
-  void left(cubby_object who) override;
+  void came(cubby_object object) override { at_[object].in_device = true; }
+  void left(cubby_object object) override;
   void ended() override;
   /// Nothing begins before.
   void wait_until(uint64_t ns) { ended_ns_ = ns; }
@@ -36,19 +36,21 @@ class kv_timing final : public reporter {
     std::vector<move> loads;
   };
 
-  [[nodiscard]] bool host_has(cubby_object who) const {
-    return rules_.host_has_all ? at_[who].in_host : in_host_.where(who) == 0;
+  [[nodiscard]] bool host_has(cubby_object object) const {
+    return rules_.host_has_all ? at_[object].in_host : in_host_.list_of(object) == 0;
   }
-  [[nodiscard]] bool below(cubby_object who) const { return at_[who].in_file || host_has(who); }
+  [[nodiscard]] bool below(cubby_object object) const {
+    return at_[object].in_file || host_has(object);
+  }
   [[nodiscard]] size_t found_in(std::span<const cubby_object> blocks) const;
   [[nodiscard]] split best_split(std::span<const cubby_object> blocks, size_t found,
                                  uint64_t asked_ns, uint64_t free_ns) const;
   void bring(std::span<const cubby_object> blocks);
   [[nodiscard]] nlohmann::json load() const;
   uint64_t compute(std::span<const cubby_object> blocks, size_t found, size_t loaded);
-  void write_down(cubby_object who);
-  void keep_in_host(cubby_object who);
-  void write_to_file(cubby_object who);
+  void write_down(cubby_object object);
+  void keep_in_host(cubby_object object);
+  void write_to_file(cubby_object object);
 
   const kv_trace &of_;
   const timing_rules rules_;

@@ -127,10 +127,10 @@ json stall_report(const std::vector<stalls> &of, uint32_t causes, uint64_t over_
     for (const uint64_t one : of[i]) values[i] += one;
     sum += values[i];
   }
-  json told = spread_of(values);
-  told["by_cause"] = by_cause;
-  told["share"] = static_cast<double>(sum) / static_cast<double>(std::max<uint64_t>(over_ns, 1));
-  return told;
+  json report = spread_of(values);
+  report["by_cause"] = by_cause;
+  report["share"] = static_cast<double>(sum) / static_cast<double>(std::max<uint64_t>(over_ns, 1));
+  return report;
 }
 
 }  // namespace cubby_cli::replay

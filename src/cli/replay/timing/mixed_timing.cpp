@@ -37,23 +37,23 @@ void mixed_timing::used(uint64_t number, std::span<const cubby_object> used,
     return;
   }
   request_.clear();
-  for (const cubby_object who : used) request_.push_back(number_of(who));
+  for (const cubby_object object : used) request_.push_back(number_of(object));
   blocks_.used(number, request_, {});  // what it lacks it finds by itself
   experts_.wait_until(blocks_.now_ns());
 }
 
-void mixed_timing::came(cubby_object who) {
-  if (of_.is_block(who))
-    blocks_.came(number_of(who));
+void mixed_timing::came(cubby_object object) {
+  if (of_.is_block(object))
+    blocks_.came(number_of(object));
   else
-    experts_.came(who);
+    experts_.came(object);
 }
 
-void mixed_timing::left(cubby_object who) {
-  if (of_.is_block(who))
-    blocks_.left(number_of(who));
+void mixed_timing::left(cubby_object object) {
+  if (of_.is_block(object))
+    blocks_.left(number_of(object));
   else
-    experts_.left(who);
+    experts_.left(object);
 }
 
 void mixed_timing::ended() {

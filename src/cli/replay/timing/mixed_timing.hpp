@@ -12,8 +12,8 @@ class mixed_timing final : public reporter {
   mixed_timing(const course &of, const kv_trace &requests, const timing_rules &rules);
   void used(uint64_t number, std::span<const cubby_object> used,
             std::span<const cubby_object> missing) override;
-  void came(cubby_object who) override;
-  void left(cubby_object who) override;
+  void came(cubby_object object) override;
+  void left(cubby_object object) override;
   void ended() override;
   /// The fields that a result gets.
   [[nodiscard]] nlohmann::json report() override;

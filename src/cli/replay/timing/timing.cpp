@@ -7,8 +7,8 @@ namespace {
 
 using nlohmann::json;
 
-bool is_in(std::span<const cubby_object> some, cubby_object who) {
-  return std::find(some.begin(), some.end(), who) != some.end();
+bool is_in(std::span<const cubby_object> some, cubby_object object) {
+  return std::find(some.begin(), some.end(), object) != some.end();
 }
 
 }  // namespace
@@ -32,10 +32,10 @@ void timing::used(uint64_t number, std::span<const cubby_object> used,
   }
   std::vector<move> moves;
   prefetch(visit.row, same_token, missing, moves);
-  for (const cubby_object who : missing) {
-    if (is_in(fetched_, who)) continue;
+  for (const cubby_object object : missing) {
+    if (is_in(fetched_, object)) continue;
     ++demand_;
-    moves.push_back(bring(who, now_ns_));
+    moves.push_back(bring(object, now_ns_));
   }
   last_row_ = visit.row;
   begun_ = true;
@@ -58,19 +58,20 @@ void timing::prefetch(uint32_t row, bool same_token, std::span<const cubby_objec
   } else {
     fetched_ = last_used_[row];
   }
-  std::erase_if(fetched_,
-                [&](cubby_object who) { return resident_[who] != 0 || is_in(gone_, who); });
-  for (const cubby_object who : fetched_) {
-    const move made = bring(who, began_ns_);
-    const bool useful = is_in(missing, who);
+  std::erase_if(fetched_, [&](cubby_object object) {
+    return resident_[object] != 0 || is_in(gone_, object);
+  });
+  for (const cubby_object object : fetched_) {
+    const move made = bring(object, began_ns_);
+    const bool useful = is_in(missing, object);
     ++(useful ? prefetch_used_ : prefetch_wasted_);
     if (useful) moves.push_back(made);
   }
 }
 
-move timing::bring(cubby_object who, uint64_t asked_ns) {
+move timing::bring(cubby_object object, uint64_t asked_ns) {
   const bool from_file =
-      !rules_.host_has_all && in_host_.where(who) == cubby::placement::object_lists::nowhere;
+      !rules_.host_has_all && in_host_.list_of(object) == cubby::placement::object_lists::nowhere;
   if (from_file) ++from_nvme_;
   return take_links(asked_ns, from_file ? &nvme_ : nullptr, host_);
 }
@@ -89,32 +90,32 @@ void timing::compute(uint32_t used, std::vector<move> &moves) {
   }
 }
 
-void timing::left(cubby_object who) {
-  gone_.push_back(who);
-  resident_[who] = 0;
+void timing::left(cubby_object object) {
+  gone_.push_back(object);
+  resident_[object] = 0;
   if (rules_.host_has_all || rules_.host_capacity == 0) return;
   ++write_back_;
-  keep_in_host(who);
+  keep_in_host(object);
 }
 
 /// What came into the device leaves host memory; what only passed through is there now.
 void timing::ended() {
   if (!rules_.host_has_all) {
-    for (const cubby_object who : missing_) {
-      if (resident_[who] != 0) {
-        in_host_.take(who);
+    for (const cubby_object object : missing_) {
+      if (resident_[object] != 0) {
+        in_host_.take(object);
       } else {
-        keep_in_host(who);
+        keep_in_host(object);
       }
     }
   }
 }
 
-void timing::keep_in_host(cubby_object who) {
-  in_host_.take(who);
+void timing::keep_in_host(cubby_object object) {
+  in_host_.take(object);
   if (rules_.host_capacity == 0) return;
   if (in_host_.size(0) == rules_.host_capacity) in_host_.take(in_host_.oldest(0));
-  in_host_.renew(0, who);
+  in_host_.renew(0, object);
 }
 
 json timing::report() {

@@ -33,8 +33,8 @@ class timing final : public reporter {
   timing(const expert_schedule &of, const timing_rules &rules);
   void used(uint64_t number, std::span<const cubby_object> used,
             std::span<const cubby_object> missing) override;
-  void came(cubby_object who) override { resident_[who] = 1; }
-  void left(cubby_object who) override;
+  void came(cubby_object object) override { resident_[object] = 1; }
+  void left(cubby_object object) override;
   void ended() override;
   /// Nothing begins before.
   void wait_until(uint64_t ns) { now_ns_ = ns; }
@@ -46,9 +46,9 @@ class timing final : public reporter {
  private:
   void prefetch(uint32_t row, bool same_token, std::span<const cubby_object> missing,
                 std::vector<move> &moves);
-  move bring(cubby_object who, uint64_t asked_ns);
+  move bring(cubby_object object, uint64_t asked_ns);
   void compute(uint32_t used, std::vector<move> &moves);
-  void keep_in_host(cubby_object who);
+  void keep_in_host(cubby_object object);
 
   const expert_schedule &of_;
   const timing_rules rules_;

@@ -22,7 +22,7 @@ outcome<timing_rules> read_rules(const timing_options &chosen, const object_size
     if (!link) return link.failure();
     link_speed &known = link->name == "host" ? made.host : made.nvme;
     if (!known.name.empty())
-      return usage_trouble("link " + link->name + " is told twice; each is told once");
+      return usage_trouble("link " + link->name + " is given twice; each is given once");
     known = *link;
   }
   if (chosen.on && made.host.name.empty())
@@ -47,8 +47,8 @@ bool has_link(const timing_options &chosen, const char *name) {
 done suits_mixed(const timing_options &chosen, const workload &of) {
   if (!has_link(chosen, "host:"))
     return usage_trouble(of.path +
-                         " is replayed with experts and KV blocks in one tier, which are told "
-                         "apart by what a miss costs: say it with --link host:SPEED,LATENCY");
+                         " is replayed with experts and KV blocks in one tier, which differ "
+                         "by what a miss costs: give it with --link host:SPEED,LATENCY");
   if (chosen.on && !chosen.block_compute_ns)
     return usage_trouble(
         "--timing of experts and KV blocks together needs --block-compute-ns N, the time that one "

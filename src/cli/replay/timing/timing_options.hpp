@@ -37,7 +37,7 @@ done suits(const timing_options &chosen, const workload &of);
 outcome<timing_rules> rules_at(const timing_options &chosen, timing_rules rules, const workload &of,
                                const asked_capacity &capacity);
 
-/// What a miss costs by these rules, as policies are told.
+/// What a miss costs by these rules, as passed to policies.
 miss_costs refetch_of(const timing_rules &rules, const workload &of);
 
 /// The model of such a trace.

@@ -25,8 +25,8 @@ struct two_sizes {
       : first_bytes(banks[0].object_bytes),
         second_bytes(banks[1].object_bytes),
         second(banks[1].first_object) {}
-  [[nodiscard]] uint64_t bytes_of(cubby_object who) const {
-    return who < second ? first_bytes : second_bytes;
+  [[nodiscard]] uint64_t bytes_of(cubby_object object) const {
+    return object < second ? first_bytes : second_bytes;
   }
   uint64_t first_bytes, second_bytes;
   cubby_object second;  // the first of the second bank
@@ -36,8 +36,8 @@ template <class Sizes>
 class cache_driver {
  public:
   /// `watcher` may be none.
-  cache_driver(const simulation &how, std::span<const cubby_policy_bank> banks,
-               uint32_t slot_count, observer *watcher)
+  cache_driver(const simulation &how, std::span<const cubby_policy_bank> banks, uint32_t slot_count,
+               observer *watcher)
       : watcher_(watcher),
         sizes_(banks),
         capacity_(how.capacity),
@@ -54,7 +54,9 @@ class cache_driver {
   cache_driver &operator=(const cache_driver &) = delete;
 
   [[nodiscard]] int32_t failed() const { return failed_; }
-  [[nodiscard]] bool resident(cubby_object who) const { return admission_.is_admitted(0, who); }
+  [[nodiscard]] bool resident(cubby_object object) const {
+    return admission_.is_admitted(0, object);
+  }
   [[nodiscard]] cubby_policy *policy() const {
     const auto &of = admission_.books(0).policy;
     return of == nullptr ? nullptr : of->instance();
@@ -69,10 +71,10 @@ class cache_driver {
   }
   /// Admits the object where there is room, or where the policy finds it worth the victims' places.
   /// False when the policy broke the rules; broken() says how.
-  [[gnu::always_inline]] bool bring(cubby_object who, uint64_t now_ns) {
+  [[gnu::always_inline]] bool bring(cubby_object object, uint64_t now_ns) {
     now_ns_ = now_ns;
-    if (!admission_.admit_or_reject(0, who, *this)) return broken_.empty();
-    if (watcher_ != nullptr) watcher_->came(who);
+    if (!admission_.admit_or_reject(0, object, *this)) return broken_.empty();
+    if (watcher_ != nullptr) watcher_->came(object);
     return true;
   }
   [[nodiscard]] const std::string &broken() const { return broken_; }
@@ -86,15 +88,15 @@ class cache_driver {
 
   // ---- what admission asks -------------------------------------------------------------------
   static constexpr bool replaces_policies = false;
-  [[nodiscard]] cubby::placement::presence presence_of(uint32_t, cubby_object who) const {
-    return pinned_[who] == use_ ? cubby::placement::presence::pinned
-                                : cubby::placement::presence::ready;
+  [[nodiscard]] cubby::placement::presence presence_of(uint32_t, cubby_object object) const {
+    return pinned_[object] == use_ ? cubby::placement::presence::pinned
+                                   : cubby::placement::presence::ready;
   }
-  [[nodiscard]] uint64_t frame_bytes(uint32_t, cubby_object who) const {
-    return sizes_.bytes_of(who);
+  [[nodiscard]] uint64_t frame_bytes(uint32_t, cubby_object object) const {
+    return sizes_.bytes_of(object);
   }
-  [[nodiscard]] uint64_t cost_bytes(uint32_t, cubby_object who) const {
-    return sizes_.bytes_of(who);
+  [[nodiscard]] uint64_t cost_bytes(uint32_t, cubby_object object) const {
+    return sizes_.bytes_of(object);
   }
   [[nodiscard]] bool has_hole(uint32_t, uint64_t bytes) const {
     return admission_.books(0).admitted_bytes + bytes <= capacity_;
@@ -102,8 +104,8 @@ class cache_driver {
   [[nodiscard]] static bool makes_hole(uint32_t, cubby_object, uint64_t) { return true; }
   [[nodiscard]] static bool is_hole_coming(uint32_t, uint64_t) { return false; }
   [[nodiscard]] static bool begin_evict(uint32_t, cubby_object) { return true; }
-  void finish_evict(uint32_t, cubby_object who, cubby::placement::departure) {
-    if (watcher_ != nullptr) watcher_->left(who);
+  void finish_evict(uint32_t, cubby_object object, cubby::placement::departure) {
+    if (watcher_ != nullptr) watcher_->left(object);
   }
   [[nodiscard]] uint64_t now_ns() const { return now_ns_; }
   void policy_broken(uint32_t, const char *, const std::string &what, bool) { broken_ = what; }

@@ -1,5 +1,5 @@
-// What happened in a piece of a simulation, kept for those who watch: they are told when the piece
-// is over, so that their time is not counted as the policy's.
+// The events of a piece of a simulation, stored for its observers: they get them when the piece is
+// over, so that their time is not counted as the policy's.
 #pragma once
 
 #include "cli/replay/walk/simulate.hpp"
@@ -13,19 +13,19 @@ class event_log final : public observer {
     visits_.push_back({number, used, missing_.size(), missing.size(), 0});
     missing_.insert(missing_.end(), missing.begin(), missing.end());
   }
-  void came(cubby_object who) override { moves_.push_back({who, true}); }
-  void left(cubby_object who) override { moves_.push_back({who, false}); }
+  void came(cubby_object object) override { moves_.push_back({object, true}); }
+  void left(cubby_object object) override { moves_.push_back({object, false}); }
   void ended() override { visits_.back().moves_end = moves_.size(); }
 
-  void tell(observer &to) const {
+  void deliver(observer &to) const {
     size_t at = 0;
     for (const visit &one : visits_) {
       to.used(one.number, one.used, std::span(missing_).subspan(one.missing_at, one.missing_count));
       for (; at < one.moves_end; ++at) {
         if (moves_[at].came)
-          to.came(moves_[at].who);
+          to.came(moves_[at].object);
         else
-          to.left(moves_[at].who);
+          to.left(moves_[at].object);
       }
       to.ended();
     }
@@ -43,7 +43,7 @@ class event_log final : public observer {
     size_t missing_at, missing_count, moves_end;
   };
   struct move {
-    cubby_object who;
+    cubby_object object;
     bool came;
   };
   std::vector<visit> visits_;

@@ -28,16 +28,16 @@ done run_job(const workload &of, job &one, const std::function<void(double)> &af
     return nothing{};
   }
   one.found = std::move(*found);
-  if (clock) one.clock_told = clock->report();
-  if (details) one.details_told = details->report();
-  if (kinds) one.kinds_told = kinds->report();
+  if (clock) one.clock_report = clock->report();
+  if (details) one.details_report = details->report();
+  if (kinds) one.kinds_report = kinds->report();
   return nothing{};
 }
 
-/// The jobs of one replay, taken in order by whoever is free.
-class crew {
+/// The jobs of one replay, taken in order by the next free thread.
+class worker_pool {
  public:
-  crew(const workload &of, const std::vector<job *> &jobs)
+  worker_pool(const workload &of, const std::vector<job *> &jobs)
       : of_(of), jobs_(jobs), ended_(jobs.size(), nothing{}) {}
 
   void work(const std::function<void(const job &, size_t, double)> &after) {
@@ -72,7 +72,7 @@ class crew {
 
 done run_jobs(const workload &of, const std::vector<job *> &jobs, uint32_t threads, bool quiet) {
   if (threads == 0) threads = std::max(1u, std::thread::hardware_concurrency());
-  crew all(of, jobs);
+  worker_pool all(of, jobs);
   std::vector<std::thread> helpers;
   try {
     while (helpers.size() + 1 < std::min<size_t>(threads, jobs.size()))

@@ -11,13 +11,13 @@
 
 namespace cubby_cli::replay {
 
-/// One policy at one capacity, who watches it, and what came of it.
+/// One policy at one capacity, its observers, and its results.
 struct job {
-  simulation how;  // but for its watchers, who are made when it begins
+  simulation how;  // but for its observers, which are made when it begins
   std::function<std::unique_ptr<reporter>()> clock, details, kinds;  // may be empty
   std::optional<simulated> found;
   std::string broken;  // how the policy failed, where nothing was found
-  nlohmann::json clock_told, details_told, kinds_told;
+  nlohmann::json clock_report, details_report, kinds_report;
 };
 
 /// Does them all. What is found does not depend on the number of threads (0 = as many as there are

@@ -23,8 +23,8 @@ void kind_watch::used(uint64_t number, std::span<const cubby_object> used,
     visit_ = number;
     return;
   }
-  for (const cubby_object who : used) {
-    auto known = known_[who - of_.requests->first_block];
+  for (const cubby_object object : used) {
+    auto known = known_[object - of_.requests->first_block];
     if (!known) ++mine.fresh;
     known = true;
   }
@@ -40,16 +40,16 @@ void kind_watch::ended() {
 
 /// Of each twentieth of the visits, the mean part of the resident bytes that blocks hold.
 json kind_watch::shares() const {
-  json told = json::array();
+  json parts = json::array();
   double last = 0;  // where nothing ends nothing changes
   for (const part &one : parts_) {
     if (one.count != 0) last = one.sum / static_cast<double>(one.count);
-    told.push_back(last);
+    parts.push_back(last);
   }
-  return told;
+  return parts;
 }
 
-json kind_watch::kind::told() const {
+json kind_watch::kind::report() const {
   return {{"accesses", accesses},
           {"hits", accesses - missed},
           {"hit_ratio", static_cast<double>(accesses - missed) /
@@ -59,9 +59,9 @@ json kind_watch::kind::told() const {
 }
 
 json kind_watch::report() {
-  json blocks = blocks_.told();
+  json blocks = blocks_.report();
   blocks["fresh"] = blocks_.fresh;
-  return {{"experts", experts_.told()},
+  return {{"experts", experts_.report()},
           {"blocks", blocks},
           {"waited_ns", experts_.waited_ns() + blocks_.waited_ns()},
           {"blocks_share", shares()}};

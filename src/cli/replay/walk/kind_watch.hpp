@@ -12,8 +12,12 @@ class kind_watch final : public reporter {
   kind_watch(const course &of, const miss_costs &refetch);
   void used(uint64_t number, std::span<const cubby_object> used,
             std::span<const cubby_object> missing) override;
-  void came(cubby_object who) override { kind_of(who).held_bytes += kind_of(who).object_bytes; }
-  void left(cubby_object who) override { kind_of(who).held_bytes -= kind_of(who).object_bytes; }
+  void came(cubby_object object) override {
+    kind_of(object).held_bytes += kind_of(object).object_bytes;
+  }
+  void left(cubby_object object) override {
+    kind_of(object).held_bytes -= kind_of(object).object_bytes;
+  }
   void ended() override;
   /// "experts", "blocks", "waited_ns" and "blocks_share".
   [[nodiscard]] nlohmann::json report() override;
@@ -26,13 +30,13 @@ class kind_watch final : public reporter {
     uint64_t held_bytes = 0;
 
     [[nodiscard]] uint64_t waited_ns() const { return (missed - fresh) * refetch_ns; }
-    [[nodiscard]] nlohmann::json told() const;
+    [[nodiscard]] nlohmann::json report() const;
   };
   struct part {
     double sum = 0;
     uint64_t count = 0;
   };
-  kind &kind_of(cubby_object who) { return of_.is_block(who) ? blocks_ : experts_; }
+  kind &kind_of(cubby_object object) { return of_.is_block(object) ? blocks_ : experts_; }
   [[nodiscard]] nlohmann::json shares() const;
 
   const course of_;

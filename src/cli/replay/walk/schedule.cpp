@@ -63,13 +63,13 @@ class builder {
       const uint16_t *chosen = of_.at(one.at, layer);
       for (uint32_t k = 0; k < of_.top_k; ++k) {
         if (chosen[k] == not_recorded) continue;
-        const cubby_object who = layer * of_.experts + chosen[k];
+        const cubby_object object = layer * of_.experts + chosen[k];
         ++route.count;
-        if (to_.batch > 1) to_.routed.push_back(who);
-        if (seen_[who] == stamp_) continue;
-        if (seen_[who] == 0) ++to_.unique;
-        seen_[who] = stamp_;
-        use(who);
+        if (to_.batch > 1) to_.routed.push_back(object);
+        if (seen_[object] == stamp_) continue;
+        if (seen_[object] == 0) ++to_.unique;
+        seen_[object] = stamp_;
+        use(object);
       }
       if (route.count != 0) to_.routes.push_back(route);
       visit.prefill |= one.prefill ? 1u : 0u;
@@ -78,10 +78,11 @@ class builder {
     visit.route_count = static_cast<uint32_t>(to_.routes.size() - visit.first_route);
     if (visit.used_count != 0) to_.visits.push_back(visit);
   }
-  void use(cubby_object who) {
-    if (last_[who] != ~uint64_t{0}) to_.next[last_[who]] = static_cast<uint32_t>(to_.visits.size());
-    last_[who] = to_.used.size();
-    to_.used.push_back(who);
+  void use(cubby_object object) {
+    if (last_[object] != ~uint64_t{0})
+      to_.next[last_[object]] = static_cast<uint32_t>(to_.visits.size());
+    last_[object] = to_.used.size();
+    to_.used.push_back(object);
     to_.next.push_back(~uint32_t{0});
   }
 

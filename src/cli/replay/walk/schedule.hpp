@@ -53,7 +53,7 @@ expert_schedule make_schedule(const expert_trace &of, uint32_t batch,
 /// `first_block`: how many experts there are.
 request_schedule make_requests(const kv_trace &of, cubby_object first_block = 0);
 
-/// As policies are told of next uses.
+/// A next use in the form that policies get.
 inline uint64_t from_next(uint32_t next) { return next == ~uint32_t{0} ? CUBBY_NEVER_USED : next; }
 
 }  // namespace cubby_cli::replay

@@ -23,8 +23,8 @@ class observer {
   /// are not there: of experts in the order of `used`; of KV those beyond the leading run.
   virtual void used(uint64_t number, std::span<const cubby_object> used,
                     std::span<const cubby_object> missing) = 0;
-  virtual void came(cubby_object who) = 0;
-  virtual void left(cubby_object who) = 0;
+  virtual void came(cubby_object object) = 0;
+  virtual void left(cubby_object object) = 0;
   /// The places of what was missing have been given.
   virtual void ended() = 0;
 };
@@ -47,7 +47,7 @@ struct simulation {
   uint64_t capacity = 0;  // bytes
   uint64_t seed = 0;
   miss_costs refetch;
-  std::vector<observer *> watchers;  // are told in pieces, later than it happens
+  std::vector<observer *> watchers;  // get events in pieces, later than they happen
 };
 
 struct simulated {
@@ -81,7 +81,7 @@ struct course {
   uint64_t expert_bytes = 1, block_bytes = 1;
 
   /// Of a trace that has both kinds.
-  [[nodiscard]] bool is_block(cubby_object who) const { return who >= requests->first_block; }
+  [[nodiscard]] bool is_block(cubby_object object) const { return object >= requests->first_block; }
   /// Of what an observer hears there. No visit is without a use.
   [[nodiscard]] bool is_request(std::span<const cubby_object> used) const {
     return used.empty() || is_block(used.front());

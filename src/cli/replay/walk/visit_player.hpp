@@ -1,8 +1,8 @@
 // Plays visits of experts against a cache driver.
 #pragma once
 
-#include "cli/replay/walk/event_log.hpp"
 #include "cli/replay/walk/cache_driver.hpp"
+#include "cli/replay/walk/event_log.hpp"
 
 namespace cubby_cli::replay {
 
@@ -23,12 +23,12 @@ class visit_player {
     for (uint32_t i = 0; i < visit_.used_count; ++i) {
       if (!driver_.resident(visit_.used[i])) missing_.push_back(visit_.used[i]);
     }
-    // A policy that chooses who stays is asked after the visit, when nothing is pinned by it.
+    // A policy with admit() is asked after the visit, when nothing is pinned by it.
     if (ops_.admit == nullptr) driver_.pin(visit_.used, visit_.used_count);
     if (log_ != nullptr) log_->used(number, {visit_.used, visit_.used_count}, missing_);
     ops_.visit(driver_.policy(), &visit_);
-    for (const cubby_object who : missing_)
-      if (!driver_.bring(who, now_ns)) break;
+    for (const cubby_object object : missing_)
+      if (!driver_.bring(object, now_ns)) break;
     if (log_ != nullptr) log_->ended();
     return visit_.used_count - static_cast<uint32_t>(missing_.size());
   }

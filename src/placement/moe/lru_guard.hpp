@@ -1,6 +1,7 @@
-// The net under the learned index: LRU on the same visits, with names alone. What LRU holds and the
-// tier does not is all that can be lost when LRU decides from here on, each of them once. The index
-// decides while its lead over LRU pays for that; so the lead never falls below what is allowed.
+// Bounds the regret of the learned index against LRU: a shadow LRU on the same visits, with names
+// alone. What LRU holds and the tier does not is all that can be lost when LRU decides from here
+// on, each of them once. The index decides while its lead over LRU pays for that, so the lead never
+// falls below what is allowed.
 #pragma once
 
 #include "placement/moe/ranking.hpp"
@@ -17,16 +18,16 @@ class places {
       std::fill_n(layers_.begin() + of.layer(l).first, of.layer(l).experts,
                   static_cast<uint16_t>(l));
   }
-  [[nodiscard]] uint16_t layer(cubby_object who) const { return layers_[who]; }
-  [[nodiscard]] bool known(cubby_object who) const { return layers_[who] != nowhere; }
+  [[nodiscard]] uint16_t layer(cubby_object object) const { return layers_[object]; }
+  [[nodiscard]] bool known(cubby_object object) const { return layers_[object] != nowhere; }
   [[nodiscard]] uint32_t count() const { return static_cast<uint32_t>(layers_.size()); }
   [[nodiscard]] uint64_t bytes() const { return layers_.capacity() * sizeof(uint16_t); }
 
  private:
   std::vector<uint16_t> layers_;
 };
-inline uint32_t lane_of(const layer_shape &shape, cubby_object who) {
-  return shape.at + (who - shape.first);
+inline uint32_t lane_of(const layer_shape &shape, cubby_object object) {
+  return shape.at + (object - shape.first);
 }
 inline cubby_object object_of(const layer_shape &shape, uint32_t lane) {
   return shape.first + (lane - shape.at);
@@ -72,9 +73,9 @@ class recency {
   uint32_t oldest_ = none, newest_ = none, size_ = 0;
 };
 
-class net {
+class lru_guard {
  public:
-  net(const index &of, uint32_t capacity);
+  lru_guard(const index &of, uint32_t capacity);
 
   /// LRU decides in this round: there is nothing left that may be lost.
   [[nodiscard]] bool decides() const { return decides_; }
@@ -105,7 +106,7 @@ class net {
   recency lru_;
   ranking spare_;                 // residents that LRU would have given up
   uint32_t capacity_, walk_ = 0;  // walk: the next lane of a round
-  uint32_t held_ = 0, fits_ = 0;  // residents; the most of them since somebody had to leave
+  uint32_t held_ = 0, fits_ = 0;  // residents; the most of them since an eviction was needed
   bool decides_ = false, walking_ = false;
   uint64_t takeovers_ = 0;
   // In hits: the lead over LRU and what it may fall to, since the beginning; and how many of those

@@ -1,4 +1,4 @@
-#include "cli/demo/contender.hpp"
+#include "cli/demo/isolated_run.hpp"
 
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -43,7 +43,7 @@ std::string read_all(int fd) {
 
 volatile sig_atomic_t running_child = 0, interrupted = 0;
 
-/// An interrupt ends the child and is told as trouble, so that the limit's folder does not stay
+/// An interrupt ends the child and is returned as trouble, so that the limit's folder does not stay
 /// behind.
 void pass_on(int number) {
   interrupted = 1;
@@ -97,8 +97,8 @@ bool memory_limit::enter() const {
   return write_file(folder_ + "/cgroup.procs", std::to_string(::getpid()));
 }
 
-outcome<nlohmann::json> run_apart(const memory_limit *limit,
-                                  const std::function<outcome<nlohmann::json>()> &body) {
+outcome<nlohmann::json> run_isolated(const memory_limit *limit,
+                                     const std::function<outcome<nlohmann::json>()> &body) {
   int ends[2];
   if (::pipe(ends) != 0) return system_trouble("a pipe could not be made", errno);
   interrupted = 0;

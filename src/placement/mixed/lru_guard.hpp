@@ -1,6 +1,7 @@
-// The net under experts and blocks together: one LRU over all objects, with names alone. What it
-// would hold and the tier does not is what it could still save more; while the time that was saved
-// against it does not pay for that, LRU decides. So no load can take the tier far below LRU.
+// Bounds the regret of experts and blocks together against LRU: a shadow LRU over all objects, with
+// names alone. What it holds and the tier does not is what LRU could still save more; while the
+// time saved against LRU does not pay for that, LRU decides. So no load takes the tier far below
+// LRU.
 #pragma once
 
 #include <span>
@@ -11,20 +12,20 @@
 
 namespace cubby::placement::mixed {
 
-class net {
+class lru_guard {
  public:
   /// Of no object yet; `of` is asked on and on.
-  explicit net(const prices &of) : of_(of), lists_(2, 0) {}
+  explicit lru_guard(const prices &of) : of_(of), lists_(2, 0) {}
 
   /// The budget, the objects or their prices are others.
   void change(const cubby_policy_config &config);
-  [[nodiscard]] bool resident(cubby_object who) const { return resident_[who] != 0; }
-  void inserted(cubby_object who);
-  void removed(cubby_object who);
+  [[nodiscard]] bool resident(cubby_object object) const { return resident_[object] != 0; }
+  void inserted(cubby_object object);
+  void removed(cubby_object object);
 
-  /// Experts are used, or a block; before who is missing comes.
+  /// Uses of experts, or of a block; before the missing ones are inserted.
   void visit(std::span<const cubby_object> used);
-  void access(cubby_object who, uint64_t request);
+  void access(cubby_object object, uint64_t request);
 
   void begin_round();
   /// Settled by the last use.
@@ -41,12 +42,14 @@ class net {
  private:
   static constexpr uint8_t shadow = 0, spare = 1;  // what LRU holds; what it does not and is here
 
-  [[nodiscard]] bool in_shadow(cubby_object who) const { return lists_.where(who) == shadow; }
-  [[nodiscard]] bool under_way(cubby_object who) const {
-    return mark_ != 0 && mark_of_[who] == mark_;
+  [[nodiscard]] bool in_shadow(cubby_object object) const {
+    return lists_.list_of(object) == shadow;
   }
-  void take(cubby_object who);
-  void touch(cubby_object who);
+  [[nodiscard]] bool under_way(cubby_object object) const {
+    return mark_ != 0 && mark_of_[object] == mark_;
+  }
+  void take(cubby_object object);
+  void touch(cubby_object object);
   void forget_oldest();
   void end_request();
   void settle();

@@ -35,33 +35,33 @@ class under_way {
   const subject &on_;
 };
 
-class keeper {
+class policy_harness {
  public:
   /// Makes the instance; `of` must outlive it.
-  keeper(const subject &on, const workload &of, uint64_t seed = 1);
-  keeper(const keeper &) = delete;
-  keeper &operator=(const keeper &) = delete;
+  policy_harness(const subject &on, const workload &of, uint64_t seed = 1);
+  policy_harness(const policy_harness &) = delete;
+  policy_harness &operator=(const policy_harness &) = delete;
 
   void play(const turn &one);
-  /// A whole round, which nobody leaves; how many were named.
+  /// A whole round without evictions; how many were named.
   uint32_t whole_round();
-  /// Who is named leaves until the smaller budget is kept.
+  /// The victims named leave until the rest fits the smaller budget.
   void shrink(uint64_t budget_bytes);
   /// More banks, those there were first, and another budget.
   void grow(const workload &larger);
-  void pin(cubby_object who, bool held) { pinned_[who] = held ? 1 : 0; }
+  void pin(cubby_object object, bool held) { pinned_[object] = held ? 1 : 0; }
   bool hint(const cubby_policy_hint &what);
-  void forget(cubby_object who);
-  void bring(cubby_object who);
+  void forget(cubby_object object);
+  void bring(cubby_object object);
   /// Ends the instance. A check that failed leaves it behind.
   void end();
 
   cubby_policy_stats stats() const;
-  /// Against what was told so far.
+  /// Compares them with the calls so far.
   void look_at(const cubby_policy_stats &said) const;
 
   cubby_policy *self() const { return self_; }
-  bool resident(cubby_object who) const { return resident_[who] != 0; }
+  bool resident(cubby_object object) const { return resident_[object] != 0; }
   uint32_t resident_count() const { return resident_count_; }
   uint64_t call_count() const { return call_count_; }
   uint64_t victim_count() const { return removed_; }
@@ -75,8 +75,8 @@ class keeper {
   /// Looked at: resident, and new in this round; after the last one all have been named.
   cubby_object next_victim();
   cubby_object next_unpinned();
-  void remove(cubby_object who);
-  void furnish(const workload &of);
+  void remove(cubby_object object);
+  void resize(const workload &of);
   void note(const char *what, uint32_t value);
 
   const subject &on_;
@@ -89,7 +89,7 @@ class keeper {
   uint64_t room_ = 0, budget_ = 0, round_ = 0, now_ns_ = 0;
   uint32_t resident_count_ = 0, named_count_ = 0;
   uint64_t visits_ = 0, requests_ = 0, call_count_ = 0;
-  uint64_t used_ = 0, inserted_ = 0, removed_ = 0, declined_ = 0;  // as told
+  uint64_t used_ = 0, inserted_ = 0, removed_ = 0, declined_ = 0;  // by the calls made
 };
 
 }  // namespace cubby_conformance::policies

@@ -30,7 +30,7 @@ class memory_limit {
 
 /// Forks; the child enters the limit (where there is one), runs `body` and hands its object back.
 /// Adds "peak_rss_bytes" and "cpu_s" of the child. Called before this process has threads.
-outcome<nlohmann::json> run_apart(const memory_limit *limit,
-                                  const std::function<outcome<nlohmann::json>()> &body);
+outcome<nlohmann::json> run_isolated(const memory_limit *limit,
+                                     const std::function<outcome<nlohmann::json>()> &body);
 
 }  // namespace cubby_cli::demo

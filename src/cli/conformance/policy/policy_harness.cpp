@@ -1,4 +1,4 @@
-#include "cli/conformance/policy/keeper.hpp"
+#include "cli/conformance/policy/policy_harness.hpp"
 
 #include <array>
 
@@ -9,8 +9,9 @@ constexpr size_t most_answers = 1 << 16, most_routes = 8, most_used = 64;
 
 }  // namespace
 
-keeper::keeper(const subject &on, const workload &of, uint64_t seed) : on_(on), of_(&of) {
-  furnish(of);
+policy_harness::policy_harness(const subject &on, const workload &of, uint64_t seed)
+    : on_(on), of_(&of) {
+  resize(of);
   answers_.reserve(most_answers);
   const cubby_policy_config config = of.config(seed);
   const under_way call(on_, "create");
@@ -20,7 +21,7 @@ keeper::keeper(const subject &on, const workload &of, uint64_t seed) : on_(on), 
   expect(self_ != nullptr, "create() for ", of.name, " gave 0 and no instance");
 }
 
-void keeper::furnish(const workload &of) {
+void policy_harness::resize(const workload &of) {
   room_ += of.budget_bytes - budget_;
   budget_ = of.budget_bytes;
   const size_t count = of.object_count();
@@ -32,11 +33,11 @@ void keeper::furnish(const workload &of) {
   named_.resize(count);
 }
 
-void keeper::note(const char *what, uint32_t value) {
+void policy_harness::note(const char *what, uint32_t value) {
   if (answers_.size() < most_answers) answers_.push_back({what, value});
 }
 
-void keeper::play(const turn &one) {
+void policy_harness::play(const turn &one) {
   now_ns_ = one.now_ns;
   if (one.visit) {
     visit(one);
@@ -48,69 +49,69 @@ void keeper::play(const turn &one) {
   ++requests_;
 }
 
-void keeper::visit(const turn &one) {
+void policy_harness::visit(const turn &one) {
   std::array<cubby_policy_route, most_routes> routes{};
   for (uint32_t i = 0; i < one.routes.size(); ++i)
     routes[i] = {i, static_cast<uint32_t>(one.routes[i].size()), one.routes[i].data()};
-  cubby_policy_visit told = {};
-  told.struct_size = sizeof told;
-  told.bank = one.bank;
-  told.row = one.row;
-  told.used_count = static_cast<uint32_t>(one.used.size());
-  told.used = one.used.data();
-  if ((on_.ops.flags & CUBBY_POLICY_OFFLINE) != 0) told.next_use = one.next_use.data();
-  told.routes = routes.data();
-  told.route_count = static_cast<uint32_t>(one.routes.size());
-  told.prefill = one.prefill;
-  told.number = visits_++;
-  told.now_ns = now_ns_;
+  cubby_policy_visit event = {};
+  event.struct_size = sizeof event;
+  event.bank = one.bank;
+  event.row = one.row;
+  event.used_count = static_cast<uint32_t>(one.used.size());
+  event.used = one.used.data();
+  if ((on_.ops.flags & CUBBY_POLICY_OFFLINE) != 0) event.next_use = one.next_use.data();
+  event.routes = routes.data();
+  event.route_count = static_cast<uint32_t>(one.routes.size());
+  event.prefill = one.prefill;
+  event.number = visits_++;
+  event.now_ns = now_ns_;
   std::array<cubby_object, most_used> missing{};
   size_t missing_count = 0;
-  for (const cubby_object who : one.used)
-    if (!resident(who)) missing[missing_count++] = who;
+  for (const cubby_object object : one.used)
+    if (!resident(object)) missing[missing_count++] = object;
   {
     const under_way call(on_, "visit");
-    on_.ops.visit(self_, &told);
+    on_.ops.visit(self_, &event);
   }
   ++call_count_;
-  used_ += told.used_count;
+  used_ += event.used_count;
   const uint8_t held = on_.ops.admit == nullptr ? 1 : 0;
-  for (const cubby_object who : one.used) in_use_[who] = held;
+  for (const cubby_object object : one.used) in_use_[object] = held;
   for (size_t i = 0; i < missing_count; ++i) bring(missing[i]);
-  for (const cubby_object who : one.used) in_use_[who] = 0;
+  for (const cubby_object object : one.used) in_use_[object] = 0;
 }
 
-void keeper::access(const turn &one, uint32_t at) {
-  const cubby_object who = one.used[at];
+void policy_harness::access(const turn &one, uint32_t at) {
+  const cubby_object object = one.used[at];
   const bool offline = (on_.ops.flags & CUBBY_POLICY_OFFLINE) != 0;
-  cubby_policy_access told = {};
-  told.struct_size = sizeof told;
-  told.object = who;
-  told.parent = at == 0 ? CUBBY_NO_OBJECT : one.used[at - 1];
-  told.depth = at;
-  told.last = at + 1 == one.used.size() ? 1 : 0;
-  told.next_use = offline ? one.next_use[at] : CUBBY_NEVER_USED;
-  told.number = requests_;
-  told.now_ns = now_ns_;
-  const bool hit = resident(who);
+  cubby_policy_access event = {};
+  event.struct_size = sizeof event;
+  event.object = object;
+  event.parent = at == 0 ? CUBBY_NO_OBJECT : one.used[at - 1];
+  event.depth = at;
+  event.last = at + 1 == one.used.size() ? 1 : 0;
+  event.next_use = offline ? one.next_use[at] : CUBBY_NEVER_USED;
+  event.number = requests_;
+  event.now_ns = now_ns_;
+  const bool hit = resident(object);
   {
     const under_way call(on_, "access");
-    on_.ops.access(self_, &told);
+    on_.ops.access(self_, &event);
   }
   ++call_count_;
   ++used_;
-  if (!hit) bring(who);
+  if (!hit) bring(object);
 }
 
-void keeper::bring(cubby_object who) {
-  const uint64_t cost = bytes_[who];
-  if (room_ < cost) begin_round(who, cost - room_);
+void policy_harness::bring(cubby_object object) {
+  const uint64_t cost = bytes_[object];
+  if (room_ < cost) begin_round(object, cost - room_);
   while (room_ < cost) {
     const cubby_object victim = next_unpinned();
     if (victim == CUBBY_NO_OBJECT) return;
     if (on_.ops.admit != nullptr) {
       const under_way call(on_, "admit");
-      const int32_t came = on_.ops.admit(self_, who, victim);
+      const int32_t came = on_.ops.admit(self_, object, victim);
       ++call_count_;
       expect(came == 0 || came == 1, "admit() gave ", came, "; it says 1 or 0");
       note("admit() gave", static_cast<uint32_t>(came));
@@ -120,25 +121,25 @@ void keeper::bring(cubby_object who) {
     remove(victim);
   }
   room_ -= cost;
-  resident_[who] = 1;
+  resident_[object] = 1;
   ++resident_count_;
   ++inserted_;
   ++call_count_;
   const under_way call(on_, "inserted");
-  on_.ops.inserted(self_, who, cost);
+  on_.ops.inserted(self_, object, cost);
 }
 
-void keeper::remove(cubby_object who) {
-  room_ += bytes_[who];
-  resident_[who] = 0;
+void policy_harness::remove(cubby_object object) {
+  room_ += bytes_[object];
+  resident_[object] = 0;
   --resident_count_;
   ++removed_;
   ++call_count_;
   const under_way call(on_, "removed");
-  on_.ops.removed(self_, who);
+  on_.ops.removed(self_, object);
 }
 
-void keeper::begin_round(cubby_object incoming, uint64_t missing_bytes) {
+void policy_harness::begin_round(cubby_object incoming, uint64_t missing_bytes) {
   ++round_;
   named_count_ = 0;
   ++call_count_;
@@ -147,47 +148,48 @@ void keeper::begin_round(cubby_object incoming, uint64_t missing_bytes) {
   on_.ops.begin_victims(self_, &need);
 }
 
-cubby_object keeper::next_victim() {
-  cubby_object who = CUBBY_NO_OBJECT;
+cubby_object policy_harness::next_victim() {
+  cubby_object object = CUBBY_NO_OBJECT;
   {
     const under_way call(on_, "next_victim");
-    who = on_.ops.next_victim(self_);
+    object = on_.ops.next_victim(self_);
   }
   ++call_count_;
-  note("next_victim() gave", who);
-  if (who == CUBBY_NO_OBJECT) {
+  note("next_victim() gave", object);
+  if (object == CUBBY_NO_OBJECT) {
     for (cubby_object other = 0; other < resident_.size(); ++other)
       expect(!resident(other) || named_[other] == round_, "round ", round_, " of ", of_->name,
              ": next_victim() gave CUBBY_NO_OBJECT after ", named_count_, " objects, and object ",
              other, " is resident and was not named; it ends when all have been named");
-    return who;
+    return object;
   }
-  expect(who < resident_.size(), "round ", round_, " of ", of_->name, ": next_victim() gave ", who,
-         "; objects are numbered below ", resident_.size());
-  expect(named_[who] != round_, "round ", round_, " of ", of_->name, ": next_victim() gave object ",
-         who, " a second time; each resident is named at most once a round");
-  expect(resident(who), "round ", round_, " of ", of_->name, ": next_victim() gave object ", who,
-         ", which is not resident");
-  named_[who] = round_;
+  expect(object < resident_.size(), "round ", round_, " of ", of_->name, ": next_victim() gave ",
+         object, "; objects are numbered below ", resident_.size());
+  expect(named_[object] != round_, "round ", round_, " of ", of_->name,
+         ": next_victim() gave object ", object,
+         " a second time; each resident is named at most once a round");
+  expect(resident(object), "round ", round_, " of ", of_->name, ": next_victim() gave object ",
+         object, ", which is not resident");
+  named_[object] = round_;
   ++named_count_;
-  return who;
+  return object;
 }
 
-cubby_object keeper::next_unpinned() {
+cubby_object policy_harness::next_unpinned() {
   for (;;) {
-    const cubby_object who = next_victim();
-    if (who == CUBBY_NO_OBJECT || (pinned_[who] == 0 && in_use_[who] == 0)) return who;
+    const cubby_object object = next_victim();
+    if (object == CUBBY_NO_OBJECT || (pinned_[object] == 0 && in_use_[object] == 0)) return object;
   }
 }
 
-uint32_t keeper::whole_round() {
+uint32_t policy_harness::whole_round() {
   begin_round(CUBBY_NO_OBJECT, 1);
   while (next_victim() != CUBBY_NO_OBJECT) {
   }
   return named_count_;
 }
 
-void keeper::shrink(uint64_t budget_bytes) {
+void policy_harness::shrink(uint64_t budget_bytes) {
   cubby_policy_config config = of_->config();
   config.budget_bytes = budget_bytes;
   const uint64_t held = budget_ - room_;
@@ -207,9 +209,9 @@ void keeper::shrink(uint64_t budget_bytes) {
   }
 }
 
-void keeper::grow(const workload &larger) {
+void policy_harness::grow(const workload &larger) {
   const cubby_policy_config config = larger.config();
-  furnish(larger);
+  resize(larger);
   of_ = &larger;
   const under_way call(on_, "grow");
   const int32_t came = on_.ops.grow(self_, &config);
@@ -217,25 +219,25 @@ void keeper::grow(const workload &larger) {
          " objects gave ", errno_text(came));
 }
 
-bool keeper::hint(const cubby_policy_hint &what) {
+bool policy_harness::hint(const cubby_policy_hint &what) {
   const under_way call(on_, "hint");
   const int32_t came = on_.ops.hint(self_, &what);
   expect(came == 0 || came == 1, "hint() of kind ", what.kind, " gave ", came, "; it says 1 or 0");
   return came == 1;
 }
 
-void keeper::forget(cubby_object who) {
+void policy_harness::forget(cubby_object object) {
   const under_way call(on_, "forget");
-  on_.ops.forget(self_, who);
+  on_.ops.forget(self_, object);
 }
 
-void keeper::end() {
+void policy_harness::end() {
   const under_way call(on_, "destroy");
   on_.ops.destroy(self_);
   self_ = nullptr;
 }
 
-cubby_policy_stats keeper::stats() const {
+cubby_policy_stats policy_harness::stats() const {
   cubby_policy_stats said = {};
   said.struct_size = sizeof said;
   const under_way call(on_, "stats");
@@ -243,10 +245,10 @@ cubby_policy_stats keeper::stats() const {
   return said;
 }
 
-void keeper::look_at(const cubby_policy_stats &said) const {
-  const auto same = [&](const char *name, uint64_t came, uint64_t told) {
-    expect(came == told, "stats() of ", of_->name, ": ", name, " is ", came, ", it was told of ",
-           told);
+void policy_harness::look_at(const cubby_policy_stats &said) const {
+  const auto same = [&](const char *name, uint64_t came, uint64_t expected) {
+    expect(came == expected, "stats() of ", of_->name, ": ", name, " is ", came,
+           ", by the calls it is ", expected);
   };
   same("used_count", said.used_count, used_);
   same("insert_count", said.insert_count, inserted_);

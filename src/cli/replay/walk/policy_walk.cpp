@@ -14,7 +14,7 @@ namespace cubby_cli::replay {
 namespace {
 
 constexpr uint64_t piece_uses = 1 << 17;  // after which a walk tells how far it is
-// What is played before those who watch are told: short, so that the log stays in the caches.
+// Uses that are played before observers get their events: few, so that the log stays in caches.
 constexpr uint64_t watch_uses = 4096;
 
 /// Of this thread alone: what others run on a shared machine does not count.
@@ -55,9 +55,9 @@ std::vector<cubby_policy_bank> banks_of(const course &of, const miss_costs &refe
 }
 
 template <class Sizes>
-class house_walk final : public walk {
+class policy_walk final : public walk {
  public:
-  house_walk(const course &of, const simulation &how)
+  policy_walk(const course &of, const simulation &how)
       : how_(how),
         visits_(of.visits != nullptr ? *of.visits : no_visits),
         requests_(of.requests != nullptr ? *of.requests : no_requests),
@@ -77,7 +77,7 @@ class house_walk final : public walk {
       const uint64_t started_ns = processor_ns();
       play(now);
       spent_ns_ += processor_ns() - started_ns;
-      for (observer *one : how_.watchers) log_.tell(*one);
+      for (observer *one : how_.watchers) log_.deliver(*one);
       log_.clear();
       more = driver_.broken().empty() && !over();
     }
@@ -143,7 +143,7 @@ class house_walk final : public walk {
 
 template <class Sizes>
 outcome<std::unique_ptr<walk>> made_of(const course &of, const simulation &how) {
-  auto made = std::make_unique<house_walk<Sizes>>(of, how);
+  auto made = std::make_unique<policy_walk<Sizes>>(of, how);
   if (made->failed() != 0)
     return trouble{"policy " + how.name + " cannot be made: " + std::strerror(-made->failed()),
                    exit_bad};

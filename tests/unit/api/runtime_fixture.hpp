@@ -82,12 +82,12 @@ struct weights {
   }
 };
 
-struct house {
+struct runtime_fixture {
   cubby_handle *rt = nullptr;
   cubby_bank bank = 0;
   uint32_t routed_count = 0;  // of banks that are mapped from here on
 
-  explicit house(uint32_t pump, uint32_t tickets_max = 0) {
+  explicit runtime_fixture(uint32_t pump, uint32_t tickets_max = 0) {
     cubby_config config{};
     config.struct_size = sizeof config;
     config.abi_version = CUBBY_ABI_VERSION;
@@ -96,10 +96,10 @@ struct house {
     config.policy = "lru";
     REQUIRE(cubby_open(&config, &rt) == CUBBY_OK);
   }
-  explicit house(cubby_handle *opened) : rt(opened) {}
-  house(const house &) = delete;
-  house &operator=(const house &) = delete;
-  ~house() { cubby_close(rt); }
+  explicit runtime_fixture(cubby_handle *opened) : rt(opened) {}
+  runtime_fixture(const runtime_fixture &) = delete;
+  runtime_fixture &operator=(const runtime_fixture &) = delete;
+  ~runtime_fixture() { cubby_close(rt); }
 
   cubby_tier tier(const char *name, uint32_t rank, uint64_t budget, uint64_t speed = 0,
                   uint32_t flags = 0) {

@@ -22,7 +22,7 @@ inline uint64_t clock_ns() {
   return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(time.tv_nsec);
 }
 
-struct house {
+struct service_host {
   std::mutex mutex;
   std::vector<std::string> lines;
   int memory_out = 0;  // pieces taken and not given back
@@ -36,7 +36,7 @@ struct house {
     table.memory_give = give;
     table.nodes_near = [](void *, int32_t) { return uint64_t{1}; };
     table.log = [](void *context, uint32_t, const char *line) {
-      house &self = of(context);
+      service_host &self = of(context);
       const std::lock_guard lock(self.mutex);
       self.lines.emplace_back(line == nullptr ? "" : line);
     };
@@ -45,7 +45,7 @@ struct house {
   }
 
  private:
-  static house &of(void *context) { return *static_cast<house *>(context); }
+  static service_host &of(void *context) { return *static_cast<service_host *>(context); }
 
   static int32_t take(void *context, uint64_t bytes, uint64_t, cubby_backend_memory *out) {
     // More than any machine has: refused here, since a sanitizer's allocator would end the program.

@@ -1,14 +1,14 @@
-// What a policy says of itself, and what it may be told.
+// What a policy reports of itself, and which calls it takes.
 #include <array>
 
-#include "cli/conformance/policy/keeper.hpp"
+#include "cli/conformance/policy/policy_harness.hpp"
 
 namespace cubby_conformance::policies {
 namespace {
 
 void counters(const subject &on) {
   for (const workload &of : workloads_for(on.ops.flags)) {
-    keeper books(on, of);
+    policy_harness books(on, of);
     books.look_at(books.stats());
     for (size_t i = 0; i < of.turns.size(); ++i) {
       books.play(of.turns[i]);
@@ -20,7 +20,7 @@ void counters(const subject &on) {
 }
 
 /// Of a kind, known or not, about residents and others.
-void tell_hints(keeper &books, const workload &of, uint32_t salt) {
+void give_hints(policy_harness &books, const workload &of, uint32_t salt) {
   const uint32_t count = of.object_count();
   std::array<cubby_object, 3> about{};
   for (uint32_t i = 0; i < about.size(); ++i) about[i] = (salt * 5 + i * 7) % count;
@@ -32,7 +32,7 @@ void tell_hints(keeper &books, const workload &of, uint32_t salt) {
     one.struct_size = sizeof one;
     one.kind = kind;
     one.now_ns = of.turns[0].now_ns;
-    books.hint(one);  // about nobody
+    books.hint(one);  // about no object
     one.objects = about.data();
     one.object_count = static_cast<uint32_t>(about.size());
     books.hint(one);
@@ -49,9 +49,9 @@ void tell_hints(keeper &books, const workload &of, uint32_t salt) {
 void hints(const subject &on) {
   if (on.ops.hint == nullptr) skip("the policy takes no hints");
   for (const workload &of : workloads_for(on.ops.flags)) {
-    keeper books(on, of);
+    policy_harness books(on, of);
     for (uint32_t i = 0; i < of.turns.size(); ++i) {
-      if (i % 10 == 5) tell_hints(books, of, i / 10);
+      if (i % 10 == 5) give_hints(books, of, i / 10);
       books.play(of.turns[i]);
       if (i % 100 == 99) books.whole_round();
     }
@@ -62,7 +62,7 @@ void hints(const subject &on) {
 
 void odd_visits(const subject &on) {
   for (const workload &of : workloads_for(on.ops.flags)) {
-    keeper books(on, of);
+    policy_harness books(on, of);
     for (uint32_t i = 0; i < of.turns.size(); ++i) {
       turn one = of.turns[i];
       if (one.visit && i % 3 == 1) one.row += 1'000'000;
@@ -81,11 +81,11 @@ void odd_visits(const subject &on) {
 void forgotten(const subject &on) {
   if (on.ops.forget == nullptr) skip("the policy has no forget()");
   for (const workload &of : workloads_for(on.ops.flags)) {
-    keeper books(on, of);
+    policy_harness books(on, of);
     for (uint32_t i = 0; i < of.turns.size(); ++i) {
       books.play(of.turns[i]);
-      const cubby_object who = i % of.object_count();
-      if (!books.resident(who)) books.forget(who);
+      const cubby_object object = i % of.object_count();
+      if (!books.resident(object)) books.forget(object);
       if (i % 100 == 99) books.whole_round();
     }
     books.look_at(books.stats());
@@ -95,9 +95,9 @@ void forgotten(const subject &on) {
 
 }  // namespace
 
-void add_told_checks(std::vector<check> &all) {
-  all.push_back(
-      {"stats: counters are what was told, state_bytes is said", footing::needs_rounds, counters});
+void add_report_checks(std::vector<check> &all) {
+  all.push_back({"stats: counters match the calls, state_bytes is reported", footing::needs_rounds,
+                 counters});
   all.push_back({"hint: kinds known and unknown change no rule", footing::needs_rounds, hints});
   all.push_back({"visit: rows and banks that are not there, and empty ones, do no harm",
                  footing::needs_rounds, odd_visits});

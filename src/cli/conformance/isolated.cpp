@@ -1,4 +1,4 @@
-#include "cli/conformance/apart.hpp"
+#include "cli/conformance/isolated.hpp"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -13,7 +13,7 @@
 #include <cstdio>
 
 #include "cli/conformance/expect.hpp"
-#include "cli/conformance/house.hpp"
+#include "cli/conformance/service_host.hpp"
 
 namespace cubby_conformance {
 namespace {
@@ -83,15 +83,15 @@ std::string last_words(int fd) {
   return words;
 }
 
-std::string where(const wire &from, const manners &expected) {
+std::string location_of(const wire &from, const manners &expected) {
   const char *name = *from.doing;  // a literal, so that its address holds in both processes
-  return name == nullptr ? text("outside the ", expected.who, "'s operations")
+  return name == nullptr ? text("outside the ", expected.subject, "'s operations")
                          : text("in ", name, "()");
 }
 
 outcome judge(const wire &from, const std::string &message, int status, bool late,
               uint64_t deadline_ns, const manners &expected) {
-  const std::string at = where(from, expected);
+  const std::string at = location_of(from, expected);
   const std::string words = last_words(from.printed);
   const std::string said = words.empty() ? "" : "; it printed: " + words;
   if (late) {
@@ -115,8 +115,9 @@ outcome judge(const wire &from, const std::string &message, int status, bool lat
 
 }  // namespace
 
-outcome apart(uint64_t deadline_ns, const std::function<outcome(const char *volatile *)> &work,
-              const manners &expected) {
+outcome run_in_child(uint64_t deadline_ns,
+                     const std::function<outcome(const char *volatile *)> &work,
+                     const manners &expected) {
   wire both;
   std::fflush(nullptr);  // or the child would print it once more
   const pid_t child = both.good() ? fork() : -1;
@@ -137,8 +138,8 @@ outcome apart(uint64_t deadline_ns, const std::function<outcome(const char *vola
   return judge(both, message, status, late, deadline_ns, expected);
 }
 
-outcome run_apart(const subject &on, const check &what) {
-  return apart(on.patience_ns * 8 + 5'000'000'000, [&](const char *volatile *doing) {
+outcome run_isolated(const subject &on, const check &what) {
+  return run_in_child(on.patience_ns * 8 + 5'000'000'000, [&](const char *volatile *doing) {
     subject watched = on;
     watched.doing = doing;
     return run_here(watched, what);

@@ -1,4 +1,4 @@
-#include "placement/moe/net.hpp"
+#include "placement/moe/lru_guard.hpp"
 
 namespace cubby::placement::moe {
 namespace {
@@ -9,13 +9,13 @@ constexpr double allowed_of_token = 0.1;  // of what one token uses, to begin wi
 
 }  // namespace
 
-net::net(const index &of, uint32_t capacity)
+lru_guard::lru_guard(const index &of, uint32_t capacity)
     : lru_(of.lane_count()),
       spare_(of),
       capacity_(capacity),
       allowed_(allowed_of_token * static_cast<double>(of.working_set())) {}
 
-void net::change(const index &of, const ranking &real, uint32_t capacity) {
+void lru_guard::change(const index &of, const ranking &real, uint32_t capacity) {
   capacity_ = capacity;
   fits_ = 0;
   missing_ = 0;
@@ -24,7 +24,7 @@ void net::change(const index &of, const ranking &real, uint32_t capacity) {
       if (lru_.holds(lane) && !real.holds(lane)) missing_ += shape.weight;
 }
 
-void net::forget_oldest(const index &of, const ranking &real) {
+void lru_guard::forget_oldest(const index &of, const ranking &real) {
   const uint32_t lane = lru_.oldest(), layer = of.layer_at(lane);
   lru_.take(lane);
   if (real.holds(lane))
@@ -33,8 +33,8 @@ void net::forget_oldest(const index &of, const ranking &real) {
     missing_ -= of.layer(layer).weight;
 }
 
-void net::fetch(const index &of, const cubby_policy_visit &visit, uint32_t layer,
-                const ranking &real) {
+void lru_guard::fetch(const index &of, const cubby_policy_visit &visit, uint32_t layer,
+                      const ranking &real) {
   const layer_shape &shape = of.layer(layer);
   for (uint32_t i = 0; i < visit.used_count; ++i) {
     const uint32_t lane = lane_of(shape, visit.used[i]);
@@ -48,8 +48,8 @@ void net::fetch(const index &of, const cubby_policy_visit &visit, uint32_t layer
   }
 }
 
-void net::visit(const index &of, const cubby_policy_visit &visit, uint32_t layer,
-                const ranking &real) {
+void lru_guard::visit(const index &of, const cubby_policy_visit &visit, uint32_t layer,
+                      const ranking &real) {
   const layer_shape &shape = of.layer(layer);
   spare_.changed(layer);
   excuse();
@@ -68,9 +68,9 @@ void net::visit(const index &of, const cubby_policy_visit &visit, uint32_t layer
 }
 
 /// A tier may hold fewer than its budget says, for what is on its way: LRU has no more room.
-uint32_t net::room() const { return fits_ == 0 ? capacity_ : std::min(capacity_, fits_); }
+uint32_t lru_guard::room() const { return fits_ == 0 ? capacity_ : std::min(capacity_, fits_); }
 
-void net::inserted(const index &of, uint32_t lane, uint32_t layer) {
+void lru_guard::inserted(const index &of, uint32_t lane, uint32_t layer) {
   ++held_;
   if (fits_ != 0) fits_ = std::max(fits_, held_);
   if (lru_.holds(lane))
@@ -79,7 +79,7 @@ void net::inserted(const index &of, uint32_t lane, uint32_t layer) {
     spare_.insert(lane, layer);
 }
 
-void net::removed(const index &of, uint32_t lane, uint32_t layer) {
+void lru_guard::removed(const index &of, uint32_t lane, uint32_t layer) {
   --held_;
   if (lru_.holds(lane))
     missing_ += of.layer(layer).weight;
@@ -89,13 +89,13 @@ void net::removed(const index &of, uint32_t lane, uint32_t layer) {
 
 /// Where a tier can do as LRU would, it is never further behind than that. Where it is, because of
 /// what is on its way or only passes through a nearer tier, the index need not pay for it.
-void net::excuse() {
+void lru_guard::excuse() {
   if (lead_ >= -allowed_) return;
   lead_ = -allowed_;
   unavoidable_ = std::max(unavoidable_, missing_);
 }
 
-void net::begin_round() {
+void lru_guard::begin_round() {
   const bool decided = decides_;
   decides_ = missing_ > lead_ + allowed_ + unavoidable_;
   takeovers_ += decides_ && !decided ? 1 : 0;
@@ -103,7 +103,7 @@ void net::begin_round() {
   if (fits_ == 0) fits_ = std::max(held_, 1u);
 }
 
-uint32_t net::next(const index &of, const ranking &real) {
+uint32_t lru_guard::next(const index &of, const ranking &real) {
   if (const ranking::top top = spare_.largest(of); top.key != ranking::absent) {
     spare_.hide(top.lane, top.layer);
     return top.lane;

@@ -12,7 +12,7 @@
 
 #include "support/catch.hpp"
 
-namespace policy_house {
+namespace policy_fixture {
 
 /// One bank of lockers of 100 bytes.
 struct shape {
@@ -47,23 +47,23 @@ inline cubby_policy_bank bank_of(uint32_t kind, cubby_object first, uint32_t row
   return bank;
 }
 
-class house {
+class fixture {
  public:
-  house(const std::string &name, std::vector<cubby_policy_bank> banks, uint64_t budget)
-      : house(name, std::move(banks), budget, shape()) {}
-  house(const std::string &name, const shape &of)
-      : house(name, {bank_of(of.kind, 0, of.rows, of.columns, locker_bytes, 0, of.routed)},
-              uint64_t{of.capacity} * locker_bytes, of) {}
-  ~house() { ops_.destroy(policy_); }
-  house(const house &) = delete;
-  house &operator=(const house &) = delete;
+  fixture(const std::string &name, std::vector<cubby_policy_bank> banks, uint64_t budget)
+      : fixture(name, std::move(banks), budget, shape()) {}
+  fixture(const std::string &name, const shape &of)
+      : fixture(name, {bank_of(of.kind, 0, of.rows, of.columns, locker_bytes, 0, of.routed)},
+                uint64_t{of.capacity} * locker_bytes, of) {}
+  ~fixture() { ops_.destroy(policy_); }
+  fixture(const fixture &) = delete;
+  fixture &operator=(const fixture &) = delete;
 
   /// One block is touched, a request of its own; true when it was resident.
-  bool touch(cubby_object who, uint64_t next_use = CUBBY_NEVER_USED, uint64_t at_ns = 0) {
+  bool touch(cubby_object object, uint64_t next_use = CUBBY_NEVER_USED, uint64_t at_ns = 0) {
     now_ns = at_ns;
     cubby_policy_access access = {};
     access.struct_size = sizeof access;
-    access.object = who;
+    access.object = object;
     access.parent = CUBBY_NO_OBJECT;
     access.last = 1;
     access.next_use = next_use;
@@ -105,37 +105,37 @@ class house {
     visit.number = count_++;
     visit.now_ns = now_ns;
     std::vector<cubby_object> missing;
-    for (const cubby_object who : used)
-      if (!resident(who)) missing.push_back(who);
+    for (const cubby_object object : used)
+      if (!resident(object)) missing.push_back(object);
     ops_.visit(policy_, &visit);
-    for (const cubby_object who : missing) bring(who);
+    for (const cubby_object object : missing) bring(object);
     return route.count - static_cast<uint32_t>(missing.size());
   }
   /// It comes to stay, where the policy finds it worth the places of those that have to leave.
-  void bring(cubby_object who) {
-    const uint64_t cost = bank_at(who).object_bytes;
-    waited_ns += bank_at(who).refetch_ns;
+  void bring(cubby_object object) {
+    const uint64_t cost = bank_at(object).object_bytes;
+    waited_ns += bank_at(object).refetch_ns;
     if (room_ < cost) {
-      cubby_object victim = first_victim(who);
+      cubby_object victim = first_victim(object);
       for (;; victim = next_victim()) {
         if (victim == CUBBY_NO_OBJECT) return;
         if (!resident(victim)) FAIL("victim " << victim << " is not resident");
-        if (ops_.admit != nullptr && ops_.admit(policy_, who, victim) == 0) return;
+        if (ops_.admit != nullptr && ops_.admit(policy_, object, victim) == 0) return;
         remove(victim);
         if (room_ >= cost) break;
       }
     }
     room_ -= cost;
-    bytes[bank_index_[who]] += cost;
-    residents.insert(who);
-    ops_.inserted(policy_, who, cost);
+    bytes[bank_index_[object]] += cost;
+    residents.insert(object);
+    ops_.inserted(policy_, object, cost);
   }
-  void remove(cubby_object who) {
-    residents.erase(who);
-    victims.push_back(who);
-    room_ += bank_at(who).object_bytes;
-    bytes[bank_index_[who]] -= bank_at(who).object_bytes;
-    ops_.removed(policy_, who);
+  void remove(cubby_object object) {
+    residents.erase(object);
+    victims.push_back(object);
+    room_ += bank_at(object).object_bytes;
+    bytes[bank_index_[object]] -= bank_at(object).object_bytes;
+    ops_.removed(policy_, object);
   }
   /// A hint of the experts to be used by the token that is so far ahead.
   void foresee(uint32_t ahead, const std::vector<cubby_object> &objects) {
@@ -149,7 +149,7 @@ class house {
   }
   /// To more banks (those there were come first), or another budget.
   void grow(std::vector<cubby_policy_bank> banks, uint64_t budget) {
-    const cubby_policy_config config = furnish(std::move(banks), budget);
+    const cubby_policy_config config = set_banks(std::move(banks), budget);
     REQUIRE(ops_.grow(policy_, &config) == 0);
   }
   /// Of a new round; without a newcomer one locker has to go.
@@ -165,14 +165,15 @@ class house {
     std::vector<cubby_object> order;
     const std::set<cubby_object> held = std::move(pinned);
     pinned.clear();
-    for (cubby_object who = first_victim(incoming); who != CUBBY_NO_OBJECT; who = next_victim()) {
-      order.push_back(who);
+    for (cubby_object object = first_victim(incoming); object != CUBBY_NO_OBJECT;
+         object = next_victim()) {
+      order.push_back(object);
       if (order.size() > residents.size()) break;
     }
     pinned = held;
     return order;
   }
-  [[nodiscard]] bool resident(cubby_object who) const { return residents.count(who) != 0; }
+  [[nodiscard]] bool resident(cubby_object object) const { return residents.count(object) != 0; }
   [[nodiscard]] cubby_policy_stats stats() const {
     cubby_policy_stats out = {};
     out.struct_size = sizeof out;
@@ -188,13 +189,13 @@ class house {
   uint64_t now_ns = 0, waited_ns = 0;
 
  private:
-  house(const std::string &name, std::vector<cubby_policy_bank> banks, uint64_t budget,
-        const shape &of)
+  fixture(const std::string &name, std::vector<cubby_policy_bank> banks, uint64_t budget,
+          const shape &of)
       : ops_(*cubby_policy_find(name.c_str())), of_(of) {
-    const cubby_policy_config config = furnish(std::move(banks), budget);
+    const cubby_policy_config config = set_banks(std::move(banks), budget);
     REQUIRE(ops_.create(&config, &policy_) == 0);
   }
-  cubby_policy_config furnish(std::vector<cubby_policy_bank> banks, uint64_t budget) {
+  cubby_policy_config set_banks(std::vector<cubby_policy_bank> banks, uint64_t budget) {
     room_ += budget - budget_;
     budget_ = budget;
     banks_ = std::move(banks);
@@ -215,8 +216,8 @@ class house {
     config.demotes = of_.demotes ? 1 : 0;
     return config;
   }
-  [[nodiscard]] const cubby_policy_bank &bank_at(cubby_object who) const {
-    return banks_[bank_index_[who]];
+  [[nodiscard]] const cubby_policy_bank &bank_at(cubby_object object) const {
+    return banks_[bank_index_[object]];
   }
   /// False: it was missing, and has been brought where the policy wanted it.
   bool use(const cubby_policy_access &access) {
@@ -227,8 +228,8 @@ class house {
   }
   cubby_object next_victim() {
     for (;;) {
-      const cubby_object who = ops_.next_victim(policy_);
-      if (who == CUBBY_NO_OBJECT || pinned.count(who) == 0) return who;
+      const cubby_object object = ops_.next_victim(policy_);
+      if (object == CUBBY_NO_OBJECT || pinned.count(object) == 0) return object;
     }
   }
 
@@ -240,4 +241,4 @@ class house {
   uint64_t budget_ = 0, room_ = 0, count_ = 0;
 };
 
-}  // namespace policy_house
+}  // namespace policy_fixture
