@@ -8,7 +8,7 @@
 #include <mutex>
 #include <unordered_map>
 
-#include "resident.hpp"
+#include "../resident.hpp"
 
 namespace {
 
