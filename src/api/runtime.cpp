@@ -2,7 +2,6 @@
 
 #include <dlfcn.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -16,6 +15,7 @@
 #include "api/completion_queue.hpp"
 #include "base/prng.hpp"
 #include "platform/affinity.hpp"
+#include "platform/signals.hpp"
 
 namespace cubby::api {
 namespace {
@@ -91,22 +91,14 @@ result<void> runtime::start() {
                         {wake_runtime, this});
   }
   if (caller_pump()) return {};
-  sigset_t all;
-  sigset_t before;
-  ::sigfillset(&all);  // the program's signals are not for our thread
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  const platform::signals_blocked blocked;
   try {
     thread_ = std::thread([this] { run(); });
   } catch (const std::system_error &failure) {
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
     return fail_errno(failure.code().value(),
                       "the runtime's thread could not be started: too many threads, or no memory "
                       "for its stack; raise ulimit -u or ulimit -v, or use CUBBY_PUMP_CALLER");
-  } catch (...) {
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    throw;
   }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return {};
 }
 

@@ -46,7 +46,7 @@ cubby_status cubby_seal(cubby_handle *rt, const char *path, const cubby_adopt_de
     if (place.index == engine::no_index) return no_ticket();
     auto job = std::make_unique<engine::seal_job>(self.engine().state, self.engine().files,
                                                   self.engine().ios, std::move(*model),
-                                                  std::move(banks), to);
+                                                  std::move(banks), to, self.virtual_clock);
     if (goes_on) job->resume(*earlier);
     if (asked_how->cq != nullptr && (queue == nullptr || !queue->reserve())) {
       return keep_error(

@@ -166,6 +166,7 @@ bool controller::run_channels(uint64_t *next_ns) {
     progress = take_back(i, &next) || progress;
     *next_ns = std::min(*next_ns, next);
   }
+  *next_ns = std::min(*next_ns, seals_.next_ns());
   return digests_.step() || progress;
 }
 

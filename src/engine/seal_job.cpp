@@ -16,13 +16,14 @@ constexpr uint64_t save_every_count = 16384;
 
 seal_job::seal_job(engine_state &state, source_files &files, transfer::io_table &ios,
                    store::model_file model, std::vector<std::unique_ptr<locker_bank>> banks,
-                   std::string path)
+                   std::string path, bool at_once)
     : state_(state),
       files_(files),
       ios_(ios),
       model_(std::move(model)),
       banks_(std::move(banks)),
-      path_(std::move(path)) {
+      path_(std::move(path)),
+      write_at_once_(at_once) {
   content_.chunk_bytes = banks_.front()->chunk_bytes();
   content_.files = model_.files;
   for (const auto &bank : banks_) {
@@ -146,6 +147,7 @@ void seal_job::fail_with(error why) {
   stopping_ = true;
 }
 
+/// Begins to write what there is.
 void seal_job::save(bool complete) {
   // The files must still be what they were when the first digest was taken.
   for (const auto &bank : banks_) {
@@ -153,38 +155,51 @@ void seal_job::save(bool complete) {
   }
   content_.complete = complete;
   saved_at_ = done_;
-  if (auto written = store::write_seal(path_, content_); !written) fail_with(written.failure());
+  auto begun = writer_.begin(path_, content_, write_at_once_);
+  if (!begun) fail_with(begun.failure());
+}
+
+/// False while a write is under way.
+bool seal_job::take_write() {
+  if (!writer_.busy()) return true;
+  const auto written = writer_.take();
+  if (!written) return false;
+  if (!*written) fail_with(written->failure());
+  return true;
 }
 
 bool seal_job::step() noexcept try { return go_on(); } catch (const std::bad_alloc &) {
   fail_with(no_memory());
-  return in_flight_ == 0;
+  return in_flight_ == 0 && !writer_.busy();
 }
 
 bool seal_job::go_on() {
+  const bool written = take_write();
+  if (last_write_) return written && end();
   if (!stopping_) {
     while (skip_known() && read_next()) {
     }
   }
   if (in_flight_ != 0) {
-    if (!stopping_ && done_ - saved_at_ >= save_every_count) save(false);
+    if (written && !stopping_ && done_ - saved_at_ >= save_every_count) save(false);
     return false;
   }
-  if (stopping_) {
-    if (failure_.status == CUBBY_OK) {
-      save(false);  // so that the next one goes on here
-      if (failure_.status == CUBBY_OK) {
-        failure_ =
-            fail(CUBBY_ERR_CANCELED,
-                 "the seal was interrupted after %llu of %llu chunks; "
-                 "seal again to go on there",
-                 static_cast<unsigned long long>(done_), static_cast<unsigned long long>(total_));
-      }
-    }
-    return true;
+  if (!written) return false;
+  if (!stopping_ && skip_known()) return stopping_;  // waits for staging or the queue
+  if (failure_.status != CUBBY_OK) return true;
+  last_write_ = true;
+  save(!stopping_);  // of one that was interrupted too, so that the next one goes on there
+  return take_write() && end();
+}
+
+/// After the last write.
+bool seal_job::end() {
+  if (failure_.status == CUBBY_OK && !content_.complete) {
+    failure_ =
+        fail(CUBBY_ERR_CANCELED,
+             "the seal was interrupted after %llu of %llu chunks; seal again to go on there",
+             static_cast<unsigned long long>(done_), static_cast<unsigned long long>(total_));
   }
-  if (skip_known()) return stopping_;  // waits for staging or the queue
-  save(true);
   return true;
 }
 

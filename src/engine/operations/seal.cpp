@@ -29,6 +29,14 @@ bool seal_operation::step() {
   return any;
 }
 
+uint64_t seal_operation::next_ns() {
+  constexpr uint64_t look_ns = 1'000'000;
+  for (const uint32_t index : running_) {
+    if (job_of(index).writing()) return units_.state.now_ns + look_ns;
+  }
+  return base::never_ns;
+}
+
 void seal_operation::finish(uint32_t index, const error &why) {
   request &r = at(index);
   r.failure = why;

@@ -15,6 +15,9 @@ class seal_operation final : public operation {
   void withdraw(uint32_t index, bool all) override;
   /// Starts reads while there is room; true when a job has ended.
   bool step();
+  /// When step() has to be called again though no I/O ends: never_ns unless a seal is being
+  /// written.
+  [[nodiscard]] uint64_t next_ns();
   /// Jobs whose reads never came back: their tickets end; they themselves cannot, and are leaked.
   void give_up();
 
