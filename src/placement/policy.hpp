@@ -1,5 +1,5 @@
-// A policy as the runtime holds one: an instance behind the operations of policy.h, built in or of
-// a third party's library. One policy serves one tier.
+// A policy as the runtime holds one: an instance behind the operations of policy.h, ours or
+// of a third party. One policy serves one tier.
 #pragma once
 
 #include <cstdint>
