@@ -17,7 +17,6 @@ std::unique_ptr<cubby::placement::policy> make_policy(
   return ops == nullptr ? nullptr : cubby::placement::make_policy(*ops, config);
 }
 
-using cubby::cubby_object;
 using cubby::base::prng;
 using cubby::placement::no_object;
 using cubby::placement::policy;
