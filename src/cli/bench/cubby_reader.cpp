@@ -49,8 +49,16 @@ done cubby_reader::start(uint32_t block) {
   how.cq = queue_;
   cubby_ticket ticket = 0;
   slot &to = slots_[at];
-  const cubby_status status =
-      cubby_pin(blocks_.rt(), &item, 1, blocks_.tier(), &how, &to.pins, &to.address, &ticket);
+  const auto pin = [&] {
+    return cubby_pin(blocks_.rt(), &item, 1, blocks_.tier(), &how, &to.pins, &to.address, &ticket);
+  };
+  cubby_status status = pin();
+  if (status == CUBBY_OK) {
+    // Read just before and not evicted yet: the runtime does that when it advances.
+    cubby_unpin(blocks_.rt(), to.pins, 0, 0, nullptr);
+    cubby_poll(blocks_.rt(), 0, nullptr);
+    status = pin();
+  }
   if (status != CUBBY_PENDING) {
     return status == CUBBY_OK ? done(trouble{"a block was there already; it was to be read"})
                               : done(failed());
