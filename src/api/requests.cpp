@@ -66,7 +66,7 @@ void prepare_request(runtime &self, engine::request &r, engine::request_verb ver
 cubby_status submit_request(runtime &self, uint32_t index, cubby_ticket *ticket) {
   if (ticket != nullptr) *ticket = self.ticket_of(index);
   self.engine().requests.submit(index);
-  self.kick();
+  self.kick(true);
   return CUBBY_PENDING;
 }
 

@@ -115,6 +115,7 @@ bool runtime::try_advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) {
     engine_.pump.advance(now_ns != 0 ? now_ns : now(), &next, how_far);
     next_ns_.store(next);
     idle_.store(engine_.pump.idle() && !engine_.pump.has_news(), std::memory_order_seq_cst);
+    well_supplied_.store(engine_.pump.well_supplied(), std::memory_order_relaxed);
   }
   notify();
   if (next_ns != nullptr) *next_ns = next;
@@ -204,9 +205,12 @@ void runtime::wake() {
 
 /// The call that kicks is done, whatever becomes of this: what finds no memory now is tried again
 /// by whoever advances next, who says so.
-void runtime::kick() noexcept {
+void runtime::kick(bool request) noexcept {
+  constexpr uint32_t batch_count = 8;
+  const bool later = request && well_supplied_.load(std::memory_order_relaxed) &&
+                     engine_.requests.accepted_count() < batch_count;
   try {
-    if (caller_pump()) try_advance(0, nullptr, effort::start);
+    if (caller_pump() && !later) try_advance(0, nullptr, effort::start);
   } catch (const std::exception &) {
   }
   wake();

@@ -66,9 +66,10 @@ class runtime final : public engine::completion_sink {
   using effort = engine::controller::effort;
   /// Advances unless somebody else does just now. False: somebody else does.
   bool try_advance(uint64_t now_ns, uint64_t *next_ns, effort how_far);
-  /// After a request was handed over: see that somebody looks at it. In caller pump its I/O is
-  /// started here; what has come back is left to whoever polls or waits.
-  void kick() noexcept;
+  /// Sees to it that somebody looks at what is new. In caller pump its I/O is started here; what
+  /// has come back is left to whoever polls or waits. After a request was handed over (`request`)
+  /// that is left to them too, a few at a time, while a file has enough in flight.
+  void kick(bool request = false) noexcept;
   /// Until `done` or the time is over; `done` is asked with nothing locked.
   template <class Done>
   bool wait_until(const Done &done, int64_t timeout_ns);
@@ -157,6 +158,7 @@ class runtime final : public engine::completion_sink {
   std::atomic<uint64_t> virtual_now_{0};
   std::atomic<uint64_t> next_ns_{base::never_ns};
   std::atomic<bool> idle_{true};
+  std::atomic<bool> well_supplied_{false};  // as of the last advance
   std::atomic<bool> shutting_{false}, stop_{false};
   int wake_fd_ = -1;
   std::atomic<bool> sleeping_{false};

@@ -6,6 +6,7 @@
 namespace cubby::engine {
 namespace {
 
+constexpr uint32_t accept_batch = 16;
 constexpr uint32_t reap_batch = 8;  // few: what came is verified before more is looked at
 
 }  // namespace
@@ -38,7 +39,8 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) try
     next = how_far == effort::start ? now_ns : base::never_ns;
     progress = start_all_jobs(how_far) || progress;
     if (how_far != effort::start) progress = run_channels(&next) || progress;
-    if (state_.changed) {
+    const bool changed = state_.changed;
+    if (changed) {
       state_.changed = false;
       retry_waiting();
       progress = true;
@@ -46,7 +48,7 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) try
     if (!progress) break;
     any = true;
     // Starting I/O makes nothing else possible.
-    if (how_far == effort::start && !state_.changed && !has_news()) break;
+    if (how_far == effort::start && !changed && !has_news()) break;
     if (how_far == effort::one_completion && units_.open.completed_count() != completed_before) {
       next = now_ns;
       break;
@@ -62,28 +64,36 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) try
 }
 
 void controller::accept_requests(bool &progress) {
-  uint32_t index = units_.requests.accept();
-  if (index == no_index) return feed_.drain();
-  progress = true;
-  for (; index != no_index; index = units_.requests.accept()) begin(index);
+  for (;;) {
+    std::array<uint32_t, accept_batch> taken;
+    size_t count = 0;
+    while (count < taken.size()) {
+      const uint32_t index = units_.requests.accept();
+      if (index == no_index) break;
+      units_.open.open(index);
+      taken[count++] = index;
+    }
+    // What the same threads used and let go of before they asked for more comes first.
+    feed_.drain();
+    if (count == 0) return;
+    progress = true;
+    for (size_t i = 0; i < count; ++i) begin(taken[i]);
+  }
 }
 
 void controller::begin(uint32_t index) {
-  units_.open.open(index);
+  operation &verb = operation_of(units_.requests[index]);
   try {
-    // What the same thread used and let go of before it asked for more comes first.
-    feed_.drain();
     look_at_frames();
-    operation_of(units_.requests[index]).begin(index);
+    verb.begin(index);
     if (units_.requests[index].kind() == request_kind::resize) {
       refuse_impossible(units_.requests[index].tier);
     }
+    if (grant(index) || verb.refuse_impossible(index)) return;
+    units_.open.wait_for_frames(index);
   } catch (const std::bad_alloc &) {
-    return operation_of(units_.requests[index]).out_of_memory(index);
+    verb.out_of_memory(index);
   }
-  if (grant(index)) return;
-  operation &verb = operation_of(units_.requests[index]);
-  if (!verb.refuse_impossible(index)) units_.open.wait_for_frames(index);
 }
 
 /// What waits for frames of a tier that has become too small for it would wait for ever.
@@ -223,6 +233,14 @@ void controller::report_unexpected(tier_slot &slot, uint64_t cookie) {
                          "and counted as errors; the backend needs mending",
                          slot.name.c_str(), slot.backend.c_str(),
                          static_cast<unsigned long long>(cookie)));
+}
+
+bool controller::well_supplied() const {
+  for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
+    const tier_slot &slot = state_.tiers[i];
+    if (slot.memory == nullptr && slot.path->in_flight_count() >= transfer::busy_count) return true;
+  }
+  return false;
 }
 
 bool controller::has_news() const {

@@ -35,6 +35,9 @@ class controller {
   /// Seals whose reads never came back: their tickets end, their memory is left to the device.
   void give_up_seals() { seals_.give_up(); }
 
+  /// Has some file so much in flight that a request more can wait for the next advance()?
+  [[nodiscard]] bool well_supplied() const;
+
   /// Any thread: is there something that advance() has not seen?
   [[nodiscard]] bool has_news() const;
 

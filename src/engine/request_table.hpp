@@ -28,8 +28,9 @@ class request_table {
   void submit(uint32_t index) noexcept;
   /// The pump: the next accepted request; no_index when there is none.
   uint32_t accept();
-  [[nodiscard]] bool has_accepted() const {
-    return inbox_count_.load(std::memory_order_seq_cst) != 0;
+  [[nodiscard]] bool has_accepted() const { return accepted_count() != 0; }
+  [[nodiscard]] uint32_t accepted_count() const {
+    return inbox_count_.load(std::memory_order_seq_cst);
   }
 
  private:

@@ -1,5 +1,6 @@
 #include "placement/policy.hpp"
 
+#include <cerrno>
 #include <new>
 #include <vector>
 
@@ -77,7 +78,10 @@ std::unique_ptr<policy> make_policy(const cubby_policy_ops &ops, const policy_co
   if (status != nullptr) *status = came;
   if (came != 0) return nullptr;
   auto *const made = new (std::nothrow) policy(ops, instance);
-  if (made == nullptr) ops.destroy(instance);
+  if (made == nullptr) {
+    ops.destroy(instance);
+    if (status != nullptr) *status = -ENOMEM;
+  }
   return std::unique_ptr<policy>(made);
 }
 

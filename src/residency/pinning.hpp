@@ -9,8 +9,7 @@
 // Releases and the controller find each other by flags. The controller sets a tier's flag and then
 // looks at the words once more; a release lowers the word and then looks at the flag. All four
 // steps are sequentially consistent, so one of the two sees the other, and no wakeup is lost. A
-// release that finds the flag set notes it with note_frames(), and its caller wakes the controller
-// where a request waits for frames.
+// release that finds the flag set notes it with note_frames(), and its caller wakes the controller.
 #pragma once
 
 #include <array>
@@ -131,15 +130,15 @@ class pinning {
       uint32_t tier, std::vector<const locker_word *> held) const;
 
  private:
-  /// Notes a release that somebody wants to hear of; true when the controller is to be woken for
-  /// it. Frames are waited for; what an unpin decides, and what it makes useless, can wait until
-  /// the controller advances for another reason. Not only the last pin counts: a waiting set holds
-  /// its own hits while it looks for room, and so may be the last itself.
+  /// Notes a release that matters; true when the controller is to be woken for it. A copy for one
+  /// use goes when the controller advances for another reason. Not only the last pin counts: a
+  /// waiting set holds its own hits while it looks for room, and so may be the last itself.
   bool note_release(uint32_t tier, bool bypass) {
     const tier_watch &watch = watches_[tier];
-    const bool frames = watch.frames_wanted.load(std::memory_order_seq_cst);
-    if (frames || bypass || watch.decisions_wanted.load(std::memory_order_seq_cst)) note_frames();
-    return frames;
+    const bool awaited = watch.frames_wanted.load(std::memory_order_seq_cst) ||
+                         watch.decisions_wanted.load(std::memory_order_seq_cst);
+    if (awaited || bypass) note_frames();
+    return awaited;
   }
 
   const bank_registry &banks_;

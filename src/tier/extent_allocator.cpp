@@ -60,11 +60,13 @@ uint64_t extent_allocator::block_end(uint64_t unit) const {
 
 std::optional<uint64_t> extent_allocator::take(uint64_t count) {
   CUBBY_ASSERT(count != 0);
-  if (recent_runs_ != 0 && recent_count_ == count) {
+  if (recent_runs_ != 0 && run_count_ == count) {
     free_count_ -= count;
     return recent_[--recent_runs_];
   }
   settle();
+  mixed_ = mixed_ || (run_count_ != 0 && run_count_ != count);
+  run_count_ = count;
   const auto best = by_size_.lower_bound({count, 0});
   if (best == by_size_.end()) return std::nullopt;
   own_nodes(blocks_.size() + taken_runs_ + 1);
@@ -78,14 +80,15 @@ std::optional<uint64_t> extent_allocator::take(uint64_t count) {
 
 void extent_allocator::give(uint64_t first, uint64_t count) {
   free_count_ += count;
-  if (recent_runs_ == recent_max || count != recent_count_) settle();
-  recent_count_ = count;
+  if (mixed_) return join(first, count);
+  CUBBY_ASSERT(count == run_count_);
+  if (recent_runs_ == recent_max) settle();
   recent_[recent_runs_++] = first;
 }
 
 /// What was given of late becomes holes.
 void extent_allocator::settle() {
-  while (recent_runs_ != 0) join(recent_[--recent_runs_], recent_count_);
+  while (recent_runs_ != 0) join(recent_[--recent_runs_], run_count_);
 }
 
 void extent_allocator::join(uint64_t first, uint64_t count) {
@@ -113,7 +116,7 @@ void extent_allocator::join(uint64_t first, uint64_t count) {
 }
 
 bool extent_allocator::fits(uint64_t count) {
-  if (recent_runs_ != 0 && recent_count_ >= count) return true;
+  if (recent_runs_ != 0 && run_count_ >= count) return true;
   settle();
   return by_size_.lower_bound({count, 0}) != by_size_.end();
 }

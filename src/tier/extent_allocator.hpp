@@ -1,7 +1,7 @@
 // Which runs of a tier's memory are free. Best fit over extents that join with their neighbours:
-// lockers of a model come in two or three sizes, so holes are nearly always taken whole again. So
-// the last runs that were given, all of one size, are handed out as they are, and become holes only
-// when something else is asked for.
+// lockers of a model come in two or three sizes, so holes are nearly always taken whole again.
+// While all runs have one size, none can lie badly: the last ones given are handed out again as
+// they are, and become holes only when something else is asked for.
 #pragma once
 
 #include <array>
@@ -53,7 +53,8 @@ class extent_allocator {
   static constexpr size_t recent_max = 16;
   std::array<uint64_t, recent_max> recent_;  // first units of runs that are free but no holes yet
   size_t recent_runs_ = 0;
-  uint64_t recent_count_ = 0;  // units of each of them
+  uint64_t run_count_ = 0;  // units of every run so far
+  bool mixed_ = false;      // runs of two sizes were taken: from here on all go through the holes
   uint64_t free_count_ = 0;
 };
 

@@ -39,7 +39,6 @@ bool channel::flush(uint64_t now_ns) {
 }
 
 void channel::flush_some(uint64_t now_ns) {
-  constexpr uint32_t busy_count = 16;  // the backend has so many: it will not run dry soon
   constexpr size_t batch_count = 8;
   const bool busy = in_flight_count_ - started_.size() >= busy_count;
   if (!busy || started_.size() >= batch_count) flush(now_ns);

@@ -26,6 +26,9 @@ struct urgency {
   auto operator<=>(const urgency &) const = default;
 };
 
+/// A device that has so many I/Os will not run dry soon.
+inline constexpr uint32_t busy_count = 16;
+
 /// How much may be in flight, so that what comes later need not wait long behind it.
 struct window {
   uint64_t demand_bytes = uint64_t{32} << 20;

@@ -26,7 +26,7 @@ def main():
     wrong = []
 
     needed = [line.split("[")[1].rstrip("]") for line in output("readelf", "-dW", arguments.library).splitlines()
-              if "(NEEDED)" in line]
+              if "(NEEDED)" in line and "ld-linux" not in line]  # the loader itself is there anyway
     print(f"needs {len(needed)}: {' '.join(needed)}")
     if not needed:
         wrong.append("readelf lists no dependency at all: that is not believed")

@@ -146,14 +146,14 @@ TEST_CASE("a release is noted where its tier waits for it, or the set was for on
   SECTION("nobody waits") {}
   SECTION("in another tier") { some.pins.watch(1).frames_wanted = true; }
   SECTION("for frames") { noted = awaited = some.pins.watch(0).frames_wanted = true; }
-  SECTION("for a locker to leave") { noted = some.pins.watch(0).decisions_wanted = true; }
+  SECTION("for a locker to leave") { noted = awaited = some.pins.watch(0).decisions_wanted = true; }
   bool wake = false;
   if (at_once) {
     CHECK(some.pins.unpin_whole(held, 0, 2, 0, wake));
   } else {
     wake = some.pins.unpin(held, 0, 2, 0).wake;
   }
-  CHECK(wake == awaited);  // only frames are worth waking the controller for
+  CHECK(wake == awaited);  // a copy for one use goes with the next advance
   CHECK(some.pins.has_news() == noted);
 }
 
