@@ -91,8 +91,8 @@ result<put_answer> entries::join(const probe &own, const put_order &order) {
   answer.known = both(order.parts, state.present);
   answer.joined = both(order.parts, state.pending);
   answer.fresh = without(order.parts, answer.known | answer.joined);
-  if (answer.fresh != 0 && state.present == 0 && state.pending == 0) {
-    // Nothing of it could be loaded. What a number holds does not change: the key gets another.
+  if (both(answer.fresh, record.withheld) != 0 && state.present == 0 && state.pending == 0) {
+    // Nothing of it can be loaded. What a number holds does not change: the key gets another.
     if (auto free = check_free(order.locker); !free) return free.failure();
     answer.released = state.locker;
     answer.took_locker = true;

@@ -73,6 +73,7 @@ result<uint32_t> key_directory::open_space(uint32_t handle) const {
 /// How far a match has come.
 struct key_directory::chain {
   const packed_key *before_key = nullptr;  // the key before the next one; nullptr: it is a root
+  packed_key carried;                      // that key, from one group to the next
   entry_ref before;                        // the node of that, if it has one
   bool cut = false;  // a key with another parent was met: no prefix leads over it
   uint32_t hit_count = 0;
@@ -101,7 +102,6 @@ uint16_t key_directory::usable_parts(chain &at, const probe &one) const noexcept
 void key_directory::walk(const match_query &query, uint32_t space, prefix_meter &meter,
                          chain &at) const {
   std::array<probe, key_index::group> probes;
-  packed_key last_key;
   for (uint32_t first = 0; first < query.count; first += key_index::group) {
     const uint32_t count = std::min(key_index::group, query.count - first);
     for (uint32_t i = 0; i < count; ++i) pack_key(query.keys[first + i], space, probes[i].key);
@@ -118,8 +118,8 @@ void key_directory::walk(const match_query &query, uint32_t space, prefix_meter 
       at.before_key = &probes[i].key;
       at.before = probes[i].entry;
     }
-    last_key = probes[count - 1].key;  // the next group takes its place
-    at.before_key = &last_key;
+    at.carried = probes[count - 1].key;  // the next group takes its place
+    at.before_key = &at.carried;
     if ((at.cut || meter.is_over()) && query.views == nullptr) return;
   }
 }
