@@ -26,7 +26,7 @@ CONFINED = [
     (re.compile(r"cuda"), ("backends/cuda/",)),
     (re.compile(r"hwloc(\.h$|/)"), ("src/platform/topology.cpp",)),
     (re.compile(r"mimalloc[\w-]*\.h$"), ("src/platform/host_memory.cpp",)),
-    (re.compile(r"(tbb|oneapi)/"), ("src/platform/parallel.cpp", "bench/pin_speed.cpp")),
+    (re.compile(r"(tbb|oneapi)/"), ("src/platform/parallel.cpp", "bench/pin_speed.cpp", "bench/micro/")),
     (re.compile(r"(.*/)?xxh(ash|3)\.h$"), ("src/base/digest.cpp", "src/base/digest_avx2.cpp")),
 ]
 
