@@ -14,13 +14,7 @@ error bad_key(const cubby_key &key, const char *role, uint32_t index) {
               role, index, key.bytes, static_cast<uint32_t>(CUBBY_KEY_BYTES_MAX));
 }
 
-void pack_key(const cubby_key &key, uint32_t space, packed_key &out) noexcept {
-  constexpr uint32_t usual = 32;
-  out.tag = space << 8 | key.bytes;
-  if (key.bytes == usual) {
-    std::memcpy(out.words.data(), key.data, usual);
-    return;
-  }
+void pack_words(const cubby_key &key, packed_key &out) noexcept {
   std::fill_n(out.words.begin(), out.word_count(), 0);
   std::memcpy(out.words.data(), key.data, key.bytes);
 }

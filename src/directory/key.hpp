@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 
 #include "base/result.hpp"
 
@@ -33,8 +34,19 @@ struct packed_key {
 /// The error that says why it is none. `role`: "key", "parent" …; `index`: which of the call's.
 error bad_key(const cubby_key &key, const char *role, uint32_t index);
 
+/// The words of a key of any length.
+void pack_words(const cubby_key &key, packed_key &out) noexcept;
+
 /// Of a key that is_key().
-void pack_key(const cubby_key &key, uint32_t space, packed_key &out) noexcept;
+inline void pack_key(const cubby_key &key, uint32_t space, packed_key &out) noexcept {
+  constexpr uint32_t usual = short_key_words * 8;
+  out.tag = space << 8 | key.bytes;
+  if (key.bytes == usual) {
+    std::memcpy(out.words.data(), key.data, usual);
+  } else {
+    pack_words(key, out);
+  }
+}
 
 [[nodiscard]] bool equal(const packed_key &a, const packed_key &b) noexcept;
 

@@ -79,12 +79,12 @@ struct key_directory::chain {
   uint32_t hit_count = 0;
 };
 
-/// Is the key before it in the query the parent that was recorded for it?
+/// Is the key before it in the query the parent that was recorded for it, though by another node
+/// than was seen?
 key_directory::link key_directory::link_of(const chain &at, const probe &one) const noexcept {
   if (at.before_key == nullptr) return one.parent == 0 ? link::right : link::other;
   if (one.parent == 0) return link::other;
   const entry_ref parent = entry_ref::of(one.parent);
-  if (parent == at.before) return link::right;
   // The key before may have got another node since it was looked at.
   const bool same = pool_.holds_key(parent.index, *at.before_key);
   if (pool_.at(parent.index).life() != parent.life) return link::unknown;
@@ -94,6 +94,7 @@ key_directory::link key_directory::link_of(const chain &at, const probe &one) co
 /// The parts that count for a prefix which leads over the key.
 uint16_t key_directory::usable_parts(chain &at, const probe &one) const noexcept {
   if (one.state.present == 0) return 0;
+  if (at.before && entry_ref::of(one.parent) == at.before) return one.state.present;
   const link above = link_of(at, one);
   if (above == link::other) at.cut = true;
   return above == link::right ? one.state.present : uint16_t{0};

@@ -95,19 +95,10 @@ void node_pool::give(uint32_t index) noexcept {
   last_free_ = index;
 }
 
-bool node_pool::holds_key(uint32_t index, const packed_key &key) const noexcept {
-  const node &looked = nodes_[index];
-  uint64_t differs = 0;
-  for (uint32_t word = 0; word < short_key_words; ++word) {
-    differs |= looked.key[word].load(std::memory_order_acquire) ^ key.words[word];
-  }
-  if (differs != 0) return false;
-  if (static_cast<uint32_t>(looked.identity.load(std::memory_order_acquire)) != key.tag) {
-    return false;
-  }
-  if (!key.is_long()) return true;
+bool node_pool::holds_long_part(uint32_t index, const packed_key &key) const noexcept {
   const long_key *const rest = long_part(index);
   if (rest == nullptr) return false;
+  uint64_t differs = 0;
   for (uint32_t word = 0; word < long_words; ++word) {
     differs |= (*rest)[word].load(std::memory_order_acquire) ^ key.words[short_key_words + word];
   }

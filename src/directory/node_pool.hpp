@@ -36,7 +36,16 @@ class node_pool {
   void give(uint32_t index) noexcept;
 
   /// Any thread: does the node hold this key? Meaningful while its life has not changed.
-  [[nodiscard]] bool holds_key(uint32_t index, const packed_key &key) const noexcept;
+  [[nodiscard]] bool holds_key(uint32_t index, const packed_key &key) const noexcept {
+    const node &looked = nodes_[index];
+    uint64_t differs = 0;
+    for (uint32_t word = 0; word < short_key_words; ++word) {
+      differs |= looked.key[word].load(std::memory_order_acquire) ^ key.words[word];
+    }
+    const uint64_t identity = looked.identity.load(std::memory_order_acquire);
+    differs |= static_cast<uint32_t>(identity) ^ key.tag;
+    return differs == 0 && (!key.is_long() || holds_long_part(index, key));
+  }
   /// Writer: the key of a node in use.
   void read_key(uint32_t index, packed_key &out) const noexcept;
 
@@ -49,6 +58,7 @@ class node_pool {
   using long_key = std::array<std::atomic<uint64_t>, long_words>;
   using long_keys = std::array<long_key, chunk_nodes>;
 
+  [[nodiscard]] bool holds_long_part(uint32_t index, const packed_key &key) const noexcept;
   [[nodiscard]] long_key *long_part(uint32_t index) const noexcept;
   void own_long_part(uint32_t index);
 

@@ -71,7 +71,7 @@ TEST_CASE("field: equal blocks behind different prefixes do not share an entry")
   REQUIRE(one.match({"system prompt 1", "block"}).hit_count == 2);
 }
 
-TEST_CASE("field: keys whose hashes collide are told apart by their bytes") {
+TEST_CASE("field: keys whose hashes collide are distinguished by their bytes") {
   directory_config config = config_of(512);
   config.bucket_count = 1;  // all hashes lead to one place
   fixture one(config);

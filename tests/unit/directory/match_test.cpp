@@ -21,7 +21,7 @@ std::vector<uint32_t> lengths_of(const std::vector<bool> &bits) {
 
 }  // namespace
 
-TEST_CASE("the longest prefix is told, and the state of every key behind it") {
+TEST_CASE("the longest prefix is found, and the state of every key behind it") {
   fixture one;
   one.put_chain({"a", "b", "c", "d"});
   one.erase("b");

@@ -110,7 +110,7 @@ TEST_CASE("bad input is refused and changes nothing") {
   REQUIRE(one.keys.begin_put(request).failure().text.find("NULL") != std::string::npos);
 }
 
-TEST_CASE("keys of every length are told apart") {
+TEST_CASE("keys of every length are distinguished") {
   fixture one(config_of(1024));
   const std::string text(64, 'a');
   for (size_t length = 1; length <= 64; ++length) one.put(text.substr(0, length));
