@@ -15,6 +15,7 @@ namespace {
 constexpr uint32_t constant_count = 24;  // keys that are always present, a chain
 constexpr uint32_t other_count = 40;     // keys that come and go
 constexpr uint32_t room = 24;            // numbers for those
+constexpr uint32_t classes = 4;          // a key's number is of the key's class, its node any
 
 std::string name_of(uint32_t key) {
   const std::string text = "key " + std::to_string(key);
@@ -46,11 +47,15 @@ class scene {
       put_answer put;
     };
     std::vector<held> entries;
-    std::vector<uint32_t> free;
-    for (uint32_t i = 0; i < room; ++i) free.push_back(constant_count + i);
+    std::array<std::vector<uint32_t>, classes> free_of_class;
+    for (uint32_t i = constant_count; i < constant_count + room; ++i) {
+      free_of_class[i % classes].push_back(i);
+    }
     for (uint32_t round = 0; round < rounds; ++round) {
-      if (!free.empty() && prng.chance(1, 2)) {
+      if (prng.chance(1, 2)) {
         const auto key = constant_count + static_cast<uint32_t>(prng.below(other_count));
+        std::vector<uint32_t> &free = free_of_class[key % classes];
+        if (free.empty()) continue;
         const cubby_key parent = key_of(names_[prng.chance(1, 2) ? key - 1 : key / 2]);
         put_request request;
         request.space = one_.space;
@@ -74,7 +79,7 @@ class scene {
                               ? one_.keys.erase(entry.put.entry, erase_rule::any).ok()
                               : one_.keys.abandon(entry.put.entry, entry.put.locker, 1).ok();
         failed_ += over ? 0u : 1u;
-        free.push_back(entry.put.locker);
+        free_of_class[entry.put.locker % classes].push_back(entry.put.locker);
         entries[at] = entries.back();
         entries.pop_back();
       }
@@ -115,10 +120,12 @@ class scene {
   [[nodiscard]] uint64_t failed() const { return failed_; }
 
  private:
-  /// As the bytes would be used: the number is looked at, then the entry once more.
+  /// The number was never another class's. And as the bytes would be used: the number is looked at,
+  /// then the entry once more.
   uint64_t judge(const key_view &view, uint32_t key) {
     if (view.present == 0) return 0;
     if (view.locker < constant_count || view.locker >= constant_count + room) return 1;
+    if (view.locker % classes != key % classes) return 1;
     const uint64_t before = owner_[view.locker].load(std::memory_order_acquire);
     const bool holds = one_.keys.still_holds(view);
     const uint64_t after = owner_[view.locker].load(std::memory_order_acquire);
