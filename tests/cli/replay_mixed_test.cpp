@@ -171,7 +171,7 @@ TEST_CASE("What a mixed replay cannot do is said in one sentence") {
   const auto &[here, experts, blocks, both] = files;
   const std::string link = " --link host:1GB/s", timed = " --timing --compute-ns 5" + link;
   const std::pair<std::string, std::string> cases[] = {
-      {both + " --simulate", "say it with --link host:"},
+      {both + " --simulate", "give it with --link host:"},
       {both + timed, "needs --block-compute-ns"},
       {both + timed + " --block-compute-ns 5 --lookahead 1", "for traces of one kind"},
       {both + timed + " --block-compute-ns 5 --host-capacity 10%", "for traces of one kind"},
