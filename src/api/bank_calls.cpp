@@ -92,11 +92,10 @@ cubby_status cubby_bank_add(cubby_handle *rt, const cubby_bank_desc *desc, cubby
   }
   return guarded([&]() -> cubby_status {
     const cubby_bank_desc asked = read_struct(*desc);
-    if (asked.kind == CUBBY_BANK_KV || asked.kind == CUBBY_BANK_ROWS) {
+    if (asked.kind == CUBBY_BANK_ROWS) {
       return keep_error(fail(CUBBY_ERR_NOT_SUPPORTED,
-                             "banks of kind %u need puts and keys, which "
-                             "are not built yet; experts and other weights are",
-                             asked.kind));
+                             "banks of table rows are not built yet; experts, KV blocks and other "
+                             "weights are"));
     }
     if (asked.kind > CUBBY_BANK_OTHER) CUBBY_REFUSE("bank kind %u is not known", asked.kind);
     if (asked.policy != nullptr && self.policy() != asked.policy) {
@@ -192,6 +191,10 @@ cubby_status cubby_bank_remove(cubby_handle *rt, cubby_bank bank) {
       const auto lock = self.hold_pump();
       found = self.engine().state.banks.find(bank);
       if (found == nullptr) return unknown_bank(bank);
+      if (self.spaces.any_of(*found)) {
+        return keep_error(
+            fail(CUBBY_ERR_BUSY, "bank %s has spaces; remove those first", found->desc().name));
+      }
       found->removed.store(true, std::memory_order_seq_cst);
     }
     // Calls that still saw it must be over before its words are judged, and again before they go.

@@ -9,28 +9,12 @@ namespace {
 
 cubby_status later(const char *call, const char *what) {
   return keep_error(fail(CUBBY_ERR_NOT_SUPPORTED,
-                         "%s: %s not built yet; lockers of adopted or "
-                         "mapped files, named by number, are",
+                         "%s: %s not built yet; lockers of adopted or mapped files, and KV blocks "
+                         "by cubby_put and cubby_get, are",
                          call, what));
 }
 
 }  // namespace
-
-cubby_status cubby_space_add(cubby_handle *rt, const cubby_space_desc *, cubby_space *) {
-  CUBBY_ENTER(rt);
-  return later("cubby_space_add", "keys are");
-}
-
-cubby_status cubby_space_remove(cubby_handle *rt, cubby_space) {
-  CUBBY_ENTER(rt);
-  return later("cubby_space_remove", "keys are");
-}
-
-cubby_status cubby_match(cubby_handle *rt, cubby_space, const cubby_key *, uint32_t,
-                         const cubby_match_rule *, uint32_t *, uint8_t *) {
-  CUBBY_ENTER(rt);
-  return later("cubby_match", "keys are");
-}
 
 cubby_status cubby_reserve(cubby_handle *rt, const cubby_item *, uint32_t, cubby_tier,
                            const cubby_how *, cubby_pins *, void **, cubby_ticket *) {
@@ -44,18 +28,6 @@ cubby_status cubby_commit(cubby_handle *rt, cubby_pins, uint32_t, uint32_t, int,
   return later("cubby_commit", "writing lockers is");
 }
 
-cubby_status cubby_get(cubby_handle *rt, const cubby_item *, uint32_t, const cubby_how *,
-                       cubby_ticket *) {
-  CUBBY_ENTER(rt);
-  return later("cubby_get", "copying out of lockers is");
-}
-
-cubby_status cubby_put(cubby_handle *rt, const cubby_item *, uint32_t, const cubby_how *,
-                       cubby_ticket *) {
-  CUBBY_ENTER(rt);
-  return later("cubby_put", "writing lockers is");
-}
-
 cubby_status cubby_gather(cubby_handle *rt, cubby_bank, const uint64_t *, uint32_t,
                           const cubby_span *, const cubby_how *, cubby_ticket *) {
   CUBBY_ENTER(rt);
@@ -65,16 +37,16 @@ cubby_status cubby_gather(cubby_handle *rt, cubby_bank, const uint64_t *, uint32
 cubby_status cubby_lease(cubby_handle *rt, cubby_space, const cubby_key *, uint32_t, uint32_t,
                          cubby_pins *) {
   CUBBY_ENTER(rt);
-  return later("cubby_lease", "keys are");
+  return later("cubby_lease", "this is");
 }
 
 cubby_status cubby_lease_end(cubby_handle *rt, cubby_pins, uint32_t, uint32_t) {
   CUBBY_ENTER(rt);
-  return later("cubby_lease_end", "keys are");
+  return later("cubby_lease_end", "this is");
 }
 
 cubby_status cubby_split(cubby_handle *rt, cubby_space, const cubby_key *, uint32_t,
                          const uint64_t *, cubby_tier, cubby_split_result *) {
   CUBBY_ENTER(rt);
-  return later("cubby_split", "keys are");
+  return later("cubby_split", "this is");
 }

@@ -7,6 +7,7 @@
 #include <memory_resource>
 #include <span>
 
+#include "api/block_calls.hpp"
 #include "api/completion_queue.hpp"
 #include "api/guard.hpp"
 #include "api/requests.hpp"
@@ -326,6 +327,10 @@ cubby_status cubby_drop(cubby_handle *rt, const cubby_item *items, uint32_t coun
   CUBBY_ENTER(rt);
   if (items == nullptr || count == 0 || count > items_max) {
     CUBBY_REFUSE("cubby_drop: items is NULL, or count %u is not 1 to %u", count, items_max);
+  }
+  if (items->space != 0) {
+    if (tier != 0) CUBBY_REFUSE("cubby_drop: a block named by key is dropped everywhere; tier 0");
+    return guarded([&] { return drop_blocks(self, items, count); });
   }
   return guarded([&]() -> cubby_status {
     std::vector<engine::request_item> named;

@@ -76,10 +76,11 @@ result<void> read_items(runtime &self, const cubby_item *items, uint32_t count,
   out.reserve(count);
   for (uint32_t i = 0; i < count; ++i) {
     if (items[i].space != 0 || items[i].key.data != nullptr) {
-      return fail(CUBBY_ERR_NOT_SUPPORTED,
-                  "item %u is named by a key; keys are not built yet, name "
-                  "lockers by number",
-                  i);
+      return fail(
+          CUBBY_ERR_NOT_SUPPORTED,
+          "item %u is named by a key: blocks are put, got and dropped by key, and cannot be "
+          "pinned or fetched ahead yet",
+          i);
     }
     const auto handle = static_cast<cubby_bank>(items[i].id >> 48);
     const uint64_t number = items[i].id & ((uint64_t{1} << 48) - 1);
@@ -87,6 +88,10 @@ result<void> read_items(runtime &self, const cubby_item *items, uint32_t count,
     if (bank == nullptr) {
       return fail(CUBBY_ERR_STALE, "item %u names bank %u, which is not one of this runtime", i,
                   handle);
+    }
+    if (bank->blocks != nullptr) {
+      return fail(CUBBY_ERR_INVALID, "item %u names a block of bank %s by number; name it by key",
+                  i, bank->desc().name);
     }
     if (number >= bank->count()) {
       error failure = fail(CUBBY_ERR_INVALID, "item %u names locker %llu; bank %s has %llu", i,

@@ -12,6 +12,7 @@
 
 #include "api/last_error.hpp"
 #include "api/log_ring.hpp"
+#include "api/spaces.hpp"
 #include "base/abi.hpp"
 #include "base/clock.hpp"
 #include "engine/engine.hpp"
@@ -43,7 +44,7 @@ void write_struct(const T &value, T *to) {
 struct region {
   cubby_region handle = 0;
   cubby_region_desc desc{};
-  uint32_t used = 0;  // by tiers
+  uint32_t used = 0;  // by tiers, and by calls that copy
 };
 
 class runtime final : public engine::completion_sink {
@@ -143,6 +144,7 @@ class runtime final : public engine::completion_sink {
   platform::services services;
   std::vector<tier::backend_kind> loaded_backends;
   std::vector<region> regions;
+  space_list spaces;
   std::vector<void *> libraries;
   bool virtual_clock = false;
   uint64_t close_patience_ns = uint64_t{30} * 1'000'000'000;

@@ -244,8 +244,9 @@ cubby_status cubby_region_remove(cubby_handle *rt, cubby_region handle) {
     return keep_error(fail(CUBBY_ERR_STALE, "region %u is not one of this runtime", handle));
   }
   if (one->used != 0) {
-    return keep_error(
-        fail(CUBBY_ERR_BUSY, "region %u is the memory of %u tiers", handle, one->used));
+    return keep_error(fail(CUBBY_ERR_BUSY,
+                           "region %u is the memory of tiers, or of calls under way: %u in all",
+                           handle, one->used));
   }
   one->handle = 0;
   return CUBBY_OK;

@@ -59,6 +59,7 @@ void bank_description::install(bank_mapping &&mapping) noexcept {
 
 part_extent bank_description::extent(uint32_t number, uint32_t part) const {
   const uint32_t row = row_of(number);
+  if (!mapped()) return {0, 0, part_bytes(row, part)};
   const auto at = map_.position(grid_.row_part(row, part), grid_.column_of(number));
   return {at.file, at.offset_bytes, part_bytes(row, part)};
 }
@@ -81,7 +82,7 @@ uint64_t bank_description::part_offset(frame_layout layout, uint32_t number, uin
 }
 
 void bank_description::make_digests() {
-  if (digests_.empty() && mapped()) digests_ = digest_table(grid_);
+  if (digests_.empty()) digests_ = digest_table(grid_);
 }
 
 uint64_t bank_description::chunk_total() const {

@@ -98,7 +98,7 @@ class bank_description {
   [[nodiscard]] uint64_t &digest(uint32_t number, uint32_t part, uint32_t chunk) {
     return digests_.at(grid_.row_part(row_of(number), part), grid_.column_of(number), chunk);
   }
-  /// Places for digests of a mapped bank that has none yet.
+  /// Places for digests of a bank that has none yet.
   void make_digests();
   /// Digests in the order locker, part, chunk, as a seal holds them.
   result<void> load_seal(const std::vector<uint64_t> &digests);

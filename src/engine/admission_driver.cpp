@@ -55,6 +55,10 @@ bool admission_driver::is_hole_coming(uint32_t tier, uint64_t bytes) {
 
 bool admission_driver::begin_evict(uint32_t tier, cubby_object object) {
   const locker at = locker_of(object);
+  if (at.bank->blocks != nullptr) {
+    const auto &keys = at.bank->blocks->keys;
+    if (keys.describe(keys.at_locker(at.number)).leases != 0) return false;
+  }
   return at.bank->word(tier, at.number).begin_evict();
 }
 
@@ -67,9 +71,21 @@ void admission_driver::finish_evict(uint32_t tier, cubby_object object, placemen
   }
   locker_word &word = at.bank->word(tier, at.number);
   const uint64_t frame = word.look().frame;
+  if (at.bank->blocks != nullptr) forget_key(tier, *at.bank, at.number);
   word.clear();
   memory(tier).give(frame, at.bank->frame_bytes_in(tier, at.number));
   state_.changed = true;
+}
+
+/// A block whose last copy goes is not found by its key from here on.
+void admission_driver::forget_key(uint32_t tier, locker_bank &bank, uint32_t number) {
+  for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
+    if (t == tier || !state_.tiers.is_memory(t)) continue;
+    if (bank.word(t, number).look().state != locker_state::absent) return;
+  }
+  auto &keys = bank.blocks->keys;
+  const auto erased = keys.erase(keys.at_locker(number), directory::erase_rule::any);
+  if (erased) bank.blocks->give_number(*erased);
 }
 
 /// Copies a victim down; it keeps its frame until that is done. False: it may simply go.

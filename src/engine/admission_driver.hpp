@@ -53,6 +53,7 @@ class admission_driver {
     return *state_.tiers[tier].memory;
   }
   bool demote(uint32_t tier, locker_bank &bank, uint32_t number);
+  void forget_key(uint32_t tier, locker_bank &bank, uint32_t number);
 
   engine_state &state_;
   fill_table &fills_;

@@ -1,6 +1,7 @@
 // The engine of a runtime: its units, made in the order in which they use each other.
 #pragma once
 
+#include "engine/blocks.hpp"
 #include "engine/controller.hpp"
 #include "engine/set_up.hpp"
 #include "engine/statistics.hpp"
@@ -15,6 +16,7 @@ struct parts {
         requests(config.tickets_max, config.salt),
         table(state),
         copies(state, table),
+        puts(state, copies),
         files(state),
         from(state, table, copies, files),
         feed(state, copies),
@@ -35,6 +37,7 @@ struct parts {
   transfer::verifier digests;
   fill_table table;
   residents copies;
+  blocks puts;
   source_files files;
   sources from;
   policy_feed feed;

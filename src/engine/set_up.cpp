@@ -14,6 +14,7 @@ constexpr uint32_t staging_max = 16;
 
 frame_layout layout_for(const tier::memory_tier &tier, const locker_bank &bank) {
   if (tier.strided()) return frame_layout::pieces;
+  if (bank.blocks != nullptr) return frame_layout::packed;  // no file says how they lie
   return tier.direct() && bank.skew_ok() ? frame_layout::skewed : frame_layout::packed;
 }
 
@@ -122,7 +123,7 @@ result<locker_bank *> set_up::add_bank(std::unique_ptr<locker_bank> made) {
     state_.admission.set_object_count(state_.banks.object_count());
     lay_out(bank);
     state_.banks.index_words();
-    if (state_.config.verify && bank.mapped()) bank.make_digests();
+    if (state_.config.verify && (bank.mapped() || bank.blocks != nullptr)) bank.make_digests();
   } catch (...) {
     discard(bank);
     throw;
@@ -143,6 +144,10 @@ result<locker_bank *> set_up::add_bank(std::unique_ptr<locker_bank> made) {
 
 result<void> set_up::map_bank(locker_bank &bank, std::vector<catalog::bank_file> &&files,
                               uint32_t tier, const cubby_extent *extents, uint64_t count) {
+  if (bank.blocks != nullptr) {
+    return fail(CUBBY_ERR_INVALID, "bank %s has KV blocks, which are put; no file holds them",
+                bank.desc().name);
+  }
   if (bank.mapped()) {
     return fail(CUBBY_ERR_INVALID, "bank %s is mapped already; remove it and add it again",
                 bank.desc().name);
@@ -158,6 +163,7 @@ result<void> set_up::map_bank(locker_bank &bank, std::vector<catalog::bank_file>
 }
 
 bool set_up::is_in_use(locker_bank &bank) {
+  if (bank.blocks != nullptr && bank.blocks->puts_in_flight != 0) return true;
   if (fills_.touches_bank(bank)) return true;
   for (const uint32_t index : open_.open_now()) {
     for (const request_item &item : requests_[index].items) {

@@ -12,7 +12,18 @@ result<std::unique_ptr<locker_bank>> locker_bank::describe(const cubby_bank_desc
   auto grid = bank_geometry::describe(desc);
   if (!grid) return grid.failure();
   auto mapping = bank_description::unmapped(*grid);
-  return std::unique_ptr<locker_bank>(new locker_bank(std::move(*grid), std::move(mapping)));
+  std::unique_ptr<locker_bank> made(new locker_bank(std::move(*grid), std::move(mapping)));
+  if (desc.kind != CUBBY_BANK_KV) return made;
+  if (made->rows() != 1) {
+    return fail(CUBBY_ERR_INVALID,
+                "bank %s: a bank of KV blocks has one row, and as many columns as blocks; it was "
+                "given %u rows",
+                made->desc().name, made->rows());
+  }
+  auto blocks = key_blocks::make(made->columns(), made->part_count());
+  if (!blocks) return blocks.failure();
+  made->blocks = std::move(*blocks);
+  return made;
 }
 
 result<std::unique_ptr<locker_bank>> locker_bank::adopt(
@@ -101,6 +112,7 @@ uint64_t locker_bank::tier_bytes() const {
 
 uint64_t locker_bank::table_bytes() const {
   uint64_t bytes = sizeof *this + bank_description::table_bytes();
+  if (blocks != nullptr) bytes += blocks->bytes();
   for (const auto &words : owned_words_) {
     if (words != nullptr) bytes += tier_bytes();
   }

@@ -12,6 +12,7 @@
 #include "base/result.hpp"
 #include "catalog/bank_description.hpp"
 #include "residency/bank_row.hpp"
+#include "residency/key_blocks.hpp"
 #include "residency/locker_word.hpp"
 #include "tier/memory_tier.hpp"
 
@@ -65,6 +66,7 @@ class locker_bank : public catalog::bank_description {
   uint32_t routed_seen = 0;  // most lockers of a row that a sequence used, where that is not given
   uint64_t looked_ns = 0;    // when the files' identity was last looked at
   std::atomic<bool> removed{false};
+  std::unique_ptr<key_blocks> blocks;  // of a bank of KV blocks; their lockers are named by key
 
  private:
   locker_bank(catalog::bank_geometry grid, catalog::bank_mapping mapping);

@@ -1,0 +1,125 @@
+// Spaces of keys, and which prefixes of a chain of keys are there.
+#include <algorithm>
+#include <array>
+#include <memory_resource>
+
+#include "api/guard.hpp"
+#include "api/runtime.hpp"
+
+using namespace cubby;
+using namespace cubby::api;
+
+namespace {
+
+cubby_status unknown_space(cubby_space space) {
+  return keep_error(fail(CUBBY_ERR_STALE, "space %u is not one of this runtime", space));
+}
+
+std::span<const uint8_t> bytes_at(const void *data, uint32_t bytes) {
+  return {static_cast<const uint8_t *>(data), bytes};
+}
+
+/// Where a block is that the directory knows: in the nearest tier that has it.
+uint8_t state_of(engine::parts &engine, const residency::locker_bank &bank,
+                 const directory::key_view &seen) {
+  if (seen.present == 0) return seen.pending != 0 ? CUBBY_STATE_PENDING : CUBBY_STATE_MISS;
+  uint8_t best = CUBBY_STATE_PENDING;  // on its way from one tier to another
+  for (uint32_t tier = 0; tier < engine.state.tiers.count(); ++tier) {
+    const engine::tier_slot &slot = engine.state.tiers[tier];
+    if (slot.memory == nullptr || bank.words(tier) == nullptr) continue;
+    if (bank.word(tier, seen.locker).look().state != residency::locker_state::ready) continue;
+    const bool host = slot.memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
+    best = std::max<uint8_t>(best, host ? CUBBY_STATE_HOST : CUBBY_STATE_DEVICE);
+  }
+  return best;
+}
+
+}  // namespace
+
+cubby_status cubby_space_add(cubby_handle *rt, const cubby_space_desc *desc, cubby_space *out) {
+  CUBBY_ENTER(rt);
+  if (desc == nullptr || out == nullptr || desc->struct_size == 0) {
+    CUBBY_REFUSE("cubby_space_add: desc or out is NULL, or struct_size is 0");
+  }
+  return guarded([&]() -> cubby_status {
+    const cubby_space_desc asked = read_struct(*desc);
+    if ((asked.fingerprint == nullptr && asked.fingerprint_bytes != 0) ||
+        (asked.domain == nullptr && asked.domain_bytes != 0)) {
+      CUBBY_REFUSE("cubby_space_add: fingerprint or domain is NULL, but has a size");
+    }
+    const auto lock = self.hold_pump();
+    residency::locker_bank *bank = self.engine().state.banks.find(asked.bank);
+    if (bank == nullptr) {
+      return keep_error(fail(CUBBY_ERR_STALE, "bank %u is not one of this runtime", asked.bank));
+    }
+    if (bank->blocks == nullptr) {
+      CUBBY_REFUSE("bank %s is not of kind CUBBY_BANK_KV; keys name the blocks of such banks",
+                   bank->desc().name);
+    }
+    directory::key_directory &keys = bank->blocks->keys;
+    const auto made = keys.add_space(bytes_at(asked.fingerprint, asked.fingerprint_bytes),
+                                     bytes_at(asked.domain, asked.domain_bytes));
+    if (!made) return keep_error(made.failure());
+    *out = self.spaces.add(*bank, *made);
+    if (*out != 0) return CUBBY_OK;
+    static_cast<void>(keys.remove_space(*made));
+    return keep_error(fail(CUBBY_ERR_BUSY, "a runtime has at most %u spaces; remove some",
+                           space_list::spaces_max));
+  });
+}
+
+cubby_status cubby_space_remove(cubby_handle *rt, cubby_space space) {
+  CUBBY_ENTER_WAITING(rt);
+  return guarded([&]() -> cubby_status {
+    {
+      const auto lock = self.hold_pump();
+      const space_list::named found = self.spaces.find(space);
+      if (found.bank == nullptr) return unknown_space(space);
+      auto removed = found.bank->blocks->keys.remove_space(found.space);
+      if (!removed) return keep_error(removed.failure());
+      self.spaces.hide(space);
+      self.engine().puts.reclaim(*found.bank);
+    }
+    self.grace_period();  // calls that have seen it use its bank
+    const auto lock = self.hold_pump();
+    self.spaces.forget(space);
+    return CUBBY_OK;
+  });
+}
+
+cubby_status cubby_match(cubby_handle *rt, cubby_space space, const cubby_key *keys, uint32_t count,
+                         const cubby_match_rule *rule, uint32_t *hit_count, uint8_t *state) {
+  CUBBY_ENTER(rt);
+  if (keys == nullptr || hit_count == nullptr || count == 0) {
+    CUBBY_REFUSE("cubby_match: keys or hit_count is NULL, or count is 0");
+  }
+  if (rule != nullptr && rule->struct_size == 0) {
+    CUBBY_REFUSE("cubby_match_rule.struct_size is 0; set it to sizeof(cubby_match_rule)");
+  }
+  *hit_count = 0;
+  const space_list::named in = self.spaces.find(space);
+  if (in.bank == nullptr) return unknown_space(space);
+  return guarded([&]() -> cubby_status {
+    std::array<std::byte, 256 * sizeof(directory::key_view)> room;
+    std::pmr::monotonic_buffer_resource memory(room.data(), room.size());
+    std::pmr::vector<directory::key_view> views(&memory);
+    if (state != nullptr) views.resize(count);
+    directory::match_rule wanted;
+    directory::match_query query;
+    query.space = in.space;
+    query.keys = keys;
+    query.count = count;
+    query.views = state != nullptr ? views.data() : nullptr;
+    if (rule != nullptr) {
+      wanted = directory::match_rule::all_parts(read_struct(*rule).trailing_count);
+      query.rule = &wanted;
+    }
+    const auto found = in.bank->blocks->keys.match(query);
+    if (!found) return keep_error(found.failure());
+    *hit_count = *found;
+    for (uint32_t i = 0; i < count && state != nullptr; ++i) {
+      state[i] = state_of(self.engine(), *in.bank, views[i]);
+    }
+    return CUBBY_OK;
+  });
+}

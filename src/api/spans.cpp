@@ -1,0 +1,126 @@
+#include "api/spans.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/checked.hpp"
+
+namespace cubby::api {
+namespace {
+
+using ull = unsigned long long;
+
+const region *find_region(const runtime &self, cubby_region handle) {
+  for (const region &one : self.regions) {
+    if (one.handle == handle) return &one;
+  }
+  return nullptr;
+}
+
+error bad_span(uint32_t item, uint32_t span, const char *why) {
+  return fail(CUBBY_ERR_INVALID, "item %u, span %u: %s", item, span, why);
+}
+
+/// Bytes of a region count through its pieces, as if they lay one behind the other.
+void add_strided(const cubby_region_desc &of, uint64_t offset_bytes, uint64_t bytes,
+                 std::vector<memory_piece> &out) {
+  while (bytes != 0) {
+    const uint64_t within = offset_bytes % of.piece_bytes;
+    const uint64_t here = std::min(bytes, of.piece_bytes - within);
+    auto *const base = static_cast<std::byte *>(of.base);
+    out.push_back({base + offset_bytes / of.piece_bytes * of.stride_bytes + within, here});
+    offset_bytes += here;
+    bytes -= here;
+  }
+}
+
+}  // namespace
+
+result<std::vector<memory_piece>> read_spans(runtime &self, const cubby_item &item,
+                                             uint32_t index) {
+  if (item.spans == nullptr || item.span_count == 0) {
+    return fail(CUBBY_ERR_INVALID, "item %u has no spans: say where its bytes are, or go", index);
+  }
+  std::vector<memory_piece> pieces;
+  pieces.reserve(item.span_count);
+  for (uint32_t i = 0; i < item.span_count; ++i) {
+    const cubby_span &one = item.spans[i];
+    if (one.flags != 0) return bad_span(index, i, "its flags are not known; set them to 0");
+    if (one.bytes == 0) return bad_span(index, i, "it has no bytes");
+    const auto end = base::checked_add(one.offset_bytes, one.bytes);
+    if (!end) return bad_span(index, i, "it ends beyond every address");
+    if (one.region == 0) {
+      if (one.offset_bytes == 0) return bad_span(index, i, "its address is NULL");
+      pieces.push_back({reinterpret_cast<std::byte *>(one.offset_bytes), one.bytes});
+      continue;
+    }
+    const region *known = find_region(self, one.region);
+    if (known == nullptr) {
+      return fail(CUBBY_ERR_STALE, "item %u, span %u: region %u is not one of this runtime", index,
+                  i, one.region);
+    }
+    const cubby_region_desc &of = known->desc;
+    const uint64_t size = of.piece_count == 0 ? of.bytes : of.piece_bytes * of.piece_count;
+    if (*end > size) {
+      return fail(CUBBY_ERR_INVALID, "item %u, span %u: bytes %llu to %llu, but region %u has %llu",
+                  index, i, static_cast<ull>(one.offset_bytes), static_cast<ull>(*end), one.region,
+                  static_cast<ull>(size));
+    }
+    if (of.piece_count == 0) {
+      pieces.push_back({static_cast<std::byte *>(of.base) + one.offset_bytes, one.bytes});
+    } else {
+      add_strided(of, one.offset_bytes, one.bytes, pieces);
+    }
+  }
+  return pieces;
+}
+
+uint64_t bytes_of(std::span<const memory_piece> pieces) {
+  uint64_t bytes = 0;
+  for (const memory_piece &one : pieces) bytes += one.bytes;
+  return bytes;
+}
+
+std::vector<memory_piece> locker_pieces(std::span<const memory_piece> parts, uint64_t at_bytes,
+                                        uint64_t bytes) {
+  std::vector<memory_piece> pieces;
+  for (const memory_piece &part : parts) {
+    if (bytes == 0) break;
+    if (at_bytes >= part.bytes) {
+      at_bytes -= part.bytes;
+      continue;
+    }
+    const uint64_t here = std::min(bytes, part.bytes - at_bytes);
+    pieces.push_back({part.at + at_bytes, here});
+    at_bytes = 0;
+    bytes -= here;
+  }
+  return pieces;
+}
+
+void clear_behind(std::span<const memory_piece> parts, uint64_t bytes) {
+  for (const memory_piece &part : parts) {
+    const uint64_t used = std::min(bytes, part.bytes);
+    std::memset(part.at + used, 0, part.bytes - used);
+    bytes -= used;
+  }
+}
+
+void copy_pieces(std::span<const memory_piece> from, std::span<const memory_piece> to) {
+  size_t source = 0;
+  uint64_t behind = 0;  // of the source piece, what has been copied
+  for (const memory_piece &target : to) {
+    for (uint64_t done = 0; done < target.bytes;) {
+      const memory_piece &piece = from[source];
+      const uint64_t here = std::min(target.bytes - done, piece.bytes - behind);
+      std::memcpy(target.at + done, piece.at + behind, here);
+      done += here;
+      behind += here;
+      if (behind != piece.bytes) continue;
+      behind = 0;
+      ++source;
+    }
+  }
+}
+
+}  // namespace cubby::api

@@ -1,0 +1,212 @@
+#include "engine/blocks.hpp"
+
+#include <algorithm>
+
+#include "base/digest.hpp"
+#include "engine/chunk_run.hpp"
+
+namespace cubby::engine {
+namespace {
+
+using directory::no_locker;
+
+constexpr uint32_t expired_at_once = 64;
+
+/// Threads of the caller write its frames.
+bool takes_puts(const tier_slot &slot) {
+  return slot.memory != nullptr && slot.memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
+}
+
+error no_host_tier(const locker_bank &bank) {
+  return fail(CUBBY_ERR_NOT_SUPPORTED,
+              "bank %s: puts need a memory tier that the processor can write to; add one with "
+              "backend \"host\"",
+              bank.desc().name);
+}
+
+}  // namespace
+
+bool blocks::is_anywhere(const locker_bank &bank, uint32_t number) const {
+  for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
+    if (!state_.tiers.is_memory(tier)) continue;
+    if (bank.word(tier, number).look().state != locker_state::absent) return true;
+  }
+  return false;
+}
+
+/// Gives up blocks until the bank has a free number, where all are taken.
+bool blocks::evict_any(locker_bank &bank) {
+  constexpr uint32_t tries_max = 64;
+  const transfer::urgency order{CUBBY_DEMAND, base::never_ns, state_.next_sequence()};
+  for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
+    if (!state_.tiers.is_memory(tier)) continue;
+    for (uint32_t i = 0; i < tries_max && bank.blocks->peek_number() == no_locker; ++i) {
+      if (!copies_.evict_one(tier, {}, order, false)) break;
+    }
+  }
+  return bank.blocks->peek_number() != no_locker;
+}
+
+void blocks::forget(locker_bank &bank, const directory::entry_ref &entry) {
+  const auto erased = bank.blocks->keys.erase(entry, directory::erase_rule::any);
+  if (erased) bank.blocks->give_number(*erased);
+}
+
+void blocks::reclaim(locker_bank &bank) {
+  residency::key_blocks &of = *bank.blocks;
+  of.keys.reclaim(~uint32_t{0}, of.leaving);
+  std::erase_if(of.leaving, [&](uint32_t number) {
+    for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
+      if (state_.tiers.is_memory(tier) && !copies_.drop(bank, number, tier)) return false;
+    }
+    of.give_number(number);
+    return true;
+  });
+}
+
+result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request request,
+                                    block_place &out) {
+  residency::key_blocks &of = *bank.blocks;
+  if (!of.leaving.empty()) reclaim(bank);
+  for (;;) {
+    request.locker = of.peek_number();
+    if (request.locker == no_locker) {
+      const auto seen = of.keys.find(request.space, request.key);
+      if (!seen) return seen.failure();
+      if (seen->locker == no_locker && !evict_any(bank)) return start::full;
+      request.locker = of.peek_number();
+    }
+    const auto answer = of.keys.begin_put(request);
+    if (!answer) return answer.failure();
+    if (answer->took_locker) of.take_number();
+    if (answer->fresh != 0) {
+      out = {&bank, answer->locker, 0, 0, answer->entry, answer->fresh};
+      break;
+    }
+    if (answer->joined != 0) return start::joined;
+    if (is_anywhere(bank, answer->locker)) return start::known;
+    forget(bank, answer->entry);  // its last copy was lost on the way to another tier
+  }
+  ++of.puts_in_flight;
+  auto found = take_frame(out);
+  if (found && *found) return start::begun;
+  end_put(out);
+  if (!found) return found.failure();
+  return start::full;
+}
+
+/// In the nearest tier that has room, or makes it.
+result<bool> blocks::take_frame(block_place &out) {
+  std::array<uint32_t, tiers_max> by_rank{};
+  uint32_t count = 0;
+  for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
+    if (takes_puts(state_.tiers[tier])) by_rank[count++] = tier;
+  }
+  if (count == 0) return no_host_tier(*out.bank);
+  std::sort(by_rank.begin(), by_rank.begin() + count,
+            [&](uint32_t a, uint32_t b) { return state_.tiers[a].rank < state_.tiers[b].rank; });
+  const transfer::urgency order{CUBBY_DEMAND, base::never_ns, state_.next_sequence()};
+  uint64_t needed_bytes = ~uint64_t{0};
+  bool fits = false;
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint32_t tier = by_rank[i];
+    tier::memory_tier &memory = *state_.tiers[tier].memory;
+    const uint64_t bytes = out.bank->frame_bytes_in(tier, out.number);
+    needed_bytes = std::min(needed_bytes, memory.cost_bytes(bytes));
+    if (memory.cost_bytes(bytes) > memory.budget_bytes()) continue;
+    fits = true;
+    if (!copies_.make_room(tier, {out.bank->object_base + out.number, bytes}, order)) continue;
+    const auto frame = memory.take(bytes);
+    if (!frame) continue;
+    out.tier = tier;
+    out.frame = *frame;
+    out.bank->word(tier, out.number).begin_fill(0, 1);
+    copies_.admit(tier, *out.bank, out.number);
+    return true;
+  }
+  if (fits) return false;
+  error why = fail(CUBBY_ERR_BUDGET,
+                   "bank %s: a block takes %llu bytes, and no memory tier has a budget of that; "
+                   "raise one",
+                   out.bank->desc().name, static_cast<unsigned long long>(needed_bytes));
+  why.needed_bytes = needed_bytes;
+  return why;
+}
+
+/// In the directory: the put has ended without a block.
+void blocks::end_put(const block_place &at) noexcept {
+  residency::key_blocks &of = *at.bank->blocks;
+  --of.puts_in_flight;
+  const auto ended = of.keys.abandon(at.entry, at.number, at.parts);
+  if (ended && ended->released != no_locker) of.give_number(ended->released);
+}
+
+std::vector<uint64_t> blocks::digests_of(const block_place &at) const {
+  std::vector<uint64_t> digests;
+  if (!state_.config.verify) return digests;
+  for (uint32_t part = 0; part < at.bank->part_count(); ++part) {
+    const uint32_t chunks = chunks_of_part(*at.bank, at.number, part);
+    const std::byte *const bytes =
+        state_.tiers.address(*at.bank, at.tier, at.frame, at.number, part);
+    const chunk_run all = cut_run(*at.bank, at.number, part, 0, chunks);
+    each_chunk(*at.bank, at.number, all, [&](uint32_t chunk, uint64_t behind, uint64_t size) {
+      digests.push_back(base::chunk_digest(
+          bytes + behind, size, {at.bank->digest_space << 48 | at.number, 1, part, chunk}));
+      return true;
+    });
+  }
+  return digests;
+}
+
+void blocks::publish(const block_place &at, uint64_t length_bytes,
+                     std::span<const uint64_t> digests) {
+  residency::key_blocks &of = *at.bank->blocks;
+  for (uint32_t part = 0; part < at.bank->part_count() && !digests.empty(); ++part) {
+    const uint32_t chunks = chunks_of_part(*at.bank, at.number, part);
+    for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
+      at.bank->digest(at.number, part, chunk) = digests[chunk];
+    }
+    digests = digests.subspan(chunks);
+  }
+  --of.puts_in_flight;
+  of.set_length(at.number, length_bytes);
+  at.bank->word(at.tier, at.number).publish(at.frame, 0);
+  state_.changed = true;
+  const auto ended = of.keys.publish(at.entry, at.number, at.parts);
+  if (!ended || ended->released == no_locker) return;
+  // Its space was removed meanwhile.
+  copies_.drop(*at.bank, at.number, at.tier);
+  of.give_number(ended->released);
+}
+
+void blocks::abandon(const block_place &at) noexcept {
+  at.bank->word(at.tier, at.number).clear();
+  copies_.retract(at.tier, *at.bank, at.number);
+  state_.tiers[at.tier].memory->give(at.frame, at.bank->frame_bytes_in(at.tier, at.number));
+  state_.changed = true;
+  end_put(at);
+}
+
+result<void> blocks::drop(locker_bank &bank, const directory::key_view &what) {
+  const auto busy = [&] {
+    return fail(CUBBY_ERR_BUSY,
+                "bank %s: a block is pinned, leased, being put or on its way; end that first",
+                bank.desc().name);
+  };
+  if (what.pending != 0) return busy();
+  for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
+    if (!state_.tiers.is_memory(tier)) continue;
+    if (!copies_.drop(bank, what.locker, tier)) return busy();
+  }
+  forget(bank, what.entry);  // where it had no copy any more
+  return {};
+}
+
+void blocks::expire(uint64_t now_ns) {
+  for (const locker_bank *bank : state_.banks.in_order()) {
+    if (bank->blocks == nullptr) continue;
+    bank->blocks->keys.expire(now_ns, expired_at_once);
+  }
+}
+
+}  // namespace cubby::engine

@@ -1,0 +1,58 @@
+// Puts of KV blocks: a key gets a locker with a frame, the caller's thread writes it, and from then
+// on it is found. What was not published has left no trace.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "directory/key_directory.hpp"
+#include "engine/residents.hpp"
+
+namespace cubby::engine {
+
+/// Where a put writes. The frame is its own until publish() or abandon().
+struct block_place {
+  locker_bank *bank = nullptr;
+  uint32_t number = 0, tier = 0;
+  uint64_t frame = 0;
+  directory::entry_ref entry;
+  uint16_t parts = 0;
+};
+
+/// For whoever holds the pump.
+class blocks {
+ public:
+  blocks(engine_state &state, residents &copies) : state_(state), copies_(copies) {}
+
+  enum class start {
+    begun,   // the caller writes, and then publishes or abandons
+    known,   // nothing to do
+    joined,  // another put of the same key is under way
+    full,    // no frame or no number can be had just now
+  };
+  /// The request's locker is chosen here. BUDGET where a block can never fit.
+  result<start> begin(locker_bank &bank, directory::put_request request, block_place &out);
+  /// Any thread that has written all of the frame: digests of its chunks, for publish().
+  [[nodiscard]] std::vector<uint64_t> digests_of(const block_place &at) const;
+  void publish(const block_place &at, uint64_t length_bytes, std::span<const uint64_t> digests);
+  void abandon(const block_place &at) noexcept;
+  /// The block of the key is given up, in every tier. BUSY while it is pinned, leased or being put.
+  result<void> drop(locker_bank &bank, const directory::key_view &what);
+  /// After a space was removed: its blocks go, and their numbers are free again; those that are
+  /// pinned go with a later begin().
+  void reclaim(locker_bank &bank);
+  /// Ends leases whose time is over.
+  void expire(uint64_t now_ns);
+
+ private:
+  [[nodiscard]] bool is_anywhere(const locker_bank &bank, uint32_t number) const;
+  bool evict_any(locker_bank &bank);
+  result<bool> take_frame(block_place &out);
+  void end_put(const block_place &at) noexcept;
+  void forget(locker_bank &bank, const directory::entry_ref &entry);
+
+  engine_state &state_;
+  residents &copies_;
+};
+
+}  // namespace cubby::engine

@@ -1,0 +1,55 @@
+// What a bank of KV blocks has beside its lockers: the keys, the numbers that are free, and how
+// many bytes of each locker are in use.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/result.hpp"
+#include "directory/key_directory.hpp"
+
+namespace cubby::residency {
+
+class key_blocks {
+ public:
+  /// INVALID: more lockers or parts than a directory takes. May throw bad_alloc.
+  static result<std::unique_ptr<key_blocks>> make(uint32_t locker_count, uint32_t part_count);
+
+  /// Its own header says which calls are any thread's and which the writer's: who holds the pump.
+  directory::key_directory keys;
+
+  // The writer.
+
+  /// A number that no key has; directory::no_locker when all are taken.
+  [[nodiscard]] uint32_t peek_number() const noexcept;
+  /// The number that peek_number() gave is taken.
+  void take_number() noexcept;
+  void give_number(uint32_t number) noexcept;
+  /// Before the locker is found by its key.
+  void set_length(uint32_t number, uint64_t bytes) noexcept {
+    lengths_[number].store(bytes, std::memory_order_relaxed);
+  }
+  /// Numbers of removed spaces whose blocks are pinned.
+  std::vector<uint32_t> leaving;
+  /// Puts that have a frame and are not published or abandoned.
+  uint32_t puts_in_flight = 0;
+
+  /// Any thread, of a locker that is pinned.
+  [[nodiscard]] uint64_t length(uint32_t number) const noexcept {
+    return lengths_[number].load(std::memory_order_relaxed);
+  }
+
+  [[nodiscard]] uint64_t bytes() const noexcept;
+
+ private:
+  key_blocks(const directory::directory_config &config);
+
+  const uint32_t locker_count_;
+  uint32_t first_unused_ = 0;   // numbers from here on were never taken
+  std::vector<uint32_t> free_;  // those below that are free
+  std::unique_ptr<std::atomic<uint64_t>[]> lengths_;
+};
+
+}  // namespace cubby::residency
