@@ -32,7 +32,7 @@ result<layout> shape_new_store(const new_store_options &options) {
 
 void write_new_store(const layout &places, const page_writer &write) {
   const store_shape &shape = places.shape();
-  const page_buffer pages(1);
+  page_buffer pages(1);
   manifest_head head = {};
   head.sequence = 1;
   encode_head(shape.store_id, head, pages.at(0));
