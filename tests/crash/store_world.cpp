@@ -39,7 +39,7 @@ void world::open(const image &files) {
   auto found = store_disk::recover(files);
   if (!found) return violated("does not open: " + found.failure().text, fate::kept);
   disk_ = std::make_unique<store_disk::disk>(files);
-  store_ = std::make_unique<cubby::store::block_store>(std::move(*found), 24);
+  store_ = std::make_unique<cubby::store::block_store>(std::move(found).value(), 24);
   taken_.clear();
 }
 

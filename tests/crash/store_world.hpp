@@ -29,9 +29,9 @@ struct options {
   uint64_t seed = 1;
   uint32_t requests = 450;
   uint32_t files = 1;
-  uint32_t failing_flush = 0;        // 0 = none, else which
-  uint32_t failing_writes = 0;       // of a thousand writes of blocks
-  uint32_t check_every = 1;          // writes between two power cuts
+  uint32_t failing_flush = 0;   // 0 = none, else which
+  uint32_t failing_writes = 0;  // of a thousand writes of blocks
+  uint32_t check_every = 1;     // writes between two power cuts
 };
 
 class world {
@@ -77,7 +77,7 @@ class world {
   std::map<uint64_t, std::shared_ptr<block_model>> by_user_;
   std::map<std::string, std::shared_ptr<block_model>> blocks_;  // by key
   std::map<uint64_t, uint32_t> space_users_;
-  std::vector<uint32_t> spaces_;       // all
+  std::vector<uint32_t> spaces_;  // all
   std::map<uint32_t, bool> space_acknowledged_;
   uint64_t user_ = 0;
   uint32_t asked_ = 0;

@@ -29,10 +29,10 @@ inline cubby::store::layout shape(uint64_t budget_bytes, uint32_t files = 1,
 inline image fresh(const cubby::store::layout &places) {
   image files(places.shape().file_count);
   for (auto &file : files) file.assign(places.shape().pages_per_file * page_bytes, 0);
-  cubby::store::write_new_store(
-      places, [&files](uint32_t file, uint64_t offset_bytes, const void *page) {
-        memcpy(files[file].data() + offset_bytes, page, page_bytes);
-      });
+  cubby::store::write_new_store(places,
+                                [&files](uint32_t file, uint64_t offset_bytes, const void *page) {
+                                  memcpy(files[file].data() + offset_bytes, page, page_bytes);
+                                });
   return files;
 }
 
@@ -43,17 +43,17 @@ inline cubby::result<cubby::store::recovered_store> recover(const image &files,
   cubby::store::recovery opening(sizes, fingerprint);
   while (const auto read = opening.next()) {
     const auto &file = files[read->file];
-    const uint64_t there =
-        read->offset_bytes >= file.size()
-            ? 0
-            : std::min<uint64_t>(read->bytes, file.size() - read->offset_bytes);
+    const uint64_t there = read->offset_bytes >= file.size()
+                               ? 0
+                               : std::min<uint64_t>(read->bytes, file.size() - read->offset_bytes);
     opening.give(there == 0 ? nullptr : file.data() + read->offset_bytes, there);
   }
   return opening.finish();
 }
 
 /// The block's bytes when they are those of its digest, and zeros behind.
-inline std::optional<std::string> content(const image &files, const cubby::store::block_body &body) {
+inline std::optional<std::string> content(const image &files,
+                                          const cubby::store::block_body &body) {
   const uint64_t bytes = cubby::store::bytes_of(body);
   const unsigned char *at = files[body.file].data() + uint64_t{body.first_page} * page_bytes;
   if (cubby::store::digest_of_block(at, bytes, body.number, body.generation) != body.digest)

@@ -104,6 +104,7 @@ void block_store::fail_request(uint32_t index, int native) noexcept {
   if (one.what == verb::erase && !may_be_recorded)
     blocks_.find(one.subject)->state = block_state::live;
   if (one.what == verb::remove_space) spaces_.at(one.subject)->removing = false;
+  ++requests_failed_;
   one.at = step::done;
   one.native = native;
   one.status = fail_errno(native, "%s", "").status;
@@ -163,8 +164,8 @@ bool block_store::next_start(store_operation &out) noexcept {
     const auto &bad = to_repair_[start_step_];
     repair_page_.clear(0);
     encode_superblock(places_.shape(), bad.file, repair_page_.at(0));
-    out = {store_operation::kind::write, bad.file, places_.superblock_page(bad.copy) * page_bytes,
-           repair_page_.at(0), page_bytes, cookie};
+    out = {store_operation::kind::write, bad.file,   places_.superblock_page(bad.copy) * page_bytes,
+           repair_page_.at(0),           page_bytes, cookie};
   } else {
     const auto file = static_cast<uint32_t>(start_step_ - to_repair_.size());
     out = {store_operation::kind::flush, file, 0, nullptr, 0, cookie};
@@ -228,7 +229,7 @@ bool block_store::next_checkpoint(store_operation &out) noexcept {
     return next_flush(out);
   }
   if (piece.what == checkpoint::piece::kind::none) return false;
-  out = {store_operation::kind::write, 0, piece.offset_bytes, piece.data, piece.bytes,
+  out = {store_operation::kind::write,   0, piece.offset_bytes, piece.data, piece.bytes,
          cookie_of(owner::checkpoint, 0)};
   return true;
 }

@@ -52,7 +52,7 @@ struct store_completion {
 struct block_place {
   uint32_t file = 0;
   uint64_t offset_bytes = 0;
-  uint64_t bytes = 0;  // of content; the rest of the last page is zero
+  uint64_t bytes = 0;   // of content; the rest of the last page is zero
   uint64_t digest = 0;  // digest_of_block() of the content
   uint64_t generation = 0;
 };
@@ -64,6 +64,7 @@ struct store_statistics {
   uint64_t journal_used_pages = 0;
   uint64_t checkpoints = 0;
   uint64_t flushes = 0;
+  uint64_t requests_failed = 0;
   uint64_t memory_bytes = 0;  // of the index: entries, keys, maps of pages and numbers
 };
 
@@ -106,7 +107,15 @@ class block_store {
 
  private:
   enum class verb : uint8_t { put, erase, add_space, remove_space };
-  enum class step : uint8_t { accepted, payload, payload_flush, record, writing, record_flush, done };
+  enum class step : uint8_t {
+    accepted,
+    payload,
+    payload_flush,
+    record,
+    writing,
+    record_flush,
+    done
+  };
   struct pending {
     verb what = verb::put;
     step at = step::accepted;
@@ -162,14 +171,14 @@ class block_store {
   uint64_t generation_;
 
   std::vector<pending> requests_;
-  std::vector<uint32_t> free_;         // requests
-  std::vector<uint32_t> to_record_;    // requests whose records wait for a page, in order
-  std::vector<uint32_t> in_journal_;   // requests whose records are being written
-  std::vector<uint32_t> done_;         // requests that have completed, in order
-  std::vector<flush_line> lines_;      // one a file
-  std::vector<store_operation> out_;   // writes that wait to be taken
+  std::vector<uint32_t> free_;        // requests
+  std::vector<uint32_t> to_record_;   // requests whose records wait for a page, in order
+  std::vector<uint32_t> in_journal_;  // requests whose records are being written
+  std::vector<uint32_t> done_;        // requests that have completed, in order
+  std::vector<flush_line> lines_;     // one a file
+  std::vector<store_operation> out_;  // writes that wait to be taken
   size_t out_taken_ = 0;
-  page_buffer last_pages_;             // one a request: its bytes' tail, and zeros
+  page_buffer last_pages_;  // one a request: its bytes' tail, and zeros
 
   std::vector<recovered_store::bad_superblock> to_repair_;
   page_buffer repair_page_{1};
@@ -177,7 +186,7 @@ class block_store {
   bool start_outstanding_ = false;
 
   bool checkpoint_wanted_ = false;
-  uint64_t checkpoints_ = 0, flushes_ = 0, outstanding_ = 0;
+  uint64_t checkpoints_ = 0, flushes_ = 0, requests_failed_ = 0, outstanding_ = 0;
   std::optional<error> failure_;
 };
 

@@ -36,8 +36,8 @@ class extent_map {
   uint64_t first_ = 0, end_ = 0;
   uint64_t free_count_ = 0;
   uint64_t cursor_ = 0;
-  std::vector<uint64_t> taken_;     // a bit a page, from page 0 of the file
-  std::vector<uint32_t> longest_;   // no run that begins in this region is longer
+  std::vector<uint64_t> taken_;    // a bit a page, from page 0 of the file
+  std::vector<uint32_t> longest_;  // no run that begins in this region is longer
 };
 
 }  // namespace cubby::store

@@ -32,7 +32,7 @@ inline constexpr uint64_t file_pages_max = 1ull << 32;
 /// What a store was made with; the same in every copy of every superblock.
 struct store_shape {
   uint64_t store_id = 0;
-  uint64_t fingerprint = 0;    // the caller's; 0 = none
+  uint64_t fingerprint = 0;     // the caller's; 0 = none
   uint64_t pages_per_file = 0;  // of page_bytes
   uint32_t file_count = 0;
   uint32_t blocks_max = 0;
@@ -183,7 +183,9 @@ uint64_t digest_of_block(const void *data, uint64_t bytes, uint32_t number, uint
 uint64_t combine_digests(const uint64_t *digests, uint64_t count, uint32_t number,
                          uint64_t generation) noexcept;
 
-constexpr uint64_t pages_of(uint64_t bytes) noexcept { return (bytes + page_bytes - 1) / page_bytes; }
+constexpr uint64_t pages_of(uint64_t bytes) noexcept {
+  return (bytes + page_bytes - 1) / page_bytes;
+}
 uint64_t bytes_of(const block_body &body) noexcept;
 
 }  // namespace cubby::store

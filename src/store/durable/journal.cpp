@@ -36,8 +36,8 @@ journal::journal(const layout &places, const journal_position &position)
 uint32_t journal::room() const noexcept {
   if (sealed_) return 0;
   const uint64_t ring = places_.shape().journal_pages;
-  const uint64_t pages = std::min({uint64_t{batch_pages}, ring - used_pages(),
-                                   ring - position_.next % ring});
+  const uint64_t pages =
+      std::min({uint64_t{batch_pages}, ring - used_pages(), ring - position_.next % ring});
   return static_cast<uint32_t>(pages) * records_per_page - records_;
 }
 
@@ -62,8 +62,8 @@ journal::batch journal::seal() noexcept {
     memcpy(&record, at, sizeof record);
     record.flushed_page = position_.flushed;
     record.manifest = position_.manifest;
-    record.count = static_cast<uint8_t>(
-        std::min(records_per_page, records_ - page * records_per_page));
+    record.count =
+        static_cast<uint8_t>(std::min(records_per_page, records_ - page * records_per_page));
     record.checksum =
         checksum_of(record, places_.shape().store_id, position_.next + page, record.slot);
     memcpy(at, &record, sizeof record);

@@ -11,9 +11,9 @@ namespace cubby::store {
 
 /// Pages are numbered for ever; page n lies in the ring at n modulo its size.
 struct journal_position {
-  uint64_t from = 0;     // replay begins here; pages before are free
-  uint64_t next = 0;     // the next to be written
-  uint64_t flushed = 0;  // pages before this one have been flushed
+  uint64_t from = 0;      // replay begins here; pages before are free
+  uint64_t next = 0;      // the next to be written
+  uint64_t flushed = 0;   // pages before this one have been flushed
   uint64_t manifest = 0;  // sequence of the newest complete manifest
 };
 

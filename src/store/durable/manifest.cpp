@@ -153,8 +153,7 @@ checkpoint::piece checkpoint::next(const block_table &blocks, const space_table 
     // A page that is not full is the last, even if the table has grown by the next piece: what is
     // new since then is in the journal.
     entries_end_ = count < pages_a_piece * entries_per_page;
-    if (count > 0)
-      return write_at(slot_entries_at + before / entries_per_page, entry_pages(count));
+    if (count > 0) return write_at(slot_entries_at + before / entries_per_page, entry_pages(count));
     stage_ = stage::spaces_again;
   }
   const uint64_t end = places_.slot_pages();

@@ -53,7 +53,14 @@ class checkpoint {
 
  private:
   enum class stage : uint8_t {
-    idle, spaces, entries, spaces_again, flush, head, head_again, head_flush
+    idle,
+    spaces,
+    entries,
+    spaces_again,
+    flush,
+    head,
+    head_again,
+    head_flush
   };
   static constexpr uint32_t pages_a_piece = 64;
 

@@ -21,8 +21,7 @@ result<layout> shape_new_store(const new_store_options &options) {
   shape.file_count = options.file_count;
   shape.pages_per_file = options.budget_bytes / page_bytes / options.file_count;
   // A quarter more numbers than usual blocks, for blocks that are not full.
-  const uint64_t usual =
-      shape.pages_per_file * options.file_count / pages_of(options.block_bytes);
+  const uint64_t usual = shape.pages_per_file * options.file_count / pages_of(options.block_bytes);
   shape.blocks_max =
       static_cast<uint32_t>(std::clamp<uint64_t>(usual + usual / 4, 64, store_blocks_max));
   // A checkpoint writes the whole table, so the journal grows with it.

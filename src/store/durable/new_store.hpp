@@ -9,8 +9,8 @@
 namespace cubby::store {
 
 struct new_store_options {
-  uint64_t budget_bytes = 0;  // of all files together; they never take more
-  uint32_t file_count = 1;    // one a directory
+  uint64_t budget_bytes = 0;          // of all files together; they never take more
+  uint32_t file_count = 1;            // one a directory
   uint64_t block_bytes = 256u << 10;  // of a usual block: says for how many there are numbers
   uint64_t fingerprint = 0;
   uint64_t store_id = 0;  // random, not 0

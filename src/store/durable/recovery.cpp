@@ -127,10 +127,10 @@ void recovery::work::check_superblock(uint32_t file) {
                    "in their order",
                    file, found[file]->file, one.file_count, static_cast<wide>(one.store_id));
   else if (file_bytes[file] / page_bytes < one.pages_per_file)
-    failure = fail(CUBBY_ERR_FORMAT,
-                   "file %u ends at %llu bytes where the store was made with %llu%s", file,
-                   static_cast<wide>(file_bytes[file]),
-                   static_cast<wide>(one.pages_per_file * page_bytes), remedy);
+    failure =
+        fail(CUBBY_ERR_FORMAT, "file %u ends at %llu bytes where the store was made with %llu%s",
+             file, static_cast<wide>(file_bytes[file]),
+             static_cast<wide>(one.pages_per_file * page_bytes), remedy);
   if (failure) failure->offset_bytes = file_bytes[file];
 }
 
@@ -160,11 +160,10 @@ void recovery::work::choose_superblock() {
 void recovery::work::take_head(const unsigned char *page) {
   manifest_head one = {};
   const uint64_t slot = step / 2;
-  const bool intact = page && decode_head(places->shape().store_id, page, one) &&
-                      one.sequence % 2 == slot && one.sequence < ~0ull >> 1 &&
-                      one.journal_from < ~0ull >> 1 && one.generation < ~0ull >> 1 &&
-                      one.block_count <= places->shape().blocks_max &&
-                      one.space_count <= store_spaces_max;
+  const bool intact =
+      page && decode_head(places->shape().store_id, page, one) && one.sequence % 2 == slot &&
+      one.sequence < ~0ull >> 1 && one.journal_from < ~0ull >> 1 && one.generation < ~0ull >> 1 &&
+      one.block_count <= places->shape().blocks_max && one.space_count <= store_spaces_max;
   if (intact && heads[slot] && heads[slot]->sequence == one.sequence) ++head_copies[slot];
   if (intact && (!heads[slot] || heads[slot]->sequence < one.sequence)) {
     heads[slot] = one;
@@ -193,8 +192,8 @@ void recovery::work::take_spaces(const unsigned char *pages, uint64_t whole) {
   for (uint32_t i = 0; i < head.space_count; i++) {
     space_body body;
     const uint64_t page = i / spaces_per_page;
-    if (page < whole && decode_space(places->shape().store_id, head.sequence, i,
-                                     pages + page * page_bytes, body) &&
+    if (page < whole &&
+        decode_space(places->shape().store_id, head.sequence, i, pages + page * page_bytes, body) &&
         state->add_space(body))
       continue;
     ++report.spaces_bad;
@@ -208,8 +207,8 @@ void recovery::work::take_entries(const unsigned char *pages, uint64_t whole, ui
   for (uint64_t i = step * entries_per_page; i < end; i++) {
     const uint64_t page = i / entries_per_page - step;
     block_body body;
-    if (page < whole && decode_entry(places->shape().store_id, head.sequence, i,
-                                     pages + page * page_bytes, body) &&
+    if (page < whole &&
+        decode_entry(places->shape().store_id, head.sequence, i, pages + page * page_bytes, body) &&
         state->add_block(body))
       continue;
     ++report.entries_bad;
@@ -224,8 +223,7 @@ void recovery::work::take_journal_page(uint64_t number, const unsigned char *pag
   uint32_t intact = 0;
   for (uint32_t slot = 0; page && slot < records_per_page; slot++) {
     journal_record record;
-    if (decode_record(places->shape().store_id, number, slot, page, record) !=
-        slot_content::intact)
+    if (decode_record(places->shape().store_id, number, slot, page, record) != slot_content::intact)
       continue;
     // Pages of a complete manifest's time are written over the older ones' records.
     if (record.manifest > head.sequence && !failure) {
@@ -341,9 +339,14 @@ result<recovered_store> recovery::finish() {
   const uint64_t generation = work_->state->generation();
   const journal_position position = {work_->head.journal_from, work_->next, work_->flushed,
                                      work_->head.sequence};
-  return recovered_store{*work_->places, std::move(work_->state->blocks()),
-                         std::move(work_->state->spaces()), std::move(extents), position,
-                         generation, std::move(work_->bad), report};
+  return recovered_store{*work_->places,
+                         std::move(work_->state->blocks()),
+                         std::move(work_->state->spaces()),
+                         std::move(extents),
+                         position,
+                         generation,
+                         std::move(work_->bad),
+                         report};
 }
 
 }  // namespace cubby::store

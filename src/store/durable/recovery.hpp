@@ -18,15 +18,15 @@ namespace cubby::store {
 
 /// What was found beside good records. None of it kept the store from opening.
 struct recovery_report {
-  uint64_t blocks = 0;             // live
+  uint64_t blocks = 0;  // live
   uint64_t records_replayed = 0;
-  uint64_t superblocks_bad = 0;    // copies; written anew by the store
-  uint64_t heads_bad = 0;          // copies of the manifest in use
-  uint64_t spaces_bad = 0;         // copies of entries in the table of spaces
-  uint64_t entries_bad = 0;        // blocks of the manifest that are lost
-  uint64_t records_bad = 0;        // of the journal, though they had been flushed: blocks lost, or
-                                   // an erased block that is there again
-  uint64_t records_torn = 0;       // of the journal's unflushed end: an ordinary crash
+  uint64_t superblocks_bad = 0;  // copies; written anew by the store
+  uint64_t heads_bad = 0;        // copies of the manifest in use
+  uint64_t spaces_bad = 0;       // copies of entries in the table of spaces
+  uint64_t entries_bad = 0;      // blocks of the manifest that are lost
+  uint64_t records_bad = 0;      // of the journal, though they had been flushed: blocks lost, or
+                                 // an erased block that is there again
+  uint64_t records_torn = 0;     // of the journal's unflushed end: an ordinary crash
   uint64_t blocks_without_space = 0;
   uint64_t blocks_overwritten = 0;  // their pages belong to a later block
   uint64_t first_bad_bytes = 0;     // offset in the first file; 0 = nothing was bad

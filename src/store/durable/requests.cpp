@@ -136,12 +136,12 @@ result<uint32_t> block_store::put(const put_request &request) {
   generation_ = body.generation;
   ++spaces_.at(request.space)->block_count;
   requests_[*index] = {.what = verb::put,
-                        .durable = request.keep == CUBBY_KEEP_DURABLE,
-                        .recorded = request.keep >= CUBBY_KEEP_RESTART,
-                        .subject = *number,
-                        .generation = body.generation,
-                        .user = request.user,
-                        .data = request.data};
+                       .durable = request.keep == CUBBY_KEEP_DURABLE,
+                       .recorded = request.keep >= CUBBY_KEEP_RESTART,
+                       .subject = *number,
+                       .generation = body.generation,
+                       .user = request.user,
+                       .data = request.data};
   start(*index);
   return *number;
 }
@@ -154,11 +154,11 @@ result<void> block_store::erase(uint32_t number, uint64_t user) {
   if (!index) return index.failure();
   entry->state = block_state::erasing;
   requests_[*index] = {.what = verb::erase,
-                        .durable = entry->keep == CUBBY_KEEP_DURABLE,
-                        .recorded = entry->keep >= CUBBY_KEEP_RESTART,
-                        .subject = number,
-                        .generation = entry->generation,
-                        .user = user};
+                       .durable = entry->keep == CUBBY_KEEP_DURABLE,
+                       .recorded = entry->keep >= CUBBY_KEEP_RESTART,
+                       .subject = number,
+                       .generation = entry->generation,
+                       .user = user};
   if (CUBBY_MUTANT(reuse_before_record))
     extents_[entry->file].give(entry->first_page, pages_of(blocks_.bytes_of_block(number)));
   start(*index);
@@ -179,11 +179,9 @@ result<uint32_t> block_store::add_space(std::string_view fingerprint, std::strin
 
 result<void> block_store::remove_space(uint32_t id, uint64_t user) {
   auto *space = spaces_.at(id);
-  if (!space || space->removing)
-    return fail(CUBBY_ERR_STALE, "the store has no space %u", id);
+  if (!space || space->removing) return fail(CUBBY_ERR_STALE, "the store has no space %u", id);
   if (space->block_count != 0)
-    return fail(CUBBY_ERR_BUSY, "space %u has %u blocks; erase them first", id,
-                space->block_count);
+    return fail(CUBBY_ERR_BUSY, "space %u has %u blocks; erase them first", id, space->block_count);
   auto index = free_request();
   if (!index) return index.failure();
   space->removing = true;
@@ -203,8 +201,8 @@ void block_store::start(uint32_t index) noexcept {
 void block_store::free_block(uint32_t number) noexcept {
   const block_entry *entry = blocks_.find(number);
   CUBBY_ASSERT(entry != nullptr);
-  const bool freed = CUBBY_MUTANT(reuse_before_record) && (entry->state == block_state::erasing ||
-                                                           entry->state == block_state::erased);
+  const bool freed = CUBBY_MUTANT(reuse_before_record) &&
+                     (entry->state == block_state::erasing || entry->state == block_state::erased);
   if (!freed)
     extents_[entry->file].give(entry->first_page, pages_of(blocks_.bytes_of_block(number)));
   --spaces_.at(entry->space)->block_count;
@@ -229,6 +227,7 @@ store_statistics block_store::statistics() const noexcept {
   all.journal_used_pages = journal_.used_pages();
   all.checkpoints = checkpoints_;
   all.flushes = flushes_;
+  all.requests_failed = requests_failed_;
   all.memory_bytes += blocks_.memory_bytes();
   return all;
 }
