@@ -11,9 +11,9 @@ using cubby::store::store_operation;
 using store_disk::fate;
 using store_disk::image;
 
-constexpr fate fates[] = {fate::kept, fate::dropped, fate::torn_512, fate::torn_4096,
+constexpr fate fates[] = {fate::killed, fate::dropped, fate::torn_512, fate::torn_4096,
                           fate::reordered};
-constexpr const char *fate_names[] = {"kept", "dropped", "torn at 512", "torn at 4096",
+constexpr const char *fate_names[] = {"killed", "dropped", "torn at 512", "torn at 4096",
                                       "reordered"};
 
 std::string key_of(const block_body &body) {
@@ -37,7 +37,7 @@ void world::violated(const std::string &what, fate how) {
 
 void world::open(const image &files) {
   auto found = store_disk::recover(files);
-  if (!found) return violated("does not open: " + found.failure().text, fate::kept);
+  if (!found) return violated("does not open: " + found.failure().text, fate::killed);
   disk_ = std::make_unique<store_disk::disk>(files);
   store_ = std::make_unique<cubby::store::block_store>(std::move(found).value(), 24);
   taken_.clear();
@@ -125,7 +125,7 @@ void world::complete_one() {
     return store_->completed(one.op.cookie, fails ? EIO : 0);
   }
   if (memcmp(one.data.data(), one.op.data, one.op.bytes) != 0)
-    violated("a buffer changed while it was being written", fate::kept);
+    violated("a buffer changed while it was being written", fate::killed);
   const bool of_block =
       one.op.offset_bytes >= places_.first_data_page(one.op.file) * store_disk::page_bytes;
   if (of_block && random_.chance(choice_.failing_writes, 1000))
@@ -176,13 +176,13 @@ void world::judge_listed(const image &files, fate how, const block_body &body,
   const auto bytes = store_disk::content(files, body);
   listed[key] = bytes.has_value();
   const bool durable = block.keep == CUBBY_KEEP_DURABLE;
-  if (block.erase_acknowledged && (durable || how == fate::kept))
+  if (block.erase_acknowledged && (durable || how == fate::killed))
     return violated(key + " was erased and is there again", how);
   // A block of CUBBY_KEEP_RESTART may be damaged by a power cut, and is found to be.
-  if (!bytes && (durable || how == fate::kept) && !block.damaged)
+  if (!bytes && (durable || how == fate::killed) && !block.damaged)
     return violated(key + " is there without its bytes", how);
   if (bytes && *bytes != block.bytes) return violated(key + " has the bytes of another", how);
-  if (bytes && (durable || how == fate::kept) && !store_disk::padded_with_zeros(files, body))
+  if (bytes && (durable || how == fate::killed) && !store_disk::padded_with_zeros(files, body))
     return violated(key + " is not padded with zeros", how);
 }
 
@@ -197,7 +197,7 @@ void world::judge(const image &files, fate how) {
   for (const auto &[key, block] : blocks_) {
     if (!block->acknowledged || block->failed || block->erase_asked) continue;
     const bool promised = block->keep == CUBBY_KEEP_DURABLE ||
-                          (block->keep == CUBBY_KEEP_RESTART && how == fate::kept);
+                          (block->keep == CUBBY_KEEP_RESTART && how == fate::killed);
     if (promised && !listed.contains(key)) return violated(key + " was acknowledged and lost", how);
   }
   for (const auto &[id, acknowledged] : space_acknowledged_)

@@ -69,7 +69,7 @@ inline bool padded_with_zeros(const image &files, const cubby::store::block_body
   return true;
 }
 
-enum class fate { kept, dropped, torn_512, torn_4096, reordered };
+enum class fate { killed, dropped, torn_512, torn_4096, reordered };
 
 class disk {
  public:
@@ -109,7 +109,7 @@ class disk {
   /// What a crash now leaves. `outstanding`: writes taken and not completed.
   [[nodiscard]] image after(fate how, const std::vector<write> &outstanding,
                             cubby::base::prng &random) const {
-    if (how == fate::kept) {  // the process dies, the page cache lives
+    if (how == fate::killed) {  // the process dies, the page cache lives
       image left = seen_;
       for (const write &one : outstanding) tear(left, one, 4096, random);
       return left;

@@ -30,6 +30,14 @@ slot_content decode_record(uint64_t store_id, uint64_t number, uint32_t slot, co
   return memcmp(&out, &nothing, sizeof out) == 0 ? slot_content::empty : slot_content::damaged;
 }
 
+void encode_checksum(uint64_t store_id, uint64_t number, uint32_t slot, void *page) noexcept {
+  unsigned char *at = static_cast<unsigned char *>(page) + slot * sizeof(journal_record);
+  journal_record record;
+  memcpy(&record, at, sizeof record);
+  record.checksum = checksum_of(record, store_id, number, slot);
+  memcpy(at, &record, sizeof record);
+}
+
 journal::journal(const layout &places, const journal_position &position)
     : places_(places), position_(position), written_(position.next) {}
 
@@ -64,9 +72,8 @@ journal::batch journal::seal() noexcept {
     record.manifest = position_.manifest;
     record.count =
         static_cast<uint8_t>(std::min(records_per_page, records_ - page * records_per_page));
-    record.checksum =
-        checksum_of(record, places_.shape().store_id, position_.next + page, record.slot);
     memcpy(at, &record, sizeof record);
+    encode_checksum(places_.shape().store_id, position_.next + page, record.slot, pages_.at(page));
   }
   const batch made = {places_.journal_page(position_.next) * page_bytes, pages_.at(0),
                       uint64_t{pages} * page_bytes};

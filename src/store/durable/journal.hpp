@@ -23,6 +23,9 @@ enum class slot_content { empty, intact, damaged };
 slot_content decode_record(uint64_t store_id, uint64_t number, uint32_t slot, const void *page,
                            journal_record &out) noexcept;
 
+/// Puts the checksum of a record in its place right.
+void encode_checksum(uint64_t store_id, uint64_t number, uint32_t slot, void *page) noexcept;
+
 class journal {
  public:
   static constexpr uint32_t batch_pages = 16;

@@ -16,7 +16,7 @@
 
 namespace cubby::store {
 
-/// What was found beside good records. None of it kept the store from opening.
+/// What was found beside good records. The store opens all the same.
 struct recovery_report {
   uint64_t blocks = 0;  // live
   uint64_t records_replayed = 0;

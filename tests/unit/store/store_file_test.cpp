@@ -97,7 +97,7 @@ TEST_CASE("a damaged block is CORRUPT when it is read, with its offset") {
   CHECK(bytes.failure().offset_bytes == place->offset_bytes);
 }
 
-TEST_CASE("a second process is told the owner's number") {
+TEST_CASE("a second process gets the owner's number") {
   const scratch::folder folder;
   auto made = posix_store::open(options_of(folder));
   REQUIRE(made);
