@@ -105,8 +105,8 @@ result<int> open_new(const std::string &path) {
                     path.c_str());
 }
 
-/// 0 or the errno. The magic comes first, so that what is left if this process dies can be told
-/// from a third party's file.
+/// 0 or the errno. The magic comes first, so that what is left if this process dies is not taken
+/// for a third party's file.
 int allocate(int fd, uint64_t bytes) {
   if (pwrite(fd, store_magic, 8, 0) != 8) return errno;
   for (;;) {
