@@ -34,8 +34,7 @@ recovered_store open_store(int fd, uint64_t bytes) {
   recovery opening({bytes}, 0);
   page_buffer pages(recovery::read_bytes_max / page_bytes);
   while (const auto read = opening.next()) {
-    const ssize_t got =
-        pread(fd, pages.at(0), read->bytes, static_cast<off_t>(read->offset_bytes));
+    const ssize_t got = pread(fd, pages.at(0), read->bytes, static_cast<off_t>(read->offset_bytes));
     opening.give(pages.at(0), got > 0 ? static_cast<uint64_t>(got) : 0);
   }
   auto found = opening.finish();
@@ -110,9 +109,10 @@ int main(int argc, char **argv) {
   std::sort(read.begin(), read.end());
   const block_store store(open_store(fd, file_bytes));
   const uint64_t own = (places->first_data_page(0) + 1) * page_bytes;
-  printf("%u blocks of %u bytes: open %.3f s from the page cache, %.3f s from the device (medians "
-         "of %u)\n",
-         count, bytes, cached[rounds / 2], read[rounds / 2], rounds);
+  printf(
+      "%u blocks of %u bytes: open %.3f s from the page cache, %.3f s from the device (medians "
+      "of %u)\n",
+      count, bytes, cached[rounds / 2], read[rounds / 2], rounds);
   printf("index in memory: %.1f bytes a block with keys of 16 bytes\n",
          static_cast<double>(store.statistics().memory_bytes) / count);
   printf("the store's own pages: %.4f of the blocks' bytes\n",

@@ -83,8 +83,7 @@ store_disk::image changed(const uint8_t *data, size_t size) {
   for (size_t at = 1; at + 4 < size;) {
     const uint64_t offset = data[at] | uint64_t{data[at + 1]} << 8 | uint64_t{data[at + 2]} << 16;
     const size_t count = std::min<size_t>(data[at + 3], size - at - 4);
-    for (size_t i = 0; i < count; i++)
-      files[0][(offset + i) % files[0].size()] = data[at + 4 + i];
+    for (size_t i = 0; i < count; i++) files[0][(offset + i) % files[0].size()] = data[at + 4 + i];
     at += 4 + count;
   }
   if ((flags & 1) != 0) put_checksums_right(files[0].data(), store_disk::shape(budget_bytes));

@@ -75,6 +75,11 @@ void block_store::write_payload(uint32_t index) noexcept {
   const uint64_t whole = bytes / page_bytes * page_bytes;
   const uint64_t offset = uint64_t{entry.first_page} * page_bytes;
   const uint64_t cookie = cookie_of(owner::payload, index);
+  // At most two writes a request wait; what has been taken makes room for them.
+  if (out_.size() + 2 > out_.capacity()) {
+    out_.erase(out_.begin(), out_.begin() + static_cast<ptrdiff_t>(out_taken_));
+    out_taken_ = 0;
+  }
   using kind = store_operation::kind;
   if (whole > 0) out_.push_back({kind::write, entry.file, offset, one.data, whole, cookie});
   if (bytes > whole) {
@@ -85,6 +90,18 @@ void block_store::write_payload(uint32_t index) noexcept {
         {kind::write, entry.file, offset + whole, last_pages_.at(index), page_bytes, cookie});
   }
   one.writes = static_cast<uint8_t>((whole > 0) + (bytes > whole));
+}
+
+/// Its pages, its number and its place in the space's count are free again.
+void block_store::free_block(uint32_t number) noexcept {
+  const block_entry *entry = blocks_.find(number);
+  CUBBY_ASSERT(entry != nullptr);
+  const bool freed = CUBBY_MUTANT(reuse_before_record) &&
+                     (entry->state == block_state::erasing || entry->state == block_state::erased);
+  if (!freed)
+    extents_[entry->file].give(entry->first_page, pages_of(blocks_.bytes_of_block(number)));
+  --spaces_.at(entry->space)->block_count;
+  blocks_.remove(number);
 }
 
 void block_store::finish(uint32_t index) noexcept {

@@ -73,9 +73,10 @@ class block_store {
   /// At most `requests_max` are accepted and not yet taken as completions. May throw.
   block_store(recovered_store &&from, uint32_t requests_max = 256);
 
-  /// Accepts a block and says its number; its pages are taken. BUSY: too many requests. NO_SPACE:
-  /// no run of pages, with needed_bytes, or no number; erase some. DEVICE: read-only. May throw,
-  /// and then nothing has changed.
+  /// Accepts a block and says its number; its pages are taken. Keys are not looked at: after a lost
+  /// erase a key may be there twice, and the higher generation is the later one.
+  /// BUSY: too many requests. NO_SPACE: no run of pages, with needed_bytes, or no number; erase
+  /// some. DEVICE: read-only. May throw, and then nothing has changed.
   result<uint32_t> put(const put_request &request);
   /// No more found from now on; its pages are free when that is safe. The caller sees to it that
   /// nobody reads it. STALE: no such block.
@@ -142,13 +143,13 @@ class block_store {
   result<void> check(const put_request &request) const;
   std::optional<uint32_t> take_pages(uint64_t pages, uint32_t &file) noexcept;
   void start(uint32_t index) noexcept;
-  void free_block(uint32_t number) noexcept;
 
   // block_store.cpp
   [[nodiscard]] step step_after(const pending &one) const noexcept;
   void advance(uint32_t index) noexcept;
   void write_payload(uint32_t index) noexcept;
   void finish(uint32_t index) noexcept;
+  void free_block(uint32_t number) noexcept;
   void fail_request(uint32_t index, int native) noexcept;
   void turn_read_only(const char *what, int native) noexcept;
   bool next_start(store_operation &out) noexcept;

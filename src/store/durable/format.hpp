@@ -28,6 +28,7 @@ inline constexpr uint64_t store_block_bytes_max = 64ull << 20;
 inline constexpr uint32_t store_blocks_max = 1u << 30;
 inline constexpr uint32_t store_chunk_bytes = 256u << 10;
 inline constexpr uint64_t file_pages_max = 1ull << 32;
+inline constexpr uint64_t generation_max = 1ull << 62;  // of blocks, manifests and pages
 
 /// What a store was made with; the same in every copy of every superblock.
 struct store_shape {

@@ -160,10 +160,11 @@ void recovery::work::choose_superblock() {
 void recovery::work::take_head(const unsigned char *page) {
   manifest_head one = {};
   const uint64_t slot = step / 2;
-  const bool intact =
-      page && decode_head(places->shape().store_id, page, one) && one.sequence % 2 == slot &&
-      one.sequence < ~0ull >> 1 && one.journal_from < ~0ull >> 1 && one.generation < ~0ull >> 1 &&
-      one.block_count <= places->shape().blocks_max && one.space_count <= store_spaces_max;
+  const bool intact = page && decode_head(places->shape().store_id, page, one) &&
+                      one.sequence % 2 == slot && one.sequence < generation_max &&
+                      one.journal_from < generation_max && one.generation <= generation_max &&
+                      one.block_count <= places->shape().blocks_max &&
+                      one.space_count <= store_spaces_max;
   if (intact && heads[slot] && heads[slot]->sequence == one.sequence) ++head_copies[slot];
   if (intact && (!heads[slot] || heads[slot]->sequence < one.sequence)) {
     heads[slot] = one;

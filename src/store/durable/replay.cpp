@@ -13,7 +13,7 @@ void replay::raise(uint64_t generation, uint32_t space_generation) noexcept {
 bool replay::is_sound(const block_body &body) const noexcept {
   const store_shape &shape = places_.shape();
   if (body.number >= shape.blocks_max || body.file >= shape.file_count) return false;
-  if (body.generation == 0 || body.generation > ~0ull >> 1) return false;
+  if (body.generation == 0 || body.generation > generation_max) return false;
   if (body.key_bytes == 0 || body.key_bytes > store_key_bytes_max) return false;
   if (body.part_count == 0 || body.part_count > store_parts_max) return false;
   if (body.keep != CUBBY_KEEP_RESTART && body.keep != CUBBY_KEEP_DURABLE) return false;

@@ -98,6 +98,8 @@ result<uint32_t> block_store::put(const put_request &request) {
   if (auto good = check(request); !good) return good.failure();
   auto index = free_request();
   if (!index) return index.failure();
+  if (generation_ >= generation_max)
+    return fail(CUBBY_ERR_NO_SPACE, "the store has given out all generations; make a new one");
   block_body body = {};
   body.generation = generation_ + 1;
   body.parent =
@@ -195,18 +197,6 @@ void block_store::start(uint32_t index) noexcept {
   CUBBY_ASSERT(free_.back() == index);
   free_.pop_back();
   advance(index);
-}
-
-/// Its pages, its number and its place in the space's count are free again.
-void block_store::free_block(uint32_t number) noexcept {
-  const block_entry *entry = blocks_.find(number);
-  CUBBY_ASSERT(entry != nullptr);
-  const bool freed = CUBBY_MUTANT(reuse_before_record) &&
-                     (entry->state == block_state::erasing || entry->state == block_state::erased);
-  if (!freed)
-    extents_[entry->file].give(entry->first_page, pages_of(blocks_.bytes_of_block(number)));
-  --spaces_.at(entry->space)->block_count;
-  blocks_.remove(number);
 }
 
 std::optional<block_place> block_store::locate(uint32_t number) const noexcept {
