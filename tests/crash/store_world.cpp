@@ -26,7 +26,7 @@ world::world(const options &choice)
     : choice_(choice),
       random_(choice.seed),
       places_(store_disk::shape(choice.files * 1200 * 1024, choice.files)) {
-  open(store_disk::fresh(places_));
+  open(store_disk::fresh(places_), true);
 }
 
 void world::violated(const std::string &what, fate how) {
@@ -35,10 +35,10 @@ void world::violated(const std::string &what, fate how) {
                std::to_string(writes_) + ", request " + std::to_string(asked_) + ")";
 }
 
-void world::open(const image &files) {
+void world::open(const image &files, bool power_was_cut) {
   auto found = store_disk::recover(files);
   if (!found) return violated("does not open: " + found.failure().text, fate::killed);
-  disk_ = std::make_unique<store_disk::disk>(files);
+  if (power_was_cut) disk_ = std::make_unique<store_disk::disk>(files);
   store_ = std::make_unique<cubby::store::block_store>(std::move(found).value(), 24);
   taken_.clear();
 }
@@ -229,10 +229,20 @@ void world::run() {
 }
 
 void world::crash(fate how) {
-  const image files = disk_->after(how, outstanding(), random_);
+  // After a kill what was not flushed still is not: the next process has to see to that.
+  const bool power_was_cut = how != fate::killed;
+  const image files = power_was_cut ? disk_->after(how, outstanding(), random_) : disk_->seen();
   judge(files, how);
   if (!violation_.empty()) return;
-  open(files);
+  open(files, power_was_cut);
+  taken first;
+  while (violation_.empty() && store_->next_operation(first.op)) {
+    first.before = disk_->order();
+    const auto *data = static_cast<const unsigned char *>(first.op.data);
+    first.data.assign(data, data + first.op.bytes);
+    taken_.push_back(first);
+    complete_one();
+  }
   by_user_.clear();
   std::map<std::string, std::shared_ptr<block_model>> there;
   const auto &blocks = store_->blocks();

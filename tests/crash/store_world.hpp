@@ -55,7 +55,7 @@ class world {
     uint64_t before = 0;              // of a flush
   };
 
-  void open(const store_disk::image &files);
+  void open(const store_disk::image &files, bool power_was_cut);
   void ask();
   void ask_put();
   void ask_erase();
