@@ -60,6 +60,7 @@ TEST_CASE("one power cut after another, and the store goes on") {
   crash::options choice;
   choice.seed = seed;
   choice.requests = 50;
+  choice.until_idle = false;
   choice.check_every = 40;
   choice.files = 1 + static_cast<uint32_t>(seed % 2);
   crash::world world(choice);

@@ -31,6 +31,7 @@ struct options {
   uint32_t files = 1;
   uint32_t failing_flush = 0;   // 0 = none, else which
   uint32_t failing_writes = 0;  // of a thousand writes of blocks
+  bool until_idle = true;       // else the script ends in the middle of its work
   uint32_t check_every = 1;     // writes between two power cuts
 };
 
@@ -81,6 +82,7 @@ class world {
   std::map<uint32_t, bool> space_acknowledged_;
   uint64_t user_ = 0;
   uint32_t asked_ = 0;
+  uint32_t power_cuts_ = 0;
   uint64_t writes_ = 0, flushes_ = 0, cuts_ = 0, acknowledged_ = 0, checkpoints_ = 0;
   std::string violation_;
 };

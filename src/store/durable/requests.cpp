@@ -28,6 +28,12 @@ block_store::block_store(recovered_store &&from, uint32_t requests_max)
     line.waiting.reserve(count);
     line.covered.reserve(count);
   }
+  // Torn pages would look like damage once later records say that the journal has been flushed, and
+  // what was dropped would be there again: a manifest leaves both behind.
+  const recovery_report &report = from.report;
+  checkpoint_wanted_ = report.records_torn + report.records_bad + report.entries_bad +
+                           report.blocks_without_space + report.blocks_overwritten !=
+                       0;
   out_.reserve(2 * count);
   for (size_t i = count; i-- > 0;) free_.push_back(static_cast<uint32_t>(i));
 }
