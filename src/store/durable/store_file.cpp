@@ -4,6 +4,7 @@
 #include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -108,6 +109,10 @@ result<int> open_new(const std::string &path) {
 /// 0 or the errno. The magic comes first, so that what is left if this process dies is not taken
 /// for a third party's file.
 int allocate(int fd, uint64_t bytes) {
+  // Asked first: a file system may fill itself to the last block before it says that there are too
+  // few, and every other writer on it would fail meanwhile.
+  struct statvfs room = {};
+  if (fstatvfs(fd, &room) == 0 && room.f_bavail < bytes / room.f_frsize + 1) return ENOSPC;
   if (pwrite(fd, store_magic, 8, 0) != 8) return errno;
   for (;;) {
     const int native = posix_fallocate(fd, 0, static_cast<off_t>(bytes));
