@@ -14,7 +14,11 @@ enum class mutant {
   reuse_pinned_frame,
   publish_early,
   lose_waiter,
-  exceed_budget
+  exceed_budget,
+  publish_before_payload,
+  reuse_before_record,
+  believe_failed_flush,
+  skip_flush
 };
 
 inline mutant selected_mutant = mutant::none;

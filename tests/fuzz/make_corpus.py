@@ -166,6 +166,50 @@ def seal_inputs():
     yield "no_seal", b"GGUF and so on"
 
 
+def store_open_inputs():
+    """Changes to a small store, see store_open_fuzz.cpp: offset of 3 bytes, count, bytes."""
+    page = 4096
+    # Behind two superblocks, and behind the journal: the newest manifest's sequence is 2, an even one.
+    journal, slot = 2 * page, 34 * page
+    slot_bytes = 27 * page
+
+    def change(*changes, flags=0):
+        out = bytes([flags])
+        for offset, value in changes:
+            out += struct.pack("<I", offset)[:3] + bytes([len(value)]) + value
+        return out
+
+    yield "valid_whole", change()
+    yield "valid_first_superblock_zero", change((0, bytes(64)))
+    yield "valid_journal_record_damaged", change((journal + 300, b"\xff"))
+    yield "valid_entry_damaged", change((slot + 11 * page + 50, b"\xff"))
+    yield "valid_payload_damaged", change((slot + 2 * slot_bytes + 500, b"\xff"))
+    yield "superblocks_zero", change((0, bytes(64)), (page, bytes(64)), (159 * page, bytes(64)))
+    yield "another_version", change(*((at + 8, b"\x02") for at in (0, page, 159 * page)))
+    # With the checksums put right, so that it is the content that is judged.
+    for name, offset, value in (("number", 24, b"\xff\xff\xff\x7f"), ("space", 28, b"\x77"),
+                                ("first_page", 32, b"\xff\xff\xff\xff"), ("page_of_ours", 32, bytes(4)),
+                                ("file", 36, b"\x09"), ("keep", 37, b"\x07"), ("key_bytes", 38, b"\xff"),
+                                ("parts_255", 39, b"\xff"), ("parts_0", 39, b"\0"),
+                                ("part_4_gib", 40, b"\xff\xff\xff\xff"), ("generation", 0, b"\xff" * 8)):
+        yield f"valid_entry_{name}", change((slot + 11 * page + 8 + offset, value), flags=1)
+        yield f"valid_record_{name}", change((journal + 8 * page + 32 + offset, value), flags=1)
+    yield "valid_record_kind", change((journal + 8 * page + 24, b"\x09"), flags=1)
+    yield "valid_record_count", change((journal + 8 * page + 26, b"\xff"), flags=1)
+    yield "record_manifest", change((journal + 8 * page + 16, b"\x09"), flags=1)
+    yield "valid_record_flushed", change((journal + 8 * page + 8, b"\xff" * 8), flags=1)
+    yield "valid_head_blocks", change((slot + 32, b"\xff\xff\xff\xff"), flags=1)
+    yield "head_journal_from", change((slot + 16, b"\xff" * 8), flags=1)
+    yield "valid_overlap", change((slot + 11 * page + 8 + 32, struct.pack("<I", 89)),
+                                  (slot + 11 * page + 176 + 8 + 32, struct.pack("<I", 89)), flags=1)
+    yield "file_empty", b"\x02"
+    yield "file_of_magic", b"\x02CUBBYSTO" + bytes(4088)
+    for seed in range(8):
+        generator = random.Random(seed)
+        yield f"valid_random_{seed}", change(*((generator.randrange(2 * page, 88 * page), generator.randbytes(3))
+                                         for _ in range(6)), flags=seed % 2)
+
+
 def api_inputs():
     """The first bytes open the runtime, adopt and add a tier; see api_fuzz.cpp for the calls."""
     start = bytes([1, 31, 7, 15, 1, 0, 1, 0, 0, 0, 0, 3, 1])
@@ -287,7 +331,8 @@ def trace_inputs():
 def main():
     root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "corpus"
     for target, inputs in (("gguf", gguf_inputs()), ("safetensors", safetensors_inputs()),
-                           ("seal", seal_inputs()), ("api", api_inputs()), ("trace", trace_inputs())):
+                           ("seal", seal_inputs()), ("store_open", store_open_inputs()),
+                           ("api", api_inputs()), ("trace", trace_inputs())):
         folder = root / target
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in inputs:

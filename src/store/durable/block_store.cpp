@@ -1,0 +1,351 @@
+#include "store/durable/block_store.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/assert.hpp"
+#include "base/mutant.hpp"
+
+namespace cubby::store {
+namespace {
+
+// A cookie says which operation has come back.
+enum class owner : uint64_t { payload = 1, journal, flush, checkpoint, start };
+
+uint64_t cookie_of(owner whose, uint64_t index) noexcept {
+  return static_cast<uint64_t>(whose) << 32 | index;
+}
+
+}  // namespace
+
+// Steps.
+
+block_store::step block_store::step_after(const pending &one) const noexcept {
+  const bool put = one.what == verb::put;
+  const bool flush = one.durable && !CUBBY_MUTANT(skip_flush);
+  if (CUBBY_MUTANT(publish_before_payload) && put && one.recorded) {
+    if (one.at == step::accepted) return step::record;
+    if (one.at == step::writing) return flush ? step::record_flush : step::payload;
+    if (one.at == step::record_flush) return step::payload;
+    return one.at == step::payload && flush ? step::payload_flush : step::done;
+  }
+  switch (one.at) {
+    case step::accepted:
+      if (put) return step::payload;
+      return one.recorded ? step::record : step::done;
+    case step::payload:
+      if (!one.recorded) return step::done;
+      return flush ? step::payload_flush : step::record;
+    case step::payload_flush:
+      return step::record;
+    case step::record:
+      return step::writing;
+    case step::writing:
+      return flush ? step::record_flush : step::done;
+    default:
+      return step::done;
+  }
+}
+
+void block_store::advance(uint32_t index) noexcept {
+  pending &one = requests_[index];
+  one.at = step_after(one);
+  switch (one.at) {
+    case step::payload:
+      return write_payload(index);
+    case step::payload_flush:
+      return lines_[blocks_.find(one.subject)->file].waiting.push_back(index);
+    case step::record:
+      if (one.what == verb::put) blocks_.find(one.subject)->state = block_state::recording;
+      return to_record_.push_back(index);
+    case step::record_flush:
+      return lines_[0].waiting.push_back(index);
+    case step::done:
+      return finish(index);
+    default:
+      CUBBY_ASSERT(one.at == step::writing);
+  }
+}
+
+/// The caller's whole pages as they are, and a last page of ours that ends in zeros.
+void block_store::write_payload(uint32_t index) noexcept {
+  pending &one = requests_[index];
+  const block_entry &entry = *blocks_.find(one.subject);
+  const uint64_t bytes = blocks_.bytes_of_block(one.subject);
+  const uint64_t whole = bytes / page_bytes * page_bytes;
+  const uint64_t offset = uint64_t{entry.first_page} * page_bytes;
+  const uint64_t cookie = cookie_of(owner::payload, index);
+  // At most two writes a request wait; what has been taken makes room for them.
+  if (out_.size() + 2 > out_.capacity()) {
+    out_.erase(out_.begin(), out_.begin() + static_cast<ptrdiff_t>(out_taken_));
+    out_taken_ = 0;
+  }
+  using kind = store_operation::kind;
+  if (whole > 0) out_.push_back({kind::write, entry.file, offset, one.data, whole, cookie});
+  if (bytes > whole) {
+    last_pages_.clear(index);
+    memcpy(last_pages_.at(index), static_cast<const unsigned char *>(one.data) + whole,
+           bytes - whole);
+    out_.push_back(
+        {kind::write, entry.file, offset + whole, last_pages_.at(index), page_bytes, cookie});
+  }
+  one.writes = static_cast<uint8_t>((whole > 0) + (bytes > whole));
+}
+
+/// Its pages, its number and its place in the space's count are free again.
+void block_store::free_block(uint32_t number) noexcept {
+  const block_entry *entry = blocks_.find(number);
+  CUBBY_ASSERT(entry != nullptr);
+  const bool freed = CUBBY_MUTANT(reuse_before_record) &&
+                     (entry->state == block_state::erasing || entry->state == block_state::erased);
+  if (!freed)
+    extents_[entry->file].give(entry->first_page, pages_of(blocks_.bytes_of_block(number)));
+  --spaces_.at(entry->space)->block_count;
+  blocks_.remove(number);
+}
+
+void block_store::finish(uint32_t index) noexcept {
+  pending &one = requests_[index];
+  if (one.what == verb::put) blocks_.find(one.subject)->state = block_state::live;
+  if (one.what == verb::erase) free_block(one.subject);
+  if (one.what == verb::remove_space) spaces_.remove(one.subject);
+  done_.push_back(index);
+}
+
+/// A failed put is nowhere to be found. A failed erase leaves the block as it was, unless its
+/// record may be on the device.
+void block_store::fail_request(uint32_t index, int native) noexcept {
+  pending &one = requests_[index];
+  const bool may_be_recorded = one.at == step::writing || one.at == step::record_flush;
+  if (one.what == verb::put) free_block(one.subject);
+  if (one.what == verb::erase && !may_be_recorded)
+    blocks_.find(one.subject)->state = block_state::live;
+  if (one.what == verb::remove_space) spaces_.at(one.subject)->removing = false;
+  ++requests_failed_;
+  one.at = step::done;
+  one.native = native;
+  one.status = fail_errno(native, "%s", "").status;
+  done_.push_back(index);
+}
+
+/// From here on nothing is written; requests fail, those with an operation outstanding when it has
+/// come back.
+void block_store::turn_read_only(const char *what, int native) noexcept {
+  if (failure_) return;
+  failure_ = fail_errno(native,
+                        "the store is read-only since %s failed; look at the device, then open the "
+                        "store anew",
+                        what);
+  for (const uint32_t index : to_record_) fail_request(index, native);
+  to_record_.clear();
+  for (flush_line &line : lines_) {
+    for (const uint32_t index : line.waiting) fail_request(index, native);
+    line.waiting.clear();
+    line.checkpoint_waits = false;
+  }
+  for (size_t i = out_taken_; i < out_.size(); i++)
+    payload_written(static_cast<uint32_t>(out_[i].cookie), native);
+  out_.clear();
+  out_taken_ = 0;
+}
+
+// Operations out.
+
+bool block_store::next_operation(store_operation &out) noexcept {
+  if (failure_) return false;
+  if (start_step_ < to_repair_.size() + lines_.size()) {
+    if (!next_start(out)) return false;
+    ++outstanding_;
+    return true;
+  }
+  if (out_taken_ < out_.size()) {
+    out = out_[out_taken_++];
+    if (out_taken_ == out_.size()) {
+      out_.clear();
+      out_taken_ = 0;
+    }
+  } else if (!next_journal_write(out) && !next_flush(out) && !next_checkpoint(out)) {
+    return false;
+  }
+  ++outstanding_;
+  return true;
+}
+
+/// What was read may not have been on the device yet, and pages that it calls free must not be
+/// written before it is.
+bool block_store::next_start(store_operation &out) noexcept {
+  if (start_outstanding_) return false;
+  start_outstanding_ = true;
+  const uint64_t cookie = cookie_of(owner::start, start_step_);
+  if (start_step_ < to_repair_.size()) {
+    const auto &bad = to_repair_[start_step_];
+    repair_page_.clear(0);
+    encode_superblock(places_.shape(), bad.file, repair_page_.at(0));
+    out = {store_operation::kind::write, bad.file,   places_.superblock_page(bad.copy) * page_bytes,
+           repair_page_.at(0),           page_bytes, cookie};
+  } else {
+    const auto file = static_cast<uint32_t>(start_step_ - to_repair_.size());
+    out = {store_operation::kind::flush, file, 0, nullptr, 0, cookie};
+  }
+  return true;
+}
+
+void block_store::add_record(uint32_t index) noexcept {
+  pending &one = requests_[index];
+  CUBBY_ASSERT(one.at == step::record);
+  one.at = step::writing;
+  in_journal_.push_back(index);
+  if (one.what == verb::put || one.what == verb::erase) {
+    const block_body body = blocks_.body_of(one.subject);
+    if (one.what == verb::erase) blocks_.find(one.subject)->state = block_state::erased;
+    const auto kind = one.what == verb::put ? record_kind::put : record_kind::erase;
+    return journal_.add(kind, &body, sizeof body);
+  }
+  const auto kind =
+      one.what == verb::add_space ? record_kind::add_space : record_kind::remove_space;
+  journal_.add(kind, &spaces_.at(one.subject)->body, sizeof(space_body));
+}
+
+bool block_store::next_journal_write(store_operation &out) noexcept {
+  const size_t count = std::min<size_t>(to_record_.size(), journal_.room());
+  if (count == 0) return false;
+  for (size_t i = 0; i < count; i++) add_record(to_record_[i]);
+  to_record_.erase(to_record_.begin(), to_record_.begin() + static_cast<ptrdiff_t>(count));
+  const auto batch = journal_.seal();
+  out = {store_operation::kind::write, 0, batch.offset_bytes, batch.data, batch.bytes,
+         cookie_of(owner::journal, 0)};
+  return true;
+}
+
+bool block_store::next_flush(store_operation &out) noexcept {
+  for (uint32_t i = 0; i < lines_.size(); i++) {
+    flush_line &line = lines_[i];
+    if (line.outstanding || (line.waiting.empty() && !line.checkpoint_waits)) continue;
+    line.outstanding = true;
+    line.covered.swap(line.waiting);
+    line.checkpoint_covered = line.checkpoint_waits;
+    line.checkpoint_waits = false;
+    line.journal_before = journal_.written_before();
+    ++flushes_;
+    out = {store_operation::kind::flush, i, 0, nullptr, 0, cookie_of(owner::flush, i)};
+    return true;
+  }
+  return false;
+}
+
+bool block_store::next_checkpoint(store_operation &out) noexcept {
+  if (!checkpoint_.active()) {
+    const bool due = journal_.used_pages() > places_.shape().journal_pages / 2;
+    if (!due && !checkpoint_wanted_) return false;
+    checkpoint_wanted_ = false;
+    checkpoint_.begin(journal_.position().manifest + 1, journal_.position().next);
+  }
+  const auto piece = checkpoint_.next(blocks_, spaces_, generation_);
+  if (piece.what == checkpoint::piece::kind::flush) {
+    lines_[0].checkpoint_waits = true;
+    return next_flush(out);
+  }
+  if (piece.what == checkpoint::piece::kind::none) return false;
+  out = {store_operation::kind::write,   0, piece.offset_bytes, piece.data, piece.bytes,
+         cookie_of(owner::checkpoint, 0)};
+  return true;
+}
+
+// Completions in.
+
+void block_store::completed(uint64_t cookie, int native) noexcept {
+  const auto index = static_cast<uint32_t>(cookie);
+  CUBBY_ASSERT(outstanding_ > 0);
+  --outstanding_;
+  switch (static_cast<owner>(cookie >> 32)) {
+    case owner::payload:
+      return payload_written(index, native);
+    case owner::journal:
+      return journal_written(native);
+    case owner::flush:
+      return flushed(index, native);
+    case owner::checkpoint:
+      return checkpoint_step_done(native);
+    case owner::start:
+      return start_done(index, native);
+  }
+  CUBBY_ASSERT(!"a cookie of the store");
+}
+
+/// A block that could not be written is that block's failure alone.
+void block_store::payload_written(uint32_t index, int native) noexcept {
+  pending &one = requests_[index];
+  CUBBY_ASSERT(one.at == step::payload && one.writes > 0);
+  if (native != 0 && one.native == 0) one.native = native;
+  if (--one.writes > 0) return;
+  if (one.native == 0 && failure_) one.native = failure_->native;
+  if (one.native != 0) return fail_request(index, one.native);
+  advance(index);
+}
+
+void block_store::journal_written(int native) noexcept {
+  if (native != 0) turn_read_only("a write to its journal", native);
+  journal_.written();
+  for (const uint32_t index : in_journal_) {
+    if (failure_)
+      fail_request(index, failure_->native);
+    else
+      advance(index);
+  }
+  in_journal_.clear();
+}
+
+/// What a failed flush covered may be lost, even if a later one succeeds.
+void block_store::flushed(uint32_t file, int native) noexcept {
+  flush_line &line = lines_[file];
+  CUBBY_ASSERT(line.outstanding);
+  line.outstanding = false;
+  if (CUBBY_MUTANT(believe_failed_flush)) native = 0;
+  if (native != 0) turn_read_only("a flush", native);
+  if (!failure_ && file == 0) journal_.flushed(line.journal_before);
+  for (const uint32_t index : line.covered) {
+    if (failure_)
+      fail_request(index, failure_->native);
+    else
+      advance(index);
+  }
+  line.covered.clear();
+  if (line.checkpoint_covered && !failure_) checkpoint_step_done(0);
+  line.checkpoint_covered = false;
+}
+
+void block_store::checkpoint_step_done(int native) noexcept {
+  if (native != 0) turn_read_only("a write of its manifest", native);
+  if (failure_ || !checkpoint_.advance()) return;
+  journal_.checkpointed(checkpoint_.journal_from(), checkpoint_.sequence());
+  ++checkpoints_;
+}
+
+void block_store::start_done(uint32_t index, int native) noexcept {
+  CUBBY_ASSERT(index == start_step_ && start_outstanding_);
+  start_outstanding_ = false;
+  // A superblock that cannot be repaired has other copies; a flush has no other way.
+  if (native != 0 && start_step_ >= to_repair_.size()) turn_read_only("its first flush", native);
+  ++start_step_;
+  if (start_step_ == to_repair_.size() + lines_.size() && !failure_)
+    journal_.flushed(journal_.position().next);
+}
+
+bool block_store::next_completion(store_completion &out) noexcept {
+  if (done_.empty()) return false;
+  const uint32_t index = done_.front();
+  done_.erase(done_.begin());
+  const pending &one = requests_[index];
+  out = {one.user, one.subject, one.generation, one.status, one.native};
+  free_.push_back(index);
+  return true;
+}
+
+bool block_store::is_idle() const noexcept {
+  if (failure_) return outstanding_ == 0;
+  return outstanding_ == 0 && free_.size() + done_.size() == requests_.size() &&
+         start_step_ == to_repair_.size() + lines_.size() && !checkpoint_.active() &&
+         !checkpoint_wanted_;
+}
+
+}  // namespace cubby::store

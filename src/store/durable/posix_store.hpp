@@ -1,0 +1,47 @@
+// A durable store with a driver of its own: pread, pwrite and fdatasync, one after the other. For
+// tools and tests; the runtime drives a block_store over its backends.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "store/durable/block_store.hpp"
+#include "store/durable/store_file.hpp"
+
+namespace cubby::store {
+
+struct posix_store_options {
+  std::vector<std::string> directories;
+  uint64_t budget_bytes = 0;  // for a new store; 0 = only open what is there
+  uint64_t block_bytes = 256u << 10;
+  uint64_t fingerprint = 0;
+};
+
+class posix_store {
+ public:
+  /// Opens what is there, else makes a new store of the budget. An existing store keeps its size.
+  static result<std::unique_ptr<posix_store>> open(const posix_store_options &options);
+
+  [[nodiscard]] block_store &store() { return *store_; }
+  [[nodiscard]] const recovery_report &report() const { return report_; }
+  [[nodiscard]] std::vector<std::string> notes() const;
+
+  /// Does what the store asks for until there is nothing more.
+  void run();
+  /// The block's bytes, verified. CORRUPT: they are not those that were put. MISS: no such block.
+  result<std::vector<unsigned char>> read(uint32_t number) const;
+
+ private:
+  posix_store() = default;
+  static result<std::vector<store_file>> open_files(const posix_store_options &options);
+  static result<std::vector<store_file>> create_files(const posix_store_options &options);
+  result<recovered_store> recover(uint64_t fingerprint) const;
+
+  std::vector<store_file> files_;
+  std::unique_ptr<block_store> store_;
+  recovery_report report_;
+};
+
+}  // namespace cubby::store

@@ -1,0 +1,353 @@
+#include "store/durable/recovery.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/assert.hpp"
+#include "store/durable/manifest.hpp"
+#include "store/durable/replay.hpp"
+
+namespace cubby::store {
+namespace {
+
+using wide = unsigned long long;
+enum class stage { superblocks, heads, spaces, entries, journal, done };
+
+constexpr uint64_t pages_a_read = recovery::read_bytes_max / page_bytes;
+constexpr char remedy[] = "; remove the store and let its content be made again";
+
+}  // namespace
+
+struct recovery::work {
+  std::vector<uint64_t> file_bytes;
+  uint64_t fingerprint = 0;
+  stage at = stage::superblocks;
+  uint64_t step = 0;  // within the stage: reads of superblocks and heads, else pages
+  std::optional<error> failure;
+  recovery_report report;
+
+  std::vector<std::optional<read_superblock>> found;  // by file
+  std::vector<recovered_store::bad_superblock> bad;
+  std::optional<uint32_t> other_version;
+
+  std::optional<layout> places;
+  std::array<std::optional<manifest_head>, 2> heads;
+  std::array<uint32_t, 2> head_copies = {};
+  manifest_head head = {};
+  std::optional<replay> state;
+
+  // Of the journal.
+  uint64_t next = 0;     // behind the last page with an intact record
+  uint64_t flushed = 0;  // pages before this one had been flushed
+  struct bad_page {
+    uint64_t number;
+    uint32_t records;
+  };
+  std::vector<bad_page> bad_pages;
+
+  [[nodiscard]] read superblock_read() const;
+  [[nodiscard]] read pages_read(uint64_t first, uint64_t count) const {
+    return {0, first * page_bytes, count * page_bytes};
+  }
+  [[nodiscard]] uint64_t slot_page(uint64_t page) const {
+    return places->slot_page(head.sequence) + page;
+  }
+  [[nodiscard]] std::optional<read> next_read() const;
+  void enter(stage next_stage);
+  void note_bad(uint64_t page);
+  void take_superblock(const unsigned char *page);
+  void choose_superblock();
+  void check_superblock(uint32_t file);
+  void take_head(const unsigned char *page);
+  void choose_head();
+  void take_spaces(const unsigned char *pages, uint64_t whole);
+  void take_entries(const unsigned char *pages, uint64_t whole, uint64_t asked);
+  void take_journal_page(uint64_t number, const unsigned char *page);
+  void take_journal(const unsigned char *pages, uint64_t whole, uint64_t asked);
+  void end_journal();
+};
+
+void recovery::work::enter(stage next_stage) {
+  at = next_stage;
+  step = 0;
+  if (at == stage::entries && head.block_count == 0) at = stage::journal;
+}
+
+/// The first one is named in the report.
+void recovery::work::note_bad(uint64_t page) {
+  if (report.first_bad_bytes == 0) report.first_bad_bytes = page * page_bytes;
+}
+
+recovery::read recovery::work::superblock_read() const {
+  const auto file = static_cast<uint32_t>(step / superblock_copies);
+  const uint64_t copy = step % superblock_copies;
+  const uint64_t pages = file_bytes[file] / page_bytes;
+  const uint64_t last = pages > 2 ? pages - 1 : 2;
+  return {file, (copy + 1 < superblock_copies ? copy : last) * page_bytes, page_bytes};
+}
+
+/// NULL stands for a page that cannot be read.
+void recovery::work::take_superblock(const unsigned char *page) {
+  const auto file = static_cast<uint32_t>(step / superblock_copies);
+  const auto copy = static_cast<uint32_t>(step % superblock_copies);
+  const auto one = page ? decode_superblock(page, page_bytes) : std::nullopt;
+  const auto version = page ? claimed_version(page, page_bytes) : std::nullopt;
+  if (version && *version != store_version) other_version = version;
+  // The first intact copy says which store this is; a copy of another store is none of this one.
+  const auto &first = found[file];
+  if (!one || (first && (one->shape.store_id != first->shape.store_id || one->file != first->file)))
+    bad.push_back({file, copy});
+  else if (!first)
+    found[file] = one;
+  if (++step == superblock_copies * file_bytes.size()) choose_superblock();
+}
+
+void recovery::work::check_superblock(uint32_t file) {
+  if (!found[file] && other_version) {
+    failure = fail(CUBBY_ERR_NOT_SUPPORTED,
+                   "the store's file %u is of version %u, and this library reads version %u; open "
+                   "it with the library that wrote it, or remove it",
+                   file, *other_version, store_version);
+    return;
+  }
+  if (!found[file]) {
+    failure = fail(CUBBY_ERR_FORMAT,
+                   "file %u is no store, for no copy of a superblock is intact; it is left as it "
+                   "is: name another directory, or remove the file",
+                   file);
+    return;
+  }
+  const store_shape &one = found[file]->shape;
+  const store_shape &first = found[0]->shape;
+  if (found[file]->file != file || one.store_id != first.store_id ||
+      one.file_count != file_bytes.size() || one.pages_per_file != first.pages_per_file)
+    failure = fail(CUBBY_ERR_FORMAT,
+                   "file %u is file %u of %u of store %016llx; name all directories of one store, "
+                   "in their order",
+                   file, found[file]->file, one.file_count, static_cast<wide>(one.store_id));
+  else if (file_bytes[file] / page_bytes < one.pages_per_file)
+    failure =
+        fail(CUBBY_ERR_FORMAT, "file %u ends at %llu bytes where the store was made with %llu%s",
+             file, static_cast<wide>(file_bytes[file]),
+             static_cast<wide>(one.pages_per_file * page_bytes), remedy);
+  if (failure) failure->offset_bytes = file_bytes[file];
+}
+
+void recovery::work::choose_superblock() {
+  for (uint32_t i = 0; i < file_bytes.size() && !failure; i++) check_superblock(i);
+  if (failure) return;
+  const store_shape &shape = found[0]->shape;
+  if (fingerprint != 0 && fingerprint != shape.fingerprint) {
+    failure = fail(CUBBY_ERR_INVALID,
+                   "the store was made with fingerprint %016llx, not %016llx; name another "
+                   "directory, or remove the store",
+                   static_cast<wide>(shape.fingerprint), static_cast<wide>(fingerprint));
+    return;
+  }
+  auto made = layout::of(shape);
+  if (!made) {
+    failure = made.failure();
+    failure->status = CUBBY_ERR_FORMAT;
+    return;
+  }
+  places = *made;
+  report.superblocks_bad = bad.size();
+  state.emplace(*places);
+  enter(stage::heads);
+}
+
+void recovery::work::take_head(const unsigned char *page) {
+  manifest_head one = {};
+  const uint64_t slot = step / 2;
+  const bool intact = page && decode_head(places->shape().store_id, page, one) &&
+                      one.sequence % 2 == slot && one.sequence < generation_max &&
+                      one.journal_from < generation_max && one.generation <= generation_max &&
+                      one.block_count <= places->shape().blocks_max &&
+                      one.space_count <= store_spaces_max;
+  if (intact && heads[slot] && heads[slot]->sequence == one.sequence) ++head_copies[slot];
+  if (intact && (!heads[slot] || heads[slot]->sequence < one.sequence)) {
+    heads[slot] = one;
+    head_copies[slot] = 1;
+  }
+  if (++step == 4) choose_head();
+}
+
+void recovery::work::choose_head() {
+  if (!heads[0] && !heads[1]) {
+    failure = fail(CUBBY_ERR_FORMAT, "no manifest of the store is intact, looked for at %llu%s",
+                   static_cast<wide>(places->slot_page(0) * page_bytes), remedy);
+    failure->offset_bytes = places->slot_page(0) * page_bytes;
+    return;
+  }
+  const bool second = !heads[0] || (heads[1] && heads[1]->sequence > heads[0]->sequence);
+  head = *heads[second];
+  report.heads_bad = 2 - head_copies[second];
+  if (report.heads_bad != 0) note_bad(places->slot_page(head.sequence));
+  state->raise(head.generation, head.space_generation);
+  next = flushed = head.journal_from;
+  enter(stage::spaces);
+}
+
+void recovery::work::take_spaces(const unsigned char *pages, uint64_t whole) {
+  for (uint32_t i = 0; i < head.space_count; i++) {
+    space_body body;
+    const uint64_t page = i / spaces_per_page;
+    if (page < whole &&
+        decode_space(places->shape().store_id, head.sequence, i, pages + page * page_bytes, body) &&
+        state->add_space(body))
+      continue;
+    ++report.spaces_bad;
+    note_bad(slot_page(slot_spaces_at + page));
+  }
+  if (++step == 2) enter(stage::entries);
+}
+
+void recovery::work::take_entries(const unsigned char *pages, uint64_t whole, uint64_t asked) {
+  const uint64_t end = std::min<uint64_t>(head.block_count, (step + asked) * entries_per_page);
+  for (uint64_t i = step * entries_per_page; i < end; i++) {
+    const uint64_t page = i / entries_per_page - step;
+    block_body body;
+    if (page < whole &&
+        decode_entry(places->shape().store_id, head.sequence, i, pages + page * page_bytes, body) &&
+        state->add_block(body))
+      continue;
+    ++report.entries_bad;
+    note_bad(slot_page(slot_entries_at + step + page));
+  }
+  step += asked;
+  if (step >= entry_pages(head.block_count)) enter(stage::journal);
+}
+
+void recovery::work::take_journal_page(uint64_t number, const unsigned char *page) {
+  uint32_t expected = 1;  // of a page of which nothing is intact
+  uint32_t intact = 0;
+  for (uint32_t slot = 0; page && slot < records_per_page; slot++) {
+    journal_record record;
+    if (decode_record(places->shape().store_id, number, slot, page, record) != slot_content::intact)
+      continue;
+    // Pages of a complete manifest's time are written over the older ones' records.
+    if (record.manifest > head.sequence && !failure) {
+      failure = fail(CUBBY_ERR_CORRUPT,
+                     "manifest %llu of the store, at %llu, is damaged, and the journal goes on "
+                     "from it%s",
+                     static_cast<wide>(record.manifest),
+                     static_cast<wide>(places->slot_page(record.manifest) * page_bytes), remedy);
+      failure->offset_bytes = places->slot_page(record.manifest) * page_bytes;
+    }
+    expected = std::max<uint32_t>(expected, record.count);
+    next = std::max(next, number + 1);
+    if (record.flushed_page <= number) flushed = std::max(flushed, record.flushed_page);
+    if (!state->apply(record)) continue;
+    ++intact;
+    ++report.records_replayed;
+  }
+  if (intact < expected) bad_pages.push_back({number, expected - intact});
+}
+
+void recovery::work::take_journal(const unsigned char *pages, uint64_t whole, uint64_t asked) {
+  for (uint64_t i = 0; i < asked; i++)
+    take_journal_page(head.journal_from + step + i, i < whole ? pages + i * page_bytes : nullptr);
+  step += asked;
+  if (step == places->shape().journal_pages) end_journal();
+}
+
+/// Damaged is what had been flushed; what had not, a crash may leave in any state.
+void recovery::work::end_journal() {
+  for (const bad_page &one : bad_pages) {
+    if (one.number < flushed) {
+      report.records_bad += one.records;
+      note_bad(places->journal_page(one.number));
+    } else if (one.number < next) {
+      report.records_torn += one.records;
+    }
+  }
+  enter(stage::done);
+}
+
+std::optional<recovery::read> recovery::work::next_read() const {
+  if (failure) return std::nullopt;
+  switch (at) {
+    case stage::superblocks:
+      return superblock_read();
+    case stage::heads:
+      return pages_read(
+          places->slot_page(step / 2) + (step % 2 == 0 ? 0 : places->slot_pages() - 1), 1);
+    case stage::spaces:
+      return pages_read(
+          slot_page(step == 0 ? slot_spaces_at : places->slot_pages() - 1 - space_pages),
+          space_pages);
+    case stage::entries:
+      return pages_read(slot_page(slot_entries_at + step),
+                        std::min(pages_a_read, entry_pages(head.block_count) - step));
+    case stage::journal: {
+      const uint64_t ring = places->shape().journal_pages;
+      const uint64_t number = head.journal_from + step;
+      return pages_read(places->journal_page(number),
+                        std::min({pages_a_read, ring - step, ring - number % ring}));
+    }
+    case stage::done:
+      break;
+  }
+  return std::nullopt;
+}
+
+recovery::recovery(std::vector<uint64_t> file_bytes, uint64_t fingerprint)
+    : work_(std::make_unique<work>()) {
+  work_->found.resize(file_bytes.size());
+  work_->file_bytes = std::move(file_bytes);
+  work_->fingerprint = fingerprint;
+  if (work_->found.empty() || work_->found.size() > store_files_max)
+    work_->failure = fail(CUBBY_ERR_INVALID, "a store has 1 to %u files, not %zu", store_files_max,
+                          work_->found.size());
+}
+
+recovery::~recovery() = default;
+
+std::optional<recovery::read> recovery::next() { return work_->next_read(); }
+
+void recovery::give(const void *data, uint64_t bytes) {
+  const auto wanted = work_->next_read();
+  CUBBY_ASSERT(wanted && bytes <= wanted->bytes);
+  const auto *pages = static_cast<const unsigned char *>(data);
+  const uint64_t whole = bytes / page_bytes;
+  const uint64_t asked = wanted->bytes / page_bytes;
+  switch (work_->at) {
+    case stage::superblocks:
+      return work_->take_superblock(whole == 1 ? pages : nullptr);
+    case stage::heads:
+      return work_->take_head(whole == 1 ? pages : nullptr);
+    case stage::spaces:
+      return work_->take_spaces(pages, whole);
+    case stage::entries:
+      return work_->take_entries(pages, whole, asked);
+    case stage::journal:
+      return work_->take_journal(pages, whole, asked);
+    case stage::done:
+      break;
+  }
+}
+
+result<recovered_store> recovery::finish() {
+  if (work_->failure) return *work_->failure;
+  CUBBY_ASSERT(work_->at == stage::done);
+  std::vector<extent_map> extents;
+  const auto settled = work_->state->settle(extents);
+  recovery_report &report = work_->report;
+  report.blocks_without_space = settled.without_space;
+  report.blocks_overwritten = settled.overwritten;
+  report.blocks = work_->state->blocks().count();
+  const uint64_t generation = work_->state->generation();
+  const journal_position position = {work_->head.journal_from, work_->next, work_->flushed,
+                                     work_->head.sequence};
+  return recovered_store{*work_->places,
+                         std::move(work_->state->blocks()),
+                         std::move(work_->state->spaces()),
+                         std::move(extents),
+                         position,
+                         generation,
+                         std::move(work_->bad),
+                         report};
+}
+
+}  // namespace cubby::store

@@ -1,0 +1,259 @@
+#include "store/durable/store_file.hpp"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "base/own_file.hpp"
+#include "store/durable/format.hpp"
+
+namespace cubby::store {
+namespace {
+
+constexpr int open_flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
+
+std::string path_in(const std::string &directory) {
+  return (directory.empty() ? "." : directory) + "/" + store_file_name;
+}
+
+/// One byte, locked for this open file (F_OFD_SETLK) or for this process (F_SETLK).
+int lock_byte(int fd, int command, off_t at) noexcept {
+  struct flock lock = {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = at;
+  lock.l_len = 1;
+  return fcntl(fd, command, &lock) == 0 ? 0 : errno;
+}
+
+/// Of who holds the process's lock; 0 when it cannot be learned.
+pid_t owner_of(int fd) noexcept {
+  struct flock lock = {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = 1;
+  lock.l_len = 1;
+  if (fcntl(fd, F_GETLK, &lock) != 0 || lock.l_type == F_UNLCK) return 0;
+  return lock.l_pid;
+}
+
+/// The lock of the open file keeps others out; that of the process merely says its number.
+result<void> lock_file(int fd, const std::string &path) {
+  const int native = lock_byte(fd, F_OFD_SETLK, 0);
+  if (native == EAGAIN || native == EACCES) {
+    const pid_t owner = owner_of(fd);
+    auto failure =
+        fail(CUBBY_ERR_IN_USE, "%s is held by process %d; let it end, or name another directory",
+             path.c_str(), static_cast<int>(owner));
+    failure.native = static_cast<int32_t>(owner);
+    failure.retryable = true;
+    return failure;
+  }
+  if (native != 0)
+    return fail_errno(native, "%s could not be locked; name a directory on a local disk",
+                      path.c_str());
+  lock_byte(fd, F_SETLK, 1);
+  return {};
+}
+
+bool has_magic(int fd, uint64_t at) noexcept {
+  char begin[12] = {};
+  const ssize_t got = pread(fd, begin, sizeof begin, static_cast<off_t>(at));
+  return got > 0 && claimed_version(begin, static_cast<size_t>(got)).has_value();
+}
+
+/// Any copy of a superblock will do: one may be damaged.
+bool is_ours(int fd, uint64_t bytes) noexcept {
+  return has_magic(fd, 0) || has_magic(fd, page_bytes) ||
+         (bytes >= 3 * page_bytes && has_magic(fd, (bytes / page_bytes - 1) * page_bytes));
+}
+
+bool is_unfinished(std::string_view begin, uint64_t bytes) {
+  return bytes == 0 || begin.starts_with(std::string_view(store_magic, 8));
+}
+
+/// Removes what a process that died left under the name of a new file, and nothing else.
+result<void> remove_leftover(const std::string &path) {
+  const auto there = base::look_at_name(path, is_unfinished);
+  if (there.what == base::at_name::nothing) return {};
+  if (there.what != base::at_name::own)
+    return fail(CUBBY_ERR_INVALID, "%s is in the way and no store; it is left as it is: move it",
+                path.c_str());
+  const int fd = open(path.c_str(), open_flags);
+  if (fd < 0 && errno == ENOENT) return {};
+  if (fd < 0) return fail_errno(errno, "%s could not be opened; remove it", path.c_str());
+  auto locked = lock_file(fd, path);
+  if (locked) unlink(path.c_str());
+  close(fd);
+  return locked;
+}
+
+result<int> open_new(const std::string &path) {
+  if (auto clear = remove_leftover(path); !clear) return clear.failure();
+  const int fd = open(path.c_str(), open_flags | O_CREAT | O_EXCL, 0600);
+  if (fd >= 0) return fd;
+  if (errno == EROFS)
+    return fail_errno(EROFS, "%s is on a read-only file system; name another directory",
+                      path.c_str());
+  return fail_errno(errno, "the store %s could not be created; look at the directory",
+                    path.c_str());
+}
+
+/// 0 or the errno. The magic comes first, so that what is left if this process dies is not taken
+/// for a third party's file.
+int allocate(int fd, uint64_t bytes) {
+  // Asked first: a file system may fill itself to the last block before it says that there are too
+  // few, and every other writer on it would fail meanwhile.
+  struct statvfs room = {};
+  if (fstatvfs(fd, &room) == 0 && room.f_bavail < bytes / room.f_frsize + 1) return ENOSPC;
+  if (pwrite(fd, store_magic, 8, 0) != 8) return errno;
+  for (;;) {
+    const int native = posix_fallocate(fd, 0, static_cast<off_t>(bytes));
+    if (native != EINTR) return native;
+  }
+}
+
+int flush_directory(const std::string &path) {
+  const int fd = open(path.substr(0, path.rfind('/')).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return errno;
+  int native = fsync(fd) == 0 ? 0 : errno;
+  if (native == EINVAL) native = 0;  // file systems that have no such thing
+  close(fd);
+  return native;
+}
+
+}  // namespace
+
+bool store_file_exists(const std::string &directory) {
+  struct stat seen = {};
+  return lstat(path_in(directory).c_str(), &seen) == 0;
+}
+
+store_file::store_file(store_file &&other) noexcept
+    : fd_(std::exchange(other.fd_, -1)),
+      path_(std::move(other.path_)),
+      unpublished_(std::exchange(other.unpublished_, {})),
+      bytes_(other.bytes_),
+      direct_(other.direct_),
+      notes_(std::move(other.notes_)) {}
+
+store_file &store_file::operator=(store_file &&other) noexcept {
+  if (this == &other) return *this;
+  close_file();
+  fd_ = std::exchange(other.fd_, -1);
+  path_ = std::move(other.path_);
+  unpublished_ = std::exchange(other.unpublished_, {});
+  bytes_ = other.bytes_;
+  direct_ = other.direct_;
+  notes_ = std::move(other.notes_);
+  return *this;
+}
+
+store_file::~store_file() { close_file(); }
+
+void store_file::close_file() noexcept {
+  if (fd_ < 0) return;
+  if (!unpublished_.empty()) unlink(unpublished_.c_str());
+  close(fd_);
+  fd_ = -1;
+}
+
+/// Locked first, so that nothing changes under the looks that follow.
+result<void> store_file::own() {
+  if (auto locked = lock_file(fd_, path_); !locked) return locked;
+  struct stat seen = {};
+  if (fstat(fd_, &seen) != 0) return fail_errno(errno, "%s could not be looked at", path_.c_str());
+  bytes_ = static_cast<uint64_t>(seen.st_size);
+  return {};
+}
+
+void store_file::look_around(bool direct) {
+  const int flags = fcntl(fd_, F_GETFL);
+  direct_ = direct && flags >= 0 && fcntl(fd_, F_SETFL, flags | O_DIRECT) == 0;
+  if (direct && !direct_)
+    notes_.push_back(path_ +
+                     " is on a file system without O_DIRECT: it is written through the "
+                     "page cache");
+  struct statfs there = {};
+  if (fstatfs(fd_, &there) == 0 && there.f_type == TMPFS_MAGIC)
+    notes_.push_back(path_ +
+                     " is in memory (tmpfs): it survives the process, not the machine; "
+                     "name a directory on a disk");
+}
+
+result<store_file> store_file::open(const std::string &directory, bool direct) {
+  const std::string path = path_in(directory);
+  const int fd = ::open(path.c_str(), open_flags);
+  if (fd < 0 && errno == ELOOP)
+    return fail(CUBBY_ERR_INVALID, "%s is a link and is not followed; name the directory itself",
+                path.c_str());
+  if (fd < 0 && errno == EROFS)
+    return fail_errno(EROFS, "%s is on a read-only file system; name another directory",
+                      path.c_str());
+  if (fd < 0)
+    return fail_errno(errno, "the store %s could not be opened%s", path.c_str(),
+                      open_remedy(errno));
+  store_file file(fd, path);
+  struct stat seen = {};
+  if (fstat(fd, &seen) != 0 || !S_ISREG(seen.st_mode))
+    return fail(CUBBY_ERR_INVALID, "%s is no regular file; name another directory", path.c_str());
+  if (!is_ours(fd, static_cast<uint64_t>(seen.st_size)))
+    return fail(CUBBY_ERR_FORMAT, "%s is no store and is left as it is; name another directory",
+                path.c_str());
+  if (auto owned = file.own(); !owned) return owned.failure();
+  if ((seen.st_mode & 077) != 0 && fchmod(fd, 0600) == 0)
+    file.notes_.push_back(path + " could be read by others and no longer can");
+  file.look_around(direct);
+  return file;
+}
+
+result<store_file> store_file::create(const std::string &directory, uint64_t bytes, bool direct) {
+  const std::string path = path_in(directory);
+  if (store_file_exists(directory))
+    return fail(CUBBY_ERR_INVALID, "%s is there already; open it, or name another directory",
+                path.c_str());
+  auto fd = open_new(path + ".new");
+  if (!fd) return fd.failure();
+  store_file file(*fd, path);
+  file.unpublished_ = path + ".new";
+  if (auto owned = file.own(); !owned) {
+    file.unpublished_.clear();
+    return owned.failure();
+  }
+  const int native = allocate(*fd, bytes);
+  if (native != 0) {
+    auto failure = fail_errno(native,
+                              "the store %s could not be given its %llu bytes; make room, lower "
+                              "the budget or name another directory",
+                              path.c_str(), static_cast<unsigned long long>(bytes));
+    failure.needed_bytes = bytes;
+    return failure;
+  }
+  file.bytes_ = bytes;
+  file.look_around(direct);
+  return file;
+}
+
+result<void> store_file::publish() {
+  if (fsync(fd_) != 0)
+    return fail_errno(errno, "the new store %s could not be flushed; look at the device",
+                      path_.c_str());
+  const auto never = [](std::string_view, uint64_t) { return false; };
+  const auto there = base::give_name(unpublished_, path_, never);
+  if (there.native != 0)
+    return fail_errno(there.native, "the new store could not be named %s; look at what is there",
+                      path_.c_str());
+  unpublished_.clear();
+  if (const int native = flush_directory(path_); native != 0)
+    return fail_errno(native, "the new store %s may not be durable", path_.c_str());
+  return {};
+}
+
+}  // namespace cubby::store

@@ -1,0 +1,58 @@
+// The files of a store on a POSIX system: found or made, owned by one process, as large as their
+// budget from the start. Nothing that is not ours is ever written to.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+
+namespace cubby::store {
+
+inline constexpr char store_file_name[] = "cubby.store";
+
+/// One open file, locked as long as this lives.
+class store_file {
+ public:
+  /// The store's file of a directory. INVALID: none there, or a link, or no regular file. FORMAT:
+  /// something that is no store. IN_USE: locked, with the owner's pid. DENIED: no permission, or a
+  /// read-only file system. `direct`: past the page cache where the file system can.
+  static result<store_file> open(const std::string &directory, bool direct);
+  /// A new one under another name until publish(), all of its bytes allocated. NO_SPACE: with
+  /// needed_bytes. What a process that died left under that name is removed.
+  static result<store_file> create(const std::string &directory, uint64_t bytes, bool direct);
+
+  store_file(store_file &&other) noexcept;
+  store_file &operator=(store_file &&other) noexcept;
+  ~store_file();
+
+  /// The new file's name, once all that it begins with has been written: flushes it first. INVALID
+  /// when something is there already; it stays.
+  result<void> publish();
+
+  [[nodiscard]] int fd() const { return fd_; }
+  [[nodiscard]] uint64_t bytes() const { return bytes_; }
+  [[nodiscard]] const std::string &path() const { return path_; }
+  [[nodiscard]] bool direct() const { return direct_; }
+  /// What is good to know about this place, a sentence each.
+  [[nodiscard]] const std::vector<std::string> &notes() const { return notes_; }
+
+ private:
+  store_file(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+  result<void> own();
+  void look_around(bool direct);
+  void close_file() noexcept;
+
+  int fd_ = -1;
+  std::string path_;
+  std::string unpublished_;  // the name until publish(); removed unless it is reached
+  uint64_t bytes_ = 0;
+  bool direct_ = false;
+  std::vector<std::string> notes_;
+};
+
+/// Does the directory hold a store's file, or anything of that name?
+bool store_file_exists(const std::string &directory);
+
+}  // namespace cubby::store

@@ -1,0 +1,286 @@
+#include "store/durable/block_store.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <string>
+
+#include "support/catch.hpp"
+#include "unit/store/open_store.hpp"
+
+using namespace cubby::store;
+using open_store::opened;
+
+TEST_CASE("blocks that are put are there for the next process, session blocks are not") {
+  opened one(1 << 20);
+  const uint32_t space = one.space();
+  const auto restart = one.put(space, "restart", 5000);
+  const auto durable = one.put(space, "durable", 4096, CUBBY_KEEP_DURABLE);
+  const auto session = one.put(space, "session", 100, CUBBY_KEEP_SESSION);
+  REQUIRE((restart && durable && session));
+  CHECK(one.store->locate(*session)->bytes == 100);
+  const auto report = one.again();
+  CHECK(report.blocks == 2);
+  CHECK(one.store->locate(*restart)->bytes == 5000);
+  const block_body body = one.store->blocks().body_of(*durable);
+  CHECK(std::string(reinterpret_cast<const char *>(body.key), body.key_bytes) == "durable");
+  CHECK(body.space == space);
+  CHECK(store_disk::content(one.files, body) == std::string(4096, static_cast<char>(7 + 4096)));
+  CHECK_FALSE(one.store->locate(*session));
+}
+
+TEST_CASE("a parent is remembered by the digest of its key") {
+  opened one(1 << 20);
+  const uint32_t space = one.space();
+  auto put = one.request(space, "child", 10, CUBBY_KEEP_DURABLE);
+  put.parent = "mother";
+  const auto number = one.store->put(put);
+  REQUIRE(number);
+  one.done();
+  one.again();
+  CHECK(one.store->blocks().find(*number)->parent ==
+        digest_of_key(one.store->places().shape().store_id, "mother"));
+}
+
+TEST_CASE("what a put cannot be is refused with its cause, and nothing is taken") {
+  opened one(1 << 20);
+  const uint32_t space = one.space();
+  const uint64_t free_bytes = one.store->statistics().free_bytes;
+  auto put = one.request(space, "k", 10, CUBBY_KEEP_RESTART);
+  SECTION("no key") { put.key = {}; }
+  SECTION("a key too long") {
+    put.key =
+        "0123456789012345678901234567890123456789012345678901234567890"
+        "12345";
+  }
+  SECTION("no parts") { put.part_count = 0; }
+  SECTION("too many parts") { put.part_count = 17; }
+  SECTION("an empty part") { put.part_count = 2; }
+  SECTION("an unknown space") { put.space = 99; }
+  SECTION("an unknown keep") { put.keep = 9; }
+  SECTION("too many bytes") {
+    put.part_count = 2;
+    put.part_bytes[0] = put.part_bytes[1] = ~0u;
+  }
+  const auto number = one.store->put(put);
+  REQUIRE_FALSE(number);
+  CHECK(
+      (number.failure().status == CUBBY_ERR_INVALID || number.failure().status == CUBBY_ERR_STALE));
+  CHECK(number.failure().text.size() > 20);
+  CHECK(one.store->statistics().free_bytes == free_bytes);
+  CHECK(one.store->is_idle());
+}
+
+TEST_CASE("a full store says what it needs, and goes on when blocks are erased") {
+  opened one(1 << 20);
+  const uint32_t space = one.space();
+  std::vector<uint32_t> numbers;
+  for (;;) {
+    const auto number = one.put(space, "key " + std::to_string(numbers.size()), 20000);
+    if (!number) {
+      CHECK(number.failure().status == CUBBY_ERR_NO_SPACE);
+      CHECK(number.failure().needed_bytes == 20480);
+      break;
+    }
+    numbers.push_back(*number);
+  }
+  REQUIRE(numbers.size() > 10);
+  one.erase(numbers[3]);
+  CHECK(one.put(space, "again", 20000));
+  for (const uint32_t number : numbers)
+    if (one.store->locate(number)) one.erase(number);
+  const auto report = one.again();
+  CHECK(report.blocks == 0);
+  const auto all = one.store->statistics();
+  CHECK(all.free_bytes == all.data_bytes);
+}
+
+TEST_CASE("more requests than there is room for are BUSY") {
+  opened one(1 << 20);
+  const uint32_t space = one.space();
+  auto found = store_disk::recover(one.files);
+  block_store narrow(std::move(found).value(), 2);
+  const auto put = one.request(space, "k", 10, CUBBY_KEEP_RESTART);
+  CHECK(narrow.put(put));
+  CHECK(narrow.put(put));
+  const auto third = narrow.put(put);
+  REQUIRE_FALSE(third);
+  CHECK(third.failure().status == CUBBY_ERR_BUSY);
+  CHECK(third.failure().retryable);
+  store_disk::settle(narrow, one.files);
+  CHECK_FALSE(narrow.put(put));  // completions have not been taken
+  store_completion out;
+  CHECK(narrow.next_completion(out));
+  CHECK(narrow.put(put));
+}
+
+TEST_CASE("group commit: one flush serves all records that wait for it") {
+  opened one(4 << 20);
+  const uint32_t space = one.space();
+  const uint64_t before = one.store->statistics().flushes;
+  const auto put = one.request(space, "k", 4096, CUBBY_KEEP_DURABLE);
+  for (int i = 0; i < 100; i++) REQUIRE(one.store->put(put));
+  store_disk::settle(*one.store, one.files);
+  CHECK(one.store->statistics().flushes - before <= 4);
+  CHECK(one.store->blocks().count() == 100);
+}
+
+TEST_CASE("spaces are not found in each other, and a removed one's number never comes back") {
+  opened one(1 << 20);
+  const uint32_t first = one.space("a");
+  const uint32_t second = one.space("b");
+  CHECK(first != second);
+  CHECK(one.space("a") == first);
+  REQUIRE(one.put(first, "k", 100));
+  CHECK(one.store->remove_space(first, 0).failure().status == CUBBY_ERR_BUSY);
+  REQUIRE(one.store->remove_space(second, 0));
+  REQUIRE(one.done().status == CUBBY_OK);
+  const uint32_t third = one.space("c");
+  CHECK((third & 0xff) == (second & 0xff));
+  CHECK(third != second);
+  one.again();
+  CHECK(one.store->spaces().find("model", "a") == first);
+  CHECK(one.store->spaces().find("model", "b") == 0);
+  CHECK(one.store->spaces().find("model", "c") == third);
+}
+
+TEST_CASE("a failed write is one failed put; the store goes on") {
+  opened one(1 << 20);
+  const uint32_t space = one.space();
+  const uint64_t free_bytes = one.store->statistics().free_bytes;
+  const auto number = one.store->put(one.request(space, "k", 9000, CUBBY_KEEP_DURABLE));
+  REQUIRE(number);
+  store_operation op;
+  for (int i = 0; one.store->next_operation(op); i++)
+    one.store->completed(op.cookie, i == 0 ? ENOSPC : 0);
+  store_completion out;
+  REQUIRE(one.store->next_completion(out));
+  CHECK(out.status == CUBBY_ERR_NO_SPACE);
+  CHECK(out.native == ENOSPC);
+  CHECK_FALSE(one.store->locate(*number));
+  CHECK(one.store->statistics().free_bytes == free_bytes);
+  CHECK(one.store->failure() == nullptr);
+  CHECK(one.put(space, "k", 9000, CUBBY_KEEP_DURABLE));
+  CHECK(one.again().blocks == 1);
+}
+
+TEST_CASE("a failed flush makes the store read-only, with the reason") {
+  opened one(1 << 20);
+  const uint32_t space = one.space();
+  const auto before = one.put(space, "before", 100, CUBBY_KEEP_DURABLE);
+  REQUIRE(one.store->put(one.request(space, "k", 100, CUBBY_KEEP_DURABLE)));
+  store_operation op;
+  while (one.store->next_operation(op))
+    one.store->completed(op.cookie, op.what == store_operation::kind::flush ? EIO : 0);
+  store_completion out;
+  REQUIRE(one.store->next_completion(out));
+  CHECK(out.status == CUBBY_ERR_IO);
+  REQUIRE(one.store->failure() != nullptr);
+  CHECK(one.store->failure()->text.find("flush") != std::string::npos);
+  const auto later = one.store->put(one.request(space, "l", 100, CUBBY_KEEP_RESTART));
+  REQUIRE_FALSE(later);
+  CHECK(later.failure().status == CUBBY_ERR_DEVICE);
+  CHECK(one.store->locate(*before));
+  CHECK(one.store->is_idle());
+}
+
+TEST_CASE("100,000 random puts and erases: the file never grows, the accounts are exact") {
+  const uint32_t count = GENERATE(1u, 3u);
+  opened one(6 << 20, count);
+  const uint32_t space = one.space();
+  const auto places = one.store->places();
+  cubby::base::prng random(count);
+  std::map<uint32_t, uint64_t> there;  // number: pages
+  uint64_t pages = 0, refused = 0, checkpoints = 0;
+  std::string bytes(70000, 'x');
+  const auto drain = [&] {
+    store_operation op;
+    store_completion out;
+    while (one.store->next_operation(op)) {
+      if (op.what == store_operation::kind::write) {
+        REQUIRE(op.offset_bytes + op.bytes <= places.shape().pages_per_file * page_bytes);
+        memcpy(one.files[op.file].data() + op.offset_bytes, op.data, op.bytes);
+      }
+      one.store->completed(op.cookie, 0);
+    }
+    while (one.store->next_completion(out)) REQUIRE(out.status == CUBBY_OK);
+  };
+  for (uint32_t i = 0; i < 100000; i++) {
+    const bool put = there.empty() || random.chance(11, 20);
+    if (put) {
+      put_request request = one.request(space, "key", 1, static_cast<uint8_t>(random.below(4)));
+      request.data = bytes.data();
+      request.part_bytes[0] = static_cast<uint32_t>(random.chance(1, 20) ? 1 + random.below(70000)
+                                                                         : 1 + random.below(9000));
+      const auto number = one.store->put(request);
+      if (number) {
+        there[*number] = pages_of(request.part_bytes[0]);
+        pages += there[*number];
+      }
+      refused += !number;
+    } else {
+      auto gone = there.lower_bound(static_cast<uint32_t>(random.below(500)));
+      if (gone == there.end()) gone = there.begin();
+      REQUIRE(one.store->erase(gone->first, 0));
+      pages -= gone->second;
+      there.erase(gone);
+    }
+    drain();
+    const auto all = one.store->statistics();
+    REQUIRE(all.data_bytes - all.free_bytes == pages * page_bytes);
+    REQUIRE(all.block_count == there.size());
+    checkpoints = all.checkpoints;
+  }
+  CHECK(refused > 0);
+  CHECK(checkpoints > 20);
+  for (const auto &[number, size] : there) {
+    REQUIRE(one.store->erase(number, 0));
+    drain();
+  }
+  const auto all = one.store->statistics();
+  CHECK(all.free_bytes == all.data_bytes);
+  CHECK(one.again().blocks == 0);
+}
+
+TEST_CASE("a checkpoint goes on while blocks are put, in bounded pieces") {
+  opened one(8 << 20, 1, 4096);
+  const uint32_t space = one.space();
+  std::map<std::string, uint32_t> numbers;
+  for (int i = 0; i < 1200; i++) {
+    const std::string key = "key " + std::to_string(i);
+    const auto number = one.put(space, key, 100);
+    REQUIRE(number);
+    numbers[key] = *number;
+  }
+  one.store->request_checkpoint();
+  store_operation op;
+  std::vector<store_operation> outstanding;
+  const std::string bytes(300, 'y');
+  for (int i = 0; i < 40; i++) {  // erased and put between any two of its pieces
+    const auto gone = numbers.begin();
+    REQUIRE(one.store->erase(gone->second, 0));
+    numbers.erase(gone);
+    auto put = one.request(space, "new " + std::to_string(i), 1, CUBBY_KEEP_DURABLE);
+    const std::string key = "new " + std::to_string(i);
+    put.key = key;
+    put.data = bytes.data();
+    put.part_bytes[0] = 300;
+    const auto number = one.store->put(put);
+    REQUIRE(number);
+    numbers[key] = *number;
+    for (int steps = 0; steps < 4 && one.store->next_operation(op); steps++) {
+      CHECK(op.bytes <= 256 << 10);
+      if (op.what == store_operation::kind::write)
+        memcpy(one.files[op.file].data() + op.offset_bytes, op.data, op.bytes);
+      one.store->completed(op.cookie, 0);
+    }
+  }
+  store_disk::settle(*one.store, one.files);
+  CHECK(one.store->statistics().checkpoints >= 1);
+  CHECK(one.again().blocks == numbers.size());
+  for (const auto &[key, number] : numbers) {
+    const block_body body = one.store->blocks().body_of(number);
+    CHECK(std::string(reinterpret_cast<const char *>(body.key), body.key_bytes) == key);
+    CHECK(store_disk::content(one.files, body));
+  }
+}
