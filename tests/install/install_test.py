@@ -159,6 +159,7 @@ def main():
         build(arguments, prefix, arguments.examples / "downstream", work / "build")
         for form in ("cubby", "static"):
             for program, words in (("01_pin", "the first byte of expert 0 is 1"), ("03_threads", ""),
+                                   ("04_kv_cache", "2 of 3 blocks are there; the second begins with b"),
                                    ("02_pin", "2 x 16 experts; the first byte of expert 1 is 2")):
                 said = run(work / "build" / f"{program}_{form}", model)
                 print(said, end="")
