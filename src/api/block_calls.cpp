@@ -126,21 +126,10 @@ class put_call {
   result<engine::blocks::start> start(uint32_t space) {
     const uint64_t until_ns = base::now_ns() + join_patience_ns;
     for (;;) {
-      {
-        const auto lock = self_.hold_pump();
-        auto read = read_spans(self_, item_, index_);
-        if (!read) return read.failure();
-        pieces_ = std::move(*read);
-        if (auto fits = check_length(); !fits) return fits.failure();
-        directory::put_request request;
-        request.space = space;
-        request.key = item_.key;
-        request.parent = item_.parent;
-        request.keep = keep_;
-        self_.engine().puts.expire(self_.now());
-        auto begun = self_.engine().puts.begin(*bank_, request, place_);
-        if (!begun || *begun != engine::blocks::start::joined) return begun;
-      }
+      bool copies_begun = false;
+      auto begun = try_start(space, copies_begun);
+      if (copies_begun) self_.kick();  // what makes room is copied down
+      if (!begun || *begun != engine::blocks::start::joined) return begun;
       if (base::now_ns() > until_ns) {
         return fail(CUBBY_ERR_BUSY,
                     "item %u: another put of the same key has not ended in a second; try again",
@@ -148,6 +137,25 @@ class put_call {
       }
       std::this_thread::sleep_for(std::chrono::microseconds(50));
     }
+  }
+
+  result<engine::blocks::start> try_start(uint32_t space, bool &copies_begun) {
+    engine::parts &engine = self_.engine();
+    const auto lock = self_.hold_pump();
+    auto read = read_spans(self_, item_, index_);
+    if (!read) return read.failure();
+    pieces_ = std::move(*read);
+    if (auto fits = check_length(); !fits) return fits.failure();
+    directory::put_request request;
+    request.space = space;
+    request.key = item_.key;
+    request.parent = item_.parent;
+    request.keep = keep_;
+    engine.state.now_ns = self_.now();
+    engine.puts.expire(engine.state.now_ns);
+    auto begun = engine.puts.begin(*bank_, request, place_);
+    copies_begun = !engine.table.empty();
+    return begun;
   }
 
   result<void> check_length() const {
@@ -406,5 +414,6 @@ cubby_status cubby::api::drop_blocks(runtime &self, const cubby_item *items, uin
       ++held_count;
     }
   }
+  self.kick();  // others may wait for the room
   return held_count == 0 ? CUBBY_OK : CUBBY_ERR_BUSY;
 }
