@@ -88,10 +88,15 @@ result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request re
     forget(bank, answer->entry);  // its last copy was lost on the way to another tier
   }
   ++of.puts_in_flight;
-  auto found = take_frame(out);
-  if (found && *found) return start::begun;
-  end_put(out);
-  if (!found) return found.failure();
+  try {
+    auto found = take_frame(out);
+    if (found && *found) return start::begun;
+    end_put(out);
+    if (!found) return found.failure();
+  } catch (...) {
+    end_put(out);
+    throw;
+  }
   return start::full;
 }
 
@@ -121,7 +126,12 @@ result<bool> blocks::take_frame(block_place &out) {
     out.tier = tier;
     out.frame = *frame;
     out.bank->word(tier, out.number).begin_fill(0, 1);
-    copies_.admit(tier, *out.bank, out.number);
+    try {
+      copies_.admit(tier, *out.bank, out.number);
+    } catch (...) {
+      give_frame(out);
+      throw;
+    }
     return true;
   }
   if (fits) return false;
@@ -179,11 +189,15 @@ void blocks::publish(const block_place &at, uint64_t length_bytes,
   of.give_number(ended->released);
 }
 
-void blocks::abandon(const block_place &at) noexcept {
+void blocks::give_frame(const block_place &at) noexcept {
   at.bank->word(at.tier, at.number).clear();
   copies_.retract(at.tier, *at.bank, at.number);
   state_.tiers[at.tier].memory->give(at.frame, at.bank->frame_bytes_in(at.tier, at.number));
   state_.changed = true;
+}
+
+void blocks::abandon(const block_place &at) noexcept {
+  give_frame(at);
   end_put(at);
 }
 

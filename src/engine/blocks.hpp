@@ -49,6 +49,7 @@ class blocks {
   bool evict_any(locker_bank &bank);
   result<bool> take_frame(block_place &out);
   void end_put(const block_place &at) noexcept;
+  void give_frame(const block_place &at) noexcept;
   void forget(locker_bank &bank, const directory::entry_ref &entry);
 
   engine_state &state_;

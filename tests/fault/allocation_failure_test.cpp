@@ -46,6 +46,7 @@ namespace {
 
 constexpr int64_t patience_ns = 10'000'000'000;
 constexpr uint64_t mib = uint64_t{1} << 20;
+constexpr uint64_t block_bytes = 5000;
 
 /// A runtime with two tiers and a bank, from which each call starts.
 struct world {
@@ -54,6 +55,8 @@ struct world {
   cubby_tier near = 0, far = 0;
   cubby_cq *queue = nullptr;
   cubby_bank other = 0;  // described, not mapped
+  cubby_bank blocks = 0;
+  cubby_space space = 0;
 
   world(uint32_t pump, weights &shared) : w(shared), h(pump, 16) {
     near = h.tier("device:0", 0, 4 * mib, uint64_t{8} << 30);
@@ -61,10 +64,52 @@ struct world {
     h.map(w);
     REQUIRE(cubby_cq_add(h.rt, 8, &queue) == CUBBY_OK);
     REQUIRE(describe_bank(&other) == CUBBY_OK);
+    cubby_bank_desc desc{};
+    desc.struct_size = sizeof desc;
+    desc.kind = CUBBY_BANK_KV;
+    desc.name = "blocks";
+    desc.rows = 1;
+    desc.columns = 8;
+    desc.locker_bytes = block_bytes;
+    REQUIRE(cubby_bank_add(h.rt, &desc, &blocks) == CUBBY_OK);
+    REQUIRE(add_space(&space) == CUBBY_OK);
   }
   world(const world &) = delete;
   world &operator=(const world &) = delete;
   ~world() { cubby_cq_remove(queue); }
+
+  cubby_status add_space(cubby_space *out) const {
+    cubby_space_desc desc{};
+    desc.struct_size = sizeof desc;
+    desc.bank = blocks;
+    return cubby_space_add(h.rt, &desc, out);
+  }
+  /// Puts a block, finds it, holds it against what was put, and drops it.
+  [[nodiscard]] cubby_status use_block() const {
+    static const std::array<char, block_bytes> content = [] {
+      std::array<char, block_bytes> made{};
+      for (size_t i = 0; i < made.size(); ++i) made[i] = static_cast<char>(i * 7);
+      return made;
+    }();
+    std::array<char, block_bytes> into{};
+    cubby_span span = {0, 0, reinterpret_cast<uintptr_t>(content.data()), block_bytes};
+    cubby_item item{};
+    item.space = space;
+    item.key = {"one", 3};
+    item.spans = &span;
+    item.span_count = 1;
+    cubby_status status = cubby_put(h.rt, &item, 1, nullptr, nullptr);
+    if (status != CUBBY_OK) return status;
+    uint32_t hits = 0;
+    status = cubby_match(h.rt, space, &item.key, 1, nullptr, &hits, nullptr);
+    if (status != CUBBY_OK) return status;
+    if (hits != 1) return CUBBY_MISS;
+    span.offset_bytes = reinterpret_cast<uintptr_t>(into.data());
+    status = cubby_get(h.rt, &item, 1, nullptr, nullptr);
+    if (status != CUBBY_OK) return status;
+    if (into != content) return CUBBY_ERR_CORRUPT;
+    return cubby_drop(h.rt, &item, 1, 0);
+  }
 
   cubby_status describe_bank(cubby_bank *out) const {
     cubby_bank_desc desc{};
@@ -256,6 +301,13 @@ const std::vector<call> calls = {
        const cubby_status status = cubby_region_add(in.h.rt, &desc, &made);
        return status == CUBBY_OK ? cubby_region_remove(in.h.rt, made) : status;
      }},
+    {"space_add",
+     [](world &in) {
+       cubby_space made = 0;
+       const cubby_status status = in.add_space(&made);
+       return status == CUBBY_OK ? cubby_space_remove(in.h.rt, made) : status;
+     }},
+    {"put, match, get, drop", [](world &in) { return in.use_block(); }},
     {"drain", [](world &in) { return cubby_drain(in.h.rt, patience_ns); }},
 };
 
@@ -267,6 +319,7 @@ std::string what_is_wrong(world &in) {
     }
   }
   if (cubby_drain(in.h.rt, patience_ns) != CUBBY_OK) return "drain: " + explain();
+  if (in.use_block() != CUBBY_OK) return "blocks: " + explain();
   std::vector<uint32_t> all;
   for (uint32_t i = 0; i < weights::rows * weights::columns; ++i) all.push_back(i);
   const auto items = in.h.items(all);
