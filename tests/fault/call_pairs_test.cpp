@@ -11,6 +11,7 @@ using namespace api_test;
 namespace {
 
 constexpr uint64_t mib = uint64_t{1} << 20;
+constexpr uint64_t block_bytes = 3000;
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 constexpr uint32_t rounds = 6;
 #else
@@ -25,16 +26,62 @@ struct world {
   std::atomic<cubby_bank> transient_bank{0};
   std::atomic<cubby_cq *> transient_queue{nullptr};
   std::atomic<uint32_t> serial{0};
+  cubby_bank blocks = 0;
+  cubby_space space = 0;
+  std::atomic<cubby_space> transient_space{0};
+  std::atomic<uint32_t> wrong_bytes{0};
 
   explicit world(uint32_t pump) : h(pump, 64) {
     tier = h.tier("host:0", 0, 2 * mib);
     h.map(w);
+    cubby_bank_desc desc{};
+    desc.struct_size = sizeof desc;
+    desc.kind = CUBBY_BANK_KV;
+    desc.name = "blocks";
+    desc.rows = 1;
+    desc.columns = 4;  // fewer than keys: puts evict
+    desc.locker_bytes = block_bytes;
+    REQUIRE(cubby_bank_add(h.rt, &desc, &blocks) == CUBBY_OK);
+    REQUIRE(add_space(&space) == CUBBY_OK);
+    remake_space();
     remake_bank();
     remake_queue();
   }
   world(const world &) = delete;
   world &operator=(const world &) = delete;
   ~world() { cubby_cq_remove(transient_queue.load()); }
+
+  cubby_status add_space(cubby_space *out) const {
+    cubby_space_desc desc{};
+    desc.struct_size = sizeof desc;
+    desc.bank = blocks;
+    return cubby_space_add(h.rt, &desc, out);
+  }
+  void remake_space() {
+    cubby_space_remove(h.rt, transient_space.load());
+    cubby_space made = 0;
+    if (add_space(&made) == CUBBY_OK) transient_space = made;
+  }
+  /// Puts or gets one of six blocks, each filled with its key.
+  void move_block(bool put, cubby_space in) {
+    const char key = static_cast<char>('a' + serial.fetch_add(1) % 6);
+    std::array<char, block_bytes> bytes;
+    bytes.fill(put ? key : '?');
+    const cubby_span span = {0, 0, reinterpret_cast<uintptr_t>(bytes.data()), block_bytes};
+    cubby_item one{};
+    one.space = in;
+    one.key = {&key, 1};
+    one.spans = &span;
+    one.span_count = 1;
+    if (put) {
+      cubby_put(h.rt, &one, 1, nullptr, nullptr);
+      return;
+    }
+    const bool found = cubby_get(h.rt, &one, 1, nullptr, nullptr) == CUBBY_OK;
+    for (const char byte : bytes) {
+      if (byte != (found ? key : '?')) ++wrong_bytes;
+    }
+  }
 
   void remake_bank() {
     cubby_bank_remove(h.rt, transient_bank.load());
@@ -218,6 +265,22 @@ const std::vector<call> calls = {
        cubby_log_take(in.h.rt, &line, 1);
        cubby_estimate(in.h.rt, &one, 1, in.tier, &ready_ns);
      }},
+    {"put", [](world &in) { in.move_block(true, in.space); }},
+    {"get", [](world &in) { in.move_block(false, in.space); }},
+    {"put into a space that goes",
+     [](world &in) { in.move_block(true, in.transient_space.load()); }},
+    {"space_remove, space_add", [](world &in) { in.remake_space(); }},
+    {"match, drop by key",
+     [](world &in) {
+       const cubby_key keys[] = {{"a", 1}, {"b", 1}};
+       uint32_t hits = 0;
+       uint8_t states[2];
+       cubby_match(in.h.rt, in.space, keys, 2, nullptr, &hits, states);
+       cubby_item one{};
+       one.space = in.space;
+       one.key = keys[0];
+       cubby_drop(in.h.rt, &one, 1, 0);
+     }},
     {"poll, drain",
      [](world &in) {
        uint64_t next_ns = 0;
@@ -243,6 +306,7 @@ TEST_CASE("any two calls may be made at the same time") {
       cubby_done done[4]{};
       cubby_cq_take(in.transient_queue.load(), done, 4);
       CHECK(in.h.stats(in.tier).pinned_bytes == 0);
+      CHECK(in.wrong_bytes.load() == 0);
     }
     cubby_pins pins = 0;
     std::vector<const void *> addr;
