@@ -28,7 +28,7 @@ uint8_t state_of(engine::parts &engine, const residency::locker_bank &bank,
     const engine::tier_slot &slot = engine.state.tiers[tier];
     if (slot.memory == nullptr || bank.words(tier) == nullptr) continue;
     if (bank.word(tier, seen.locker).look().state != residency::locker_state::ready) continue;
-    const bool host = slot.memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
+    const bool host = slot.memory->host_addressable();
     best = std::max<uint8_t>(best, host ? CUBBY_STATE_HOST : CUBBY_STATE_DEVICE);
   }
   return best;

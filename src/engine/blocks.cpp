@@ -14,7 +14,7 @@ constexpr uint32_t expired_at_once = 64;
 
 /// Threads of the caller write its frames.
 bool takes_puts(const tier_slot &slot) {
-  return slot.memory != nullptr && slot.memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
+  return slot.memory != nullptr && slot.memory->host_addressable();
 }
 
 error no_host_tier(const locker_bank &bank) {

@@ -15,7 +15,11 @@ constexpr uint64_t block_bytes_max = uint64_t{1} << 30;
 }  // namespace
 
 memory_tier::memory_tier(std::unique_ptr<backend_instance> backend, std::string name, bool lent)
-    : backend_(std::move(backend)), name_(std::move(name)), lent_(lent) {}
+    : backend_(std::move(backend)),
+      name_(std::move(name)),
+      lent_(lent),
+      host_addressable_(backend_->can(CUBBY_CAP_HOST_ADDRESSABLE)),
+      emulated_(backend_->info().emulated != 0) {}
 
 memory_tier::~memory_tier() {
   for (const cubby_backend_memory &block : blocks_) backend_->release(block);

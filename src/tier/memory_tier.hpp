@@ -64,11 +64,12 @@ class memory_tier {
   void trim(const std::function<void(const cubby_backend_memory &)> &before);
 
   /// Files may read straight into the frames, which are pages of their own.
-  [[nodiscard]] bool direct() const { return !lent_ && backend_->can(CUBBY_CAP_HOST_ADDRESSABLE); }
-  /// The processor may read the frames (an emulated device's too: its memory is the host's).
-  [[nodiscard]] bool readable() const {
-    return backend_->can(CUBBY_CAP_HOST_ADDRESSABLE) || backend_->info().emulated != 0;
-  }
+  [[nodiscard]] bool direct() const { return !lent_ && host_addressable_; }
+  /// The processor may read and write the frames. Any thread.
+  [[nodiscard]] bool host_addressable() const { return host_addressable_; }
+  /// The processor may read the frames (an emulated device's too: its memory is the host's). Any
+  /// thread.
+  [[nodiscard]] bool readable() const { return host_addressable_ || emulated_; }
   [[nodiscard]] bool is_lent() const { return lent_; }
   [[nodiscard]] bool strided() const { return piece_bytes_[0] != 0; }
   [[nodiscard]] const std::array<uint64_t, CUBBY_PARTS_MAX> &piece_bytes() const {
@@ -113,6 +114,7 @@ class memory_tier {
   std::unique_ptr<backend_instance> backend_;
   std::string name_;
   const bool lent_;
+  const bool host_addressable_, emulated_;  // as the backend said when it was opened
   std::vector<cubby_backend_memory> blocks_;
   extent_allocator frames_;
   frame_address address_;
