@@ -1,6 +1,7 @@
 // The engine's units that all others work on, over backends whose I/O the test ends itself.
 #pragma once
 
+#include <cerrno>
 #include <string>
 #include <utility>
 #include <vector>
@@ -124,6 +125,7 @@ struct engine_fixture {
     return index;
   }
 
+  bool no_host_memory = false;  // for staging
   std::vector<std::string> logged;
   std::deque<fake_world> worlds;  // in the order of the tiers
   std::vector<std::byte> content;
@@ -150,7 +152,8 @@ struct engine_fixture {
     cubby_backend_services made{};
     made.struct_size = sizeof made;
     made.context = &self;
-    made.memory_take = [](void *, uint64_t bytes, uint64_t, cubby_backend_memory *out) {
+    made.memory_take = [](void *context, uint64_t bytes, uint64_t, cubby_backend_memory *out) {
+      if (static_cast<engine_fixture *>(context)->no_host_memory) return -ENOMEM;
       return fake::memory_reserve(nullptr, bytes, out);
     };
     made.memory_give = [](void *, const cubby_backend_memory *memory) {
