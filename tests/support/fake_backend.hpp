@@ -3,6 +3,8 @@
 
 #include <cubby/backend.h>
 
+#include <cstdlib>
+#include <cstring>
 #include <deque>
 #include <memory>
 #include <vector>
@@ -15,12 +17,17 @@ namespace cubby_test {
 struct fake_world {
   uint32_t queue_depth = 32, accepts_max = ~uint32_t{0};
   uint32_t submit_boast = 0;  // submit() says so many more than it took
+  uint32_t capabilities = CUBBY_CAP_FILES, emulated = 0;
+  cubby_backend_file file{};  // what its files are looked at as
   std::vector<cubby_backend_io> started;
   std::deque<cubby_backend_done> ended;
   std::vector<std::pair<void *, uint64_t>> registered;
 
   void end(size_t at, int32_t error = 0) {
     ended.push_back({started[at].cookie, error == 0 ? started[at].bytes : 0, error, 0});
+  }
+  void end_short(size_t at, uint64_t bytes) {
+    ended.push_back({started[at].cookie, bytes, 0, 0});
   }
 };
 
@@ -36,11 +43,21 @@ inline int32_t open(const cubby_backend_services *, const cubby_backend_config *
 }
 inline void close(cubby_backend *) {}
 inline int32_t describe(cubby_backend *backend, cubby_backend_info *out) {
-  out->capabilities = CUBBY_CAP_FILES;
+  out->capabilities = world_of(backend).capabilities;
+  out->emulated = world_of(backend).emulated;
   out->align_bytes = 4096;
   out->queue_depth = world_of(backend).queue_depth;
   out->io_bytes_max = 2u << 20;
   return 0;
+}
+inline int32_t memory_reserve(cubby_backend *, uint64_t bytes, cubby_backend_memory *out) {
+  out->base = std::aligned_alloc(size_t{2} << 20, (bytes + (2u << 20) - 1) >> 21 << 21);
+  out->bytes = bytes;
+  std::memset(out->base, 0, bytes);
+  return 0;
+}
+inline void memory_release(cubby_backend *, const cubby_backend_memory *memory) {
+  std::free(memory->base);
 }
 inline int32_t memory_register(cubby_backend *backend, void *base, uint64_t bytes) {
   world_of(backend).registered.emplace_back(base, bytes);
@@ -53,7 +70,10 @@ inline int32_t file_open(cubby_backend *, const char *, uint32_t, cubby_backend_
   out->file = 1;
   return 0;
 }
-inline int32_t file_stat(cubby_backend *, uint32_t, cubby_backend_file *) { return 0; }
+inline int32_t file_stat(cubby_backend *backend, uint32_t, cubby_backend_file *out) {
+  *out = world_of(backend).file;
+  return 0;
+}
 inline void file_close(cubby_backend *, uint32_t) {}
 inline uint32_t submit(cubby_backend *backend, uint64_t, const cubby_backend_io *ios,
                        uint32_t count) {
@@ -83,10 +103,12 @@ inline std::unique_ptr<cubby::tier::backend_instance> open_fake(fake_world &worl
   kind.ops.struct_size = sizeof kind.ops;
   kind.ops.abi_version = CUBBY_BACKEND_ABI_VERSION;
   kind.ops.name = "fake";
-  kind.ops.capabilities = CUBBY_CAP_FILES;
+  kind.ops.capabilities = world.capabilities;
   kind.ops.open = fake::open;
   kind.ops.close = fake::close;
   kind.ops.describe = fake::describe;
+  kind.ops.memory_reserve = fake::memory_reserve;
+  kind.ops.memory_release = fake::memory_release;
   kind.ops.memory_register = fake::memory_register;
   kind.ops.memory_unregister = fake::memory_unregister;
   kind.ops.file_open = fake::file_open;
