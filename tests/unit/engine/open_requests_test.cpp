@@ -90,7 +90,7 @@ TEST_CASE("a pin whose items land completes once, with addresses, and its holder
   CHECK(h.open.demand_count() == 0);
   CHECK(h.open.completed_count() == 1);
   CHECK(h.state.pins.any_pinned(h.near));
-  h.open.complete_if_over(index);  // no more to be told
+  h.open.complete_if_over(index);  // no more to be reported
   CHECK(h.completed().size() == 1);
 }
 
@@ -141,7 +141,8 @@ TEST_CASE("a pin of which every item was withdrawn is CANCELED, and one of a mix
   CHECK(h.requests[mixed].status == CUBBY_PARTIAL);
 }
 
-TEST_CASE("those that wait for frames stand by urgency, each once, and the flag says for which tier") {
+TEST_CASE(
+    "those that wait for frames stand by urgency, each once, and the flag says for which tier") {
   fixture h;
   const uint32_t forecast = h.pin({1}, h.near, CUBBY_FORECAST);
   const uint32_t demand = h.pin({2}, h.near);
