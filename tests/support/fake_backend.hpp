@@ -26,9 +26,7 @@ struct fake_world {
   void end(size_t at, int32_t error = 0) {
     ended.push_back({started[at].cookie, error == 0 ? started[at].bytes : 0, error, 0});
   }
-  void end_short(size_t at, uint64_t bytes) {
-    ended.push_back({started[at].cookie, bytes, 0, 0});
-  }
+  void end_short(size_t at, uint64_t bytes) { ended.push_back({started[at].cookie, bytes, 0, 0}); }
 };
 
 namespace fake {

@@ -43,7 +43,9 @@ struct fixture : engine_fixture {
         disk(add_disk()) {
     map(bank, disk);
   }
-  void use_workers() { digests.use(std::make_unique<late_pool>(items), {[](void *) {}, nullptr}); }
+  void use_workers() {
+    digests.use(std::make_unique<late_pool>(items), {[](void *) {}, nullptr});
+  }
   /// A started fill and the pin that waits for it.
   uint32_t begin(uint32_t tier, uint32_t number, uint32_t io_class = CUBBY_DEMAND) {
     const uint32_t index = reserve(bank, tier, number, {CUBBY_WRITE_BACK, base::never_ns, 50});
@@ -356,7 +358,8 @@ TEST_CASE("a copy that fails fails the fill, and names the device") {
   CHECK(buffers == 16);
 }
 
-TEST_CASE("what rested in memory is verified before it is copied on, and damage comes from the file") {
+TEST_CASE(
+    "what rested in memory is verified before it is copied on, and damage comes from the file") {
   for (const bool workers : {false, true}) {
     fixture h;
     if (workers) h.use_workers();

@@ -196,8 +196,7 @@ TEST_CASE("what fills touch: the tiers they come from, go to and pass, the words
   CHECK(h.table.held_words(h.host).empty());
   h.table[index].intermediate = h.host;
   CHECK(h.table.touches_tier(h.host));
-  CHECK(h.table.held_words(h.host) ==
-        std::vector<const locker_word *>{&h.bank.word(h.host, 7)});
+  CHECK(h.table.held_words(h.host) == std::vector<const locker_word *>{&h.bank.word(h.host, 7)});
   CHECK(h.table.held_words(h.device).empty());  // a frame that is filled is not held by a pin
   CHECK(h.table.touches_bank(h.bank));
   CHECK_FALSE(h.table.touches_bank(other));

@@ -207,8 +207,8 @@ TEST_CASE("a fill that fails gives its frame back, and each waiter hears why, on
   h.life.add_waiter(index, other, 0);
   h.copies.announce(h.table[index]);
   h.life.stop(index, fail(CUBBY_ERR_IO, "the disk is gone"));
-  CHECK(h.waiters.ends == std::vector<recording_waiters::end>{{other, 0, CUBBY_ERR_IO},
-                                                              {0, 0, CUBBY_ERR_IO}});
+  CHECK(h.waiters.ends ==
+        std::vector<recording_waiters::end>{{other, 0, CUBBY_ERR_IO}, {0, 0, CUBBY_ERR_IO}});
   CHECK(h.word(h.host, 1).state == locker_state::absent);
   CHECK_FALSE(h.state.admission.is_tracked(h.host, h.bank.object_base + 1));
   CHECK(h.used(h.host) == before);
@@ -248,6 +248,7 @@ TEST_CASE("a damaged copy is dropped and read from the file instead; a third fai
   for (const uint32_t tier : {h.device, h.host}) {
     CHECK(h.word(tier, 1).state == locker_state::absent);
     CHECK(h.used(tier) == 0);
+    CHECK_FALSE(h.state.admission.is_tracked(tier, h.bank.object_base + 1));
   }
 }
 

@@ -141,7 +141,8 @@ TEST_CASE("a pin of which every item was withdrawn is CANCELED, and one of a mix
   CHECK(h.requests[mixed].status == CUBBY_PARTIAL);
 }
 
-TEST_CASE("those that wait for frames stand by urgency, each once, and the flag says for which tier") {
+TEST_CASE(
+    "those that wait for frames stand by urgency, each once, and the flag says for which tier") {
   fixture h;
   const uint32_t forecast = h.pin({1}, h.near, CUBBY_FORECAST);
   const uint32_t demand = h.pin({2}, h.near);

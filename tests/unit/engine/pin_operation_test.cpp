@@ -96,7 +96,9 @@ TEST_CASE("a locker that is pinned as often as can be fails, and its set takes n
   CHECK(h.word(0).pin_count == locker_word::pins_max);
 }
 
-TEST_CASE("a set above a budget that was lowered is refused with what is enough; one named twice is not") {
+TEST_CASE(
+    "a set above a budget that was lowered is refused with what is enough; one named twice is "
+    "not") {
   fixture h;
   REQUIRE(h.setup.resize(h.near, 2 * h.page).ok());
   const uint32_t fits = h.begin_pin({1, 2, 1});
@@ -106,7 +108,8 @@ TEST_CASE("a set above a budget that was lowered is refused with what is enough;
   CHECK(h.pins.refuse_impossible(index));
   const request &r = h.requests[index];
   CHECK(r.status == CUBBY_ERR_BUDGET);
-  CHECK(r.failure.needed_bytes == h.state.tiers[h.near].memory->sure_budget_bytes(3 * h.page, h.page));
+  CHECK(r.failure.needed_bytes ==
+        h.state.tiers[h.near].memory->sure_budget_bytes(3 * h.page, h.page));
   CHECK(r.failure.tier == h.state.tiers[h.near].handle);
   CHECK(r.failure.text.find("lowered to 8192") != std::string::npos);
 }

@@ -107,7 +107,8 @@ uint64_t known_count(const store::seal &of) {
 
 }  // namespace
 
-TEST_CASE("a seal has the digest of every chunk, in the order of lockers, and says it is complete") {
+TEST_CASE(
+    "a seal has the digest of every chunk, in the order of lockers, and says it is complete") {
   fixture h;
   CHECK_FALSE(h.job->step());
   h.state.tiers[h.disk].path->flush(h.state.now_ns);
@@ -213,9 +214,9 @@ TEST_CASE("a read that fails, or falls short, ends the seal once all have come b
     CHECK(h.job->step());
     const error &why = h.job->failure();
     CHECK(why.status == CUBBY_ERR_IO);
-    CHECK(why.text.find(falls_short ? "/models/weights.bin ends before its last expert"
-                                    : "/models/weights.bin could not be read") !=
-          std::string::npos);
+    CHECK(why.text.find(falls_short
+                            ? "/models/weights.bin ends before its last expert"
+                            : "/models/weights.bin could not be read") != std::string::npos);
     CHECK_FALSE(h.is_written());
     h.job.reset();
     CHECK(h.buffers() == 16);

@@ -20,7 +20,8 @@ struct fixture : engine_fixture {
 
 }  // namespace
 
-TEST_CASE("a file that has changed is noticed after 10 ms, once, and nothing is loaded from then on") {
+TEST_CASE(
+    "a file that has changed is noticed after 10 ms, once, and nothing is loaded from then on") {
   fixture h;
   CHECK(h.files.unchanged(h.bank));
   h.change_file();

@@ -51,9 +51,7 @@ struct fixture {
         memory->strided() ? catalog::frame_layout::pieces : catalog::frame_layout::packed;
     bank->add_tier(0, layout, memory->address());
   }
-  [[nodiscard]] frame_source source() const {
-    return {*memory, 0, 77, memory->budget_bytes()};
-  }
+  [[nodiscard]] frame_source source() const { return {*memory, 0, 77, memory->budget_bytes()}; }
   [[nodiscard]] std::vector<locker> lockers(const std::vector<uint32_t> &numbers) const {
     std::vector<locker> named;
     for (const uint32_t number : numbers) {
