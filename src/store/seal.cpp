@@ -233,12 +233,16 @@ result<void> write_seal(const std::string &path, const seal &content) {
   const std::string temporary = path + ".tmp";
   auto fd = open_temporary(temporary);
   if (!fd) return fd.failure();
+  // Closing gives up the lock, also where memory runs out on the way.
+  const struct closed_at_end {
+    const int fd;
+    ~closed_at_end() { close(fd); }
+  } lock{*fd};
   int native = write_through(*fd, bytes);
   base::name_state there = {base::at_name::nothing, native};
   if (native == 0) there = base::give_name(temporary, path, is_seal);
   native = there.native;
   if (native != 0) unlink(temporary.c_str());
-  close(*fd);  // what was written has been flushed; closing gives up the lock
   if (auto good = replaceable(path, there); !good) return good;
   if (native != 0)
     return fail_errno(native,

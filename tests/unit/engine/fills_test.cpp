@@ -248,6 +248,7 @@ TEST_CASE("a damaged copy is dropped and read from the file instead; a third fai
   for (const uint32_t tier : {h.device, h.host}) {
     CHECK(h.word(tier, 1).state == locker_state::absent);
     CHECK(h.used(tier) == 0);
+    CHECK_FALSE(h.state.admission.is_tracked(tier, h.bank.object_base + 1));
   }
 }
 
