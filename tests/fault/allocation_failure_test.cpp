@@ -47,6 +47,11 @@ namespace {
 constexpr int64_t patience_ns = 10'000'000'000;
 constexpr uint64_t mib = uint64_t{1} << 20;
 constexpr uint64_t block_bytes = 5000;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int64_t exact_count = 8;  // each takes several times as long
+#else
+constexpr int64_t exact_count = 24;
+#endif
 
 /// A runtime with two tiers and a bank, from which each call starts.
 struct world {
@@ -342,7 +347,7 @@ TEST_CASE("a call whose Nth allocation fails has done nothing, or all") {
   for (const call &one : calls) {
     bool failed = true;
     int64_t n = 0;
-    for (; failed && n < 5000; n += 1 + n / 24) {  // the first all, then fewer
+    for (; failed && n < 5000; n += 1 + n / exact_count) {  // the first all, then fewer
       world in(pump, w);
       has_failed = false;
       left = n;

@@ -3,6 +3,7 @@
 
 #include <thread>
 
+#include "base/digest.hpp"
 #include "support/engine_fixture.hpp"
 #include "unit/store/scratch.hpp"
 
