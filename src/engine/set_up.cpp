@@ -12,10 +12,10 @@ constexpr transfer::window synchronous{uint64_t{2} << 20, uint64_t{1} << 20, tru
 constexpr uint64_t staging_buffer_bytes = (uint64_t{1} << 20) + 8192;
 constexpr uint32_t staging_max = 16;
 
-frame_layout layout_for(const tier::memory_tier &tier, const locker_bank &bank) {
-  if (tier.strided()) return frame_layout::pieces;
+frame_layout layout_for(const tier::memory_tier &memory, const locker_bank &bank) {
+  if (memory.strided()) return frame_layout::pieces;
   if (bank.blocks != nullptr) return frame_layout::packed;  // no file says how they lie
-  return tier.direct() && bank.skew_ok() ? frame_layout::skewed : frame_layout::packed;
+  return is_direct(memory) && bank.skew_ok() ? frame_layout::skewed : frame_layout::packed;
 }
 
 }  // namespace

@@ -64,7 +64,7 @@ void tier_set::register_blocks(uint32_t tier, size_t first) {
 
 void tier_set::register_blocks(uint32_t tier, size_t first, uint32_t file_tier) {
   const tier::memory_tier &memory = *slots_[tier]->memory;
-  if (!memory.direct()) return;
+  if (!is_direct(memory)) return;
   for (size_t i = first; i < memory.blocks().size(); ++i) {
     const cubby_backend_memory &block = memory.blocks()[i];
     slots_[file_tier]->files->backend().register_memory(block.base, block.bytes);
@@ -72,7 +72,7 @@ void tier_set::register_blocks(uint32_t tier, size_t first, uint32_t file_tier) 
 }
 
 void tier_set::unregister_block(uint32_t tier, const cubby_backend_memory &block) {
-  if (!slots_[tier]->memory->direct()) return;
+  if (!is_direct(*slots_[tier]->memory)) return;
   for (uint32_t i = 0; i < count(); ++i) {
     if (is_memory(i)) continue;
     slots_[i]->files->backend().unregister_memory(block.base, block.bytes);

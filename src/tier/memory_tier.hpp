@@ -63,8 +63,6 @@ class memory_tier {
   /// each block while it still stands.
   void trim(const std::function<void(const cubby_backend_memory &)> &before);
 
-  /// Files may read straight into the frames, which are pages of their own.
-  [[nodiscard]] bool direct() const { return !lent_ && host_addressable_; }
   /// The processor may read and write the frames. Any thread.
   [[nodiscard]] bool host_addressable() const { return host_addressable_; }
   /// The processor may read the frames (an emulated device's too: its memory is the host's). Any
@@ -125,5 +123,10 @@ class memory_tier {
   uint64_t memory_bytes_ = 0;
   uint64_t budget_bytes_ = 0, used_bytes_ = 0, peak_bytes_ = 0;
 };
+
+/// Files may read straight into the frames, which are pages of their own.
+[[nodiscard]] inline bool is_direct(const memory_tier &memory) {
+  return !memory.is_lent() && memory.host_addressable();
+}
 
 }  // namespace cubby::tier
