@@ -2,10 +2,9 @@
 // it is done all the same. An accepted request completes once. Nothing stays taken.
 #include <array>
 #include <atomic>
-#include <cstdlib>
 #include <functional>
-#include <new>
 
+#include "support/replaced_new.hpp"
 #include "unit/api/runtime_fixture.hpp"
 
 namespace {
@@ -13,32 +12,13 @@ namespace {
 std::atomic<int64_t> left{-1};  // allocations until the one that fails; negative: none does
 std::atomic<bool> has_failed{false};
 
-void *allocate(size_t bytes, size_t align) noexcept {
-  if (left.load(std::memory_order_relaxed) >= 0 && left.fetch_sub(1) == 0) {
-    has_failed = true;
-    return nullptr;
-  }
-  return align == 0 ? malloc(bytes > 0 ? bytes : 1)
-                    : aligned_alloc(align, (bytes + align - 1) / align * align);
-}
-void *allocate_or_throw(size_t bytes, size_t align) {
-  if (void *memory = allocate(bytes, align)) return memory;
-  throw std::bad_alloc();
+bool may_allocate() noexcept {
+  if (left.load(std::memory_order_relaxed) < 0 || left.fetch_sub(1) != 0) return true;
+  has_failed = true;
+  return false;
 }
 
 }  // namespace
-
-void *operator new(size_t bytes) { return allocate_or_throw(bytes, 0); }
-void *operator new(size_t bytes, std::align_val_t align) {
-  return allocate_or_throw(bytes, static_cast<size_t>(align));
-}
-void *operator new(size_t bytes, const std::nothrow_t &) noexcept { return allocate(bytes, 0); }
-[[gnu::noinline]] void operator delete(void *memory) noexcept { free(memory); }
-[[gnu::noinline]] void operator delete(void *memory, size_t) noexcept { free(memory); }
-[[gnu::noinline]] void operator delete(void *memory, std::align_val_t) noexcept { free(memory); }
-[[gnu::noinline]] void operator delete(void *memory, size_t, std::align_val_t) noexcept {
-  free(memory);
-}
 
 using namespace api_test;
 
@@ -342,6 +322,7 @@ std::string what_is_wrong(world &in) {
 
 TEST_CASE("a call whose Nth allocation fails has done nothing, or all") {
   row(0);  // made before anything fails
+  cubby_test::before_allocation = may_allocate;
   const uint32_t pump = GENERATE(uint32_t{CUBBY_PUMP_CALLER}, uint32_t{CUBBY_PUMP_THREAD});
   weights w;
   for (const call &one : calls) {
@@ -369,6 +350,7 @@ TEST_CASE("a call whose Nth allocation fails has done nothing, or all") {
 }
 
 TEST_CASE("a runtime is opened whole, or not at all") {
+  cubby_test::before_allocation = may_allocate;
   const uint32_t pump = GENERATE(uint32_t{CUBBY_PUMP_CALLER}, uint32_t{CUBBY_PUMP_THREAD});
   bool failed = true;
   for (int64_t n = 0; failed && n < 500; ++n) {

@@ -4,38 +4,20 @@
 #include <array>
 #include <atomic>
 #include <cstdlib>
-#include <new>
 
+#include "support/replaced_new.hpp"
 #include "unit/api/runtime_fixture.hpp"
 
 namespace {
 
-std::atomic<bool> counting{false};
 std::atomic<uint64_t> allocation_count{0};
 
-void *allocate(size_t bytes, size_t align) noexcept {
-  if (counting.load(std::memory_order_relaxed)) allocation_count.fetch_add(1);
-  return align == 0 ? malloc(bytes > 0 ? bytes : 1)
-                    : aligned_alloc(align, (bytes + align - 1) / align * align);
-}
-void *allocate_or_throw(size_t bytes, size_t align) {
-  if (void *memory = allocate(bytes, align)) return memory;
-  throw std::bad_alloc();
+bool count_allocation() noexcept {
+  allocation_count.fetch_add(1);
+  return true;
 }
 
 }  // namespace
-
-void *operator new(size_t bytes) { return allocate_or_throw(bytes, 0); }
-void *operator new(size_t bytes, std::align_val_t align) {
-  return allocate_or_throw(bytes, static_cast<size_t>(align));
-}
-void *operator new(size_t bytes, const std::nothrow_t &) noexcept { return allocate(bytes, 0); }
-[[gnu::noinline]] void operator delete(void *memory) noexcept { free(memory); }
-[[gnu::noinline]] void operator delete(void *memory, size_t) noexcept { free(memory); }
-[[gnu::noinline]] void operator delete(void *memory, std::align_val_t) noexcept { free(memory); }
-[[gnu::noinline]] void operator delete(void *memory, size_t, std::align_val_t) noexcept {
-  free(memory);
-}
 
 using namespace api_test;
 
@@ -93,9 +75,9 @@ TEST_CASE("misses in the steady state allocate nothing") {
     REQUIRE(cubby_drain(h.rt, 10'000'000'000) == CUBBY_OK);
     const uint64_t misses_before = h.stats(near).miss_count;
     allocation_count = 0;
-    counting = true;
+    cubby_test::before_allocation = count_allocation;
     for (uint32_t round = 0; round < 50; ++round) use_all_rows(h, near, queue, flags);
-    counting = false;
+    cubby_test::before_allocation = nullptr;
     allocated = allocation_count;
     CHECK(h.stats(near).miss_count - misses_before >= 100);
   }

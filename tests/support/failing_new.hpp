@@ -1,4 +1,5 @@
-// Allocations that fail when a test says so. Of a program that failing_new.cpp is linked into.
+// Allocations that fail when a test says so. Of a program that links failing_new.cpp and
+// replaced_new.cpp.
 #pragma once
 
 #include <cstdint>
