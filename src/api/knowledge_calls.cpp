@@ -47,8 +47,9 @@ uint8_t take_route(runtime &self, const cubby_hint_item &hint) {
   residency::locker_bank *bank = self.engine().state.banks.find(hint.bank);
   const cubby_routed &route = hint.route;
   const uint32_t tier = nearest_tier(self);
-  const bool usable = bank != nullptr && tier != engine::no_tier && route.columns != nullptr &&
-                      route.row < bank->rows() && route.column_count != 0;
+  const bool usable = bank != nullptr && bank->blocks == nullptr && tier != engine::no_tier &&
+                      route.columns != nullptr && route.row < bank->rows() &&
+                      route.column_count != 0;
   if (!usable) return CUBBY_HINT_REJECTED;
   if (hint.ahead != 0) return foresee(self, *bank, hint);
   std::vector<engine::request_item> wanted;

@@ -396,6 +396,16 @@ TEST_CASE("what cannot be put or got is refused by name") {
   cubby_ticket ticket = 0;
   CHECK(cubby_prefetch(f.h.rt, &by_number, 1, 1, nullptr, &ticket) < 0);
   CHECK(cubby_drop(f.h.rt, &by_number, 1, 0) == CUBBY_ERR_INVALID);
+  const uint16_t column = 0;
+  cubby_hint_item hint{};
+  hint.struct_size = sizeof hint;
+  hint.kind = CUBBY_HINT_ROUTE;
+  hint.bank = f.bank;
+  hint.route.columns = &column;
+  hint.route.column_count = 1;
+  uint8_t outcome = 0xEE;
+  CHECK(cubby_hint(f.h.rt, &hint, 1, &outcome) == CUBBY_OK);
+  CHECK(outcome == CUBBY_HINT_REJECTED);  // a route names columns of experts
   weights w;
   f.h.map(w);
   cubby_space_desc desc{};
