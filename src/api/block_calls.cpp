@@ -1,8 +1,8 @@
 // Put and get: copies between blocks and the caller's memory, made by the calling thread.
 //
 // A put holds the pump to get a frame and to publish, not while it copies. A get of a block in host
-// memory takes no lock: it finds the locker by its key, pins it, and asks once more whether the key
-// still has that locker, for a number is used again.
+// memory takes no lock but where a region is named: it finds the locker by its key, pins it, and
+// asks once more whether the key still has that locker, for a number is used again.
 #include "api/block_calls.hpp"
 
 #include <algorithm>
@@ -25,36 +25,41 @@ using residency::locker_bank;
 /// How long a put waits for another of the same key.
 constexpr uint64_t join_patience_ns = 1'000'000'000;
 
-/// Regions that the items name are not removed meanwhile.
-class held_regions {
+/// The caller's memory that an item names. Regions it names are not removed while this stands.
+class item_memory {
  public:
   /// Takes the pump where the item names a region; it must not be held.
-  held_regions(runtime &self, const cubby_item &item) : self_(self), item_(item) {
+  item_memory(runtime &self, const cubby_item &item, uint32_t index) : self_(self), item_(item) {
     for (uint32_t i = 0; i < item.span_count && item.spans != nullptr; ++i) {
-      any_ = any_ || item.spans[i].region != 0;
+      names_region_ = names_region_ || item.spans[i].region != 0;
     }
-    if (any_) count(1);
+    const auto lock = hold_if_needed();
+    pieces = read_spans(self, item, index);
+    count(1);
   }
-  held_regions(const held_regions &) = delete;
-  held_regions &operator=(const held_regions &) = delete;
-  ~held_regions() {
-    if (any_) count(~0u);
+  item_memory(const item_memory &) = delete;
+  item_memory &operator=(const item_memory &) = delete;
+  ~item_memory() {
+    const auto lock = hold_if_needed();
+    count(~0u);
   }
 
+  result<std::vector<memory_piece>> pieces{std::vector<memory_piece>{}};
+
  private:
+  std::unique_lock<std::mutex> hold_if_needed() {
+    return names_region_ ? self_.hold_pump() : std::unique_lock<std::mutex>();
+  }
   void count(uint32_t change) {
-    const auto lock = self_.hold_pump();
-    for (uint32_t i = 0; i < item_.span_count; ++i) {
-      for (region &one : self_.regions) {
-        if (item_.spans[i].region == 0 || one.handle != item_.spans[i].region) continue;
-        one.used += change;
-      }
+    for (uint32_t i = 0; names_region_ && i < item_.span_count; ++i) {
+      region *const named = find_region(self_, item_.spans[i].region);
+      if (named != nullptr) named->used += change;
     }
   }
 
   runtime &self_;
   const cubby_item &item_;
-  bool any_ = false;
+  bool names_region_ = false;
 };
 
 struct named_block {
@@ -97,8 +102,9 @@ uint64_t locker_bytes(const locker_bank &bank) {
 
 class put_call {
  public:
-  put_call(runtime &self, const cubby_item &item, uint32_t index, uint8_t keep)
-      : self_(self), item_(item), index_(index), keep_(keep) {}
+  put_call(runtime &self, const cubby_item &item, uint32_t index,
+           std::span<const memory_piece> from, uint8_t keep)
+      : self_(self), item_(item), index_(index), pieces_(from), keep_(keep) {}
 
   result<void> run() {
     auto name = read_name(self_, item_, index_);
@@ -109,6 +115,7 @@ class put_call {
                   "item %u: a put writes a block from its first byte on; set at_bytes to 0",
                   index_);
     }
+    if (auto fits = check_length(); !fits) return fits.failure();
     auto started = start(name->space);
     if (!started) return started.failure();
     if (*started == engine::blocks::start::known) return {};
@@ -142,10 +149,6 @@ class put_call {
   result<engine::blocks::start> try_start(uint32_t space, bool &copies_begun) {
     engine::parts &engine = self_.engine();
     const auto lock = self_.hold_pump();
-    auto read = read_spans(self_, item_, index_);
-    if (!read) return read.failure();
-    pieces_ = std::move(*read);
-    if (auto fits = check_length(); !fits) return fits.failure();
     directory::put_request request;
     request.space = space;
     request.key = item_.key;
@@ -200,9 +203,9 @@ class put_call {
   runtime &self_;
   const cubby_item &item_;
   const uint32_t index_;
+  const std::span<const memory_piece> pieces_;
   const uint8_t keep_;
   locker_bank *bank_ = nullptr;
-  std::vector<memory_piece> pieces_;
   engine::block_place place_;
 };
 
@@ -248,31 +251,24 @@ class block_pin {
 
 class get_call {
  public:
-  get_call(runtime &self, const cubby_item &item, uint32_t index, uint32_t shard)
-      : self_(self), item_(item), index_(index), shard_(shard) {}
+  get_call(runtime &self, const cubby_item &item, uint32_t index,
+           std::span<const memory_piece> into, uint32_t shard)
+      : self_(self), item_(item), index_(index), into_(into), shard_(shard) {}
 
   /// MISS leaves the destination untouched.
   result<cubby_status> run() {
     auto name = read_name(self_, item_, index_);
     if (!name) return name.failure();
     const locker_bank &bank = *name->bank;
-    std::vector<memory_piece> into;
-    {
-      const auto lock = self_.hold_pump();
-      auto read = read_spans(self_, item_, index_);
-      if (!read) return read.failure();
-      into = std::move(*read);
-    }
-    const uint64_t bytes = bytes_of(into);
     // A block that moves between tiers, or whose number is used again meanwhile, is looked up anew.
     constexpr uint32_t tries_max = 64;
     for (uint32_t i = 0; i < tries_max; ++i) {
       const auto seen = bank.blocks->keys.find(name->space, item_.key);
       if (!seen) return seen.failure();
       if (seen->present == 0) return CUBBY_MISS;
-      auto copied = copy_from(bank, *seen, into, bytes);
+      auto copied = copy_from(bank, *seen);
       if (!copied || *copied) return copied ? result<cubby_status>(CUBBY_OK) : copied.failure();
-      if (!is_anywhere(bank, seen->locker)) return CUBBY_MISS;
+      if (!self_.engine().puts.is_in_memory(bank, seen->locker)) return CUBBY_MISS;
       std::this_thread::yield();
     }
     return CUBBY_MISS;
@@ -280,8 +276,8 @@ class get_call {
 
  private:
   /// False when it is in no tier just now, or not the key's any more.
-  result<bool> copy_from(const locker_bank &bank, const directory::key_view &seen,
-                         std::span<const memory_piece> into, uint64_t bytes) {
+  result<bool> copy_from(const locker_bank &bank, const directory::key_view &seen) {
+    const uint64_t bytes = bytes_of(into_);
     engine::parts &engine = self_.engine();
     for (uint32_t tier = 0; tier < engine.state.tiers.count(); ++tier) {
       const engine::tier_slot &slot = engine.state.tiers[tier];
@@ -302,7 +298,7 @@ class get_call {
                     static_cast<ull>(length));
       }
       const auto parts = parts_at(bank, held.addresses.data());
-      copy_pieces(locker_pieces({parts.data(), bank.part_count()}, item_.at_bytes, bytes), into);
+      copy_pieces(locker_pieces({parts.data(), bank.part_count()}, item_.at_bytes, bytes), into_);
       engine::thread_shard &mine = engine.feed.shard(shard_);
       mine.hits[tier].fetch_add(1, std::memory_order_relaxed);
       engine::record_visit(mine, bank.handle, 1, [&](size_t) { return seen.locker; });
@@ -311,18 +307,10 @@ class get_call {
     return false;
   }
 
-  bool is_anywhere(const locker_bank &bank, uint32_t number) const {
-    const engine::tier_set &tiers = self_.engine().state.tiers;
-    for (uint32_t tier = 0; tier < tiers.count(); ++tier) {
-      if (!tiers.is_memory(tier) || bank.words(tier) == nullptr) continue;
-      if (bank.word(tier, number).look().state != residency::locker_state::absent) return true;
-    }
-    return false;
-  }
-
   runtime &self_;
   const cubby_item &item_;
   const uint32_t index_;
+  const std::span<const memory_piece> into_;
   const uint32_t shard_;
 };
 
@@ -364,8 +352,9 @@ cubby_status for_each_item(runtime &self, const char *call, const cubby_item *it
     if (!asked) return keep_error(asked.failure());
     batch all(*asked, count);
     for (uint32_t i = 0; i < count; ++i) {
-      const held_regions regions(self, items[i]);
-      result<cubby_status> ended = one(items[i], i, *asked);
+      const item_memory memory(self, items[i], i);
+      result<cubby_status> ended = memory.pieces ? one(items[i], i, *memory.pieces, *asked)
+                                                 : result<cubby_status>(memory.pieces.failure());
       if (ended) {
         all.ended(i, *ended, nullptr);
       } else {
@@ -382,22 +371,22 @@ cubby_status for_each_item(runtime &self, const char *call, const cubby_item *it
 cubby_status cubby_put(cubby_handle *rt, const cubby_item *items, uint32_t count,
                        const cubby_how *how, cubby_ticket *ticket) {
   CUBBY_ENTER(rt);
-  return for_each_item(
-      self, "cubby_put", items, count, how, ticket,
-      [&](const cubby_item &item, uint32_t i, const cubby_how &asked) -> result<cubby_status> {
-        auto put = put_call(self, item, i, asked.keep).run();
-        if (!put) return put.failure();
-        return CUBBY_OK;
-      });
+  return for_each_item(self, "cubby_put", items, count, how, ticket,
+                       [&](const cubby_item &item, uint32_t i, std::span<const memory_piece> from,
+                           const cubby_how &asked) -> result<cubby_status> {
+                         auto put = put_call(self, item, i, from, asked.keep).run();
+                         if (!put) return put.failure();
+                         return CUBBY_OK;
+                       });
 }
 
 cubby_status cubby_get(cubby_handle *rt, const cubby_item *items, uint32_t count,
                        const cubby_how *how, cubby_ticket *ticket) {
   CUBBY_ENTER(rt);
-  return for_each_item(self, "cubby_get", items, count, how, ticket,
-                       [&](const cubby_item &item, uint32_t i, const cubby_how &) {
-                         return get_call(self, item, i, entered.shard_index).run();
-                       });
+  return for_each_item(
+      self, "cubby_get", items, count, how, ticket,
+      [&](const cubby_item &item, uint32_t i, std::span<const memory_piece> into,
+          const cubby_how &) { return get_call(self, item, i, into, entered.shard_index).run(); });
 }
 
 cubby_status cubby::api::drop_blocks(runtime &self, const cubby_item *items, uint32_t count) {

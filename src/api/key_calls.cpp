@@ -80,7 +80,7 @@ cubby_status cubby_space_remove(cubby_handle *rt, cubby_space space) {
       self.spaces.hide(space);
       self.engine().puts.reclaim(*found.bank);
     }
-    self.kick();  // others may wait for the room
+    self.kick();          // others may wait for the room
     self.grace_period();  // calls that have seen it use its bank
     const auto lock = self.hold_pump();
     self.spaces.forget(space);

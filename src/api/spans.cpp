@@ -10,13 +10,6 @@ namespace {
 
 using ull = unsigned long long;
 
-const region *find_region(const runtime &self, cubby_region handle) {
-  for (const region &one : self.regions) {
-    if (one.handle == handle) return &one;
-  }
-  return nullptr;
-}
-
 error bad_span(uint32_t item, uint32_t span, const char *why) {
   return fail(CUBBY_ERR_INVALID, "item %u, span %u: %s", item, span, why);
 }
@@ -35,6 +28,13 @@ void add_strided(const cubby_region_desc &of, uint64_t offset_bytes, uint64_t by
 }
 
 }  // namespace
+
+region *find_region(runtime &self, cubby_region handle) {
+  for (region &one : self.regions) {
+    if (one.handle == handle && handle != 0) return &one;
+  }
+  return nullptr;
+}
 
 result<std::vector<memory_piece>> read_spans(runtime &self, const cubby_item &item,
                                              uint32_t index) {

@@ -15,8 +15,11 @@ struct memory_piece {
   uint64_t bytes = 0;
 };
 
-/// The pieces of the item's spans in their order. Pump held. INVALID, or STALE for a region that is
-/// none, with the number of item and span.
+/// nullptr where the runtime has no such region. Pump held.
+region *find_region(runtime &self, cubby_region handle);
+
+/// The pieces of the item's spans in their order. Pump held where one names a region. INVALID, or
+/// STALE for a region that is none, with the number of item and span.
 result<std::vector<memory_piece>> read_spans(runtime &self, const cubby_item &item, uint32_t index);
 
 [[nodiscard]] uint64_t bytes_of(std::span<const memory_piece> pieces);

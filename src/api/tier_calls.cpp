@@ -8,6 +8,7 @@
 #include "api/guard.hpp"
 #include "api/requests.hpp"
 #include "api/runtime.hpp"
+#include "api/spans.hpp"
 #include "base/checked.hpp"
 
 using namespace cubby;
@@ -59,13 +60,6 @@ result<void> check_region(const cubby_region_desc &desc) {
   const uint64_t bytes = *span - desc.stride_bytes + desc.piece_bytes;
   if (beyond_memory(first, bytes)) return no_such_memory(first, bytes);
   return {};
-}
-
-region *find_region(runtime &self, cubby_region handle) {
-  for (region &one : self.regions) {
-    if (one.handle == handle && handle != 0) return &one;
-  }
-  return nullptr;
 }
 
 cubby_status unknown_tier(cubby_tier tier) {

@@ -26,9 +26,9 @@ error no_host_tier(const locker_bank &bank) {
 
 }  // namespace
 
-bool blocks::is_anywhere(const locker_bank &bank, uint32_t number) const {
+bool blocks::is_in_memory(const locker_bank &bank, uint32_t number) const {
   for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
-    if (!state_.tiers.is_memory(tier)) continue;
+    if (!state_.tiers.is_memory(tier) || bank.words(tier) == nullptr) continue;
     if (bank.word(tier, number).look().state != locker_state::absent) return true;
   }
   return false;
@@ -84,7 +84,7 @@ result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request re
       break;
     }
     if (answer->joined != 0) return start::joined;
-    if (is_anywhere(bank, answer->locker)) return start::known;
+    if (is_in_memory(bank, answer->locker)) return start::known;
     forget(bank, answer->entry);  // its last copy was lost on the way to another tier
   }
   ++of.puts_in_flight;

@@ -19,7 +19,7 @@ struct block_place {
   uint16_t parts = 0;
 };
 
-/// For whoever holds the pump.
+/// For whoever holds the pump, but for calls that say otherwise.
 class blocks {
  public:
   blocks(engine_state &state, residents &copies) : state_(state), copies_(copies) {}
@@ -32,6 +32,8 @@ class blocks {
   };
   /// The request's locker is chosen here. BUDGET where a block can never fit.
   result<start> begin(locker_bank &bank, directory::put_request request, block_place &out);
+  /// Any thread: has any memory tier a copy, or one on its way?
+  [[nodiscard]] bool is_in_memory(const locker_bank &bank, uint32_t number) const;
   /// Any thread that has written all of the frame: digests of its chunks, for publish().
   [[nodiscard]] std::vector<uint64_t> digests_of(const block_place &at) const;
   void publish(const block_place &at, uint64_t length_bytes, std::span<const uint64_t> digests);
@@ -45,7 +47,6 @@ class blocks {
   void expire(uint64_t now_ns);
 
  private:
-  [[nodiscard]] bool is_anywhere(const locker_bank &bank, uint32_t number) const;
   bool evict_any(locker_bank &bank);
   result<bool> take_frame(block_place &out);
   void end_put(const block_place &at) noexcept;
