@@ -16,6 +16,10 @@
 
 #include "platform/affinity.hpp"
 
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+#endif
+
 namespace cubby::platform {
 namespace {
 
@@ -67,6 +71,37 @@ class participants final : public tbb::task_scheduler_observer {
 
 thread_local affinity participants::before_;
 
+/// A work item on its way to a worker. oneTBB as it is installed is not built with the thread
+/// sanitizer, which therefore does not see that oneTBB orders what one thread writes into a task
+/// before what another reads there, and that thread's end of a task before the memory's next use.
+class task {
+ public:
+  explicit task(const std::shared_ptr<work_item> &one) : item_(one) { acquire(); }
+  task(const task &other) : item_(other.item_) { release(); }
+  task &operator=(const task &) = delete;
+  ~task() = default;
+  void operator()() const {
+    acquire();
+    item_->run();
+  }
+
+ private:
+#ifdef __SANITIZE_THREAD__
+  static inline char order_;
+  static void acquire() { __tsan_acquire(&order_); }
+  static void release() { __tsan_release(&order_); }
+#else
+  static void acquire() {}
+  static void release() {}
+#endif
+  struct released_at_end {
+    ~released_at_end() { release(); }
+  };
+
+  released_at_end end_;  // before `item_`, so that it ends after it
+  std::shared_ptr<work_item> item_;
+};
+
 class tbb_pool final : public worker_pool {
  public:
   explicit tbb_pool(uint32_t thread_count)
@@ -76,7 +111,7 @@ class tbb_pool final : public worker_pool {
 
   [[nodiscard]] uint32_t thread_count() const override { return thread_count_; }
   bool enqueue(const std::shared_ptr<work_item> &one) noexcept override try {
-    arena_.enqueue([one] { one->run(); });
+    arena_.enqueue(task(one));
     return true;
   } catch (const std::exception &) {
     return false;
