@@ -1,15 +1,19 @@
-// Put and get: copies between blocks and the caller's memory, made by the calling thread.
+// Put and get: copies between blocks and the caller's memory.
 //
-// A put holds the pump to get a frame and to publish, not while it copies. A get of a block in host
-// memory takes no lock but where a region is named: it finds the locker by its key, pins it, and
-// asks once more whether the key still has that locker, for a number is used again.
+// The calling thread copies. A put holds the pump to get a frame and to publish, not while it
+// copies; one that is to outlive the process goes on as a request until it is stored. A get of a
+// block in host memory takes no lock but where a region is named: it finds the locker by its key,
+// pins it, and asks once more whether the key still has that locker, for a number is used again.
+// Blocks that are on disk alone are read and copied by a request.
 #include "api/block_calls.hpp"
 
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <optional>
 #include <thread>
 
+#include "api/completion_queue.hpp"
 #include "api/guard.hpp"
 #include "api/requests.hpp"
 #include "api/spans.hpp"
@@ -21,9 +25,11 @@ namespace {
 
 using ull = unsigned long long;
 using residency::locker_bank;
+using transfer::locker_pieces;
 
-/// How long a put waits for another of the same key.
+/// How long a put waits for another of the same key, and for frames whose blocks are being stored.
 constexpr uint64_t join_patience_ns = 1'000'000'000;
+constexpr uint64_t store_patience_ns = 10'000'000'000;
 
 /// The caller's memory that an item names. Regions it names are not removed while this stands.
 class item_memory {
@@ -42,6 +48,18 @@ class item_memory {
   ~item_memory() {
     const auto lock = hold_if_needed();
     count(~0u);
+  }
+
+  /// They are not removed before a request that names them is over, either.
+  void lend_to(std::vector<cubby_region> &regions) const {
+    if (!names_region_) return;
+    const auto lock = self_.hold_pump();
+    for (uint32_t i = 0; i < item_.span_count; ++i) {
+      region *const named = find_region(self_, item_.spans[i].region);
+      if (named == nullptr) continue;
+      regions.push_back(named->handle);
+      ++named->used;
+    }
   }
 
   result<std::vector<memory_piece>> pieces{std::vector<memory_piece>{}};
@@ -103,10 +121,14 @@ uint64_t locker_bytes(const locker_bank &bank) {
 class put_call {
  public:
   put_call(runtime &self, const cubby_item &item, uint32_t index,
-           std::span<const memory_piece> from, uint8_t keep)
-      : self_(self), item_(item), index_(index), pieces_(from), keep_(keep) {}
+           std::span<const memory_piece> from, const cubby_how &how)
+      : self_(self), item_(item), index_(index), pieces_(from), how_(how) {}
 
-  result<void> run() {
+  /// Whether a put is to be stored before it is found.
+  static bool is_stored_first(const cubby_how &how) { return how.keep >= CUBBY_KEEP_RESTART; }
+
+  /// PENDING: `later` is to be stored, and then found.
+  result<cubby_status> run(std::optional<engine::block_write> &later) {
     auto name = read_name(self_, item_, index_);
     if (!name) return name.failure();
     bank_ = name->bank;
@@ -115,10 +137,15 @@ class put_call {
                   "item %u: a put writes a block from its first byte on; set at_bytes to 0",
                   index_);
     }
+    space_ = name->space;
     if (auto fits = check_length(); !fits) return fits.failure();
+    if (is_stored_first(how_)) {
+      const auto lock = self_.hold_pump();
+      if (auto why = self_.engine().stored.why_not_stored(*bank_, space_)) return *why;
+    }
     auto started = start(name->space);
     if (!started) return started.failure();
-    if (*started == engine::blocks::start::known) return {};
+    if (*started == engine::blocks::start::known) return CUBBY_OK;
     if (*started == engine::blocks::start::full) {
       return fail(
           CUBBY_ERR_BUSY,
@@ -126,38 +153,46 @@ class put_call {
           "way; unpin some, or add memory or columns",
           index_, bank_->desc().name);
     }
-    return copy_and_publish();
+    return copy_and_publish(later);
   }
 
  private:
   result<engine::blocks::start> start(uint32_t space) {
-    const uint64_t until_ns = base::now_ns() + join_patience_ns;
+    using begin = engine::blocks::start;
+    const uint64_t since_ns = base::now_ns();
     for (;;) {
-      bool copies_begun = false;
-      auto begun = try_start(space, copies_begun);
+      bool copies_begun = false, storing = false;
+      auto begun = try_start(space, copies_begun, storing);
       if (copies_begun) self_.kick();  // what makes room is copied down
-      if (!begun || *begun != engine::blocks::start::joined) return begun;
-      if (base::now_ns() > until_ns) {
+      if (!begun || *begun == begin::begun || *begun == begin::known) return begun;
+      const bool waits = (how_.flags & CUBBY_NO_WAIT) == 0;
+      if (*begun == begin::full && !(storing && waits)) return begun;
+      const uint64_t waited_ns = base::now_ns() - since_ns;
+      if (*begun == begin::full && waited_ns > store_patience_ns) return begun;
+      if (*begun == begin::joined && waited_ns > join_patience_ns) {
         return fail(CUBBY_ERR_BUSY,
                     "item %u: another put of the same key has not ended in a second; try again",
                     index_);
       }
-      std::this_thread::sleep_for(std::chrono::microseconds(50));
+      if (!self_.caller_pump() || !self_.try_advance(0, nullptr, runtime::effort::all)) {
+        std::this_thread::sleep_for(std::chrono::microseconds(50));
+      }
     }
   }
 
-  result<engine::blocks::start> try_start(uint32_t space, bool &copies_begun) {
+  result<engine::blocks::start> try_start(uint32_t space, bool &copies_begun, bool &storing) {
     engine::parts &engine = self_.engine();
     const auto lock = self_.hold_pump();
     directory::put_request request;
     request.space = space;
     request.key = item_.key;
     request.parent = item_.parent;
-    request.keep = keep_;
+    request.keep = how_.keep;
     engine.state.now_ns = self_.now();
     engine.puts.expire(engine.state.now_ns);
     auto begun = engine.puts.begin(*bank_, request, place_);
     copies_begun = !engine.table.empty();
+    storing = engine.stored.busy();
     return begun;
   }
 
@@ -171,24 +206,49 @@ class put_call {
     return why;
   }
 
-  result<void> copy_and_publish() {
+  result<cubby_status> copy_and_publish(std::optional<engine::block_write> &later) {
     engine::blocks &puts = self_.engine().puts;
-    const uint64_t bytes = bytes_of(pieces_);
     std::vector<uint64_t> digests;
+    std::optional<engine::block_write> write;
     try {
-      write(bytes);
-      digests = puts.digests_of(place_);
+      write_frame(bytes_of(pieces_));
+      digests = puts.digests_of(place_, bytes_of(pieces_));
+      if (how_.keep != CUBBY_KEEP_CACHE) write = what_is_stored();
+      const auto lock = self_.hold_pump();
+      puts.settle(place_, digests);
     } catch (...) {
       const auto lock = self_.hold_pump();
       puts.abandon(place_);
       throw;
     }
-    const auto lock = self_.hold_pump();
-    puts.publish(place_, bytes, digests);
-    return {};
+    if (is_stored_first(how_)) {
+      later = std::move(write);
+      return CUBBY_PENDING;
+    }
+    bool storing = false;
+    {
+      const auto lock = self_.hold_pump();
+      puts.publish(place_);
+      if (write) self_.engine().stored.write(std::move(*write));
+      storing = self_.engine().stored.busy();
+    }
+    if (storing) self_.kick();
+    return CUBBY_OK;
   }
 
-  void write(uint64_t bytes) const {
+  engine::block_write what_is_stored() const {
+    engine::block_write made;
+    made.at = place_;
+    made.space = space_;
+    made.key.assign(static_cast<const char *>(item_.key.data), item_.key.bytes);
+    if (item_.parent != nullptr) {
+      made.parent.assign(static_cast<const char *>(item_.parent->data), item_.parent->bytes);
+    }
+    made.keep = how_.keep;
+    return made;
+  }
+
+  void write_frame(uint64_t bytes) const {
     const engine::tier_set &tiers = self_.engine().state.tiers;
     std::array<const void *, CUBBY_PARTS_MAX> addresses{};
     for (uint32_t p = 0; p < bank_->part_count(); ++p) {
@@ -204,8 +264,9 @@ class put_call {
   const cubby_item &item_;
   const uint32_t index_;
   const std::span<const memory_piece> pieces_;
-  const uint8_t keep_;
+  const cubby_how &how_;
   locker_bank *bank_ = nullptr;
+  uint32_t space_ = 0;
   engine::block_place place_;
 };
 
@@ -255,11 +316,16 @@ class get_call {
            std::span<const memory_piece> into, uint32_t shard)
       : self_(self), item_(item), index_(index), into_(into), shard_(shard) {}
 
-  /// MISS leaves the destination untouched.
-  result<cubby_status> run() {
+  struct on_disk {
+    locker_bank *bank = nullptr;
+    directory::key_view seen;
+  };
+
+  /// MISS leaves the destination untouched. PENDING: it has to be read, `later` says from where.
+  result<cubby_status> run(on_disk &later) {
     auto name = read_name(self_, item_, index_);
     if (!name) return name.failure();
-    const locker_bank &bank = *name->bank;
+    locker_bank &bank = *name->bank;
     // A block that moves between tiers, or whose number is used again meanwhile, is looked up anew.
     constexpr uint32_t tries_max = 64;
     for (uint32_t i = 0; i < tries_max; ++i) {
@@ -268,6 +334,15 @@ class get_call {
       if (seen->present == 0) return CUBBY_MISS;
       auto copied = copy_from(bank, *seen);
       if (!copied || *copied) return copied ? result<cubby_status>(CUBBY_OK) : copied.failure();
+      if (bank.blocks->is_stored(seen->locker)) {
+        if (auto fits = check_range(bank, seen->locker); !fits) {
+          if (!bank.blocks->keys.still_holds(*seen)) continue;
+          return fits.failure();
+        }
+        later = {&bank, *seen};
+        note_use(bank, seen->locker);
+        return CUBBY_PENDING;
+      }
       if (!self_.engine().puts.is_in_memory(bank, seen->locker)) return CUBBY_MISS;
       std::this_thread::yield();
     }
@@ -290,21 +365,29 @@ class get_call {
                     index_);
       }
       if (!bank.blocks->keys.still_holds(seen)) return false;
-      const uint64_t length = bank.blocks->length(seen.locker);
-      if (item_.at_bytes > length || bytes > length - item_.at_bytes) {
-        return fail(CUBBY_ERR_INVALID,
-                    "item %u: bytes %llu to %llu were asked for, and the block has %llu", index_,
-                    static_cast<ull>(item_.at_bytes), static_cast<ull>(item_.at_bytes + bytes),
-                    static_cast<ull>(length));
-      }
+      if (auto fits = check_range(bank, seen.locker); !fits) return fits.failure();
       const auto parts = parts_at(bank, held.addresses.data());
       copy_pieces(locker_pieces({parts.data(), bank.part_count()}, item_.at_bytes, bytes), into_);
-      engine::thread_shard &mine = engine.feed.shard(shard_);
-      mine.hits[tier].fetch_add(1, std::memory_order_relaxed);
-      engine::record_visit(mine, bank.handle, 1, [&](size_t) { return seen.locker; });
+      engine.feed.shard(shard_).hits[tier].fetch_add(1, std::memory_order_relaxed);
+      note_use(bank, seen.locker);
       return true;
     }
     return false;
+  }
+
+  result<void> check_range(const locker_bank &bank, uint32_t number) const {
+    const uint64_t bytes = bytes_of(into_), length = bank.blocks->length(number);
+    if (item_.at_bytes <= length && bytes <= length - item_.at_bytes) return {};
+    return fail(CUBBY_ERR_INVALID,
+                "item %u: bytes %llu to %llu were asked for, and the block has %llu", index_,
+                static_cast<ull>(item_.at_bytes), static_cast<ull>(item_.at_bytes + bytes),
+                static_cast<ull>(length));
+  }
+
+  void note_use(const locker_bank &bank, uint32_t number) const {
+    bank.blocks->mark_used(number);
+    engine::record_visit(self_.engine().feed.shard(shard_), bank.handle, 1,
+                         [&](size_t) { return number; });
   }
 
   runtime &self_;
@@ -314,79 +397,228 @@ class get_call {
   const uint32_t shard_;
 };
 
-/// What a batch comes to. Each item's status is final once it is written.
+// ---- batches ---------------------------------------------------------------------------------
+
+/// What a batch comes to. Each item's status is final once it is written, and is not PENDING.
 class batch {
  public:
-  batch(const cubby_how &how, uint32_t count) : item_status_(how.item_status), count_(count) {}
+  batch(const cubby_how &how, uint32_t count) : item_status_(how.item_status), known_(count) {}
 
-  void ended(uint32_t item, cubby_status status, const error *why) {
+  void ended(uint32_t item, const result<cubby_status> &with) {
+    const cubby_status status = with ? *with : with.failure().status;
+    known_[item] = status;
     if (item_status_ != nullptr) {
       __atomic_store_n(&item_status_[item], static_cast<int8_t>(status), __ATOMIC_RELEASE);
     }
+    if (status == CUBBY_PENDING) ++pending_count_;
     if (status == CUBBY_OK) ++ok_count_;
-    if (status == CUBBY_OK || first_ < 0) return;  // an error is worth more than a miss
-    if (first_ == CUBBY_OK || status < 0) first_ = status;
-    if (why != nullptr) keep_error(*why);
+    if (status == CUBBY_OK || status == CUBBY_PENDING || first_ < 0) return;
+    if (first_ == CUBBY_OK || status < 0) first_ = status;  // an error is worth more than a miss
+    if (with) return;
+    failure_ = with.failure();
+    keep_error(failure_);
   }
-  [[nodiscard]] cubby_status result() const {
-    if (ok_count_ == count_) return CUBBY_OK;
+  [[nodiscard]] bool is_pending() const { return pending_count_ != 0; }
+  [[nodiscard]] cubby_status result_now() const {
+    if (ok_count_ == known_.size()) return CUBBY_OK;
     return ok_count_ == 0 ? first_ : CUBBY_PARTIAL;
+  }
+  /// For a request that brings the rest.
+  void hand_over(engine::request &r) const {
+    r.items.assign(known_.size(), {});
+    for (size_t i = 0; i < known_.size(); ++i) r.items[i].known = known_[i];
+    r.failure = failure_;
   }
 
  private:
   int8_t *const item_status_;
-  const uint32_t count_;
-  uint32_t ok_count_ = 0;
+  std::vector<cubby_status> known_;
+  size_t ok_count_ = 0, pending_count_ = 0;
   cubby_status first_ = CUBBY_OK;
+  error failure_{.status = CUBBY_OK, .text = {}};
 };
 
-template <class One>
-cubby_status for_each_item(runtime &self, const char *call, const cubby_item *items, uint32_t count,
-                           const cubby_how *how, cubby_ticket *ticket, const One &one) {
-  if (items == nullptr || count == 0 || count > items_max) {
-    CUBBY_REFUSE("%s: items is NULL, or count %u is not 1 to %u", call, count, items_max);
+/// The request that goes on with what a call could not finish. Nothing is taken before it is
+/// wanted.
+class rest_of_call {
+ public:
+  rest_of_call(runtime &self, const cubby_how &how) : self_(self), how_(how) {}
+  rest_of_call(const rest_of_call &) = delete;
+  rest_of_call &operator=(const rest_of_call &) = delete;
+  ~rest_of_call() {
+    if (place_ && place_->index != engine::no_index && queued_) how_.cq->unreserve();
   }
-  if (ticket != nullptr) *ticket = 0;
-  return guarded([&]() -> cubby_status {
-    auto asked = read_how(self, how);
-    if (!asked) return keep_error(asked.failure());
-    batch all(*asked, count);
+
+  /// BUSY where no ticket, or no place in the queue, is left.
+  result<void> want() {
+    if (place_) return {};
+    place_.emplace(self_, false);
+    if (place_->index == engine::no_index) {
+      place_.reset();
+      return fail(CUBBY_ERR_BUSY,
+                  "as many tickets are alive as cubby_config.tickets_max allows; take completions "
+                  "or wait for tickets, then try again");
+    }
+    queued_ = how_.cq != nullptr && how_.cq->reserve();
+    if (how_.cq == nullptr || queued_) return {};
+    place_.reset();
+    return fail(CUBBY_ERR_BUSY,
+                "the completion queue has no place left; take completions first, or make it "
+                "larger");
+  }
+  engine::request &request() { return self_.engine().requests[place_->index]; }
+  cubby_status submit(engine::request_verb verb, uint32_t tier, cubby_ticket *ticket) {
+    prepare_request(self_, request(), std::move(verb), tier, how_);
+    return submit_request(self_, place_->use(), ticket);
+  }
+
+ private:
+  runtime &self_;
+  const cubby_how &how_;
+  bool queued_ = false;
+  std::optional<request_place> place_;
+};
+
+cubby_status put_all(runtime &self, const cubby_item *items, uint32_t count, const cubby_how &how,
+                     cubby_ticket *ticket) {
+  batch all(how, count);
+  rest_of_call rest(self, how);
+  engine::put_verb verb;
+  if (put_call::is_stored_first(how)) {
+    if (auto wanted = rest.want(); !wanted) return keep_error(wanted.failure());
+    verb.blocks.resize(count);
+    rest.request().items.reserve(count);
+  }
+  try {
     for (uint32_t i = 0; i < count; ++i) {
       const item_memory memory(self, items[i], i);
-      result<cubby_status> ended = memory.pieces ? one(items[i], i, *memory.pieces, *asked)
-                                                 : result<cubby_status>(memory.pieces.failure());
-      if (ended) {
-        all.ended(i, *ended, nullptr);
-      } else {
-        const error why = ended.failure();
-        all.ended(i, why.status, &why);
-      }
+      std::optional<engine::block_write> later;
+      all.ended(i, memory.pieces ? put_call(self, items[i], i, *memory.pieces, how).run(later)
+                                 : result<cubby_status>(memory.pieces.failure()));
+      if (later) verb.blocks[i] = std::move(later);
     }
-    return all.result();
-  });
+    if (all.is_pending()) all.hand_over(rest.request());
+  } catch (...) {
+    const auto lock = self.hold_pump();
+    for (const auto &one : verb.blocks) {
+      if (one) self.engine().puts.abandon(one->at);
+    }
+    throw;
+  }
+  if (!all.is_pending()) return all.result_now();
+  uint32_t tier = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    if (!verb.blocks[i]) continue;
+    engine::request_item &item = rest.request().items[i];
+    item.bank = verb.blocks[i]->at.bank;
+    item.number = verb.blocks[i]->at.number;
+    tier = verb.blocks[i]->at.tier;
+  }
+  return rest.submit(std::move(verb), tier, ticket);
+}
+
+/// The tier that blocks are read into on their way to the caller: the nearest of host memory.
+uint32_t reading_tier(engine::parts &engine) {
+  uint32_t best = engine::no_tier;
+  for (uint32_t t = 0; t < engine.state.tiers.count(); ++t) {
+    const engine::tier_slot &slot = engine.state.tiers[t];
+    if (slot.memory == nullptr || !slot.memory->host_addressable()) continue;
+    if (best == engine::no_tier || slot.rank < engine.state.tiers[best].rank) best = t;
+  }
+  return best;
+}
+
+cubby_status get_all(runtime &self, const cubby_item *items, uint32_t count, const cubby_how &how,
+                     uint32_t shard, cubby_ticket *ticket) {
+  batch all(how, count);
+  rest_of_call rest(self, how);
+  engine::get_verb verb;
+  std::vector<get_call::on_disk> on_disk;
+  const uint32_t tier = reading_tier(self.engine());
+  try {
+    for (uint32_t i = 0; i < count; ++i) {
+      item_memory memory(self, items[i], i);
+      get_call::on_disk later;
+      auto ended = memory.pieces ? get_call(self, items[i], i, *memory.pieces, shard).run(later)
+                                 : result<cubby_status>(memory.pieces.failure());
+      if (ended && *ended == CUBBY_PENDING) {
+        const bool waits = (how.flags & CUBBY_NO_WAIT) == 0 && tier != engine::no_tier;
+        if (!waits) {
+          ended = CUBBY_MISS;
+        } else if (auto wanted = rest.want(); !wanted) {
+          ended = wanted.failure();
+        } else {
+          verb.targets.resize(count);
+          on_disk.resize(count);
+          memory.lend_to(verb.regions);
+          verb.targets[i] = {std::move(*memory.pieces), items[i].at_bytes, later.seen};
+          on_disk[i] = later;
+        }
+      }
+      all.ended(i, ended);
+    }
+    if (!all.is_pending()) return all.result_now();
+    engine::request &r = rest.request();
+    all.hand_over(r);
+    for (uint32_t i = 0; i < count; ++i) {
+      if (on_disk[i].bank == nullptr) continue;
+      r.items[i].bank = on_disk[i].bank;
+      r.items[i].number = on_disk[i].seen.locker;
+    }
+  } catch (...) {
+    const auto lock = self.hold_pump();
+    for (const cubby_region handle : verb.regions) --find_region(self, handle)->used;
+    throw;
+  }
+  return rest.submit(std::move(verb), tier, ticket);
+}
+
+/// `begin(how, ticket)` does what can be done at once. Without ticket and queue the call waits for
+/// the rest.
+template <class Begin>
+cubby_status copy_blocks(cubby_handle *rt, const char *call, const cubby_item *items,
+                         uint32_t count, const cubby_how *how, cubby_ticket *ticket,
+                         const Begin &begin) {
+  if (ticket != nullptr) *ticket = 0;
+  cubby_ticket made = 0;
+  bool waits = false;
+  const auto begun = [&]() -> cubby_status {
+    CUBBY_ENTER(rt);
+    if (items == nullptr || count == 0 || count > items_max) {
+      CUBBY_REFUSE("%s: items is NULL, or count %u is not 1 to %u", call, count, items_max);
+    }
+    return guarded([&]() -> cubby_status {
+      auto asked = read_how(self, how);
+      if (!asked) return keep_error(asked.failure());
+      if (asked->keep > CUBBY_KEEP_DURABLE) {
+        CUBBY_REFUSE("%s: cubby_how.keep %u is not known", call, asked->keep);
+      }
+      waits = ticket == nullptr && asked->cq == nullptr;
+      return begin(self, entered.shard_index, *asked, &made);
+    });
+  }();
+  if (begun == CUBBY_PENDING && waits) return cubby_wait(rt, made, -1);
+  if (ticket != nullptr) *ticket = made;
+  return begun;
 }
 
 }  // namespace
 
 cubby_status cubby_put(cubby_handle *rt, const cubby_item *items, uint32_t count,
                        const cubby_how *how, cubby_ticket *ticket) {
-  CUBBY_ENTER(rt);
-  return for_each_item(self, "cubby_put", items, count, how, ticket,
-                       [&](const cubby_item &item, uint32_t i, std::span<const memory_piece> from,
-                           const cubby_how &asked) -> result<cubby_status> {
-                         auto put = put_call(self, item, i, from, asked.keep).run();
-                         if (!put) return put.failure();
-                         return CUBBY_OK;
-                       });
+  return copy_blocks(rt, "cubby_put", items, count, how, ticket,
+                     [&](runtime &self, uint32_t, const cubby_how &asked, cubby_ticket *made) {
+                       return put_all(self, items, count, asked, made);
+                     });
 }
 
 cubby_status cubby_get(cubby_handle *rt, const cubby_item *items, uint32_t count,
                        const cubby_how *how, cubby_ticket *ticket) {
-  CUBBY_ENTER(rt);
-  return for_each_item(
-      self, "cubby_get", items, count, how, ticket,
-      [&](const cubby_item &item, uint32_t i, std::span<const memory_piece> into,
-          const cubby_how &) { return get_call(self, item, i, into, entered.shard_index).run(); });
+  return copy_blocks(
+      rt, "cubby_get", items, count, how, ticket,
+      [&](runtime &self, uint32_t shard, const cubby_how &asked, cubby_ticket *made) {
+        return get_all(self, items, count, asked, shard, made);
+      });
 }
 
 cubby_status cubby::api::drop_blocks(runtime &self, const cubby_item *items, uint32_t count) {

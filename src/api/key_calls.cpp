@@ -19,6 +19,10 @@ std::span<const uint8_t> bytes_at(const void *data, uint32_t bytes) {
   return {static_cast<const uint8_t *>(data), bytes};
 }
 
+std::string_view text_at(const void *data, uint32_t bytes) {
+  return {static_cast<const char *>(data), bytes};
+}
+
 /// Where a block is that the directory knows: in the nearest tier that has it.
 uint8_t state_of(engine::parts &engine, const residency::locker_bank &bank,
                  const directory::key_view &seen) {
@@ -31,7 +35,8 @@ uint8_t state_of(engine::parts &engine, const residency::locker_bank &bank,
     const bool host = slot.memory->host_addressable();
     best = std::max<uint8_t>(best, host ? CUBBY_STATE_HOST : CUBBY_STATE_DEVICE);
   }
-  return best;
+  const bool on_disk = best == CUBBY_STATE_PENDING && bank.blocks->is_stored(seen.locker);
+  return on_disk ? uint8_t{CUBBY_STATE_FILE} : best;
 }
 
 }  // namespace
@@ -60,9 +65,16 @@ cubby_status cubby_space_add(cubby_handle *rt, const cubby_space_desc *desc, cub
     const auto made = keys.add_space(bytes_at(asked.fingerprint, asked.fingerprint_bytes),
                                      bytes_at(asked.domain, asked.domain_bytes));
     if (!made) return keep_error(made.failure());
-    *out = self.spaces.add(*bank, *made);
+    engine::stored_blocks &stored = self.engine().stored;
+    const auto opened =
+        stored.open_space(*bank, *made, text_at(asked.fingerprint, asked.fingerprint_bytes),
+                          text_at(asked.domain, asked.domain_bytes));
+    *out = opened ? self.spaces.add(*bank, *made) : 0;
     if (*out != 0) return CUBBY_OK;
+    stored.close_space(*bank, *made);
     static_cast<void>(keys.remove_space(*made));
+    self.engine().puts.reclaim(*bank);
+    if (!opened) return keep_error(opened.failure());
     return keep_error(fail(CUBBY_ERR_BUSY, "a runtime has at most %u spaces; remove some",
                            space_list::spaces_max));
   });
@@ -77,6 +89,7 @@ cubby_status cubby_space_remove(cubby_handle *rt, cubby_space space) {
       if (found.bank == nullptr) return unknown_space(space);
       auto removed = found.bank->blocks->keys.remove_space(found.space);
       if (!removed) return keep_error(removed.failure());
+      self.engine().stored.close_space(*found.bank, found.space);
       self.spaces.hide(space);
       self.engine().puts.reclaim(*found.bank);
     }

@@ -411,6 +411,16 @@ void runtime::completed(uint32_t index, bool stays_ours) {
   }
 }
 
+/// What a get held of the caller's regions may be removed.
+void runtime::completes(engine::request &r) {
+  if (r.kind() != engine::request_kind::get) return;
+  for (const cubby_region handle : std::get<engine::get_verb>(r.verb).regions) {
+    for (region &one : regions) {
+      if (one.handle == handle) --one.used;
+    }
+  }
+}
+
 cubby_status call::refuse(cubby_status status) {
   if (status == CUBBY_ERR_FORKED) {
     return keep_error(fail(status,
@@ -485,7 +495,7 @@ result<uint32_t> runtime::file_tier_for(const std::string &path) {
   std::string note;
   auto backend = open_files_backend("file", "file:0", note);
   if (!backend) return backend.failure();
-  auto added = engine_.setup.add_file_tier("file:0", 1000, {}, std::move(*backend));
+  auto added = engine_.setup.add_file_tier("file:0", 1000, {}, std::move(*backend), {});
   if (!added) return added.failure();
   engine_.state.tiers[*added].note = std::move(note);
   return added;

@@ -127,6 +127,7 @@ class runtime final : public engine::completion_sink {
   }
 
  private:
+  void completes(engine::request &r) override;
   void run();
   void run_once(uint64_t &busy_at_ns);
   void say_no_memory() noexcept;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 #include "api/guard.hpp"
@@ -10,6 +11,7 @@
 #include "api/runtime.hpp"
 #include "api/spans.hpp"
 #include "base/checked.hpp"
+#include "store/durable/open_store.hpp"
 
 using namespace cubby;
 using namespace cubby::api;
@@ -17,6 +19,9 @@ using namespace cubby::api;
 namespace {
 
 using ull = unsigned long long;
+
+/// Of KV blocks: says for how many a new store has numbers.
+constexpr uint64_t usual_block_bytes = 64u << 10;
 
 /// What no process has the addresses for: pointers have 57 bits at most, half of them the kernel's.
 bool beyond_memory(uint64_t first, uint64_t bytes) {
@@ -177,8 +182,41 @@ cubby_status add_memory(runtime &self, const cubby_tier_desc &desc, const tier::
   return CUBBY_OK;
 }
 
+/// The store of KV blocks in the tier's directories; nothing without a budget for one.
+result<std::optional<store::opened_store>> open_store_of(runtime &self,
+                                                         const cubby_tier_desc &desc) {
+  if (desc.budget_bytes == 0 || desc.path_count == 0) return std::optional<store::opened_store>{};
+  store::store_options options;
+  options.directories = directories_of(desc);
+  options.budget_bytes = desc.budget_bytes;
+  options.block_bytes = usual_block_bytes;
+  auto opened = store::open_store(options);
+  if (!opened) return opened.failure();
+  const store::recovery_report &report = opened->content.report;
+  for (const store::store_file &file : opened->files) {
+    for (const std::string &note : file.notes()) self.log(2, 0, note);
+  }
+  uint64_t bytes = 0;
+  for (const store::store_file &file : opened->files) bytes += file.bytes();
+  if (bytes > desc.budget_bytes) {
+    self.log(1, 0,
+             format_text("tier %s: its store was made with %llu bytes, more than the budget of "
+                         "%llu, and keeps them",
+                         desc.name, static_cast<ull>(bytes), static_cast<ull>(desc.budget_bytes)));
+  }
+  if (report.first_bad_bytes != 0) {
+    self.log(1, 0,
+             format_text("tier %s: the store is damaged at byte %llu of %s: %llu blocks and %llu "
+                         "records were lost, the others are good",
+                         desc.name, static_cast<ull>(report.first_bad_bytes),
+                         opened->files[0].path().c_str(), static_cast<ull>(report.entries_bad),
+                         static_cast<ull>(report.records_bad)));
+  }
+  return std::optional<store::opened_store>(std::move(*opened));
+}
+
 cubby_status add_files(runtime &self, const cubby_tier_desc &desc, const char *backend_name,
-                       cubby_tier *out) {
+                       std::optional<store::opened_store> store, cubby_tier *out) {
   if (desc.memory_count != 0) CUBBY_REFUSE("tier %s: a file tier has no lent memory", desc.name);
   if (desc.flags != 0) CUBBY_REFUSE("tier %s: CUBBY_TIER_EXCLUSIVE is for memory tiers", desc.name);
   if (desc.emulated_bytes_per_s != 0 || desc.emulated_latency_ns != 0) {
@@ -191,7 +229,7 @@ cubby_status add_files(runtime &self, const cubby_tier_desc &desc, const char *b
   auto backend = self.open_files_backend(backend_name, desc.name, note);
   if (!backend) return keep_error(backend.failure());
   auto added = self.engine().setup.add_file_tier(desc.name, desc.rank, directories_of(desc),
-                                                 std::move(*backend));
+                                                 std::move(*backend), std::move(store));
   if (!added) return keep_error(added.failure());
   self.engine().state.tiers[*added].note = std::move(note);
   *out = self.engine().state.tiers[*added].handle;
@@ -266,17 +304,20 @@ cubby_status cubby_tier_add(cubby_handle *rt, const cubby_tier_desc *desc, cubby
     if (auto checked = *is_file ? check_paths(asked) : result<void>(); !checked) {
       return keep_error(checked.failure());
     }
+    auto store = *is_file ? open_store_of(self, asked)
+                          : result<std::optional<store::opened_store>>(std::nullopt);
+    if (!store) return keep_error(store.failure());
     const auto lock = self.hold_pump();
     for (uint32_t i = 0; i < self.engine().state.tiers.count(); ++i) {
       if (self.engine().state.tiers[i].name == asked.name) {
         CUBBY_REFUSE("there is a tier called %s already", asked.name);
       }
     }
-    if (backend == "file") return add_files(self, asked, "file", out);
+    if (backend == "file") return add_files(self, asked, "file", std::move(*store), out);
     auto kind = self.find_backend(backend);
     if (!kind) return keep_error(kind.failure());
     if ((kind->ops.capabilities & CUBBY_CAP_FILES) != 0) {
-      return add_files(self, asked, asked.backend, out);
+      return add_files(self, asked, asked.backend, std::move(*store), out);
     }
     return add_memory(self, asked, *kind, out);
   });

@@ -44,12 +44,21 @@ bool blocks::evict_any(locker_bank &bank) {
       if (!copies_.evict_one(tier, {}, order, false)) break;
     }
   }
-  return bank.blocks->peek_number() != no_locker;
+  return bank.blocks->peek_number() != no_locker || stored_.free_number(bank);
+}
+
+/// A block that is known already lives as long as the put asks for.
+bool blocks::lives_as_long(const locker_bank &bank, uint32_t number, uint8_t keep) const {
+  const auto stored_as = stored_.keep_of(bank, number);
+  if (keep >= CUBBY_KEEP_RESTART) return stored_as && *stored_as >= keep;
+  return stored_as || is_in_memory(bank, number);
 }
 
 void blocks::forget(locker_bank &bank, const directory::entry_ref &entry) {
   const auto erased = bank.blocks->keys.erase(entry, directory::erase_rule::any);
-  if (erased) bank.blocks->give_number(*erased);
+  if (!erased) return;
+  stored_.erase(bank, *erased);
+  bank.blocks->give_number(*erased);
 }
 
 void blocks::reclaim(locker_bank &bank) {
@@ -59,6 +68,7 @@ void blocks::reclaim(locker_bank &bank) {
     for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
       if (state_.tiers.is_memory(tier) && !copies_.drop(bank, number, tier)) return false;
     }
+    stored_.release(bank, number);
     of.give_number(number);
     return true;
   });
@@ -68,6 +78,8 @@ result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request re
                                     block_place &out) {
   residency::key_blocks &of = *bank.blocks;
   if (!of.leaving.empty()) reclaim(bank);
+  if (request.parent != nullptr) stored_.link_children(bank, request.space, *request.parent);
+  stored_.link_children(bank, request.space, request.key);
   for (;;) {
     request.locker = of.peek_number();
     if (request.locker == no_locker) {
@@ -84,8 +96,10 @@ result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request re
       break;
     }
     if (answer->joined != 0) return start::joined;
-    if (is_in_memory(bank, answer->locker)) return start::known;
-    forget(bank, answer->entry);  // its last copy was lost on the way to another tier
+    if (lives_as_long(bank, answer->locker, request.keep)) return start::known;
+    // Its last copy was lost on the way to another tier, or is not to live as long: it is put anew.
+    const auto seen = of.keys.find(request.space, request.key);
+    if (seen && !drop(bank, *seen)) return start::joined;
   }
   ++of.puts_in_flight;
   try {
@@ -151,26 +165,26 @@ void blocks::end_put(const block_place &at) noexcept {
   if (ended && ended->released != no_locker) of.give_number(ended->released);
 }
 
-std::vector<uint64_t> blocks::digests_of(const block_place &at) const {
+std::vector<uint64_t> blocks::digests_of(const block_place &at, uint64_t length_bytes) const {
+  at.bank->blocks->set_length(at.number, length_bytes);
   std::vector<uint64_t> digests;
   if (!state_.config.verify) return digests;
   for (uint32_t part = 0; part < at.bank->part_count(); ++part) {
     const uint32_t chunks = chunks_of_part(*at.bank, at.number, part);
+    if (chunks == 0) break;
     const std::byte *const bytes =
         state_.tiers.address(*at.bank, at.tier, at.frame, at.number, part);
     const chunk_run all = cut_run(*at.bank, at.number, part, 0, chunks);
     each_chunk(*at.bank, at.number, all, [&](uint32_t chunk, uint64_t behind, uint64_t size) {
-      digests.push_back(base::chunk_digest(
-          bytes + behind, size, {at.bank->digest_space << 48 | at.number, 1, part, chunk}));
+      digests.push_back(base::chunk_digest(bytes + behind, size,
+                                           {at.bank->digest_owner(at.number), 1, part, chunk}));
       return true;
     });
   }
   return digests;
 }
 
-void blocks::publish(const block_place &at, uint64_t length_bytes,
-                     std::span<const uint64_t> digests) {
-  residency::key_blocks &of = *at.bank->blocks;
+void blocks::settle(const block_place &at, std::span<const uint64_t> digests) {
   for (uint32_t part = 0; part < at.bank->part_count() && !digests.empty(); ++part) {
     const uint32_t chunks = chunks_of_part(*at.bank, at.number, part);
     for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
@@ -178,8 +192,11 @@ void blocks::publish(const block_place &at, uint64_t length_bytes,
     }
     digests = digests.subspan(chunks);
   }
+}
+
+void blocks::publish(const block_place &at) {
+  residency::key_blocks &of = *at.bank->blocks;
   --of.puts_in_flight;
-  of.set_length(at.number, length_bytes);
   at.bank->word(at.tier, at.number).publish(at.frame, 0);
   state_.changed = true;
   const auto ended = of.keys.publish(at.entry, at.number, at.parts);

@@ -6,23 +6,15 @@
 #include <vector>
 
 #include "directory/key_directory.hpp"
-#include "engine/residents.hpp"
+#include "engine/stored_blocks.hpp"
 
 namespace cubby::engine {
-
-/// Where a put writes. The frame is its own until publish() or abandon().
-struct block_place {
-  locker_bank *bank = nullptr;
-  uint32_t number = 0, tier = 0;
-  uint64_t frame = 0;
-  directory::entry_ref entry;
-  uint16_t parts = 0;
-};
 
 /// For whoever holds the pump, but for calls that say otherwise.
 class blocks {
  public:
-  blocks(engine_state &state, residents &copies) : state_(state), copies_(copies) {}
+  blocks(engine_state &state, residents &copies, stored_blocks &stored)
+      : state_(state), copies_(copies), stored_(stored) {}
 
   enum class start {
     begun,   // the caller writes, and then publishes or abandons
@@ -34,9 +26,12 @@ class blocks {
   result<start> begin(locker_bank &bank, directory::put_request request, block_place &out);
   /// Any thread: has any memory tier a copy, or one on its way?
   [[nodiscard]] bool is_in_memory(const locker_bank &bank, uint32_t number) const;
-  /// Any thread that has written all of the frame: digests of its chunks, for publish().
-  [[nodiscard]] std::vector<uint64_t> digests_of(const block_place &at) const;
-  void publish(const block_place &at, uint64_t length_bytes, std::span<const uint64_t> digests);
+  /// Any thread that has written all of the frame: digests of its chunks, for settle().
+  [[nodiscard]] std::vector<uint64_t> digests_of(const block_place &at,
+                                                 uint64_t length_bytes) const;
+  /// The block is whole; publish(), or stored_blocks::write_and_publish(), makes it known.
+  void settle(const block_place &at, std::span<const uint64_t> digests);
+  void publish(const block_place &at);
   void abandon(const block_place &at) noexcept;
   /// The block of the key is given up, in every tier. BUSY while it is pinned, leased or being put.
   result<void> drop(locker_bank &bank, const directory::key_view &what);
@@ -48,6 +43,7 @@ class blocks {
 
  private:
   bool evict_any(locker_bank &bank);
+  [[nodiscard]] bool lives_as_long(const locker_bank &bank, uint32_t number, uint8_t keep) const;
   result<bool> take_frame(block_place &out);
   void end_put(const block_place &at) noexcept;
   void give_frame(const block_place &at) noexcept;
@@ -55,6 +51,7 @@ class blocks {
 
   engine_state &state_;
   residents &copies_;
+  stored_blocks &stored_;
 };
 
 }  // namespace cubby::engine

@@ -6,6 +6,7 @@
 
 #include "base/checked.hpp"
 #include "engine/names.hpp"
+#include "engine/tiers.hpp"
 #include "store/chunks.hpp"
 #include "tier/memory_tier.hpp"
 
@@ -52,6 +53,21 @@ struct chunk_run {
   run.read_bytes =
       base::align_up(run.offset_bytes + run.bytes, tier::frame_align_bytes) - run.read_offset_bytes;
   return run;
+}
+
+/// Can a file's pages be read into a frame of the tier as they are?
+[[nodiscard]] inline bool reads_in_place(const tier_set &tiers, const locker_bank &bank,
+                                         uint32_t tier) {
+  if (bank.layout(tier) == frame_layout::skewed) return true;
+  // A stored block begins with a page, and so does a frame of the library's own memory.
+  return bank.blocks != nullptr && bank.part_count() == 1 &&
+         bank.layout(tier) == frame_layout::packed && tier::is_direct(*tiers[tier].memory);
+}
+/// Where a part begins behind a stored block's first byte.
+[[nodiscard]] inline uint64_t stored_part_offset(const locker_bank &bank, uint32_t part) {
+  uint64_t behind = 0;
+  for (uint32_t p = 0; p < part; ++p) behind += bank.part_bytes(0, p);
+  return behind;
 }
 
 /// Calls each(chunk, bytes of the chunk behind the run's first byte, size) in their order, until

@@ -23,7 +23,9 @@ controller::controller(const operation_units &units, policy_feed &feed, fill_io 
       prefetches_(units),
       resizes_(units),
       seals_(units),
-      operations_{&pins_, &prefetches_, &resizes_, &seals_} {}
+      puts_(units),
+      gets_(units),
+      operations_{&pins_, &prefetches_, &resizes_, &seals_, &puts_, &gets_} {}
 
 bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) try {
   state_.now_ns = now_ns;
@@ -159,7 +161,7 @@ bool controller::start_jobs(transfer::channel &path) {
 }
 
 bool controller::start_all_jobs(effort how_far) {
-  bool any = false;
+  bool any = units_.stored.step();
   for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
     transfer::channel &path = *state_.tiers[i].path;
     if (!start_jobs(path)) continue;
@@ -244,7 +246,8 @@ bool controller::well_supplied() const {
 }
 
 bool controller::has_news() const {
-  return units_.requests.has_accepted() || state_.pins.has_news() || digests_.has_finished();
+  return units_.requests.has_accepted() || state_.pins.has_news() || digests_.has_finished() ||
+         units_.stored.has_news();
 }
 
 void controller::descriptors(std::vector<int> &fds) {

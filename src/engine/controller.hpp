@@ -8,8 +8,9 @@
 #include <vector>
 
 #include "engine/fill_io.hpp"
+#include "engine/operations/get.hpp"
 #include "engine/operations/pin.hpp"
-#include "engine/operations/prefetch.hpp"
+#include "engine/operations/put.hpp"
 #include "engine/operations/resize.hpp"
 #include "engine/operations/seal.hpp"
 #include "engine/policy_feed.hpp"
@@ -27,7 +28,9 @@ class controller {
   /// True when something was done. *next_ns: when to come again at the latest; now_ns when there is
   /// more to do.
   bool advance(uint64_t now_ns, uint64_t *next_ns, effort how_far = effort::all);
-  [[nodiscard]] bool idle() const { return units_.open.empty() && units_.table.empty(); }
+  [[nodiscard]] bool idle() const {
+    return units_.open.empty() && units_.table.empty() && units_.stored.idle();
+  }
   [[nodiscard]] uint32_t demand_count() const { return units_.open.demand_count(); }
   /// Descriptors that are readable once something in flight has come back.
   void descriptors(std::vector<int> &fds);
@@ -67,6 +70,8 @@ class controller {
   prefetch_operation prefetches_;
   resize_operation resizes_;
   seal_operation seals_;
+  put_operation puts_;
+  get_operation gets_;
   const std::array<operation *, std::variant_size_v<request_verb>> operations_;  // by request_kind
 };
 

@@ -16,17 +16,19 @@ struct parts {
         requests(config.tickets_max, config.salt),
         table(state),
         copies(state, table),
-        puts(state, copies),
+        stored(state, copies),
+        puts(state, copies, stored),
         files(state),
         from(state, table, copies, files),
         feed(state, copies),
         open(state, requests, sink),
-        life(state, table, copies, from, requests, open),
-        io(state, table, life, files, ios, digests),
+        life(state, table, copies, stored, from, requests, open),
+        io(state, table, life, files, stored, ios, digests),
         grants(state, table, copies),
-        pump({state, requests, open, table, life, grants, copies}, feed, io, ios, digests),
-        setup(state, copies, feed, files, requests, open, table),
-        numbers(state, table, requests, open, feed, io) {}
+        pump({state, requests, open, table, life, grants, copies, stored, puts}, feed, io, ios,
+             digests),
+        setup(state, copies, stored, feed, files, requests, open, table, ios),
+        numbers(state, table, requests, open, feed, io, stored) {}
   parts(const parts &) = delete;
   parts &operator=(const parts &) = delete;
   ~parts();
@@ -37,6 +39,7 @@ struct parts {
   transfer::verifier digests;
   fill_table table;
   residents copies;
+  stored_blocks stored;
   blocks puts;
   source_files files;
   sources from;

@@ -53,8 +53,9 @@ struct fill {
 
   /// Goes past parts that the row lacks.
   void skip_absent_parts() {
-    const uint32_t row = bank->row_of(number);
-    while (next_part < bank->part_count() && bank->part_bytes(row, next_part) == 0) ++next_part;
+    while (next_part < bank->part_count() && bank->extent(number, next_part).bytes == 0) {
+      ++next_part;
+    }
   }
   [[nodiscard]] bool wanted() const {
     return first_waiter != no_waiter || unrequested || first_follower != no_index;

@@ -87,7 +87,7 @@ bool fill_io::place(const fill &f, piece &p) {
     p.target = destination;
     return true;
   }
-  if (f.bank->layout(f.to) == frame_layout::skewed) {
+  if (reads_in_place(state_.tiers, *f.bank, f.to)) {
     p.landing = destination;
     return true;
   }
@@ -136,8 +136,15 @@ void fill_io::start_read(uint32_t piece_index) {
   p.at = stage::reading;
   cubby_backend_io io{};
   io.op = CUBBY_BACKEND_READ;
-  io.file = f.bank->files[p.run.file].number;
-  io.offset_bytes = p.run.read_offset_bytes;
+  if (f.bank->blocks == nullptr) {
+    io.file = f.bank->files[p.run.file].number;
+    io.offset_bytes = p.run.read_offset_bytes;
+  } else {
+    const stored_blocks::place at = stored_.place_of(*f.bank, f.number);
+    io.file = at.backend_file;
+    io.offset_bytes =
+        at.offset_bytes + stored_part_offset(*f.bank, p.run.part) + p.run.read_offset_bytes;
+  }
   io.memory = p.landing - (p.run.offset_bytes - p.run.read_offset_bytes);
   io.bytes = p.run.read_bytes;
   io.deadline_ns = p.order.deadline_ns == base::never_ns ? 0 : p.order.deadline_ns;
@@ -185,7 +192,7 @@ transfer::digest_job fill_io::job_of(uint32_t piece_index, const std::byte *byte
   job.size_bytes = p.run.bytes;
   job.first_bytes = p.run.first_bytes;
   job.chunk_bytes = f.bank->chunk_bytes();
-  job.first = {f.bank->digest_space << 48 | f.number, 1, p.run.part, p.run.first_chunk};
+  job.first = {f.bank->digest_owner(f.number), 1, p.run.part, p.run.first_chunk};
   job.digests = p.digests.data();
   job.owner = this;
   job.tag = piece_index;
@@ -214,8 +221,8 @@ bool fill_io::digests_agree(piece &p) {
   return each_chunk(*f.bank, f.number, p.run, [&](uint32_t chunk, uint64_t behind, uint64_t size) {
     uint64_t &known = f.bank->digest(f.number, p.run.part, chunk);
     if (known == 0) {
-      known = *seen;
-      unverified_bytes_ += size;
+      known = *seen;  // of a stored block: held against the whole block's when all are there
+      if (f.bank->blocks == nullptr) unverified_bytes_ += size;
     }
     if (known == *seen++) return true;
     p.bad_offset_bytes = p.run.offset_bytes + behind;
@@ -250,12 +257,19 @@ error fill_io::damaged_copy(const piece &p, tier_slot &slot) const {
   return why;
 }
 
+/// Of the file that the piece is read from.
+const char *fill_io::path_of(const fill &f, const piece &p) const {
+  if (f.bank->blocks == nullptr) return f.bank->files[p.run.file].path.c_str();
+  const stored_blocks::place at = stored_.place_of(*f.bank, f.number);
+  return at.path == nullptr ? "its store" : at.path->c_str();
+}
+
 error fill_io::damaged_file(const piece &p) const {
   const fill &f = table_[p.fill];
   error why = fail(CUBBY_ERR_CORRUPT,
                    "locker %u of bank %s: the bytes in %s are not those that were sealed or first "
                    "seen; restore the file, or seal it again if the change is meant",
-                   f.number, f.bank->desc().name, f.bank->files[p.run.file].path.c_str());
+                   f.number, f.bank->desc().name, path_of(f, p));
   why.tier = state_.tiers[f.from].handle;
   why.offset_bytes = p.bad_offset_bytes;
   why.data_loss = true;
@@ -278,7 +292,7 @@ error fill_io::failed_io(const piece &p, const cubby_backend_done &done) const {
                      "look at its driver's log",
                      slot.name.c_str(), f.number, bank_name);
   } else {
-    const char *path = f.bank->files[p.run.file].path.c_str();
+    const char *path = path_of(f, p);
     why = done.error != 0
               ? fail_errno(done.error,
                            "tier %s: locker %u of bank %s could not be read from %s, twice; look "

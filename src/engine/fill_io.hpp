@@ -7,6 +7,7 @@
 #include "base/stable_list.hpp"
 #include "engine/chunk_run.hpp"
 #include "engine/fills.hpp"
+#include "engine/stored_blocks.hpp"
 #include "transfer/io_table.hpp"
 #include "transfer/verifier.hpp"
 
@@ -15,8 +16,14 @@ namespace cubby::engine {
 class fill_io final : public transfer::io_owner, public transfer::digest_owner {
  public:
   fill_io(engine_state &state, fill_table &table, fills &life, source_files &files,
-          transfer::io_table &ios, transfer::verifier &digests)
-      : state_(state), table_(table), fills_(life), files_(files), ios_(ios), digests_(digests) {}
+          stored_blocks &stored, transfer::io_table &ios, transfer::verifier &digests)
+      : state_(state),
+        table_(table),
+        fills_(life),
+        files_(files),
+        stored_(stored),
+        ios_(ios),
+        digests_(digests) {}
 
   /// Starts the most urgent job of a channel's queue: the next piece of a fill, or the copy of a
   /// piece that was read. False when it has to wait (for staging memory).
@@ -74,6 +81,7 @@ class fill_io final : public transfer::io_owner, public transfer::digest_owner {
   void copy_verified(uint32_t piece_index, bool good);
   void end_piece(uint32_t piece_index);
   [[nodiscard]] uint32_t tier_of(const piece &p) const;
+  [[nodiscard]] const char *path_of(const fill &f, const piece &p) const;
   error damaged_copy(const piece &p, tier_slot &slot) const;
   error damaged_file(const piece &p) const;
   error failed_io(const piece &p, const cubby_backend_done &done) const;
@@ -82,6 +90,7 @@ class fill_io final : public transfer::io_owner, public transfer::digest_owner {
   fill_table &table_;
   fills &fills_;
   source_files &files_;
+  stored_blocks &stored_;
   transfer::io_table &ios_;
   transfer::verifier &digests_;
   base::stable_list<piece> pieces_;

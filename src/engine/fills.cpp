@@ -1,6 +1,7 @@
 #include "engine/fills.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <new>
 #include <utility>
 
@@ -134,10 +135,21 @@ bool fills::try_again(uint32_t index) {
   return true;
 }
 
+/// What a block leaves free of its frame is not shown to whoever reads there.
+void fills::clear_tail(const locker_bank &bank, uint32_t number, uint32_t tier, uint64_t frame) {
+  if (bank.blocks == nullptr || !state_.tiers[tier].memory->host_addressable()) return;
+  for (uint32_t p = 0; p < bank.part_count(); ++p) {
+    const uint64_t used = bank.extent(number, p).bytes;
+    std::memset(state_.tiers.address(bank, tier, frame, number, p) + used, 0,
+                bank.part_bytes(0, p) - used);
+  }
+}
+
 void fills::publish(uint32_t index, uint32_t tier, uint64_t frame) {
   fill &f = table_[index];
   locker_word &word = f.bank->word(tier, f.number);
   if (word.look().state != locker_state::filling) return;
+  clear_tail(*f.bank, f.number, tier, frame);
   // The waiters of this tier leave the list, each with a pin that the word is published with.
   uint64_t mine = no_waiter, too_many = no_waiter;
   uint64_t *link = &f.first_waiter;
@@ -198,10 +210,28 @@ void fills::start_followers(uint32_t index) {
   }
 }
 
+/// Of one that was read from a store: the digests of its chunks may have been seen for the first
+/// time, and that of the whole block says whether they are right.
+bool fills::is_the_stored_block(const fill &f) {
+  if (f.bank->blocks == nullptr || copies_from_tier(state_.tiers, f)) return true;
+  return stored_.agrees(*f.bank, f.number);
+}
+
 void fills::piece_verified(uint32_t index) {
   fill &f = table_[index];
   if (--f.reads_left != 0) return;
   f.read_done_ns = state_.now_ns;
+  if (!is_the_stored_block(f)) {
+    ++state_.tiers[f.from].stats.corrupt_count;
+    error why =
+        fail(CUBBY_ERR_CORRUPT,
+             "locker %u of bank %s: its block in the store of tier %s is not as it was put; "
+             "it is given up: put it again, and look at the disk",
+             f.number, f.bank->desc().name, state_.tiers[f.from].name.c_str());
+    why.tier = state_.tiers[f.from].handle;
+    why.data_loss = true;
+    return stop(index, why);
+  }
   if (f.intermediate == no_tier) return;
   f.intermediate_ready = true;
   publish(index, f.intermediate, f.intermediate_frame);
@@ -232,6 +262,10 @@ void fills::end_failed(uint32_t index) {
   if (try_again(index)) return;
   fill &f = table_[index];
   locker_bank &bank = *f.bank;
+  const bool read = f.from != no_tier && !copies_from_tier(state_.tiers, f);
+  if (bank.blocks != nullptr && read && f.failure.status == CUBBY_ERR_CORRUPT) {
+    stored_.note_damage(bank, f.number);
+  }
   if (f.intermediate != no_tier && !f.intermediate_ready) {
     const uint32_t tier = std::exchange(f.intermediate, no_tier);
     bank.word(tier, f.number).clear();

@@ -5,6 +5,7 @@
 #include "engine/fill_table.hpp"
 #include "engine/request_table.hpp"
 #include "engine/sources.hpp"
+#include "engine/stored_blocks.hpp"
 
 namespace cubby::engine {
 
@@ -25,11 +26,12 @@ class fill_waiters {
 
 class fills {
  public:
-  fills(engine_state &state, fill_table &table, residents &copies, sources &from,
-        request_table &requests, fill_waiters &waiters)
+  fills(engine_state &state, fill_table &table, residents &copies, stored_blocks &stored,
+        sources &from, request_table &requests, fill_waiters &waiters)
       : state_(state),
         table_(table),
         copies_(copies),
+        stored_(stored),
         sources_(from),
         requests_(requests),
         waiters_(waiters) {}
@@ -48,6 +50,8 @@ class fills {
 
  private:
   void choose_and_queue(uint32_t index);
+  [[nodiscard]] bool is_the_stored_block(const fill &f);
+  void clear_tail(const locker_bank &bank, uint32_t number, uint32_t tier, uint64_t frame);
   void publish(uint32_t index, uint32_t tier, uint64_t frame);
   void unpin_source(fill &f, bool arrived);
   bool try_again(uint32_t index);
@@ -59,6 +63,7 @@ class fills {
   engine_state &state_;
   fill_table &table_;
   residents &copies_;
+  stored_blocks &stored_;
   sources &sources_;
   request_table &requests_;
   fill_waiters &waiters_;

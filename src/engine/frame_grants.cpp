@@ -12,6 +12,7 @@ error frame_grants::why_absent(const locker_bank &bank, uint32_t number) {
 
 bool frame_grants::is_somewhere(const request &r, const request_item &item) const {
   if (item.bank->mapped() && item.bank->failed.status == CUBBY_OK) return true;
+  if (item.bank->blocks != nullptr && item.bank->blocks->is_stored(item.number)) return true;
   for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
     if (t == r.tier || !state_.tiers.is_memory(t)) continue;
     if (item.bank->word(t, item.number).look().state != locker_state::absent) return true;

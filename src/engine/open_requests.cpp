@@ -24,12 +24,31 @@ void open_requests::open(uint32_t index) {
   r.begun_ns = r.granted_ns = state_.now_ns;
   r.frame_waited = false;
   r.waiting = false;
+  r.next_item = 0;
   r.open_count = static_cast<uint32_t>(r.items.size());
   r.ok_count = 0;
   r.bytes = 0;
   r.first_failure = CUBBY_OK;
+  count_known_items(r);
   open_.push_back(index);
   if (r.is_demand_pin()) ++demand_count_;
+}
+
+/// Those that the call has settled by itself; its first error is in `r.failure`.
+void open_requests::count_known_items(request &r) {
+  for (request_item &item : r.items) {
+    if (item.known == CUBBY_PENDING) continue;
+    --r.open_count;
+    if (item.known == CUBBY_OK) {
+      item.state = item_state::landed;
+      ++r.ok_count;
+      continue;
+    }
+    item.state = item_state::failed;
+    if (r.first_failure == CUBBY_OK || (r.first_failure > 0 && item.known < 0)) {
+      r.first_failure = item.known;
+    }
+  }
 }
 
 void open_requests::mark_failed(uint32_t index, uint32_t i, const error &why) {
@@ -58,14 +77,39 @@ void open_requests::item_landed(uint32_t index, uint32_t i, locker_word &word, u
   complete_if_over(index);
 }
 
+/// Copies a block to where it was asked for. False: the key has another by now.
+bool open_requests::deliver(const request &r, uint32_t i, uint64_t frame) {
+  const get_target &target = std::get<get_verb>(r.verb).targets[i];
+  const request_item &item = r.items[i];
+  const locker_bank &bank = *item.bank;
+  if (!bank.blocks->keys.still_holds(target.seen)) return false;
+  std::array<transfer::memory_piece, CUBBY_PARTS_MAX> parts{};
+  for (uint32_t p = 0; p < bank.part_count(); ++p) {
+    parts[p] = {state_.tiers.address(bank, r.tier, frame, item.number, p), bank.part_bytes(0, p)};
+  }
+  const auto from = transfer::locker_pieces({parts.data(), bank.part_count()}, target.at_bytes,
+                                            transfer::bytes_of(target.into));
+  transfer::copy_pieces(from, target.into);
+  return true;
+}
+
+error open_requests::not_there(const request_item &item) {
+  return fail(CUBBY_MISS, "a block of bank %s is not there any more", item.bank->desc().name);
+}
+
 void open_requests::mark_landed(uint32_t index, uint32_t i, locker_word &word, uint64_t frame) {
   request &r = requests_[index];
   request_item &item = r.items[i];
+  if (r.kind() == request_kind::get && !deliver(r, i, frame)) {
+    return mark_failed(index, i, not_there(item));
+  }
   const locker_bank &bank = *item.bank;
   item.state = item_state::landed;
   --r.open_count;
   ++r.ok_count;
-  r.bytes += bank.locker_bytes(item.number);
+  r.bytes += r.kind() == request_kind::get
+                 ? transfer::bytes_of(std::get<get_verb>(r.verb).targets[i].into)
+                 : bank.locker_bytes(item.number);
   if (r.is_pin()) {
     const pin_verb &pin = r.pin();
     state_.pins.sets().at(pin.set).items()[i].store(&word, std::memory_order_relaxed);
@@ -135,6 +179,7 @@ void open_requests::complete(uint32_t index) {
     ++state_.tiers[r.tier].stats.late_count;
   }
   // Once it is done, one that is waited for by its ticket alone may be another's at once.
+  sink_.completes(r);
   const bool stays = r.forget || r.queue != nullptr;
   const uint64_t life = r.life.load(std::memory_order_relaxed);
   r.life.store(life_of(generation_of(life), request_state::done), std::memory_order_release);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <variant>
 #include <vector>
 
@@ -11,7 +12,9 @@
 #include "base/result.hpp"
 #include "engine/fill.hpp"
 #include "engine/seal_job.hpp"
+#include "engine/stored_blocks.hpp"
 #include "transfer/channel.hpp"
+#include "transfer/pieces.hpp"
 
 namespace cubby::engine {
 
@@ -24,23 +27,38 @@ struct request_item {
   uint32_t fill = no_index;          // while loading
   uint64_t next_waiter = no_waiter;  // of the fill
   item_state state = item_state::waiting;
-  bool joined = false;  // a fill that another request began
+  bool joined = false;                 // a fill that another request began
+  cubby_status known = CUBBY_PENDING;  // what the call itself has found, else PENDING
 };
 
 struct pin_verb {
   uint32_t set = no_index;  // of pins
   const void **addr = nullptr;
 };
-struct prefetch_verb {
-  uint32_t next_item = 0;  // up to which frames were found
-};
+struct prefetch_verb {};
 struct resize_verb {};
+/// Puts of blocks that are found once they are stored on disk.
+struct put_verb {
+  std::vector<std::optional<block_write>> blocks;  // one an item; nothing where it is over already
+};
+/// Where the bytes of one item go.
+struct get_target {
+  std::vector<transfer::memory_piece> into;
+  uint64_t at_bytes = 0;
+  directory::key_view seen;  // the key's locker when it was asked for
+};
+/// Gets of blocks that have to be read from disk first.
+struct get_verb {
+  std::vector<get_target> targets;    // one an item
+  std::vector<cubby_region> regions;  // that they are in; the runtime's business
+};
 struct seal_verb {
   std::unique_ptr<seal_job> job;
 };
 /// In the order of request_kind.
-using request_verb = std::variant<pin_verb, prefetch_verb, resize_verb, seal_verb>;
-enum class request_kind : uint8_t { pin, prefetch, resize, seal };
+using request_verb =
+    std::variant<pin_verb, prefetch_verb, resize_verb, seal_verb, put_verb, get_verb>;
+enum class request_kind : uint8_t { pin, prefetch, resize, seal, put, get };
 
 /// Life: unused → accepted (in the inbox) → open (the controller's) → done → unused.
 enum class request_state : uint32_t { unused, accepted, open, done };
@@ -64,6 +82,7 @@ struct request {
   transfer::urgency order;
   bool waiting = false;  // for frames
   bool frame_waited = false;
+  uint32_t next_item = 0;  // of verbs that find frames item by item: up to which they were found
   uint32_t open_count = 0, ok_count = 0;
   uint64_t bytes = 0;
   cubby_status first_failure = CUBBY_OK;
@@ -103,6 +122,8 @@ class completion_sink {
   virtual ~completion_sink() = default;
   /// `stays`: the request is not given back by a waiter, but by the sink.
   virtual void completed(uint32_t index, bool stays) = 0;
+  /// The same, while the request is still ours.
+  virtual void completes(request &) {}
 };
 
 }  // namespace cubby::engine

@@ -68,7 +68,8 @@ result<uint32_t> set_up::add_memory_tier(const memory_tier_request &wanted,
 
 result<uint32_t> set_up::add_file_tier(const std::string &name, uint32_t rank,
                                        std::vector<std::string> directories,
-                                       std::unique_ptr<tier::backend_instance> backend) {
+                                       std::unique_ptr<tier::backend_instance> backend,
+                                       std::optional<store::opened_store> store) {
   if (auto free = state_.tiers.check_new(name); !free) return free.failure();
   auto slot = std::make_unique<tier_slot>();
   slot->backend = backend->name();
@@ -82,6 +83,19 @@ result<uint32_t> set_up::add_file_tier(const std::string &name, uint32_t rank,
   slot->name = name;
   slot->rank = rank;
   const uint32_t index = state_.tiers.place(std::move(slot), state_.config.salt);
+  try {
+    if (store) {
+      auto opened = disk_store::open(state_, ios_, index, std::move(*store));
+      if (!opened) {
+        state_.tiers.withdraw(index);
+        return opened.failure();
+      }
+      stored_.add_store(std::move(*opened));
+    }
+  } catch (...) {
+    state_.tiers.withdraw(index);
+    throw;
+  }
   for (uint32_t i = 0; i < index; ++i) {
     if (state_.tiers.is_memory(i)) state_.tiers.register_blocks(i, 0, index);
   }
@@ -189,6 +203,7 @@ result<void> set_up::remove_bank(locker_bank &bank) {
                 "and try again",
                 bank.desc().name);
   }
+  stored_.forget_bank(bank);
   feed_.forget_bank(bank);
   for (uint32_t number = 0; number < bank.count(); ++number) {
     state_.admission.forget(bank.object_base + number);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,15 +14,18 @@ namespace cubby::engine {
 
 class set_up {
  public:
-  set_up(engine_state &state, residents &copies, policy_feed &feed, source_files &files,
-         request_table &requests, open_requests &open, fill_table &fills)
+  set_up(engine_state &state, residents &copies, stored_blocks &stored, policy_feed &feed,
+         source_files &files, request_table &requests, open_requests &open, fill_table &fills,
+         transfer::io_table &ios)
       : state_(state),
         copies_(copies),
+        stored_(stored),
         feed_(feed),
         files_(files),
         requests_(requests),
         open_(open),
-        fills_(fills) {}
+        fills_(fills),
+        ios_(ios) {}
 
   struct memory_tier_request {
     std::string name;
@@ -33,9 +37,11 @@ class set_up {
   /// Its index. After an error the tiers are as before.
   result<uint32_t> add_memory_tier(const memory_tier_request &wanted,
                                    std::unique_ptr<tier::backend_instance> backend);
+  /// `store`: what of KV blocks is in the directories; nothing where none are to be stored.
   result<uint32_t> add_file_tier(const std::string &name, uint32_t rank,
                                  std::vector<std::string> directories,
-                                 std::unique_ptr<tier::backend_instance> backend);
+                                 std::unique_ptr<tier::backend_instance> backend,
+                                 std::optional<store::opened_store> store);
   /// A new budget, at once for what comes; a resize request then evicts what is too much.
   result<void> resize(uint32_t tier, uint64_t budget_bytes);
 
@@ -56,11 +62,13 @@ class set_up {
 
   engine_state &state_;
   residents &copies_;
+  stored_blocks &stored_;
   policy_feed &feed_;
   source_files &files_;
   request_table &requests_;
   open_requests &open_;
   fill_table &fills_;
+  transfer::io_table &ios_;
 };
 
 }  // namespace cubby::engine

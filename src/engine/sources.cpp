@@ -1,5 +1,7 @@
 #include "engine/sources.hpp"
 
+#include "engine/chunk_run.hpp"
+
 namespace cubby::engine {
 
 bool sources::choose_copy(uint32_t index) {
@@ -63,12 +65,13 @@ result<sources::choice> sources::choose(uint32_t index) {
   if (follow_other(index)) return choice::follows;
   fill &f = fills_[index];
   locker_bank &bank = *f.bank;
-  if (!bank.mapped()) {
+  const bool stored = bank.blocks != nullptr && bank.blocks->is_stored(f.number);
+  if (!bank.mapped() && !stored) {
     return fail(CUBBY_MISS, "locker %u of bank %s is nowhere any more", f.number, bank.desc().name);
   }
-  if (!files_.unchanged(bank)) return bank.failed;
+  if (!stored && !files_.unchanged(bank)) return bank.failed;
   f.from = bank.file_tier;
-  if (bank.layout(f.to) == frame_layout::skewed) return choice::reads;
+  if (reads_in_place(state_.tiers, bank, f.to)) return choice::reads;
   if (f.intermediate == no_tier) add_intermediate(index);
   if (f.intermediate == no_tier && !state_.tiers[f.from].staging->usable()) {
     f.from = no_tier;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/chunk_run.hpp"
+
 namespace cubby::engine {
 
 uint64_t statistics::working_set_bytes(const locker_bank &bank, frame_layout layout) {
@@ -20,9 +22,10 @@ uint64_t statistics::estimate_ns(const locker_bank &bank, uint32_t number, uint3
     if (bank.word(t, number).look().state != locker_state::ready) continue;
     return state_.tiers[tier].path->estimate_ns(bytes);
   }
-  if (!bank.mapped()) return base::never_ns;
+  const bool stored = bank.blocks != nullptr && bank.blocks->is_stored(number);
+  if (!bank.mapped() && !stored) return base::never_ns;
   const uint64_t read = state_.tiers[bank.file_tier].path->estimate_ns(bytes);
-  const bool direct = bank.layout(tier) == frame_layout::skewed;
+  const bool direct = reads_in_place(state_.tiers, bank, tier);
   const uint64_t copy = direct ? 0 : state_.tiers[tier].path->estimate_ns(bytes);
   if (read == base::never_ns) return read;
   return copy == base::never_ns ? read : read + copy;
@@ -66,7 +69,15 @@ cubby_tier_stats statistics::tier_stats(uint32_t tier) const {
   cubby_tier_stats stats = slot.stats;
   stats.struct_size = sizeof stats;
   stats.tier = slot.handle;
-  if (slot.memory == nullptr) return stats;
+  if (slot.memory == nullptr) {
+    if (const disk_store *store = stored_.store_of(tier)) {
+      const store::store_statistics seen = store->content().statistics();
+      stats.budget_bytes = seen.data_bytes;
+      stats.used_bytes = seen.data_bytes - seen.free_bytes;
+      stats.health = store->content().failure() == nullptr ? 0 : 2;
+    }
+    return stats;
+  }
   stats.budget_bytes = slot.memory->budget_bytes();
   stats.used_bytes = slot.memory->used_bytes();
   stats.peak_bytes = slot.memory->peak_bytes();

@@ -12,8 +12,14 @@ namespace cubby::engine {
 class statistics {
  public:
   statistics(engine_state &state, fill_table &fills, request_table &requests, open_requests &open,
-             policy_feed &feed, fill_io &io)
-      : state_(state), fills_(fills), requests_(requests), open_(open), feed_(feed), io_(io) {}
+             policy_feed &feed, fill_io &io, const stored_blocks &stored)
+      : state_(state),
+        fills_(fills),
+        requests_(requests),
+        open_(open),
+        feed_(feed),
+        io_(io),
+        stored_(stored) {}
 
   void report(cubby_stats_block &block, std::vector<cubby_tier_stats> &tiers);
   /// Bytes of the lockers that are pinned in the tier, each once.
@@ -37,6 +43,7 @@ class statistics {
   open_requests &open_;
   policy_feed &feed_;
   fill_io &io_;
+  const stored_blocks &stored_;
 };
 
 }  // namespace cubby::engine

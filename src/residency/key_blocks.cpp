@@ -31,7 +31,10 @@ result<std::unique_ptr<key_blocks>> key_blocks::make(uint32_t locker_count, uint
 key_blocks::key_blocks(const directory::directory_config &config)
     : keys(config),
       locker_count_(config.locker_count),
-      lengths_(std::make_unique<std::atomic<uint64_t>[]>(config.locker_count)) {
+      lengths_(std::make_unique<std::atomic<uint64_t>[]>(config.locker_count)),
+      stored_(std::make_unique<std::atomic<uint32_t>[]>(config.locker_count)),
+      used_(std::make_unique<std::atomic<uint8_t>[]>(config.locker_count)) {
+  for (uint32_t i = 0; i < locker_count_; ++i) set_stored(i, not_stored);
   free_.reserve(locker_count_);  // giving a number back takes no memory
 }
 
@@ -56,7 +59,7 @@ void key_blocks::give_number(uint32_t number) noexcept {
 
 uint64_t key_blocks::bytes() const noexcept {
   return sizeof *this + keys.bytes() + free_.capacity() * sizeof(uint32_t) +
-         locker_count_ * sizeof lengths_[0];
+         locker_count_ * (sizeof lengths_[0] + sizeof stored_[0] + sizeof used_[0]);
 }
 
 }  // namespace cubby::residency

@@ -1,5 +1,5 @@
-// What a bank of KV blocks has beside its lockers: the keys, the numbers that are free, and how
-// many bytes of each locker are in use.
+// What a bank of KV blocks has beside its lockers: the keys, the numbers that are free, how many
+// bytes of each locker are in use, and which block of a store has them too.
 #pragma once
 
 #include <atomic>
@@ -11,6 +11,9 @@
 #include "directory/key_directory.hpp"
 
 namespace cubby::residency {
+
+/// No block of a store.
+inline constexpr uint32_t not_stored = ~uint32_t{0};
 
 class key_blocks {
  public:
@@ -36,7 +39,30 @@ class key_blocks {
   /// Puts that have a frame and are not published or abandoned.
   uint32_t puts_in_flight = 0;
 
-  /// Any thread, of a locker that is pinned.
+  /// The store's block with the locker's bytes, or not_stored.
+  void set_stored(uint32_t number, uint32_t stored) noexcept {
+    stored_[number].store(stored, std::memory_order_release);
+  }
+
+  // Any thread.
+
+  [[nodiscard]] uint32_t stored(uint32_t number) const noexcept {
+    return stored_[number].load(std::memory_order_acquire);
+  }
+  [[nodiscard]] bool is_stored(uint32_t number) const noexcept {
+    return stored(number) != not_stored;
+  }
+  /// The block was asked for: it is not the next that the store gives up.
+  void mark_used(uint32_t number) noexcept {
+    if (used_[number].load(std::memory_order_relaxed) == 0) {
+      used_[number].store(1, std::memory_order_relaxed);
+    }
+  }
+  /// Was it since this was asked last?
+  bool take_used(uint32_t number) noexcept {
+    return used_[number].exchange(0, std::memory_order_relaxed) != 0;
+  }
+  /// Of a locker that is pinned, or that only the caller knows.
   [[nodiscard]] uint64_t length(uint32_t number) const noexcept {
     return lengths_[number].load(std::memory_order_relaxed);
   }
@@ -50,6 +76,8 @@ class key_blocks {
   uint32_t first_unused_ = 0;   // numbers from here on were never taken
   std::vector<uint32_t> free_;  // those below that are free
   std::unique_ptr<std::atomic<uint64_t>[]> lengths_;
+  std::unique_ptr<std::atomic<uint32_t>[]> stored_;
+  std::unique_ptr<std::atomic<uint8_t>[]> used_;
 };
 
 }  // namespace cubby::residency

@@ -1,5 +1,7 @@
 #include "residency/locker_bank.hpp"
 
+#include <algorithm>
+
 namespace cubby::residency {
 
 using catalog::bank_description;
@@ -103,6 +105,13 @@ void bank_row::write_scattered(const cubby_item *items, uint32_t count,
                                          bank_->part_offset(layout, number, p));
     }
   }
+}
+
+catalog::part_extent locker_bank::extent(uint32_t number, uint32_t part) const {
+  if (blocks == nullptr) return bank_description::extent(number, part);
+  uint64_t left = blocks->length(number);
+  for (uint32_t p = 0; p < part; ++p) left -= std::min(left, part_bytes(0, p));
+  return {0, 0, std::min(left, part_bytes(0, part))};
 }
 
 uint64_t locker_bank::tier_bytes() const {

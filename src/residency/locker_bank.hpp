@@ -54,6 +54,14 @@ class locker_bank : public catalog::bank_description {
   [[nodiscard]] uint64_t frame_bytes_in(uint32_t tier, uint32_t number) const {
     return frame_bytes(layout(tier), number);
   }
+  /// As the description says; of a KV block, as far as it has bytes. A block is stored with its
+  /// parts one behind the other, each of which counts from its own first byte here.
+  [[nodiscard]] catalog::part_extent extent(uint32_t number, uint32_t part) const;
+  /// What the digests of a locker are bound to. A KV block's are of its content alone: its number
+  /// is another after a restart, and its digests lie where its number says.
+  [[nodiscard]] uint64_t digest_owner(uint32_t number) const {
+    return blocks != nullptr ? 0 : digest_space << 48 | number;
+  }
   [[nodiscard]] uint64_t table_bytes() const;
   /// Bytes of its words and rows for one tier.
   [[nodiscard]] uint64_t tier_bytes() const;

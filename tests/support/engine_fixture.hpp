@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/blocks.hpp"
 #include "engine/set_up.hpp"
 #include "support/fake_backend.hpp"
 
@@ -35,7 +36,7 @@ struct engine_fixture {
     return add_memory(name, rank, budget_bytes, flags, CUBBY_CAP_MEMORY);
   }
   uint32_t add_disk() {
-    auto added = setup.add_file_tier("disk", 9, {}, open_fake(worlds.emplace_back()));
+    auto added = setup.add_file_tier("disk", 9, {}, open_fake(worlds.emplace_back()), {});
     REQUIRE(added.ok());
     return *added;
   }
@@ -134,11 +135,14 @@ struct engine_fixture {
   cubby::engine::request_table requests{16, 5};
   cubby::engine::fill_table table{state};
   cubby::engine::residents copies{state, table};
+  cubby::engine::stored_blocks stored{state, copies};
+  cubby::engine::blocks puts{state, copies, stored};
+  cubby::transfer::io_table store_ios;
   cubby::engine::source_files files{state};
   cubby::engine::policy_feed feed{state, copies};
   recording_sink sink;
   cubby::engine::open_requests open{state, requests, sink};
-  cubby::engine::set_up setup{state, copies, feed, files, requests, open, table};
+  cubby::engine::set_up setup{state, copies, stored, feed, files, requests, open, table, store_ios};
 
  private:
   static cubby::engine::engine_config config_of(bool verify) {

@@ -17,9 +17,10 @@ struct operation_fixture : engine_fixture {
   const uint32_t near, far;
   cubby::engine::locker_bank &bank = add_bank(present_count + 2, page);
   cubby::engine::sources from{state, table, copies, files};
-  cubby::engine::fills life{state, table, copies, from, requests, open};
+  cubby::engine::fills life{state, table, copies, stored, from, requests, open};
   cubby::engine::frame_grants grants{state, table, copies};
-  const cubby::engine::operation_units units{state, requests, open, table, life, grants, copies};
+  const cubby::engine::operation_units units{state,  requests, open,   table, life,
+                                             grants, copies,   stored, puts};
   std::array<int8_t, 8> status{};
 
   explicit operation_fixture(uint32_t far_flags = 0)

@@ -56,8 +56,7 @@ inline std::optional<std::string> content(const image &files,
                                           const cubby::store::block_body &body) {
   const uint64_t bytes = cubby::store::bytes_of(body);
   const unsigned char *at = files[body.file].data() + uint64_t{body.first_page} * page_bytes;
-  if (cubby::store::digest_of_block(at, bytes, body.number, body.generation) != body.digest)
-    return std::nullopt;
+  if (cubby::store::digest_of_block(at, body) != body.digest) return std::nullopt;
   return std::string(reinterpret_cast<const char *>(at), bytes);
 }
 

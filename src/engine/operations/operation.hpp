@@ -2,6 +2,7 @@
 // kind, which hold their own state.
 #pragma once
 
+#include "engine/blocks.hpp"
 #include "engine/fills.hpp"
 #include "engine/frame_grants.hpp"
 #include "engine/open_requests.hpp"
@@ -17,6 +18,8 @@ struct operation_units {
   class fills &fills;
   frame_grants &grants;
   residents &copies;
+  stored_blocks &stored;
+  blocks &puts;
 };
 
 class operation {

@@ -19,9 +19,9 @@ bool prefetch_operation::expire(uint32_t index) {
 
 bool prefetch_operation::grant(uint32_t index) {
   request &r = at(index);
-  uint32_t &next = std::get<prefetch_verb>(r.verb).next_item;
+  uint32_t &next = r.next_item;
   for (; next < r.items.size(); ++next) {
-    if (r.items[next].state != item_state::waiting) continue;
+    if (r.items[next].state != item_state::waiting || settle(index, next)) continue;
     if (!grant_item(index, next)) return false;
     // A fill that starts may end at once and with it this request.
     if (!units_.open.is_open(index)) return true;
@@ -45,9 +45,11 @@ bool prefetch_operation::grant_item(uint32_t index, uint32_t i) {
     case lookup_result::no_frame:
     case lookup_result::blocked:
       return false;
-    case lookup_result::ready:
-      units_.open.mark_landed(index, i, item.bank->word(r.tier, item.number), 0);
+    case lookup_result::ready: {
+      locker_word &word = item.bank->word(r.tier, item.number);
+      units_.open.mark_landed(index, i, word, word.look().frame);
       break;
+    }
     case lookup_result::nowhere:
       units_.open.mark_failed(index, i, frame_grants::why_absent(*item.bank, item.number));
       break;
@@ -68,7 +70,7 @@ void prefetch_operation::load(uint32_t index, uint32_t i, bool begun) {
   if (!begun) return;
   const uint32_t started = item.fill;
   fill &f = units_.table[started];
-  f.unrequested = true;
+  f.unrequested = is_unrequested();
   f.admit = true;
   units_.grants.announce(r, f);
   units_.grants.take_reserved(begun_);

@@ -1,11 +1,12 @@
-// Prefetches: item by item, for they hold nothing and need not have all their frames at once.
+// Prefetches: item by item, for they hold nothing and need not have all their frames at once. Gets
+// of blocks on disk are served alike.
 #pragma once
 
 #include "engine/operations/operation.hpp"
 
 namespace cubby::engine {
 
-class prefetch_operation final : public operation {
+class prefetch_operation : public operation {
  public:
   using operation::operation;
   void begin(uint32_t index) override;
@@ -13,6 +14,12 @@ class prefetch_operation final : public operation {
   bool expire(uint32_t index) override;
   bool refuse_impossible(uint32_t index) override;
   void withdraw(uint32_t index, bool all) override;
+
+ protected:
+  /// Is the item over before it has begun? It is marked then.
+  virtual bool settle(uint32_t, uint32_t) { return false; }
+  /// Does the fill go on when nobody waits for it any more?
+  [[nodiscard]] virtual bool is_unrequested() const { return true; }
 
  private:
   bool grant_item(uint32_t index, uint32_t item);

@@ -29,6 +29,9 @@ struct put_request {
   /// All parts one behind the other; stays as it is until the request has completed. Aligned to
   /// page_bytes where the driver writes past the page cache.
   const void *data = nullptr;
+  /// Of the chunks of each part in order, with chunk_identity_of(); NULL: they are made here.
+  const uint64_t *chunk_digests = nullptr;
+  uint32_t chunk_digest_count = 0;
   uint64_t user = 0;  // handed back in the completion
 };
 

@@ -108,22 +108,25 @@ uint64_t digest_of_key(uint64_t store_id, std::string_view key) noexcept {
   return digest != 0 ? digest : 1;
 }
 
-uint64_t digest_of_block(const void *data, uint64_t bytes, uint32_t number, uint64_t generation) {
-  constexpr uint64_t chunks_max = store_block_bytes_max / store_chunk_bytes;
-  uint64_t digests[chunks_max];
-  CUBBY_ASSERT(bytes <= store_block_bytes_max);
+uint64_t digest_of_block(const void *data, const block_body &body) noexcept {
+  uint64_t digests[store_chunks_max];
+  CUBBY_ASSERT(bytes_of(body) <= store_block_bytes_max);
+  const auto *at = static_cast<const unsigned char *>(data);
   uint64_t count = 0;
-  for (uint64_t at = 0; at < bytes; at += store_chunk_bytes, ++count) {
-    const size_t part = static_cast<size_t>(std::min<uint64_t>(store_chunk_bytes, bytes - at));
-    digests[count] = base::chunk_digest(static_cast<const unsigned char *>(data) + at, part,
-                                        {number, generation, 0, static_cast<uint32_t>(count)});
+  for (uint32_t part = 0; part < body.part_count && part < store_parts_max; ++part) {
+    uint64_t left = body.part_bytes[part];
+    for (uint32_t chunk = 0; left > 0; ++chunk) {
+      const uint64_t here = std::min<uint64_t>(store_chunk_bytes, left);
+      digests[count++] = base::chunk_digest(at, here, chunk_identity_of(part, chunk));
+      at += here;
+      left -= here;
+    }
   }
-  return combine_digests(digests, count, number, generation);
+  return combine_digests(digests, count, body.number, body.generation);
 }
 
 uint64_t combine_digests(const uint64_t *digests, uint64_t count, uint32_t number,
                          uint64_t generation) noexcept {
-  if (count == 1) return digests[0];
   const uint64_t digest = base::digest64(digests, count * sizeof *digests,
                                          seed_of(generation, structure::block, number, count));
   return digest != 0 ? digest : 1;

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include "base/digest.hpp"
 #include "base/result.hpp"
 
 namespace cubby::store {
@@ -177,12 +178,21 @@ std::optional<uint32_t> claimed_version(const void *page, size_t bytes) noexcept
 
 uint64_t digest_of_key(uint64_t store_id, std::string_view key) noexcept;
 
-/// Digest of a block's bytes, bound to its number and generation; of its chunks' digests when it
-/// has several, so that chunks can be taken in any order. Never 0.
-uint64_t digest_of_block(const void *data, uint64_t bytes, uint32_t number, uint64_t generation);
-/// The same from digests that base::chunk_digest gave of each chunk with chunk_identity_of().
+/// A chunk of a block is digested by itself, whatever number and generation the block will have, so
+/// that whoever writes a block can make the digests beforehand. Each part is cut into chunks of
+/// store_chunk_bytes from its first byte on.
+constexpr base::chunk_identity chunk_identity_of(uint32_t part, uint32_t chunk) noexcept {
+  return {0, 1, part, chunk};
+}
+/// Most chunks that a block can have.
+inline constexpr uint32_t store_chunks_max =
+    static_cast<uint32_t>(store_block_bytes_max / store_chunk_bytes) + store_parts_max;
+/// Digest of a block from those of its chunks, part after part, bound to its number and generation:
+/// a block in another's place, or an older one in the same place, has another. Never 0.
 uint64_t combine_digests(const uint64_t *digests, uint64_t count, uint32_t number,
                          uint64_t generation) noexcept;
+/// The same of the block's bytes: its parts one behind the other.
+uint64_t digest_of_block(const void *data, const block_body &body) noexcept;
 
 constexpr uint64_t pages_of(uint64_t bytes) noexcept {
   return (bytes + page_bytes - 1) / page_bytes;

@@ -8,21 +8,14 @@
 #include <vector>
 
 #include "store/durable/block_store.hpp"
-#include "store/durable/store_file.hpp"
+#include "store/durable/open_store.hpp"
 
 namespace cubby::store {
-
-struct posix_store_options {
-  std::vector<std::string> directories;
-  uint64_t budget_bytes = 0;  // for a new store; 0 = only open what is there
-  uint64_t block_bytes = 256u << 10;
-  uint64_t fingerprint = 0;
-};
 
 class posix_store {
  public:
   /// Opens what is there, else makes a new store of the budget. An existing store keeps its size.
-  static result<std::unique_ptr<posix_store>> open(const posix_store_options &options);
+  static result<std::unique_ptr<posix_store>> open(const store_options &options);
 
   [[nodiscard]] block_store &store() { return *store_; }
   [[nodiscard]] const recovery_report &report() const { return report_; }
@@ -35,10 +28,6 @@ class posix_store {
 
  private:
   posix_store() = default;
-  static result<std::vector<store_file>> open_files(const posix_store_options &options);
-  static result<std::vector<store_file>> create_files(const posix_store_options &options);
-  result<recovered_store> recover(uint64_t fingerprint) const;
-
   std::vector<store_file> files_;
   std::unique_ptr<block_store> store_;
   recovery_report report_;

@@ -133,7 +133,10 @@ result<uint32_t> block_store::put(const put_request &request) {
   }
   body.first_page = *first;
   body.file = static_cast<uint8_t>(file);
-  body.digest = digest_of_block(request.data, bytes_of(body), *number, body.generation);
+  body.digest = request.chunk_digests == nullptr
+                    ? digest_of_block(request.data, body)
+                    : combine_digests(request.chunk_digests, request.chunk_digest_count, *number,
+                                      body.generation);
   try {
     blocks_.set(body, block_state::writing);
   } catch (...) {

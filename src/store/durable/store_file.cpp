@@ -50,8 +50,14 @@ result<void> lock_file(int fd, const std::string &path) {
   if (native == EAGAIN || native == EACCES) {
     const pid_t owner = owner_of(fd);
     auto failure =
-        fail(CUBBY_ERR_IN_USE, "%s is held by process %d; let it end, or name another directory",
-             path.c_str(), static_cast<int>(owner));
+        owner != 0
+            ? fail(CUBBY_ERR_IN_USE,
+                   "%s is held by process %d; let it end, or name another directory", path.c_str(),
+                   static_cast<int>(owner))
+            : fail(CUBBY_ERR_IN_USE,
+                   "%s is held by this process itself, or by one of another container; close the "
+                   "other runtime, or name another directory",
+                   path.c_str());
     failure.native = static_cast<int32_t>(owner);
     failure.retryable = true;
     return failure;

@@ -30,11 +30,11 @@ struct fixture : engine_fixture {
   const uint32_t device, host, disk;
   locker_bank &bank = add_bank(4, locker_bytes);
   sources from{state, table, copies, files};
-  fills life{state, table, copies, from, requests, open};
+  fills life{state, table, copies, stored, from, requests, open};
   std::vector<std::shared_ptr<platform::work_item>> items;
   transfer::io_table ios;
   transfer::verifier digests;
-  fill_io io{state, table, life, files, ios, digests};
+  fill_io io{state, table, life, files, stored, ios, digests};
 
   explicit fixture(uint32_t host_flags = 0, bool verify = true)
       : engine_fixture(verify),

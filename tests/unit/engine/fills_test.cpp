@@ -39,7 +39,7 @@ struct fixture : engine_fixture {
   locker_bank &bank = add_bank(8, 2 * mib + 65536);
   sources from{state, table, copies, files};
   recording_waiters waiters;
-  fills life{state, table, copies, from, requests, waiters};
+  fills life{state, table, copies, stored, from, requests, waiters};
 
   explicit fixture(uint32_t host_flags = 0)
       : device(add_device("device", 0, 16 * mib)),

@@ -49,7 +49,7 @@ TEST_CASE("a prefetch takes the frames there are, and goes on where it was") {
   const uint32_t index = h.begin_prefetch({1, 2});
   CHECK_FALSE(h.prefetches.grant(index));
   CHECK(h.word(1).state == locker_state::filling);  // unlike a pin
-  CHECK(std::get<prefetch_verb>(h.requests[index].verb).next_item == 1);
+  CHECK(h.requests[index].next_item == 1);
   CHECK_FALSE(h.prefetches.grant(index));
   CHECK(h.table.touches_bank(h.bank));
   h.bank.word(h.near, 9).unpin();

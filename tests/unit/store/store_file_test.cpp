@@ -20,7 +20,7 @@ using namespace cubby::store;
 
 namespace {
 
-posix_store_options options_of(const scratch::folder &in, uint64_t budget_bytes = 4 << 20) {
+store_options options_of(const scratch::folder &in, uint64_t budget_bytes = 4 << 20) {
   return {{in.path("")}, budget_bytes, 16384, 0};
 }
 
@@ -47,7 +47,7 @@ uint32_t put(posix_store &one, const std::string &key, const std::string &bytes,
   return *number;
 }
 
-cubby::error refusal(const posix_store_options &options) {
+cubby::error refusal(const store_options &options) {
   auto opened = posix_store::open(options);
   REQUIRE_FALSE(opened);
   CHECK(opened.failure().text.size() > 20);
@@ -187,7 +187,7 @@ TEST_CASE("another fingerprint or version is refused by the file's name") {
 
 TEST_CASE("a store over two directories needs both") {
   const scratch::folder first, second;
-  posix_store_options options = options_of(first);
+  store_options options = options_of(first);
   options.directories.push_back(second.path(""));
   std::map<std::string, uint32_t> numbers;
   {

@@ -1,0 +1,71 @@
+// One store on disk, driven over the channel of its file tier: hands out what the store asks to be
+// written and flushed, and brings back how it went.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/engine_state.hpp"
+#include "store/durable/block_store.hpp"
+#include "store/durable/open_store.hpp"
+#include "transfer/io_table.hpp"
+
+namespace cubby::engine {
+
+class disk_store final : public transfer::io_owner {
+ public:
+  /// Opens the store's files through the tier's backend, too. INVALID where another file has taken
+  /// the place of one that was opened before.
+  static result<std::unique_ptr<disk_store>> open(engine_state &state, transfer::io_table &ios,
+                                                  uint32_t tier, store::opened_store &&from);
+  disk_store(const disk_store &) = delete;
+  disk_store &operator=(const disk_store &) = delete;
+  ~disk_store();
+
+  [[nodiscard]] store::block_store &content() { return content_; }
+  [[nodiscard]] const store::block_store &content() const { return content_; }
+  [[nodiscard]] uint32_t tier() const { return tier_; }
+  /// The backend's number of a file of the store, and its path.
+  [[nodiscard]] uint32_t backend_file(uint32_t file) const { return numbers_[file]; }
+  [[nodiscard]] const std::string &path(uint32_t file) const { return files_[file].path(); }
+
+  /// Starts what the store asks for, while there is room. True when something was started.
+  bool step();
+  [[nodiscard]] bool idle() const {
+    return content_.is_idle() && free_.size() == operations_.size();
+  }
+  void io_done(uint32_t tag, const cubby_backend_done &done) override;
+
+ private:
+  /// One of the store's, in one or more I/Os.
+  struct operation {
+    store::store_operation what;
+    uint64_t started_bytes = 0;  // of what is to be written
+    uint32_t in_flight = 0;
+    int native = 0;
+  };
+
+  disk_store(engine_state &state, transfer::io_table &ios, uint32_t tier,
+             store::opened_store &&from);
+  result<void> open_files();
+  bool take_operation();
+  void start_io(uint32_t index);
+
+  static constexpr uint32_t none = ~uint32_t{0};
+
+  engine_state &state_;
+  transfer::io_table &ios_;
+  const uint32_t tier_;
+  std::vector<store::store_file> files_;  // locked as long as this lives
+  std::vector<uint32_t> numbers_;         // of the backend, one a file
+  store::block_store content_;
+  uint64_t io_bytes_max_ = 0;
+  std::vector<operation> operations_;
+  std::vector<uint32_t> free_;
+  uint32_t starting_ = none;  // of operations_: not all of it was started
+  uint32_t in_flight_ = 0;
+  bool failure_said_ = false;
+};
+
+}  // namespace cubby::engine

@@ -1,0 +1,28 @@
+// Memory as a list of plain pieces: a block's parts, or where a caller wants its bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace cubby::transfer {
+
+struct memory_piece {
+  std::byte *at = nullptr;
+  uint64_t bytes = 0;
+};
+
+[[nodiscard]] uint64_t bytes_of(std::span<const memory_piece> pieces);
+
+/// The bytes [at_bytes, at_bytes + bytes) of a locker whose parts lie so.
+std::vector<memory_piece> locker_pieces(std::span<const memory_piece> parts, uint64_t at_bytes,
+                                        uint64_t bytes);
+
+/// What of the locker lies behind its first `bytes` becomes zero.
+void clear_behind(std::span<const memory_piece> parts, uint64_t bytes);
+
+/// Both lists have the same number of bytes.
+void copy_pieces(std::span<const memory_piece> from, std::span<const memory_piece> to);
+
+}  // namespace cubby::transfer

@@ -1,0 +1,415 @@
+// KV blocks on disk: what outlives memory and the process, and what does not.
+#include <sys/wait.h>
+
+#include <csignal>
+#include <thread>
+
+#include "unit/api/block_fixture.hpp"
+
+using namespace api_test;
+
+namespace {
+
+/// A directory of its own, removed with all that is in it.
+struct store_directory {
+  std::string path;
+
+  store_directory() {
+    std::string name = (std::filesystem::current_path() / "stored-XXXXXX").string();
+    REQUIRE(::mkdtemp(name.data()) != nullptr);
+    path = name;
+  }
+  store_directory(const store_directory &) = delete;
+  store_directory &operator=(const store_directory &) = delete;
+  ~store_directory() { std::filesystem::remove_all(path); }
+
+  [[nodiscard]] std::string file() const { return path + "/cubby.store"; }
+};
+
+std::vector<uint32_t> numbers_to(uint32_t count) {
+  std::vector<uint32_t> all;
+  for (uint32_t i = 1; i <= count; ++i) all.push_back(i);
+  return all;
+}
+
+/// A chain 1, 2 … `count`.
+void put_chain(const block_fixture &f, uint32_t count, uint8_t keep) {
+  for (uint32_t i = 1; i <= count; ++i) {
+    const cubby_status status =
+        put(f, i, content_of(i), i == 1 ? std::string() : key_of(i - 1), 0, keep);
+    INFO(i << ": " << explain());
+    REQUIRE(status == CUBBY_OK);
+  }
+}
+void check_bytes(const block_fixture &f, uint32_t number) {
+  std::string bytes(block_bytes, 'x');
+  const cubby_status status = get(f, number, bytes);
+  INFO(number << ": " << explain());
+  REQUIRE(status == CUBBY_OK);
+  CHECK(bytes == content_of(number));
+}
+
+}  // namespace
+
+TEST_CASE("blocks that outlive the process are found in its next life, and others are not") {
+  const store_directory there;
+  const uint32_t pump = GENERATE(0u, 1u);
+  const uint32_t parts = GENERATE(0u, 3u);
+  const uint8_t keep = GENERATE(uint8_t{CUBBY_KEEP_RESTART}, uint8_t{CUBBY_KEEP_DURABLE});
+  const block_tiers tiers{there.path, 32 * mib, 8 * mib};
+  {
+    block_fixture f(pump, 64, parts, tiers);
+    put_chain(f, 20, keep);
+    REQUIRE(put(f, 50, content_of(50)) == CUBBY_OK);
+    REQUIRE(put(f, 51, content_of(51), {}, 0, CUBBY_KEEP_CACHE) == CUBBY_OK);
+    REQUIRE(match(f, numbers_to(20)) == 20);
+  }
+  block_fixture f(pump, 64, parts, tiers);
+  std::vector<uint8_t> states;
+  CHECK(match(f, numbers_to(20), &states) == 20);
+  CHECK(states == std::vector<uint8_t>(20, CUBBY_STATE_FILE));
+  CHECK(match(f, {50}) == 0);
+  CHECK(match(f, {51}) == 0);
+  for (const uint32_t number : numbers_to(20)) check_bytes(f, number);
+  CHECK(match(f, numbers_to(20), &states) == 20);
+  CHECK(states == std::vector<uint8_t>(20, CUBBY_STATE_HOST));
+  CHECK(f.h.stats(f.disk).corrupt_count == 0);
+}
+
+TEST_CASE("a process that is killed leaves what was acknowledged") {
+  const store_directory there;
+  const block_tiers tiers{there.path, 32 * mib, 8 * mib};
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    block_fixture f(0, 64, 0, tiers);
+    for (uint32_t i = 1;; ++i) {
+      const cubby_status status =
+          put(f, i, content_of(i), i == 1 ? std::string() : key_of(i - 1), 0, CUBBY_KEEP_RESTART);
+      if (status != CUBBY_OK || ::write(ends[1], &i, sizeof i) != sizeof i) ::_exit(1);
+      if (i == 40) ::pause();
+    }
+  }
+  ::close(ends[1]);
+  uint32_t acknowledged = 0;
+  while (acknowledged < 17 && ::read(ends[0], &acknowledged, sizeof acknowledged) > 0) {
+  }
+  ::kill(child, SIGKILL);
+  uint32_t more = 0;
+  while (::read(ends[0], &more, sizeof more) > 0) acknowledged = more;
+  ::close(ends[0]);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  REQUIRE(WIFSIGNALED(status));
+  REQUIRE(acknowledged >= 17);
+  block_fixture f(0, 64, 0, tiers);
+  CHECK(match(f, numbers_to(acknowledged)) == acknowledged);
+  for (const uint32_t number : numbers_to(acknowledged)) check_bytes(f, number);
+}
+
+TEST_CASE("what finds no room in memory is read from disk") {
+  const store_directory there;
+  block_fixture f(GENERATE(0u, 1u), 256, GENERATE(0u, 3u), {there.path, 64 * mib, mib});
+  put_chain(f, 100, CUBBY_KEEP_SESSION);  // memory holds 16
+  CHECK(match(f, numbers_to(100)) == 100);
+  for (const uint32_t number : numbers_to(100)) check_bytes(f, number);
+  CHECK(f.h.stats(f.disk).read_count >= 84);
+}
+
+TEST_CASE("a store that is full gives up what was not used, leaves first") {
+  const store_directory there;
+  block_fixture f(0, 1024, 0, {there.path, 16 * mib, 2 * mib});
+  put_chain(f, 16, CUBBY_KEEP_RESTART);
+  const uint64_t file_bytes = std::filesystem::file_size(there.file());
+  for (uint32_t i = 100; i < 600; ++i) {
+    const cubby_status status = put(f, i, content_of(i), {}, 0, CUBBY_KEEP_RESTART);
+    INFO(i << ": " << explain());
+    REQUIRE(status == CUBBY_OK);
+    if (i % 5 == 0) check_bytes(f, 1);
+  }
+  CHECK(std::filesystem::file_size(there.file()) == file_bytes);
+  check_bytes(f, 1);
+  CHECK(match(f, {1}) == 1);
+  uint32_t there_count = 0;
+  std::string bytes(block_bytes, 'x');
+  for (uint32_t i = 100; i < 600; ++i) {
+    const cubby_status status = get(f, i, bytes);
+    REQUIRE((status == CUBBY_OK || status == CUBBY_MISS));
+    if (status != CUBBY_OK) continue;
+    ++there_count;
+    REQUIRE(bytes == content_of(i));
+  }
+  CHECK(there_count > 150);
+  CHECK(there_count < 260);
+}
+
+TEST_CASE("a bank without a free number gives up blocks on disk") {
+  const store_directory there;
+  block_fixture f(0, 32, 0, {there.path, 32 * mib, mib});
+  for (uint32_t i = 1; i <= 100; ++i) {
+    const cubby_status status = put(f, i, content_of(i), {}, 0, CUBBY_KEEP_RESTART);
+    INFO(i << ": " << explain());
+    REQUIRE(status == CUBBY_OK);
+  }
+  check_bytes(f, 100);
+}
+
+TEST_CASE("damaged bytes are not delivered, and their block is given up") {
+  const store_directory there;
+  const block_tiers tiers{there.path, 32 * mib, 8 * mib};
+  {
+    block_fixture f(0, 64, 0, tiers);
+    put_chain(f, 4, CUBBY_KEEP_RESTART);
+  }
+  {
+    // The content of block 3 is somewhere in the file.
+    std::ifstream in(there.file(), std::ios::binary);
+    std::string all((std::istreambuf_iterator<char>(in)), {});
+    const size_t at = all.find(content_of(3).substr(0, 64));
+    REQUIRE(at != std::string::npos);
+    std::fstream out(there.file(), std::ios::in | std::ios::out | std::ios::binary);
+    out.seekp(static_cast<std::streamoff>(at + 5000));
+    out.put(static_cast<char>(all[at + 5000] ^ 1));
+  }
+  block_fixture f(0, 64, 0, tiers);
+  REQUIRE(match(f, numbers_to(4)) == 4);
+  std::string bytes(block_bytes, 'x');
+  CHECK(get(f, 3, bytes) == CUBBY_ERR_CORRUPT);
+  CHECK(explain().find("put it again") != std::string::npos);
+  CHECK(bytes == std::string(block_bytes, 'x'));
+  REQUIRE(cubby_drain(f.h.rt, -1) == CUBBY_OK);
+  CHECK(match(f, numbers_to(4)) == 2);
+  for (const uint32_t number : {1u, 2u, 4u}) check_bytes(f, number);
+  REQUIRE(put(f, 3, content_of(3), key_of(2), 0, CUBBY_KEEP_RESTART) == CUBBY_OK);
+  CHECK(match(f, numbers_to(4)) == 4);
+  check_bytes(f, 3);
+}
+
+TEST_CASE("children whose parent is not stored wait for it over a restart") {
+  const store_directory there;
+  const block_tiers tiers{there.path, 32 * mib, 8 * mib};
+  {
+    block_fixture f(0, 64, 0, tiers);
+    REQUIRE(put(f, 1, content_of(1), {}, 0, CUBBY_KEEP_SESSION) == CUBBY_OK);
+    REQUIRE(put(f, 2, content_of(2), key_of(1), 0, CUBBY_KEEP_RESTART) == CUBBY_OK);
+    REQUIRE(put(f, 3, content_of(3), key_of(2), 0, CUBBY_KEEP_RESTART) == CUBBY_OK);
+  }
+  block_fixture f(0, 64, 0, tiers);
+  std::vector<uint8_t> states;
+  CHECK(match(f, numbers_to(3), &states) == 0);
+  CHECK(states[1] == CUBBY_STATE_FILE);
+  CHECK(match(f, {2, 3}) == 0);  // 2 is no root
+  check_bytes(f, 2);
+  REQUIRE(put(f, 1, content_of(1)) == CUBBY_OK);
+  CHECK(match(f, numbers_to(3)) == 3);
+  check_bytes(f, 3);
+}
+
+TEST_CASE("a block put for the session can be put again to outlive it") {
+  const store_directory there;
+  const block_tiers tiers{there.path, 32 * mib, 8 * mib};
+  {
+    block_fixture f(0, 64, 0, tiers);
+    REQUIRE(put(f, 1, content_of(1)) == CUBBY_OK);
+    REQUIRE(put(f, 1, content_of(1), {}, 0, CUBBY_KEEP_RESTART) == CUBBY_OK);
+    REQUIRE(put(f, 1, content_of(1), {}, 0, CUBBY_KEEP_RESTART) == CUBBY_OK);
+    REQUIRE(put(f, 1, content_of(1), {}, 0, CUBBY_KEEP_DURABLE) == CUBBY_OK);
+  }
+  block_fixture f(0, 64, 0, tiers);
+  CHECK(match(f, {1}) == 1);
+  check_bytes(f, 1);
+}
+
+TEST_CASE("dropped blocks stay away; a space that is removed keeps what outlives the process") {
+  const store_directory there;
+  const block_tiers tiers{there.path, 32 * mib, 8 * mib};
+  {
+    block_fixture f(0, 64, 0, tiers);
+    put_chain(f, 4, CUBBY_KEEP_RESTART);
+    REQUIRE(put(f, 9, content_of(9)) == CUBBY_OK);
+    const block_item one(f.space, key_of(4), {}, {});
+    REQUIRE(cubby_drop(f.h.rt, &one.item, 1, 0) == CUBBY_OK);
+    REQUIRE(cubby_drain(f.h.rt, -1) == CUBBY_OK);
+    REQUIRE(cubby_space_remove(f.h.rt, f.space) == CUBBY_OK);
+    f.space = f.add_space("model", "tenant");
+    CHECK(match(f, numbers_to(4)) == 3);
+    CHECK(match(f, {9}) == 0);
+    check_bytes(f, 3);
+  }
+  block_fixture f(0, 64, 0, tiers);
+  CHECK(match(f, numbers_to(4)) == 3);
+  CHECK(match(f, numbers_to(4), nullptr, f.add_space("model", "other")) == 0);
+  CHECK(match(f, numbers_to(4), nullptr, f.add_space("other", "tenant")) == 0);
+}
+
+TEST_CASE("a batch of what is in memory, on disk and nowhere; into pieces of the caller's") {
+  const store_directory there;
+  const block_tiers tiers{there.path, 32 * mib, 8 * mib};
+  const uint32_t pump = GENERATE(0u, 1u);
+  {
+    block_fixture f(pump, 64, 0, tiers);
+    put_chain(f, 8, CUBBY_KEEP_RESTART);
+  }
+  block_fixture f(pump, 64, 0, tiers);
+  check_bytes(f, 2);
+  constexpr uint64_t layers = 8, piece = block_bytes / layers, stride = 3 * piece;
+  std::string tensor(layers * stride, '#');
+  cubby_region_desc desc{};
+  desc.struct_size = sizeof desc;
+  desc.base = tensor.data();
+  desc.stride_bytes = stride;
+  desc.piece_bytes = piece;
+  desc.piece_count = layers;
+  cubby_region region = 0;
+  REQUIRE(cubby_region_add(f.h.rt, &desc, &region) == CUBBY_OK);
+  std::string second(block_bytes, 'x'), third(1000, 'y'), fourth(10, 'z');
+  const block_item one(f.space, key_of(1), {}, {{region, 0, 0, block_bytes}});
+  const block_item two(f.space, key_of(2), {}, {plain(second.data(), second.size())});
+  block_item three(f.space, key_of(3), {}, {plain(third.data(), third.size())});
+  three.item.at_bytes = 4321;
+  const block_item none(f.space, key_of(77), {}, {plain(fourth.data(), fourth.size())});
+  const cubby_item items[] = {one.item, two.item, three.item, none.item};
+  int8_t status[4] = {1, 1, 1, 1};
+  cubby_how how{};
+  how.struct_size = sizeof how;
+  how.item_status = status;
+  cubby_ticket ticket = 0;
+  REQUIRE(cubby_get(f.h.rt, items, 4, &how, &ticket) == CUBBY_PENDING);
+  CHECK(cubby_wait(f.h.rt, ticket, -1) == CUBBY_PARTIAL);
+  CHECK(std::vector<int>(status, status + 4) ==
+        std::vector<int>{CUBBY_OK, CUBBY_OK, CUBBY_OK, CUBBY_MISS});
+  for (uint64_t i = 0; i < layers; ++i) {
+    CHECK(tensor.compare(i * stride, piece, content_of(1), i * piece, piece) == 0);
+    CHECK(tensor.find_first_not_of('#', i * stride + piece) ==
+          std::min<size_t>(i + 1 == layers ? std::string::npos : (i + 1) * stride,
+                           std::string::npos));
+  }
+  CHECK(second == content_of(2));
+  CHECK(third == content_of(3).substr(4321, 1000));
+  CHECK(fourth == std::string(10, 'z'));
+  CHECK(cubby_region_remove(f.h.rt, region) == CUBBY_OK);
+  how.flags = CUBBY_NO_WAIT;
+  CHECK(cubby_get(f.h.rt, &none.item, 1, &how, nullptr) == CUBBY_MISS);
+}
+
+TEST_CASE("completions of puts and gets go to a queue") {
+  const store_directory there;
+  block_fixture f(0, 64, 0, {there.path, 32 * mib, mib});
+  cubby_cq *queue = nullptr;
+  REQUIRE(cubby_cq_add(f.h.rt, 4, &queue) == CUBBY_OK);
+  cubby_how how{};
+  how.struct_size = sizeof how;
+  how.keep = CUBBY_KEEP_DURABLE;
+  how.cq = queue;
+  how.user = 42;
+  const std::string bytes = content_of(1);
+  const block_item one(f.space, key_of(1), {}, {plain(bytes.data(), bytes.size())});
+  REQUIRE(cubby_put(f.h.rt, &one.item, 1, &how, nullptr) == CUBBY_PENDING);
+  REQUIRE(cubby_cq_wait(queue, -1) == CUBBY_OK);
+  cubby_done done{};
+  REQUIRE(cubby_cq_take(queue, &done, 1) == 1);
+  CHECK(done.user == 42);
+  CHECK(done.status == CUBBY_OK);
+  CHECK(done.ok_count == 1);
+  CHECK(cubby_put(f.h.rt, &one.item, 1, &how, nullptr) == CUBBY_OK);  // known: nothing to wait for
+  CHECK(cubby_cq_take(queue, &done, 1) == 0);
+  REQUIRE(cubby_cq_remove(queue) == CUBBY_OK);
+}
+
+TEST_CASE("blocks shorter than their locker keep their length") {
+  const store_directory there;
+  const block_tiers tiers{there.path, 32 * mib, 8 * mib};
+  const uint32_t parts = GENERATE(0u, 3u);
+  const std::vector<uint64_t> lengths = {1, 511, 4096, 40 << 10, (40 << 10) + 3, 61441};
+  {
+    block_fixture f(0, 64, parts, tiers);
+    for (uint32_t i = 0; i < lengths.size(); ++i) {
+      REQUIRE(put(f, i, content_of(i).substr(0, lengths[i]), {}, 0, CUBBY_KEEP_RESTART) ==
+              CUBBY_OK);
+    }
+  }
+  block_fixture f(0, 64, parts, tiers);
+  for (uint32_t i = 0; i < lengths.size(); ++i) {
+    std::string bytes(lengths[i], 'x');
+    REQUIRE(get(f, i, bytes) == CUBBY_OK);
+    CHECK(bytes == content_of(i).substr(0, lengths[i]));
+    std::string longer(lengths[i] + 1, 'x');
+    CHECK(get(f, i, longer) == CUBBY_ERR_INVALID);
+  }
+}
+
+TEST_CASE("a store belongs to one process, and says to whom") {
+  const store_directory there;
+  const block_tiers tiers{there.path, 32 * mib, 8 * mib};
+  block_fixture f(0, 64, 0, tiers);
+  block_fixture other(0, 64);
+  cubby_tier made = 0;
+  CHECK(other.add_store(tiers, &made) == CUBBY_ERR_IN_USE);
+  CHECK(explain().find("this process") != std::string::npos);
+}
+
+TEST_CASE("what cannot be stored is refused with a remedy") {
+  const store_directory there;
+  SECTION("there is no store") {
+    block_fixture f(0, 64);
+    f.h.tier("host:0", 0, 4 * mib);
+    CHECK(put(f, 1, content_of(1), {}, 0, CUBBY_KEEP_RESTART) == CUBBY_ERR_NOT_SUPPORTED);
+    CHECK(explain().find("budget_bytes") != std::string::npos);
+    CHECK(put(f, 1, content_of(1)) == CUBBY_OK);
+  }
+  SECTION("the budget is too small") {
+    block_fixture f(0, 64);
+    cubby_tier made = 0;
+    CHECK(f.add_store({there.path, 4096, 0}, &made) < 0);
+    CHECK(std::filesystem::is_empty(there.path));
+  }
+  SECTION("a fingerprint that is too long") {
+    block_fixture f(0, 64, 0, {there.path, 32 * mib, 8 * mib});
+    const std::string text(100, 'f');
+    cubby_space_desc desc{};
+    desc.struct_size = sizeof desc;
+    desc.bank = f.bank;
+    desc.fingerprint = text.data();
+    desc.fingerprint_bytes = 100;
+    cubby_space made = 0;
+    CHECK(cubby_space_add(f.h.rt, &desc, &made) == CUBBY_ERR_INVALID);
+    CHECK(explain().find("digest") != std::string::npos);
+  }
+  SECTION("a keep that is none") {
+    block_fixture f(0, 64, 0, {there.path, 32 * mib, 8 * mib});
+    CHECK(put(f, 1, content_of(1), {}, 0, 4) == CUBBY_ERR_INVALID);
+  }
+}
+
+TEST_CASE("many threads put, get and drop over a small memory: right bytes or a miss") {
+  const store_directory there;
+  block_fixture f(0, 200, 0, {there.path, 8 * mib, mib});
+  std::atomic<uint32_t> wrong{0}, failed{0};
+  std::vector<std::thread> threads;
+  for (uint32_t t = 0; t < 3; ++t) {
+    threads.emplace_back([&, t] {
+      cubby::base::prng random(t + 1);
+      std::string bytes(block_bytes, 'x');
+      for (uint32_t i = 0; i < 400; ++i) {
+        const auto number = static_cast<uint32_t>(random.next() % 300);
+        cubby_status status = CUBBY_OK;
+        if (i % 3 == 0) {
+          const auto keep = static_cast<uint8_t>(random.next() % 4);
+          status = put(f, number, content_of(number), {}, 0, keep);
+        } else if (i % 50 == 1) {
+          const block_item one(f.space, key_of(number), {}, {});
+          static_cast<void>(cubby_drop(f.h.rt, &one.item, 1, 0));
+        } else {
+          status = get(f, number, bytes);
+          if (status == CUBBY_OK && bytes != content_of(number)) ++wrong;
+        }
+        if (status < 0 && status != CUBBY_ERR_BUSY) ++failed;
+      }
+    });
+  }
+  for (std::thread &one : threads) one.join();
+  CHECK(wrong == 0);
+  CHECK(failed == 0);
+}
