@@ -13,9 +13,8 @@
 #include <optional>
 #include <thread>
 
-#include "api/completion_queue.hpp"
+#include "api/block_requests.hpp"
 #include "api/guard.hpp"
-#include "api/requests.hpp"
 #include "api/spans.hpp"
 
 using namespace cubby;
@@ -25,7 +24,6 @@ namespace {
 
 using ull = unsigned long long;
 using residency::locker_bank;
-using transfer::locker_pieces;
 
 /// How long a put waits for another of the same key, and for frames whose blocks are being stored.
 constexpr uint64_t join_patience_ns = 1'000'000'000;
@@ -80,42 +78,6 @@ class item_memory {
   bool names_region_ = false;
 };
 
-struct named_block {
-  locker_bank *bank = nullptr;
-  uint32_t space = 0;
-};
-
-result<named_block> read_name(runtime &self, const cubby_item &item, uint32_t index) {
-  if (item.space == 0) {
-    return fail(CUBBY_ERR_INVALID,
-                "item %u names no space: blocks are put and got by their keys; pin lockers that "
-                "are named by number",
-                index);
-  }
-  const space_list::named in = self.spaces.find(item.space);
-  if (in.bank == nullptr) {
-    return fail(CUBBY_ERR_STALE, "item %u names space %u, which is not one of this runtime", index,
-                item.space);
-  }
-  return named_block{in.bank, in.space};
-}
-
-std::array<memory_piece, CUBBY_PARTS_MAX> parts_at(const locker_bank &bank,
-                                                   const void *const *addresses) {
-  std::array<memory_piece, CUBBY_PARTS_MAX> parts{};
-  for (uint32_t p = 0; p < bank.part_count(); ++p) {
-    auto *const at = static_cast<std::byte *>(const_cast<void *>(addresses[p]));
-    parts[p] = {at, bank.part_bytes(0, p)};
-  }
-  return parts;
-}
-
-uint64_t locker_bytes(const locker_bank &bank) {
-  uint64_t bytes = 0;
-  for (uint32_t p = 0; p < bank.part_count(); ++p) bytes += bank.part_bytes(0, p);
-  return bytes;
-}
-
 // ---- put -------------------------------------------------------------------------------------
 
 class put_call {
@@ -123,9 +85,6 @@ class put_call {
   put_call(runtime &self, const cubby_item &item, uint32_t index,
            std::span<const memory_piece> from, const cubby_how &how)
       : self_(self), item_(item), index_(index), pieces_(from), how_(how) {}
-
-  /// Whether a put is to be stored before it is found.
-  static bool is_stored_first(const cubby_how &how) { return how.keep >= CUBBY_KEEP_RESTART; }
 
   /// PENDING: `later` is to be stored, and then found.
   result<cubby_status> run(std::optional<engine::block_write> &later) {
@@ -139,7 +98,7 @@ class put_call {
     }
     space_ = name->space;
     if (auto fits = check_length(); !fits) return fits.failure();
-    if (is_stored_first(how_)) {
+    if (is_stored_first(how_.keep)) {
       const auto lock = self_.hold_pump();
       if (auto why = self_.engine().stored.why_not_stored(*bank_, space_)) return *why;
     }
@@ -197,8 +156,8 @@ class put_call {
   }
 
   result<void> check_length() const {
-    const uint64_t bytes = bytes_of(pieces_);
-    const uint64_t most = locker_bytes(*bank_);
+    const uint64_t bytes = transfer::bytes_of(pieces_);
+    const uint64_t most = block_bytes_of(*bank_);
     if (bytes <= most) return {};
     error why = fail(CUBBY_ERR_INVALID, "item %u: %llu bytes, and a block of bank %s holds %llu",
                      index_, static_cast<ull>(bytes), bank_->desc().name, static_cast<ull>(most));
@@ -207,45 +166,18 @@ class put_call {
   }
 
   result<cubby_status> copy_and_publish(std::optional<engine::block_write> &later) {
-    engine::blocks &puts = self_.engine().puts;
-    std::vector<uint64_t> digests;
-    std::optional<engine::block_write> write;
+    engine::block_write whole;
     try {
-      write_frame(bytes_of(pieces_));
-      digests = puts.digests_of(place_, bytes_of(pieces_));
-      if (how_.keep != CUBBY_KEEP_CACHE) write = what_is_stored();
-      const auto lock = self_.hold_pump();
-      puts.settle(place_, digests);
+      write_frame(transfer::bytes_of(pieces_));
+      whole = {place_, space_, std::string(text_of(item_.key)),
+               item_.parent == nullptr ? std::string() : std::string(text_of(*item_.parent)),
+               how_.keep};
     } catch (...) {
       const auto lock = self_.hold_pump();
-      puts.abandon(place_);
+      self_.engine().puts.abandon(place_);
       throw;
     }
-    if (is_stored_first(how_)) {
-      later = std::move(write);
-      return CUBBY_PENDING;
-    }
-    bool storing = false;
-    {
-      const auto lock = self_.hold_pump();
-      puts.publish(place_);
-      if (write) self_.engine().stored.write(std::move(*write));
-      storing = self_.engine().stored.busy();
-    }
-    if (storing) self_.kick();
-    return CUBBY_OK;
-  }
-
-  engine::block_write what_is_stored() const {
-    engine::block_write made;
-    made.at = place_;
-    made.space = space_;
-    made.key.assign(static_cast<const char *>(item_.key.data), item_.key.bytes);
-    if (item_.parent != nullptr) {
-      made.parent.assign(static_cast<const char *>(item_.parent->data), item_.parent->bytes);
-    }
-    made.keep = how_.keep;
-    return made;
+    return finish_block(self_, std::move(whole), transfer::bytes_of(pieces_), later);
   }
 
   void write_frame(uint64_t bytes) const {
@@ -256,8 +188,8 @@ class put_call {
     }
     const auto all = parts_at(*bank_, addresses.data());
     const std::span<const memory_piece> parts(all.data(), bank_->part_count());
-    copy_pieces(pieces_, locker_pieces(parts, 0, bytes));
-    clear_behind(parts, bytes);
+    transfer::copy_pieces(pieces_, transfer::locker_pieces(parts, 0, bytes));
+    transfer::clear_behind(parts, bytes);
   }
 
   runtime &self_;
@@ -352,7 +284,7 @@ class get_call {
  private:
   /// False when it is in no tier just now, or not the key's any more.
   result<bool> copy_from(const locker_bank &bank, const directory::key_view &seen) {
-    const uint64_t bytes = bytes_of(into_);
+    const uint64_t bytes = transfer::bytes_of(into_);
     engine::parts &engine = self_.engine();
     for (uint32_t tier = 0; tier < engine.state.tiers.count(); ++tier) {
       const engine::tier_slot &slot = engine.state.tiers[tier];
@@ -367,7 +299,8 @@ class get_call {
       if (!bank.blocks->keys.still_holds(seen)) return false;
       if (auto fits = check_range(bank, seen.locker); !fits) return fits.failure();
       const auto parts = parts_at(bank, held.addresses.data());
-      copy_pieces(locker_pieces({parts.data(), bank.part_count()}, item_.at_bytes, bytes), into_);
+      transfer::copy_pieces(
+          transfer::locker_pieces({parts.data(), bank.part_count()}, item_.at_bytes, bytes), into_);
       engine.feed.shard(shard_).hits[tier].fetch_add(1, std::memory_order_relaxed);
       note_use(bank, seen.locker);
       return true;
@@ -376,7 +309,7 @@ class get_call {
   }
 
   result<void> check_range(const locker_bank &bank, uint32_t number) const {
-    const uint64_t bytes = bytes_of(into_), length = bank.blocks->length(number);
+    const uint64_t bytes = transfer::bytes_of(into_), length = bank.blocks->length(number);
     if (item_.at_bytes <= length && bytes <= length - item_.at_bytes) return {};
     return fail(CUBBY_ERR_INVALID,
                 "item %u: bytes %llu to %llu were asked for, and the block has %llu", index_,
@@ -399,95 +332,14 @@ class get_call {
 
 // ---- batches ---------------------------------------------------------------------------------
 
-/// What a batch comes to. Each item's status is final once it is written, and is not PENDING.
-class batch {
- public:
-  batch(const cubby_how &how, uint32_t count) : item_status_(how.item_status), known_(count) {}
-
-  void ended(uint32_t item, const result<cubby_status> &with) {
-    const cubby_status status = with ? *with : with.failure().status;
-    known_[item] = status;
-    if (item_status_ != nullptr) {
-      __atomic_store_n(&item_status_[item], static_cast<int8_t>(status), __ATOMIC_RELEASE);
-    }
-    if (status == CUBBY_PENDING) ++pending_count_;
-    if (status == CUBBY_OK) ++ok_count_;
-    if (status == CUBBY_OK || status == CUBBY_PENDING || first_ < 0) return;
-    if (first_ == CUBBY_OK || status < 0) first_ = status;  // an error is worth more than a miss
-    if (with) return;
-    failure_ = with.failure();
-    keep_error(failure_);
-  }
-  [[nodiscard]] bool is_pending() const { return pending_count_ != 0; }
-  [[nodiscard]] cubby_status result_now() const {
-    if (ok_count_ == known_.size()) return CUBBY_OK;
-    return ok_count_ == 0 ? first_ : CUBBY_PARTIAL;
-  }
-  /// For a request that brings the rest.
-  void hand_over(engine::request &r) const {
-    r.items.assign(known_.size(), {});
-    for (size_t i = 0; i < known_.size(); ++i) r.items[i].known = known_[i];
-    r.failure = failure_;
-  }
-
- private:
-  int8_t *const item_status_;
-  std::vector<cubby_status> known_;
-  size_t ok_count_ = 0, pending_count_ = 0;
-  cubby_status first_ = CUBBY_OK;
-  error failure_{.status = CUBBY_OK, .text = {}};
-};
-
-/// The request that goes on with what a call could not finish. Nothing is taken before it is
-/// wanted.
-class rest_of_call {
- public:
-  rest_of_call(runtime &self, const cubby_how &how) : self_(self), how_(how) {}
-  rest_of_call(const rest_of_call &) = delete;
-  rest_of_call &operator=(const rest_of_call &) = delete;
-  ~rest_of_call() {
-    if (place_ && place_->index != engine::no_index && queued_) how_.cq->unreserve();
-  }
-
-  /// BUSY where no ticket, or no place in the queue, is left.
-  result<void> want() {
-    if (place_) return {};
-    place_.emplace(self_, false);
-    if (place_->index == engine::no_index) {
-      place_.reset();
-      return fail(CUBBY_ERR_BUSY,
-                  "as many tickets are alive as cubby_config.tickets_max allows; take completions "
-                  "or wait for tickets, then try again");
-    }
-    queued_ = how_.cq != nullptr && how_.cq->reserve();
-    if (how_.cq == nullptr || queued_) return {};
-    place_.reset();
-    return fail(CUBBY_ERR_BUSY,
-                "the completion queue has no place left; take completions first, or make it "
-                "larger");
-  }
-  engine::request &request() { return self_.engine().requests[place_->index]; }
-  cubby_status submit(engine::request_verb verb, uint32_t tier, cubby_ticket *ticket) {
-    prepare_request(self_, request(), std::move(verb), tier, how_);
-    return submit_request(self_, place_->use(), ticket);
-  }
-
- private:
-  runtime &self_;
-  const cubby_how &how_;
-  bool queued_ = false;
-  std::optional<request_place> place_;
-};
-
 cubby_status put_all(runtime &self, const cubby_item *items, uint32_t count, const cubby_how &how,
                      cubby_ticket *ticket) {
   batch all(how, count);
   rest_of_call rest(self, how);
   engine::put_verb verb;
-  if (put_call::is_stored_first(how)) {
+  if (is_stored_first(how.keep)) {
     if (auto wanted = rest.want(); !wanted) return keep_error(wanted.failure());
     verb.blocks.resize(count);
-    rest.request().items.reserve(count);
   }
   try {
     for (uint32_t i = 0; i < count; ++i) {
@@ -497,24 +349,12 @@ cubby_status put_all(runtime &self, const cubby_item *items, uint32_t count, con
                                  : result<cubby_status>(memory.pieces.failure()));
       if (later) verb.blocks[i] = std::move(later);
     }
-    if (all.is_pending()) all.hand_over(rest.request());
   } catch (...) {
-    const auto lock = self.hold_pump();
-    for (const auto &one : verb.blocks) {
-      if (one) self.engine().puts.abandon(one->at);
-    }
+    abandon_blocks(self, verb.blocks);
     throw;
   }
   if (!all.is_pending()) return all.result_now();
-  uint32_t tier = 0;
-  for (uint32_t i = 0; i < count; ++i) {
-    if (!verb.blocks[i]) continue;
-    engine::request_item &item = rest.request().items[i];
-    item.bank = verb.blocks[i]->at.bank;
-    item.number = verb.blocks[i]->at.number;
-    tier = verb.blocks[i]->at.tier;
-  }
-  return rest.submit(std::move(verb), tier, ticket);
+  return rest.submit_put(all, std::move(verb), ticket);
 }
 
 /// The tier that blocks are read into on their way to the caller: the nearest of host memory.
@@ -551,7 +391,7 @@ cubby_status get_all(runtime &self, const cubby_item *items, uint32_t count, con
           verb.targets.resize(count);
           on_disk.resize(count);
           memory.lend_to(verb.regions);
-          verb.targets[i] = {std::move(*memory.pieces), items[i].at_bytes, later.seen};
+          verb.targets[i] = {std::move(*memory.pieces), items[i].at_bytes};
           on_disk[i] = later;
         }
       }
@@ -564,6 +404,7 @@ cubby_status get_all(runtime &self, const cubby_item *items, uint32_t count, con
       if (on_disk[i].bank == nullptr) continue;
       r.items[i].bank = on_disk[i].bank;
       r.items[i].number = on_disk[i].seen.locker;
+      r.items[i].seen = on_disk[i].seen;
     }
   } catch (...) {
     const auto lock = self.hold_pump();
@@ -588,11 +429,8 @@ cubby_status copy_blocks(cubby_handle *rt, const char *call, const cubby_item *i
       CUBBY_REFUSE("%s: items is NULL, or count %u is not 1 to %u", call, count, items_max);
     }
     return guarded([&]() -> cubby_status {
-      auto asked = read_how(self, how);
+      auto asked = read_block_how(self, how);
       if (!asked) return keep_error(asked.failure());
-      if (asked->keep > CUBBY_KEEP_DURABLE) {
-        CUBBY_REFUSE("%s: cubby_how.keep %u is not known", call, asked->keep);
-      }
       waits = ticket == nullptr && asked->cq == nullptr;
       return begin(self, entered.shard_index, *asked, &made);
     });

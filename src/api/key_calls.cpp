@@ -125,8 +125,11 @@ cubby_status cubby_match(cubby_handle *rt, cubby_space space, const cubby_key *k
     query.count = count;
     query.views = state != nullptr ? views.data() : nullptr;
     if (rule != nullptr) {
-      wanted = directory::match_rule::all_parts(read_struct(*rule).trailing_count);
+      const cubby_match_rule asked = read_struct(*rule);
+      wanted = directory::match_rule::all_parts(asked.trailing_count);
       query.rule = &wanted;
+      query.after = asked.after;
+      query.restorable = asked.restorable;
     }
     const auto found = in.bank->blocks->keys.match(query);
     if (!found) return keep_error(found.failure());

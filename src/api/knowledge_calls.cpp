@@ -156,7 +156,9 @@ cubby_status cubby_estimate(cubby_handle *rt, const cubby_item *items, uint32_t 
     if (auto read = read_items(self, items, count, named); !read) return keep_error(read.failure());
     const auto lock = self.hold_pump();
     for (uint32_t i = 0; i < count; ++i) {
-      ready_ns[i] = self.engine().numbers.estimate_ns(*named[i].bank, named[i].number, slot);
+      ready_ns[i] = named[i].known == CUBBY_MISS
+                        ? base::never_ns
+                        : self.engine().numbers.estimate_ns(*named[i].bank, named[i].number, slot);
     }
     return CUBBY_OK;
   });

@@ -16,37 +16,8 @@ cubby_status later(const char *call, const char *what) {
 
 }  // namespace
 
-cubby_status cubby_reserve(cubby_handle *rt, const cubby_item *, uint32_t, cubby_tier,
-                           const cubby_how *, cubby_pins *, void **, cubby_ticket *) {
-  CUBBY_ENTER(rt);
-  return later("cubby_reserve", "writing lockers is");
-}
-
-cubby_status cubby_commit(cubby_handle *rt, cubby_pins, uint32_t, uint32_t, int, const cubby_how *,
-                          cubby_ticket *) {
-  CUBBY_ENTER(rt);
-  return later("cubby_commit", "writing lockers is");
-}
-
 cubby_status cubby_gather(cubby_handle *rt, cubby_bank, const uint64_t *, uint32_t,
                           const cubby_span *, const cubby_how *, cubby_ticket *) {
   CUBBY_ENTER(rt);
   return later("cubby_gather", "table rows are");
-}
-
-cubby_status cubby_lease(cubby_handle *rt, cubby_space, const cubby_key *, uint32_t, uint32_t,
-                         cubby_pins *) {
-  CUBBY_ENTER(rt);
-  return later("cubby_lease", "this is");
-}
-
-cubby_status cubby_lease_end(cubby_handle *rt, cubby_pins, uint32_t, uint32_t) {
-  CUBBY_ENTER(rt);
-  return later("cubby_lease_end", "this is");
-}
-
-cubby_status cubby_split(cubby_handle *rt, cubby_space, const cubby_key *, uint32_t,
-                         const uint64_t *, cubby_tier, cubby_split_result *) {
-  CUBBY_ENTER(rt);
-  return later("cubby_split", "this is");
 }

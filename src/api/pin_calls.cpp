@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <memory_resource>
+#include <optional>
 #include <span>
 
 #include "api/block_calls.hpp"
@@ -88,6 +89,12 @@ result<void> check_frames(engine::parts &engine, uint32_t tier,
   return residency::check_frames(from, lockers);
 }
 
+[[gnu::cold, gnu::noinline]] cubby_status no_set() {
+  return keep_error(fail(CUBBY_ERR_BUSY,
+                         "as many pin sets are held as there is room for; unpin "
+                         "some"));
+}
+
 /// Gives the set back where a call ends, or throws, before it was used.
 struct unused_set {
   const pin_call &c;
@@ -97,18 +104,18 @@ struct unused_set {
   }
 };
 
-/// Hands the set to the controller.
-cubby_status load_set(const pin_call &c, const cubby_how &how, cubby_pins *pins,
-                      cubby_ticket *ticket) {
+/// Hands the set to the controller; `read` are its lockers, or why there are none.
+cubby_status load_set(const pin_call &c, result<std::vector<engine::request_item>> &&read,
+                      const cubby_how &how, cubby_pins *pins, cubby_ticket *ticket) {
   engine::parts &engine = c.self.engine();
   const auto &[asked, count, tier, shard, flags, addr] = c.order;
   unused_set given_back{c};
   request_place place(c.self, false);
   if (place.index == engine::no_index) return no_ticket();
   engine::request &r = engine.requests[place.index];
-  auto read = read_items(c.self, asked, count, r.items);
-  if (read) read = check_frames(engine, tier, r.items);
   if (!read) return keep_error(read.failure());
+  if (auto fit = check_frames(engine, tier, *read); !fit) return keep_error(fit.failure());
+  r.items = std::move(*read);
   auto *queue = how.cq;
   if (queue != nullptr && !queue->reserve()) {
     return keep_error(fail(CUBBY_ERR_BUSY,
@@ -146,6 +153,75 @@ cubby_status hold_resident(const pin_call &c, uint32_t pinned, cubby_pins *pins)
   return pinned == count ? CUBBY_OK : CUBBY_PARTIAL;
 }
 
+bool names_keys(const residency::pin_order &order) {
+  return std::any_of(order.items, order.items + order.count, [](const cubby_item &item) {
+    return item.space != 0 || item.key.data != nullptr;
+  });
+}
+
+/// Some locker of the set that is pinned is not its key's any more: the set is released. The words
+/// of what is not pinned are NULL.
+bool released_as_moved(const pin_call &c, std::span<const engine::request_item> named) {
+  std::atomic<residency::locker_word *> *const words = c.set.items();
+  const auto pinned = [&](size_t i) { return words[i].load(std::memory_order_relaxed) != nullptr; };
+  bool moved = false;
+  for (size_t i = 0; i < named.size(); ++i) moved = moved || (pinned(i) && named[i].is_another());
+  if (!moved) return false;
+  for (size_t i = 0; i < named.size(); ++i) {
+    if (pinned(i)) words[i].load(std::memory_order_relaxed)->unpin();
+  }
+  c.pins().give_back(c.set, c.order.shard);
+  c.pins().note_frames();
+  return true;
+}
+
+/// One try: the lockers that the keys have now. Nothing when one of them is another's meanwhile.
+std::optional<cubby_status> try_pin_by_key(runtime &self, const residency::pin_order &asked,
+                                           const cubby_how &how, cubby_pins *pins,
+                                           cubby_ticket *ticket) {
+  std::vector<engine::request_item> named;
+  if (auto read = read_items(self, asked.items, asked.count, named); !read) {
+    return keep_error(read.failure());
+  }
+  std::vector<cubby_item> numbered(asked.count);
+  bool missing = false;
+  for (uint32_t i = 0; i < asked.count; ++i) {
+    numbered[i].id = CUBBY_ID(named[i].bank->handle, named[i].number);
+    missing = missing || named[i].known == CUBBY_MISS;
+  }
+  if (missing) {
+    for (uint32_t i = 0; i < asked.count; ++i) set_status(how.item_status, i, CUBBY_MISS);
+    return CUBBY_MISS;
+  }
+  residency::pin_set *const set = self.engine().state.pins.take(asked.shard);
+  if (set == nullptr) return no_set();
+  residency::pin_order order = asked;
+  order.items = numbered.data();
+  const pin_call c{self, *set, order, how.item_status};
+  if (order.count > set->room) c.pins().make_room(*set, order);
+  set->describe(order.count, order.tier, (order.flags & CUBBY_BYPASS) != 0);
+  const pinning::rest rest = c.pins().pin_rest(*set, order, {});
+  if (rest.wake) self.kick();
+  if (rest.what == pinning::found::refused) {
+    c.pins().give_back(*set, order.shard);
+    return keep_error(fail(CUBBY_ERR_STALE, "a bank was removed during the call"));
+  }
+  if (rest.what == pinning::found::resident || (order.flags & CUBBY_NO_WAIT) != 0) {
+    if (released_as_moved(c, named)) return std::nullopt;
+    return hold_resident(c, rest.pinned, pins);
+  }
+  return load_set(c, std::move(named), how, pins, ticket);
+}
+
+cubby_status pin_by_key(runtime &self, const residency::pin_order &asked, const cubby_how &how,
+                        cubby_pins *pins, cubby_ticket *ticket) {
+  constexpr uint32_t tries_max = 64;
+  for (uint32_t i = 0; i < tries_max; ++i) {
+    if (auto done = try_pin_by_key(self, asked, how, pins, ticket)) return *done;
+  }
+  return keep_error(fail(CUBBY_ERR_BUSY, "blocks come and go faster than they can be pinned"));
+}
+
 /// Several rows, something absent, or nothing that there is.
 [[gnu::noinline]] cubby_status pin_slowly(const pin_call &c, pinning::start begun,
                                           const cubby_how &how, cubby_pins *pins,
@@ -155,6 +231,7 @@ cubby_status hold_resident(const pin_call &c, uint32_t pinned, cubby_pins *pins)
     if (rest.wake) c.self.kick();
     if (rest.what == pinning::found::refused) {
       c.pins().give_back(c.set, c.order.shard);
+      if (names_keys(c.order)) return pin_by_key(c.self, c.order, how, pins, ticket);
       std::vector<engine::request_item> ignored;
       auto read = read_items(c.self, c.order.items, c.order.count, ignored);
       if (!read) return keep_error(read.failure());
@@ -163,14 +240,12 @@ cubby_status hold_resident(const pin_call &c, uint32_t pinned, cubby_pins *pins)
     if (rest.what == pinning::found::resident || (c.order.flags & CUBBY_NO_WAIT) != 0) {
       return hold_resident(c, rest.pinned, pins);
     }
-    return load_set(c, how, pins, ticket);
+    std::vector<engine::request_item> named;
+    auto read = read_items(c.self, c.order.items, c.order.count, named);
+    result<std::vector<engine::request_item>> lockers = std::move(named);
+    if (!read) lockers = read.failure();
+    return load_set(c, std::move(lockers), how, pins, ticket);
   });
-}
-
-[[gnu::cold, gnu::noinline]] cubby_status no_set() {
-  return keep_error(fail(CUBBY_ERR_BUSY,
-                         "as many pin sets are held as there is room for; unpin "
-                         "some"));
 }
 
 [[gnu::cold, gnu::noinline]] cubby_status make_room(const pin_call &c) {
@@ -314,10 +389,7 @@ cubby_status cubby_prefetch(cubby_handle *rt, const cubby_item *items, uint32_t 
                              "completions first, or make it larger"));
     }
     prepare_request(self, r, engine::prefetch_verb{}, slot, *asked);
-    for (uint32_t i = 0; i < count && asked->item_status != nullptr; ++i) {
-      __atomic_store_n(&asked->item_status[i], static_cast<int8_t>(CUBBY_PENDING),
-                       __ATOMIC_RELEASE);
-    }
+    for (uint32_t i = 0; i < count; ++i) set_status(asked->item_status, i, r.items[i].known);
     return submit_request(self, place.use(), ticket);
   });
 }

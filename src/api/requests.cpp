@@ -70,40 +70,75 @@ cubby_status submit_request(runtime &self, uint32_t index, cubby_ticket *ticket)
   return CUBBY_PENDING;
 }
 
+result<named_block> read_name(runtime &self, const cubby_item &item, uint32_t index) {
+  if (item.space == 0) {
+    return fail(CUBBY_ERR_INVALID,
+                "item %u names no space: blocks are named by their keys, in a space", index);
+  }
+  const space_list::named in = self.spaces.find(item.space);
+  if (in.bank == nullptr) {
+    return fail(CUBBY_ERR_STALE, "item %u names space %u, which is not one of this runtime", index,
+                item.space);
+  }
+  return named_block{in.bank, in.space};
+}
+
+namespace {
+
+result<engine::request_item> read_number(runtime &self, const cubby_item &named, uint32_t i) {
+  const auto handle = static_cast<cubby_bank>(named.id >> 48);
+  const uint64_t number = named.id & ((uint64_t{1} << 48) - 1);
+  residency::locker_bank *bank = self.engine().state.banks.find(handle);
+  if (bank == nullptr) {
+    return fail(CUBBY_ERR_STALE, "item %u names bank %u, which is not one of this runtime", i,
+                handle);
+  }
+  if (bank->blocks != nullptr) {
+    return fail(CUBBY_ERR_INVALID, "item %u names a block of bank %s by number; name it by key", i,
+                bank->desc().name);
+  }
+  if (number >= bank->count()) {
+    error failure = fail(CUBBY_ERR_INVALID, "item %u names locker %llu; bank %s has %llu", i,
+                         static_cast<unsigned long long>(number), bank->desc().name,
+                         static_cast<unsigned long long>(bank->count()));
+    failure.id = named.id;
+    return failure;
+  }
+  engine::request_item item;
+  item.bank = bank;
+  item.number = static_cast<uint32_t>(number);
+  return item;
+}
+
+/// A key that is not there is known to be a MISS.
+result<engine::request_item> read_key(runtime &self, const cubby_item &named, uint32_t i) {
+  auto name = read_name(self, named, i);
+  if (!name) return name.failure();
+  const auto seen = name->bank->blocks->keys.find(name->space, named.key);
+  if (!seen) return seen.failure();
+  engine::request_item item;
+  item.bank = name->bank;
+  if (seen->present == 0) {
+    item.known = CUBBY_MISS;
+    return item;
+  }
+  item.number = seen->locker;
+  item.seen = *seen;
+  name->bank->blocks->mark_used(seen->locker);
+  return item;
+}
+
+}  // namespace
+
 result<void> read_items(runtime &self, const cubby_item *items, uint32_t count,
                         std::vector<engine::request_item> &out) {
   out.clear();
   out.reserve(count);
   for (uint32_t i = 0; i < count; ++i) {
-    if (items[i].space != 0 || items[i].key.data != nullptr) {
-      return fail(
-          CUBBY_ERR_NOT_SUPPORTED,
-          "item %u is named by a key: blocks are put, got and dropped by key, and cannot be "
-          "pinned or fetched ahead yet",
-          i);
-    }
-    const auto handle = static_cast<cubby_bank>(items[i].id >> 48);
-    const uint64_t number = items[i].id & ((uint64_t{1} << 48) - 1);
-    residency::locker_bank *bank = self.engine().state.banks.find(handle);
-    if (bank == nullptr) {
-      return fail(CUBBY_ERR_STALE, "item %u names bank %u, which is not one of this runtime", i,
-                  handle);
-    }
-    if (bank->blocks != nullptr) {
-      return fail(CUBBY_ERR_INVALID, "item %u names a block of bank %s by number; name it by key",
-                  i, bank->desc().name);
-    }
-    if (number >= bank->count()) {
-      error failure = fail(CUBBY_ERR_INVALID, "item %u names locker %llu; bank %s has %llu", i,
-                           static_cast<unsigned long long>(number), bank->desc().name,
-                           static_cast<unsigned long long>(bank->count()));
-      failure.id = items[i].id;
-      return failure;
-    }
-    engine::request_item item;
-    item.bank = bank;
-    item.number = static_cast<uint32_t>(number);
-    out.push_back(item);
+    const bool keyed = items[i].space != 0 || items[i].key.data != nullptr;
+    auto read = keyed ? read_key(self, items[i], i) : read_number(self, items[i], i);
+    if (!read) return read.failure();
+    out.push_back(*read);
   }
   return {};
 }

@@ -39,7 +39,14 @@ void prepare_request(runtime &self, engine::request &r, engine::request_verb ver
                      const cubby_how &how);
 /// Hands it over; PENDING, with the ticket in *ticket where one is wanted.
 cubby_status submit_request(runtime &self, uint32_t index, cubby_ticket *ticket);
-/// Which lockers the items name. INVALID or STALE with the item's number.
+/// The bank and the directory's space of an item that names its block by key.
+struct named_block {
+  residency::locker_bank *bank = nullptr;
+  uint32_t space = 0;
+};
+result<named_block> read_name(runtime &self, const cubby_item &item, uint32_t index);
+/// Which lockers the items name, by number or by key; keys that are not there are known to be a
+/// MISS. INVALID or STALE with the item's number.
 result<void> read_items(runtime &self, const cubby_item *items, uint32_t count,
                         std::vector<engine::request_item> &out);
 

@@ -12,6 +12,7 @@
 
 #include "api/last_error.hpp"
 #include "api/log_ring.hpp"
+#include "api/reservations.hpp"
 #include "api/spaces.hpp"
 #include "base/abi.hpp"
 #include "base/clock.hpp"
@@ -146,6 +147,7 @@ class runtime final : public engine::completion_sink {
   std::vector<tier::backend_kind> loaded_backends;
   std::vector<region> regions;
   space_list spaces;
+  reservation_list reservations;
   std::vector<void *> libraries;
   bool virtual_clock = false;
   uint64_t close_patience_ns = uint64_t{30} * 1'000'000'000;

@@ -18,6 +18,11 @@ namespace cubby::base {
   return product;
 }
 
+/// The largest number where the sum is larger.
+[[nodiscard]] inline uint64_t saturating_add(uint64_t a, uint64_t b) noexcept {
+  return checked_add(a, b).value_or(~uint64_t{0});
+}
+
 /// `alignment` is a power of two.
 [[nodiscard]] constexpr uint64_t align_down(uint64_t value, uint64_t alignment) noexcept {
   return value & ~(alignment - 1);

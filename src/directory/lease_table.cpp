@@ -64,7 +64,7 @@ void lease_table::end(uint32_t index) noexcept {
   lease &over = leases_[index];
   due_.erase({over.expires_ns, index});
   over.items = {};
-  ++over.generation;
+  over.generation = (over.generation + 1) & 0x7FFF'FFFF;  // as handles of the interface hold it
   free_.push_back(index);
 }
 

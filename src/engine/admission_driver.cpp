@@ -16,6 +16,13 @@ uint32_t demotion_target(const tier_set &tiers, uint32_t tier) {
   return best;
 }
 
+/// A lease holds the key of the block.
+bool admission_driver::is_leased(const locker &at) {
+  if (at.bank->blocks == nullptr) return false;
+  const auto &keys = at.bank->blocks->keys;
+  return keys.describe(keys.at_locker(at.number)).leases != 0;
+}
+
 placement::presence admission_driver::presence_of(uint32_t tier, cubby_object object) const {
   const locker at = locker_of(object);
   if (at.bank == nullptr) return placement::presence::absent;
@@ -24,13 +31,13 @@ placement::presence admission_driver::presence_of(uint32_t tier, cubby_object ob
     case locker_state::filling:
       return placement::presence::loading;
     case locker_state::ready:
-      return word.pin_count == 0 || CUBBY_MUTANT(reuse_pinned_frame) ? placement::presence::ready
-                                                                     : placement::presence::pinned;
+      if (word.pin_count != 0 && !CUBBY_MUTANT(reuse_pinned_frame)) break;
+      return is_leased(at) ? placement::presence::pinned : placement::presence::ready;
     case locker_state::absent:
     case locker_state::evicting:
-      break;
+      return placement::presence::absent;
   }
-  return placement::presence::absent;
+  return placement::presence::pinned;
 }
 
 uint64_t admission_driver::frame_bytes(uint32_t tier, cubby_object object) const {
@@ -55,11 +62,7 @@ bool admission_driver::is_hole_coming(uint32_t tier, uint64_t bytes) {
 
 bool admission_driver::begin_evict(uint32_t tier, cubby_object object) {
   const locker at = locker_of(object);
-  if (at.bank->blocks != nullptr) {
-    const auto &keys = at.bank->blocks->keys;
-    if (keys.describe(keys.at_locker(at.number)).leases != 0) return false;
-  }
-  return at.bank->word(tier, at.number).begin_evict();
+  return !is_leased(at) && at.bank->word(tier, at.number).begin_evict();
 }
 
 void admission_driver::finish_evict(uint32_t tier, cubby_object object, placement::departure how) {

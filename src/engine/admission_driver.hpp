@@ -52,6 +52,7 @@ class admission_driver {
   [[nodiscard]] tier::memory_tier &memory(uint32_t tier) const {
     return *state_.tiers[tier].memory;
   }
+  [[nodiscard]] static bool is_leased(const locker &at);
   bool demote(uint32_t tier, locker_bank &bank, uint32_t number);
   void forget_key(uint32_t tier, locker_bank &bank, uint32_t number);
 

@@ -75,7 +75,7 @@ void blocks::reclaim(locker_bank &bank) {
 }
 
 result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request request,
-                                    block_place &out) {
+                                    block_place &out, uint32_t only_tier) {
   residency::key_blocks &of = *bank.blocks;
   if (!of.leaving.empty()) reclaim(bank);
   if (request.parent != nullptr) stored_.link_children(bank, request.space, *request.parent);
@@ -103,7 +103,7 @@ result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request re
   }
   ++of.puts_in_flight;
   try {
-    auto found = take_frame(out);
+    auto found = take_frame(out, only_tier);
     if (found && *found) return start::begun;
     end_put(out);
     if (!found) return found.failure();
@@ -114,11 +114,12 @@ result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request re
   return start::full;
 }
 
-/// In the nearest tier that has room, or makes it.
-result<bool> blocks::take_frame(block_place &out) {
+/// In the nearest tier that has room, or makes it; or in one tier only.
+result<bool> blocks::take_frame(block_place &out, uint32_t only_tier) {
   std::array<uint32_t, tiers_max> by_rank{};
   uint32_t count = 0;
   for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
+    if (only_tier != no_tier && tier != only_tier) continue;
     if (takes_puts(state_.tiers[tier])) by_rank[count++] = tier;
   }
   if (count == 0) return no_host_tier(*out.bank);
@@ -235,9 +236,18 @@ result<void> blocks::drop(locker_bank &bank, const directory::key_view &what) {
 
 void blocks::expire(uint64_t now_ns) {
   for (const locker_bank *bank : state_.banks.in_order()) {
-    if (bank->blocks == nullptr) continue;
+    if (bank->blocks == nullptr || bank->blocks->keys.next_expiry_ns() > now_ns) continue;
     bank->blocks->keys.expire(now_ns, expired_at_once);
+    state_.changed = true;
   }
+}
+
+uint64_t blocks::next_expiry_ns() const {
+  uint64_t next = base::never_ns;
+  for (const locker_bank *bank : state_.banks.in_order()) {
+    if (bank->blocks != nullptr) next = std::min(next, bank->blocks->keys.next_expiry_ns());
+  }
+  return next;
 }
 
 }  // namespace cubby::engine

@@ -22,8 +22,10 @@ class blocks {
     joined,  // another put of the same key is under way
     full,    // no frame or no number can be had just now
   };
-  /// The request's locker is chosen here. BUDGET where a block can never fit.
-  result<start> begin(locker_bank &bank, directory::put_request request, block_place &out);
+  /// The request's locker is chosen here, and a frame in the nearest tier of host memory, or in
+  /// `only_tier`. BUDGET where a block can never fit.
+  result<start> begin(locker_bank &bank, directory::put_request request, block_place &out,
+                      uint32_t only_tier = no_tier);
   /// Any thread: has any memory tier a copy, or one on its way?
   [[nodiscard]] bool is_in_memory(const locker_bank &bank, uint32_t number) const;
   /// Any thread that has written all of the frame: digests of its chunks, for settle().
@@ -40,11 +42,13 @@ class blocks {
   void reclaim(locker_bank &bank);
   /// Ends leases whose time is over.
   void expire(uint64_t now_ns);
+  /// When the next one is.
+  [[nodiscard]] uint64_t next_expiry_ns() const;
 
  private:
   bool evict_any(locker_bank &bank);
   [[nodiscard]] bool lives_as_long(const locker_bank &bank, uint32_t number, uint8_t keep) const;
-  result<bool> take_frame(block_place &out);
+  result<bool> take_frame(block_place &out, uint32_t only_tier);
   void end_put(const block_place &at) noexcept;
   void give_frame(const block_place &at) noexcept;
   void forget(locker_bank &bank, const directory::entry_ref &entry);

@@ -32,6 +32,7 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) try
   const uint64_t completed_before = units_.open.completed_count();
   bool any = false;
   uint64_t next = base::never_ns;
+  units_.puts.expire(now_ns);
   for (;;) {
     bool progress = false;
     accept_requests(progress);
@@ -56,6 +57,8 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) try
       break;
     }
   }
+  // Who waits for frames may wait for the end of a lease.
+  if (!units_.open.empty()) next = std::min(next, units_.puts.next_expiry_ns());
   *next_ns = next;
   return any;
 } catch (...) {  // a lack of memory; what was being looked at is looked at again

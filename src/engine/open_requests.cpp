@@ -49,6 +49,9 @@ void open_requests::count_known_items(request &r) {
       r.first_failure = item.known;
     }
   }
+  if (r.first_failure == CUBBY_MISS) {
+    r.failure = fail(CUBBY_MISS, "what some item names is not there; match says which are");
+  }
 }
 
 void open_requests::mark_failed(uint32_t index, uint32_t i, const error &why) {
@@ -77,12 +80,11 @@ void open_requests::item_landed(uint32_t index, uint32_t i, locker_word &word, u
   complete_if_over(index);
 }
 
-/// Copies a block to where it was asked for. False: the key has another by now.
-bool open_requests::deliver(const request &r, uint32_t i, uint64_t frame) {
+/// Copies a block to where it was asked for.
+void open_requests::deliver(const request &r, uint32_t i, uint64_t frame) {
   const get_target &target = std::get<get_verb>(r.verb).targets[i];
   const request_item &item = r.items[i];
   const locker_bank &bank = *item.bank;
-  if (!bank.blocks->keys.still_holds(target.seen)) return false;
   std::array<transfer::memory_piece, CUBBY_PARTS_MAX> parts{};
   for (uint32_t p = 0; p < bank.part_count(); ++p) {
     parts[p] = {state_.tiers.address(bank, r.tier, frame, item.number, p), bank.part_bytes(0, p)};
@@ -90,19 +92,29 @@ bool open_requests::deliver(const request &r, uint32_t i, uint64_t frame) {
   const auto from = transfer::locker_pieces({parts.data(), bank.part_count()}, target.at_bytes,
                                             transfer::bytes_of(target.into));
   transfer::copy_pieces(from, target.into);
-  return true;
 }
 
 error open_requests::not_there(const request_item &item) {
   return fail(CUBBY_MISS, "a block of bank %s is not there any more", item.bank->desc().name);
 }
 
+void open_requests::mark_moved(uint32_t index) {
+  for (uint32_t i = 0; i < requests_[index].items.size(); ++i) {
+    const request_item &item = requests_[index].items[i];
+    if (item.state == item_state::waiting && item.is_another()) {
+      mark_failed(index, i, not_there(item));
+    }
+  }
+}
+
 void open_requests::mark_landed(uint32_t index, uint32_t i, locker_word &word, uint64_t frame) {
   request &r = requests_[index];
   request_item &item = r.items[i];
-  if (r.kind() == request_kind::get && !deliver(r, i, frame)) {
+  if (item.is_another()) {
+    if (r.is_pin()) word.unpin();
     return mark_failed(index, i, not_there(item));
   }
+  if (r.kind() == request_kind::get) deliver(r, i, frame);
   const locker_bank &bank = *item.bank;
   item.state = item_state::landed;
   --r.open_count;

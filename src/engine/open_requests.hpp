@@ -49,10 +49,12 @@ class open_requests final : public fill_waiters {
   [[nodiscard]] uint64_t completed_count() const { return completed_count_; }
   [[nodiscard]] const stall_times &stalls() const { return stalls_; }
 
-  [[nodiscard]] static error not_there(const request_item &item);
+  /// Items whose key has another block since the call fail: MISS.
+  void mark_moved(uint32_t index);
 
  private:
-  bool deliver(const request &r, uint32_t item, uint64_t frame);
+  void deliver(const request &r, uint32_t item, uint64_t frame);
+  [[nodiscard]] static error not_there(const request_item &item);
   static void count_known_items(request &r);
   void count_stall(const request &r, const request_item &item, const fill &by);
   [[nodiscard]] static cubby_status status_of(const request &r);

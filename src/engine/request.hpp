@@ -29,6 +29,12 @@ struct request_item {
   item_state state = item_state::waiting;
   bool joined = false;                 // a fill that another request began
   cubby_status known = CUBBY_PENDING;  // what the call itself has found, else PENDING
+  directory::key_view seen;            // where a key named it: what the key had then
+
+  /// The key that named it has another block by now, or none.
+  [[nodiscard]] bool is_another() const {
+    return seen.entry && !bank->blocks->keys.still_holds(seen);
+  }
 };
 
 struct pin_verb {
@@ -45,7 +51,6 @@ struct put_verb {
 struct get_target {
   std::vector<transfer::memory_piece> into;
   uint64_t at_bytes = 0;
-  directory::key_view seen;  // the key's locker when it was asked for
 };
 /// Gets of blocks that have to be read from disk first.
 struct get_verb {

@@ -12,7 +12,6 @@ class get_operation final : public prefetch_operation {
   void begin(uint32_t) override {}
 
  protected:
-  bool settle(uint32_t index, uint32_t item) override;
   [[nodiscard]] bool is_unrequested() const override { return false; }
 };
 

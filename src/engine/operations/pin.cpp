@@ -7,6 +7,7 @@ namespace cubby::engine {
 
 bool pin_operation::grant(uint32_t index) {
   request &r = at(index);
+  units_.open.mark_moved(index);
   if (!units_.grants.reserve_all(r, true)) {
     // Holes between its own hits, or memory in pieces: without what is there it may fit.
     if (!units_.copies.clear_tier(r.tier)) return false;

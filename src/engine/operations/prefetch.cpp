@@ -19,9 +19,10 @@ bool prefetch_operation::expire(uint32_t index) {
 
 bool prefetch_operation::grant(uint32_t index) {
   request &r = at(index);
+  units_.open.mark_moved(index);
   uint32_t &next = r.next_item;
   for (; next < r.items.size(); ++next) {
-    if (r.items[next].state != item_state::waiting || settle(index, next)) continue;
+    if (r.items[next].state != item_state::waiting) continue;
     if (!grant_item(index, next)) return false;
     // A fill that starts may end at once and with it this request.
     if (!units_.open.is_open(index)) return true;

@@ -16,8 +16,6 @@ class prefetch_operation : public operation {
   void withdraw(uint32_t index, bool all) override;
 
  protected:
-  /// Is the item over before it has begun? It is marked then.
-  virtual bool settle(uint32_t, uint32_t) { return false; }
   /// Does the fill go on when nobody waits for it any more?
   [[nodiscard]] virtual bool is_unrequested() const { return true; }
 

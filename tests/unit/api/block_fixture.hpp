@@ -142,4 +142,43 @@ inline uint32_t match(const block_fixture &f, const std::vector<uint32_t> &numbe
   return hits;
 }
 
+/// A directory of its own, removed with all that is in it.
+struct store_directory {
+  std::string path;
+
+  store_directory() {
+    std::string name = (std::filesystem::current_path() / "stored-XXXXXX").string();
+    REQUIRE(::mkdtemp(name.data()) != nullptr);
+    path = name;
+  }
+  store_directory(const store_directory &) = delete;
+  store_directory &operator=(const store_directory &) = delete;
+  ~store_directory() { std::filesystem::remove_all(path); }
+
+  [[nodiscard]] std::string file() const { return path + "/cubby.store"; }
+};
+
+inline std::vector<uint32_t> numbers_to(uint32_t count) {
+  std::vector<uint32_t> all;
+  for (uint32_t i = 1; i <= count; ++i) all.push_back(i);
+  return all;
+}
+
+/// A chain 1, 2 … `count`.
+inline void put_chain(const block_fixture &f, uint32_t count, uint8_t keep) {
+  for (uint32_t i = 1; i <= count; ++i) {
+    const cubby_status status =
+        put(f, i, content_of(i), i == 1 ? std::string() : key_of(i - 1), 0, keep);
+    INFO(i << ": " << explain());
+    REQUIRE(status == CUBBY_OK);
+  }
+}
+inline void check_bytes(const block_fixture &f, uint32_t number) {
+  std::string bytes(block_bytes, 'x');
+  const cubby_status status = get(f, number, bytes);
+  INFO(number << ": " << explain());
+  REQUIRE(status == CUBBY_OK);
+  CHECK(bytes == content_of(number));
+}
+
 }  // namespace api_test

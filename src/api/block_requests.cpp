@@ -1,0 +1,138 @@
+#include "api/block_requests.hpp"
+
+#include <new>
+
+namespace cubby::api {
+
+using residency::locker_bank;
+using transfer::memory_piece;
+
+std::array<memory_piece, CUBBY_PARTS_MAX> parts_at(const locker_bank &bank,
+                                                   const void *const *addresses) {
+  std::array<memory_piece, CUBBY_PARTS_MAX> parts{};
+  for (uint32_t p = 0; p < bank.part_count(); ++p) {
+    auto *const at = static_cast<std::byte *>(const_cast<void *>(addresses[p]));
+    parts[p] = {at, bank.part_bytes(0, p)};
+  }
+  return parts;
+}
+
+uint64_t block_bytes_of(const locker_bank &bank) {
+  uint64_t bytes = 0;
+  for (uint32_t p = 0; p < bank.part_count(); ++p) bytes += bank.part_bytes(0, p);
+  return bytes;
+}
+
+result<cubby_how> read_block_how(runtime &self, const cubby_how *how) {
+  auto asked = read_how(self, how);
+  if (asked && asked->keep > CUBBY_KEEP_DURABLE) {
+    return fail(CUBBY_ERR_INVALID, "cubby_how.keep %u is not known", asked->keep);
+  }
+  return asked;
+}
+
+result<cubby_status> finish_block(runtime &self, engine::block_write &&what, uint64_t length_bytes,
+                                  std::optional<engine::block_write> &later) {
+  engine::parts &engine = self.engine();
+  const engine::block_place at = what.at;
+  try {
+    const std::vector<uint64_t> digests = engine.puts.digests_of(at, length_bytes);
+    const auto lock = self.hold_pump();
+    engine.puts.settle(at, digests);
+  } catch (...) {
+    const auto lock = self.hold_pump();
+    engine.puts.abandon(at);
+    throw;
+  }
+  if (is_stored_first(what.keep)) {
+    later = std::move(what);
+    return CUBBY_PENDING;
+  }
+  bool storing = false;
+  {
+    const auto lock = self.hold_pump();
+    engine.puts.publish(at);
+    try {
+      if (what.keep != CUBBY_KEEP_CACHE) engine.stored.write(std::move(what));
+    } catch (const std::bad_alloc &) {  // it lives in memory alone
+    }
+    storing = engine.stored.busy();
+  }
+  if (storing) self.kick();
+  return CUBBY_OK;
+}
+
+void abandon_blocks(runtime &self, std::span<const std::optional<engine::block_write>> blocks) {
+  const auto lock = self.hold_pump();
+  for (const auto &one : blocks) {
+    if (one) self.engine().puts.abandon(one->at);
+  }
+}
+
+void batch::ended(uint32_t item, const result<cubby_status> &with) {
+  const cubby_status status = with ? *with : with.failure().status;
+  known_[item] = status;
+  if (item_status_ != nullptr) {
+    __atomic_store_n(&item_status_[item], static_cast<int8_t>(status), __ATOMIC_RELEASE);
+  }
+  if (status == CUBBY_PENDING) ++pending_count_;
+  if (status == CUBBY_OK) ++ok_count_;
+  if (status == CUBBY_OK || status == CUBBY_PENDING || first_ < 0) return;
+  if (first_ == CUBBY_OK || status < 0) first_ = status;  // an error is worth more than a miss
+  if (with) return;
+  failure_ = with.failure();
+  keep_error(failure_);
+}
+
+void batch::hand_over(engine::request &r) const {
+  r.items.assign(known_.size(), {});
+  for (size_t i = 0; i < known_.size(); ++i) r.items[i].known = known_[i];
+  r.failure = failure_;
+}
+
+rest_of_call::~rest_of_call() {
+  if (place_ && place_->index != engine::no_index && queued_) how_.cq->unreserve();
+}
+
+result<void> rest_of_call::want() {
+  if (place_) return {};
+  place_.emplace(self_, false);
+  if (place_->index == engine::no_index) {
+    place_.reset();
+    return fail(CUBBY_ERR_BUSY,
+                "as many tickets are alive as cubby_config.tickets_max allows; take completions "
+                "or wait for tickets, then try again");
+  }
+  queued_ = how_.cq != nullptr && how_.cq->reserve();
+  if (how_.cq == nullptr || queued_) return {};
+  place_.reset();
+  return fail(CUBBY_ERR_BUSY,
+              "the completion queue has no place left; take completions first, or make it "
+              "larger");
+}
+
+cubby_status rest_of_call::submit(engine::request_verb verb, uint32_t tier, cubby_ticket *ticket) {
+  prepare_request(self_, request(), std::move(verb), tier, how_);
+  return submit_request(self_, place_->use(), ticket);
+}
+
+cubby_status rest_of_call::submit_put(const batch &all, engine::put_verb &&verb,
+                                      cubby_ticket *ticket) {
+  try {
+    all.hand_over(request());
+  } catch (...) {
+    abandon_blocks(self_, verb.blocks);
+    throw;
+  }
+  uint32_t tier = 0;
+  for (size_t i = 0; i < verb.blocks.size(); ++i) {
+    if (!verb.blocks[i]) continue;
+    engine::request_item &item = request().items[i];
+    item.bank = verb.blocks[i]->at.bank;
+    item.number = verb.blocks[i]->at.number;
+    tier = verb.blocks[i]->at.tier;
+  }
+  return submit(std::move(verb), tier, ticket);
+}
+
+}  // namespace cubby::api

@@ -1,0 +1,85 @@
+// What the calls that bring or take the bytes of KV blocks have in common: which block an item
+// names, what a batch comes to, and the request that goes on with what a call could not finish.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "api/completion_queue.hpp"
+#include "api/requests.hpp"
+#include "transfer/pieces.hpp"
+
+namespace cubby::api {
+
+[[nodiscard]] inline std::string_view text_of(const cubby_key &key) {
+  return {static_cast<const char *>(key.data), key.bytes};
+}
+
+/// Where the parts of a locker lie.
+std::array<transfer::memory_piece, CUBBY_PARTS_MAX> parts_at(const residency::locker_bank &bank,
+                                                             const void *const *addresses);
+uint64_t block_bytes_of(const residency::locker_bank &bank);
+
+/// As read_how(), with a keep that is one.
+result<cubby_how> read_block_how(runtime &self, const cubby_how *how);
+
+/// Whether a block is stored before it is found.
+[[nodiscard]] inline bool is_stored_first(uint8_t keep) { return keep >= CUBBY_KEEP_RESTART; }
+
+/// The frame is written: makes the digests, and the block is found from here on (OK), or once it is
+/// stored (PENDING, and `later` is to be handed to a request). When it throws, the put is
+/// abandoned.
+result<cubby_status> finish_block(runtime &self, engine::block_write &&what, uint64_t length_bytes,
+                                  std::optional<engine::block_write> &later);
+/// Gives up what was not handed over.
+void abandon_blocks(runtime &self, std::span<const std::optional<engine::block_write>> blocks);
+
+/// What a batch comes to. Each item's status is final once it is written, and is not PENDING.
+class batch {
+ public:
+  batch(const cubby_how &how, uint32_t count) : item_status_(how.item_status), known_(count) {}
+
+  void ended(uint32_t item, const result<cubby_status> &with);
+  [[nodiscard]] bool is_pending() const { return pending_count_ != 0; }
+  [[nodiscard]] cubby_status result_now() const {
+    if (ok_count_ == known_.size()) return CUBBY_OK;
+    return ok_count_ == 0 ? first_ : CUBBY_PARTIAL;
+  }
+  /// For a request that brings the rest.
+  void hand_over(engine::request &r) const;
+
+ private:
+  int8_t *const item_status_;
+  std::vector<cubby_status> known_;
+  size_t ok_count_ = 0, pending_count_ = 0;
+  cubby_status first_ = CUBBY_OK;
+  error failure_{.status = CUBBY_OK, .text = {}};
+};
+
+/// The request that goes on with what a call could not finish. Nothing is taken before it is
+/// wanted.
+class rest_of_call {
+ public:
+  rest_of_call(runtime &self, const cubby_how &how) : self_(self), how_(how) {}
+  rest_of_call(const rest_of_call &) = delete;
+  rest_of_call &operator=(const rest_of_call &) = delete;
+  ~rest_of_call();
+
+  /// BUSY where no ticket, or no place in the queue, is left.
+  result<void> want();
+  engine::request &request() { return self_.engine().requests[place_->index]; }
+  cubby_status submit(engine::request_verb verb, uint32_t tier, cubby_ticket *ticket);
+  /// The blocks of a put that have to be stored first; `all` and `verb` say which.
+  cubby_status submit_put(const batch &all, engine::put_verb &&verb, cubby_ticket *ticket);
+
+ private:
+  runtime &self_;
+  const cubby_how &how_;
+  bool queued_ = false;
+  std::optional<request_place> place_;
+};
+
+}  // namespace cubby::api

@@ -1,0 +1,52 @@
+#include "api/reservations.hpp"
+
+#include <algorithm>
+
+namespace cubby::api {
+
+cubby_pins reservation_list::add(std::vector<reserved_block> &&blocks, uint32_t salt) {
+  size_t index = 0;
+  while (index < slots_.size() && slots_[index].left != 0) ++index;
+  if (index == slots_.size()) slots_.emplace_back().generation = salt;
+  slot &taken = slots_[index];
+  taken.left = static_cast<uint32_t>(blocks.size());
+  taken.blocks = std::move(blocks);
+  return uint64_t{++taken.generation} << 32 | (index + 1);
+}
+
+result<std::vector<reserved_block>> reservation_list::take(cubby_pins handle, uint32_t first,
+                                                           uint32_t count) {
+  const size_t index = (handle & 0xFFFF'FFFF) - 1;
+  if (index >= slots_.size() || slots_[index].left == 0 ||
+      slots_[index].generation != handle >> 32) {
+    return fail(CUBBY_ERR_STALE,
+                "the reservation is not open: all of it was committed or given up before, or it "
+                "belongs to another runtime");
+  }
+  slot &from = slots_[index];
+  const auto size = static_cast<uint32_t>(from.blocks.size());
+  if (first >= size || count > size - first || (count == 0 && first != 0)) {
+    return fail(CUBBY_ERR_INVALID, "the reservation has %u blocks, not %u from %u on", size, count,
+                first);
+  }
+  const auto begin = from.blocks.begin() + first;
+  const auto end = count == 0 ? from.blocks.end() : begin + count;
+  if (count != 0 && std::any_of(begin, end, [](const reserved_block &one) { return one.over; })) {
+    return fail(CUBBY_ERR_INVALID,
+                "some of blocks %u to %u of the reservation were committed or given up before",
+                first, first + count - 1);
+  }
+  std::vector<reserved_block> taken;
+  taken.reserve(static_cast<size_t>(end - begin));
+  for (auto one = begin; one != end; ++one) {
+    if (one->over) continue;
+    taken.push_back(std::move(*one));
+    one->what.reset();
+    one->over = true;
+    --from.left;
+  }
+  if (from.left == 0) from.blocks.clear();
+  return taken;
+}
+
+}  // namespace cubby::api

@@ -1,0 +1,234 @@
+// Blocks written in place: reserve gives frames, commit makes them found.
+#include <algorithm>
+
+#include "api/block_requests.hpp"
+#include "api/guard.hpp"
+#include "api/reservations.hpp"
+
+using namespace cubby;
+using namespace cubby::api;
+
+namespace {
+
+using ull = unsigned long long;
+
+class reserve_call {
+ public:
+  reserve_call(runtime &self, const cubby_item *items, uint32_t count, uint32_t tier, uint8_t keep,
+               void **addr)
+      : self_(self), items_(items), count_(count), tier_(tier), keep_(keep), addr_(addr) {
+    blocks_.resize(count);
+  }
+
+  /// All frames or none.
+  cubby_status run(int8_t *item_status, cubby_pins *pins) {
+    try {
+      const cubby_status status = take_all();
+      if (status == CUBBY_OK) {
+        const auto lock = self_.hold_pump();
+        *pins = self_.reservations.add(std::move(blocks_), self_.next_region_mark());
+      } else {
+        give_up();
+        return status;
+      }
+    } catch (...) {
+      give_up();
+      throw;
+    }
+    for (uint32_t i = 0; i < count_ && item_status != nullptr; ++i) item_status[i] = CUBBY_OK;
+    return CUBBY_OK;
+  }
+
+ private:
+  cubby_status take_all() {
+    size_t at = 0;  // in the caller's addresses
+    for (uint32_t i = 0; i < count_; ++i) {
+      auto name = read_name(self_, items_[i], i);
+      if (!name) return keep_error(name.failure());
+      const residency::locker_bank &bank = *name->bank;
+      uint64_t length = 0;
+      for (uint32_t s = 0; s < items_[i].span_count && items_[i].spans != nullptr; ++s) {
+        length += items_[i].spans[s].bytes;
+      }
+      if (length > block_bytes_of(bank)) {
+        CUBBY_REFUSE("item %u: %llu bytes, and a block of bank %s holds %llu", i,
+                     static_cast<ull>(length), bank.desc().name,
+                     static_cast<ull>(block_bytes_of(bank)));
+      }
+      blocks_[i].length_bytes = length == 0 ? block_bytes_of(bank) : length;
+      auto begun = begin(*name, i);
+      if (!begun) return keep_error(begun.failure());
+      using start = engine::blocks::start;
+      if (*begun == start::full || *begun == start::joined) {
+        return keep_error(fail(CUBBY_ERR_BUSY,
+                               "item %u: bank %s has no room just now, or its key is being put; "
+                               "unpin some, drain, and try again",
+                               i, bank.desc().name));
+      }
+      for (uint32_t p = 0; p < bank.part_count(); ++p) {
+        addr_[at++] = *begun == start::known ? nullptr : address(*blocks_[i].what, p);
+      }
+    }
+    return CUBBY_OK;
+  }
+
+  result<engine::blocks::start> begin(const named_block &name, uint32_t i) {
+    engine::block_write what;
+    what.space = name.space;
+    what.keep = keep_;
+    what.key = text_of(items_[i].key);
+    if (items_[i].parent != nullptr) what.parent = text_of(*items_[i].parent);
+    directory::put_request request;
+    request.space = name.space;
+    request.key = items_[i].key;
+    request.parent = items_[i].parent;
+    request.keep = keep_;
+    engine::parts &engine = self_.engine();
+    const auto lock = self_.hold_pump();
+    engine.state.now_ns = self_.now();
+    auto begun = engine.puts.begin(*name.bank, request, what.at, tier_);
+    if (begun && *begun == engine::blocks::start::begun) blocks_[i].what = std::move(what);
+    return begun;
+  }
+
+  void *address(const engine::block_write &what, uint32_t part) const {
+    const engine::block_place &at = what.at;
+    return self_.engine().state.tiers.address(*at.bank, at.tier, at.frame, at.number, part);
+  }
+
+  void give_up() {
+    const auto lock = self_.hold_pump();
+    for (const reserved_block &one : blocks_) {
+      if (one.what) self_.engine().puts.abandon(one.what->at);
+    }
+  }
+
+  runtime &self_;
+  const cubby_item *const items_;
+  const uint32_t count_, tier_;
+  const uint8_t keep_;
+  void **const addr_;
+  std::vector<reserved_block> blocks_;
+};
+
+/// Nobody reads what the last bytes of a frame were before.
+void clear_tail(runtime &self, const engine::block_place &at, uint64_t length_bytes) {
+  std::array<const void *, CUBBY_PARTS_MAX> addresses{};
+  for (uint32_t p = 0; p < at.bank->part_count(); ++p) {
+    addresses[p] = self.engine().state.tiers.address(*at.bank, at.tier, at.frame, at.number, p);
+  }
+  const auto parts = parts_at(*at.bank, addresses.data());
+  transfer::clear_behind({parts.data(), at.bank->part_count()}, length_bytes);
+}
+
+void give_up(runtime &self, std::span<const reserved_block> blocks) {
+  {
+    const auto lock = self.hold_pump();
+    for (const reserved_block &one : blocks) {
+      if (one.what) self.engine().puts.abandon(one.what->at);
+    }
+  }
+  self.kick();  // others may wait for the room
+}
+
+/// One block of a commit. Nothing is left reserved.
+result<cubby_status> commit_block(runtime &self, reserved_block &block, uint8_t keep,
+                                  std::optional<engine::block_write> &later) {
+  if (!block.what) return CUBBY_OK;
+  engine::block_write what = std::move(*block.what);
+  block.what.reset();
+  what.keep = std::max(what.keep, keep);
+  if (is_stored_first(what.keep)) {
+    const auto lock = self.hold_pump();
+    if (auto why = self.engine().stored.why_not_stored(*what.at.bank, what.space)) {
+      self.engine().puts.abandon(what.at);
+      return *why;
+    }
+  }
+  clear_tail(self, what.at, block.length_bytes);
+  return finish_block(self, std::move(what), block.length_bytes, later);
+}
+
+cubby_status commit_all(runtime &self, std::vector<reserved_block> &blocks, const cubby_how &how,
+                        rest_of_call &rest, cubby_ticket *ticket) {
+  engine::put_verb verb;
+  try {
+    batch all(how, static_cast<uint32_t>(blocks.size()));
+    verb.blocks.resize(blocks.size());
+    for (uint32_t i = 0; i < blocks.size(); ++i) {
+      std::optional<engine::block_write> later;
+      all.ended(i, commit_block(self, blocks[i], how.keep, later));
+      if (later) verb.blocks[i] = std::move(later);
+    }
+    if (!all.is_pending()) return all.result_now();
+    return rest.submit_put(all, std::move(verb), ticket);
+  } catch (...) {
+    abandon_blocks(self, verb.blocks);
+    give_up(self, blocks);
+    throw;
+  }
+}
+
+}  // namespace
+
+cubby_status cubby_reserve(cubby_handle *rt, const cubby_item *items, uint32_t count,
+                           cubby_tier tier, const cubby_how *how, cubby_pins *pins, void **addr,
+                           cubby_ticket *ticket) {
+  CUBBY_ENTER(rt);
+  if (items == nullptr || pins == nullptr || addr == nullptr || count == 0 || count > items_max) {
+    CUBBY_REFUSE("cubby_reserve: items, pins or addr is NULL, or count %u is not 1 to %u", count,
+                 items_max);
+  }
+  *pins = 0;
+  if (ticket != nullptr) *ticket = 0;
+  return guarded([&]() -> cubby_status {
+    auto asked = read_block_how(self, how);
+    if (!asked) return keep_error(asked.failure());
+    const uint32_t slot = self.engine().state.tiers.find(tier);
+    if (slot == engine::no_tier) {
+      return keep_error(fail(CUBBY_ERR_STALE, "tier %u is not one of this runtime", tier));
+    }
+    const engine::tier_slot &in = self.engine().state.tiers[slot];
+    if (in.memory == nullptr || !in.memory->host_addressable()) {
+      return keep_error(fail(CUBBY_ERR_NOT_SUPPORTED,
+                             "tier %s: the processor cannot write there; reserve in a tier of host "
+                             "memory",
+                             in.name.c_str()));
+    }
+    return reserve_call(self, items, count, slot, asked->keep, addr).run(asked->item_status, pins);
+  });
+}
+
+cubby_status cubby_commit(cubby_handle *rt, cubby_pins pins, uint32_t first, uint32_t count, int ok,
+                          const cubby_how *how, cubby_ticket *ticket) {
+  if (ticket != nullptr) *ticket = 0;
+  cubby_ticket made = 0;
+  bool waits = false;
+  const cubby_status begun = [&]() -> cubby_status {
+    CUBBY_ENTER(rt);
+    return guarded([&]() -> cubby_status {
+      auto asked = read_block_how(self, how);
+      if (!asked) return keep_error(asked.failure());
+      waits = ticket == nullptr && asked->cq == nullptr;
+      rest_of_call rest(self, *asked);
+      if (ok != 0) {
+        if (auto wanted = rest.want(); !wanted) return keep_error(wanted.failure());
+      }
+      std::vector<reserved_block> blocks;
+      {
+        const auto lock = self.hold_pump();
+        auto taken = self.reservations.take(pins, first, count);
+        if (!taken) return keep_error(taken.failure());
+        blocks = std::move(*taken);
+      }
+      if (ok == 0) {
+        give_up(self, blocks);
+        return CUBBY_OK;
+      }
+      return commit_all(self, blocks, *asked, rest, &made);
+    });
+  }();
+  if (begun == CUBBY_PENDING && waits) return cubby_wait(rt, made, -1);
+  if (ticket != nullptr) *ticket = made;
+  return begun;
+}

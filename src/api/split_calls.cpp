@@ -1,0 +1,126 @@
+// Load or recompute: which keys of a prefix to load so that all of it is ready first.
+//
+// Keys before the first that is loaded are computed meanwhile, for the prefix of a key has to be
+// there when it is computed; keys behind the longest prefix that is present are computed once both
+// are done. So loading keys first..present-1 of count takes
+//   max(computing 0..first-1, loading first..present-1) + computing present..count-1.
+#include <algorithm>
+
+#include "api/guard.hpp"
+#include "api/runtime.hpp"
+#include "base/checked.hpp"
+#include "engine/chunk_run.hpp"
+
+using namespace cubby;
+using namespace cubby::api;
+
+namespace {
+
+/// Of a path that nothing was measured of: as a slow disk would.
+constexpr double assumed_bytes_per_ns = 0.5;
+constexpr uint64_t assumed_latency_ns = 200'000;
+
+/// What loading takes, longest path first: bytes to be read from disk, and to be copied.
+struct load {
+  uint64_t disk_bytes = 0, copy_bytes = 0;
+};
+
+uint64_t time_of(const transfer::channel &path, uint64_t bytes) {
+  if (bytes == 0) return 0;
+  const uint64_t measured_ns = path.estimate_ns(bytes);
+  if (measured_ns != base::never_ns) return measured_ns;
+  return assumed_latency_ns +
+         static_cast<uint64_t>(static_cast<double>(bytes) / assumed_bytes_per_ns);
+}
+
+class split_call {
+ public:
+  split_call(engine::parts &engine, residency::locker_bank &bank, uint32_t tier)
+      : engine_(engine), bank_(bank), tier_(tier) {}
+
+  cubby_split_result best(const std::vector<directory::key_view> &views, uint32_t present,
+                          const uint64_t *recompute_ns) {
+    const auto count = static_cast<uint32_t>(views.size());
+    uint64_t tail_ns = 0, head_ns = 0;
+    for (uint32_t i = present; i < count; ++i)
+      tail_ns = base::saturating_add(tail_ns, recompute_ns[i]);
+    std::vector<load> from(size_t{present} + 1);  // [first]: of keys first..present-1
+    for (uint32_t i = present; i-- > 0;) from[i] = added(from[i + 1], views[i]);
+    cubby_split_result made{};
+    made.struct_size = sizeof made;
+    made.finish_ns = base::never_ns;
+    for (uint32_t first = 0; first <= present; ++first) {
+      const uint64_t ns =
+          base::saturating_add(std::max(head_ns, time_of_load(from[first])), tail_ns);
+      if (first == 0) made.load_all_ns = ns;
+      if (ns <= made.finish_ns) {  // of two that are alike, the one that loads less
+        made.finish_ns = ns;
+        made.load_first = first;
+        made.load_count = present - first;
+      }
+      if (first < present) head_ns = base::saturating_add(head_ns, recompute_ns[first]);
+    }
+    made.recompute_all_ns = base::saturating_add(head_ns, tail_ns);
+    if (made.load_count == 0) made.load_first = 0;
+    return made;
+  }
+
+ private:
+  [[nodiscard]] load added(load to, const directory::key_view &seen) const {
+    const engine::tier_set &tiers = engine_.state.tiers;
+    const uint64_t bytes = bank_.blocks->length(seen.locker);
+    bool elsewhere = false;
+    for (uint32_t t = 0; t < tiers.count(); ++t) {
+      if (!tiers.is_memory(t)) continue;
+      if (bank_.word(t, seen.locker).look().state != residency::locker_state::ready) continue;
+      if (t == tier_) return to;
+      elsewhere = true;
+    }
+    if (!elsewhere) to.disk_bytes += bytes;
+    if (elsewhere || !engine::reads_in_place(tiers, bank_, tier_)) to.copy_bytes += bytes;
+    return to;
+  }
+  /// Reading and copying go on side by side.
+  [[nodiscard]] uint64_t time_of_load(const load &what) const {
+    engine::tier_set &tiers = engine_.state.tiers;
+    const uint64_t read_ns =
+        what.disk_bytes == 0 ? 0 : time_of(*tiers[bank_.file_tier].path, what.disk_bytes);
+    return std::max(read_ns, time_of(*tiers[tier_].path, what.copy_bytes));
+  }
+
+  engine::parts &engine_;
+  residency::locker_bank &bank_;
+  const uint32_t tier_;
+};
+
+}  // namespace
+
+cubby_status cubby_split(cubby_handle *rt, cubby_space space, const cubby_key *keys, uint32_t count,
+                         const uint64_t *recompute_ns, cubby_tier tier, cubby_split_result *out) {
+  CUBBY_ENTER(rt);
+  if (keys == nullptr || recompute_ns == nullptr || out == nullptr || count == 0) {
+    CUBBY_REFUSE("cubby_split: keys, recompute_ns or out is NULL, or count is 0");
+  }
+  return guarded([&]() -> cubby_status {
+    const space_list::named in = self.spaces.find(space);
+    if (in.bank == nullptr) {
+      return keep_error(fail(CUBBY_ERR_STALE, "space %u is not one of this runtime", space));
+    }
+    const uint32_t slot = self.engine().state.tiers.find(tier);
+    if (slot == engine::no_tier || self.engine().state.tiers[slot].memory == nullptr) {
+      return keep_error(fail(CUBBY_ERR_STALE, "tier %u is no memory tier of this runtime", tier));
+    }
+    std::vector<directory::key_view> views(count);
+    directory::match_query query;
+    query.space = in.space;
+    query.keys = keys;
+    query.count = count;
+    query.views = views.data();
+    const auto present = in.bank->blocks->keys.match(query);
+    if (!present) return keep_error(present.failure());
+    const auto lock = self.hold_pump();
+    write_struct(split_call(self.engine(), *in.bank, slot).best(views, *present, recompute_ns),
+                 out);
+    return CUBBY_OK;
+  });
+}
