@@ -38,6 +38,7 @@
 #include <new>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <utility>
 
 namespace cubby {
@@ -365,6 +366,16 @@ struct tier_options {
 
 /// See below.
 class completion_queue;
+
+/// The key of a text, which it refers to.
+[[nodiscard]] inline cubby_key key_of(std::string_view text) noexcept {
+  return {text.data(), static_cast<uint32_t>(text.size())};
+}
+
+/// Memory of this process as a span of an item.
+[[nodiscard]] inline cubby_span span_of(std::span<const std::byte> memory) noexcept {
+  return {0, 0, reinterpret_cast<uintptr_t>(memory.data()), memory.size()};
+}
 
 /// How a request is served.
 struct how {
@@ -783,19 +794,55 @@ class runtime {
                             ready_ns.data());
     });
   }
-  /// Copies lockers into memory of the caller, which is the runtime's until completion.
+  /// Copies blocks into memory of the caller, which is the runtime's until completion. wait() for
+  /// the ticket; MISS and PARTIAL are errors.
   result<ticket> get(std::span<const cubby_item> items, const how &with = {}) noexcept {
     const cubby_how request = detail::how_of(with);
     return ticket_call([&](cubby_handle *rt, cubby_ticket *out) {
       return cubby_get(rt, items.data(), static_cast<uint32_t>(items.size()), &request, out);
     });
   }
-  /// Copies memory of the caller, which stays as it is until completion, into lockers.
+  /// Copies memory of the caller, read during the call, into blocks; those that outlive the process
+  /// are found, and the ticket is done, once they are stored.
   result<ticket> put(std::span<const cubby_item> items, const how &with = {}) noexcept {
     const cubby_how request = detail::how_of(with);
     return ticket_call([&](cubby_handle *rt, cubby_ticket *out) {
       return cubby_put(rt, items.data(), static_cast<uint32_t>(items.size()), &request, out);
     });
+  }
+
+  /// Opens a space of keys of a bank of KV blocks; of what makes them interchangeable, and the
+  /// tenant. Errors: STALE, INVALID.
+  result<cubby_space> add_space(const bank &of, std::string_view fingerprint,
+                                std::string_view domain = {}) noexcept {
+    auto desc = detail::sized<cubby_space_desc>();
+    desc.bank = of.handle();
+    desc.fingerprint = fingerprint.data();
+    desc.fingerprint_bytes = static_cast<uint32_t>(fingerprint.size());
+    desc.domain = domain.data();
+    desc.domain_bytes = static_cast<uint32_t>(domain.size());
+    cubby_space added = 0;
+    return call<cubby_space>([&](cubby_handle *rt) { return cubby_space_add(rt, &desc, &added); },
+                             [&] { return added; });
+  }
+  /// Closes it; with the last one of its keys they are forgotten, but for what outlives the
+  /// process.
+  result<void> remove_space(cubby_space which) noexcept {
+    return call([&](cubby_handle *rt) { return cubby_space_remove(rt, which); });
+  }
+  /// How many leading keys are usable. Never blocks. states: empty, or CUBBY_STATE_* of each key;
+  /// INVALID when it is shorter than keys and not empty.
+  result<uint32_t> match(cubby_space in, std::span<const cubby_key> keys,
+                         std::span<uint8_t> states = {},
+                         const cubby_match_rule *rule = nullptr) noexcept {
+    if (!states.empty() && states.size() < keys.size()) return error(CUBBY_ERR_INVALID);
+    uint32_t hits = 0;
+    return call<uint32_t>(
+        [&](cubby_handle *rt) {
+          return cubby_match(rt, in, keys.data(), static_cast<uint32_t>(keys.size()), rule, &hits,
+                             states.empty() ? nullptr : states.data());
+        },
+        [&] { return hits; });
   }
 
   /// Tells what was used, for banks whose pins carry how::no_visit. Arrays are read during the

@@ -267,6 +267,7 @@ void controller::cancel_everything() {
     units_.requests[index].cancel_wanted.store(true);
   }
   units_.table.forget_unrequested();
+  units_.stored.forget_unrequested();
   state_.pins.note_withdrawal();
 }
 

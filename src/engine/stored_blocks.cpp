@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <utility>
 
 #include "engine/chunk_run.hpp"
@@ -106,6 +107,9 @@ const void *stored_blocks::image_of(job &one) {
 
 result<uint32_t> stored_blocks::accept(store_state &to, uint32_t index) {
   job &one = jobs_[index];
+  // Its number is at most the next that was never given out.
+  const size_t numbers = to.disk->content().blocks().end() + size_t{1};
+  if (to.spoken_for.size() < numbers) to.spoken_for.resize(2 * numbers);
   locker_bank &bank = *one.what.at.bank;
   const uint32_t number = one.what.at.number;
   store::put_request request;
@@ -192,7 +196,7 @@ bool stored_blocks::take_completions(store_state &of) {
   return any;
 }
 
-/// Either `done` or `why` is given.
+/// With `done` it is stored; `why` it is not, where somebody waits for that.
 void stored_blocks::end_job(uint32_t index, const store::store_completion *done, const error *why) {
   const job one = std::exchange(jobs_[index], {});
   free_jobs_.push_back(index);
@@ -202,9 +206,7 @@ void stored_blocks::end_job(uint32_t index, const store::store_completion *done,
   locker_bank &bank = *at.bank;
   residency::key_blocks &blocks = *bank.blocks;
   if (done != nullptr) {
-    store_state &in = *store_for(bank);
-    if (in.spoken_for.size() <= done->number) in.spoken_for.resize(done->number + 1);
-    in.spoken_for[done->number] = true;
+    store_for(bank)->spoken_for[done->number] = true;
     blocks.set_stored(at.number, done->number);
   }
   uint32_t released = no_locker;
@@ -270,6 +272,16 @@ void stored_blocks::look_at_damage() {
 }
 
 // ---- the pump --------------------------------------------------------------------------------
+
+void stored_blocks::forget_unrequested() {
+  for (store_state &one : stores_) {
+    const auto is_session = [&](uint32_t index) { return !jobs_[index].publish; };
+    const auto gone =
+        std::stable_partition(one.to_write.begin(), one.to_write.end(), std::not_fn(is_session));
+    for (auto at = gone; at != one.to_write.end(); ++at) end_job(*at, nullptr, nullptr);
+    one.to_write.erase(gone, one.to_write.end());
+  }
+}
 
 bool stored_blocks::step() {
   bool any = false;

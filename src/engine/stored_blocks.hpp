@@ -101,6 +101,8 @@ class stored_blocks {
 
   // The pump.
 
+  /// The runtime closes: blocks that nobody finds in another life of the process are not written.
+  void forget_unrequested();
   bool step();
   /// Any thread: is there something that step() has not seen?
   [[nodiscard]] bool has_news() const { return news_.load(std::memory_order_seq_cst); }

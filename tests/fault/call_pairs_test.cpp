@@ -4,14 +4,13 @@
 #include <functional>
 #include <thread>
 
-#include "unit/api/runtime_fixture.hpp"
+#include "unit/api/block_fixture.hpp"
 
 using namespace api_test;
 
 namespace {
 
-constexpr uint64_t mib = uint64_t{1} << 20;
-constexpr uint64_t block_bytes = 3000;
+constexpr uint64_t pair_block_bytes = 3000;
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 constexpr uint32_t rounds = 6;
 #else
@@ -20,6 +19,7 @@ constexpr uint32_t rounds = 60;
 
 /// What the calls share: a bank and a tier that stay, and a bank and a queue that come and go.
 struct world {
+  store_directory directory;
   weights w;
   runtime_fixture h;
   cubby_tier tier = 0;
@@ -33,6 +33,7 @@ struct world {
 
   explicit world(uint32_t pump) : h(pump, 64) {
     tier = h.tier("host:0", 0, 2 * mib);
+    add_store();
     h.map(w);
     cubby_bank_desc desc{};
     desc.struct_size = sizeof desc;
@@ -40,7 +41,7 @@ struct world {
     desc.name = "blocks";
     desc.rows = 1;
     desc.columns = 4;  // fewer than keys: puts evict
-    desc.locker_bytes = block_bytes;
+    desc.locker_bytes = pair_block_bytes;
     REQUIRE(cubby_bank_add(h.rt, &desc, &blocks) == CUBBY_OK);
     REQUIRE(add_space(&space) == CUBBY_OK);
     remake_space();
@@ -51,6 +52,20 @@ struct world {
   world &operator=(const world &) = delete;
   ~world() { cubby_cq_remove(transient_queue.load()); }
 
+  void add_store() const {
+    const char *path = directory.path.c_str();
+    cubby_tier_desc desc{};
+    desc.struct_size = sizeof desc;
+    desc.backend = "file";
+    desc.name = "disk:0";
+    desc.rank = 9;
+    desc.device = -1;
+    desc.budget_bytes = 4 * mib;
+    desc.paths = &path;
+    desc.path_count = 1;
+    cubby_tier made = 0;
+    REQUIRE(cubby_tier_add(h.rt, &desc, &made) == CUBBY_OK);
+  }
   cubby_status add_space(cubby_space *out) const {
     cubby_space_desc desc{};
     desc.struct_size = sizeof desc;
@@ -63,24 +78,55 @@ struct world {
     if (add_space(&made) == CUBBY_OK) transient_space = made;
   }
   /// Puts or gets one of six blocks, each filled with its key.
-  void move_block(bool put, cubby_space in) {
+  void move_block(bool put, cubby_space in, uint8_t keep = CUBBY_KEEP_CACHE) {
     const char key = static_cast<char>('a' + serial.fetch_add(1) % 6);
-    std::array<char, block_bytes> bytes;
+    std::array<char, pair_block_bytes> bytes;
     bytes.fill(put ? key : '?');
-    const cubby_span span = {0, 0, reinterpret_cast<uintptr_t>(bytes.data()), block_bytes};
+    const cubby_span span = {0, 0, reinterpret_cast<uintptr_t>(bytes.data()), pair_block_bytes};
     cubby_item one{};
     one.space = in;
     one.key = {&key, 1};
     one.spans = &span;
     one.span_count = 1;
     if (put) {
-      cubby_put(h.rt, &one, 1, nullptr, nullptr);
+      cubby_how how{};
+      how.struct_size = sizeof how;
+      how.keep = keep;
+      cubby_put(h.rt, &one, 1, &how, nullptr);
       return;
     }
     const bool found = cubby_get(h.rt, &one, 1, nullptr, nullptr) == CUBBY_OK;
     for (const char byte : bytes) {
       if (byte != (found ? key : '?')) ++wrong_bytes;
     }
+  }
+
+  /// A block written in place, or given up.
+  void reserve_block(bool commit) {
+    const char key = static_cast<char>('a' + serial.fetch_add(1) % 6);
+    cubby_item one{};
+    one.space = space;
+    one.key = {&key, 1};
+    void *addr = nullptr;
+    cubby_pins reserved = 0;
+    if (cubby_reserve(h.rt, &one, 1, tier, nullptr, &reserved, &addr, nullptr) != CUBBY_OK) return;
+    if (addr != nullptr) std::memset(addr, key, pair_block_bytes);
+    cubby_commit(h.rt, reserved, 0, 0, commit ? 1 : 0, nullptr, nullptr);
+  }
+  void pin_block() {
+    const char key = static_cast<char>('a' + serial.fetch_add(1) % 6);
+    cubby_item one{};
+    one.space = space;
+    one.key = {&key, 1};
+    const void *addr = nullptr;
+    cubby_pins pins = 0;
+    cubby_ticket ticket = 0;
+    cubby_status status = cubby_pin(h.rt, &one, 1, tier, nullptr, &pins, &addr, &ticket);
+    if (status == CUBBY_PENDING) status = cubby_wait(h.rt, ticket, -1);
+    if (status != CUBBY_OK) return;
+    const auto *bytes = static_cast<const char *>(addr);
+    if (bytes[0] != key || bytes[pair_block_bytes - 1] != key) ++wrong_bytes;
+    cubby_unpin(h.rt, pins, 0, 0, nullptr);
   }
 
   void remake_bank() {
@@ -269,6 +315,24 @@ const std::vector<call> calls = {
     {"get", [](world &in) { in.move_block(false, in.space); }},
     {"put into a space that goes",
      [](world &in) { in.move_block(true, in.transient_space.load()); }},
+    {"put to be stored", [](world &in) { in.move_block(true, in.space, CUBBY_KEEP_SESSION); }},
+    {"put to outlive the process",
+     [](world &in) { in.move_block(true, in.space, CUBBY_KEEP_RESTART); }},
+    {"put to outlive the process, into a space that goes",
+     [](world &in) { in.move_block(true, in.transient_space.load(), CUBBY_KEEP_RESTART); }},
+    {"reserve, commit", [](world &in) { in.reserve_block(true); }},
+    {"reserve, give up", [](world &in) { in.reserve_block(false); }},
+    {"pin by key", [](world &in) { in.pin_block(); }},
+    {"lease, split",
+     [](world &in) {
+       const cubby_key key = {"a", 1};
+       const uint64_t recompute_ns = 1000;
+       cubby_split_result split{};
+       cubby_split(in.h.rt, in.space, &key, 1, &recompute_ns, in.tier, &split);
+       cubby_pins lease = 0;
+       if (cubby_lease(in.h.rt, in.space, &key, 1, 1, &lease) != CUBBY_OK) return;
+       cubby_lease_end(in.h.rt, lease, 0, 0);
+     }},
     {"space_remove, space_add", [](world &in) { in.remake_space(); }},
     {"match, drop by key",
      [](world &in) {

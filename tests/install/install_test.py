@@ -160,8 +160,12 @@ def main():
         for form in ("cubby", "static"):
             for program, words in (("01_pin", "the first byte of expert 0 is 1"), ("03_threads", ""),
                                    ("04_kv_cache", "2 of 3 blocks are there; the second begins with b"),
+                                   ("05_kv_cache", "2 of 3 blocks are there; the second begins with b"),
                                    ("02_pin", "2 x 16 experts; the first byte of expert 1 is 2")):
-                said = run(work / "build" / f"{program}_{form}", model)
+                store = work / f"store_{program}_{form}"
+                store.mkdir()
+                argument = store if "kv_cache" in program else model
+                said = run(work / "build" / f"{program}_{form}", argument)
                 print(said, end="")
                 if words not in said:
                     sys.exit(f"install: {program}_{form} said something else")
