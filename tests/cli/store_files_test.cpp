@@ -305,7 +305,7 @@ TEST_CASE("a trim that is killed leaves a store, and the next one clears up") {
   const json info = process::command_json("store info " + folder.path(""), 0);
   REQUIRE(info["notes"].dump().find("cubby.store.new") != std::string::npos);
   for (int i = 0; i < 12; ++i) {
-    const std::string line = "timeout -s KILL 0.0" + std::to_string(i * 8 + 10) + " " +
+    const std::string line = "timeout --foreground -s KILL 0.0" + std::to_string(i * 8 + 10) + " " +
                              CUBBY_COMMAND " store trim " + folder.path("") +
                              " --budget 5m >/dev/null 2>&1";
     process::shell(line);
