@@ -1,6 +1,8 @@
 #include "cli/store/describe.hpp"
 
+#include <cstdio>
 #include <cstring>
+#include <optional>
 
 #include "base/abi.hpp"
 #include "cli/printable.hpp"
@@ -38,6 +40,12 @@ std::optional<cubby::engine::block_shape> shape_in(std::string_view fingerprint)
 
 }  // namespace
 
+std::string hex16(uint64_t value) {
+  char text[17];
+  snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
+  return text;
+}
+
 store_answer refused_with(const cubby::error &why) {
   store_answer answer;
   answer.refused = store_refusal{cubby_status_name(why.status), why.text, why.native,
@@ -56,7 +64,7 @@ json space_json(const store::space_body &space) {
   json object = {{"id", space.id}, {"locker_bytes", nullptr}, {"parts_digest", nullptr}};
   if (const auto shape = shape_in(fingerprint)) {
     object["locker_bytes"] = shape->locker_bytes;
-    object["parts_digest"] = hex_of(fingerprint.substr(8, 8));
+    object["parts_digest"] = hex16(shape->parts_digest);
     fingerprint.remove_prefix(sizeof *shape);
   }
   put_text(object, "fingerprint", fingerprint);

@@ -13,6 +13,8 @@ namespace cubby_cli {
 
 namespace store = cubby::store;
 
+std::string hex16(uint64_t value);
+
 store_answer refused_with(const cubby::error &why);
 
 /// `name` has the text, or null where it is none that can be printed, and `name`_hex all bytes.

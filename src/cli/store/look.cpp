@@ -1,7 +1,6 @@
 // cubby store info and verify: they open the store, which takes its locks, and write nothing.
 #include <sys/stat.h>
 
-#include <algorithm>
 #include <map>
 
 #include "cli/store/describe.hpp"
@@ -12,12 +11,6 @@ namespace cubby_cli {
 namespace {
 
 using nlohmann::json;
-
-std::string hex16(uint64_t value) {
-  char text[17];
-  snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
-  return text;
-}
 
 json files_json(const std::vector<store::store_file> &files) {
   json list = json::array();

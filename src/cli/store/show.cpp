@@ -115,18 +115,18 @@ void show_store_check(const json &check) {
 
 void show_store_trim(const json &trim) {
   const json &damaged = trim["damaged"];
+  const std::string blocks = many(number_in(trim, "blocks"), "block");
   if (trim.contains("old_bytes")) {
     std::cout << "made smaller, from " << bytes_in(trim, "old_bytes") << " to "
-              << bytes_in(trim, "bytes") << ": " << many(number_in(trim, "blocks"), "block") << ", "
-              << bytes_in(trim, "block_bytes") << ", are there; " << count_in(trim, "left_out")
-              << ", " << bytes_in(trim, "left_out_bytes") << ", found no room\n";
+              << bytes_in(trim, "bytes") << "; the store has " << blocks << ", "
+              << bytes_in(trim, "block_bytes") << "; " << count_in(trim, "left_out") << ", "
+              << bytes_in(trim, "left_out_bytes") << ", found no room\n";
     if (number_in(trim, "without_parent") != 0)
       std::cout << many(number_in(trim, "without_parent"), "block")
-                << " cannot be matched until the block before is put again\n";
+                << " cannot be matched until the one before is put again\n";
   } else {
-    std::cout << many(number_in(trim, "blocks"), "block") << " are there; "
-              << bytes_in(trim, "freed_bytes") << " became free, " << bytes_in(trim, "free_bytes")
-              << " are\n";
+    std::cout << "the store has " << blocks << "; " << bytes_in(trim, "freed_bytes")
+              << " became free, so that " << bytes_in(trim, "free_bytes") << " are\n";
   }
   show_recovery(trim["recovery"]);
   if (damaged.empty()) {
