@@ -14,5 +14,6 @@ void add_demo(command &program);
 void add_bench(command &program);
 void add_conformance(command &program);
 void add_replay(command &program);
+void add_store(command &program);
 
 }  // namespace cubby_cli

@@ -1,5 +1,5 @@
-// The `cubby` command. Over the public interface alone: what a subcommand needs and cannot say is a
-// hole in that interface.
+// The `cubby` command. Over the public interface: what a subcommand needs and cannot say is a hole
+// in that interface; but `store` reads the runtime's own files.
 #include <cerrno>
 #include <cstring>
 #include <exception>
@@ -29,6 +29,7 @@ int main(int argc, char **argv) {
   cubby_cli::add_inspect(program);
   cubby_cli::add_seal(program);
   cubby_cli::add_verify(program);
+  cubby_cli::add_store(program);
   cubby_cli::add_make_model(program);
   cubby_cli::add_demo(program);
   cubby_cli::add_bench(program);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/digest.hpp"
+#include "engine/block_shape.hpp"
 #include "engine/chunk_run.hpp"
 #include "engine/stored_blocks.hpp"
 
@@ -11,12 +12,6 @@ namespace {
 
 using directory::no_locker;
 using residency::not_stored;
-
-/// What the space's fingerprint begins with in the store: how the bank's blocks are cut.
-struct block_shape {
-  uint64_t locker_bytes;
-  uint64_t parts_digest;
-};
 
 block_shape shape_of(const locker_bank &bank) {
   std::array<uint64_t, CUBBY_PARTS_MAX> parts{};

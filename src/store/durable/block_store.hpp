@@ -22,7 +22,9 @@ namespace cubby::store {
 struct put_request {
   uint32_t space = 0;
   std::string_view key;     // 1 to 64 bytes
-  std::string_view parent;  // the key before; empty = a root
+  std::string_view parent;  // the key before; empty = a root, unless parent_digest says another
+  /// Of a copy out of a store of the same id, which knows no more of the parent than this.
+  uint64_t parent_digest = 0;
   uint8_t keep = CUBBY_KEEP_RESTART;
   uint8_t part_count = 0;
   uint32_t part_bytes[store_parts_max] = {};  // none is 0

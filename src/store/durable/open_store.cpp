@@ -3,6 +3,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -22,6 +23,22 @@ result<std::vector<store_file>> open_files(const store_options &options) {
   return files;
 }
 
+/// The pages of an empty store; 0 or the errno.
+int write_empty(const layout &places, const std::vector<store_file> &files) {
+  int native = 0;
+  write_new_store(places, [&](uint32_t file, uint64_t offset_bytes, const void *page) {
+    if (native == 0) native = write_all(files[file].fd(), page, page_bytes, offset_bytes);
+  });
+  return native;
+}
+
+/// About what the store was made for; a store says no more than for how many blocks it has numbers.
+uint64_t usual_block_bytes(const store_shape &shape) {
+  const uint64_t pages = shape.pages_per_file * shape.file_count;
+  const uint64_t a_block = (pages + pages / 4) / shape.blocks_max;
+  return std::clamp<uint64_t>(a_block * page_bytes, page_bytes, store_block_bytes_max);
+}
+
 result<std::vector<store_file>> create_files(const store_options &options) {
   uint64_t id = 0;
   while (id == 0)
@@ -37,11 +54,7 @@ result<std::vector<store_file>> create_files(const store_options &options) {
     if (!file) return file.failure();
     files.push_back(std::move(file).value());
   }
-  int native = 0;
-  write_new_store(*places, [&](uint32_t file, uint64_t offset_bytes, const void *page) {
-    if (native == 0) native = write_all(files[file].fd(), page, page_bytes, offset_bytes);
-  });
-  if (native != 0)
+  if (const int native = write_empty(*places, files); native != 0)
     return fail_errno(native, "the new store %s could not be written", files[0].path().c_str());
   // The first file comes last: where it is, all are.
   for (size_t i = files.size(); i-- > 0;)
@@ -105,6 +118,39 @@ result<opened_store> open_store(const store_options &options) {
   auto found = recover(*files, options.fingerprint);
   if (!found) return found.failure();
   return opened_store{std::move(files).value(), std::move(found).value()};
+}
+
+result<opened_store> create_beside(const opened_store &old, uint64_t budget_bytes) {
+  const store_shape &shape = old.content.places.shape();
+  auto places = shape_new_store(
+      {budget_bytes, 1, usual_block_bytes(shape), shape.fingerprint, shape.store_id});
+  if (!places) return places.failure();
+  auto file =
+      store_file::create_beside(old.files[0], places->shape().pages_per_file * page_bytes, false);
+  if (!file) return file.failure();
+  std::vector<store_file> files;
+  files.push_back(std::move(file).value());
+  if (const int native = write_empty(*places, files); native != 0)
+    return fail_errno(native, "the new store beside %s could not be written",
+                      files[0].path().c_str());
+  auto found = recover(files, 0);
+  if (!found) return found.failure();
+  return opened_store{std::move(files), std::move(found).value()};
+}
+
+result<std::vector<unsigned char>> read_block(const std::vector<store_file> &files,
+                                              const block_body &body) {
+  std::vector<unsigned char> bytes(bytes_of(body));
+  const store_file &file = files[body.file];
+  const uint64_t offset = uint64_t{body.first_page} * page_bytes;
+  const uint64_t got = read_all(file.fd(), bytes.data(), bytes.size(), offset);
+  if (got == bytes.size() && digest_of_block(bytes.data(), body) == body.digest) return bytes;
+  auto failure = fail(got == bytes.size() ? CUBBY_ERR_CORRUPT : CUBBY_ERR_IO,
+                      "block %u at %llu of %s is not as it was put; erase it", body.number,
+                      static_cast<unsigned long long>(offset), file.path().c_str());
+  failure.offset_bytes = offset;
+  failure.data_loss = true;
+  return failure;
 }
 
 }  // namespace cubby::store

@@ -25,6 +25,14 @@ struct opened_store {
 /// Opens what is there, else makes a new store of the budget. An existing store keeps its size.
 result<opened_store> open_store(const store_options &options);
 
+/// A new store of one file beside that of `old`, which must be alone, of the same id and for blocks
+/// of the same usual size. files[0].replace() gives it the place of `old`.
+result<opened_store> create_beside(const opened_store &old, uint64_t budget_bytes);
+
+/// The block's bytes, verified. CORRUPT: they are not those that were put. IO: not to be read.
+result<std::vector<unsigned char>> read_block(const std::vector<store_file> &files,
+                                              const block_body &body);
+
 /// All bytes; 0 or the errno.
 int write_all(int fd, const void *data, uint64_t bytes, uint64_t offset);
 /// As many bytes as can be read.

@@ -10,10 +10,14 @@ namespace cubby::store {
 result<std::unique_ptr<posix_store>> posix_store::open(const store_options &options) {
   auto opened = open_store(options);
   if (!opened) return opened.failure();
+  return over(std::move(opened).value());
+}
+
+std::unique_ptr<posix_store> posix_store::over(opened_store &&opened) {
   std::unique_ptr<posix_store> made(new posix_store);
-  made->files_ = std::move(opened->files);
-  made->report_ = opened->content.report;
-  made->store_ = std::make_unique<block_store>(std::move(opened->content));
+  made->files_ = std::move(opened.files);
+  made->report_ = opened.content.report;
+  made->store_ = std::make_unique<block_store>(std::move(opened.content));
   made->run();
   return made;
 }
@@ -40,20 +44,8 @@ void posix_store::run() {
 }
 
 result<std::vector<unsigned char>> posix_store::read(uint32_t number) const {
-  const auto place = store_->locate(number);
-  if (!place) return fail(CUBBY_MISS, "the store has no block %u", number);
-  std::vector<unsigned char> bytes(place->bytes);
-  const store_file &file = files_[place->file];
-  const uint64_t got = read_all(file.fd(), bytes.data(), bytes.size(), place->offset_bytes);
-  if (got == bytes.size() &&
-      digest_of_block(bytes.data(), store_->blocks().body_of(number)) == place->digest)
-    return bytes;
-  auto failure = fail(got == bytes.size() ? CUBBY_ERR_CORRUPT : CUBBY_ERR_IO,
-                      "block %u at %llu of %s is not as it was put; erase it", number,
-                      static_cast<unsigned long long>(place->offset_bytes), file.path().c_str());
-  failure.offset_bytes = place->offset_bytes;
-  failure.data_loss = true;
-  return failure;
+  if (!store_->locate(number)) return fail(CUBBY_MISS, "the store has no block %u", number);
+  return read_block(files_, store_->blocks().body_of(number));
 }
 
 }  // namespace cubby::store

@@ -17,7 +17,12 @@ class posix_store {
   /// Opens what is there, else makes a new store of the budget. An existing store keeps its size.
   static result<std::unique_ptr<posix_store>> open(const store_options &options);
 
+  /// Of a store that has been opened or made.
+  static std::unique_ptr<posix_store> over(opened_store &&opened);
+
   [[nodiscard]] block_store &store() { return *store_; }
+  [[nodiscard]] const std::vector<store_file> &files() const { return files_; }
+  [[nodiscard]] std::vector<store_file> &files() { return files_; }
   [[nodiscard]] const recovery_report &report() const { return report_; }
   [[nodiscard]] std::vector<std::string> notes() const;
 

@@ -108,8 +108,8 @@ result<uint32_t> block_store::put(const put_request &request) {
     return fail(CUBBY_ERR_NO_SPACE, "the store has given out all generations; make a new one");
   block_body body = {};
   body.generation = generation_ + 1;
-  body.parent =
-      request.parent.empty() ? 0 : digest_of_key(places_.shape().store_id, request.parent);
+  body.parent = request.parent.empty() ? request.parent_digest
+                                       : digest_of_key(places_.shape().store_id, request.parent);
   body.space = request.space;
   body.keep = request.keep;
   body.key_bytes = static_cast<uint8_t>(request.key.size());

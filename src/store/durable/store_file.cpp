@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <utility>
 
@@ -180,6 +181,13 @@ result<void> store_file::own() {
   return {};
 }
 
+/// Is this file, and no other, found under the name?
+bool store_file::has_name(const std::string &path) const noexcept {
+  struct stat named = {}, ours = {};
+  return lstat(path.c_str(), &named) == 0 && fstat(fd_, &ours) == 0 &&
+         named.st_ino == ours.st_ino && named.st_dev == ours.st_dev;
+}
+
 void store_file::look_around(bool direct) {
   const int flags = fcntl(fd_, F_GETFL);
   direct_ = direct && flags >= 0 && fcntl(fd_, F_SETFL, flags | O_DIRECT) == 0;
@@ -214,6 +222,15 @@ result<store_file> store_file::open(const std::string &directory, bool direct) {
     return fail(CUBBY_ERR_FORMAT, "%s is no store and is left as it is; name another directory",
                 path.c_str());
   if (auto owned = file.own(); !owned) return owned.failure();
+  // The lock may have been free because its owner had put another file in the place of this one.
+  if (!file.has_name(path)) {
+    auto replaced = fail(CUBBY_ERR_IN_USE,
+                         "%s was replaced while it was being opened, as `cubby store trim` does; "
+                         "open it again",
+                         path.c_str());
+    replaced.retryable = true;
+    return replaced;
+  }
   if ((seen.st_mode & 077) != 0 && fchmod(fd, 0600) == 0)
     file.notes_.push_back(path + " could be read by others and no longer can");
   file.look_around(direct);
@@ -225,6 +242,15 @@ result<store_file> store_file::create(const std::string &directory, uint64_t byt
   if (store_file_exists(directory))
     return fail(CUBBY_ERR_INVALID, "%s is there already; open it, or name another directory",
                 path.c_str());
+  return create_unnamed(path, bytes, direct);
+}
+
+result<store_file> store_file::create_beside(const store_file &old, uint64_t bytes, bool direct) {
+  return create_unnamed(old.path_, bytes, direct);
+}
+
+result<store_file> store_file::create_unnamed(const std::string &path, uint64_t bytes,
+                                              bool direct) {
   auto fd = open_new(path + ".new");
   if (!fd) return fd.failure();
   store_file file(*fd, path);
@@ -247,10 +273,14 @@ result<store_file> store_file::create(const std::string &directory, uint64_t byt
   return file;
 }
 
+result<void> store_file::flush_new() {
+  if (fsync(fd_) == 0) return {};
+  return fail_errno(errno, "the new store %s could not be flushed; look at the device",
+                    path_.c_str());
+}
+
 result<void> store_file::publish() {
-  if (fsync(fd_) != 0)
-    return fail_errno(errno, "the new store %s could not be flushed; look at the device",
-                      path_.c_str());
+  if (auto flushed = flush_new(); !flushed) return flushed;
   const auto never = [](std::string_view, uint64_t) { return false; };
   const auto there = base::give_name(unpublished_, path_, never);
   if (there.native != 0)
@@ -259,6 +289,23 @@ result<void> store_file::publish() {
   unpublished_.clear();
   if (const int native = flush_directory(path_); native != 0)
     return fail_errno(native, "the new store %s may not be durable", path_.c_str());
+  return {};
+}
+
+result<void> store_file::replace(const store_file &old) {
+  if (auto flushed = flush_new(); !flushed) return flushed;
+  if (!old.has_name(path_))
+    return fail(CUBBY_ERR_INVALID,
+                "%s is another file than the one that was to be replaced; it is left as it is: let "
+                "nobody else write there",
+                path_.c_str());
+  if (rename(unpublished_.c_str(), path_.c_str()) != 0)
+    return fail_errno(errno, "the new store could not be named %s; the old one is there",
+                      path_.c_str());
+  unpublished_.clear();
+  if (const int native = flush_directory(path_); native != 0)
+    return fail_errno(native, "%s is the new store, and may be the old one after a power cut",
+                      path_.c_str());
   return {};
 }
 

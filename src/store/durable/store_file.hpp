@@ -16,12 +16,15 @@ inline constexpr char store_file_name[] = "cubby.store";
 class store_file {
  public:
   /// The store's file of a directory. INVALID: none there, or a link, or no regular file. FORMAT:
-  /// something that is no store. IN_USE: locked, with the owner's pid. DENIED: no permission, or a
-  /// read-only file system. `direct`: past the page cache where the file system can.
+  /// something that is no store. IN_USE: locked, with the owner's pid, or replaced just now.
+  /// DENIED: no permission, or a read-only file system. `direct`: past the page cache where the
+  /// file system can.
   static result<store_file> open(const std::string &directory, bool direct);
   /// A new one under another name until publish(), all of its bytes allocated. NO_SPACE: with
   /// needed_bytes. What a process that died left under that name is removed.
   static result<store_file> create(const std::string &directory, uint64_t bytes, bool direct);
+  /// The same in the directory of `old`, whose place it is to take with replace().
+  static result<store_file> create_beside(const store_file &old, uint64_t bytes, bool direct);
 
   store_file(store_file &&other) noexcept;
   store_file &operator=(store_file &&other) noexcept;
@@ -30,6 +33,9 @@ class store_file {
   /// The new file's name, once all that it begins with has been written: flushes it first. INVALID
   /// when something is there already; it stays.
   result<void> publish();
+  /// As publish(), in the place of `old`: whenever the process or the machine stops, one of the two
+  /// has the name. INVALID when the name is no longer that of `old`; all stays as it is.
+  result<void> replace(const store_file &old);
 
   [[nodiscard]] int fd() const { return fd_; }
   [[nodiscard]] uint64_t bytes() const { return bytes_; }
@@ -40,8 +46,11 @@ class store_file {
 
  private:
   store_file(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+  static result<store_file> create_unnamed(const std::string &path, uint64_t bytes, bool direct);
   result<void> own();
+  [[nodiscard]] bool has_name(const std::string &path) const noexcept;
   void look_around(bool direct);
+  result<void> flush_new();
   void close_file() noexcept;
 
   int fd_ = -1;
