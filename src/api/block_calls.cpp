@@ -435,7 +435,7 @@ cubby_status copy_blocks(cubby_handle *rt, const char *call, const cubby_item *i
       return begin(self, entered.shard_index, *asked, &made);
     });
   }();
-  if (begun == CUBBY_PENDING && waits) return cubby_wait(rt, made, -1);
+  if (begun == CUBBY_PENDING && waits) return wait_for_end(rt, made);
   if (ticket != nullptr) *ticket = made;
   return begun;
 }

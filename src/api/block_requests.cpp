@@ -62,6 +62,16 @@ result<cubby_status> finish_block(runtime &self, engine::block_write &&what, uin
   return CUBBY_OK;
 }
 
+cubby_status wait_for_end(cubby_handle *rt, cubby_ticket ticket) {
+  cubby_status status = cubby_wait(rt, ticket, -1);
+  while (status == CUBBY_ERR_NO_MEMORY) {
+    const cubby_status again = cubby_wait(rt, ticket, -1);
+    if (again == CUBBY_ERR_STALE) break;  // it was the request's own
+    status = again;
+  }
+  return status;
+}
+
 void abandon_blocks(runtime &self, std::span<const std::optional<engine::block_write>> blocks) {
   const auto lock = self.hold_pump();
   for (const auto &one : blocks) {

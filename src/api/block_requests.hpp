@@ -37,6 +37,10 @@ result<cubby_status> finish_block(runtime &self, engine::block_write &&what, uin
 /// Gives up what was not handed over.
 void abandon_blocks(runtime &self, std::span<const std::optional<engine::block_write>> blocks);
 
+/// The end of a request whose call waits for it. In caller pump a wait may find no memory for
+/// itself; the request goes on.
+cubby_status wait_for_end(cubby_handle *rt, cubby_ticket ticket);
+
 /// What a batch comes to. Each item's status is final once it is written, and is not PENDING.
 class batch {
  public:

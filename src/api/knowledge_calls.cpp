@@ -43,6 +43,58 @@ uint8_t foresee(runtime &self, const residency::locker_bank &bank, const cubby_h
   return self.engine().feed.hint(policy_hint) ? CUBBY_HINT_ACCEPTED : CUBBY_HINT_REJECTED;
 }
 
+/// A prefetch that nobody hears of. False: there is no ticket for it.
+bool fetch_ahead(runtime &self, uint32_t tier, uint64_t until_ns,
+                 std::vector<engine::request_item> &&wanted) {
+  const uint32_t index = self.engine().requests.take(true);
+  if (index == engine::no_index) return false;
+  cubby_how how{};
+  how.io_class = CUBBY_FORECAST;
+  how.deadline_ns = until_ns;
+  engine::request &r = self.engine().requests[index];
+  prepare_request(self, r, engine::prefetch_verb{}, tier, how);
+  r.items = std::move(wanted);
+  self.engine().requests.submit(index);
+  return true;
+}
+
+/// Of a block by key: the policies are notified, the store gives a closed one up first, and one
+/// that is scheduled is read ahead.
+uint8_t take_key(runtime &self, const cubby_hint_item &hint) {
+  cubby_item named{};
+  named.space = hint.space;
+  named.key = hint.key;
+  std::vector<engine::request_item> found;
+  const bool used = hint.space != 0 && directory::is_key(hint.key) &&
+                    read_items(self, &named, 1, found) && found[0].known != CUBBY_MISS;
+  if (!used) return CUBBY_HINT_REJECTED;
+  residency::locker_bank &bank = *found[0].bank;
+  const uint32_t number = found[0].number;
+  {
+    const auto lock = self.hold_pump();
+    if (found[0].is_another()) return CUBBY_HINT_REJECTED;
+    const cubby_object object = bank.object_base + number;
+    cubby_policy_hint passed{};
+    passed.struct_size = sizeof passed;
+    passed.kind = hint.kind;
+    passed.priority = hint.priority;
+    passed.object_count = 1;
+    passed.objects = &object;
+    passed.when_ns = hint.when_ns;
+    passed.ttl_ns = hint.ttl_ns;
+    passed.now_ns = self.now();
+    self.engine().feed.hint(passed);
+    if (hint.kind == CUBBY_HINT_CLOSED) bank.blocks->take_used(number);
+  }
+  const uint32_t tier = nearest_tier(self);
+  const bool away = tier != engine::no_tier && bank.blocks->is_stored(number) &&
+                    !self.engine().puts.is_in_memory(bank, number);
+  if (hint.kind != CUBBY_HINT_SCHEDULED || !away) return CUBBY_HINT_ACCEPTED;
+  const uint64_t until_ns = hint.when_ns == 0 ? 0 : self.now() + hint.when_ns;
+  return fetch_ahead(self, tier, until_ns, std::move(found)) ? CUBBY_HINT_ACCEPTED
+                                                             : CUBBY_HINT_CLIPPED;
+}
+
 uint8_t take_route(runtime &self, const cubby_hint_item &hint) {
   residency::locker_bank *bank = self.engine().state.banks.find(hint.bank);
   const cubby_routed &route = hint.route;
@@ -66,15 +118,8 @@ uint8_t take_route(runtime &self, const cubby_hint_item &hint) {
     wanted.push_back(item);
   }
   if (wanted.empty()) return CUBBY_HINT_CLIPPED;
-  const uint32_t index = self.engine().requests.take(true);
-  if (index == engine::no_index) return CUBBY_HINT_CLIPPED;
-  cubby_how how{};
-  how.io_class = CUBBY_FORECAST;
-  how.deadline_ns = hint.ttl_ns == 0 ? 0 : self.now() + hint.ttl_ns;
-  engine::request &r = self.engine().requests[index];
-  prepare_request(self, r, engine::prefetch_verb{}, tier, how);
-  r.items = std::move(wanted);
-  self.engine().requests.submit(index);
+  const uint64_t until_ns = hint.ttl_ns == 0 ? 0 : self.now() + hint.ttl_ns;
+  if (!fetch_ahead(self, tier, until_ns, std::move(wanted))) return CUBBY_HINT_CLIPPED;
   return clipped ? CUBBY_HINT_CLIPPED : CUBBY_HINT_ACCEPTED;
 }
 
@@ -132,8 +177,11 @@ cubby_status cubby_hint(cubby_handle *rt, const cubby_hint_item *hints, uint32_t
       CUBBY_REFUSE("cubby_hint_item.struct_size is not the size of the struct; set it to sizeof");
     for (uint32_t i = 0; i < count; ++i, at += stride) {
       const cubby_hint_item hint = read_struct(*reinterpret_cast<const cubby_hint_item *>(at));
-      const uint8_t taken =
-          hint.kind == CUBBY_HINT_ROUTE ? take_route(self, hint) : uint8_t{CUBBY_HINT_REJECTED};
+      uint8_t taken = CUBBY_HINT_REJECTED;
+      if (hint.kind == CUBBY_HINT_ROUTE) taken = take_route(self, hint);
+      if (hint.kind > CUBBY_HINT_ROUTE && hint.kind <= CUBBY_HINT_PRIORITY) {
+        taken = take_key(self, hint);
+      }
       if (outcome != nullptr) outcome[i] = taken;
     }
     self.kick();

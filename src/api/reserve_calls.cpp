@@ -228,7 +228,7 @@ cubby_status cubby_commit(cubby_handle *rt, cubby_pins pins, uint32_t first, uin
       return commit_all(self, blocks, *asked, rest, &made);
     });
   }();
-  if (begun == CUBBY_PENDING && waits) return cubby_wait(rt, made, -1);
+  if (begun == CUBBY_PENDING && waits) return wait_for_end(rt, made);
   if (ticket != nullptr) *ticket = made;
   return begun;
 }

@@ -5,7 +5,7 @@
 #include <functional>
 
 #include "support/replaced_new.hpp"
-#include "unit/api/runtime_fixture.hpp"
+#include "unit/api/block_fixture.hpp"
 
 namespace {
 
@@ -25,8 +25,7 @@ using namespace api_test;
 namespace {
 
 constexpr int64_t patience_ns = 10'000'000'000;
-constexpr uint64_t mib = uint64_t{1} << 20;
-constexpr uint64_t block_bytes = 5000;
+constexpr uint64_t short_block_bytes = 5000;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr int64_t exact_count = 8;  // each takes several times as long
 #else
@@ -35,6 +34,7 @@ constexpr int64_t exact_count = 24;
 
 /// A runtime with two tiers and a bank, from which each call starts.
 struct world {
+  store_directory directory;
   weights &w;
   runtime_fixture h;
   cubby_tier near = 0, far = 0;
@@ -43,7 +43,8 @@ struct world {
   cubby_bank blocks = 0;
   cubby_space space = 0;
 
-  world(uint32_t pump, weights &shared) : w(shared), h(pump, 16) {
+  world(uint32_t pump, weights &shared, bool stored) : w(shared), h(pump, 16) {
+    if (stored) add_store();
     near = h.tier("device:0", 0, 4 * mib, uint64_t{8} << 30);
     far = h.tier("host:0", 1, 4 * mib, 0, CUBBY_TIER_EXCLUSIVE);
     h.map(w);
@@ -55,7 +56,7 @@ struct world {
     desc.name = "blocks";
     desc.rows = 1;
     desc.columns = 8;
-    desc.locker_bytes = block_bytes;
+    desc.locker_bytes = short_block_bytes;
     REQUIRE(cubby_bank_add(h.rt, &desc, &blocks) == CUBBY_OK);
     REQUIRE(add_space(&space) == CUBBY_OK);
   }
@@ -63,6 +64,20 @@ struct world {
   world &operator=(const world &) = delete;
   ~world() { cubby_cq_remove(queue); }
 
+  void add_store() const {
+    const char *path = directory.path.c_str();
+    cubby_tier_desc desc{};
+    desc.struct_size = sizeof desc;
+    desc.backend = "file";
+    desc.name = "disk:0";
+    desc.rank = 9;
+    desc.device = -1;
+    desc.budget_bytes = 4 * mib;
+    desc.paths = &path;
+    desc.path_count = 1;
+    cubby_tier made = 0;
+    REQUIRE(cubby_tier_add(h.rt, &desc, &made) == CUBBY_OK);
+  }
   cubby_status add_space(cubby_space *out) const {
     cubby_space_desc desc{};
     desc.struct_size = sizeof desc;
@@ -70,20 +85,23 @@ struct world {
     return cubby_space_add(h.rt, &desc, out);
   }
   /// Puts a block, finds it, holds it against what was put, and drops it.
-  [[nodiscard]] cubby_status use_block() const {
-    static const std::array<char, block_bytes> content = [] {
-      std::array<char, block_bytes> made{};
+  [[nodiscard]] cubby_status use_block(uint8_t keep = CUBBY_KEEP_CACHE) const {
+    static const std::array<char, short_block_bytes> content = [] {
+      std::array<char, short_block_bytes> made{};
       for (size_t i = 0; i < made.size(); ++i) made[i] = static_cast<char>(i * 7);
       return made;
     }();
-    std::array<char, block_bytes> into{};
-    cubby_span span = {0, 0, reinterpret_cast<uintptr_t>(content.data()), block_bytes};
+    std::array<char, short_block_bytes> into{};
+    cubby_span span = {0, 0, reinterpret_cast<uintptr_t>(content.data()), short_block_bytes};
     cubby_item item{};
     item.space = space;
     item.key = {"one", 3};
     item.spans = &span;
     item.span_count = 1;
-    cubby_status status = cubby_put(h.rt, &item, 1, nullptr, nullptr);
+    cubby_how how{};
+    how.struct_size = sizeof how;
+    how.keep = keep;
+    cubby_status status = cubby_put(h.rt, &item, 1, &how, nullptr);
     if (status != CUBBY_OK) return status;
     uint32_t hits = 0;
     status = cubby_match(h.rt, space, &item.key, 1, nullptr, &hits, nullptr);
@@ -150,6 +168,7 @@ struct world {
 struct call {
   const char *name;
   std::function<cubby_status(world &)> make;
+  bool stored = false;  // over a store
 };
 
 // The test itself takes no memory in a call.
@@ -293,6 +312,8 @@ const std::vector<call> calls = {
        return status == CUBBY_OK ? cubby_space_remove(in.h.rt, made) : status;
      }},
     {"put, match, get, drop", [](world &in) { return in.use_block(); }},
+    {"put to be stored first, match, get, drop",
+     [](world &in) { return in.use_block(CUBBY_KEEP_RESTART); }, true},
     {"drain", [](world &in) { return cubby_drain(in.h.rt, patience_ns); }},
 };
 
@@ -329,7 +350,7 @@ TEST_CASE("a call whose Nth allocation fails has done nothing, or all") {
     bool failed = true;
     int64_t n = 0;
     for (; failed && n < 5000; n += 1 + n / exact_count) {  // the first all, then fewer
-      world in(pump, w);
+      world in(pump, w, one.stored);
       has_failed = false;
       left = n;
       const cubby_status first = one.make(in);

@@ -313,3 +313,39 @@ TEST_CASE("which prefixes are usable, and what follows a key") {
   REQUIRE(cubby_match(f.h.rt, f.space, keys.data() + 4, 2, &rule, &hits, nullptr) == CUBBY_OK);
   CHECK(hits == 0);
 }
+
+TEST_CASE("hints on keys: closed blocks go first, scheduled ones are read ahead") {
+  const store_directory there;
+  block_fixture f(0, 1024, 0, {there.path, 16 * mib, mib});
+  put_chain(f, 4, CUBBY_KEEP_RESTART);
+  for (uint32_t i = 100; i < 130; ++i) REQUIRE(put(f, i, content_of(i)) == CUBBY_OK);
+  REQUIRE(cubby_drain(f.h.rt, -1) == CUBBY_OK);
+  std::vector<uint8_t> states;
+  REQUIRE(match(f, numbers_to(4), &states) == 4);
+  REQUIRE(states == std::vector<uint8_t>(4, CUBBY_STATE_FILE));
+  const std::string second = key_of(2), fourth = key_of(4), missing = key_of(99);
+  cubby_hint_item hints[4]{};
+  for (cubby_hint_item &one : hints) {
+    one.struct_size = sizeof one;
+    one.space = f.space;
+  }
+  hints[0].kind = CUBBY_HINT_SCHEDULED;
+  hints[0].key = as_key(second);
+  hints[0].when_ns = 1'000'000'000;
+  hints[1].kind = CUBBY_HINT_CLOSED;
+  hints[1].key = as_key(fourth);
+  hints[2].kind = CUBBY_HINT_PRIORITY;
+  hints[2].key = as_key(second);
+  hints[2].priority = 3;
+  hints[3].kind = CUBBY_HINT_CLOSED;
+  hints[3].key = as_key(missing);
+  uint8_t outcome[4] = {9, 9, 9, 9};
+  REQUIRE(cubby_hint(f.h.rt, hints, 4, outcome) == CUBBY_OK);
+  CHECK(std::vector<uint8_t>(outcome, outcome + 4) ==
+        std::vector<uint8_t>{CUBBY_HINT_ACCEPTED, CUBBY_HINT_ACCEPTED, CUBBY_HINT_ACCEPTED,
+                             CUBBY_HINT_REJECTED});
+  REQUIRE(cubby_drain(f.h.rt, -1) == CUBBY_OK);
+  REQUIRE(match(f, numbers_to(4), &states) == 4);
+  CHECK(states[1] == CUBBY_STATE_HOST);
+  CHECK(states[2] == CUBBY_STATE_FILE);
+}
