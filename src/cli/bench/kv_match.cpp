@@ -22,7 +22,8 @@ struct chains {
     kv_shape shape;
     shape.block_bytes = tiny_bytes;
     shape.columns = keys;
-    shape.host_bytes = uint64_t{keys} * 256 + (uint64_t{16} << 20);
+    // A frame is a page, however little it holds.
+    shape.host_bytes = uint64_t{keys} * 4096 + (uint64_t{16} << 20);
     shape.pump = pump;
     if (auto opened = bank.open(shape); !opened) return opened;
     for (uint32_t c = 0; c < count; c++) {

@@ -23,6 +23,8 @@ std::vector<std::string> cells(const json &one) {
             "<= " + number(one, "goal_ns_per_key"),
             one["goal_met"] ? "met" : "missed",
             "-",
+            "-",
+            "-",
             "-"};
   }
   const std::string ratio = fixed_text(one["ratio"]["median"]);
@@ -36,6 +38,8 @@ std::vector<std::string> cells(const json &one) {
             "<= " + number(one, "goal_ratio_max"),
             one["goal_met"] ? "met" : "missed",
             "-",
+            "-",
+            "-",
             "-"};
   }
   return {what,
@@ -46,14 +50,17 @@ std::vector<std::string> cells(const json &one) {
           ">= " + number(one, "goal_ratio"),
           one["goal_met"] ? "met" : "missed",
           number(one, "ours_cpu_s_per_gb"),
-          number(one, "reference_cpu_s_per_gb")};
+          number(one, "reference_cpu_s_per_gb"),
+          number(one, "ours_starved_s_per_gb"),
+          number(one, "reference_starved_s_per_gb")};
 }
 
 }  // namespace
 
 void print_kv_rows(const json &rows) {
-  std::vector<std::vector<std::string>> table = {
-      {"what", "block", "cubby", "reference", "ratio", "goal", "", "CPU s/GB", "reference"}};
+  std::vector<std::vector<std::string>> table = {{"what", "block", "cubby", "reference", "ratio",
+                                                  "goal", "", "CPU s/GB", "reference", "starved",
+                                                  "reference"}};
   for (const json &one : rows) table.push_back(cells(one));
   print_table(table);
 }

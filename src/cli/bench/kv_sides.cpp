@@ -13,10 +13,10 @@ std::vector<double> speeds(const kv_side &of) {
 }
 
 /// Nanoseconds a byte are seconds a gigabyte.
-double cpu_s_per_gb(const kv_side &of) {
+double s_per_gb(const kv_side &of, uint64_t sample::*ns) {
   std::vector<double> all;
   for (const sample &one : of.samples) {
-    all.push_back(static_cast<double>(one.cpu_ns) / static_cast<double>(one.bytes));
+    all.push_back(static_cast<double>(one.*ns) / static_cast<double>(one.bytes));
   }
   return median(all);
 }
@@ -53,8 +53,10 @@ nlohmann::json compared_row(const char *row, uint64_t block_bytes, const kv_side
           {"ratio", std::move(ratio)},
           {"goal_ratio", goal_ratio},
           {"goal_met", met},
-          {"ours_cpu_s_per_gb", cpu_s_per_gb(ours)},
-          {"reference_cpu_s_per_gb", cpu_s_per_gb(reference)}};
+          {"ours_cpu_s_per_gb", s_per_gb(ours, &sample::cpu_ns)},
+          {"reference_cpu_s_per_gb", s_per_gb(reference, &sample::cpu_ns)},
+          {"ours_starved_s_per_gb", s_per_gb(ours, &sample::starved_ns)},
+          {"reference_starved_s_per_gb", s_per_gb(reference, &sample::starved_ns)}};
 }
 
 }  // namespace cubby_cli::bench

@@ -19,7 +19,8 @@ done take_turns(const std::vector<kv_side *> &sides, uint32_t warm_up, uint32_t 
                 const std::string &what, progress_line &line);
 
 /// {"row","block_bytes","ours_gb_per_s","reference_gb_per_s","reference","ratio","goal_ratio",
-/// "goal_met","ours_cpu_s_per_gb","reference_cpu_s_per_gb"}
+/// "goal_met","ours_cpu_s_per_gb","reference_cpu_s_per_gb","ours_starved_s_per_gb",
+/// "reference_starved_s_per_gb"}; starved: could run while others had the processors, by thread.
 nlohmann::json compared_row(const char *row, uint64_t block_bytes, const kv_side &ours,
                             const kv_side &reference, double goal_ratio);
 
