@@ -1,8 +1,10 @@
 // cubby bench: the library's own path beside bare loops and other people's, in turn, in one run.
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 
 #include "cli/bench/blocks.hpp"
+#include "cli/bench/kv.hpp"
 #include "cli/bench/miss.hpp"
 #include "cli/bench/read.hpp"
 #include "cli/commands.hpp"
@@ -132,6 +134,104 @@ int run_miss(const options &chosen) {
   return exit_good;
 }
 
+struct kv_options {
+  std::string dir = ".", bytes = "512m", pump = "thread", rows = "memory,gets,puts,match,latency";
+  uint32_t rounds = 7;
+  bool json = false, quick = false;
+};
+
+/// A folder of its own for what is measured, gone in the end.
+struct work_folder {
+  std::string path;
+  explicit work_folder(const std::string &in) : path(in + "/cubby-bench-kv-XXXXXX") {
+    if (::mkdtemp(path.data()) == nullptr) path.clear();
+  }
+  ~work_folder() {
+    std::error_code ignored;
+    if (!path.empty()) std::filesystem::remove_all(path, ignored);
+  }
+  work_folder(const work_folder &) = delete;
+  work_folder &operator=(const work_folder &) = delete;
+};
+
+outcome<kv_plan> plan_of(const kv_options &chosen) {
+  kv_plan plan;
+  const double bytes = byte_count(chosen.bytes).value_or(0);
+  if (bytes < 32 << 20 || bytes > 1e12) {
+    return usage_trouble("--bytes is at least 32m and at most 1000g, not " + chosen.bytes);
+  }
+  plan.set_bytes = static_cast<uint64_t>(bytes) >> 21 << 21;
+  plan.rounds = chosen.rounds;
+  plan.pump = chosen.pump == "caller" ? CUBBY_PUMP_CALLER : CUBBY_PUMP_THREAD;
+  if (chosen.quick) {
+    plan.set_bytes = uint64_t{32} << 20;
+    plan.rounds = 1;
+    plan.match_keys = {1000, 10'000};
+    plan.latency_gets = 20;
+  }
+  return plan;
+}
+
+int run_kv(const kv_options &chosen) {
+  const auto fail_with = [&](const trouble &why) {
+    return report_trouble("bench", why, chosen.json);
+  };
+  const std::pair<const char *, done (*)(const kv_plan &, json &, progress_line &)> known[] = {
+      {"memory", kv_memory_row},
+      {"gets", kv_get_rows},
+      {"puts", kv_put_rows},
+      {"match", kv_match_rows},
+      {"latency", kv_latency_row}};
+  auto plan = plan_of(chosen);
+  if (!plan) return fail_with(plan.failure());
+  const auto wanted = list_of(chosen.rows);
+  for (const std::string &name : wanted) {
+    if (std::none_of(std::begin(known), std::end(known),
+                     [&](const auto &one) { return name == one.first; })) {
+      return fail_with(usage_trouble("there are no rows " + name +
+                                     "; there are memory, gets, puts, match, latency"));
+    }
+  }
+  const work_folder there(chosen.dir);
+  if (there.path.empty()) return fail_with(system_trouble("a folder in " + chosen.dir, errno));
+  plan->directory = there.path;
+  json rows = json::array();
+  {
+    progress_line line(chosen.json);
+    for (const auto &[name, measure] : known) {
+      if (std::find(wanted.begin(), wanted.end(), name) == wanted.end()) continue;
+      if (auto measured = measure(*plan, rows, line); !measured) {
+        return fail_with(measured.failure());
+      }
+    }
+  }
+  if (chosen.json) {
+    print_json({{"set_bytes", plan->set_bytes},
+                {"rounds", plan->rounds},
+                {"pump", chosen.pump},
+                {"rows", std::move(rows)}});
+  } else {
+    print_kv_rows(rows);
+  }
+  return exit_good;
+}
+
+void add_kv(command &all) {
+  auto chosen = std::make_shared<kv_options>();
+  command kv = all.subcommand("kv", "KV blocks put to and got from memory and disk");
+  kv.option("--dir", chosen->dir, "Where a folder for the store is made, and removed at the end")
+      .existing_folder()
+      .show_default();
+  kv.option("--bytes", chosen->bytes, "Blocks on disk in all; memory holds an eighth")
+      .show_default();
+  kv.option("--rounds", chosen->rounds, "Of each side, in turn").between(1, 1000).show_default();
+  kv.option("--pump", chosen->pump, "Of the runtime").one_of({"thread", "caller"}).show_default();
+  kv.option("--rows", chosen->rows, "Which are measured").show_default();
+  kv.flag("--quick", chosen->quick, "As little as shows that it works; its figures say nothing");
+  kv.flag("--json", chosen->json, "One JSON object on stdout");
+  kv.runs([chosen] { return run_kv(*chosen); });
+}
+
 void add_common(command &one, options &chosen) {
   one.option("--dir", chosen.dir, "Where the file of noise is made, once, and stays")
       .existing_folder()
@@ -168,6 +268,7 @@ void add_bench(command &program) {
   read.runs([chosen] { return run_read(*chosen); });
   extents.runs([chosen] { return run_extents(*chosen); });
   miss.runs([chosen] { return run_miss(*chosen); });
+  add_kv(all);
 }
 
 }  // namespace cubby_cli

@@ -1,6 +1,8 @@
 // `cubby bench`: its fields, its figures being figures, its refusals. No times are judged.
 #include <pthread.h>
 
+#include <map>
+
 #include "cli/bench/reader.hpp"
 #include "cli/folder.hpp"
 #include "cli/process.hpp"
@@ -73,7 +75,52 @@ TEST_CASE("bench miss and bench extents tell what they measured") {
   CHECK(json::parse(extents.text).at("ratio").at("median").get<double>() > 0);
 }
 
+TEST_CASE("bench kv has its rows, and its blocks their bytes") {
+  const process::folder here;
+  const outcome seen = run("kv --quick --json --dir " + here.path.string());
+  INFO(seen.text);
+  REQUIRE(seen.exit_status == 0);  // wrong bytes would be 1
+  CHECK(std::filesystem::is_empty(here.path));
+  const json all = json::parse(seen.text);
+  CHECK(all.at("set_bytes") == 32u << 20);
+  std::map<std::string, uint32_t> counts;
+  for (const json &one : all.at("rows")) {
+    INFO(one.dump());
+    ++counts[one.at("row")];
+    CHECK(one.at("block_bytes").get<uint64_t>() > 0);
+    CHECK(one.at("goal_met").is_boolean());
+    if (one.contains("present_count")) {
+      CHECK(one.at("ours_ns_per_key").get<double>() > 0);
+      continue;
+    }
+    const json &ratio = one.at("ratio");
+    CHECK(ratio.at("low").get<double>() > 0);
+    CHECK(ratio.at("low").get<double>() <= ratio.at("median").get<double>());
+    CHECK(ratio.at("median").get<double>() <= ratio.at("high").get<double>());
+    CHECK_FALSE(one.at("reference").get<std::string>().empty());
+    if (one.contains("alone_p99_ns")) {
+      CHECK(one.at("busy_p99_ns").get<double>() > 0);
+      CHECK(one.at("reference_ratio").at("median").get<double>() > 0);
+      continue;
+    }
+    for (const char *side : {"ours", "reference"}) {
+      CHECK(one.at(std::string(side) + "_gb_per_s").get<double>() > 0);
+      CHECK(one.at(std::string(side) + "_cpu_s_per_gb").get<double>() >= 0);
+    }
+  }
+  CHECK(counts == std::map<std::string, uint32_t>{{"put and get in memory", 1},
+                                                  {"get from disk", 3},
+                                                  {"get with digests", 1},
+                                                  {"put to outlive the process", 1},
+                                                  {"put to outlive a power cut", 1},
+                                                  {"match", 2},
+                                                  {"p99 of gets beside puts", 1}});
+}
+
 TEST_CASE("what cannot be measured is refused with 2") {
+  CHECK(run("kv --bytes 5k").exit_status == 2);
+  CHECK(run("kv --rows nothing").exit_status == 2);
+  CHECK(run("kv --pump nobody").exit_status == 2);
   CHECK(run("read --blocks 5k").exit_status == 2);
   CHECK(run("read --file-mib 64 --against nobody").exit_status == 2);
   CHECK(run("read --file-mib 16 --blocks 2m").exit_status == 2);

@@ -4,6 +4,8 @@
 #include <sys/resource.h>
 
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 
 namespace cubby_cli::bench {
 namespace {
@@ -20,12 +22,28 @@ uint64_t cpu_ns() {
   return ns(used.ru_utime) + ns(used.ru_stime);
 }
 
+/// Of the threads that there are; 0 where the kernel does not count it.
+uint64_t starved_ns() {
+  uint64_t all = 0;
+  std::error_code failed;
+  for (const auto &task : std::filesystem::directory_iterator("/proc/self/task", failed)) {
+    uint64_t ran = 0, waited = 0;
+    if (std::ifstream(task.path() / "schedstat") >> ran >> waited) all += waited;
+  }
+  return all;
+}
+
 }  // namespace
 
-stopwatch::stopwatch() : start_ns_(clock_ns()), cpu_start_ns_(cpu_ns()) {}
+stopwatch::stopwatch() : cpu_start_ns_(cpu_ns()), starved_start_ns_(starved_ns()) {
+  start_ns_ = clock_ns();
+}
 
 sample stopwatch::stop(uint64_t bytes) const {
-  return {static_cast<double>(clock_ns() - start_ns_) / 1e9, bytes, cpu_ns() - cpu_start_ns_};
+  const double seconds = static_cast<double>(clock_ns() - start_ns_) / 1e9;
+  const uint64_t starved = starved_ns();
+  return {seconds, bytes, cpu_ns() - cpu_start_ns_,
+          starved > starved_start_ns_ ? starved - starved_start_ns_ : 0};
 }
 
 huge_buffer::huge_buffer(uint64_t bytes) : bytes_(bytes) {

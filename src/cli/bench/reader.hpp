@@ -28,6 +28,7 @@ struct layout {
 struct sample {
   double seconds = 0;
   uint64_t bytes = 0, cpu_ns = 0;
+  uint64_t starved_ns = 0;  // in which its threads could run and others had the processors
   [[nodiscard]] double gb_per_s() const { return static_cast<double>(bytes) / seconds / 1e9; }
 };
 
@@ -54,7 +55,7 @@ class stopwatch {
   [[nodiscard]] sample stop(uint64_t bytes) const;
 
  private:
-  uint64_t start_ns_, cpu_start_ns_;
+  uint64_t start_ns_, cpu_start_ns_, starved_start_ns_;
 };
 
 /// `bytes` on huge pages, touched; ends with the process's mapping.
