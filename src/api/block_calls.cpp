@@ -32,50 +32,39 @@ constexpr uint64_t store_patience_ns = 10'000'000'000;
 /// The caller's memory that an item names. Regions it names are not removed while this stands.
 class item_memory {
  public:
-  /// Takes the pump where the item names a region; it must not be held.
-  item_memory(runtime &self, const cubby_item &item, uint32_t index) : self_(self), item_(item) {
+  item_memory(runtime &self, const cubby_item &item, uint32_t index) {
+    bool names_region = false;
     for (uint32_t i = 0; i < item.span_count && item.spans != nullptr; ++i) {
-      names_region_ = names_region_ || item.spans[i].region != 0;
+      names_region = names_region || item.spans[i].region != 0;
     }
-    const auto lock = hold_if_needed();
+    const auto lock =
+        names_region ? std::unique_lock(self.region_mutex) : std::unique_lock<std::mutex>();
     pieces = read_spans(self, item, index);
-    count(1);
+    if (!names_region || !pieces) return;
+    in_use_.reserve(item.span_count);
+    for (uint32_t i = 0; i < item.span_count; ++i) {
+      region *const named = find_region(self, item.spans[i].region);
+      if (named == nullptr) continue;
+      in_use_.push_back(&named->used);
+      ++named->used;
+    }
   }
   item_memory(const item_memory &) = delete;
   item_memory &operator=(const item_memory &) = delete;
   ~item_memory() {
-    const auto lock = hold_if_needed();
-    count(~0u);
+    for (std::atomic<uint32_t> *region : in_use_) region->fetch_sub(1);
   }
 
   /// They are not removed before a request that names them is over, either.
-  void lend_to(std::vector<cubby_region> &regions) const {
-    if (!names_region_) return;
-    const auto lock = self_.hold_pump();
-    for (uint32_t i = 0; i < item_.span_count; ++i) {
-      region *const named = find_region(self_, item_.spans[i].region);
-      if (named == nullptr) continue;
-      regions.push_back(named->handle);
-      ++named->used;
-    }
+  void lend_to(std::vector<std::atomic<uint32_t> *> &in_use) {
+    in_use.insert(in_use.end(), in_use_.begin(), in_use_.end());
+    in_use_.clear();
   }
 
   result<std::vector<memory_piece>> pieces{std::vector<memory_piece>{}};
 
  private:
-  std::unique_lock<std::mutex> hold_if_needed() {
-    return names_region_ ? self_.hold_pump() : std::unique_lock<std::mutex>();
-  }
-  void count(uint32_t change) {
-    for (uint32_t i = 0; names_region_ && i < item_.span_count; ++i) {
-      region *const named = find_region(self_, item_.spans[i].region);
-      if (named != nullptr) named->used += change;
-    }
-  }
-
-  runtime &self_;
-  const cubby_item &item_;
-  bool names_region_ = false;
+  std::vector<std::atomic<uint32_t> *> in_use_;
 };
 
 // ---- put -------------------------------------------------------------------------------------
@@ -119,7 +108,9 @@ class put_call {
   result<engine::blocks::start> start(uint32_t space) {
     using begin = engine::blocks::start;
     const uint64_t since_ns = base::now_ns();
+    const engine::stored_blocks &stored = self_.engine().stored;
     for (;;) {
+      const uint64_t ended = stored.ended_count();
       bool copies_begun = false, storing = false;
       auto begun = try_start(space, copies_begun, storing);
       if (copies_begun) self_.kick();  // what makes room is copied down
@@ -133,9 +124,12 @@ class put_call {
                     "item %u: another put of the same key has not ended in a second; try again",
                     index_);
       }
-      if (!self_.caller_pump() || !self_.try_advance(0, nullptr, runtime::effort::all)) {
+      // Each try holds the pump, which is to bring the end of what is waited for.
+      do {
+        if (self_.caller_pump() && self_.try_advance(0, nullptr, runtime::effort::all)) continue;
         std::this_thread::sleep_for(std::chrono::microseconds(50));
-      }
+      } while (*begun == begin::full && stored.ended_count() == ended &&
+               base::now_ns() - since_ns < store_patience_ns);
     }
   }
 
@@ -390,7 +384,7 @@ cubby_status get_all(runtime &self, const cubby_item *items, uint32_t count, con
         } else {
           verb.targets.resize(count);
           on_disk.resize(count);
-          memory.lend_to(verb.regions);
+          memory.lend_to(verb.in_use);
           verb.targets[i] = {std::move(*memory.pieces), items[i].at_bytes};
           on_disk[i] = later;
         }
@@ -407,8 +401,7 @@ cubby_status get_all(runtime &self, const cubby_item *items, uint32_t count, con
       r.items[i].seen = on_disk[i].seen;
     }
   } catch (...) {
-    const auto lock = self.hold_pump();
-    for (const cubby_region handle : verb.regions) --find_region(self, handle)->used;
+    for (std::atomic<uint32_t> *region : verb.in_use) region->fetch_sub(1);
     throw;
   }
   return rest.submit(std::move(verb), tier, ticket);

@@ -411,16 +411,6 @@ void runtime::completed(uint32_t index, bool stays_ours) {
   }
 }
 
-/// What a get held of the caller's regions may be removed.
-void runtime::completes(engine::request &r) {
-  if (r.kind() != engine::request_kind::get) return;
-  for (const cubby_region handle : std::get<engine::get_verb>(r.verb).regions) {
-    for (region &one : regions) {
-      if (one.handle == handle) --one.used;
-    }
-  }
-}
-
 cubby_status call::refuse(cubby_status status) {
   if (status == CUBBY_ERR_FORKED) {
     return keep_error(fail(status,

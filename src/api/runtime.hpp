@@ -4,6 +4,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstring>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -45,7 +46,7 @@ void write_struct(const T &value, T *to) {
 struct region {
   cubby_region handle = 0;
   cubby_region_desc desc{};
-  uint32_t used = 0;  // by tiers, and by calls that copy
+  std::atomic<uint32_t> used{0};  // by tiers, and by calls that copy
 };
 
 class runtime final : public engine::completion_sink {
@@ -128,7 +129,6 @@ class runtime final : public engine::completion_sink {
   }
 
  private:
-  void completes(engine::request &r) override;
   void run();
   void run_once(uint64_t &busy_at_ns);
   void say_no_memory() noexcept;
@@ -145,7 +145,8 @@ class runtime final : public engine::completion_sink {
   log_ring log_lines;
   platform::services services;
   std::vector<tier::backend_kind> loaded_backends;
-  std::vector<region> regions;
+  std::mutex region_mutex;     // of the next; never held for long
+  std::deque<region> regions;  // each stays where it is
   space_list spaces;
   reservation_list reservations;
   std::vector<void *> libraries;
@@ -157,7 +158,7 @@ class runtime final : public engine::completion_sink {
  private:
   volatile uint64_t *alive_ = nullptr;  // 1 in the process that opened it, 0 in a child
   uint32_t salt_;
-  uint32_t region_mark_ = 0;
+  std::atomic<uint32_t> region_mark_{0};
   engine::parts engine_;
   std::mutex pump_mutex_;
   std::atomic<uint64_t> virtual_now_{0};

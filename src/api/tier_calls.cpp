@@ -142,6 +142,8 @@ result<void> check_machine(const std::string &tier, const std::string &backend, 
 
 cubby_status add_memory(runtime &self, const cubby_tier_desc &desc, const tier::backend_kind &kind,
                         cubby_tier *out) {
+  std::unique_lock regions(self.region_mutex, std::defer_lock);
+  if (desc.memory_count != 0) regions.lock();  // taking memory may be slow
   auto lent = lent_memory_of(self, desc);
   if (!lent) return keep_error(lent.failure());
   if (desc.budget_bytes < tier::frame_align_bytes && lent->empty()) {
@@ -254,7 +256,7 @@ cubby_status cubby_region_add(cubby_handle *rt, const cubby_region_desc *desc, c
   return guarded([&]() -> cubby_status {
     const cubby_region_desc asked = read_struct(*desc);
     if (auto checked = check_region(asked); !checked) return keep_error(checked.failure());
-    const auto lock = self.hold_pump();
+    const std::lock_guard lock(self.region_mutex);
     size_t index = 0;
     while (index < self.regions.size() && self.regions[index].handle != 0) ++index;
     if (index == self.regions.size()) self.regions.emplace_back();
@@ -270,7 +272,7 @@ cubby_status cubby_region_add(cubby_handle *rt, const cubby_region_desc *desc, c
 
 cubby_status cubby_region_remove(cubby_handle *rt, cubby_region handle) {
   CUBBY_ENTER(rt);
-  const auto lock = self.hold_pump();
+  const std::lock_guard lock(self.region_mutex);
   region *one = find_region(self, handle);
   if (one == nullptr) {
     return keep_error(fail(CUBBY_ERR_STALE, "region %u is not one of this runtime", handle));
@@ -278,7 +280,7 @@ cubby_status cubby_region_remove(cubby_handle *rt, cubby_region handle) {
   if (one->used != 0) {
     return keep_error(fail(CUBBY_ERR_BUSY,
                            "region %u is the memory of tiers, or of calls under way: %u in all",
-                           handle, one->used));
+                           handle, one->used.load()));
   }
   one->handle = 0;
   return CUBBY_OK;

@@ -8,8 +8,9 @@
 namespace cubby::engine {
 namespace {
 
-/// Enough to keep a device busy, and little for a demand to wait behind.
-constexpr uint32_t in_flight_max = 8, beside_demand_max = 2;
+/// Enough to keep a device busy; and beside demand, little for it to wait behind.
+constexpr uint32_t in_flight_max = 32, beside_demand_max = 2;
+constexpr uint64_t in_flight_bytes_max = uint64_t{8} << 20;
 constexpr uint64_t write_bytes_max = uint64_t{1} << 20;
 
 }  // namespace
@@ -71,9 +72,9 @@ bool disk_store::take_operation() {
 
 bool disk_store::step() {
   transfer::channel &path = *state_.tiers[tier_].path;
-  const uint32_t most = path.queued_count() == 0 ? in_flight_max : beside_demand_max;
+  const uint32_t most = path.serves_demand() ? beside_demand_max : in_flight_max;
   bool any = false;
-  while (in_flight_ < most) {
+  while (in_flight_ < most && in_flight_bytes_ < in_flight_bytes_max) {
     ios_.make_room();  // may throw, and then nothing was taken
     path.make_room(0);
     if (!take_operation()) break;
@@ -105,6 +106,7 @@ void disk_store::start_io(uint32_t index) {
     io.memory =
         const_cast<std::byte *>(static_cast<const std::byte *>(one.what.data) + one.started_bytes);
     one.started_bytes += io.bytes;
+    in_flight_bytes_ += io.bytes;
     if (one.started_bytes == one.what.bytes) starting_ = none;
     ++slot.stats.write_count;
     slot.stats.bytes_in += io.bytes;
@@ -118,7 +120,8 @@ void disk_store::io_done(uint32_t tag, const cubby_backend_done &done) {
   operation &one = operations_[tag];
   CUBBY_ASSERT(one.in_flight != 0);
   --one.in_flight;
-  --in_flight_;
+  if (--in_flight_ == 0) in_flight_bytes_ = 0;
+  in_flight_bytes_ -= std::min(in_flight_bytes_, done.bytes);
   if (done.error != 0) {
     ++state_.tiers[tier_].stats.error_count;
     if (one.native == 0) one.native = done.error;

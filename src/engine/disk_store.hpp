@@ -65,6 +65,7 @@ class disk_store final : public transfer::io_owner {
   std::vector<uint32_t> free_;
   uint32_t starting_ = none;  // of operations_: not all of it was started
   uint32_t in_flight_ = 0;
+  uint64_t in_flight_bytes_ = 0;
   bool failure_said_ = false;
 };
 

@@ -191,7 +191,10 @@ void open_requests::complete(uint32_t index) {
     ++state_.tiers[r.tier].stats.late_count;
   }
   // Once it is done, one that is waited for by its ticket alone may be another's at once.
-  sink_.completes(r);
+  if (auto *get = std::get_if<get_verb>(&r.verb)) {
+    for (std::atomic<uint32_t> *region : get->in_use) region->fetch_sub(1);
+    get->in_use.clear();
+  }
   const bool stays = r.forget || r.queue != nullptr;
   const uint64_t life = r.life.load(std::memory_order_relaxed);
   r.life.store(life_of(generation_of(life), request_state::done), std::memory_order_release);

@@ -54,8 +54,8 @@ struct get_target {
 };
 /// Gets of blocks that have to be read from disk first.
 struct get_verb {
-  std::vector<get_target> targets;    // one an item
-  std::vector<cubby_region> regions;  // that they are in; the runtime's business
+  std::vector<get_target> targets;              // one an item
+  std::vector<std::atomic<uint32_t> *> in_use;  // counts of regions, lowered when it is over
 };
 struct seal_verb {
   std::unique_ptr<seal_job> job;
@@ -127,8 +127,6 @@ class completion_sink {
   virtual ~completion_sink() = default;
   /// `stays`: the request is not given back by a waiter, but by the sink.
   virtual void completed(uint32_t index, bool stays) = 0;
-  /// The same, while the request is still ours.
-  virtual void completes(request &) {}
 };
 
 }  // namespace cubby::engine

@@ -201,6 +201,7 @@ void stored_blocks::end_job(uint32_t index, const store::store_completion *done,
   const job one = std::exchange(jobs_[index], {});
   free_jobs_.push_back(index);
   --write_count_;
+  ended_count_.fetch_add(1);
   state_.changed = true;
   const block_place &at = one.what.at;
   locker_bank &bank = *at.bank;

@@ -109,6 +109,8 @@ class stored_blocks {
   [[nodiscard]] bool idle() const;
   /// Are blocks on their way to a store?
   [[nodiscard]] bool busy() const { return write_count_ != 0; }
+  /// Any thread: how many have ended so far, well or not.
+  [[nodiscard]] uint64_t ended_count() const { return ended_count_.load(); }
   /// NULL when the tier has none.
   [[nodiscard]] const disk_store *store_of(uint32_t tier) const;
 
@@ -169,6 +171,7 @@ class stored_blocks {
   std::deque<job> jobs_;  // stable
   std::vector<uint32_t> free_jobs_;
   uint32_t write_count_ = 0;
+  std::atomic<uint64_t> ended_count_{0};
   std::atomic<bool> news_{false};
   std::vector<std::pair<locker_bank *, uint32_t>> damaged_;
 };

@@ -79,6 +79,11 @@ class channel {
   [[nodiscard]] bool idle() const { return in_flight_count_ == 0 && queue_.empty(); }
   [[nodiscard]] uint32_t in_flight_count() const { return in_flight_count_; }
   [[nodiscard]] uint64_t queued_count() const { return queue_.size(); }
+  /// Does demand wait, or have bytes in flight?
+  [[nodiscard]] bool serves_demand() const {
+    return demand_bytes_ != 0 ||
+           (!queue_.empty() && queue_.begin()->first.io_class == CUBBY_DEMAND);
+  }
   /// From now until `bytes` more would have arrived behind what is in flight; ~0 = nothing
   /// measured.
   [[nodiscard]] uint64_t estimate_ns(uint64_t bytes) const;
