@@ -80,6 +80,7 @@ result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request re
   if (!of.leaving.empty()) reclaim(bank);
   if (request.parent != nullptr) stored_.link_children(bank, request.space, *request.parent);
   stored_.link_children(bank, request.space, request.key);
+  uint32_t replaced = residency::not_stored;
   for (;;) {
     request.locker = of.peek_number();
     if (request.locker == no_locker) {
@@ -92,14 +93,21 @@ result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request re
     if (!answer) return answer.failure();
     if (answer->took_locker) of.take_number();
     if (answer->fresh != 0) {
-      out = {&bank, answer->locker, 0, 0, answer->entry, answer->fresh};
+      out = {&bank, answer->locker, 0, 0, answer->entry, answer->fresh, replaced};
       break;
     }
     if (answer->joined != 0) return start::joined;
     if (lives_as_long(bank, answer->locker, request.keep)) return start::known;
     // Its last copy was lost on the way to another tier, or is not to live as long: it is put anew.
+    // What is stored of it stays until then: a crash must not find neither.
     const auto seen = of.keys.find(request.space, request.key);
-    if (seen && !drop(bank, *seen)) return start::joined;
+    if (!seen) return seen.failure();
+    const uint32_t aside = stored_.set_aside(bank, seen->locker);
+    if (!drop(bank, *seen)) {
+      stored_.put_back(bank, seen->locker, aside);
+      return start::joined;
+    }
+    if (aside != residency::not_stored) replaced = aside;
   }
   ++of.puts_in_flight;
   try {
@@ -161,6 +169,7 @@ result<bool> blocks::take_frame(block_place &out, uint32_t only_tier) {
 /// In the directory: the put has ended without a block.
 void blocks::end_put(const block_place &at) noexcept {
   residency::key_blocks &of = *at.bank->blocks;
+  stored_.end_replaced(at, false);
   --of.puts_in_flight;
   const auto ended = of.keys.abandon(at.entry, at.number, at.parts);
   if (ended && ended->released != no_locker) of.give_number(ended->released);

@@ -210,6 +210,7 @@ void stored_blocks::end_job(uint32_t index, const store::store_completion *done,
     store_for(bank)->spoken_for[done->number] = true;
     blocks.set_stored(at.number, done->number);
   }
+  end_replaced(at, done != nullptr);
   uint32_t released = no_locker;
   if (one.publish) {
     --blocks.puts_in_flight;

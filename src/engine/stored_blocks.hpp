@@ -29,6 +29,8 @@ struct block_place {
   uint64_t frame = 0;
   directory::entry_ref entry;
   uint16_t parts = 0;
+  /// The store's block that this one takes the place of: it goes once this one is stored.
+  uint32_t replaced = residency::not_stored;
 };
 
 /// A block on its way to a store. Its frame is pinned meanwhile.
@@ -76,6 +78,12 @@ class stored_blocks {
   void write_and_publish(block_write &&what, store_waiter &waiter, uint32_t request, uint32_t item);
   /// The store's copy goes; its pages are free a little later.
   void erase(locker_bank &bank, uint32_t number);
+  /// The store's block is not the locker's any more, and stays: end_replaced() follows, or
+  /// put_back().
+  uint32_t set_aside(locker_bank &bank, uint32_t number) noexcept;
+  void put_back(locker_bank &bank, uint32_t number, uint32_t stored) noexcept;
+  /// What it was to be replaced by is stored, or is not: then it is found in the space's next life.
+  void end_replaced(const block_place &by, bool stored);
   /// Of a number whose key is gone with its space: the store keeps what outlives the process.
   void release(locker_bank &bank, uint32_t number);
   /// Gives up blocks that are only stored, until the bank has a free number. False: none may go.

@@ -23,6 +23,25 @@ void stored_blocks::erase(locker_bank &bank, uint32_t number) {
   bank.blocks->set_stored(number, not_stored);
 }
 
+uint32_t stored_blocks::set_aside(locker_bank &bank, uint32_t number) noexcept {
+  const uint32_t stored = bank.blocks->stored(number);
+  bank.blocks->set_stored(number, not_stored);
+  return stored;
+}
+
+void stored_blocks::put_back(locker_bank &bank, uint32_t number, uint32_t stored) noexcept {
+  bank.blocks->set_stored(number, stored);
+}
+
+void stored_blocks::end_replaced(const block_place &by, bool stored) {
+  if (by.replaced == not_stored) return;
+  store_state &of = *store_for(*by.bank);
+  of.spoken_for[by.replaced] = stored;
+  if (!stored) return;
+  of.to_erase.push_back(by.replaced);
+  news_.store(true, std::memory_order_seq_cst);
+}
+
 void stored_blocks::release(locker_bank &bank, uint32_t number) {
   const uint32_t stored = bank.blocks->stored(number);
   if (stored == not_stored) return;

@@ -370,3 +370,28 @@ TEST_CASE("many threads put, get and drop over a small memory: right bytes or a 
   CHECK(wrong == 0);
   CHECK(failed == 0);
 }
+
+TEST_CASE("a block that is put to live longer is there whenever the process dies meanwhile") {
+  const store_directory there;
+  const block_tiers tiers{there.path, 32 * mib, 8 * mib};
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    block_fixture f(CUBBY_PUMP_CALLER, 64, 0, tiers);
+    if (put(f, 1, content_of(1), {}, 0, CUBBY_KEEP_RESTART) != CUBBY_OK) ::_exit(1);
+    cubby_how how{};
+    how.struct_size = sizeof how;
+    how.keep = CUBBY_KEEP_DURABLE;
+    const std::string bytes = content_of(1);
+    const block_item one(f.space, key_of(1), {}, {plain(bytes.data(), bytes.size())});
+    cubby_ticket ticket = 0;
+    if (cubby_put(f.h.rt, &one.item, 1, &how, &ticket) != CUBBY_PENDING) ::_exit(2);
+    ::raise(SIGKILL);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(WIFSIGNALED(status));
+  block_fixture f(0, 64, 0, tiers);
+  REQUIRE(match(f, {1}) == 1);
+  check_bytes(f, 1);
+}

@@ -1,0 +1,125 @@
+// A process that puts, gets and drops blocks is killed at some moment, again and again over one
+// store: what was acknowledged is there in its next life, and whatever is found has the right
+// bytes.
+#include <sys/wait.h>
+
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <thread>
+
+#include "unit/api/block_fixture.hpp"
+
+using namespace api_test;
+
+namespace {
+
+constexpr uint32_t block_count = 150;
+/// More than all blocks take, so that none goes for lack of room.
+constexpr uint64_t store_bytes = 24 * mib, memory_bytes = 2 * mib;
+
+/// What the child writes to its parent, before and after each call.
+struct note {
+  uint32_t number = 0;
+  enum : uint32_t { putting, put_done, dropping } what = putting;
+};
+
+/// What is known of a block.
+enum class known : uint8_t { nothing, stored };
+
+uint32_t kill_count() {
+  const char *const asked = std::getenv("CUBBY_KILLS");
+  if (asked != nullptr) return static_cast<uint32_t>(std::strtoul(asked, nullptr, 10));
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+  return 15;
+#else
+  return 100;
+#endif
+}
+
+std::string parent_of(uint32_t number) {
+  return number % 10 == 0 ? std::string() : key_of(number - 1);
+}
+
+/// Until it is killed; an exit status says what was wrong.
+[[noreturn]] void live(const block_tiers &tiers, uint64_t seed, int to_parent) {
+  const auto say = [&](const note &one) {
+    if (::write(to_parent, &one, sizeof one) != sizeof one) ::_exit(4);
+  };
+  block_fixture f(seed % 2 == 0 ? CUBBY_PUMP_THREAD : CUBBY_PUMP_CALLER, 512, 0, tiers);
+  cubby::base::prng random(seed);
+  std::string bytes(block_bytes, 'x');
+  for (;;) {
+    const auto number = static_cast<uint32_t>(random.next() % block_count);
+    const uint64_t choice = random.next() % 16;
+    if (choice == 0) {
+      say({number, note::dropping});
+      const block_item one(f.space, key_of(number), {}, {});
+      static_cast<void>(cubby_drop(f.h.rt, &one.item, 1, 0));
+    } else if (choice < 6) {
+      const cubby_status status = get(f, number, bytes);
+      if (status == CUBBY_OK && bytes != content_of(number)) ::_exit(2);
+      if (status != CUBBY_OK && status != CUBBY_MISS) ::_exit(3);
+    } else {
+      const uint8_t keep = choice < 12 ? CUBBY_KEEP_RESTART : CUBBY_KEEP_DURABLE;
+      say({number, note::putting});
+      if (put(f, number, content_of(number), parent_of(number), 0, keep) != CUBBY_OK) ::_exit(5);
+      say({number, note::put_done});
+    }
+  }
+}
+
+/// Lets a child live for some milliseconds, and takes down what it says.
+void live_and_die(const block_tiers &tiers, uint64_t seed, std::vector<known> &blocks) {
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    ::close(ends[0]);
+    live(tiers, seed, ends[1]);
+  }
+  ::close(ends[1]);
+  std::vector<note> notes;
+  note one;
+  const auto take = [&] { return ::read(ends[0], &one, sizeof one) == sizeof one; };
+  if (take()) notes.push_back(one);  // it is at work
+  std::this_thread::sleep_for(std::chrono::microseconds(cubby::base::mix64(seed) % 40'000));
+  ::kill(child, SIGKILL);
+  while (take()) notes.push_back(one);
+  ::close(ends[0]);
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  INFO("exit status " << (WIFEXITED(status) ? WEXITSTATUS(status) : -1));
+  REQUIRE(WIFSIGNALED(status));
+  for (const note &said : notes) {
+    // An erase need not be on disk when the call returns: the block may be there again.
+    if (said.what == note::dropping) blocks[said.number] = known::nothing;
+    if (said.what == note::put_done) blocks[said.number] = known::stored;
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a process that is killed at any moment leaves what was acknowledged") {
+  const store_directory there;
+  const block_tiers tiers{there.path, store_bytes, memory_bytes};
+  std::vector<known> blocks(block_count, known::nothing);
+  const uint32_t kills = kill_count();
+  for (uint32_t i = 0; i < kills; ++i) {
+    CAPTURE(i);
+    live_and_die(tiers, i + 1, blocks);
+    block_fixture f(CUBBY_PUMP_CALLER, 512, 0, tiers);
+    std::string bytes(block_bytes, 'x');
+    for (uint32_t number = 0; number < block_count; ++number) {
+      const cubby_status status = get(f, number, bytes);
+      CAPTURE(number, status);
+      INFO(explain());
+      REQUIRE((status == CUBBY_OK || status == CUBBY_MISS));
+      if (blocks[number] == known::stored) REQUIRE(status == CUBBY_OK);
+      if (status == CUBBY_OK) REQUIRE(bytes == content_of(number));
+    }
+    REQUIRE(f.h.stats(f.disk).corrupt_count == 0);
+  }
+}
