@@ -1,6 +1,8 @@
 // A runtime: the controller, who advances it, and who hears of completions.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <cstring>
@@ -9,6 +11,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "api/last_error.hpp"
@@ -47,6 +50,15 @@ struct region {
   cubby_region handle = 0;
   cubby_region_desc desc{};
   std::atomic<uint32_t> used{0};  // by tiers, and by calls that copy
+  uint64_t mapped_bytes = 0;      // of a shared file, at desc.base
+
+  region() = default;
+  region(const region &) = delete;
+  region &operator=(const region &) = delete;
+  ~region() { unmap(); }
+  void unmap() {
+    if (mapped_bytes != 0) ::munmap(desc.base, std::exchange(mapped_bytes, 0));
+  }
 };
 
 class runtime final : public engine::completion_sink {

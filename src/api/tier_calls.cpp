@@ -1,4 +1,5 @@
 // Regions and tiers.
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -37,16 +38,22 @@ error no_such_memory(uint64_t first, uint64_t bytes) {
 }
 
 result<void> check_region(const cubby_region_desc &desc) {
-  if (desc.kind == CUBBY_MEMORY_DEVICE || desc.kind == CUBBY_MEMORY_SHARED_FD) {
+  if (desc.kind == CUBBY_MEMORY_DEVICE) {
     return fail(CUBBY_ERR_NOT_SUPPORTED,
-                "a region of kind %u: this build knows host memory only; "
-                "map a shared descriptor yourself and add it as CUBBY_MEMORY_HOST",
-                desc.kind);
+                "a region of device memory: this build knows host memory only");
   }
   if (desc.kind > CUBBY_MEMORY_DEVICE) {
     return fail(CUBBY_ERR_INVALID, "cubby_region_desc.kind %u is not known", desc.kind);
   }
-  if (desc.base == nullptr) return fail(CUBBY_ERR_INVALID, "cubby_region_desc.base is NULL");
+  const bool shared = desc.kind == CUBBY_MEMORY_SHARED_FD;
+  if (shared && desc.base != nullptr) {
+    return fail(CUBBY_ERR_INVALID,
+                "a region of a shared file is mapped by the library: set base to NULL, or map it "
+                "yourself and add it as CUBBY_MEMORY_HOST");
+  }
+  if (!shared && desc.base == nullptr) {
+    return fail(CUBBY_ERR_INVALID, "cubby_region_desc.base is NULL");
+  }
   const auto first = reinterpret_cast<uintptr_t>(desc.base);
   if (desc.piece_count == 0) {
     if (desc.bytes == 0) return fail(CUBBY_ERR_INVALID, "a plain region has no bytes");
@@ -65,6 +72,38 @@ result<void> check_region(const cubby_region_desc &desc) {
   const uint64_t bytes = *span - desc.stride_bytes + desc.piece_bytes;
   if (beyond_memory(first, bytes)) return no_such_memory(first, bytes);
   return {};
+}
+
+/// How much of its memory the region spans, from its first byte on. It passes check_region().
+uint64_t span_of(const cubby_region_desc &desc) {
+  return desc.piece_count == 0 ? desc.bytes
+                               : desc.stride_bytes * (desc.piece_count - 1) + desc.piece_bytes;
+}
+
+/// The caller's file in this process, from its first byte on.
+result<void *> map_file(const cubby_region_desc &desc) {
+  const uint64_t bytes = span_of(desc);
+  struct stat seen {};
+  if (::fstat(desc.fd, &seen) != 0) {
+    return fail_errno(errno, "a region of a shared file: descriptor %d cannot be looked at",
+                      desc.fd);
+  }
+  if (S_ISREG(seen.st_mode) && static_cast<uint64_t>(seen.st_size) < bytes) {
+    error why = fail(CUBBY_ERR_INVALID,
+                     "a region of a shared file: it has %llu bytes and the region %llu; make the "
+                     "file longer first",
+                     static_cast<ull>(seen.st_size), static_cast<ull>(bytes));
+    why.needed_bytes = bytes;
+    return why;
+  }
+  void *const at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, desc.fd, 0);
+  if (at == MAP_FAILED) {
+    return fail_errno(errno,
+                      "a region of a shared file: %llu bytes of descriptor %d could not be mapped "
+                      "to be read and written; open it with O_RDWR",
+                      static_cast<ull>(bytes), desc.fd);
+  }
+  return at;
 }
 
 cubby_status unknown_tier(cubby_tier tier) {
@@ -263,6 +302,12 @@ cubby_status cubby_region_add(cubby_handle *rt, const cubby_region_desc *desc, c
     if (index >= 0xFFFF) CUBBY_REFUSE("a runtime has at most 65535 regions");
     region &made = self.regions[index];
     made.desc = asked;
+    if (asked.kind == CUBBY_MEMORY_SHARED_FD) {
+      const auto mapped = map_file(asked);
+      if (!mapped) return keep_error(mapped.failure());
+      made.desc.base = *mapped;
+      made.mapped_bytes = span_of(asked);
+    }
     made.used = 0;
     made.handle = self.next_region_mark() << 16 | static_cast<uint32_t>(index + 1);
     *out = made.handle;
@@ -283,6 +328,7 @@ cubby_status cubby_region_remove(cubby_handle *rt, cubby_region handle) {
                            handle, one->used.load()));
   }
   one->handle = 0;
+  one->unmap();
   return CUBBY_OK;
 }
 

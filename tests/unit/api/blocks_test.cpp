@@ -340,3 +340,36 @@ TEST_CASE("many threads put and get: right bytes or a miss") {
   CHECK(hits.load() != 0);
   CHECK(misses.load() != 0);
 }
+
+TEST_CASE("memory of a shared file takes and gives blocks") {
+  block_fixture f(0, 16);
+  f.h.tier("host:0", 0, 4 * mib);
+  const int fd = ::memfd_create("blocks", MFD_CLOEXEC);
+  REQUIRE(fd >= 0);
+  REQUIRE(::ftruncate(fd, 4 * static_cast<off_t>(block_bytes)) == 0);
+  cubby_region_desc desc{};
+  desc.struct_size = sizeof desc;
+  desc.kind = CUBBY_MEMORY_SHARED_FD;
+  desc.fd = fd;
+  desc.bytes = 5 * block_bytes;
+  cubby_region region = 0;
+  CHECK(cubby_region_add(f.h.rt, &desc, &region) == CUBBY_ERR_INVALID);
+  CHECK(explain().find("longer") != std::string::npos);
+  desc.bytes = 4 * block_bytes;
+  REQUIRE(cubby_region_add(f.h.rt, &desc, &region) == CUBBY_OK);
+  const std::string content = content_of(1);
+  REQUIRE(::pwrite(fd, content.data(), block_bytes, block_bytes) ==
+          static_cast<ssize_t>(block_bytes));
+  const block_item from(f.space, key_of(1), {}, {{region, 0, block_bytes, block_bytes}});
+  REQUIRE(cubby_put(f.h.rt, &from.item, 1, nullptr, nullptr) == CUBBY_OK);
+  const block_item to(f.space, key_of(1), {}, {{region, 0, 3 * block_bytes, block_bytes}});
+  REQUIRE(cubby_get(f.h.rt, &to.item, 1, nullptr, nullptr) == CUBBY_OK);
+  std::string seen(block_bytes, 'x');
+  REQUIRE(::pread(fd, seen.data(), block_bytes, 3 * static_cast<off_t>(block_bytes)) ==
+          static_cast<ssize_t>(block_bytes));
+  CHECK(seen == content);
+  CHECK(cubby_region_remove(f.h.rt, region) == CUBBY_OK);
+  ::close(fd);
+  desc.fd = -1;
+  CHECK(cubby_region_add(f.h.rt, &desc, &region) < 0);
+}
