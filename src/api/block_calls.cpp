@@ -219,6 +219,7 @@ class block_pin {
     if (set == nullptr) return CUBBY_ERR_BUSY;
     cubby_item named{};
     named.id = CUBBY_ID(bank.handle, number);
+    named.space = residency::block_number_mark;
     const auto begun = pins.pin_first_row(*set, &named, 1, tier, 0, addresses.data());
     if (begun.pinned == 0) {
       pins.give_back(*set, shard_);

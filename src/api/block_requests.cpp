@@ -132,6 +132,7 @@ cubby_status rest_of_call::submit_put(const batch &all, engine::put_verb &&verb,
     all.hand_over(request());
   } catch (...) {
     abandon_blocks(self_, verb.blocks);
+    verb.blocks.clear();
     throw;
   }
   uint32_t tier = 0;

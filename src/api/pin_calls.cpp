@@ -187,6 +187,7 @@ std::optional<cubby_status> try_pin_by_key(runtime &self, const residency::pin_o
   bool missing = false;
   for (uint32_t i = 0; i < asked.count; ++i) {
     numbered[i].id = CUBBY_ID(named[i].bank->handle, named[i].number);
+    if (named[i].bank->blocks != nullptr) numbered[i].space = residency::block_number_mark;
     missing = missing || named[i].known == CUBBY_MISS;
   }
   if (missing) {

@@ -13,6 +13,7 @@ namespace cubby::api {
 struct reserved_block {
   std::optional<engine::block_write> what;  // nothing where the key was known: nobody writes it
   uint64_t length_bytes = 0;
+  uint8_t keep = 0;  // as it was asked for: a known key lives as long
   bool over = false;
 };
 

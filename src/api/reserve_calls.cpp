@@ -55,6 +55,7 @@ class reserve_call {
                      static_cast<ull>(length), bank.desc().name,
                      static_cast<ull>(block_bytes_of(bank)));
       }
+      blocks_[i].keep = keep_;
       blocks_[i].length_bytes = length == 0 ? block_bytes_of(bank) : length;
       auto begun = begin(*name, i);
       if (!begun) return keep_error(begun.failure());
@@ -134,7 +135,13 @@ void give_up(runtime &self, std::span<const reserved_block> blocks) {
 /// One block of a commit. Nothing is left reserved.
 result<cubby_status> commit_block(runtime &self, reserved_block &block, uint8_t keep,
                                   std::optional<engine::block_write> &later) {
-  if (!block.what) return CUBBY_OK;
+  if (!block.what) {
+    if (keep <= block.keep || keep < CUBBY_KEEP_RESTART) return CUBBY_OK;
+    return fail(
+        CUBBY_ERR_INVALID,
+        "a block of the reservation was known already and nothing was reserved for it, so it "
+        "does not live longer than cubby_reserve asked for; say keep there");
+  }
   engine::block_write what = std::move(*block.what);
   block.what.reset();
   what.keep = std::max(what.keep, keep);

@@ -76,6 +76,8 @@ class split_call {
       if (t == tier_) return to;
       elsewhere = true;
     }
+    // What is neither in memory nor stored is on its way from one tier to another.
+    elsewhere = elsewhere || !bank_.blocks->is_stored(seen.locker);
     if (!elsewhere) to.disk_bytes += bytes;
     if (elsewhere || !engine::reads_in_place(tiers, bank_, tier_)) to.copy_bytes += bytes;
     return to;

@@ -38,13 +38,16 @@ bool blocks::is_in_memory(const locker_bank &bank, uint32_t number) const {
 bool blocks::evict_any(locker_bank &bank) {
   constexpr uint32_t tries_max = 64;
   const transfer::urgency order{CUBBY_DEMAND, base::never_ns, state_.next_sequence()};
+  if (stored_.free_number(bank)) return true;
   for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
     if (!state_.tiers.is_memory(tier)) continue;
-    for (uint32_t i = 0; i < tries_max && bank.blocks->peek_number() == no_locker; ++i) {
+    for (uint32_t i = 0; i < tries_max; ++i) {
       if (!copies_.evict_one(tier, {}, order, false)) break;
+      // One that is stored, too, has its number until the store gives it up.
+      if (bank.blocks->peek_number() != no_locker || stored_.free_number(bank)) return true;
     }
   }
-  return bank.blocks->peek_number() != no_locker || stored_.free_number(bank);
+  return false;
 }
 
 /// A block that is known already lives as long as the put asks for.
@@ -64,14 +67,18 @@ void blocks::forget(locker_bank &bank, const directory::entry_ref &entry) {
 void blocks::reclaim(locker_bank &bank) {
   residency::key_blocks &of = *bank.blocks;
   of.keys.reclaim(~uint32_t{0}, of.leaving);
-  std::erase_if(of.leaving, [&](uint32_t number) {
+  for (size_t i = of.leaving.size(); i-- > 0;) {
+    const uint32_t number = of.leaving[i];
+    bool gone = true;
     for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
-      if (state_.tiers.is_memory(tier) && !copies_.drop(bank, number, tier)) return false;
+      if (state_.tiers.is_memory(tier)) gone = copies_.drop(bank, number, tier) && gone;
     }
-    stored_.release(bank, number);
+    if (!gone) continue;
+    stored_.release(bank, number);  // may throw, and then it is still leaving
+    of.leaving[i] = of.leaving.back();
+    of.leaving.pop_back();
     of.give_number(number);
-    return true;
-  });
+  }
 }
 
 result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request request,
@@ -212,8 +219,7 @@ void blocks::publish(const block_place &at) {
   const auto ended = of.keys.publish(at.entry, at.number, at.parts);
   if (!ended || ended->released == no_locker) return;
   // Its space was removed meanwhile.
-  copies_.drop(*at.bank, at.number, at.tier);
-  of.give_number(ended->released);
+  stored_.give_up_number(*at.bank, at.number, at.tier);
 }
 
 void blocks::give_frame(const block_place &at) noexcept {
@@ -234,7 +240,7 @@ result<void> blocks::drop(locker_bank &bank, const directory::key_view &what) {
                 "bank %s: a block is pinned, leased, being put or on its way; end that first",
                 bank.desc().name);
   };
-  if (what.pending != 0) return busy();
+  if (what.pending != 0 || bank.blocks->keys.describe(what.entry).leases != 0) return busy();
   for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
     if (!state_.tiers.is_memory(tier)) continue;
     if (!copies_.drop(bank, what.locker, tier)) return busy();

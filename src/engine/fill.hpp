@@ -37,6 +37,7 @@ struct fill {
   bool may_expire = true;    // every waiter has a deadline
   bool admit = false;        // some waiter wants the copy to stay (no bypass)
   bool begun = false;        // a piece of it was started
+  bool first_sight = false;  // digests of some chunks were not known before
 
   transfer::urgency order;
   bool queued = false;  // in the queue of the channel that reads its next piece

@@ -216,11 +216,12 @@ bool fill_io::verified(uint32_t piece_index, const std::byte *bytes) {
 /// Holds the digests of the piece's chunks against those that are known, or takes them where none
 /// are.
 bool fill_io::digests_agree(piece &p) {
-  const fill &f = table_[p.fill];
+  fill &f = table_[p.fill];
   const uint64_t *seen = p.digests.data();
   return each_chunk(*f.bank, f.number, p.run, [&](uint32_t chunk, uint64_t behind, uint64_t size) {
     uint64_t &known = f.bank->digest(f.number, p.run.part, chunk);
     if (known == 0) {
+      f.first_sight = true;
       known = *seen;  // of a stored block: held against the whole block's when all are there
       if (f.bank->blocks == nullptr) unverified_bytes_ += size;
     }

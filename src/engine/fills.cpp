@@ -124,9 +124,26 @@ void fills::unpin_source(fill &f, bool arrived) {
   if (bad) f.bad_tier = from;
 }
 
+/// A stored block whose bytes are not right is read once more: what was transient has passed. What
+/// was seen of its chunks counts for nothing.
+bool fills::rereads_block(fill &f) {
+  const bool read = f.from != no_tier && !copies_from_tier(state_.tiers, f);
+  if (f.bank->blocks == nullptr || !read || f.failure.status != CUBBY_ERR_CORRUPT) return false;
+  if (!std::exchange(f.first_sight, false)) return false;  // what a put made of them stands
+  for (uint32_t p = 0; p < f.bank->part_count() && state_.config.verify; ++p) {
+    const uint32_t chunks = chunks_of_part(*f.bank, f.number, p);
+    for (uint32_t c = 0; c < chunks; ++c) f.bank->digest(f.number, p, c) = 0;
+  }
+  return f.wanted() && f.attempts++ == 0;
+}
+
 /// A failed copy may have another source: a damaged one is replaced by the file's.
 bool fills::try_again(uint32_t index) {
   fill &f = table_[index];
+  if (rereads_block(f)) {
+    start(index);
+    return true;
+  }
   if (!copies_from_tier(state_.tiers, f) || f.demotion) return false;
   if (f.failure.status == CUBBY_ERR_CANCELED || !f.wanted()) return false;
   if (++f.attempts >= attempts_max || !f.bank->mapped()) return false;

@@ -55,6 +55,7 @@ class fills {
   void publish(uint32_t index, uint32_t tier, uint64_t frame);
   void unpin_source(fill &f, bool arrived);
   bool try_again(uint32_t index);
+  bool rereads_block(fill &f);
   void fail_waiters(uint64_t first, const error &why);
   void start_followers(uint32_t index);
   void end(uint32_t index);

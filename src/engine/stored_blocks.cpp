@@ -49,6 +49,9 @@ uint32_t stored_blocks::new_job(block_write &&what) {
   store_for(*what.at.bank)->to_write.push_back(index);
   free_jobs_.pop_back();
   news_.store(true, std::memory_order_seq_cst);
+  const auto &ids = banks_.find(what.at.bank)->second.stored_id;
+  const auto named = ids.find(what.space);
+  jobs_[index].stored_id = named == ids.end() ? 0 : named->second;
   jobs_[index].what = std::move(what);
   ++write_count_;
   return index;
@@ -113,7 +116,7 @@ result<uint32_t> stored_blocks::accept(store_state &to, uint32_t index) {
   locker_bank &bank = *one.what.at.bank;
   const uint32_t number = one.what.at.number;
   store::put_request request;
-  request.space = banks_[&bank].stored_id[one.what.space];
+  request.space = one.stored_id;
   request.key = one.what.key;
   request.parent = one.what.parent;
   request.keep = one.what.keep;
@@ -152,6 +155,7 @@ bool stored_blocks::write_some(store_state &to) {
       to.to_write.pop_front();
       end_job(index, nullptr, &why);
     } else {
+      to.spoken_for[*accepted] = true;
       to.to_write.pop_front();
     }
     any = true;
@@ -180,13 +184,17 @@ bool stored_blocks::take_completions(store_state &of) {
     const uint64_t kind = done.user & ~uint64_t{0xFFFFFFFF};
     if (kind == of_erase) {
       --of.erasing_count;
-      of.spoken_for[done.number] = done.status != CUBBY_OK;
+      // A write that was accepted meanwhile may have the number.
+      if (of.disk->content().blocks().find(done.number) == nullptr) {
+        of.spoken_for[done.number] = false;
+      }
     }
     if (kind != of_write) continue;
     if (done.status == CUBBY_OK) {
       end_job(static_cast<uint32_t>(done.user), &done, nullptr);
       continue;
     }
+    of.spoken_for[done.number] = false;
     error why = fail_errno(done.native, "tier %s: a block could not be stored; look at the disk",
                            state_.tiers[of.disk->tier()].name.c_str());
     why.status = CUBBY_ERR_IO;
@@ -207,7 +215,6 @@ void stored_blocks::end_job(uint32_t index, const store::store_completion *done,
   locker_bank &bank = *at.bank;
   residency::key_blocks &blocks = *bank.blocks;
   if (done != nullptr) {
-    store_for(bank)->spoken_for[done->number] = true;
     blocks.set_stored(at.number, done->number);
   }
   end_replaced(at, done != nullptr);
@@ -220,9 +227,8 @@ void stored_blocks::end_job(uint32_t index, const store::store_completion *done,
   }
   copies_.unpin(at.tier, bank.word(at.tier, at.number));
   if (released != no_locker) {  // it failed, or its space was removed meanwhile
-    copies_.drop(bank, at.number, at.tier);
     release(bank, at.number);
-    blocks.give_number(released);
+    give_up_number(bank, at.number, at.tier);
   }
   if (one.waiter != nullptr) one.waiter->block_stored(one.request, one.item, why);
 }
@@ -230,6 +236,8 @@ void stored_blocks::end_job(uint32_t index, const store::store_completion *done,
 // ---- reading ---------------------------------------------------------------------------------
 
 std::optional<uint8_t> stored_blocks::keep_of(const locker_bank &bank, uint32_t number) const {
+  const auto is_this = [&](const auto &one) { return one.first == &bank && one.second == number; };
+  if (std::any_of(damaged_.begin(), damaged_.end(), is_this)) return std::nullopt;
   const store_state *const in = store_for(bank);
   const uint32_t stored = bank.blocks->stored(number);
   const auto *entry =
@@ -266,11 +274,13 @@ void stored_blocks::note_damage(locker_bank &bank, uint32_t number) {
 }
 
 void stored_blocks::look_at_damage() {
-  std::erase_if(damaged_, [&](const std::pair<locker_bank *, uint32_t> &one) {
-    if (!at_rest(*one.first, one.second)) return false;
-    drop_stored(*one.first, one.second);
-    return true;
-  });
+  for (size_t i = damaged_.size(); i-- > 0;) {
+    const auto [bank, number] = damaged_[i];
+    if (!at_rest(*bank, number)) continue;
+    drop_stored(*bank, number);
+    forget_damage(*bank, number);
+    i = std::min(i, damaged_.size());
+  }
 }
 
 // ---- the pump --------------------------------------------------------------------------------

@@ -83,9 +83,11 @@ class stored_blocks {
   uint32_t set_aside(locker_bank &bank, uint32_t number) noexcept;
   void put_back(locker_bank &bank, uint32_t number, uint32_t stored) noexcept;
   /// What it was to be replaced by is stored, or is not: then it is found in the space's next life.
-  void end_replaced(const block_place &by, bool stored);
+  void end_replaced(const block_place &by, bool stored) noexcept;
   /// Of a number whose key is gone with its space: the store keeps what outlives the process.
   void release(locker_bank &bank, uint32_t number);
+  /// A number without a key: free again, or once nobody reads its frame any more.
+  void give_up_number(locker_bank &bank, uint32_t number, uint32_t tier);
   /// Gives up blocks that are only stored, until the bank has a free number. False: none may go.
   bool free_number(locker_bank &bank);
   /// Children whose parent was not known when they were found in the store are linked to it.
@@ -125,6 +127,7 @@ class stored_blocks {
  private:
   struct job {
     block_write what;
+    uint32_t stored_id = 0;  // of the space, in the store
     bool publish = false;
     store_waiter *waiter = nullptr;
     uint32_t request = 0, item = 0;
@@ -164,12 +167,14 @@ class stored_blocks {
   bool give_up_unlisted(store_state &in);
   bool give_up_listed(store_state &in, pass how);
   [[nodiscard]] bool may_go(const locker_bank &bank, uint32_t number, pass how) const;
+  [[nodiscard]] bool in_memory(const locker_bank &bank, uint32_t number) const;
   void drop_stored(locker_bank &bank, uint32_t number);
   void list_blocks(locker_bank &bank, bank_state &of, store_state &from, uint32_t handle,
                    uint32_t stored_id);
   bool list_block(locker_bank &bank, store_state &from, uint32_t handle,
                   const store::block_body &body, const cubby_key *parent);
   void look_at_damage();
+  void forget_damage(const locker_bank &bank, uint32_t number) noexcept;
   [[nodiscard]] bool at_rest(const locker_bank &bank, uint32_t number) const;
 
   engine_state &state_;

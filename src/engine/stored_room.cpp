@@ -1,5 +1,6 @@
 // Which blocks leave a store: erased, released by the directory, or given up for others.
 #include <algorithm>
+#include <new>
 
 #include "engine/stored_blocks.hpp"
 
@@ -19,13 +20,21 @@ void stored_blocks::erase(locker_bank &bank, uint32_t number) {
   if (stored == not_stored) return;
   store_state &of = *store_for(bank);
   of.to_erase.push_back(stored);  // and nobody lists it meanwhile
+  forget_damage(bank, number);
   news_.store(true, std::memory_order_seq_cst);
   bank.blocks->set_stored(number, not_stored);
+}
+
+/// The number has another block from here on.
+void stored_blocks::forget_damage(const locker_bank &bank, uint32_t number) noexcept {
+  std::erase_if(damaged_,
+                [&](const auto &one) { return one.first == &bank && one.second == number; });
 }
 
 uint32_t stored_blocks::set_aside(locker_bank &bank, uint32_t number) noexcept {
   const uint32_t stored = bank.blocks->stored(number);
   bank.blocks->set_stored(number, not_stored);
+  forget_damage(bank, number);
   return stored;
 }
 
@@ -33,13 +42,26 @@ void stored_blocks::put_back(locker_bank &bank, uint32_t number, uint32_t stored
   bank.blocks->set_stored(number, stored);
 }
 
-void stored_blocks::end_replaced(const block_place &by, bool stored) {
+void stored_blocks::end_replaced(const block_place &by, bool stored) noexcept {
   if (by.replaced == not_stored) return;
   store_state &of = *store_for(*by.bank);
-  of.spoken_for[by.replaced] = stored;
+  of.spoken_for[by.replaced] = false;
   if (!stored) return;
-  of.to_erase.push_back(by.replaced);
+  try {
+    of.to_erase.push_back(by.replaced);
+  } catch (const std::bad_alloc &) {  // it goes when the store needs its room
+    return;
+  }
+  of.spoken_for[by.replaced] = true;
   news_.store(true, std::memory_order_seq_cst);
+}
+
+void stored_blocks::give_up_number(locker_bank &bank, uint32_t number, uint32_t tier) {
+  if (copies_.drop(bank, number, tier)) {
+    bank.blocks->give_number(number);
+  } else {
+    bank.blocks->leaving.push_back(number);  // has room for every number
+  }
 }
 
 void stored_blocks::release(locker_bank &bank, uint32_t number) {
@@ -71,13 +93,18 @@ bool stored_blocks::may_go(const locker_bank &bank, uint32_t number, pass how) c
   return known.keep < CUBBY_KEEP_DURABLE || how == pass::durable;
 }
 
+bool stored_blocks::in_memory(const locker_bank &bank, uint32_t number) const {
+  for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
+    if (!state_.tiers.is_memory(t)) continue;
+    if (bank.word(t, number).look().state != locker_state::absent) return true;
+  }
+  return false;
+}
+
 /// The store's copy goes, and the key with it where it was the only one.
 void stored_blocks::drop_stored(locker_bank &bank, uint32_t number) {
   erase(bank, number);
-  for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
-    if (!state_.tiers.is_memory(t)) continue;
-    if (bank.word(t, number).look().state != locker_state::absent) return;
-  }
+  if (in_memory(bank, number)) return;
   auto &keys = bank.blocks->keys;
   const auto erased = keys.erase(keys.at_locker(number), directory::erase_rule::any);
   if (erased) bank.blocks->give_number(*erased);
@@ -131,7 +158,8 @@ bool stored_blocks::free_number(locker_bank &bank) {
   for (const pass how : {pass::leaves, pass::others, pass::durable}) {
     for (uint64_t i = 0; i < 2 * bank.count(); ++i) {
       const auto number = static_cast<uint32_t>(known->second.hand++ % bank.count());
-      if (!may_go(bank, number, how) || bank.blocks->take_used(number)) continue;
+      if (in_memory(bank, number) || !may_go(bank, number, how)) continue;
+      if (bank.blocks->take_used(number)) continue;
       drop_stored(bank, number);
       if (bank.blocks->peek_number() != no_locker) return true;
     }

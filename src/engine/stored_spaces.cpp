@@ -36,7 +36,8 @@ std::optional<error> unfit(const locker_bank &bank) {
                   "must be multiples of 4096 bytes",
                   bank.desc().name, p, static_cast<ull>(bytes));
     }
-    if (bank.chunk_bytes() != store::store_chunk_bytes && bank.chunk_bytes() < bytes) {
+    const bool one_chunk = bytes <= bank.chunk_bytes() && bytes <= store::store_chunk_bytes;
+    if (bank.chunk_bytes() != store::store_chunk_bytes && !one_chunk) {
       return fail(CUBBY_ERR_NOT_SUPPORTED,
                   "bank %s: chunk_bytes is %u; to be stored on disk, leave it 0", bank.desc().name,
                   bank.chunk_bytes());
@@ -179,7 +180,8 @@ bool stored_blocks::list_block(locker_bank &bank, store_state &from, uint32_t ha
     // The later one is right: the record of an erase may have been lost.
     const uint32_t other = blocks.stored(seen->locker);
     const auto *entry = other == not_stored ? nullptr : from.disk->content().blocks().find(other);
-    if (seen->pending != 0 || entry == nullptr || entry->generation > body.generation) {
+    if (entry == nullptr) return true;  // this life has its own, in memory; the store's stays
+    if (seen->pending != 0 || entry->generation > body.generation) {
       from.spoken_for[body.number] = true;
       from.to_erase.push_back(body.number);
       return true;

@@ -44,8 +44,9 @@ class bank_registry {
   [[nodiscard]] const bank_row *row_of(const cubby_item &item, uint32_t tier) const {
     const locker_bank *const bank = find(static_cast<cubby_bank>(item.id >> 48));
     const uint64_t number = item.id & ((uint64_t{1} << 48) - 1);
-    if (bank == nullptr || number >= bank->count() || item.space != 0) return nullptr;
-    return &bank->row_in(tier, bank->row_of(static_cast<uint32_t>(number)));
+    if (bank == nullptr || number >= bank->count()) return nullptr;
+    const bank_row &row = bank->row_in(tier, bank->row_of(static_cast<uint32_t>(number)));
+    return row.takes(item.space) ? &row : nullptr;
   }
 
   // ---- the controller ------------------------------------------------------------------------

@@ -23,14 +23,18 @@ struct part_address {
   }
 };
 
+/// In `space` of items that name blocks by number: those of the library, which found them by key.
+inline constexpr cubby_space block_number_mark = ~cubby_space{0};
+
 class bank_row {
  public:
   [[nodiscard]] uint32_t part_count() const {
     return static_cast<uint32_t>(last_part_ - parts_) + 1;
   }
+  [[nodiscard]] bool takes(cubby_space space) const { return space == space_mark_; }
   /// One comparison for bank, row and column.
   [[nodiscard]] bool has(const cubby_item &item) const {
-    return item.id - first_id_ < columns_ && item.space == 0;
+    return item.id - first_id_ < columns_ && item.space == space_mark_;
   }
 
   /// Pins the leading items that are of this row and resident, and writes where their parts begin.
@@ -44,7 +48,7 @@ class bank_row {
     for (const cubby_item *const end = items + count; item != end; ++item) {
       const uint64_t id = item->id;
       const uint64_t column = id - first_id_;
-      if (column >= columns_ || item->space != 0) break;
+      if (column >= columns_ || item->space != space_mark_) break;
       locker_word &word = table[places_.of(static_cast<uint32_t>(id))];
       uint64_t frame = 0;
       if (word.pin(frame) != pin_outcome::pinned) break;
@@ -74,6 +78,7 @@ class bank_row {
   const part_address *parts_ = nullptr, *last_part_ = nullptr;
   const locker_bank *bank_ = nullptr;
   uint32_t tier_ = 0;
+  cubby_space space_mark_ = 0;  // what items of the row have in `space`
   bool scattered_ = false;
 };
 

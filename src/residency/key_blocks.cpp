@@ -36,6 +36,7 @@ key_blocks::key_blocks(const directory::directory_config &config)
       used_(std::make_unique<std::atomic<uint8_t>[]>(config.locker_count)) {
   for (uint32_t i = 0; i < locker_count_; ++i) set_stored(i, not_stored);
   free_.reserve(locker_count_);  // giving a number back takes no memory
+  leaving.reserve(locker_count_);
 }
 
 uint32_t key_blocks::peek_number() const noexcept {

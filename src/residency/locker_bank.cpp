@@ -67,6 +67,7 @@ void locker_bank::make_rows(uint32_t tier) {
     made.last_part_ = made.parts_ + part_count() - 1;
     made.bank_ = this;
     made.tier_ = tier;
+    made.space_mark_ = blocks != nullptr ? block_number_mark : 0;
   }
   addresses_[tier] = std::move(addresses);
   tier_rows_[tier] = std::move(tier_rows);

@@ -19,7 +19,7 @@ block_tiers tiers_of(const scratch::folder &in) { return {in.path(""), store_byt
 std::string file_of(const scratch::folder &in) { return in.path("cubby.store"); }
 
 /// Blocks `first` to `last`, each with one before as its parent, but for the first.
-void put_chain(const block_fixture &f, uint32_t first, uint32_t last,
+void put_range(const block_fixture &f, uint32_t first, uint32_t last,
                uint8_t keep = CUBBY_KEEP_RESTART) {
   for (uint32_t i = first; i <= last; ++i) {
     const cubby_status status =
@@ -32,7 +32,7 @@ void put_chain(const block_fixture &f, uint32_t first, uint32_t last,
 /// Blocks without parents.
 void put_roots(const block_fixture &f, uint32_t first, uint32_t last,
                uint8_t keep = CUBBY_KEEP_RESTART) {
-  for (uint32_t i = first; i <= last; ++i) put_chain(f, i, i, keep);
+  for (uint32_t i = first; i <= last; ++i) put_range(f, i, i, keep);
 }
 
 std::vector<uint32_t> numbers(uint32_t first, uint32_t last) {
@@ -112,7 +112,7 @@ TEST_CASE("info says what the store was made with and what is in it") {
   const scratch::folder folder;
   {
     block_fixture f(0, 64, 3, tiers_of(folder));
-    put_chain(f, 1, 5);
+    put_range(f, 1, 5);
     put_roots(f, 10, 12, CUBBY_KEEP_DURABLE);
     REQUIRE(put(f, 50, content_of(50)) == CUBBY_OK);  // of the session: gone with it
     const cubby_space other = f.add_space("model", std::string("\x02\xfe", 2));
@@ -162,7 +162,7 @@ TEST_CASE("verify of a good store reads all of it and changes nothing") {
   const scratch::folder folder;
   {
     block_fixture f(0, 64, 0, tiers_of(folder));
-    put_chain(f, 1, 20);
+    put_range(f, 1, 20);
   }
   const std::string before = scratch::read(file_of(folder));
   const json good = process::command_json("store verify " + folder.path(""), 0);
@@ -179,7 +179,7 @@ TEST_CASE("one flipped byte: verify names that block, and trim drops it") {
   const scratch::folder folder;
   {
     block_fixture f(0, 64, 0, tiers_of(folder));
-    put_chain(f, 1, 4);
+    put_range(f, 1, 4);
     put_roots(f, 10, 14, CUBBY_KEEP_DURABLE);
   }
   const uint64_t begin = flip_byte_of(file_of(folder), 12);
@@ -235,7 +235,7 @@ TEST_CASE("trim to a smaller budget has the newest blocks, and the runtime opens
   {
     block_fixture f(0, 256, parts, tiers_of(folder));
     put_roots(f, 1, 60);
-    put_chain(f, 100, 130, CUBBY_KEEP_DURABLE);
+    put_range(f, 100, 130, CUBBY_KEEP_DURABLE);
     REQUIRE(put(f, 5, content_of(5), {}, f.add_space("model", "other"), CUBBY_KEEP_RESTART) ==
             CUBBY_OK);
   }
@@ -279,8 +279,8 @@ TEST_CASE("children are linked to their parents after a trim, to one put again a
   const scratch::folder folder;
   {
     block_fixture f(0, 64, 0, tiers_of(folder));
-    put_chain(f, 1, 20);
-    put_chain(f, 30, 40);
+    put_range(f, 1, 20);
+    put_range(f, 30, 40);
   }
   flip_byte_of(file_of(folder), 33);
   const json trimmed = process::command_json("store trim " + folder.path("") + " --budget 5M", 0);
