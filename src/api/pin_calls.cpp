@@ -104,8 +104,8 @@ struct unused_set {
   }
 };
 
-/// Hands the set to the controller; `read` are its lockers, or why there are none.
-cubby_status load_set(const pin_call &c, result<std::vector<engine::request_item>> &&read,
+/// Hands the set to the controller; `known` are its lockers, or NULL where they are yet to be read.
+cubby_status load_set(const pin_call &c, const std::vector<engine::request_item> *known,
                       const cubby_how &how, cubby_pins *pins, cubby_ticket *ticket) {
   engine::parts &engine = c.self.engine();
   const auto &[asked, count, tier, shard, flags, addr] = c.order;
@@ -113,9 +113,12 @@ cubby_status load_set(const pin_call &c, result<std::vector<engine::request_item
   request_place place(c.self, false);
   if (place.index == engine::no_index) return no_ticket();
   engine::request &r = engine.requests[place.index];
-  if (!read) return keep_error(read.failure());
-  if (auto fit = check_frames(engine, tier, *read); !fit) return keep_error(fit.failure());
-  r.items = std::move(*read);
+  if (known != nullptr) {
+    r.items = *known;
+  } else if (auto read = read_items(c.self, asked, count, r.items); !read) {
+    return keep_error(read.failure());
+  }
+  if (auto fit = check_frames(engine, tier, r.items); !fit) return keep_error(fit.failure());
   auto *queue = how.cq;
   if (queue != nullptr && !queue->reserve()) {
     return keep_error(fail(CUBBY_ERR_BUSY,
@@ -211,7 +214,7 @@ std::optional<cubby_status> try_pin_by_key(runtime &self, const residency::pin_o
     if (released_as_moved(c, named)) return std::nullopt;
     return hold_resident(c, rest.pinned, pins);
   }
-  return load_set(c, std::move(named), how, pins, ticket);
+  return load_set(c, &named, how, pins, ticket);
 }
 
 cubby_status pin_by_key(runtime &self, const residency::pin_order &asked, const cubby_how &how,
@@ -241,11 +244,7 @@ cubby_status pin_by_key(runtime &self, const residency::pin_order &asked, const 
     if (rest.what == pinning::found::resident || (c.order.flags & CUBBY_NO_WAIT) != 0) {
       return hold_resident(c, rest.pinned, pins);
     }
-    std::vector<engine::request_item> named;
-    auto read = read_items(c.self, c.order.items, c.order.count, named);
-    result<std::vector<engine::request_item>> lockers = std::move(named);
-    if (!read) lockers = read.failure();
-    return load_set(c, std::move(lockers), how, pins, ticket);
+    return load_set(c, nullptr, how, pins, ticket);
   });
 }
 

@@ -111,7 +111,7 @@ result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request re
     if (!seen) return seen.failure();
     const uint32_t aside = stored_.set_aside(bank, seen->locker);
     if (!drop(bank, *seen)) {
-      stored_.put_back(bank, seen->locker, aside);
+      of.set_stored(seen->locker, aside);
       return start::joined;
     }
     if (aside != residency::not_stored) replaced = aside;

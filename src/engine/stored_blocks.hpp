@@ -78,10 +78,9 @@ class stored_blocks {
   void write_and_publish(block_write &&what, store_waiter &waiter, uint32_t request, uint32_t item);
   /// The store's copy goes; its pages are free a little later.
   void erase(locker_bank &bank, uint32_t number);
-  /// The store's block is not the locker's any more, and stays: end_replaced() follows, or
-  /// put_back().
+  /// The store's block is not the locker's any more, and stays: end_replaced() follows, or it is
+  /// set as the locker's again.
   uint32_t set_aside(locker_bank &bank, uint32_t number) noexcept;
-  void put_back(locker_bank &bank, uint32_t number, uint32_t stored) noexcept;
   /// What it was to be replaced by is stored, or is not: then it is found in the space's next life.
   void end_replaced(const block_place &by, bool stored) noexcept;
   /// Of a number whose key is gone with its space: the store keeps what outlives the process.
