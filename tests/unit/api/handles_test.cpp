@@ -59,26 +59,22 @@ TEST_CASE("waiters of a queue that is removed get an error") {
   CHECK(cubby_cq_remove(queue) == CUBBY_ERR_STALE);
 }
 
-#if !defined(__SANITIZE_THREAD__)  // which does not follow a fork of a process with threads
+// The thread sanitizer does not follow a fork of a process with threads, and the address
+// sanitizer's own locks may be held for ever in the child: seen with -Og, at the first fork.
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
 TEST_CASE("a child gets FORKED for its parent's queue, and has queues of its own") {
   runtime_fixture h(CUBBY_PUMP_THREAD);
   cubby_cq *queue = nullptr;
   REQUIRE(cubby_cq_add(h.rt, 4, &queue) == CUBBY_OK);
   std::atomic<bool> stop{false};
   std::vector<std::thread> busy;
-#if defined(__SANITIZE_ADDRESS__)  // whose allocator may stay locked in a child
-  const bool allocates = false;
-#else
-  const bool allocates = true;
-#endif
   for (uint32_t i = 0; i < 2; ++i) {
     busy.emplace_back([&, i] {
       cubby_done done{};
       while (!stop) {
         cubby_cq_take(queue, &done, 1);
         cubby_cq *other = nullptr;
-        if (i == 0 && allocates && cubby_cq_add(h.rt, 1, &other) == CUBBY_OK)
-          cubby_cq_remove(other);
+        if (i == 0 && cubby_cq_add(h.rt, 1, &other) == CUBBY_OK) cubby_cq_remove(other);
       }
     });
   }
