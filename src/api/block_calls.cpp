@@ -87,11 +87,7 @@ class put_call {
     }
     space_ = name->space;
     if (auto fits = check_length(); !fits) return fits.failure();
-    if (is_stored_first(how_.keep)) {
-      const auto lock = self_.hold_pump();
-      if (auto why = self_.engine().stored.why_not_stored(*bank_, space_)) return *why;
-    }
-    auto started = start(name->space);
+    auto started = start();
     if (!started) return started.failure();
     if (*started == engine::blocks::start::known) return CUBBY_OK;
     if (*started == engine::blocks::start::full) {
@@ -105,14 +101,14 @@ class put_call {
   }
 
  private:
-  result<engine::blocks::start> start(uint32_t space) {
+  result<engine::blocks::start> start() {
     using begin = engine::blocks::start;
     const uint64_t since_ns = base::now_ns();
     const engine::stored_blocks &stored = self_.engine().stored;
     for (;;) {
       const uint64_t ended = stored.ended_count();
       bool copies_begun = false, storing = false;
-      auto begun = try_start(space, copies_begun, storing);
+      auto begun = try_start(copies_begun, storing);
       if (copies_begun) self_.kick();  // what makes room is copied down
       if (!begun || *begun == begin::begun || *begun == begin::known) return begun;
       const bool waits = (how_.flags & CUBBY_NO_WAIT) == 0;
@@ -133,11 +129,14 @@ class put_call {
     }
   }
 
-  result<engine::blocks::start> try_start(uint32_t space, bool &copies_begun, bool &storing) {
+  result<engine::blocks::start> try_start(bool &copies_begun, bool &storing) {
     engine::parts &engine = self_.engine();
     const auto lock = self_.hold_pump();
+    if (is_stored_first(how_.keep)) {
+      if (auto why = engine.stored.why_not_stored(*bank_, space_)) return *why;
+    }
     directory::put_request request;
-    request.space = space;
+    request.space = space_;
     request.key = item_.key;
     request.parent = item_.parent;
     request.keep = how_.keep;
@@ -163,9 +162,10 @@ class put_call {
     engine::block_write whole;
     try {
       write_frame(transfer::bytes_of(pieces_));
-      whole = {place_, space_, std::string(text_of(item_.key)),
-               item_.parent == nullptr ? std::string() : std::string(text_of(*item_.parent)),
-               how_.keep};
+      whole = {
+          place_, space_, std::string(directory::text_of(item_.key)),
+          item_.parent == nullptr ? std::string() : std::string(directory::text_of(*item_.parent)),
+          how_.keep};
     } catch (...) {
       const auto lock = self_.hold_pump();
       self_.engine().puts.abandon(place_);
@@ -175,12 +175,8 @@ class put_call {
   }
 
   void write_frame(uint64_t bytes) const {
-    const engine::tier_set &tiers = self_.engine().state.tiers;
-    std::array<const void *, CUBBY_PARTS_MAX> addresses{};
-    for (uint32_t p = 0; p < bank_->part_count(); ++p) {
-      addresses[p] = tiers.address(*bank_, place_.tier, place_.frame, place_.number, p);
-    }
-    const auto all = parts_at(*bank_, addresses.data());
+    const auto all =
+        self_.engine().state.tiers.pieces(*bank_, place_.tier, place_.frame, place_.number);
     const std::span<const memory_piece> parts(all.data(), bank_->part_count());
     transfer::copy_pieces(pieces_, transfer::locker_pieces(parts, 0, bytes));
     transfer::clear_behind(parts, bytes);
@@ -270,7 +266,7 @@ class get_call {
         note_use(bank, seen->locker);
         return CUBBY_PENDING;
       }
-      if (!self_.engine().puts.is_in_memory(bank, seen->locker)) return CUBBY_MISS;
+      if (!self_.engine().state.tiers.have_in_memory(bank, seen->locker)) return CUBBY_MISS;
       std::this_thread::yield();
     }
     return CUBBY_MISS;

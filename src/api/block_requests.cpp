@@ -35,15 +35,7 @@ result<cubby_status> finish_block(runtime &self, engine::block_write &&what, uin
                                   std::optional<engine::block_write> &later) {
   engine::parts &engine = self.engine();
   const engine::block_place at = what.at;
-  try {
-    const std::vector<uint64_t> digests = engine.puts.digests_of(at, length_bytes);
-    const auto lock = self.hold_pump();
-    engine.puts.settle(at, digests);
-  } catch (...) {
-    const auto lock = self.hold_pump();
-    engine.puts.abandon(at);
-    throw;
-  }
+  engine.puts.settle(at, length_bytes);
   if (is_stored_first(what.keep)) {
     later = std::move(what);
     return CUBBY_PENDING;
@@ -109,16 +101,12 @@ result<void> rest_of_call::want() {
   place_.emplace(self_, false);
   if (place_->index == engine::no_index) {
     place_.reset();
-    return fail(CUBBY_ERR_BUSY,
-                "as many tickets are alive as cubby_config.tickets_max allows; take completions "
-                "or wait for tickets, then try again");
+    return tickets_used_up();
   }
   queued_ = how_.cq != nullptr && how_.cq->reserve();
   if (how_.cq == nullptr || queued_) return {};
   place_.reset();
-  return fail(CUBBY_ERR_BUSY,
-              "the completion queue has no place left; take completions first, or make it "
-              "larger");
+  return queue_full();
 }
 
 cubby_status rest_of_call::submit(engine::request_verb verb, uint32_t tier, cubby_ticket *ticket) {

@@ -14,10 +14,6 @@
 
 namespace cubby::api {
 
-[[nodiscard]] inline std::string_view text_of(const cubby_key &key) {
-  return {static_cast<const char *>(key.data), key.bytes};
-}
-
 /// Where the parts of a locker lie.
 std::array<transfer::memory_piece, CUBBY_PARTS_MAX> parts_at(const residency::locker_bank &bank,
                                                              const void *const *addresses);

@@ -88,7 +88,7 @@ uint8_t take_key(runtime &self, const cubby_hint_item &hint) {
   }
   const uint32_t tier = nearest_tier(self);
   const bool away = tier != engine::no_tier && bank.blocks->is_stored(number) &&
-                    !self.engine().puts.is_in_memory(bank, number);
+                    !self.engine().state.tiers.have_in_memory(bank, number);
   if (hint.kind != CUBBY_HINT_SCHEDULED || !away) return CUBBY_HINT_ACCEPTED;
   const uint64_t until_ns = hint.when_ns == 0 ? 0 : self.now() + hint.when_ns;
   return fetch_ahead(self, tier, until_ns, std::move(found)) ? CUBBY_HINT_ACCEPTED

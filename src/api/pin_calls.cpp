@@ -121,9 +121,7 @@ cubby_status load_set(const pin_call &c, const std::vector<engine::request_item>
   if (auto fit = check_frames(engine, tier, r.items); !fit) return keep_error(fit.failure());
   auto *queue = how.cq;
   if (queue != nullptr && !queue->reserve()) {
-    return keep_error(fail(CUBBY_ERR_BUSY,
-                           "the completion queue has no place left; take "
-                           "completions first, or make it larger"));
+    return keep_error(queue_full());
   }
   prepare_request(c.self, r, engine::pin_verb{c.set.index, addr}, tier, how);
   for (uint32_t i = 0; i < count; ++i) {
@@ -384,9 +382,7 @@ cubby_status cubby_prefetch(cubby_handle *rt, const cubby_item *items, uint32_t 
     }
     if (!read) return keep_error(read.failure());
     if (asked->cq != nullptr && !asked->cq->reserve()) {
-      return keep_error(fail(CUBBY_ERR_BUSY,
-                             "the completion queue has no place left; take "
-                             "completions first, or make it larger"));
+      return keep_error(queue_full());
     }
     prepare_request(self, r, engine::prefetch_verb{}, slot, *asked);
     for (uint32_t i = 0; i < count; ++i) set_status(asked->item_status, i, r.items[i].known);

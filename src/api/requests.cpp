@@ -4,11 +4,19 @@
 
 namespace cubby::api {
 
-cubby_status no_ticket() {
-  return keep_error(fail(CUBBY_ERR_BUSY,
-                         "as many tickets are alive as cubby_config.tickets_max "
-                         "allows; take completions or wait for tickets, then try again"));
+error tickets_used_up() {
+  return fail(CUBBY_ERR_BUSY,
+              "as many tickets are alive as cubby_config.tickets_max "
+              "allows; take completions or wait for tickets, then try again");
 }
+
+error queue_full() {
+  return fail(CUBBY_ERR_BUSY,
+              "the completion queue has no place left; take "
+              "completions first, or make it larger");
+}
+
+cubby_status no_ticket() { return keep_error(tickets_used_up()); }
 
 result<cubby_how> read_how(runtime &self, const cubby_how *how) {
   cubby_how asked{};

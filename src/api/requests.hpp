@@ -7,7 +7,10 @@
 
 namespace cubby::api {
 
-/// BUSY: as many tickets as were allowed are alive.
+/// BUSY: as many tickets as were allowed are alive; no place is left in the completion queue.
+error tickets_used_up();
+error queue_full();
+/// The first, as the call's own.
 cubby_status no_ticket();
 inline constexpr uint32_t how_flags = CUBBY_NO_VISIT | CUBBY_NO_WAIT | CUBBY_BYPASS;
 

@@ -12,6 +12,16 @@ namespace {
 
 using ull = unsigned long long;
 
+void give_up(runtime &self, std::span<const reserved_block> blocks) {
+  {
+    const auto lock = self.hold_pump();
+    for (const reserved_block &one : blocks) {
+      if (one.what) self.engine().puts.abandon(one.what->at);
+    }
+  }
+  self.kick();  // others may wait for the room
+}
+
 class reserve_call {
  public:
   reserve_call(runtime &self, const cubby_item *items, uint32_t count, uint32_t tier, uint8_t keep,
@@ -28,11 +38,11 @@ class reserve_call {
         const auto lock = self_.hold_pump();
         *pins = self_.reservations.add(std::move(blocks_), self_.next_region_mark());
       } else {
-        give_up();
+        give_up(self_, blocks_);
         return status;
       }
     } catch (...) {
-      give_up();
+      give_up(self_, blocks_);
       throw;
     }
     for (uint32_t i = 0; i < count_ && item_status != nullptr; ++i) item_status[i] = CUBBY_OK;
@@ -77,8 +87,8 @@ class reserve_call {
     engine::block_write what;
     what.space = name.space;
     what.keep = keep_;
-    what.key = text_of(items_[i].key);
-    if (items_[i].parent != nullptr) what.parent = text_of(*items_[i].parent);
+    what.key = directory::text_of(items_[i].key);
+    if (items_[i].parent != nullptr) what.parent = directory::text_of(*items_[i].parent);
     directory::put_request request;
     request.space = name.space;
     request.key = items_[i].key;
@@ -97,13 +107,6 @@ class reserve_call {
     return self_.engine().state.tiers.address(*at.bank, at.tier, at.frame, at.number, part);
   }
 
-  void give_up() {
-    const auto lock = self_.hold_pump();
-    for (const reserved_block &one : blocks_) {
-      if (one.what) self_.engine().puts.abandon(one.what->at);
-    }
-  }
-
   runtime &self_;
   const cubby_item *const items_;
   const uint32_t count_, tier_;
@@ -114,22 +117,8 @@ class reserve_call {
 
 /// Nobody reads what the last bytes of a frame were before.
 void clear_tail(runtime &self, const engine::block_place &at, uint64_t length_bytes) {
-  std::array<const void *, CUBBY_PARTS_MAX> addresses{};
-  for (uint32_t p = 0; p < at.bank->part_count(); ++p) {
-    addresses[p] = self.engine().state.tiers.address(*at.bank, at.tier, at.frame, at.number, p);
-  }
-  const auto parts = parts_at(*at.bank, addresses.data());
+  const auto parts = self.engine().state.tiers.pieces(*at.bank, at.tier, at.frame, at.number);
   transfer::clear_behind({parts.data(), at.bank->part_count()}, length_bytes);
-}
-
-void give_up(runtime &self, std::span<const reserved_block> blocks) {
-  {
-    const auto lock = self.hold_pump();
-    for (const reserved_block &one : blocks) {
-      if (one.what) self.engine().puts.abandon(one.what->at);
-    }
-  }
-  self.kick();  // others may wait for the room
 }
 
 /// One block of a commit. Nothing is left reserved.

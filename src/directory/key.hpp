@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <string_view>
 
 #include "base/result.hpp"
 
@@ -29,6 +30,13 @@ struct packed_key {
 /// Is it a key at all: data, and 1 to 64 bytes of it?
 [[nodiscard]] inline bool is_key(const cubby_key &key) noexcept {
   return key.data != nullptr && key.bytes - 1 < CUBBY_KEY_BYTES_MAX;
+}
+
+[[nodiscard]] inline std::string_view text_of(const cubby_key &key) noexcept {
+  return {static_cast<const char *>(key.data), key.bytes};
+}
+[[nodiscard]] inline cubby_key key_from(std::string_view text) noexcept {
+  return {text.data(), static_cast<uint32_t>(text.size())};
 }
 
 /// The error that says why it is none. `role`: "key", "parent" …; `index`: which of the call's.

@@ -82,11 +82,7 @@ void admission_driver::finish_evict(uint32_t tier, cubby_object object, placemen
 
 /// A block whose last copy goes is not found by its key from here on.
 void admission_driver::forget_key(uint32_t tier, locker_bank &bank, uint32_t number) {
-  if (bank.blocks->is_stored(number)) return;
-  for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
-    if (t == tier || !state_.tiers.is_memory(t)) continue;
-    if (bank.word(t, number).look().state != locker_state::absent) return;
-  }
+  if (bank.blocks->is_stored(number) || state_.tiers.have_in_memory(bank, number, tier)) return;
   auto &keys = bank.blocks->keys;
   const auto erased = keys.erase(keys.at_locker(number), directory::erase_rule::any);
   if (erased) bank.blocks->give_number(*erased);

@@ -26,14 +26,6 @@ error no_host_tier(const locker_bank &bank) {
 
 }  // namespace
 
-bool blocks::is_in_memory(const locker_bank &bank, uint32_t number) const {
-  for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
-    if (!state_.tiers.is_memory(tier) || bank.words(tier) == nullptr) continue;
-    if (bank.word(tier, number).look().state != locker_state::absent) return true;
-  }
-  return false;
-}
-
 /// Gives up blocks until the bank has a free number, where all are taken.
 bool blocks::evict_any(locker_bank &bank) {
   constexpr uint32_t tries_max = 64;
@@ -54,7 +46,7 @@ bool blocks::evict_any(locker_bank &bank) {
 bool blocks::lives_as_long(const locker_bank &bank, uint32_t number, uint8_t keep) const {
   const auto stored_as = stored_.keep_of(bank, number);
   if (keep >= CUBBY_KEEP_RESTART) return stored_as && *stored_as >= keep;
-  return stored_as || is_in_memory(bank, number);
+  return stored_as || state_.tiers.have_in_memory(bank, number);
 }
 
 void blocks::forget(locker_bank &bank, const directory::entry_ref &entry) {
@@ -182,32 +174,19 @@ void blocks::end_put(const block_place &at) noexcept {
   if (ended && ended->released != no_locker) of.give_number(ended->released);
 }
 
-std::vector<uint64_t> blocks::digests_of(const block_place &at, uint64_t length_bytes) const {
-  at.bank->blocks->set_length(at.number, length_bytes);
-  std::vector<uint64_t> digests;
-  if (!state_.config.verify) return digests;
-  for (uint32_t part = 0; part < at.bank->part_count(); ++part) {
-    const uint32_t chunks = chunks_of_part(*at.bank, at.number, part);
+void blocks::settle(const block_place &at, uint64_t length_bytes) const {
+  locker_bank &bank = *at.bank;
+  bank.blocks->set_length(at.number, length_bytes);
+  for (uint32_t part = 0; part < bank.part_count() && state_.config.verify; ++part) {
+    const uint32_t chunks = chunks_of_part(bank, at.number, part);
     if (chunks == 0) break;
-    const std::byte *const bytes =
-        state_.tiers.address(*at.bank, at.tier, at.frame, at.number, part);
-    const chunk_run all = cut_run(*at.bank, at.number, part, 0, chunks);
-    each_chunk(*at.bank, at.number, all, [&](uint32_t chunk, uint64_t behind, uint64_t size) {
-      digests.push_back(base::chunk_digest(bytes + behind, size,
-                                           {at.bank->digest_owner(at.number), 1, part, chunk}));
+    const std::byte *const bytes = state_.tiers.address(bank, at.tier, at.frame, at.number, part);
+    const chunk_run all = cut_run(bank, at.number, part, 0, chunks);
+    each_chunk(bank, at.number, all, [&](uint32_t chunk, uint64_t behind, uint64_t size) {
+      bank.digest(at.number, part, chunk) =
+          base::chunk_digest(bytes + behind, size, {bank.digest_owner(at.number), 1, part, chunk});
       return true;
     });
-  }
-  return digests;
-}
-
-void blocks::settle(const block_place &at, std::span<const uint64_t> digests) {
-  for (uint32_t part = 0; part < at.bank->part_count() && !digests.empty(); ++part) {
-    const uint32_t chunks = chunks_of_part(*at.bank, at.number, part);
-    for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
-      at.bank->digest(at.number, part, chunk) = digests[chunk];
-    }
-    digests = digests.subspan(chunks);
   }
 }
 

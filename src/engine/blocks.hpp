@@ -26,13 +26,9 @@ class blocks {
   /// `only_tier`. BUDGET where a block can never fit.
   result<start> begin(locker_bank &bank, directory::put_request request, block_place &out,
                       uint32_t only_tier = no_tier);
-  /// Any thread: has any memory tier a copy, or one on its way?
-  [[nodiscard]] bool is_in_memory(const locker_bank &bank, uint32_t number) const;
-  /// Any thread that has written all of the frame: digests of its chunks, for settle().
-  [[nodiscard]] std::vector<uint64_t> digests_of(const block_place &at,
-                                                 uint64_t length_bytes) const;
-  /// The block is whole; publish(), or stored_blocks::write_and_publish(), makes it known.
-  void settle(const block_place &at, std::span<const uint64_t> digests);
+  /// Any thread that has written all of the frame: its length, and the digests of its chunks. From
+  /// then on publish(), or stored_blocks::write_and_publish(), may make it known.
+  void settle(const block_place &at, uint64_t length_bytes) const;
   void publish(const block_place &at);
   void abandon(const block_place &at) noexcept;
   /// The block of the key is given up, in every tier. BUSY while it is pinned, leased or being put.

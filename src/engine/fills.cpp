@@ -1,7 +1,6 @@
 #include "engine/fills.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <new>
 #include <utility>
 
@@ -155,11 +154,8 @@ bool fills::try_again(uint32_t index) {
 /// What a block leaves free of its frame is not shown to whoever reads there.
 void fills::clear_tail(const locker_bank &bank, uint32_t number, uint32_t tier, uint64_t frame) {
   if (bank.blocks == nullptr || !state_.tiers[tier].memory->host_addressable()) return;
-  for (uint32_t p = 0; p < bank.part_count(); ++p) {
-    const uint64_t used = bank.extent(number, p).bytes;
-    std::memset(state_.tiers.address(bank, tier, frame, number, p) + used, 0,
-                bank.part_bytes(0, p) - used);
-  }
+  const auto parts = state_.tiers.pieces(bank, tier, frame, number);
+  transfer::clear_behind({parts.data(), bank.part_count()}, bank.blocks->length(number));
 }
 
 void fills::publish(uint32_t index, uint32_t tier, uint64_t frame) {

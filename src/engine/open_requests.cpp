@@ -85,10 +85,7 @@ void open_requests::deliver(const request &r, uint32_t i, uint64_t frame) {
   const get_target &target = std::get<get_verb>(r.verb).targets[i];
   const request_item &item = r.items[i];
   const locker_bank &bank = *item.bank;
-  std::array<transfer::memory_piece, CUBBY_PARTS_MAX> parts{};
-  for (uint32_t p = 0; p < bank.part_count(); ++p) {
-    parts[p] = {state_.tiers.address(bank, r.tier, frame, item.number, p), bank.part_bytes(0, p)};
-  }
+  const auto parts = state_.tiers.pieces(bank, r.tier, frame, item.number);
   const auto from = transfer::locker_pieces({parts.data(), bank.part_count()}, target.at_bytes,
                                             transfer::bytes_of(target.into));
   transfer::copy_pieces(from, target.into);
@@ -190,11 +187,11 @@ void open_requests::complete(uint32_t index) {
   if (r.io_class == CUBBY_DEMAND && r.deadline_ns != 0 && state_.now_ns > r.deadline_ns) {
     ++state_.tiers[r.tier].stats.late_count;
   }
-  // Once it is done, one that is waited for by its ticket alone may be another's at once.
   if (auto *get = std::get_if<get_verb>(&r.verb)) {
     for (std::atomic<uint32_t> *region : get->in_use) region->fetch_sub(1);
     get->in_use.clear();
   }
+  // Once it is done, one that is waited for by its ticket alone may be another's at once.
   const bool stays = r.forget || r.queue != nullptr;
   const uint64_t life = r.life.load(std::memory_order_relaxed);
   r.life.store(life_of(generation_of(life), request_state::done), std::memory_order_release);

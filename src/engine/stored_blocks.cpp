@@ -13,7 +13,9 @@
 namespace cubby::engine {
 namespace {
 
+using directory::key_from;
 using directory::no_locker;
+using directory::text_of;
 using residency::not_stored;
 
 /// Room is made for more than one block at a time: each lets go with a record in the journal.
@@ -52,12 +54,6 @@ std::optional<error> unfit(const locker_bank &bank) {
   return std::nullopt;
 }
 
-std::string_view text_of(const cubby_key &key) {
-  return {static_cast<const char *>(key.data), key.bytes};
-}
-cubby_key key_of(std::string_view text) {
-  return {text.data(), static_cast<uint32_t>(text.size())};
-}
 std::string_view key_in(const store::block_body &body) {
   return {reinterpret_cast<const char *>(body.key), body.key_bytes};
 }
@@ -69,6 +65,18 @@ std::string stand_in(uint64_t parent_digest) {
   key.resize(CUBBY_KEY_BYTES_MAX - sizeof parent_digest, '\xff');
   key.append(reinterpret_cast<const char *>(&parent_digest), sizeof parent_digest);
   return key;
+}
+
+using chunk_digests = std::array<uint64_t, store::store_chunks_max>;
+
+/// Of the block's chunks, part after part, as they are known; how many.
+uint32_t take_digests(locker_bank &bank, uint32_t number, chunk_digests &out) {
+  uint32_t count = 0;
+  for (uint32_t p = 0; p < bank.part_count(); ++p) {
+    const uint32_t chunks = chunks_of_part(bank, number, p);
+    for (uint32_t c = 0; c < chunks; ++c) out[count++] = bank.digest(number, p, c);
+  }
+  return count;
 }
 
 uint64_t orphan_mark(uint32_t stored_id, uint64_t parent_digest) {
@@ -109,7 +117,6 @@ result<void> stored_blocks::open_space(locker_bank &bank, uint32_t handle,
                 bank.desc().name, other->desc().name);
   }
   bank_state &of = banks_[&bank];
-  of.tier = bank.file_tier;
   of.stored_id[handle] = id;
   if (++of.handles_of[id] == 1) list_blocks(bank, of, from, handle, id);
   return {};
@@ -159,14 +166,14 @@ void stored_blocks::list_blocks(locker_bank &bank, bank_state &of, store_state &
       listed = list_block(bank, from, handle, body, nullptr);
     } else if (parent != by_key.end()) {
       const store::block_body above = blocks.body_of(parent->second);
-      const cubby_key key = key_of(key_in(above));
+      const cubby_key key = key_from(key_in(above));
       listed = list_block(bank, from, handle, body, &key);
     } else {
       const std::string unknown = stand_in(body.parent);
-      const cubby_key key = key_of(unknown);
+      const cubby_key key = key_from(unknown);
       listed = list_block(bank, from, handle, body, &key);
       if (listed) {
-        const auto seen = bank.blocks->keys.find(handle, key_of(key_in(body)));
+        const auto seen = bank.blocks->keys.find(handle, key_from(key_in(body)));
         if (seen) of.orphans.emplace(orphan_mark(stored_id, body.parent), seen->locker);
       }
     }
@@ -182,7 +189,7 @@ void stored_blocks::list_blocks(locker_bank &bank, bank_state &of, store_state &
 bool stored_blocks::list_block(locker_bank &bank, store_state &from, uint32_t handle,
                                const store::block_body &body, const cubby_key *parent) {
   residency::key_blocks &blocks = *bank.blocks;
-  const cubby_key key = key_of(key_in(body));
+  const cubby_key key = key_from(key_in(body));
   const auto seen = blocks.keys.find(handle, key);
   if (seen && seen->locker != no_locker) {
     // The later one is right: the record of an erase may have been lost.
@@ -240,7 +247,7 @@ void stored_blocks::link_children(locker_bank &bank, uint32_t handle, const cubb
     if (!blocks.keys.erase(at, directory::erase_rule::any)) continue;  // leased: it stays apart
     directory::put_request request;
     request.space = handle;
-    request.key = key_of(key_in(body));
+    request.key = key_from(key_in(body));
     request.parent = &parent;
     request.locker = number;
     request.keep = body.keep;
@@ -385,19 +392,15 @@ result<uint32_t> stored_blocks::accept(store_state &to, uint32_t index) {
   request.keep = one.what.keep;
   request.user = of_write | index;
   request.data = image_of(one);
-  std::array<uint64_t, store::store_chunks_max> digests;
-  uint32_t count = 0;
   for (uint32_t p = 0; p < bank.part_count(); ++p) {
     const uint64_t bytes = bank.extent(number, p).bytes;
     if (bytes == 0) break;
     request.part_bytes[request.part_count++] = static_cast<uint32_t>(bytes);
-    if (!state_.config.verify) continue;
-    const uint32_t chunks = chunks_of_part(bank, number, p);
-    for (uint32_t c = 0; c < chunks; ++c) digests[count++] = bank.digest(number, p, c);
   }
-  if (count != 0) {
+  chunk_digests digests;
+  if (state_.config.verify) {
     request.chunk_digests = digests.data();
-    request.chunk_digest_count = count;
+    request.chunk_digest_count = take_digests(bank, number, digests);
   }
   return to.disk->content().put(request);
 }
@@ -499,8 +502,7 @@ void stored_blocks::end_job(uint32_t index, const store::store_completion *done,
 // ---- reading ---------------------------------------------------------------------------------
 
 std::optional<uint8_t> stored_blocks::keep_of(const locker_bank &bank, uint32_t number) const {
-  const auto is_this = [&](const auto &one) { return one.first == &bank && one.second == number; };
-  if (std::any_of(damaged_.begin(), damaged_.end(), is_this)) return std::nullopt;
+  if (damage_of(bank, number) != damaged_.end()) return std::nullopt;
   const store_state *const in = store_for(bank);
   const uint32_t stored = bank.blocks->stored(number);
   const auto *entry =
@@ -523,17 +525,13 @@ bool stored_blocks::agrees(locker_bank &bank, uint32_t number) const {
   const uint32_t stored = bank.blocks->stored(number);
   const auto at = in == nullptr ? std::nullopt : in->disk->content().locate(stored);
   if (!at || !state_.config.verify) return at.has_value();
-  std::array<uint64_t, store::store_chunks_max> digests;
-  uint32_t count = 0;
-  for (uint32_t p = 0; p < bank.part_count(); ++p) {
-    const uint32_t chunks = chunks_of_part(bank, number, p);
-    for (uint32_t c = 0; c < chunks; ++c) digests[count++] = bank.digest(number, p, c);
-  }
+  chunk_digests digests;
+  const uint32_t count = take_digests(bank, number, digests);
   return store::combine_digests(digests.data(), count, stored, at->generation) == at->digest;
 }
 
 void stored_blocks::note_damage(locker_bank &bank, uint32_t number) {
-  damaged_.emplace_back(&bank, number);
+  if (damage_of(bank, number) == damaged_.end()) damaged_.emplace_back(&bank, number);
 }
 
 void stored_blocks::look_at_damage() {
@@ -591,10 +589,16 @@ void stored_blocks::erase(locker_bank &bank, uint32_t number) {
   bank.blocks->set_stored(number, not_stored);
 }
 
+stored_blocks::damage_list::const_iterator stored_blocks::damage_of(
+    const locker_bank &bank, uint32_t number) const noexcept {
+  return std::find_if(damaged_.begin(), damaged_.end(),
+                      [&](const auto &one) { return one.first == &bank && one.second == number; });
+}
+
 /// The number has another block from here on.
 void stored_blocks::forget_damage(const locker_bank &bank, uint32_t number) noexcept {
-  std::erase_if(damaged_,
-                [&](const auto &one) { return one.first == &bank && one.second == number; });
+  const auto known = damage_of(bank, number);
+  if (known != damaged_.end()) damaged_.erase(known);
 }
 
 uint32_t stored_blocks::set_aside(locker_bank &bank, uint32_t number) noexcept {
@@ -655,18 +659,10 @@ bool stored_blocks::may_go(const locker_bank &bank, uint32_t number, pass how) c
   return known.keep < CUBBY_KEEP_DURABLE || how == pass::durable;
 }
 
-bool stored_blocks::in_memory(const locker_bank &bank, uint32_t number) const {
-  for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
-    if (!state_.tiers.is_memory(t)) continue;
-    if (bank.word(t, number).look().state != locker_state::absent) return true;
-  }
-  return false;
-}
-
 /// The store's copy goes, and the key with it where it was the only one.
 void stored_blocks::drop_stored(locker_bank &bank, uint32_t number) {
   erase(bank, number);
-  if (in_memory(bank, number)) return;
+  if (state_.tiers.have_in_memory(bank, number)) return;
   auto &keys = bank.blocks->keys;
   const auto erased = keys.erase(keys.at_locker(number), directory::erase_rule::any);
   if (erased) bank.blocks->give_number(*erased);
@@ -687,17 +683,23 @@ bool stored_blocks::give_up_unlisted(store_state &in) {
   return false;
 }
 
+/// The bank's next that may go and was not used since it was looked at last. False: none.
+bool stored_blocks::give_up_next(locker_bank &bank, uint32_t &hand, pass how, bool not_in_memory) {
+  // Twice round: the first may have found all of them in use.
+  for (uint64_t i = 0; i < 2 * bank.count(); ++i) {
+    const auto number = static_cast<uint32_t>(hand++ % bank.count());
+    if (not_in_memory && state_.tiers.have_in_memory(bank, number)) continue;
+    if (!may_go(bank, number, how) || bank.blocks->take_used(number)) continue;
+    drop_stored(bank, number);
+    return true;
+  }
+  return false;
+}
+
 bool stored_blocks::give_up_listed(store_state &in, pass how) {
   for (auto &[known, of] : banks_) {
-    if (of.tier != in.disk->tier()) continue;
-    auto &bank = const_cast<locker_bank &>(*known);
-    // Twice round: the first may have found all of them in use.
-    for (uint64_t i = 0; i < 2 * bank.count(); ++i) {
-      const auto number = static_cast<uint32_t>(of.hand++ % bank.count());
-      if (!may_go(bank, number, how) || bank.blocks->take_used(number)) continue;
-      drop_stored(bank, number);
-      return true;
-    }
+    if (known->file_tier != in.disk->tier()) continue;
+    if (give_up_next(const_cast<locker_bank &>(*known), of.hand, how, false)) return true;
   }
   return false;
 }
@@ -718,11 +720,7 @@ bool stored_blocks::free_number(locker_bank &bank) {
   const auto known = banks_.find(&bank);
   if (known == banks_.end()) return false;
   for (const pass how : {pass::leaves, pass::others, pass::durable}) {
-    for (uint64_t i = 0; i < 2 * bank.count(); ++i) {
-      const auto number = static_cast<uint32_t>(known->second.hand++ % bank.count());
-      if (in_memory(bank, number) || !may_go(bank, number, how)) continue;
-      if (bank.blocks->take_used(number)) continue;
-      drop_stored(bank, number);
+    while (give_up_next(bank, known->second.hand, how, true)) {
       if (bank.blocks->peek_number() != no_locker) return true;
     }
   }

@@ -133,7 +133,6 @@ class stored_blocks {
     std::unique_ptr<store::page_buffer> copy;  // of a frame that is not whole pages in a row
   };
   struct bank_state {
-    uint32_t tier = no_tier;                  // of the store
     std::map<uint32_t, uint32_t> stored_id;   // by handle
     std::map<uint32_t, uint32_t> handles_of;  // by id: how many
     // By orphan_mark(): lockers whose parent was not there when they were listed.
@@ -164,15 +163,18 @@ class stored_blocks {
   bool take_completions(store_state &of);
   bool make_room(store_state &in);
   bool give_up_unlisted(store_state &in);
+  bool give_up_next(locker_bank &bank, uint32_t &hand, pass how, bool not_in_memory);
   bool give_up_listed(store_state &in, pass how);
   [[nodiscard]] bool may_go(const locker_bank &bank, uint32_t number, pass how) const;
-  [[nodiscard]] bool in_memory(const locker_bank &bank, uint32_t number) const;
   void drop_stored(locker_bank &bank, uint32_t number);
   void list_blocks(locker_bank &bank, bank_state &of, store_state &from, uint32_t handle,
                    uint32_t stored_id);
   bool list_block(locker_bank &bank, store_state &from, uint32_t handle,
                   const store::block_body &body, const cubby_key *parent);
   void look_at_damage();
+  using damage_list = std::vector<std::pair<locker_bank *, uint32_t>>;
+  [[nodiscard]] damage_list::const_iterator damage_of(const locker_bank &bank,
+                                                      uint32_t number) const noexcept;
   void forget_damage(const locker_bank &bank, uint32_t number) noexcept;
   [[nodiscard]] bool at_rest(const locker_bank &bank, uint32_t number) const;
 
@@ -185,7 +187,7 @@ class stored_blocks {
   uint32_t write_count_ = 0;
   std::atomic<uint64_t> ended_count_{0};
   std::atomic<bool> news_{false};
-  std::vector<std::pair<locker_bank *, uint32_t>> damaged_;
+  damage_list damaged_;
 };
 
 }  // namespace cubby::engine

@@ -11,6 +11,7 @@
 #include "tier/file_tier.hpp"
 #include "tier/memory_tier.hpp"
 #include "transfer/channel.hpp"
+#include "transfer/pieces.hpp"
 #include "transfer/staging.hpp"
 
 namespace cubby::engine {
@@ -76,6 +77,27 @@ class tier_set {
     if (bank.part_bytes(bank.row_of(number), part) == 0) return nullptr;
     return slots_[tier]->memory->at(frame, part) +
            bank.part_offset(bank.layout(tier), number, part);
+  }
+
+  /// The same of all parts, in their order; those that are not there have no bytes.
+  [[nodiscard]] std::array<transfer::memory_piece, CUBBY_PARTS_MAX> pieces(const locker_bank &bank,
+                                                                           uint32_t tier,
+                                                                           uint64_t frame,
+                                                                           uint32_t number) const {
+    std::array<transfer::memory_piece, CUBBY_PARTS_MAX> all{};
+    for (uint32_t p = 0; p < bank.part_count(); ++p) {
+      all[p] = {address(bank, tier, frame, number, p), bank.part_bytes(bank.row_of(number), p)};
+    }
+    return all;
+  }
+  /// Has any memory tier, but for `except`, a copy of the locker, or one on its way?
+  [[nodiscard]] bool have_in_memory(const locker_bank &bank, uint32_t number,
+                                    uint32_t except = no_tier) const {
+    for (uint32_t tier = 0; tier < count(); ++tier) {
+      if (tier == except || !is_memory(tier) || bank.words(tier) == nullptr) continue;
+      if (bank.word(tier, number).look().state != locker_state::absent) return true;
+    }
+    return false;
   }
 
   /// Tells the file backends of a memory tier's blocks from number `first` on, so that they may

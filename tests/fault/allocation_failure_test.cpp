@@ -65,18 +65,8 @@ struct world {
   ~world() { cubby_cq_remove(queue); }
 
   void add_store() const {
-    const char *path = directory.path.c_str();
-    cubby_tier_desc desc{};
-    desc.struct_size = sizeof desc;
-    desc.backend = "file";
-    desc.name = "disk:0";
-    desc.rank = 9;
-    desc.device = -1;
-    desc.budget_bytes = 4 * mib;
-    desc.paths = &path;
-    desc.path_count = 1;
     cubby_tier made = 0;
-    REQUIRE(cubby_tier_add(h.rt, &desc, &made) == CUBBY_OK);
+    REQUIRE(api_test::add_store(h.rt, {directory.path, 4 * mib, 0}, &made) == CUBBY_OK);
   }
   cubby_status add_space(cubby_space *out) const {
     cubby_space_desc desc{};

@@ -14,6 +14,21 @@ struct block_tiers {
   uint64_t store_bytes = 0, host_bytes = 0;
 };
 
+/// A tier of files with a store in the directory.
+inline cubby_status add_store(cubby_handle *rt, const block_tiers &tiers, cubby_tier *made) {
+  const char *paths[] = {tiers.directory.c_str()};
+  cubby_tier_desc desc{};
+  desc.struct_size = sizeof desc;
+  desc.backend = "file";
+  desc.name = "disk:0";
+  desc.rank = 9;
+  desc.device = -1;
+  desc.budget_bytes = tiers.store_bytes;
+  desc.paths = paths;
+  desc.path_count = 1;
+  return cubby_tier_add(rt, &desc, made);
+}
+
 /// A bank of blocks and one space of it.
 struct block_fixture {
   runtime_fixture h;
@@ -46,17 +61,7 @@ struct block_fixture {
     space = add_space("model", "tenant");
   }
   cubby_status add_store(const block_tiers &tiers, cubby_tier *made) {
-    const char *paths[] = {tiers.directory.c_str()};
-    cubby_tier_desc desc{};
-    desc.struct_size = sizeof desc;
-    desc.backend = "file";
-    desc.name = "disk:0";
-    desc.rank = 9;
-    desc.device = -1;
-    desc.budget_bytes = tiers.store_bytes;
-    desc.paths = paths;
-    desc.path_count = 1;
-    return cubby_tier_add(h.rt, &desc, made);
+    return api_test::add_store(h.rt, tiers, made);
   }
   cubby_space add_space(const std::string &fingerprint, const std::string &domain) {
     cubby_space_desc desc{};
