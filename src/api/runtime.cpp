@@ -86,9 +86,9 @@ result<void> runtime::start() {
   if (wake_fd_ < 0) {
     return fail_errno(errno, "a descriptor to wake the runtime could not be had; raise ulimit -n");
   }
-  if (config_.verify == CUBBY_VERIFY_ON) {
-    engine_.digests.use(platform::worker_pool::open(worker_count_of(config_)),
-                        {wake_runtime, this});
+  const uint32_t count = worker_count_of(config_);
+  if (config_.verify == CUBBY_VERIFY_ON && count != 0) {
+    engine_.digests.use(std::make_unique<platform::thread_pool>(count), {wake_runtime, this});
   }
   if (caller_pump()) return {};
   const platform::signals_blocked blocked;

@@ -16,10 +16,6 @@
 
 #include "platform/affinity.hpp"
 
-#ifdef __SANITIZE_THREAD__
-#include <sanitizer/tsan_interface.h>
-#endif
-
 namespace cubby::platform {
 namespace {
 
@@ -71,58 +67,6 @@ class participants final : public tbb::task_scheduler_observer {
 
 thread_local affinity participants::before_;
 
-/// A work item on its way to a worker. oneTBB as it is installed is not built with the thread
-/// sanitizer, which therefore does not see that oneTBB orders what one thread writes into a task
-/// before what another reads there, and that thread's end of a task before the memory's next use.
-class task {
- public:
-  explicit task(const std::shared_ptr<work_item> &one) : item_(one) { acquire(); }
-  task(const task &other) : item_(other.item_) { release(); }
-  task &operator=(const task &) = delete;
-  ~task() = default;
-  void operator()() const {
-    acquire();
-    item_->run();
-  }
-
- private:
-#ifdef __SANITIZE_THREAD__
-  static inline char order_;
-  static void acquire() { __tsan_acquire(&order_); }
-  static void release() { __tsan_release(&order_); }
-#else
-  static void acquire() {}
-  static void release() {}
-#endif
-  struct released_at_end {
-    ~released_at_end() { release(); }
-  };
-
-  released_at_end end_;  // before `item_`, so that it ends after it
-  std::shared_ptr<work_item> item_;
-};
-
-class tbb_pool final : public worker_pool {
- public:
-  explicit tbb_pool(uint32_t thread_count)
-      : arena_(static_cast<int>(thread_count), 0), thread_count_(thread_count) {
-    arena_.initialize();
-  }
-
-  [[nodiscard]] uint32_t thread_count() const override { return thread_count_; }
-  bool enqueue(const std::shared_ptr<work_item> &one) noexcept override try {
-    arena_.enqueue(task(one));
-    return true;
-  } catch (const std::exception &) {
-    return false;
-  }
-
- private:
-  scheduler threads_;
-  tbb::task_arena arena_;  // ends before `threads_`
-  const uint32_t thread_count_;
-};
-
 void run_alone(uint64_t count, const std::function<void(uint64_t)> &work) {
   for (uint64_t i = 0; i < count; ++i) work(i);
 }
@@ -151,13 +95,6 @@ uint32_t parallel_for(uint64_t count, uint32_t thread_count, const std::vector<u
     });
   });
   return std::min(wanted, ran.count() + 1);
-}
-
-std::unique_ptr<worker_pool> worker_pool::open(uint32_t thread_count) {
-  if (thread_count == 0 || !usable_here()) return nullptr;
-  // oneTBB has no more, and says so on the terminal when it is asked for them.
-  const uint32_t most = std::max(2u, usable_cpu_count()) - 1;
-  return std::make_unique<tbb_pool>(std::min(thread_count, most));
 }
 
 }  // namespace cubby::platform

@@ -1,4 +1,4 @@
-// Without oneTBB: plain threads that end with the loop, and no worker pool.
+// Without oneTBB: plain threads that end with the loop.
 #include <algorithm>
 #include <atomic>
 #include <exception>
@@ -35,7 +35,5 @@ uint32_t parallel_for(uint64_t count, uint32_t thread_count, const std::vector<u
   for (std::thread &thread : threads) thread.join();
   return static_cast<uint32_t>(threads.size()) + 1;
 }
-
-std::unique_ptr<worker_pool> worker_pool::open(uint32_t) { return nullptr; }
 
 }  // namespace cubby::platform

@@ -9,7 +9,7 @@
 
 #include "base/bounded_queue.hpp"
 #include "base/digest.hpp"
-#include "platform/parallel.hpp"
+#include "platform/worker_pool.hpp"
 
 namespace cubby::transfer {
 
