@@ -26,7 +26,9 @@ namespace {
 
 constexpr int64_t patience_ns = 10'000'000'000;
 constexpr uint64_t short_block_bytes = 5000;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_THREAD__)
+constexpr int64_t exact_count = 2;  // each takes twenty times as long
+#elif defined(__SANITIZE_ADDRESS__)
 constexpr int64_t exact_count = 8;  // each takes several times as long
 #else
 constexpr int64_t exact_count = 24;

@@ -40,7 +40,7 @@ def main():
                    "-DCUBBY_WITH_TBB=OFF")
         expect(said, ["CUBBY_WITH_URING is OFF; file I/O goes through the thread pool",
                       "CUBBY_WITH_HWLOC is OFF; NUMA nodes are read from /sys",
-                      "CUBBY_WITH_TBB is OFF; the pump verifies what it reads"])
+                      "CUBBY_WITH_TBB is OFF; memory is first touched by plain threads"])
         run(arguments.cmake, "--build", build, "--target", "cubby", "-j2")
         library = next(build.glob("lib/libcubby.so"))
         program = work / "file_path"

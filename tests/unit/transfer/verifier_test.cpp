@@ -146,7 +146,8 @@ TEST_CASE("workers and the pump share many jobs, each of which ends once") {
   uint32_t ended = 0;
   {
     verifier all;
-    all.use(std::make_unique<platform::thread_pool>(2), {[](void *) { wakes.fetch_add(1); }, nullptr});
+    all.use(std::make_unique<platform::thread_pool>(2),
+            {[](void *) { wakes.fetch_add(1); }, nullptr});
     for (uint32_t i = 0; i < count;) {
       if (all.submit(job_over(bytes, digests[i], owner, i))) {
         ++i;
