@@ -10,4 +10,6 @@ if(CUBBY_SANITIZE)
   target_compile_options(cubby_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>
     -fsanitize=${CUBBY_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(cubby_flags INTERFACE -fsanitize=${CUBBY_SANITIZE})
+  # Such a build is for tests alone, so that those with deliberate defects need none of their own.
+  target_compile_definitions(cubby_flags INTERFACE CUBBY_ENABLE_MUTANTS)
 endif()

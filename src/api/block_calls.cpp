@@ -71,9 +71,10 @@ class item_memory {
 
 class put_call {
  public:
+  /// `call`: 0, or what an earlier item of the same call left there.
   put_call(runtime &self, const cubby_item &item, uint32_t index,
-           std::span<const memory_piece> from, const cubby_how &how)
-      : self_(self), item_(item), index_(index), pieces_(from), how_(how) {}
+           std::span<const memory_piece> from, const cubby_how &how, uint64_t &call)
+      : self_(self), item_(item), index_(index), pieces_(from), how_(how), call_(call) {}
 
   /// PENDING: `later` is to be stored, and then found.
   result<cubby_status> run(std::optional<engine::block_write> &later) {
@@ -142,7 +143,8 @@ class put_call {
     request.keep = how_.keep;
     engine.state.now_ns = self_.now();
     engine.puts.expire(engine.state.now_ns);
-    auto begun = engine.puts.begin(*bank_, request, place_);
+    if (call_ == 0) call_ = engine.state.next_sequence();
+    auto begun = engine.puts.begin(*bank_, request, place_, call_);
     copies_begun = !engine.table.empty();
     storing = engine.stored.busy();
     return begun;
@@ -187,6 +189,7 @@ class put_call {
   const uint32_t index_;
   const std::span<const memory_piece> pieces_;
   const cubby_how &how_;
+  uint64_t &call_;
   locker_bank *bank_ = nullptr;
   uint32_t space_ = 0;
   engine::block_place place_;
@@ -236,8 +239,8 @@ class block_pin {
 class get_call {
  public:
   get_call(runtime &self, const cubby_item &item, uint32_t index,
-           std::span<const memory_piece> into, uint32_t shard)
-      : self_(self), item_(item), index_(index), into_(into), shard_(shard) {}
+           std::span<const memory_piece> into, uint32_t shard, engine::used_blocks &used)
+      : self_(self), item_(item), index_(index), into_(into), shard_(shard), used_(used) {}
 
   struct on_disk {
     locker_bank *bank = nullptr;
@@ -310,8 +313,7 @@ class get_call {
 
   void note_use(const locker_bank &bank, uint32_t number) const {
     bank.blocks->mark_used(number);
-    engine::record_visit(self_.engine().feed.shard(shard_), bank.handle, 1,
-                         [&](size_t) { return number; });
+    used_.add(bank.handle, number);
   }
 
   runtime &self_;
@@ -319,6 +321,7 @@ class get_call {
   const uint32_t index_;
   const std::span<const memory_piece> into_;
   const uint32_t shard_;
+  engine::used_blocks &used_;
 };
 
 // ---- batches ---------------------------------------------------------------------------------
@@ -328,6 +331,7 @@ cubby_status put_all(runtime &self, const cubby_item *items, uint32_t count, con
   batch all(how, count);
   rest_of_call rest(self, how);
   engine::put_verb verb;
+  uint64_t call = 0;
   if (is_stored_first(how.keep)) {
     if (auto wanted = rest.want(); !wanted) return keep_error(wanted.failure());
     verb.blocks.resize(count);
@@ -336,7 +340,7 @@ cubby_status put_all(runtime &self, const cubby_item *items, uint32_t count, con
     for (uint32_t i = 0; i < count; ++i) {
       const item_memory memory(self, items[i], i);
       std::optional<engine::block_write> later;
-      all.ended(i, memory.pieces ? put_call(self, items[i], i, *memory.pieces, how).run(later)
+      all.ended(i, memory.pieces ? put_call(self, items[i], i, *memory.pieces, how, call).run(later)
                                  : result<cubby_status>(memory.pieces.failure()));
       if (later) verb.blocks[i] = std::move(later);
     }
@@ -366,12 +370,14 @@ cubby_status get_all(runtime &self, const cubby_item *items, uint32_t count, con
   engine::get_verb verb;
   std::vector<get_call::on_disk> on_disk;
   const uint32_t tier = reading_tier(self.engine());
+  engine::used_blocks used(self.engine().feed.shard(shard));
   try {
     for (uint32_t i = 0; i < count; ++i) {
       item_memory memory(self, items[i], i);
       get_call::on_disk later;
-      auto ended = memory.pieces ? get_call(self, items[i], i, *memory.pieces, shard).run(later)
-                                 : result<cubby_status>(memory.pieces.failure());
+      auto ended = memory.pieces
+                       ? get_call(self, items[i], i, *memory.pieces, shard, used).run(later)
+                       : result<cubby_status>(memory.pieces.failure());
       if (ended && *ended == CUBBY_PENDING) {
         const bool waits = (how.flags & CUBBY_NO_WAIT) == 0 && tier != engine::no_tier;
         if (!waits) {

@@ -97,7 +97,8 @@ class reserve_call {
     engine::parts &engine = self_.engine();
     const auto lock = self_.hold_pump();
     engine.state.now_ns = self_.now();
-    auto begun = engine.puts.begin(*name.bank, request, what.at, tier_);
+    if (call_ == 0) call_ = engine.state.next_sequence();
+    auto begun = engine.puts.begin(*name.bank, request, what.at, call_, tier_);
     if (begun && *begun == engine::blocks::start::begun) blocks_[i].what = std::move(what);
     return begun;
   }
@@ -110,6 +111,7 @@ class reserve_call {
   runtime &self_;
   const cubby_item *const items_;
   const uint32_t count_, tier_;
+  uint64_t call_ = 0;  // of all its items, for the policies
   const uint8_t keep_;
   void **const addr_;
   std::vector<reserved_block> blocks_;

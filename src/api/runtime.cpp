@@ -36,6 +36,7 @@ engine::engine_config engine_config_of(const cubby_config &config, const cubby_p
   made.salt = salt;
   made.seed = config.seed;
   made.policy = &policy;
+  made.policy_by_banks = config.policy == nullptr || std::string_view(config.policy) == "auto";
   made.verify = config.verify == CUBBY_VERIFY_ON;
   return made;
 }

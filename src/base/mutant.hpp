@@ -1,6 +1,6 @@
 // Deliberate defects, for the simulator that has to find them. In the library CUBBY_MUTANT() is
-// false and leaves no code behind; the simulator's own build of the layers defines
-// CUBBY_ENABLE_MUTANTS and selects one.
+// false and leaves no code behind; the simulator's own build of the layers, and every build with
+// sanitizers, defines CUBBY_ENABLE_MUTANTS. A test selects one.
 #pragma once
 
 #ifdef CUBBY_ENABLE_MUTANTS

@@ -48,4 +48,20 @@ void end_visit(thread_shard &to, event_chain &chain) {
   chain.count = 0;
 }
 
+void used_blocks::put_aside() {
+  if (!earlier_) earlier_.emplace();
+  record_route(to_, bank_, *earlier_, {numbers_.data(), count_}, 0, event_follows::same_sequence);
+  count_ = 0;
+}
+
+used_blocks::~used_blocks() {
+  if (count_ == 0) return;
+  if (!earlier_) {
+    record_visit(to_, bank_, static_cast<uint32_t>(count_), [&](size_t i) { return numbers_[i]; });
+    return;
+  }
+  put_aside();
+  end_visit(to_, *earlier_);
+}
+
 }  // namespace cubby::engine

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <new>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -98,6 +99,30 @@ void record_route(thread_shard &to, cubby_bank handle, event_chain &chain,
                   std::span<const uint32_t> numbers, uint32_t slot,
                   event_follows joined = event_follows::same_visit);
 void end_visit(thread_shard &to, event_chain &chain);
+
+/// The blocks that a call has used, in their order: one visit a bank, recorded when it is over.
+class used_blocks {
+ public:
+  explicit used_blocks(thread_shard &to) : to_(to) {}
+  used_blocks(const used_blocks &) = delete;
+  used_blocks &operator=(const used_blocks &) = delete;
+  ~used_blocks();
+
+  void add(cubby_bank handle, uint32_t number) {
+    if (count_ == numbers_.size() || (count_ != 0 && handle != bank_)) put_aside();
+    bank_ = handle;
+    numbers_[count_++] = number;
+  }
+
+ private:
+  void put_aside();
+
+  thread_shard &to_;
+  cubby_bank bank_ = 0;
+  size_t count_ = 0;
+  std::array<uint32_t, access_event::numbers_max> numbers_;
+  std::optional<event_chain> earlier_;  // most calls need none
+};
 
 /// Puts one event of the shard to those before it, and calls visit(bank, row, assembled) for each
 /// visit that is whole.

@@ -74,7 +74,7 @@ void blocks::reclaim(locker_bank &bank) {
 }
 
 result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request request,
-                                    block_place &out, uint32_t only_tier) {
+                                    block_place &out, uint64_t call, uint32_t only_tier) {
   residency::key_blocks &of = *bank.blocks;
   if (!of.leaving.empty()) reclaim(bank);
   if (request.parent != nullptr) stored_.link_children(bank, request.space, *request.parent);
@@ -90,7 +90,11 @@ result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request re
     }
     const auto answer = of.keys.begin_put(request);
     if (!answer) return answer.failure();
-    if (answer->took_locker) of.take_number();
+    if (answer->took_locker) {
+      of.take_number();
+      state_.admission.forget(bank.object_base + answer->locker);
+    }
+    if (answer->joined == 0) uses_.note(bank, answer->locker, call);
     if (answer->fresh != 0) {
       out = {&bank, answer->locker, 0, 0, answer->entry, answer->fresh, replaced};
       break;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "directory/key_directory.hpp"
+#include "engine/block_uses.hpp"
 #include "engine/stored_blocks.hpp"
 
 namespace cubby::engine {
@@ -14,7 +15,7 @@ namespace cubby::engine {
 class blocks {
  public:
   blocks(engine_state &state, residents &copies, stored_blocks &stored)
-      : state_(state), copies_(copies), stored_(stored) {}
+      : state_(state), copies_(copies), stored_(stored), uses_(state) {}
 
   enum class start {
     begun,   // the caller writes, and then publishes or abandons
@@ -23,9 +24,9 @@ class blocks {
     full,    // no frame or no number can be had just now
   };
   /// The request's locker is chosen here, and a frame in the nearest tier of host memory, or in
-  /// `only_tier`. BUDGET where a block can never fit.
+  /// `only_tier`. BUDGET where a block can never fit. `call`: put_uses::note().
   result<start> begin(locker_bank &bank, directory::put_request request, block_place &out,
-                      uint32_t only_tier = no_tier);
+                      uint64_t call, uint32_t only_tier = no_tier);
   /// Any thread that has written all of the frame: its length, and the digests of its chunks. From
   /// then on publish(), or stored_blocks::write_and_publish(), may make it known.
   void settle(const block_place &at, uint64_t length_bytes) const;
@@ -52,6 +53,7 @@ class blocks {
   engine_state &state_;
   residents &copies_;
   stored_blocks &stored_;
+  put_uses uses_;
 };
 
 }  // namespace cubby::engine

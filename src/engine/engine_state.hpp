@@ -17,6 +17,7 @@ struct engine_config {
   uint32_t salt = 0;
   uint64_t seed = 0;
   const cubby_policy_ops *policy = nullptr;
+  bool policy_by_banks = false;  // the library's choice for the banks of each tier instead
   bool verify = true;
 };
 
@@ -25,7 +26,7 @@ struct engine_state {
       : config(with),
         services(given),
         banks(with.salt),
-        admission(*with.policy, with.seed),
+        admission(*with.policy, with.seed, 1, with.policy_by_banks),
         pins(banks, std::max(4096u, 2 * with.tickets_max), with.salt) {}
 
   const engine_config config;

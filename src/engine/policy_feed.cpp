@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/block_uses.hpp"
+
 namespace cubby::engine {
 
 void policy_feed::drain() {
@@ -43,16 +45,26 @@ void policy_feed::visit(locker_bank &bank, uint32_t row, assembled_visit &seen) 
     route.slot = std::min(route.slot, sequences_max - 1);
     state_.admission.expect_sequences(route.slot + 1);
   }
-  const auto &banks = state_.banks.in_order();
-  const auto at = std::find(banks.begin(), banks.end(), &bank);
-  const placement::visit_place place = {static_cast<uint32_t>(at - banks.begin()), row,
-                                        state_.now_ns};
-  const uint32_t awaited = state_.admission.visit(place, seen.used, seen.routes);
+  const placement::visit_place place = place_for_policies(state_, bank, row);
+  const uint32_t awaited = bank.blocks == nullptr
+                               ? state_.admission.visit(place, seen.used, seen.routes)
+                               : visit_blocks(bank, place, seen.chosen);
   if (awaited == 0) return;
   for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
     if ((awaited >> tier & 1) != 0) state_.pins.watch(tier).decisions_wanted.store(true);
   }
   state_.pins.note_frames();
+}
+
+uint32_t policy_feed::visit_blocks(const locker_bank &bank, const placement::visit_place &place,
+                                   std::span<const cubby_object> used) {
+  uses_.clear();
+  for (const cubby_object object : used) {
+    uses_.push_back(block_use(bank, object, uses_.empty() ? nullptr : &uses_.back()));
+    uses_.back().now_ns = place.now_ns;
+  }
+  uses_.back().last = 1;
+  return state_.admission.visit(place, used, {}, uses_);
 }
 
 bool policy_feed::start_recording(std::unique_ptr<recorder> &made) {

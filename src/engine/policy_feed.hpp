@@ -36,6 +36,8 @@ class policy_feed {
 
  private:
   void visit(locker_bank &bank, uint32_t row, assembled_visit &seen);
+  uint32_t visit_blocks(const locker_bank &bank, const placement::visit_place &place,
+                        std::span<const cubby_object> used);
   void learn_routed_count(locker_bank &bank, const assembled_visit &seen);
 
   engine_state &state_;
@@ -44,6 +46,7 @@ class policy_feed {
   std::unique_ptr<recorder> recorder_;
   uint64_t drops_recorded_ = 0;  // of dropped_count()
   uint64_t visit_count_ = 0;
+  std::vector<cubby_policy_access> uses_;  // of the visit at hand
 };
 
 }  // namespace cubby::engine

@@ -157,10 +157,12 @@ int32_t residents::add_policy(uint32_t tier) {
 }
 
 bool residents::reconfigure_policies() noexcept try {
+  admission_driver driver(state_, fills_);
+  bool all = true;
   for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
     tier_slot &slot = state_.tiers[tier];
     if (slot.memory == nullptr) continue;
-    state_.admission.describe_tier(tier, view_of(tier));
+    all = state_.admission.describe_tier(tier, view_of(tier), driver) && all;
     slot.largest_set_bytes = 0;
     for (const locker_bank *bank : state_.banks.in_order()) {
       const uint64_t bytes =
@@ -168,7 +170,7 @@ bool residents::reconfigure_policies() noexcept try {
       slot.largest_set_bytes = std::max(slot.largest_set_bytes, bytes);
     }
   }
-  return state_.admission.reconfigure_policies();
+  return state_.admission.reconfigure_policies() && all;
 } catch (const std::bad_alloc &) {
   return false;
 }

@@ -213,7 +213,10 @@ bool stored_blocks::list_block(locker_bank &bank, store_state &from, uint32_t ha
   request.keep = body.keep;
   const auto begun = blocks.keys.begin_put(request);
   if (!begun || begun->fresh == 0) return false;
-  if (begun->took_locker) blocks.take_number();
+  if (begun->took_locker) {
+    blocks.take_number();
+    state_.admission.forget(bank.object_base + number);
+  }
   blocks.set_length(number, store::bytes_of(body));
   for (uint32_t p = 0; p < bank.part_count() && state_.config.verify; ++p) {
     for (uint32_t c = 0; c < chunks_of_part(bank, number, p); ++c) bank.digest(number, p, c) = 0;

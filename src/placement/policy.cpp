@@ -43,6 +43,17 @@ void policy::visit(std::span<const cubby_object> used, const visit_place &place,
   ops_.visit(instance_, &event);
 }
 
+void policy::visit_blocks(std::span<const cubby_object> used,
+                          std::span<cubby_policy_access> accesses, const visit_place &place,
+                          bool goes_on) {
+  if ((ops_.flags & CUBBY_POLICY_KV) == 0 || ops_.access == nullptr) return visit(used, place);
+  if (!goes_on || visits_ == 0) ++visits_;
+  for (cubby_policy_access &one : accesses) {
+    one.number = visits_ - 1;
+    ops_.access(instance_, &one);
+  }
+}
+
 bool policy::grow(const policy_config &config) {
   const cubby_policy_config as_it_stands = abi_config(config);
   return ops_.grow(instance_, &as_it_stands) == 0;

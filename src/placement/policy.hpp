@@ -39,6 +39,11 @@ class policy {
   /// of the batch's sequences, all by the first where it is empty.
   void visit(std::span<const cubby_object> used, const visit_place &place = {},
              std::span<const cubby_policy_route> routes = {});
+  /// The same of KV blocks, as accesses of one request in the order of `used`; `goes_on`: of the
+  /// request before. `number` is filled in here. A policy that is not made for KV blocks gets a
+  /// visit.
+  void visit_blocks(std::span<const cubby_object> used, std::span<cubby_policy_access> accesses,
+                    const visit_place &place, bool goes_on);
   /// Knowledge of the future; false: of no use to it.
   bool hint(const cubby_policy_hint &what) {
     return ops_.hint != nullptr && ops_.hint(instance_, &what) != 0;

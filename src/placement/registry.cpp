@@ -1,5 +1,6 @@
 #include "placement/registry.hpp"
 
+#include <algorithm>
 #include <array>
 
 namespace cubby::placement {
@@ -15,10 +16,19 @@ std::span<const cubby_policy_ops *const> all_policies() {
 }
 
 const cubby_policy_ops *find_policy(std::string_view name) {
-  if (name == "auto") return &moe_ops();  // ours to change: callers who want one policy name it
+  if (name == "auto") return &default_policy({});  // callers who want one policy name it
   for (const cubby_policy_ops *one : all_policies())
     if (name == one->name) return one;
   return nullptr;
+}
+
+const cubby_policy_ops &default_policy(std::span<const cubby_policy_bank> banks) {
+  const auto any = [&](uint32_t kind) {
+    return std::any_of(banks.begin(), banks.end(),
+                       [&](const cubby_policy_bank &bank) { return bank.kind == kind; });
+  };
+  if (!any(CUBBY_POLICY_BANK_KV)) return moe_ops();
+  return any(CUBBY_POLICY_BANK_EXPERTS) ? mixed_ops() : kv_ops();
 }
 
 }  // namespace cubby::placement

@@ -13,8 +13,12 @@ namespace cubby::placement {
 /// All of them: online ones first, offline ones last.
 std::span<const cubby_policy_ops *const> all_policies();
 
-/// "auto" is the library's choice. nullptr when the name is unknown.
+/// nullptr when the name is unknown. "auto" is what default_policy() gives where nothing is known
+/// of the banks.
 const cubby_policy_ops *find_policy(std::string_view name);
+/// The library's choice for the banks that share a tier: `moe`, `kv` for KV blocks alone, `mixed`
+/// for both.
+const cubby_policy_ops &default_policy(std::span<const cubby_policy_bank> banks);
 
 const cubby_policy_ops &arc_ops();
 const cubby_policy_ops &belady_ops();

@@ -111,13 +111,25 @@ void admission::note_prefetched(uint32_t tier, cubby_object object, uint64_t byt
 }
 
 uint8_t admission::visit(const visit_place &place, std::span<const cubby_object> used,
-                         std::span<const cubby_policy_route> routes) {
+                         std::span<const cubby_policy_route> routes,
+                         std::span<cubby_policy_access> accesses, bool goes_on) {
+  for (tier_books &of : tiers_) {
+    if (of.policy == nullptr) continue;
+    if (accesses.empty()) {
+      of.policy->visit(used, place, routes);
+    } else {
+      of.policy->visit_blocks(used, accesses, place, goes_on);
+    }
+  }
+  return first_uses(used);
+}
+
+/// The tiers, a bit each, in which a prefetched object on probation had its first use.
+uint8_t admission::first_uses(std::span<const cubby_object> used) {
   uint8_t awaited = 0;
   for (uint32_t t = 0; t < tiers_max; ++t) {
     tier_books &of = tiers_[t];
-    if (of.policy == nullptr) continue;
-    of.policy->visit(used, place, routes);
-    if (of.unused.empty()) continue;
+    if (of.policy == nullptr || of.unused.empty()) continue;
     for (const cubby_object object : used) {
       if (!of.unused.holds(object)) continue;
       if (is_on_probation(t, object)) awaited |= static_cast<uint8_t>(1U << t);

@@ -38,9 +38,11 @@ class admission {
   /// Prefetched objects are spared before their first use, up to this share of the tier.
   static constexpr uint64_t spared_share = 4;
 
-  /// `sequences` of a batch at first.
-  explicit admission(const cubby_policy_ops &ops, uint64_t seed, uint32_t sequences = 1)
-      : ops_(ops), seed_(seed), sequences_(sequences) {}
+  /// `sequences` of a batch at first. `by_banks`: each tier has the library's choice for the banks
+  /// that share it instead of `ops`.
+  explicit admission(const cubby_policy_ops &ops, uint64_t seed, uint32_t sequences = 1,
+                     bool by_banks = false)
+      : ops_(ops), by_banks_(by_banks), seed_(seed), sequences_(sequences) {}
 
   // ---- tiers, banks, budgets -----------------------------------------------------------------
   /// Objects are numbered below it; it never shrinks.
@@ -48,8 +50,11 @@ class admission {
   /// 0, or what the policy's create() gave; then there is no such tier.
   template <admission_host Host>
   int32_t add_tier(uint32_t tier, uint32_t rank, bool exclusive, tier_view view, Host &host);
-  /// As it is from here on; reconfigure_policies() tells the policies.
-  void describe_tier(uint32_t tier, tier_view view) { tiers_[tier].view = std::move(view); }
+  /// As it is from here on; reconfigure_policies() tells the policies. Where the library chooses
+  /// and another policy is better now, it takes the place of the one there is; it learns what is
+  /// resident, and nothing of what was used. False when there was no memory for it.
+  template <admission_host Host>
+  bool describe_tier(uint32_t tier, tier_view view, Host &host);
   /// False when a policy had no memory for what is new; it goes on as it was.
   bool reconfigure_policies();
   /// A batch may have so many sequences from here on.
@@ -117,8 +122,11 @@ class admission {
   }
   void note_prefetched(uint32_t tier, cubby_object object, uint64_t bytes);
   /// The tiers, a bit each, in which a prefetched object on probation had its first use.
+  /// KV blocks come with `accesses`, of one request in this order; `goes_on`: that of the call
+  /// before.
   uint8_t visit(const visit_place &place, std::span<const cubby_object> used,
-                std::span<const cubby_policy_route> routes);
+                std::span<const cubby_policy_route> routes,
+                std::span<cubby_policy_access> accesses = {}, bool goes_on = false);
   /// False: of no use to any policy.
   bool hint(const cubby_policy_hint &what);
 
@@ -167,6 +175,10 @@ class admission {
   template <admission_host Host>
   void notify_all_tracked(uint32_t tier, Host &host);
   void take_unused(tier_books &of, cubby_object object, uint64_t &count_bytes);
+  uint8_t first_uses(std::span<const cubby_object> used);
+  [[nodiscard]] const cubby_policy_ops &policy_for(uint32_t tier) const {
+    return by_banks_ ? default_policy(tiers_[tier].view.banks) : ops_;
+  }
 
   [[nodiscard]] cubby_object next_round_robin(uint32_t tier, uint32_t &looked);
   template <admission_host Host>
@@ -200,6 +212,7 @@ class admission {
   void drop_copies_below(uint32_t tier, cubby_object object, Host &host);
 
   const cubby_policy_ops &ops_;
+  const bool by_banks_;
   const uint64_t seed_;
   uint32_t sequences_;
   uint32_t object_count_ = 0;

@@ -20,7 +20,7 @@ int32_t admission::add_tier(uint32_t tier, uint32_t rank, bool exclusive, tier_v
   of.exclusive = exclusive;
   int32_t status = 0;
   of.watched = static_cast<uint8_t>(1U << tier);
-  of.policy = make_policy(ops_, config_of(tier), &status);
+  of.policy = make_policy(policy_for(tier), config_of(tier), &status);
   if (of.policy == nullptr) {
     of.watched = 0;
     return status;
@@ -28,6 +28,19 @@ int32_t admission::add_tier(uint32_t tier, uint32_t rank, bool exclusive, tier_v
   connect_tiers();
   notify_all_tracked(tier, host);
   return 0;
+}
+
+template <admission_host Host>
+bool admission::describe_tier(uint32_t tier, tier_view view, Host &host) {
+  tier_books &of = tiers_[tier];
+  of.view = std::move(view);
+  const cubby_policy_ops &better = policy_for(tier);
+  if (!by_banks_ || of.round_robin || &better == &of.policy->ops()) return true;
+  auto made = make_policy(better, config_of(tier));
+  if (made == nullptr) return false;
+  of.policy = std::move(made);
+  notify_all_tracked(tier, host);
+  return true;
 }
 
 template <admission_host Host>

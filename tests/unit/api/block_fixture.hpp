@@ -37,8 +37,9 @@ struct block_fixture {
   cubby_tier host = 0, disk = 0;
 
   explicit block_fixture(uint32_t pump, uint32_t columns, uint32_t part_count = 0,
-                         const block_tiers &tiers = {}, uint64_t bytes = block_bytes)
-      : h(pump) {
+                         const block_tiers &tiers = {}, uint64_t bytes = block_bytes,
+                         const char *policy = "auto")
+      : h(pump, 0, policy) {
     if (tiers.host_bytes != 0) host = h.tier("host:0", 0, tiers.host_bytes);
     if (tiers.store_bytes != 0) {
       const cubby_status made = add_store(tiers, &disk);

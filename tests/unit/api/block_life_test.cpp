@@ -28,7 +28,7 @@ cubby_item named(const block_fixture &f, const std::string &name) {
 }  // namespace
 
 TEST_CASE("leased blocks stay where they are until the lease is over") {
-  block_fixture f(0, 64, 0, {{}, 0, mib});  // room for 16
+  block_fixture f(0, 64, 0, {{}, 0, mib}, block_bytes, "lru");  // room for 16
   put_chain(f, 4, CUBBY_KEEP_CACHE);
   const auto names = names_to(4);
   const auto keys = keys_of(names);

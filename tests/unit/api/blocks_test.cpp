@@ -188,6 +188,31 @@ TEST_CASE("what leaves the nearest tier is found in the next") {
   }
 }
 
+TEST_CASE("the end of a chain leaves memory before its beginning, which alone is of use") {
+  const uint32_t pump = GENERATE(uint32_t{CUBBY_PUMP_CALLER}, uint32_t{CUBBY_PUMP_THREAD});
+  block_tiers tiers;
+  tiers.host_bytes = 2 * mib;
+  const block_fixture f(pump, 256, 0, tiers);
+  const auto put_at_once = [&](uint32_t first, uint32_t count) {
+    std::vector<std::string> bytes;
+    std::deque<block_item> made;
+    std::vector<cubby_item> items;
+    for (uint32_t i = first; i < first + count; ++i) bytes.push_back(content_of(i));
+    for (uint32_t i = first; i < first + count; ++i) {
+      const std::string &from = bytes[i - first];
+      made.emplace_back(f.space, key_of(i), i == first ? "" : key_of(i - 1),
+                        std::vector{plain(from.data(), from.size())});
+      items.push_back(made.back().item);
+    }
+    REQUIRE(cubby_put(f.h.rt, items.data(), count, nullptr, nullptr) == CUBBY_OK);
+  };
+  put_at_once(1, 24);
+  REQUIRE(match(f, numbers_to(24)) == 24);
+  put_at_once(101, 16);  // into a third of the room that it needs
+  // Were the least recently put first to leave, nothing of the chain would be found.
+  CHECK(match(f, numbers_to(24)) >= 12);
+}
+
 TEST_CASE("dropped blocks and removed spaces are forgotten, and their room is free") {
   block_fixture f(0, 16);
   const cubby_tier host = f.h.tier("host:0", 0, 4 * mib);

@@ -87,13 +87,13 @@ struct runtime_fixture {
   cubby_bank bank = 0;
   uint32_t routed_count = 0;  // of banks that are mapped from here on
 
-  explicit runtime_fixture(uint32_t pump, uint32_t tickets_max = 0) {
+  explicit runtime_fixture(uint32_t pump, uint32_t tickets_max = 0, const char *policy = "lru") {
     cubby_config config{};
     config.struct_size = sizeof config;
     config.abi_version = CUBBY_ABI_VERSION;
     config.pump = pump;
     config.tickets_max = tickets_max;
-    config.policy = "lru";
+    config.policy = policy;
     REQUIRE(cubby_open(&config, &rt) == CUBBY_OK);
   }
   explicit runtime_fixture(cubby_handle *opened) : rt(opened) {}

@@ -77,6 +77,28 @@ TEST_CASE("the routes of a batch are one visit, and long ones are put together a
   CHECK(seen[0].used.size() == 31);
 }
 
+TEST_CASE("the blocks that a call has used are one visit, in their order") {
+  const registry_with_bank here(1);
+  for (const uint32_t count : {0u, 1u, 12u, 13u, 60u}) {
+    thread_shard shard;
+    std::vector<cubby_object> expected;
+    {
+      used_blocks used(shard);
+      for (uint32_t i = 0; i < count; ++i) {
+        used.add(here.bank->handle, count - i);
+        expected.push_back(here.bank->object_base + count - i);
+      }
+      CHECK(assemble(shard, here.banks).empty());
+    }
+    const auto seen = assemble(shard, here.banks);
+    CAPTURE(count);
+    REQUIRE(seen.size() == (count == 0 ? 0 : 1));
+    if (count == 0) continue;
+    CHECK(seen[0].used == expected);
+    CHECK(seen[0].routes == std::vector<std::pair<uint32_t, uint32_t>>{{0, count}});
+  }
+}
+
 TEST_CASE("a full ring loses visits whole and counts them") {
   const registry_with_bank here(1);
   thread_shard shard;

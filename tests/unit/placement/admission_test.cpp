@@ -501,3 +501,57 @@ TEST_CASE("Random traces give what a naive model gives, object by object") {
     CHECK(trace.model.left.size() > 10);
   }
 }
+
+TEST_CASE("where the library chooses, a tier's policy follows the banks that share it") {
+  cubby_policy_bank experts = {}, blocks = {};
+  experts.struct_size = blocks.struct_size = sizeof experts;
+  experts.kind = CUBBY_POLICY_BANK_EXPERTS;
+  experts.rows = 1;
+  experts.columns = blocks.columns = 8;
+  experts.routed_count = 2;
+  experts.object_bytes = blocks.object_bytes = locker;
+  blocks.kind = CUBBY_POLICY_BANK_KV;
+  blocks.rows = 1;
+  blocks.first_object = 8;
+  fake_host host;
+  host.budget[0] = 8 * locker;
+  admission one(*find_policy("auto"), 1, 1, true);
+  one.set_object_count(16);
+  REQUIRE(one.add_tier(0, 0, false, view_of(8), host) == 0);
+  CHECK(std::string(one.books(0).policy->name()) == "moe");
+  for (cubby_object object = 8; object < 16; ++object) {
+    host.copies[0][object] = {};
+    one.admit(0, object, host);
+  }
+  const struct {
+    std::vector<cubby_policy_bank> banks;
+    const char *name;
+  } steps[] = {{{experts}, "moe"}, {{experts, blocks}, "mixed"}, {{blocks}, "kv"}};
+  for (const auto &step : steps) {
+    tier_view view = view_of(8);
+    view.banks = step.banks;
+    CHECK(one.describe_tier(0, view, host));
+    CHECK(one.reconfigure_policies());
+    CHECK(std::string(one.books(0).policy->name()) == step.name);
+    CHECK(one.books(0).tracked_count == 8);
+  }
+  // The new policy knows what is resident.
+  CHECK(one.evict_one(0, {}, departure::evicted, host));
+  CHECK(host.copies[0].size() == 7);
+}
+
+TEST_CASE("a policy that was named stays, whatever the banks are") {
+  fake_host host;
+  host.budget[0] = 8 * locker;
+  admission one(*find_policy("lru"), 1);
+  one.set_object_count(16);
+  tier_view view = view_of(8);
+  view.banks.resize(1);
+  view.banks[0].struct_size = sizeof view.banks[0];
+  view.banks[0].kind = CUBBY_POLICY_BANK_KV;
+  view.banks[0].rows = 1;
+  view.banks[0].columns = 16;
+  REQUIRE(one.add_tier(0, 0, false, view, host) == 0);
+  CHECK(one.describe_tier(0, view, host));
+  CHECK(std::string(one.books(0).policy->name()) == "lru");
+}
