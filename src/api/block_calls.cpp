@@ -16,6 +16,7 @@
 #include "api/block_requests.hpp"
 #include "api/guard.hpp"
 #include "api/spans.hpp"
+#include "base/mutant.hpp"
 
 using namespace cubby;
 using namespace cubby::api;
@@ -284,7 +285,8 @@ class get_call {
       const engine::tier_slot &slot = engine.state.tiers[tier];
       if (slot.memory == nullptr || !slot.memory->readable()) continue;
       block_pin held(self_, shard_);
-      const cubby_status status = held.take(bank, seen.locker, tier);
+      const uint32_t number = CUBBY_MUTANT(neighbour_bytes) ? seen.locker ^ 1 : seen.locker;
+      const cubby_status status = held.take(bank, number, tier);
       if (status == CUBBY_MISS) continue;
       if (status != CUBBY_OK) {
         return fail(status, "item %u: as many pin sets are held as there is room for; unpin some",

@@ -14,16 +14,31 @@ cubby_pins reservation_list::add(std::vector<reserved_block> &&blocks, uint32_t 
   return uint64_t{++taken.generation} << 32 | (index + 1);
 }
 
+const reservation_list::slot *reservation_list::find(cubby_pins handle) const noexcept {
+  const size_t index = (handle & 0xFFFF'FFFF) - 1;
+  if (index >= slots_.size()) return nullptr;
+  const slot &one = slots_[index];
+  return one.left != 0 && one.generation == handle >> 32 ? &one : nullptr;
+}
+
+uint8_t reservation_list::longest_keep(cubby_pins handle) const noexcept {
+  uint8_t longest = CUBBY_KEEP_SESSION;
+  const slot *const of = find(handle);
+  if (of == nullptr) return longest;
+  for (const reserved_block &one : of->blocks) {
+    if (!one.over) longest = std::max(longest, one.keep);
+  }
+  return longest;
+}
+
 result<std::vector<reserved_block>> reservation_list::take(cubby_pins handle, uint32_t first,
                                                            uint32_t count) {
-  const size_t index = (handle & 0xFFFF'FFFF) - 1;
-  if (index >= slots_.size() || slots_[index].left == 0 ||
-      slots_[index].generation != handle >> 32) {
+  if (find(handle) == nullptr) {
     return fail(CUBBY_ERR_STALE,
                 "the reservation is not open: all of it was committed or given up before, or it "
                 "belongs to another runtime");
   }
-  slot &from = slots_[index];
+  slot &from = slots_[(handle & 0xFFFF'FFFF) - 1];
   const auto size = static_cast<uint32_t>(from.blocks.size());
   if (first >= size || count > size - first || (count == 0 && first != 0)) {
     return fail(CUBBY_ERR_INVALID, "the reservation has %u blocks, not %u from %u on", size, count,

@@ -22,6 +22,8 @@ class reservation_list {
  public:
   /// A handle. May throw.
   cubby_pins add(std::vector<reserved_block> &&blocks, uint32_t salt);
+  /// How long the blocks that are left are to live; CUBBY_KEEP_SESSION where there is none.
+  [[nodiscard]] uint8_t longest_keep(cubby_pins handle) const noexcept;
   /// Takes the blocks first..first+count-1, or all that are left for count 0, out of it. STALE: no
   /// such reservation now; INVALID: it has no such blocks, or some were taken before. The blocks of
   /// known keys are nothing. May throw, and then nothing has changed.
@@ -33,6 +35,9 @@ class reservation_list {
     uint32_t left = 0;  // blocks that are not over; 0 = free
     std::vector<reserved_block> blocks;
   };
+  /// nullptr: it is not open.
+  [[nodiscard]] const slot *find(cubby_pins handle) const noexcept;
+
   std::vector<slot> slots_;
 };
 

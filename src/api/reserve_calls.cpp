@@ -4,6 +4,7 @@
 #include "api/block_requests.hpp"
 #include "api/guard.hpp"
 #include "api/reservations.hpp"
+#include "base/mutant.hpp"
 
 using namespace cubby;
 using namespace cubby::api;
@@ -99,7 +100,10 @@ class reserve_call {
     engine.state.now_ns = self_.now();
     if (call_ == 0) call_ = engine.state.next_sequence();
     auto begun = engine.puts.begin(*name.bank, request, what.at, call_, tier_);
-    if (begun && *begun == engine::blocks::start::begun) blocks_[i].what = std::move(what);
+    if (begun && *begun == engine::blocks::start::begun) {
+      if (CUBBY_MUTANT(publish_reserved)) engine.puts.publish(what.at);
+      blocks_[i].what = std::move(what);
+    }
     return begun;
   }
 
@@ -209,7 +213,11 @@ cubby_status cubby_commit(cubby_handle *rt, cubby_pins pins, uint32_t first, uin
       if (!asked) return keep_error(asked.failure());
       waits = ticket == nullptr && asked->cq == nullptr;
       rest_of_call rest(self, *asked);
-      if (ok != 0) {
+      const auto longest_keep = [&] {
+        const auto lock = self.hold_pump();
+        return std::max(self.reservations.longest_keep(pins), asked->keep);
+      };
+      if (ok != 0 && is_stored_first(longest_keep())) {
         if (auto wanted = rest.want(); !wanted) return keep_error(wanted.failure());
       }
       std::vector<reserved_block> blocks;

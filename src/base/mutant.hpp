@@ -18,7 +18,12 @@ enum class mutant {
   publish_before_payload,
   reuse_before_record,
   believe_failed_flush,
-  skip_flush
+  skip_flush,
+  cross_space,
+  lose_parent,
+  forget_lease,
+  neighbour_bytes,
+  publish_reserved
 };
 
 inline mutant selected_mutant = mutant::none;

@@ -5,6 +5,8 @@
 #include <bit>
 #include <limits>
 
+#include "base/mutant.hpp"
+
 namespace cubby::directory {
 
 namespace {
@@ -65,6 +67,7 @@ key_directory::key_directory(const directory_config &config)
       leases_(pool_, config.lease_max) {}
 
 result<uint32_t> key_directory::open_space(uint32_t handle) const {
+  if (CUBBY_MUTANT(cross_space)) return uint32_t{1};
   const uint32_t id = spaces_.id_of(handle);
   if (id == 0) return space_table::stale_handle(handle);
   return id;
@@ -171,7 +174,7 @@ result<put_answer> key_directory::begin_put(const put_request &request) {
   if (!space) return space.failure();
   if (!is_key(request.key)) return bad_key(request.key, "key", 0);
   put_order order;
-  order.has_parent = request.parent != nullptr;
+  order.has_parent = request.parent != nullptr && !CUBBY_MUTANT(lose_parent);
   if (order.has_parent) {
     if (!is_key(*request.parent)) return bad_key(*request.parent, "parent", 0);
     pack_key(*request.parent, *space, order.parent);
@@ -198,6 +201,7 @@ result<uint64_t> key_directory::lease(uint32_t space, const cubby_key *keys, uin
     }
     held.push_back(view->entry);
   }
+  if (CUBBY_MUTANT(forget_lease)) held.resize(1);
   return leases_.take(held, expires_ns);
 }
 

@@ -350,10 +350,25 @@ void fill_io::io_failed(uint32_t piece_index, const cubby_backend_done &done) {
     return start_read(piece_index);
   }
   error why = failed_io(p, done);
+  if (reading && f.bank->blocks != nullptr) note_failed_read(f);
   // A file that was cut short is no failing device: its bank says so.
   if (reading && done.error == 0) files_.explain(*f.bank, why);
   fills_.stop(index, why);
   end_piece(piece_index);
+}
+
+void fill_io::note_failed_read(const fill &f) {
+  tier_slot &files = state_.tiers[f.from];
+  if (!files.failed_reads.failed(locker_name(*f.bank, f.number), state_.now_ns)) return;
+  state_.log(0, format_text("tier %s is bypassed: one block after another could not be read; it is "
+                            "probed now and then",
+                            files.name.c_str()));
+}
+
+void fill_io::note_read(const fill &f) {
+  tier_slot &files = state_.tiers[f.from];
+  if (!files.failed_reads.succeeded(locker_name(*f.bank, f.number))) return;
+  state_.log(1, format_text("tier %s is read again", files.name.c_str()));
 }
 
 void fill_io::count_bytes(const piece &p) {
@@ -378,7 +393,9 @@ void fill_io::count_bytes(const piece &p) {
 
 void fill_io::piece_read(uint32_t piece_index) {
   const piece &p = pieces_[piece_index];
-  if (table_[p.fill].state == fill_state::stopping) return end_piece(piece_index);
+  const fill &f = table_[p.fill];
+  if (f.bank->blocks != nullptr) note_read(f);
+  if (f.state == fill_state::stopping) return end_piece(piece_index);
   if (verify_aside(piece_index, p.landing, stage::verifying_read)) return;
   read_verified(piece_index, verified(piece_index, p.landing));
 }

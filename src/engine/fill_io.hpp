@@ -74,6 +74,8 @@ class fill_io final : public transfer::io_owner, public transfer::digest_owner {
   bool verified(uint32_t piece_index, const std::byte *bytes);
   bool digests_agree(piece &p);
   void io_failed(uint32_t piece_index, const cubby_backend_done &done);
+  void note_failed_read(const fill &f);
+  void note_read(const fill &f);
   void count_bytes(const piece &p);
   void piece_read(uint32_t piece_index);
   void read_verified(uint32_t piece_index, bool good);

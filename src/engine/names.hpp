@@ -25,4 +25,9 @@ using residency::tiers_max;
 inline constexpr uint32_t no_tier = ~uint32_t{0};
 inline constexpr uint32_t no_index = ~uint32_t{0};
 
+/// Of a locker, among those of all banks.
+inline uint64_t locker_name(const locker_bank &bank, uint32_t number) {
+  return uint64_t{bank.handle} << 32 | number;
+}
+
 }  // namespace cubby::engine

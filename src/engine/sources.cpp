@@ -71,6 +71,11 @@ result<sources::choice> sources::choose(uint32_t index) {
   }
   if (!stored && !files_.unchanged(bank)) return bank.failed;
   f.from = bank.file_tier;
+  tier_slot &files = state_.tiers[f.from];
+  if (stored && !files.failed_reads.allows(locker_name(bank, f.number), state_.now_ns)) {
+    f.from = no_tier;
+    return not_read_again(bank, f.number, files);
+  }
   if (reads_in_place(state_.tiers, bank, f.to)) return choice::reads;
   if (f.intermediate == no_tier) add_intermediate(index);
   if (f.intermediate == no_tier && !state_.tiers[f.from].staging->usable()) {

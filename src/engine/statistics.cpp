@@ -6,6 +6,17 @@
 
 namespace cubby::engine {
 
+namespace {
+
+/// The numbers of cubby_tier_stats.health.
+uint32_t health_of(const tier_slot &slot, const disk_store &store) {
+  if (slot.failed_reads.bypassed()) return 3;
+  if (store.content().failure() != nullptr) return 2;
+  return slot.failed_reads.degraded() ? 1 : 0;
+}
+
+}  // namespace
+
 uint64_t statistics::working_set_bytes(const locker_bank &bank, frame_layout layout) {
   uint64_t bytes = 0;
   for (uint32_t row = 0; row < bank.rows(); ++row) {
@@ -74,7 +85,7 @@ cubby_tier_stats statistics::tier_stats(uint32_t tier) const {
       const store::store_statistics seen = store->content().statistics();
       stats.budget_bytes = seen.data_bytes;
       stats.used_bytes = seen.data_bytes - seen.free_bytes;
-      stats.health = store->content().failure() == nullptr ? 0 : 2;
+      stats.health = health_of(slot, *store);
     }
     return stats;
   }

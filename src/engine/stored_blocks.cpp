@@ -222,6 +222,7 @@ bool stored_blocks::list_block(locker_bank &bank, store_state &from, uint32_t ha
     for (uint32_t c = 0; c < chunks_of_part(bank, number, p); ++c) bank.digest(number, p, c) = 0;
   }
   blocks.set_stored(number, body.number);
+  state_.tiers[bank.file_tier].failed_reads.forget(locker_name(bank, number));
   from.spoken_for[body.number] = true;
   static_cast<void>(blocks.keys.publish(begun->entry, number, begun->fresh));
   return true;
@@ -485,6 +486,7 @@ void stored_blocks::end_job(uint32_t index, const store::store_completion *done,
   residency::key_blocks &blocks = *bank.blocks;
   if (done != nullptr) {
     blocks.set_stored(at.number, done->number);
+    state_.tiers[bank.file_tier].failed_reads.forget(locker_name(bank, at.number));
   }
   end_replaced(at, done != nullptr);
   uint32_t released = no_locker;
@@ -506,6 +508,7 @@ void stored_blocks::end_job(uint32_t index, const store::store_completion *done,
 
 std::optional<uint8_t> stored_blocks::keep_of(const locker_bank &bank, uint32_t number) const {
   if (damage_of(bank, number) != damaged_.end()) return std::nullopt;
+  if (is_unreadable(bank, number)) return std::nullopt;
   const store_state *const in = store_for(bank);
   const uint32_t stored = bank.blocks->stored(number);
   const auto *entry =
@@ -531,6 +534,13 @@ bool stored_blocks::agrees(locker_bank &bank, uint32_t number) const {
   chunk_digests digests;
   const uint32_t count = take_digests(bank, number, digests);
   return store::combine_digests(digests.data(), count, stored, at->generation) == at->digest;
+}
+
+/// What is put under its key is stored anew.
+bool stored_blocks::is_unreadable(const locker_bank &bank, uint32_t number) const {
+  if (store_for(bank) == nullptr) return false;
+  const failed_reads &of = state_.tiers[bank.file_tier].failed_reads;
+  return of.bypassed() || of.knows(locker_name(bank, number));
 }
 
 void stored_blocks::note_damage(locker_bank &bank, uint32_t number) {

@@ -172,6 +172,7 @@ class stored_blocks {
   bool list_block(locker_bank &bank, store_state &from, uint32_t handle,
                   const store::block_body &body, const cubby_key *parent);
   void look_at_damage();
+  [[nodiscard]] bool is_unreadable(const locker_bank &bank, uint32_t number) const;
   using damage_list = std::vector<std::pair<locker_bank *, uint32_t>>;
   [[nodiscard]] damage_list::const_iterator damage_of(const locker_bank &bank,
                                                       uint32_t number) const noexcept;

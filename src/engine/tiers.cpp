@@ -79,4 +79,11 @@ void tier_set::unregister_block(uint32_t tier, const cubby_backend_memory &block
   }
 }
 
+error not_read_again(const locker_bank &bank, uint32_t number, const tier_slot &files) {
+  return fail(CUBBY_ERR_IO,
+              "locker %u of bank %s: tier %s failed to read it, or one block after another, and is "
+              "not asked again at once; compute the block, or look at the disk",
+              number, bank.desc().name, files.name.c_str());
+}
+
 }  // namespace cubby::engine

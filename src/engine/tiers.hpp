@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/failed_reads.hpp"
 #include "engine/names.hpp"
 #include "tier/file_tier.hpp"
 #include "tier/memory_tier.hpp"
@@ -25,6 +26,7 @@ struct tier_slot {
   std::unique_ptr<tier::file_tier> files;     // of a file tier
   std::unique_ptr<transfer::channel> path;
   std::unique_ptr<transfer::staging_pool> staging;  // of a file tier: for frames it cannot reach
+  class failed_reads failed_reads;                  // of a file tier: of its store
   // Read by threads that pin.
   std::atomic<uint64_t> budget_bytes{0};
   uint64_t largest_set_bytes = 0;     // of what a token uses in a layer, over all banks
@@ -111,5 +113,9 @@ class tier_set {
   std::array<std::unique_ptr<tier_slot>, tiers_max> slots_;
   std::atomic<uint32_t> count_{0};
 };
+
+/// Of a stored block that its tier is not asked for just now.
+[[nodiscard]] error not_read_again(const locker_bank &bank, uint32_t number,
+                                   const tier_slot &files);
 
 }  // namespace cubby::engine

@@ -25,11 +25,12 @@ enum class fault {
 };
 
 /// How much of what is asked for fails.
-enum class extent { nothing, one_part, everything };
+enum class extent { nothing, one_part, reads, everything };
 
 inline const char *name_of(extent how_much) {
   return how_much == extent::nothing    ? "nothing"
          : how_much == extent::one_part ? "one part"
+         : how_much == extent::reads    ? "reads"
                                         : "all";
 }
 
@@ -51,7 +52,8 @@ struct faults {
     const bool here = file ? at_bytes >= io.offset_bytes && at_bytes < io.offset_bytes + io.bytes
                            : seen_count == at_count;
     const bool wanted = what != fault::none &&
-                        (how_much == extent::everything || (how_much == extent::one_part && here));
+                        (how_much == extent::everything || (how_much == extent::reads && file) ||
+                         (how_much == extent::one_part && here));
     if (!wanted || hit_count >= times) return false;
     ++hit_count;
     return true;

@@ -182,6 +182,7 @@ void simulation::check_everything() {
     }
   }
   if (step_ % 2 == 0) check_tiers();
+  if (blocks_ != nullptr && step_ % 8 == 0 && violations_.empty()) blocks_->check();
 }
 
 }  // namespace sim

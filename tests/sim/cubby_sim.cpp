@@ -26,7 +26,12 @@ constexpr named_mutant mutants[] = {{"drop_completion", mutant::drop_completion}
                                     {"reuse_pinned_frame", mutant::reuse_pinned_frame},
                                     {"publish_early", mutant::publish_early},
                                     {"lose_waiter", mutant::lose_waiter},
-                                    {"exceed_budget", mutant::exceed_budget}};
+                                    {"exceed_budget", mutant::exceed_budget},
+                                    {"cross_space", mutant::cross_space},
+                                    {"lose_parent", mutant::lose_parent},
+                                    {"forget_lease", mutant::forget_lease},
+                                    {"neighbour_bytes", mutant::neighbour_bytes},
+                                    {"publish_reserved", mutant::publish_reserved}};
 
 struct arguments {
   uint64_t seed = 1, steps = 5000, seeds = 1;

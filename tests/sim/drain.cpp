@@ -16,6 +16,7 @@ void simulation::poll(uint64_t now_ns) {
 }
 
 void simulation::release_all() {
+  if (blocks_ != nullptr) blocks_->release_all();
   while (!held_.empty() && violations_.empty()) {
     shadow_request &set = held_.front();
     for (uint32_t i = 0; i < set.items.size(); ++i) {

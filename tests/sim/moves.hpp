@@ -49,9 +49,10 @@ enum class seen : size_t {
   closed_under_load,
   two_banks,
   lent_memory,
-  unverified_run
+  unverified_run,
+  block_sessions
 };
-inline constexpr size_t seen_count = 44;
+inline constexpr size_t seen_count = 45;
 using seen_set = std::bitset<seen_count>;
 
 inline const char *seen_name(size_t which) {
@@ -98,7 +99,8 @@ inline const char *seen_name(size_t which) {
                                                     "closed_under_load",
                                                     "two_banks",
                                                     "lent_memory",
-                                                    "unverified_run"};
+                                                    "unverified_run",
+                                                    "block_sessions"};
   return names[which];
 }
 

@@ -432,7 +432,10 @@ void simulation::take_step() {
     return sum;
   }();
   uint64_t draw = random_.below(total);
+  const bool of_blocks = blocks_ != nullptr && chance(30);
+  if (of_blocks) blocks_->take_step();
   for (const weight &one : weights) {
+    if (of_blocks) break;
     if (draw < one.share) {
       (this->*one.what)();
       break;

@@ -122,6 +122,14 @@ bool simulation::add_tier(const char *backend, const char *name, uint32_t rank,
   return true;
 }
 
+bool simulation::add_blocks() {
+  blocks_ = std::make_unique<block_sessions>(block_sessions::surroundings{
+      rt_, tiers_.back().handle, random_, log_, step_,
+      [this](const std::string &text) { violate("KV", "%s", text.c_str()); }});
+  saw(seen::block_sessions);
+  return blocks_->set_up();
+}
+
 bool simulation::set_up() {
   start_weather();
   cubby_config config{};
@@ -168,6 +176,8 @@ bool simulation::set_up() {
   const uint32_t host_flags = chance(40) ? CUBBY_TIER_EXCLUSIVE : 0;
   if (has_host_ && !add_tier("sim-memory", "host:0", 1, host_bytes, host_flags)) return false;
   host_may_rot_ = has_device_ && has_host_ && !calm_ && chance(30);
+  // What rests in host memory is not verified when it is got.
+  if (has_host_ && !host_may_rot_ && chance(50) && !add_blocks()) return false;
 
   for (const uint32_t capacity : {6u, 64u}) {
     completion_queue queue{nullptr, capacity};

@@ -11,6 +11,7 @@
 
 #include "base/abi.hpp"
 #include "base/prng.hpp"
+#include "sim/blocks.hpp"
 #include "sim/event_log.hpp"
 #include "sim/moves.hpp"
 #include "sim/shadow.hpp"
@@ -54,6 +55,7 @@ class simulation {
 
   // setup.cpp
   bool set_up();
+  bool add_blocks();
   bool add_tier(const char *backend, const char *name, uint32_t rank, uint64_t budget_bytes,
                 uint32_t flags = 0);
   bool lend(uint64_t bytes, cubby_region &region);
@@ -163,7 +165,8 @@ class simulation {
   struct alignas(4096) page {
     unsigned char bytes[4096];
   };
-  std::vector<page> lent_;  // a tier's frames, when it has them from us
+  std::unique_ptr<block_sessions> blocks_;  // in some runs
+  std::vector<page> lent_;                  // a tier's frames, when it has them from us
   event_log log_;
   seen_set moves_;
   std::vector<violation> violations_;

@@ -1,6 +1,17 @@
 #include "engine/operations/prefetch.hpp"
 
 namespace cubby::engine {
+namespace {
+
+/// Is it on disk alone, and the disk not to be asked for it just now?
+bool is_out_of_reach(const engine_state &state, const locker_bank &bank, uint32_t number) {
+  if (bank.blocks == nullptr || !bank.blocks->is_stored(number)) return false;
+  return !state.tiers[bank.file_tier].failed_reads.would_allow(locker_name(bank, number),
+                                                               state.now_ns) &&
+         !state.tiers.have_in_memory(bank, number);
+}
+
+}  // namespace
 
 void prefetch_operation::begin(uint32_t index) {
   units_.state.admission.expect_prefetches(at(index).tier);
@@ -34,6 +45,12 @@ bool prefetch_operation::grant(uint32_t index) {
 bool prefetch_operation::grant_item(uint32_t index, uint32_t i) {
   request &r = at(index);
   const request_item &item = r.items[i];
+  // Before it takes the frame of a block that is there.
+  if (is_out_of_reach(units_.state, *item.bank, item.number)) {
+    const tier_slot &files = units_.state.tiers[item.bank->file_tier];
+    units_.open.mark_failed(index, i, not_read_again(*item.bank, item.number, files));
+    return true;
+  }
   lookup_result found = units_.grants.look_up(r, i);
   if (found == lookup_result::no_frame && units_.copies.clear_tier(r.tier)) {
     found = units_.grants.look_up(r, i);

@@ -96,6 +96,7 @@ void index::lay_out(const cubby_policy_config &config) {
       width_max_ = std::max(width_max_, width);
     }
   }
+  first_layer_.push_back(layer_count());
   layers_.shrink_to_fit();
   weigh(config);
 }
@@ -178,7 +179,7 @@ void index::start_averages() {
 
 bool index::fits(const cubby_policy_config &config) const {
   uint32_t at = 0;
-  if (config.bank_count != first_layer_.size()) return false;
+  if (config.bank_count + 1 != first_layer_.size()) return false;
   if (config.slot_count > batch_slots_) return false;
   for (uint32_t b = 0; b < config.bank_count; ++b) {
     const cubby_policy_bank &bank = config.banks[b];
@@ -299,9 +300,10 @@ void index::learn(const cubby_policy_route &route, uint32_t layer) {
 }
 
 bool index::visit(const cubby_policy_visit &visit, uint32_t &layer) {
-  if (visit.bank >= first_layer_.size()) return false;
+  // A bank of another kind has no layers.
+  if (visit.bank + 1 >= first_layer_.size() || visit.route_count == 0) return false;
+  if (visit.row >= first_layer_[visit.bank + 1] - first_layer_[visit.bank]) return false;
   layer = first_layer_[visit.bank] + visit.row;
-  if (layer >= layer_count() || visit.route_count == 0) return false;
   used_mean_ += 0.001 * (visit.used_count - used_mean_);
   if (layer == 0 || age_step_ == 0) look_ahead();
   ++layer_visits_[layer];

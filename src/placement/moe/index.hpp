@@ -85,7 +85,7 @@ class index {
   void rebase();
 
   std::vector<layer_shape> layers_;
-  std::vector<uint32_t> first_layer_;     // of each bank
+  std::vector<uint32_t> first_layer_;     // of each bank, and past the last
   uint32_t batch_slots_ = 1, slots_ = 1;  // of a batch; those that have a state of their own
   uint32_t sources_ = sources_max, chosen_max_ = 1, lanes_ = 0;
   uint32_t width_max_ = words, table_rows_ = 1, ring_ = 16;

@@ -12,6 +12,7 @@ inline constexpr uint64_t mib = uint64_t{1} << 20;
 struct block_tiers {
   std::string directory;
   uint64_t store_bytes = 0, host_bytes = 0;
+  const char *backend = "file";
 };
 
 /// A tier of files with a store in the directory.
@@ -19,7 +20,7 @@ inline cubby_status add_store(cubby_handle *rt, const block_tiers &tiers, cubby_
   const char *paths[] = {tiers.directory.c_str()};
   cubby_tier_desc desc{};
   desc.struct_size = sizeof desc;
-  desc.backend = "file";
+  desc.backend = tiers.backend;
   desc.name = "disk:0";
   desc.rank = 9;
   desc.device = -1;

@@ -8,6 +8,7 @@
 
 #include "base/prng.hpp"
 #include "placement/moe/index.hpp"
+#include "placement/policy.hpp"
 #include "support/policy_fixture.hpp"
 
 namespace {
@@ -274,6 +275,38 @@ TEST_CASE("moe says when one token alone does not fit", "[placement][moe]") {
   CHECK(warning.find("20 experts") != std::string::npos);
   CHECK(warning.find("32") != std::string::npos);
   CHECK(std::string(large.stats().warning).empty());
+}
+
+TEST_CASE("moe takes a visit of blocks for none of the experts of the bank behind them",
+          "[placement][moe]") {
+  cubby_policy_bank banks[2] = {};
+  for (cubby_policy_bank &bank : banks) {
+    bank.struct_size = sizeof bank;
+    bank.rows = 1;
+    bank.object_bytes = 1;
+  }
+  banks[0].kind = CUBBY_POLICY_BANK_KV;
+  banks[0].columns = 4096;
+  banks[1].kind = CUBBY_POLICY_BANK_EXPERTS;
+  banks[1].columns = 8;
+  banks[1].first_object = 4096;
+  banks[1].routed_count = 2;
+  policy_config config;
+  config.object_count = 4096 + 8;
+  config.budget_bytes = 64;
+  config.banks = banks;
+  const auto one = make_policy(*find_policy("moe"), config);
+  const cubby_object experts[] = {4097, 4099}, blocks[] = {4000, 5};
+  for (int i = 0; i < 100; ++i) {
+    one->visit(experts, {1, 0, 0});
+    one->visit(blocks, {0, 0, 0});
+    one->visit(blocks, {0, 1, 0});  // there is no such row: the next bank has one of that number
+    one->visit(blocks, {2, 0, 0});  // nor such a bank
+  }
+  for (const cubby_object object : {4096u, 4097u, 4098u}) one->inserted(object);
+  one->begin_victims();
+  const cubby_object first = one->next_victim();
+  CHECK((first == 4096 || first == 4098));  // 4097 is the one that was used
 }
 
 TEST_CASE("moe's state stays below 64 MiB for the largest models", "[placement][moe]") {

@@ -1,0 +1,137 @@
+// A store of KV blocks on a disk that cannot be read for a while: what is asked for fails at once
+// or is served from memory, the disk is left alone but for probes, and all is well again
+// afterwards.
+#include <chrono>
+#include <thread>
+
+#include "engine/failed_reads.hpp"
+#include "fault/failing_backend.hpp"
+#include "threadpool/threadpool.hpp"
+#include "unit/api/block_fixture.hpp"
+
+using namespace api_test;
+using cubby::engine::failed_reads;
+using failing::extent;
+using failing::fault;
+
+namespace {
+
+constexpr uint32_t count = 48, in_memory = 16;
+
+/// Blocks 1 to `count` in a store, a few of them in memory too. Reads of the store may fail.
+struct failing_store {
+  failing::faults injected;
+  store_directory at;
+  block_fixture f{CUBBY_PUMP_CALLER, 64};
+
+  failing_store() {
+    const auto *ops = failing::wrapped<cubby_threadpool_backend>("failing_files");
+    REQUIRE(cubby::api::register_backend(f.h.rt, ops, &injected) == CUBBY_OK);
+    f.host = f.h.tier("host:0", 0, in_memory * block_bytes);
+    REQUIRE(add_store(f.h.rt, {at.path, 16 * mib, 0, "failing_files"}, &f.disk) == CUBBY_OK);
+    f.space = f.add_space("model", "stored");
+    for (uint32_t i = 1; i <= count; ++i) REQUIRE(put(f, i, content_of(i)) == CUBBY_OK);
+    REQUIRE(cubby_drain(f.h.rt, 10'000'000'000) == CUBBY_OK);
+    injected.how_much = extent::reads;
+  }
+  cubby_status get_block(uint32_t number) {
+    std::string bytes(block_bytes, 'x');
+    const cubby_status status = get(f, number, bytes);
+    CHECK(bytes == (status == CUBBY_OK ? content_of(number) : std::string(block_bytes, 'x')));
+    return status;
+  }
+  [[nodiscard]] uint64_t reads() const { return f.h.stats(f.disk).read_count; }
+  [[nodiscard]] uint32_t health() const { return f.h.stats(f.disk).health; }
+  [[nodiscard]] std::vector<uint32_t> blocks_in(uint8_t state) const {
+    std::vector<uint32_t> found;
+    for (uint32_t i = 1; i <= count; ++i) {
+      std::vector<uint8_t> states;
+      match(f, {i}, &states);
+      if (states[0] == state) found.push_back(i);
+    }
+    return found;
+  }
+  [[nodiscard]] bool logged(const std::string &what) const {
+    std::string all;
+    cubby_log_line line{};
+    while (cubby_log_take(f.h.rt, &line, 1) == 1) all += std::string(line.text) + "\n";
+    return all.find(what) != std::string::npos;
+  }
+};
+
+void rest() {
+  std::this_thread::sleep_for(std::chrono::nanoseconds(failed_reads::pause_ns) * 11 / 10);
+}
+
+}  // namespace
+
+TEST_CASE("a block that cannot be read is not tried again at once, and a put stores it anew") {
+  failing_store s;
+  const auto below = s.blocks_in(CUBBY_STATE_FILE);
+  REQUIRE(below.size() >= 8);
+  s.injected.what = fault::eio;
+  const uint64_t before = s.reads();
+  CHECK(s.get_block(below[0]) == CUBBY_ERR_IO);
+  CHECK(s.health() == 1);
+  const uint64_t tried = s.reads();
+  CHECK(tried > before);
+  CHECK(s.get_block(below[0]) == CUBBY_ERR_IO);
+  CHECK(explain().find("not asked again at once") != std::string::npos);
+  CHECK(s.reads() == tried);
+  // Others are served: the disk may have one bad place.
+  s.injected.what = fault::none;
+  CHECK(s.get_block(below[1]) == CUBBY_OK);
+  CHECK(s.health() == 0);
+  CHECK(s.get_block(below[0]) == CUBBY_ERR_IO);
+  REQUIRE(put(s.f, below[0], content_of(below[0])) == CUBBY_OK);
+  CHECK(s.get_block(below[0]) == CUBBY_OK);
+  REQUIRE(cubby_drain(s.f.h.rt, 10'000'000'000) == CUBBY_OK);
+  // From the store, too, once memory has given it up.
+  for (uint32_t i = 100; i < 116; ++i) REQUIRE(put(s.f, i, content_of(i)) == CUBBY_OK);
+  CHECK(s.get_block(below[0]) == CUBBY_OK);
+}
+
+TEST_CASE("a block that could not be read is tried again after a while") {
+  failing_store s;
+  const auto below = s.blocks_in(CUBBY_STATE_FILE);
+  s.injected.what = fault::eio;
+  CHECK(s.get_block(below[0]) == CUBBY_ERR_IO);
+  s.injected.what = fault::none;
+  rest();
+  CHECK(s.get_block(below[0]) == CUBBY_OK);
+  CHECK(s.health() == 0);
+}
+
+TEST_CASE("a disk that fails block after block is bypassed, probed, and used again") {
+  failing_store s;
+  const auto below = s.blocks_in(CUBBY_STATE_FILE), above = s.blocks_in(CUBBY_STATE_HOST);
+  REQUIRE(below.size() > failed_reads::failures_max + 2);
+  REQUIRE(above.size() >= 4);
+  s.injected.what = fault::eio;
+  for (uint32_t i = 0; i < failed_reads::failures_max; ++i) {
+    CHECK(s.get_block(below[i]) == CUBBY_ERR_IO);
+  }
+  CHECK(s.health() == 3);
+  CHECK(s.logged("is bypassed"));
+  const uint64_t tried = s.reads();
+  for (const uint32_t number : below) CHECK(s.get_block(number) == CUBBY_ERR_IO);
+  CHECK(s.reads() == tried);
+  // Memory goes on: what was tried in vain has taken the room of a few, the rest of none.
+  uint32_t served = 0;
+  for (const uint32_t number : above) served += s.get_block(number) == CUBBY_OK ? 1u : 0u;
+  CHECK(served >= above.size() - failed_reads::failures_max);
+  // A probe that fails leaves it bypassed.
+  rest();
+  CHECK(s.get_block(below[5]) == CUBBY_ERR_IO);
+  CHECK(s.reads() > tried);
+  CHECK(s.health() == 3);
+  s.injected.what = fault::none;
+  CHECK(s.get_block(below[5]) == CUBBY_ERR_IO);
+  rest();
+  rest();
+  CHECK(s.get_block(below[5]) == CUBBY_OK);
+  CHECK(s.health() == 0);
+  CHECK(s.logged("is read again"));
+  rest();
+  for (const uint32_t number : below) CHECK(s.get_block(number) == CUBBY_OK);
+}
