@@ -80,10 +80,18 @@ void tier_set::unregister_block(uint32_t tier, const cubby_backend_memory &block
 }
 
 error not_read_again(const locker_bank &bank, uint32_t number, const tier_slot &files) {
-  return fail(CUBBY_ERR_IO,
-              "locker %u of bank %s: tier %s failed to read it, or one block after another, and is "
-              "not asked again at once; compute the block, or look at the disk",
-              number, bank.desc().name, files.name.c_str());
+  const char *bank_name = bank.desc().name;
+  if (files.failed_reads.bypassed()) {
+    return fail(CUBBY_ERR_DEVICE,
+                "locker %u of bank %s: tier %s is bypassed, for one block after another could not "
+                "be read there; it is probed now and then: compute the block, and look at the disk",
+                number, bank_name, files.name.c_str());
+  }
+  return fail(
+      CUBBY_ERR_IO,
+      "locker %u of bank %s: tier %s could not read it a moment ago, and is not asked again "
+      "at once; compute the block and put it, or look at the disk",
+      number, bank_name, files.name.c_str());
 }
 
 }  // namespace cubby::engine

@@ -114,7 +114,7 @@ TEST_CASE("a disk that fails block after block is bypassed, probed, and used aga
   CHECK(s.health() == 3);
   CHECK(s.logged("is bypassed"));
   const uint64_t tried = s.reads();
-  for (const uint32_t number : below) CHECK(s.get_block(number) == CUBBY_ERR_IO);
+  for (const uint32_t number : below) CHECK(s.get_block(number) == CUBBY_ERR_DEVICE);
   CHECK(s.reads() == tried);
   // Memory goes on: what was tried in vain has taken the room of a few, the rest of none.
   uint32_t served = 0;
@@ -126,7 +126,7 @@ TEST_CASE("a disk that fails block after block is bypassed, probed, and used aga
   CHECK(s.reads() > tried);
   CHECK(s.health() == 3);
   s.injected.what = fault::none;
-  CHECK(s.get_block(below[5]) == CUBBY_ERR_IO);
+  CHECK(s.get_block(below[5]) == CUBBY_ERR_DEVICE);
   rest();
   rest();
   CHECK(s.get_block(below[5]) == CUBBY_OK);
