@@ -33,12 +33,13 @@ uint8_t reservation_list::longest_keep(cubby_pins handle) const noexcept {
 
 result<std::vector<reserved_block>> reservation_list::take(cubby_pins handle, uint32_t first,
                                                            uint32_t count) {
-  if (find(handle) == nullptr) {
+  const slot *const open = find(handle);
+  if (open == nullptr) {
     return fail(CUBBY_ERR_STALE,
                 "the reservation is not open: all of it was committed or given up before, or it "
                 "belongs to another runtime");
   }
-  slot &from = slots_[(handle & 0xFFFF'FFFF) - 1];
+  slot &from = slots_[static_cast<size_t>(open - slots_.data())];
   const auto size = static_cast<uint32_t>(from.blocks.size());
   if (first >= size || count > size - first || (count == 0 && first != 0)) {
     return fail(CUBBY_ERR_INVALID, "the reservation has %u blocks, not %u from %u on", size, count,

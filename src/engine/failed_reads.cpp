@@ -15,6 +15,8 @@ bool failed_reads::failed(uint64_t block, uint64_t now_ns) noexcept {
   if (until_ns_.size() >= blocks_max) {
     std::erase_if(until_ns_, [&](const auto &one) { return one.second <= now_ns; });
   }
+  const auto known = until_ns_.find(block);
+  if (known != until_ns_.end() && known->second > now_ns) return false;  // another piece of it
   try {
     if (until_ns_.size() < blocks_max) until_ns_[block] = now_ns + pause_ns;
   } catch (const std::bad_alloc &) {  // it may be tried again at once

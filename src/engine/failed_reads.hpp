@@ -15,7 +15,8 @@ class failed_reads {
   /// Of a block; and of a disk at first, doubled with each probe that fails.
   static constexpr uint64_t pause_ns = 1'000'000'000, pause_max_ns = 60'000'000'000;
 
-  /// `block` tells blocks apart. True when the disk is bypassed from here on.
+  /// `block` tells blocks apart; what fails of one within its pause counts once. True when the disk
+  /// is bypassed from here on.
   bool failed(uint64_t block, uint64_t now_ns) noexcept;
   /// True when the disk was bypassed until now.
   bool succeeded(uint64_t block) noexcept;

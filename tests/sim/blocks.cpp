@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "sim/weighted.hpp"
+
 namespace sim {
 namespace {
 
@@ -435,24 +437,14 @@ void block_sessions::do_replace_space() {
 }
 
 void block_sessions::take_step() {
-  struct weight {
-    uint32_t share;
-    void (block_sessions::*what)();
-  };
-  static constexpr weight weights[] = {
+  static constexpr weighted<block_sessions> weights[] = {
       {30, &block_sessions::do_put},   {6, &block_sessions::do_put_again},
       {12, &block_sessions::do_match}, {25, &block_sessions::do_get},
       {6, &block_sessions::do_pin},    {5, &block_sessions::do_fork},
       {7, &block_sessions::do_lease},  {6, &block_sessions::do_lease_end},
       {4, &block_sessions::do_drop},   {6, &block_sessions::do_reserve},
       {6, &block_sessions::do_commit}, {1, &block_sessions::do_replace_space}};
-  uint64_t total = 0;
-  for (const weight &one : weights) total += one.share;
-  uint64_t draw = around_.random.below(total);
-  for (const weight &one : weights) {
-    if (draw < one.share) return (this->*one.what)();
-    draw -= one.share;
-  }
+  do_one(*this, around_.random, weights);
 }
 
 void block_sessions::check() {

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "sim/simulation.hpp"
+#include "sim/weighted.hpp"
 
 namespace sim {
 
@@ -413,11 +414,7 @@ void simulation::do_time() {
 }
 
 void simulation::take_step() {
-  struct weight {
-    uint32_t share;
-    void (simulation::*what)();
-  };
-  static constexpr weight weights[] = {
+  static constexpr weighted<simulation> weights[] = {
       {270, &simulation::do_pin},       {210, &simulation::do_unpin},
       {20, &simulation::do_withdraw},   {60, &simulation::do_prefetch},
       {25, &simulation::do_drop},       {25, &simulation::do_visit},
@@ -426,21 +423,10 @@ void simulation::take_step() {
       {8, &simulation::do_resize},      {3, &simulation::do_remove_bank},
       {1, &simulation::do_change_file}, {12, &simulation::do_force_fault},
       {6, &simulation::do_look},        {230, &simulation::do_time}};
-  static constexpr uint64_t total = [] {
-    uint64_t sum = 0;
-    for (const weight &one : weights) sum += one.share;
-    return sum;
-  }();
-  uint64_t draw = random_.below(total);
-  const bool of_blocks = blocks_ != nullptr && chance(30);
-  if (of_blocks) blocks_->take_step();
-  for (const weight &one : weights) {
-    if (of_blocks) break;
-    if (draw < one.share) {
-      (this->*one.what)();
-      break;
-    }
-    draw -= one.share;
+  if (blocks_ != nullptr && chance(30)) {
+    blocks_->take_step();
+  } else {
+    do_one(*this, random_, weights);
   }
   if (violations_.empty() && chance(45)) poll(now_ns_ + random_.below(40'000));
   for (int queue = 0; queue < 2 && violations_.empty(); ++queue) {

@@ -9,10 +9,10 @@ namespace {
 
 constexpr uint64_t pause_ns = failed_reads::pause_ns;
 
-/// Bypassed at the time 0.
-void fail_disk(failed_reads &of) {
-  for (uint32_t i = 0; i + 1 < failed_reads::failures_max; ++i) CHECK_FALSE(of.failed(i, 0));
-  CHECK(of.failed(failed_reads::failures_max, 0));
+/// Bypassed from `now_ns` on.
+void fail_disk(failed_reads &of, uint64_t now_ns) {
+  for (uint32_t i = 0; i + 1 < failed_reads::failures_max; ++i) CHECK_FALSE(of.failed(i, now_ns));
+  CHECK(of.failed(failed_reads::failures_max, now_ns));
 }
 
 }  // namespace
@@ -43,9 +43,16 @@ TEST_CASE("failures count as long as none is read between them") {
   CHECK_FALSE(of.bypassed());
 }
 
+TEST_CASE("a block that fails in many pieces is one block") {
+  failed_reads of;
+  for (uint32_t i = 0; i < 100; ++i) CHECK_FALSE(of.failed(7, i));
+  CHECK(of.degraded());
+  CHECK_FALSE(of.bypassed());
+}
+
 TEST_CASE("a bypassed disk is probed by one read a pause, and the pauses grow to a minute") {
   failed_reads of;
-  fail_disk(of);
+  fail_disk(of, 0);
   uint64_t now = 0, wait = pause_ns;
   for (int probe = 0; probe < 10; ++probe) {
     CHECK_FALSE(of.allows(99, now + wait - 1));
@@ -60,8 +67,8 @@ TEST_CASE("a bypassed disk is probed by one read a pause, and the pauses grow to
   CHECK_FALSE(of.bypassed());
   CHECK(of.allows(98, now));
   CHECK_FALSE(of.succeeded(99));  // said before
-  fail_disk(of);
-  CHECK(of.allows(99, pause_ns));  // short again
+  fail_disk(of, now);
+  CHECK(of.allows(99, now + pause_ns));  // short again
 }
 
 TEST_CASE("more blocks than are remembered are read again") {
