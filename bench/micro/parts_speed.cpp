@@ -7,7 +7,7 @@
 #include "base/digest.hpp"
 #include "platform/parallel.hpp"
 #include "tier/extent_allocator.hpp"
-#include "transfer/verifier.hpp"
+#include "transfer/work_queue.hpp"
 
 using namespace cubby;
 
@@ -67,9 +67,9 @@ void queue_push_and_pop(benchmark::State &state) {
   }
 }
 
-struct counting_owner final : transfer::digest_owner {
+struct counting_owner final : transfer::job_owner {
   uint64_t ended = 0;
-  void digested(uint32_t) override { ++ended; }
+  void job_done(uint32_t) override { ++ended; }
 };
 
 /// Sixteen pieces of so many bytes, digested by the pump alone (0 workers) or with others.
@@ -78,10 +78,10 @@ void verify_sixteen_pieces(benchmark::State &state) {
   const std::vector<std::byte> data(bytes, std::byte{7});
   std::vector<uint64_t> digests(16);
   counting_owner owner;
-  transfer::verifier all;
+  transfer::work_queue all;
   if (state.range(1) != 0)
     all.use(std::make_unique<platform::thread_pool>(static_cast<uint32_t>(state.range(1))),
-            {[](void *) {}, nullptr});
+            {[](void *) {}, [](void *) {}, nullptr});
   for (auto _ : state) {
     const uint64_t wanted = owner.ended + 16;
     for (uint32_t i = 0; i < 16; ++i) {

@@ -88,8 +88,9 @@ result<void> runtime::start() {
     return fail_errno(errno, "a descriptor to wake the runtime could not be had; raise ulimit -n");
   }
   const uint32_t count = worker_count_of(config_);
-  if (config_.verify == CUBBY_VERIFY_ON && count != 0) {
-    engine_.digests.use(std::make_unique<platform::thread_pool>(count), {wake_runtime, this});
+  if (count != 0 || helps()) {
+    engine_.work.use(count == 0 ? nullptr : std::make_unique<platform::thread_pool>(count),
+                     {wake_runtime, call_helper, this});
   }
   if (caller_pump()) return {};
   const platform::signals_blocked blocked;
@@ -155,6 +156,12 @@ void runtime::run_once(uint64_t &busy_at_ns) {
 }
 
 void runtime::wake_runtime(void *context) { static_cast<runtime *>(context)->wake(); }
+
+void runtime::call_helper(void *context) {
+  auto &self = *static_cast<runtime *>(context);
+  const std::lock_guard lock(self.wait_mutex_);
+  self.progress_.notify_one();
+}
 
 /// Once, if there is memory for the line. The pump goes on with what it can.
 void runtime::say_no_memory() noexcept {

@@ -141,6 +141,22 @@ class runtime final : public engine::completion_sink {
   }
 
  private:
+  /// A thread that waits takes work off the pump's hands, but where the pump is its own.
+  [[nodiscard]] bool helps() const { return !caller_pump() && !virtual_clock; }
+  struct waiting_thread {
+    runtime &of;
+    const bool helps;
+    explicit waiting_thread(runtime &rt) : of(rt), helps(rt.helps()) {
+      of.waiters_.fetch_add(1);
+      if (helps) of.engine_.work.join();
+    }
+    waiting_thread(const waiting_thread &) = delete;
+    waiting_thread &operator=(const waiting_thread &) = delete;
+    ~waiting_thread() {
+      if (helps) of.engine_.work.leave();
+      of.waiters_.fetch_sub(1);
+    }
+  };
   void run();
   void run_once(uint64_t &busy_at_ns);
   void say_no_memory() noexcept;
@@ -148,6 +164,7 @@ class runtime final : public engine::completion_sink {
   void sleep(uint64_t until_ns, uint64_t seen_completions);
   void wake();
   static void wake_runtime(void *context);
+  static void call_helper(void *context);
   void notify();
 
   cubby_config config_;
@@ -211,13 +228,11 @@ bool runtime::wait_until(const Done &done, int64_t timeout_ns) {
   const uint64_t start = base::now_ns();
   const uint64_t deadline =
       timeout_ns < 0 ? base::never_ns : start + static_cast<uint64_t>(timeout_ns);
-  struct counted {
-    std::atomic<uint32_t> &count;
-    explicit counted(std::atomic<uint32_t> &c) : count(c) { count.fetch_add(1); }
-    ~counted() { count.fetch_sub(1); }
-  };
-  const counted waiter(waiters_);
+  const waiting_thread waiter(*this);
   for (;;) {
+    // One job at a time: what is waited for may end meanwhile.
+    while (waiter.helps && !done() && engine_.work.help()) {
+    }
     const bool advanced = caller_pump() && try_advance(0, nullptr, effort::one_completion);
     // Read before looking: what completes after the look keeps us from sleeping.
     const uint64_t seen = completions_.load(std::memory_order_seq_cst);
@@ -227,6 +242,7 @@ bool runtime::wait_until(const Done &done, int64_t timeout_ns) {
     if (advanced && next_ns_.load() <= base::now_ns()) continue;
     std::unique_lock lock(wait_mutex_);
     if (done()) return true;
+    if (waiter.helps && engine_.work.wants_help()) continue;
     const uint64_t left = deadline == base::never_ns ? 1'000'000'000 : deadline - base::now_ns();
     if (caller_pump() && !leader_) {
       leader_ = true;

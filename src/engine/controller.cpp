@@ -12,13 +12,13 @@ constexpr uint32_t reap_batch = 8;  // few: what came is verified before more is
 }  // namespace
 
 controller::controller(const operation_units &units, policy_feed &feed, fill_io &io,
-                       transfer::io_table &ios, transfer::verifier &digests)
+                       transfer::io_table &ios, transfer::work_queue &work)
     : units_(units),
       state_(units.state),
       feed_(feed),
       io_(io),
       ios_(ios),
-      digests_(digests),
+      work_(work),
       pins_(units),
       prefetches_(units),
       resizes_(units),
@@ -182,7 +182,7 @@ bool controller::run_channels(uint64_t *next_ns) {
     *next_ns = std::min(*next_ns, next);
   }
   *next_ns = std::min(*next_ns, seals_.next_ns());
-  return digests_.step() || progress;
+  return work_.step() || progress;
 }
 
 /// A batch of what has come back. The path is filled again first: the device works while bytes are
@@ -249,7 +249,7 @@ bool controller::well_supplied() const {
 }
 
 bool controller::has_news() const {
-  return units_.requests.has_accepted() || state_.pins.has_news() || digests_.has_finished() ||
+  return units_.requests.has_accepted() || state_.pins.has_news() || work_.has_finished() ||
          units_.stored.has_news();
 }
 

@@ -20,7 +20,7 @@ namespace cubby::engine {
 class controller {
  public:
   controller(const operation_units &units, policy_feed &feed, fill_io &io, transfer::io_table &ios,
-             transfer::verifier &digests);
+             transfer::work_queue &work);
 
   /// How much of what can be done now: all of it; until a request has completed, for who waits for
   /// one should not also wait for the bytes of others; or only the starting of I/O.
@@ -65,7 +65,7 @@ class controller {
   policy_feed &feed_;
   fill_io &io_;
   transfer::io_table &ios_;
-  transfer::verifier &digests_;
+  transfer::work_queue &work_;
   pin_operation pins_;
   prefetch_operation prefetches_;
   resize_operation resizes_;

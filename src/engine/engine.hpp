@@ -21,12 +21,13 @@ struct parts {
         files(state),
         from(state, table, copies, files),
         feed(state, copies),
-        open(state, requests, sink),
+        deliveries(state, work),
+        open(state, requests, deliveries, sink),
         life(state, table, copies, stored, from, requests, open),
-        io(state, table, life, files, stored, ios, digests),
+        io(state, table, life, files, stored, ios, work),
         grants(state, table, copies),
         pump({state, requests, open, table, life, grants, copies, stored, puts}, feed, io, ios,
-             digests),
+             work),
         setup(state, copies, stored, feed, files, requests, open, table, ios),
         numbers(state, table, requests, open, feed, io, stored) {}
   parts(const parts &) = delete;
@@ -36,7 +37,7 @@ struct parts {
   engine_state state;
   request_table requests;
   transfer::io_table ios;
-  transfer::verifier digests;
+  transfer::work_queue work;
   fill_table table;
   residents copies;
   stored_blocks stored;
@@ -44,6 +45,7 @@ struct parts {
   source_files files;
   sources from;
   policy_feed feed;
+  block_deliveries deliveries;
   open_requests open;
   fills life;
   fill_io io;

@@ -201,8 +201,8 @@ transfer::digest_job fill_io::job_of(uint32_t piece_index, const std::byte *byte
 
 /// False where the pump verifies it here and now.
 bool fill_io::verify_aside(uint32_t piece_index, const std::byte *bytes, stage during) {
-  if (digests_.worker_count() == 0 || !verifies()) return false;
-  if (!digests_.submit(job_of(piece_index, bytes))) return false;
+  if (!work_.has_help() || !verifies()) return false;
+  if (!work_.submit(job_of(piece_index, bytes))) return false;
   pieces_[piece_index].at = during;
   return true;
 }
@@ -231,7 +231,7 @@ bool fill_io::digests_agree(piece &p) {
   });
 }
 
-void fill_io::digested(uint32_t tag) {
+void fill_io::job_done(uint32_t tag) {
   piece &p = pieces_[tag];
   const bool good = digests_agree(p);
   if (p.at == stage::verifying_read) return read_verified(tag, good);

@@ -9,27 +9,27 @@
 #include "engine/fills.hpp"
 #include "engine/stored_blocks.hpp"
 #include "transfer/io_table.hpp"
-#include "transfer/verifier.hpp"
+#include "transfer/work_queue.hpp"
 
 namespace cubby::engine {
 
-class fill_io final : public transfer::io_owner, public transfer::digest_owner {
+class fill_io final : public transfer::io_owner, public transfer::job_owner {
  public:
   fill_io(engine_state &state, fill_table &table, fills &life, source_files &files,
-          stored_blocks &stored, transfer::io_table &ios, transfer::verifier &digests)
+          stored_blocks &stored, transfer::io_table &ios, transfer::work_queue &work)
       : state_(state),
         table_(table),
         fills_(life),
         files_(files),
         stored_(stored),
         ios_(ios),
-        digests_(digests) {}
+        work_(work) {}
 
   /// Starts the most urgent job of a channel's queue: the next piece of a fill, or the copy of a
   /// piece that was read. False when it has to wait (for staging memory).
   bool start_job(transfer::channel &path, const transfer::urgency &order, uint32_t job);
   void io_done(uint32_t tag, const cubby_backend_done &done) override;
-  void digested(uint32_t tag) override;
+  void job_done(uint32_t tag) override;
 
   /// Bytes that were delivered without a digest to hold them against.
   [[nodiscard]] uint64_t unverified_bytes() const { return unverified_bytes_; }
@@ -94,7 +94,7 @@ class fill_io final : public transfer::io_owner, public transfer::digest_owner {
   source_files &files_;
   stored_blocks &stored_;
   transfer::io_table &ios_;
-  transfer::verifier &digests_;
+  transfer::work_queue &work_;
   base::stable_list<piece> pieces_;
   std::vector<uint32_t> free_;
   uint64_t unverified_bytes_ = 0;

@@ -6,8 +6,9 @@
 
 namespace cubby::engine {
 
-open_requests::open_requests(engine_state &state, request_table &requests, completion_sink &sink)
-    : state_(state), requests_(requests), sink_(sink) {
+open_requests::open_requests(engine_state &state, request_table &requests,
+                             block_deliveries &deliveries, completion_sink &sink)
+    : state_(state), requests_(requests), deliveries_(deliveries), sink_(sink) {
   // A request that is taken up is never lost for lack of memory.
   open_.grow(requests.size());
   waiting_.reserve(requests.size());
@@ -80,15 +81,22 @@ void open_requests::item_landed(uint32_t index, uint32_t i, locker_word &word, u
   complete_if_over(index);
 }
 
-/// Copies a block to where it was asked for.
-void open_requests::deliver(const request &r, uint32_t i, uint64_t frame) {
+/// Copies a block to where it was asked for; false: another thread does, delivered() follows.
+bool open_requests::deliver(uint32_t index, uint32_t i, locker_word &word, uint64_t frame) {
+  const request &r = requests_[index];
   const get_target &target = std::get<get_verb>(r.verb).targets[i];
   const request_item &item = r.items[i];
   const locker_bank &bank = *item.bank;
   const auto parts = state_.tiers.pieces(bank, r.tier, frame, item.number);
-  const auto from = transfer::locker_pieces({parts.data(), bank.part_count()}, target.at_bytes,
-                                            transfer::bytes_of(target.into));
-  transfer::copy_pieces(from, target.into);
+  auto from = transfer::locker_pieces({parts.data(), bank.part_count()}, target.at_bytes,
+                                      transfer::bytes_of(target.into));
+  return deliveries_.deliver({index, i, &word, std::move(from), target.into}, *this);
+}
+
+void open_requests::delivered(uint32_t index, uint32_t i) {
+  request &r = requests_[index];
+  mark_over(r, i, transfer::bytes_of(std::get<get_verb>(r.verb).targets[i].into));
+  complete_if_over(index);
 }
 
 error open_requests::not_there(const request_item &item) {
@@ -111,14 +119,14 @@ void open_requests::mark_landed(uint32_t index, uint32_t i, locker_word &word, u
     if (r.is_pin()) word.unpin();
     return mark_failed(index, i, not_there(item));
   }
-  if (r.kind() == request_kind::get) deliver(r, i, frame);
+  if (r.kind() == request_kind::get) {
+    item.state = item_state::copying;
+    if (deliver(index, i, word, frame)) {
+      mark_over(r, i, transfer::bytes_of(std::get<get_verb>(r.verb).targets[i].into));
+    }
+    return;
+  }
   const locker_bank &bank = *item.bank;
-  item.state = item_state::landed;
-  --r.open_count;
-  ++r.ok_count;
-  r.bytes += r.kind() == request_kind::get
-                 ? transfer::bytes_of(std::get<get_verb>(r.verb).targets[i].into)
-                 : bank.locker_bytes(item.number);
   if (r.is_pin()) {
     const pin_verb &pin = r.pin();
     state_.pins.sets().at(pin.set).items()[i].store(&word, std::memory_order_relaxed);
@@ -127,6 +135,15 @@ void open_requests::mark_landed(uint32_t index, uint32_t i, locker_word &word, u
       pin.addr[i * parts + p] = state_.tiers.address(bank, r.tier, frame, item.number, p);
     }
   }
+  mark_over(r, i, bank.locker_bytes(item.number));
+}
+
+/// An item that has got its bytes.
+void open_requests::mark_over(request &r, uint32_t i, uint64_t bytes) {
+  r.items[i].state = item_state::landed;
+  --r.open_count;
+  ++r.ok_count;
+  r.bytes += bytes;
   set_item_status(r, i, CUBBY_OK);
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/ordered_indices.hpp"
+#include "engine/block_deliveries.hpp"
 #include "engine/fills.hpp"
 
 namespace cubby::engine {
@@ -14,9 +15,10 @@ struct stall_times {
   uint64_t read_ns = 0, join_ns = 0, frame_wait_ns = 0, copy_ns = 0, handoff_ns = 0;
 };
 
-class open_requests final : public fill_waiters {
+class open_requests final : public fill_waiters, public delivery_sink {
  public:
-  open_requests(engine_state &state, request_table &requests, completion_sink &sink);
+  open_requests(engine_state &state, request_table &requests, block_deliveries &deliveries,
+                completion_sink &sink);
 
   /// Takes up an accepted request.
   void open(uint32_t index);
@@ -30,6 +32,7 @@ class open_requests final : public fill_waiters {
   void item_landed(uint32_t index, uint32_t item, locker_word &word, uint64_t frame,
                    const fill &by) override;
   void item_failed(uint32_t index, uint32_t item, const error &why) override;
+  void delivered(uint32_t index, uint32_t item) override;
 
   /// The request joins those that wait for frames, the most urgent first.
   void wait_for_frames(uint32_t index);
@@ -53,7 +56,8 @@ class open_requests final : public fill_waiters {
   void mark_moved(uint32_t index);
 
  private:
-  void deliver(const request &r, uint32_t item, uint64_t frame);
+  bool deliver(uint32_t index, uint32_t item, locker_word &word, uint64_t frame);
+  void mark_over(request &r, uint32_t item, uint64_t bytes);
   [[nodiscard]] static error not_there(const request_item &item);
   static void count_known_items(request &r);
   void count_stall(const request &r, const request_item &item, const fill &by);
@@ -61,6 +65,7 @@ class open_requests final : public fill_waiters {
 
   engine_state &state_;
   request_table &requests_;
+  block_deliveries &deliveries_;
   completion_sink &sink_;
   base::ordered_indices open_;
   std::vector<uint32_t> waiting_;                   // by urgency

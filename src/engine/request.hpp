@@ -18,7 +18,14 @@
 
 namespace cubby::engine {
 
-enum class item_state : uint8_t { waiting, loading, landed, failed, withdrawn };
+enum class item_state : uint8_t {
+  waiting,
+  loading,
+  copying,  // to where a get wants it
+  landed,
+  failed,
+  withdrawn,
+};
 
 /// One locker that a request names.
 struct request_item {

@@ -141,7 +141,9 @@ struct engine_fixture {
   cubby::engine::source_files files{state};
   cubby::engine::policy_feed feed{state, copies};
   recording_sink sink;
-  cubby::engine::open_requests open{state, requests, sink};
+  cubby::transfer::work_queue work;
+  cubby::engine::block_deliveries deliveries{state, work};
+  cubby::engine::open_requests open{state, requests, deliveries, sink};
   cubby::engine::set_up setup{state, copies, stored, feed, files, requests, open, table, store_ios};
 
  private:

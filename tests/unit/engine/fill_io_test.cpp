@@ -33,8 +33,7 @@ struct fixture : engine_fixture {
   fills life{state, table, copies, stored, from, requests, open};
   std::vector<std::shared_ptr<platform::work_item>> items;
   transfer::io_table ios;
-  transfer::verifier digests;
-  fill_io io{state, table, life, files, stored, ios, digests};
+  fill_io io{state, table, life, files, stored, ios, work};
 
   explicit fixture(uint32_t host_flags = 0, bool verify = true)
       : engine_fixture(verify),
@@ -44,7 +43,7 @@ struct fixture : engine_fixture {
     map(bank, disk);
   }
   void use_workers() {
-    digests.use(std::make_unique<late_pool>(items), {[](void *) {}, nullptr});
+    work.use(std::make_unique<late_pool>(items), {[](void *) {}, [](void *) {}, nullptr});
   }
   /// A started fill and the pin that waits for it.
   uint32_t begin(uint32_t tier, uint32_t number, uint32_t io_class = CUBBY_DEMAND) {
@@ -169,7 +168,7 @@ TEST_CASE("digests that disagree once are read again, and twice are the file's f
     fixture h;
     if (workers) h.use_workers();
     const auto settle = [&] {
-      while (h.digests.step()) {
+      while (h.work.step()) {
       }
     };
     h.begin(h.host, 1);
@@ -364,7 +363,7 @@ TEST_CASE(
     fixture h;
     if (workers) h.use_workers();
     const auto settle = [&] {
-      while (h.digests.step()) {
+      while (h.work.step()) {
       }
     };
     h.begin(h.host, 1);
@@ -423,9 +422,9 @@ TEST_CASE("workers verify aside: nothing is published before their digests are h
   CHECK(h.state_in(h.host, 1) == locker_state::filling);
   CHECK(h.requests[pin].status == CUBBY_PENDING);
   h.items[0]->run();
-  CHECK(h.digests.has_finished());
+  CHECK(h.work.has_finished());
   CHECK(h.state_in(h.host, 1) == locker_state::filling);
-  while (h.digests.step()) {
+  while (h.work.step()) {
   }
   CHECK(h.state_in(h.host, 1) == locker_state::ready);
   CHECK(h.requests[pin].status == CUBBY_OK);
@@ -442,7 +441,7 @@ TEST_CASE("a fill that stops while it is verified keeps its frame until the dige
   CHECK(h.state_in(h.host, 1) == locker_state::filling);
   CHECK(h.used(h.host) != 0);
   h.items[0]->run();
-  while (h.digests.step()) {
+  while (h.work.step()) {
   }
   CHECK(h.state_in(h.host, 1) == locker_state::absent);
   CHECK(h.used(h.host) == 0);

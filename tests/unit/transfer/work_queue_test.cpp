@@ -1,6 +1,6 @@
 // Digests by workers and by the pump: each job ends once, with the digests that one would make by
-// itself, and nothing runs once the verifier is gone.
-#include "transfer/verifier.hpp"
+// itself, and nothing runs once the queue is gone.
+#include "transfer/work_queue.hpp"
 
 #include <thread>
 #include <vector>
@@ -9,7 +9,7 @@
 
 using namespace cubby;
 using transfer::digest_job;
-using transfer::verifier;
+using transfer::work_queue;
 
 namespace {
 
@@ -22,10 +22,10 @@ std::vector<std::byte> random_bytes(size_t size, uint32_t seed) {
   return bytes;
 }
 
-struct counting_owner final : transfer::digest_owner {
+struct counting_owner final : transfer::job_owner {
   std::vector<uint32_t> calls;
   explicit counting_owner(size_t jobs) : calls(jobs, 0) {}
-  void digested(uint32_t tag) override { ++calls[tag]; }
+  void job_done(uint32_t tag) override { ++calls[tag]; }
 };
 
 /// Runs what is enqueued when the test says so: a worker that comes as late as it likes.
@@ -82,11 +82,11 @@ TEST_CASE("chunks are digested as each by itself") {
 }
 
 TEST_CASE("without workers the caller makes the digests") {
-  verifier all;
+  work_queue all;
   const auto bytes = random_bytes(100, 1);
   std::vector<uint64_t> digests(1);
   counting_owner owner(1);
-  CHECK(all.worker_count() == 0);
+  CHECK_FALSE(all.has_help());
   CHECK_FALSE(all.submit(job_over(bytes, digests, owner, 0)));
   CHECK_FALSE(all.step());
   CHECK_FALSE(all.has_finished());
@@ -99,8 +99,8 @@ TEST_CASE("the pump makes the digests that no worker has begun") {
   std::vector<std::vector<uint64_t>> digests(3, std::vector<uint64_t>(right.size()));
   counting_owner owner(3);
   {
-    verifier all;
-    all.use(std::make_unique<late_pool>(items), {ignore, nullptr});
+    work_queue all;
+    all.use(std::make_unique<late_pool>(items), {ignore, ignore, nullptr});
     for (uint32_t i = 0; i < 3; ++i) REQUIRE(all.submit(job_over(bytes, digests[i], owner, i)));
     CHECK(items.size() == 2);  // no more than there are workers
     CHECK(all.step());
@@ -119,8 +119,8 @@ TEST_CASE("the pump makes the digests that no worker has begun") {
 
 TEST_CASE("more jobs than the queue holds are left to the caller") {
   std::vector<std::shared_ptr<platform::work_item>> items;
-  verifier all;
-  all.use(std::make_unique<late_pool>(items), {ignore, nullptr});
+  work_queue all;
+  all.use(std::make_unique<late_pool>(items), {ignore, ignore, nullptr});
   const auto bytes = random_bytes(10, 3);
   std::vector<uint64_t> digests(1);
   counting_owner owner(1000);
@@ -145,9 +145,9 @@ TEST_CASE("workers and the pump share many jobs, each of which ends once") {
   counting_owner owner(count);
   uint32_t ended = 0;
   {
-    verifier all;
+    work_queue all;
     all.use(std::make_unique<platform::thread_pool>(2),
-            {[](void *) { wakes.fetch_add(1); }, nullptr});
+            {[](void *) { wakes.fetch_add(1); }, ignore, nullptr});
     for (uint32_t i = 0; i < count;) {
       if (all.submit(job_over(bytes, digests[i], owner, i))) {
         ++i;
