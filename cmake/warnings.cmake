@@ -4,7 +4,9 @@ target_compile_options(cubby_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion
   $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor -Woverloaded-virtual>
   $<$<BOOL:${CUBBY_WERROR}>:-Werror>
-  -fvisibility=hidden)
+  -fvisibility=hidden
+  # What nothing calls is left out of the shared library, which links with --gc-sections.
+  -ffunction-sections -fdata-sections)
 if(CUBBY_SANITIZE)
   # gcc 12 reports false "maybe uninitialized" reads in its own <regex> once sanitizers are on.
   target_compile_options(cubby_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>

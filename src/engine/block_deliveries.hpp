@@ -6,19 +6,11 @@
 #include <vector>
 
 #include "base/stable_list.hpp"
+#include "engine/delivery_sink.hpp"
 #include "engine/engine_state.hpp"
 #include "transfer/work_queue.hpp"
 
 namespace cubby::engine {
-
-/// Hears of the end of each delivery that was begun.
-class delivery_sink {
- public:
-  virtual void delivered(uint32_t request, uint32_t item) = 0;
-
- protected:
-  ~delivery_sink() = default;
-};
 
 class block_deliveries final : public transfer::job_owner {
  public:

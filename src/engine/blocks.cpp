@@ -61,7 +61,7 @@ void blocks::reclaim(locker_bank &bank) {
   of.keys.reclaim(~uint32_t{0}, of.leaving);
   for (size_t i = of.leaving.size(); i-- > 0;) {
     const uint32_t number = of.leaving[i];
-    bool gone = true;
+    bool gone = !of.is_being_read(number);
     for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
       if (state_.tiers.is_memory(tier)) gone = copies_.drop(bank, number, tier) && gone;
     }
@@ -224,6 +224,7 @@ result<void> blocks::drop(locker_bank &bank, const directory::key_view &what) {
                 bank.desc().name);
   };
   if (what.pending != 0 || bank.blocks->keys.describe(what.entry).leases != 0) return busy();
+  if (bank.blocks->is_being_read(what.locker)) return busy();
   for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
     if (!state_.tiers.is_memory(tier)) continue;
     if (!copies_.drop(bank, what.locker, tier)) return busy();

@@ -157,7 +157,11 @@ void controller::retry_waiting() {
 bool controller::start_jobs(transfer::channel &path) {
   bool any = false;
   while (auto top = path.top()) {
-    if (!io_.start_job(path, top->first, top->second)) break;
+    const auto &[order, job] = *top;
+    const bool started = (job & copy_bit) == 0 && (job & direct_bit) != 0
+                             ? units_.direct.start_job(path, job)
+                             : io_.start_job(path, order, job);
+    if (!started) break;
     any = true;
   }
   return any;

@@ -23,11 +23,12 @@ struct parts {
         feed(state, copies),
         deliveries(state, work),
         open(state, requests, deliveries, sink),
+        direct(state, table, stored, ios, work),
         life(state, table, copies, stored, from, requests, open),
         io(state, table, life, files, stored, ios, work),
         grants(state, table, copies),
-        pump({state, requests, open, table, life, grants, copies, stored, puts}, feed, io, ios,
-             work),
+        pump({state, requests, open, table, direct, life, grants, copies, stored, puts}, feed, io,
+             ios, work),
         setup(state, copies, stored, feed, files, requests, open, table, ios),
         numbers(state, table, requests, open, feed, io, stored) {}
   parts(const parts &) = delete;
@@ -47,6 +48,7 @@ struct parts {
   policy_feed feed;
   block_deliveries deliveries;
   open_requests open;
+  direct_reads direct;
   fills life;
   fill_io io;
   frame_grants grants;

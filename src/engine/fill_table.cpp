@@ -32,9 +32,20 @@ uint32_t fill_table::create(locker_bank &bank, uint32_t number, uint32_t tier, u
 
 void fill_table::make_room(size_t piece_count) {
   for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
-    state_.tiers[i].path->make_room(alive_.size() + piece_count + 1);
+    state_.tiers[i].path->make_room(alive_.size() + piece_count + other_count_ + 1);
   }
   piece_count_ = piece_count;
+}
+
+void fill_table::make_room_for_others(size_t job_count) {
+  if (job_count <= other_count_) return;
+  const size_t before = std::exchange(other_count_, job_count);
+  try {
+    make_room(piece_count_);
+  } catch (...) {
+    other_count_ = before;
+    throw;
+  }
 }
 
 void fill_table::release(uint32_t index) {

@@ -13,6 +13,8 @@ namespace cubby::engine {
 
 /// Jobs of a channel are fills, or pieces that wait to be copied: those have this bit.
 inline constexpr uint32_t copy_bit = 0x8000'0000;
+/// And direct reads this one.
+inline constexpr uint32_t direct_bit = 0x4000'0000;
 
 class fill_table {
  public:
@@ -25,6 +27,8 @@ class fill_table {
   /// From here on every fill and `piece_count` pieces can wait in the channels' queues without more
   /// memory. May throw.
   void make_room(size_t piece_count);
+  /// The same for as many jobs that are not of fills.
+  void make_room_for_others(size_t job_count);
   [[nodiscard]] fill &operator[](uint32_t index) { return fills_[index]; }
   [[nodiscard]] const fill &operator[](uint32_t index) const { return fills_[index]; }
 
@@ -55,7 +59,7 @@ class fill_table {
   base::stable_list<fill> fills_;
   std::vector<uint32_t> free_;
   base::ordered_indices alive_;
-  size_t piece_count_ = 0;
+  size_t piece_count_ = 0, other_count_ = 0;
 };
 
 }  // namespace cubby::engine

@@ -138,6 +138,15 @@ void open_requests::mark_landed(uint32_t index, uint32_t i, locker_word &word, u
   mark_over(r, i, bank.locker_bytes(item.number));
 }
 
+/// It is granted once more, and then by way of a tier.
+void open_requests::not_delivered(uint32_t index, uint32_t i) {
+  request &r = requests_[index];
+  r.items[i].state = item_state::waiting;
+  r.items[i].through_tier = true;
+  r.next_item = std::min(r.next_item, i);
+  wait_for_frames(index);
+}
+
 /// An item that has got its bytes.
 void open_requests::mark_over(request &r, uint32_t i, uint64_t bytes) {
   r.items[i].state = item_state::landed;

@@ -33,6 +33,7 @@ class open_requests final : public fill_waiters, public delivery_sink {
                    const fill &by) override;
   void item_failed(uint32_t index, uint32_t item, const error &why) override;
   void delivered(uint32_t index, uint32_t item) override;
+  void not_delivered(uint32_t index, uint32_t item) override;
 
   /// The request joins those that wait for frames, the most urgent first.
   void wait_for_frames(uint32_t index);

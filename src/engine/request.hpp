@@ -21,6 +21,7 @@ namespace cubby::engine {
 enum class item_state : uint8_t {
   waiting,
   loading,
+  reading,  // past the tiers of memory
   copying,  // to where a get wants it
   landed,
   failed,
@@ -31,10 +32,11 @@ enum class item_state : uint8_t {
 struct request_item {
   locker_bank *bank = nullptr;
   uint32_t number = 0;
-  uint32_t fill = no_index;          // while loading
+  uint32_t fill = no_index;          // while loading; the direct read while reading
   uint64_t next_waiter = no_waiter;  // of the fill
   item_state state = item_state::waiting;
   bool joined = false;                 // a fill that another request began
+  bool through_tier = false;           // it is not read past the tiers
   cubby_status known = CUBBY_PENDING;  // what the call itself has found, else PENDING
   directory::key_view seen;            // where a key named it: what the key had then
 

@@ -11,6 +11,9 @@ constexpr transfer::window synchronous{uint64_t{2} << 20, uint64_t{1} << 20, tru
 
 constexpr uint64_t staging_buffer_bytes = (uint64_t{1} << 20) + 8192;
 constexpr uint32_t staging_max = 16;
+// Of gets past the tiers: enough in flight to keep a disk busy with blocks of any size.
+constexpr uint64_t read_buffer_bytes = uint64_t{256} << 10;
+constexpr uint32_t read_buffers_max = 64;
 
 frame_layout layout_for(const tier::memory_tier &memory, const locker_bank &bank) {
   if (memory.strided()) return frame_layout::pieces;
@@ -80,6 +83,8 @@ result<uint32_t> set_up::add_file_tier(const std::string &name, uint32_t rank,
   slot->path = std::make_unique<transfer::channel>(by);
   slot->staging = std::make_unique<transfer::staging_pool>(state_.services, &by,
                                                            staging_buffer_bytes, staging_max);
+  slot->read_buffers = std::make_unique<transfer::staging_pool>(
+      state_.services, &by, read_buffer_bytes, read_buffers_max);
   slot->name = name;
   slot->rank = rank;
   const uint32_t index = state_.tiers.place(std::move(slot), state_.config.salt);
@@ -181,7 +186,9 @@ bool set_up::is_in_use(locker_bank &bank) {
   if (fills_.touches_bank(bank)) return true;
   for (const uint32_t index : open_.open_now()) {
     for (const request_item &item : requests_[index].items) {
-      if (item.bank == &bank && item.state == item_state::waiting) return true;
+      if (item.bank != &bank) continue;
+      // Fills were asked about.
+      if (item.state <= item_state::copying && item.state != item_state::loading) return true;
     }
   }
   for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {

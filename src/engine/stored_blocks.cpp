@@ -526,14 +526,16 @@ stored_blocks::place stored_blocks::place_of(const locker_bank &bank, uint32_t n
           &in->disk->path(at->file)};
 }
 
-bool stored_blocks::agrees(locker_bank &bank, uint32_t number) const {
+bool stored_blocks::agrees(locker_bank &bank, uint32_t number,
+                           std::span<const uint64_t> read) const {
   const store_state *const in = store_for(bank);
   const uint32_t stored = bank.blocks->stored(number);
   const auto at = in == nullptr ? std::nullopt : in->disk->content().locate(stored);
   if (!at || !state_.config.verify) return at.has_value();
-  chunk_digests digests;
-  const uint32_t count = take_digests(bank, number, digests);
-  return store::combine_digests(digests.data(), count, stored, at->generation) == at->digest;
+  chunk_digests known;
+  if (read.empty()) read = {known.data(), take_digests(bank, number, known)};
+  const auto count = static_cast<uint32_t>(read.size());
+  return store::combine_digests(read.data(), count, stored, at->generation) == at->digest;
 }
 
 /// What is put under its key is stored anew.
@@ -655,6 +657,7 @@ void stored_blocks::release(locker_bank &bank, uint32_t number) {
 
 /// Nothing brings it anywhere, or takes it away.
 bool stored_blocks::at_rest(const locker_bank &bank, uint32_t number) const {
+  if (bank.blocks->is_being_read(number)) return false;
   for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
     if (!state_.tiers.is_memory(t)) continue;
     const locker_state state = bank.word(t, number).look().state;

@@ -11,6 +11,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -103,8 +104,10 @@ class stored_blocks {
   [[nodiscard]] std::optional<uint8_t> keep_of(const locker_bank &bank, uint32_t number) const;
   /// Of a block that is stored.
   [[nodiscard]] place place_of(const locker_bank &bank, uint32_t number) const;
-  /// Do the digests of its chunks, as they were read, make up that of the block?
-  [[nodiscard]] bool agrees(locker_bank &bank, uint32_t number) const;
+  /// Do the digests of its chunks, as they were read, make up that of the block? Without `read`
+  /// those that are known of it.
+  [[nodiscard]] bool agrees(locker_bank &bank, uint32_t number,
+                            std::span<const uint64_t> read = {}) const;
   /// Its bytes are not those that were put: it goes, once nothing moves it any more.
   void note_damage(locker_bank &bank, uint32_t number);
 

@@ -5,6 +5,7 @@ namespace cubby::engine {
 tier_set::~tier_set() {
   for (uint32_t i = 0; i < count(); ++i) {
     slots_[i]->staging.reset();
+    slots_[i]->read_buffers.reset();
     if (!is_memory(i)) continue;
     for (const auto &block : slots_[i]->memory->blocks()) unregister_block(i, block);
   }

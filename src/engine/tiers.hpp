@@ -26,7 +26,8 @@ struct tier_slot {
   std::unique_ptr<tier::file_tier> files;     // of a file tier
   std::unique_ptr<transfer::channel> path;
   std::unique_ptr<transfer::staging_pool> staging;  // of a file tier: for frames it cannot reach
-  class failed_reads failed_reads;                  // of a file tier: of its store
+  std::unique_ptr<transfer::staging_pool> read_buffers;  // and for gets past the tiers
+  class failed_reads failed_reads;                       // of a file tier: of its store
   // Read by threads that pin.
   std::atomic<uint64_t> budget_bytes{0};
   uint64_t largest_set_bytes = 0;     // of what a token uses in a layer, over all banks

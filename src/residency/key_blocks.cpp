@@ -33,7 +33,8 @@ key_blocks::key_blocks(const directory::directory_config &config)
       locker_count_(config.locker_count),
       lengths_(std::make_unique<std::atomic<uint64_t>[]>(config.locker_count)),
       stored_(std::make_unique<std::atomic<uint32_t>[]>(config.locker_count)),
-      used_(std::make_unique<std::atomic<uint8_t>[]>(config.locker_count)) {
+      used_(std::make_unique<std::atomic<uint8_t>[]>(config.locker_count)),
+      reads_(std::make_unique<uint16_t[]>(config.locker_count)) {
   for (uint32_t i = 0; i < locker_count_; ++i) set_stored(i, not_stored);
   free_.reserve(locker_count_);  // giving a number back takes no memory
   leaving.reserve(locker_count_);
@@ -60,7 +61,8 @@ void key_blocks::give_number(uint32_t number) noexcept {
 
 uint64_t key_blocks::bytes() const noexcept {
   return sizeof *this + keys.bytes() + free_.capacity() * sizeof(uint32_t) +
-         locker_count_ * (sizeof lengths_[0] + sizeof stored_[0] + sizeof used_[0]);
+         locker_count_ *
+             (sizeof lengths_[0] + sizeof stored_[0] + sizeof used_[0] + sizeof reads_[0]);
 }
 
 }  // namespace cubby::residency

@@ -44,6 +44,16 @@ class key_blocks {
     stored_[number].store(stored, std::memory_order_release);
   }
 
+  /// Its stored block is read past the tiers of memory, and stays until end_read(). False: it is
+  /// read as often as can be counted.
+  [[nodiscard]] bool begin_read(uint32_t number) noexcept {
+    if (reads_[number] == 0xFFFF) return false;
+    ++reads_[number];
+    return true;
+  }
+  void end_read(uint32_t number) noexcept { --reads_[number]; }
+  [[nodiscard]] bool is_being_read(uint32_t number) const noexcept { return reads_[number] != 0; }
+
   // Any thread.
 
   [[nodiscard]] uint32_t stored(uint32_t number) const noexcept {
@@ -78,6 +88,7 @@ class key_blocks {
   std::unique_ptr<std::atomic<uint64_t>[]> lengths_;
   std::unique_ptr<std::atomic<uint32_t>[]> stored_;
   std::unique_ptr<std::atomic<uint8_t>[]> used_;
+  std::unique_ptr<uint16_t[]> reads_;
 };
 
 }  // namespace cubby::residency

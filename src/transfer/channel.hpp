@@ -31,7 +31,7 @@ inline constexpr uint32_t busy_count = 16;
 
 /// How much may be in flight, so that what comes later need not wait long behind it.
 struct window {
-  uint64_t demand_bytes = uint64_t{32} << 20;
+  uint64_t demand_bytes = uint64_t{8} << 20;
   uint64_t other_bytes = uint64_t{4} << 20;  // prefetch and write-back
   bool synchronous = false;  // the thread that starts a copy makes it, then and there
 };

@@ -36,21 +36,23 @@ void clear_behind(std::span<const memory_piece> parts, uint64_t bytes) {
   }
 }
 
-void copy_pieces(std::span<const memory_piece> from, std::span<const memory_piece> to) {
-  size_t source = 0;
-  uint64_t behind = 0;  // of the source piece, what has been copied
-  for (const memory_piece &target : to) {
-    for (uint64_t done = 0; done < target.bytes;) {
-      const memory_piece &piece = from[source];
-      const uint64_t here = std::min(target.bytes - done, piece.bytes - behind);
-      std::memcpy(target.at + done, piece.at + behind, here);
-      done += here;
-      behind += here;
-      if (behind != piece.bytes) continue;
-      behind = 0;
-      ++source;
-    }
+void scatter::put(const std::byte *from, uint64_t bytes) {
+  while (bytes != 0) {
+    const memory_piece &piece = to_.front();
+    const uint64_t here = std::min(bytes, piece.bytes - behind_);
+    std::memcpy(piece.at + behind_, from, here);
+    from += here;
+    bytes -= here;
+    behind_ += here;
+    if (behind_ != piece.bytes) continue;
+    behind_ = 0;
+    to_ = to_.subspan(1);
   }
+}
+
+void copy_pieces(std::span<const memory_piece> from, std::span<const memory_piece> to) {
+  scatter into(to);
+  for (const memory_piece &piece : from) into.put(piece.at, piece.bytes);
 }
 
 }  // namespace cubby::transfer

@@ -22,6 +22,18 @@ std::vector<memory_piece> locker_pieces(std::span<const memory_piece> parts, uin
 /// What of the locker lies behind its first `bytes` becomes zero.
 void clear_behind(std::span<const memory_piece> parts, uint64_t bytes);
 
+/// Writes bytes in a row to a list of pieces, from its first byte on.
+class scatter {
+ public:
+  explicit scatter(std::span<const memory_piece> to) : to_(to) {}
+  /// The list has room for them.
+  void put(const std::byte *from, uint64_t bytes);
+
+ private:
+  std::span<const memory_piece> to_;
+  uint64_t behind_ = 0;  // of the first, what is written
+};
+
 /// Both lists have the same number of bytes.
 void copy_pieces(std::span<const memory_piece> from, std::span<const memory_piece> to);
 

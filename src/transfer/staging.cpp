@@ -8,8 +8,12 @@
 namespace cubby::transfer {
 namespace {
 
-/// Taken a few at a time: most runtimes never need many.
-constexpr uint32_t buffers_per_block = 4;
+/// Taken a few at a time, for most runtimes never need many; and no fewer than fill a huge page:
+/// a device reads into memory in a row in one piece, and takes long over many small ones.
+uint32_t buffers_per_block(uint64_t buffer_bytes) {
+  constexpr uint64_t huge_page_bytes = uint64_t{2} << 20;
+  return static_cast<uint32_t>(std::max<uint64_t>(4, huge_page_bytes / buffer_bytes));
+}
 
 }  // namespace
 
@@ -21,11 +25,12 @@ staging_pool::~staging_pool() {
 }
 
 void staging_pool::grow() {
-  const uint32_t count = std::min(left_, buffers_per_block);
+  const uint32_t per_block = buffers_per_block(buffer_bytes_);
+  const uint32_t count = std::min(left_, per_block);
   if (count == 0) return;
   try {
     base::make_room(blocks_, blocks_.size() + 1);
-    base::make_room(free_, (blocks_.size() + 1) * buffers_per_block);  // give() takes none
+    base::make_room(free_, (blocks_.size() + 1) * per_block);  // give() takes none
   } catch (const std::bad_alloc &) {
     return;  // another take tries again
   }

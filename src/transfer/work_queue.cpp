@@ -33,8 +33,10 @@ void make_digests(const digest_job &of) noexcept {
   base::chunk_identity place = of.first;
   uint64_t at = 0;
   uint64_t size = std::min(of.first_bytes, of.size_bytes);
-  for (uint64_t *digest = of.digests; at < of.size_bytes; ++digest, ++place.chunk) {
-    *digest = base::chunk_digest(of.bytes + at, size, place);
+  scatter copy(of.into);
+  for (uint32_t i = 0; at < of.size_bytes; ++i, ++place.chunk) {
+    if (of.digests != nullptr) of.digests[i] = base::chunk_digest(of.bytes + at, size, place);
+    if (!of.into.empty()) copy.put(of.bytes + at, size);
     at += size;
     size = std::min(of.chunk_bytes, of.size_bytes - at);
   }

@@ -26,14 +26,16 @@ class job_owner {
   ~job_owner() = default;
 };
 
-/// Consecutive chunks of one part of one locker. Bytes and digests stay valid until job_done().
+/// Consecutive chunks of one part of one locker: each is digested and then, where `into` has
+/// pieces, copied there while the cache has it. What is named stays valid until job_done().
 struct digest_job {
   const std::byte *bytes = nullptr;
   uint64_t size_bytes = 0;
-  uint64_t first_bytes = 0;    // of the first chunk
-  uint64_t chunk_bytes = 0;    // of each later one but the last, which has what is left
-  base::chunk_identity first;  // of the first chunk
-  uint64_t *digests = nullptr;
+  uint64_t first_bytes = 0;     // of the first chunk
+  uint64_t chunk_bytes = 0;     // of each later one but the last, which has what is left
+  base::chunk_identity first;   // of the first chunk
+  uint64_t *digests = nullptr;  // NULL: none are wanted
+  std::span<const memory_piece> into;
   job_owner *owner = nullptr;
   uint32_t tag = 0;
 };
@@ -48,6 +50,7 @@ struct copy_job {
 
 using job = std::variant<digest_job, copy_job>;
 
+/// And the copies.
 void make_digests(const digest_job &of) noexcept;
 
 /// For whoever holds the pump, but for calls that say otherwise.

@@ -40,6 +40,26 @@ struct failing_store {
     CHECK(bytes == (status == CUBBY_OK ? content_of(number) : std::string(block_bytes, 'x')));
     return status;
   }
+  /// Past the tiers of memory. The bytes are looked at where it succeeds.
+  cubby_status get_past_memory(uint32_t number) {
+    std::string bytes(block_bytes, 'x');
+    const cubby_status status = cubby_wait(f.h.rt, begin_get(number, bytes), -1);
+    if (status == CUBBY_OK) CHECK(bytes == content_of(number));
+    return status;
+  }
+  cubby_ticket begin_get(uint32_t number, std::string &into) const {
+    const block_item one(f.space, key_of(number), {}, {plain(into.data(), into.size())});
+    cubby_how how{};
+    how.struct_size = sizeof how;
+    how.flags = CUBBY_BYPASS;
+    cubby_ticket ticket = 0;
+    CHECK(cubby_get(f.h.rt, &one.item, 1, &how, &ticket) == CUBBY_PENDING);
+    return ticket;
+  }
+  [[nodiscard]] cubby_status drop(uint32_t number) const {
+    const block_item one(f.space, key_of(number), {}, {});
+    return cubby_drop(f.h.rt, &one.item, 1, 0);
+  }
   [[nodiscard]] uint64_t reads() const { return f.h.stats(f.disk).read_count; }
   [[nodiscard]] uint32_t health() const { return f.h.stats(f.disk).health; }
   [[nodiscard]] std::vector<uint32_t> blocks_in(uint8_t state) const {
@@ -134,4 +154,47 @@ TEST_CASE("a disk that fails block after block is bypassed, probed, and used aga
   CHECK(s.logged("is read again"));
   rest();
   for (const uint32_t number : below) CHECK(s.get_block(number) == CUBBY_OK);
+}
+
+TEST_CASE("what cannot be read past memory is read again by way of it, and then is an error") {
+  failing_store s;
+  const auto below = s.blocks_in(CUBBY_STATE_FILE);
+  REQUIRE(below.size() >= 5);
+  for (const auto &[number, what] :
+       {std::pair(below[3], fault::eio), std::pair(below[4], fault::short_)}) {
+    s.injected.what = what;
+    s.injected.hit_count = 0;
+    s.injected.times = 1;
+    CHECK(s.get_past_memory(number) == CUBBY_OK);
+    CHECK(s.injected.hit_count == 1);
+  }
+  s.injected.what = fault::eio;
+  s.injected.times = ~0u;
+  CHECK(s.get_past_memory(below[1]) == CUBBY_ERR_IO);
+  CHECK(s.health() != 0);
+  s.injected.what = fault::none;
+  rest();
+  CHECK(s.get_past_memory(below[1]) == CUBBY_OK);
+  CHECK(s.get_past_memory(below[2]) == CUBBY_OK);
+  CHECK(s.health() == 0);
+}
+
+TEST_CASE("a block that is read past memory stays in its store meanwhile") {
+  failing_store s;
+  const auto below = s.blocks_in(CUBBY_STATE_FILE);
+  s.injected.what = fault::held;
+  std::string bytes(block_bytes, 'x');
+  const cubby_ticket ticket = s.begin_get(below[0], bytes);
+  REQUIRE(s.injected.hit_count == 1);
+  CHECK(s.drop(below[0]) == CUBBY_ERR_BUSY);
+  CHECK(s.drop(below[1]) == CUBBY_OK);
+  CHECK(cubby_bank_remove(s.f.h.rt, s.f.bank) == CUBBY_ERR_BUSY);
+  // What is begun is not withdrawn: a device may still write there.
+  CHECK(cubby_cancel(s.f.h.rt, ticket) == CUBBY_OK);
+  CHECK(cubby_wait(s.f.h.rt, ticket, 1'000'000) == CUBBY_ERR_TIMEOUT);
+  s.injected.what = fault::none;
+  s.injected.release = true;
+  CHECK(cubby_wait(s.f.h.rt, ticket, -1) == CUBBY_OK);
+  CHECK(bytes == content_of(below[0]));
+  CHECK(s.drop(below[0]) == CUBBY_OK);
 }

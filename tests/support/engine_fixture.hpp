@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/blocks.hpp"
+#include "engine/direct_reads.hpp"
 #include "engine/set_up.hpp"
 #include "support/fake_backend.hpp"
 
@@ -144,6 +145,7 @@ struct engine_fixture {
   cubby::transfer::work_queue work;
   cubby::engine::block_deliveries deliveries{state, work};
   cubby::engine::open_requests open{state, requests, deliveries, sink};
+  cubby::engine::direct_reads direct{state, table, stored, store_ios, work};
   cubby::engine::set_up setup{state, copies, stored, feed, files, requests, open, table, store_ios};
 
  private:

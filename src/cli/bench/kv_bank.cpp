@@ -142,7 +142,7 @@ done kv_bank::drop(uint64_t series, uint64_t first, uint64_t count) {
 
 // ---- streams ---------------------------------------------------------------------------------
 
-kv_stream::kv_stream(const kv_bank &bank, const shape &of, verb what, uint8_t keep)
+kv_stream::kv_stream(const kv_bank &bank, const shape &of, verb what, uint8_t keep, uint32_t flags)
     : bank_(bank),
       shape_(of),
       verb_(what),
@@ -151,6 +151,7 @@ kv_stream::kv_stream(const kv_bank &bank, const shape &of, verb what, uint8_t ke
       tickets_(of.tickets) {
   how_.struct_size = sizeof how_;
   how_.keep = keep;
+  how_.flags = flags;
 }
 
 kv_stream::shape kv_stream::fitting(const kv_shape &bank, uint32_t batch_items, uint32_t tickets) {
@@ -216,12 +217,12 @@ done fill_store(const kv_bank &bank, uint32_t count) {
 
 // ---- memory that is got into -----------------------------------------------------------------
 
-kv_tensor::kv_tensor(uint64_t block_bytes, uint32_t slots)
-    : block_bytes_(block_bytes), slots_(slots), memory_(block_bytes * slots) {}
+kv_tensor::kv_tensor(uint64_t block_bytes, uint32_t slots, uint64_t layers)
+    : block_bytes_(block_bytes), slots_(slots), layers_(layers), memory_(block_bytes * slots) {}
 
 done kv_tensor::lend_to(const kv_bank &bank) {
   if (memory_.data() == nullptr) return system_trouble("memory to get blocks into", ENOMEM);
-  const uint64_t piece_bytes = block_bytes_ / layers;
+  const uint64_t piece_bytes = block_bytes_ / layers_;
   regions_.clear();
   for (uint32_t slot = 0; slot < slots_; slot++) {
     cubby_region_desc desc{};
@@ -229,7 +230,7 @@ done kv_tensor::lend_to(const kv_bank &bank) {
     desc.base = memory_.data() + slot * piece_bytes;
     desc.piece_bytes = piece_bytes;
     desc.stride_bytes = slots_ * piece_bytes;
-    desc.piece_count = layers;
+    desc.piece_count = static_cast<uint32_t>(layers_);
     cubby_region made = 0;
     if (cubby_region_add(bank.rt(), &desc, &made) != CUBBY_OK) return failed();
     regions_.push_back(made);
@@ -238,8 +239,8 @@ done kv_tensor::lend_to(const kv_bank &bank) {
 }
 
 bool kv_tensor::has_content(uint32_t slot, uint64_t number) const {
-  const uint64_t piece_bytes = block_bytes_ / layers;
-  for (uint64_t layer = 0; layer < layers; layer++) {
+  const uint64_t piece_bytes = block_bytes_ / layers_;
+  for (uint64_t layer = 0; layer < layers_; layer++) {
     const char *const at = memory_.data() + (layer * slots_ + slot) * piece_bytes;
     if (!has_words(at, piece_bytes, number, layer * piece_bytes / 8)) return false;
   }

@@ -68,8 +68,8 @@ class kv_stream {
     [[nodiscard]] uint32_t slots() const { return batch_items * tickets; }
   };
   enum class verb { put, get };
-  /// CUBBY_KEEP_* is of puts.
-  kv_stream(const kv_bank &bank, const shape &of, verb what, uint8_t keep = 0);
+  /// CUBBY_KEEP_* is of puts; `flags`: of cubby_how.
+  kv_stream(const kv_bank &bank, const shape &of, verb what, uint8_t keep = 0, uint32_t flags = 0);
   /// `memory(slot, i)` is where block i goes or comes from; of blocks that are on their way at one
   /// time no two have the same slot. Over when all are.
   done run(const std::vector<kv_key> &keys,
@@ -91,11 +91,10 @@ class kv_stream {
 };
 
 /// Memory of a computation that blocks are got into: [layer][slot][piece], so that the pieces of a
-/// block lie far apart. A region a slot.
+/// block lie far apart, but where there is one layer. A region a slot.
 class kv_tensor {
  public:
-  static constexpr uint64_t layers = 32;
-  kv_tensor(uint64_t block_bytes, uint32_t slots);
+  kv_tensor(uint64_t block_bytes, uint32_t slots, uint64_t layers);
   done lend_to(const kv_bank &bank);
   [[nodiscard]] cubby_span span(uint32_t slot) const {
     return {regions_[slot], 0, 0, block_bytes_};
@@ -105,6 +104,7 @@ class kv_tensor {
  private:
   const uint64_t block_bytes_;
   const uint32_t slots_;
+  const uint64_t layers_;
   huge_buffer memory_;
   std::vector<cubby_region> regions_;
 };

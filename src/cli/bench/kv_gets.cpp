@@ -14,20 +14,22 @@ namespace {
 /// A store that is passed over again and again, by a runtime with memory for an eighth of it.
 class disk_gets {
  public:
+  /// By way of the host tier; past it, into memory of many pieces; and into memory in a row.
+  enum class way { by_memory, past_memory, in_a_row };
   done open(const kv_plan &plan, uint64_t block_bytes, bool verified);
   /// Every block once that is on disk alone, in a random order.
-  outcome<sample> run(uint32_t round);
+  outcome<sample> run(uint32_t round, way which);
   [[nodiscard]] uint32_t in_flight() const { return stream_.slots(); }
 
  private:
-  done check_slots(const std::vector<uint32_t> &last) const;
+  done check_slots(const kv_tensor &in, const std::vector<uint32_t> &last) const;
   done check_reads(const cubby_tier_stats &before, uint64_t count) const;
 
   uint64_t block_bytes_ = 0;
   uint32_t count_ = 0;
   kv_stream::shape stream_;
-  std::unique_ptr<kv_tensor> tensor_;
-  kv_bank bank_;  // first to end: its reads go to the tensor
+  std::unique_ptr<kv_tensor> layers_, row_;
+  kv_bank bank_;  // first to end: its reads go to the tensors
 };
 
 done disk_gets::open(const kv_plan &plan, uint64_t block_bytes, bool verified) {
@@ -44,12 +46,15 @@ done disk_gets::open(const kv_plan &plan, uint64_t block_bytes, bool verified) {
   std::filesystem::create_directory(shape.directory);
   if (auto opened = bank_.open(shape); !opened) return opened;
   stream_ = kv_stream::fitting(shape, 64, 4);
-  tensor_ = std::make_unique<kv_tensor>(block_bytes, stream_.slots());
-  if (auto lent = tensor_->lend_to(bank_); !lent) return lent;
+  layers_ = std::make_unique<kv_tensor>(block_bytes, stream_.slots(), 32);
+  row_ = std::make_unique<kv_tensor>(block_bytes, stream_.slots(), 1);
+  for (kv_tensor *one : {layers_.get(), row_.get()}) {
+    if (auto lent = one->lend_to(bank_); !lent) return lent;
+  }
   return fill_store(bank_, count_);
 }
 
-outcome<sample> disk_gets::run(uint32_t round) {
+outcome<sample> disk_gets::run(uint32_t round, way which) {
   auto numbers = bank_.on_disk_alone(0, count_);
   if (!numbers) return numbers.failure();
   const auto order = random_blocks(numbers->size(), numbers->size(), round + 1);
@@ -58,22 +63,24 @@ outcome<sample> disk_gets::run(uint32_t round) {
   const auto before = bank_.disk_stats();
   if (!before) return before.failure();
   std::vector<uint32_t> last(stream_.slots(), count_);
-  kv_stream gets(bank_, stream_, kv_stream::verb::get);
+  const kv_tensor &into = which == way::in_a_row ? *row_ : *layers_;
+  kv_stream gets(bank_, stream_, kv_stream::verb::get, 0,
+                 which == way::by_memory ? 0 : CUBBY_BYPASS);
   const stopwatch watch;
   auto got = gets.run(keys, [&](uint32_t slot, size_t i) {
     last[slot] = static_cast<uint32_t>(keys[i].number);
-    return tensor_->span(slot);
+    return into.span(slot);
   });
   const sample took = watch.stop(keys.size() * block_bytes_);
-  if (got) got = check_slots(last);
+  if (got) got = check_slots(into, last);
   if (got) got = check_reads(*before, keys.size());
   if (!got) return got.failure();
   return took;
 }
 
-done disk_gets::check_slots(const std::vector<uint32_t> &last) const {
+done disk_gets::check_slots(const kv_tensor &in, const std::vector<uint32_t> &last) const {
   for (uint32_t slot = 0; slot < last.size(); slot++) {
-    if (last[slot] != count_ && !tensor_->has_content(slot, last[slot])) {
+    if (last[slot] != count_ && !in.has_content(slot, last[slot])) {
       return trouble{"wrong bytes of block " + std::to_string(last[slot])};
     }
   }
@@ -119,16 +126,26 @@ done measure_size(const kv_plan &plan, uint64_t block_bytes, double goal, nlohma
   }
   auto bare = bare_reads(plan, block_bytes, ours.in_flight());
   if (!bare) return bare.failure();
-  kv_side on{"cubby", [&](uint32_t round) { return ours.run(round); }, {}};
-  kv_side off{"without digests", [&](uint32_t round) { return trusting.run(round); }, {}};
-  std::vector<kv_side *> sides = {&on, &*bare};
+  using way = disk_gets::way;
+  const auto side_of = [](disk_gets &of, const char *name, way which) {
+    return kv_side{name, [&of, which](uint32_t round) { return of.run(round, which); }, {}};
+  };
+  kv_side by_memory = side_of(ours, "cubby", way::by_memory);
+  kv_side past_memory = side_of(ours, "cubby", way::past_memory);
+  kv_side in_a_row = side_of(ours, "cubby", way::in_a_row);
+  kv_side off = side_of(trusting, "without digests", way::past_memory);
+  std::vector<kv_side *> sides = {&by_memory, &past_memory, &in_a_row, &*bare};
   if (both) sides.push_back(&off);
   auto measured =
       take_turns(sides, 1, plan.rounds, bytes_text(block_bytes) + " blocks from disk", line);
   if (!measured) return measured;
-  rows.push_back(compared_row("get from disk", block_bytes, on, *bare, goal));
-  rows.back()["in_flight_count"] = ours.in_flight();
-  if (both) rows.push_back(compared_row("get with digests", block_bytes, on, off, 0.98));
+  rows.push_back(compared_row("get from disk", block_bytes, by_memory, *bare, goal));
+  rows.push_back(compared_row("get past memory", block_bytes, past_memory, *bare, goal));
+  rows.push_back(compared_row("get past memory, in a row", block_bytes, in_a_row, *bare, goal));
+  for (size_t i = rows.size() - 3; i < rows.size(); i++) {
+    rows[i]["in_flight_count"] = ours.in_flight();
+  }
+  if (both) rows.push_back(compared_row("get with digests", block_bytes, past_memory, off, 0.98));
   return nothing{};
 }
 

@@ -1,5 +1,6 @@
 // Gets of blocks that are on disk: each is brought into a tier of host memory, copied from there to
-// where the caller wants it, and stays while there is room.
+// where the caller wants it, and stays while there is room; with CUBBY_BYPASS it goes past the
+// tiers.
 #pragma once
 
 #include "engine/operations/prefetch.hpp"
@@ -13,6 +14,7 @@ class get_operation final : public prefetch_operation {
 
  protected:
   [[nodiscard]] bool is_unrequested() const override { return false; }
+  bool begin_past_tiers(uint32_t index, uint32_t item) override;
 };
 
 }  // namespace cubby::engine

@@ -29,11 +29,10 @@ error operation::beyond_budget(const request &r, uint64_t needed, uint64_t large
 
 void operation::withdraw_all_items(uint32_t index) {
   request &r = at(index);
-  if (r.first_failure != CUBBY_ERR_CANCELED) {
-    r.first_failure = CUBBY_ERR_CANCELED;
-    r.failure = fail(CUBBY_ERR_CANCELED, "the request was withdrawn before all of it came");
-  }
-  withdraw_items(index, [](uint32_t) { return true; });
+  if (!mark_withdrawn(index, [](uint32_t) { return true; })) return;
+  r.first_failure = CUBBY_ERR_CANCELED;
+  r.failure = fail(CUBBY_ERR_CANCELED, "the request was withdrawn before all of it came");
+  units_.open.complete_if_over(index);
 }
 
 void operation::out_of_memory(uint32_t index) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "engine/blocks.hpp"
+#include "engine/direct_reads.hpp"
 #include "engine/fills.hpp"
 #include "engine/frame_grants.hpp"
 #include "engine/open_requests.hpp"
@@ -15,6 +16,7 @@ struct operation_units {
   request_table &requests;
   open_requests &open;
   fill_table &table;
+  direct_reads &direct;
   class fills &fills;
   frame_grants &grants;
   residents &copies;
@@ -49,18 +51,10 @@ class operation {
   /// completes the request where nothing is left to wait for.
   template <class Unwanted>
   void withdraw_items(uint32_t index, const Unwanted &unwanted) {
-    request &r = at(index);
-    bool any = false;
-    for (uint32_t i = 0; i < r.items.size(); ++i) {
-      request_item &item = r.items[i];
-      if (item.state != item_state::waiting && item.state != item_state::loading) continue;
-      if (!unwanted(i)) continue;
-      if (item.state == item_state::loading) units_.fills.remove_waiter(item.fill, index, i);
-      units_.open.mark_withdrawn(index, i);
-      any = true;
-    }
-    if (any) units_.open.complete_if_over(index);
+    if (mark_withdrawn(index, unwanted)) units_.open.complete_if_over(index);
   }
+  /// What cannot be withdrawn any more, as a device writes to the caller's memory, comes; a request
+  /// of which all comes is none that was withdrawn.
   void withdraw_all_items(uint32_t index);
   [[nodiscard]] uint64_t cost_of(const request &r, const request_item &item) const;
   [[nodiscard]] error beyond_budget(const request &r, uint64_t needed, uint64_t largest) const;
@@ -68,6 +62,23 @@ class operation {
   void fail_waiting_items(uint32_t index, const error &why);
 
   const operation_units units_;
+
+ private:
+  /// True where there was one.
+  template <class Unwanted>
+  bool mark_withdrawn(uint32_t index, const Unwanted &unwanted) {
+    request &r = at(index);
+    bool any = false;
+    for (uint32_t i = 0; i < r.items.size(); ++i) {
+      request_item &item = r.items[i];
+      if (item.state > item_state::reading || !unwanted(i)) continue;
+      if (item.state == item_state::reading && !units_.direct.withdraw(item.fill)) continue;
+      if (item.state == item_state::loading) units_.fills.remove_waiter(item.fill, index, i);
+      units_.open.mark_withdrawn(index, i);
+      any = true;
+    }
+    return any;
+  }
 };
 
 }  // namespace cubby::engine

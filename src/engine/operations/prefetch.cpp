@@ -17,6 +17,8 @@ void prefetch_operation::begin(uint32_t index) {
   units_.state.admission.expect_prefetches(at(index).tier);
 }
 
+bool prefetch_operation::begin_past_tiers(uint32_t, uint32_t) { return false; }
+
 /// A late forecast is of no use: what has not been begun of it is cancelled.
 bool prefetch_operation::expire(uint32_t index) {
   const request &r = at(index);
@@ -51,6 +53,7 @@ bool prefetch_operation::grant_item(uint32_t index, uint32_t i) {
     units_.open.mark_failed(index, i, not_read_again(*item.bank, item.number, files));
     return true;
   }
+  if (begin_past_tiers(index, i)) return true;
   lookup_result found = units_.grants.look_up(r, i);
   if (found == lookup_result::no_frame && units_.copies.clear_tier(r.tier)) {
     found = units_.grants.look_up(r, i);

@@ -166,3 +166,57 @@ TEST_CASE("workers and the pump share many jobs, each of which ends once") {
   for (const auto &one : digests) REQUIRE(one == right);
   CHECK(wakes.load() <= count);
 }
+
+TEST_CASE("a thread that waits is called when more waits than the pump will do, and helps") {
+  static uint32_t calls;
+  calls = 0;
+  const auto bytes = random_bytes(size_t{200} << 10, 6);
+  const auto right = expected(bytes);
+  std::vector<std::vector<uint64_t>> digests(3, std::vector<uint64_t>(right.size()));
+  counting_owner owner(3);
+  work_queue all;
+  all.use(nullptr, {ignore, [](void *) { ++calls; }, nullptr});
+  CHECK_FALSE(all.submit(job_over(bytes, digests[0], owner, 0)));  // nobody is there
+  all.join();
+  for (uint32_t i = 0; i < 3; ++i) REQUIRE(all.submit(job_over(bytes, digests[i], owner, i)));
+  CHECK(calls == 1);  // and not again before it has looked
+  CHECK(all.wants_help());
+  CHECK(all.help());
+  CHECK(all.has_finished());
+  CHECK(owner.calls == std::vector<uint32_t>{0, 0, 0});
+  CHECK(all.step());
+  CHECK(owner.calls == std::vector<uint32_t>{1, 0, 0});
+  CHECK(all.help());
+  CHECK(all.step());
+  CHECK(all.step());  // the pump itself
+  CHECK(owner.calls == std::vector<uint32_t>{1, 1, 1});
+  CHECK_FALSE(all.help());
+  CHECK_FALSE(all.wants_help());
+  all.leave();
+  CHECK_FALSE(all.has_help());
+  for (const auto &one : digests) CHECK(one == right);
+}
+
+TEST_CASE("chunks are copied as they are digested, and copies are jobs of their own") {
+  const auto bytes = random_bytes(20000, 7);
+  const auto right = expected(bytes);
+  std::vector<uint64_t> digests(right.size());
+  std::vector<std::byte> low(12345), high(20000 - 12345), again(20000);
+  const transfer::memory_piece into[] = {{low.data(), low.size()}, {high.data(), high.size()}};
+  const transfer::memory_piece whole[] = {{again.data(), again.size()}};
+  counting_owner owner(2);
+  work_queue all;
+  all.use(nullptr, {ignore, ignore, nullptr});
+  all.join();
+  auto job = job_over(bytes, digests, owner, 0);
+  job.into = into;
+  REQUIRE(all.submit(job));
+  CHECK(all.help());
+  REQUIRE(all.submit(transfer::copy_job{into, whole, again.size(), &owner, 1}));
+  CHECK(all.help());
+  CHECK(all.step());
+  CHECK(owner.calls == std::vector<uint32_t>{1, 1});
+  all.leave();
+  CHECK(digests == right);
+  CHECK(again == bytes);
+}
