@@ -85,8 +85,8 @@ void verify_sixteen_pieces(benchmark::State &state) {
   for (auto _ : state) {
     const uint64_t wanted = owner.ended + 16;
     for (uint32_t i = 0; i < 16; ++i) {
-      const transfer::digest_job job = {data.data(),  bytes,       bytes,  bytes,
-                                        {1, 1, 0, i}, &digests[i], &owner, i};
+      const transfer::digest_job job = {data.data(), bytes, bytes,  bytes, {1, 1, 0, i},
+                                        &digests[i], {},    &owner, i};
       if (all.submit(job)) continue;
       transfer::make_digests(job);
       ++owner.ended;

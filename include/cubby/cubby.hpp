@@ -900,6 +900,22 @@ class runtime {
         },
         [&] { return block; });
   }
+  /// The counters as text for Prometheus; docs/metrics.md lists the names.
+  result<std::string> metrics() const {
+    std::string text;
+    for (size_t needed_bytes = 0;;) {
+      const result<void> asked = call([&](cubby_handle *rt) {
+        return cubby_metrics(rt, text.data(), text.size(), &needed_bytes);
+      });
+      if (asked) return text.resize(needed_bytes - 1), text;
+      if (needed_bytes <= text.size()) return asked.why();
+      text.resize(needed_bytes + 1024);  // it may grow until the next call
+    }
+  }
+  /// Shows them to `cubby top`, renewed every `interval_ms`; 0 ends it.
+  result<void> publish(uint32_t interval_ms) noexcept {
+    return call([&](cubby_handle *rt) { return cubby_publish(rt, interval_ms); });
+  }
   /// Takes lines of the log, at most out.size(); returns how many were written. Never blocks.
   [[nodiscard]] uint32_t take_log(std::span<cubby_log_line> out) noexcept {
     cubby_handle *rt = core_.get();

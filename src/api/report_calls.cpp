@@ -1,7 +1,9 @@
 // Looking: statistics, descriptions, the log.
 #include <cstdio>
+#include <cstring>
 
 #include "api/guard.hpp"
+#include "api/metrics.hpp"
 #include "api/runtime.hpp"
 
 using namespace cubby;
@@ -35,6 +37,47 @@ cubby_status cubby_stats(cubby_handle *rt, cubby_stats_block *out, cubby_tier_st
       to->struct_size = stride;
       write_struct(all[i], to);
     }
+    return CUBBY_OK;
+  });
+}
+
+cubby_status cubby_metrics(cubby_handle *rt, char *text, size_t text_bytes, size_t *needed_bytes) {
+  CUBBY_ENTER(rt);
+  if (text == nullptr && text_bytes != 0) CUBBY_REFUSE("cubby_metrics: text is NULL");
+  if (text == nullptr && needed_bytes == nullptr) {
+    CUBBY_REFUSE("cubby_metrics: text and needed_bytes are NULL; nothing can be answered");
+  }
+  if (self.engine().pump.has_news()) self.kick();  // what was released before is seen
+  return guarded([&]() -> cubby_status {
+    std::string made;
+    {
+      const auto lock = self.hold_pump();
+      write_metrics(self.engine(), self.log_lines.dropped(), made);
+    }
+    const size_t needed = made.size() + 1;
+    if (needed_bytes != nullptr) *needed_bytes = needed;
+    if (text == nullptr) return CUBBY_OK;
+    if (needed > text_bytes) {
+      if (text_bytes != 0) text[0] = 0;
+      error why = fail(CUBBY_ERR_INVALID,
+                       "the metrics take %zu bytes and the text has room for %zu; lend more",
+                       needed, text_bytes);
+      why.needed_bytes = needed;
+      return keep_error(why);
+    }
+    std::memcpy(text, made.c_str(), needed);
+    return CUBBY_OK;
+  });
+}
+
+cubby_status cubby_publish(cubby_handle *rt, uint32_t interval_ms) {
+  CUBBY_ENTER(rt);
+  constexpr uint32_t interval_ms_max = 3'600'000;
+  if (interval_ms > interval_ms_max) {
+    CUBBY_REFUSE("cubby_publish: interval_ms %u is more than an hour; 0 ends it", interval_ms);
+  }
+  return guarded([&]() -> cubby_status {
+    if (auto shown = self.publish(interval_ms); !shown) return keep_error(shown.failure());
     return CUBBY_OK;
   });
 }

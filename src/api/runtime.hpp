@@ -16,6 +16,7 @@
 
 #include "api/last_error.hpp"
 #include "api/log_ring.hpp"
+#include "api/metrics_page.hpp"
 #include "api/reservations.hpp"
 #include "api/spaces.hpp"
 #include "base/abi.hpp"
@@ -113,6 +114,8 @@ class runtime final : public engine::completion_sink {
   void log(uint32_t level, cubby_tier tier, const std::string &text) noexcept {
     log_lines.add(now(), level, tier, text.c_str());
   }
+  /// Shows metrics to other processes from here on, renewed while the runtime advances; 0 ends it.
+  result<void> publish(uint32_t interval_ms);
   /// They look again at what they wait for.
   void wake_waiters();
   /// No call that began before is still running when this returns.
@@ -160,6 +163,7 @@ class runtime final : public engine::completion_sink {
   void run();
   void run_once(uint64_t &busy_at_ns);
   void say_no_memory() noexcept;
+  void renew_page(uint64_t now_ns) noexcept;
   bool end_all_io();
   void sleep(uint64_t until_ns, uint64_t seen_completions);
   void wake();
@@ -190,6 +194,11 @@ class runtime final : public engine::completion_sink {
   std::atomic<uint32_t> region_mark_{0};
   engine::parts engine_;
   std::mutex pump_mutex_;
+  // Under the pump's lock.
+  metrics_page page_;
+  uint64_t page_interval_ns_ = 0, page_due_ns_ = base::never_ns;
+  std::string page_text_;
+
   std::atomic<uint64_t> virtual_now_{0};
   std::atomic<uint64_t> next_ns_{base::never_ns};
   std::atomic<bool> idle_{true};

@@ -78,16 +78,24 @@ class split_call {
     }
     // What is neither in memory nor stored is on its way from one tier to another.
     elsewhere = elsewhere || !bank_.blocks->is_stored(seen.locker);
-    if (!elsewhere) to.disk_bytes += bytes;
-    if (elsewhere || !engine::reads_in_place(tiers, bank_, tier_)) to.copy_bytes += bytes;
+    (elsewhere ? to.copy_bytes : to.disk_bytes) += bytes;
     return to;
   }
   /// Reading and copying go on side by side.
   [[nodiscard]] uint64_t time_of_load(const load &what) const {
+    const engine::tier_slot &slot = engine_.state.tiers[tier_];
+    return std::max(time_of_reads(what.disk_bytes), time_of(*slot.path, what.copy_bytes));
+  }
+  /// As loads of this tier have come lately; as the parts of the way promise, before there were
+  /// any.
+  [[nodiscard]] uint64_t time_of_reads(uint64_t bytes) const {
     engine::tier_set &tiers = engine_.state.tiers;
-    const uint64_t read_ns =
-        what.disk_bytes == 0 ? 0 : time_of(*tiers[bank_.file_tier].path, what.disk_bytes);
-    return std::max(read_ns, time_of(*tiers[tier_].path, what.copy_bytes));
+    if (bytes == 0) return 0;
+    const uint64_t arrival_ns = tiers[tier_].arrivals.estimate_ns(bytes);
+    if (arrival_ns != base::never_ns) return arrival_ns;
+    const bool copied = !engine::reads_in_place(tiers, bank_, tier_);
+    return std::max(time_of(*tiers[bank_.file_tier].path, bytes),
+                    time_of(*tiers[tier_].path, copied ? bytes : 0));
   }
 
   engine::parts &engine_;

@@ -15,5 +15,6 @@ void add_bench(command &program);
 void add_conformance(command &program);
 void add_replay(command &program);
 void add_store(command &program);
+void add_top(command &program);
 
 }  // namespace cubby_cli

@@ -35,6 +35,7 @@ int main(int argc, char **argv) {
   cubby_cli::add_bench(program);
   cubby_cli::add_conformance(program);
   cubby_cli::add_replay(program);
+  cubby_cli::add_top(program);
   try {
     return flush_output(program.parse(argc, argv).value_or(0));
   } catch (const std::exception &failure) {

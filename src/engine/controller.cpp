@@ -27,8 +27,9 @@ controller::controller(const operation_units &units, policy_feed &feed, fill_io 
       gets_(units),
       operations_{&pins_, &prefetches_, &resizes_, &seals_, &puts_, &gets_} {}
 
-bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) try {
+bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far, bool time_passes) try {
   state_.now_ns = now_ns;
+  time_passes_ = time_passes;
   const uint64_t completed_before = units_.open.completed_count();
   bool any = false;
   uint64_t next = base::never_ns;
@@ -50,6 +51,7 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) try
     }
     if (!progress) break;
     any = true;
+    look_at_clock();
     // Starting I/O makes nothing else possible.
     if (how_far == effort::start && !changed && !has_news()) break;
     if (how_far == effort::one_completion && units_.open.completed_count() != completed_before) {
@@ -196,6 +198,7 @@ bool controller::take_back(uint32_t tier, uint64_t *next_ns) {
   cubby_backend_done done[reap_batch];
   transfer::io_table::finished_io ends[reap_batch];
   const uint32_t count = slot.path->reap(state_.now_ns, done, reap_batch, next_ns);
+  if (count != 0) look_at_clock();
   look_for_overstatement(slot);
   uint32_t ours = 0;
   for (uint32_t i = 0; i < count; ++i) {
@@ -214,6 +217,10 @@ bool controller::take_back(uint32_t tier, uint64_t *next_ns) {
   }
   for (uint32_t i = 0; i < ours; ++i) ends[i].owner->io_done(ends[i].tag, done[i]);
   return count != 0;
+}
+
+void controller::look_at_clock() {
+  if (time_passes_) state_.now_ns = std::max(state_.now_ns, base::now_ns());
 }
 
 /// A backend that says that it took, or gave, more than there was: what is beyond is ignored.

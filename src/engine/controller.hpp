@@ -26,8 +26,9 @@ class controller {
   /// one should not also wait for the bytes of others; or only the starting of I/O.
   enum class effort { all, one_completion, start };
   /// True when something was done. *next_ns: when to come again at the latest; now_ns when there is
-  /// more to do.
-  bool advance(uint64_t now_ns, uint64_t *next_ns, effort how_far = effort::all);
+  /// more to do. `time_passes`: the clock is looked at again on the way, for it may take long.
+  bool advance(uint64_t now_ns, uint64_t *next_ns, effort how_far = effort::all,
+               bool time_passes = false);
   [[nodiscard]] bool idle() const {
     return units_.open.empty() && units_.table.empty() && units_.stored.idle();
   }
@@ -56,6 +57,7 @@ class controller {
   bool start_all_jobs(effort how_far);
   bool run_channels(uint64_t *next_ns);
   bool take_back(uint32_t tier, uint64_t *next_ns);
+  void look_at_clock();
   void look_for_overstatement(tier_slot &slot);
   void report_unexpected(tier_slot &slot, uint64_t cookie);
   operation &operation_of(const request &r) { return *operations_[r.verb.index()]; }
@@ -66,6 +68,7 @@ class controller {
   fill_io &io_;
   transfer::io_table &ios_;
   transfer::work_queue &work_;
+  bool time_passes_ = false;
   pin_operation pins_;
   prefetch_operation prefetches_;
   resize_operation resizes_;

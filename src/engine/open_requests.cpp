@@ -1,6 +1,7 @@
 #include "engine/open_requests.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/mutant.hpp"
 
@@ -58,6 +59,7 @@ void open_requests::count_known_items(request &r) {
 void open_requests::mark_failed(uint32_t index, uint32_t i, const error &why) {
   request &r = requests_[index];
   r.items[i].state = item_state::failed;
+  end_metering(r, r.items[i], false);
   --r.open_count;
   if (r.first_failure == CUBBY_OK) {
     r.first_failure = why.status;
@@ -112,6 +114,21 @@ void open_requests::mark_moved(uint32_t index) {
   }
 }
 
+void open_requests::mark_begun(uint32_t index, uint32_t i) {
+  request &r = requests_[index];
+  request_item &item = r.items[i];
+  // What is copied from another tier of memory says nothing of the disk.
+  if (!r.is_demand_load() || state_.tiers.have_in_memory(*item.bank, item.number, r.tier)) return;
+  item.metered = true;
+  state_.tiers[r.tier].arrivals.started(item.bank->locker_bytes(item.number), state_.now_ns);
+}
+
+void open_requests::end_metering(const request &r, request_item &item, bool arrived) {
+  if (!std::exchange(item.metered, false)) return;
+  state_.tiers[r.tier].arrivals.finished(item.bank->locker_bytes(item.number), state_.now_ns,
+                                         arrived);
+}
+
 void open_requests::mark_landed(uint32_t index, uint32_t i, locker_word &word, uint64_t frame) {
   request &r = requests_[index];
   request_item &item = r.items[i];
@@ -143,6 +160,7 @@ void open_requests::not_delivered(uint32_t index, uint32_t i) {
   request &r = requests_[index];
   r.items[i].state = item_state::waiting;
   r.items[i].through_tier = true;
+  end_metering(r, r.items[i], false);
   r.next_item = std::min(r.next_item, i);
   wait_for_frames(index);
 }
@@ -150,6 +168,7 @@ void open_requests::not_delivered(uint32_t index, uint32_t i) {
 /// An item that has got its bytes.
 void open_requests::mark_over(request &r, uint32_t i, uint64_t bytes) {
   r.items[i].state = item_state::landed;
+  end_metering(r, r.items[i], true);
   --r.open_count;
   ++r.ok_count;
   r.bytes += bytes;
@@ -159,6 +178,7 @@ void open_requests::mark_over(request &r, uint32_t i, uint64_t bytes) {
 void open_requests::mark_withdrawn(uint32_t index, uint32_t i) {
   request &r = requests_[index];
   r.items[i].state = item_state::withdrawn;
+  end_metering(r, r.items[i], false);
   --r.open_count;
   if (r.first_failure == CUBBY_OK) {
     r.first_failure = CUBBY_ERR_CANCELED;
@@ -210,6 +230,9 @@ void open_requests::complete(uint32_t index) {
     }
   }
   r.done_ns = state_.now_ns;
+  if (r.is_demand_load() && r.ok_count != 0) {
+    state_.tiers[r.tier].loads.add(r.done_ns - std::min(r.issued_ns, r.done_ns));
+  }
   if (r.io_class == CUBBY_DEMAND && r.deadline_ns != 0 && state_.now_ns > r.deadline_ns) {
     ++state_.tiers[r.tier].stats.late_count;
   }

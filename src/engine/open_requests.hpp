@@ -23,6 +23,8 @@ class open_requests final : public fill_waiters, public delivery_sink {
   /// Takes up an accepted request.
   void open(uint32_t index);
   void complete(uint32_t index);
+  /// What the item needs is being loaded for its sake.
+  void mark_begun(uint32_t index, uint32_t item);
   /// What has become of an item. The request is not completed here: complete_if_over() follows once
   /// all that is known now has been marked.
   void mark_landed(uint32_t index, uint32_t item, locker_word &word, uint64_t frame);
@@ -57,6 +59,7 @@ class open_requests final : public fill_waiters, public delivery_sink {
   void mark_moved(uint32_t index);
 
  private:
+  void end_metering(const request &r, request_item &item, bool arrived);
   bool deliver(uint32_t index, uint32_t item, locker_word &word, uint64_t frame);
   void mark_over(request &r, uint32_t item, uint64_t bytes);
   [[nodiscard]] static error not_there(const request_item &item);

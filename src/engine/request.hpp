@@ -37,6 +37,7 @@ struct request_item {
   item_state state = item_state::waiting;
   bool joined = false;                 // a fill that another request began
   bool through_tier = false;           // it is not read past the tiers
+  bool metered = false;                // its arrival is awaited by tier_slot::arrivals
   cubby_status known = CUBBY_PENDING;  // what the call itself has found, else PENDING
   directory::key_view seen;            // where a key named it: what the key had then
 
@@ -109,6 +110,9 @@ struct request {
   [[nodiscard]] request_kind kind() const { return static_cast<request_kind>(verb.index()); }
   [[nodiscard]] bool is_pin() const { return kind() == request_kind::pin; }
   [[nodiscard]] bool is_demand_pin() const { return is_pin() && io_class == CUBBY_DEMAND; }
+  [[nodiscard]] bool is_demand_load() const {
+    return (is_pin() || kind() == request_kind::get) && io_class == CUBBY_DEMAND;
+  }
   [[nodiscard]] pin_verb &pin() { return std::get<pin_verb>(verb); }
   /// Of a seal: its chunks; of the others: their items.
   [[nodiscard]] uint32_t item_count() const;

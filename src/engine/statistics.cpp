@@ -35,6 +35,8 @@ uint64_t statistics::estimate_ns(const locker_bank &bank, uint32_t number, uint3
   }
   const bool stored = bank.blocks != nullptr && bank.blocks->is_stored(number);
   if (!bank.mapped() && !stored) return base::never_ns;
+  const uint64_t arrival = state_.tiers[tier].arrivals.estimate_ns(bytes);
+  if (arrival != base::never_ns) return arrival;
   const uint64_t read = state_.tiers[bank.file_tier].path->estimate_ns(bytes);
   const bool direct = reads_in_place(state_.tiers, bank, tier);
   const uint64_t copy = direct ? 0 : state_.tiers[tier].path->estimate_ns(bytes);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/failed_reads.hpp"
+#include "engine/load_times.hpp"
 #include "engine/names.hpp"
 #include "tier/file_tier.hpp"
 #include "tier/memory_tier.hpp"
@@ -36,6 +37,8 @@ struct tier_slot {
   bool unexpected_reported = false;   // of completions that answer nothing
   uint64_t overstated_count = 0;      // of its channel, as counted here
   cubby_tier_stats stats{};
+  load_times loads;               // of demand for the tier
+  transfer::path_speed arrivals;  // in a memory tier, of demand from files: read, verified, copied
 
   [[nodiscard]] bool is_exclusive() const { return (flags & CUBBY_TIER_EXCLUSIVE) != 0; }
   [[nodiscard]] tier::backend_instance &io_backend() {

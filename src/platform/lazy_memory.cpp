@@ -11,13 +11,13 @@ namespace cubby::platform {
 
 namespace {
 
-constexpr size_t page_bytes = 4096;
-constexpr size_t huge_page_bytes = size_t{2} << 20;
+constexpr size_t small_alignment = 4096;
+constexpr size_t huge_alignment = size_t{2} << 20;
 
 }  // namespace
 
 lazy_memory::lazy_memory(size_t bytes) {
-  const size_t alignment = bytes >= huge_page_bytes ? huge_page_bytes : page_bytes;
+  const size_t alignment = bytes >= huge_alignment ? huge_alignment : small_alignment;
   const auto padded = base::checked_add(bytes, 2 * alignment);
   if (!padded) throw std::bad_alloc();
   mapped_bytes_ = base::align_down(*padded, alignment);
@@ -27,7 +27,7 @@ lazy_memory::lazy_memory(size_t bytes) {
   base_ =
       reinterpret_cast<void *>(base::align_up(reinterpret_cast<uintptr_t>(mapping_), alignment));
   // Advice: without it the table works on small pages.
-  if (alignment == huge_page_bytes) ::madvise(base_, bytes, MADV_HUGEPAGE);
+  if (alignment == huge_alignment) ::madvise(base_, bytes, MADV_HUGEPAGE);
 }
 
 lazy_memory::~lazy_memory() { ::munmap(mapping_, mapped_bytes_); }

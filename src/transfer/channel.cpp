@@ -5,13 +5,6 @@
 #include "base/assert.hpp"
 
 namespace cubby::transfer {
-namespace {
-
-/// Weight of the newest measurement.
-constexpr double newest = 1.0 / 16;
-
-}  // namespace
-
 std::optional<std::pair<urgency, uint32_t>> channel::top() const {
   if (queue_.empty() || in_flight_count_ >= backend_.info().queue_depth) return std::nullopt;
   const auto &first = *queue_.begin();
@@ -22,10 +15,12 @@ std::optional<std::pair<urgency, uint32_t>> channel::top() const {
   return first;
 }
 
-void channel::start(const cubby_backend_io &io) {
+void channel::start(const cubby_backend_io &io, uint64_t now_ns) {
   started_.push_back(io);
   ++in_flight_count_;
-  (io.io_class == CUBBY_DEMAND ? demand_bytes_ : other_bytes_) += io.bytes;
+  const bool demand = io.io_class == CUBBY_DEMAND;
+  (demand ? demand_bytes_ : other_bytes_) += io.bytes;
+  (demand ? demand_speed_ : other_speed_).started(io.bytes, now_ns);
 }
 
 bool channel::flush(uint64_t now_ns) {
@@ -54,26 +49,18 @@ uint32_t channel::reap(uint64_t now_ns, cubby_backend_done *out, uint32_t max_co
   return std::min(said, max_count);
 }
 
-void channel::finished(uint64_t bytes, uint32_t io_class, uint64_t started_ns, uint64_t now_ns) {
-  uint64_t &of_class = io_class == CUBBY_DEMAND ? demand_bytes_ : other_bytes_;
+void channel::finished(uint64_t bytes, uint32_t io_class, uint64_t now_ns) {
+  const bool demand = io_class == CUBBY_DEMAND;
+  uint64_t &of_class = demand ? demand_bytes_ : other_bytes_;
   CUBBY_ASSERT(in_flight_count_ != 0 && of_class >= bytes);
-  const uint64_t sharing = demand_bytes_ + other_bytes_;
   --in_flight_count_;
   of_class -= bytes;
-  const auto took_ns = static_cast<double>(std::max<uint64_t>(now_ns - started_ns, 1));
-  // What was in flight beside it shared the path for about the same time.
-  const double speed = static_cast<double>(sharing) / took_ns;
-  bytes_per_ns_ = bytes_per_ns_ == 0 ? speed : bytes_per_ns_ + (speed - bytes_per_ns_) * newest;
-  if (in_flight_count_ == 0) {
-    const double lone = took_ns - static_cast<double>(bytes) / bytes_per_ns_;
-    if (lone > 0) latency_ns_ += (lone - latency_ns_) * newest;
-  }
+  (demand ? demand_speed_ : other_speed_).finished(bytes, now_ns);
 }
 
 uint64_t channel::estimate_ns(uint64_t bytes) const {
-  if (bytes_per_ns_ == 0) return base::never_ns;
-  const auto ahead = static_cast<double>(demand_bytes_ + other_bytes_ + bytes);
-  return static_cast<uint64_t>(latency_ns_ + ahead / bytes_per_ns_);
+  // The speed of demand is that which it has beside others' I/O, so that is not ahead of it.
+  return (demand_speed_.measured() ? demand_speed_ : other_speed_).estimate_ns(bytes);
 }
 
 }  // namespace cubby::transfer

@@ -15,6 +15,7 @@
 #include "base/clock.hpp"
 #include "base/room.hpp"
 #include "tier/backend_instance.hpp"
+#include "transfer/path_speed.hpp"
 
 namespace cubby::transfer {
 
@@ -61,7 +62,7 @@ class channel {
   [[nodiscard]] std::optional<std::pair<urgency, uint32_t>> top() const;
 
   /// Starts an I/O, at the latest with the next flush().
-  void start(const cubby_backend_io &io);
+  void start(const cubby_backend_io &io, uint64_t now_ns);
   /// Hands what was started to the backend. False when it took only part of it.
   bool flush(uint64_t now_ns);
   /// The same where it matters: a busy device gets several I/Os in one call, with the next flush()
@@ -69,8 +70,8 @@ class channel {
   void flush_some(uint64_t now_ns);
   /// Completions, at most max_count, whatever the backend says; flush() comes first.
   uint32_t reap(uint64_t now_ns, cubby_backend_done *out, uint32_t max_count, uint64_t *next_ns);
-  /// To be called at every completion, with the bytes asked for and the time of submission.
-  void finished(uint64_t bytes, uint32_t io_class, uint64_t started_ns, uint64_t now_ns);
+  /// To be called at every completion, with the bytes asked for.
+  void finished(uint64_t bytes, uint32_t io_class, uint64_t now_ns);
 
   /// How often the backend has said that it took more than it was given, or gave more completions
   /// than were asked for.
@@ -84,8 +85,8 @@ class channel {
     return demand_bytes_ != 0 ||
            (!queue_.empty() && queue_.begin()->first.io_class == CUBBY_DEMAND);
   }
-  /// From now until `bytes` more would have arrived behind what is in flight; ~0 = nothing
-  /// measured.
+  /// From now until `bytes` more of demand would have arrived behind what is in flight; ~0 =
+  /// nothing measured.
   [[nodiscard]] uint64_t estimate_ns(uint64_t bytes) const;
   [[nodiscard]] tier::backend_instance &backend() { return backend_; }
 
@@ -98,8 +99,7 @@ class channel {
   uint32_t in_flight_count_ = 0;
   uint64_t demand_bytes_ = 0, other_bytes_ = 0;
   uint64_t overstated_count_ = 0;
-  double bytes_per_ns_ = 0;
-  double latency_ns_ = 0;
+  path_speed demand_speed_, other_speed_;
 };
 
 }  // namespace cubby::transfer

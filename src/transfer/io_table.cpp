@@ -16,9 +16,9 @@ void io_table::start(channel &path, cubby_backend_io io, io_owner &owner, uint32
   const uint32_t index = free_.back();
   if (++last_flight_ == 0) ++last_flight_;
   io.cookie = uint64_t{last_flight_} << 32 | index;
-  path.start(io);
+  path.start(io, now_ns);
   free_.pop_back();
-  slots_[index] = {last_flight_, tag, &owner, &path, io.bytes, now_ns, io.io_class};
+  slots_[index] = {last_flight_, tag, &owner, &path, io.bytes, io.io_class};
 }
 
 std::optional<io_table::finished_io> io_table::finish(channel &path, uint64_t cookie,
@@ -28,7 +28,7 @@ std::optional<io_table::finished_io> io_table::finish(channel &path, uint64_t co
   if (flight == 0 || index >= slots_.size()) return std::nullopt;
   slot &here = slots_[index];
   if (here.flight != flight || here.path != &path) return std::nullopt;
-  path.finished(here.bytes, here.io_class, here.started_ns, now_ns);
+  path.finished(here.bytes, here.io_class, now_ns);
   const finished_io end{here.owner, here.tag};
   here = {};
   free_.push_back(index);

@@ -46,7 +46,7 @@ class io_table {
     uint32_t tag = 0;
     io_owner *owner = nullptr;
     const channel *path = nullptr;
-    uint64_t bytes = 0, started_ns = 0;
+    uint64_t bytes = 0;
     uint32_t io_class = 0;
   };
 

@@ -297,6 +297,8 @@ const std::vector<call> calls = {
        cubby_log_line line{};
        uint64_t ready_ns = 0;
        cubby_stats(in.h.rt, &block, nullptr, 0);
+       size_t needed = 0;
+       cubby_metrics(in.h.rt, nullptr, 0, &needed);
        cubby_tier_describe(in.h.rt, in.tier, &info);
        cubby_log_take(in.h.rt, &line, 1);
        cubby_estimate(in.h.rt, &one, 1, in.tier, &ready_ns);

@@ -12,6 +12,7 @@ bool get_operation::begin_past_tiers(uint32_t index, uint32_t i) {
   if (read == no_index) return false;
   item.fill = read;
   item.state = item_state::reading;
+  units_.open.mark_begun(index, i);
   return true;
 }
 

@@ -51,6 +51,7 @@ void pin_operation::settle_item(uint32_t index, uint32_t i) {
     item.fill = static_cast<uint32_t>(now.frame);
     item.state = item_state::loading;
     units_.fills.add_waiter(item.fill, index, i);
+    if (!item.joined) units_.open.mark_begun(index, i);
   } else if (now.state == locker_state::ready) {
     units_.open.mark_failed(index, i, pinned_too_often(*item.bank, item.number));
   } else {

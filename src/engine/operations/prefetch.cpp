@@ -89,6 +89,7 @@ void prefetch_operation::load(uint32_t index, uint32_t i, bool begun) {
   item.state = item_state::loading;
   units_.fills.add_waiter(item.fill, index, i);
   if (!begun) return;
+  units_.open.mark_begun(index, i);
   const uint32_t started = item.fill;
   fill &f = units_.table[started];
   f.unrequested = is_unrequested();

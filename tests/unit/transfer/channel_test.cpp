@@ -42,14 +42,14 @@ TEST_CASE("prefetches leave room for demand, and a full queue gives nothing") {
   world.queue_depth = 3;
   const auto backend = cubby_test::open_fake(world);
   channel path(*backend, {.demand_bytes = 4 << 20, .other_bytes = 1 << 20});
-  path.start(io_of(1 << 20, CUBBY_FORECAST));
+  path.start(io_of(1 << 20, CUBBY_FORECAST), 0);
   path.push({CUBBY_FORECAST, 1, 1}, 1);
   CHECK_FALSE(path.top());  // as much as prefetches may have is in flight
   path.push({CUBBY_DEMAND, 9, 2}, 2);
   REQUIRE(path.top());
   CHECK(path.top()->second == 2);
-  path.start(io_of(4096, CUBBY_DEMAND));
-  path.start(io_of(4096, CUBBY_DEMAND));
+  path.start(io_of(4096, CUBBY_DEMAND), 0);
+  path.start(io_of(4096, CUBBY_DEMAND), 0);
   CHECK_FALSE(path.top());  // as deep as the backend's queue
 }
 
@@ -61,7 +61,7 @@ TEST_CASE("what the backend did not accept is offered again; what it overstates 
   for (uint64_t cookie = 1; cookie <= 3; ++cookie) {
     cubby_backend_io io = io_of(4096, CUBBY_DEMAND);
     io.cookie = cookie;
-    path.start(io);
+    path.start(io, 0);
   }
   CHECK_FALSE(path.flush(1));
   CHECK_FALSE(path.flush(1));
@@ -70,7 +70,7 @@ TEST_CASE("what the backend did not accept is offered again; what it overstates 
   for (uint64_t i = 0; i < 3; ++i) CHECK(world.started[i].cookie == i + 1);
   CHECK(path.overstated_count() == 0);
   world.submit_boast = 5;
-  path.start(io_of(4096, CUBBY_DEMAND));
+  path.start(io_of(4096, CUBBY_DEMAND), 0);
   CHECK(path.flush(1));
   CHECK(path.overstated_count() == 1);
 }
@@ -80,8 +80,8 @@ TEST_CASE("an estimate follows what was measured") {
   const auto backend = cubby_test::open_fake(world);
   channel path(*backend);
   CHECK(path.estimate_ns(4096) == base::never_ns);
-  path.start(io_of(1000, CUBBY_DEMAND));
+  path.start(io_of(1000, CUBBY_DEMAND), 0);
   path.flush(0);
-  path.finished(1000, CUBBY_DEMAND, 0, 2000);  // half a byte a nanosecond
+  path.finished(1000, CUBBY_DEMAND, 2000);  // half a byte a nanosecond
   CHECK(path.estimate_ns(1000) == 2000);
 }

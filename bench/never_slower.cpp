@@ -1,0 +1,309 @@
+// Is a prefix ever ready later with cubby_split() than without? Chains of KV blocks that are on
+// disk alone are made ready by loading all, by computing all, and as cubby_split() says, in turn,
+// with computing at several speeds, while the disk is idle and while it is busy; what was predicted
+// is held against what it took. One line of JSON.
+//   never_slower DIRECTORY [rounds]     (a store of 384 MiB is made there, and taken away again)
+#include <cubby/cubby.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+constexpr uint64_t block_bytes = 256 << 10;
+constexpr uint32_t chain_count = 12, chain_blocks = 64, written_blocks = 128;
+
+uint64_t now_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+/// An accelerator that computes: the processor is free meanwhile.
+void compute(uint64_t ns) {
+  const uint64_t until_ns = now_ns() + ns;
+  const timespec until{static_cast<time_t>(until_ns / 1'000'000'000),
+                       static_cast<long>(until_ns % 1'000'000'000)};
+  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr) != 0) {
+  }
+}
+
+[[noreturn]] void fail(const char *call) {
+  char text[400];
+  cubby_explain(nullptr, text, sizeof text);
+  std::fprintf(stderr, "never_slower: %s: %s\n", call, text);
+  std::exit(1);
+}
+
+double quantile(std::vector<double> all, double share) {
+  std::sort(all.begin(), all.end());
+  return all[std::min(all.size() - 1,
+                      static_cast<size_t>(share * static_cast<double>(all.size())))];
+}
+
+/// Keys of a chain, each block's parent the one before.
+struct chain {
+  std::vector<std::string> names;
+  std::vector<cubby_key> keys;
+  std::vector<cubby_span> spans;
+  std::vector<cubby_item> items;
+
+  chain(const std::string &name, cubby_space space, uint32_t count, char *memory)
+      : names(count), keys(count), spans(count), items(count) {
+    for (uint32_t i = 0; i < count; ++i) {
+      names[i] = name + "/" + std::to_string(i);
+      keys[i] = {names[i].data(), static_cast<uint32_t>(names[i].size())};
+      spans[i] = {0, 0, reinterpret_cast<uintptr_t>(memory + i * block_bytes), block_bytes};
+      items[i].space = space;
+      items[i].span_count = 1;
+      items[i].key = keys[i];
+      items[i].parent = i == 0 ? nullptr : &keys[i - 1];
+      items[i].spans = &spans[i];
+    }
+  }
+  chain(const chain &) = delete;
+  chain &operator=(const chain &) = delete;
+};
+
+class cache {
+ public:
+  explicit cache(const std::string &directory);
+  ~cache() { cubby_close(rt_); }
+  cache(const cache &) = delete;
+  cache &operator=(const cache &) = delete;
+
+  void put(chain &all, uint32_t first, uint32_t count) {
+    cubby_how how{};
+    how.struct_size = sizeof how;
+    how.keep = CUBBY_KEEP_RESTART;
+    for (uint32_t i = first; i < first + count; i += 16) {
+      const uint32_t some = std::min(16u, first + count - i);
+      if (cubby_put(rt_, &all.items[i], some, &how, nullptr) != CUBBY_OK) fail("put");
+    }
+  }
+  cubby_ticket begin_load(chain &of, uint32_t first, uint32_t count) {
+    cubby_ticket ticket = 0;
+    const cubby_status status = cubby_get(rt_, &of.items[first], count, nullptr, &ticket);
+    if (status != CUBBY_OK && status != CUBBY_PENDING) fail("get");
+    return ticket;
+  }
+  void end_load(cubby_ticket ticket) {
+    if (ticket != 0 && cubby_wait(rt_, ticket, -1) != CUBBY_OK) fail("wait");
+  }
+  cubby_split_result split(const chain &of, const std::vector<uint64_t> &recompute_ns) {
+    cubby_split_result made{};
+    made.struct_size = sizeof made;
+    if (cubby_split(rt_, space_, of.keys.data(), chain_blocks, recompute_ns.data(), host_, &made) !=
+        CUBBY_OK) {
+      fail("split");
+    }
+    return made;
+  }
+  void drop(chain &of) {
+    if (cubby_drop(rt_, of.items.data(), static_cast<uint32_t>(of.items.size()), 0) < 0) {
+      fail("drop");
+    }
+  }
+  [[nodiscard]] cubby_space space() const { return space_; }
+
+ private:
+  cubby *rt_ = nullptr;
+  cubby_tier host_ = 0;
+  cubby_space space_ = 0;
+};
+
+cache::cache(const std::string &directory) {
+  cubby_config config{};
+  config.struct_size = sizeof config;
+  config.policy = "lru";
+  if (cubby_open(&config, &rt_) != CUBBY_OK) fail("open");
+  cubby_tier_desc tier{};
+  tier.struct_size = sizeof tier;
+  tier.backend = "host";
+  tier.name = "host:0";
+  tier.device = -1;
+  tier.budget_bytes = uint64_t{40} << 20;  // two chains and some: the third evicts the first
+  if (cubby_tier_add(rt_, &tier, &host_) != CUBBY_OK) fail("tier_add host");
+  const char *const path = directory.c_str();
+  tier.backend = "file";
+  tier.name = "disk:0";
+  tier.rank = 1;
+  tier.budget_bytes = uint64_t{384} << 20;
+  tier.paths = &path;
+  tier.path_count = 1;
+  cubby_tier disk = 0;
+  if (cubby_tier_add(rt_, &tier, &disk) != CUBBY_OK) fail("tier_add file");
+  cubby_bank_desc desc{};
+  desc.struct_size = sizeof desc;
+  desc.kind = CUBBY_BANK_KV;
+  desc.name = "kv";
+  desc.rows = 1;
+  desc.columns = 2 * chain_count * chain_blocks;
+  desc.locker_bytes = block_bytes;
+  cubby_bank bank = 0;
+  if (cubby_bank_add(rt_, &desc, &bank) != CUBBY_OK) fail("bank_add");
+  cubby_space_desc of{};
+  of.struct_size = sizeof of;
+  of.bank = bank;
+  if (cubby_space_add(rt_, &of, &space_) != CUBBY_OK) fail("space_add");
+}
+
+/// Puts of others and, between them, their gets.
+class other_load {
+ public:
+  other_load(cache &kv, char *memory)
+      : kv_(kv), all_("other", kv.space(), written_blocks, memory), thread_([this] { run(); }) {}
+  ~other_load() {
+    stop_ = true;
+    thread_.join();
+  }
+  other_load(const other_load &) = delete;
+  other_load &operator=(const other_load &) = delete;
+
+ private:
+  void run() {
+    while (!stop_) {
+      kv_.put(all_, 0, written_blocks);
+      kv_.end_load(kv_.begin_load(all_, 0, 32));
+      kv_.drop(all_);
+    }
+  }
+  cache &kv_;
+  chain all_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;  // last: it uses the others
+};
+
+struct times {
+  std::vector<double> load_ns, compute_ns, split_ns, ratio;
+  std::vector<double> error, factor;  // of what was predicted
+};
+
+class trial {
+ public:
+  trial(cache &kv, std::vector<std::unique_ptr<chain>> &chains) : kv_(kv), chains_(chains) {}
+
+  double load_all() {
+    chain &of = next_chain();
+    const uint64_t start_ns = now_ns();
+    kv_.end_load(kv_.begin_load(of, 0, chain_blocks));
+    const auto took_ns = static_cast<double>(now_ns() - start_ns);
+    return took_ns;
+  }
+  static double compute_all(uint64_t each_ns) {
+    const uint64_t start_ns = now_ns();
+    compute(each_ns * chain_blocks);
+    return static_cast<double>(now_ns() - start_ns);
+  }
+  double as_split_says(uint64_t each_ns, times &to) {
+    chain &of = next_chain();
+    const uint64_t start_ns = now_ns();
+    const auto best = kv_.split(of, std::vector<uint64_t>(chain_blocks, each_ns));
+    cubby_ticket ticket = 0;
+    if (best.load_count != 0) ticket = kv_.begin_load(of, best.load_first, best.load_count);
+    compute(each_ns * best.load_first);
+    kv_.end_load(ticket);
+    compute(each_ns * (chain_blocks - best.load_first - best.load_count));
+    const auto took_ns = static_cast<double>(now_ns() - start_ns);
+    const double predicted_ns = static_cast<double>(best.finish_ns);
+    if (best.load_count != 0) {
+      to.error.push_back(std::abs(predicted_ns - took_ns) / took_ns);
+      to.factor.push_back(std::max(predicted_ns / took_ns, took_ns / predicted_ns));
+    }
+    return took_ns;
+  }
+  /// One of each, beginning with another every time.
+  void take_turns(uint64_t each_ns, uint32_t round, times &to) {
+    double took_ns[3] = {};
+    for (uint32_t i = 0; i < 3; ++i) {
+      const uint32_t which = (round + i) % 3;
+      took_ns[which] = which == 0   ? load_all()
+                       : which == 1 ? compute_all(each_ns)
+                                    : as_split_says(each_ns, to);
+    }
+    to.load_ns.push_back(took_ns[0]);
+    to.compute_ns.push_back(took_ns[1]);
+    to.split_ns.push_back(took_ns[2]);
+    to.ratio.push_back(std::min(took_ns[0], took_ns[1]) / took_ns[2]);
+  }
+
+ private:
+  /// The one that was used longest ago: it is on disk alone.
+  chain &next_chain() { return *chains_[next_++ % chains_.size()]; }
+
+  cache &kv_;
+  std::vector<std::unique_ptr<chain>> &chains_;
+  size_t next_ = 0;
+};
+
+void print_row(bool busy, double speed, const times &of, bool first) {
+  const double best_ns = std::min(quantile(of.load_ns, 0.5), quantile(of.compute_ns, 0.5));
+  std::printf(
+      "%s{\"disk\": \"%s\", \"compute_to_load\": %.2f, \"load_all_ms\": %.2f, "
+      "\"recompute_all_ms\": %.2f, \"split_ms\": %.2f, \"ratio\": %.3f, \"ratio_paired\": %.3f, "
+      "\"met\": %s, \"loads\": %zu",
+      first ? "" : ", ", busy ? "busy" : "idle", speed, quantile(of.load_ns, 0.5) / 1e6,
+      quantile(of.compute_ns, 0.5) / 1e6, quantile(of.split_ns, 0.5) / 1e6,
+      best_ns / quantile(of.split_ns, 0.5), quantile(of.ratio, 0.5),
+      best_ns / quantile(of.split_ns, 0.5) >= 0.97 ? "true" : "false", of.error.size());
+  if (!of.error.empty()) {
+    std::printf(", \"error_median\": %.3f, \"factor_p95\": %.2f", quantile(of.error, 0.5),
+                quantile(of.factor, 0.95));
+  }
+  std::printf("}");
+}
+
+}  // namespace
+
+int main(int argc, char **argv) {
+  if (argc < 2) return std::fprintf(stderr, "never_slower DIRECTORY [rounds]\n"), 2;
+  const std::string directory = std::string(argv[1]) + "/never_slower." + std::to_string(getpid());
+  const auto rounds = static_cast<uint32_t>(argc > 2 ? std::strtoul(argv[2], nullptr, 0) : 36);
+  std::filesystem::create_directories(directory);
+  std::vector<char> memory(chain_blocks * block_bytes, 'm'), other(written_blocks * block_bytes);
+  {
+    cache kv(directory);
+    std::vector<std::unique_ptr<chain>> chains;
+    for (uint32_t c = 0; c < chain_count; ++c) {
+      chains.push_back(std::make_unique<chain>("chain " + std::to_string(c), kv.space(),
+                                               chain_blocks, memory.data()));
+      kv.put(*chains[c], 0, chain_blocks);
+    }
+    trial by(kv, chains);
+    std::vector<double> first;  // also shows the runtime how fast the disk is
+    for (uint32_t c = 0; c < chain_count; ++c) first.push_back(by.load_all());
+    const double load_ns = quantile(first, 0.5);
+    std::vector<double> errors, factors;
+    std::printf("{\"block_bytes\": %llu, \"blocks\": %u, \"rows\": [",
+                static_cast<unsigned long long>(block_bytes), chain_blocks);
+    for (const bool busy : {false, true}) {
+      std::unique_ptr<other_load> load;
+      if (busy) load = std::make_unique<other_load>(kv, other.data());
+      for (const double speed : {0.25, 0.5, 1.0, 2.0, 4.0}) {
+        const auto each_ns = static_cast<uint64_t>(speed * load_ns / chain_blocks);
+        times of;
+        for (uint32_t round = 0; round < rounds; ++round) {
+          by.take_turns(each_ns, round, of);
+        }
+        print_row(busy, speed, of, !busy && speed == 0.25);
+        errors.insert(errors.end(), of.error.begin(), of.error.end());
+        factors.insert(factors.end(), of.factor.begin(), of.factor.end());
+      }
+    }
+    std::printf("], \"error_median\": %.3f, \"factor_p95\": %.2f}\n", quantile(errors, 0.5),
+                quantile(factors, 0.95));
+  }
+  std::filesystem::remove_all(directory);
+  return 0;
+}
