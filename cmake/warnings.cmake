@@ -1,8 +1,10 @@
 # Flags that every target of this project is compiled with.
 add_library(cubby_flags INTERFACE)
 target_compile_options(cubby_flags INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion
+  -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion
   $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor -Woverloaded-virtual>
+  # Sources that are compiled together may have the same names for themselves.
+  $<IF:$<BOOL:${CUBBY_UNITY}>,$<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CXX_COMPILER_ID:GNU>>:-Wno-subobject-linkage>,-Wshadow>
   $<$<BOOL:${CUBBY_WERROR}>:-Werror>
   -fvisibility=hidden
   # What nothing calls is left out of the shared library, which links with --gc-sections.

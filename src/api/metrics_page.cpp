@@ -22,12 +22,13 @@ static_assert(std::endian::native == std::endian::little);
 #define F_SEAL_FUTURE_WRITE 0x0010
 #endif
 
-/// Words, so that a reader that comes meanwhile reads old ones or new ones.
+/// Words, so that a reader that comes meanwhile reads old ones or new ones; each after the sequence
+/// was made odd.
 void store_words(std::byte *to, const char *from, size_t bytes) {
   for (size_t at = 0; at < bytes; at += 8) {
     uint64_t word = 0;
     std::memcpy(&word, from + at, std::min<size_t>(8, bytes - at));
-    std::atomic_ref(*reinterpret_cast<uint64_t *>(to + at)).store(word, std::memory_order_relaxed);
+    std::atomic_ref(*reinterpret_cast<uint64_t *>(to + at)).store(word, std::memory_order_release);
   }
 }
 
@@ -69,10 +70,9 @@ void metrics_page::write(std::string_view text, uint64_t now_ns) {
   const std::atomic_ref sequence(header.sequence);
   const uint64_t before = sequence.load(std::memory_order_relaxed);
   sequence.store(before + 1, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_release);
-  std::atomic_ref(header.published_ns).store(now_ns, std::memory_order_relaxed);
-  std::atomic_ref(header.text_bytes).store(text.size(), std::memory_order_relaxed);
-  std::atomic_ref(header.lost_bytes).store(all_bytes - text.size(), std::memory_order_relaxed);
+  std::atomic_ref(header.published_ns).store(now_ns, std::memory_order_release);
+  std::atomic_ref(header.text_bytes).store(text.size(), std::memory_order_release);
+  std::atomic_ref(header.lost_bytes).store(all_bytes - text.size(), std::memory_order_release);
   store_words(reinterpret_cast<std::byte *>(header_ + 1), text.data(), text.size());
   sequence.store(before + 2, std::memory_order_release);
 }

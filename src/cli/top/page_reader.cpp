@@ -141,18 +141,17 @@ outcome<page_look> page_reader::look() const {
       continue;
     }
     page_look seen;
-    seen.published_ns = std::atomic_ref(header.published_ns).load(std::memory_order_relaxed);
+    seen.published_ns = std::atomic_ref(header.published_ns).load(std::memory_order_acquire);
     seen.interval_ns = header.interval_ns;
     const uint64_t bytes = std::min<uint64_t>(
-        std::atomic_ref(header.text_bytes).load(std::memory_order_relaxed), room_bytes);
+        std::atomic_ref(header.text_bytes).load(std::memory_order_acquire), room_bytes);
     seen.text.resize((bytes + 7) / 8 * 8);
     for (size_t at = 0; at < bytes; at += 8) {
       const uint64_t word =
-          std::atomic_ref(const_cast<uint64_t &>(words[at / 8])).load(std::memory_order_relaxed);
+          std::atomic_ref(const_cast<uint64_t &>(words[at / 8])).load(std::memory_order_acquire);
       std::memcpy(seen.text.data() + at, &word, 8);
     }
     seen.text.resize(bytes);
-    std::atomic_thread_fence(std::memory_order_acquire);
     if (std::atomic_ref(header.sequence).load(std::memory_order_relaxed) == before) return seen;
   }
   return trouble{"the metrics of process " + std::to_string(place_.pid) +
