@@ -1,6 +1,6 @@
 """What a call costs from Python beside the same call in C, in ns: the best of several rounds.
 
-    python python/bench/call_cost.py [--blocks 10000] [--rounds 7] [--json]
+python python/bench/call_cost.py [--blocks 10000] [--rounds 7] [--json]
 """
 
 from __future__ import annotations
@@ -64,16 +64,30 @@ def match_rows(space: cubby.Space, keys: list[bytes], rounds: int) -> list[Row]:
     n = len(batch)
     assert space.match(batch) == space.match(made) == space.match(packed) == n
     c_one, c_batch = c_call(one, 100_000), c_call(made, 500) / n
-    rows = [Row("match, one key", "call", best(lambda: space.match(one), 100_000, rounds), c_one, 400)]
+    rows = [
+        Row("match, one key", "call", best(lambda: space.match(one), 100_000, rounds), c_one, 400)
+    ]
     for what, of in (("list of 1,000", batch), ("Keys of 1,000", made), ("packed Keys", packed)):
         cost = best(lambda of=of: space.match(of), 500, rounds) / n
         rows.append(Row(f"match, {what}", "key", cost, c_batch, 30))
     rows.append(
-        Row("Keys from a list of 1,000", "key", best(lambda: cubby.Keys(batch), 500, rounds) / n, None, None)
+        Row(
+            "Keys from a list of 1,000",
+            "key",
+            best(lambda: cubby.Keys(batch), 500, rounds) / n,
+            None,
+            None,
+        )
     )
     joined = b"".join(batch)
     rows.append(
-        Row("Keys from one buffer", "key", best(lambda: cubby.Keys(joined, 32), 500, rounds) / n, None, None)
+        Row(
+            "Keys from one buffer",
+            "key",
+            best(lambda: cubby.Keys(joined, 32), 500, rounds) / n,
+            None,
+            None,
+        )
     )
     return rows
 
@@ -84,10 +98,34 @@ def move_rows(space: cubby.Space, keys: list[bytes], rounds: int) -> list[Row]:
     into, each = bytearray(BLOCK * len(part)), [bytearray(BLOCK) for _ in part]
     one = each[0]
     return [
-        Row("get, one key of 4 KiB", "call", best(lambda: space.get(keys[0], one), 20_000, rounds), None, None),
-        Row("get, 100 keys into a list", "key", best(lambda: space.get(part, each), 300, rounds) / 100, None, None),
-        Row("get, 100 keys into one memory", "key", best(lambda: space.get(part, into), 300, rounds) / 100, None, None),
-        Row("put, 100 known keys", "key", best(lambda: space.put(part, into, chain=True), 300, rounds) / 100, None, None),
+        Row(
+            "get, one key of 4 KiB",
+            "call",
+            best(lambda: space.get(keys[0], one), 20_000, rounds),
+            None,
+            None,
+        ),
+        Row(
+            "get, 100 keys into a list",
+            "key",
+            best(lambda: space.get(part, each), 300, rounds) / 100,
+            None,
+            None,
+        ),
+        Row(
+            "get, 100 keys into one memory",
+            "key",
+            best(lambda: space.get(part, into), 300, rounds) / 100,
+            None,
+            None,
+        ),
+        Row(
+            "put, 100 known keys",
+            "key",
+            best(lambda: space.put(part, into, chain=True), 300, rounds) / 100,
+            None,
+            None,
+        ),
     ]
 
 

@@ -122,8 +122,8 @@ nb::list files(const bank &b) {
   for (uint32_t file = 0;; ++file) {
     cubby_file_info info{};
     info.struct_size = sizeof info;
-    const cubby_status status = b.owner->quick(
-        [&](cubby *rt) { return cubby_bank_file(rt, b.handle, file, &info); });
+    const cubby_status status =
+        b.owner->quick([&](cubby *rt) { return cubby_bank_file(rt, b.handle, file, &info); });
     if (status == CUBBY_MISS) break;
     check(status);
     nb::dict one;

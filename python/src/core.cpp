@@ -105,7 +105,8 @@ int64_t timeout_of(nb::handle seconds) {
   if (seconds.is_none()) return -1;
   const double value = PyFloat_AsDouble(seconds.ptr());
   if (PyErr_Occurred() != nullptr) throw nb::python_error();
-  if (std::isnan(value) || value < 0) throw nb::value_error("a timeout is None or 0 or more seconds");
+  if (std::isnan(value) || value < 0)
+    throw nb::value_error("a timeout is None or 0 or more seconds");
   return value > 9e9 ? -1 : static_cast<int64_t>(value * 1e9);
 }
 

@@ -78,8 +78,8 @@ class core {
 };
 
 // Repeats `once(slice_ns)` of a call that blocks, without the interpreter's lock, until it answers
-// something else than TIMEOUT or timeout_ns has passed (< 0: never does). Between the slices signals
-// are handled, and close() comes in. `once` has to go through core::call().
+// something else than TIMEOUT or timeout_ns has passed (< 0: never does). Between the slices
+// signals are handled, and close() comes in. `once` has to go through core::call().
 template <class Once>
 cubby_status wait_in_slices(int64_t timeout_ns, const Once &once) {
   using clock = std::chrono::steady_clock;

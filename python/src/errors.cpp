@@ -43,7 +43,8 @@ void raise_plain(cubby_status status, const char *text) { raise(plain_error(stat
 void raise_refused(cubby_status status, const char *what) {
   const std::string name = what;
   if (status == CUBBY_ERR_FORKED) {
-    raise_plain(status, (name + " belongs to the parent process; open one in this process").c_str());
+    raise_plain(status,
+                (name + " belongs to the parent process; open one in this process").c_str());
   }
   raise_plain(status, (name + " is closed").c_str());
 }

@@ -32,8 +32,8 @@ class key_array {
   std::unique_ptr<Py_buffer> buffer_;
 };
 
-// The keys of one call. Stands as long as the Python object that it was made from is held and, for a
-// list, as long as the interpreter's lock is: hold() makes it independent of that.
+// The keys of one call. Stands as long as the Python object that it was made from is held and, for
+// a list, as long as the interpreter's lock is: hold() makes it independent of that.
 class key_view {
  public:
   explicit key_view(nb::handle from);

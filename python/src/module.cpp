@@ -40,5 +40,6 @@ NB_MODULE(_cubby, m) {
         return out;
       },
       "Names of the placement policies that a runtime or a bank may be given.");
-  m.def("_close_all", [] { close_all(); }, "Closes every open runtime; at the interpreter's end.");
+  m.def(
+      "_close_all", [] { close_all(); }, "Closes every open runtime; at the interpreter's end.");
 }

@@ -44,10 +44,9 @@ void release_buffer(PyObject *self, Py_buffer *) {
   nb::inst_ptr<view>(nb::handle(self))->set->end_export();
 }
 
-PyType_Slot view_slots[] = {
-    {Py_bf_getbuffer, reinterpret_cast<void *>(get_buffer)},
-    {Py_bf_releasebuffer, reinterpret_cast<void *>(release_buffer)},
-    {0, nullptr}};
+PyType_Slot view_slots[] = {{Py_bf_getbuffer, reinterpret_cast<void *>(get_buffer)},
+                            {Py_bf_releasebuffer, reinterpret_cast<void *>(release_buffer)},
+                            {0, nullptr}};
 
 // A tensor of bytes over a view, for DLPack; counts as an export until its consumer deletes it.
 template <class Managed>
@@ -97,8 +96,8 @@ nb::object tensor_of(const view &of, const char *name) {
 
 nb::object to_dlpack(const view &of, nb::handle max_version) {
   check_usable(*of.set);
-  const bool versioned = PyTuple_Check(max_version.ptr()) &&
-                         nb::cast<int>(nb::borrow<nb::tuple>(max_version)[0]) >= 1;
+  const bool versioned =
+      PyTuple_Check(max_version.ptr()) && nb::cast<int>(nb::borrow<nb::tuple>(max_version)[0]) >= 1;
   if (!versioned) return tensor_of<dlpack::managed>(of, "dltensor");
   nb::object made = tensor_of<dlpack::managed_versioned>(of, "dltensor_versioned");
   auto *managed = static_cast<dlpack::managed_versioned *>(

@@ -33,8 +33,8 @@ bool done(const std::shared_ptr<request> &what) {
   if (what->is_final()) return true;
   if (what->to == nullptr) return wait_for(what, 0) != CUBBY_ERR_TIMEOUT;
   cubby_done seen{};
-  const cubby_status status = what->owner->quick(
-      [&](cubby *rt) { return cubby_progress(rt, what->ticket, &seen); });
+  const cubby_status status =
+      what->owner->quick([&](cubby *rt) { return cubby_progress(rt, what->ticket, &seen); });
   return status == CUBBY_ERR_STALE || (status == CUBBY_OK && seen.status != CUBBY_PENDING);
 }
 

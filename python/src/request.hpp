@@ -58,8 +58,7 @@ void submit(const std::shared_ptr<request> &what, const options &with, uint32_t 
   what->to = with.to;
   const cubby_how how = how_of(*what, with, count);
   cubby_ticket ticket = 0;
-  const cubby_status status =
-      what->owner->call([&](cubby *rt) { return body(rt, &how, &ticket); });
+  const cubby_status status = what->owner->call([&](cubby *rt) { return body(rt, &how, &ticket); });
   what->ticket = ticket;
   handed_over(what, status);
 }

@@ -117,8 +117,8 @@ std::shared_ptr<bank> adopt(const runtime &r, const std::string &path,
   desc.tensors = tensors ? tensors->c_str() : nullptr;
   desc.seal_path = seal_path ? seal_path->c_str() : nullptr;
   cubby_bank added = 0;
-  check(r.owner->call(
-      [&](cubby *rt) { return cubby_bank_adopt(rt, path.c_str(), &desc, &added); }));
+  check(
+      r.owner->call([&](cubby *rt) { return cubby_bank_adopt(rt, path.c_str(), &desc, &added); }));
   return bank::describe(r.owner, added);
 }
 

@@ -174,8 +174,8 @@ nb::object submit_get(const space &s, nb::handle keys, nb::handle into,
 }
 
 nb::object submit_put(const space &s, nb::handle keys, nb::handle memory, nb::handle after,
-                      bool chain, nb::handle keep, const std::shared_ptr<queue> &to,
-                      uint64_t user, uint32_t ttl_ms, uint8_t priority) {
+                      bool chain, nb::handle keep, const std::shared_ptr<queue> &to, uint64_t user,
+                      uint32_t ttl_ms, uint8_t priority) {
   options with = options_of(ttl_ms, priority, 0, to, user);
   with.keep = keep_of(keep);
   auto what = start_put(s, keys, memory, after, chain, with);
@@ -208,8 +208,7 @@ void drop(const space &s, nb::handle from, nb::handle in) {
   keys.hold();
   const auto items = items_of(s, keys);
   const cubby_tier named = tier_of(in);
-  check(s.owner->call(
-      [&](cubby *rt) { return cubby_drop(rt, items.data(), keys.size(), named); }));
+  check(s.owner->call([&](cubby *rt) { return cubby_drop(rt, items.data(), keys.size(), named); }));
 }
 
 nb::object start_lease(const space &s, nb::handle from, uint32_t ttl_ms) {
@@ -293,8 +292,8 @@ void bind_spaces(nb::module_ &m) {
       .def(nb::init<nb::handle>(), nb::arg("keys"))
       .def(nb::init<nb::handle, uint32_t>(), nb::arg("buffer"), nb::arg("key_bytes"))
       .def("__len__", &key_array::size);
-  nb::class_<space> c(m, "Space",
-                      "Keys of one model, layout, rank and tenant; nothing is found across spaces.");
+  nb::class_<space> c(
+      m, "Space", "Keys of one model, layout, rank and tenant; nothing is found across spaces.");
   c.def_ro("handle", &space::handle, "The number of the space, as cubby.h calls name it.")
       .def_ro("bank", &space::of, "The bank where its blocks live.");
   bind_looking(c);
