@@ -10,6 +10,7 @@ Versions seen: LMCache 0.5.6. See docs/engines.md.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import logging
@@ -146,10 +147,8 @@ class CubbyConnector:
         with self._lock:
             if self._closed:
                 return []
-            try:
+            with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._event)
-            except BlockingIOError:
-                pass
             while batch := self._queue.take(256):
                 for done in batch:
                     piece = self._pieces.pop(done.user, None)
