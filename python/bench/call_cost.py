@@ -6,11 +6,14 @@ python python/bench/call_cost.py [--blocks 10000] [--rounds 7] [--json]
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import json
-import time
+import mmap
+import timeit
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import cubby
 
@@ -24,19 +27,16 @@ class Row:
     what: str
     unit: str
     python_ns: float
-    c_ns: float | None
-    goal_ns: float | None
+    c_ns: float | None = None
+    goal_ns: float | None = None
 
 
-def best(call: Callable[[], object], repeat: int, rounds: int) -> float:
-    """Nanoseconds of one call: the best round's mean."""
-    found = float("inf")
-    for _ in range(rounds):
-        began = time.perf_counter_ns()
-        for _ in range(repeat):
-            call()
-        found = min(found, (time.perf_counter_ns() - began) / repeat)
-    return found
+def best(
+    call: Callable[..., object], arguments: str, repeat: int, rounds: int, **names: Any
+) -> float:
+    """Nanoseconds of `call(arguments)`: the best round's mean."""
+    timer = timeit.Timer(f"call({arguments})", globals={"call": call, **names})
+    return min(timer.repeat(rounds, repeat)) / repeat * 1e9
 
 
 def chain(count: int) -> list[bytes]:
@@ -56,76 +56,42 @@ def fill(space: cubby.Space, keys: list[bytes]) -> None:
 def match_rows(space: cubby.Space, keys: list[bytes], rounds: int) -> list[Row]:
     """Costs of match."""
 
-    def c_call(of: object, repeat: int) -> float:
+    def c_call(of: Any, repeat: int) -> float:
         return min(space._time_match(of, repeat) for _ in range(rounds))
 
     one, batch = keys[0], keys[:1000]
     made, packed = cubby.Keys(batch), cubby.Keys(b"".join(batch), 32)
     n = len(batch)
     assert space.match(batch) == space.match(made) == space.match(packed) == n
-    c_one, c_batch = c_call(one, 100_000), c_call(made, 500) / n
-    rows = [
-        Row("match, one key", "call", best(lambda: space.match(one), 100_000, rounds), c_one, 400)
-    ]
+    c_batch = c_call(made, 100) / n
+    cost = best(space.match, "k", 20_000, rounds, k=one)
+    rows = [Row("match, one key", "call", cost, c_call(one, 20_000), 400)]
     for what, of in (("list of 1,000", batch), ("Keys of 1,000", made), ("packed Keys", packed)):
-        cost = best(lambda of=of: space.match(of), 500, rounds) / n
+        cost = best(space.match, "k", 100, rounds, k=of) / n
         rows.append(Row(f"match, {what}", "key", cost, c_batch, 30))
-    rows.append(
-        Row(
-            "Keys from a list of 1,000",
-            "key",
-            best(lambda: cubby.Keys(batch), 500, rounds) / n,
-            None,
-            None,
-        )
-    )
-    joined = b"".join(batch)
-    rows.append(
-        Row(
-            "Keys from one buffer",
-            "key",
-            best(lambda: cubby.Keys(joined, 32), 500, rounds) / n,
-            None,
-            None,
-        )
-    )
+    cost = best(cubby.Keys, "k", 100, rounds, k=batch) / n
+    rows.append(Row("Keys from a list of 1,000", "key", cost))
+    cost = best(cubby.Keys, "k, 32", 100, rounds, k=b"".join(batch)) / n
+    rows.append(Row("Keys from one buffer", "key", cost))
     return rows
 
 
 def move_rows(space: cubby.Space, keys: list[bytes], rounds: int) -> list[Row]:
     """Costs of get and of a put of known keys: what is copied is in them."""
     part = keys[:100]
-    into, each = bytearray(BLOCK * len(part)), [bytearray(BLOCK) for _ in part]
-    one = each[0]
+    n = len(part)
+    into = mmap.mmap(-1, BLOCK * n)  # pages, as engines have them
+    each = [memoryview(into)[i * BLOCK : (i + 1) * BLOCK] for i in range(n)]
+
+    def cost(call: Callable[..., object], k: Any, m: Any, repeat: int) -> float:
+        return best(call, "k, m", repeat, rounds, k=k, m=m)
+
+    put = functools.partial(space.put, part, into, chain=True)
     return [
-        Row(
-            "get, one key of 4 KiB",
-            "call",
-            best(lambda: space.get(keys[0], one), 20_000, rounds),
-            None,
-            None,
-        ),
-        Row(
-            "get, 100 keys into a list",
-            "key",
-            best(lambda: space.get(part, each), 300, rounds) / 100,
-            None,
-            None,
-        ),
-        Row(
-            "get, 100 keys into one memory",
-            "key",
-            best(lambda: space.get(part, into), 300, rounds) / 100,
-            None,
-            None,
-        ),
-        Row(
-            "put, 100 known keys",
-            "key",
-            best(lambda: space.put(part, into, chain=True), 300, rounds) / 100,
-            None,
-            None,
-        ),
+        Row("get, one key of 4 KiB", "call", cost(space.get, part[0], each[0], 5000)),
+        Row("get, 100 keys into a list", "key", cost(space.get, part, each, 100) / n),
+        Row("get, 100 keys into one memory", "key", cost(space.get, part, into, 100) / n),
+        Row("put, 100 known keys", "key", best(put, "", 100, rounds) / n),
     ]
 
 
@@ -133,7 +99,7 @@ def main() -> None:
     """Prints the table, or one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--blocks", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     with cubby.Runtime() as runtime:

@@ -21,7 +21,7 @@ nb::object last_error(cubby_status status) {
   known.struct_size = sizeof known;
   char text[1024] = "";
   cubby_explain(&known, text, sizeof text);
-  if (known.status != status) {
+  if (known.status != status && status != CUBBY_PARTIAL) {  // then it is that of an item
     known = cubby_error{};
     text[0] = '\0';
   }
