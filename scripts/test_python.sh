@@ -1,22 +1,25 @@
 #!/usr/bin/env bash
 # Builds the Python package and runs its tests, in a virtual environment under build/python-venv.
-#   --bench   prints what a call costs from Python beside C, too
+#   --build-only   builds it and runs nothing
+#   --bench        prints what a call costs from Python beside C, too
 # Links the library of build/release where there is one, so that it is not compiled twice. Other
 # arguments go to pytest. Exit status 77: skipped, because the package registry does not answer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-bench=
+bench= build_only=
 arguments=()
 for argument in "$@"; do
   case $argument in
     --bench) bench=1 ;;
+    --build-only) build_only=1 ;;
     *) arguments+=("$argument") ;;
   esac
 done
 
 venv=build/python-venv
 if ! "$venv/bin/python" -c 'import nanobind, pytest' 2>/dev/null; then
+  echo "test_python: making the environment $venv"
   python3 -m venv "$venv"
   if ! "$venv/bin/pip" install -q nanobind pytest ruff; then
     echo "test_python: skipped: the packages nanobind, pytest and ruff could not be fetched" >&2
@@ -31,6 +34,7 @@ fi
 cmake -S python -B build/python-ext -G Ninja -DCMAKE_BUILD_TYPE=Release \
   "-DPython_EXECUTABLE=$PWD/$venv/bin/python" "${given[@]}" >/dev/null
 cmake --build build/python-ext
+[[ -z $build_only ]] || exit 0
 
 export PYTHONPATH=$PWD/build/python-ext/stage
 for command in build/release/bin/cubby build/python-ext/cubby/bin/cubby; do
