@@ -1,23 +1,26 @@
 #include "keys.hpp"
 
 #include <limits>
+#include <string>
 
 namespace pycubby {
 
 namespace {
 
 cubby_key key_of(PyObject *item) {
+  char *data = nullptr;
+  Py_ssize_t bytes = 0;
   if (!PyBytes_Check(item)) {
-    PyErr_Format(PyExc_TypeError, "a key is bytes, not %s", Py_TYPE(item)->tp_name);
-    throw nb::python_error();
+    const std::string is = nb::inst_name(nb::handle(item)).c_str();
+    throw nb::type_error(("a key is bytes, not " + is).c_str());
   }
-  const Py_ssize_t bytes = PyBytes_GET_SIZE(item);
+  if (PyBytes_AsStringAndSize(item, &data, &bytes) != 0) throw nb::python_error();
   if (bytes > CUBBY_KEY_BYTES_MAX) {
     PyErr_Format(PyExc_ValueError, "a key of %zd bytes; %d are the most", bytes,
                  CUBBY_KEY_BYTES_MAX);
     throw nb::python_error();
   }
-  return {PyBytes_AS_STRING(item), static_cast<uint32_t>(bytes)};
+  return {data, static_cast<uint32_t>(bytes)};
 }
 
 uint32_t count_of(size_t count) {
@@ -29,11 +32,9 @@ uint32_t count_of(size_t count) {
 
 key_array::key_array(nb::handle bytes_list) : list_(nb::steal(PySequence_Tuple(bytes_list.ptr()))) {
   if (!list_.is_valid()) throw nb::python_error();
-  const auto count = static_cast<size_t>(PyTuple_GET_SIZE(list_.ptr()));
-  keys_.reserve(count_of(count));
-  for (size_t i = 0; i < count; ++i) {
-    keys_.push_back(key_of(PyTuple_GET_ITEM(list_.ptr(), static_cast<Py_ssize_t>(i))));
-  }
+  const Py_ssize_t count = PyTuple_Size(list_.ptr());
+  keys_.reserve(count_of(static_cast<size_t>(count)));
+  for (Py_ssize_t i = 0; i < count; ++i) keys_.push_back(key_of(PyTuple_GetItem(list_.ptr(), i)));
 }
 
 key_array::key_array(nb::handle buffer, uint32_t key_bytes) {
@@ -68,8 +69,12 @@ key_view::key_view(nb::handle from) : from_(from) {
     data_ = few_.data();
     size_ = 1;
     single_ = true;
-  } else if (PyList_Check(object) || PyTuple_Check(object)) {
-    fill(PySequence_Fast_ITEMS(object), static_cast<size_t>(PySequence_Fast_GET_SIZE(object)));
+  } else if (PyList_Check(object)) {
+    fill(static_cast<size_t>(PyList_Size(object)),
+         [object](size_t i) { return PyList_GetItem(object, static_cast<Py_ssize_t>(i)); });
+  } else if (PyTuple_Check(object)) {
+    fill(static_cast<size_t>(PyTuple_Size(object)),
+         [object](size_t i) { return PyTuple_GetItem(object, static_cast<Py_ssize_t>(i)); });
   } else if (nb::isinstance<key_array>(from)) {
     const auto &made = nb::cast<const key_array &>(from);
     data_ = made.data();
@@ -79,7 +84,8 @@ key_view::key_view(nb::handle from) : from_(from) {
   }
 }
 
-void key_view::fill(PyObject *const *items, size_t count) {
+template <class Item>
+void key_view::fill(size_t count, const Item &item) {
   size_ = count_of(count);
   cubby_key *to = few_.data();
   if (count > few_.size()) {
@@ -87,7 +93,7 @@ void key_view::fill(PyObject *const *items, size_t count) {
     to = many_.data();
   }
   data_ = to;
-  for (size_t i = 0; i < count; ++i) to[i] = key_of(items[i]);
+  for (size_t i = 0; i < count; ++i) to[i] = key_of(item(i));
 }
 
 void key_view::hold() {

@@ -47,7 +47,8 @@ class key_view {
   void hold();
 
  private:
-  void fill(PyObject *const *items, size_t count);
+  template <class Item>
+  void fill(size_t count, const Item &item);
 
   std::array<cubby_key, 32> few_;
   std::vector<cubby_key> many_;

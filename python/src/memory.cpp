@@ -65,9 +65,9 @@ uint64_t unsigned_of(nb::handle number) {
 }
 
 bool is_address(nb::handle from) {
-  return PyTuple_Check(from.ptr()) && PyTuple_GET_SIZE(from.ptr()) == 2 &&
-         PyLong_Check(PyTuple_GET_ITEM(from.ptr(), 0)) &&
-         PyLong_Check(PyTuple_GET_ITEM(from.ptr(), 1));
+  return PyTuple_Check(from.ptr()) && PyTuple_Size(from.ptr()) == 2 &&
+         PyLong_Check(PyTuple_GetItem(from.ptr(), 0)) &&
+         PyLong_Check(PyTuple_GetItem(from.ptr(), 1));
 }
 
 }  // namespace
@@ -108,8 +108,8 @@ bool memory_list::add_dlpack(nb::handle from, bool writable) {
 
 void memory_list::add_piece(nb::handle from, bool writable) {
   if (is_address(from)) {
-    return add_address(unsigned_of(PyTuple_GET_ITEM(from.ptr(), 0)),
-                       unsigned_of(PyTuple_GET_ITEM(from.ptr(), 1)));
+    return add_address(unsigned_of(PyTuple_GetItem(from.ptr(), 0)),
+                       unsigned_of(PyTuple_GetItem(from.ptr(), 1)));
   }
   if (nb::isinstance<region_span>(from)) {
     const auto &piece = nb::cast<const region_span &>(from);
@@ -138,7 +138,7 @@ void memory_list::add_item(nb::handle from, bool writable) {
 
 void memory_list::add_items(nb::handle from, uint32_t count, bool writable) {
   if (PyList_Check(from.ptr())) {
-    if (static_cast<size_t>(PyList_GET_SIZE(from.ptr())) != count) {
+    if (static_cast<size_t>(PyList_Size(from.ptr())) != count) {
       throw nb::value_error("memory is a list of another length than keys");
     }
     buffers_.reserve(count);
