@@ -17,6 +17,12 @@ for argument in "$@"; do
   esac
 done
 
+# The headers and venv of the interpreter that python3 is; Debian has them in packages of their own.
+if ! python3 - <<'CHECK'; then ./scripts/install_deps.sh --python; fi
+import ensurepip, os, sysconfig, venv
+assert os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h"))
+CHECK
+
 venv=build/python-venv
 if ! "$venv/bin/python" -c 'import nanobind, pytest' 2>/dev/null; then
   echo "test_python: making the environment $venv"
