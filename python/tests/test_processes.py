@@ -21,7 +21,13 @@ def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Another interpreter that runs `program` with this folder's modules at hand."""
     path = os.pathsep.join([str(HERE), str(Path(cubby.__file__).parent.parent)])
     return subprocess.run(
-        [sys.executable, "-Wignore::DeprecationWarning", "-c", textwrap.dedent(program), *arguments],
+        [
+            sys.executable,
+            "-Wignore::DeprecationWarning",
+            "-c",
+            textwrap.dedent(program),
+            *arguments,
+        ],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
