@@ -71,19 +71,24 @@ void core::let_go() {
 
 void core::add_pending(const std::shared_ptr<request> &what) {
   if (!orphans_.empty()) look_after_orphans();
-  if (early_.erase(what->ticket) != 0) return;
+  if (const auto early = early_.find(what->ticket); early != early_.end()) {
+    ending end = std::move(early->second);
+    early_.erase(early);
+    what->finish(end.status, std::move(end.why));
+    return;
+  }
   pending_.emplace(what->ticket, what);
 }
 
-std::shared_ptr<request> core::take_pending(cubby_ticket ticket) {
+void core::complete(cubby_ticket ticket, cubby_status status, nb::object why) {
   const auto found = pending_.find(ticket);
   if (found == pending_.end()) {
-    early_.insert(ticket);
-    return nullptr;
+    early_.insert_or_assign(ticket, ending{status, std::move(why)});
+    return;
   }
-  auto over = std::move(found->second);
+  const auto over = std::move(found->second);
   pending_.erase(found);
-  return over;
+  over->finish(status, std::move(why));
 }
 
 void core::look_after_orphans() {

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include <cubby/cubby.h>
@@ -45,8 +44,10 @@ class core {
 
   // Holds `what` until its ticket is complete.
   void add_pending(const std::shared_ptr<request> &what);
-  // Its ticket is complete; null when it is not known (yet).
-  std::shared_ptr<request> take_pending(cubby_ticket ticket);
+  // Its ticket was waited for.
+  void end_pending(cubby_ticket ticket) { pending_.erase(ticket); }
+  // A queue reported the end of a ticket, perhaps before the thread that made it could add it.
+  void complete(cubby_ticket ticket, cubby_status status, nb::object why);
   // Nobody waits for it any more; its memory is held until it is over.
   void forget(cubby_ticket ticket) { orphans_.push_back(ticket); }
 
@@ -73,7 +74,11 @@ class core {
   void let_go();
 
   std::unordered_map<cubby_ticket, std::shared_ptr<request>> pending_;
-  std::unordered_set<cubby_ticket> early_;  // completed before they were added
+  struct ending {
+    cubby_status status;
+    nb::object why;
+  };
+  std::unordered_map<cubby_ticket, ending> early_;  // completed before they were added
   std::vector<cubby_ticket> orphans_;
 };
 

@@ -27,9 +27,7 @@ nb::list take(queue &q, uint32_t max_count) {
     const auto status = static_cast<cubby_status>(done.status);
     nb::object why = nb::none();
     if (status < 0 || status == CUBBY_PARTIAL) why = last_error(status);
-    if (const auto over = q.owner->take_pending(done.ticket)) {
-      over->finish(status, why.is_none() ? nb::object() : why);
-    }
+    q.owner->complete(done.ticket, status, why.is_none() ? nb::object() : why);
     out.append(completion{done, why});
   }
   return out;

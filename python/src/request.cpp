@@ -112,7 +112,7 @@ cubby_status wait_for(const std::shared_ptr<request> &what, int64_t timeout_ns) 
   if (what->is_final()) return what->status;  // another thread was first
   nb::object why;
   if (status != CUBBY_OK && status != CUBBY_MISS) why = last_error(status);
-  owner->take_pending(what->ticket);
+  owner->end_pending(what->ticket);
   what->finish(status, std::move(why));
   return status;
 }
@@ -127,7 +127,7 @@ void wait_out(const std::shared_ptr<request> &what) {
         return cubby_wait(rt, what->ticket, -1);
       });
       if (!what->is_final()) {
-        what->owner->take_pending(what->ticket);
+        what->owner->end_pending(what->ticket);
         what->finish(status, {});
       }
     }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import select
+import sys
+import threading
 
 import pytest
 from conftest import BLOCK, Cache, block, open_cache
@@ -188,3 +190,33 @@ def test_caller_pump(tmp_path) -> None:
     cache.runtime.poll()
     assert cache.runtime.drain(10) is True
     cache.runtime.close()
+
+
+def test_a_completion_may_be_taken_before_submit_returns(stored: Cache) -> None:
+    queue = stored.runtime.queue(256)
+    stop = threading.Event()
+    taken: list[int] = []
+
+    def take() -> None:
+        while not (stop.is_set() and not queue.wait(0)):
+            taken.extend(done.user for done in queue.take())
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    before, tickets = sys.getswitchinterval(), []
+    sys.setswitchinterval(1e-6)
+    try:
+        for i in range(300):
+            memory = block(i)
+            tickets.append(
+                stored.space.submit_put(b"%d" % i, memory, keep="restart", queue=queue, user=i)
+            )
+        assert stored.runtime.drain(30)
+    finally:
+        sys.setswitchinterval(before)
+        stop.set()
+        thread.join(30)
+    assert sorted(taken) == [i for i in range(300) if tickets[i].handle != 0]
+    assert [ticket.wait(0) for ticket in tickets] == [True] * 300
+    assert {ticket.status for ticket in tickets} == {cubby.Status.OK}
+    queue.close()
