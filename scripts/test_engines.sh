@@ -93,6 +93,9 @@ prove_vllm() {
   step vllm "stored, found by a new process, same tokens" \
     "$python" python/engines/vllm_restart.py --folder "$root/vllm-run"
   grep -h '^vllm:' "$root"/logs/vllm-stored*.log || true
+  step vllm "through an LMCache server, all started anew" \
+    "$python" python/engines/lmcache_vllm.py --folder "$root/lmcache-vllm"
+  grep -h '^lmcache-vllm:' "$root"/logs/vllm-through*.log || true
 }
 
 echo "== building the package"

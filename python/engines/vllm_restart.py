@@ -130,24 +130,27 @@ def work(model: Path, tier: str, store: Path, dtype: str, die: bool) -> None:
         time.sleep(0.2)
 
 
-def run(
-    model: Path, tier: str, store: Path, dtype: str = "bfloat16", die: bool = False
-) -> dict[str, Any]:
-    """Runs the child process."""
-    here = Path(__file__)
-    env = {
+def environment() -> dict[str, str]:
+    """Of the processes that run vLLM."""
+    return {
         **os.environ,
-        "PYTHONPATH": f"{here.parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        "PYTHONPATH": f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_NO_USAGE_STATS": "1",
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, str(here), "--work", tier, "--folder", str(model.parent)]
+
+
+def run(
+    model: Path, tier: str, store: Path, dtype: str = "bfloat16", die: bool = False
+) -> dict[str, Any]:
+    """Runs the child process."""
+    command = [sys.executable, __file__, "--work", tier, "--folder", str(model.parent)]
     command += ["--store", str(store), "--dtype", dtype] + (["--die"] if die else [])
     done = subprocess.run(
-        command, env=env, capture_output=True, text=True, timeout=600, check=False
+        command, env=environment(), capture_output=True, text=True, timeout=600, check=False
     )
     sys.stdout.write(done.stdout + done.stderr)
     answers = [line for line in done.stdout.splitlines() if line.startswith("ANSWER ")]
