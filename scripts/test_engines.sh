@@ -99,9 +99,11 @@ prove_vllm() {
 }
 
 echo "== building the package"
-if ! ./scripts/test_python.sh --build-only; then
+status=0
+./scripts/test_python.sh --build-only || status=$?
+if [[ $status -ne 0 ]]; then
   echo "test_engines: the package could not be built; nothing was proven" >&2
-  exit 1
+  exit "$status" # 77: what it is built with could not be fetched
 fi
 export PYTHONPATH=$PWD/build/python-ext/stage
 
