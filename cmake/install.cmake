@@ -6,7 +6,9 @@ include(CMakePackageConfigHelpers)
 set_target_properties(cubby_static PROPERTIES EXPORT_NAME static)
 install(TARGETS cubby cubby_static EXPORT cubby-targets
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(TARGETS cubby_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+if(CUBBY_BUILD_COMMAND)
+  install(TARGETS cubby_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
 install(DIRECTORY include/cubby DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
         FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
 

@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
-# Installs what building and testing cubby needs; with --tests what only tests need too. Asks nothing, says what it does,
-# does nothing when all is there.
+# Installs what building and testing cubby needs; with --tests what only tests need too, with --python what the Python
+# package needs. Asks nothing, says what it does, does nothing when all is there.
 set -euo pipefail
 
 packages=(g++ cmake ninja-build pkg-config python3
           catch2 nlohmann-json3-dev libxxhash-dev liburing-dev
           libhwloc-dev libtbb-dev libcli11-dev libbenchmark-dev liblzma-dev libzstd-dev xz-utils zstd)
-# For a test that is skipped where it is not installed.
-if [[ ${1:-} == --tests ]]; then packages+=(clang-tidy-14); fi
+for argument in "$@"; do
+  case $argument in
+    --tests) packages+=(clang-tidy-14) ;; # for a test that is skipped where it is not installed
+    --python) packages+=(python3-dev python3-venv) ;;
+  esac
+done
 
 if ! command -v apt-get >/dev/null 2>&1; then
   cat >&2 <<'TABLE'

@@ -1,0 +1,453 @@
+"""The calls of cubby.h. Use `import cubby`."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias, overload
+
+from typing_extensions import Buffer, Self
+
+Key: TypeAlias = bytes
+KeyList: TypeAlias = bytes | list[bytes] | tuple[bytes, ...] | "Keys"
+# Buffer protocol, __dlpack__, (address, length), RegionSpan, or a list of those.
+Memory: TypeAlias = Any
+Keep: TypeAlias = Literal["session", "cache", "restart", "durable"]
+IoClass: TypeAlias = Literal["demand", "committed", "forecast", "write_back"]
+Seconds: TypeAlias = float | None
+
+class Ticket:
+    """An accepted request, which completes exactly once. Memory that was handed in is held until then, also when the ticket is dropped."""
+
+    def wait(self, timeout: Seconds = None) -> bool:
+        """Blocks, without the interpreter's lock, until the request is complete: True; or until `timeout` seconds have passed (None: never do): False. Raises the request's error."""
+
+    def cancel(self) -> None:
+        """Withdraws interest in the request, which still completes once."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the request is complete. Does not block."""
+
+    @property
+    def status(self) -> int:
+        """A status of cubby.Status as an int; PENDING until wait() or a queue reported the end."""
+
+    @property
+    def item_status(self) -> list[int]:
+        """One status an item, as a list of int; each is final once it is not PENDING."""
+
+    @property
+    def handle(self) -> int:
+        """The number of the ticket, as completions name it; 0 = it was complete at once."""
+
+class Completion:
+    """One completed request."""
+
+    @property
+    def user(self) -> int:
+        """The number that was given with the request."""
+
+    @property
+    def ticket(self) -> int:
+        """Ticket.handle of the request."""
+
+    @property
+    def status(self) -> int:
+        """OK, PARTIAL, MISS or an error: a status of cubby.Status as an int."""
+
+    @property
+    def ok_count(self) -> int:
+        """Items that are OK."""
+
+    @property
+    def item_count(self) -> int:
+        """Of how many items."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes moved for it."""
+
+    @property
+    def issued_ns(self) -> int:
+        """When it was accepted, in ns of CLOCK_MONOTONIC."""
+
+    @property
+    def done_ns(self) -> int:
+        """When it was over, in ns of CLOCK_MONOTONIC."""
+
+    @property
+    def error(self) -> Exception | None:
+        """The exception, not raised, of one that failed; else None."""
+
+class CompletionQueue:
+    """Completions of requests that named this queue. It holds a bounded number; a request that finds no place is BusyError, so that none is ever lost. May outlive its runtime."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable exactly while the queue is not empty; for select, poll and asyncio. It is the queue's: never read from it and never close it."""
+
+    def take(self, max_count: int = 64) -> list[Completion]:
+        """Takes completions, at most max_count; an empty list when there are none. Does not block."""
+
+    def wait(self, timeout: Seconds = None) -> bool:
+        """Blocks, without the interpreter's lock, until there is something to take: True; or until `timeout` seconds have passed (None: never do): False."""
+
+    def close(self) -> None:
+        """Ends the queue. BusyError while a request names it."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *args: object) -> None: ...
+
+class View:
+    """One part of a pinned locker, read-only, in place: memoryview(view), numpy.frombuffer(view) and torch.from_dlpack(view) copy nothing. The frame stays pinned as long as such a buffer is in use."""
+
+    def __len__(self) -> int: ...
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+
+    @property
+    def address(self) -> int:
+        """Address of the first byte; stands until the pins are released."""
+
+    def __dlpack__(
+        self,
+        *,
+        stream: object | None = None,
+        max_version: object | None = None,
+        dl_device: object | None = None,
+        copy: object | None = None,
+    ) -> object:
+        """A tensor of unsigned bytes over this memory."""
+
+    def __dlpack_device__(self) -> tuple: ...
+
+class Pins:
+    """Lockers held in place, all or none. A context manager: they are released at its end, or when the last buffer over one of them goes."""
+
+    def __len__(self) -> int: ...
+    def wait(self, timeout: Seconds = None) -> bool:
+        """Blocks until all are there: True; or `timeout` seconds have passed: False."""
+
+    def status(self, item: int) -> int:
+        """Status of an item: OK once it may be used, PENDING while it is on its way."""
+
+    def view(self, item: int, part: int = 0) -> View | None:
+        """A read-only View of a part, or None where its row lacks the part."""
+
+    def address(self, item: int, part: int = 0) -> int:
+        """Address of a part, read-only; 0 while it is not there. Stands until release()."""
+
+    @property
+    def done(self) -> bool:
+        """Whether all that was asked for has come, or failed. Does not block."""
+
+    def release(self) -> None:
+        """Gives the frames back, and withdraws what is still loading. May be called twice."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *args: object) -> None: ...
+
+class Lease:
+    """Keys that stay findable, with their bytes where they are, until end() or until their time is over. A context manager."""
+
+    def end(self) -> None:
+        """Ends the lease. May be called twice."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *args: object) -> None: ...
+
+class Tier:
+    """A tier of one runtime."""
+
+    @property
+    def handle(self) -> int:
+        """The number of the tier, as cubby.h calls name it."""
+
+    @property
+    def name(self) -> str: ...
+    def describe(self) -> dict[str, Any]:
+        """What the tier turned out to be: a dict; 'io' is the path in use, 'why' says why it is and what would allow a better one."""
+
+    def resize(self, budget_bytes: int) -> Ticket:
+        """Another budget. The Ticket completes when it holds; BudgetError if pinned bytes alone exceed it."""
+
+class RegionSpan:
+    """A piece of a region; memory for get and put."""
+
+    @property
+    def offset_bytes(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+
+class Region:
+    """Memory of the caller that the runtime knows."""
+
+    @property
+    def handle(self) -> int: ...
+    def __len__(self) -> int: ...
+    def span(self, offset_bytes: int, bytes: int) -> RegionSpan:
+        """A piece of it, as memory for get and put: without staging."""
+
+    def remove(self) -> None:
+        """BusyError while a tier or a request uses it."""
+
+class Bank:
+    """A grid of lockers: number = row * columns + column."""
+
+    @property
+    def handle(self) -> int:
+        """The number of the bank, as cubby.h calls name it."""
+
+    @property
+    def kind(self) -> int:
+        """0 experts, 1 KV blocks, 3 other."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of the grid (experts: layers that have experts)."""
+
+    @property
+    def columns(self) -> int:
+        """Columns of the grid (experts: experts of a layer)."""
+
+    @property
+    def part_count(self) -> int:
+        """Parts of one locker with a view of their own."""
+
+    @property
+    def row_layers(self) -> list[int]:
+        """The model's layer of each row."""
+
+    def __len__(self) -> int: ...
+    def number(self, row: int, column: int) -> int:
+        """The number of a locker in the grid."""
+
+    def locker_bytes(self, row: int = 0) -> int:
+        """Size in bytes of every locker of a row."""
+
+    def part(self, row: int, part: int) -> dict[str, Any]:
+        """What a part is: a dict of name, type, tensor, bytes and shape (fastest dimension first; 0 = unknown)."""
+
+    def files(self) -> list[dict[str, Any]]:
+        """The files that an adopted bank reads: dicts of path, bytes, sealed."""
+
+    def pin(
+        self,
+        numbers: Sequence[int],
+        tier: Tier,
+        *,
+        wait: bool = True,
+        no_visit: bool = False,
+        no_wait: bool = False,
+        bypass: bool = False,
+        io_class: IoClass = "demand",
+        deadline_ns: int = 0,
+    ) -> Pins:
+        """Holds lockers in a tier, to be used in place. wait=False returns at once: items are usable as their status becomes OK. no_wait: what is not resident is MissError. no_visit: not evidence of use. bypass: no copy stays after the release."""
+
+    def prefetch(
+        self,
+        numbers: Sequence[int],
+        tier: Tier,
+        *,
+        queue: CompletionQueue | None = None,
+        user: int = 0,
+    ) -> Ticket:
+        """Brings lockers near without holding them. The Ticket may be dropped."""
+
+    def drop(self, numbers: Sequence[int], tier: Tier | None = None) -> None:
+        """Gives up copies in a tier, or everywhere (None). BusyError when one is pinned."""
+
+    def estimate(self, numbers: Sequence[int], tier: Tier) -> list[int]:
+        """When each would be usable in the tier if asked for now, in ns from now. No I/O."""
+
+    def hint_route(self, row: int, columns: Sequence[int], ahead: int = 1) -> None:
+        """Notes that these columns of a row are expected `ahead` tokens from now."""
+
+    def visit(self, row: int, columns: Sequence[int], slot: int = 0) -> None:
+        """Reports what was used, for pins with no_visit. slot: which sequence of the batch."""
+
+    def remove(self) -> None:
+        """Removes the bank. BusyError while it is pinned or in flight."""
+
+class Keys:
+    """Keys made once and used often. Keys([b'..', ..]), or Keys(buffer, key_bytes) over one buffer of keys of one length, which is not copied and must not be changed."""
+
+    @overload
+    def __init__(self, keys: list[bytes] | tuple[bytes, ...]) -> None: ...
+    @overload
+    def __init__(self, buffer: Buffer, key_bytes: int) -> None: ...
+    def __len__(self) -> int: ...
+
+class Space:
+    """Keys of one model, layout, rank and tenant; nothing is found across spaces."""
+
+    @property
+    def handle(self) -> int:
+        """The number of the space, as cubby.h calls name it."""
+
+    @property
+    def bank(self) -> Bank:
+        """The bank where its blocks live."""
+
+    def match(self, keys: KeyList, after: Key | None = None, trailing: int = 0) -> int:
+        """Length of the longest usable prefix of keys: 0 to len(keys). No I/O, no waiting. keys: bytes, a list or tuple of bytes, or Keys. keys[0] is a root or follows the key `after`. trailing: of the prefix only the last so many have to be there; 0 = all."""
+
+    def states(self, keys: KeyList, after: Key | None = None) -> bytes:
+        """Where each key's bytes are, as one byte a key of cubby.State, also behind the first miss. No I/O, no waiting."""
+
+    def split(self, keys: KeyList, tier: Tier, recompute_ns: list[int]) -> dict[str, Any]:
+        """Load or recompute: which keys of the prefix to load so that all of it is ready first. recompute_ns: ns to compute each key. A dict of load_first, load_count, finish_ns, recompute_all_ns and load_all_ns."""
+
+    def get(
+        self, keys: KeyList, into: Memory, *, priority: int = 0, deadline_ns: int = 0
+    ) -> bool | list[bool]:
+        """Copies blocks into memory of the caller and waits for it. One key: whether it was there. Several: a list of that; `into` is then a list of as many, or one memory cut into equal parts. What is not there leaves its memory as it was. Memory: see docs/python.md."""
+
+    def put(
+        self,
+        keys: KeyList,
+        memory: Memory,
+        *,
+        after: Key | None = None,
+        chain: bool = False,
+        keep: Keep = "session",
+        ttl_ms: int = 0,
+        priority: int = 0,
+    ) -> None:
+        """Copies memory of the caller into blocks; returns once they can be found. A known key moves nothing. chain: each key follows the one before it, the first one follows `after`. keep: 'session', 'cache', 'restart' or 'durable'."""
+
+    def submit_get(
+        self,
+        keys: KeyList,
+        into: Memory,
+        *,
+        queue: CompletionQueue | None = None,
+        user: int = 0,
+        priority: int = 0,
+        deadline_ns: int = 0,
+    ) -> Ticket:
+        """As get(), without waiting: a Ticket. Its memory is written until it is complete. What is complete at once (Ticket.handle is 0) does not come through the queue."""
+
+    def submit_put(
+        self,
+        keys: KeyList,
+        memory: Memory,
+        *,
+        after: Key | None = None,
+        chain: bool = False,
+        keep: Keep = "session",
+        queue: CompletionQueue | None = None,
+        user: int = 0,
+        ttl_ms: int = 0,
+        priority: int = 0,
+    ) -> Ticket:
+        """As put(), without waiting for the store: a Ticket. The memory was read when the call returns."""
+
+    def pin(self, keys: KeyList, tier: Tier, *, wait: bool = True) -> Pins:
+        """Holds blocks in place; MissError where one is not there."""
+
+    def drop(self, keys: KeyList, tier: Tier | None = None) -> None:
+        """Forgets keys: in a tier, or everywhere (None). BusyError when one is pinned."""
+
+    def lease(self, keys: KeyList, ttl_ms: int = 0) -> Lease:
+        """Holds keys findable until the Lease ends or ttl_ms have passed (0: until it ends). MissError where one is not there."""
+
+    def remove(self) -> None:
+        """Closes the space. Blocks that outlive the process stay in the store."""
+
+class Runtime:
+    """A runtime: tiers of memory and files, and lockers in them. A context manager. Not usable in a child of fork (ForkedError): open another one there. Every call may be made from any thread."""
+
+    def __init__(
+        self,
+        *,
+        pump: str = "thread",
+        verify: bool = True,
+        policy: str | None = None,
+        workers: int | None = None,
+        tickets_max: int = 0,
+        log_lines_max: int = 0,
+        table_bytes_max: int = 0,
+        seed: int = 0,
+    ) -> None:
+        """pump: 'thread' (one of its own advances it) or 'caller' (poll() and waits do). verify: hold what is loaded against its digests. workers: threads that verify beside the pump; None = as many as are worth it, 0 = none. A 0 in the others means the default."""
+
+    def add_tier(
+        self,
+        backend: str,
+        name: str,
+        budget_bytes: int = 0,
+        *,
+        rank: int = 0,
+        paths: Sequence[str] = [],
+        memory: Sequence[Region] = [],
+        exclusive: bool = False,
+        device: int = -1,
+        numa_nodes: int = 0,
+        emulated_latency_ns: int = 0,
+        emulated_bytes_per_s: int = 0,
+    ) -> Tier:
+        """Adds a tier. backend: 'host' (memory), 'file' (a store of KV blocks in `paths`, of budget_bytes), or another one of the library. rank: 0 is nearest to compute. memory: Regions lent as its frames; none = its own. Blocks until its memory or store is there."""
+
+    def add_bank(
+        self,
+        name: str,
+        kind: str,
+        rows: int,
+        columns: int,
+        locker_bytes: int,
+        *,
+        part_bytes: Sequence[int] = [],
+        align_bytes: int = 0,
+        chunk_bytes: int = 0,
+        routed_count: int = 0,
+        policy: str | None = None,
+    ) -> Bank:
+        """Adds an empty bank of rows * columns lockers of locker_bytes each. kind: 'kv', 'experts' or 'other'."""
+
+    def adopt(self, path: str, *, tensors: str | None = None, seal_path: str | None = None) -> Bank:
+        """Adopts the experts of a GGUF or safetensors file in place, also of a split or sharded one; nothing is copied. Blocks while headers are read."""
+
+    def add_space(self, bank: Bank, fingerprint: bytes, domain: bytes = ...) -> Space:
+        """Opens a space of keys of a bank of kind 'kv'. fingerprint: bytes that name all that makes blocks interchangeable (model, dtype, layout, rank); domain: the tenant."""
+
+    def add_region(self, memory: Memory) -> Region:
+        """Makes writable memory of the caller known: it is held until the region is removed or the runtime closed."""
+
+    def queue(self, capacity: int = 1024) -> CompletionQueue:
+        """A CompletionQueue with places for `capacity` requests."""
+
+    def seal(
+        self, path: str, *, tensors: str | None = None, seal_path: str | None = None
+    ) -> Ticket:
+        """Writes digests of a model file, to hold later loads against. A Ticket."""
+
+    def drain(self, timeout: Seconds = None) -> bool:
+        """Blocks until nothing is in flight: True; or `timeout` seconds have passed: False."""
+
+    def poll(self) -> int | None:
+        """Caller pump: advances until nothing more can be done now. When to call again, in ns of CLOCK_MONOTONIC, or None. BusyError while another thread polls."""
+
+    def close(self) -> None:
+        """Completes or cancels what is open, writes back what was promised and ends the runtime. May be called twice. BufferError while buffers over pinned memory are in use."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether close() was called."""
+
+    def stats(self) -> dict[str, Any]:
+        """Counters since the runtime was opened: a dict of int, with a list of a dict a tier under 'tiers'. Names and units as in cubby.h."""
+
+    def take_log(self, max_count: int = 64) -> list[tuple[int, int, int, str]]:
+        """Takes lines of the log: a list of (at_ns, level, tier, text); level 0 error, 1 warning, 2 notice, 3 detail."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *args: object) -> None: ...
+
+def version() -> tuple[int, int, int]:
+    """Version of the library: (major, minor, patch)."""
+
+def status_name(status: int) -> str:
+    """Name of a status, without its prefix."""
+
+def policies() -> list[str]:
+    """Names of the placement policies that a runtime or a bank may be given."""

@@ -1,0 +1,1 @@
+"""Adapters to inference engines, each named in the engine's own configuration."""

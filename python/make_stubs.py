@@ -1,0 +1,78 @@
+"""Writes python/cubby/_cubby.pyi from the built extension: nanobind's stubs, with the types that
+they cannot know put in by hand.
+
+    PYTHONPATH=<build>/stage python python/make_stubs.py
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+HEAD = """from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias, overload
+
+from typing_extensions import Buffer, Self
+
+Key: TypeAlias = bytes
+KeyList: TypeAlias = bytes | list[bytes] | tuple[bytes, ...] | "Keys"
+# Buffer protocol, __dlpack__, (address, length), RegionSpan, or a list of those.
+Memory: TypeAlias = Any
+Keep: TypeAlias = Literal["session", "cache", "restart", "durable"]
+IoClass: TypeAlias = Literal["demand", "committed", "forecast", "write_back"]
+Seconds: TypeAlias = float | None
+"""
+
+# (pattern, replacement), each of which has to be used.
+TYPES = [
+    (r"timeout: object \| None", "timeout: Seconds"),
+    (r"tier: object \| None", "tier: Tier | None"),
+    (r"after: object \| None", "after: Key | None"),
+    (r"keys: object\) -> None", "keys: list[bytes] | tuple[bytes, ...]) -> None"),
+    (r"buffer: object", "buffer: Buffer"),
+    (r"keys: object", "keys: KeyList"),
+    (r"into: object", "into: Memory"),
+    (r"memory: object", "memory: Memory"),
+    (r"keep: object", "keep: Keep"),
+    (r"io_class: object", "io_class: IoClass"),
+    (r"recompute_ns: list", "recompute_ns: list[int]"),
+    (r"def get\((.*)\) -> object", r"def get(\1) -> bool | list[bool]"),
+    (r"def (submit_\w+|prefetch|seal|resize)\((.*)\) -> object", r"def \1(\2) -> Ticket"),
+    (r"def lease\((.*)\) -> object", r"def lease(\1) -> Lease"),
+    (r"def view\((.*)\) -> object", r"def view(\1) -> View | None"),
+    (r"def poll\(self\) -> object", "def poll(self) -> int | None"),
+    (r"def error\(self\) -> object", "def error(self) -> Exception | None"),
+    (r"def __enter__\(self\) -> object", "def __enter__(self) -> Self"),
+    (r"\*args\)", "*args: object)"),
+    (r"def item_status\(self\) -> list", "def item_status(self) -> list[int]"),
+    (r"def take\((.*)\) -> list", r"def take(\1) -> list[Completion]"),
+    (r"def take_log\((.*)\) -> list", r"def take_log(\1) -> list[tuple[int, int, int, str]]"),
+    (r"def files\(self\) -> list", "def files(self) -> list[dict[str, Any]]"),
+    (r"def policies\(\) -> list", "def policies() -> list[str]"),
+    (r"def version\(\) -> tuple", "def version() -> tuple[int, int, int]"),
+    (r"-> dict:", "-> dict[str, Any]:"),
+]
+
+
+def main() -> int:
+    """Writes the file; fails where a replacement found nothing."""
+    out = Path(__file__).parent / "cubby" / "_cubby.pyi"
+    subprocess.run(
+        [sys.executable, "-m", "nanobind.stubgen", "-m", "cubby._cubby", "-o", str(out)], check=True
+    )
+    text = out.read_text()
+    text = re.sub(r"from collections.abc import.*\nfrom typing import.*\n", HEAD, text)
+    for pattern, replacement in TYPES:
+        text, count = re.subn(pattern, replacement, text)
+        if count == 0:
+            print(f"make_stubs: nothing is like {pattern!r}", file=sys.stderr)
+            return 1
+    wide = re.compile(r'^( *)"""\n *(.*)\n *"""$', re.MULTILINE)
+    out.write_text(wide.sub(r'\1"""\2"""', text))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstring>
+
+#include "handles.hpp"
+#include "pins.hpp"
+#include "queue.hpp"
+
+namespace pycubby {
+
+namespace {
+
+cubby_bank_desc info_of(core &owner, cubby_bank handle) {
+  cubby_bank_desc info{};
+  info.struct_size = sizeof info;
+  check(owner.quick([&](cubby *rt) { return cubby_bank_info(rt, handle, &info); }));
+  return info;
+}
+
+std::vector<cubby_item> items_of(const bank &b, const std::vector<uint64_t> &numbers) {
+  std::vector<cubby_item> items(numbers.size());
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    if (numbers[i] >= b.locker_count()) throw nb::index_error("no such locker in this bank");
+    items[i].id = CUBBY_ID(b.handle, numbers[i]);
+  }
+  return items;
+}
+
+pins pin_numbers(const bank &b, const std::vector<uint64_t> &numbers, const tier &in, bool wait,
+                 bool no_visit, bool no_wait, bool bypass, nb::handle io_class,
+                 uint64_t deadline_ns) {
+  const auto items = items_of(b, numbers);
+  std::vector<uint64_t> bytes;
+  bytes.reserve(numbers.size() * b.part_count);
+  for (const uint64_t number : numbers) {
+    const uint64_t row = number / b.columns;
+    for (uint32_t p = 0; p < b.part_count; ++p) {
+      bytes.push_back(b.part_bytes[row * b.part_count + p]);
+    }
+  }
+  options with;
+  if (no_visit) with.flags |= CUBBY_NO_VISIT;
+  if (no_wait) with.flags |= CUBBY_NO_WAIT;
+  if (bypass) with.flags |= CUBBY_BYPASS;
+  with.io_class = io_class_of(io_class);
+  with.deadline_ns = deadline_ns;
+  return pin(b.owner, items, in.handle, b.part_count, std::move(bytes), with, wait);
+}
+
+nb::object prefetch(const bank &b, const std::vector<uint64_t> &numbers, const tier &in,
+                    const std::shared_ptr<queue> &to, uint64_t user) {
+  const auto items = items_of(b, numbers);
+  auto what = std::make_shared<request>();
+  what->owner = b.owner;
+  options with;
+  with.io_class = CUBBY_FORECAST;
+  with.to = to;
+  with.user = user;
+  const auto count = static_cast<uint32_t>(items.size());
+  submit(what, with, count, [&](cubby *rt, const cubby_how *how, cubby_ticket *out) {
+    return cubby_prefetch(rt, items.data(), count, in.handle, how, out);
+  });
+  if (what->status < 0) raise(error_of(*what));
+  return nb::cast(new ticket(std::move(what)), nb::rv_policy::take_ownership);
+}
+
+void drop(const bank &b, const std::vector<uint64_t> &numbers, nb::handle in) {
+  const auto items = items_of(b, numbers);
+  const cubby_tier named = tier_of(in);
+  check(b.owner->call([&](cubby *rt) {
+    return cubby_drop(rt, items.data(), static_cast<uint32_t>(items.size()), named);
+  }));
+}
+
+std::vector<uint64_t> estimate(const bank &b, const std::vector<uint64_t> &numbers,
+                               const tier &in) {
+  const auto items = items_of(b, numbers);
+  std::vector<uint64_t> ready(items.size());
+  check(b.owner->call([&](cubby *rt) {
+    return cubby_estimate(rt, items.data(), static_cast<uint32_t>(items.size()), in.handle,
+                          ready.data());
+  }));
+  return ready;
+}
+
+void hint_route(const bank &b, uint32_t row, const std::vector<uint16_t> &columns, uint32_t ahead) {
+  cubby_hint_item hint{};
+  hint.struct_size = sizeof hint;
+  hint.kind = CUBBY_HINT_ROUTE;
+  hint.bank = b.handle;
+  hint.route.row = row;
+  hint.route.column_count = static_cast<uint32_t>(columns.size());
+  hint.route.columns = columns.data();
+  hint.ahead = ahead;
+  check(b.owner->call([&](cubby *rt) { return cubby_hint(rt, &hint, 1, nullptr); }));
+}
+
+void visit(const bank &b, uint32_t row, const std::vector<uint16_t> &columns, uint32_t slot) {
+  cubby_routed routed{slot, row, static_cast<uint32_t>(columns.size()), columns.data(), nullptr};
+  check(b.owner->call([&](cubby *rt) { return cubby_visit(rt, b.handle, &routed, 1); }));
+}
+
+nb::dict part_info(const bank &b, uint32_t row, uint32_t part) {
+  cubby_part_info info{};
+  info.struct_size = sizeof info;
+  check(b.owner->quick([&](cubby *rt) { return cubby_bank_part(rt, b.handle, row, part, &info); }));
+  nb::list shape;
+  for (const uint64_t each : info.shape) shape.append(each);
+  nb::dict out;
+  out["name"] = info.name;
+  out["type"] = info.type;
+  out["tensor"] = info.tensor;
+  out["bytes"] = info.bytes;
+  out["shape"] = nb::tuple(shape);
+  return out;
+}
+
+nb::list files(const bank &b) {
+  nb::list out;
+  for (uint32_t file = 0;; ++file) {
+    cubby_file_info info{};
+    info.struct_size = sizeof info;
+    const cubby_status status =
+        b.owner->quick([&](cubby *rt) { return cubby_bank_file(rt, b.handle, file, &info); });
+    if (status == CUBBY_MISS) break;
+    check(status);
+    nb::dict one;
+    one["path"] = info.path;
+    one["bytes"] = info.bytes;
+    one["sealed"] = info.sealed != 0;
+    out.append(one);
+  }
+  return out;
+}
+
+void bind_geometry(nb::class_<bank> &c) {
+  c.def_ro("handle", &bank::handle, "The number of the bank, as cubby.h calls name it.")
+      .def_ro("kind", &bank::kind, "0 experts, 1 KV blocks, 3 other.")
+      .def_ro("rows", &bank::rows, "Rows of the grid (experts: layers that have experts).")
+      .def_ro("columns", &bank::columns, "Columns of the grid (experts: experts of a layer).")
+      .def_ro("part_count", &bank::part_count, "Parts of one locker with a view of their own.")
+      .def_ro("row_layers", &bank::row_layers, "The model's layer of each row.")
+      .def("__len__", &bank::locker_count)
+      .def(
+          "number",
+          [](const bank &b, uint32_t row, uint32_t column) {
+            if (row >= b.rows || column >= b.columns) throw nb::index_error("outside of the grid");
+            return uint64_t{row} * b.columns + column;
+          },
+          nb::arg("row"), nb::arg("column"), "The number of a locker in the grid.")
+      .def(
+          "locker_bytes",
+          [](const bank &b, uint32_t row) {
+            if (row >= b.rows) throw nb::index_error("no such row");
+            return b.row_bytes[row];
+          },
+          nb::arg("row") = 0, "Size in bytes of every locker of a row.")
+      .def("part", &part_info, nb::arg("row"), nb::arg("part"),
+           "What a part is: a dict of name, type, tensor, bytes and shape (fastest dimension "
+           "first; 0 = unknown).")
+      .def("files", &files, "The files that an adopted bank reads: dicts of path, bytes, sealed.");
+}
+
+}  // namespace
+
+std::shared_ptr<bank> bank::describe(const std::shared_ptr<core> &owner, cubby_bank handle) {
+  const cubby_bank_desc info = info_of(*owner, handle);
+  auto made = std::make_shared<bank>();
+  made->owner = owner;
+  made->handle = handle;
+  made->kind = info.kind;
+  made->rows = info.rows;
+  made->columns = info.columns;
+  made->part_count = info.part_count == 0 ? 1 : info.part_count;
+  for (uint32_t row = 0; row < info.rows; ++row) {
+    const uint64_t whole = info.row_bytes != nullptr ? info.row_bytes[row] : info.locker_bytes;
+    made->row_bytes.push_back(whole);
+    made->row_layers.push_back(info.row_layers != nullptr ? info.row_layers[row] : row);
+    const uint64_t first = info.row_bytes != nullptr ? uint64_t{row} * made->part_count : 0;
+    for (uint32_t p = 0; p < made->part_count; ++p) {
+      const uint64_t only = p == 0 ? whole : 0;
+      made->part_bytes.push_back(info.part_bytes != nullptr ? info.part_bytes[first + p] : only);
+    }
+  }
+  return made;
+}
+
+void bind_banks(nb::module_ &m) {
+  nb::class_<bank> c(m, "Bank", "A grid of lockers: number = row * columns + column.");
+  bind_geometry(c);
+  c.def("pin", &pin_numbers, nb::arg("numbers"), nb::arg("tier"), nb::kw_only(),
+        nb::arg("wait") = true, nb::arg("no_visit") = false, nb::arg("no_wait") = false,
+        nb::arg("bypass") = false, nb::arg("io_class") = "demand", nb::arg("deadline_ns") = 0,
+        "Holds lockers in a tier, to be used in place. wait=False returns at once: items are "
+        "usable as their status becomes OK. no_wait: what is not resident is MissError. no_visit: "
+        "not evidence of use. bypass: no copy stays after the release.")
+      .def("prefetch", &prefetch, nb::arg("numbers"), nb::arg("tier"), nb::kw_only(),
+           nb::arg("queue").none() = nb::none(), nb::arg("user") = 0,
+           "Brings lockers near without holding them. The Ticket may be dropped.")
+      .def("drop", &drop, nb::arg("numbers"), nb::arg("tier").none() = nb::none(),
+           "Gives up copies in a tier, or everywhere (None). BusyError when one is pinned.")
+      .def("estimate", &estimate, nb::arg("numbers"), nb::arg("tier"),
+           "When each would be usable in the tier if asked for now, in ns from now. No I/O.")
+      .def("hint_route", &hint_route, nb::arg("row"), nb::arg("columns"), nb::arg("ahead") = 1,
+           "Notes that these columns of a row are expected `ahead` tokens from now.")
+      .def("visit", &visit, nb::arg("row"), nb::arg("columns"), nb::arg("slot") = 0,
+           "Reports what was used, for pins with no_visit. slot: which sequence of the batch.")
+      .def(
+          "remove",
+          [](const bank &b) {
+            check(b.owner->call([&](cubby *rt) { return cubby_bank_remove(rt, b.handle); }));
+          },
+          "Removes the bank. BusyError while it is pinned or in flight.");
+}
+
+}  // namespace pycubby

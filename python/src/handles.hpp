@@ -1,0 +1,61 @@
+// Runtime, Tier, Bank, Space and Region as Python holds them: a number and its runtime.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <cubby/cubby.h>
+
+#include "core.hpp"
+
+namespace pycubby {
+
+struct tier {
+  std::shared_ptr<core> owner;
+  cubby_tier handle = 0;
+  std::string name;
+};
+
+// Geometry of a bank, copied when it was made.
+struct bank {
+  std::shared_ptr<core> owner;
+  cubby_bank handle = 0;
+  uint32_t kind = 0, rows = 0, columns = 0, part_count = 1;
+  std::vector<uint64_t> row_bytes;   // [rows]
+  std::vector<uint64_t> part_bytes;  // [rows * part_count]
+  std::vector<uint32_t> row_layers;  // [rows]
+
+  // The same handle with its geometry read from the runtime.
+  static std::shared_ptr<bank> describe(const std::shared_ptr<core> &owner, cubby_bank handle);
+  uint64_t locker_count() const noexcept { return uint64_t{rows} * columns; }
+};
+
+struct space {
+  std::shared_ptr<core> owner;
+  std::shared_ptr<bank> of;
+  cubby_space handle = 0;
+};
+
+struct region {
+  std::shared_ptr<core> owner;
+  cubby_region handle = 0;
+  uint64_t bytes = 0;
+};
+
+// The tier a call names: a Tier, or None for "everywhere" (0).
+cubby_tier tier_of(nb::handle from);
+
+// Counters as a dict, and lines of the log as a list of tuples.
+nb::dict stats_of(core &of);
+nb::list log_of(core &of, uint32_t max_count);
+
+void bind_runtime(nb::module_ &m);
+void bind_tiers(nb::module_ &m);
+void bind_banks(nb::module_ &m);
+void bind_spaces(nb::module_ &m);
+
+}  // namespace pycubby

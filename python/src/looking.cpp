@@ -1,0 +1,158 @@
+// Tiers, regions, counters and the log.
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "handles.hpp"
+#include "request.hpp"
+
+namespace pycubby {
+
+namespace {
+
+// Names that files and systems gave may be no UTF-8.
+nb::object text_of(const char *text) {
+  nb::object made = nb::steal(
+      PyUnicode_DecodeUTF8(text, static_cast<Py_ssize_t>(strlen(text)), "backslashreplace"));
+  if (!made.is_valid()) throw nb::python_error();
+  return made;
+}
+
+nb::dict tier_stats(const cubby_tier_stats &t) {
+  nb::dict out;
+#define CUBBY_FIELD(name) out[#name] = t.name
+  CUBBY_FIELD(tier);
+  CUBBY_FIELD(budget_bytes);
+  CUBBY_FIELD(used_bytes);
+  CUBBY_FIELD(pinned_bytes);
+  CUBBY_FIELD(peak_bytes);
+  CUBBY_FIELD(hit_count);
+  CUBBY_FIELD(miss_count);
+  CUBBY_FIELD(evict_count);
+  CUBBY_FIELD(demand_bytes);
+  CUBBY_FIELD(prefetch_used_bytes);
+  CUBBY_FIELD(prefetch_wasted_bytes);
+  CUBBY_FIELD(write_back_bytes);
+  CUBBY_FIELD(padding_bytes);
+  CUBBY_FIELD(read_count);
+  CUBBY_FIELD(write_count);
+  CUBBY_FIELD(error_count);
+  CUBBY_FIELD(corrupt_count);
+  CUBBY_FIELD(late_count);
+  CUBBY_FIELD(health);
+  CUBBY_FIELD(emulated);
+  CUBBY_FIELD(bytes_in);
+  CUBBY_FIELD(bytes_out);
+#undef CUBBY_FIELD
+  return out;
+}
+
+nb::dict describe(const tier &of) {
+  cubby_tier_info t{};
+  t.struct_size = sizeof t;
+  check(of.owner->quick([&](cubby *rt) { return cubby_tier_describe(rt, of.handle, &t); }));
+  nb::dict out;
+#define CUBBY_FIELD(name) out[#name] = t.name
+  CUBBY_FIELD(rank);
+  CUBBY_FIELD(emulated);
+  CUBBY_FIELD(registered);
+  CUBBY_FIELD(queue_depth);
+  CUBBY_FIELD(memory_bytes);
+  CUBBY_FIELD(huge_bytes);
+  CUBBY_FIELD(numa_nodes);
+#undef CUBBY_FIELD
+  out["name"] = text_of(t.name);
+  out["backend"] = text_of(t.backend);
+  out["io"] = text_of(t.io);
+  out["why"] = text_of(t.why);
+  return out;
+}
+
+nb::object resize(const tier &of, uint64_t budget_bytes) {
+  auto what = std::make_shared<request>();
+  what->owner = of.owner;
+  submit(what, options{}, 0, [&](cubby *rt, const cubby_how *, cubby_ticket *out) {
+    return cubby_tier_resize(rt, of.handle, budget_bytes, out);
+  });
+  if (what->status < 0) raise(error_of(*what));
+  return nb::cast(new ticket(std::move(what)), nb::rv_policy::take_ownership);
+}
+
+void remove_region(const region &of) {
+  check(of.owner->call([&](cubby *rt) { return cubby_region_remove(rt, of.handle); }));
+  of.owner->regions.erase(of.handle);
+}
+
+region_span span_of(const region &of, uint64_t offset_bytes, uint64_t bytes) {
+  if (offset_bytes > of.bytes || bytes > of.bytes - offset_bytes) {
+    throw nb::value_error("outside of the region");
+  }
+  return {of.handle, offset_bytes, bytes};
+}
+
+}  // namespace
+
+nb::dict stats_of(core &of) {
+  cubby_stats_block s{};
+  s.struct_size = sizeof s;
+  std::vector<cubby_tier_stats> tiers(64);
+  for (auto &each : tiers) each.struct_size = sizeof each;
+  check(of.quick([&](cubby *rt) {
+    return cubby_stats(rt, &s, tiers.data(), static_cast<uint32_t>(tiers.size()));
+  }));
+  nb::dict out;
+#define CUBBY_FIELD(name) out[#name] = s.name
+  CUBBY_FIELD(table_bytes);
+  CUBBY_FIELD(policy_bytes);
+  CUBBY_FIELD(digest_bytes);
+  CUBBY_FIELD(visit_count);
+  CUBBY_FIELD(visit_dropped_count);
+  CUBBY_FIELD(log_dropped_count);
+  CUBBY_FIELD(stall_read_ns);
+  CUBBY_FIELD(stall_join_ns);
+  CUBBY_FIELD(stall_frame_wait_ns);
+  CUBBY_FIELD(stall_copy_ns);
+  CUBBY_FIELD(stall_handoff_ns);
+  CUBBY_FIELD(unverified_bytes);
+#undef CUBBY_FIELD
+  nb::list each;
+  for (uint32_t i = 0; i < s.tier_count && i < tiers.size(); ++i) each.append(tier_stats(tiers[i]));
+  out["tiers"] = each;
+  return out;
+}
+
+nb::list log_of(core &of, uint32_t max_count) {
+  nb::list out;
+  cubby_log_line line{};
+  while (max_count-- != 0 &&
+         of.quick([&](cubby *rt) { return cubby_log_take(rt, &line, 1); }) == 1) {
+    out.append(nb::make_tuple(line.at_ns, line.level, line.tier, text_of(line.text)));
+  }
+  return out;
+}
+
+cubby_tier tier_of(nb::handle from) {
+  return from.is_none() ? 0 : nb::cast<const tier &>(from).handle;
+}
+
+void bind_tiers(nb::module_ &m) {
+  nb::class_<tier>(m, "Tier", "A tier of one runtime.")
+      .def_ro("handle", &tier::handle, "The number of the tier, as cubby.h calls name it.")
+      .def_ro("name", &tier::name)
+      .def("describe", &describe,
+           "What the tier turned out to be: a dict; 'io' is the path in use, 'why' says why it is "
+           "and what would allow a better one.")
+      .def("resize", &resize, nb::arg("budget_bytes"),
+           "Another budget. The Ticket completes when it holds; BudgetError if pinned bytes alone "
+           "exceed it.");
+  nb::class_<region_span>(m, "RegionSpan", "A piece of a region; memory for get and put.")
+      .def_ro("offset_bytes", &region_span::offset_bytes)
+      .def_ro("bytes", &region_span::bytes);
+  nb::class_<region>(m, "Region", "Memory of the caller that the runtime knows.")
+      .def_ro("handle", &region::handle)
+      .def("__len__", [](const region &r) { return r.bytes; })
+      .def("span", &span_of, nb::arg("offset_bytes"), nb::arg("bytes"),
+           "A piece of it, as memory for get and put: without staging.")
+      .def("remove", &remove_region, "BusyError while a tier or a request uses it.");
+}
+
+}  // namespace pycubby

@@ -1,0 +1,245 @@
+#include "pins.hpp"
+
+#include <string>
+
+#include "dlpack.hpp"
+
+namespace pycubby {
+
+namespace {
+
+// One part of one pinned locker.
+struct view {
+  std::shared_ptr<pin_set> set;
+  const void *address = nullptr;
+  uint64_t bytes = 0;
+};
+
+void check_usable(const pin_set &set) {
+  if (set.what->owner->door.forked()) raise_refused(CUBBY_ERR_FORKED, "the pinned memory");
+  if (set.released || set.what->owner->door.closed()) {
+    PyErr_SetString(PyExc_BufferError, "the pins were released");
+    throw nb::python_error();
+  }
+}
+
+int get_buffer(PyObject *self, Py_buffer *out, int flags) {
+  view *of = nb::inst_ptr<view>(nb::handle(self));
+  try {
+    check_usable(*of->set);
+  } catch (nb::python_error &e) {
+    e.restore();
+    out->obj = nullptr;
+    return -1;
+  }
+  if (PyBuffer_FillInfo(out, self, const_cast<void *>(of->address),
+                        static_cast<Py_ssize_t>(of->bytes), 1, flags) != 0) {
+    return -1;
+  }
+  of->set->add_export();
+  return 0;
+}
+
+void release_buffer(PyObject *self, Py_buffer *) {
+  nb::inst_ptr<view>(nb::handle(self))->set->end_export();
+}
+
+PyType_Slot view_slots[] = {{Py_bf_getbuffer, reinterpret_cast<void *>(get_buffer)},
+                            {Py_bf_releasebuffer, reinterpret_cast<void *>(release_buffer)},
+                            {0, nullptr}};
+
+// A tensor of bytes over a view, for DLPack; counts as an export until its consumer deletes it.
+template <class Managed>
+struct lent_tensor {
+  Managed managed{};
+  int64_t shape = 0, stride = 1;
+  std::shared_ptr<pin_set> set;
+};
+
+template <class Managed>
+void end_tensor(Managed *managed) {
+  const nb::gil_scoped_acquire lock;
+  auto *lent = static_cast<lent_tensor<Managed> *>(managed->context);
+  lent->set->end_export();
+  delete lent;
+}
+
+template <class Managed>
+nb::object tensor_of(const view &of, const char *name) {
+  auto *lent = new lent_tensor<Managed>;
+  lent->set = of.set;
+  lent->shape = static_cast<int64_t>(of.bytes);
+  dlpack::tensor &t = lent->managed.tensor;
+  t.data = const_cast<void *>(of.address);
+  t.device = {dlpack::device_cpu, 0};
+  t.ndim = 1;
+  t.dtype = {dlpack::type_uint, 8, 1};
+  t.shape = &lent->shape;
+  t.strides = &lent->stride;
+  lent->managed.context = lent;
+  lent->managed.deleter = &end_tensor<Managed>;
+  PyObject *capsule = PyCapsule_New(&lent->managed, name, [](PyObject *self) {
+    // Only an unused one: a consumer renames it and deletes the tensor itself.
+    const char *is = PyCapsule_GetName(self);
+    const std::string used = is == nullptr ? "" : is;
+    if (used != "dltensor" && used != "dltensor_versioned") return;
+    auto *managed = static_cast<Managed *>(PyCapsule_GetPointer(self, is));
+    managed->deleter(managed);
+  });
+  if (capsule == nullptr) {
+    delete lent;
+    throw nb::python_error();
+  }
+  of.set->add_export();
+  return nb::steal(capsule);
+}
+
+nb::object to_dlpack(const view &of, nb::handle max_version) {
+  check_usable(*of.set);
+  const bool versioned =
+      PyTuple_Check(max_version.ptr()) && nb::cast<int>(nb::borrow<nb::tuple>(max_version)[0]) >= 1;
+  if (!versioned) return tensor_of<dlpack::managed>(of, "dltensor");
+  nb::object made = tensor_of<dlpack::managed_versioned>(of, "dltensor_versioned");
+  auto *managed = static_cast<dlpack::managed_versioned *>(
+      PyCapsule_GetPointer(made.ptr(), "dltensor_versioned"));
+  managed->major = 1;
+  managed->flags = dlpack::flag_read_only;
+  return made;
+}
+
+uint32_t index_in(const pin_set &set, uint32_t item, uint32_t part) {
+  if (item >= set.count || part >= set.part_count) throw nb::index_error("no such item or part");
+  return item * set.part_count + part;
+}
+
+int item_status(const pins &p, uint32_t item) {
+  index_in(*p.set, item, 0);
+  return __atomic_load_n(&p.set->what->item_status[item], __ATOMIC_ACQUIRE);
+}
+
+nb::object view_of(const pins &p, uint32_t item, uint32_t part) {
+  const pin_set &set = *p.set;
+  const uint32_t at = index_in(set, item, part);
+  check_usable(set);
+  if (const auto status = static_cast<cubby_status>(item_status(p, item)); status != CUBBY_OK) {
+    raise_plain(status, "this item is not pinned (yet)");
+  }
+  const void *address = set.what->addresses[at];
+  if (address == nullptr) return nb::none();
+  return nb::cast(view{p.set, address, set.part_bytes[at]});
+}
+
+uint64_t address_of(const pins &p, uint32_t item, uint32_t part) {
+  const uint32_t at = index_in(*p.set, item, part);
+  check_usable(*p.set);
+  if (item_status(p, item) != CUBBY_OK) return 0;
+  return reinterpret_cast<uintptr_t>(p.set->what->addresses[at]);
+}
+
+bool wait_pins(const pins &p, nb::handle timeout) {
+  check_usable(*p.set);
+  const cubby_status status = wait_for(p.set->what, timeout_of(timeout));
+  if (status == CUBBY_ERR_TIMEOUT && !p.set->what->is_final()) return false;
+  if (status == CUBBY_OK) return true;
+  if (status != CUBBY_PARTIAL) p.set->handle = 0;
+  raise(error_of(*p.set->what));
+}
+
+void bind_views(nb::module_ &m) {
+  nb::class_<view>(m, "View", nb::type_slots(view_slots),
+                   "One part of a pinned locker, read-only, in place: memoryview(view), "
+                   "numpy.frombuffer(view) and torch.from_dlpack(view) copy nothing. The frame "
+                   "stays pinned as long as such a buffer is in use.")
+      .def("__len__", [](const view &v) { return v.bytes; })
+      .def_prop_ro(
+          "nbytes", [](const view &v) { return v.bytes; }, "Size in bytes.")
+      .def_prop_ro(
+          "address",
+          [](const view &v) {
+            check_usable(*v.set);
+            return reinterpret_cast<uintptr_t>(v.address);
+          },
+          "Address of the first byte; stands until the pins are released.")
+      .def(
+          "__dlpack__",
+          [](const view &v, nb::handle, nb::handle max_version, nb::handle, nb::handle) {
+            return to_dlpack(v, max_version);
+          },
+          nb::kw_only(), nb::arg("stream").none() = nb::none(),
+          nb::arg("max_version").none() = nb::none(), nb::arg("dl_device").none() = nb::none(),
+          nb::arg("copy").none() = nb::none(), "A tensor of unsigned bytes over this memory.")
+      .def("__dlpack_device__", [](const view &) { return nb::make_tuple(1, 0); });
+}
+
+}  // namespace
+
+void pin_set::let_go() noexcept {
+  if (handle == 0 || what->owner->door.enter() != CUBBY_OK) return;
+  cubby_unpin(what->owner->rt, std::exchange(handle, 0), 0, 0, nullptr);
+  what->owner->door.leave();
+  if (!what->is_final()) what->owner->forget(what->ticket);
+}
+
+void lease::end() {
+  if (handle == 0) return;
+  const cubby_pins over = std::exchange(handle, 0);
+  const cubby_status status =
+      owner->call([&](cubby *rt) { return cubby_lease_end(rt, over, 0, 0); });
+  if (status != CUBBY_ERR_STALE) check(status);  // its time was over before
+}
+
+pins pin(const std::shared_ptr<core> &owner, const std::vector<cubby_item> &items, cubby_tier tier,
+         uint32_t part_count, std::vector<uint64_t> part_bytes, const options &with, bool wait) {
+  auto set = std::make_shared<pin_set>();
+  set->what = std::make_shared<request>();
+  set->what->owner = owner;
+  set->count = static_cast<uint32_t>(items.size());
+  set->part_count = part_count;
+  set->part_bytes = std::move(part_bytes);
+  set->what->addresses.assign(items.size() * part_count, nullptr);
+  submit(set->what, with, set->count, [&](cubby *rt, const cubby_how *how, cubby_ticket *ticket) {
+    return cubby_pin(rt, items.data(), set->count, tier, how, &set->handle,
+                     set->what->addresses.data(), ticket);
+  });
+  if (wait && !set->what->is_final()) wait_for(set->what, -1);
+  request &what = *set->what;
+  if (what.status == CUBBY_OK) {
+    std::fill(what.item_status.begin(), what.item_status.end(), int8_t{CUBBY_OK});
+  } else if (what.is_final() && (wait || what.status != CUBBY_PARTIAL)) {
+    if (what.status != CUBBY_PARTIAL) set->handle = 0;
+    raise(error_of(what));
+  }
+  return pins{std::move(set)};
+}
+
+void bind_pins(nb::module_ &m) {
+  bind_views(m);
+  nb::class_<pins>(m, "Pins",
+                   "Lockers held in place, all or none. A context manager: they are released at "
+                   "its end, or when the last buffer over one of them goes.")
+      .def("__len__", [](const pins &p) { return p.set->count; })
+      .def("wait", &wait_pins, nb::arg("timeout").none() = nb::none(),
+           "Blocks until all are there: True; or `timeout` seconds have passed: False.")
+      .def("status", &item_status, nb::arg("item"),
+           "Status of an item: OK once it may be used, PENDING while it is on its way.")
+      .def("view", &view_of, nb::arg("item"), nb::arg("part") = 0,
+           "A read-only View of a part, or None where its row lacks the part.")
+      .def("address", &address_of, nb::arg("item"), nb::arg("part") = 0,
+           "Address of a part, read-only; 0 while it is not there. Stands until release().")
+      .def_prop_ro(
+          "done", [](const pins &p) { return wait_for(p.set->what, 0) != CUBBY_ERR_TIMEOUT; },
+          "Whether all that was asked for has come, or failed. Does not block.")
+      .def(
+          "release", [](const pins &p) { p.set->release(); },
+          "Gives the frames back, and withdraws what is still loading. May be called twice.")
+      .def("__enter__", [](nb::object self) { return self; })
+      .def("__exit__", [](const pins &p, const nb::args &) { p.set->release(); });
+  nb::class_<lease>(m, "Lease",
+                    "Keys that stay findable, with their bytes where they are, until end() or "
+                    "until their time is over. A context manager.")
+      .def("end", &lease::end, "Ends the lease. May be called twice.")
+      .def("__enter__", [](nb::object self) { return self; })
+      .def("__exit__", [](lease &l, const nb::args &) { l.end(); });
+}
+
+}  // namespace pycubby

@@ -1,0 +1,269 @@
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <optional>
+
+#include "handles.hpp"
+#include "queue.hpp"
+#include "request.hpp"
+
+namespace pycubby {
+
+namespace {
+
+struct runtime {
+  std::shared_ptr<core> owner;
+};
+
+uint32_t pump_of(const std::string &name) {
+  if (name == "thread") return CUBBY_PUMP_THREAD;
+  if (name == "caller") return CUBBY_PUMP_CALLER;
+  throw nb::value_error("pump is 'thread' or 'caller'");
+}
+
+void open_runtime(runtime *self, const std::string &pump, bool verify,
+                  const std::optional<std::string> &policy, std::optional<uint32_t> workers,
+                  uint32_t tickets_max, uint32_t log_lines_max, uint64_t table_bytes_max,
+                  uint64_t seed) {
+  cubby_config config{};
+  config.struct_size = sizeof config;
+  config.abi_version = CUBBY_ABI_VERSION;
+  config.pump = pump_of(pump);
+  config.verify = verify ? CUBBY_VERIFY_ON : CUBBY_VERIFY_OFF;
+  config.policy = policy ? policy->c_str() : nullptr;
+  config.tickets_max = tickets_max;
+  config.log_lines_max = log_lines_max;
+  config.table_bytes_max = table_bytes_max;
+  config.seed = seed;
+  if (workers) config.workers = *workers == 0 ? CUBBY_WORKERS_NONE : *workers;
+  cubby *rt = nullptr;
+  cubby_status status = CUBBY_OK;
+  {
+    const nb::gil_scoped_release others_run;
+    status = cubby_open(&config, &rt);
+  }
+  check(status);
+  auto opened = std::make_shared<core>(rt);
+  add_live(opened);
+  new (self) runtime{std::move(opened)};
+}
+
+tier add_tier(const runtime &r, const std::string &backend, const std::string &name,
+              uint64_t budget_bytes, uint32_t rank, const std::vector<std::string> &paths,
+              const std::vector<region> &memory, bool exclusive, int32_t device,
+              uint64_t numa_nodes, uint32_t emulated_latency_ns, uint64_t emulated_bytes_per_s) {
+  std::vector<const char *> path_list;
+  for (const std::string &path : paths) path_list.push_back(path.c_str());
+  std::vector<cubby_region> lent;
+  for (const region &each : memory) lent.push_back(each.handle);
+  cubby_tier_desc desc{};
+  desc.struct_size = sizeof desc;
+  if (exclusive) desc.flags = CUBBY_TIER_EXCLUSIVE;
+  desc.backend = backend.c_str();
+  desc.name = name.c_str();
+  desc.rank = rank;
+  desc.device = device;
+  desc.numa_nodes = numa_nodes;
+  desc.budget_bytes = budget_bytes;
+  desc.memory = lent.empty() ? nullptr : lent.data();
+  desc.memory_count = static_cast<uint32_t>(lent.size());
+  desc.paths = path_list.empty() ? nullptr : path_list.data();
+  desc.path_count = static_cast<uint32_t>(path_list.size());
+  desc.emulated_latency_ns = emulated_latency_ns;
+  desc.emulated_bytes_per_s = emulated_bytes_per_s;
+  cubby_tier added = 0;
+  check(r.owner->call([&](cubby *rt) { return cubby_tier_add(rt, &desc, &added); }));
+  return tier{r.owner, added, name};
+}
+
+uint32_t kind_of(const std::string &name) {
+  if (name == "experts") return CUBBY_BANK_EXPERTS;
+  if (name == "kv") return CUBBY_BANK_KV;
+  if (name == "rows") return CUBBY_BANK_ROWS;
+  if (name == "other") return CUBBY_BANK_OTHER;
+  throw nb::value_error("kind is 'experts', 'kv', 'rows' or 'other'");
+}
+
+std::shared_ptr<bank> add_bank(const runtime &r, const std::string &name, const std::string &kind,
+                               uint32_t rows, uint32_t columns, uint64_t locker_bytes,
+                               const std::vector<uint64_t> &part_bytes, uint32_t align_bytes,
+                               uint32_t chunk_bytes, uint32_t routed_count,
+                               const std::optional<std::string> &policy) {
+  cubby_bank_desc desc{};
+  desc.struct_size = sizeof desc;
+  desc.kind = kind_of(kind);
+  desc.name = name.c_str();
+  desc.rows = rows;
+  desc.columns = columns;
+  desc.locker_bytes = locker_bytes;
+  desc.part_count = static_cast<uint32_t>(part_bytes.size());
+  desc.part_bytes = part_bytes.empty() ? nullptr : part_bytes.data();
+  desc.align_bytes = align_bytes;
+  desc.chunk_bytes = chunk_bytes;
+  desc.routed_count = routed_count;
+  desc.policy = policy ? policy->c_str() : nullptr;
+  cubby_bank added = 0;
+  check(r.owner->call([&](cubby *rt) { return cubby_bank_add(rt, &desc, &added); }));
+  return bank::describe(r.owner, added);
+}
+
+std::shared_ptr<bank> adopt(const runtime &r, const std::string &path,
+                            const std::optional<std::string> &tensors,
+                            const std::optional<std::string> &seal_path) {
+  cubby_adopt_desc desc{};
+  desc.struct_size = sizeof desc;
+  desc.tensors = tensors ? tensors->c_str() : nullptr;
+  desc.seal_path = seal_path ? seal_path->c_str() : nullptr;
+  cubby_bank added = 0;
+  check(
+      r.owner->call([&](cubby *rt) { return cubby_bank_adopt(rt, path.c_str(), &desc, &added); }));
+  return bank::describe(r.owner, added);
+}
+
+space add_space(const runtime &r, const std::shared_ptr<bank> &of, nb::bytes fingerprint,
+                nb::bytes domain) {
+  cubby_space_desc desc{};
+  desc.struct_size = sizeof desc;
+  desc.bank = of->handle;
+  desc.fingerprint = fingerprint.c_str();
+  desc.fingerprint_bytes = static_cast<uint32_t>(fingerprint.size());
+  desc.domain = domain.c_str();
+  desc.domain_bytes = static_cast<uint32_t>(domain.size());
+  cubby_space added = 0;
+  check(r.owner->call([&](cubby *rt) { return cubby_space_add(rt, &desc, &added); }));
+  return space{r.owner, of, added};
+}
+
+region add_region(const runtime &r, nb::handle memory) {
+  auto lent = std::make_unique<memory_list>();
+  lent->add_item(memory, true);
+  if (lent->span_count(0) != 1) throw nb::value_error("a region is one piece of memory");
+  const cubby_span whole = *lent->spans(0);
+  cubby_region_desc desc{};
+  desc.struct_size = sizeof desc;
+  desc.kind = CUBBY_MEMORY_HOST;
+  desc.base = reinterpret_cast<void *>(static_cast<uintptr_t>(whole.offset_bytes));
+  desc.bytes = whole.bytes;
+  cubby_region added = 0;
+  check(r.owner->call([&](cubby *rt) { return cubby_region_add(rt, &desc, &added); }));
+  r.owner->regions.emplace(added, std::move(lent));
+  return region{r.owner, added, whole.bytes};
+}
+
+std::shared_ptr<queue> add_queue(const runtime &r, uint32_t capacity) {
+  cubby_cq *made = nullptr;
+  check(r.owner->call([&](cubby *rt) { return cubby_cq_add(rt, capacity, &made); }));
+  return std::make_shared<queue>(r.owner, made);
+}
+
+nb::object seal(const runtime &r, const std::string &path,
+                const std::optional<std::string> &tensors,
+                const std::optional<std::string> &seal_path) {
+  cubby_adopt_desc desc{};
+  desc.struct_size = sizeof desc;
+  desc.tensors = tensors ? tensors->c_str() : nullptr;
+  desc.seal_path = seal_path ? seal_path->c_str() : nullptr;
+  auto what = std::make_shared<request>();
+  what->owner = r.owner;
+  submit(what, options{}, 0, [&](cubby *rt, const cubby_how *how, cubby_ticket *out) {
+    cubby_how plain = *how;
+    plain.item_status = nullptr;
+    return cubby_seal(rt, path.c_str(), &desc, &plain, out);
+  });
+  if (what->status < 0) raise(error_of(*what));
+  return nb::cast(new ticket(std::move(what)), nb::rv_policy::take_ownership);
+}
+
+bool drain(const runtime &r, nb::handle timeout) {
+  const cubby_status status = wait_in_slices(timeout_of(timeout), [&](int64_t slice_ns) {
+    return r.owner->call([&](cubby *rt) { return cubby_drain(rt, slice_ns); });
+  });
+  if (status == CUBBY_ERR_TIMEOUT) return false;
+  check(status);
+  return true;
+}
+
+nb::object poll(const runtime &r) {
+  uint64_t next_ns = 0;
+  check(r.owner->call([&](cubby *rt) { return cubby_poll(rt, 0, &next_ns); }));
+  if (next_ns == ~uint64_t{0}) return nb::none();
+  return nb::int_(next_ns);
+}
+
+void bind_adding(nb::class_<runtime> &c) {
+  c.def("add_tier", &add_tier, nb::arg("backend"), nb::arg("name"), nb::arg("budget_bytes") = 0,
+        nb::kw_only(), nb::arg("rank") = 0, nb::arg("paths") = nb::list(),
+        nb::arg("memory") = nb::list(), nb::arg("exclusive") = false, nb::arg("device") = -1,
+        nb::arg("numa_nodes") = 0, nb::arg("emulated_latency_ns") = 0,
+        nb::arg("emulated_bytes_per_s") = 0,
+        "Adds a tier. backend: 'host' (memory), 'file' (a store of KV blocks in `paths`, of "
+        "budget_bytes), or another one of the library. rank: 0 is nearest to compute. memory: "
+        "Regions lent as its frames; none = its own. Blocks until its memory or store is there.")
+      .def("add_bank", &add_bank, nb::arg("name"), nb::arg("kind"), nb::arg("rows"),
+           nb::arg("columns"), nb::arg("locker_bytes"), nb::kw_only(),
+           nb::arg("part_bytes") = nb::list(), nb::arg("align_bytes") = 0,
+           nb::arg("chunk_bytes") = 0, nb::arg("routed_count") = 0,
+           nb::arg("policy").none() = nb::none(),
+           "Adds an empty bank of rows * columns lockers of locker_bytes each. kind: 'kv', "
+           "'experts' or 'other'.")
+      .def("adopt", &adopt, nb::arg("path"), nb::kw_only(), nb::arg("tensors").none() = nb::none(),
+           nb::arg("seal_path").none() = nb::none(),
+           "Adopts the experts of a GGUF or safetensors file in place, also of a split or sharded "
+           "one; nothing is copied. Blocks while headers are read.")
+      .def("add_space", &add_space, nb::arg("bank"), nb::arg("fingerprint"),
+           nb::arg("domain") = nb::bytes("", 0),
+           "Opens a space of keys of a bank of kind 'kv'. fingerprint: bytes that name all that "
+           "makes blocks interchangeable (model, dtype, layout, rank); domain: the tenant.")
+      .def("add_region", &add_region, nb::arg("memory"),
+           "Makes writable memory of the caller known: it is held until the region is removed or "
+           "the runtime closed.")
+      .def("queue", &add_queue, nb::arg("capacity") = 1024,
+           "A CompletionQueue with places for `capacity` requests.");
+}
+
+}  // namespace
+
+void bind_runtime(nb::module_ &m) {
+  nb::class_<runtime> c(m, "Runtime", nb::is_weak_referenceable(),
+                        "A runtime: tiers of memory and files, and lockers in them. A context "
+                        "manager. Not usable in a child of fork (ForkedError): open another one "
+                        "there. Every call may be made from any thread.");
+  c.def("__init__", &open_runtime, nb::kw_only(), nb::arg("pump") = "thread",
+        nb::arg("verify") = true, nb::arg("policy").none() = nb::none(),
+        nb::arg("workers").none() = nb::none(), nb::arg("tickets_max") = 0,
+        nb::arg("log_lines_max") = 0, nb::arg("table_bytes_max") = 0, nb::arg("seed") = 0,
+        "pump: 'thread' (one of its own advances it) or 'caller' (poll() and waits do). verify: "
+        "hold what is loaded against its digests. workers: threads that verify beside the pump; "
+        "None = as many as are worth it, 0 = none. A 0 in the others means the default.");
+  bind_adding(c);
+  c.def("seal", &seal, nb::arg("path"), nb::kw_only(), nb::arg("tensors").none() = nb::none(),
+        nb::arg("seal_path").none() = nb::none(),
+        "Writes digests of a model file, to hold later loads against. A Ticket.")
+      .def("drain", &drain, nb::arg("timeout").none() = nb::none(),
+           "Blocks until nothing is in flight: True; or `timeout` seconds have passed: False.")
+      .def("poll", &poll,
+           "Caller pump: advances until nothing more can be done now. When to call again, in ns of "
+           "CLOCK_MONOTONIC, or None. BusyError while another thread polls.")
+      .def(
+          "close", [](const runtime &r) { r.owner->close(); },
+          "Completes or cancels what is open, writes back what was promised and ends the runtime. "
+          "May be called twice. BufferError while buffers over pinned memory are in use.")
+      .def_prop_ro(
+          "closed", [](const runtime &r) { return r.owner->door.closed(); },
+          "Whether close() was called.")
+      .def(
+          "stats", [](const runtime &r) { return stats_of(*r.owner); },
+          "Counters since the runtime was opened: a dict of int, with a list of a dict a tier "
+          "under 'tiers'. Names and units as in cubby.h.")
+      .def(
+          "take_log", [](const runtime &r, uint32_t max) { return log_of(*r.owner, max); },
+          nb::arg("max_count") = 64,
+          "Takes lines of the log: a list of (at_ns, level, tier, text); level 0 error, 1 warning, "
+          "2 notice, 3 detail.")
+      .def("__enter__", [](nb::object self) { return self; })
+      .def("__exit__", [](const runtime &r, const nb::args &) { r.owner->close(); });
+}
+
+}  // namespace pycubby

@@ -1,0 +1,222 @@
+"""Blocks by key: match, get, put, pins, leases, tickets and queues."""
+
+from __future__ import annotations
+
+import select
+import sys
+import threading
+
+import pytest
+from conftest import BLOCK, Cache, block, open_cache
+
+import cubby
+
+
+def test_a_block_comes_back(cache: Cache) -> None:
+    cache.space.put(b"a", block(1))
+    into = bytearray(BLOCK)
+    assert cache.space.get(b"a", into) is True
+    assert into == block(1)
+
+
+def test_a_miss_leaves_memory_alone(cache: Cache) -> None:
+    into = block(7)
+    assert cache.space.get(b"nowhere", into) is False
+    assert into == block(7)
+
+
+def test_match_follows_the_chain(cache: Cache) -> None:
+    keys = [b"k%d" % i for i in range(100)]
+    cache.space.put(keys[:50], [block(i) for i in range(50)], chain=True)
+    assert cache.space.match(keys) == 50
+    assert cache.space.match(tuple(keys[:10])) == 10
+    assert cache.space.match(keys[1:]) == 0, "keys[1] is no root"
+    assert cache.space.match(keys[1:], after=keys[0]) == 49
+    assert cache.space.match(cubby.Keys(keys)) == 50
+    states = cache.space.states(keys)
+    assert list(states) == [cubby.State.HOST] * 50 + [cubby.State.MISS] * 50
+
+
+def test_packed_keys_are_the_same_keys(cache: Cache) -> None:
+    keys = [i.to_bytes(32, "big") for i in range(2000)]
+    cache.space.put(keys[:20], [block(i) for i in range(20)], chain=True)
+    packed = cubby.Keys(b"".join(keys), 32)
+    assert len(packed) == 2000
+    assert cache.space.match(packed) == 20
+    assert cache.space.match(keys) == 20
+    into = bytearray(20 * BLOCK)
+    assert cache.space.get(cubby.Keys(b"".join(keys[:20]), 32), into) == [True] * 20
+    assert into == b"".join(block(i) for i in range(20))
+
+
+def test_a_batch_says_which_were_there(cache: Cache) -> None:
+    cache.space.put([b"a", b"c"], [block(1), block(3)])
+    into = [bytearray(BLOCK) for _ in range(3)]
+    assert cache.space.get([b"a", b"b", b"c"], into) == [True, False, True]
+    assert into == [block(1), bytearray(BLOCK), block(3)]
+    assert cache.space.get([b"x", b"y"], into[:2]) == [False, False]
+
+
+def test_one_memory_is_cut_into_equal_parts(cache: Cache) -> None:
+    cache.space.put([b"a", b"b"], block(1) + block(2))
+    into = bytearray(2 * BLOCK)
+    assert cache.space.get([b"b", b"a"], into) == [True, True]
+    assert into == block(2) + block(1)
+
+
+def test_scatter_and_gather(cache: Cache) -> None:
+    half = BLOCK // 2
+    whole = block(5)
+    cache.space.put(b"a", [memoryview(whole)[:half], memoryview(whole)[half:]])
+    first, second = bytearray(half), bytearray(half)
+    assert cache.space.get([b"a"], [[first, second]]) == [True]
+    assert first + second == whole
+
+
+def test_a_region_is_memory_too(cache: Cache) -> None:
+    lent = bytearray(2 * BLOCK)
+    region = cache.runtime.add_region(lent)
+    cache.space.put(b"a", block(9))
+    assert cache.space.get(b"a", region.span(BLOCK, BLOCK)) is True
+    assert lent[BLOCK:] == block(9)
+    with pytest.raises(ValueError):
+        region.span(BLOCK, BLOCK + 1)
+    region.remove()
+    lent.append(0)  # not exported any more
+    with pytest.raises(cubby.StaleError):
+        cache.space.get(b"a", region.span(0, BLOCK))
+
+
+def test_pins_are_views_in_place(cache: Cache) -> None:
+    cache.space.put(b"a", block(4))
+    with cache.space.pin([b"a"], cache.host) as pins:
+        view = pins.view(0)
+        assert len(view) == view.nbytes == BLOCK
+        assert pins.status(0) == cubby.Status.OK
+        assert pins.address(0) == view.address != 0
+        with memoryview(view) as seen:
+            assert seen.readonly
+            assert seen == block(4)
+            with pytest.raises(TypeError):
+                seen[0] = 1
+    with pytest.raises(BufferError):
+        memoryview(view)
+    with pytest.raises(BufferError):
+        pins.address(0)
+
+
+def test_a_buffer_in_use_holds_its_pin(cache: Cache) -> None:
+    cache.space.put(b"a", block(4))
+    with cache.space.pin(b"a", cache.host) as pins:
+        seen = memoryview(pins.view(0))
+    with pytest.raises(cubby.BusyError):
+        cache.space.drop(b"a")
+    with pytest.raises(BufferError):
+        cache.runtime.close()
+    assert seen == block(4)
+    seen.release()
+    cache.space.drop(b"a")
+    assert cache.space.match(b"a") == 0
+
+
+def test_a_pin_of_nothing_is_a_miss(cache: Cache) -> None:
+    with pytest.raises(cubby.MissError):
+        cache.space.pin(b"nowhere", cache.host)
+
+
+def test_a_lease_holds_a_key(cache: Cache) -> None:
+    cache.space.put(b"a", block(1))
+    with cache.space.lease([b"a"]) as lease:
+        assert cache.space.match(b"a") == 1
+    lease.end()
+    with pytest.raises(cubby.MissError):
+        cache.space.lease([b"nowhere"])
+
+
+def test_tickets_and_a_queue(stored: Cache) -> None:
+    with stored.runtime.queue(8) as queue:
+        ticket = stored.space.submit_put(b"a", block(1), keep="restart", queue=queue, user=42)
+        assert ticket.handle != 0, "a put that is to outlive the process waits for the store"
+        assert select.select([queue], [], [], 10)[0]
+        (done,) = queue.take()
+        assert (done.user, done.ticket, done.status) == (42, ticket.handle, cubby.Status.OK)
+        assert (done.ok_count, done.item_count) == (1, 1)
+        assert done.done_ns >= done.issued_ns > 0
+        assert ticket.done and ticket.wait() is True
+        assert ticket.item_status == [cubby.Status.OK]
+        assert not select.select([queue], [], [], 0)[0]
+        assert queue.wait(0) is False
+    with pytest.raises(cubby.ShutdownError):
+        queue.take()
+
+
+def test_a_ticket_can_be_dropped(tmp_path) -> None:
+    cache = open_cache(tmp_path, host_blocks=4)
+    keys = [b"k%d" % i for i in range(16)]
+    for i, key in enumerate(keys):
+        cache.space.put(key, block(i), keep="restart")
+    for i in range(16):  # most are on disk alone; their memory goes with the tickets
+        cache.space.submit_get(keys[i], bytearray(BLOCK))
+    into = bytearray(16 * BLOCK)
+    assert cache.space.get(keys, into) == [True] * 16
+    assert into == b"".join(block(i) for i in range(16))
+    cache.runtime.close()
+
+
+def test_drop_and_stats(cache: Cache) -> None:
+    cache.space.put(b"a", block(1))
+    assert cache.runtime.stats()["tiers"][0]["used_bytes"] >= BLOCK
+    cache.space.drop(b"a")
+    assert cache.space.match(b"a") == 0
+    assert cache.host.describe()["name"] == "host:0"
+    assert cache.host.resize(4 << 20).wait() is True
+    assert all(len(line) == 4 for line in cache.runtime.take_log())
+
+
+def test_split_says_what_to_load(stored: Cache) -> None:
+    keys = [b"k%d" % i for i in range(4)]
+    stored.space.put(keys, [block(i) for i in range(4)], chain=True)
+    split = stored.space.split(keys, stored.host, [10**9] * 4)
+    assert split["load_count"] == 4, "they are in memory, and computing takes seconds"
+    with pytest.raises(ValueError):
+        stored.space.split(keys, stored.host, [1])
+
+
+def test_caller_pump(tmp_path) -> None:
+    cache = open_cache(tmp_path, pump="caller")
+    cache.space.put(b"a", block(1), keep="restart")
+    into = bytearray(BLOCK)
+    assert cache.space.get(b"a", into) and into == block(1)
+    cache.runtime.poll()
+    assert cache.runtime.drain(10) is True
+    cache.runtime.close()
+
+
+def test_a_completion_may_be_taken_before_submit_returns(stored: Cache) -> None:
+    queue = stored.runtime.queue(256)
+    stop = threading.Event()
+    taken: list[int] = []
+
+    def take() -> None:
+        while not (stop.is_set() and not queue.wait(0)):
+            taken.extend(done.user for done in queue.take())
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    before, tickets = sys.getswitchinterval(), []
+    sys.setswitchinterval(1e-6)
+    try:
+        for i in range(300):
+            memory = block(i)
+            tickets.append(
+                stored.space.submit_put(b"%d" % i, memory, keep="restart", queue=queue, user=i)
+            )
+        assert stored.runtime.drain(30)
+    finally:
+        sys.setswitchinterval(before)
+        stop.set()
+        thread.join(30)
+    assert sorted(taken) == [i for i in range(300) if tickets[i].handle != 0]
+    assert [ticket.wait(0) for ticket in tickets] == [True] * 300
+    assert {ticket.status for ticket in tickets} == {cubby.Status.OK}
+    queue.close()

@@ -1,0 +1,130 @@
+"""The LMCache connector's contract, without LMCache; scripts/test_engines.sh runs the real one."""
+
+from __future__ import annotations
+
+import json
+import select
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import cubby
+from cubby.integrations._sizes import SIZES_FILE, frame_bytes
+from cubby.integrations.lmcache import CubbyConnector
+
+KIB = 1 << 10
+
+
+def make(path: Path, memory_gb: float = 1 / 16) -> CubbyConnector:
+    return CubbyConnector(str(path), store_gb=1 / 4, memory_gb=memory_gb)
+
+
+@pytest.fixture
+def connector(tmp_path: Path) -> Iterator[CubbyConnector]:
+    made = make(tmp_path)
+    yield made
+    made.close()
+
+
+def wait(connector: CubbyConnector, number: int) -> tuple[bool, str, list[bool] | None]:
+    """The completion of one batch; the descriptor says when to look."""
+    poller = select.poll()
+    poller.register(connector.event_fd(), select.POLLIN)
+    for _ in range(200):
+        assert poller.poll(10_000), "the descriptor never became readable"
+        for done, good, error, each in connector.drain_completions():
+            if done == number:
+                return good, error, each
+    raise AssertionError("no completion")
+
+
+def value(seed: int, size: int) -> memoryview:
+    return memoryview(bytearray(seed.to_bytes(8, "little") * (size // 8)))
+
+
+def names(count: int) -> list[str]:
+    return [f"a/model@{i:08x}@0@{'ab' * 40}{i}" for i in range(count)]
+
+
+@pytest.mark.parametrize("size", [64 * KIB, 1024 * KIB])
+def test_stored_blocks_come_back_after_a_restart(tmp_path: Path, size: int) -> None:
+    keys = names(20)
+    first = make(tmp_path)
+    number = first.submit_batch_set(keys, [value(i, size) for i in range(20)])
+    assert wait(first, number)[:2] == (True, "")
+    first.close()
+    first.close()
+    again = make(tmp_path)
+    assert wait(again, again.submit_batch_exists([*keys, "another"]))[2] == [True] * 20 + [False]
+    into = [value(99, size) for _ in range(21)]
+    _, _, each = wait(again, again.submit_batch_get([*keys, "another"], into))
+    assert each == [True] * 20 + [False]
+    assert [bytes(b) for b in into] == [bytes(value(i, size)) for i in [*range(20), 99]]
+    again.close()
+
+
+def test_a_batch_larger_than_memory(tmp_path: Path) -> None:
+    connector = make(tmp_path, memory_gb=1 / 64)
+    keys = names(64)
+    number = connector.submit_batch_set(keys, [value(i, 1024 * KIB) for i in range(64)])
+    assert wait(connector, number)[0] is True
+    into = [value(99, 1024 * KIB) for _ in keys]
+    assert wait(connector, connector.submit_batch_get(keys, into))[2] == [True] * 64
+    assert all(bytes(b) == bytes(value(i, 1024 * KIB)) for i, b in enumerate(into))
+    connector.close()
+
+
+def test_sizes_never_meet(connector: CubbyConnector) -> None:
+    keys = names(2)
+    sizes = [64 * KIB, 96 * KIB]
+    connector.submit_batch_set(keys, [value(i + 1, sizes[i]) for i in range(2)])
+    number = connector.submit_batch_exists(keys)
+    while wait(connector, number)[2] != [True, True]:
+        number = connector.submit_batch_exists(keys)
+    into = [value(9, size) for size in reversed(sizes)]
+    assert wait(connector, connector.submit_batch_get(keys, into))[2] == [False, False]
+    assert [bytes(b) for b in into] == [bytes(value(9, size)) for size in reversed(sizes)]
+    into = [value(9, size) for size in sizes]
+    assert wait(connector, connector.submit_batch_get(keys, into))[2] == [True, True]
+    assert [bytes(b) for b in into] == [bytes(value(i + 1, sizes[i])) for i in range(2)]
+
+
+def test_delete(connector: CubbyConnector) -> None:
+    keys = names(3)
+    wait(connector, connector.submit_batch_set(keys, [value(i, 64 * KIB) for i in range(3)]))
+    assert wait(connector, connector.submit_batch_delete(keys[:2]))[2] == [True, True]
+    assert wait(connector, connector.submit_batch_exists(keys))[2] == [False, False, True]
+
+
+def test_bad_input(connector: CubbyConnector, tmp_path: Path) -> None:
+    with pytest.raises(ValueError):
+        connector.submit_batch_set(["a"], [])
+    with pytest.raises(ValueError):
+        CubbyConnector(str(tmp_path / "other"), keep="session")
+    with pytest.raises(cubby.InUseError):
+        make(tmp_path)
+    good, _, each = wait(connector, connector.submit_batch_get([], []))
+    assert (good, each) == (True, [])
+
+
+def test_a_damaged_list_of_sizes(tmp_path: Path) -> None:
+    (tmp_path / SIZES_FILE).write_text("{")
+    with pytest.raises(cubby.FormatError):
+        make(tmp_path)
+    (tmp_path / SIZES_FILE).write_text(json.dumps({"sizes": []}))
+    make(tmp_path).close()
+
+
+def test_a_value_larger_than_memory_fails_alone(connector: CubbyConnector) -> None:
+    big = memoryview(bytearray(128 << 20))
+    good, error, each = wait(connector, connector.submit_batch_set(["a"], [big]))
+    assert (good, each) == (False, [False])
+    assert error
+    assert wait(connector, connector.submit_batch_set(["b"], [value(1, 64 * KIB)]))[0] is True
+
+
+def test_frames_are_little_larger_than_their_blocks() -> None:
+    for size in (1, 4096, 5000, 64 * KIB, 65 * KIB, 9 << 20, 33 << 20):
+        assert size <= frame_bytes(size) <= max(size * 1.125, 4096 * 2)
+    assert frame_bytes(64 * KIB) == 64 * KIB
