@@ -437,6 +437,12 @@ class Runtime:
     def stats(self) -> dict[str, Any]:
         """Counters since the runtime was opened: a dict of int, with a list of a dict a tier under 'tiers'. Names and units as in cubby.h."""
 
+    def metrics(self) -> str:
+        """The counters as text for Prometheus; docs/metrics.md lists the names."""
+
+    def publish(self, interval: float = 1.0) -> None:
+        """Shows the metrics to other processes of this user, renewed every `interval` seconds: `cubby top` finds them. 0 ends it."""
+
     def take_log(self, max_count: int = 64) -> list[tuple[int, int, int, str]]:
         """Takes lines of the log: a list of (at_ns, level, tier, text); level 0 error, 1 warning, 2 notice, 3 detail."""
 

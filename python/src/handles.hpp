@@ -52,6 +52,9 @@ cubby_tier tier_of(nb::handle from);
 // Counters as a dict, and lines of the log as a list of tuples.
 nb::dict stats_of(core &of);
 nb::list log_of(core &of, uint32_t max_count);
+// Text for Prometheus, and the same shown to other processes every so many seconds.
+nb::str metrics_of(core &of);
+void publish(core &of, double seconds);
 
 void bind_runtime(nb::module_ &m);
 void bind_tiers(nb::module_ &m);

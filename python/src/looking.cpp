@@ -2,6 +2,8 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+
 #include "handles.hpp"
 #include "request.hpp"
 
@@ -118,6 +120,26 @@ nb::dict stats_of(core &of) {
   for (uint32_t i = 0; i < s.tier_count && i < tiers.size(); ++i) each.append(tier_stats(tiers[i]));
   out["tiers"] = each;
   return out;
+}
+
+nb::str metrics_of(core &of) {
+  std::string text;
+  for (size_t needed_bytes = 0;;) {
+    const cubby_status asked = of.call([&](cubby *rt) {
+      return cubby_metrics(rt, text.data(), text.size(), &needed_bytes);
+    });
+    if (asked == CUBBY_OK) return nb::str(text.c_str(), needed_bytes - 1);
+    if (needed_bytes <= text.size()) check(asked);
+    text.resize(needed_bytes + 1024);  // it may grow until the next call
+  }
+}
+
+void publish(core &of, double seconds) {
+  if (!(seconds >= 0 && seconds <= 3600)) {
+    throw nb::value_error("interval is from 0 to 3600 seconds; 0 ends it");
+  }
+  const double ms = seconds > 0 ? std::max(1.0, seconds * 1000) : 0;
+  check(of.call([&](cubby *rt) { return cubby_publish(rt, static_cast<uint32_t>(ms)); }));
 }
 
 nb::list log_of(core &of, uint32_t max_count) {

@@ -258,6 +258,14 @@ void bind_runtime(nb::module_ &m) {
           "Counters since the runtime was opened: a dict of int, with a list of a dict a tier "
           "under 'tiers'. Names and units as in cubby.h.")
       .def(
+          "metrics", [](const runtime &r) { return metrics_of(*r.owner); },
+          "The counters as text for Prometheus; docs/metrics.md lists the names.")
+      .def(
+          "publish", [](const runtime &r, double interval) { publish(*r.owner, interval); },
+          nb::arg("interval") = 1.0,
+          "Shows the metrics to other processes of this user, renewed every `interval` seconds: "
+          "`cubby top` finds them. 0 ends it.")
+      .def(
           "take_log", [](const runtime &r, uint32_t max) { return log_of(*r.owner, max); },
           nb::arg("max_count") = 64,
           "Takes lines of the log: a list of (at_ns, level, tier, text); level 0 error, 1 warning, "

@@ -173,6 +173,17 @@ def test_drop_and_stats(cache: Cache) -> None:
     assert all(len(line) == 4 for line in cache.runtime.take_log())
 
 
+def test_metrics_are_the_numbers_of_stats(stored: Cache) -> None:
+    stored.space.put(b"a", block(1))
+    used = stored.runtime.stats()["tiers"][0]["used_bytes"]
+    lines = stored.runtime.metrics().splitlines()
+    assert f'cubby_tier_used_bytes{{tier="host:0",backend="host"}} {used}' in lines
+    with pytest.raises(ValueError, match="3600"):
+        stored.runtime.publish(-1)
+    stored.runtime.publish(0.05)
+    stored.runtime.publish(0)
+
+
 def test_split_says_what_to_load(stored: Cache) -> None:
     keys = [b"k%d" % i for i in range(4)]
     stored.space.put(keys, [block(i) for i in range(4)], chain=True)
