@@ -108,7 +108,8 @@ def main() -> None:
         made = engine.generate([{"prompt_token_ids": prompt}], more, use_tqdm=False)[0]
         said = made.outputs[0]
         out["tokens"].append(list(said.token_ids))
-        out["logprobs"].append([step[t].logprob for t, step in zip(said.token_ids, said.logprobs)])
+        steps = zip(said.token_ids, said.logprobs, strict=True)
+        out["logprobs"].append([step[token].logprob for token, step in steps])
     drained = drain(found)
     result = {**out, "cpu_s": round(processor_seconds() - cpu, 3), "start_s": round(started, 2)}
     result["drain_s"] = round(drained, 4)
