@@ -2,7 +2,7 @@
 is JSON. Prints a line `RESULT {...}`. Started by vllm_proof.py.
 
     model, block_size, tier (JSON of a secondary tier, or null), prompts (count), tokens (of each),
-    new_tokens, seed, kill (true: SIGKILL to itself while chunks are being stored)
+    new_tokens, seed, kill (SIGKILL to itself while more than so many chunks are being stored)
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ def processor_seconds() -> float:
     return sum(u.ru_utime + u.ru_stime for u in used)
 
 
-def kill_in_mid_store(found: Any) -> None:
-    """SIGKILL once some chunks are in the store and others are on their way."""
+def kill_in_mid_store(found: Any, least: int) -> None:
+    """SIGKILL once so many chunks are in the store and others are on their way."""
     tier = found.secondary_tiers[0]
-    while not (tier.counters()["stored"] > 0 and tier._futures):
+    while not (tier.counters()["stored"] >= least and tier._futures):
         time.sleep(0.0005)
     print(f"KILLED {json.dumps(tier.counters())} jobs {len(found._jobs)}", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -93,7 +93,7 @@ def main() -> None:
     started = time.monotonic() - began
     found = manager(engine)
     if plan.get("kill"):
-        threading.Thread(target=kill_in_mid_store, args=[found], daemon=True).start()
+        threading.Thread(target=kill_in_mid_store, args=[found, plan["kill"]], daemon=True).start()
     first = SamplingParams(temperature=0, max_tokens=1, ignore_eos=True)
     more = SamplingParams(temperature=0, max_tokens=plan["new_tokens"], ignore_eos=True, logprobs=2)
     # What every first request pays for is not the tier's.

@@ -132,7 +132,7 @@ def restarts(proof: Proof, model: Path) -> dict[str, Any]:
 def kills(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
     """SIGKILL in mid-store, restarted: the same tokens, with what had been stored."""
     path = proof.folder / "killed-store"
-    killed = proof.engine("killed", model, tier=cubby_tier(path), kill=True)
+    killed = proof.engine("killed", model, tier=cubby_tier(path), kill=26)
     said = [line for line in proof.logs["killed"].splitlines() if line.startswith("KILLED")]
     proof.check("killed while chunks were being stored", killed["status"] == -9 and bool(said))
     again = proof.engine("killed-restart", model, tier=cubby_tier(path))

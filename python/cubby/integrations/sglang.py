@@ -11,9 +11,11 @@ wrong is a line in SGLang's log and a miss. Versions seen: SGLang 0.5.23. See do
 
 from __future__ import annotations
 
+import array
 import dataclasses
 import importlib
 import logging
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -71,6 +73,12 @@ _log = logging.getLogger("sglang.srt.mem_cache.cubby")
 def key_of(name: str) -> bytes:
     """SGLang's names are of any length: 32 bytes that no two names share."""
     return digest(name.encode())
+
+
+def _first_page(size: int) -> Any:
+    """Indices of the first page of a host pool, as SGLang gives them."""
+    torch = sys.modules.get("torch")
+    return torch.arange(size) if torch is not None else array.array("q", range(size))
 
 
 def _model() -> dict[str, Any]:
@@ -205,10 +213,8 @@ class CubbyStorage(HiCacheStorage):
                 )  # fmt: skip
 
     def _pool(self, name: str, host: Any) -> _Pool:
-        import torch
-
         assert self._store is not None
-        _, sizes = host.get_page_buffer_meta(torch.arange(host.page_size))
+        _, sizes = host.get_page_buffer_meta(_first_page(host.page_size))
         page_bytes = sum(sizes)
         fields = {
             "pool": name,
@@ -223,7 +229,7 @@ class CubbyStorage(HiCacheStorage):
         space = self._space(name, page_bytes, fields)
         region, first, end = None, 0, 0
         buffer = getattr(host, "kv_buffer", None)
-        if isinstance(buffer, torch.Tensor) and buffer.is_contiguous() and not buffer.is_cuda:
+        if hasattr(buffer, "data_ptr") and buffer.is_contiguous() and not buffer.is_cuda:
             first, end = buffer.data_ptr(), buffer.data_ptr() + buffer.nbytes
             region = self._store.runtime.add_region((first, buffer.nbytes))
         return _Pool(host, space, page_bytes, region, first, end)
