@@ -195,7 +195,7 @@ def faults(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
     )
 
 
-def strangers(proof: Proof, models: Path, moved: Path, computed: dict[str, Any]) -> None:
+def other_engines(proof: Proof, models: Path, moved: Path, computed: dict[str, Any]) -> None:
     """Engines of another model or layout on the same store find nothing, and harm nothing."""
     storage = cubby_storage(proof.folder / "cubby-store")
     few = {"prompts": 2, **storage}
@@ -252,7 +252,7 @@ def main() -> int:
         kills(proof, model, computed)
         faults(proof, model, computed)
         layouts(proof, model, computed)
-        strangers(proof, models, model, computed)
+        other_engines(proof, models, model, computed)
         held(proof, model, computed)
     passed = all(proof.checks.values()) and len(proof.checks) > 1
     report = {

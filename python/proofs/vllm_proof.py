@@ -144,7 +144,7 @@ def kills(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
     proof.check("killed: something of it was in the store", any(again.get("cached", [])))
 
 
-def strangers(proof: Proof, models: Path, moved: Path, computed: dict[str, Any]) -> None:
+def other_engines(proof: Proof, models: Path, moved: Path, computed: dict[str, Any]) -> None:
     """Engines of another model or layout on the same store find nothing, and harm nothing."""
     tier = cubby_tier(proof.folder / "cubby-store")
     found = {}
@@ -161,7 +161,8 @@ def strangers(proof: Proof, models: Path, moved: Path, computed: dict[str, Any])
         counters = result.get("counters", {"hits": 1})
         hit = counters["hits"] > 0 or any(result.get("cached", [1]))
         proof.check(f"{name}: no hit", not hit)
-    back = proof.engine("back", moved, tier=tier, processes=2)
+    by_name = {k: v for k, v in tier.items() if k != "module_path"} | {"type": "cubby"}
+    back = proof.engine("back", moved, tier=by_name, processes=2)
     proof.check("the first engine, in vLLM's own processes, hits after them", all(back["cached"]))
     proof.check("and says the same", same(back, computed))
 
@@ -207,7 +208,7 @@ def main() -> int:
         pairs = zip(plain["tokens"], computed["tokens"], strict=True)
         proof.measured["no tier"]["answers_equal"] = sum(one == other for one, other in pairs)
         kills(proof, model, computed)
-        strangers(proof, models, model, computed)
+        other_engines(proof, models, model, computed)
         held(proof, model, computed)
     passed = all(proof.checks.values()) and len(proof.checks) > 1
     report = {

@@ -8,6 +8,7 @@ import array
 import dataclasses
 import enum
 import importlib
+import os
 import sys
 import threading
 import time
@@ -296,6 +297,20 @@ def test_a_store_that_another_holds(adapter: Any, tmp_path: Path, caplog: Any) -
     other.end()
     engine.end()
     assert any("cubby tier is off" in record.getMessage() for record in caplog.records)
+
+
+def test_a_forked_child_has_no_tier(adapter: Any, tmp_path: Path) -> None:
+    engine = Engine(adapter, tmp_path)
+    assert engine.run(True, keys(1), [0]).success
+    child = os.fork()
+    if child == 0:
+        wrong = engine.hit(keys(1)[0]) or engine.run(True, keys(1, 5), [0]).success
+        engine.tier.drain_jobs()
+        engine.tier.shutdown()
+        os._exit(int(wrong))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert engine.hit(keys(1)[0])
+    engine.end()
 
 
 def test_bad_configuration(adapter: Any, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import importlib
 import inspect
 import itertools
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -190,6 +191,7 @@ class CubbyTier(SecondaryTierManager):
         self._failed: dict[bytes, None] = {}
         self._counts = {"stored": 0, "loaded": 0, "hits": 0, "lookups": 0}
         self._store: BlockStore | None = None
+        self._pid = os.getpid()
         options = {"keep": keep, "verify": verify, "workers": workers}
         try:
             self._open(path, store_bytes, host_bytes, identity, options)
@@ -231,6 +233,13 @@ class CubbyTier(SecondaryTierManager):
             "cubby tier is off, vLLM goes on without it: %s (%s)", error, type(error).__name__
         )
 
+    def _forked(self) -> bool:
+        """The tier is its opener's; a child has neither its threads nor its runtime."""
+        forked = os.getpid() != self._pid
+        if forked:
+            self._complaints.warn("a call", "the tier belongs to the process before fork()")
+        return forked
+
     # Looking
 
     def lookup(self, key: bytes, req_context: Any) -> LookupResult:
@@ -263,7 +272,7 @@ class CubbyTier(SecondaryTierManager):
         self._hand_over(job_metadata, self._load)
 
     def _hand_over(self, given: TransferJob, start: Callable[[_Job], None]) -> None:
-        if self._store is None:
+        if self._store is None or self._forked():
             self._report(given.job_id, False)
             return
         keys = [bytes(key) for key in given.keys]
@@ -408,7 +417,7 @@ class CubbyTier(SecondaryTierManager):
 
     def drain_jobs(self) -> None:
         """Returns once nothing reads or writes vLLM's memory."""
-        while True:
+        while not self._forked():
             with self._lock:
                 futures = list(self._futures)
                 self._reap()
@@ -422,7 +431,7 @@ class CubbyTier(SecondaryTierManager):
     def shutdown(self) -> None:
         """Stores what was begun and ends the runtime. May be called twice."""
         store = self._store
-        if store is None:
+        if store is None or self._forked():
             return
         self._storers.shutdown(wait=True)
         self._copiers.shutdown(wait=True)
