@@ -304,10 +304,13 @@ def test_a_forked_child_has_no_tier(adapter: Any, tmp_path: Path) -> None:
     assert engine.run(True, keys(1), [0]).success
     child = os.fork()
     if child == 0:
-        wrong = engine.hit(keys(1)[0]) or engine.run(True, keys(1, 5), [0]).success
-        engine.tier.drain_jobs()
-        engine.tier.shutdown()
-        os._exit(int(wrong))
+        wrong = True
+        try:
+            wrong = engine.hit(keys(1)[0]) or engine.run(True, keys(1, 5), [0]).success
+            engine.tier.drain_jobs()
+            engine.tier.shutdown()
+        finally:
+            os._exit(int(wrong))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert engine.hit(keys(1)[0])
     engine.end()

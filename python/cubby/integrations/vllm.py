@@ -244,7 +244,7 @@ class CubbyTier(SecondaryTierManager):
 
     def lookup(self, key: bytes, req_context: Any) -> LookupResult:
         """HIT where the chunk could be loaded now."""
-        if self._store is None or key in self._failed:
+        if self._store is None or key in self._failed or self._forked():
             return LookupResult.MISS
         self._counts["lookups"] += 1
         try:
@@ -408,12 +408,17 @@ class CubbyTier(SecondaryTierManager):
             return [self._done.popleft() for _ in range(len(self._done))]
 
     def _reap(self) -> None:
-        if self._store is None:
+        if self._store is None or self._forked():
             return
-        while batch := self._queue.take(256):
-            for completion in batch:
-                job, ticket = self._loads.pop(completion.user)
-                self._end_load(job, ticket)
+        try:
+            while batch := self._queue.take(256):
+                for completion in batch:
+                    self._end_load(*self._loads.pop(completion.user))
+        except cubby.CubbyError as error:
+            self._complaints.warn("taking results", error)
+            loads, self._loads = self._loads, {}
+            for job, _ in loads.values():
+                self._answer_load(job, [error.status] * len(job.keys))
 
     def drain_jobs(self) -> None:
         """Returns once nothing reads or writes vLLM's memory."""
