@@ -65,6 +65,21 @@ def kill_in_mid_store(found: Any, least: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def watch_loads(found: Any) -> list[float]:
+    """Seconds from the start of each load out of a tier until vLLM takes note of its end."""
+    taken: list[float] = []
+    if found is not None:
+        note = found._metrics.on_job_finished
+
+        def noted(job: Any, result: Any) -> None:
+            if job.transfer_job.is_promotion:
+                taken.append(round(time.monotonic() - job.transfer_job.submit_time, 5))
+            note(job, result)
+
+        found._metrics.on_job_finished = noted
+    return taken
+
+
 def drain(found: Any) -> float:
     """Seconds until every chunk is in the secondary tier."""
     began = time.monotonic()
@@ -99,6 +114,7 @@ def main() -> None:
     # What every first request pays for is not the tier's.
     engine.generate([{"prompt_token_ids": [7] * 40}], more, use_tqdm=False)
     out: dict[str, list[Any]] = {"ttft_s": [], "cached": [], "tokens": [], "logprobs": []}
+    loads = watch_loads(found)
     cpu = processor_seconds()
     for prompt in prompts_of(plan):
         at = time.monotonic()
@@ -113,6 +129,7 @@ def main() -> None:
     drained = drain(found)
     result = {**out, "cpu_s": round(processor_seconds() - cpu, 3), "start_s": round(started, 2)}
     result["drain_s"] = round(drained, 4)
+    result["load_s"] = loads
     if found is not None and hasattr(found.secondary_tiers[0], "counters"):
         result["counters"] = found.secondary_tiers[0].counters()
         store = found.secondary_tiers[0]._store
