@@ -144,18 +144,21 @@ def restarts(proof: Proof, model: Path) -> dict[str, Any]:
     return computed
 
 
-def layouts(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
-    """Pages that SGLang copies itself (without interface_v1), in the same store."""
-    tier = cubby_storage(proof.folder / "cubby-store", interface_v1=0)
-    first = proof.engine("copied", model, flush=True, prompts=2, **tier)
-    flushed = first.get("after_flush", {})
-    proof.check(
-        "without interface_v1: nothing of the other form is found", not any(first["storage"])
-    )
-    proof.check("without interface_v1: storage hits after a flush", all_from_storage(flushed))
-    proof.check(
-        "without interface_v1: the same tokens", flushed["tokens"] == computed["tokens"][:2]
-    )
+def forms(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
+    """Page-first host memory, and pages that SGLang copies itself, in the same store."""
+    path = proof.folder / "cubby-store"
+    runs = {
+        "page-first": {"memory_layout": "page_first_direct", **cubby_storage(path)},
+        "without interface_v1": cubby_storage(path, interface_v1=0),
+    }
+    for name, plan in runs.items():
+        first = proof.engine(name.replace(" ", "-"), model, flush=True, prompts=2, **plan)
+        flushed = first.get("after_flush", {})
+        nothing = bool(first.get("tokens")) and not any(first["storage"])
+        proof.measured[name] = {"after_flush": summary(flushed)}
+        proof.check(f"{name}: nothing of another form is found", nothing)
+        proof.check(f"{name}: storage hits after a flush", all_from_storage(flushed))
+        proof.check(f"{name}: the same tokens", flushed.get("tokens") == computed["tokens"][:2])
 
 
 def kills(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
@@ -250,7 +253,7 @@ def main() -> int:
     if computed.get("tokens"):
         kills(proof, model, computed)
         faults(proof, model, computed)
-        layouts(proof, model, computed)
+        forms(proof, model, computed)
         other_engines(proof, models, model, computed)
         held(proof, model, computed)
     passed = all(proof.checks.values()) and len(proof.checks) > 1

@@ -11,20 +11,39 @@ import sys
 from typing import Any
 
 
-def _copier(module: Any) -> None:
-    def transfer_kv_direct(
-        src_layers: Any,
-        dst_layers: Any,
-        src_indices: Any,
-        dst_indices: Any,
-        page_size: int,
-        **_: Any,
-    ) -> None:
-        source, target = src_indices.to("cpu").long(), dst_indices.to("cpu").long()
-        for one, other in zip(src_layers, dst_layers, strict=True):
-            other[target] = one[source].to(other.dtype)
+def _copy_layers(
+    src_layers: Any, dst_layers: Any, src_indices: Any, dst_indices: Any, page_size: int, **_: Any
+) -> None:
+    """Layer-first, both ways."""
+    source, target = src_indices.to("cpu").long(), dst_indices.to("cpu").long()
+    for one, other in zip(src_layers, dst_layers, strict=True):
+        other[target] = one[source].to(other.dtype)
 
-    module.transfer_kv_direct = transfer_kv_direct
+
+def _copy_out_of_pages(
+    src_ptrs: Any, dst_ptrs: Any, src_indices: Any, dst_indices: Any, layer_id: int, page_size: int
+) -> None:
+    """One layer, from host memory of pages of all layers."""
+    source, target = src_indices.to("cpu").long(), dst_indices.to("cpu").long()
+    for pages, layer in zip(src_ptrs, dst_ptrs, strict=True):
+        layer[target] = pages[source // page_size, layer_id, source % page_size].to(layer.dtype)
+
+
+def _copy_into_pages(
+    src_ptrs: Any, dst_ptrs: Any, src_indices: Any, dst_indices: Any, page_size: int
+) -> None:
+    """All layers, keys and then values, into host memory of pages of all layers."""
+    source, target = src_indices.to("cpu").long(), dst_indices.to("cpu").long()
+    count = len(src_ptrs) // len(dst_ptrs)
+    for i, layer in enumerate(src_ptrs):
+        pages = dst_ptrs[i // count]
+        pages[target // page_size, i % count, target % page_size] = layer[source].to(pages.dtype)
+
+
+def _copier(module: Any) -> None:
+    module.transfer_kv_direct = _copy_layers
+    module.transfer_kv_per_layer_direct_pf_lf = _copy_out_of_pages
+    module.transfer_kv_all_layer_direct_lf_pf = _copy_into_pages
 
 
 def _memory(module: Any) -> None:
