@@ -255,6 +255,24 @@ def test_engines_of_another_layout_never_meet(adapter: Any, tmp_path: Path, chan
     named.end()
 
 
+def test_another_version_or_device_finds_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hits = []
+    for version, device in (("1.2.0", "cpu"), ("1.2.3", "cpu"), ("1.3.0", "cpu"), ("1.2.0", "xpu")):
+        adapter = load(monkeypatch)
+        sys.modules["vllm"].__version__ = version  # type: ignore[attr-defined]
+        platforms = types.ModuleType("vllm.platforms")
+        platforms.current_platform = types.SimpleNamespace(device_type=device)  # type: ignore
+        monkeypatch.setitem(sys.modules, "vllm.platforms", platforms)
+        engine = Engine(adapter, tmp_path)
+        hits.append(engine.hit(keys(1)[0]))
+        if len(hits) == 1:
+            assert engine.run(True, keys(1), [0]).success
+        engine.end()
+    assert hits == [False, True, False, False]
+
+
 def test_a_batch_larger_than_memory(adapter: Any, tmp_path: Path) -> None:
     engine = Engine(adapter, tmp_path, host_bytes=1)
     for turn in range(4):

@@ -85,7 +85,17 @@ def _model() -> dict[str, Any]:
     """What SGLang was started with, as far as it changes what a page holds."""
     try:
         args = importlib.import_module("sglang.srt.runtime_context").get_server_args()
-        names = ("model_path", "revision", "quantization", "kv_cache_dtype", "dtype")
+        names = (
+            "model_path",
+            "revision",
+            "quantization",
+            "kv_cache_dtype",
+            "dtype",
+            "device",
+            "attention_backend",
+            "prefill_attention_backend",
+            "decode_attention_backend",
+        )
         found = {name: str(getattr(args, name, "")) for name in names}
     except Exception:
         return {}
@@ -98,6 +108,8 @@ def layout(config: HiCacheStorageConfig, identity: str) -> dict[str, Any]:
     fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     return {
         "config": {name: value for name, value in fields.items() if name not in skip},
+        # Its own version: what is in a page may change from one to the next.
+        "sglang": _sglang_version(),
         "model": _model(),
         "identity": identity,
     }

@@ -106,6 +106,16 @@ def _logger() -> logging.Logger:
     return init_logger("vllm.cubby")
 
 
+def _engine() -> list[str]:
+    """What may change the order of bytes in a chunk: the minor version, the kind of device."""
+    version = ".".join(_vllm_version().split(".")[:2])
+    try:
+        device = str(importlib.import_module("vllm.platforms").current_platform.device_type)
+    except Exception:
+        device = ""
+    return [version, device]
+
+
 def layout(spec: OffloadingSpec, block_bytes: int, identity: str = "") -> dict[str, Any]:
     """What makes two engines' blocks interchangeable: never the host or the length of contexts."""
     config = spec.config
@@ -114,6 +124,7 @@ def layout(spec: OffloadingSpec, block_bytes: int, identity: str = "") -> dict[s
     shared = one_copy or bool(getattr(parallel, "is_parallelism_agnostic", False))
     world = [parallel.tp_size, parallel.pp_size, parallel.pcp_size, parallel.dcp_size]
     return {
+        "vllm": _engine(),
         "model": config.model.name,
         "weights": model_identity(config.model.name),
         "identity": identity,
