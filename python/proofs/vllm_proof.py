@@ -21,7 +21,7 @@ import tiny_models
 
 HERE = Path(__file__).resolve().parent
 STORE_BYTES = 1 << 30
-TURNS = 2
+TURNS = 1
 PLAN = {"block_size": 32, "prompts": 6, "tokens": 768, "new_tokens": 16, "seed": 1}
 
 
@@ -160,13 +160,15 @@ def other_engines(proof: Proof, models: Path, moved: Path, computed: dict[str, A
     """Engines of another model or layout on the same store find nothing, and harm nothing."""
     tier = cubby_tier(proof.folder / "cubby-store")
     found = {}
-    other_blocks = proof.engine("other-block-size", moved, tier=tier, block_size=64)
+    other_blocks = proof.engine("other-block-size", moved, tier=tier, block_size=64, prompts=2)
     found["another block size"] = other_blocks
-    found["another model"] = proof.engine("other-model", models / "qwen3moe", tier=tier)
+    found["another model"] = proof.engine("other-model", models / "qwen3moe", tier=tier, prompts=2)
     # The same name and shapes, other weights: what a folder's name cannot tell.
     shutil.rmtree(moved)
     shutil.copytree(models / "other", moved)
-    found["other weights in the same folder"] = proof.engine("other-weights", moved, tier=tier)
+    found["other weights in the same folder"] = proof.engine(
+        "other-weights", moved, tier=tier, prompts=2
+    )
     shutil.rmtree(moved)
     shutil.copytree(models / "llama", moved)
     for name, result in found.items():
