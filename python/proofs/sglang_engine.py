@@ -117,11 +117,11 @@ def main() -> None:
         kill_all()
     result.update(ask_all(engine, plan))
     if plan.get("flush"):
-        time.sleep(3)
+        time.sleep(2)
         result["flushed"] = bool(engine.flush_cache())
         result["after_flush"] = ask_all(engine, plan)
     if plan["backend"] is not None:
-        time.sleep(3)
+        time.sleep(2)
     result["cpu_s"] = round(processor_seconds() - cpu, 3)
     print("RESULT " + json.dumps(result), flush=True)
     engine.shutdown()

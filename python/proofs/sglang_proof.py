@@ -26,7 +26,7 @@ PLAN = {
     "memory_layout": "layer_first",
     "backend": None,
     "extra": {},
-    "prompts": 4,
+    "prompts": 3,
     "tokens": 768,
     "new_tokens": 16,
     "seed": 1,

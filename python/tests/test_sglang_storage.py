@@ -307,6 +307,18 @@ def test_a_pool_that_cannot_be_used_in_place(adapter: Any, tmp_path: Path, caplo
     assert any("not in this layout" in record.getMessage() for record in caplog.records)
 
 
+def test_a_pool_without_a_page_to_copy_through(adapter: Any, tmp_path: Path) -> None:
+    class Broken(Pool):
+        def get_dummy_flat_data_page(self) -> Any:
+            raise RuntimeError("no driver")
+
+    storage = make(adapter, tmp_path, Broken(), interface_v1=0)
+    assert storage.batch_exists(names(2)) == 0
+    assert storage.batch_get(names(1), [object()]) == [None]
+    assert storage.batch_set(names(1), [object()]) is False
+    storage.close()
+
+
 def test_bad_configuration(adapter: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="path, store_bytes"):
         adapter.CubbyStorage(_Config(extra_config={}), {})

@@ -389,16 +389,15 @@ class CubbyStorage(HiCacheStorage):
     ) -> list[Any]:
         """Loads pages into tensors; None where a page is not there."""
         out: list[Any] = [None] * len(keys)
-        for space, places in self._by_size(target_locations or []):
-            memory = [target_locations[i].view(-1) for i in places]
-            try:
+        try:
+            for space, places in self._by_size(target_locations or []):
+                memory = [target_locations[i].view(-1) for i in places]
                 found = self._load(space, [key_of(keys[i]) for i in places], memory)
-            except Exception as error:
-                self._complaints.warn(f"loading {len(places)} pages", error)
-                continue
-            for i, there in zip(places, found, strict=True):
-                out[i] = target_locations[i] if there else None
-                self._counts["loaded"] += there
+                for i, there in zip(places, found, strict=True):
+                    out[i] = target_locations[i] if there else None
+                self._counts["loaded"] += sum(found)
+        except Exception as error:
+            self._complaints.warn(f"loading {len(keys)} pages", error)
         return out
 
     def get(self, key: str, target_location: Any = None, target_sizes: Any = None) -> Any:
@@ -414,10 +413,13 @@ class CubbyStorage(HiCacheStorage):
     ) -> bool:
         """Stores tensors."""
         good = 0
-        for space, places in self._by_size(values or []):
-            memory = [values[i].view(-1) for i in places]
-            size = values[places[0]].nbytes
-            good += sum(self._keep(space, [key_of(keys[i]) for i in places], memory, size))
+        try:
+            for space, places in self._by_size(values or []):
+                memory = [values[i].view(-1) for i in places]
+                size = values[places[0]].nbytes
+                good += sum(self._keep(space, [key_of(keys[i]) for i in places], memory, size))
+        except Exception as error:
+            self._complaints.warn(f"storing {len(keys)} pages", error)
         return good == len(keys)
 
     def set(
@@ -430,7 +432,7 @@ class CubbyStorage(HiCacheStorage):
         try:
             space = self._flat_space(self._anchor.get_dummy_flat_data_page().nbytes)
             states = space.states([key_of(key) for key in keys]) if space and keys else b""
-        except (cubby.CubbyError, AttributeError) as error:
+        except Exception as error:
             self._complaints.warn("looking up pages", error)
             return 0
         return next((i for i, s in enumerate(states) if s not in USABLE), len(states))

@@ -55,6 +55,16 @@ def _memory(module: Any) -> None:
     module.ALLOC_MEMORY_FUNCS["cpu"] = allocate
 
 
+def _unpinned(module: Any) -> None:
+    """A page that SGLang copies through is plain memory, too."""
+    begin = module.HostKVCache.__init__
+
+    def begin_unpinned(self: Any, **options: Any) -> None:
+        begin(self, **{**options, "pin_memory": False})
+
+    module.HostKVCache.__init__ = begin_unpinned
+
+
 class _Event:
     def __init__(self, *_: Any, **__: Any) -> None:
         """Over at once, as everything on the CPU."""
@@ -84,6 +94,7 @@ def _events(module: Any) -> None:
 _CHANGES = {
     "sglang.srt.mem_cache.pool_host.mha": _copier,
     "sglang.srt.mem_cache.pool_host.common": _memory,
+    "sglang.srt.mem_cache.pool_host.base": _unpinned,
     "torch.cpu": _events,
 }
 
