@@ -58,7 +58,7 @@ def start(plan: dict[str, Any]) -> Any:
         sampling_backend="pytorch",
         disable_cuda_graph=True,
         disable_overlap_schedule=True,
-        mem_fraction_static=0.05,
+        mem_fraction_static=0.3,
         max_total_tokens=8192,
         context_length=2048,
         page_size=plan["page_size"],

@@ -1,7 +1,9 @@
-"""Proof that cubby's storage works in the real SGLang, on the CPU: `python sglang_proof.py FOLDER`.
+"""Proof that cubby's storage works in the real SGLang, on the CPU:
+`python sglang_proof.py FOLDER [PART …]`.
 
-Starts engines one after another and prints one JSON object of what was seen and measured. Exit
-status 0: all seen; 1: something was not; 77: SGLang is not installed.
+Starts engines one after another and prints one JSON object of what was seen and measured. With the
+names of parts those alone are run again, over what the run before left. Exit status 0: all seen; 1:
+something was not; 77: SGLang is not installed.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import tiny_models
 
 HERE = Path(__file__).resolve().parent
 STORE_BYTES = 1 << 30
+TURNS = 1
 PLAN = {
     "page_size": 32,
     "memory_layout": "layer_first",
@@ -81,10 +84,13 @@ class Proof:
             ended = subprocess.run(
                 command, stdout=out, stderr=subprocess.STDOUT, env=environment, timeout=900
             )
-        text = self.logs[name] = log.read_text(errors="replace")
+        return {**self.result(name), "status": ended.returncode}
+
+    def result(self, name: str) -> dict[str, Any]:
+        """The RESULT of an engine that has ended."""
+        text = self.logs[name] = (self.folder / f"{name}.log").read_text(errors="replace")
         found = [line for line in text.splitlines() if line.startswith("RESULT ")]
-        result = json.loads(found[-1][len("RESULT ") :]) if found else {}
-        return {**result, "status": ended.returncode}
+        return json.loads(found[-1][len("RESULT ") :]) if found else {}
 
     def check(self, what: str, holds: bool) -> None:
         self.checks[what] = bool(holds)
@@ -198,8 +204,9 @@ def faults(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
     )
 
 
-def other_engines(proof: Proof, models: Path, moved: Path, computed: dict[str, Any]) -> None:
+def other_engines(proof: Proof, moved: Path, computed: dict[str, Any]) -> None:
     """Engines of another model or layout on the same store find nothing, and harm nothing."""
+    models = proof.folder.parent / "models"
     storage = cubby_storage(proof.folder / "cubby-store")
     few = {"prompts": 2, **storage}
     found = {"another page size": proof.engine("other-page", moved, page_size=64, **few)}
@@ -233,6 +240,41 @@ def held(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
     )
 
 
+def turns(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
+    """Times are of a machine that may do other work: new processes once more, in turns."""
+    for turn in range(1, 1 + TURNS):
+        for name, storage_of in (("file", file_storage), ("cubby", cubby_storage)):
+            storage = storage_of(proof.folder / f"{name}-store")
+            again = proof.engine(f"{name}-turn-{turn}", model, **storage)
+            proof.measured[name][f"restart, turn {turn}"] = summary(again)
+            proof.check(f"{name}: the same in turn {turn}", same(again, computed))
+
+
+PARTS = {
+    "turns": turns,
+    "kills": kills,
+    "faults": faults,
+    "forms": forms,
+    "other_engines": other_engines,
+    "held": held,
+}
+
+
+def begin(proof: Proof, model: Path, models: Path, parts: list[str]) -> dict[str, Any]:
+    """A new folder and the first runs in it; or, for single parts, those of the run before."""
+    report = proof.folder / "report.json"
+    if parts:
+        seen = json.loads(report.read_text())
+        proof.checks, proof.measured = seen["checks"], seen["measured"]
+        return proof.result("cubby-store")
+    shutil.rmtree(proof.folder, ignore_errors=True)
+    proof.folder.mkdir(parents=True)
+    shutil.copytree(models / "llama", model)
+    computed = restarts(proof, model)
+    proof.check("SGLang answers", bool(computed.get("tokens")))
+    return computed
+
+
 def main() -> int:
     if importlib.util.find_spec("sglang") is None:
         print("sglang_proof: skipped: SGLang is not installed for this Python", file=sys.stderr)
@@ -240,22 +282,13 @@ def main() -> int:
     import sglang
 
     folder = Path(sys.argv[1]).resolve()
-    models = folder / "models"
-    tiny_models.make(models)
-    work = folder / "sglang-proof"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    proof = Proof(work)
-    model = work / "model"
-    shutil.copytree(models / "llama", model)
-    computed = restarts(proof, model)
-    proof.check("SGLang answers", bool(computed.get("tokens")))
-    if computed.get("tokens"):
-        kills(proof, model, computed)
-        faults(proof, model, computed)
-        forms(proof, model, computed)
-        other_engines(proof, models, model, computed)
-        held(proof, model, computed)
+    tiny_models.make(folder / "models")
+    proof = Proof(folder / "sglang-proof")
+    model = proof.folder / "model"
+    computed = begin(proof, model, folder / "models", sys.argv[2:])
+    for part in sys.argv[2:] or PARTS:
+        if computed.get("tokens"):
+            PARTS[part](proof, model, computed)
     passed = all(proof.checks.values()) and len(proof.checks) > 1
     report = {
         "engine": f"SGLang {sglang.__version__}",
@@ -264,6 +297,7 @@ def main() -> int:
         "checks": proof.checks,
         "measured": proof.measured,
     }
+    (proof.folder / "report.json").write_text(json.dumps(report))
     print(json.dumps(report))
     return 0 if passed else 1
 

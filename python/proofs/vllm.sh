@@ -7,4 +7,4 @@ cd "$(dirname "$0")/../.."
 source python/proofs/engine_env.sh
 engine_env vllm
 unset PYTHONPATH
-exec nice -n 10 "$python" python/proofs/vllm_proof.py build/engines
+exec nice -n 10 "$python" python/proofs/vllm_proof.py build/engines "$@"

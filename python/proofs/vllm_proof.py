@@ -1,7 +1,8 @@
-"""Proof that cubby's tier works in the real vLLM, on the CPU: `python vllm_proof.py FOLDER`.
+"""Proof that cubby's tier works in the real vLLM, on the CPU: `python vllm_proof.py FOLDER [PART …]`.
 
 Starts engines one after another, each a new process, and prints one JSON object of what was seen
-and measured. Exit status 0: all seen; 1: something was not; 77: vLLM is not installed.
+and measured. With the names of parts those alone are run again, over what the run before left. Exit
+status 0: all seen; 1: something was not; 77: vLLM is not installed.
 """
 
 from __future__ import annotations
@@ -68,10 +69,13 @@ class Proof:
             ended = subprocess.run(
                 command, stdout=out, stderr=subprocess.STDOUT, env=environment, timeout=900
             )
-        text = self.logs[name] = log.read_text(errors="replace")
+        return {**self.result(name), "status": ended.returncode}
+
+    def result(self, name: str) -> dict[str, Any]:
+        """The RESULT of an engine that has ended."""
+        text = self.logs[name] = (self.folder / f"{name}.log").read_text(errors="replace")
         found = [line for line in text.splitlines() if line.startswith("RESULT ")]
-        result = json.loads(found[-1][len("RESULT ") :]) if found else {}
-        return {**result, "status": ended.returncode}
+        return json.loads(found[-1][len("RESULT ") :]) if found else {}
 
     def check(self, what: str, holds: bool) -> None:
         self.checks[what] = bool(holds)
@@ -112,7 +116,7 @@ def restarts(proof: Proof, model: Path) -> dict[str, Any]:
         again = proof.engine(f"{name}-restart", model, tier=tier_of(path))
         proof.measured[name] = {
             "store": summary(stored),
-            "restarts": [summary(again)],
+            "restart": summary(again),
             "drain_s": stored.get("drain_s"),
             "disk_bytes": disk,
         }
@@ -131,14 +135,17 @@ def restarts(proof: Proof, model: Path) -> dict[str, Any]:
         computed = computed or stored
         proof.check(f"{name}: the same tokens and probabilities", same(again, stored))
         proof.check(f"{name}: as without anything loaded", same(again, computed))
-    # Times are of a machine that may do other work: once more, in turns.
-    for turn in range(TURNS):
-        for name, tier_of in (("cubby", cubby_tier), ("fs", fs_tier)):
-            path = proof.folder / f"{name}-store"
-            again = proof.engine(f"{name}-restart-{turn + 2}", model, tier=tier_of(path))
-            proof.measured[name]["restarts"].append(summary(again))
-            proof.check(f"{name}: the same in turn {turn + 2}", same(again, computed))
     return computed
+
+
+def turns(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
+    """Times are of a machine that may do other work: new processes once more, in turns."""
+    for turn in range(1, 1 + TURNS):
+        for name, tier_of in (("fs", fs_tier), ("cubby", cubby_tier)):
+            tier = tier_of(proof.folder / f"{name}-store")
+            again = proof.engine(f"{name}-turn-{turn}", model, tier=tier)
+            proof.measured[name][f"restart, turn {turn}"] = summary(again)
+            proof.check(f"{name}: the same in turn {turn}", same(again, computed))
 
 
 def kills(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
@@ -156,8 +163,9 @@ def kills(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
     proof.check("killed: something of it was in the store", any(again.get("cached", [])))
 
 
-def other_engines(proof: Proof, models: Path, moved: Path, computed: dict[str, Any]) -> None:
+def other_engines(proof: Proof, moved: Path, computed: dict[str, Any]) -> None:
     """Engines of another model or layout on the same store find nothing, and harm nothing."""
+    models = proof.folder.parent / "models"
     tier = cubby_tier(proof.folder / "cubby-store")
     found = {}
     other_blocks = proof.engine("other-block-size", moved, tier=tier, block_size=64, prompts=2)
@@ -198,6 +206,29 @@ def held(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
     )
 
 
+PARTS = {"turns": turns, "kills": kills, "other_engines": other_engines, "held": held}
+
+
+def begin(proof: Proof, model: Path, models: Path, parts: list[str]) -> dict[str, Any]:
+    """A new folder and the first runs in it; or, for single parts, those of the run before."""
+    report = proof.folder / "report.json"
+    if parts:
+        seen = json.loads(report.read_text())
+        proof.checks, proof.measured = seen["checks"], seen["measured"]
+        return proof.result("cubby-store")
+    shutil.rmtree(proof.folder, ignore_errors=True)
+    proof.folder.mkdir(parents=True)
+    shutil.copytree(models / "llama", model)
+    plain = proof.engine("plain", model)
+    proof.measured["no tier"] = summary(plain)
+    proof.check("vLLM without a tier answers", bool(plain.get("tokens")))
+    computed = restarts(proof, model)
+    # vLLM lays its cache out otherwise with a connector: close calls may fall otherwise, too.
+    pairs = zip(plain.get("tokens", []), computed.get("tokens", []), strict=False)
+    proof.measured["no tier"]["answers_equal"] = sum(one == other for one, other in pairs)
+    return computed
+
+
 def main() -> int:
     if importlib.util.find_spec("vllm") is None:
         print("vllm_proof: skipped: vLLM is not installed for this Python", file=sys.stderr)
@@ -205,25 +236,13 @@ def main() -> int:
     import vllm
 
     folder = Path(sys.argv[1]).resolve()
-    models = folder / "models"
-    tiny_models.make(models)
-    work = folder / "vllm-proof"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    proof = Proof(work)
-    model = work / "model"
-    shutil.copytree(models / "llama", model)
-    plain = proof.engine("plain", model)
-    proof.measured["no tier"] = summary(plain)
-    proof.check("vLLM without a tier answers", bool(plain.get("tokens")))
-    computed = restarts(proof, model)
-    if computed.get("tokens"):
-        # vLLM lays its cache out otherwise with a connector: close calls may fall otherwise, too.
-        pairs = zip(plain["tokens"], computed["tokens"], strict=True)
-        proof.measured["no tier"]["answers_equal"] = sum(one == other for one, other in pairs)
-        kills(proof, model, computed)
-        other_engines(proof, models, model, computed)
-        held(proof, model, computed)
+    tiny_models.make(folder / "models")
+    proof = Proof(folder / "vllm-proof")
+    model = proof.folder / "model"
+    computed = begin(proof, model, folder / "models", sys.argv[2:])
+    for part in sys.argv[2:] or PARTS:
+        if computed.get("tokens"):
+            PARTS[part](proof, model, computed)
     passed = all(proof.checks.values()) and len(proof.checks) > 1
     report = {
         "engine": f"vLLM {vllm.__version__}",
@@ -232,6 +251,7 @@ def main() -> int:
         "checks": proof.checks,
         "measured": proof.measured,
     }
+    (proof.folder / "report.json").write_text(json.dumps(report))
     print(json.dumps(report))
     return 0 if passed else 1
 
