@@ -168,7 +168,7 @@ def forms(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
 
 
 def kills(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
-    """SIGKILL right after an answer, as its pages are written through; restarted: the same tokens."""
+    """SIGKILL right after an answer, as its pages are written; restarted: the same tokens."""
     storage = cubby_storage(proof.folder / "killed-store")
     killed = proof.engine("killed", model, kill=True, **storage)
     proof.check("killed", killed["status"] == -9 and "KILLED" in proof.logs["killed"])
