@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Proves the adapters in the real engines, on the CPU, and prints a table.
 #   test_engines.sh [--quick] [lmcache] [transformers] [vllm] [sglang]
-# Without names: lmcache, transformers and vllm. --quick: without the proof in little memory, which
+# Without names: all four. --quick: without the proof in little memory, which
 # takes minutes and 2.5 GB of disk.
 # Each engine has a virtual environment under build/engines, with the versions that
-# python/engines/requirements-ENGINE.txt pins; it stays there for the next run. What could not be
+# python/proofs/ENGINE_lock.txt pins; it stays there for the next run. What could not be
 # fetched from the package registry is skipped, and says so. Exit status: 0 all passed, 1 one failed,
 # 77 none failed and at least one was skipped.
 set -euo pipefail
@@ -15,7 +15,7 @@ engines=()
 for argument in "$@"; do
   if [[ $argument == --quick ]]; then quick=1; else engines+=("$argument"); fi
 done
-[[ ${#engines[@]} -gt 0 ]] || engines=(lmcache transformers vllm)
+[[ ${#engines[@]} -gt 0 ]] || engines=(lmcache transformers vllm sglang)
 for engine in "${engines[@]}"; do
   case $engine in
     lmcache | transformers | vllm | sglang) ;;
@@ -43,7 +43,7 @@ report() { # engine, what, result
 
 # The environment of an engine, made once for a list of requirements.
 environment() { # engine
-  local list=python/engines/requirements-$1.txt stamp=$root/$1/installed
+  local list=python/proofs/$1_lock.txt stamp=$root/$1/installed
   if [[ -f $stamp ]] && cmp -s "$list" "$stamp"; then return 0; fi
   echo "== $1: installing $(grep -c == "$list") packages into build/engines/$1"
   [[ -x $root/$1/bin/pip ]] || python3 -m venv "$root/$1"
@@ -73,7 +73,7 @@ prove_lmcache() {
   step lmcache "the contract of the connector" \
     "$python" -m pytest -q -p no:cacheprovider python/tests/test_lmcache_connector.py
   step lmcache "bench l2, verified, beside its own file adapters" \
-    "$python" python/engines/lmcache_l2.py --folder "$root/lmcache-l2" --json "$table"
+    "$python" python/proofs/lmcache_l2.py --folder "$root/lmcache-l2" --json "$table"
   cat "$root/logs/lmcache-bench-l2--verified--beside-its-own-file-adapters.log"
 }
 
@@ -84,18 +84,20 @@ prove_transformers() {
   grep -h 'largest difference' "$root"/logs/transformers-logits*.log || true
   [[ -z $quick ]] || return 0
   step transformers "in half of its memory, 4 x accelerate's offload" \
-    "$python" python/engines/transformers_offload.py --folder "$root/offload"
+    "$python" python/proofs/transformers_offload.py --folder "$root/offload"
   grep -h '^offload:' "$root"/logs/transformers-in-half*.log || true
 }
 
 prove_vllm() {
   local python=$root/vllm/bin/python
-  step vllm "stored, found by a new process, same tokens" \
-    "$python" python/engines/vllm_restart.py --folder "$root/vllm-run"
-  grep -h '^vllm:' "$root"/logs/vllm-stored*.log || true
+  step vllm "stored, found by a new process, same tokens" python/proofs/vllm.sh
   step vllm "through an LMCache server, all started anew" \
-    "$python" python/engines/lmcache_vllm.py --folder "$root/lmcache-vllm"
+    "$python" python/proofs/lmcache_vllm.py --folder "$root/lmcache-vllm"
   grep -h '^lmcache-vllm:' "$root"/logs/vllm-through*.log || true
+}
+
+prove_sglang() {
+  step sglang "stored, found by a new process, same tokens" python/proofs/sglang.sh
 }
 
 echo "== building the package"
@@ -108,9 +110,7 @@ fi
 export PYTHONPATH=$PWD/build/python-ext/stage
 
 for engine in "${engines[@]}"; do
-  if ! declare -F "prove_$engine" >/dev/null; then
-    report "$engine" "everything" "skipped: there is no adapter for it yet"
-  elif ! environment "$engine"; then
+  if ! environment "$engine"; then
     report "$engine" "everything" "skipped: its packages could not be fetched (build/engines/logs)"
   else
     "prove_$engine"

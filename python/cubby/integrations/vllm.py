@@ -1,367 +1,473 @@
-"""vLLM: a secondary tier of its tiering KV offload, over a cubby store.
+"""vLLM: a secondary tier of its KV offloading, over a cubby store that survives a restart.
 
     --kv-transfer-config '{"kv_connector": "OffloadingConnector", "kv_role": "kv_both",
       "kv_connector_extra_config": {"spec_name": "TieringOffloadingSpec",
         "cpu_bytes_to_use": 8589934592,
         "secondary_tiers": [{"type": "CubbyTier", "module_path": "cubby.integrations.vllm",
-                             "path": "/var/cache/kv", "store_gb": 100, "memory_gb": 2}]}}'
+          "path": "/var/cache/kv", "store_bytes": 107374182400, "host_bytes": 1073741824}]}}'
 
-Versions seen: vLLM 0.32.0. See docs/engines.md.
+Blocks move between vLLM's own host memory and the store, without a copy in Python. Whatever goes
+wrong is a line in vLLM's log and a miss. Versions seen: vLLM 0.32.0. See docs/engines.md.
 """
 
 from __future__ import annotations
 
-import hashlib
+import concurrent.futures
+import dataclasses
+import importlib
 import inspect
-import json
+import itertools
+import logging
+import os
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import cubby
-from cubby import State, Status
+from cubby import Status
+from cubby.integrations._blocks import (
+    USABLE,
+    BlockStore,
+    Complaints,
+    fingerprint,
+    model_identity,
+)
 
-try:
-    from vllm.logger import init_logger
-    from vllm.v1.kv_offload.base import LookupResult, Medium, RequestOffloadingContext
-    from vllm.v1.kv_offload.file_mapper import FileMapper
-    from vllm.v1.kv_offload.tiering.base import JobResult, SecondaryTierManager
-except ImportError as error:
-    raise ImportError(
-        "cubby.integrations.vllm needs vLLM's tiering KV offload "
-        f"(vllm.v1.kv_offload.tiering; seen: 0.32.0): {error}"
-    ) from error
-
-logger = init_logger("vllm.cubby")
-_USABLE = (State.FILE, State.HOST, State.DEVICE)
-_FORGET_SECONDS = 30.0
-_ROOM_SECONDS = 10.0
+SEEN = "0.32.0"
+_BASE = "vllm.v1.kv_offload.base"
+_TIERING = "vllm.v1.kv_offload.tiering.base"
+_FAILED_MAX = 1 << 16
 
 
-def fingerprint(offloading_spec: Any, row_bytes: int) -> bytes:
-    """All that makes chunks of two engines interchangeable, as 32 bytes: what vLLM's own file tier
-    puts into its folders' names, and the size of a chunk."""
-    mapper = FileMapper.from_offloading_spec(
-        root_dir="",
-        offloading_spec=offloading_spec,
-        blocks_per_file=offloading_spec.blocks_per_chunk,
+def _vllm_version() -> str:
+    try:
+        return str(importlib.import_module("vllm").__version__)
+    except (ImportError, AttributeError):
+        return "of an unknown version"
+
+
+def _refuse(missing: str) -> ImportError:
+    return ImportError(
+        f"cubby.integrations.vllm: {missing}. It needs the tiered KV offloading of vLLM, as "
+        f"vLLM {SEEN} has it; installed is vLLM {_vllm_version()}. Install one that has it, or "
+        "take the tier out of secondary_tiers."
     )
-    fields = {**mapper.get_run_config(), "rank": mapper.rank, "chunk_bytes": row_bytes}
-    return hashlib.blake2b(json.dumps(fields, sort_keys=True).encode(), digest_size=32).digest()
 
 
-@dataclass
+def _take(module: str, *names: str) -> list[Any]:
+    """Those names of a module of vLLM, or an error that says which are missing."""
+    try:
+        found = importlib.import_module(module)
+    except ImportError as error:
+        raise _refuse(f"the module {module} cannot be imported ({error})") from error
+    missing = [name for name in names if not hasattr(found, name)]
+    if missing:
+        raise _refuse(f"{module} lacks {', '.join(missing)}")
+    return [getattr(found, name) for name in names]
+
+
+def _fields(of: type) -> frozenset[str]:
+    return frozenset(f.name for f in dataclasses.fields(of))
+
+
+if TYPE_CHECKING:
+    from vllm.v1.kv_offload.base import (
+        LookupResult,
+        Medium,
+        OffloadingSpec,
+        RequestOffloadingContext,
+    )
+    from vllm.v1.kv_offload.tiering.base import JobResult, SecondaryTierManager, TransferJob
+else:
+    LookupResult, Medium, RequestOffloadingContext = _take(
+        _BASE, "LookupResult", "Medium", "RequestOffloadingContext"
+    )
+    JobResult, SecondaryTierManager, TransferJob = _take(
+        _TIERING, "JobResult", "SecondaryTierManager", "TransferJob"
+    )
+
+_RESULT_FIELDS = _fields(JobResult)
+_JOB_FIELDS = _fields(TransferJob)
+# Tables of older versions call the chunks blocks.
+_CHUNKS = next((name for name in ("chunk_ids", "block_ids") if name in _JOB_FIELDS), None)
+if _CHUNKS is None or not {"job_id", "keys"} <= _JOB_FIELDS:
+    raise _refuse(f"its TransferJob has the fields {', '.join(sorted(_JOB_FIELDS))}")
+
+
+def _logger() -> logging.Logger:
+    try:
+        from vllm.logger import init_logger
+    except ImportError:
+        return logging.getLogger(__name__)
+    # A name below "vllm", whose handlers its logger has.
+    return init_logger("vllm.cubby")
+
+
+def _engine() -> list[str]:
+    """What may change the order of bytes in a chunk: the minor version, the kind of device."""
+    version = ".".join(_vllm_version().split(".")[:2])
+    try:
+        device = str(importlib.import_module("vllm.platforms").current_platform.device_type)
+    except Exception:
+        device = ""
+    return [version, device]
+
+
+def layout(spec: OffloadingSpec, block_bytes: int, identity: str = "") -> dict[str, Any]:
+    """What makes two engines' blocks interchangeable: never the host or the length of contexts."""
+    config = spec.config
+    parallel = config.parallel
+    one_copy = bool(getattr(config, "replicated_layout", False))
+    shared = one_copy or bool(getattr(parallel, "is_parallelism_agnostic", False))
+    world = [parallel.tp_size, parallel.pp_size, parallel.pcp_size, parallel.dcp_size]
+    return {
+        "vllm": _engine(),
+        "model": config.model.name,
+        "weights": model_identity(config.model.name),
+        "identity": identity,
+        "dtype": str(config.model.dtype),
+        "tokens_per_hash": config.cache.tokens_per_hash,
+        "blocks_per_chunk": config.cache.blocks_per_chunk,
+        "groups": [[g.tokens_per_block, list(g.layer_names)] for g in config.groups],
+        "world": [1] if shared else world,
+        "block_bytes": block_bytes,
+        "replicated": one_copy,
+        "canonical": bool(getattr(config, "canonical_layout", False)),
+        "kv_layout": getattr(config, "kv_cache_layout", None),
+    }
+
+
+@dataclasses.dataclass
 class _Job:
-    """A job of vLLM's, until it is reported."""
+    """A job of vLLM's: its keys, and the pieces of vLLM's memory that they are."""
 
-    number: int
-    store: bool
+    id: int
     keys: list[bytes]
-    memory: list[tuple[int, int]]
-    began: float = field(default_factory=time.monotonic)
-    open: int = 0
-    good: list[bytes] = field(default_factory=list)
+    memory: list[Any]
+    began: float
+    bytes: int
 
 
 class CubbyTier(SecondaryTierManager):
-    """KV chunks in memory and in a store on disk. One thread hands requests over, so that the
-    scheduler never copies; what is complete is collected by get_finished_jobs()."""
+    """Chunks in a folder. Every call may come from any thread and none waits for the disk but
+    drain_jobs() and shutdown()."""
 
-    medium: ClassVar[Medium] = Medium.STORAGE
+    medium: ClassVar[Any] = Medium.STORAGE
 
     def __init__(
         self,
-        offloading_spec: Any,
+        offloading_spec: OffloadingSpec,
         primary_kv_view: memoryview,
         tier_type: str,
         backpressure_detector: Any = None,
-        path: str = "",
-        store_gb: float = 10.0,
-        memory_gb: float = 1.0,
+        *,
+        path: str,
+        store_bytes: int,
+        host_bytes: int = 1 << 28,
         keep: str = "restart",
         verify: bool = True,
         workers: int | None = None,
+        identity: str = "",
         locality: str | None = None,
     ) -> None:
-        """path, store_gb, memory_gb, keep, verify, workers: see docs/engines.md. Where the store
-        cannot be opened the reason is logged, and the engine goes on without it."""
+        """path: folder of the store, made where it is missing; one engine's at a time. store_bytes:
+        bytes of disk, taken at once and never exceeded. host_bytes: host memory for chunks on
+        their way and the latest ones. keep: 'restart'; 'durable' to outlive power cuts too;
+        'cache' for this process alone. verify: hold what is read against its digests. workers:
+        threads that do so beside the runtime's own; None = as many as are worth it. identity:
+        anything else that tells models of one name apart, as a pinned revision. locality: as of
+        vLLM's own tiers.
+        """
+        given = {"backpressure_detector": backpressure_detector}
         known = inspect.signature(SecondaryTierManager.__init__).parameters
-        extra = {"backpressure_detector": backpressure_detector}
         super().__init__(
             offloading_spec,
             primary_kv_view,
             tier_type,
-            **{name: value for name, value in extra.items() if name in known},
+            **{name: value for name, value in given.items() if name in known},
         )
-        if not path:
-            raise ValueError("CubbyTier needs 'path', the folder of its store")
-        if keep not in ("restart", "durable"):
-            raise ValueError("keep is 'restart' or 'durable'")
-        rows = np.asarray(primary_kv_view)
-        self._base, self._row = rows.ctypes.data, rows.strides[0]
-        self._keep = keep
-        self._lock = threading.Condition()
-        self._loads: deque[_Job] = deque()
-        self._stores: deque[_Job] = deque()
-        self._drops: deque[bytes] = deque()
-        self._jobs: dict[int, _Job] = {}
-        self._pieces: dict[int, tuple[_Job, list[bytes], cubby.Ticket | None]] = {}
-        self._results: list[JobResult] = []
-        self._bad: dict[bytes, float] = {}
-        self._users = 0
-        self._stopped = False
-        self._runtime: cubby.Runtime | None = None
-        self._counts = {"hits": 0, "misses": 0, "stored": 0, "loaded": 0, "failed": 0}
+        if locality is not None:
+            self.locality = _take(_BASE, "Locality")[0](locality)
+        self._log = _logger()
+        self._complaints = Complaints(self._log)
+        self._row = int(primary_kv_view.strides[0])
+        self._lock = threading.RLock()
+        self._done: deque[JobResult] = deque()
+        self._loads: dict[int, tuple[_Job, cubby.Ticket]] = {}
+        self._users = itertools.count(1)
+        self._futures: set[concurrent.futures.Future[None]] = set()
+        self._failed: dict[bytes, None] = {}
+        self._counts = {"stored": 0, "loaded": 0, "hits": 0, "lookups": 0}
+        self._store: BlockStore | None = None
+        self._pid = os.getpid()
+        options = {"keep": keep, "verify": verify, "workers": workers}
         try:
-            self._open(Path(path), store_gb, memory_gb, verify, workers)
+            self._open(path, store_bytes, host_bytes, identity, options)
         except (cubby.CubbyError, OSError) as error:
-            logger.error("cubby: the tier is not in use: %s", error)
-            return
-        self._thread = threading.Thread(target=self._work, name="cubby-tier", daemon=True)
-        self._thread.start()
+            self._give_up(error)
 
     def _open(
-        self, folder: Path, store_gb: float, memory_gb: float, verify: bool, workers: int | None
+        self, path: str, store_bytes: int, host_bytes: int, identity: str, options: dict[str, Any]
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        memory, store = int(memory_gb * (1 << 30)), int(store_gb * (1 << 30))
-        runtime = cubby.Runtime(verify=verify, workers=workers)
+        spec = self._offloading_spec
+        view = self._primary_kv_view
+        folder = Path(path)
+        parallel = spec.config.parallel
+        if parallel.data_parallel_size > 1:
+            # Each replica is an engine of its own, and a store is one process's.
+            folder = folder / f"dp{parallel.data_parallel_index}"
+        host = max(host_bytes, 16 * self._row)
+        what = layout(spec, self._row, identity)
+        store = BlockStore(folder, store_bytes, host, **options)
         try:
-            runtime.add_tier("host", "host:0", memory)
-            runtime.add_tier("file", "nvme:0", store, rank=1, paths=[str(folder)])
-            count = (memory + store) // self._row + 64
-            bank = runtime.add_bank("kv", "kv", 1, count, self._row)
-            self._space = runtime.add_space(bank, fingerprint(self._offloading_spec, self._row))
-            self._queue = runtime.queue(4096)
+            self._space = store.add("vllm", self._row, fingerprint("vllm", what))
+            self._region = store.runtime.add_region(view)
+            self._queue = store.runtime.queue(1024)
         except BaseException:
-            runtime.close()
+            store.close()
             raise
-        self._at_once = max(1, memory // 4 // self._row)
-        self._runtime = runtime
-        logger.info(
-            "cubby: store at %s, %.1f GiB on disk, %.1f GiB of memory, chunks of %d bytes",
-            folder, store_gb, memory_gb, self._row,
+        self._copiers = concurrent.futures.ThreadPoolExecutor(1, "cubby-load")
+        self._storers = concurrent.futures.ThreadPoolExecutor(2, "cubby-store")
+        self._store = store
+        self._log.info(
+            "cubby tier at %s: %.2f GiB on disk by %s, %.2f GiB of memory, keep %s, chunks of %d "
+            "bytes, %.2f GiB stored before; blocks of %s",
+            folder, store_bytes / 2**30, store.file.describe()["io"], host / 2**30,
+            options["keep"], self._row, store.used_bytes() / 2**30, what,
         )  # fmt: skip
 
-    # ---- what vLLM's scheduler calls
+    def _give_up(self, error: BaseException) -> None:
+        self._log.error(
+            "cubby tier is off, vLLM goes on without it: %s (%s)", error, type(error).__name__
+        )
 
-    def lookup(self, key: Any, req_context: Any) -> LookupResult:
-        """HIT, MISS, or RETRY while the chunk is on its way into the store."""
-        if self._runtime is None or self._is_bad(key):
+    def _forked(self) -> bool:
+        """The tier is its opener's; a child has neither its threads nor its runtime."""
+        forked = os.getpid() != self._pid
+        if forked:
+            self._complaints.warn("a call", "the tier belongs to the process before fork()")
+        return forked
+
+    # Looking
+
+    def lookup(self, key: bytes, req_context: Any) -> LookupResult:
+        """HIT where the chunk could be loaded now."""
+        if self._store is None or key in self._failed or self._forked():
             return LookupResult.MISS
-        state = self._space.states(bytes(key))[0]
-        if state in _USABLE:
-            self._counts["hits"] += 1
-            return LookupResult.HIT
-        self._counts["misses"] += 1
-        return LookupResult.RETRY if state == State.PENDING else LookupResult.MISS
-
-    def submit_store(self, job_metadata: Any) -> None:
-        """Stores chunks of the primary tier; chunks that are there already move nothing."""
-        self._submit(job_metadata, self._stores, store=True)
-
-    def submit_load(self, job_metadata: Any) -> None:
-        """Loads chunks into the primary tier."""
-        self._submit(job_metadata, self._loads, store=False)
-
-    def get_finished_jobs(self) -> Iterable[JobResult]:
-        """Jobs that ended since the last call."""
-        with self._lock:
-            if self._runtime is not None:
-                self._collect()
-            results, self._results = self._results, []
-        return results
-
-    def has_pending_work(self) -> bool:
-        """Whether a job has yet to be reported."""
-        return bool(self._jobs or self._results)
+        self._counts["lookups"] += 1
+        try:
+            state = self._space.states(bytes(key))[0]
+        except cubby.CubbyError as error:
+            self._complaints.warn("looking up a chunk", error)
+            return LookupResult.MISS
+        if state not in USABLE:
+            return LookupResult.MISS
+        self._counts["hits"] += 1
+        return LookupResult.HIT
 
     def on_new_request(self, req_context: Any) -> RequestOffloadingContext:
-        """No preference."""
+        """No wishes: chunks are stored as they come."""
         return RequestOffloadingContext()
 
-    def touch(self, keys: Collection[Any], req_context: Any) -> None:
-        """Nothing: every load is noted by the store itself."""
+    # Moving
+
+    def submit_store(self, job_metadata: TransferJob) -> None:
+        """Hands a batch to a thread that copies it out of vLLM's memory."""
+        self._hand_over(job_metadata, lambda job: self._later(self._storers, self._put, job))
+
+    def submit_load(self, job_metadata: TransferJob) -> None:
+        """Starts reading from disk into vLLM's memory; what is in memory, a thread copies."""
+        self._hand_over(job_metadata, self._load)
+
+    def _hand_over(self, given: TransferJob, start: Callable[[_Job], None]) -> None:
+        if self._store is None or self._forked():
+            self._report(given.job_id, False)
+            return
+        keys = [bytes(key) for key in given.keys]
+        try:
+            chunks = [int(chunk) for chunk in getattr(given, _CHUNKS)]
+            if len(chunks) != len(keys):
+                raise ValueError(f"{len(keys)} keys, but {len(chunks)} chunks")
+            memory = [self._region.span(chunk * self._row, self._row) for chunk in chunks]
+            start(_Job(given.job_id, keys, memory, time.monotonic(), len(keys) * self._row))
+        except (cubby.CubbyError, ValueError, RuntimeError) as error:
+            self._complaints.warn("taking a job", error)
+            self._report(given.job_id, False)
+
+    def _load(self, job: _Job) -> None:
+        states = self._space.states(job.keys)
+        if any(state != cubby.State.FILE for state in states):
+            self._later(self._copiers, self._get, job)
+            return
+        with self._lock:
+            user = next(self._users)
+            ticket = self._space.submit_get(job.keys, job.memory, queue=self._queue, user=user)
+            if ticket.handle != 0:
+                self._loads[user] = (job, ticket)
+                return
+        if ticket.status == Status.BUSY:
+            self._later(self._copiers, self._get, job)
+        else:
+            self._end_load(job, ticket)
+
+    def _later(
+        self,
+        pool: concurrent.futures.ThreadPoolExecutor,
+        what: Callable[[_Job], None],
+        job: _Job,
+    ) -> None:
+        future = pool.submit(self._guard, what, job)
+        with self._lock:
+            self._futures.add(future)
+        future.add_done_callback(self._forget_future)
+
+    def _forget_future(self, future: concurrent.futures.Future[None]) -> None:
+        with self._lock:
+            self._futures.discard(future)
+        if future.cancelled():
+            return
+        error = future.exception()
+        if error is not None:
+            self._complaints.warn("a job", error)
+
+    def _guard(self, what: Callable[[_Job], None], job: _Job) -> None:
+        """A job is answered once, whatever happens to it."""
+        try:
+            what(job)
+        except BaseException as error:
+            self._report(job.id, False)
+            if not isinstance(error, Exception):
+                raise
+            self._complaints.warn("a job", error)
+
+    def _put(self, job: _Job) -> None:
+        store = self._store
+        good = True
+        assert store is not None
+        try:
+            for piece in store.pieces(len(job.keys), self._row):
+                store.put(self._space, job.keys[piece], job.memory[piece])
+        except cubby.CubbyError as error:
+            self._complaints.warn(f"storing {len(job.keys)} chunks", error)
+            good = False
+        if good:
+            self._counts["stored"] += len(job.keys)
+            with self._lock:
+                for key in job.keys:
+                    self._failed.pop(key, None)
+        self._report(job.id, good, job)
+
+    def _get(self, job: _Job) -> None:
+        try:
+            found = self._space.get(job.keys, job.memory)
+            each = [Status.OK if one else Status.MISS for one in found]
+        except cubby.CubbyError as error:
+            each = error.item_status or [error.status] * len(job.keys)
+            self._complaints.warn(f"loading {len(job.keys)} chunks", error)
+        self._answer_load(job, each)
+
+    def _end_load(self, job: _Job, ticket: cubby.Ticket) -> None:
+        """Takes the result of a read that is over."""
+        status = ticket.status
+        each: Sequence[int] = [status] * len(job.keys)
+        if status not in (Status.OK, Status.MISS):
+            each = ticket.item_status
+            try:
+                ticket.wait(0)
+            except cubby.CubbyError as error:
+                self._complaints.warn(f"loading {len(job.keys)} chunks", error)
+        self._answer_load(job, each)
+
+    def _answer_load(self, job: _Job, each: Sequence[int]) -> None:
+        good = [k for k, status in zip(job.keys, each, strict=True) if status == Status.OK]
+        self._counts["loaded"] += len(good)
+        if len(good) < len(job.keys):
+            with self._lock:
+                for key, status in zip(job.keys, each, strict=True):
+                    if status != Status.OK:
+                        self._fail(key)
+        self._report(job.id, len(good) == len(job.keys), job, good)
+
+    def _fail(self, key: bytes) -> None:
+        """Not to be found again until it is stored anew, so that vLLM does not ask for ever."""
+        while len(self._failed) >= _FAILED_MAX:
+            del self._failed[next(iter(self._failed))]
+        self._failed[key] = None
+
+    def _report(
+        self, number: int, success: bool, job: _Job | None = None, good: list[bytes] | None = None
+    ) -> None:
+        fields: dict[str, Any] = {"job_id": number, "success": success}
+        if job is not None:
+            fields["transfer_time"] = time.monotonic() - job.began
+            fields["transfer_bytes"] = job.bytes if good is None else len(good) * self._row
+        if good is not None and not success:
+            fields["successful_keys"] = good
+        self._done.append(
+            JobResult(**{name: value for name, value in fields.items() if name in _RESULT_FIELDS})
+        )
+
+    # Ending
+
+    def get_finished_jobs(self) -> Iterable[JobResult]:
+        """What is over since the last call."""
+        with self._lock:
+            self._reap()
+            return [self._done.popleft() for _ in range(len(self._done))]
+
+    def _reap(self) -> None:
+        if self._store is None or self._forked():
+            return
+        try:
+            while batch := self._queue.take(256):
+                for completion in batch:
+                    self._end_load(*self._loads.pop(completion.user))
+        except cubby.CubbyError as error:
+            self._complaints.warn("taking results", error)
+            loads, self._loads = self._loads, {}
+            for job, _ in loads.values():
+                self._answer_load(job, [error.status] * len(job.keys))
 
     def drain_jobs(self) -> None:
-        """Waits until no job touches the primary tier any more."""
-        while True:
+        """Returns once nothing reads or writes vLLM's memory."""
+        while not self._forked():
             with self._lock:
-                if self._runtime is None:
-                    return
-                self._collect()
-                if not self._jobs:
-                    return
-            self._queue.wait(0.01)
+                futures = list(self._futures)
+                self._reap()
+                reading = bool(self._loads)
+            if not futures and not reading:
+                return
+            concurrent.futures.wait(futures)
+            if reading:
+                self._queue.wait(0.05)
 
     def shutdown(self) -> None:
-        """Waits for what is being stored and ends the runtime. May be called twice."""
-        if self._runtime is None:
+        """Stores what was begun and ends the runtime. May be called twice."""
+        store = self._store
+        if store is None or self._forked():
             return
+        self._storers.shutdown(wait=True)
+        self._copiers.shutdown(wait=True)
         self.drain_jobs()
-        with self._lock:
-            self._stopped = True
-            self._lock.notify_all()
-        self._thread.join(30)
-        runtime, self._runtime = self._runtime, None
-        runtime.close()
-        logger.info("cubby: closed; %s", self._counts)
-
-    # ---- the rest
-
-    def _submit(self, given: Any, to: deque[_Job], store: bool) -> None:
-        chunks = getattr(given, "chunk_ids", None)
-        if chunks is None:
-            chunks = given.block_ids  # as older versions call it
-        keys = [bytes(key) for key in given.keys]
-        memory = [(self._base + int(chunk) * self._row, self._row) for chunk in chunks]
-        with self._lock:
-            job = _Job(given.job_id, store, keys, memory)
-            if self._runtime is None or not keys:
-                self._report(job)
-                return
-            self._jobs[job.number] = job
-            to.append(job)
-            self._lock.notify_all()
-
-    def _is_bad(self, key: Any) -> bool:
-        until = self._bad.get(bytes(key))
-        return until is not None and until > time.monotonic()
-
-    def _work(self) -> None:
-        """The thread: hands requests over, loads first."""
-        while True:
-            with self._lock:
-                while not (self._loads or self._stores or self._drops or self._stopped):
-                    self._lock.wait()
-                if self._stopped:
-                    return
-                drop = self._drops.popleft() if self._drops else None
-                queue = self._loads or self._stores
-                job = queue.popleft() if queue else None
-            if drop is not None:
-                self._drop(drop)
-            if job is not None:
-                self._hand_over(job)
-
-    def _drop(self, key: bytes) -> None:
-        """A chunk that cannot be read is given up, so that it is stored again."""
+        self._store = None
         try:
-            self._space.drop(key)
+            if not store.runtime.closed:
+                self._log.info("cubby tier ends: %s", self.counters(store))
+            store.close()
+            self._queue.close()
         except cubby.CubbyError as error:
-            logger.warning("cubby: giving up a chunk: %s", error)
+            self._complaints.warn("ending", error)
 
-    def _hand_over(self, job: _Job) -> None:
-        step = self._at_once if job.store else len(job.keys)
-        parts = range(0, len(job.keys), step)
-        with self._lock:
-            job.open = len(parts)
-        for first in parts:
-            keys = job.keys[first : first + step]
-            self._start(job, keys, job.memory[first : first + step])
-
-    def _start(self, job: _Job, keys: list[bytes], memory: list[tuple[int, int]]) -> None:
-        with self._lock:
-            self._users += 1
-            user = self._users
-            self._pieces[user] = (job, keys, None)
-        ticket = None
-        try:
-            ticket = self._submit_piece(job, keys, memory, user)
-        except cubby.CubbyError as error:
-            logger.warning("cubby: %s", error)
-        except Exception:
-            logger.exception("cubby: a request was not handed over")
-        with self._lock:
-            if ticket is not None and ticket.handle != 0 and user in self._pieces:
-                self._pieces[user] = (job, keys, ticket)
-                return
-            self._pieces.pop(user, None)
-            self._finish(job, keys, ticket)
-
-    def _submit_piece(
-        self, job: _Job, keys: list[bytes], memory: list[tuple[int, int]], user: int
-    ) -> cubby.Ticket:
-        if not job.store:
-            return self._space.submit_get(keys, memory, queue=self._queue, user=user)
-        until = time.monotonic() + _ROOM_SECONDS
-        while True:
-            ticket = self._space.submit_put(
-                keys, memory, keep=self._keep, queue=self._queue, user=user
-            )
-            if ticket.status != Status.BUSY or time.monotonic() > until:
-                return ticket
-            time.sleep(0.002)
-
-    def _collect(self) -> None:
-        """With the lock: takes completions."""
-        for done in self._queue.take(256):
-            piece = self._pieces.get(done.user)
-            if piece is None:
-                continue
-            job, keys, ticket = piece
-            if ticket is None:
-                # Complete before submit returned: the thread will see it by its ticket.
-                del self._pieces[done.user]
-                continue
-            del self._pieces[done.user]
-            self._finish(job, keys, ticket)
-
-    def _finish(self, job: _Job, keys: list[bytes], ticket: cubby.Ticket | None) -> None:
-        """With the lock: a request of the job is over."""
-        if ticket is not None:
-            if ticket.status == Status.OK:
-                job.good += keys
-            elif ticket.status == Status.PARTIAL or len(keys) > 1:
-                each = zip(keys, ticket.item_status, strict=True)
-                job.good += [key for key, status in each if status == Status.OK]
-            if ticket.status not in (Status.OK, Status.MISS):
-                try:
-                    ticket.wait(0)
-                except cubby.CubbyError as error:
-                    logger.warning("cubby: %s: %s", "store" if job.store else "load", error)
-        job.open -= 1
-        if job.open == 0:
-            self._report(job)
-
-    def _report(self, job: _Job) -> None:
-        """With the lock: the job's result, for vLLM."""
-        self._jobs.pop(job.number, None)
-        success = len(job.good) == len(job.keys)
-        self._counts["stored" if job.store else "loaded"] += len(job.good)
-        self._counts["failed"] += len(job.keys) - len(job.good)
-        made: dict[str, Any] = {"transfer_time": time.monotonic() - job.began}
-        known = inspect.signature(JobResult).parameters
-        if "transfer_bytes" in known:
-            made["transfer_bytes"] = len(job.good) * self._row
-        if not success and not job.store:
-            self._note_bad(set(job.keys) - set(job.good))
-            if "successful_keys" in known and job.good:
-                made["successful_keys"] = tuple(job.good)
-        self._results.append(JobResult(job_id=job.number, success=success, **made))
-
-    def _note_bad(self, keys: set[bytes]) -> None:
-        """Keys that could not be loaded are misses for a while, and are given up."""
-        now = time.monotonic()
-        if len(self._bad) > 10_000:
-            self._bad = {key: until for key, until in self._bad.items() if until > now}
-        for key in keys:
-            self._bad[key] = now + _FORGET_SECONDS
-            self._drops.append(key)
-        self._lock.notify_all()
+    def counters(self, store: BlockStore | None = None) -> dict[str, int]:
+        """Chunks stored, loaded and looked up, and bytes of chunks in the store."""
+        store = store or self._store
+        used = store.used_bytes() if store is not None else 0
+        return {**self._counts, "used_bytes": used}
 
 
-def register() -> None:
-    """For the entry point vllm.general_plugins: the type "cubby", without a module_path."""
-    from vllm.v1.kv_offload.tiering.factory import SecondaryTierFactory
-
-    try:
-        SecondaryTierFactory.register_tier("cubby", __name__, "CubbyTier")
-    except ValueError:
-        return  # it is registered already
+_missing = sorted(getattr(CubbyTier, "__abstractmethods__", ()))
+if _missing:
+    raise _refuse(f"its tiers have calls that are not known here: {', '.join(_missing)}")

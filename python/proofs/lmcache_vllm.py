@@ -24,9 +24,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import vllm_restart as engine
+import tiny_models
 
 CHUNK = 64
+PROMPT = list(range(10, 410))
+FULL = 384  # tokens of the prompt's full chunks: what can come from the store
+MODEL = "qwen3moe"
 
 
 def free_port() -> int:
@@ -101,7 +104,7 @@ def work(model: Path, port: int) -> None:
         dtype="bfloat16", block_size=32, enable_prefix_caching=True, **how,
     )  # fmt: skip
     sampling = SamplingParams(temperature=0, max_tokens=16, ignore_eos=True)
-    (out,) = llm.generate([{"prompt_token_ids": engine.PROMPT}], sampling, use_tqdm=False)
+    (out,) = llm.generate([{"prompt_token_ids": PROMPT}], sampling, use_tqdm=False)
     answer = {"tokens": list(out.outputs[0].token_ids), "cached": out.num_cached_tokens}
     print("ANSWER " + json.dumps(answer), flush=True)
 
@@ -109,7 +112,14 @@ def work(model: Path, port: int) -> None:
 def run(folder: Path, port: int) -> dict[str, Any]:
     """Runs the child process."""
     # In a process of its own: llvmlite, which LMCache loads, is nothing that vLLM can look through.
-    env = {**engine.environment(), "VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
+    env = {
+        **os.environ,
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, __file__, "--folder", str(folder), "--work", str(port)]
     done = subprocess.run(
         command, env=env, capture_output=True, text=True, timeout=600, check=False
@@ -126,14 +136,14 @@ def prove(folder: Path) -> int:
     """All processes, and what has to be so."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    engine.make_model(folder / "model")
+    tiny_models.make(folder, MODEL)
     plain = run(folder, 0)
     with server(folder / "store", folder / "first.log") as port:
         first = run(folder, port)
     with server(folder / "store", folder / "second.log") as port:
         second = run(folder, port)
     bad = 0
-    rows = (("first", first, 0), ("all started anew", second, engine.FULL))
+    rows = (("first", first, 0), ("all started anew", second, FULL))
     for name, got, cached in rows:
         same = got["tokens"] == plain["tokens"]
         good = same and got["cached"] == cached
@@ -156,7 +166,7 @@ def main() -> int:
     given = parser.parse_args()
     if given.work is None:
         return prove(given.folder.resolve())
-    work(given.folder / "model", given.work)
+    work(given.folder / MODEL, given.work)
     return 0
 
 

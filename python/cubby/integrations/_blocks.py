@@ -1,0 +1,162 @@
+"""A store of KV blocks for one engine: what the adapters of vLLM and SGLang have in common."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cubby
+
+USABLE = frozenset((cubby.State.FILE, cubby.State.HOST, cubby.State.DEVICE))
+KEEPS = ("cache", "restart", "durable")
+_QUIET_SECONDS = 30.0
+_SAMPLE_BYTES = 64 << 10
+_WEIGHTS = ("*.safetensors", "*.bin", "*.gguf", "*.pt")
+
+
+class Complaints:
+    """The engine's logger, with one line per kind of trouble and half a minute."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._last: dict[str, float] = {}
+        self._unsaid: dict[str, int] = {}
+
+    def warn(self, kind: str, error: object) -> None:
+        """Logs `error`, or counts it where one of its kind was logged a moment ago."""
+        now = time.monotonic()
+        if now - self._last.get(kind, -_QUIET_SECONDS) < _QUIET_SECONDS:
+            self._unsaid[kind] = self._unsaid.get(kind, 0) + 1
+            return
+        self._last[kind] = now
+        unsaid = self._unsaid.pop(kind, 0)
+        more = f" ({unsaid} more of this kind since the last line)" if unsaid else ""
+        self._log.warning("cubby: %s: %s%s", kind, error, more)
+
+
+def digest(*parts: bytes) -> bytes:
+    """32 bytes that no two sequences of parts share."""
+    made = hashlib.blake2b(digest_size=32)
+    for part in parts:
+        made.update(len(part).to_bytes(8, "little"))
+        made.update(part)
+    return made.digest()
+
+
+def fingerprint(engine: str, fields: dict[str, Any]) -> bytes:
+    """Names all that makes blocks interchangeable, in few enough bytes for a store."""
+    text = json.dumps(fields, sort_keys=True, default=str)
+    return engine.encode()[:12] + b":" + digest(text.encode())
+
+
+def _sample(path: Path) -> bytes:
+    """The size and four pieces of a file: other weights of the same shapes differ in all."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        pieces = [size.to_bytes(8, "little")]
+        for place in range(4):
+            file.seek(max(0, size - _SAMPLE_BYTES) * place // 3)
+            pieces.append(file.read(_SAMPLE_BYTES))
+    return digest(*pieces)
+
+
+def _cached_folder(name: str) -> Path | None:
+    try:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(name, "config.json")
+    except Exception:
+        return None
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def model_identity(name: str) -> str:
+    """Tells models of one name apart: of a model's folder, or of the newest copy in the Hugging
+    Face cache, the configuration and samples of the weights. "" where there is no such folder."""
+    folder = Path(name) if Path(name).is_dir() else _cached_folder(name)
+    if folder is None:
+        return ""
+    try:
+        config = folder / "config.json"
+        parts = [config.read_bytes() if config.is_file() else b""]
+        for pattern in _WEIGHTS:
+            parts += [digest(p.name.encode(), _sample(p)) for p in sorted(folder.glob(pattern))]
+    except OSError:
+        return ""
+    return digest(*parts).hex()
+
+
+class BlockStore:
+    """A runtime with host memory and a store in a folder. The folder is one process's."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        store_bytes: int,
+        host_bytes: int,
+        *,
+        keep: str = "restart",
+        verify: bool = True,
+        workers: int | None = None,
+    ) -> None:
+        if keep not in KEEPS:
+            raise ValueError(f"keep is one of {', '.join(KEEPS)}, not {keep!r}")
+        if store_bytes <= 0 or host_bytes <= 0:
+            raise ValueError("store_bytes and host_bytes are numbers of bytes above 0")
+        self.folder = Path(path)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.host_bytes, self.store_bytes, self.keep = host_bytes, store_bytes, keep
+        self.runtime = cubby.Runtime(verify=verify, workers=workers)
+        try:
+            self.runtime.add_tier("host", "host:0", host_bytes)
+            self.file = self.runtime.add_tier(
+                "file", "nvme:0", store_bytes, rank=1, paths=[str(self.folder)]
+            )
+        except BaseException:
+            self.runtime.close()
+            raise
+
+    def add(self, name: str, block_bytes: int, identity: bytes) -> cubby.Space:
+        """A space of blocks of one size, which a store of an earlier process may have filled."""
+        count = (self.host_bytes + self.store_bytes) // block_bytes + 64
+        bank = self.runtime.add_bank(name, "kv", 1, count, block_bytes)
+        return self.runtime.add_space(bank, identity)
+
+    def pieces(self, count: int, block_bytes: int) -> list[slice]:
+        """Cuts a batch of `count` blocks into puts that leave room for others in memory."""
+        each = max(1, self.host_bytes // 8 // block_bytes)
+        return [slice(first, min(first + each, count)) for first in range(0, count, each)]
+
+    def put(self, space: cubby.Space, keys: Sequence[bytes], memory: list[Any]) -> None:
+        """Stores a piece and waits for it; waits for room, too, as long as others make some."""
+        until = time.monotonic() + 20
+        while True:
+            try:
+                space.put(list(keys), memory, keep=self.keep)
+                return
+            except cubby.BusyError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.002)
+
+    def close(self) -> None:
+        """Waits for what is being stored and ends the runtime. May be called twice."""
+        if self.runtime.closed:
+            return
+        try:
+            self.runtime.drain(30)
+        finally:
+            self.runtime.close()
+
+    def used_bytes(self) -> int:
+        """Bytes of blocks in the store."""
+        return self._tier("used_bytes")
+
+    def _tier(self, what: str) -> int:
+        tiers = self.runtime.stats()["tiers"]
+        return next(t[what] for t in tiers if t["tier"] == self.file.handle)

@@ -1,0 +1,306 @@
+"""Proof that cubby's storage works in the real SGLang, on the CPU:
+`python sglang_proof.py FOLDER [PART …]`.
+
+Starts engines one after another and prints one JSON object of what was seen and measured. With the
+names of parts those alone are run again, over what the run before left. Exit status 0: all seen; 1:
+something was not; 77: SGLang is not installed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tiny_models
+
+HERE = Path(__file__).resolve().parent
+STORE_BYTES = 1 << 30
+TURNS = 1
+PLAN = {
+    "page_size": 32,
+    "memory_layout": "layer_first",
+    "backend": None,
+    "extra": {},
+    "prompts": 3,
+    "tokens": 768,
+    "new_tokens": 16,
+    "seed": 1,
+}
+
+
+def cubby_storage(path: Path, interface_v1: int = 1) -> dict[str, Any]:
+    extra = {
+        "backend_name": "cubby",
+        "module_path": "cubby.integrations.sglang",
+        "class_name": "CubbyStorage",
+        "interface_v1": interface_v1,
+        "prefetch_threshold": 32,
+        "path": str(path),
+        "store_bytes": STORE_BYTES,
+        "host_bytes": 256 << 20,
+    }
+    return {"backend": "dynamic", "extra": extra}
+
+
+def file_storage(path: Path) -> dict[str, Any]:
+    return {
+        "backend": "file",
+        "extra": {"file_storage_path": str(path), "prefetch_threshold": 32},
+    }
+
+
+def disk_bytes(path: Path) -> int:
+    """Bytes that the files of a folder take on disk."""
+    return sum(p.stat().st_blocks * 512 for p in path.rglob("*") if p.is_file())
+
+
+@dataclass
+class Proof:
+    """Runs engines and keeps what was seen."""
+
+    folder: Path
+    checks: dict[str, bool] = field(default_factory=dict)
+    measured: dict[str, Any] = field(default_factory=dict)
+    logs: dict[str, str] = field(default_factory=dict)
+
+    def engine(self, name: str, model: Path, **plan: Any) -> dict[str, Any]:
+        """One engine from start to end; its RESULT, or {} where there was none."""
+        environment = {**os.environ, **plan.pop("environment", {})}
+        whole = {**PLAN, "model": str(model), **plan}
+        path = [str(HERE / "sglang_cpu"), str(HERE), environment.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(p for p in path if p)
+        log = self.folder / f"{name}.log"
+        print(f"sglang_proof: {name}", file=sys.stderr, flush=True)
+        with log.open("w") as out:
+            command = [sys.executable, str(HERE / "sglang_engine.py"), json.dumps(whole)]
+            ended = subprocess.run(
+                command, stdout=out, stderr=subprocess.STDOUT, env=environment, timeout=900
+            )
+        return {**self.result(name), "status": ended.returncode}
+
+    def result(self, name: str) -> dict[str, Any]:
+        """The RESULT of an engine that has ended."""
+        text = self.logs[name] = (self.folder / f"{name}.log").read_text(errors="replace")
+        found = [line for line in text.splitlines() if line.startswith("RESULT ")]
+        return json.loads(found[-1][len("RESULT ") :]) if found else {}
+
+    def check(self, what: str, holds: bool) -> None:
+        self.checks[what] = bool(holds)
+        print(f"sglang_proof: {'seen' if holds else 'NOT SEEN'}: {what}", file=sys.stderr)
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """The same tokens, and the same logarithms of their probabilities to the last bit."""
+    return bool(one.get("tokens")) and all(one[k] == other.get(k) for k in ("tokens", "logprobs"))
+
+
+def all_from_storage(result: dict[str, Any]) -> bool:
+    """Every page of every prompt; the last one is computed again where it is the prompt's end."""
+    least = PLAN["tokens"] - PLAN["page_size"]
+    return bool(result.get("storage")) and min(result["storage"]) >= least
+
+
+def summary(result: dict[str, Any]) -> dict[str, Any]:
+    times = result.get("ttft_s", [])
+    if not times:
+        return {}
+    return {
+        "ttft_s_median": statistics.median(times),
+        "ttft_s": times,
+        "tokens_from_storage": result["storage"],
+        "processor_s": result.get("cpu_s"),
+        "engine_start_s": result.get("start_s"),
+    }
+
+
+def restarts(proof: Proof, model: Path) -> dict[str, Any]:
+    """Stored, flushed and loaded; a new process and loaded; beside SGLang's own file backend.
+    Returns the run that found nothing, whose tokens all others have to say."""
+    computed: dict[str, Any] = {}
+    for name, storage_of in (("cubby", cubby_storage), ("file", file_storage)):
+        path = proof.folder / f"{name}-store"
+        stored = proof.engine(f"{name}-store", model, flush=True, **storage_of(path))
+        again = proof.engine(f"{name}-restart", model, **storage_of(path))
+        flushed = stored.get("after_flush", {})
+        proof.measured[name] = {
+            "store": summary(stored),
+            "after_flush": summary(flushed),
+            "restart": summary(again),
+            "disk_bytes": disk_bytes(path),
+        }
+        computed = computed or stored
+        proof.check(f"{name}: a first engine finds nothing", not any(stored.get("storage", [1])))
+        proof.check(
+            f"{name}: after a flush the prompts come from the store", all_from_storage(flushed)
+        )
+        proof.check(f"{name}: in a new process, too", all_from_storage(again))
+        proof.check(
+            f"{name}: the same tokens and probabilities after a flush", same(flushed, stored)
+        )
+        proof.check(f"{name}: and in a new process", same(again, stored))
+        proof.check(f"{name}: as without anything loaded", same(again, computed))
+    return computed
+
+
+def forms(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
+    """Page-first host memory, and pages that SGLang copies itself, in the same store."""
+    path = proof.folder / "cubby-store"
+    runs = {
+        "page-first": {"memory_layout": "page_first_direct", **cubby_storage(path)},
+        "without interface_v1": cubby_storage(path, interface_v1=0),
+    }
+    for name, plan in runs.items():
+        first = proof.engine(name.replace(" ", "-"), model, flush=True, prompts=2, **plan)
+        flushed = first.get("after_flush", {})
+        nothing = bool(first.get("tokens")) and not any(first["storage"])
+        proof.measured[name] = {"after_flush": summary(flushed)}
+        proof.check(f"{name}: nothing of another form is found", nothing)
+        proof.check(f"{name}: storage hits after a flush", all_from_storage(flushed))
+        proof.check(f"{name}: the same tokens", flushed.get("tokens") == computed["tokens"][:2])
+
+
+def kills(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
+    """SIGKILL right after an answer, as its pages are written; restarted: the same tokens."""
+    storage = cubby_storage(proof.folder / "killed-store")
+    killed = proof.engine("killed", model, kill=True, **storage)
+    proof.check("killed", killed["status"] == -9 and "KILLED" in proof.logs["killed"])
+    again = proof.engine("killed-restart", model, **storage)
+    proof.measured["killed"] = {"tokens_from_storage_after_restart": again.get("storage")}
+    proof.check("killed: the same tokens and probabilities", same(again, computed))
+
+
+def faults(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
+    """SGLang's own injector of delays and failures around the storage."""
+    chance = {
+        "SGLANG_TEST_HICACHE_BACKEND_RANDOM_DELAY": "0.05",
+        "SGLANG_TEST_HICACHE_BACKEND_RANDOM_FAILURE": "0.3",
+    }
+    storage = cubby_storage(proof.folder / "cubby-store")
+    result = proof.engine("faults", model, environment=chance, **storage)
+    log = proof.logs["faults"]
+    proof.measured["faults"] = {"tokens_from_storage": result.get("storage")}
+    proof.check("SGLang's fault injector was around it", "injector enabled" in log)
+    # A prompt of which a part was computed may fall otherwise where two tokens are close.
+    pairs = list(zip(result.get("tokens", []), computed["tokens"], strict=False))
+    equal = sum(one == other for one, other in pairs)
+    proof.measured["faults"]["answers_equal"] = equal
+    proof.check("with faults: every prompt is answered", len(pairs) == PLAN["prompts"])
+    whole = [
+        i
+        for i, n in enumerate(result.get("storage", []))
+        if n in (0, PLAN["tokens"], PLAN["tokens"] - 32)
+    ]
+    proof.check(
+        "with faults: the same tokens where a prompt was loaded or computed as a whole",
+        bool(whole) and all(pairs[i][0] == pairs[i][1] for i in whole),
+    )
+
+
+def other_engines(proof: Proof, moved: Path, computed: dict[str, Any]) -> None:
+    """Engines of another model or layout on the same store find nothing, and harm nothing."""
+    models = proof.folder.parent / "models"
+    storage = cubby_storage(proof.folder / "cubby-store")
+    few = {"prompts": 2, **storage}
+    found = {"another page size": proof.engine("other-page", moved, page_size=64, **few)}
+    # The same name and shapes, other weights: what a folder's name cannot tell.
+    shutil.rmtree(moved)
+    shutil.copytree(models / "other", moved)
+    found["other weights in the same folder"] = proof.engine("other-weights", moved, **few)
+    shutil.rmtree(moved)
+    shutil.copytree(models / "llama", moved)
+    for name, result in found.items():
+        proof.check(f"{name}: no hit", bool(result.get("tokens")) and not any(result["storage"]))
+    back = proof.engine("back", moved, **storage)
+    proof.check("the first engine hits after them", all_from_storage(back))
+    proof.check("and says the same", same(back, computed))
+
+
+def held(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
+    """A store that another process holds: SGLang says so and goes on without the storage."""
+    from cubby.integrations._blocks import BlockStore
+
+    path = proof.folder / "cubby-store"
+    holder = BlockStore(next(path.glob("rank-*")), STORE_BYTES, 64 << 20)
+    try:
+        result = proof.engine("held", model, prompts=1, **cubby_storage(path))
+    finally:
+        holder.close()
+    proof.check("held store: a line in SGLang's log", "cubby storage is off" in proof.logs["held"])
+    proof.check(
+        "held store: SGLang goes on, the same tokens",
+        result.get("tokens") == computed["tokens"][:1],
+    )
+
+
+def turns(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
+    """Times are of a machine that may do other work: new processes once more, in turns."""
+    for turn in range(1, 1 + TURNS):
+        for name, storage_of in (("file", file_storage), ("cubby", cubby_storage)):
+            storage = storage_of(proof.folder / f"{name}-store")
+            again = proof.engine(f"{name}-turn-{turn}", model, **storage)
+            proof.measured[name][f"restart, turn {turn}"] = summary(again)
+            proof.check(f"{name}: the same in turn {turn}", same(again, computed))
+
+
+PARTS = {
+    "turns": turns,
+    "kills": kills,
+    "faults": faults,
+    "forms": forms,
+    "other_engines": other_engines,
+    "held": held,
+}
+
+
+def begin(proof: Proof, model: Path, models: Path, parts: list[str]) -> dict[str, Any]:
+    """A new folder and the first runs in it; or, for single parts, those of the run before."""
+    report = proof.folder / "report.json"
+    if parts:
+        seen = json.loads(report.read_text())
+        proof.checks, proof.measured = seen["checks"], seen["measured"]
+        return proof.result("cubby-store")
+    shutil.rmtree(proof.folder, ignore_errors=True)
+    proof.folder.mkdir(parents=True)
+    shutil.copytree(models / "llama", model)
+    computed = restarts(proof, model)
+    proof.check("SGLang answers", bool(computed.get("tokens")))
+    return computed
+
+
+def main() -> int:
+    if importlib.util.find_spec("sglang") is None:
+        print("sglang_proof: skipped: SGLang is not installed for this Python", file=sys.stderr)
+        return 77
+    import sglang
+
+    folder = Path(sys.argv[1]).resolve()
+    tiny_models.make(folder / "models")
+    proof = Proof(folder / "sglang-proof")
+    model = proof.folder / "model"
+    computed = begin(proof, model, folder / "models", sys.argv[2:])
+    for part in sys.argv[2:] or PARTS:
+        if computed.get("tokens"):
+            PARTS[part](proof, model, computed)
+    passed = all(proof.checks.values()) and len(proof.checks) > 1
+    report = {
+        "engine": f"SGLang {sglang.__version__}",
+        "passed": passed,
+        "plan": PLAN,
+        "checks": proof.checks,
+        "measured": proof.measured,
+    }
+    (proof.folder / "report.json").write_text(json.dumps(report))
+    print(json.dumps(report))
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
