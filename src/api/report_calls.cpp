@@ -77,7 +77,14 @@ cubby_status cubby_publish(cubby_handle *rt, uint32_t interval_ms) {
     CUBBY_REFUSE("cubby_publish: interval_ms %u is more than an hour; 0 ends it", interval_ms);
   }
   return guarded([&]() -> cubby_status {
-    if (auto shown = self.publish(interval_ms); !shown) return keep_error(shown.failure());
+    {
+      const auto lock = self.hold_pump();
+      if (auto begun = self.published.begin(interval_ms); !begun) {
+        return keep_error(begun.failure());
+      }
+      self.published.renew(self.engine(), self.log_lines, base::now_ns());
+    }
+    self.wake_waiters();  // a sleep ends in time from here on
     return CUBBY_OK;
   });
 }

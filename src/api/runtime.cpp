@@ -13,7 +13,6 @@
 
 #include "api/builtin_backends.hpp"
 #include "api/completion_queue.hpp"
-#include "api/metrics.hpp"
 #include "base/prng.hpp"
 #include "platform/affinity.hpp"
 #include "platform/signals.hpp"
@@ -118,7 +117,7 @@ bool runtime::try_advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) {
     engine_.pump.advance(now_ns != 0 ? now_ns : now(), &next, how_far,
                          now_ns == 0 && !virtual_clock);
     next_ns_.store(next);
-    renew_page(base::now_ns());
+    published.renew(engine_, log_lines, base::now_ns());
     idle_.store(engine_.pump.idle() && !engine_.pump.has_news(), std::memory_order_seq_cst);
     well_supplied_.store(engine_.pump.well_supplied(), std::memory_order_relaxed);
   }
@@ -148,8 +147,8 @@ void runtime::run_once(uint64_t &busy_at_ns) {
     idle_.store(false, std::memory_order_seq_cst);
     any = engine_.pump.advance(now(), &next, effort::one_completion, !virtual_clock);
     demand = engine_.pump.demand_count() != 0;
-    renew_page(base::now_ns());
-    next = std::min(next, page_due_ns_);
+    published.renew(engine_, log_lines, base::now_ns());
+    next = std::min(next, published.due_ns());
     idle_.store(engine_.pump.idle() && !engine_.pump.has_news(), std::memory_order_seq_cst);
   }
   notify();
@@ -158,37 +157,6 @@ void runtime::run_once(uint64_t &busy_at_ns) {
   if (next <= here_ns) return;
   if (demand && here_ns - busy_at_ns < spin_ns) return;
   sleep(next, completions_.load(std::memory_order_relaxed));
-}
-
-result<void> runtime::publish(uint32_t interval_ms) {
-  metrics_page made;
-  const uint64_t interval_ns = uint64_t{interval_ms} * 1'000'000;
-  if (interval_ms != 0) {
-    auto opened = metrics_page::make(interval_ns);
-    if (!opened) return opened.failure();
-    made = std::move(*opened);
-  }
-  {
-    const auto lock = hold_pump();
-    page_ = std::move(made);  // ends the one before
-    page_interval_ns_ = interval_ns;
-    page_due_ns_ = interval_ms == 0 ? base::never_ns : 0;
-    renew_page(base::now_ns());
-  }
-  wake();  // its sleep ends in time from here on
-  return {};
-}
-
-/// Where there is no memory for the text, the page stays as it is.
-void runtime::renew_page(uint64_t now_ns) noexcept {
-  if (now_ns < page_due_ns_) return;
-  page_due_ns_ = now_ns + page_interval_ns_;
-  try {
-    write_metrics(engine_, log_lines.dropped(), page_text_);
-    page_.write(page_text_, now_ns);
-  } catch (const std::exception &) {
-    return;
-  }
 }
 
 void runtime::wake_runtime(void *context) { static_cast<runtime *>(context)->wake(); }

@@ -16,7 +16,7 @@
 
 #include "api/last_error.hpp"
 #include "api/log_ring.hpp"
-#include "api/metrics_page.hpp"
+#include "api/published_metrics.hpp"
 #include "api/reservations.hpp"
 #include "api/spaces.hpp"
 #include "base/abi.hpp"
@@ -114,8 +114,6 @@ class runtime final : public engine::completion_sink {
   void log(uint32_t level, cubby_tier tier, const std::string &text) noexcept {
     log_lines.add(now(), level, tier, text.c_str());
   }
-  /// Shows metrics to other processes from here on, renewed while the runtime advances; 0 ends it.
-  result<void> publish(uint32_t interval_ms);
   /// They look again at what they wait for.
   void wake_waiters();
   /// No call that began before is still running when this returns.
@@ -163,7 +161,6 @@ class runtime final : public engine::completion_sink {
   void run();
   void run_once(uint64_t &busy_at_ns);
   void say_no_memory() noexcept;
-  void renew_page(uint64_t now_ns) noexcept;
   bool end_all_io();
   void sleep(uint64_t until_ns, uint64_t seen_completions);
   void wake();
@@ -182,6 +179,7 @@ class runtime final : public engine::completion_sink {
   std::deque<region> regions;  // each stays where it is
   space_list spaces;
   reservation_list reservations;
+  published_metrics published;  // under the pump's lock
   std::vector<void *> libraries;
   bool virtual_clock = false;
   uint64_t close_patience_ns = uint64_t{30} * 1'000'000'000;
@@ -194,11 +192,6 @@ class runtime final : public engine::completion_sink {
   std::atomic<uint32_t> region_mark_{0};
   engine::parts engine_;
   std::mutex pump_mutex_;
-  // Under the pump's lock.
-  metrics_page page_;
-  uint64_t page_interval_ns_ = 0, page_due_ns_ = base::never_ns;
-  std::string page_text_;
-
   std::atomic<uint64_t> virtual_now_{0};
   std::atomic<uint64_t> next_ns_{base::never_ns};
   std::atomic<bool> idle_{true};
