@@ -1,14 +1,9 @@
 // Puts and gets of KV blocks in host memory beside memcpy of the same bytes, in turn: medians of
 // several rounds, one line of JSON.  kv_copies [block_bytes [block_count [rounds]]]
-#include <cubby/cubby.h>
-
-#include <algorithm>
 #include <chrono>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <string>
-#include <vector>
+
+#include "kv_cache.hpp"
 
 namespace {
 
@@ -17,49 +12,9 @@ double seconds() {
   return std::chrono::duration<double>(now).count();
 }
 
-double median(std::vector<double> all) {
-  std::sort(all.begin(), all.end());
-  return all[all.size() / 2];
-}
-
-[[noreturn]] void fail(const char *call) {
-  char text[400];
-  cubby_explain(nullptr, text, sizeof text);
-  std::fprintf(stderr, "kv_copies: %s: %s\n", call, text);
-  std::exit(1);
-}
-
-struct blocks {
-  cubby *rt = nullptr;
-  cubby_bank bank = 0;
-  cubby_space space = 0;
-
-  blocks(uint64_t block_bytes, uint32_t count) {
-    if (cubby_open(nullptr, &rt) != CUBBY_OK) fail("open");
-    cubby_tier_desc tier{};
-    tier.struct_size = sizeof tier;
-    tier.backend = "host";
-    tier.name = "host:0";
-    tier.device = -1;
-    tier.budget_bytes = (block_bytes + 4096) * (count + 1);
-    cubby_tier made = 0;
-    if (cubby_tier_add(rt, &tier, &made) != CUBBY_OK) fail("tier_add");
-    cubby_bank_desc desc{};
-    desc.struct_size = sizeof desc;
-    desc.kind = CUBBY_BANK_KV;
-    desc.name = "kv";
-    desc.rows = 1;
-    desc.columns = count;
-    desc.locker_bytes = block_bytes;
-    if (cubby_bank_add(rt, &desc, &bank) != CUBBY_OK) fail("bank_add");
-    open_space();
-  }
-  void open_space() {
-    cubby_space_desc of{};
-    of.struct_size = sizeof of;
-    of.bank = bank;
-    if (cubby_space_add(rt, &of, &space) != CUBBY_OK) fail("space_add");
-  }
+struct blocks : kv_cache {
+  blocks(uint64_t block_bytes, uint32_t count)
+      : kv_cache(block_bytes, count, (block_bytes + 4096) * (count + 1)) {}
 
   void copy(bool put, std::vector<std::vector<char>> &memory) {
     for (size_t i = 0; i < memory.size(); ++i) {
@@ -67,12 +22,12 @@ struct blocks {
       const cubby_span span = {0, 0, reinterpret_cast<uintptr_t>(memory[i].data()),
                                memory[i].size()};
       cubby_item item{};
-      item.space = space;
+      item.space = space();
       item.key = {name.data(), static_cast<uint32_t>(name.size())};
       item.spans = &span;
       item.span_count = 1;
-      const cubby_status status = put ? cubby_put(rt, &item, 1, nullptr, nullptr)
-                                      : cubby_get(rt, &item, 1, nullptr, nullptr);
+      const cubby_status status = put ? cubby_put(rt(), &item, 1, nullptr, nullptr)
+                                      : cubby_get(rt(), &item, 1, nullptr, nullptr);
       if (status != CUBBY_OK) fail(put ? "put" : "get");
     }
   }
@@ -101,7 +56,7 @@ int main(int argc, char **argv) {
     kv.copy(false, into);
     gets.push_back(seconds() - start);
     if (into[count - 1] != from[count - 1]) fail("other bytes");
-    cubby_space_remove(kv.rt, kv.space);
+    kv.close_space();
     kv.open_space();
   }
   const double bytes = static_cast<double>(block_bytes) * count;
@@ -111,6 +66,5 @@ int main(int argc, char **argv) {
       static_cast<unsigned long long>(block_bytes), count, 2 * bytes / median(plain) / 1e9,
       bytes / median(puts) / 1e9, bytes / median(gets) / 1e9,
       median(plain) / (median(puts) + median(gets)));
-  cubby_close(kv.rt);
   return 0;
 }

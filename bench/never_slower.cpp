@@ -3,7 +3,6 @@
 // with computing at several speeds, while the disk is idle and while it is busy; what was predicted
 // is held against what it took. One line of JSON.
 //   never_slower DIRECTORY [rounds]     (a store of 384 MiB is made there, and taken away again)
-#include <cubby/cubby.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,6 +17,8 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "kv_cache.hpp"
 
 namespace {
 
@@ -37,19 +38,6 @@ void compute(uint64_t ns) {
                        static_cast<long>(until_ns % 1'000'000'000)};
   while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr) != 0) {
   }
-}
-
-[[noreturn]] void fail(const char *call) {
-  char text[400];
-  cubby_explain(nullptr, text, sizeof text);
-  std::fprintf(stderr, "never_slower: %s: %s\n", call, text);
-  std::exit(1);
-}
-
-double quantile(std::vector<double> all, double share) {
-  std::sort(all.begin(), all.end());
-  return all[std::min(all.size() - 1,
-                      static_cast<size_t>(share * static_cast<double>(all.size())))];
 }
 
 /// Keys of a chain, each block's parent the one before.
@@ -76,12 +64,12 @@ struct chain {
   chain &operator=(const chain &) = delete;
 };
 
-class cache {
+class cache : public kv_cache {
  public:
-  explicit cache(const std::string &directory);
-  ~cache() { cubby_close(rt_); }
-  cache(const cache &) = delete;
-  cache &operator=(const cache &) = delete;
+  /// Memory for two chains and some: the third evicts the first.
+  explicit cache(const std::string &directory)
+      : kv_cache(block_bytes, 2 * chain_count * chain_blocks, uint64_t{40} << 20, "lru", directory,
+                 uint64_t{384} << 20) {}
 
   void put(chain &all, uint32_t first, uint32_t count) {
     cubby_how how{};
@@ -89,75 +77,33 @@ class cache {
     how.keep = CUBBY_KEEP_RESTART;
     for (uint32_t i = first; i < first + count; i += 16) {
       const uint32_t some = std::min(16u, first + count - i);
-      if (cubby_put(rt_, &all.items[i], some, &how, nullptr) != CUBBY_OK) fail("put");
+      if (cubby_put(rt(), &all.items[i], some, &how, nullptr) != CUBBY_OK) fail("put");
     }
   }
   cubby_ticket begin_load(chain &of, uint32_t first, uint32_t count) {
     cubby_ticket ticket = 0;
-    const cubby_status status = cubby_get(rt_, &of.items[first], count, nullptr, &ticket);
+    const cubby_status status = cubby_get(rt(), &of.items[first], count, nullptr, &ticket);
     if (status != CUBBY_OK && status != CUBBY_PENDING) fail("get");
     return ticket;
   }
   void end_load(cubby_ticket ticket) {
-    if (ticket != 0 && cubby_wait(rt_, ticket, -1) != CUBBY_OK) fail("wait");
+    if (ticket != 0 && cubby_wait(rt(), ticket, -1) != CUBBY_OK) fail("wait");
   }
   cubby_split_result split(const chain &of, const std::vector<uint64_t> &recompute_ns) {
     cubby_split_result made{};
     made.struct_size = sizeof made;
-    if (cubby_split(rt_, space_, of.keys.data(), chain_blocks, recompute_ns.data(), host_, &made) !=
-        CUBBY_OK) {
+    if (cubby_split(rt(), space(), of.keys.data(), chain_blocks, recompute_ns.data(), host(),
+                    &made) != CUBBY_OK) {
       fail("split");
     }
     return made;
   }
   void drop(chain &of) {
-    if (cubby_drop(rt_, of.items.data(), static_cast<uint32_t>(of.items.size()), 0) < 0) {
+    if (cubby_drop(rt(), of.items.data(), static_cast<uint32_t>(of.items.size()), 0) < 0) {
       fail("drop");
     }
   }
-  [[nodiscard]] cubby_space space() const { return space_; }
-
- private:
-  cubby *rt_ = nullptr;
-  cubby_tier host_ = 0;
-  cubby_space space_ = 0;
 };
-
-cache::cache(const std::string &directory) {
-  cubby_config config{};
-  config.struct_size = sizeof config;
-  config.policy = "lru";
-  if (cubby_open(&config, &rt_) != CUBBY_OK) fail("open");
-  cubby_tier_desc tier{};
-  tier.struct_size = sizeof tier;
-  tier.backend = "host";
-  tier.name = "host:0";
-  tier.device = -1;
-  tier.budget_bytes = uint64_t{40} << 20;  // two chains and some: the third evicts the first
-  if (cubby_tier_add(rt_, &tier, &host_) != CUBBY_OK) fail("tier_add host");
-  const char *const path = directory.c_str();
-  tier.backend = "file";
-  tier.name = "disk:0";
-  tier.rank = 1;
-  tier.budget_bytes = uint64_t{384} << 20;
-  tier.paths = &path;
-  tier.path_count = 1;
-  cubby_tier disk = 0;
-  if (cubby_tier_add(rt_, &tier, &disk) != CUBBY_OK) fail("tier_add file");
-  cubby_bank_desc desc{};
-  desc.struct_size = sizeof desc;
-  desc.kind = CUBBY_BANK_KV;
-  desc.name = "kv";
-  desc.rows = 1;
-  desc.columns = 2 * chain_count * chain_blocks;
-  desc.locker_bytes = block_bytes;
-  cubby_bank bank = 0;
-  if (cubby_bank_add(rt_, &desc, &bank) != CUBBY_OK) fail("bank_add");
-  cubby_space_desc of{};
-  of.struct_size = sizeof of;
-  of.bank = bank;
-  if (cubby_space_add(rt_, &of, &space_) != CUBBY_OK) fail("space_add");
-}
 
 /// Puts of others and, between them, their gets.
 class other_load {

@@ -21,7 +21,8 @@ result<void> published_metrics::begin(uint32_t interval_ms) {
   return {};
 }
 
-void published_metrics::renew(engine::parts &of, const log_ring &log, uint64_t now_ns) noexcept {
+void published_metrics::renew_if_due(engine::parts &of, const log_ring &log,
+                                     uint64_t now_ns) noexcept {
   if (now_ns < due_ns_) return;
   due_ns_ = now_ns + interval_ns_;
   try {

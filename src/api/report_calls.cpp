@@ -82,7 +82,7 @@ cubby_status cubby_publish(cubby_handle *rt, uint32_t interval_ms) {
       if (auto begun = self.published.begin(interval_ms); !begun) {
         return keep_error(begun.failure());
       }
-      self.published.renew(self.engine(), self.log_lines, base::now_ns());
+      self.published.renew(self.engine(), self.log_lines);
     }
     self.wake_waiters();  // a sleep ends in time from here on
     return CUBBY_OK;

@@ -117,7 +117,7 @@ bool runtime::try_advance(uint64_t now_ns, uint64_t *next_ns, effort how_far) {
     engine_.pump.advance(now_ns != 0 ? now_ns : now(), &next, how_far,
                          now_ns == 0 && !virtual_clock);
     next_ns_.store(next);
-    published.renew(engine_, log_lines, base::now_ns());
+    published.renew(engine_, log_lines);
     idle_.store(engine_.pump.idle() && !engine_.pump.has_news(), std::memory_order_seq_cst);
     well_supplied_.store(engine_.pump.well_supplied(), std::memory_order_relaxed);
   }
@@ -147,7 +147,7 @@ void runtime::run_once(uint64_t &busy_at_ns) {
     idle_.store(false, std::memory_order_seq_cst);
     any = engine_.pump.advance(now(), &next, effort::one_completion, !virtual_clock);
     demand = engine_.pump.demand_count() != 0;
-    published.renew(engine_, log_lines, base::now_ns());
+    published.renew(engine_, log_lines);
     next = std::min(next, published.due_ns());
     idle_.store(engine_.pump.idle() && !engine_.pump.has_news(), std::memory_order_seq_cst);
   }

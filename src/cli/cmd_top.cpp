@@ -114,8 +114,11 @@ int watch(const options &chosen, std::vector<watched_page> &pages) {
         screen.reset();
         return report_trouble("top", seen.failure(), chosen.json);
       }
-      if (chosen.json) all.push_back(describe(*seen));
-      if (live || (last && !chosen.json)) show(*seen);
+      if (!live && !last) continue;
+      if (chosen.json)
+        all.push_back(describe(*seen));
+      else
+        show(*seen);
     }
     if (last && chosen.json) print_json({{"runtimes", all}});
     if (last) break;

@@ -5,22 +5,20 @@
 #include "base/assert.hpp"
 
 namespace cubby::transfer {
+
 std::optional<std::pair<urgency, uint32_t>> channel::top() const {
   if (queue_.empty() || in_flight_count_ >= backend_.info().queue_depth) return std::nullopt;
   const auto &first = *queue_.begin();
-  const bool room = first.first.io_class == CUBBY_DEMAND
-                        ? demand_bytes_ + other_bytes_ < limits_.demand_bytes
-                        : demand_bytes_ + other_bytes_ < limits_.other_bytes;
-  if (!room) return std::nullopt;
+  const uint64_t limit_bytes =
+      first.first.io_class == CUBBY_DEMAND ? limits_.demand_bytes : limits_.other_bytes;
+  if (demand_.in_flight_bytes() + other_.in_flight_bytes() >= limit_bytes) return std::nullopt;
   return first;
 }
 
 void channel::start(const cubby_backend_io &io, uint64_t now_ns) {
   started_.push_back(io);
   ++in_flight_count_;
-  const bool demand = io.io_class == CUBBY_DEMAND;
-  (demand ? demand_bytes_ : other_bytes_) += io.bytes;
-  (demand ? demand_speed_ : other_speed_).started(io.bytes, now_ns);
+  speed_of(io.io_class).started(io.bytes, now_ns);
 }
 
 bool channel::flush(uint64_t now_ns) {
@@ -50,17 +48,15 @@ uint32_t channel::reap(uint64_t now_ns, cubby_backend_done *out, uint32_t max_co
 }
 
 void channel::finished(uint64_t bytes, uint32_t io_class, uint64_t now_ns) {
-  const bool demand = io_class == CUBBY_DEMAND;
-  uint64_t &of_class = demand ? demand_bytes_ : other_bytes_;
-  CUBBY_ASSERT(in_flight_count_ != 0 && of_class >= bytes);
+  path_speed &of_class = speed_of(io_class);
+  CUBBY_ASSERT(in_flight_count_ != 0 && of_class.in_flight_bytes() >= bytes);
   --in_flight_count_;
-  of_class -= bytes;
-  (demand ? demand_speed_ : other_speed_).finished(bytes, now_ns);
+  of_class.finished(bytes, now_ns);
 }
 
 uint64_t channel::estimate_ns(uint64_t bytes) const {
   // The speed of demand is that which it has beside others' I/O, so that is not ahead of it.
-  return (demand_speed_.measured() ? demand_speed_ : other_speed_).estimate_ns(bytes);
+  return (demand_.measured() ? demand_ : other_).estimate_ns(bytes);
 }
 
 }  // namespace cubby::transfer

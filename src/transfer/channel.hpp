@@ -82,7 +82,7 @@ class channel {
   [[nodiscard]] uint64_t queued_count() const { return queue_.size(); }
   /// Does demand wait, or have bytes in flight?
   [[nodiscard]] bool serves_demand() const {
-    return demand_bytes_ != 0 ||
+    return demand_.in_flight_bytes() != 0 ||
            (!queue_.empty() && queue_.begin()->first.io_class == CUBBY_DEMAND);
   }
   /// From now until `bytes` more of demand would have arrived behind what is in flight; ~0 =
@@ -91,15 +91,16 @@ class channel {
   [[nodiscard]] tier::backend_instance &backend() { return backend_; }
 
  private:
+  path_speed &speed_of(uint32_t io_class) { return io_class == CUBBY_DEMAND ? demand_ : other_; }
+
   tier::backend_instance &backend_;
   const window limits_;
   std::set<std::pair<urgency, uint32_t>> queue_;
   base::node_pool<std::set<std::pair<urgency, uint32_t>>> spare_;
   std::vector<cubby_backend_io> started_;  // not yet taken by the backend
   uint32_t in_flight_count_ = 0;
-  uint64_t demand_bytes_ = 0, other_bytes_ = 0;
   uint64_t overstated_count_ = 0;
-  path_speed demand_speed_, other_speed_;
+  path_speed demand_, other_;
 };
 
 }  // namespace cubby::transfer

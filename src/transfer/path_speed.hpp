@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "base/clock.hpp"
+
 namespace cubby::transfer {
 
 /// A busy period begins with the first thing that is awaited and ends when nothing is. Its first
@@ -18,8 +20,10 @@ class path_speed {
   /// Completions that were found together have the same time. Not `arrived`: it will not come.
   void finished(uint64_t bytes, uint64_t now_ns, bool arrived = true);
 
+  [[nodiscard]] uint64_t in_flight_bytes() const { return in_flight_bytes_; }
   [[nodiscard]] bool measured() const { return bytes_per_ns_ != 0; }
-  /// From now until so many bytes more have come, behind what is awaited; ~0 = nothing measured.
+  /// From now until so many bytes more have come, behind what is awaited; never_ns =
+  /// nothing measured.
   [[nodiscard]] uint64_t estimate_ns(uint64_t bytes) const;
 
  private:

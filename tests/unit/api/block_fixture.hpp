@@ -163,6 +163,16 @@ struct store_directory {
   ~store_directory() { std::filesystem::remove_all(path); }
 
   [[nodiscard]] std::string file() const { return path + "/cubby.store"; }
+  /// Flips bits of the store's file, at a byte of a block whose content begins with `content`.
+  void damage(const std::string &content, size_t at_bytes, char bits) const {
+    std::ifstream in(file(), std::ios::binary);
+    const std::string all((std::istreambuf_iterator<char>(in)), {});
+    const size_t begin = all.find(content.substr(0, 64));
+    REQUIRE(begin != std::string::npos);
+    std::fstream out(file(), std::ios::in | std::ios::out | std::ios::binary);
+    out.seekp(static_cast<std::streamoff>(begin + at_bytes));
+    out.put(static_cast<char>(all[begin + at_bytes] ^ bits));
+  }
 };
 
 inline std::vector<uint32_t> numbers_to(uint32_t count) {

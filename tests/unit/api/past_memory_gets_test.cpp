@@ -2,7 +2,6 @@
 // caller's memory lies, and no copy that stays.
 #include <sys/mman.h>
 
-#include <fstream>
 #include <thread>
 
 #include "unit/api/block_fixture.hpp"
@@ -152,15 +151,7 @@ TEST_CASE("damaged bytes are an error past memory, too") {
     block_fixture f(0, 64, 0, tiers);
     put_chain(f, 3, CUBBY_KEEP_RESTART);
   }
-  {
-    std::ifstream in(there.file(), std::ios::binary);
-    std::string all((std::istreambuf_iterator<char>(in)), {});
-    const size_t at = all.find(content_of(2).substr(0, 64));
-    REQUIRE(at != std::string::npos);
-    std::fstream out(there.file(), std::ios::in | std::ios::out | std::ios::binary);
-    out.seekp(static_cast<std::streamoff>(at + 50000));
-    out.put(static_cast<char>(all[at + 50000] ^ 4));
-  }
+  there.damage(content_of(2), 50000, 4);
   block_fixture f(GENERATE(0u, 1u), 64, 0, tiers);
   const guarded_memory memory(block_bytes);
   char *const at = memory.at_end(block_bytes);
