@@ -1,7 +1,8 @@
 // Put and get: copies between blocks and the caller's memory.
 //
 // The calling thread copies. A put holds the pump to get a frame and to publish, not while it
-// copies; one that is to outlive the process goes on as a request until it is stored. A get of a
+// copies; one that is to outlive the process goes on as a request until it is stored, and past the
+// tiers (CUBBY_BYPASS) it is written from the caller's memory, where that lies on pages. A get of a
 // block in host memory takes no lock but where a region is named: it finds the locker by its key,
 // pins it, and asks once more whether the key still has that locker, for a number is used again.
 // Blocks that are on disk alone are read and copied by a request.
@@ -17,6 +18,7 @@
 #include "api/guard.hpp"
 #include "api/spans.hpp"
 #include "base/mutant.hpp"
+#include "engine/on_pages.hpp"
 
 using namespace cubby;
 using namespace cubby::api;
@@ -76,6 +78,12 @@ class put_call {
   put_call(runtime &self, const cubby_item &item, uint32_t index,
            std::span<const memory_piece> from, const cubby_how &how, uint64_t &call)
       : self_(self), item_(item), index_(index), pieces_(from), how_(how), call_(call) {}
+
+  /// Is the block to be written to its store from the caller's memory, which then has to stay as it
+  /// is until that is over?
+  [[nodiscard]] bool goes_past_memory() const {
+    return place_.bank != nullptr && !place_.has_frame();
+  }
 
   /// PENDING: `later` is to be stored, and then found.
   result<cubby_status> run(std::optional<engine::block_write> &later) {
@@ -142,13 +150,23 @@ class put_call {
     request.key = item_.key;
     request.parent = item_.parent;
     request.keep = how_.keep;
+    request.parts = parts_reached(*bank_, transfer::bytes_of(pieces_));
     engine.state.now_ns = self_.now();
     engine.puts.expire(engine.state.now_ns);
     if (call_ == 0) call_ = engine.state.next_sequence();
-    auto begun = engine.puts.begin(*bank_, request, place_, call_);
+    auto begun = engine.puts.begin(*bank_, request, place_, call_, {.none = may_go_past_memory()});
     copies_begun = !engine.table.empty();
     storing = engine.stored.busy();
     return begun;
+  }
+
+  [[nodiscard]] bool may_go_past_memory() const {
+    // Each piece is an I/O of its own; small ones cost more than a copy.
+    constexpr size_t pieces_max = 256;
+    constexpr uint64_t least_piece_bytes = 16 << 10;
+    return (how_.flags & CUBBY_BYPASS) != 0 && is_stored_first(how_.keep) &&
+           pieces_.size() <= pieces_max && self_.engine().state.config.verify &&
+           engine::lies_on_pages(*bank_, pieces_, least_piece_bytes, 1);
   }
 
   result<void> check_length() const {
@@ -164,20 +182,30 @@ class put_call {
   result<cubby_status> copy_and_publish(std::optional<engine::block_write> &later) {
     engine::block_write whole;
     try {
-      write_frame(transfer::bytes_of(pieces_));
       whole = {
-          place_, space_, std::string(directory::text_of(item_.key)),
+          place_,
+          space_,
+          std::string(directory::text_of(item_.key)),
           item_.parent == nullptr ? std::string() : std::string(directory::text_of(*item_.parent)),
-          how_.keep};
+          how_.keep,
+          {}};
+      if (place_.has_frame()) {
+        write_frame();
+        self_.engine().puts.settle(place_, transfer::bytes_of(pieces_));
+      } else {
+        self_.engine().puts.settle(place_, pieces_);
+        for (const memory_piece &one : pieces_) whole.from.push_back({one.at, one.bytes});
+      }
     } catch (...) {
       const auto lock = self_.hold_pump();
       self_.engine().puts.abandon(place_);
       throw;
     }
-    return finish_block(self_, std::move(whole), transfer::bytes_of(pieces_), later);
+    return finish_block(self_, std::move(whole), later);
   }
 
-  void write_frame(uint64_t bytes) const {
+  void write_frame() const {
+    const uint64_t bytes = transfer::bytes_of(pieces_);
     const auto all =
         self_.engine().state.tiers.pieces(*bank_, place_.tier, place_.frame, place_.number);
     const std::span<const memory_piece> parts(all.data(), bank_->part_count());
@@ -340,14 +368,21 @@ cubby_status put_all(runtime &self, const cubby_item *items, uint32_t count, con
   }
   try {
     for (uint32_t i = 0; i < count; ++i) {
-      const item_memory memory(self, items[i], i);
+      item_memory memory(self, items[i], i);
+      if (!memory.pieces) {
+        all.ended(i, memory.pieces.failure());
+        continue;
+      }
       std::optional<engine::block_write> later;
-      all.ended(i, memory.pieces ? put_call(self, items[i], i, *memory.pieces, how, call).run(later)
-                                 : result<cubby_status>(memory.pieces.failure()));
-      if (later) verb.blocks[i] = std::move(later);
+      put_call put(self, items[i], i, *memory.pieces, how, call);
+      all.ended(i, put.run(later));
+      if (!later) continue;
+      verb.blocks[i] = std::move(later);
+      if (put.goes_past_memory()) memory.lend_to(verb.in_use);
     }
   } catch (...) {
     abandon_blocks(self, verb.blocks);
+    for (std::atomic<uint32_t> *region : verb.in_use) region->fetch_sub(1);
     throw;
   }
   if (!all.is_pending()) return all.result_now();

@@ -23,6 +23,16 @@ uint64_t block_bytes_of(const locker_bank &bank) {
   return bytes;
 }
 
+uint16_t parts_reached(const locker_bank &bank, uint64_t length_bytes) {
+  uint32_t parts = 0;
+  uint64_t behind = 0;
+  for (uint32_t p = 0; p < bank.part_count() && behind < length_bytes; ++p) {
+    parts |= 1u << p;
+    behind += bank.part_bytes(0, p);
+  }
+  return static_cast<uint16_t>(parts);
+}
+
 result<cubby_how> read_block_how(runtime &self, const cubby_how *how) {
   auto asked = read_how(self, how);
   if (asked && asked->keep > CUBBY_KEEP_DURABLE) {
@@ -31,11 +41,10 @@ result<cubby_how> read_block_how(runtime &self, const cubby_how *how) {
   return asked;
 }
 
-result<cubby_status> finish_block(runtime &self, engine::block_write &&what, uint64_t length_bytes,
-                                  std::optional<engine::block_write> &later) {
+cubby_status finish_block(runtime &self, engine::block_write &&what,
+                          std::optional<engine::block_write> &later) {
   engine::parts &engine = self.engine();
   const engine::block_place at = what.at;
-  engine.puts.settle(at, length_bytes);
   if (is_stored_first(what.keep)) {
     later = std::move(what);
     return CUBBY_PENDING;

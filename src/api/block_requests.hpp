@@ -18,6 +18,8 @@ namespace cubby::api {
 std::array<transfer::memory_piece, CUBBY_PARTS_MAX> parts_at(const residency::locker_bank &bank,
                                                              const void *const *addresses);
 uint64_t block_bytes_of(const residency::locker_bank &bank);
+/// Of a block with so many bytes: a bit a part.
+uint16_t parts_reached(const residency::locker_bank &bank, uint64_t length_bytes);
 
 /// As read_how(), with a keep that is one.
 result<cubby_how> read_block_how(runtime &self, const cubby_how *how);
@@ -25,11 +27,10 @@ result<cubby_how> read_block_how(runtime &self, const cubby_how *how);
 /// Whether a block is stored before it is found.
 [[nodiscard]] inline bool is_stored_first(uint8_t keep) { return keep >= CUBBY_KEEP_RESTART; }
 
-/// The frame is written: makes the digests, and the block is found from here on (OK), or once it is
-/// stored (PENDING, and `later` is to be handed to a request). When it throws, the put is
-/// abandoned.
-result<cubby_status> finish_block(runtime &self, engine::block_write &&what, uint64_t length_bytes,
-                                  std::optional<engine::block_write> &later);
+/// The block is settled, and found from here on (OK), or once it is stored (PENDING, and `later` is
+/// to be handed to a request). When it throws, the put is abandoned.
+cubby_status finish_block(runtime &self, engine::block_write &&what,
+                          std::optional<engine::block_write> &later);
 /// Gives up what was not handed over.
 void abandon_blocks(runtime &self, std::span<const std::optional<engine::block_write>> blocks);
 

@@ -39,6 +39,31 @@ uint8_t state_of(engine::parts &engine, const residency::locker_bank &bank,
   return on_disk ? uint8_t{CUBBY_STATE_FILE} : best;
 }
 
+/// What a prefix needs: without a rule for parts, the first of each block.
+result<directory::match_rule> read_rule(const cubby_match_rule *rule, uint32_t part_count) {
+  directory::match_rule wanted = directory::match_rule::first_part();
+  if (rule == nullptr) return wanted;
+  wanted.of[0].trailing = rule->trailing_count;
+  if (rule->parts == nullptr) return wanted;
+  if (rule->part_count == 0 || rule->part_count > part_count || rule->trailing_count != 0) {
+    return fail(
+        CUBBY_ERR_INVALID,
+        "cubby_match_rule: %u rules for parts, and blocks of %u parts; give one a part, and "
+        "trailing_count 0 beside them",
+        rule->part_count, part_count);
+  }
+  wanted.parts = 0;
+  for (uint32_t p = 0; p < rule->part_count; ++p) {
+    const cubby_part_rule &one = rule->parts[p];
+    if (one.needed == 0) continue;
+    wanted.parts = static_cast<uint16_t>(wanted.parts | 1u << p);
+    wanted.of[p] = {one.trailing_count, std::max(one.group_keys, 1u)};
+  }
+  if (wanted.parts != 0) return wanted;
+  return fail(CUBBY_ERR_INVALID,
+              "cubby_match_rule: no part is needed; set needed for one at least");
+}
+
 }  // namespace
 
 cubby_status cubby_space_add(cubby_handle *rt, const cubby_space_desc *desc, cubby_space *out) {
@@ -118,19 +143,18 @@ cubby_status cubby_match(cubby_handle *rt, cubby_space space, const cubby_key *k
     std::pmr::monotonic_buffer_resource memory(room.data(), room.size());
     std::pmr::vector<directory::key_view> views(&memory);
     if (state != nullptr) views.resize(count);
-    directory::match_rule wanted;
     directory::match_query query;
     query.space = in.space;
     query.keys = keys;
     query.count = count;
     query.views = state != nullptr ? views.data() : nullptr;
-    if (rule != nullptr) {
-      const cubby_match_rule asked = read_struct(*rule);
-      wanted = directory::match_rule::all_parts(asked.trailing_count);
-      query.rule = &wanted;
-      query.after = asked.after;
-      query.restorable = asked.restorable;
-    }
+    cubby_match_rule asked{};
+    if (rule != nullptr) asked = read_struct(*rule);
+    const auto wanted = read_rule(rule != nullptr ? &asked : nullptr, in.bank->part_count());
+    if (!wanted) return keep_error(wanted.failure());
+    query.rule = &*wanted;
+    query.after = asked.after;
+    query.restorable = asked.restorable;
     const auto found = in.bank->blocks->keys.match(query);
     if (!found) return keep_error(found.failure());
     *hit_count = *found;

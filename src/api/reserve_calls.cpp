@@ -95,11 +95,12 @@ class reserve_call {
     request.key = items_[i].key;
     request.parent = items_[i].parent;
     request.keep = keep_;
+    request.parts = parts_reached(*name.bank, blocks_[i].length_bytes);
     engine::parts &engine = self_.engine();
     const auto lock = self_.hold_pump();
     engine.state.now_ns = self_.now();
     if (call_ == 0) call_ = engine.state.next_sequence();
-    auto begun = engine.puts.begin(*name.bank, request, what.at, call_, tier_);
+    auto begun = engine.puts.begin(*name.bank, request, what.at, call_, {.only_tier = tier_});
     if (begun && *begun == engine::blocks::start::begun) {
       if (CUBBY_MUTANT(publish_reserved)) engine.puts.publish(what.at);
       blocks_[i].what = std::move(what);
@@ -148,7 +149,8 @@ result<cubby_status> commit_block(runtime &self, reserved_block &block, uint8_t 
     }
   }
   clear_tail(self, what.at, block.length_bytes);
-  return finish_block(self, std::move(what), block.length_bytes, later);
+  self.engine().puts.settle(what.at, block.length_bytes);
+  return finish_block(self, std::move(what), later);
 }
 
 cubby_status commit_all(runtime &self, std::vector<reserved_block> &blocks, const cubby_how &how,

@@ -11,11 +11,16 @@ namespace cubby::base {
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 XXH64_hash_t xxh3_avx2(const void *data, size_t bytes, XXH64_hash_t seed) noexcept;
+void xxh3_update_avx2(XXH3_state_t *state, const void *data, size_t bytes) noexcept;
 
 namespace {
 uint64_t xxh3(const void *data, size_t bytes, uint64_t seed) noexcept {
   return __builtin_cpu_supports("avx2") ? xxh3_avx2(data, bytes, seed)
                                         : XXH3_64bits_withSeed(data, bytes, seed);
+}
+void xxh3_update(XXH3_state_t *state, const void *data, size_t bytes) noexcept {
+  if (__builtin_cpu_supports("avx2")) return xxh3_update_avx2(state, data, bytes);
+  XXH3_64bits_update(state, data, bytes);
 }
 }  // namespace
 #else
@@ -23,13 +28,23 @@ namespace {
 uint64_t xxh3(const void *data, size_t bytes, uint64_t seed) noexcept {
   return XXH3_64bits_withSeed(data, bytes, seed);
 }
+void xxh3_update(XXH3_state_t *state, const void *data, size_t bytes) noexcept {
+  XXH3_64bits_update(state, data, bytes);
+}
 }  // namespace
 #endif
 
-uint64_t chunk_digest(const void *data, size_t bytes, const chunk_identity &identity) noexcept {
+namespace {
+
+uint64_t seed_of(const chunk_identity &identity) noexcept {
   const uint64_t place = (static_cast<uint64_t>(identity.part) << 32) | identity.chunk;
-  const uint64_t seed = mix64(identity.locker + mix64(identity.generation + mix64(place)));
-  const uint64_t digest = xxh3(data, bytes, seed);
+  return mix64(identity.locker + mix64(identity.generation + mix64(place)));
+}
+
+}  // namespace
+
+uint64_t chunk_digest(const void *data, size_t bytes, const chunk_identity &identity) noexcept {
+  const uint64_t digest = xxh3(data, bytes, seed_of(identity));
   return digest != 0 ? digest : 1;
 }
 
@@ -50,12 +65,21 @@ digest_stream::digest_stream() noexcept {
   XXH3_64bits_reset(new (state_) XXH3_state_t);
 }
 
+digest_stream::digest_stream(const chunk_identity &identity) noexcept {
+  XXH3_64bits_reset_withSeed(new (state_) XXH3_state_t, seed_of(identity));
+}
+
 void digest_stream::add(const void *data, size_t bytes) noexcept {
-  XXH3_64bits_update(state_in(state_), data, bytes);
+  xxh3_update(state_in(state_), data, bytes);
 }
 
 uint64_t digest_stream::value() const noexcept {
   return XXH3_64bits_digest(std::launder(reinterpret_cast<const XXH3_state_t *>(state_)));
+}
+
+uint64_t digest_stream::chunk_value() const noexcept {
+  const uint64_t digest = value();
+  return digest != 0 ? digest : 1;
 }
 
 }  // namespace cubby::base

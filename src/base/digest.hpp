@@ -24,12 +24,14 @@ struct chunk_identity {
 /// Plain XXH3-64 of bytes, for headers of our own files.
 [[nodiscard]] uint64_t digest64(const void *data, size_t bytes, uint64_t seed = 0) noexcept;
 
-/// digest64() over bytes that come piece by piece.
+/// digest64() or chunk_digest() over bytes that come piece by piece.
 class digest_stream {
  public:
   digest_stream() noexcept;
+  explicit digest_stream(const chunk_identity &identity) noexcept;
   void add(const void *data, size_t bytes) noexcept;
   [[nodiscard]] uint64_t value() const noexcept;
+  [[nodiscard]] uint64_t chunk_value() const noexcept;
 
  private:
   alignas(64) unsigned char state_[576];  // the digest's own state; its header stays in digest.cpp

@@ -12,5 +12,9 @@ XXH64_hash_t xxh3_avx2(const void *data, size_t bytes, XXH64_hash_t seed) noexce
   return XXH3_64bits_withSeed(data, bytes, seed);
 }
 
+void xxh3_update_avx2(XXH3_state_t *state, const void *data, size_t bytes) noexcept {
+  XXH3_64bits_update(state, data, bytes);
+}
+
 }  // namespace cubby::base
 #endif

@@ -19,10 +19,10 @@ struct match_rule {
   uint16_t parts = 0;  // that are needed; 0 = all that the bank has
   std::array<part_rule, CUBBY_PARTS_MAX> of{};
 
-  /// All parts alike: the rule of cubby_match_rule.
-  static match_rule all_parts(uint32_t trailing) {
+  /// Every block has it.
+  static match_rule first_part() {
     match_rule made;
-    for (part_rule &one : made.of) one.trailing = trailing;
+    made.parts = 1;
     return made;
   }
 };

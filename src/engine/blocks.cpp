@@ -4,6 +4,7 @@
 
 #include "base/digest.hpp"
 #include "engine/chunk_run.hpp"
+#include "engine/on_pages.hpp"
 
 namespace cubby::engine {
 namespace {
@@ -73,8 +74,34 @@ void blocks::reclaim(locker_bank &bank) {
   }
 }
 
+/// Is the key there, without some of the parts that are put?
+result<bool> blocks::lacks_parts(const locker_bank &bank,
+                                 const directory::put_request &request) const {
+  if (bank.part_count() == 1) return false;
+  const auto seen = bank.blocks->keys.find(request.space, request.key);
+  if (!seen) return seen.failure();
+  const uint32_t there = seen->present | seen->pending;
+  return there != 0 && (request.parts & ~there) != 0;
+}
+
+/// The block is put anew. What is stored of it stays until then: a crash must not find neither.
+/// False: it is pinned, leased or being put.
+result<bool> blocks::displace(locker_bank &bank, const directory::put_request &request,
+                              uint32_t &replaced) {
+  residency::key_blocks &of = *bank.blocks;
+  const auto seen = of.keys.find(request.space, request.key);
+  if (!seen) return seen.failure();
+  const uint32_t aside = stored_.set_aside(bank, seen->locker);
+  if (!drop(bank, *seen)) {
+    of.set_stored(seen->locker, aside);
+    return false;
+  }
+  if (aside != residency::not_stored) replaced = aside;
+  return true;
+}
+
 result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request request,
-                                    block_place &out, uint64_t call, uint32_t only_tier) {
+                                    block_place &out, uint64_t call, frame_wish wish) {
   residency::key_blocks &of = *bank.blocks;
   if (!of.leaving.empty()) reclaim(bank);
   if (request.parent != nullptr) stored_.link_children(bank, request.space, *request.parent);
@@ -88,6 +115,14 @@ result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request re
       if (seen->locker == no_locker && !evict_any(bank)) return start::full;
       request.locker = of.peek_number();
     }
+    const auto lacks = lacks_parts(bank, request);
+    if (!lacks) return lacks.failure();
+    if (*lacks) {
+      const auto displaced = displace(bank, request, replaced);
+      if (!displaced) return displaced.failure();
+      if (!*displaced) return start::joined;
+      continue;
+    }
     const auto answer = of.keys.begin_put(request);
     if (!answer) return answer.failure();
     if (answer->took_locker) {
@@ -96,25 +131,20 @@ result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request re
     }
     if (answer->joined == 0) uses_.note(bank, answer->locker, call);
     if (answer->fresh != 0) {
-      out = {&bank, answer->locker, 0, 0, answer->entry, answer->fresh, replaced};
+      out = {&bank, answer->locker, no_tier, 0, answer->entry, answer->fresh, replaced};
       break;
     }
     if (answer->joined != 0) return start::joined;
     if (lives_as_long(bank, answer->locker, request.keep)) return start::known;
-    // Its last copy was lost on the way to another tier, or is not to live as long: it is put anew.
-    // What is stored of it stays until then: a crash must not find neither.
-    const auto seen = of.keys.find(request.space, request.key);
-    if (!seen) return seen.failure();
-    const uint32_t aside = stored_.set_aside(bank, seen->locker);
-    if (!drop(bank, *seen)) {
-      of.set_stored(seen->locker, aside);
-      return start::joined;
-    }
-    if (aside != residency::not_stored) replaced = aside;
+    // Its last copy was lost on the way to another tier, or is not to live as long.
+    const auto displaced = displace(bank, request, replaced);
+    if (!displaced) return displaced.failure();
+    if (!*displaced) return start::joined;
   }
   ++of.puts_in_flight;
+  if (wish.none) return start::begun;
   try {
-    auto found = take_frame(out, only_tier);
+    auto found = take_frame(out, wish.only_tier);
     if (found && *found) return start::begun;
     end_put(out);
     if (!found) return found.failure();
@@ -181,17 +211,43 @@ void blocks::end_put(const block_place &at) noexcept {
 void blocks::settle(const block_place &at, uint64_t length_bytes) const {
   locker_bank &bank = *at.bank;
   bank.blocks->set_length(at.number, length_bytes);
-  for (uint32_t part = 0; part < bank.part_count() && state_.config.verify; ++part) {
-    const uint32_t chunks = chunks_of_part(bank, at.number, part);
-    if (chunks == 0) break;
+  for (uint32_t part = 0; part < bank.part_count(); ++part) {
     const std::byte *const bytes = state_.tiers.address(bank, at.tier, at.frame, at.number, part);
-    const chunk_run all = cut_run(bank, at.number, part, 0, chunks);
-    each_chunk(bank, at.number, all, [&](uint32_t chunk, uint64_t behind, uint64_t size) {
-      bank.digest(at.number, part, chunk) =
-          base::chunk_digest(bytes + behind, size, {bank.digest_owner(at.number), 1, part, chunk});
-      return true;
+    make_digests(at, part, [&](uint64_t behind, uint64_t size, const auto &identity) {
+      return base::chunk_digest(bytes + behind, size, identity);
     });
   }
+}
+
+void blocks::settle(const block_place &at, std::span<const transfer::memory_piece> from) const {
+  at.bank->blocks->set_length(at.number, transfer::bytes_of(from));
+  make_digests(at, 0, [&](uint64_t behind, uint64_t size, const auto &identity) {
+    const transfer::memory_piece first = place_in(from, behind);
+    if (first.bytes >= size) return base::chunk_digest(first.at, size, identity);
+    base::digest_stream all(identity);
+    for (const uint64_t end = behind + size; behind < end;) {
+      const transfer::memory_piece here = place_in(from, behind);
+      const uint64_t bytes = std::min(here.bytes, end - behind);
+      all.add(here.at, bytes);
+      behind += bytes;
+    }
+    return all.chunk_value();
+  });
+}
+
+/// `digest_of(behind, size, identity)`: of the chunk that begins so far behind the part's first
+/// byte.
+template <class Digest>
+void blocks::make_digests(const block_place &at, uint32_t part, const Digest &digest_of) const {
+  locker_bank &bank = *at.bank;
+  const uint32_t chunks = chunks_of_part(bank, at.number, part);
+  if (chunks == 0 || !state_.config.verify) return;
+  const chunk_run all = cut_run(bank, at.number, part, 0, chunks);
+  each_chunk(bank, at.number, all, [&](uint32_t chunk, uint64_t behind, uint64_t size) {
+    bank.digest(at.number, part, chunk) =
+        digest_of(behind, size, base::chunk_identity{bank.digest_owner(at.number), 1, part, chunk});
+    return true;
+  });
 }
 
 void blocks::publish(const block_place &at) {
@@ -213,7 +269,7 @@ void blocks::give_frame(const block_place &at) noexcept {
 }
 
 void blocks::abandon(const block_place &at) noexcept {
-  give_frame(at);
+  if (at.has_frame()) give_frame(at);
   end_put(at);
 }
 

@@ -23,13 +23,20 @@ class blocks {
     joined,  // another put of the same key is under way
     full,    // no frame or no number can be had just now
   };
-  /// The request's locker is chosen here, and a frame in the nearest tier of host memory, or in
-  /// `only_tier`. BUDGET where a block can never fit. `call`: put_uses::note().
+  /// Where a put's frame is to be.
+  struct frame_wish {
+    uint32_t only_tier = no_tier;  // else in the nearest tier of host memory
+    bool none = false;             // it is written to the store from the caller's memory
+  };
+  /// The request's locker is chosen here, and its frame. BUDGET where a block can never fit.
+  /// `call`: put_uses::note().
   result<start> begin(locker_bank &bank, directory::put_request request, block_place &out,
-                      uint64_t call, uint32_t only_tier = no_tier);
+                      uint64_t call, frame_wish wish);
   /// Any thread that has written all of the frame: its length, and the digests of its chunks. From
   /// then on publish(), or stored_blocks::write_and_publish(), may make it known.
   void settle(const block_place &at, uint64_t length_bytes) const;
+  /// The same of a block without a frame, whose bytes lie_on_pages().
+  void settle(const block_place &at, std::span<const transfer::memory_piece> from) const;
   void publish(const block_place &at);
   void abandon(const block_place &at) noexcept;
   /// The block of the key is given up, in every tier. BUSY while it is pinned, leased or being put.
@@ -44,8 +51,14 @@ class blocks {
 
  private:
   bool evict_any(locker_bank &bank);
+  [[nodiscard]] result<bool> lacks_parts(const locker_bank &bank,
+                                         const directory::put_request &request) const;
+  result<bool> displace(locker_bank &bank, const directory::put_request &request,
+                        uint32_t &replaced);
   [[nodiscard]] bool lives_as_long(const locker_bank &bank, uint32_t number, uint8_t keep) const;
   result<bool> take_frame(block_place &out, uint32_t only_tier);
+  template <class Digest>
+  void make_digests(const block_place &at, uint32_t part, const Digest &digest_of) const;
   void end_put(const block_place &at) noexcept;
   void give_frame(const block_place &at) noexcept;
   void forget(locker_bank &bank, const directory::entry_ref &entry);

@@ -61,7 +61,7 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far, boo
   }
   // Who waits for frames may wait for the end of a lease.
   if (!units_.open.empty()) next = std::min(next, units_.puts.next_expiry_ns());
-  *next_ns = next;
+  *next_ns = std::min(next, units_.stored.next_ns());
   return any;
 } catch (...) {  // a lack of memory; what was being looked at is looked at again
   state_.pins.note_withdrawal();

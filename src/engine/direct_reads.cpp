@@ -3,7 +3,7 @@
 #include <new>
 
 #include "base/mutant.hpp"
-#include "store/durable/pages.hpp"
+#include "engine/on_pages.hpp"
 
 namespace cubby::engine {
 namespace {
@@ -14,27 +14,6 @@ uint32_t chunks_of(const locker_bank &bank, uint32_t number) {
   uint32_t count = 0;
   for (uint32_t p = 0; p < bank.part_count(); ++p) count += chunks_of_part(bank, number, p);
   return count;
-}
-
-/// Can the file's pages be read where the caller wants them, each chunk into memory in a row?
-bool lies_on_pages(const locker_bank &bank, const get_target &target) {
-  if (bank.part_count() != 1) return false;
-  for (size_t i = 0; i < target.into.size(); ++i) {
-    const transfer::memory_piece &one = target.into[i];
-    const uint64_t unit = i + 1 == target.into.size() ? store::page_bytes : bank.chunk_bytes();
-    if (reinterpret_cast<uintptr_t>(one.at) % store::page_bytes != 0) return false;
-    if (one.bytes % unit != 0) return false;
-  }
-  return true;
-}
-
-/// Where the byte `behind_bytes` of the block goes, and how many follow it there in a row.
-transfer::memory_piece place_in(const get_target &target, uint64_t behind_bytes) {
-  for (const transfer::memory_piece &one : target.into) {
-    if (behind_bytes < one.bytes) return {one.at + behind_bytes, one.bytes - behind_bytes};
-    behind_bytes -= one.bytes;
-  }
-  return {};
 }
 
 }  // namespace
@@ -61,7 +40,8 @@ uint32_t direct_reads::begin(const wanted &what, delivery_sink &sink) try {
   free_reads_.pop_back();
   one.what = what;
   one.sink = &sink;
-  one.in_place = lies_on_pages(*what.bank, *what.target);
+  one.in_place =
+      lies_on_pages(*what.bank, what.target->into, what.bank->chunk_bytes(), store::page_bytes);
   one.failed = false;
   one.next_part = one.next_chunk = one.pieces_in_flight = one.digest_count = 0;
   state_.tiers[one.from.tier].path->push(what.order, index | direct_bit);
@@ -138,7 +118,7 @@ bool direct_reads::cut(uint32_t index, piece &p) {
   const uint32_t chunk_bytes = what.bank->chunk_bytes();
   const uint64_t behind =
       stored_part_offset(*what.bank, one.next_part) + uint64_t{one.next_chunk} * chunk_bytes;
-  const transfer::memory_piece target = place_in(*what.target, behind);
+  const transfer::memory_piece target = place_in(what.target->into, behind);
   const uint64_t bytes_max = one.in_place ? std::min(target.bytes, in_place_bytes_max)
                                           : files.read_buffers->buffer_bytes();
   const auto chunks_max = static_cast<uint32_t>(std::max<uint64_t>(1, bytes_max / chunk_bytes));

@@ -8,10 +8,16 @@
 namespace cubby::engine {
 namespace {
 
-/// Enough to keep a device busy; and beside demand, little for it to wait behind.
-constexpr uint32_t in_flight_max = 32, beside_demand_max = 2;
+/// Enough to keep a device busy.
+constexpr uint32_t in_flight_max = 32;
 constexpr uint64_t in_flight_bytes_max = uint64_t{8} << 20;
 constexpr uint64_t write_bytes_max = uint64_t{1} << 20;
+/// Beside demand little is in flight, so that little is waited for; and for a while after it, for
+/// the next comes while the device still has what was begun in between.
+constexpr uint32_t beside_demand_max = 2;
+constexpr uint64_t beside_demand_bytes_max = uint64_t{256} << 10;
+constexpr uint64_t demand_pause_ns = 10'000'000;
+constexpr uint64_t restore_pause_max_ns = 60'000'000'000;
 
 }  // namespace
 
@@ -59,12 +65,43 @@ result<void> disk_store::open_files() {
   return {};
 }
 
+bool disk_store::next_operation(store::store_operation &out) {
+  if (!ahead_) return content_.next_operation(out);
+  out = *ahead_;
+  ahead_.reset();
+  return true;
+}
+
+/// Blocks that were put one after the other often lie so in both places: one large I/O costs less
+/// than several.
+void disk_store::merge_into(operation &one) {
+  using kind = store::store_operation::kind;
+  while (one.what.what == kind::write && one.more_count < merged_max) {
+    store::store_operation next;
+    if (!next_operation(next)) return;
+    const auto *const end = static_cast<const std::byte *>(one.what.data) + one.what.bytes;
+    const bool follows = next.what == kind::write && next.file == one.what.file &&
+                         next.offset_bytes == one.what.offset_bytes + one.what.bytes &&
+                         next.data == end && one.what.bytes + next.bytes <= io_bytes_max_;
+    if (!follows) {
+      ahead_ = next;
+      return;
+    }
+    one.what.bytes += next.bytes;
+    one.more[one.more_count++] = next.cookie;
+  }
+}
+
 bool disk_store::take_operation() {
   if (starting_ != none) return true;
   if (free_.empty()) return false;
   operation &next = operations_[free_.back()];
-  next = {};
-  if (!content_.next_operation(next.what)) return false;
+  next.more_count = 0;
+  next.started_bytes = 0;
+  next.in_flight = 0;
+  next.native = 0;
+  if (!next_operation(next.what)) return false;
+  merge_into(next);
   starting_ = free_.back();
   free_.pop_back();
   return true;
@@ -72,25 +109,48 @@ bool disk_store::take_operation() {
 
 bool disk_store::step() {
   transfer::channel &path = *state_.tiers[tier_].path;
-  const uint32_t most = path.serves_demand() ? beside_demand_max : in_flight_max;
-  bool any = false;
+  if (path.serves_demand()) demand_seen_ns_ = state_.now_ns;
+  const bool beside_demand = state_.now_ns - demand_seen_ns_ < demand_pause_ns;
+  const uint32_t most = beside_demand ? beside_demand_max : in_flight_max;
+  const uint64_t bytes_max =
+      beside_demand ? std::min(beside_demand_bytes_max, io_bytes_max_) : io_bytes_max_;
+  bool any = look_after_failure();
   while (in_flight_ < most && in_flight_bytes_ < in_flight_bytes_max) {
     ios_.make_room();  // may throw, and then nothing was taken
     path.make_room(0);
     if (!take_operation()) break;
-    start_io(starting_);
+    start_io(starting_, bytes_max);
     any = true;
   }
   if (any) path.flush(state_.now_ns);
-  if (content_.failure() != nullptr && !std::exchange(failure_said_, true)) {
-    state_.log(0, format_text("tier %s: %s", state_.tiers[tier_].name.c_str(),
-                              content_.failure()->text.c_str()));
-  }
   return any;
 }
 
+/// A store that has become read-only is tried again after a second, then after longer pauses. True
+/// when a try has begun.
+bool disk_store::look_after_failure() {
+  const char *const name = state_.tiers[tier_].name.c_str();
+  if (content_.failure() == nullptr) {
+    if (!std::exchange(failure_said_, false)) return false;
+    state_.log(2, format_text("tier %s: the store takes blocks again", name));
+    restore_at_ns_ = base::never_ns;
+    restore_pause_ns_ = restore_pause_min_ns;
+    return false;
+  }
+  if (content_.restoring()) return false;
+  if (!std::exchange(failure_said_, true)) {
+    state_.log(0, format_text("tier %s: %s; it is tried again now and then", name,
+                              content_.failure()->text.c_str()));
+  }
+  if (restore_at_ns_ == base::never_ns) restore_at_ns_ = state_.now_ns + restore_pause_ns_;
+  if (state_.now_ns < restore_at_ns_ || !content_.begin_restore()) return false;
+  restore_at_ns_ = base::never_ns;
+  restore_pause_ns_ = std::min(2 * restore_pause_ns_, restore_pause_max_ns);
+  return true;
+}
+
 /// The next I/O of an operation that is being started.
-void disk_store::start_io(uint32_t index) {
+void disk_store::start_io(uint32_t index, uint64_t bytes_max) {
   operation &one = operations_[index];
   tier_slot &slot = state_.tiers[tier_];
   cubby_backend_io io{};
@@ -102,7 +162,7 @@ void disk_store::start_io(uint32_t index) {
   } else {
     io.op = CUBBY_BACKEND_WRITE;
     io.offset_bytes = one.what.offset_bytes + one.started_bytes;
-    io.bytes = std::min(io_bytes_max_, one.what.bytes - one.started_bytes);
+    io.bytes = std::min(bytes_max, one.what.bytes - one.started_bytes);
     io.memory =
         const_cast<std::byte *>(static_cast<const std::byte *>(one.what.data) + one.started_bytes);
     one.started_bytes += io.bytes;
@@ -127,10 +187,9 @@ void disk_store::io_done(uint32_t tag, const cubby_backend_done &done) {
     if (one.native == 0) one.native = done.error;
   }
   if (one.in_flight != 0 || starting_ == tag) return;
-  const uint64_t cookie = one.what.cookie;
-  const int native = one.native;
+  content_.completed(one.what.cookie, one.native);
+  for (uint32_t i = 0; i < one.more_count; ++i) content_.completed(one.more[i], one.native);
   free_.push_back(tag);
-  content_.completed(cookie, native);
 }
 
 }  // namespace cubby::engine

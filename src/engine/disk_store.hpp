@@ -2,7 +2,9 @@
 // written and flushed, and brings back how it went.
 #pragma once
 
+#include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,12 +37,19 @@ class disk_store final : public transfer::io_owner {
   [[nodiscard]] bool idle() const {
     return content_.is_idle() && free_.size() == operations_.size();
   }
+  /// When a read-only store is tried again; never_ns where none waits for that.
+  [[nodiscard]] uint64_t next_restore_ns() const { return restore_at_ns_; }
   void io_done(uint32_t tag, const cubby_backend_done &done) override;
 
  private:
-  /// One of the store's, in one or more I/Os.
+  static constexpr uint32_t merged_max = 16;
+  static constexpr uint64_t restore_pause_min_ns = 1'000'000'000;
+  /// One of the store's, in one or more I/Os; or several writes that lie one behind the other, in
+  /// memory as on disk, in one I/O.
   struct operation {
     store::store_operation what;
+    std::array<uint64_t, merged_max> more;  // cookies, beside that of `what`
+    uint32_t more_count = 0;
     uint64_t started_bytes = 0;  // of what is to be written
     uint32_t in_flight = 0;
     int native = 0;
@@ -49,8 +58,11 @@ class disk_store final : public transfer::io_owner {
   disk_store(engine_state &state, transfer::io_table &ios, uint32_t tier,
              store::opened_store &&from);
   result<void> open_files();
+  bool look_after_failure();
   bool take_operation();
-  void start_io(uint32_t index);
+  bool next_operation(store::store_operation &out);
+  void merge_into(operation &one);
+  void start_io(uint32_t index, uint64_t bytes_max);
 
   static constexpr uint32_t none = ~uint32_t{0};
 
@@ -61,12 +73,16 @@ class disk_store final : public transfer::io_owner {
   std::vector<uint32_t> numbers_;         // of the backend, one a file
   store::block_store content_;
   uint64_t io_bytes_max_ = 0;
+  uint64_t demand_seen_ns_ = 0;
   std::vector<operation> operations_;
   std::vector<uint32_t> free_;
-  uint32_t starting_ = none;  // of operations_: not all of it was started
+  uint32_t starting_ = none;                     // of operations_: not all of it was started
+  std::optional<store::store_operation> ahead_;  // taken from the store, and not yet begun
   uint32_t in_flight_ = 0;
   uint64_t in_flight_bytes_ = 0;
+  // Of a store that has become read-only: it is tried again after pauses.
   bool failure_said_ = false;
+  uint64_t restore_at_ns_ = base::never_ns, restore_pause_ns_ = restore_pause_min_ns;
 };
 
 }  // namespace cubby::engine

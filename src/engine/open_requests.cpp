@@ -6,6 +6,15 @@
 #include "base/mutant.hpp"
 
 namespace cubby::engine {
+namespace {
+
+/// Regions that a request named may be removed from here on.
+void give_back(std::vector<std::atomic<uint32_t> *> &in_use) {
+  for (std::atomic<uint32_t> *region : in_use) region->fetch_sub(1);
+  in_use.clear();
+}
+
+}  // namespace
 
 open_requests::open_requests(engine_state &state, request_table &requests,
                              block_deliveries &deliveries, completion_sink &sink)
@@ -155,6 +164,11 @@ void open_requests::mark_landed(uint32_t index, uint32_t i, locker_word &word, u
   mark_over(r, i, bank.locker_bytes(item.number));
 }
 
+void open_requests::mark_stored(uint32_t index, uint32_t i) {
+  request &r = requests_[index];
+  mark_over(r, i, r.items[i].bank->locker_bytes(r.items[i].number));
+}
+
 /// It is granted once more, and then by way of a tier.
 void open_requests::not_delivered(uint32_t index, uint32_t i) {
   request &r = requests_[index];
@@ -236,10 +250,8 @@ void open_requests::complete(uint32_t index) {
   if (r.io_class == CUBBY_DEMAND && r.deadline_ns != 0 && state_.now_ns > r.deadline_ns) {
     ++state_.tiers[r.tier].stats.late_count;
   }
-  if (auto *get = std::get_if<get_verb>(&r.verb)) {
-    for (std::atomic<uint32_t> *region : get->in_use) region->fetch_sub(1);
-    get->in_use.clear();
-  }
+  if (auto *get = std::get_if<get_verb>(&r.verb)) give_back(get->in_use);
+  if (auto *put = std::get_if<put_verb>(&r.verb)) give_back(put->in_use);
   // Once it is done, one that is waited for by its ticket alone may be another's at once.
   const bool stays = r.forget || r.queue != nullptr;
   const uint64_t life = r.life.load(std::memory_order_relaxed);

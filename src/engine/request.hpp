@@ -56,6 +56,7 @@ struct resize_verb {};
 /// Puts of blocks that are found once they are stored on disk.
 struct put_verb {
   std::vector<std::optional<block_write>> blocks;  // one an item; nothing where it is over already
+  std::vector<std::atomic<uint32_t> *> in_use;     // as of get_verb
 };
 /// Where the bytes of one item go.
 struct get_target {

@@ -58,6 +58,11 @@ std::string_view key_in(const store::block_body &body) {
   return {reinterpret_cast<const char *>(body.key), body.key_bytes};
 }
 
+/// A bit a part.
+uint16_t parts_of(const store::block_body &body) {
+  return static_cast<uint16_t>((1u << body.part_count) - 1);
+}
+
 /// Stands for a parent of which only the digest is known. As long as a key can be, and no name that
 /// anybody would choose.
 std::string stand_in(uint64_t parent_digest) {
@@ -211,6 +216,7 @@ bool stored_blocks::list_block(locker_bank &bank, store_state &from, uint32_t ha
   request.parent = parent;
   request.locker = number;
   request.keep = body.keep;
+  request.parts = parts_of(body);
   const auto begun = blocks.keys.begin_put(request);
   if (!begun || begun->fresh == 0) return false;
   if (begun->took_locker) {
@@ -346,14 +352,14 @@ void stored_blocks::write(block_write &&what) {
 
 void stored_blocks::write_and_publish(block_write &&what, store_waiter &waiter, uint32_t request,
                                       uint32_t item) {
-  locker_word &word = what.at.bank->word(what.at.tier, what.at.number);
-  const uint64_t frame = what.at.frame;
   job &one = jobs_[new_job(std::move(what))];
   one.publish = true;
   one.waiter = &waiter;
   one.request = request;
   one.item = item;
-  word.publish(frame, 1);
+  const block_place &at = one.what.at;
+  // Pinned until it is stored.
+  if (at.has_frame()) at.bank->word(at.tier, at.number).publish(at.frame, 1);
 }
 
 /// The block's bytes in a row, on whole pages; NULL without memory for that.
@@ -395,7 +401,12 @@ result<uint32_t> stored_blocks::accept(store_state &to, uint32_t index) {
   request.parent = one.what.parent;
   request.keep = one.what.keep;
   request.user = of_write | index;
-  request.data = image_of(one);
+  if (one.what.at.has_frame()) {
+    request.data = image_of(one);
+  } else {
+    request.pieces = one.what.from.data();
+    request.piece_count = static_cast<uint32_t>(one.what.from.size());
+  }
   for (uint32_t p = 0; p < bank.part_count(); ++p) {
     const uint64_t bytes = bank.extent(number, p).bytes;
     if (bytes == 0) break;
@@ -496,7 +507,7 @@ void stored_blocks::end_job(uint32_t index, const store::store_completion *done,
                                        : blocks.keys.abandon(at.entry, at.number, at.parts);
     if (ended) released = ended->released;
   }
-  copies_.unpin(at.tier, bank.word(at.tier, at.number));
+  if (at.has_frame()) copies_.unpin(at.tier, bank.word(at.tier, at.number));
   if (released != no_locker) {  // it failed, or its space was removed meanwhile
     release(bank, at.number);
     give_up_number(bank, at.number, at.tier);
@@ -585,6 +596,12 @@ bool stored_blocks::step() {
   return any;
 }
 
+uint64_t stored_blocks::next_ns() const {
+  uint64_t next = base::never_ns;
+  for (const store_state &one : stores_) next = std::min(next, one.disk->next_restore_ns());
+  return next;
+}
+
 bool stored_blocks::idle() const {
   if (write_count_ != 0) return false;
   return std::all_of(stores_.begin(), stores_.end(), [](const store_state &one) {
@@ -638,7 +655,7 @@ void stored_blocks::end_replaced(const block_place &by, bool stored) noexcept {
 }
 
 void stored_blocks::give_up_number(locker_bank &bank, uint32_t number, uint32_t tier) {
-  if (copies_.drop(bank, number, tier)) {
+  if (tier == no_tier || copies_.drop(bank, number, tier)) {
     bank.blocks->give_number(number);
   } else {
     bank.blocks->leaving.push_back(number);  // has room for every number

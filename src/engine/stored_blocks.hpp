@@ -26,12 +26,13 @@ namespace cubby::engine {
 /// Where a put writes. The frame is its own until it is published or abandoned.
 struct block_place {
   locker_bank *bank = nullptr;
-  uint32_t number = 0, tier = 0;
+  uint32_t number = 0, tier = 0;  // no_tier: it goes to the store alone, and has no frame
   uint64_t frame = 0;
   directory::entry_ref entry;
   uint16_t parts = 0;
   /// The store's block that this one takes the place of: it goes once this one is stored.
   uint32_t replaced = residency::not_stored;
+  [[nodiscard]] bool has_frame() const { return tier != no_tier; }
 };
 
 /// A block on its way to a store. Its frame is pinned meanwhile.
@@ -40,6 +41,7 @@ struct block_write {
   uint32_t space = 0;  // handle in the bank's directory
   std::string key, parent;
   uint8_t keep = CUBBY_KEEP_SESSION;
+  std::vector<store::block_piece> from;  // where it has no frame: memory that stays as it is
 };
 
 /// Hears what has become of the blocks that a request puts.
@@ -123,6 +125,8 @@ class stored_blocks {
   [[nodiscard]] bool busy() const { return write_count_ != 0; }
   /// Any thread: how many have ended so far, well or not.
   [[nodiscard]] uint64_t ended_count() const { return ended_count_.load(); }
+  /// When step() has something to do without anything else having happened.
+  [[nodiscard]] uint64_t next_ns() const;
   /// NULL when the tier has none.
   [[nodiscard]] const disk_store *store_of(uint32_t tier) const;
 

@@ -55,6 +55,25 @@ TEST_CASE("after a failed flush nothing is acknowledged that may be lost") {
   CHECK(world.violation() == "");
 }
 
+TEST_CASE("a store that became read-only takes blocks again, and nothing acknowledged is lost") {
+  crash::options choice;
+  choice.files = GENERATE(1u, 2u);
+  choice.seed = GENERATE(1u, 2u, 3u);
+  choice.restores = 3;
+  choice.check_every = 3;
+  SECTION("a flush failed") { choice.failing_flush = GENERATE(1u, 3u, 20u, 30u); }
+  SECTION("a write of the journal or of a manifest failed") {
+    choice.failing_own = GENERATE(1u, 2u, 9u, 30u, 45u);
+  }
+  crash::world world(choice);
+  world.run();
+  INFO(choice.seed << " failing flush " << choice.failing_flush << ", own write "
+                   << choice.failing_own);
+  CHECK(world.violation() == "");
+  CHECK(world.restored() == 1);
+  CHECK(world.acknowledged() > 150);
+}
+
 TEST_CASE("one power cut after another, and the store goes on") {
   const auto seed = static_cast<uint64_t>(GENERATE(range(1, 13)));
   crash::options choice;

@@ -130,6 +130,10 @@ void world::complete_one() {
       one.op.offset_bytes >= places_.first_data_page(one.op.file) * store_disk::page_bytes;
   if (of_block && random_.chance(choice_.failing_writes, 1000))
     return store_->completed(one.op.cookie, random_.chance(1, 2) ? EIO : ENOSPC);
+  if (!of_block && ++own_writes_ == choice_.failing_own) {
+    if (random_.chance(1, 2)) disk_->completed(one.op);  // and yet it was written
+    return store_->completed(one.op.cookie, EIO);
+  }
   disk_->completed(one.op);
   ++writes_;
   if (writes_ % choice_.check_every == 0) cut_everywhere();
@@ -207,11 +211,18 @@ void world::judge(const image &files, fate how) {
     if (acknowledged && !found->spaces.at(id)) return violated("a space is lost", how);
 }
 
+/// False: it stays read-only.
+bool world::restore() {
+  if (restores_ == choice_.restores || !store_->begin_restore()) return false;
+  ++restores_;
+  return true;
+}
+
 void world::run() {
   const uint32_t until = asked_ + choice_.requests;
   while (violation_.empty() && (asked_ < until || (choice_.until_idle && !store_->is_idle()))) {
     take_completions();
-    if (store_->failure() && taken_.empty()) break;
+    if (store_->failure() && !store_->restoring() && taken_.empty() && !restore()) break;
     const uint64_t dice = random_.below(10);
     if (dice < 3 && asked_ < until) ask();
     if (dice >= 3 && dice < 7 && taken_.size() < 8) {
@@ -227,6 +238,7 @@ void world::run() {
     }
   }
   take_completions();
+  if (!store_->failure()) restored_ = restores_;
   checkpoints_ += store_->statistics().checkpoints;
   if (violation_.empty()) cut_everywhere();
 }

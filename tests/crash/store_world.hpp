@@ -31,6 +31,8 @@ struct options {
   uint32_t files = 1;
   uint32_t failing_flush = 0;   // 0 = none, else which
   uint32_t failing_writes = 0;  // of a thousand writes of blocks
+  uint32_t failing_own = 0;     // 0 = none, else which write that is not of a block
+  uint32_t restores = 0;        // of a store that became read-only
   bool until_idle = true;       // else the script ends in the middle of its work
   uint32_t check_every = 1;     // writes between two power cuts
 };
@@ -48,6 +50,7 @@ class world {
   [[nodiscard]] uint64_t cuts() const { return cuts_; }
   [[nodiscard]] uint64_t acknowledged() const { return acknowledged_; }
   [[nodiscard]] uint64_t checkpoints() const { return checkpoints_; }
+  [[nodiscard]] uint32_t restored() const { return restored_; }
 
  private:
   struct taken {
@@ -61,6 +64,7 @@ class world {
   void ask_put();
   void ask_erase();
   void complete_one();
+  bool restore();
   void take_completions();
   void cut_everywhere();
   std::vector<store_disk::disk::write> outstanding() const;
@@ -82,8 +86,9 @@ class world {
   std::map<uint32_t, bool> space_acknowledged_;
   uint64_t user_ = 0;
   uint32_t asked_ = 0;
-  uint32_t power_cuts_ = 0;
-  uint64_t writes_ = 0, flushes_ = 0, cuts_ = 0, acknowledged_ = 0, checkpoints_ = 0;
+  uint32_t power_cuts_ = 0, restores_ = 0, restored_ = 0;
+  uint64_t writes_ = 0, own_writes_ = 0, flushes_ = 0, cuts_ = 0, acknowledged_ = 0,
+           checkpoints_ = 0;
   std::string violation_;
 };
 

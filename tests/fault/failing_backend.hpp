@@ -25,12 +25,13 @@ enum class fault {
 };
 
 /// How much of what is asked for fails.
-enum class extent { nothing, one_part, reads, everything };
+enum class extent { nothing, one_part, reads, flushes, everything };
 
 inline const char *name_of(extent how_much) {
   return how_much == extent::nothing    ? "nothing"
          : how_much == extent::one_part ? "one part"
          : how_much == extent::reads    ? "reads"
+         : how_much == extent::flushes  ? "flushes"
                                         : "all";
 }
 
@@ -53,6 +54,7 @@ struct faults {
                            : seen_count == at_count;
     const bool wanted = what != fault::none &&
                         (how_much == extent::everything || (how_much == extent::reads && file) ||
+                         (how_much == extent::flushes && io.op == CUBBY_BACKEND_FLUSH) ||
                          (how_much == extent::one_part && here));
     if (!wanted || hit_count >= times) return false;
     ++hit_count;

@@ -198,3 +198,40 @@ TEST_CASE("a block that is read past memory stays in its store meanwhile") {
   CHECK(bytes == content_of(below[0]));
   CHECK(s.drop(below[0]) == CUBBY_OK);
 }
+
+TEST_CASE("a store whose flush failed is read-only, is tried again, and takes blocks again") {
+  failing_store s;
+  const auto poll = [&] {
+    uint64_t next = 0;
+    for (uint32_t i = 0; i < 200; ++i) {
+      REQUIRE(cubby_poll(s.f.h.rt, 0, &next) == CUBBY_OK);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return next;
+  };
+  s.injected.how_much = extent::flushes;
+  s.injected.what = fault::eio;
+  CHECK(put(s.f, 201, content_of(201), {}, 0, CUBBY_KEEP_DURABLE) < 0);
+  CHECK(s.health() == 2);
+  CHECK(s.logged("read-only since a flush failed"));
+  CHECK(put(s.f, 202, content_of(202), {}, 0, CUBBY_KEEP_RESTART) == CUBBY_ERR_DEVICE);
+  CHECK(explain().find("read-only") != std::string::npos);
+  CHECK(match(s.f, {201}) + match(s.f, {202}) == 0);
+  // Memory goes on, and what is stored is read.
+  CHECK(put(s.f, 203, content_of(203)) == CUBBY_OK);
+  CHECK(s.get_block(203) == CUBBY_OK);
+  CHECK(s.get_block(s.blocks_in(CUBBY_STATE_FILE).front()) == CUBBY_OK);
+  // A try that fails leaves it so; the next comes later.
+  CHECK(poll() != ~uint64_t{0});
+  rest();
+  poll();
+  CHECK(s.health() == 2);
+  s.injected.what = fault::none;
+  rest();
+  rest();
+  poll();
+  CHECK(s.health() == 0);
+  CHECK(s.logged("takes blocks again"));
+  REQUIRE(put(s.f, 201, content_of(201), {}, 0, CUBBY_KEEP_DURABLE) == CUBBY_OK);
+  CHECK(s.get_block(201) == CUBBY_OK);
+}

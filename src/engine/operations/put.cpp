@@ -23,11 +23,10 @@ bool put_operation::grant(uint32_t index) {
 }
 
 void put_operation::block_stored(uint32_t index, uint32_t i, const error *why) {
-  const request_item &item = at(index).items[i];
   if (why != nullptr) {
     units_.open.mark_failed(index, i, *why);
   } else {
-    units_.open.mark_landed(index, i, item.bank->word(at(index).tier, item.number), 0);
+    units_.open.mark_stored(index, i);
   }
   units_.open.complete_if_over(index);
 }

@@ -67,29 +67,41 @@ void block_store::advance(uint32_t index) noexcept {
   }
 }
 
-/// The caller's whole pages as they are, and a last page of ours that ends in zeros.
 void block_store::write_payload(uint32_t index) noexcept {
-  pending &one = requests_[index];
-  const block_entry &entry = *blocks_.find(one.subject);
-  const uint64_t bytes = blocks_.bytes_of_block(one.subject);
-  const uint64_t whole = bytes / page_bytes * page_bytes;
-  const uint64_t offset = uint64_t{entry.first_page} * page_bytes;
-  const uint64_t cookie = cookie_of(owner::payload, index);
-  // At most two writes a request wait; what has been taken makes room for them.
-  if (out_.size() + 2 > out_.capacity()) {
+  const pending &one = requests_[index];
+  // There is room for all that waits; what has been taken makes it.
+  if (out_.size() + one.writes_max > out_.capacity()) {
     out_.erase(out_.begin(), out_.begin() + static_cast<ptrdiff_t>(out_taken_));
     out_taken_ = 0;
   }
-  using kind = store_operation::kind;
-  if (whole > 0) out_.push_back({kind::write, entry.file, offset, one.data, whole, cookie});
-  if (bytes > whole) {
-    last_pages_.clear(index);
-    memcpy(last_pages_.at(index), static_cast<const unsigned char *>(one.data) + whole,
-           bytes - whole);
-    out_.push_back(
-        {kind::write, entry.file, offset + whole, last_pages_.at(index), page_bytes, cookie});
+  uint64_t offset_bytes = uint64_t{blocks_.find(one.subject)->first_page} * page_bytes;
+  if (one.piece_count == 0) {
+    return write_piece(index, {one.data, blocks_.bytes_of_block(one.subject)}, offset_bytes);
   }
-  one.writes = static_cast<uint8_t>((whole > 0) + (bytes > whole));
+  for (uint32_t i = 0; i < one.piece_count; i++) {
+    write_piece(index, one.pieces[i], offset_bytes);
+    offset_bytes += one.pieces[i].bytes;
+  }
+}
+
+/// The caller's whole pages as they are, and a last page of ours that ends in zeros.
+void block_store::write_piece(uint32_t index, const block_piece &piece,
+                              uint64_t offset_bytes) noexcept {
+  pending &one = requests_[index];
+  const uint32_t file = blocks_.find(one.subject)->file;
+  const uint64_t whole = piece.bytes / page_bytes * page_bytes;
+  const uint64_t cookie = cookie_of(owner::payload, index);
+  using kind = store_operation::kind;
+  if (whole > 0) {
+    out_.push_back({kind::write, file, offset_bytes, piece.at, whole, cookie});
+    ++one.writes;
+  }
+  if (piece.bytes == whole) return;
+  unsigned char *const last = last_pages_.at(index);
+  last_pages_.clear(index);
+  memcpy(last, static_cast<const unsigned char *>(piece.at) + whole, piece.bytes - whole);
+  out_.push_back({kind::write, file, offset_bytes + whole, last, page_bytes, cookie});
+  ++one.writes;
 }
 
 /// Its pages, its number and its place in the space's count are free again.
@@ -131,11 +143,9 @@ void block_store::fail_request(uint32_t index, int native) noexcept {
 /// From here on nothing is written; requests fail, those with an operation outstanding when it has
 /// come back.
 void block_store::turn_read_only(const char *what, int native) noexcept {
+  if (restoring_) give_up_restore();
   if (failure_) return;
-  failure_ = fail_errno(native,
-                        "the store is read-only since %s failed; look at the device, then open the "
-                        "store anew",
-                        what);
+  failure_ = fail_errno(native, "the store is read-only since %s failed; look at the device", what);
   for (const uint32_t index : to_record_) fail_request(index, native);
   to_record_.clear();
   for (flush_line &line : lines_) {
@@ -152,6 +162,10 @@ void block_store::turn_read_only(const char *what, int native) noexcept {
 // Operations out.
 
 bool block_store::next_operation(store_operation &out) noexcept {
+  if (restoring_ && next_checkpoint(out)) {
+    ++outstanding_;
+    return true;
+  }
   if (failure_) return false;
   if (start_step_ < to_repair_.size() + lines_.size()) {
     if (!next_start(out)) return false;
@@ -302,7 +316,7 @@ void block_store::flushed(uint32_t file, int native) noexcept {
   line.outstanding = false;
   if (CUBBY_MUTANT(believe_failed_flush)) native = 0;
   if (native != 0) turn_read_only("a flush", native);
-  if (!failure_ && file == 0) journal_.flushed(line.journal_before);
+  if ((!failure_ || restoring_) && file == 0) journal_.flushed(line.journal_before);
   for (const uint32_t index : line.covered) {
     if (failure_)
       fail_request(index, failure_->native);
@@ -310,15 +324,16 @@ void block_store::flushed(uint32_t file, int native) noexcept {
       advance(index);
   }
   line.covered.clear();
-  if (line.checkpoint_covered && !failure_) checkpoint_step_done(0);
+  if (line.checkpoint_covered && (!failure_ || restoring_)) checkpoint_step_done(0);
   line.checkpoint_covered = false;
 }
 
 void block_store::checkpoint_step_done(int native) noexcept {
   if (native != 0) turn_read_only("a write of its manifest", native);
-  if (failure_ || !checkpoint_.advance()) return;
+  if ((failure_ && !restoring_) || !checkpoint_.advance()) return;
   journal_.checkpointed(checkpoint_.journal_from(), checkpoint_.sequence());
   ++checkpoints_;
+  if (restoring_) end_restore();
 }
 
 void block_store::start_done(uint32_t index, int native) noexcept {
@@ -337,6 +352,7 @@ bool block_store::next_completion(store_completion &out) noexcept {
   done_.erase(done_.begin());
   const pending &one = requests_[index];
   out = {one.user, one.subject, one.generation, one.status, one.native};
+  out_room_ -= one.writes_max;
   free_.push_back(index);
   return true;
 }

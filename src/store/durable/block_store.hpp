@@ -6,7 +6,8 @@
 // then it is acknowledged. One flush serves all that wait for it. CUBBY_KEEP_SESSION and _CACHE
 // blocks have no record: they are gone when the store is opened. Pages are free again when the
 // record that frees them is as safe as the block was. A flush that fails is never tried again: the
-// store is read-only from then on.
+// store is read-only from then on, until a manifest has been written and flushed that leaves behind
+// what may have been lost.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +19,12 @@
 #include "store/durable/recovery.hpp"
 
 namespace cubby::store {
+
+/// Bytes of a block that lie in a row.
+struct block_piece {
+  const void *at = nullptr;
+  uint64_t bytes = 0;
+};
 
 struct put_request {
   uint32_t space = 0;
@@ -31,6 +38,10 @@ struct put_request {
   /// All parts one behind the other; stays as it is until the request has completed. Aligned to
   /// page_bytes where the driver writes past the page cache.
   const void *data = nullptr;
+  /// Instead of `data`: the same in pieces, each but the last of whole pages. The list stays until
+  /// the request has completed, too.
+  const block_piece *pieces = nullptr;
+  uint32_t piece_count = 0;
   /// Of the chunks of each part in order, with chunk_identity_of(); NULL: they are made here.
   const uint64_t *chunk_digests = nullptr;
   uint32_t chunk_digest_count = 0;
@@ -108,6 +119,10 @@ class block_store {
   [[nodiscard]] const space_table &spaces() const noexcept { return spaces_; }
   [[nodiscard]] const layout &places() const noexcept { return places_; }
   [[nodiscard]] store_statistics statistics() const noexcept;
+  /// Tries to make a read-only store one that takes blocks again, and says whether that could
+  /// begin: not while an operation is outstanding. failure() is NULL once it has succeeded.
+  bool begin_restore() noexcept;
+  [[nodiscard]] bool restoring() const noexcept { return restoring_; }
   /// Why the store is read-only; NULL while it is not.
   [[nodiscard]] const error *failure() const noexcept { return failure_ ? &*failure_ : nullptr; }
 
@@ -126,12 +141,15 @@ class block_store {
     verb what = verb::put;
     step at = step::accepted;
     bool durable = false;
-    bool recorded = false;  // has a record at all
-    uint8_t writes = 0;     // outstanding
-    uint32_t subject = 0;   // number, or id of the space
+    bool recorded = false;    // has a record at all
+    uint32_t writes = 0;      // outstanding
+    uint32_t writes_max = 0;  // room in out_
+    uint32_t subject = 0;     // number, or id of the space
     uint64_t generation = 0;
     uint64_t user = 0;
     const void *data = nullptr;
+    const block_piece *pieces = nullptr;
+    uint32_t piece_count = 0;
     cubby_status status = CUBBY_OK;
     int32_t native = 0;
   };
@@ -146,13 +164,19 @@ class block_store {
   result<uint32_t> free_request();
   [[nodiscard]] error read_only() const;
   result<void> check(const put_request &request) const;
+  static result<void> check_pieces(const put_request &request, uint64_t block_bytes);
   std::optional<uint32_t> take_pages(uint64_t pages, uint32_t &file) noexcept;
   void start(uint32_t index) noexcept;
+
+  // restore.cpp
+  void end_restore() noexcept;
+  void give_up_restore() noexcept;
 
   // block_store.cpp
   [[nodiscard]] step step_after(const pending &one) const noexcept;
   void advance(uint32_t index) noexcept;
   void write_payload(uint32_t index) noexcept;
+  void write_piece(uint32_t index, const block_piece &piece, uint64_t offset_bytes) noexcept;
   void finish(uint32_t index) noexcept;
   void free_block(uint32_t number) noexcept;
   void fail_request(uint32_t index, int native) noexcept;
@@ -184,6 +208,7 @@ class block_store {
   std::vector<flush_line> lines_;     // one a file
   std::vector<store_operation> out_;  // writes that wait to be taken
   size_t out_taken_ = 0;
+  size_t out_room_ = 0;     // writes that the accepted requests may have
   page_buffer last_pages_;  // one a request: its bytes' tail, and zeros
 
   std::vector<recovered_store::bad_superblock> to_repair_;
@@ -192,6 +217,7 @@ class block_store {
   bool start_outstanding_ = false;
 
   bool checkpoint_wanted_ = false;
+  bool restoring_ = false;
   uint64_t checkpoints_ = 0, flushes_ = 0, requests_failed_ = 0, outstanding_ = 0;
   std::optional<error> failure_;
 };

@@ -86,13 +86,18 @@ bool decode_space(uint64_t store_id, uint64_t sequence, uint32_t index, const vo
   return slot.checksum == checksum_of(out, structure::space, store_id, sequence, index);
 }
 
-void checkpoint::begin(uint64_t sequence, uint64_t journal_from) noexcept {
+void checkpoint::begin(uint64_t sequence, uint64_t journal_from, bool clear_first) noexcept {
   CUBBY_ASSERT(!active());
-  stage_ = stage::spaces;
+  stage_ = clear_first ? stage::clear_head : stage::spaces;
   sequence_ = sequence;
   journal_from_ = journal_from;
   next_number_ = 0;
   written_ = 0;
+}
+
+void checkpoint::cancel() noexcept {
+  stage_ = stage::idle;
+  outstanding_ = false;
 }
 
 checkpoint::piece checkpoint::write_at(uint64_t page_of_slot, uint64_t pages) const noexcept {
@@ -158,6 +163,10 @@ checkpoint::piece checkpoint::next(const block_table &blocks, const space_table 
   }
   const uint64_t end = places_.slot_pages();
   switch (stage_) {
+    case stage::clear_head:
+    case stage::clear_head_again:
+      pages_.clear(0);
+      return write_at(stage_ == stage::clear_head ? 0 : end - 1, 1);
     case stage::spaces_again:
       return write_spaces(spaces, end - 1 - space_pages);
     case stage::head:

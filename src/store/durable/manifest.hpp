@@ -33,8 +33,11 @@ class checkpoint {
  public:
   explicit checkpoint(const layout &places) : places_(places) {}
 
-  /// From now on. `journal_from`: all records of pages before it are in the tables.
-  void begin(uint64_t sequence, uint64_t journal_from) noexcept;
+  /// From now on. `journal_from`: all records of pages before it are in the tables. `clear_first`:
+  /// the heads of an attempt that failed may be in the slot, and must not stand for these entries.
+  void begin(uint64_t sequence, uint64_t journal_from, bool clear_first = false) noexcept;
+  /// Nothing of it is outstanding, and it is given up.
+  void cancel() noexcept;
   [[nodiscard]] bool active() const noexcept { return stage_ != stage::idle; }
 
   struct piece {
@@ -54,6 +57,9 @@ class checkpoint {
  private:
   enum class stage : uint8_t {
     idle,
+    clear_head,
+    clear_head_again,
+    clear_flush,
     spaces,
     entries,
     spaces_again,

@@ -34,7 +34,6 @@ block_store::block_store(recovered_store &&from, uint32_t requests_max)
   checkpoint_wanted_ = report.records_torn + report.records_bad + report.entries_bad +
                            report.blocks_without_space + report.blocks_overwritten !=
                        0;
-  out_.reserve(2 * count);
   for (size_t i = count; i-- > 0;) free_.push_back(static_cast<uint32_t>(i));
 }
 
@@ -56,6 +55,23 @@ result<uint32_t> block_store::free_request() {
   return free_.back();
 }
 
+/// Their bytes are those of the block, and each begins with a page of it.
+result<void> block_store::check_pieces(const put_request &request, uint64_t block_bytes) {
+  if (request.piece_count == 0) return {};
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < request.piece_count; i++) {
+    const block_piece &one = request.pieces[i];
+    const bool last = i + 1 == request.piece_count;
+    if (one.at == nullptr || one.bytes == 0 || (!last && one.bytes % page_bytes != 0))
+      return fail(CUBBY_ERR_INVALID, "piece %u of a block is not of whole pages", i);
+    bytes += one.bytes;
+  }
+  if (bytes == block_bytes && request.chunk_digests != nullptr) return {};
+  return fail(CUBBY_ERR_INVALID,
+              "the pieces of a block have %llu bytes, its parts %llu; pieces want chunk_digests",
+              static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(block_bytes));
+}
+
 result<void> block_store::check(const put_request &request) const {
   if (request.key.empty() || request.key.size() > store_key_bytes_max)
     return fail(CUBBY_ERR_INVALID, "a key has 1 to %u bytes, not %zu", store_key_bytes_max,
@@ -63,7 +79,7 @@ result<void> block_store::check(const put_request &request) const {
   if (request.part_count == 0 || request.part_count > store_parts_max)
     return fail(CUBBY_ERR_INVALID, "a block has 1 to %u parts, not %u", store_parts_max,
                 request.part_count);
-  if (request.keep > CUBBY_KEEP_DURABLE || !request.data)
+  if (request.keep > CUBBY_KEEP_DURABLE || (!request.data && request.piece_count == 0))
     return fail(CUBBY_ERR_INVALID, "a put needs data and a keep of CUBBY_KEEP_*, not %u",
                 request.keep);
   const auto *space = spaces_.at(request.space);
@@ -79,7 +95,7 @@ result<void> block_store::check(const put_request &request) const {
     return fail(CUBBY_ERR_INVALID, "a block has at most %llu bytes, not %llu; put it as several",
                 static_cast<unsigned long long>(store_block_bytes_max),
                 static_cast<unsigned long long>(bytes));
-  return {};
+  return check_pieces(request, bytes);
 }
 
 /// A run in the file with the most free pages that has one, so that files fill alike.
@@ -122,6 +138,7 @@ result<uint32_t> block_store::put(const put_request &request) {
                 places_.shape().blocks_max);
   body.number = *number;
   const uint64_t pages = pages_of(bytes_of(body));
+  const uint32_t writes_max = request.piece_count == 0 ? 2 : request.piece_count + 1;
   uint32_t file = 0;
   const auto first = take_pages(pages, file);
   if (!first) {
@@ -138,6 +155,7 @@ result<uint32_t> block_store::put(const put_request &request) {
                     : combine_digests(request.chunk_digests, request.chunk_digest_count, *number,
                                       body.generation);
   try {
+    base::make_room(out_, out_room_ + writes_max);
     blocks_.set(body, block_state::writing);
   } catch (...) {
     blocks_.give_number(*number);
@@ -145,14 +163,18 @@ result<uint32_t> block_store::put(const put_request &request) {
     throw;
   }
   generation_ = body.generation;
+  out_room_ += writes_max;
   ++spaces_.at(request.space)->block_count;
   requests_[*index] = {.what = verb::put,
                        .durable = request.keep == CUBBY_KEEP_DURABLE,
                        .recorded = request.keep >= CUBBY_KEEP_RESTART,
+                       .writes_max = writes_max,
                        .subject = *number,
                        .generation = body.generation,
                        .user = request.user,
-                       .data = request.data};
+                       .data = request.data,
+                       .pieces = request.pieces,
+                       .piece_count = request.piece_count};
   start(*index);
   return *number;
 }

@@ -1,45 +1,12 @@
 // Gets past the tiers of memory (CUBBY_BYPASS): the same bytes as by way of them, wherever the
 // caller's memory lies, and no copy that stays.
-#include <sys/mman.h>
-
 #include <thread>
 
-#include "unit/api/block_fixture.hpp"
+#include "unit/api/past_memory.hpp"
 
 using namespace api_test;
 
 namespace {
-
-constexpr uint64_t page = 4096;
-
-/// Memory that begins and ends with pages nobody may touch.
-class guarded_memory {
- public:
-  explicit guarded_memory(uint64_t bytes) : bytes_((bytes + page - 1) / page * page) {
-    void *const made =
-        ::mmap(nullptr, bytes_ + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    REQUIRE(made != MAP_FAILED);
-    first_ = static_cast<char *>(made) + page;
-    REQUIRE(::mprotect(first_, bytes_, PROT_READ | PROT_WRITE) == 0);
-    std::memset(first_, 'x', bytes_);
-  }
-  guarded_memory(const guarded_memory &) = delete;
-  guarded_memory &operator=(const guarded_memory &) = delete;
-  ~guarded_memory() { ::munmap(first_ - page, bytes_ + 2 * page); }
-  /// The last `bytes` bytes before the guard.
-  [[nodiscard]] char *at_end(uint64_t bytes) const { return first_ + bytes_ - bytes; }
-
- private:
-  const uint64_t bytes_;
-  char *first_ = nullptr;
-};
-
-cubby_how past_memory() {
-  cubby_how how{};
-  how.struct_size = sizeof how;
-  how.flags = CUBBY_BYPASS;
-  return how;
-}
 
 cubby_status get_past(const block_fixture &f, uint32_t number, std::vector<cubby_span> into,
                       uint64_t at_bytes = 0) {
@@ -47,25 +14,6 @@ cubby_status get_past(const block_fixture &f, uint32_t number, std::vector<cubby
   one.item.at_bytes = at_bytes;
   const cubby_how how = past_memory();
   return cubby_get(f.h.rt, &one.item, 1, &how, nullptr);
-}
-
-/// Spans of so many bytes each, with a gap of `gap_bytes` between them.
-std::vector<cubby_span> pieces_of(char *at, uint64_t bytes, uint64_t piece_bytes,
-                                  uint64_t gap_bytes) {
-  std::vector<cubby_span> spans;
-  for (uint64_t done = 0; done < bytes; done += piece_bytes) {
-    const uint64_t here = std::min(piece_bytes, bytes - done);
-    spans.push_back(plain(at + done / piece_bytes * (piece_bytes + gap_bytes), here));
-  }
-  return spans;
-}
-
-std::string joined(const std::vector<cubby_span> &spans) {
-  std::string all;
-  for (const cubby_span &one : spans) {
-    all.append(reinterpret_cast<const char *>(one.offset_bytes), one.bytes);
-  }
-  return all;
 }
 
 }  // namespace
@@ -178,7 +126,14 @@ TEST_CASE("threads put, drop and get past memory at once: right bytes or a miss"
         const auto number = static_cast<uint32_t>(random.next() % 250);
         if (i % 3 == 0) {
           const auto keep = static_cast<uint8_t>(random.next() % 4);
-          const cubby_status status = put(f, number, content_of(number), {}, 0, keep);
+          const uint32_t flags = i % 2 == 0 ? uint32_t{CUBBY_BYPASS} : 0u;
+          const std::string content = content_of(number);
+          std::memcpy(bytes[0], content.data(), block_bytes);
+          const block_item one(f.space, key_of(number), {}, {plain(bytes[0], block_bytes)});
+          cubby_how how = past_memory();
+          how.flags = flags;
+          how.keep = keep;
+          const cubby_status status = cubby_put(f.h.rt, &one.item, 1, &how, nullptr);
           if (status < 0 && status != CUBBY_ERR_BUSY) ++failed;
           continue;
         }

@@ -5,6 +5,13 @@ using namespace directory_test;
 
 namespace {
 
+/// All parts alike, in the last so many keys of a prefix.
+match_rule in_the_last(uint32_t count) {
+  match_rule made;
+  for (part_rule &one : made.of) one.trailing = count;
+  return made;
+}
+
 std::vector<std::string> names_of(uint32_t count) {
   std::vector<std::string> names;
   for (uint32_t i = 0; i < count; ++i) names.push_back("key " + std::to_string(i));
@@ -72,7 +79,7 @@ TEST_CASE("a key that is present under another parent ends the prefix for every 
   fixture one;
   one.put_chain({"a", "b", "c", "d"});
   one.put("x");
-  const match_rule last = match_rule::all_parts(1);
+  const match_rule last = in_the_last(1);
   REQUIRE(one.match({"a", "b", "c", "d"}, &last).hit_count == 4);
   REQUIRE(one.match({"a", "x", "c", "d"}, &last).hit_count == 1);
   REQUIRE(one.match({"a", "c", "d"}, &last).hit_count == 1);
@@ -85,13 +92,13 @@ TEST_CASE("of a sliding window only the last keys have to be present") {
   const auto names = names_of(6);
   one.put_chain(names);
   one.erase(names[1]);
-  match_rule window = match_rule::all_parts(3);
+  match_rule window = in_the_last(3);
   const auto found = one.match(names, &window);
   REQUIRE(lengths_of(found.restorable) == std::vector<uint32_t>{1, 5, 6});
   REQUIRE(found.hit_count == 6);
-  window = match_rule::all_parts(5);
+  window = in_the_last(5);
   REQUIRE(one.match(names, &window).hit_count == 1);
-  window = match_rule::all_parts(1);
+  window = in_the_last(1);
   REQUIRE(lengths_of(one.match(names, &window).restorable) == std::vector<uint32_t>{1, 3, 4, 5, 6});
 }
 
@@ -177,7 +184,7 @@ TEST_CASE("parents in a ring are no prefix, and can be evicted") {
   fixture one;
   one.put("a", "b");
   one.put("b", "a");
-  const match_rule last = match_rule::all_parts(1);
+  const match_rule last = in_the_last(1);
   REQUIRE(one.match({"a", "b"}).hit_count == 0);
   REQUIRE(one.match({"b", "a"}, &last).hit_count == 0);
   one.erase("a");

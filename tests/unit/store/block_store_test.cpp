@@ -284,3 +284,45 @@ TEST_CASE("a checkpoint goes on while blocks are put, in bounded pieces") {
     CHECK(store_disk::content(one.files, body));
   }
 }
+
+TEST_CASE("a block is put from pieces that lie apart") {
+  opened one(4 << 20);
+  const uint32_t space = one.space();
+  constexpr uint32_t bytes = 5 * page_bytes + 100;
+  std::vector<page> memory(9);
+  for (size_t i = 0; i < memory.size(); ++i)
+    memset(memory[i].bytes, 'a' + static_cast<int>(i), page_bytes);
+  const block_piece pieces[] = {{memory[6].bytes, 2 * page_bytes},
+                                {memory[0].bytes, page_bytes},
+                                {memory[2].bytes, 2 * page_bytes + 100}};
+  const std::string expected = std::string(page_bytes, 'g') + std::string(page_bytes, 'h') +
+                               std::string(page_bytes, 'a') + std::string(page_bytes, 'c') +
+                               std::string(page_bytes, 'd') + std::string(100, 'e');
+  const uint64_t digest =
+      cubby::base::chunk_digest(expected.data(), expected.size(), chunk_identity_of(0, 0));
+  auto put = one.request(space, "apart", bytes, CUBBY_KEEP_RESTART);
+  put.data = nullptr;
+  put.pieces = pieces;
+  put.piece_count = 3;
+  put.chunk_digests = &digest;
+  put.chunk_digest_count = 1;
+  SECTION("right") {
+    const auto number = one.store->put(put);
+    REQUIRE(number);
+    one.done();
+    one.again();
+    const block_body body = one.store->blocks().body_of(*number);
+    CHECK(store_disk::content(one.files, body) == expected);
+  }
+  SECTION("fewer bytes than the block has") {
+    put.piece_count = 2;
+    CHECK_FALSE(one.store->put(put));
+  }
+  SECTION("a piece in the middle that ends within a page") {
+    const block_piece odd[] = {{memory[6].bytes, page_bytes + 100},
+                               {memory[0].bytes, 4 * page_bytes}};
+    put.pieces = odd;
+    put.piece_count = 2;
+    CHECK_FALSE(one.store->put(put));
+  }
+}
