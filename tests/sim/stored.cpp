@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "api/in_process.hpp"
 #include "sim/sim.hpp"
@@ -120,8 +121,7 @@ bool stored_run::open() {
 }
 
 /// The process ends, one way or another, and the next one opens what it has left.
-void stored_run::end_life() {
-  const auto how = static_cast<ending>(chance(50) ? 2 : random_.below(2));
+void stored_run::end_life(ending how) {
   log_.add(step_, "life ends how=%" PRIu64 " puts=%" PRIu64, static_cast<uint64_t>(how),
            puts_.size(), 0, 0);
   const store_disk::image at_once = power_.left(how, random_);
@@ -133,10 +133,12 @@ void stored_run::end_life() {
   const bool in_order = how == ending::closed;
   power_.restore(how, in_order ? power_.left(how, random_) : at_once);
   world_.writes = &power_;
+  for (const put &one : puts_) doubt(one);
   puts_.clear();
   for (auto &[number, one] : blocks_) one.pending = false;
   if (!open()) return;
   moves_.set(static_cast<size_t>(how == ending::power_cut ? seen::power_cut : seen::reopened));
+  if (how != ending::power_cut && hasty_life()) return end_life(ending::power_cut);
   check_all(how);
   calm_ = chance(60);
   cubby_sim::fault_rates weather{};
@@ -145,6 +147,20 @@ void stored_run::end_life() {
     cubby_sim::rate_of(weather, cubby_sim::fault::eio_transient) = static_cast<uint32_t>(rate);
   }
   world_.set_rates(weather);
+}
+
+/// One that puts what it has found as durable, and loses power before it has done anything else.
+bool stored_run::hasty_life() {
+  if (!chance(30)) return false;
+  bool any = false;
+  calm_ = true;
+  for (auto &[number, one] : blocks_) {
+    if (one.keep == CUBBY_KEEP_DURABLE || !is_found(number) || !one.stored_ever) continue;
+    ask(number, CUBBY_KEEP_DURABLE);
+    any = true;
+    if (puts_.size() >= puts_max) break;
+  }
+  return any && violations_.empty();
 }
 
 bool stored_run::is_found(uint32_t number) {
@@ -237,11 +253,14 @@ void stored_run::do_put() {
     blocks_[number].parent = chance(30) ? 0 : number - 1;
     blocks_[number].bytes = 1 + random_.below(block_bytes);
   }
-  block &one = blocks_[number];
   constexpr uint8_t keeps[] = {CUBBY_KEEP_SESSION, CUBBY_KEEP_CACHE,   CUBBY_KEEP_RESTART,
                                CUBBY_KEEP_RESTART, CUBBY_KEEP_DURABLE, CUBBY_KEEP_DURABLE,
                                CUBBY_KEEP_DURABLE};
-  const uint8_t keep = keeps[random_.below(std::size(keeps))];
+  ask(number, keeps[random_.below(std::size(keeps))]);
+}
+
+void stored_run::ask(uint32_t number, uint8_t keep) {
+  block &one = blocks_[number];
   const std::string name = name_of(number), above = name_of(one.parent), bytes = content(number);
   const cubby_key parent = key_of(above);
   const cubby_span span{0, 0, reinterpret_cast<uintptr_t>(bytes.data()), bytes.size()};
@@ -267,14 +286,24 @@ void stored_run::do_put() {
   puts_.push_back(made);
 }
 
+void stored_run::doubt(const put &of) {
+  block &one = blocks_[of.number];
+  one.doubtful = one.doubtful || (!calm_ && of.keep == CUBBY_KEEP_DURABLE);
+}
+
 void stored_run::ended(const put &of, int status) {
   block &one = blocks_[of.number];
-  one.pending = false;
+  const bool written = std::exchange(one.pending, false);
+  if (status != CUBBY_OK) doubt(of);
+  if (status == CUBBY_OK && !written && one.doubtful && of.keep == CUBBY_KEEP_DURABLE) {
+    if (one.keep < CUBBY_KEEP_RESTART) one.keep = CUBBY_KEEP_RESTART;
+    one.known = true;
+    return;
+  }
   if (status == CUBBY_OK) {
-    // Of those that live as long anyway nothing changes.
-    const bool longer = !one.known || (of.keep >= CUBBY_KEEP_RESTART && of.keep > one.keep);
-    if (longer || (of.keep >= CUBBY_KEEP_RESTART && one.keep < CUBBY_KEEP_RESTART))
-      one.keep = of.keep;
+    one.doubtful = one.doubtful && of.keep != CUBBY_KEEP_DURABLE;
+    // Of one that lives as long anyway nothing changes.
+    if (!one.known || (of.keep >= CUBBY_KEEP_RESTART && of.keep > one.keep)) one.keep = of.keep;
     one.known = true;
     return;
   }

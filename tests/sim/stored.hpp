@@ -33,6 +33,9 @@ class stored_run {
     bool pending = false;      // a put of it is on its way
     bool stored_ever = false;  // it may be found in another life
     bool only_durable = true;  // no put of it has asked for less
+    /// A flush for it may have failed. The page cache of the next life may show what the device
+    /// never gets, so only what is written anew is durable.
+    bool doubtful = false;
   };
   struct put {
     uint32_t number = 0;
@@ -42,18 +45,22 @@ class stored_run {
 
   bool open();
   bool add_tiers();
-  void end_life();
+  void end_life() { end_life(static_cast<ending>(chance(50) ? 2 : random_.below(2))); }
+  void end_life(ending how);
+  [[nodiscard]] bool hasty_life();
   void check_all(ending how);
   void check_found(block &one, uint32_t number, ending how);
   [[nodiscard]] bool is_found(uint32_t number);
 
   void take_step();
   void do_put();
+  void ask(uint32_t number, uint8_t keep);
   void do_get();
   void do_drop();
   void do_time();
   void take_ended();
   void ended(const put &one, int status);
+  void doubt(const put &of);
 
   cubby_status get(uint32_t number, std::string &into);
   bool poll();

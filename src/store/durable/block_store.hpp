@@ -108,6 +108,11 @@ class block_store {
   [[nodiscard]] const space_table &spaces() const noexcept { return spaces_; }
   [[nodiscard]] const layout &places() const noexcept { return places_; }
   [[nodiscard]] store_statistics statistics() const noexcept;
+  /// Is what was found at opening on the device? Before, a durable block may be so in the page
+  /// cache alone.
+  [[nodiscard]] bool is_started() const noexcept {
+    return start_step_ == to_repair_.size() + lines_.size();
+  }
   /// Why the store is read-only; NULL while it is not.
   [[nodiscard]] const error *failure() const noexcept { return failure_ ? &*failure_ : nullptr; }
 
