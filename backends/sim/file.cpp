@@ -15,7 +15,7 @@ struct file_plan {
   lie what = lie::none;
   int32_t error = 0;
   // By `what`: bytes that a short read reports, the bit flipped, the offset read instead, the stale
-  // block.
+  // block. Of a flush: the watcher's mark.
   uint64_t at = 0;
 };
 
@@ -166,6 +166,20 @@ file_plan plan_of(world &sim, const cubby_backend_io &io, disk_file &file) {
   return io.op == CUBBY_BACKEND_READ ? plan_of_read(sim, io, file) : file_plan{};
 }
 
+void begin_for_watcher(world &sim, const cubby_backend_io &io, const std::string &path,
+                       file_plan &plan) {
+  if (sim.writes == nullptr) return;
+  if (io.op == CUBBY_BACKEND_WRITE) sim.writes->write_begins(path, io);
+  if (io.op == CUBBY_BACKEND_FLUSH) plan.at = sim.writes->flush_begins(path);
+}
+
+void end_for_watcher(world &sim, const cubby_backend_io &io, const std::string &path,
+                     const file_plan &plan, bool failed) {
+  if (sim.writes == nullptr) return;
+  if (io.op == CUBBY_BACKEND_WRITE) sim.writes->write_ends(path, io, failed);
+  if (io.op == CUBBY_BACKEND_FLUSH) sim.writes->flush_ends(path, plan.at, failed);
+}
+
 uint32_t submit(cubby_backend *backend, uint64_t now_ns, const cubby_backend_io *ios,
                 uint32_t count) {
   instance &self = of(backend);
@@ -180,6 +194,7 @@ uint32_t submit(cubby_backend *backend, uint64_t now_ns, const cubby_backend_io 
     } else {
       plan = plan_of(*self.sim, io, *file->file);
       if (io.op == CUBBY_BACKEND_READ) fill_with_noise(io.memory, io.bytes, io.cookie);
+      begin_for_watcher(*self.sim, io, file->file->path(), plan);
     }
     const uint64_t due = self.link.due_ns(self.sim->random(), now_ns, io.bytes);
     static const std::string nowhere;
@@ -236,7 +251,10 @@ uint32_t reap(cubby_backend *backend, uint64_t now_ns, cubby_backend_done *out, 
   uint32_t reaped = 0;
   in_flight<file_plan>::entry entry;
   while (reaped < max_count && self.flying.take_due(now_ns, entry)) {
-    out[reaped++] = carry_out(self, entry, now_ns);
+    out[reaped] = carry_out(self, entry, now_ns);
+    const bool failed = out[reaped++].error != 0;
+    if (const open_file *file = self.find(entry.io.file); file != nullptr)
+      end_for_watcher(*self.sim, entry.io, file->file->path(), entry.what, failed);
   }
   if (next_ns != nullptr) *next_ns = self.flying.next_ns();
   return reaped;

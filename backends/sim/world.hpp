@@ -2,6 +2,8 @@
 // own: time is an argument of submit and reap. All its decisions follow from its seed and from the
 // order of the calls; addresses never matter. One thread at a time.
 #pragma once
+#include <cubby/backend.h>
+
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -34,6 +36,19 @@ struct world_options {
   uint32_t stuck_max = 4, sticky_max = 4;
   uint64_t arena_bytes = uint64_t{64} << 20;
   bool real_files = false;  // a path the disk does not know is looked for among the real files
+};
+
+/// Hears of every write and flush of the disk's files, for whoever decides what a power cut leaves.
+class write_watcher {
+ public:
+  virtual ~write_watcher() = default;
+  /// Its bytes are as they will be when it is over.
+  virtual void write_begins(const std::string &path, const cubby_backend_io &io) = 0;
+  /// A failed one has left nothing.
+  virtual void write_ends(const std::string &path, const cubby_backend_io &io, bool failed) = 0;
+  /// Gives a mark of what it covers, which flush_ends() gets.
+  virtual uint64_t flush_begins(const std::string &path) = 0;
+  virtual void flush_ends(const std::string &path, uint64_t mark, bool failed) = 0;
 };
 
 class world {
@@ -73,6 +88,8 @@ class world {
   /// Called with every fault injected and the range of the file it hit (empty path: memory).
   std::function<void(fault which, const std::string &path, uint64_t offset_bytes, uint64_t bytes)>
       on_strike;
+  /// May be none.
+  write_watcher *writes = nullptr;
   uint64_t count(fault which) const { return counts_[static_cast<size_t>(which)]; }
   const std::array<uint64_t, fault_count> &counts() const { return counts_; }
 

@@ -444,6 +444,7 @@ cubby_status get_all(runtime &self, const cubby_item *items, uint32_t count, con
     for (std::atomic<uint32_t> *region : verb.in_use) region->fetch_sub(1);
     throw;
   }
+  used.record();
   return rest.submit(std::move(verb), tier, ticket);
 }
 

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <optional>
 #include <utility>
@@ -21,7 +22,7 @@ namespace {
 
 using ull = unsigned long long;
 
-/// Of KV blocks: says for how many a new store has numbers.
+/// Of KV blocks, at most: says for how many a new store has numbers.
 constexpr uint64_t usual_block_bytes = 64u << 10;
 
 /// What no process has the addresses for: pointers have 57 bits at most, half of them the kernel's.
@@ -223,6 +224,16 @@ cubby_status add_memory(runtime &self, const cubby_tier_desc &desc, const tier::
   return CUBBY_OK;
 }
 
+/// What a new store's blocks are likely to be like: those of the banks that are there already.
+uint64_t block_bytes_for(runtime &self) {
+  uint64_t bytes = usual_block_bytes;
+  const auto lock = self.hold_pump();
+  for (const residency::locker_bank *bank : self.engine().state.banks.in_order()) {
+    if (bank->blocks != nullptr) bytes = std::min(bytes, bank->locker_bytes(0));
+  }
+  return bytes;
+}
+
 /// The store of KV blocks in the tier's directories; nothing without a budget for one.
 result<std::optional<store::opened_store>> open_store_of(runtime &self,
                                                          const cubby_tier_desc &desc) {
@@ -230,7 +241,7 @@ result<std::optional<store::opened_store>> open_store_of(runtime &self,
   store::store_options options;
   options.directories = directories_of(desc);
   options.budget_bytes = desc.budget_bytes;
-  options.block_bytes = usual_block_bytes;
+  options.block_bytes = block_bytes_for(self);
   auto opened = store::open_store(options);
   if (!opened) return opened.failure();
   const store::recovery_report &report = opened->content.report;

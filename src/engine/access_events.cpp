@@ -54,14 +54,15 @@ void used_blocks::put_aside() {
   count_ = 0;
 }
 
-used_blocks::~used_blocks() {
+void used_blocks::record() {
   if (count_ == 0) return;
-  if (!earlier_) {
-    record_visit(to_, bank_, static_cast<uint32_t>(count_), [&](size_t i) { return numbers_[i]; });
+  if (earlier_) {
+    put_aside();
+    end_visit(to_, *earlier_);
     return;
   }
-  put_aside();
-  end_visit(to_, *earlier_);
+  record_visit(to_, bank_, static_cast<uint32_t>(count_), [&](size_t i) { return numbers_[i]; });
+  count_ = 0;
 }
 
 }  // namespace cubby::engine

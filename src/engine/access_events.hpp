@@ -100,14 +100,18 @@ void record_route(thread_shard &to, cubby_bank handle, event_chain &chain,
                   event_follows joined = event_follows::same_visit);
 void end_visit(thread_shard &to, event_chain &chain);
 
-/// The blocks that a call has used, in their order: one visit a bank, recorded when it is over.
+/// The blocks that a call has used, in their order: one visit a bank, recorded at the latest when
+/// the call is over.
 class used_blocks {
  public:
   explicit used_blocks(thread_shard &to) : to_(to) {}
   used_blocks(const used_blocks &) = delete;
   used_blocks &operator=(const used_blocks &) = delete;
-  ~used_blocks();
+  ~used_blocks() { record(); }
 
+  /// Before a request is submitted for some of them: the policies learn of a use before they give
+  /// up others for it.
+  void record();
   void add(cubby_bank handle, uint32_t number) {
     if (count_ == numbers_.size() || (count_ != 0 && handle != bank_)) put_aside();
     bank_ = handle;

@@ -525,7 +525,10 @@ std::optional<uint8_t> stored_blocks::keep_of(const locker_bank &bank, uint32_t 
   const auto *entry =
       in == nullptr || stored == not_stored ? nullptr : in->disk->content().blocks().find(stored);
   if (entry == nullptr) return std::nullopt;
-  return entry->keep;
+  // What was found at opening is not on the device before that is flushed: put as durable, it is
+  // written anew.
+  if (in->disk->content().is_started()) return entry->keep;
+  return std::min<uint8_t>(entry->keep, CUBBY_KEEP_RESTART);
 }
 
 stored_blocks::place stored_blocks::place_of(const locker_bank &bank, uint32_t number) const {

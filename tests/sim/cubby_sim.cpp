@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -11,6 +12,7 @@
 #include "cli/command_line.hpp"
 #include "sim/faults.hpp"
 #include "sim/simulation.hpp"
+#include "sim/stored.hpp"
 
 namespace {
 
@@ -31,7 +33,9 @@ constexpr named_mutant mutants[] = {{"drop_completion", mutant::drop_completion}
                                     {"lose_parent", mutant::lose_parent},
                                     {"forget_lease", mutant::forget_lease},
                                     {"neighbour_bytes", mutant::neighbour_bytes},
-                                    {"publish_reserved", mutant::publish_reserved}};
+                                    {"publish_reserved", mutant::publish_reserved},
+                                    {"reuse_before_record", mutant::reuse_before_record},
+                                    {"believe_failed_flush", mutant::believe_failed_flush}};
 
 struct arguments {
   uint64_t seed = 1, steps = 5000, seeds = 1;
@@ -40,7 +44,10 @@ struct arguments {
 };
 
 // What an assertion of the library ends is a violation too; it has to name its seed like any other.
-sim::simulation *running = nullptr;
+struct running_now {
+  const sim::event_log *log = nullptr;  // none is running
+  std::function<uint64_t()> step;
+} running;
 arguments given;
 uint64_t running_seed = 0;
 
@@ -117,9 +124,9 @@ extern "C" void on_abort(int) {
                      "assertion",
                      "an assertion of the library ended the run (its line is above)",
                      {}};
-  if (running != nullptr) {
-    one.step = running->step();
-    one.last_events = running->log().last();
+  if (running.log != nullptr) {
+    one.step = running.step();
+    one.last_events = running.log->last();
   }
   print_violation(one);
   if (given.as_json) {
@@ -168,23 +175,38 @@ int list_mutants() {
   return 0;
 }
 
-void run_seed(uint64_t seed) {
-  // A run that ended in a violation is not taken apart: the broken runtime may still use its world.
-  static std::vector<std::unique_ptr<sim::simulation>> broken;
-  auto one = std::make_unique<sim::simulation>(sim::run_options{seed, given.steps, given.policy});
-  running = one.get();
-  running_seed = seed;
-  so_far.last = one->run();
-  running = nullptr;
-  ++so_far.seeds_done;
-  so_far.combined_hash = cubby::base::mix64(so_far.combined_hash ^ so_far.last.event_hash) + seed;
-  for (size_t i = 0; i < so_far.faults.size(); ++i) so_far.faults[i] += so_far.last.faults[i];
-  so_far.moves |= so_far.last.moves;
-  for (const sim::violation &found : so_far.last.violations) {
-    so_far.violations.push_back(found);
-    print_violation(found);
+/// A run that ended in a violation is not taken apart: the broken runtime may still use its world.
+template <class Run>
+sim::outcome run_one(uint64_t seed) {
+  static std::vector<std::unique_ptr<Run>> broken;
+  auto one = std::make_unique<Run>(sim::run_options{seed, given.steps, given.policy});
+  running = {&one->log(), [at = one.get()] { return at->step(); }};
+  sim::outcome found = one->run();
+  running = {};
+  if (!found.violations.empty()) broken.push_back(std::move(one));
+  return found;
+}
+
+void add_outcome(const sim::outcome &found) {
+  so_far.combined_hash = cubby::base::mix64(so_far.combined_hash ^ found.event_hash) + found.seed;
+  for (size_t i = 0; i < so_far.faults.size(); ++i) so_far.faults[i] += found.faults[i];
+  so_far.moves |= found.moves;
+  for (const sim::violation &one : found.violations) {
+    so_far.violations.push_back(one);
+    print_violation(one);
   }
-  if (!so_far.last.violations.empty()) broken.push_back(std::move(one));
+}
+
+void run_seed(uint64_t seed) {
+  running_seed = seed;
+  so_far.last = run_one<sim::simulation>(seed);
+  add_outcome(so_far.last);
+  if (so_far.last.violations.empty()) {
+    const sim::outcome stored = run_one<sim::stored_run>(seed);
+    so_far.last.event_hash = cubby::base::mix64(so_far.last.event_hash ^ stored.event_hash);
+    add_outcome(stored);
+  }
+  ++so_far.seeds_done;
 }
 
 void show_progress() {

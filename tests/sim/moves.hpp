@@ -50,9 +50,11 @@ enum class seen : size_t {
   two_banks,
   lent_memory,
   unverified_run,
-  block_sessions
+  block_sessions,
+  reopened,
+  power_cut
 };
-inline constexpr size_t seen_count = 45;
+inline constexpr size_t seen_count = 47;
 using seen_set = std::bitset<seen_count>;
 
 inline const char *seen_name(size_t which) {
@@ -100,7 +102,9 @@ inline const char *seen_name(size_t which) {
                                                     "two_banks",
                                                     "lent_memory",
                                                     "unverified_run",
-                                                    "block_sessions"};
+                                                    "block_sessions",
+                                                    "reopened",
+                                                    "power_cut"};
   return names[which];
 }
 

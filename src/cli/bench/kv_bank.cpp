@@ -68,25 +68,33 @@ done kv_bank::open(const kv_shape &shape) {
   config.abi_version = CUBBY_ABI_VERSION;
   config.pump = shape.pump;
   config.verify = shape.verified ? CUBBY_VERIFY_ON : CUBBY_VERIFY_OFF;
+  config.policy = shape_.policy.c_str();
+  config.seed = shape.seed;
   if (cubby_open(&config, &rt_) != CUBBY_OK) return failed();
+  // The tier's policy is made for the bank that is there, as a simulation makes it.
+  if (auto added = add_bank(); !added) return added;
   if (auto added = add_tier("host", 0, shape.host_bytes, &host_); !added) return added;
   if (!shape.directory.empty()) {
     if (auto added = add_tier("file", 9, shape.store_bytes, &disk_); !added) return added;
   }
+  cubby_space_desc space{};
+  space.struct_size = sizeof space;
+  space.bank = bank_;
+  space.fingerprint = shape_.space.data();
+  space.fingerprint_bytes = static_cast<uint32_t>(shape_.space.size());
+  if (cubby_space_add(rt_, &space, &space_) != CUBBY_OK) return failed();
+  return nothing{};
+}
+
+done kv_bank::add_bank() {
   cubby_bank_desc bank{};
   bank.struct_size = sizeof bank;
   bank.kind = CUBBY_BANK_KV;
   bank.name = "kv";
   bank.rows = 1;
-  bank.columns = shape.columns;
-  bank.locker_bytes = shape.block_bytes;
+  bank.columns = shape_.columns;
+  bank.locker_bytes = shape_.block_bytes;
   if (cubby_bank_add(rt_, &bank, &bank_) != CUBBY_OK) return failed();
-  cubby_space_desc space{};
-  space.struct_size = sizeof space;
-  space.bank = bank_;
-  space.fingerprint = "bench";
-  space.fingerprint_bytes = 5;
-  if (cubby_space_add(rt_, &space, &space_) != CUBBY_OK) return failed();
   return nothing{};
 }
 
@@ -99,13 +107,13 @@ cubby_item kv_bank::item(const kv_key &key, const cubby_span *span) const {
   return made;
 }
 
-outcome<cubby_tier_stats> kv_bank::disk_stats() const {
+outcome<cubby_tier_stats> kv_bank::stats_of(cubby_tier tier) const {
   cubby_stats_block all{};
   all.struct_size = sizeof all;
   cubby_tier_stats tiers[2] = {};
   for (cubby_tier_stats &one : tiers) one.struct_size = sizeof one;
   if (cubby_stats(rt_, &all, tiers, 2) != CUBBY_OK) return failed();
-  return tiers[0].tier == disk_ ? tiers[0] : tiers[1];
+  return tiers[0].tier == tier ? tiers[0] : tiers[1];
 }
 
 outcome<std::vector<uint32_t>> kv_bank::on_disk_alone(uint64_t series, uint32_t count) const {

@@ -1,4 +1,5 @@
-// A runtime with a bank of KV blocks, in memory and perhaps on disk, for `cubby bench kv`.
+// A runtime with a bank of KV blocks, in memory and perhaps on disk, for `cubby bench kv` and
+// `cubby replay --io`.
 #pragma once
 
 #include <cubby/cubby.hpp>
@@ -22,6 +23,9 @@ struct kv_shape {
   uint64_t store_bytes = 0;  // its budget
   bool verified = true;
   uint32_t pump = CUBBY_PUMP_THREAD;
+  std::string policy = "auto";
+  uint64_t seed = 0;            // of the policy
+  std::string space = "bench";  // its fingerprint
 };
 
 /// Blocks of one number in two series have the same bytes under different keys.
@@ -43,8 +47,9 @@ class kv_bank {
   [[nodiscard]] const kv_shape &shape() const { return shape_; }
   /// Both are read during a call only, and must live that long.
   [[nodiscard]] cubby_item item(const kv_key &key, const cubby_span *span) const;
+  [[nodiscard]] outcome<cubby_tier_stats> host_stats() const { return stats_of(host_); }
   /// Of the store's tier.
-  [[nodiscard]] outcome<cubby_tier_stats> disk_stats() const;
+  [[nodiscard]] outcome<cubby_tier_stats> disk_stats() const { return stats_of(disk_); }
   /// Of a series' numbers below `count`, those that no memory has.
   [[nodiscard]] outcome<std::vector<uint32_t>> on_disk_alone(uint64_t series, uint32_t count) const;
   /// Everywhere, until the store has done it, too.
@@ -52,6 +57,8 @@ class kv_bank {
 
  private:
   done add_tier(const char *backend, uint32_t rank, uint64_t budget_bytes, cubby_tier *made);
+  done add_bank();
+  [[nodiscard]] outcome<cubby_tier_stats> stats_of(cubby_tier tier) const;
 
   kv_shape shape_;
   cubby_handle *rt_ = nullptr;

@@ -287,19 +287,26 @@ outcome<io_run> io_replayer::run(const cubby_policy_ops &policy, const std::stri
   return found;
 }
 
-done add_io(io_replayer &io, replayer &by, const workload &of, const replayed_policy &which,
-            const asked_capacity &capacity, nlohmann::json &line) {
+/// As many as the memory keeps for each of them.
+std::string io_replayer::usual_capacity(const std::vector<replayed_policy> &policies) const {
+  uint32_t fitting = place_.rows * place_.columns;
+  for (const replayed_policy &one : policies) fitting = std::min(fitting, capacity_for(*one.ops));
+  return std::to_string(fitting);
+}
+
+done io_replayer::add(replayer &by, const workload &of, const replayed_policy &which,
+                      const asked_capacity &capacity, nlohmann::json &line) {
   if (which.needs_future())
     return usage_trouble("policy " + which.name +
                          " needs the future; --io asks the runtime, which has none");
-  const auto link = io.measure_link();
+  const auto link = measure_link();
   if (!link) return link.failure();
-  const auto found = io.run(*which.ops, which.asked, static_cast<uint32_t>(capacity.units));
+  const auto found = run(*which.ops, which.asked, static_cast<uint32_t>(capacity.units));
   if (!found) return found.failure();
   timing_rules rules;
   rules.host = {"host", 1e15, 0};  // what is read is where it is used
   rules.nvme = *link;
-  rules.object_bytes = io.locker_bytes();
+  rules.object_bytes = locker_bytes();
   rules.host_has_all = false;
   timing clock(of.schedule, rules);
   if (const auto watched = by.watch(which, capacity.units, clock); !watched)

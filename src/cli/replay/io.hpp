@@ -2,15 +2,10 @@
 // hits are those of the simulation, to the unit.
 #pragma once
 
-#include "cli/replay/results.hpp"
+#include "cli/replay/real_bytes.hpp"
 #include "cli/replay/timing/timing.hpp"
 
 namespace cubby_cli::replay {
-
-struct io_options {
-  bool on = false;
-  std::string geometry, tiers;
-};
 
 /// What is read: lockers of one size in a file in `folder`, cached in at most `host_bytes`.
 struct io_place {
@@ -28,12 +23,12 @@ struct io_run {
 };
 
 /// One runtime after the other, each for one policy at one capacity, over one file.
-class io_replayer {
+class io_replayer final : public real_bytes {
  public:
   io_replayer(const io_place &place, const expert_schedule &of, uint64_t seed, bool quiet)
       : place_(place), of_(of), seed_(seed), quiet_(quiet), progress_(quiet) {}
   /// Makes the file unless it is there, and looks how much memory a locker takes.
-  done prepare();
+  done prepare() override;
   /// Lockers that one visit may use.
   [[nodiscard]] uint64_t used_at_once() const {
     return std::min<uint64_t>(uint64_t{of_.top_k} * of_.batch, place_.columns);
@@ -45,6 +40,14 @@ class io_replayer {
   /// What the file gives to plain reads of whole lockers, several at once.
   outcome<link_speed> measure_link() const;
   outcome<io_run> run(const cubby_policy_ops &policy, const std::string &name, uint32_t capacity);
+
+  [[nodiscard]] std::string usual_capacity(
+      const std::vector<replayed_policy> &policies) const override;
+  /// Hits, speed, and the speed that the model of --timing predicts with the file's speed as
+  /// measured.
+  done add(replayer &by, const workload &of, const replayed_policy &which,
+           const asked_capacity &capacity, nlohmann::json &line) override;
+  void print(const nlohmann::json &results) const override { print_io(results); }
 
  private:
   class pinning_runtime;
@@ -58,10 +61,5 @@ class io_replayer {
   std::string path_;
   uint64_t frame_bytes_ = 0;
 };
-
-/// Puts what the runtime made of a trace beside what the simulation says: hits, speed, and the
-/// speed that the model of --timing predicts with the file's speed as measured.
-done add_io(io_replayer &io, replayer &by, const workload &of, const replayed_policy &which,
-            const asked_capacity &capacity, nlohmann::json &line);
 
 }  // namespace cubby_cli::replay

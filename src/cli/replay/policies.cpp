@@ -31,6 +31,12 @@ uint32_t flags_for(trace_kind kind) {
   }
 }
 
+/// The name behind "auto", which is the library's choice for what shares a tier.
+const char *chosen_for(trace_kind kind, const std::string &name) {
+  if (name != "auto" || kind == trace_kind::experts) return name.c_str();
+  return kind == trace_kind::kv ? "kv" : "mixed";
+}
+
 /// Why it cannot be; empty when it can.
 std::string unfit(const cubby_policy_ops &one, trace_kind kind) {
   const uint32_t wanted = flags_for(kind);
@@ -90,7 +96,7 @@ outcome<field> find_policies(const std::vector<std::string> &names, trace_kind k
         if (unfit(*one, kind).empty()) add({one, one->name, one->name}, found.policies);
       continue;
     }
-    const cubby_policy_ops *one = cubby_policy_find(name.c_str());
+    const cubby_policy_ops *one = cubby_policy_find(chosen_for(kind, name));
     char why[512] = {};
     if (one == nullptr) one = cubby_policy_load(name.c_str(), why, sizeof why);
     if (one == nullptr) {
@@ -98,8 +104,7 @@ outcome<field> find_policies(const std::vector<std::string> &names, trace_kind k
       continue;
     }
     if (const std::string why_not = unfit(*one, kind); !why_not.empty())
-      return usage_trouble((name == "auto" ? std::string("auto is ") + one->name + " here; " : "") +
-                           why_not);
+      return usage_trouble(why_not);
     add({one, one->name, name}, found.policies);
   }
   if (found.policies.empty()) return usage_trouble(found.broken[0]["why"].get<std::string>());

@@ -167,7 +167,7 @@ bool block_store::next_operation(store_operation &out) noexcept {
     return true;
   }
   if (failure_) return false;
-  if (start_step_ < to_repair_.size() + lines_.size()) {
+  if (!is_started()) {
     if (!next_start(out)) return false;
     ++outstanding_;
     return true;
@@ -342,8 +342,7 @@ void block_store::start_done(uint32_t index, int native) noexcept {
   // A superblock that cannot be repaired has other copies; a flush has no other way.
   if (native != 0 && start_step_ >= to_repair_.size()) turn_read_only("its first flush", native);
   ++start_step_;
-  if (start_step_ == to_repair_.size() + lines_.size() && !failure_)
-    journal_.flushed(journal_.position().next);
+  if (is_started() && !failure_) journal_.flushed(journal_.position().next);
 }
 
 bool block_store::next_completion(store_completion &out) noexcept {
@@ -359,9 +358,8 @@ bool block_store::next_completion(store_completion &out) noexcept {
 
 bool block_store::is_idle() const noexcept {
   if (failure_) return outstanding_ == 0;
-  return outstanding_ == 0 && free_.size() + done_.size() == requests_.size() &&
-         start_step_ == to_repair_.size() + lines_.size() && !checkpoint_.active() &&
-         !checkpoint_wanted_;
+  return outstanding_ == 0 && free_.size() + done_.size() == requests_.size() && is_started() &&
+         !checkpoint_.active() && !checkpoint_wanted_;
 }
 
 }  // namespace cubby::store

@@ -123,6 +123,11 @@ class block_store {
   /// begin: not while an operation is outstanding. failure() is NULL once it has succeeded.
   bool begin_restore() noexcept;
   [[nodiscard]] bool restoring() const noexcept { return restoring_; }
+  /// Is what was found at opening on the device? Before, a durable block may be so in the page
+  /// cache alone.
+  [[nodiscard]] bool is_started() const noexcept {
+    return start_step_ == to_repair_.size() + lines_.size();
+  }
   /// Why the store is read-only; NULL while it is not.
   [[nodiscard]] const error *failure() const noexcept { return failure_ ? &*failure_ : nullptr; }
 

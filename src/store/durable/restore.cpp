@@ -19,6 +19,7 @@ bool block_store::begin_restore() noexcept {
 void block_store::end_restore() noexcept {
   restoring_ = false;
   failure_.reset();
+  start_step_ = static_cast<uint32_t>(to_repair_.size());  // it may have been the first flush
   for (uint32_t number = 0; number < blocks_.end(); number++) {
     const block_entry *entry = blocks_.find(number);
     if (entry != nullptr && entry->state == block_state::erased) free_block(number);

@@ -184,6 +184,23 @@ TEST_CASE("a failed flush makes the store read-only, with the reason") {
   CHECK(one.store->is_idle());
 }
 
+TEST_CASE("what an opening has found counts as on the device once every file was flushed") {
+  opened one(2 << 20, 2);
+  REQUIRE(one.put(one.space(), "k", 100, CUBBY_KEEP_DURABLE));
+  auto found = store_disk::recover(one.files);
+  REQUIRE(found);
+  block_store next(std::move(found).value());
+  for (int file = 0; file < 2; ++file) {
+    CHECK_FALSE(next.is_started());
+    store_operation op;
+    REQUIRE(next.next_operation(op));
+    CHECK(op.what == store_operation::kind::flush);
+    CHECK_FALSE(next.is_started());
+    next.completed(op.cookie, 0);
+  }
+  CHECK(next.is_started());
+}
+
 TEST_CASE("100,000 random puts and erases: the file never grows, the accounts are exact") {
   const uint32_t count = GENERATE(1u, 3u);
   opened one(6 << 20, count);
