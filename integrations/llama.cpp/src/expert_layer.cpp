@@ -27,17 +27,19 @@ layer_outcome expert_layer::run(std::span<const expert_product> products,
   const expert_place &place = products[0].place;
   if (!next_routes_.read(*products[0].node->src[2], place.bank->columns()))
     return fail("the router has named an expert that there is not");
-  if (!same_layer(place)) {
+  const bool first = !same_layer(place);
+  if (first) {
     release();
     place_ = place;
     std::swap(routes_, next_routes_);
-    if (place.row == 0) counters().begin_batch(routes_.token_count());
   }
   parts_used_ += products.size();
   layer_outcome outcome = layer_outcome::declined;
   if (holding_ || routes_.experts().size() <= store().room_for(place_))
     outcome = run_held(products, graph);
   if (outcome == layer_outcome::declined) outcome = run_in_rounds(products, graph);
+  if (first && place.row == 0 && outcome == layer_outcome::computed)
+    counters().begin_batch(routes_.token_count());
   if (parts_used_ >= place_.products || outcome != layer_outcome::computed) release();
   return outcome;
 }

@@ -161,20 +161,21 @@ bool expert_store::index_tensors(model &made) {
 }
 
 void expert_store::say_size(const model &made) const {
-  uint64_t all_bytes = 0, layer_bytes = 0;
+  uint64_t all_bytes = 0, expert_bytes = 0;
   for (uint32_t row = 0; row < made.bank.rows(); ++row) {
-    const expert_place place = place_in(made, row, 0);
     all_bytes += made.bank.locker_bytes(row) * made.bank.columns();
-    layer_bytes =
-        std::max(layer_bytes, place.frame_bytes * std::max(made.bank.info().routed_count, 1u));
+    expert_bytes = std::max(expert_bytes, place_in(made, row, 0).frame_bytes);
   }
+  const uint64_t budget_bytes = chosen_.host_budget_bytes;
   say(made.path + ": " + std::to_string(made.bank.rows()) + " layers of " +
       std::to_string(made.bank.columns()) + " experts, " + bytes_text(all_bytes) + ", in " +
-      bytes_text(chosen_.host_budget_bytes) + " of host memory");
-  if (chosen_.host_budget_bytes >= layer_bytes) return;
-  say("CUBBY_HOST_BUDGET is " + bytes_text(chosen_.host_budget_bytes) + ", but one token uses " +
-      bytes_text(layer_bytes) +
-      " of experts in a layer: each layer is computed in several rounds, slowly");
+      bytes_text(budget_bytes) + " of host memory");
+  const uint64_t layer_bytes = expert_bytes * std::max(made.bank.info().routed_count, 1u);
+  if (budget_bytes >= layer_bytes) return;
+  say("CUBBY_HOST_BUDGET is " + bytes_text(budget_bytes) + ", but one token uses " +
+      bytes_text(layer_bytes) + " of experts in a layer: " +
+      (budget_bytes < expert_bytes ? "there is no room for one of them, so they stay with llama.cpp"
+                                   : "a layer is computed in several rounds, slowly"));
 }
 
 void expert_store::forget(const void *first, uint64_t bytes) {

@@ -44,9 +44,10 @@ def use(
     path = _library(library)
     if host_budget is not None:
         os.environ["CUBBY_HOST_BUDGET"] = str(host_budget)
-    ggml = ctypes.CDLL(str(Path(llama_cpp.__file__).parent / "lib" / "libggml.so"))
-    ggml.ggml_backend_load.restype = ctypes.c_void_p
-    ggml.ggml_backend_load.argtypes = [ctypes.c_char_p]
-    if not ggml.ggml_backend_load(os.fsencode(path)):
+    # Looked up behind libllama: a second copy of libggml beside it would have its own registry.
+    load = llama_cpp.llama_cpp._lib.ggml_backend_load
+    load.restype = ctypes.c_void_p
+    load.argtypes = [ctypes.c_char_p]
+    if not load(os.fsencode(path)):
         raise RuntimeError(f"ggml did not take {path}; models are loaded as without it")
     return path
