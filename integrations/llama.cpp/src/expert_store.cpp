@@ -232,13 +232,6 @@ bool expert_store::read_counters(cubby_stats_block &block, cubby_tier_stats (&ti
   return true;
 }
 
-void expert_store::close() {
-  const std::scoped_lock lock(busy_);
-  models_.clear();
-  known_.clear();
-  runtime_.reset();
-}
-
 expert_store &store() {
   static expert_store *one = new expert_store;
   return *one;

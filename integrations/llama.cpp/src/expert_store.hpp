@@ -53,8 +53,6 @@ class expert_store {
   const settings &chosen() const { return chosen_; }
   /// The counters, once there is a runtime.
   bool read_counters(cubby_stats_block &block, cubby_tier_stats (&tiers)[2]);
-  /// Ends the runtime; nobody may pin any more.
-  void close();
 
  private:
   struct model {

@@ -1,8 +1,9 @@
 // One token after another with libllama, timed: what the figures of bench/results are made with.
 // Prints one JSON object. Tokens follow from the number of the step alone, so runs are alike.
 //
-//   decode_speed MODEL [--warm N] [--tokens N] [--threads N] [--willneed]
+//   decode_speed MODEL [--warm N] [--tokens N] [--threads N] [--willneed] [--embeddings FILE]
 //
+// --embeddings: float32 rows in place of tokens, as bench/llama_routes.py makes them.
 // --willneed: the simplest helper that people write. The routed experts of each layer are asked for
 // with madvise(WILLNEED) over llama.cpp's own mapping before they are multiplied with.
 #include <ggml-backend.h>
@@ -16,6 +17,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <string>
 #include <vector>
@@ -23,7 +25,7 @@
 namespace {
 
 struct options {
-  std::string model;
+  std::string model, embeddings;
   int warm = 16, tokens = 32, threads = 1;
   bool willneed = false;
 };
@@ -38,6 +40,10 @@ bool read_options(int argc, char **argv, options &chosen) {
       continue;
     }
     if (i + 1 >= argc) return false;
+    if (name == "--embeddings") {
+      chosen.embeddings = argv[++i];
+      continue;
+    }
     const int value = std::atoi(argv[++i]);
     if (value < 1) return false;
     if (name == "--warm")
@@ -108,10 +114,46 @@ double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-bool decode_one(llama_context *context, int position, int vocabulary) {
-  llama_token token = static_cast<llama_token>((position * 7919LL + 13) % vocabulary);
-  return llama_decode(context, llama_batch_get_one(&token, 1)) == 0;
-}
+/// Decodes one position after another.
+class step {
+ public:
+  step(llama_context *context, const llama_model *model, const std::string &embeddings)
+      : context_(context),
+        vocabulary_(llama_vocab_n_tokens(llama_model_get_vocab(model))),
+        row_(static_cast<size_t>(llama_model_n_embd(model))),
+        file_(embeddings, std::ios::binary),
+        has_embeddings_(!embeddings.empty()) {}
+
+  bool operator()(int position) {
+    if (!has_embeddings_) {
+      llama_token token = static_cast<llama_token>((position * 7919LL + 13) % vocabulary_);
+      return llama_decode(context_, llama_batch_get_one(&token, 1)) == 0;
+    }
+    file_.read(reinterpret_cast<char *>(row_.data()),
+               static_cast<std::streamsize>(row_.size() * sizeof(float)));
+    if (!file_) {
+      std::fprintf(stderr, "decode_speed: no embedding for token %d\n", position);
+      return false;
+    }
+    llama_batch batch = llama_batch_init(1, static_cast<int32_t>(row_.size()), 1);
+    std::copy(row_.begin(), row_.end(), batch.embd);
+    batch.n_tokens = 1;
+    batch.pos[0] = position;
+    batch.n_seq_id[0] = 1;
+    batch.seq_id[0][0] = 0;
+    batch.logits[0] = 1;
+    const bool good = llama_decode(context_, batch) == 0;
+    llama_batch_free(batch);
+    return good;
+  }
+
+ private:
+  llama_context *context_;
+  int vocabulary_;
+  std::vector<float> row_;
+  std::ifstream file_;
+  bool has_embeddings_;
+};
 
 void report(const options &chosen, double load_s, double first_s, std::vector<double> &each_s) {
   double all_s = 0;
@@ -136,7 +178,8 @@ int main(int argc, char **argv) {
   options chosen;
   if (!read_options(argc, argv, chosen)) {
     std::fprintf(stderr,
-                 "usage: decode_speed MODEL [--warm N] [--tokens N] [--threads N] [--willneed]\n");
+                 "usage: decode_speed MODEL [--warm N] [--tokens N] [--threads N] [--willneed]"
+                 " [--embeddings FILE]\n");
     return 2;
   }
   llama_log_set(quiet, nullptr);
@@ -156,16 +199,16 @@ int main(int argc, char **argv) {
   }
   llama_context *context = llama_init_from_model(model, context_how);
   if (context == nullptr) return 1;
-  const int vocabulary = llama_vocab_n_tokens(llama_model_get_vocab(model));
+  step decode_one(context, model, chosen.embeddings);
   const double loaded_s = seconds_now();
   int position = 0;
   for (; position < chosen.warm; ++position)
-    if (!decode_one(context, position, vocabulary)) return 1;
+    if (!decode_one(position)) return 1;
   const double warm_s = seconds_now();
   std::vector<double> each_s;
   for (; position < chosen.warm + chosen.tokens; ++position) {
     const double from_s = seconds_now();
-    if (!decode_one(context, position, vocabulary)) return 1;
+    if (!decode_one(position)) return 1;
     each_s.push_back(seconds_now() - from_s);
   }
   report(chosen, loaded_s - start_s, warm_s - loaded_s, each_s);

@@ -2,7 +2,7 @@
 // bit. Exit status 0 = all decoded, 3 = a decode failed (the index is printed), 2 = usage.
 //
 //   logits MODEL OUT [--batch N] [--sequences N] [--prompt N] [--tokens N] [--threads N]
-//          [--after-failure]
+//          [--after-failure] [--repack]
 #include <ggml-backend.h>
 #include <llama.h>
 
@@ -20,6 +20,7 @@ struct options {
   std::string model, out;
   int batch = 1, sequences = 1, prompt = 24, tokens = 16, threads = 1;
   bool after_failure = false;  // go on with the next batch
+  bool repack = false;         // as llama.cpp does by default: weights in a layout of its own
 };
 
 bool read_options(int argc, char **argv, options &chosen) {
@@ -30,6 +31,10 @@ bool read_options(int argc, char **argv, options &chosen) {
     const std::string name = argv[i];
     if (name == "--after-failure") {
       chosen.after_failure = true;
+      continue;
+    }
+    if (name == "--repack") {
+      chosen.repack = true;
       continue;
     }
     if (i + 1 >= argc) return false;
@@ -124,13 +129,13 @@ int main(int argc, char **argv) {
   if (!read_options(argc, argv, chosen)) {
     std::fprintf(stderr,
                  "usage: logits MODEL OUT [--batch N] [--sequences N] [--prompt N] [--tokens N]"
-                 " [--threads N] [--after-failure]\n");
+                 " [--threads N] [--after-failure] [--repack]\n");
     return 2;
   }
   llama_log_set(quiet, nullptr);
   ggml_backend_load_all();
   llama_model_params how = llama_model_default_params();
-  how.use_extra_bufts = false;  // repacked weights round in another way
+  how.use_extra_bufts = chosen.repack;
   llama_model *model = llama_model_load_from_file(chosen.model.c_str(), how);
   if (model == nullptr) return 1;
   llama_context_params context_how = llama_context_default_params();
