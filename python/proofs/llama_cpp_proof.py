@@ -21,6 +21,7 @@ from pathlib import Path
 import llama_cpp
 import llama_models
 import numpy as np
+from gguf import GGUFReader
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = Path(llama_cpp.__file__).parent
@@ -63,7 +64,8 @@ class Proof:
     failures: list[str] = field(default_factory=list)
 
     def check(self, what: str, good: bool, detail: str = "") -> None:
-        print(f"{'passed' if good else 'FAILED'}: {what}{': ' + detail if detail else ''}", flush=True)
+        said = f": {detail.strip()}" if detail else ""
+        print(f"{'passed' if good else 'FAILED'}: {what}{said}", flush=True)
         if not good:
             self.failures.append(what)
 
@@ -71,10 +73,22 @@ class Proof:
         program = self.folder / "logits"
         library = PACKAGE / "lib"
         subprocess.run(
-            ["c++", "-std=c++20", "-O1", "-o", program, LOGITS_SOURCE, f"-I{PACKAGE / 'include'}",
-             f"-I{PACKAGE.parent / 'include'}",
-             f"-L{library}", "-lllama", "-lggml", "-lggml-base", f"-Wl,-rpath,{library}",
-             f"-Wl,-rpath-link,{library}"],
+            [
+                "c++",
+                "-std=c++20",
+                "-O1",
+                "-o",
+                program,
+                LOGITS_SOURCE,
+                f"-I{PACKAGE / 'include'}",
+                f"-I{PACKAGE.parent / 'include'}",
+                f"-L{library}",
+                "-lllama",
+                "-lggml",
+                "-lggml-base",
+                f"-Wl,-rpath,{library}",
+                f"-Wl,-rpath-link,{library}",
+            ],
             check=True,
         )
         return program
@@ -83,8 +97,12 @@ class Proof:
         out.unlink(missing_ok=True)
         prefix = [self.cubby, "run", "--host-budget", budget, "--"] if budget else []
         done = subprocess.run(
-            [str(word) for word in [*prefix, *words]], capture_output=True, text=True, check=False,
-            env={**os.environ, "OMP_WAIT_POLICY": "passive"}, timeout=300,
+            [str(word) for word in [*prefix, *words]],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+            timeout=300,
         )
         made = Run(done.returncode, done.stdout + done.stderr)
         made.out = out.read_bytes() if out.exists() else b""
@@ -110,39 +128,68 @@ class Proof:
                     and plain.out == ours.out
                     and ours.evicted > 0,
                     f"{len(ours.out)} bytes of logits, {ours.asked} experts asked for,"
-                    f" {ours.evicted} evicted" if ours.asked else ours.said[-600:],
+                    f" {ours.evicted} evicted"
+                    if ours.asked
+                    else ours.said[-600:],
                 )
 
+    def contexts(self, model: Path) -> None:
+        """Two contexts of one model at once, in a budget that one alone would fill."""
+        options = ("--batch", 8, "--sequences", 2, "--contexts", 2)
+        second = self.folder / "logits.bin.1"
+        plain = self.logits(model, None, *options)
+        ours = self.logits(model, "700KiB", *options)
+        self.check(
+            "two contexts at once",
+            ours.status == 0 and ours.out == plain.out == second.read_bytes() and ours.evicted > 0,
+            f"{ours.asked} experts asked for, {ours.evicted} evicted",
+        )
+
     def damaged(self, model: Path) -> None:
-        """One byte of an expert that the first tokens use, after the model was sealed."""
+        """A bit each of two experts of a layer, after the model was sealed."""
         copy = self.folder / "damaged.gguf"
         shutil.copy(model, copy)
         subprocess.run([self.cubby, "seal", copy], check=True, capture_output=True)
         sealed = self.logits(copy, "700KiB")
         self.check("a sealed model", sealed.status == 0 and sealed.evicted > 0, sealed.said[-300:])
+        tensor = next(
+            one for one in GGUFReader(copy).tensors if one.name == "blk.1.ffn_up_exps.weight"
+        )
         with open(copy, "r+b") as file:
-            size = copy.stat().st_size
-            for at in range(size // 4, size - 4096, 65536):
-                file.seek(at)
-                file.write(b"\x5a")
-        ours = self.logits(copy, "700KiB", "--after-failure")
+            for expert in range(2):
+                file.seek(tensor.data_offset + expert * tensor.n_bytes // llama_models.EXPERTS + 99)
+                byte = file.read(1)[0]
+                file.seek(-1, os.SEEK_CUR)
+                file.write(bytes([byte ^ 0x10]))
+        ours = self.logits(copy, "700KiB", "--sequences", 8, "--after-failure")
         lines = [line for line in ours.said.splitlines() if "given up" in line]
+        statuses = ours.said.split("statuses ")[-1].split("\n")[0]
         self.check(
-            "a damaged expert ends the request, by name",
-            ours.status == 3 and bool(lines) and "_exps" in lines[0],
-            lines[0] if lines else ours.said[-600:],
+            "a damaged expert ends the request, by name; others go on",
+            ours.status == 3
+            and bool(lines)
+            and re.search(r"expert [01] of blk\.1\.ffn_", lines[0]) is not None
+            and re.search(r"-3 .*\b0 ", statuses) is not None,
+            f"{lines[0] if lines else ours.said[-600:]}; {statuses[:200]}",
         )
 
     def declined(self, models: dict[str, Path]) -> None:
         plain = self.logits(models["dense"], None)
         dense = self.logits(models["dense"], "1MiB")
-        self.check("a model without experts runs as stock",
-                   dense.status == 0 and dense.out == plain.out
-                   and "no experts in a mapped file" in dense.said, dense.said.strip()[-200:])
+        self.check(
+            "a model without experts runs as stock",
+            dense.status == 0
+            and dense.out == plain.out
+            and "no experts in a mapped file" in dense.said,
+            dense.said.strip()[-200:],
+        )
         plain = self.logits(models["apart"], None)
         little = self.logits(models["apart"], "64KiB")
-        self.check("a budget below one expert runs as stock",
-                   little.status == 0 and little.out == plain.out, little.said.strip()[-300:])
+        self.check(
+            "a budget below one expert runs as stock",
+            little.status == 0 and little.out == plain.out,
+            little.said.strip()[-300:],
+        )
         copy = self.folder / "status"
         passed = self.run(["sh", "-c", "exit 7"], "1MiB", copy)
         self.check("the exit status is passed on", passed.status == 7, passed.said)
@@ -155,9 +202,11 @@ class Proof:
         words = [sys.executable, program, model, out]
         plain = self.run(words, None, out)
         ours = self.run(words, "1MiB", out)
-        self.check("llama-cpp-python, unchanged, under cubby run",
-                   plain.status == ours.status == 0 and plain.out == ours.out and ours.evicted > 0,
-                   ours.said[-400:])
+        self.check(
+            "llama-cpp-python, unchanged, under cubby run",
+            plain.status == ours.status == 0 and plain.out == ours.out and ours.evicted > 0,
+            ours.said[-400:],
+        )
         try:
             import cubby  # noqa: F401
         except ImportError as error:
@@ -166,8 +215,11 @@ class Proof:
         library = next(self.cubby.parent.parent.glob("lib*/**/libggml-cubby.so"))
         program.write_text(BINDING_USE.format(budget="1MiB", library=str(library)) + BINDING)
         ours = self.run(words, None, out)
-        self.check("cubby.integrations.llama_cpp", plain.out == ours.out and ours.evicted > 0,
-                   ours.said[-400:])
+        self.check(
+            "cubby.integrations.llama_cpp",
+            plain.out == ours.out and ours.evicted > 0,
+            ours.said[-400:],
+        )
 
 
 def main() -> int:
@@ -180,9 +232,14 @@ def main() -> int:
     models = llama_models.make(proof.folder)
     proof.build()
     # A token uses 4 experts of a layer: 0.5 to 0.6 MiB apart, 0.3 MiB fused and in MXFP4.
-    for name, budgets in (("apart", ["700KiB", "3MiB"]), ("split", ["700KiB"]),
-                          ("mxfp4", ["400KiB", "1MiB"]), ("fused", ["400KiB", "1MiB"])):
+    for name, budgets in (
+        ("apart", ["700KiB", "3MiB"]),
+        ("split", ["700KiB"]),
+        ("mxfp4", ["400KiB", "1MiB"]),
+        ("fused", ["400KiB", "1MiB"]),
+    ):
         proof.same_bits(name, models[name], budgets)
+    proof.contexts(models["apart"])
     proof.damaged(models["apart"])
     proof.declined(models)
     proof.binding(models["apart"])

@@ -140,9 +140,7 @@ def _gpt_oss(path: Path) -> None:
         model.plain(f"{at}.attn_sinks.weight", 4)
         model.plain(f"{at}.ffn_gate_inp.weight", EXPERTS, WIDTH, scale=0.3)
         model.plain(f"{at}.ffn_gate_inp.bias", EXPERTS)
-        for name, rows, columns in (
-            ("gate", 160, WIDTH), ("up", 160, WIDTH), ("down", WIDTH, 160)
-        ):
+        for name, rows, columns in (("gate", 160, WIDTH), ("up", 160, WIDTH), ("down", WIDTH, 160)):
             model.weight(f"{at}.ffn_{name}_exps", EXPERTS, rows, columns, kind=Kind.MXFP4)
             model.plain(f"{at}.ffn_{name}_exps.bias", EXPERTS, rows)
     model.save()
@@ -172,7 +170,9 @@ def _deepseek2(path: Path) -> None:
     for layer in range(LAYERS):
         at = f"blk.{layer}"
         for name, width in (
-            ("attn_norm", WIDTH), ("ffn_norm", WIDTH), ("attn_q_a_norm", query),
+            ("attn_norm", WIDTH),
+            ("ffn_norm", WIDTH),
+            ("attn_q_a_norm", query),
             ("attn_kv_a_norm", latent),
         ):
             model.norm(f"{at}.{name}", width)
@@ -189,9 +189,7 @@ def _deepseek2(path: Path) -> None:
         model.plain(f"{at}.ffn_gate_inp.weight", EXPERTS, WIDTH, scale=0.3)
         model.weight(f"{at}.ffn_gate_up_exps", EXPERTS, 256, WIDTH, kind=Kind.Q4_K)
         model.weight(f"{at}.ffn_down_exps", EXPERTS, WIDTH, 128)
-        for name, rows, columns in (
-            ("gate", 128, WIDTH), ("up", 128, WIDTH), ("down", WIDTH, 128)
-        ):
+        for name, rows, columns in (("gate", 128, WIDTH), ("up", 128, WIDTH), ("down", WIDTH, 128)):
             model.weight(f"{at}.ffn_{name}_shexp", rows, columns)
     model.save()
 

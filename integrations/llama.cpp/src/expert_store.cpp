@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "file_view.hpp"
 
@@ -195,7 +197,13 @@ void expert_store::forget(const void *first, uint64_t bytes) {
 
 cubby::result<cubby::pins> expert_store::pin(const expert_place &place,
                                              std::span<const uint64_t> numbers) {
-  return runtime_->pin(*place.bank, numbers, host_);
+  constexpr int attempts = 1000;
+  for (int i = 1;; ++i) {
+    auto pinned = runtime_->pin(*place.bank, numbers, host_);
+    // All tickets are taken: they come back as what is under way completes.
+    if (pinned || pinned.why().status() != CUBBY_ERR_BUSY || i == attempts) return pinned;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 void expert_store::fetch(const expert_place &place, std::span<const uint64_t> numbers) {

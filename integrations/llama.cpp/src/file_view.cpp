@@ -74,7 +74,7 @@ void drop_pages(const void *address, uint64_t bytes) {
   const uintptr_t first = (from + page_bytes - 1) / page_bytes * page_bytes;
   const uintptr_t end = (from + bytes) / page_bytes * page_bytes;
   if (end <= first) return;
-  // Pages that are mapped stay in the page cache whatever it is told.
+  // Pages that are mapped stay in the page cache, so they are unmapped first.
   madvise(reinterpret_cast<void *>(first), end - first, MADV_DONTNEED);
   const open_file file(place->path);
   if (file.descriptor() < 0) return;

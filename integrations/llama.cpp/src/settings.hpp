@@ -1,5 +1,5 @@
-// What the environment asks for. README.md lists the variables; this is the one place that reads
-// them.
+// What the environment asks for. docs/llama_cpp.md lists the variables; this is the one place that
+// reads them.
 #pragma once
 
 #include <cstdint>

@@ -2,23 +2,28 @@
 // bit. Exit status 0 = all decoded, 3 = a decode failed (the index is printed), 2 = usage.
 //
 //   logits MODEL OUT [--batch N] [--sequences N] [--prompt N] [--tokens N] [--threads N]
-//          [--after-failure] [--repack]
+//          [--after-failure] [--repack] [--contexts N]
+//
+// Contexts decode the same at the same time, each on a thread; the second writes OUT.1, and so on.
 #include <ggml-backend.h>
 #include <llama.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
 
 struct options {
   std::string model, out;
-  int batch = 1, sequences = 1, prompt = 24, tokens = 16, threads = 1;
+  int batch = 1, sequences = 1, prompt = 24, tokens = 16, threads = 1, contexts = 1;
   bool after_failure = false;  // go on with the next batch
   bool repack = false;         // as llama.cpp does by default: weights in a layout of its own
 };
@@ -50,6 +55,8 @@ bool read_options(int argc, char **argv, options &chosen) {
       chosen.tokens = value;
     else if (name == "--threads")
       chosen.threads = value;
+    else if (name == "--contexts")
+      chosen.contexts = value;
     else
       return false;
   }
@@ -62,17 +69,13 @@ void quiet(ggml_log_level level, const char *text, void *) {
 
 class decoder {
  public:
-  decoder(llama_context *context, const options &chosen, int vocabulary)
-      : context_(context),
-        chosen_(chosen),
-        vocabulary_(vocabulary),
-        out_(chosen.out, std::ios::binary) {}
+  decoder(llama_context *context, const options &chosen, int vocabulary, const std::string &out)
+      : context_(context), chosen_(chosen), vocabulary_(vocabulary), out_(out, std::ios::binary) {}
+  const std::string &statuses() const { return statuses_; }
 
-  /// The prompts, some tokens of each sequence in a batch, then one token a sequence at a time.
   bool run() {
     std::vector<int> at(static_cast<size_t>(chosen_.sequences), 0);
     const int all = chosen_.prompt + chosen_.tokens;
-    std::vector<llama_token> tokens;
     for (bool more = true; more;) {
       more = false;
       llama_batch batch = llama_batch_init(chosen_.batch, 0, 1);
@@ -104,7 +107,7 @@ class decoder {
 
   bool decode(const llama_batch &batch) {
     const int status = llama_decode(context_, batch);
-    std::printf("%s%d", decoded_++ == 0 ? "statuses " : ",", status);
+    statuses_ += std::to_string(status) + " ";
     if (status != 0) {
       ++failed_;
       return false;
@@ -119,8 +122,42 @@ class decoder {
   const options &chosen_;
   int vocabulary_;
   std::ofstream out_;
-  int decoded_ = 0, failed_ = 0;
+  int failed_ = 0;
+  std::string statuses_;
 };
+
+llama_context *make_context(llama_model *model, const options &chosen) {
+  llama_context_params how = llama_context_default_params();
+  how.n_ctx = static_cast<uint32_t>((chosen.prompt + chosen.tokens) * chosen.sequences + 64);
+  how.n_batch = how.n_ubatch = static_cast<uint32_t>(std::max(chosen.batch, 32));
+  how.n_seq_max = static_cast<uint32_t>(chosen.sequences);
+  how.n_threads = how.n_threads_batch = chosen.threads;
+  return llama_init_from_model(model, how);
+}
+
+/// Exit status of all contexts together.
+int run_contexts(llama_model *model, const options &chosen) {
+  const int vocabulary = llama_vocab_n_tokens(llama_model_get_vocab(model));
+  std::vector<llama_context *> contexts;
+  std::vector<std::unique_ptr<decoder>> decoders;
+  for (int i = 0; i < chosen.contexts; ++i) {
+    contexts.push_back(make_context(model, chosen));
+    if (contexts.back() == nullptr) return 1;
+    const std::string out = i == 0 ? chosen.out : chosen.out + "." + std::to_string(i);
+    decoders.push_back(std::make_unique<decoder>(contexts.back(), chosen, vocabulary, out));
+  }
+  std::vector<std::thread> threads;
+  std::atomic<bool> good = true;
+  for (const auto &one : decoders)
+    threads.emplace_back([&good, &one] {
+      if (!one->run()) good = false;
+    });
+  for (std::thread &one : threads) one.join();
+  for (const auto &one : decoders) std::printf("statuses %s\n", one->statuses().c_str());
+  decoders.clear();
+  for (llama_context *one : contexts) llama_free(one);
+  return good ? 0 : 3;
+}
 
 }  // namespace
 
@@ -129,7 +166,7 @@ int main(int argc, char **argv) {
   if (!read_options(argc, argv, chosen)) {
     std::fprintf(stderr,
                  "usage: logits MODEL OUT [--batch N] [--sequences N] [--prompt N] [--tokens N]"
-                 " [--threads N] [--after-failure] [--repack]\n");
+                 " [--threads N] [--contexts N] [--after-failure] [--repack]\n");
     return 2;
   }
   llama_log_set(quiet, nullptr);
@@ -138,18 +175,7 @@ int main(int argc, char **argv) {
   how.use_extra_bufts = chosen.repack;
   llama_model *model = llama_model_load_from_file(chosen.model.c_str(), how);
   if (model == nullptr) return 1;
-  llama_context_params context_how = llama_context_default_params();
-  context_how.n_ctx =
-      static_cast<uint32_t>((chosen.prompt + chosen.tokens) * chosen.sequences + 64);
-  context_how.n_batch = context_how.n_ubatch = static_cast<uint32_t>(std::max(chosen.batch, 32));
-  context_how.n_seq_max = static_cast<uint32_t>(chosen.sequences);
-  context_how.n_threads = context_how.n_threads_batch = chosen.threads;
-  llama_context *context = llama_init_from_model(model, context_how);
-  if (context == nullptr) return 1;
-  decoder one(context, chosen, llama_vocab_n_tokens(llama_model_get_vocab(model)));
-  const bool good = one.run();
-  std::printf("\n");
-  llama_free(context);
+  const int status = run_contexts(model, chosen);
   llama_model_free(model);
-  return good ? 0 : 3;
+  return status;
 }
