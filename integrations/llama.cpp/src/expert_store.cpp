@@ -13,6 +13,8 @@ namespace {
 
 /// A part of a frame has the file's own pages: up to one more at each end.
 constexpr uint64_t page_bytes = 4096;
+/// For frames that do not fill the pages they are cut from.
+constexpr uint64_t spare_bytes = 16 << 20;
 
 template <class T>
 T sized() {
@@ -101,19 +103,47 @@ bool expert_store::open_runtime() {
   cubby::runtime_options how;
   if (!chosen_.policy.empty()) how.policy = chosen_.policy.c_str();
   auto opened = cubby::runtime::open(how);
-  auto added = opened
-                   ? opened->add_tier({.name = "host:0", .budget_bytes = chosen_.host_budget_bytes})
-                   : cubby::result<cubby::tier>(opened.why());
-  if (!added) {
+  if (!opened) {
     failed_ = true;
-    say("no host memory of " + bytes_text(chosen_.host_budget_bytes) + ": " + added.why().text() +
-        "; experts stay with llama.cpp");
+    say(opened.why().text() + std::string("; experts stay with llama.cpp"));
     return false;
   }
-  host_ = *added;
   runtime_.emplace(std::move(*opened));
   if (chosen_.publish_ms != 0) (void)cubby_publish(runtime_->handle(), chosen_.publish_ms);
   return true;
+}
+
+/// Memory is touched when it is taken, so no more of the budget is taken than the models can fill.
+bool expert_store::take_memory(const model &made) {
+  uint64_t wanted_bytes = most_bytes(made) + spare_bytes;
+  for (const auto &one : models_) wanted_bytes += most_bytes(*one);
+  wanted_bytes = std::min(wanted_bytes, chosen_.host_budget_bytes);
+  if (wanted_bytes <= tier_bytes_) return true;
+  const auto add = [&]() -> cubby::result<void> {
+    auto added = runtime_->add_tier({.name = "host:0", .budget_bytes = wanted_bytes});
+    if (!added) return added.why();
+    host_ = *added;
+    return {};
+  };
+  const auto grow = [&]() -> cubby::result<void> {
+    auto grown = runtime_->resize(host_, wanted_bytes);
+    if (!grown) return grown.why();
+    return grown->handle() == 0 ? cubby::result<void>() : runtime_->wait(*grown);
+  };
+  const auto taken = tier_bytes_ == 0 ? add() : grow();
+  if (!taken) {
+    say("no host memory of " + bytes_text(wanted_bytes) + " for experts: " + taken.why().text());
+    return false;
+  }
+  tier_bytes_ = wanted_bytes;
+  return true;
+}
+
+uint64_t expert_store::most_bytes(const model &made) const {
+  uint64_t bytes = 0;
+  for (uint32_t row = 0; row < made.bank.rows(); ++row)
+    bytes += place_in(made, row, 0).frame_bytes * made.bank.columns();
+  return bytes;
 }
 
 std::unique_ptr<expert_store::model> expert_store::adopt(const std::string &path) {
@@ -127,6 +157,11 @@ std::unique_ptr<expert_store::model> expert_store::adopt(const std::string &path
   made->bank = *bank;
   if (!index_tensors(*made)) {
     say(path + ": its files cannot be looked at; its experts stay with llama.cpp");
+    (void)runtime_->remove(made->bank);
+    return nullptr;
+  }
+  if (!take_memory(*made)) {
+    say(path + ": its experts stay with llama.cpp");
     (void)runtime_->remove(made->bank);
     return nullptr;
   }
@@ -212,7 +247,7 @@ void expert_store::fetch(const expert_place &place, std::span<const uint64_t> nu
 }
 
 uint32_t expert_store::room_for(const expert_place &place) const {
-  const uint64_t lockers = chosen_.host_budget_bytes / std::max<uint64_t>(place.frame_bytes, 1);
+  const uint64_t lockers = tier_bytes_ / std::max<uint64_t>(place.frame_bytes, 1);
   return static_cast<uint32_t>(std::clamp<uint64_t>(lockers, 1, place.bank->columns()));
 }
 

@@ -2,6 +2,7 @@
 // bank a model. Knows which rows and parts of a bank a tensor of the mapping is.
 #pragma once
 
+#include <atomic>
 #include <cubby/cubby.hpp>
 #include <map>
 #include <memory>
@@ -67,6 +68,8 @@ class expert_store {
   model *model_of(const struct file_place &file);
   std::unique_ptr<model> adopt(const std::string &path);
   bool index_tensors(model &made);
+  bool take_memory(const model &made);
+  uint64_t most_bytes(const model &made) const;
   void say_size(const model &made) const;
   std::optional<expert_place> find(const mapped_tensor &tensor);
   expert_place place_in(const model &in, uint32_t row, uint32_t part) const;
@@ -75,7 +78,8 @@ class expert_store {
   std::mutex busy_;
   std::optional<cubby::runtime> runtime_;
   cubby::tier host_;
-  bool failed_ = false;  // the runtime could not be opened; said once
+  std::atomic<uint64_t> tier_bytes_ = 0;  // taken of the budget
+  bool failed_ = false;                   // the runtime could not be opened; said once
   std::vector<std::unique_ptr<model>> models_;
   std::vector<std::string> refused_;  // paths
   std::map<const void *, std::optional<expert_place>> known_;
