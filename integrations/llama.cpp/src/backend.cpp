@@ -149,9 +149,18 @@ std::vector<expert_product> products_at(const ggml_cgraph &graph, int first) {
   return found;
 }
 
+bool computes_nothing(const ggml_tensor &node) {
+  return node.op == GGML_OP_NONE || node.op == GGML_OP_VIEW || node.op == GGML_OP_RESHAPE ||
+         node.op == GGML_OP_PERMUTE || node.op == GGML_OP_TRANSPOSE;
+}
+
 ggml_status compute(ggml_backend_t backend, ggml_cgraph *graph) {
   backend_state &state = state_of(backend);
   for (int i = 0; i < graph->n_nodes;) {
+    if (computes_nothing(*graph->nodes[i])) {
+      ++i;
+      continue;
+    }
     const auto products = products_at(*graph, i);
     const int end = i + std::max(1, static_cast<int>(products.size()));
     layer_outcome outcome = layer_outcome::declined;

@@ -9,6 +9,9 @@
 namespace cubby_ggml {
 namespace {
 
+/// Of the struct before each tensor of a context, which ggml shows nobody.
+constexpr size_t object_bytes = 32;
+
 /// What a version string is compared by: "0.25.3-dirty" has the structs of "0.25.3".
 std::string plain_version(const char *text) {
   const std::string whole = text == nullptr ? "" : text;
@@ -34,7 +37,9 @@ bool look_up(void *library, const char *name, Function &out) {
 bool ggml_host::find(const void *caller) {
   void *library = library_of(caller);
   decltype(&ggml_version) version = nullptr;
+  decltype(&ggml_tensor_overhead) overhead = nullptr;
   if (!look_up(library, "ggml_version", version) ||
+      !look_up(library, "ggml_tensor_overhead", overhead) ||
       !look_up(library, "ggml_backend_dev_by_type", device_by_type_) ||
       !look_up(library, "ggml_backend_buffer_init", buffer_init_)) {
     say("the program shows none of ggml's functions (is it linked statically?), so its version is "
@@ -42,7 +47,16 @@ bool ggml_host::find(const void *caller) {
     return false;
   }
   const std::string theirs = plain_version(version());
-  if (theirs == CUBBY_GGML_VERSION) return true;
+  // Between two releases ggml may change a struct and keep its number.
+  const bool same_structs = overhead() == object_bytes + sizeof(ggml_tensor);
+  if (theirs == CUBBY_GGML_VERSION && same_structs) return true;
+  if (theirs == CUBBY_GGML_VERSION) {
+    say("this ggml " + theirs +
+        " has tensors of another size than the one that the adapter was "
+        "built for; experts stay with llama.cpp. Build it again with -DCUBBY_WITH_GGML=<its "
+        "sources>");
+    return false;
+  }
   say("this is ggml " + theirs +
       ", the adapter was built for " CUBBY_GGML_VERSION
       "; experts stay with llama.cpp. Build it again with -DCUBBY_WITH_GGML=<ggml " +
