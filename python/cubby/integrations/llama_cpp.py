@@ -39,9 +39,9 @@ def use(
     host_budget: memory for experts, in bytes or as "12GiB"; without it CUBBY_HOST_BUDGET, else half
     of what there is. RuntimeError where the backend refuses; the reason is on stderr.
     """
+    path = _library(library)
     import llama_cpp
 
-    path = _library(library)
     if host_budget is not None:
         os.environ["CUBBY_HOST_BUDGET"] = str(host_budget)
     # Looked up behind libllama: a second copy of libggml beside it would have its own registry.
