@@ -75,8 +75,11 @@ done set_up(const options &chosen) {
     if (auto good = set_variable("CUBBY_SUMMARY", "0"); !good) return good;
   const auto folder = adapter_folder();
   if (!folder) return folder.failure();
-  if (auto good = set_variable("GGML_BACKEND_PATH", (*folder / backend_name).string()); !good)
-    return good;
+  const std::string backend = (*folder / backend_name).string();
+  if (const char *other = std::getenv("GGML_BACKEND_PATH"); other != nullptr && backend != other)
+    std::cerr << "cubby run: GGML_BACKEND_PATH names " << printable(other)
+              << "; it names cubby's backend for this program, ggml takes one there\n";
+  if (auto good = set_variable("GGML_BACKEND_PATH", backend); !good) return good;
   return chosen.populate ? nothing{} : set_preload(*folder / preload_name);
 }
 
