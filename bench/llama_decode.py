@@ -69,6 +69,8 @@ def drop_from_page_cache(path):
 def run(side, chosen):
     words = [chosen.program, chosen.model, "--warm", chosen.warm, "--tokens", chosen.tokens,
              "--threads", chosen.threads]
+    if chosen.prompt:
+        words += ["--prompt", chosen.prompt]
     if chosen.embeddings:
         words += ["--embeddings", chosen.embeddings]
     if side == "willneed":
@@ -101,7 +103,8 @@ def main():
     parser.add_argument("--limit", type=byte_count, required=True)
     parser.add_argument("--embeddings")
     parser.add_argument("--sides", default="mmap,willneed,cubby,resident")
-    for name, value in (("--rounds", 3), ("--tokens", 64), ("--warm", 32), ("--threads", 1)):
+    for name, value in (("--rounds", 3), ("--tokens", 64), ("--warm", 32), ("--threads", 1),
+                        ("--prompt", 0)):
         parser.add_argument(name, type=int, default=value)
     parser.add_argument("--json")
     chosen = parser.parse_args()
@@ -111,7 +114,8 @@ def main():
         for side in sides:
             runs[side].append(run(side, chosen))
             one = runs[side][-1]
-            print(f"{side:9} {one['tokens_per_s']:8.3f} tokens/s, first {chosen.warm} in {one['warm_s']:.1f} s, "
+            prompt = f"prompt in {one['prompt_s']:.1f} s, " if chosen.prompt else ""
+            print(f"{side:9} {one['tokens_per_s']:8.3f} tokens/s, {prompt}first {chosen.warm} in {one['warm_s']:.1f} s, "
                   f"loaded in {one['load_s']:.1f} s, {one['major_faults']} major faults", flush=True)
             for line in one["said"]:
                 print("         ", line, flush=True)

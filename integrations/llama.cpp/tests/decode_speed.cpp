@@ -1,8 +1,10 @@
 // One token after another with libllama, timed: what the figures of bench/results are made with.
 // Prints one JSON object. Tokens follow from the number of the step alone, so runs are alike.
 //
-//   decode_speed MODEL [--warm N] [--tokens N] [--threads N] [--willneed] [--embeddings FILE]
+//   decode_speed MODEL [--prompt N] [--warm N] [--tokens N] [--threads N] [--willneed]
+//                [--embeddings FILE]
 //
+// --prompt: so many tokens in one batch, timed apart, before the others.
 // --embeddings: float32 rows in place of tokens, as bench/llama_routes.py makes them.
 // --willneed: the simplest helper that people write. The routed experts of each layer are asked for
 // with madvise(WILLNEED) over llama.cpp's own mapping before they are multiplied with.
@@ -26,7 +28,7 @@ namespace {
 
 struct options {
   std::string model, embeddings;
-  int warm = 16, tokens = 32, threads = 1;
+  int prompt = 0, warm = 16, tokens = 32, threads = 1;
   bool willneed = false;
 };
 
@@ -46,7 +48,9 @@ bool read_options(int argc, char **argv, options &chosen) {
     }
     const int value = std::atoi(argv[++i]);
     if (value < 1) return false;
-    if (name == "--warm")
+    if (name == "--prompt")
+      chosen.prompt = value;
+    else if (name == "--warm")
       chosen.warm = value;
     else if (name == "--tokens")
       chosen.tokens = value;
@@ -124,49 +128,60 @@ class step {
         file_(embeddings, std::ios::binary),
         has_embeddings_(!embeddings.empty()) {}
 
-  bool operator()(int position) {
-    if (!has_embeddings_) {
-      llama_token token = static_cast<llama_token>((position * 7919LL + 13) % vocabulary_);
-      return llama_decode(context_, llama_batch_get_one(&token, 1)) == 0;
-    }
-    file_.read(reinterpret_cast<char *>(row_.data()),
-               static_cast<std::streamsize>(row_.size() * sizeof(float)));
-    if (!file_) {
-      std::fprintf(stderr, "decode_speed: no embedding for token %d\n", position);
-      return false;
-    }
-    llama_batch batch = llama_batch_init(1, static_cast<int32_t>(row_.size()), 1);
-    std::copy(row_.begin(), row_.end(), batch.embd);
-    batch.n_tokens = 1;
-    batch.pos[0] = position;
-    batch.n_seq_id[0] = 1;
-    batch.seq_id[0][0] = 0;
-    batch.logits[0] = 1;
-    const bool good = llama_decode(context_, batch) == 0;
+  /// The next `count` positions in one batch.
+  bool operator()(int count) {
+    const auto width = has_embeddings_ ? static_cast<int32_t>(row_.size()) : 0;
+    llama_batch batch = llama_batch_init(count, width, 1);
+    bool good = true;
+    for (; good && batch.n_tokens < count; ++batch.n_tokens, ++position_)
+      good = fill(batch, batch.n_tokens);
+    good = good && llama_decode(context_, batch) == 0;
     llama_batch_free(batch);
     return good;
   }
 
  private:
+  bool fill(llama_batch &batch, int at) {
+    if (has_embeddings_) {
+      file_.read(reinterpret_cast<char *>(row_.data()),
+                 static_cast<std::streamsize>(row_.size() * sizeof(float)));
+      if (!file_) {
+        std::fprintf(stderr, "decode_speed: no embedding for token %d\n", position_);
+        return false;
+      }
+      std::copy(row_.begin(), row_.end(), batch.embd + static_cast<size_t>(at) * row_.size());
+    } else {
+      batch.token[at] = static_cast<llama_token>((position_ * 7919LL + 13) % vocabulary_);
+    }
+    batch.pos[at] = position_;
+    batch.n_seq_id[at] = 1;
+    batch.seq_id[at][0] = 0;
+    batch.logits[at] = 1;
+    return true;
+  }
+
   llama_context *context_;
   int vocabulary_;
+  int position_ = 0;
   std::vector<float> row_;
   std::ifstream file_;
   bool has_embeddings_;
 };
 
-void report(const options &chosen, double load_s, double first_s, std::vector<double> &each_s) {
+void report(const options &chosen, double load_s, double prompt_s, double first_s,
+            std::vector<double> &each_s) {
   double all_s = 0;
   for (const double one : each_s) all_s += one;
   std::sort(each_s.begin(), each_s.end());
   rusage used = {};
   getrusage(RUSAGE_SELF, &used);
   std::printf(
-      "{\"load_s\": %.3f, \"warm_s\": %.3f, \"tokens\": %d, \"tokens_per_s\": %.4f, "
+      "{\"load_s\": %.3f, \"prompt_tokens\": %d, \"prompt_s\": %.3f, \"warm_s\": %.3f, \"tokens\": "
+      "%d, \"tokens_per_s\": %.4f, "
       "\"token_p50_ms\": %.3f, \"major_faults\": %ld, \"peak_rss_bytes\": %ld, "
       "\"user_s\": %.2f, \"system_s\": %.2f}\n",
-      load_s, first_s, chosen.tokens, chosen.tokens / all_s, 1e3 * each_s[each_s.size() / 2],
-      used.ru_majflt, used.ru_maxrss * 1024,
+      load_s, chosen.prompt, prompt_s, first_s, chosen.tokens, chosen.tokens / all_s,
+      1e3 * each_s[each_s.size() / 2], used.ru_majflt, used.ru_maxrss * 1024,
       static_cast<double>(used.ru_utime.tv_sec) + 1e-6 * static_cast<double>(used.ru_utime.tv_usec),
       static_cast<double>(used.ru_stime.tv_sec) +
           1e-6 * static_cast<double>(used.ru_stime.tv_usec));
@@ -177,9 +192,10 @@ void report(const options &chosen, double load_s, double first_s, std::vector<do
 int main(int argc, char **argv) {
   options chosen;
   if (!read_options(argc, argv, chosen)) {
-    std::fprintf(stderr,
-                 "usage: decode_speed MODEL [--warm N] [--tokens N] [--threads N] [--willneed]"
-                 " [--embeddings FILE]\n");
+    std::fprintf(
+        stderr,
+        "usage: decode_speed MODEL [--prompt N] [--warm N] [--tokens N] [--threads N] [--willneed]"
+        " [--embeddings FILE]\n");
     return 2;
   }
   llama_log_set(quiet, nullptr);
@@ -191,7 +207,8 @@ int main(int argc, char **argv) {
   if (model == nullptr) return 1;
   willneed_helper helper;
   llama_context_params context_how = llama_context_default_params();
-  context_how.n_ctx = static_cast<uint32_t>(chosen.warm + chosen.tokens + 64);
+  context_how.n_ctx = static_cast<uint32_t>(chosen.prompt + chosen.warm + chosen.tokens + 64);
+  context_how.n_batch = context_how.n_ubatch = static_cast<uint32_t>(std::max(chosen.prompt, 512));
   context_how.n_threads = context_how.n_threads_batch = chosen.threads;
   if (chosen.willneed) {
     context_how.cb_eval = willneed_helper::on_node;
@@ -199,19 +216,20 @@ int main(int argc, char **argv) {
   }
   llama_context *context = llama_init_from_model(model, context_how);
   if (context == nullptr) return 1;
-  step decode_one(context, model, chosen.embeddings);
+  step decode(context, model, chosen.embeddings);
   const double loaded_s = seconds_now();
-  int position = 0;
-  for (; position < chosen.warm; ++position)
-    if (!decode_one(position)) return 1;
+  if (chosen.prompt > 0 && !decode(chosen.prompt)) return 1;
+  const double prompt_s = seconds_now();
+  for (int i = 0; i < chosen.warm; ++i)
+    if (!decode(1)) return 1;
   const double warm_s = seconds_now();
   std::vector<double> each_s;
-  for (; position < chosen.warm + chosen.tokens; ++position) {
+  for (int i = 0; i < chosen.tokens; ++i) {
     const double from_s = seconds_now();
-    if (!decode_one(position)) return 1;
+    if (!decode(1)) return 1;
     each_s.push_back(seconds_now() - from_s);
   }
-  report(chosen, loaded_s - start_s, warm_s - loaded_s, each_s);
+  report(chosen, loaded_s - start_s, prompt_s - loaded_s, warm_s - prompt_s, each_s);
   llama_free(context);
   llama_model_free(model);
   return 0;
