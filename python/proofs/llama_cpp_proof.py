@@ -39,6 +39,15 @@ for _ in range(12):
 print(tokens)
 model.scores[: model.n_tokens].tofile(sys.argv[2])
 """
+REPLACED = """
+import os, shutil, sys, llama_cpp
+model = llama_cpp.Llama(sys.argv[1], n_ctx=128, n_threads=1, n_threads_batch=1, logits_all=True,
+                        verbose=False)
+if len(sys.argv) > 3:
+    os.replace(sys.argv[3], sys.argv[1])
+model.eval(list(range(24)))
+model.scores[: model.n_tokens].tofile(sys.argv[2])
+"""
 BINDING_USE = "from cubby.integrations import llama_cpp as c; c.use({budget!r}, {library!r})\n"
 
 
@@ -207,6 +216,18 @@ class Proof:
             plain.status == ours.status == 0 and plain.out == ours.out and ours.evicted > 0,
             ours.said[-400:],
         )
+        program.write_text(REPLACED)
+        mapped, other = self.folder / "mapped.gguf", self.folder / "other.gguf"
+        shutil.copy(model, mapped)
+        shutil.copy(self.folder / "fused.gguf", other)
+        plain = self.run([sys.executable, program, mapped, out], None, out)
+        ours = self.run([sys.executable, program, mapped, out, other], "1MiB", out)
+        self.check(
+            "a model that is replaced while it is mapped runs as stock",
+            plain.out == ours.out and len(ours.out) > 0 and "was deleted" in ours.said,
+            ours.said[-300:],
+        )
+        program.write_text(BINDING)
         try:
             import cubby  # noqa: F401
         except ImportError as error:

@@ -43,28 +43,30 @@ std::optional<expert_place> expert_store::place_of(const mapped_tensor &tensor) 
 
 std::optional<expert_place> expert_store::find(const mapped_tensor &tensor) {
   const auto file = file_at(tensor.data);
-  if (!file) {
-    say(tensor.name +
-        " is not in a mapped file (--no-mmap, or the file was deleted); it stays "
-        "with llama.cpp");
-    return std::nullopt;
-  }
+  if (!file) return refuse("", tensor.name + " is in no mapped file, or in one that was deleted");
   model *in = model_of(*file);
   if (in == nullptr) return std::nullopt;
+  const std::string name = tensor.name + " of " + file->path;
   const auto at = in->tensors.find({file->device, file->inode, file->offset_bytes});
-  const auto refuse = [&](const char *why) -> std::optional<expert_place> {
-    say(tensor.name + " of " + file->path + why + "; it stays with llama.cpp");
-    return std::nullopt;
-  };
-  if (at == in->tensors.end()) return refuse(" is not among the experts that were found there");
+  if (at == in->tensors.end())
+    return refuse(file->path, name + " is not among the experts that were found there");
   const auto [row, part] = at->second;
   if (in->bank.columns() != tensor.experts || in->bank.part_bytes(row, part) != tensor.expert_bytes)
-    return refuse(" has another shape in the file than in llama.cpp");
+    return refuse(file->path, name + " has another shape in the file than in llama.cpp");
   if (!same_bytes(*file, tensor.data, tensor.bytes))
-    return refuse(": the file was replaced after it was mapped");
+    return refuse(file->path, name + ": the file was replaced after it was mapped");
   drop_pages(tensor.data, tensor.bytes);
   in->bound.push_back(tensor.data);
   return place_in(*in, row, part);
+}
+
+/// Said for the first tensor of a file alone: a model has hundreds.
+std::nullopt_t expert_store::refuse(const std::string &path, const std::string &why) {
+  if (std::find(complained_.begin(), complained_.end(), path) == complained_.end()) {
+    complained_.push_back(path);
+    say(why + "; it stays with llama.cpp, and so does what else is like it");
+  }
+  return std::nullopt;
 }
 
 expert_place expert_store::place_in(const model &in, uint32_t row, uint32_t part) const {
@@ -228,6 +230,7 @@ void expert_store::forget(const void *first, uint64_t bytes) {
     return !runtime_ || runtime_->remove(one->bank);
   });
   refused_.clear();
+  complained_.clear();
 }
 
 cubby::result<cubby::pins> expert_store::pin(const expert_place &place,

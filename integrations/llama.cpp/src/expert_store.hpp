@@ -72,6 +72,7 @@ class expert_store {
   uint64_t most_bytes(const model &made) const;
   void say_size(const model &made) const;
   std::optional<expert_place> find(const mapped_tensor &tensor);
+  std::nullopt_t refuse(const std::string &path, const std::string &why);
   expert_place place_in(const model &in, uint32_t row, uint32_t part) const;
 
   settings chosen_;
@@ -81,7 +82,7 @@ class expert_store {
   std::atomic<uint64_t> tier_bytes_ = 0;  // taken of the budget
   bool failed_ = false;                   // the runtime could not be opened; said once
   std::vector<std::unique_ptr<model>> models_;
-  std::vector<std::string> refused_;  // paths
+  std::vector<std::string> refused_, complained_;  // paths: not adopted / said of a tensor
   std::map<const void *, std::optional<expert_place>> known_;
 };
 
