@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Proves the adapters in the real engines, on the CPU, and prints a table.
 #   test_engines.sh [--quick] [lmcache] [transformers] [vllm] [sglang] [llama_cpp]
-# Without names: all five. llama.cpp is compiled, for some minutes, the first time. --quick: without the proof in little memory, which
-# takes minutes and 2.5 GB of disk.
+# Without names: all five. llama.cpp is compiled the first time, for some minutes.
+# --quick: without the proof in little memory, which takes minutes and 2.5 GB of disk.
 # Each engine has a virtual environment under build/engines, with the versions that
 # python/proofs/ENGINE_lock.txt pins; it stays there for the next run. What could not be
 # fetched from the package registry is skipped, and says so. Exit status: 0 all passed, 1 one failed,
