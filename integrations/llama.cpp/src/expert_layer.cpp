@@ -101,6 +101,8 @@ layer_outcome expert_layer::compute_as_they_land(cubby::pins &pins,
                                                  std::span<const uint64_t> experts,
                                                  std::span<const expert_product> products,
                                                  const ggml_cgraph &graph) {
+  batch_.clear();  // of a request that was given up
+  why_.clear();
   done_.assign(experts.size(), 0);
   for (size_t left = experts.size(); left > 0;) {
     for (uint32_t i = 0; i < experts.size(); ++i) {

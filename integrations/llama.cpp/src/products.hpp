@@ -39,6 +39,8 @@ class product_batch {
   /// The product of `node` with one expert, whose weights are at `weights`.
   void add(ggml_tensor &node, std::span<const routed_row> rows, const void *weights);
   bool empty() const { return products_.empty(); }
+  /// Forgets what was added and not computed.
+  void clear() { products_.clear(); }
   /// Computes what was added, writes the nodes' rows, and is empty again.
   ggml_status compute(ggml_backend_t cpu, const ggml_cgraph &graph);
 
