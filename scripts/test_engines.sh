@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Proves the adapters in the real engines, on the CPU, and prints a table.
-#   test_engines.sh [--quick] [lmcache] [transformers] [vllm] [sglang]
-# Without names: all four. --quick: without the proof in little memory, which
-# takes minutes and 2.5 GB of disk.
+#   test_engines.sh [--quick] [lmcache] [transformers] [vllm] [sglang] [llama_cpp]
+# Without names: all five. llama.cpp is compiled the first time, for some minutes.
+# --quick: without the proof in little memory, which takes minutes and 2.5 GB of disk.
 # Each engine has a virtual environment under build/engines, with the versions that
 # python/proofs/ENGINE_lock.txt pins; it stays there for the next run. What could not be
 # fetched from the package registry is skipped, and says so. Exit status: 0 all passed, 1 one failed,
@@ -15,12 +15,12 @@ engines=()
 for argument in "$@"; do
   if [[ $argument == --quick ]]; then quick=1; else engines+=("$argument"); fi
 done
-[[ ${#engines[@]} -gt 0 ]] || engines=(lmcache transformers vllm sglang)
+[[ ${#engines[@]} -gt 0 ]] || engines=(lmcache transformers vllm sglang llama_cpp)
 for engine in "${engines[@]}"; do
   case $engine in
-    lmcache | transformers | vllm | sglang) ;;
+    lmcache | transformers | vllm | sglang | llama_cpp) ;;
     *)
-      echo "test_engines: '$engine' is not one of lmcache, transformers, vllm and sglang" >&2
+      echo "test_engines: '$engine' is not one of lmcache, transformers, vllm, sglang and llama_cpp" >&2
       exit 2
       ;;
   esac
@@ -47,6 +47,7 @@ environment() { # engine
   if [[ -f $stamp ]] && cmp -s "$list" "$stamp"; then return 0; fi
   echo "== $1: installing $(grep -c == "$list") packages into build/engines/$1"
   [[ -x $root/$1/bin/pip ]] || python3 -m venv "$root/$1"
+  if [[ $1 == llama_cpp ]]; then export CMAKE_ARGS="-DLLAVA_BUILD=OFF" CMAKE_BUILD_PARALLEL_LEVEL=2; fi
   "$root/$1/bin/pip" install -q --no-deps -r "$list" >"$root/logs/$1-install.log" 2>&1 || return 1
   cp "$list" "$stamp"
 }
@@ -98,6 +99,27 @@ prove_vllm() {
 
 prove_sglang() {
   step sglang "stored, found by a new process, same tokens" python/proofs/sglang.sh
+}
+
+# The backend is compiled with the headers of the ggml that the package was made of.
+build_llama_cpp_backend() {
+  local folder=$root/llama_cpp version
+  version=$(sed -n 's/^llama_cpp_python==//p' python/proofs/llama_cpp_lock.txt)
+  local source=$folder/llama_cpp_python-$version
+  if [[ ! -d $source ]]; then
+    "$folder/bin/pip" download -q --no-deps --no-binary llama_cpp_python -d "$folder" \
+      "llama_cpp_python==$version" || return 1
+    tar -xzf "$source.tar.gz" -C "$folder" || return 1
+  fi
+  cmake --preset release "-DCUBBY_WITH_GGML=$source/vendor/llama.cpp/ggml" &&
+    cmake --build --preset release --target cubby_cli cubby_ggml cubby_preload
+}
+
+prove_llama_cpp() {
+  local python=$root/llama_cpp/bin/python
+  step llama_cpp "the backend, for its ggml" build_llama_cpp_backend
+  step llama_cpp "logits to the bit, evicting; damage; what is declined" \
+    "$python" python/proofs/llama_cpp_proof.py --folder "$root/llama_cpp/work" --cubby build/release/bin/cubby
 }
 
 echo "== building the package"

@@ -16,5 +16,6 @@ void add_conformance(command &program);
 void add_replay(command &program);
 void add_store(command &program);
 void add_top(command &program);
+void add_run(command &program);
 
 }  // namespace cubby_cli

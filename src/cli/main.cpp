@@ -36,6 +36,7 @@ int main(int argc, char **argv) {
   cubby_cli::add_conformance(program);
   cubby_cli::add_replay(program);
   cubby_cli::add_top(program);
+  cubby_cli::add_run(program);
   try {
     return flush_output(program.parse(argc, argv).value_or(0));
   } catch (const std::exception &failure) {

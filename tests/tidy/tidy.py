@@ -30,7 +30,7 @@ CONFINED = [
     (re.compile(r"(.*/)?xxh(ash|3)\.h$"), ("src/base/digest.cpp", "src/base/digest_avx2.cpp")),
 ]
 
-FOLDERS = ("src", "include", "backends", "tests", "tools", "examples", "bench", "python")
+FOLDERS = ("src", "include", "backends", "integrations", "tests", "tools", "examples", "bench", "python")
 CODE = {".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp"}
 TEXT = CODE | {".py", ".cmake", ".sh"}
 COLUMNS = 100

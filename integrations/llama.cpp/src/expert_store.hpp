@@ -1,0 +1,92 @@
+// The experts of the models that this process has mapped: one runtime, one tier of host memory, a
+// bank a model. Knows which rows and parts of a bank a tensor of the mapping is.
+#pragma once
+
+#include <atomic>
+#include <cubby/cubby.hpp>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "settings.hpp"
+
+namespace cubby_ggml {
+
+/// A tensor of a mapped model, as the loader announces it.
+struct mapped_tensor {
+  std::string name;
+  const void *data = nullptr;
+  uint64_t bytes = 0;         // of all experts
+  uint64_t expert_bytes = 0;  // from one to the next
+  uint32_t experts = 0;
+};
+
+/// Where the experts of a tensor are: part `part` of the lockers of row `row`.
+struct expert_place {
+  const cubby::bank *bank = nullptr;
+  uint32_t row = 0, part = 0;
+  uint32_t products = 0;     // parts of the row's lockers that are multiplied with: biases are not
+  uint64_t frame_bytes = 0;  // what one locker takes in memory, at most
+};
+
+class expert_store {
+ public:
+  expert_store() : chosen_(settings::from_environment()) {}
+  expert_store(const expert_store &) = delete;
+  expert_store &operator=(const expert_store &) = delete;
+
+  /// The place of a tensor; the model is adopted when it is the first of it. Nothing when these
+  /// experts stay with llama.cpp, after a line that says why.
+  std::optional<expert_place> place_of(const mapped_tensor &tensor);
+  /// A mapped range is gone, and with it what was known of its tensors.
+  void forget(const void *first, uint64_t bytes);
+
+  cubby::result<cubby::pins> pin(const expert_place &place, std::span<const uint64_t> numbers);
+  /// They will be pinned next; nothing is held.
+  void fetch(const expert_place &place, std::span<const uint64_t> numbers);
+  /// Lockers of a row that can be held at once.
+  uint32_t room_for(const expert_place &place) const;
+  std::string name_of(const expert_place &place, uint64_t number) const;
+
+  const settings &chosen() const { return chosen_; }
+  /// The counters, once there is a runtime.
+  bool read_counters(cubby_stats_block &block, cubby_tier_stats (&tiers)[2]);
+
+ private:
+  struct model {
+    std::string path;
+    cubby::bank bank;
+    /// By file (device, inode) and offset of the first expert: row and part.
+    std::map<std::tuple<uint64_t, uint64_t, uint64_t>, std::pair<uint32_t, uint32_t>> tensors;
+    std::vector<const void *> bound;  // data of the tensors that are looked up in it
+  };
+
+  bool open_runtime();
+  model *model_of(const struct file_place &file);
+  std::unique_ptr<model> adopt(const std::string &path);
+  bool index_tensors(model &made);
+  bool take_memory(const model &made);
+  uint64_t most_bytes(const model &made) const;
+  void say_size(const model &made) const;
+  std::optional<expert_place> find(const mapped_tensor &tensor);
+  std::nullopt_t refuse(const std::string &path, const std::string &why);
+  expert_place place_in(const model &in, uint32_t row, uint32_t part) const;
+
+  settings chosen_;
+  std::mutex busy_;
+  std::optional<cubby::runtime> runtime_;
+  cubby::tier host_;
+  std::atomic<uint64_t> tier_bytes_ = 0;  // taken of the budget
+  bool failed_ = false;                   // the runtime could not be opened; said once
+  std::vector<std::unique_ptr<model>> models_;
+  std::vector<std::string> refused_, complained_;  // paths: not adopted / said of a tensor
+  std::map<const void *, std::optional<expert_place>> known_;
+};
+
+/// The one of this process. It is never destroyed: contexts may outlive any order of destruction.
+expert_store &store();
+
+}  // namespace cubby_ggml

@@ -1,0 +1,118 @@
+// cubby run: starts a program with what it needs to keep the experts of its model in lockers. The
+// program takes this process's place, so signals and its exit status are its own.
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+
+#include "cli/commands.hpp"
+#include "cli/outcome.hpp"
+#include "cli/printable.hpp"
+#include "cli/support.hpp"
+
+namespace cubby_cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct options {
+  std::string host_budget, policy;
+  bool no_summary = false, populate = false;
+  std::vector<std::string> program;
+};
+
+/// As a shell has it: the program is not there, or cannot be run.
+constexpr int exit_not_found = 127, exit_cannot_run = 126;
+
+constexpr char backend_name[] = "libggml-cubby.so", preload_name[] = "libcubby-preload.so";
+
+/// Where the libraries of the adapter are: beside this program as it was built or installed.
+outcome<fs::path> adapter_folder() {
+  std::error_code failed;
+  std::vector<fs::path> places;
+  if (const char *named = std::getenv("CUBBY_LIBRARY_DIR")) places.emplace_back(named);
+  const fs::path here = fs::read_symlink("/proc/self/exe", failed).parent_path();
+  places.push_back(here / ".." / "lib");
+  places.push_back(here / ".." / CUBBY_INSTALL_LIBDIR / "cubby");
+  for (const fs::path &place : places)
+    if (fs::exists(place / backend_name, failed)) return fs::canonical(place, failed);
+  return trouble{std::string(backend_name) +
+                 " is in none of the folders beside this program; build with "
+                 "-DCUBBY_WITH_GGML=<ggml's sources>, or name its folder in CUBBY_LIBRARY_DIR"};
+}
+
+done set_variable(const char *name, const std::string &value) {
+  if (setenv(name, value.c_str(), 1) != 0) return system_trouble(name, errno);
+  return nothing{};
+}
+
+/// The preload comes before what is preloaded already.
+done set_preload(const fs::path &library) {
+  const std::string path = library.string();
+  if (path.find_first_of(": ") != std::string::npos)
+    return trouble{path +
+                   ": the dynamic linker takes colons and spaces for the end of a name; "
+                   "install cubby in a folder without them"};
+  const char *others = std::getenv("LD_PRELOAD");
+  return set_variable("LD_PRELOAD",
+                      others == nullptr || *others == '\0' ? path : path + ":" + others);
+}
+
+done set_up(const options &chosen) {
+  if (!chosen.host_budget.empty()) {
+    const auto bytes = byte_count(chosen.host_budget);
+    if (!bytes || *bytes < 1)
+      return usage_trouble("--host-budget is \"" + chosen.host_budget +
+                           "\"; it must be a size such as 12GiB or 800MiB");
+    const std::string text = std::to_string(static_cast<uint64_t>(*bytes));
+    if (auto good = set_variable("CUBBY_HOST_BUDGET", text); !good) return good;
+  }
+  if (!chosen.policy.empty())
+    if (auto good = set_variable("CUBBY_POLICY", chosen.policy); !good) return good;
+  if (chosen.no_summary)
+    if (auto good = set_variable("CUBBY_SUMMARY", "0"); !good) return good;
+  const auto folder = adapter_folder();
+  if (!folder) return folder.failure();
+  const std::string backend = (*folder / backend_name).string();
+  if (const char *other = std::getenv("GGML_BACKEND_PATH"); other != nullptr && backend != other)
+    std::cerr << "cubby run: GGML_BACKEND_PATH names " << printable(other)
+              << "; it names cubby's backend for this program, ggml takes one there\n";
+  if (auto good = set_variable("GGML_BACKEND_PATH", backend); !good) return good;
+  return chosen.populate ? nothing{} : set_preload(*folder / preload_name);
+}
+
+int run(const options &chosen) {
+  if (auto good = set_up(chosen); !good) return report_trouble("run", good.failure(), false);
+  std::vector<char *> words;
+  for (const std::string &word : chosen.program) words.push_back(const_cast<char *>(word.c_str()));
+  words.push_back(nullptr);
+  execvp(words[0], words.data());
+  const int number = errno;
+  (void)report_trouble("run", system_trouble(printable(chosen.program[0]), number), false);
+  return number == ENOENT ? exit_not_found : exit_cannot_run;
+}
+
+}  // namespace
+
+void add_run(command &program) {
+  command one = program.subcommand(
+      "run",
+      "Run a program of llama.cpp with the experts of its model in a fixed budget of host memory: "
+      "cubby run --host-budget 12GiB -- llama-server -m model.gguf");
+  auto chosen = std::make_shared<options>();
+  one.option("--host-budget", chosen->host_budget,
+             "Memory for experts (12GiB, 800MiB); without it half of what there is")
+      .not_empty();
+  one.option("--policy", chosen->policy, "Placement policy instead of the experts' own")
+      .not_empty();
+  one.flag("--no-summary", chosen->no_summary, "Print nothing at the program's end");
+  one.flag("--no-preload", chosen->populate,
+           "Set GGML_BACKEND_PATH alone: the program reads the whole model at its start, and must "
+           "load backends itself");
+  one.option("program", chosen->program, "The program and its words, after --").required();
+  one.runs([chosen] { return run(*chosen); });
+}
+
+}  // namespace cubby_cli
