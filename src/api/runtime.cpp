@@ -442,12 +442,10 @@ result<tier::backend_kind> runtime::find_backend(const std::string &name) {
   if (const cubby_backend_ops *ops = builtin_backend(name.c_str())) {
     return tier::validate_backend(ops);
   }
-  const char *hint = name == "cuda" ? "this build has no CUDA backend; use \"host\" with "
-                                      "emulated_bytes_per_s for an emulated device"
-                     : name == "uring"
+  const char *hint = name == "uring"
                          ? "this build has no io_uring; install liburing-dev and build "
                            "again, or name \"file\" or \"threadpool\""
-                         : "known are \"host\", \"file\", \"uring\", \"threadpool\" and "
+                         : "known are \"host\", \"file\", \"uring\", \"threadpool\", \"cuda\" and "
                            "what cubby_backend_load() has loaded";
   return fail(CUBBY_ERR_NOT_SUPPORTED, "there is no backend \"%s\": %s", name.c_str(), hint);
 }
