@@ -195,6 +195,7 @@ int32_t wait(cubby_backend *backend, uint64_t timeout_ns, int wake_fd) {
 int32_t stream_wait(cubby_backend *backend, uint64_t stream_handle) {
   instance &self = of(backend);
   if (self.gpu.lost()) return -ENODEV;
+  if (self.in.has_failed() || !self.refused.empty()) return -EAGAIN;
   const driver_table &driver = self.gpu.driver();
   const in_context here = self.gpu.enter();
   const stream waits = stream_of(stream_handle);

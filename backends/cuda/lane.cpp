@@ -46,6 +46,7 @@ void lane::start(const cubby_backend_io &io, uint64_t now_ns) {
   }
   const int32_t error = device_.errno_of(came, "cuMemcpyAsync");
   copies_[(first_ + count_++) % copies_.size()] = {io.cookie, error == 0 ? io.bytes : 0, error, 0};
+  if (error != 0) ++failed_count_;
   ++open_count_;
   open_bytes_ += io.bytes;
   if (open_bytes_ >= group_bytes) flush(now_ns);
@@ -91,6 +92,7 @@ uint32_t lane::reap(cubby_backend_done *out, uint32_t max_count) {
     if (!look_at(first)) break;
     for (; first.count != 0 && reaped < max_count; --first.count, --count_, ++reaped) {
       cubby_backend_done &done = copies_[first_];
+      if (done.error != 0) --failed_count_;
       if (done.error == 0 && first.error != 0) done = {done.cookie, 0, first.error, 0};
       out[reaped] = done;
       first_ = (first_ + 1) % static_cast<uint32_t>(copies_.size());

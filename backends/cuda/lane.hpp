@@ -20,6 +20,8 @@ class lane {
   int32_t open(uint32_t depth);
   [[nodiscard]] stream on() const { return stream_; }
   [[nodiscard]] uint32_t count() const { return count_; }
+  /// Has one failed that was not reaped yet?
+  [[nodiscard]] bool has_failed() const { return failed_count_ != 0; }
 
   /// Starts a copy; what comes of it is said by reap(). Needs a place: count() below the depth.
   void start(const cubby_backend_io &io, uint64_t now_ns);
@@ -51,6 +53,7 @@ class lane {
   uint32_t first_group_ = 0, group_count_ = 0;
   uint32_t open_count_ = 0;  // of copies that have no event behind them yet
   uint64_t open_bytes_ = 0;
+  uint32_t failed_count_ = 0;  // of the copies that could not be started
 };
 
 }  // namespace cubby_cuda

@@ -16,8 +16,9 @@ marks::slot *marks::take(uint64_t *mark) {
   const std::lock_guard lock(mutex_);
   if (free_.empty()) {
     free_.reserve(slots_.size() + 1);  // so that giving one back takes no memory
-    slots_.emplace_back().index = static_cast<uint32_t>(slots_.size() - 1);
-    free_.push_back(slots_.back().index);
+    const auto last = static_cast<uint32_t>(slots_.size());
+    slots_.emplace_back().index = last;
+    free_.push_back(last);
   }
   const uint32_t index = free_.back();
   free_.pop_back();

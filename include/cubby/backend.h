@@ -193,7 +193,8 @@ typedef struct cubby_backend_ops {
    * integer, 0 = the device's default stream. Nothing of this makes a thread wait for the device. mark_record and mark_passed may
    * be called while another thread makes any other call. They answer 0 (mark_passed 1 or 0), -ENODEV where the device is lost,
    * -EINVAL for what is no stream of the device or no mark, -ENOTSUP for a stream that a graph is being captured from. */
-  /** Work that `stream` is given from now on waits for every COPY_IN that submit() has accepted. */
+  /** Work that `stream` is given from now on waits for every COPY_IN that submit() has accepted. -EAGAIN: one of them has failed,
+   * and its completion has not been reaped yet. */
   int32_t (*stream_wait)(cubby_backend *backend, uint64_t stream);
   /** A mark behind the work that `stream` has been given so far; never 0. It is the caller's until mark_passed has said 1 or an
    * error. */

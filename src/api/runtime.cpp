@@ -285,7 +285,8 @@ bool runtime::end_all_io() {
     } catch (const std::exception &) {  // no memory: what is out is waited for all the same
       any = false;
     }
-    if (engine_.pump.idle()) return true;
+    engine_.state.releases.step();
+    if (engine_.pump.idle() && engine_.state.releases.empty()) return true;
     // A slow link says when its next bytes come; they are waited for.
     const bool slow = next != base::never_ns && next > here;
     if (any || until_ns == 0) until_ns = (slow ? next : here) + close_patience_ns;
@@ -306,7 +307,10 @@ bool runtime::end_all_io() {
 }
 
 error runtime::lost_io() {
-  error why = fail(CUBBY_ERR_DEVICE, "the runtime is closed");
+  error why = fail(CUBBY_ERR_DEVICE,
+                   "streams have not got past what was unpinned in their order. The runtime is "
+                   "closed, but its memory stays until the process ends, because the device may "
+                   "still read there; look at the streams' own work");
   for (uint32_t i = 0; i < engine_.state.tiers.count(); ++i) {
     const engine::tier_slot &slot = engine_.state.tiers[i];
     if (slot.path->in_flight_count() == 0) continue;
