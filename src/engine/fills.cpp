@@ -341,7 +341,7 @@ void fills::end_failed(uint32_t index) {
   unpin_source(f, false);
   const bool held = f.landed_early && bank.word(f.to, f.number).look().pin_count != 0;
   if (held) {
-    abandoned_.push_back(index);
+    f.next_abandoned = std::exchange(first_abandoned_, index);
   } else {
     give_up_frame(f);
   }
@@ -361,15 +361,20 @@ void fills::give_up_frame(fill &f) {
 }
 
 void fills::end_abandoned(bool all) {
-  std::erase_if(abandoned_, [&](uint32_t index) {
+  uint32_t left = std::exchange(first_abandoned_, no_index);
+  while (left != no_index) {
+    const uint32_t index = left;
     fill &f = table_[index];
+    left = f.next_abandoned;
     const bool held = f.bank->word(f.to, f.number).look().pin_count != 0;
-    if (held && !all) return false;
+    if (held && !all) {
+      f.next_abandoned = std::exchange(first_abandoned_, index);
+      continue;
+    }
     if (!held) give_up_frame(f);
     table_.release(index);
     state_.changed = true;
-    return true;
-  });
+  }
 }
 
 }  // namespace cubby::engine

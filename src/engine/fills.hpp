@@ -77,7 +77,7 @@ class fills {
   sources &sources_;
   request_table &requests_;
   fill_waiters &waiters_;
-  std::vector<uint32_t> abandoned_;
+  uint32_t first_abandoned_ = no_index;
   uint32_t mutant_count_ = 0;
 };
 

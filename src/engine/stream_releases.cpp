@@ -40,7 +40,7 @@ bool stream_releases::hold(uint32_t tier, uint64_t mark,
   --promised_;
   held_.push_back({tier, mark, std::move(words)});
   step_some(looked_at_by_each);
-  count_.store(held_.size(), std::memory_order_release);
+  count_.store(held_.size(), std::memory_order_seq_cst);
   return pins_.watch(tier).frames_wanted.load(std::memory_order_seq_cst);
 }
 
@@ -75,7 +75,7 @@ bool stream_releases::step() {
   if (empty()) return false;
   const std::lock_guard lock(mutex_);
   const bool any = step_some(held_.size());
-  count_.store(held_.size(), std::memory_order_release);
+  count_.store(held_.size(), std::memory_order_seq_cst);
   return any;
 }
 

@@ -26,7 +26,9 @@ class stream_releases {
   bool hold(uint32_t tier, uint64_t mark, std::vector<residency::locker_word *> words);
   /// Any thread. Looks at all of them; true when something was unpinned.
   bool step();
-  [[nodiscard]] bool empty() const { return count_.load(std::memory_order_acquire) == 0; }
+  /// Sequentially consistent, as is hold(): who notes that frames are wanted and then looks here,
+  /// and who holds and then looks at the note, cannot both miss the other.
+  [[nodiscard]] bool empty() const { return count_.load(std::memory_order_seq_cst) == 0; }
   /// The words of the tier that are held.
   void add_words(uint32_t tier, std::vector<const residency::locker_word *> &out);
 

@@ -66,14 +66,15 @@ class locker_word {
     return (before & pins_mask) == 1;
   }
 
-  /// Any thread that holds a pin: one more. False where there are as many as can be.
-  [[nodiscard]] bool pin_again() noexcept {
+  /// Any thread that holds a pin: one more, also while the bytes are on their way. not_ready:
+  /// nobody holds one, so neither does the caller.
+  [[nodiscard]] pin_outcome pin_again() noexcept {
     uint64_t word = word_.load(std::memory_order_relaxed);
     do {
-      CUBBY_ASSERT((word & pins_mask) != 0);
-      if ((word & pins_mask) == pins_max) return false;
+      if ((word & pins_mask) == 0) return pin_outcome::not_ready;
+      if ((word & pins_mask) == pins_max) return pin_outcome::saturated;
     } while (!word_.compare_exchange_weak(word, word + 1, std::memory_order_relaxed));
-    return true;
+    return pin_outcome::pinned;
   }
 
   /// Controller only: holds a locker whose bytes are still on their way, for who uses them behind

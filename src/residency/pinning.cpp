@@ -71,9 +71,10 @@ pinning::pinned_again pinning::pin_again(cubby_pins pins, uint32_t first, uint32
   pinned_again out;
   if (!sets_.words_of(pins, first, count, out.tier, out.words)) return {};
   for (size_t i = 0; i < out.words.size(); ++i) {
-    if (out.words[i]->pin_again()) continue;
+    const pin_outcome came = out.words[i]->pin_again();
+    if (came == pin_outcome::pinned) continue;
     while (i-- > 0) out.words[i]->unpin();
-    return {{}, out.tier, true};
+    return {{}, out.tier, came == pin_outcome::saturated};
   }
   return out;
 }
