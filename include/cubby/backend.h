@@ -135,8 +135,8 @@ typedef struct cubby_backend_io {
 typedef struct cubby_backend_done {
   uint64_t cookie;        /**< of the I/O                                                                                     */
   uint64_t bytes;         /**< bytes really moved                                                                             */
-  int32_t error;          /**< 0, or a positive errno (a driver's code for devices): EINVAL for an operation or a size that is
-                               not served, EBADF for a file that is not open, EIO where the device failed                     */
+  int32_t error;          /**< 0, or a positive errno: EINVAL for an operation or a size that is not served, EBADF for a file that
+                               is not open, EIO where the device failed, ENODEV where it is lost and will serve nothing more  */
   uint32_t reserved_;
 } cubby_backend_done;
 
@@ -185,6 +185,22 @@ typedef struct cubby_backend_ops {
   /** A descriptor that is readable while something could be reaped, so that several backends can be waited for together; -1 =
    * none (what this backend does completes inside submit(), or at the time reap() names). Optional; NULL = -1. */
   int (*event_fd)(cubby_backend *backend);
+
+  /** Of a device: is lent memory, all of it, memory of this instance's device? 0 or -EINVAL. Optional; NULL = lent memory of a
+   * device is refused. */
+  int32_t (*memory_check)(cubby_backend *backend, const void *base, uint64_t bytes);
+  /* Order with streams of the device that the caller works on; optional, all three or none. A stream is its native handle as an
+   * integer, 0 = the device's default stream. Nothing of this makes a thread wait for the device. mark_record and mark_passed may
+   * be called while another thread makes any other call. They answer 0 (mark_passed 1 or 0), -ENODEV where the device is lost,
+   * -EINVAL for what is no stream of the device or no mark, -ENOTSUP for a stream that a graph is being captured from. */
+  /** Work that `stream` is given from now on waits for every COPY_IN that submit() has accepted. -EAGAIN: one of them has failed,
+   * and its completion has not been reaped yet. */
+  int32_t (*stream_wait)(cubby_backend *backend, uint64_t stream);
+  /** A mark behind the work that `stream` has been given so far; never 0. It is the caller's until mark_passed has said 1 or an
+   * error. */
+  int32_t (*mark_record)(cubby_backend *backend, uint64_t stream, uint64_t *mark);
+  /** Is the work before the mark over? 1: yes, and the mark is given back; 0: not yet. */
+  int32_t (*mark_passed)(cubby_backend *backend, uint64_t mark);
 } cubby_backend_ops;
 
 /** The one symbol that a backend library exports; the result stands as long as the library is loaded. */

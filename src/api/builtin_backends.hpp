@@ -6,7 +6,7 @@
 
 namespace cubby::api {
 
-/// "host", "threadpool", "uring" where it was built; nullptr for other names.
+/// "host", "threadpool", "cuda", "uring" where it was built; nullptr for other names.
 const cubby_backend_ops *builtin_backend(const char *name);
 
 }  // namespace cubby::api

@@ -4,6 +4,7 @@
 // pins tell to the policies through a ring, and the requests for what is absent.
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <memory_resource>
 #include <optional>
 #include <span>
@@ -110,6 +111,9 @@ cubby_status load_set(const pin_call &c, const std::vector<engine::request_item>
   engine::parts &engine = c.self.engine();
   const auto &[asked, count, tier, shard, flags, addr] = c.order;
   unused_set given_back{c};
+  if (engine.state.tiers[tier].lost.load(std::memory_order_acquire)) {
+    return keep_error(engine::lost_tier(engine.state.tiers[tier]));
+  }
   request_place place(c.self, false);
   if (place.index == engine::no_index) return no_ticket();
   engine::request &r = engine.requests[place.index];
@@ -124,6 +128,10 @@ cubby_status load_set(const pin_call &c, const std::vector<engine::request_item>
     return keep_error(queue_full());
   }
   prepare_request(c.self, r, engine::pin_verb{c.set.index, addr}, tier, how);
+  if (in_stream_order(engine.state.tiers[tier], how.sync)) {
+    r.in_stream = true;
+    r.stream = read_struct(*how.sync).stream;
+  }
   for (uint32_t i = 0; i < count; ++i) {
     set_status(c.item_status, i, CUBBY_PENDING);
     // Hits that were released again left their addresses; what fails from here on has none.
@@ -270,7 +278,7 @@ cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count
   if (how == nullptr) {
     how = &nothing_asked;
   } else if (!plain(*how)) {
-    auto read = read_how(self, how);
+    auto read = read_how(self, how, order_of::streams);
     if (!read) return keep_error(read.failure());
     asked = *read;
     how = &asked;
@@ -286,6 +294,10 @@ cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count
     if (slot != engine::no_tier)
       CUBBY_REFUSE("cubby_pin: files cannot be pinned; name a memory tier");
     return keep_error(fail(CUBBY_ERR_STALE, "tier %u is not one of this runtime", tier));
+  }
+  if (how->sync != nullptr) [[unlikely]] {
+    const auto order = check_sync(engine.state.tiers[slot], *how->sync);
+    if (!order) return keep_error(order.failure());
   }
   pinning &pins_of = engine.state.pins;
   residency::pin_set *const set = pins_of.take(entered.shard_index);
@@ -335,15 +347,69 @@ namespace {
   return CUBBY_OK;
 }
 
+error no_mark(const engine::tier_slot &slot, int32_t status) {
+  if (status == -ENOTSUP) {
+    return fail(CUBBY_ERR_NOT_SUPPORTED,
+                "a graph is being captured from the stream, so its work has no end yet; unpin once "
+                "the graph has run");
+  }
+  return fail_errno(-status,
+                    "tier %s: the stream could not be marked; look at cubby_sync.stream, which is "
+                    "to be a living stream of the tier's device",
+                    slot.name.c_str());
+}
+
+/// Each locker stays pinned until the stream has done what it was given so far.
+[[gnu::noinline]] cubby_status unpin_behind(runtime &self, cubby_pins pins, uint32_t first,
+                                            uint32_t count, const call &entered,
+                                            const cubby_sync &sync) {
+  engine::engine_state &state = self.engine().state;
+  pinning::pinned_again held = state.pins.pin_again(pins, first, count);
+  if (held.saturated) {
+    return keep_error(fail(CUBBY_ERR_BUSY,
+                           "a locker of the set is pinned as often as it can be; unpin in host "
+                           "order"));
+  }
+  if (held.words.empty()) {
+    return unpin_slowly(self, pins, first, count, entered.shard_index);  // nothing of it is used
+  }
+  engine::tier_slot &slot = state.tiers[held.tier];
+  const auto let_go = [&] {
+    for (residency::locker_word *word : held.words) word->unpin();
+  };
+  auto ready = check_sync(slot, sync);
+  if (ready && !in_stream_order(slot, &sync)) {
+    let_go();
+    return unpin_slowly(self, pins, first, count, entered.shard_index);
+  }
+  if (ready) ready = state.releases.make_room();
+  if (!ready) return let_go(), keep_error(ready.failure());
+  uint64_t mark = 0;
+  const int32_t marked = slot.memory->backend().mark_record(read_struct(sync).stream, &mark);
+  if (marked != 0) {
+    state.releases.take_room_back();
+    let_go();
+    if (marked != -ENODEV) return keep_error(no_mark(slot, marked));
+    slot.lost.store(true, std::memory_order_release);  // what it was to do will not be done
+    state.pins.note_frames();
+    return unpin_slowly(self, pins, first, count, entered.shard_index);
+  }
+  bool wake = false;
+  cubby_status status = CUBBY_OK;
+  if (!state.pins.unpin_whole(pins, first, count, entered.shard_index, wake)) {
+    status = unpin_slowly(self, pins, first, count, entered.shard_index);
+  }
+  if (state.releases.hold(held.tier, mark, std::move(held.words)) || wake) self.kick();
+  return status;
+}
+
 }  // namespace
 
 cubby_status cubby_unpin(cubby_handle *rt, cubby_pins pins, uint32_t first, uint32_t count,
                          const cubby_sync *sync) {
   CUBBY_ENTER(rt);
-  if (sync != nullptr && sync->stream != 0) {
-    return keep_error(fail(CUBBY_ERR_NOT_SUPPORTED,
-                           "order with a device stream needs a device "
-                           "backend, which this build has not; pass sync = NULL"));
+  if (sync != nullptr) [[unlikely]] {
+    return guarded([&] { return unpin_behind(self, pins, first, count, entered, *sync); });
   }
   bool wake = false;
   const bool whole =
@@ -383,6 +449,10 @@ cubby_status cubby_prefetch(cubby_handle *rt, const cubby_item *items, uint32_t 
     if (!read) return keep_error(read.failure());
     if (asked->cq != nullptr && !asked->cq->reserve()) {
       return keep_error(queue_full());
+    }
+    if (self.engine().state.tiers[slot].lost.load(std::memory_order_acquire)) {
+      if (asked->cq != nullptr) asked->cq->unreserve();
+      return keep_error(engine::lost_tier(self.engine().state.tiers[slot]));
     }
     prepare_request(self, r, engine::prefetch_verb{}, slot, *asked);
     for (uint32_t i = 0; i < count; ++i) set_status(asked->item_status, i, r.items[i].known);

@@ -1,5 +1,7 @@
 #include "api/requests.hpp"
 
+#include <algorithm>
+
 #include "api/completion_queue.hpp"
 
 namespace cubby::api {
@@ -18,7 +20,27 @@ error queue_full() {
 
 cubby_status no_ticket() { return keep_error(tickets_used_up()); }
 
-result<cubby_how> read_how(runtime &self, const cubby_how *how) {
+result<void> check_sync(const engine::tier_slot &slot, const cubby_sync &sync) {
+  if (sync.struct_size == 0) {
+    return fail(CUBBY_ERR_INVALID, "cubby_sync.struct_size is 0; set it to sizeof(cubby_sync)");
+  }
+  const cubby_sync asked = read_struct(sync);
+  const tier::backend_instance &by = slot.memory->backend();
+  if (!by.has_streams()) {
+    if (asked.stream == 0) return {};
+    return fail(CUBBY_ERR_NOT_SUPPORTED,
+                "tier %s has no streams, for it is no device's memory; pass sync = NULL, or name a "
+                "tier of backend \"cuda\"",
+                slot.name.c_str());
+  }
+  if (asked.device == std::max(by.device(), 0)) return {};
+  return fail(CUBBY_ERR_INVALID,
+              "cubby_sync.device is %d, and tier %s is memory of device %d; use a stream of that "
+              "device",
+              asked.device, slot.name.c_str(), std::max(by.device(), 0));
+}
+
+result<cubby_how> read_how(runtime &self, const cubby_how *how, order_of may) {
   cubby_how asked{};
   if (how == nullptr) return asked;
   if (how->struct_size == 0)
@@ -30,10 +52,11 @@ result<cubby_how> read_how(runtime &self, const cubby_how *how) {
   if ((asked.flags & ~how_flags) != 0) {
     return fail(CUBBY_ERR_INVALID, "cubby_how.flags 0x%x are not known", asked.flags);
   }
-  if (asked.sync != nullptr && asked.sync->stream != 0) {
-    return fail(CUBBY_ERR_NOT_SUPPORTED,
-                "order with a device stream needs a device backend, which "
-                "this build has not; pass sync = NULL");
+  if (may == order_of::host && asked.sync != nullptr && asked.sync->stream != 0) {
+    return fail(
+        CUBBY_ERR_NOT_SUPPORTED,
+        "only cubby_pin and cubby_unpin order with a device's stream; pass sync = NULL, and "
+        "wait for the ticket");
   }
   if (asked.cq != nullptr && (!cubby_cq::is_living(asked.cq) || asked.cq->owner() != &self)) {
     return fail(CUBBY_ERR_STALE,
@@ -66,6 +89,7 @@ void prepare_request(runtime &self, engine::request &r, engine::request_verb ver
   r.user = how.user;
   r.queue = how.cq;
   r.item_status = how.item_status;
+  r.in_stream = false;
   r.cancel_wanted.store(false, std::memory_order_relaxed);
   r.status = CUBBY_PENDING;
   r.issued_ns = self.now();

@@ -19,8 +19,17 @@ inline bool plain(const cubby_how &how) {
   return how.struct_size == sizeof how && how.io_class <= CUBBY_WRITE_BACK &&
          (how.flags & ~how_flags) == 0 && how.sync == nullptr && how.cq == nullptr;
 }
-/// A copy of how a request is to be served, checked.
-result<cubby_how> read_how(runtime &self, const cubby_how *how);
+/// A copy of how a request is to be served, checked. Order with a stream is for calls that have a
+/// tier to order with: `streams`, and they hold it against the tier with check_sync().
+enum class order_of { host, streams };
+result<cubby_how> read_how(runtime &self, const cubby_how *how, order_of may = order_of::host);
+/// NOT_SUPPORTED or INVALID where the stream is not one of the tier's device. A tier without
+/// streams has host order: it takes no stream but 0.
+result<void> check_sync(const engine::tier_slot &slot, const cubby_sync &sync);
+/// What is ordered with a stream, and not by the host.
+[[nodiscard]] inline bool in_stream_order(const engine::tier_slot &slot, const cubby_sync *sync) {
+  return sync != nullptr && slot.memory->backend().has_streams();
+}
 /// A copy of how a file is to be adopted, checked.
 result<cubby_adopt_desc> read_adopt(const cubby_adopt_desc *desc);
 /// A place for a request, given back unless it was used.

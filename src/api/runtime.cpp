@@ -285,7 +285,8 @@ bool runtime::end_all_io() {
     } catch (const std::exception &) {  // no memory: what is out is waited for all the same
       any = false;
     }
-    if (engine_.pump.idle()) return true;
+    engine_.state.releases.step();
+    if (engine_.pump.idle() && engine_.state.releases.empty()) return true;
     // A slow link says when its next bytes come; they are waited for.
     const bool slow = next != base::never_ns && next > here;
     if (any || until_ns == 0) until_ns = (slow ? next : here) + close_patience_ns;
@@ -306,7 +307,10 @@ bool runtime::end_all_io() {
 }
 
 error runtime::lost_io() {
-  error why = fail(CUBBY_ERR_DEVICE, "the runtime is closed");
+  error why = fail(CUBBY_ERR_DEVICE,
+                   "streams have not got past what was unpinned in their order. The runtime is "
+                   "closed, but its memory stays until the process ends, because the device may "
+                   "still read there; look at the streams' own work");
   for (uint32_t i = 0; i < engine_.state.tiers.count(); ++i) {
     const engine::tier_slot &slot = engine_.state.tiers[i];
     if (slot.path->in_flight_count() == 0) continue;
@@ -442,12 +446,10 @@ result<tier::backend_kind> runtime::find_backend(const std::string &name) {
   if (const cubby_backend_ops *ops = builtin_backend(name.c_str())) {
     return tier::validate_backend(ops);
   }
-  const char *hint = name == "cuda" ? "this build has no CUDA backend; use \"host\" with "
-                                      "emulated_bytes_per_s for an emulated device"
-                     : name == "uring"
+  const char *hint = name == "uring"
                          ? "this build has no io_uring; install liburing-dev and build "
                            "again, or name \"file\" or \"threadpool\""
-                         : "known are \"host\", \"file\", \"uring\", \"threadpool\" and "
+                         : "known are \"host\", \"file\", \"uring\", \"threadpool\", \"cuda\" and "
                            "what cubby_backend_load() has loaded";
   return fail(CUBBY_ERR_NOT_SUPPORTED, "there is no backend \"%s\": %s", name.c_str(), hint);
 }

@@ -59,6 +59,12 @@ result<std::vector<memory_piece>> read_spans(runtime &self, const cubby_item &it
                   i, one.region);
     }
     const cubby_region_desc &of = known->desc;
+    if (of.kind == CUBBY_MEMORY_DEVICE) {
+      return fail(CUBBY_ERR_NOT_SUPPORTED,
+                  "item %u, span %u: region %u is device memory, which blocks are not copied to or "
+                  "from yet; name host memory",
+                  index, i, one.region);
+    }
     const uint64_t size = of.piece_count == 0 ? of.bytes : of.piece_bytes * of.piece_count;
     if (*end > size) {
       return fail(CUBBY_ERR_INVALID, "item %u, span %u: bytes %llu to %llu, but region %u has %llu",

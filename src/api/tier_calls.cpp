@@ -39,10 +39,6 @@ error no_such_memory(uint64_t first, uint64_t bytes) {
 }
 
 result<void> check_region(const cubby_region_desc &desc) {
-  if (desc.kind == CUBBY_MEMORY_DEVICE) {
-    return fail(CUBBY_ERR_NOT_SUPPORTED,
-                "a region of device memory: this build knows host memory only");
-  }
   if (desc.kind > CUBBY_MEMORY_DEVICE) {
     return fail(CUBBY_ERR_INVALID, "cubby_region_desc.kind %u is not known", desc.kind);
   }
@@ -140,6 +136,25 @@ std::vector<std::string> directories_of(const cubby_tier_desc &desc) {
   return {desc.paths, desc.paths + desc.path_count};
 }
 
+/// A device's frames are its own memory, and a host's the host's: where a tier has the wrong kind,
+/// the first copy would fail, or fault.
+result<void> check_lent(runtime &self, const cubby_tier_desc &desc,
+                        tier::backend_instance &backend) {
+  const bool device = backend.takes_device_memory();
+  for (uint32_t i = 0; i < desc.memory_count; ++i) {
+    const cubby_region_desc &of = find_region(self, desc.memory[i])->desc;
+    if ((of.kind == CUBBY_MEMORY_DEVICE) != device) {
+      return fail(CUBBY_ERR_INVALID,
+                  "tier %s: lent region %u is memory of %s, and backend %s has frames of %s",
+                  desc.name, i, device ? "the host" : "a device", desc.backend,
+                  device ? "a device" : "the host");
+    }
+    if (!device) continue;
+    if (auto ours = backend.check_memory(of.base, span_of(of)); !ours) return ours;
+  }
+  return {};
+}
+
 result<std::vector<tier::lent_memory>> lent_memory_of(runtime &self, const cubby_tier_desc &desc) {
   std::vector<tier::lent_memory> lent;
   if (desc.memory == nullptr || desc.memory_count == 0) return lent;
@@ -209,6 +224,9 @@ cubby_status add_memory(runtime &self, const cubby_tier_desc &desc, const tier::
   with.emulated_latency_ns = desc.emulated_latency_ns;
   auto backend = tier::backend_instance::open(kind, self.services.table(), with);
   if (!backend) return keep_error(backend.failure());
+  if (auto lent_ok = check_lent(self, desc, **backend); !lent_ok) {
+    return keep_error(lent_ok.failure());
+  }
   engine::set_up::memory_tier_request wanted;
   wanted.name = desc.name;
   wanted.rank = desc.rank;

@@ -37,6 +37,7 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far, boo
   for (;;) {
     bool progress = false;
     accept_requests(progress);
+    state_.releases.step();
     look_at_withdrawals();
     look_at_frames();
     units_.copies.keep_reserve();
@@ -61,6 +62,11 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far, boo
   }
   // Who waits for frames may wait for the end of a lease.
   if (!units_.open.empty()) next = std::min(next, units_.puts.next_expiry_ns());
+  // Or for streams, which no descriptor tells of.
+  constexpr uint64_t look_at_streams_ns = 20'000;
+  if (units_.open.any_waiting() && !state_.releases.empty()) {
+    next = std::min(next, state_.now_ns + look_at_streams_ns);
+  }
   *next_ns = std::min(next, units_.stored.next_ns());
   return any;
 } catch (...) {  // a lack of memory; what was being looked at is looked at again
@@ -113,7 +119,13 @@ void controller::refuse_impossible(uint32_t tier) {
 
 /// False: it waits for frames.
 bool controller::grant(uint32_t index) {
-  operation &verb = operation_of(units_.requests[index]);
+  const request &r = units_.requests[index];
+  operation &verb = operation_of(r);
+  const bool loads = r.kind() == request_kind::pin || r.kind() == request_kind::prefetch;
+  if (loads && state_.tiers[r.tier].lost.load(std::memory_order_relaxed)) {
+    verb.tier_lost(index);
+    return true;
+  }
   try {
     return verb.grant(index);
   } catch (const std::bad_alloc &) {
@@ -136,7 +148,11 @@ void controller::look_at_withdrawals() {
 void controller::look_at_frames() {
   if (!state_.pins.take_frames_note()) return;
   state_.changed = true;
-  for (uint32_t i = 0; i < state_.tiers.count(); ++i) units_.copies.decide(i);
+  for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
+    units_.copies.decide(i);
+    if (state_.tiers[i].lost.load(std::memory_order_relaxed)) units_.copies.drop_lost(i);
+  }
+  units_.fills.end_abandoned(false);
 }
 
 void controller::retry_waiting() {
@@ -278,6 +294,7 @@ void controller::cancel_everything() {
     units_.requests[index].cancel_wanted.store(true);
   }
   units_.table.forget_unrequested();
+  units_.fills.end_abandoned(true);
   units_.stored.forget_unrequested();
   state_.pins.note_withdrawal();
 }

@@ -32,23 +32,27 @@ struct fill {
   uint64_t intermediate_frame = 0;
   bool intermediate_ready = false;
 
-  bool demotion = false;     // the copy leaves `from` for good
-  bool unrequested = false;  // a prefetch or a demotion: goes on without waiters
-  bool may_expire = true;    // every waiter has a deadline
-  bool admit = false;        // some waiter wants the copy to stay (no bypass)
-  bool begun = false;        // a piece of it was started
-  bool first_sight = false;  // digests of some chunks were not known before
+  bool demotion = false;      // the copy leaves `from` for good
+  bool unrequested = false;   // a prefetch or a demotion: goes on without waiters
+  bool may_expire = true;     // every waiter has a deadline
+  bool admit = false;         // some waiter wants the copy to stay (no bypass)
+  bool begun = false;         // a piece of it was started
+  bool first_sight = false;   // digests of some chunks were not known before
+  bool submitted = false;     // all its copies were started
+  bool landed_early = false;  // and some waiter has it already, behind them
 
   transfer::urgency order;
   bool queued = false;  // in the queue of the channel that reads its next piece
   uint32_t next_part = 0, next_chunk = 0;
   uint32_t pieces_in_flight = 0;
+  uint32_t pieces_copying = 0;  // of those: on their way into the frame
   uint32_t reads_left = 0;      // pieces that are not verified yet
   uint32_t bad_tier = no_tier;  // its copy was found damaged: not asked again
   uint32_t attempts = 0;
   uint64_t first_waiter = no_waiter;
   uint32_t first_follower = no_index;                    // of those that wait for this fill
   uint32_t leader = no_index, next_follower = no_index;  // while it follows
+  uint32_t next_abandoned = no_index;                    // of those whose frames are still held
   error failure{.status = CUBBY_OK, .text = {}};
   uint64_t begun_ns = 0, read_done_ns = 0;
 
@@ -59,7 +63,7 @@ struct fill {
     }
   }
   [[nodiscard]] bool wanted() const {
-    return first_waiter != no_waiter || unrequested || first_follower != no_index;
+    return first_waiter != no_waiter || unrequested || landed_early || first_follower != no_index;
   }
 };
 

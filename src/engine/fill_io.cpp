@@ -1,5 +1,6 @@
 #include "engine/fill_io.hpp"
 
+#include <cerrno>
 #include <new>
 
 #include "base/mutant.hpp"
@@ -179,6 +180,17 @@ void fill_io::start_copy(uint32_t piece_index) {
   if (by.path->synchronous()) by.path->flush(state_.now_ns);
   ++(out ? by.stats.read_count : by.stats.write_count);
   if (f.demotion) by.stats.write_back_bytes += p.run.bytes;
+  if (out) return;
+  p.counted = true;
+  ++f.pieces_copying;
+  copy_started(p.fill);
+}
+
+/// Once the device has every copy of the fill, whoever works behind them need not wait for them.
+void fill_io::copy_started(uint32_t fill_index) {
+  fill &f = table_[fill_index];
+  f.submitted = f.next_part == f.bank->part_count() && f.pieces_copying == f.pieces_in_flight;
+  fills_.land_in_streams(fill_index);
 }
 
 bool fill_io::verifies() const { return state_.config.verify && !CUBBY_MUTANT(skip_digest); }
@@ -350,11 +362,25 @@ void fill_io::io_failed(uint32_t piece_index, const cubby_backend_done &done) {
     return start_read(piece_index);
   }
   error why = failed_io(p, done);
+  if (!reading && done.error == ENODEV) {
+    note_lost(tier_of(p));
+    why.status = CUBBY_ERR_DEVICE;
+  }
   if (reading && f.bank->blocks != nullptr) note_failed_read(f);
   // A file that was cut short is no failing device: its bank says so.
   if (reading && done.error == 0) files_.explain(*f.bank, why);
   fills_.stop(index, why);
   end_piece(piece_index);
+}
+
+/// What is in the tier is gone; it is looked at until nobody holds any of it.
+void fill_io::note_lost(uint32_t tier) {
+  tier_slot &slot = state_.tiers[tier];
+  if (slot.lost.exchange(true, std::memory_order_acq_rel)) return;
+  state_.pins.note_frames();
+  state_.log(0, format_text("tier %s is lost, for its device is: what was there is dropped, other "
+                            "tiers go on; start the process again to use the device",
+                            slot.name.c_str()));
 }
 
 void fill_io::note_failed_read(const fill &f) {
@@ -424,6 +450,7 @@ void fill_io::read_verified(uint32_t piece_index, bool good) {
 
 void fill_io::end_piece(uint32_t piece_index) {
   const uint32_t index = pieces_[piece_index].fill;
+  if (pieces_[piece_index].counted) --table_[index].pieces_copying;
   free_piece(piece_index);
   fills_.piece_ended(index);
 }

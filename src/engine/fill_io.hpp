@@ -55,6 +55,7 @@ class fill_io final : public transfer::io_owner, public transfer::job_owner {
     std::byte *target = nullptr;   // where a copy takes them; nullptr: they are in place
     transfer::urgency order;
     bool reread = false;
+    bool counted = false;           // in fill::pieces_copying
     bool verified = false;          // the source of a copy
     std::vector<uint64_t> digests;  // of its chunks, while they are made
     uint64_t bad_offset_bytes = 0;  // of the chunk that was not as its digest says
@@ -74,6 +75,8 @@ class fill_io final : public transfer::io_owner, public transfer::job_owner {
   bool verified(uint32_t piece_index, const std::byte *bytes);
   bool digests_agree(piece &p);
   void io_failed(uint32_t piece_index, const cubby_backend_done &done);
+  void note_lost(uint32_t tier);
+  void copy_started(uint32_t fill_index);
   void note_failed_read(const fill &f);
   void note_read(const fill &f);
   void count_bytes(const piece &p);

@@ -17,6 +17,10 @@ constexpr uint64_t copy_bytes_max = uint64_t{256} << 10;
 
 uint64_t waiter_of(uint32_t request, uint32_t item) { return uint64_t{request} << 32 | item; }
 
+bool waits_in_stream(const request &r, const fill &f) {
+  return r.in_stream && r.is_pin() && r.tier == f.to;
+}
+
 bool copies_from_tier(const tier_set &tiers, const fill &f) {
   return f.from != no_tier && tiers.is_memory(f.from);
 }
@@ -69,6 +73,7 @@ void fills::choose_and_queue(uint32_t index) {
   f.next_part = f.next_chunk = 0;
   f.skip_absent_parts();
   f.failure.status = CUBBY_OK;
+  f.submitted = false;
   const auto chosen = sources_.choose(index);
   if (!chosen) return stop(index, chosen.failure());
   if (*chosen == sources::choice::follows) return;
@@ -145,6 +150,7 @@ bool fills::try_again(uint32_t index) {
   }
   if (!copies_from_tier(state_.tiers, f) || f.demotion) return false;
   if (f.failure.status == CUBBY_ERR_CANCELED || !f.wanted()) return false;
+  if (f.landed_early || state_.tiers[f.to].lost.load(std::memory_order_relaxed)) return false;
   if (++f.attempts >= attempts_max || !f.bank->mapped()) return false;
   unpin_source(f, false);
   start(index);
@@ -166,7 +172,8 @@ void fills::publish(uint32_t index, uint32_t tier, uint64_t frame) {
   // The waiters of this tier leave the list, each with a pin that the word is published with.
   uint64_t mine = no_waiter, too_many = no_waiter;
   uint64_t *link = &f.first_waiter;
-  uint64_t pins = 0;
+  const uint64_t early = word.look().pin_count;
+  uint64_t pins = early;
   while (*link != no_waiter) {
     const uint64_t here = *link;
     request &r = requests_[static_cast<uint32_t>(here >> 32)];
@@ -182,7 +189,7 @@ void fills::publish(uint32_t index, uint32_t tier, uint64_t frame) {
     next = list;
     list = here;
   }
-  word.publish(frame, pins);
+  word.publish(frame, pins - early);
   const cubby_object object = f.bank->object_base + f.number;
   if (tier == f.to) {
     if (f.admit) {
@@ -210,6 +217,52 @@ void fills::fail_waiters(uint64_t first, const error &why) {
     const auto item = static_cast<uint32_t>(first);
     first = requests_[request_index].items[item].next_waiter;
     waiters_.item_failed(request_index, item, why);
+  }
+}
+
+bool fills::has_stream_waiter(const fill &f) const {
+  for (uint64_t here = f.first_waiter; here != no_waiter;) {
+    const request &r = requests_[static_cast<uint32_t>(here >> 32)];
+    if (waits_in_stream(r, f)) return true;
+    here = r.items[here & 0xFFFFFFFF].next_waiter;
+  }
+  return false;
+}
+
+/// False where it has to wait for the bytes after all.
+bool fills::land_in_stream(fill &f, uint64_t waiter) {
+  const request &r = requests_[static_cast<uint32_t>(waiter >> 32)];
+  if (!waits_in_stream(r, f)) return false;
+  if (state_.tiers[f.to].memory->backend().stream_wait(r.stream) != 0) return false;
+  return f.bank->word(f.to, f.number).pin_filling();
+}
+
+void fills::land_in_streams(uint32_t index) {
+  fill &f = table_[index];
+  if (!f.submitted || f.state != fill_state::active || !has_stream_waiter(f)) return;
+  // What the device does not have yet its streams cannot wait for.
+  if (!state_.tiers[f.to].path->flush(state_.now_ns)) return;
+  uint64_t landed = no_waiter;
+  uint64_t *link = &f.first_waiter;
+  while (*link != no_waiter) {
+    const uint64_t here = *link;
+    uint64_t &next =
+        requests_[static_cast<uint32_t>(here >> 32)].items[here & 0xFFFFFFFF].next_waiter;
+    if (!land_in_stream(f, here)) {
+      link = &next;
+      continue;
+    }
+    f.landed_early = true;
+    *link = next;
+    next = landed;
+    landed = here;
+  }
+  locker_word &word = f.bank->word(f.to, f.number);
+  while (landed != no_waiter) {
+    const auto request_index = static_cast<uint32_t>(landed >> 32);
+    const auto item = static_cast<uint32_t>(landed);
+    landed = requests_[request_index].items[item].next_waiter;
+    waiters_.item_landed(request_index, item, word, f.frame, f);
   }
 }
 
@@ -286,17 +339,42 @@ void fills::end_failed(uint32_t index) {
     state_.tiers[tier].memory->give(f.intermediate_frame, bank.frame_bytes_in(tier, f.number));
   }
   unpin_source(f, false);
-  locker_word &word = bank.word(f.to, f.number);
-  if (word.look().state == locker_state::filling) {
-    word.clear();
-    copies_.retract(f.to, bank, f.number);
-    state_.tiers[f.to].memory->give(f.frame, bank.frame_bytes_in(f.to, f.number));
+  const bool held = f.landed_early && bank.word(f.to, f.number).look().pin_count != 0;
+  if (held) {
+    f.next_abandoned = std::exchange(first_abandoned_, index);
+  } else {
+    give_up_frame(f);
   }
   const error why = f.failure;
   fail_waiters(std::exchange(f.first_waiter, no_waiter), why);
   start_followers(index);
-  table_.release(index);
+  if (!held) table_.release(index);
   state_.changed = true;
+}
+
+void fills::give_up_frame(fill &f) {
+  locker_word &word = f.bank->word(f.to, f.number);
+  if (word.look().state != locker_state::filling) return;
+  word.clear();
+  copies_.retract(f.to, *f.bank, f.number);
+  state_.tiers[f.to].memory->give(f.frame, f.bank->frame_bytes_in(f.to, f.number));
+}
+
+void fills::end_abandoned(bool all) {
+  uint32_t left = std::exchange(first_abandoned_, no_index);
+  while (left != no_index) {
+    const uint32_t index = left;
+    fill &f = table_[index];
+    left = f.next_abandoned;
+    const bool held = f.bank->word(f.to, f.number).look().pin_count != 0;
+    if (held && !all) {
+      f.next_abandoned = std::exchange(first_abandoned_, index);
+      continue;
+    }
+    if (!held) give_up_frame(f);
+    table_.release(index);
+    state_.changed = true;
+  }
 }
 
 }  // namespace cubby::engine

@@ -47,6 +47,12 @@ class fills {
   void piece_verified(uint32_t index);
   /// One piece less is in flight.
   void piece_ended(uint32_t index);
+  /// Of a fill whose last copy was started: those who wait for it in a stream's order have it from
+  /// here on, for their stream waits for the copies.
+  void land_in_streams(uint32_t index);
+  /// Fills that failed while somebody holds what they had landed early; they end once it is let go
+  /// of. All of them, where nobody is left who could.
+  void end_abandoned(bool all);
 
  private:
   void choose_and_queue(uint32_t index);
@@ -57,6 +63,9 @@ class fills {
   bool try_again(uint32_t index);
   bool rereads_block(fill &f);
   void fail_waiters(uint64_t first, const error &why);
+  [[nodiscard]] bool has_stream_waiter(const fill &f) const;
+  bool land_in_stream(fill &f, uint64_t waiter);
+  void give_up_frame(fill &f);
   void start_followers(uint32_t index);
   void end(uint32_t index);
   void end_failed(uint32_t index);
@@ -68,6 +77,7 @@ class fills {
   sources &sources_;
   request_table &requests_;
   fill_waiters &waiters_;
+  uint32_t first_abandoned_ = no_index;
   uint32_t mutant_count_ = 0;
 };
 

@@ -53,6 +53,7 @@ class open_requests final : public fill_waiters, public delivery_sink {
     return state_of(requests_[index].life.load()) == request_state::open;
   }
   [[nodiscard]] bool empty() const { return open_.empty(); }
+  [[nodiscard]] bool any_waiting() const { return !waiting_.empty(); }
   [[nodiscard]] uint32_t demand_count() const { return demand_count_; }
   [[nodiscard]] uint64_t completed_count() const { return completed_count_; }
   [[nodiscard]] const stall_times &stalls() const { return stalls_; }

@@ -91,6 +91,8 @@ struct request {
   uint64_t deadline_ns = 0;
   std::vector<request_item> items;
   int8_t *item_status = nullptr;
+  bool in_stream = false;  // what lands is used behind the copies, in this stream's order
+  uint64_t stream = 0;
   uint64_t user = 0;
   void *queue = nullptr;  // where its completion goes; the runtime's business
 

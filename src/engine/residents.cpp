@@ -45,6 +45,17 @@ void residents::unpin(uint32_t tier, locker_word &word) {
   if (word.unpin() && state_.admission.has_undecided(tier)) state_.pins.note_frames();
 }
 
+/// What is pinned there is looked at again when it is unpinned.
+void residents::drop_lost(uint32_t tier) {
+  bool held = false;
+  for (locker_bank *bank : state_.banks.in_order()) {
+    for (uint32_t number = 0; number < bank->count(); ++number) {
+      held = !drop(*bank, number, tier) || held;
+    }
+  }
+  if (held) state_.pins.watch(tier).decisions_wanted.store(true, std::memory_order_seq_cst);
+}
+
 bool residents::make_room(uint32_t tier, placement::newcomer wanted,
                           const transfer::urgency &order) {
   admission_driver driver(state_, fills_, order);

@@ -21,6 +21,8 @@ class residents {
   void retract(uint32_t tier, const locker_bank &bank, uint32_t number);
   /// False when the copy is pinned or on its way.
   bool drop(locker_bank &bank, uint32_t number, uint32_t tier);
+  /// Everything in a tier whose device is lost.
+  void drop_lost(uint32_t tier);
   /// Ends a pin of the engine's own.
   void unpin(uint32_t tier, locker_word &word);
 

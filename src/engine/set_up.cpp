@@ -64,6 +64,13 @@ result<uint32_t> set_up::add_memory_tier(const memory_tier_request &wanted,
                 wanted.name.c_str(), state_.config.policy->name);
   }
   state_.tiers.register_blocks(index, 0);
+  for (uint32_t i = 0; i < index && state_.tiers.is_device(index); ++i) {
+    if (state_.tiers.is_memory(i)) {
+      state_.tiers.register_blocks(i, 0, index);
+    } else {
+      state_.tiers.register_staging(i, index);
+    }
+  }
   state_.tiers.publish(index);
   copies_.reconfigure_policies();  // of the exclusive tiers that continue this one
   return index;
@@ -103,6 +110,7 @@ result<uint32_t> set_up::add_file_tier(const std::string &name, uint32_t rank,
   }
   for (uint32_t i = 0; i < index; ++i) {
     if (state_.tiers.is_memory(i)) state_.tiers.register_blocks(i, 0, index);
+    if (state_.tiers.is_device(i)) state_.tiers.register_staging(index, i);
   }
   state_.tiers.publish(index);
   return index;

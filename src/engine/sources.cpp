@@ -9,6 +9,7 @@ bool sources::choose_copy(uint32_t index) {
   uint32_t best = no_tier;
   for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
     if (t == f.to || t == f.bad_tier || !state_.tiers.is_memory(t)) continue;
+    if (state_.tiers[t].lost.load(std::memory_order_relaxed)) continue;
     if (f.bank->word(t, f.number).look().state != locker_state::ready) continue;
     if (!state_.tiers.connected(t, f.to)) continue;
     if (best == no_tier || state_.tiers[t].rank < state_.tiers[best].rank) best = t;

@@ -71,7 +71,9 @@ uint64_t statistics::pinned_bytes(uint32_t tier) const {
   const tier_slot &slot = state_.tiers[tier];
   if (slot.memory == nullptr) return 0;
   uint64_t bytes = 0;
-  for (const auto &locker : state_.pins.pinned(tier, fills_.held_words(tier))) {
+  std::vector<const locker_word *> held = fills_.held_words(tier);
+  state_.releases.add_words(tier, held);
+  for (const auto &locker : state_.pins.pinned(tier, std::move(held))) {
     bytes += slot.memory->cost_bytes(locker.bank->frame_bytes_in(tier, locker.number));
   }
   return bytes;
@@ -99,6 +101,7 @@ cubby_tier_stats statistics::tier_stats(uint32_t tier) const {
   stats.prefetch_used_bytes = books.prefetch_used_bytes;
   stats.prefetch_wasted_bytes = books.prefetch_wasted_bytes;
   stats.emulated = slot.memory->backend().info().emulated;
+  if (slot.lost.load(std::memory_order_relaxed)) stats.health = 3;
   for (uint32_t i = 0; i < feed_.shard_count(); ++i) {
     stats.hit_count += feed_.shard(i).hits[tier].load(std::memory_order_relaxed);
   }

@@ -8,6 +8,7 @@ tier_set::~tier_set() {
     slots_[i]->read_buffers.reset();
     if (!is_memory(i)) continue;
     for (const auto &block : slots_[i]->memory->blocks()) unregister_block(i, block);
+    for (const auto &block : slots_[i]->memory->lent_blocks()) unregister_block(i, block);
   }
   for (uint32_t i = 0; i < count(); ++i) {
     slots_[i]->path.reset();
@@ -59,25 +60,45 @@ transfer::channel &tier_set::copy_path(uint32_t from, uint32_t to) {
 
 void tier_set::register_blocks(uint32_t tier, size_t first) {
   for (uint32_t i = 0; i < count(); ++i) {
-    if (slots_[i]->files != nullptr) register_blocks(tier, first, i);
+    if (slots_[i]->files != nullptr || is_device(i)) register_blocks(tier, first, i);
   }
 }
 
-void tier_set::register_blocks(uint32_t tier, size_t first, uint32_t file_tier) {
+void tier_set::register_blocks(uint32_t tier, size_t first, uint32_t user) {
   const tier::memory_tier &memory = *slots_[tier]->memory;
-  if (!is_direct(memory)) return;
+  if (!memory.host_addressable()) return;
+  tier::backend_instance &by = slots_[user]->io_backend();
   for (size_t i = first; i < memory.blocks().size(); ++i) {
-    const cubby_backend_memory &block = memory.blocks()[i];
-    slots_[file_tier]->files->backend().register_memory(block.base, block.bytes);
+    by.register_memory(memory.blocks()[i].base, memory.blocks()[i].bytes);
   }
+  // Files are not read straight into lent memory.
+  if (first != 0 || !is_device(user)) return;
+  for (const cubby_backend_memory &block : memory.lent_blocks()) {
+    by.register_memory(block.base, block.bytes);
+  }
+}
+
+void tier_set::register_staging(uint32_t file_tier, uint32_t device_tier) {
+  slots_[file_tier]->staging->add_device(slots_[device_tier]->memory->backend());
 }
 
 void tier_set::unregister_block(uint32_t tier, const cubby_backend_memory &block) {
-  if (!is_direct(*slots_[tier]->memory)) return;
+  const tier::memory_tier &memory = *slots_[tier]->memory;
+  if (!memory.host_addressable()) return;
   for (uint32_t i = 0; i < count(); ++i) {
-    if (is_memory(i)) continue;
-    slots_[i]->files->backend().unregister_memory(block.base, block.bytes);
+    if (is_device(i) || (!is_memory(i) && is_direct(memory))) {
+      slots_[i]->io_backend().unregister_memory(block.base, block.bytes);
+    }
   }
+}
+
+error lost_tier(const tier_slot &slot) {
+  error why = fail(CUBBY_ERR_DEVICE,
+                   "tier %s is lost, for its device is; name a tier of host memory, and start the "
+                   "process again to use the device",
+                   slot.name.c_str());
+  why.tier = slot.handle;
+  return why;
 }
 
 error not_read_again(const locker_bank &bank, uint32_t number, const tier_slot &files) {

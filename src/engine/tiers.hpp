@@ -31,6 +31,7 @@ struct tier_slot {
   class failed_reads failed_reads;                       // of a file tier: of its store
   // Read by threads that pin.
   std::atomic<uint64_t> budget_bytes{0};
+  std::atomic<bool> lost{false};      // its device is, for as long as the process lives
   uint64_t largest_set_bytes = 0;     // of what a token uses in a layer, over all banks
   uint64_t leaving_bytes = 0;         // of frames whose bytes are on their way down
   std::vector<cubby_region> regions;  // lent
@@ -106,10 +107,16 @@ class tier_set {
     return false;
   }
 
-  /// Tells the file backends of a memory tier's blocks from number `first` on, so that they may
-  /// register them; or one backend alone, of a file tier that is new.
+  /// Its frames are a device's own: bytes come there by copies alone.
+  [[nodiscard]] bool is_device(uint32_t index) const {
+    return is_memory(index) && !slots_[index]->memory->readable();
+  }
+  /// Tells the backends of files and of devices of a memory tier's blocks from number `first` on,
+  /// so that they may register them; or one backend alone, of a tier that is new.
   void register_blocks(uint32_t tier, size_t first);
-  void register_blocks(uint32_t tier, size_t first, uint32_t file_tier);
+  void register_blocks(uint32_t tier, size_t first, uint32_t user);
+  /// Host memory that files are read into on their way to devices is registered with the devices.
+  void register_staging(uint32_t file_tier, uint32_t device_tier);
   /// Tells them of one that goes.
   void unregister_block(uint32_t tier, const cubby_backend_memory &block);
 
@@ -118,6 +125,8 @@ class tier_set {
   std::atomic<uint32_t> count_{0};
 };
 
+/// Of a tier whose device is lost.
+[[nodiscard]] error lost_tier(const tier_slot &slot);
 /// Of a stored block that its tier is not asked for just now.
 [[nodiscard]] error not_read_again(const locker_bank &bank, uint32_t number,
                                    const tier_slot &files);

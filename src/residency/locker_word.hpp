@@ -66,20 +66,44 @@ class locker_word {
     return (before & pins_mask) == 1;
   }
 
+  /// Any thread that holds a pin: one more, also while the bytes are on their way. not_ready:
+  /// nobody holds one, so neither does the caller.
+  [[nodiscard]] pin_outcome pin_again() noexcept {
+    uint64_t word = word_.load(std::memory_order_relaxed);
+    do {
+      if ((word & pins_mask) == 0) return pin_outcome::not_ready;
+      if ((word & pins_mask) == pins_max) return pin_outcome::saturated;
+    } while (!word_.compare_exchange_weak(word, word + 1, std::memory_order_relaxed));
+    return pin_outcome::pinned;
+  }
+
+  /// Controller only: holds a locker whose bytes are still on their way, for who uses them behind
+  /// the copy, in a device's order. False where there are as many pins as can be.
+  [[nodiscard]] bool pin_filling() noexcept {
+    CUBBY_ASSERT(look().state == locker_state::filling);
+    if (look().pin_count == pins_max) return false;
+    word_.fetch_add(1, std::memory_order_relaxed);
+    return true;
+  }
+
   /// Controller only: absent → filling, by this move.
   void begin_fill(uint64_t move, uint64_t generation) noexcept {
     CUBBY_ASSERT(move <= frame_max && look().state == locker_state::absent);
     word_.store(pack(move, generation, locker_state::filling), std::memory_order_relaxed);
   }
 
-  /// Controller only: filling → ready in this frame, already holding `pin_count` pins of those who
+  /// Controller only: filling → ready in this frame, with `pin_count` pins more, of those who
   /// waited for it.
   void publish(uint64_t frame, uint64_t pin_count) noexcept {
-    const view now = look();
-    CUBBY_ASSERT(now.state == locker_state::filling && pin_count <= pins_max);
-    CUBBY_ASSERT(frame <= frame_max);
-    word_.store(pack(frame, now.generation, locker_state::ready) | pin_count,
-                std::memory_order_release);
+    uint64_t word = word_.load(std::memory_order_relaxed);
+    uint64_t fresh = 0;
+    do {
+      CUBBY_ASSERT(state_of(word) == locker_state::filling);
+      CUBBY_ASSERT((word & pins_mask) + pin_count <= pins_max && frame <= frame_max);
+      fresh = pack(frame, word >> generation_shift, locker_state::ready) |
+              ((word & pins_mask) + pin_count);
+    } while (!word_.compare_exchange_weak(word, fresh, std::memory_order_acq_rel,
+                                          std::memory_order_relaxed));
   }
 
   /// Controller only: ready and not pinned → evicting. False when somebody holds it.

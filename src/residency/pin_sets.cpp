@@ -139,6 +139,31 @@ pin_sets::release_result pin_sets::release(cubby_pins handle, uint32_t first, ui
   return result;
 }
 
+bool pin_sets::words_of(cubby_pins handle, uint32_t first, uint32_t count, uint32_t &tier,
+                        std::vector<locker_word *> &out) {
+  pin_set *const set = find(handle);
+  if (set == nullptr) return false;
+  const uint32_t size = set->count.load(std::memory_order_acquire);
+  tier = set->tier.load(std::memory_order_acquire);
+  const bool all = count == 0;
+  const uint32_t end = all ? size : first + count;
+  if (first >= size || end > size || end < first) return false;
+  const uint64_t generation = set_marks::generation_of(handle);
+  for (uint32_t group = first / set_marks::items; group * set_marks::items < end; ++group) {
+    const uint64_t marks = set->marks_of(group).load(std::memory_order_acquire);
+    const uint64_t bits = bits_of(group, first, end);
+    if (set_marks::generation_of(marks) != generation) return false;
+    if (!all && (marks & bits) != 0) return false;
+    // Of a set that loads: what has landed.
+    const std::atomic<locker_word *> *const words = set->items() + group * set_marks::items;
+    for (uint64_t left = bits & ~marks; left != 0; left &= left - 1) {
+      locker_word *const word = words[__builtin_ctzll(left)].load(std::memory_order_relaxed);
+      if (word != nullptr) out.push_back(word);
+    }
+  }
+  return true;
+}
+
 bool pin_sets::withdrawn(uint32_t index, uint32_t item) {
   const uint64_t marks = sets_[index].marks_of(item / set_marks::items).load();
   return (marks >> (item % set_marks::items) & 1) != 0;

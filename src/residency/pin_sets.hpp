@@ -134,6 +134,10 @@ class pin_sets {
     bool loading = false;  // the controller has to look at it
     bool bypass = false;
   };
+  /// For the holder: the words of the items that release() would let go of, as far as they have
+  /// landed, and the tier. False: they are not held, or not all of them.
+  bool words_of(cubby_pins handle, uint32_t first, uint32_t count, uint32_t &tier,
+                std::vector<locker_word *> &out);
   /// Any thread. Releases items first..first+count-1 (count 0 = all that are still held).
   release_result release(cubby_pins handle, uint32_t first, uint32_t count, uint32_t shard);
 

@@ -67,6 +67,18 @@ pinning::unpinned pinning::unpin(cubby_pins pins, uint32_t first, uint32_t count
   return {released.what, released.loading || awaited};
 }
 
+pinning::pinned_again pinning::pin_again(cubby_pins pins, uint32_t first, uint32_t count) {
+  pinned_again out;
+  if (!sets_.words_of(pins, first, count, out.tier, out.words)) return {};
+  for (size_t i = 0; i < out.words.size(); ++i) {
+    const pin_outcome came = out.words[i]->pin_again();
+    if (came == pin_outcome::pinned) continue;
+    while (i-- > 0) out.words[i]->unpin();
+    return {{}, out.tier, came == pin_outcome::saturated};
+  }
+  return out;
+}
+
 bool pinning::any_pinned(uint32_t tier) const {
   return sets_.any_named(tier, [&](const locker_word *word) {
     return banks_.find_word(word, tier).bank != nullptr && word->look().pin_count != 0;

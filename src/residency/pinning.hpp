@@ -106,6 +106,14 @@ class pinning {
   };
   /// A part of a set, a large one, one that loads, or what is not held.
   unpinned unpin(cubby_pins pins, uint32_t first, uint32_t count, uint32_t shard);
+  /// The words that an unpin of these items would release, each pinned once more, and their tier.
+  /// Nothing for what is not held, or not in one piece: unpin() says what is wrong.
+  struct pinned_again {
+    std::vector<locker_word *> words;
+    uint32_t tier = 0;
+    bool saturated = false;
+  };
+  pinned_again pin_again(cubby_pins pins, uint32_t first, uint32_t count);
 
   // ---- flags ---------------------------------------------------------------------------------
   [[nodiscard]] tier_watch &watch(uint32_t tier) { return watches_[tier]; }

@@ -55,6 +55,7 @@ result<std::unique_ptr<backend_instance>> backend_instance::open(
     return fail_errno(-status, "tier %s: backend %s could not be opened; the log says why",
                       config.name == nullptr ? "(nameless)" : config.name, kind.ops.name);
   }
+  made->device_ = config.device;
   const cubby_backend_info &info = made->refresh_info();
   const bool align_ok = info.align_bytes != 0 && (info.align_bytes & (info.align_bytes - 1)) == 0;
   if (!align_ok || info.queue_depth == 0 || info.io_bytes_max == 0) {
@@ -89,6 +90,14 @@ result<cubby_backend_memory> backend_instance::reserve(uint64_t bytes) {
         "names a node that the machine has not; the log says which",
         ops_.name);
   }
+  if ((info_.capabilities & CUBBY_CAP_DEVICE_ADDRESSABLE) != 0) {
+    error failure = fail_errno(-status,
+                               "backend %s cannot give %llu bytes of device memory; lower the "
+                               "budget: the log says how much is free",
+                               ops_.name, static_cast<unsigned long long>(bytes));
+    failure.needed_bytes = bytes;
+    return failure;
+  }
   error failure = fail_errno(-status,
                              "backend %s cannot give %llu bytes of memory; lower the budget, or "
                              "raise the limit that stands in the way (ulimit -v, the cgroup's "
@@ -96,6 +105,15 @@ result<cubby_backend_memory> backend_instance::reserve(uint64_t bytes) {
                              ops_.name, static_cast<unsigned long long>(bytes));
   failure.needed_bytes = bytes;
   return failure;
+}
+
+result<void> backend_instance::check_memory(const void *base, uint64_t bytes) {
+  const int32_t status = ops_.memory_check(self_, base, bytes);
+  if (status == 0) return {};
+  return fail_errno(-status,
+                    "the lent memory is not of the device of backend %s; look at the region's "
+                    "base, its size and its device",
+                    ops_.name);
 }
 
 void backend_instance::register_memory(void *base, uint64_t bytes) {

@@ -61,12 +61,29 @@ class backend_instance {
     return ops_.event_fd == nullptr ? -1 : ops_.event_fd(self_);
   }
 
+  /// Of a device with memory that the caller may lend: is it that device's?
+  [[nodiscard]] bool takes_device_memory() const { return ops_.memory_check != nullptr; }
+  result<void> check_memory(const void *base, uint64_t bytes);
+  /// Has a device with streams; what the three do is in backend.h.
+  [[nodiscard]] bool has_streams() const {
+    return ops_.stream_wait != nullptr && ops_.mark_record != nullptr &&
+           ops_.mark_passed != nullptr;
+  }
+  int32_t stream_wait(uint64_t stream) { return ops_.stream_wait(self_, stream); }
+  int32_t mark_record(uint64_t stream, uint64_t *mark) {
+    return ops_.mark_record(self_, stream, mark);
+  }
+  int32_t mark_passed(uint64_t mark) { return ops_.mark_passed(self_, mark); }
+  /// As it was opened with; -1 = none.
+  [[nodiscard]] int32_t device() const { return device_; }
+
  private:
   explicit backend_instance(const cubby_backend_ops &ops) : ops_(ops) {}
 
   cubby_backend_ops ops_;
   cubby_backend *self_ = nullptr;
   cubby_backend_info info_{};
+  int32_t device_ = -1;
 };
 
 }  // namespace cubby::tier

@@ -58,6 +58,13 @@ result<std::unique_ptr<memory_tier>> memory_tier::own(std::unique_ptr<backend_in
   return made;
 }
 
+void memory_tier::note_lent(std::byte *base, uint64_t bytes) {
+  cubby_backend_memory block{};
+  block.base = base;
+  block.bytes = bytes;
+  lent_blocks_.push_back(block);
+}
+
 result<void> memory_tier::lend_packed(const lent_memory &memory) {
   const auto base = reinterpret_cast<uintptr_t>(memory.base);
   align_bytes_ = std::min<uint64_t>(frame_align_bytes, base & (~base + 1));
@@ -71,6 +78,7 @@ result<void> memory_tier::lend_packed(const lent_memory &memory) {
                 name_.c_str(), static_cast<unsigned long long>(memory.bytes));
   }
   frames_.add_block(0, memory_bytes_ / frame_align_bytes);
+  note_lent(memory.base, memory.bytes);
   return {};
 }
 
@@ -84,6 +92,8 @@ result<void> memory_tier::lend_strided(const std::vector<lent_memory> &memory) {
     address_.base[piece_parts_] = base;
     address_.stride[piece_parts_] = one.stride_bytes;
     piece_bytes_[piece_parts_++] = one.piece_bytes;
+    const uint64_t span = one.stride_bytes * (one.piece_count - 1) + one.piece_bytes;
+    note_lent(one.base, span);
     unit_bytes_ += one.piece_bytes;
     count = std::min(count, one.piece_count);
   }

@@ -98,11 +98,16 @@ class memory_tier {
   /// Any thread.
   [[nodiscard]] uint64_t sure_budget_bytes(uint64_t total, uint64_t largest) const;
   [[nodiscard]] const std::vector<cubby_backend_memory> &blocks() const { return blocks_; }
+  /// The same of memory that was lent.
+  [[nodiscard]] const std::vector<cubby_backend_memory> &lent_blocks() const {
+    return lent_blocks_;
+  }
 
  private:
   memory_tier(std::unique_ptr<backend_instance> backend, std::string name, bool lent);
   result<void> add_memory(uint64_t bytes);
   void release_last_block();
+  void note_lent(std::byte *base, uint64_t bytes);
   result<void> lend_packed(const lent_memory &memory);
   result<void> lend_strided(const std::vector<lent_memory> &memory);
   [[nodiscard]] uint64_t units(uint64_t bytes) const {
@@ -113,7 +118,7 @@ class memory_tier {
   std::string name_;
   const bool lent_;
   const bool host_addressable_, emulated_;  // as the backend said when it was opened
-  std::vector<cubby_backend_memory> blocks_;
+  std::vector<cubby_backend_memory> blocks_, lent_blocks_;
   extent_allocator frames_;
   frame_address address_;
   std::array<uint64_t, CUBBY_PARTS_MAX> piece_bytes_{};

@@ -20,8 +20,14 @@ uint32_t buffers_per_block(uint64_t buffer_bytes) {
 staging_pool::~staging_pool() {
   for (const cubby_backend_memory &block : blocks_) {
     if (files_ != nullptr) files_->unregister_memory(block.base, block.bytes);
+    for (auto *device : devices_) device->unregister_memory(block.base, block.bytes);
     services_.memory_give(services_.context, &block);
   }
+}
+
+void staging_pool::add_device(tier::backend_instance &device) {
+  devices_.push_back(&device);
+  for (const cubby_backend_memory &block : blocks_) device.register_memory(block.base, block.bytes);
 }
 
 void staging_pool::grow() {
@@ -40,6 +46,7 @@ void staging_pool::grow() {
   if (services_.memory_take(services_.context, count * buffer_bytes_, 0, &block) != 0) return;
   blocks_.push_back(block);
   if (files_ != nullptr) files_->register_memory(block.base, block.bytes);
+  for (auto *device : devices_) device->register_memory(block.base, block.bytes);
   for (uint32_t i = 0; i < count; ++i) {
     free_.push_back(static_cast<std::byte *>(block.base) + i * buffer_bytes_);
   }

@@ -21,6 +21,8 @@ class staging_pool {
   staging_pool &operator=(const staging_pool &) = delete;
   ~staging_pool();
 
+  /// The memory is registered with this device, too, which copies from it.
+  void add_device(tier::backend_instance &device);
   /// A buffer, page-aligned; nullptr when all are out (or memory is: the first take tells).
   std::byte *take();
   void give(std::byte *buffer) { free_.push_back(buffer); }
@@ -33,6 +35,7 @@ class staging_pool {
 
   const cubby_backend_services &services_;
   tier::backend_instance *files_;
+  std::vector<tier::backend_instance *> devices_;
   const uint64_t buffer_bytes_;
   uint32_t left_;
   std::vector<std::byte *> free_;

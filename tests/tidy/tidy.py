@@ -23,7 +23,7 @@ APART = {frozenset(("store", "placement"))}
 # belong, the others compare with it, or compile it once more.
 CONFINED = [
     (re.compile(r"liburing(\.h$|/)"), ("backends/uring/", "src/cli/bench/bare_ring.cpp")),
-    (re.compile(r"cuda"), ("backends/cuda/",)),
+    (re.compile(r"cuda(\w*\.h$|/std/)"), ("backends/cuda/", "tests/unit/backends/driver_types_test.cpp")),
     (re.compile(r"hwloc(\.h$|/)"), ("src/platform/topology.cpp",)),
     (re.compile(r"mimalloc[\w-]*\.h$"), ("src/platform/host_memory.cpp",)),
     (re.compile(r"(tbb|oneapi)/"), ("src/platform/parallel.cpp", "bench/micro/")),

@@ -35,6 +35,11 @@ void operation::withdraw_all_items(uint32_t index) {
   units_.open.complete_if_over(index);
 }
 
+void operation::tier_lost(uint32_t index) {
+  fail_waiting_items(index, lost_tier(units_.state.tiers[at(index).tier]));
+  units_.open.complete_if_over(index);
+}
+
 void operation::out_of_memory(uint32_t index) {
   request &r = at(index);
   fail_waiting_items(index, no_memory());

@@ -42,6 +42,8 @@ class operation {
   virtual bool refuse_impossible(uint32_t index);
   /// The caller has withdrawn the request, or (not `all`) perhaps items of it.
   virtual void withdraw(uint32_t index, bool all) = 0;
+  /// Its tier is lost, and nothing will come there: what waits fails with DEVICE.
+  void tier_lost(uint32_t index);
   /// There was no memory for the library's own tables: what has not begun of it fails.
   void out_of_memory(uint32_t index);
 

@@ -15,6 +15,7 @@ class pin_operation final : public operation {
  private:
   void settle(uint32_t index);
   void settle_item(uint32_t index, uint32_t item);
+  void land_behind_copies(uint32_t index);
 
   std::vector<uint32_t> begun_;  // the fills of the request at hand
 };
