@@ -16,8 +16,8 @@ from cubby.integrations.lmcache import CubbyConnector
 KIB = 1 << 10
 
 
-def make(path: Path, memory_gb: float = 1 / 16) -> CubbyConnector:
-    return CubbyConnector(str(path), store_gb=1 / 4, memory_gb=memory_gb)
+def make(path: Path, host_bytes: int = 64 << 20) -> CubbyConnector:
+    return CubbyConnector(str(path), store_bytes=256 << 20, host_bytes=host_bytes)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_stored_blocks_come_back_after_a_restart(tmp_path: Path, size: int) -> N
 
 
 def test_a_batch_larger_than_memory(tmp_path: Path) -> None:
-    connector = make(tmp_path, memory_gb=1 / 64)
+    connector = make(tmp_path, host_bytes=16 << 20)
     keys = names(64)
     number = connector.submit_batch_set(keys, [value(i, 1024 * KIB) for i in range(64)])
     assert wait(connector, number)[0] is True
@@ -101,7 +101,7 @@ def test_bad_input(connector: CubbyConnector, tmp_path: Path) -> None:
     with pytest.raises(ValueError):
         connector.submit_batch_set(["a"], [])
     with pytest.raises(ValueError):
-        CubbyConnector(str(tmp_path / "other"), keep="session")
+        CubbyConnector(str(tmp_path / "other"), store_bytes=1 << 20, keep="session")
     with pytest.raises(cubby.InUseError):
         make(tmp_path)
     good, _, each = wait(connector, connector.submit_batch_get([], []))

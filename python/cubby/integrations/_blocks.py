@@ -1,4 +1,4 @@
-"""A store of KV blocks for one engine: what the adapters of vLLM and SGLang have in common."""
+"""A store of KV blocks for one engine: what the adapters have in common."""
 
 from __future__ import annotations
 
@@ -123,9 +123,12 @@ class BlockStore:
 
     def add(self, name: str, block_bytes: int, identity: bytes) -> cubby.Space:
         """A space of blocks of one size, which a store of an earlier process may have filled."""
+        return self.runtime.add_space(self.bank(name, block_bytes), identity)
+
+    def bank(self, name: str, block_bytes: int) -> cubby.Bank:
+        """A bank with a number for every block of this size that there can be."""
         count = (self.host_bytes + self.store_bytes) // block_bytes + 64
-        bank = self.runtime.add_bank(name, "kv", 1, count, block_bytes)
-        return self.runtime.add_space(bank, identity)
+        return self.runtime.add_bank(name, "kv", 1, count, block_bytes)
 
     def pieces(self, count: int, block_bytes: int) -> list[slice]:
         """Cuts a batch of `count` blocks into puts that leave room for others in memory."""
@@ -152,6 +155,14 @@ class BlockStore:
             self.runtime.drain(30)
         finally:
             self.runtime.close()
+
+    def describe(self) -> str:
+        """Where the store is and how it is held, for a line in the engine's log."""
+        return (
+            f"{self.folder}: {self.store_bytes / 2**30:.2f} GiB on disk by "
+            f"{self.file.describe()['io']}, {self.host_bytes / 2**30:.2f} GiB of memory, keep "
+            f"{self.keep}, {self.used_bytes() / 2**30:.2f} GiB stored before"
+        )
 
     def used_bytes(self) -> int:
         """Bytes of blocks in the store."""

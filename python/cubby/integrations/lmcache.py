@@ -2,7 +2,7 @@
 
     lmcache server ... --l2-adapter '{"type": "native_plugin",
         "module_path": "cubby.integrations.lmcache", "class_name": "CubbyConnector",
-        "adapter_params": {"path": "/var/cache/kv", "store_gb": 100, "memory_gb": 2}}'
+        "adapter_params": {"path": "/var/cache/kv", "store_bytes": 107374182400}}'
 
 No thread of its own: the runtime's moves the bytes, and LMCache sleeps on event_fd().
 Versions seen: LMCache 0.5.6. See docs/engines.md.
@@ -19,11 +19,11 @@ import select
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import cubby
 from cubby import Status
+from cubby.integrations._blocks import USABLE, BlockStore
 from cubby.integrations._sizes import SizedSpaces
 
 Completion = tuple[int, bool, str, list[bool] | None]
@@ -70,36 +70,31 @@ class CubbyConnector:
     def __init__(
         self,
         path: str,
-        store_gb: float = 10.0,
-        memory_gb: float = 1.0,
+        store_bytes: int,
+        host_bytes: int = 1 << 28,
         keep: str = "restart",
         verify: bool = True,
         workers: int | None = None,
-        namespace: str = "lmcache",
+        identity: str = "",
     ) -> None:
         """path: folder of the store, made where it is missing; it belongs to one process.
-        store_gb: GiB of disk, taken at once and never exceeded. memory_gb: GiB of host memory for
-        blocks on their way and the latest ones. keep: 'restart', or 'durable' to outlive power
-        cuts too. verify: hold what is read against its digests. workers: threads that do so beside
-        the runtime's own; None = as many as are worth it. namespace: nothing is found across two.
+        store_bytes: bytes of disk, taken at once and never exceeded. host_bytes: host memory for
+        chunks on their way and the latest ones, at least four of the largest. keep: 'restart';
+        'durable' to outlive power cuts too; 'cache' for this process alone. verify: hold what is
+        read against its digests. workers: threads that do so beside the runtime's own; None = as
+        many as are worth it. identity: nothing is found by a connector with another one.
         """
-        if keep not in ("restart", "durable"):
-            raise ValueError("keep is 'restart' or 'durable'")
         self._log = _logger()
-        self._keep = keep
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        memory, store = int(memory_gb * (1 << 30)), int(store_gb * (1 << 30))
-        self._piece_bytes = max(memory // 4, 1)
-        self._runtime = cubby.Runtime(verify=verify, workers=workers)
+        self._store = BlockStore(
+            path, store_bytes, host_bytes, keep=keep, verify=verify, workers=workers
+        )
         try:
-            self._runtime.add_tier("host", "host:0", memory)
-            self._runtime.add_tier("file", "nvme:0", store, rank=1, paths=[str(folder)])
-            self._spaces = SizedSpaces(self._runtime, folder, namespace, memory, store)
-            self._queue = self._runtime.queue(4096)
+            self._spaces = SizedSpaces(self._store, f"lmcache {identity}")
+            self._queue = self._store.runtime.queue(4096)
         except BaseException:
-            self._runtime.close()
+            self._store.close()
             raise
+        self._piece_bytes = max(host_bytes // 4, 1)
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll = select.epoll()
         self._poll.register(self._event, select.EPOLLIN)
@@ -111,10 +106,7 @@ class CubbyConnector:
         self._waiting: list[_Piece] = []
         self._done: list[Completion] = []
         self._closed = False
-        self._log.info(
-            "cubby store at %s: %.1f GiB on disk, %.1f GiB of memory, keep %s, digests %s",
-            folder, store_gb, memory_gb, keep, "on" if verify else "off",
-        )  # fmt: skip
+        self._log.info("cubby store at %s", self._store.describe())
 
     def event_fd(self) -> int:
         """Readable while drain_completions() has something; never read by the caller."""
@@ -131,11 +123,10 @@ class CubbyConnector:
     def submit_batch_exists(self, keys: Sequence[str]) -> int:
         """Which keys could be loaded now."""
         hashed = [key_of(name) for name in keys]
-        usable = (cubby.State.FILE, cubby.State.HOST, cubby.State.DEVICE)
         found = [False] * len(hashed)
         for space in self._spaces.all():
             for place, state in enumerate(space.states(hashed)):
-                found[place] = found[place] or state in usable
+                found[place] = found[place] or state in USABLE
         return self._answer(found)
 
     def submit_batch_delete(self, keys: Sequence[str]) -> int:
@@ -166,16 +157,15 @@ class CubbyConnector:
             self._closed = True
             self._waiting.clear()
         try:
-            self._runtime.drain(30)
+            self._store.close()
         finally:
-            self._runtime.close()
             self._poll.close()
             self._queue.close()
             os.close(self._event)
 
     def stats(self) -> dict[str, Any]:
         """Counters of the runtime, as cubby.Runtime.stats()."""
-        return self._runtime.stats()
+        return self._store.runtime.stats()
 
     def _submit(self, keys: Sequence[str], buffers: Sequence[memoryview], store: bool) -> int:
         if len(keys) != len(buffers):
@@ -213,7 +203,7 @@ class CubbyConnector:
         try:
             if piece.batch.store:
                 piece.ticket = self._spaces.of(size).submit_put(
-                    piece.keys, piece.memory, keep=self._keep, queue=self._queue, user=user
+                    piece.keys, piece.memory, keep=self._store.keep, queue=self._queue, user=user
                 )
             else:
                 space = self._spaces.find(size)
