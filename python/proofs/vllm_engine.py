@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import resource
 import signal
 import sys
@@ -20,12 +19,9 @@ from typing import Any
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["VLLM_NO_USAGE_STATS"] = "1"
+os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 
-
-def prompts_of(plan: dict[str, Any]) -> list[list[int]]:
-    """The same prompts for the same plan, none the start of another."""
-    draw = random.Random(plan["seed"])
-    return [[draw.randrange(3, 500) for _ in range(plan["tokens"])] for _ in range(plan["prompts"])]
+from tiny_models import prompts_of
 
 
 def offloading(tier: dict[str, Any] | None) -> dict[str, Any] | None:
