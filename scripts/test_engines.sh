@@ -88,7 +88,9 @@ prove_lmcache() {
 prove_transformers() {
   step transformers "logits of four architectures <= 1e-5, same tokens" \
     "$python" -m pytest -q -s -p no:cacheprovider python/tests/test_transformers_experts.py
-  grep -h 'largest difference' "$root"/logs/transformers-logits*.log || true
+  step transformers "KV blocks in lockers: the same logits, found again" \
+    "$python" -m pytest -q -s -p no:cacheprovider python/tests/test_transformers_cache.py
+  grep -h 'largest difference' "$root"/logs/transformers-*.log || true
   [[ -z $quick ]] || return 0
   step transformers "in half of its memory, 4 x accelerate's offload" \
     "$python" python/proofs/transformers_offload.py --folder "$root/offload"
