@@ -42,6 +42,7 @@ class Proof:
     folder: Path
     plan: Result
     path: list[Path] = field(default_factory=lambda: [HERE])
+    quick: bool = False
     checks: dict[str, bool] = field(default_factory=dict)
     measured: Result = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
@@ -140,16 +141,21 @@ def held(proof: Proof, store: Path, run: Callable[[], Result], says: str, comput
     )
 
 
-def main(proof: Proof, first: Callable[[Proof, Path], Result], parts: dict[str, Part]) -> int:
+def main(
+    proof: Proof, first: Callable[[Proof, Path], Result], parts: dict[str, Part], quick: Result
+) -> int:
     """Runs `first`, which returns what all others have to say, and the parts; or, with names of
-    parts on the command line, those alone. Exit status 0: all seen; 1: not; 77: no such engine."""
+    parts on the command line, those alone. `--quick`: with the plan `quick`, and without the
+    engine's own tier beside ours. Exit status 0: all seen; 1: not; 77: no such engine."""
     if importlib.util.find_spec(proof.name) is None:
         proof.say(f"skipped: {proof.name} is not installed for this Python")
         return 77
-    asked = sys.argv[2:]
+    asked = [part for part in sys.argv[2:] if part != "--quick"]
+    proof.quick = len(asked) + 2 < len(sys.argv)
+    proof.plan |= quick if proof.quick else {}
     model = proof.begin(again=bool(asked))
     computed = proof.result("cubby-store") if asked else first(proof, model)
-    for part in asked or parts:
+    for part in asked or [part for part in parts if not (proof.quick and part == "turns")]:
         if computed.get("tokens"):
             parts[part](proof, model, computed)
     return proof.report()
