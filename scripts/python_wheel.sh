@@ -31,7 +31,15 @@ CHECK
   fi
 }
 
+# One at a time: two scripts may run side by side.
 cubby_wheel() {
+  (
+    flock 9
+    make_wheel
+  ) 9>build/wheel.lock
+}
+
+make_wheel() {
   local library=${CUBBY_LIBRARY:-$PWD/build/release/lib/libcubby.a} given=() now=
   if [[ -f $library ]]; then
     given=(-C "cmake.define.CUBBY_LIBRARY=$library")

@@ -167,6 +167,23 @@ def held(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
     )
 
 
+def knowledge(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
+    """Cubby's policy in vLLM's host memory, KV events of the tier, and hints of requests."""
+    tier = {**cubby_tier(proof.folder / "cubby-store"), "enable_kv_events": True}
+    result = proof.engine("knowledge", model, tier=tier, knowledge=True)
+    seen, counters = result.get("knowledge", {}), result.get("counters", {})
+    proof.measured["knowledge"] = {**seen, "counters": counters}
+    proof.check("knowledge: the same tokens and probabilities", same(result, computed))
+    proof.check("knowledge: the policy is cubby's", seen.get("policy") == "CubbyPolicy")
+    proof.check(
+        "knowledge: every chunk is announced to routers, once",
+        seen.get("announced", 0) >= chunk_count(proof.plan) and not seen["announced_twice"],
+    )
+    for where, counts in (("tier", counters), ("policy", seen.get("policy_hints", {}))):
+        accepted, rejected = counts.get("hints_accepted", 0), counts.get("hints_rejected", 0)
+        proof.check(f"knowledge: hints reach the {where}, with outcomes", accepted > 0 < rejected)
+
+
 def first(proof: Proof, model: Path) -> dict[str, Any]:
     """An engine without a tier, and those that store and start anew."""
     plain = proof.engine("plain", model)
@@ -179,7 +196,13 @@ def first(proof: Proof, model: Path) -> dict[str, Any]:
     return computed
 
 
-PARTS = {"turns": turns, "kills": kills, "other_engines": other_engines, "held": held}
+PARTS = {
+    "turns": turns,
+    "kills": kills,
+    "knowledge": knowledge,
+    "other_engines": other_engines,
+    "held": held,
+}
 
 
 if __name__ == "__main__":
