@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,6 +123,36 @@ def test_a_value_larger_than_memory_fails_alone(connector: CubbyConnector) -> No
     assert (good, each) == (False, [False])
     assert error
     assert wait(connector, connector.submit_batch_set(["b"], [value(1, 64 * KIB)]))[0] is True
+
+
+def test_a_forked_child_has_no_connector(connector: CubbyConnector) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            connector.submit_batch_set(["a"], [value(1, 64 * KIB)])
+        except cubby.ForkedError:
+            os._exit(0)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert wait(connector, connector.submit_batch_set(["a"], [value(1, 64 * KIB)]))[0] is True
+
+
+def test_many_batches_at_once(connector: CubbyConnector) -> None:
+    keys = [[f"{batch} {i}" for i in range(8)] for batch in range(16)]
+    made = [value(100 + batch, 256 * KIB) for batch in range(16)]
+    left = {connector.submit_batch_set(k, [made[b]] * 8) for b, k in enumerate(keys)}
+    into = [[value(9, 256 * KIB) for _ in range(8)] for _ in range(16)]
+    poller = select.poll()
+    poller.register(connector.event_fd(), select.POLLIN)
+    for step in ("stored", "loaded"):
+        while left:
+            assert poller.poll(20_000), f"not all were {step}"
+            for number, good, error, each in connector.drain_completions():
+                assert (good, error, each) == (True, "", [True] * 8)
+                left.remove(number)
+        if step == "stored":
+            left = {connector.submit_batch_get(k, into[b]) for b, k in enumerate(keys)}
+    assert all(bytes(b) == bytes(made[i]) for i, row in enumerate(into) for b in row)
 
 
 def test_frames_are_little_larger_than_their_blocks() -> None:

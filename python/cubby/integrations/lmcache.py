@@ -102,6 +102,7 @@ class CubbyConnector:
         self._piece_bytes_max = max(host_bytes // (2 * _THREADS), 1)
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._movers = concurrent.futures.ThreadPoolExecutor(_THREADS, "cubby-move")
+        self._pid = os.getpid()
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._done: list[Completion] = []
@@ -162,6 +163,8 @@ class CubbyConnector:
     def _submit(self, keys: Sequence[str], buffers: Sequence[memoryview], store: bool) -> int:
         if len(keys) != len(buffers):
             raise ValueError("as many buffers as keys")
+        if os.getpid() != self._pid:
+            raise cubby.ForkedError("the connector belongs to the process before fork()")
         batch = _Batch(next(self._numbers), store, [False] * len(keys))
         pieces = self._cut(batch, keys, buffers)
         batch.open = len(pieces)
@@ -196,8 +199,9 @@ class CubbyConnector:
         try:
             good = self._put(piece) if piece.batch.store else self._get(piece)
         except Exception as why:
-            statuses = getattr(why, "item_status", None) or [None] * len(good)
-            good = [status == Status.OK for status in statuses]
+            statuses = getattr(why, "item_status", None) or []
+            if len(statuses) == len(good):
+                good = [status == Status.OK for status in statuses]
             error = str(why)
             what = "storing" if piece.batch.store else "loading"
             self._log.warning("%s %d blocks: %s", what, len(piece.keys), why)
