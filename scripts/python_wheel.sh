@@ -6,6 +6,8 @@
 # CUBBY_LIBRARY names, where there is one, so that it is not compiled twice.
 
 tools=$PWD/build/python-venv
+# uv knows nothing of pip's settings.
+if [[ -n ${PIP_INDEX_URL:-} ]]; then export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}; fi
 
 fetch() { # what, command...
   local log=build/fetch.log what=$1

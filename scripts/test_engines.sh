@@ -119,6 +119,8 @@ cubby_wheel
 for engine in "${engines[@]}"; do
   if environment "$engine"; then
     "prove_$engine"
+  elif grep -qiE 'no solution|no version|couldn.t parse' "$root/logs/$name-install.log"; then
+    report "$engine" "everything" "FAILED: python/proofs/${name}_lock.txt, see build/engines/logs"
   else
     report "$engine" "everything" "skipped: not fetched: $(tail -n 1 "$root/logs/$name-install.log")"
   fi
