@@ -1,7 +1,7 @@
 """Writes python/cubby/_cubby.pyi from the built extension: nanobind's stubs, with the types that
 they cannot know put in by hand.
 
-    PYTHONPATH=<build>/stage python python/make_stubs.py
+    scripts/test_python.sh; build/python-venv/bin/python python/make_stubs.py
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ KeyList: TypeAlias = bytes | list[bytes] | tuple[bytes, ...] | "Keys"
 # Buffer protocol, __dlpack__, (address, length), RegionSpan, or a list of those.
 Memory: TypeAlias = Any
 Keep: TypeAlias = Literal["session", "cache", "restart", "durable"]
+Hint: TypeAlias = Literal["closed", "scheduled", "priority"]
 IoClass: TypeAlias = Literal["demand", "committed", "forecast", "write_back"]
 Seconds: TypeAlias = float | None
 """
@@ -35,11 +36,15 @@ TYPES = [
     (r"keys: object", "keys: KeyList"),
     (r"into: object", "into: Memory"),
     (r"memory: object", "memory: Memory"),
+    (r"keep: object \| None", "keep: Keep | None"),
     (r"keep: object", "keep: Keep"),
+    (r"kind: object", "kind: Hint"),
     (r"io_class: object", "io_class: IoClass"),
     (r"recompute_ns: list", "recompute_ns: list[int]"),
     (r"def get\((.*)\) -> object", r"def get(\1) -> bool | list[bool]"),
     (r"def (submit_\w+|prefetch|seal|resize)\((.*)\) -> object", r"def \1(\2) -> Ticket"),
+    (r"def reserve\((.*)\) -> object", r"def reserve(\1) -> Reservation"),
+    (r"def restorable\((.*)\) -> list", r"def restorable(\1) -> list[int]"),
     (r"def lease\((.*)\) -> object", r"def lease(\1) -> Lease"),
     (r"def view\((.*)\) -> object", r"def view(\1) -> View | None"),
     (r"def poll\(self\) -> object", "def poll(self) -> int | None"),

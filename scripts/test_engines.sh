@@ -1,30 +1,29 @@
 #!/usr/bin/env bash
 # Proves the adapters in the real engines, on the CPU, and prints a table.
 #   test_engines.sh [--quick] [lmcache] [transformers] [vllm] [sglang] [llama_cpp]
-# Without names: all five. llama.cpp is compiled the first time, for some minutes.
-# --quick: without the proof in little memory, which takes minutes and 2.5 GB of disk.
-# Each engine has a virtual environment under build/engines, with the versions that
-# python/proofs/ENGINE_lock.txt pins; it stays there for the next run. What could not be
-# fetched from the package registry is skipped, and says so. Exit status: 0 all passed, 1 one failed,
-# 77 none failed and at least one was skipped.
+# Without names: all five. --quick: without what takes minutes: the other adapters of LMCache's
+# benchmark, the proof of transformers in little memory, the tiers of vLLM and SGLang beside ours.
+# llama.cpp is compiled the first time, for some minutes.
+# The virtual environments, of pinned versions (python/proofs/*_lock.txt), stay under build/engines
+# for the next run; lmcache and transformers share one. What could not be fetched from the package
+# registry is skipped, and says so. Exit status: 0 all passed, 1 one failed, 77 none failed and at
+# least one was skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 quick=
 engines=()
 for argument in "$@"; do
-  if [[ $argument == --quick ]]; then quick=1; else engines+=("$argument"); fi
-done
-[[ ${#engines[@]} -gt 0 ]] || engines=(lmcache transformers vllm sglang llama_cpp)
-for engine in "${engines[@]}"; do
-  case $engine in
-    lmcache | transformers | vllm | sglang | llama_cpp) ;;
+  case $argument in
+    --quick) quick=1 ;;
+    lmcache | transformers | vllm | sglang | llama_cpp) engines+=("$argument") ;;
     *)
-      echo "test_engines: '$engine' is not one of lmcache, transformers, vllm, sglang and llama_cpp" >&2
+      echo "test_engines: '$argument' is not one of --quick, lmcache, transformers, vllm, sglang and llama_cpp" >&2
       exit 2
       ;;
   esac
 done
+[[ ${#engines[@]} -gt 0 ]] || engines=(lmcache transformers vllm sglang llama_cpp)
 
 root=$PWD/build/engines
 mkdir -p "$root/logs"
@@ -41,26 +40,34 @@ report() { # engine, what, result
   esac
 }
 
-# The environment of an engine, made once for a list of requirements.
+# The environment of an engine, made once for a list of requirements; its interpreter is
+# $python, its name $name.
 environment() { # engine
-  local list=python/proofs/$1_lock.txt stamp=$root/$1/installed
-  if [[ -f $stamp ]] && cmp -s "$list" "$stamp"; then return 0; fi
-  echo "== $1: installing $(grep -c == "$list") packages into build/engines/$1"
-  [[ -x $root/$1/bin/pip ]] || python3 -m venv "$root/$1"
-  if [[ $1 == llama_cpp ]]; then export CMAKE_ARGS="-DLLAVA_BUILD=OFF" CMAKE_BUILD_PARALLEL_LEVEL=2; fi
-  "$root/$1/bin/pip" install -q --no-deps -r "$list" >"$root/logs/$1-install.log" 2>&1 || return 1
-  cp "$list" "$stamp"
+  name=$1
+  case $name in lmcache | transformers) name=light ;; esac
+  local list=python/proofs/${name}_lock.txt log=$root/logs/$name-install.log venv=$root/$name began=$SECONDS
+  python=$venv/bin/python
+  if ! cmp -s "$list" "$venv/installed"; then
+    echo "== $1: installing $(grep -c == "$list") packages into build/engines/$name"
+    [[ -x $python ]] || python3 -m venv --without-pip "$venv"
+    rm -f "$venv/installed" "$venv/cubby"
+    if [[ $1 == llama_cpp ]]; then export CMAKE_ARGS="-DLLAVA_BUILD=OFF" CMAKE_BUILD_PARALLEL_LEVEL=2; fi
+    "$tools/bin/uv" pip sync -q --python "$python" "$list" >"$log" 2>&1 || return 1
+    cp "$list" "$venv/installed"
+    echo "== $1: installed in $((SECONDS - began)) s"
+  fi
+  install_wheel "$venv"
 }
 
 # Runs a step with its output in a log; its last lines are shown where it failed.
 step() { # engine, what, command...
-  local engine=$1 what=$2
+  local engine=$1 what=$2 began=$SECONDS
   shift 2
   local log=$root/logs/$engine-${what//[^a-z0-9]/-}.log
   local status=0
   "$@" >"$log" 2>&1 || status=$?
   if [[ $status -eq 0 ]]; then
-    report "$engine" "$what" "passed"
+    report "$engine" "$what" "passed in $((SECONDS - began)) s"
   elif [[ $status -eq 77 ]]; then
     report "$engine" "$what" "skipped: $(tail -n 1 "$log")"
   else
@@ -70,19 +77,22 @@ step() { # engine, what, command...
 }
 
 prove_lmcache() {
-  local python=$root/lmcache/bin/python table=$root/logs/lmcache-l2.json
+  local sides=()
+  [[ -z $quick ]] || sides=(--sides cubby)
   step lmcache "the contract of the connector" \
     "$python" -m pytest -q -p no:cacheprovider python/tests/test_lmcache_connector.py
-  step lmcache "bench l2, verified, beside its own file adapters" \
-    "$python" python/proofs/lmcache_l2.py --folder "$root/lmcache-l2" --json "$table"
-  cat "$root/logs/lmcache-bench-l2--verified--beside-its-own-file-adapters.log"
+  step lmcache "bench l2, verified" \
+    "$python" python/proofs/lmcache_l2.py --folder "$root/lmcache-l2" "${sides[@]}" \
+    --json "$root/logs/lmcache-l2.json"
+  cat "$root"/logs/lmcache-bench-l2*.log
 }
 
 prove_transformers() {
-  local python=$root/transformers/bin/python
   step transformers "logits of four architectures <= 1e-5, same tokens" \
     "$python" -m pytest -q -s -p no:cacheprovider python/tests/test_transformers_experts.py
-  grep -h 'largest difference' "$root"/logs/transformers-logits*.log || true
+  step transformers "KV blocks in lockers: the same logits, found again" \
+    "$python" -m pytest -q -s -p no:cacheprovider python/tests/test_transformers_cache.py
+  grep -h 'largest difference' "$root"/logs/transformers-*.log || true
   [[ -z $quick ]] || return 0
   step transformers "in half of its memory, 4 x accelerate's offload" \
     "$python" python/proofs/transformers_offload.py --folder "$root/offload"
@@ -90,15 +100,19 @@ prove_transformers() {
 }
 
 prove_vllm() {
-  local python=$root/vllm/bin/python
-  step vllm "stored, found by a new process, same tokens" python/proofs/vllm.sh
+  step vllm "its own tests, with the policy and the tier in place" \
+    "$python" python/proofs/vllm_own_tests.py "$root/vllm-source"
+  grep -h '^vllm_own_tests:' "$root"/logs/vllm-its-own*.log || true
+  step vllm "stored, found by a new process, same tokens" \
+    "$python" python/proofs/vllm_proof.py "$root" ${quick:+--quick}
   step vllm "through an LMCache server, all started anew" \
     "$python" python/proofs/lmcache_vllm.py --folder "$root/lmcache-vllm"
   grep -h '^lmcache-vllm:' "$root"/logs/vllm-through*.log || true
 }
 
 prove_sglang() {
-  step sglang "stored, found by a new process, same tokens" python/proofs/sglang.sh
+  step sglang "stored, found by a new process, same tokens" \
+    "$python" python/proofs/sglang_proof.py "$root" ${quick:+--quick}
 }
 
 # The backend is compiled with the headers of the ggml that the package was made of.
@@ -107,7 +121,7 @@ build_llama_cpp_backend() {
   version=$(sed -n 's/^llama_cpp_python==//p' python/proofs/llama_cpp_lock.txt)
   local source=$folder/llama_cpp_python-$version
   if [[ ! -d $source ]]; then
-    "$folder/bin/pip" download -q --no-deps --no-binary llama_cpp_python -d "$folder" \
+    "$tools/bin/pip" download -q --no-deps --no-binary llama_cpp_python -d "$folder" \
       "llama_cpp_python==$version" || return 1
     tar -xzf "$source.tar.gz" -C "$folder" || return 1
   fi
@@ -116,31 +130,27 @@ build_llama_cpp_backend() {
 }
 
 prove_llama_cpp() {
-  local python=$root/llama_cpp/bin/python
   step llama_cpp "the backend, for its ggml" build_llama_cpp_backend
   step llama_cpp "logits to the bit, evicting; damage; what is declined" \
     "$python" python/proofs/llama_cpp_proof.py --folder "$root/llama_cpp/work" --cubby build/release/bin/cubby
 }
 
-echo "== building the package"
-status=0
-./scripts/test_python.sh --build-only || status=$?
-if [[ $status -ne 0 ]]; then
-  echo "test_engines: the package could not be built; nothing was proven" >&2
-  exit "$status" # 77: what it is built with could not be fetched
-fi
-export PYTHONPATH=$PWD/build/python-ext/stage
-
+source scripts/python_wheel.sh
+tools_env
+cubby_wheel
 for engine in "${engines[@]}"; do
-  if ! environment "$engine"; then
-    report "$engine" "everything" "skipped: its packages could not be fetched (build/engines/logs)"
-  else
+  if environment "$engine"; then
     "prove_$engine"
+  elif grep -qiE 'no solution|no version|couldn.t parse' "$root/logs/$name-install.log"; then
+    report "$engine" "everything" "FAILED: python/proofs/${name}_lock.txt, see build/engines/logs"
+  else
+    report "$engine" "everything" "skipped: not fetched: $(tail -n 1 "$root/logs/$name-install.log")"
   fi
 done
 
 echo
 printf '%-14s %-52s %s\n' engine proof result
 printf '%s\n' "${results[@]}"
+echo "in $SECONDS s"
 [[ $failed -eq 0 ]] || exit 1
 [[ $skipped -eq 0 ]] || exit 77

@@ -18,8 +18,10 @@ from ._cubby import (
     Keys,
     Lease,
     Pins,
+    Policy,
     Region,
     RegionSpan,
+    Reservation,
     Runtime,
     Space,
     Ticket,
@@ -31,7 +33,7 @@ from ._cubby import (
     version,
 )
 from .errors import *  # noqa: F403
-from .errors import CubbyError, State, Status
+from .errors import CubbyError, Outcome, State, Status
 
 __version__ = ".".join(map(str, version()))
 __all__ = [
@@ -41,9 +43,12 @@ __all__ = [
     "CubbyError",
     "Keys",
     "Lease",
+    "Outcome",
     "Pins",
+    "Policy",
     "Region",
     "RegionSpan",
+    "Reservation",
     "Runtime",
     "Space",
     "State",

@@ -10,6 +10,7 @@ KeyList: TypeAlias = bytes | list[bytes] | tuple[bytes, ...] | "Keys"
 # Buffer protocol, __dlpack__, (address, length), RegionSpan, or a list of those.
 Memory: TypeAlias = Any
 Keep: TypeAlias = Literal["session", "cache", "restart", "durable"]
+Hint: TypeAlias = Literal["closed", "scheduled", "priority"]
 IoClass: TypeAlias = Literal["demand", "committed", "forecast", "write_back"]
 Seconds: TypeAlias = float | None
 
@@ -96,7 +97,7 @@ class CompletionQueue:
     def __exit__(self, *args: object) -> None: ...
 
 class View:
-    """One part of a pinned locker, read-only, in place: memoryview(view), numpy.frombuffer(view) and torch.from_dlpack(view) copy nothing. The frame stays pinned as long as such a buffer is in use."""
+    """One part of a pinned locker, read-only, or of a reserved one, to be written: memoryview(view), numpy.frombuffer(view) and torch.from_dlpack(view) copy nothing. The frame stays where it is as long as such a buffer is in use."""
 
     def __len__(self) -> int: ...
     @property
@@ -150,6 +151,39 @@ class Lease:
 
     def end(self) -> None:
         """Ends the lease. May be called twice."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *args: object) -> None: ...
+
+class Reservation:
+    """Frames of blocks that are written in place: nobody finds them before commit(). A context manager: what is left at its end is abandoned."""
+
+    def __len__(self) -> int: ...
+    def view(self, item: int, part: int = 0) -> View | None:
+        """A View of a part, to be written; None: the key is known already, and nothing need be written."""
+
+    def address(self, item: int, part: int = 0) -> int:
+        """Address of a part, to be written until the commit; 0: the key is known already."""
+
+    def commit(
+        self, first: int = 0, count: int = 0, *, keep: Keep | None = None, ttl_ms: int = 0
+    ) -> None:
+        """Publishes blocks first to first + count - 1, each once, or all that are left; returns once they can be found, as put(). keep: longer than the reservation said, or None. BufferError while a buffer over one of them is in use."""
+
+    def submit_commit(
+        self,
+        first: int = 0,
+        count: int = 0,
+        *,
+        keep: Keep | None = None,
+        ttl_ms: int = 0,
+        queue: CompletionQueue | None = None,
+        user: int = 0,
+    ) -> Ticket:
+        """As commit(), without waiting for the store: a Ticket."""
+
+    def abandon(self, first: int = 0, count: int = 0) -> None:
+        """Gives blocks up; nobody ever finds them. BufferError while a buffer over one of them is in use."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *args: object) -> None: ...
@@ -227,7 +261,13 @@ class Bank:
         """What a part is: a dict of name, type, tensor, bytes and shape (fastest dimension first; 0 = unknown)."""
 
     def files(self) -> list[dict[str, Any]]:
-        """The files that an adopted bank reads: dicts of path, bytes, sealed."""
+        """The files that an adopted or mapped bank reads: dicts of path, bytes, sealed."""
+
+    def map(self, files: Sequence[str], extents: Sequence[tuple[int, int, int, int, int]]) -> None:
+        """Has the lockers of an empty bank read from files of any kind, in place and read-only: (number, part, file, offset_bytes, bytes) of each part of each locker; file counts `files` from 0."""
+
+    def extent(self, number: int, part: int = 0) -> tuple[int, int, int, int, int]:
+        """Where a part of a locker lies: (number, part, file, offset_bytes, bytes), as map() takes it."""
 
     def pin(
         self,
@@ -294,6 +334,14 @@ class Space:
     def states(self, keys: KeyList, after: Key | None = None) -> bytes:
         """Where each key's bytes are, as one byte a key of cubby.State, also behind the first miss. No I/O, no waiting."""
 
+    def restorable(self, keys: KeyList, after: Key | None = None, trailing: int = 0) -> list[int]:
+        """Every length of a prefix that is usable, in ascending order; the last one is what match() answers. No I/O, no waiting."""
+
+    def hint(
+        self, kind: Hint, keys: KeyList, *, when_ns: int = 0, priority: int = 0, ttl_ns: int = 0
+    ) -> bytes:
+        """Tells what the engine knows of keys. kind: 'closed' (the conversation is over, or the content superseded), 'scheduled' (asked for in when_ns), 'priority' (higher stays longer). ttl_ns: how long it holds; 0 = not said. One byte a key of cubby.Outcome."""
+
     def split(self, keys: KeyList, tier: Tier, recompute_ns: list[int]) -> dict[str, Any]:
         """Load or recompute: which keys of the prefix to load so that all of it is ready first. recompute_ns: ns to compute each key. A dict of load_first, load_count, finish_ns, recompute_all_ns and load_all_ns."""
 
@@ -344,6 +392,18 @@ class Space:
 
     def pin(self, keys: KeyList, tier: Tier, *, wait: bool = True) -> Pins:
         """Holds blocks in place; MissError where one is not there."""
+
+    def reserve(
+        self,
+        keys: KeyList,
+        tier: Tier,
+        *,
+        after: Key | None = None,
+        chain: bool = False,
+        keep: Keep = "session",
+        block_bytes: int = 0,
+    ) -> Reservation:
+        """Frames of new blocks in a tier of host memory, to be written in place: a Reservation. All or none: BusyError without room now. after, chain, keep: as for put(). block_bytes: how many bytes each block will have; 0 = all."""
 
     def drop(self, keys: KeyList, tier: Tier | None = None) -> None:
         """Forgets keys: in a tier, or everywhere (None). BusyError when one is pinned."""
@@ -410,8 +470,10 @@ class Runtime:
     def add_space(self, bank: Bank, fingerprint: bytes, domain: bytes = ...) -> Space:
         """Opens a space of keys of a bank of kind 'kv'. fingerprint: bytes that name all that makes blocks interchangeable (model, dtype, layout, rank); domain: the tenant."""
 
-    def add_region(self, memory: Memory) -> Region:
-        """Makes writable memory of the caller known: it is held until the region is removed or the runtime closed."""
+    def add_region(
+        self, memory: Memory, *, piece_bytes: int = 0, stride_bytes: int = 0, piece_count: int = 0
+    ) -> Region:
+        """Makes writable memory of the caller known: it is held until the region is removed or the runtime closed. With piece_count: of it so many pieces of piece_bytes each, stride_bytes apart; its bytes count through them as if they lay one behind the other, and as memory of a tier each piece is a frame."""
 
     def queue(self, capacity: int = 1024) -> CompletionQueue:
         """A CompletionQueue with places for `capacity` requests."""
@@ -448,6 +510,65 @@ class Runtime:
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *args: object) -> None: ...
+
+class Policy:
+    """A placement policy alone, for a cache of blocks whose books are kept elsewhere; policy.h says what has to be called when. Objects are numbers below object_count. For one thread at a time."""
+
+    def __init__(
+        self, name: str, *, object_count: int, budget_bytes: int, object_bytes: int, seed: int = 0
+    ) -> None:
+        """name: one of cubby.policies(). budget_bytes: what may be resident together; object_bytes: size of one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def head_first(self) -> bool:
+        """Whether it takes a request's blocks from the first to the last; others take them from the last to the first."""
+
+    def access(
+        self,
+        object: int,
+        parent: int | None = None,
+        depth: int = 0,
+        last: bool = False,
+        *,
+        number: int,
+        now_ns: int,
+    ) -> None:
+        """An object is used, resident or not. parent: the block before it in its prefix; depth: how many are; last: it is the last one of its request. number: requests before this one."""
+
+    def inserted(self, object: int, bytes: int) -> None:
+        """The object is resident from now on."""
+
+    def removed(self, object: int) -> None:
+        """The object is no longer resident."""
+
+    def forget(self, object: int) -> None:
+        """The number stands for something else from now on; it is not resident."""
+
+    def begin_victims(self, bytes: int, *, incoming: int | None = None, now_ns: int) -> None:
+        """Room is needed: begins a round."""
+
+    def next_victim(self) -> int | None:
+        """A resident object, the least worth keeping first, each once a round; None after the last."""
+
+    def admit(self, incoming: int, victim: int) -> bool:
+        """Whether the newcomer is worth the victim's place."""
+
+    def hint(
+        self,
+        kind: Hint,
+        objects: Sequence[int],
+        *,
+        when_ns: int = 0,
+        priority: int = 0,
+        ttl_ns: int = 0,
+        now_ns: int,
+    ) -> bool:
+        """As Space.hint(); whether the policy has a use for it."""
+
+    def stats(self) -> dict[str, Any]:
+        """What the policy says of itself: a dict."""
 
 def version() -> tuple[int, int, int]:
     """Version of the library: (major, minor, patch)."""

@@ -45,6 +45,14 @@ class State(enum.IntEnum):
     DEVICE = 4
 
 
+class Outcome(enum.IntEnum):
+    """What became of a hint, as Space.hint() says it."""
+
+    ACCEPTED = 0
+    CLIPPED = 1
+    REJECTED = 2
+
+
 class CubbyError(Exception):
     """Base of all; str() is a sentence with cause and remedy."""
 

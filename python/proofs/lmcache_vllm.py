@@ -47,7 +47,7 @@ def adapter(store: Path) -> str:
             "type": "native_plugin",
             "module_path": "cubby.integrations.lmcache",
             "class_name": "CubbyConnector",
-            "adapter_params": {"path": str(store), "store_gb": 0.25, "memory_gb": 1 / 16},
+            "adapter_params": {"path": str(store), "store_bytes": 1 << 28, "host_bytes": 1 << 26},
         }
     )
 

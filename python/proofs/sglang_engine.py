@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import sys
 import time
@@ -19,12 +18,7 @@ from typing import Any
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import psutil
-
-
-def prompts_of(plan: dict[str, Any]) -> list[list[int]]:
-    """The same prompts for the same plan, none the start of another."""
-    draw = random.Random(plan["seed"])
-    return [[draw.randrange(3, 500) for _ in range(plan["tokens"])] for _ in range(plan["prompts"])]
+from tiny_models import prompts_of
 
 
 def processor_seconds() -> float:

@@ -1,5 +1,5 @@
 """Proof that cubby's storage works in the real SGLang, on the CPU:
-`python sglang_proof.py FOLDER [PART …]`.
+`python sglang_proof.py FOLDER [--quick] [PART …]`.
 
 Starts engines one after another and prints one JSON object of what was seen and measured. With the
 names of parts those alone are run again, over what the run before left. Exit status 0: all seen; 1:
@@ -8,23 +8,17 @@ something was not; 77: SGLang is not installed.
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import shutil
 import statistics
-import subprocess
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import tiny_models
+import engine_proof
+from engine_proof import HERE, Proof, disk_bytes, same
 
-HERE = Path(__file__).resolve().parent
 STORE_BYTES = 1 << 30
 TURNS = 1
-PLAN = {
+PLAN: dict[str, Any] = {
     "page_size": 32,
     "memory_layout": "layer_first",
     "backend": None,
@@ -34,6 +28,7 @@ PLAN = {
     "new_tokens": 16,
     "seed": 1,
 }
+QUICK = {"prompts": 2, "tokens": 256}
 
 
 def cubby_storage(path: Path, interface_v1: int = 1) -> dict[str, Any]:
@@ -55,51 +50,6 @@ def file_storage(path: Path) -> dict[str, Any]:
         "backend": "file",
         "extra": {"file_storage_path": str(path), "prefetch_threshold": 32},
     }
-
-
-def disk_bytes(path: Path) -> int:
-    """Bytes that the files of a folder take on disk."""
-    return sum(p.stat().st_blocks * 512 for p in path.rglob("*") if p.is_file())
-
-
-@dataclass
-class Proof:
-    """Runs engines and keeps what was seen."""
-
-    folder: Path
-    checks: dict[str, bool] = field(default_factory=dict)
-    measured: dict[str, Any] = field(default_factory=dict)
-    logs: dict[str, str] = field(default_factory=dict)
-
-    def engine(self, name: str, model: Path, **plan: Any) -> dict[str, Any]:
-        """One engine from start to end; its RESULT, or {} where there was none."""
-        environment = {**os.environ, **plan.pop("environment", {})}
-        whole = {**PLAN, "model": str(model), **plan}
-        path = [str(HERE / "sglang_cpu"), str(HERE), environment.get("PYTHONPATH", "")]
-        environment["PYTHONPATH"] = os.pathsep.join(p for p in path if p)
-        log = self.folder / f"{name}.log"
-        print(f"sglang_proof: {name}", file=sys.stderr, flush=True)
-        with log.open("w") as out:
-            command = [sys.executable, str(HERE / "sglang_engine.py"), json.dumps(whole)]
-            ended = subprocess.run(
-                command, stdout=out, stderr=subprocess.STDOUT, env=environment, timeout=900
-            )
-        return {**self.result(name), "status": ended.returncode}
-
-    def result(self, name: str) -> dict[str, Any]:
-        """The RESULT of an engine that has ended."""
-        text = self.logs[name] = (self.folder / f"{name}.log").read_text(errors="replace")
-        found = [line for line in text.splitlines() if line.startswith("RESULT ")]
-        return json.loads(found[-1][len("RESULT ") :]) if found else {}
-
-    def check(self, what: str, holds: bool) -> None:
-        self.checks[what] = bool(holds)
-        print(f"sglang_proof: {'seen' if holds else 'NOT SEEN'}: {what}", file=sys.stderr)
-
-
-def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """The same tokens, and the same logarithms of their probabilities to the last bit."""
-    return bool(one.get("tokens")) and all(one[k] == other.get(k) for k in ("tokens", "logprobs"))
 
 
 def all_from_storage(result: dict[str, Any]) -> bool:
@@ -126,6 +76,8 @@ def restarts(proof: Proof, model: Path) -> dict[str, Any]:
     Returns the run that found nothing, whose tokens all others have to say."""
     computed: dict[str, Any] = {}
     for name, storage_of in (("cubby", cubby_storage), ("file", file_storage)):
+        if proof.quick and name == "file":
+            continue
         path = proof.folder / f"{name}-store"
         stored = proof.engine(f"{name}-store", model, flush=True, **storage_of(path))
         again = proof.engine(f"{name}-restart", model, **storage_of(path))
@@ -184,7 +136,7 @@ def faults(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
         "SGLANG_TEST_HICACHE_BACKEND_RANDOM_FAILURE": "0.3",
     }
     storage = cubby_storage(proof.folder / "cubby-store")
-    result = proof.engine("faults", model, environment=chance, **storage)
+    result = proof.engine("faults", model, chance, **storage)
     log = proof.logs["faults"]
     proof.measured["faults"] = {"tokens_from_storage": result.get("storage")}
     proof.check("SGLang's fault injector was around it", "injector enabled" in log)
@@ -204,39 +156,33 @@ def faults(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
     )
 
 
-def other_engines(proof: Proof, moved: Path, computed: dict[str, Any]) -> None:
+def other_engines(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
     """Engines of another model or layout on the same store find nothing, and harm nothing."""
-    models = proof.folder.parent / "models"
     storage = cubby_storage(proof.folder / "cubby-store")
     few = {"prompts": 2, **storage}
-    found = {"another page size": proof.engine("other-page", moved, page_size=64, **few)}
-    # The same name and shapes, other weights: what a folder's name cannot tell.
-    shutil.rmtree(moved)
-    shutil.copytree(models / "other", moved)
-    found["other weights in the same folder"] = proof.engine("other-weights", moved, **few)
-    shutil.rmtree(moved)
-    shutil.copytree(models / "llama", moved)
+    found = {
+        "another page size": proof.engine("other-page", model, page_size=64, **few),
+        # The same name and shapes: what a folder's name cannot tell.
+        "other weights in the same folder": proof.with_other_weights(
+            model, lambda: proof.engine("other-weights", model, **few)
+        ),
+    }
     for name, result in found.items():
         proof.check(f"{name}: no hit", bool(result.get("tokens")) and not any(result["storage"]))
-    back = proof.engine("back", moved, **storage)
+    back = proof.engine("back", model, **storage)
     proof.check("the first engine hits after them", all_from_storage(back))
     proof.check("and says the same", same(back, computed))
 
 
 def held(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
     """A store that another process holds: SGLang says so and goes on without the storage."""
-    from cubby.integrations._blocks import BlockStore
-
     path = proof.folder / "cubby-store"
-    holder = BlockStore(next(path.glob("rank-*")), STORE_BYTES, 64 << 20)
-    try:
-        result = proof.engine("held", model, prompts=1, **cubby_storage(path))
-    finally:
-        holder.close()
-    proof.check("held store: a line in SGLang's log", "cubby storage is off" in proof.logs["held"])
-    proof.check(
-        "held store: SGLang goes on, the same tokens",
-        result.get("tokens") == computed["tokens"][:1],
+    engine_proof.held(
+        proof,
+        next(path.glob("rank-*")),
+        lambda: proof.engine("held", model, prompts=1, **cubby_storage(path)),
+        "cubby storage is off",
+        computed,
     )
 
 
@@ -260,47 +206,19 @@ PARTS = {
 }
 
 
-def begin(proof: Proof, model: Path, models: Path, parts: list[str]) -> dict[str, Any]:
-    """A new folder and the first runs in it; or, for single parts, those of the run before."""
-    report = proof.folder / "report.json"
-    if parts:
-        seen = json.loads(report.read_text())
-        proof.checks, proof.measured = seen["checks"], seen["measured"]
-        return proof.result("cubby-store")
-    shutil.rmtree(proof.folder, ignore_errors=True)
-    proof.folder.mkdir(parents=True)
-    shutil.copytree(models / "llama", model)
+def first(proof: Proof, model: Path) -> dict[str, Any]:
+    """The engines that store and start anew."""
     computed = restarts(proof, model)
     proof.check("SGLang answers", bool(computed.get("tokens")))
     return computed
 
 
-def main() -> int:
-    if importlib.util.find_spec("sglang") is None:
-        print("sglang_proof: skipped: SGLang is not installed for this Python", file=sys.stderr)
-        return 77
-    import sglang
-
-    folder = Path(sys.argv[1]).resolve()
-    tiny_models.make(folder / "models")
-    proof = Proof(folder / "sglang-proof")
-    model = proof.folder / "model"
-    computed = begin(proof, model, folder / "models", sys.argv[2:])
-    for part in sys.argv[2:] or PARTS:
-        if computed.get("tokens"):
-            PARTS[part](proof, model, computed)
-    passed = all(proof.checks.values()) and len(proof.checks) > 1
-    report = {
-        "engine": f"SGLang {sglang.__version__}",
-        "passed": passed,
-        "plan": PLAN,
-        "checks": proof.checks,
-        "measured": proof.measured,
-    }
-    (proof.folder / "report.json").write_text(json.dumps(report))
-    print(json.dumps(report))
-    return 0 if passed else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    made = Proof(
+        "sglang",
+        Path(sys.argv[1]).resolve() / "sglang-proof",
+        PLAN,
+        # Before all others: what stands in for SGLang's code for GPUs.
+        [HERE / "sglang_cpu", HERE],
+    )
+    sys.exit(engine_proof.main(made, first, PARTS, QUICK))

@@ -6,6 +6,7 @@ experts and another layout.
 
 from __future__ import annotations
 
+import random
 import sys
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,12 @@ def make(folder: Path, *names: str) -> None:
         maker().to(torch.bfloat16).save_pretrained(folder / name)
         _tokenizer().save_pretrained(folder / name)
         (folder / name / "done").touch()
+
+
+def prompts_of(plan: dict[str, Any]) -> list[list[int]]:
+    """The prompts of an engine's run: the same for the same plan, none the start of another."""
+    draw = random.Random(plan["seed"])
+    return [[draw.randrange(3, 500) for _ in range(plan["tokens"])] for _ in range(plan["prompts"])]
 
 
 if __name__ == "__main__":

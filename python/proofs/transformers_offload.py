@@ -42,34 +42,34 @@ def make_model(folder: Path, layers: int) -> int:
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
-def load(side: str, path: Path, memory_bytes: int, scratch: Path) -> Any:
+def load(side: str, path: Path, host_bytes: int, scratch: Path) -> Any:
     """The model as one side has it."""
     import torch
 
     if side == "cubby":
         from cubby.integrations import transformers as experts
 
-        return experts.load(path, memory_bytes=memory_bytes, dtype=torch.bfloat16)
+        return experts.load(path, host_bytes=host_bytes, dtype=torch.bfloat16)
     from transformers import AutoModelForCausalLM
 
     how: dict[str, Any] = {"dtype": torch.bfloat16}
     if side == "accelerate":
         how |= {
             "device_map": "auto",
-            "max_memory": {"cpu": memory_bytes},
+            "max_memory": {"cpu": host_bytes},
             "offload_folder": str(scratch),
         }
     return AutoModelForCausalLM.from_pretrained(path, **how)
 
 
-def work(side: str, path: Path, memory_bytes: int, tokens: int, scratch: Path) -> None:
+def work(side: str, path: Path, host_bytes: int, tokens: int, scratch: Path) -> None:
     """Of the child process: generates, and prints one line of JSON."""
     import torch
 
     if side != "plain" and "/cubby-" not in Path("/proc/self/cgroup").read_text():
         raise RuntimeError("this process is not under the limit")
     torch.set_num_threads(1)
-    model = load(side, path, memory_bytes, scratch)
+    model = load(side, path, host_bytes, scratch)
     ids = torch.tensor([PROMPT])
     how = {"do_sample": False, "pad_token_id": 0, "eos_token_id": None}
     model.generate(ids, max_new_tokens=2, **how)
@@ -100,13 +100,13 @@ class Cgroup:
         self._path.rmdir()
 
 
-def run(side: str, given: argparse.Namespace, memory_bytes: int, limit: int) -> dict[str, Any]:
+def run(side: str, given: argparse.Namespace, host_bytes: int, limit: int) -> dict[str, Any]:
     """One process; limit 0: without one."""
     folder = given.folder
     scratch = folder / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     command = [sys.executable, __file__, "--folder", str(folder), "--work", side]
-    command += ["--memory", str(memory_bytes), "--tokens", str(given.tokens)]
+    command += ["--memory", str(host_bytes), "--tokens", str(given.tokens)]
     group = Cgroup(limit) if limit else None
     try:
         done = subprocess.run(

@@ -2,14 +2,15 @@
 is JSON. Prints a line `RESULT {...}`. Started by vllm_proof.py.
 
     model, block_size, tier (JSON of a secondary tier, or null), prompts (count), tokens (of each),
-    new_tokens, seed, kill (SIGKILL to itself while more than so many chunks are being stored)
+    new_tokens, seed, kill (SIGKILL to itself while more than so many chunks are being stored),
+    knowledge (true: with cubby's policy for vLLM's host memory, KV events, and hints at every
+    request)
 """
 
 from __future__ import annotations
 
 import json
 import os
-import random
 import resource
 import signal
 import sys
@@ -20,27 +21,74 @@ from typing import Any
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["VLLM_NO_USAGE_STATS"] = "1"
+os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+
+from tiny_models import prompts_of
 
 
-def prompts_of(plan: dict[str, Any]) -> list[list[int]]:
-    """The same prompts for the same plan, none the start of another."""
-    draw = random.Random(plan["seed"])
-    return [[draw.randrange(3, 500) for _ in range(plan["tokens"])] for _ in range(plan["prompts"])]
-
-
-def offloading(tier: dict[str, Any] | None) -> dict[str, Any] | None:
+def offloading(plan: dict[str, Any]) -> dict[str, Any]:
     """vLLM's configuration of a secondary tier, with the copier for CPUs."""
-    if tier is None:
-        return None
-    return {
+    if plan["tier"] is None:
+        return {}
+    extra = {
+        "spec_name": "CpuTieringSpec",
+        "spec_module_path": "vllm_cpu_spec",
+        "cpu_bytes_to_use": 512 << 20,
+        "secondary_tiers": [plan["tier"]],
+    }
+    config: dict[str, Any] = {}
+    if plan.get("knowledge"):
+        extra["eviction_policy"] = "CubbyPolicy"
+        extra["cache_policy_module_path"] = "cubby.integrations.vllm_policy"
+        config["kv_events_config"] = {"enable_kv_cache_events": True, "publisher": "null"}
+    config["kv_transfer_config"] = {
         "kv_connector": "OffloadingConnector",
         "kv_role": "kv_both",
-        "kv_connector_extra_config": {
-            "spec_name": "CpuTieringSpec",
-            "spec_module_path": "vllm_cpu_spec",
-            "cpu_bytes_to_use": 512 << 20,
-            "secondary_tiers": [tier],
-        },
+        "kv_connector_extra_config": extra,
+    }
+    return config
+
+
+def hint_requests(engine: Any) -> None:
+    """Every request carries an envelope: its blocks matter, and one action that nobody serves."""
+    from vllm.v1.kv_hints import KvHintAction, KvHintsEnvelope
+
+    actions = [
+        KvHintAction("retain", "kv.retain", "1.0", {"priority": 80, "ttl_seconds": 600}),
+        KvHintAction("share", "kv.share", "1.0", {}),
+    ]
+    envelope = KvHintsEnvelope("1.0", "message", actions)
+    add = engine.llm_engine.add_request
+
+    def hinted(*args: Any, **how: Any) -> Any:
+        return add(*args, **{**how, "kv_hints": envelope})
+
+    engine.llm_engine.add_request = hinted
+
+
+def watch_events(found: Any) -> list[Any]:
+    """Events of the tiers, as vLLM takes them."""
+    taken: list[Any] = []
+    take = found.take_events
+
+    def noted() -> Any:
+        for event in take():
+            taken.append(event)
+            yield event
+
+    found.take_events = noted
+    return taken
+
+
+def knowledge(found: Any, events: list[Any]) -> dict[str, Any]:
+    """What became of events and hints."""
+    policy = found.primary_tier._policy
+    stored = [key.hex() for e in events if e.ownership for key in e.keys if not e.removed]
+    return {
+        "policy": type(policy).__name__,
+        "policy_hints": policy.hint_counts,
+        "announced": len(set(stored)),
+        "announced_twice": len(stored) - len(set(stored)),
     }
 
 
@@ -103,12 +151,16 @@ def main() -> None:
         dtype="bfloat16",
         block_size=plan["block_size"],
         enable_prefix_caching=True,
-        kv_transfer_config=offloading(plan["tier"]),
+        **offloading(plan),
     )
     started = time.monotonic() - began
     found = manager(engine)
     if plan.get("kill"):
         threading.Thread(target=kill_in_mid_store, args=[found, plan["kill"]], daemon=True).start()
+    events: list[Any] = []
+    if plan.get("knowledge"):
+        events = watch_events(found)
+        hint_requests(engine)
     first = SamplingParams(temperature=0, max_tokens=1, ignore_eos=True)
     more = SamplingParams(temperature=0, max_tokens=plan["new_tokens"], ignore_eos=True, logprobs=2)
     # What every first request pays for is not the tier's.
@@ -134,6 +186,8 @@ def main() -> None:
         result["counters"] = found.secondary_tiers[0].counters()
         store = found.secondary_tiers[0]._store
         result["tiers"] = store.runtime.stats()["tiers"] if store is not None else None
+    if plan.get("knowledge"):
+        result["knowledge"] = knowledge(found, events)
     print("RESULT " + json.dumps(result), flush=True)
     if found is not None:
         found.shutdown()

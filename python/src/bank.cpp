@@ -1,8 +1,10 @@
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <cstring>
+#include <tuple>
 
 #include "handles.hpp"
 #include "pins.hpp"
@@ -135,6 +137,32 @@ nb::list files(const bank &b) {
   return out;
 }
 
+// number, part, file, offset_bytes, bytes: as Python gives an extent.
+using extent_tuple = std::tuple<uint64_t, uint32_t, uint32_t, uint64_t, uint64_t>;
+
+void map(const bank &b, const std::vector<std::string> &files,
+         const std::vector<extent_tuple> &from) {
+  std::vector<const char *> paths;
+  for (const std::string &file : files) paths.push_back(file.c_str());
+  std::vector<cubby_extent> extents;
+  extents.reserve(from.size());
+  for (const auto &[number, part, file, offset_bytes, bytes] : from) {
+    if (number >= b.locker_count()) throw nb::index_error("no such locker in this bank");
+    extents.push_back({CUBBY_ID(b.handle, number), part, file, offset_bytes, bytes});
+  }
+  check(b.owner->call([&](cubby *rt) {
+    return cubby_bank_map(rt, b.handle, paths.data(), static_cast<uint32_t>(paths.size()),
+                          extents.data(), extents.size());
+  }));
+}
+
+extent_tuple extent(const bank &b, uint64_t number, uint32_t part) {
+  cubby_extent found{};
+  check(b.owner->quick(
+      [&](cubby *rt) { return cubby_bank_extent(rt, b.handle, number, part, &found); }));
+  return {number, part, found.file, found.offset_bytes, found.bytes};
+}
+
 void bind_geometry(nb::class_<bank> &c) {
   c.def_ro("handle", &bank::handle, "The number of the bank, as cubby.h calls name it.")
       .def_ro("kind", &bank::kind, "0 experts, 1 KV blocks, 3 other.")
@@ -160,7 +188,15 @@ void bind_geometry(nb::class_<bank> &c) {
       .def("part", &part_info, nb::arg("row"), nb::arg("part"),
            "What a part is: a dict of name, type, tensor, bytes and shape (fastest dimension "
            "first; 0 = unknown).")
-      .def("files", &files, "The files that an adopted bank reads: dicts of path, bytes, sealed.");
+      .def("files", &files,
+           "The files that an adopted or mapped bank reads: dicts of path, bytes, sealed.")
+      .def("map", &map, nb::arg("files"), nb::arg("extents"),
+           "Has the lockers of an empty bank read from files of any kind, in place and read-only: "
+           "(number, part, file, offset_bytes, bytes) of each part of each locker; file counts "
+           "`files` from 0.")
+      .def("extent", &extent, nb::arg("number"), nb::arg("part") = 0,
+           "Where a part of a locker lies: (number, part, file, offset_bytes, bytes), as map() "
+           "takes it.");
 }
 
 }  // namespace

@@ -60,5 +60,7 @@ void bind_runtime(nb::module_ &m);
 void bind_tiers(nb::module_ &m);
 void bind_banks(nb::module_ &m);
 void bind_spaces(nb::module_ &m);
+void bind_policies(nb::module_ &m);
+void bind_looking(nb::class_<space> &c);
 
 }  // namespace pycubby

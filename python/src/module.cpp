@@ -15,10 +15,12 @@ NB_MODULE(_cubby, m) {
   bind_requests(m);
   bind_queues(m);
   bind_pins(m);
+  bind_reservations(m);
   bind_tiers(m);
   bind_banks(m);
   bind_spaces(m);
   bind_runtime(m);
+  bind_policies(m);
   m.def(
       "version",
       [] {

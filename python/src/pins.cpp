@@ -8,17 +8,18 @@ namespace pycubby {
 
 namespace {
 
-// One part of one pinned locker.
+// One part of one locker.
 struct view {
   std::shared_ptr<pin_set> set;
+  uint32_t item = 0;
   const void *address = nullptr;
   uint64_t bytes = 0;
 };
 
-void check_usable(const pin_set &set) {
-  if (set.what->owner->door.forked()) raise_refused(CUBBY_ERR_FORKED, "the pinned memory");
-  if (set.released || set.what->owner->door.closed()) {
-    PyErr_SetString(PyExc_BufferError, "the pins were released");
+void check_usable(const pin_set &set, uint32_t item) {
+  check_open(set);
+  if (set.reserved && set.over[item]) {
+    PyErr_SetString(PyExc_BufferError, "this block was committed or abandoned");
     throw nb::python_error();
   }
 }
@@ -26,22 +27,24 @@ void check_usable(const pin_set &set) {
 int get_buffer(PyObject *self, Py_buffer *out, int flags) {
   view *of = nb::inst_ptr<view>(nb::handle(self));
   try {
-    check_usable(*of->set);
+    check_usable(*of->set, of->item);
   } catch (nb::python_error &e) {
     e.restore();
     out->obj = nullptr;
     return -1;
   }
   if (PyBuffer_FillInfo(out, self, const_cast<void *>(of->address),
-                        static_cast<Py_ssize_t>(of->bytes), 1, flags) != 0) {
+                        static_cast<Py_ssize_t>(of->bytes), of->set->reserved ? 0 : 1,
+                        flags) != 0) {
     return -1;
   }
-  of->set->add_export();
+  of->set->add_export(of->item);
   return 0;
 }
 
 void release_buffer(PyObject *self, Py_buffer *) {
-  nb::inst_ptr<view>(nb::handle(self))->set->end_export();
+  view *of = nb::inst_ptr<view>(nb::handle(self));
+  of->set->end_export(of->item);
 }
 
 PyType_Slot view_slots[] = {{Py_bf_getbuffer, reinterpret_cast<void *>(get_buffer)},
@@ -54,13 +57,14 @@ struct lent_tensor {
   Managed managed{};
   int64_t shape = 0, stride = 1;
   std::shared_ptr<pin_set> set;
+  uint32_t item = 0;
 };
 
 template <class Managed>
 void end_tensor(Managed *managed) {
   const nb::gil_scoped_acquire lock;
   auto *lent = static_cast<lent_tensor<Managed> *>(managed->context);
-  lent->set->end_export();
+  lent->set->end_export(lent->item);
   delete lent;
 }
 
@@ -68,6 +72,7 @@ template <class Managed>
 nb::object tensor_of(const view &of, const char *name) {
   auto *lent = new lent_tensor<Managed>;
   lent->set = of.set;
+  lent->item = of.item;
   lent->shape = static_cast<int64_t>(of.bytes);
   dlpack::tensor &t = lent->managed.tensor;
   t.data = const_cast<void *>(of.address);
@@ -90,12 +95,12 @@ nb::object tensor_of(const view &of, const char *name) {
     delete lent;
     throw nb::python_error();
   }
-  of.set->add_export();
+  of.set->add_export(of.item);
   return nb::steal(capsule);
 }
 
 nb::object to_dlpack(const view &of, nb::handle max_version) {
-  check_usable(*of.set);
+  check_usable(*of.set, of.item);
   const bool versioned =
       PyTuple_Check(max_version.ptr()) && nb::cast<int>(nb::borrow<nb::tuple>(max_version)[0]) >= 1;
   if (!versioned) return tensor_of<dlpack::managed>(of, "dltensor");
@@ -103,7 +108,7 @@ nb::object to_dlpack(const view &of, nb::handle max_version) {
   auto *managed = static_cast<dlpack::managed_versioned *>(
       PyCapsule_GetPointer(made.ptr(), "dltensor_versioned"));
   managed->major = 1;
-  managed->flags = dlpack::flag_read_only;
+  if (!of.set->reserved) managed->flags = dlpack::flag_read_only;
   return made;
 }
 
@@ -112,32 +117,13 @@ uint32_t index_in(const pin_set &set, uint32_t item, uint32_t part) {
   return item * set.part_count + part;
 }
 
-int item_status(const pins &p, uint32_t item) {
-  index_in(*p.set, item, 0);
-  return __atomic_load_n(&p.set->what->item_status[item], __ATOMIC_ACQUIRE);
-}
-
-nb::object view_of(const pins &p, uint32_t item, uint32_t part) {
-  const pin_set &set = *p.set;
-  const uint32_t at = index_in(set, item, part);
-  check_usable(set);
-  if (const auto status = static_cast<cubby_status>(item_status(p, item)); status != CUBBY_OK) {
-    raise_plain(status, "this item is not pinned (yet)");
-  }
-  const void *address = set.what->addresses[at];
-  if (address == nullptr) return nb::none();
-  return nb::cast(view{p.set, address, set.part_bytes[at]});
-}
-
-uint64_t address_of(const pins &p, uint32_t item, uint32_t part) {
-  const uint32_t at = index_in(*p.set, item, part);
-  check_usable(*p.set);
-  if (item_status(p, item) != CUBBY_OK) return 0;
-  return reinterpret_cast<uintptr_t>(p.set->what->addresses[at]);
+int status_in(const pin_set &set, uint32_t item) {
+  index_in(set, item, 0);
+  return __atomic_load_n(&set.what->item_status[item], __ATOMIC_ACQUIRE);
 }
 
 bool wait_pins(const pins &p, nb::handle timeout) {
-  check_usable(*p.set);
+  check_open(*p.set);
   const cubby_status status = wait_for(p.set->what, timeout_of(timeout));
   if (status == CUBBY_ERR_TIMEOUT && !p.set->what->is_final()) return false;
   if (status == CUBBY_OK) return true;
@@ -147,16 +133,16 @@ bool wait_pins(const pins &p, nb::handle timeout) {
 
 void bind_views(nb::module_ &m) {
   nb::class_<view>(m, "View", nb::type_slots(view_slots),
-                   "One part of a pinned locker, read-only, in place: memoryview(view), "
-                   "numpy.frombuffer(view) and torch.from_dlpack(view) copy nothing. The frame "
-                   "stays pinned as long as such a buffer is in use.")
+                   "One part of a pinned locker, read-only, or of a reserved one, to be written: "
+                   "memoryview(view), numpy.frombuffer(view) and torch.from_dlpack(view) copy "
+                   "nothing. The frame stays where it is as long as such a buffer is in use.")
       .def("__len__", [](const view &v) { return v.bytes; })
       .def_prop_ro(
           "nbytes", [](const view &v) { return v.bytes; }, "Size in bytes.")
       .def_prop_ro(
           "address",
           [](const view &v) {
-            check_usable(*v.set);
+            check_usable(*v.set, v.item);
             return reinterpret_cast<uintptr_t>(v.address);
           },
           "Address of the first byte; stands until the pins are released.")
@@ -173,9 +159,40 @@ void bind_views(nb::module_ &m) {
 
 }  // namespace
 
+void check_open(const pin_set &set) {
+  if (set.what->owner->door.forked()) raise_refused(CUBBY_ERR_FORKED, "the pinned memory");
+  if (set.released || set.what->owner->door.closed()) {
+    PyErr_SetString(PyExc_BufferError, "the frames were released");
+    throw nb::python_error();
+  }
+}
+
+nb::object view_of(const std::shared_ptr<pin_set> &set, uint32_t item, uint32_t part) {
+  const uint32_t at = index_in(*set, item, part);
+  check_usable(*set, item);
+  if (const auto status = static_cast<cubby_status>(status_in(*set, item)); status != CUBBY_OK) {
+    raise_plain(status, "this item is not pinned (yet)");
+  }
+  const void *address = set->what->addresses[at];
+  if (address == nullptr) return nb::none();
+  return nb::cast(view{set, item, address, set->part_bytes[at]});
+}
+
+uint64_t address_of(const pin_set &set, uint32_t item, uint32_t part) {
+  const uint32_t at = index_in(set, item, part);
+  check_usable(set, item);
+  if (status_in(set, item) != CUBBY_OK) return 0;
+  return reinterpret_cast<uintptr_t>(set.what->addresses[at]);
+}
+
 void pin_set::let_go() noexcept {
   if (handle == 0 || what->owner->door.enter() != CUBBY_OK) return;
-  cubby_unpin(what->owner->rt, std::exchange(handle, 0), 0, 0, nullptr);
+  const cubby_pins gone = std::exchange(handle, 0);
+  if (reserved) {
+    cubby_commit(what->owner->rt, gone, 0, 0, 0, nullptr, nullptr);
+  } else {
+    cubby_unpin(what->owner->rt, gone, 0, 0, nullptr);
+  }
   what->owner->door.leave();
   if (!what->is_final()) what->owner->forget(what->ticket);
 }
@@ -220,12 +237,22 @@ void bind_pins(nb::module_ &m) {
       .def("__len__", [](const pins &p) { return p.set->count; })
       .def("wait", &wait_pins, nb::arg("timeout").none() = nb::none(),
            "Blocks until all are there: True; or `timeout` seconds have passed: False.")
-      .def("status", &item_status, nb::arg("item"),
-           "Status of an item: OK once it may be used, PENDING while it is on its way.")
-      .def("view", &view_of, nb::arg("item"), nb::arg("part") = 0,
-           "A read-only View of a part, or None where its row lacks the part.")
-      .def("address", &address_of, nb::arg("item"), nb::arg("part") = 0,
-           "Address of a part, read-only; 0 while it is not there. Stands until release().")
+      .def(
+          "status", [](const pins &p, uint32_t item) { return status_in(*p.set, item); },
+          nb::arg("item"),
+          "Status of an item: OK once it may be used, PENDING while it is on its way.")
+      .def(
+          "view",
+          [](const pins &p, uint32_t item, uint32_t part) { return view_of(p.set, item, part); },
+          nb::arg("item"), nb::arg("part") = 0,
+          "A read-only View of a part, or None where its row lacks the part.")
+      .def(
+          "address",
+          [](const pins &p, uint32_t item, uint32_t part) {
+            return address_of(*p.set, item, part);
+          },
+          nb::arg("item"), nb::arg("part") = 0,
+          "Address of a part, read-only; 0 while it is not there. Stands until release().")
       .def_prop_ro(
           "done", [](const pins &p) { return wait_for(p.set->what, 0) != CUBBY_ERR_TIMEOUT; },
           "Whether all that was asked for has come, or failed. Does not block.")

@@ -1,4 +1,4 @@
-// Pins: frames used in place; View: one part of one of them as a Python buffer.
+// Pins and reservations: frames used in place; View: one part of one of them as a Python buffer.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -13,7 +13,8 @@
 
 namespace pycubby {
 
-// A set of pins. Released when Python asks for it and no buffer of a view is in use any more.
+// A set of pins, or of reserved frames. Given up when Python asks for it and no buffer of a view is
+// in use any more.
 struct pin_set {
   std::shared_ptr<request> what;
   cubby_pins handle = 0;
@@ -21,6 +22,9 @@ struct pin_set {
   std::vector<uint64_t> part_bytes;  // [count * part_count]
   uint32_t exports = 0;
   bool released = false;
+  bool reserved = false;          // frames to write to, and no pins
+  std::vector<uint32_t> writers;  // of reserved ones: [count], buffers in use
+  std::vector<bool> over;         // of reserved ones: [count], committed or abandoned
 
   pin_set() = default;
   pin_set(const pin_set &) = delete;
@@ -31,12 +35,14 @@ struct pin_set {
     released = true;
     if (exports == 0) let_go();
   }
-  void add_export() {
+  void add_export(uint32_t item) {
     ++exports;
+    if (reserved) ++writers[item];
     ++what->owner->exports;
   }
-  void end_export() {
+  void end_export(uint32_t item) {
     --what->owner->exports;
+    if (reserved) --writers[item];
     if (--exports == 0 && released) let_go();
   }
 
@@ -60,6 +66,19 @@ struct lease {
 pins pin(const std::shared_ptr<core> &owner, const std::vector<cubby_item> &items, cubby_tier tier,
          uint32_t part_count, std::vector<uint64_t> part_bytes, const options &with, bool wait);
 
+// BufferError where the set was released or its runtime closed.
+void check_open(const pin_set &set);
+// A View of a part; None where there is none.
+nb::object view_of(const std::shared_ptr<pin_set> &set, uint32_t item, uint32_t part);
+// The address of a part; 0 while it is not there.
+uint64_t address_of(const pin_set &set, uint32_t item, uint32_t part);
+
+// Reserves frames for blocks that are written in place.
+nb::object reserve(const std::shared_ptr<core> &owner, const std::vector<cubby_item> &items,
+                   cubby_tier tier, uint32_t part_count, std::vector<uint64_t> part_bytes,
+                   const options &with);
+
 void bind_pins(nb::module_ &m);
+void bind_reservations(nb::module_ &m);
 
 }  // namespace pycubby

@@ -1,25 +1,12 @@
 #include "request.hpp"
 
 #include <algorithm>
-#include <array>
-#include <string_view>
 
 #include "queue.hpp"
 
 namespace pycubby {
 
 namespace {
-
-uint8_t index_of(nb::handle name, std::array<std::string_view, 4> names, const char *what) {
-  Py_ssize_t size = 0;
-  const char *text = PyUnicode_AsUTF8AndSize(name.ptr(), &size);
-  if (text == nullptr) throw nb::python_error();
-  const std::string_view asked(text, static_cast<size_t>(size));
-  for (size_t i = 0; i < names.size(); ++i) {
-    if (asked == names[i]) return static_cast<uint8_t>(i);
-  }
-  throw nb::value_error(what);
-}
 
 nb::list statuses_of(const request &what) {
   nb::list out;
@@ -56,9 +43,24 @@ void cancel(const ticket &of) {
 
 }  // namespace
 
+uint8_t index_of(nb::handle name, std::initializer_list<std::string_view> names, const char *what) {
+  Py_ssize_t size = 0;
+  const char *text = PyUnicode_AsUTF8AndSize(name.ptr(), &size);
+  if (text == nullptr) throw nb::python_error();
+  const std::string_view asked(text, static_cast<size_t>(size));
+  const auto *found = std::find(names.begin(), names.end(), asked);
+  if (found == names.end()) throw nb::value_error(what);
+  return static_cast<uint8_t>(found - names.begin());
+}
+
 uint8_t keep_of(nb::handle name) {
   return index_of(name, {"session", "cache", "restart", "durable"},
                   "keep is 'session', 'cache', 'restart' or 'durable'");
+}
+
+uint32_t hint_kind_of(nb::handle name) {
+  return CUBBY_HINT_CLOSED + index_of(name, {"closed", "scheduled", "priority"},
+                                      "kind is 'closed', 'scheduled' or 'priority'");
 }
 
 uint8_t io_class_of(nb::handle name) {
@@ -138,6 +140,14 @@ void wait_out(const std::shared_ptr<request> &what) {
 nb::object error_of(request &what) {
   if (what.error.is_valid()) return what.error;
   return plain_error(what.status, "");
+}
+
+void raise_items(request &what) {
+  nb::object error = error_of(what);
+  nb::list each;
+  for (const int8_t status : what.item_status) each.append(static_cast<int>(status));
+  error.attr("item_status") = each;
+  raise(error);
 }
 
 ticket::~ticket() {

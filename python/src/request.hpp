@@ -4,8 +4,10 @@
 #include <nanobind/nanobind.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <cubby/cubby.h>
@@ -42,8 +44,11 @@ struct options {
   std::shared_ptr<queue> to;
 };
 
+// Which of `names` it is; else ValueError(`what`).
+uint8_t index_of(nb::handle name, std::initializer_list<std::string_view> names, const char *what);
 uint8_t keep_of(nb::handle name);
 uint8_t io_class_of(nb::handle name);
+uint32_t hint_kind_of(nb::handle name);  // the same numbers in cubby.h and policy.h
 
 // Calls `body(rt, how, ticket)` for `what` and finishes it, or has it wait for its completion.
 template <class Body>
@@ -68,8 +73,9 @@ cubby_status wait_for(const std::shared_ptr<request> &what, int64_t timeout_ns);
 // Waits to the end. An interrupt withdraws the request and is raised once it is over: nobody writes
 // to its memory afterwards.
 void wait_out(const std::shared_ptr<request> &what);
-// The exception of a failed request.
+// The exception of a failed request; raised with the statuses of its items.
 nb::object error_of(request &what);
+[[noreturn]] void raise_items(request &what);
 
 // An accepted request, as Python sees it.
 class ticket {

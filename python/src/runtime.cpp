@@ -136,20 +136,30 @@ space add_space(const runtime &r, const std::shared_ptr<bank> &of, nb::bytes fin
   return space{r.owner, of, added};
 }
 
-region add_region(const runtime &r, nb::handle memory) {
+region add_region(const runtime &r, nb::handle memory, uint64_t piece_bytes, uint64_t stride_bytes,
+                  uint64_t piece_count) {
   auto lent = std::make_unique<memory_list>();
   lent->add_item(memory, true);
   if (lent->span_count(0) != 1) throw nb::value_error("a region is one piece of memory");
   const cubby_span whole = *lent->spans(0);
+  if (whole.region != 0) throw nb::value_error("memory of a region is known already");
+  if (piece_count != 0 &&
+      (piece_bytes > whole.bytes || stride_bytes < piece_bytes ||
+       (stride_bytes != 0 && piece_count - 1 > (whole.bytes - piece_bytes) / stride_bytes))) {
+    throw nb::value_error("the pieces overlap, or end behind the memory");
+  }
   cubby_region_desc desc{};
   desc.struct_size = sizeof desc;
   desc.kind = CUBBY_MEMORY_HOST;
   desc.base = reinterpret_cast<void *>(static_cast<uintptr_t>(whole.offset_bytes));
   desc.bytes = whole.bytes;
+  desc.piece_bytes = piece_bytes;
+  desc.stride_bytes = stride_bytes;
+  desc.piece_count = piece_count;
   cubby_region added = 0;
   check(r.owner->call([&](cubby *rt) { return cubby_region_add(rt, &desc, &added); }));
   r.owner->regions.emplace(added, std::move(lent));
-  return region{r.owner, added, whole.bytes};
+  return region{r.owner, added, piece_count == 0 ? whole.bytes : piece_bytes * piece_count};
 }
 
 std::shared_ptr<queue> add_queue(const runtime &r, uint32_t capacity) {
@@ -216,9 +226,12 @@ void bind_adding(nb::class_<runtime> &c) {
            nb::arg("domain") = nb::bytes("", 0),
            "Opens a space of keys of a bank of kind 'kv'. fingerprint: bytes that name all that "
            "makes blocks interchangeable (model, dtype, layout, rank); domain: the tenant.")
-      .def("add_region", &add_region, nb::arg("memory"),
+      .def("add_region", &add_region, nb::arg("memory"), nb::kw_only(), nb::arg("piece_bytes") = 0,
+           nb::arg("stride_bytes") = 0, nb::arg("piece_count") = 0,
            "Makes writable memory of the caller known: it is held until the region is removed or "
-           "the runtime closed.")
+           "the runtime closed. With piece_count: of it so many pieces of piece_bytes each, "
+           "stride_bytes apart; its bytes count through them as if they lay one behind the other, "
+           "and as memory of a tier each piece is a frame.")
       .def("queue", &add_queue, nb::arg("capacity") = 1024,
            "A CompletionQueue with places for `capacity` requests.");
 }

@@ -1,7 +1,6 @@
 #include <nanobind/stl/shared_ptr.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "handles.hpp"
 #include "pins.hpp"
@@ -11,71 +10,14 @@ namespace pycubby {
 
 namespace {
 
-// Up to this many keys a match is too short to be worth giving the interpreter's lock away.
-constexpr uint32_t quick_keys = 1024;
-
-uint32_t match_keys(const space &s, nb::handle from, nb::handle after, uint32_t trailing,
-                    uint8_t *states) {
-  key_view keys(from);
-  const cubby_key before = key_or_none(after);
-  cubby_match_rule rule{};
-  rule.struct_size = sizeof rule;
-  rule.trailing_count = trailing;
-  rule.after = before.data == nullptr ? nullptr : &before;
-  uint32_t hits = 0;
-  const auto body = [&](cubby *rt) {
-    return cubby_match(rt, s.handle, keys.data(), keys.size(), &rule, &hits, states);
-  };
-  if (keys.size() <= quick_keys) {
-    check(s.owner->quick(body));
-  } else {
-    keys.hold();
-    check(s.owner->call(body));
-  }
-  return hits;
-}
-
-uint32_t match(const space &s, nb::handle keys, nb::handle after, uint32_t trailing) {
-  return match_keys(s, keys, after, trailing, nullptr);
-}
-
-nb::bytes states(const space &s, nb::handle keys, nb::handle after) {
-  const uint32_t count = key_view(keys).size();
-  std::vector<uint8_t> found(count);
-  match_keys(s, keys, after, 0, found.data());
-  return nb::bytes(reinterpret_cast<const char *>(found.data()), found.size());
-}
-
-// Nanoseconds of one match by the C call alone, of `repeat` calls: to hold Python's against.
-double time_match(const space &s, nb::handle from, uint32_t repeat) {
-  const key_view keys(from);
-  uint32_t hits = 0;
-  const auto began = std::chrono::steady_clock::now();
-  for (uint32_t n = 0; n < repeat; ++n) {
-    check(s.owner->quick([&](cubby *rt) {
-      return cubby_match(rt, s.handle, keys.data(), keys.size(), nullptr, &hits, nullptr);
-    }));
-  }
-  const std::chrono::duration<double, std::nano> gone = std::chrono::steady_clock::now() - began;
-  return gone.count() / repeat;
-}
-
-// The items of a get or put, and what they point to while the call lasts.
-class batch {
+// The items of a call on keys, and what they point to while it lasts.
+class named_keys {
  public:
-  batch(const space &s, nb::handle from, nb::handle memory, bool write_to, memory_list &into)
-      : keys(from), items(keys.size()) {
+  named_keys(const space &s, nb::handle from) : keys(from), items(keys.size()) {
     keys.hold();
-    if (keys.single()) {
-      into.add_item(memory, write_to);
-    } else {
-      into.add_items(memory, keys.size(), write_to);
-    }
     for (uint32_t i = 0; i < keys.size(); ++i) {
       items[i].space = s.handle;
       items[i].key = keys.data()[i];
-      items[i].spans = into.spans(i);
-      items[i].span_count = into.span_count(i);
     }
   }
   // Each key follows the one before it, the first one follows `after` (None: is a root); or, not
@@ -85,6 +27,18 @@ class batch {
     const cubby_key *first = before_.data == nullptr ? nullptr : &before_;
     for (uint32_t i = 0; i < keys.size(); ++i) {
       items[i].parent = chain && i > 0 ? &keys.data()[i - 1] : first;
+    }
+  }
+  // Where their bytes come from or go.
+  void set_memory(nb::handle memory, bool write_to, memory_list &into) {
+    if (keys.single()) {
+      into.add_item(memory, write_to);
+    } else {
+      into.add_items(memory, keys.size(), write_to);
+    }
+    for (uint32_t i = 0; i < keys.size(); ++i) {
+      items[i].spans = into.spans(i);
+      items[i].span_count = into.span_count(i);
     }
   }
 
@@ -99,7 +53,8 @@ std::shared_ptr<request> start_get(const space &s, nb::handle keys, nb::handle m
                                    const options &with) {
   auto what = std::make_shared<request>();
   what->owner = s.owner;
-  const batch b(s, keys, memory, true, what->memory);
+  named_keys b(s, keys);
+  b.set_memory(memory, true, what->memory);
   submit(what, with, b.keys.size(), [&](cubby *rt, const cubby_how *how, cubby_ticket *out) {
     return cubby_get(rt, b.items.data(), b.keys.size(), how, out);
   });
@@ -110,20 +65,13 @@ std::shared_ptr<request> start_put(const space &s, nb::handle keys, nb::handle m
                                    nb::handle after, bool chain, const options &with) {
   auto what = std::make_shared<request>();
   what->owner = s.owner;
-  batch b(s, keys, memory, false, what->memory);
+  named_keys b(s, keys);
+  b.set_memory(memory, false, what->memory);
   b.set_parents(after, chain);
   submit(what, with, b.keys.size(), [&](cubby *rt, const cubby_how *how, cubby_ticket *out) {
     return cubby_put(rt, b.items.data(), b.keys.size(), how, out);
   });
   return what;
-}
-
-[[noreturn]] void raise_items(request &what) {
-  nb::object error = error_of(what);
-  nb::list each;
-  for (const int8_t status : what.item_status) each.append(static_cast<int>(status));
-  error.attr("item_status") = each;
-  raise(error);
 }
 
 options options_of(uint32_t ttl_ms, uint8_t priority, uint64_t deadline_ns,
@@ -182,33 +130,42 @@ nb::object submit_put(const space &s, nb::handle keys, nb::handle memory, nb::ha
   return nb::cast(new ticket(std::move(what)), nb::rv_policy::take_ownership);
 }
 
-std::vector<cubby_item> items_of(const space &s, const key_view &keys) {
-  std::vector<cubby_item> items(keys.size());
-  for (uint32_t i = 0; i < keys.size(); ++i) {
-    items[i].space = s.handle;
-    items[i].key = keys.data()[i];
+// Sizes of the parts of so many blocks.
+std::vector<uint64_t> parts_of(const bank &b, uint32_t count) {
+  std::vector<uint64_t> bytes;
+  bytes.reserve(size_t{count} * b.part_count);
+  for (uint32_t i = 0; i < count; ++i) {
+    bytes.insert(bytes.end(), b.part_bytes.begin(), b.part_bytes.begin() + b.part_count);
   }
-  return items;
+  return bytes;
 }
 
 pins pin_keys(const space &s, nb::handle from, const tier &in, bool wait) {
-  key_view keys(from);
-  keys.hold();
-  const bank &b = *s.of;
-  std::vector<uint64_t> bytes;
-  for (uint32_t i = 0; i < keys.size(); ++i) {
-    bytes.insert(bytes.end(), b.part_bytes.begin(), b.part_bytes.begin() + b.part_count);
+  const named_keys b(s, from);
+  return pin(s.owner, b.items, in.handle, s.of->part_count, parts_of(*s.of, b.keys.size()),
+             options{}, wait);
+}
+
+nb::object reserve_keys(const space &s, nb::handle from, const tier &in, nb::handle after,
+                        bool chain, nb::handle keep, uint64_t block_bytes) {
+  named_keys b(s, from);
+  b.set_parents(after, chain);
+  const cubby_span length{0, 0, 0, block_bytes};
+  for (cubby_item &item : b.items) {
+    item.spans = block_bytes == 0 ? nullptr : &length;
+    item.span_count = block_bytes == 0 ? 0 : 1;
   }
-  return pin(s.owner, items_of(s, keys), in.handle, b.part_count, std::move(bytes), options{},
-             wait);
+  options with;
+  with.keep = keep_of(keep);
+  return reserve(s.owner, b.items, in.handle, s.of->part_count, parts_of(*s.of, b.keys.size()),
+                 with);
 }
 
 void drop(const space &s, nb::handle from, nb::handle in) {
-  key_view keys(from);
-  keys.hold();
-  const auto items = items_of(s, keys);
+  const named_keys b(s, from);
   const cubby_tier named = tier_of(in);
-  check(s.owner->call([&](cubby *rt) { return cubby_drop(rt, items.data(), keys.size(), named); }));
+  check(s.owner->call(
+      [&](cubby *rt) { return cubby_drop(rt, b.items.data(), b.keys.size(), named); }));
 }
 
 nb::object start_lease(const space &s, nb::handle from, uint32_t ttl_ms) {
@@ -220,41 +177,6 @@ nb::object start_lease(const space &s, nb::handle from, uint32_t ttl_ms) {
     return cubby_lease(rt, s.handle, keys.data(), keys.size(), ttl_ms, &made->handle);
   }));
   return nb::cast(made.release(), nb::rv_policy::take_ownership);
-}
-
-nb::dict split(const space &s, nb::handle from, const tier &in, nb::list recompute_ns) {
-  key_view keys(from);
-  keys.hold();
-  std::vector<uint64_t> costs;
-  for (nb::handle each : recompute_ns) costs.push_back(nb::cast<uint64_t>(each));
-  if (costs.size() != keys.size()) throw nb::value_error("recompute_ns is as long as keys");
-  cubby_split_result result{};
-  result.struct_size = sizeof result;
-  check(s.owner->call([&](cubby *rt) {
-    return cubby_split(rt, s.handle, keys.data(), keys.size(), costs.data(), in.handle, &result);
-  }));
-  nb::dict out;
-  out["load_first"] = result.load_first;
-  out["load_count"] = result.load_count;
-  out["finish_ns"] = result.finish_ns;
-  out["recompute_all_ns"] = result.recompute_all_ns;
-  out["load_all_ns"] = result.load_all_ns;
-  return out;
-}
-
-void bind_looking(nb::class_<space> &c) {
-  c.def("match", &match, nb::arg("keys"), nb::arg("after").none() = nb::none(),
-        nb::arg("trailing") = 0,
-        "Length of the longest usable prefix of keys: 0 to len(keys). No I/O, no waiting. keys: "
-        "bytes, a list or tuple of bytes, or Keys. keys[0] is a root or follows the key `after`. "
-        "trailing: of the prefix only the last so many have to be there; 0 = all.")
-      .def("states", &states, nb::arg("keys"), nb::arg("after").none() = nb::none(),
-           "Where each key's bytes are, as one byte a key of cubby.State, also behind the first "
-           "miss. No I/O, no waiting.")
-      .def("split", &split, nb::arg("keys"), nb::arg("tier"), nb::arg("recompute_ns"),
-           "Load or recompute: which keys of the prefix to load so that all of it is ready first. "
-           "recompute_ns: ns to compute each key. A dict of load_first, load_count, finish_ns, "
-           "recompute_all_ns and load_all_ns.");
 }
 
 void bind_moving(nb::class_<space> &c) {
@@ -300,12 +222,17 @@ void bind_spaces(nb::module_ &m) {
   bind_moving(c);
   c.def("pin", &pin_keys, nb::arg("keys"), nb::arg("tier"), nb::kw_only(), nb::arg("wait") = true,
         "Holds blocks in place; MissError where one is not there.")
+      .def("reserve", &reserve_keys, nb::arg("keys"), nb::arg("tier"), nb::kw_only(),
+           nb::arg("after").none() = nb::none(), nb::arg("chain") = false,
+           nb::arg("keep") = "session", nb::arg("block_bytes") = 0,
+           "Frames of new blocks in a tier of host memory, to be written in place: a Reservation. "
+           "All or none: BusyError without room now. after, chain, keep: as for put(). "
+           "block_bytes: how many bytes each block will have; 0 = all.")
       .def("drop", &drop, nb::arg("keys"), nb::arg("tier").none() = nb::none(),
            "Forgets keys: in a tier, or everywhere (None). BusyError when one is pinned.")
       .def("lease", &start_lease, nb::arg("keys"), nb::arg("ttl_ms") = 0,
            "Holds keys findable until the Lease ends or ttl_ms have passed (0: until it ends). "
            "MissError where one is not there.")
-      .def("_time_match", &time_match, nb::arg("keys"), nb::arg("repeat"))
       .def(
           "remove",
           [](const space &s) {

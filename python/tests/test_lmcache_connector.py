@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +17,8 @@ from cubby.integrations.lmcache import CubbyConnector
 KIB = 1 << 10
 
 
-def make(path: Path, memory_gb: float = 1 / 16) -> CubbyConnector:
-    return CubbyConnector(str(path), store_gb=1 / 4, memory_gb=memory_gb)
+def make(path: Path, host_bytes: int = 64 << 20) -> CubbyConnector:
+    return CubbyConnector(str(path), store_bytes=256 << 20, host_bytes=host_bytes)
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_stored_blocks_come_back_after_a_restart(tmp_path: Path, size: int) -> N
 
 
 def test_a_batch_larger_than_memory(tmp_path: Path) -> None:
-    connector = make(tmp_path, memory_gb=1 / 64)
+    connector = make(tmp_path, host_bytes=16 << 20)
     keys = names(64)
     number = connector.submit_batch_set(keys, [value(i, 1024 * KIB) for i in range(64)])
     assert wait(connector, number)[0] is True
@@ -101,7 +102,7 @@ def test_bad_input(connector: CubbyConnector, tmp_path: Path) -> None:
     with pytest.raises(ValueError):
         connector.submit_batch_set(["a"], [])
     with pytest.raises(ValueError):
-        CubbyConnector(str(tmp_path / "other"), keep="session")
+        CubbyConnector(str(tmp_path / "other"), store_bytes=1 << 20, keep="session")
     with pytest.raises(cubby.InUseError):
         make(tmp_path)
     good, _, each = wait(connector, connector.submit_batch_get([], []))
@@ -122,6 +123,36 @@ def test_a_value_larger_than_memory_fails_alone(connector: CubbyConnector) -> No
     assert (good, each) == (False, [False])
     assert error
     assert wait(connector, connector.submit_batch_set(["b"], [value(1, 64 * KIB)]))[0] is True
+
+
+def test_a_forked_child_has_no_connector(connector: CubbyConnector) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            connector.submit_batch_set(["a"], [value(1, 64 * KIB)])
+        except cubby.ForkedError:
+            os._exit(0)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert wait(connector, connector.submit_batch_set(["a"], [value(1, 64 * KIB)]))[0] is True
+
+
+def test_many_batches_at_once(connector: CubbyConnector) -> None:
+    keys = [[f"{batch} {i}" for i in range(8)] for batch in range(16)]
+    made = [value(100 + batch, 256 * KIB) for batch in range(16)]
+    left = {connector.submit_batch_set(k, [made[b]] * 8) for b, k in enumerate(keys)}
+    into = [[value(9, 256 * KIB) for _ in range(8)] for _ in range(16)]
+    poller = select.poll()
+    poller.register(connector.event_fd(), select.POLLIN)
+    for step in ("stored", "loaded"):
+        while left:
+            assert poller.poll(20_000), f"not all were {step}"
+            for number, good, error, each in connector.drain_completions():
+                assert (good, error, each) == (True, "", [True] * 8)
+                left.remove(number)
+        if step == "stored":
+            left = {connector.submit_batch_get(k, into[b]) for b, k in enumerate(keys)}
+    assert all(bytes(b) == bytes(made[i]) for i, row in enumerate(into) for b in row)
 
 
 def test_frames_are_little_larger_than_their_blocks() -> None:

@@ -1,5 +1,5 @@
 """The SGLang storage, without SGLang: its base class and host pools are stood in for.
-python/proofs/sglang.sh runs it in the real engine."""
+scripts/test_engines.sh runs it in the real engine."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def plain(path: Path) -> Any:
 def test_the_logits_are_those_of_plain_transformers(name: str, tmp_path: Path) -> None:
     path = make(name, tmp_path)
     usual = plain(path)
-    model = experts.load(path, memory_bytes=3 << 19, dtype=torch.float32)
+    model = experts.load(path, host_bytes=3 << 19, dtype=torch.float32)
     ids = torch.arange(10, 42)[None]
     with torch.no_grad():
         difference = (usual(ids).logits - model(ids).logits).abs().max().item()
@@ -85,7 +85,7 @@ def test_the_logits_are_those_of_plain_transformers(name: str, tmp_path: Path) -
 def test_a_sharded_checkpoint(tmp_path: Path) -> None:
     path = make("qwen3_moe", tmp_path, shard="1MB")
     assert len(list(path.glob("*.safetensors"))) > 1
-    model = experts.load(path, memory_bytes=8 << 20, dtype=torch.float32)
+    model = experts.load(path, host_bytes=8 << 20, dtype=torch.float32)
     ids = torch.arange(10, 42)[None]
     with torch.no_grad():
         assert (plain(path)(ids).logits - model(ids).logits).abs().max().item() <= 1e-5
@@ -96,7 +96,7 @@ def test_attach_gives_up_the_parameters(tmp_path: Path) -> None:
     path = make("mixtral", tmp_path)
     model, usual = plain(path), plain(path)
     before = sum(p.numel() for p in model.parameters())
-    held = experts.Experts(path, memory_bytes=8 << 20)
+    held = experts.Experts(path, host_bytes=8 << 20)
     experts.attach(model, held)
     assert sum(p.numel() for p in model.parameters()) < before / 4
     ids = torch.arange(10, 42)[None]
@@ -109,17 +109,17 @@ def test_attach_gives_up_the_parameters(tmp_path: Path) -> None:
 
 def test_bad_input(tmp_path: Path) -> None:
     with pytest.raises((OSError, ValueError)):
-        experts.load(tmp_path / "nothing", memory_bytes=8 << 20)
+        experts.load(tmp_path / "nothing", host_bytes=8 << 20)
     with pytest.raises(FileNotFoundError):
         experts.find_checkpoint(tmp_path)
     path = make("mixtral", tmp_path / "model")
     with pytest.raises(cubby.CubbyError):
-        experts.load(path, memory_bytes=1 << 14, dtype=torch.float32)(torch.arange(10, 42)[None])
+        experts.load(path, host_bytes=1 << 14, dtype=torch.float32)(torch.arange(10, 42)[None])
     torch.manual_seed(0)
     dense = transformers.LlamaForCausalLM(
         transformers.LlamaConfig(intermediate_size=256, head_dim=32, **COMMON)
     )
-    held = experts.Experts(path, memory_bytes=8 << 20)
+    held = experts.Experts(path, host_bytes=8 << 20)
     with pytest.raises(cubby.NotSupportedError):
         experts.attach(dense, held)
     held.close()

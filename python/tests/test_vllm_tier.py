@@ -1,164 +1,31 @@
 """The vLLM tier, without vLLM: the names it takes from vLLM are stood in for where vLLM is not
-installed. python/proofs/vllm.sh runs it in the real engine."""
+installed. scripts/test_engines.sh runs it in the real engine."""
 
 from __future__ import annotations
 
 import abc
 import array
 import dataclasses
-import enum
 import importlib
 import os
 import sys
 import threading
-import time
 import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from vllm_stand_in import ROW, ROWS, Engine, Job, Tier, keys, load, spec
 
 import cubby
 from cubby.integrations import _blocks
-
-ROW = 64 << 10
-ROWS = 64
-
-
-class _Locality(enum.Enum):
-    LOCAL = "LOCAL"
-
-
-@dataclasses.dataclass
-class _Job:
-    job_id: int
-    keys: list[bytes]
-    chunk_ids: Any
-    is_promotion: bool = False
-
-
-@dataclasses.dataclass
-class _Result:
-    job_id: int
-    success: bool
-    successful_keys: Any = None
-    transfer_time: float | None = None
-    transfer_bytes: int | None = None
-
-
-class _Tier:
-    def __init__(self, offloading_spec: Any, primary_kv_view: Any, tier_type: str) -> None:
-        self._offloading_spec, self._primary_kv_view = offloading_spec, primary_kv_view
-        self.tier_type = tier_type
-
-
-def _stand_in(**changes: Any) -> dict[str, types.ModuleType]:
-    names = {
-        "vllm": {"__version__": "0.0.stand-in"},
-        "vllm.v1": {},
-        "vllm.v1.kv_offload": {},
-        "vllm.v1.kv_offload.tiering": {},
-        "vllm.v1.kv_offload.base": {
-            "LookupResult": enum.Enum("LookupResult", "MISS HIT HIT_PENDING RETRY"),
-            "Medium": enum.Enum("Medium", "CPU STORAGE"),
-            "Locality": _Locality,
-            "RequestOffloadingContext": type("RequestOffloadingContext", (), {}),
-        },
-        "vllm.v1.kv_offload.tiering.base": {
-            "JobResult": _Result,
-            "SecondaryTierManager": _Tier,
-            "TransferJob": _Job,
-            **changes,
-        },
-    }
-    made = {}
-    for name, members in names.items():
-        made[name] = types.ModuleType(name)
-        for member, value in members.items():
-            if value is not None:
-                setattr(made[name], member, value)
-    return made
-
-
-def load(patch: pytest.MonkeyPatch, **changes: Any) -> Any:
-    """The adapter, over the stand-in with those changes."""
-    for name, module in _stand_in(**changes).items():
-        patch.setitem(sys.modules, name, module)
-    patch.delitem(sys.modules, "cubby.integrations.vllm", raising=False)
-    return importlib.import_module("cubby.integrations.vllm")
 
 
 @pytest.fixture
 def adapter(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     yield load(monkeypatch)
     sys.modules.pop("cubby.integrations.vllm", None)
-
-
-def spec(**changes: Any) -> Any:
-    """vLLM's normalised configuration, as far as the tier reads it."""
-    whole = {"model": "a/model", "dtype": "bfloat16", "block": 16, "tp": 1, "replicas": 1}
-    whole.update(changes)
-    space = types.SimpleNamespace
-    config = space(
-        model=space(name=whole["model"], dtype=whole["dtype"]),
-        cache=space(tokens_per_hash=whole["block"], blocks_per_chunk=1),
-        groups=[space(tokens_per_block=whole["block"], layer_names=("a", "b"))],
-        parallel=space(
-            tp_size=whole["tp"],
-            pp_size=1,
-            pcp_size=1,
-            dcp_size=1,
-            data_parallel_size=whole["replicas"],
-            data_parallel_index=0,
-        ),
-    )
-    return space(config=config)
-
-
-class Engine:
-    """Host memory of rows, and a tier over it."""
-
-    def __init__(self, adapter: Any, path: Path, of: Any = None, **options: Any) -> None:
-        self.adapter = adapter
-        self.memory = bytearray(ROW * ROWS)
-        self.view = memoryview(self.memory).cast("B", (ROWS, ROW))
-        whole = {"path": str(path), "store_bytes": 64 << 20, "host_bytes": 4 << 20, **options}
-        self.tier = adapter.CubbyTier(of or spec(), self.view, "CubbyTier", **whole)
-        self.jobs = 0
-
-    def fill(self, row: int, seed: int) -> None:
-        self.memory[row * ROW : (row + 1) * ROW] = seed.to_bytes(8, "little") * (ROW // 8)
-
-    def row(self, row: int) -> int:
-        """The seed that a row is full of; -1 where it is not full of one."""
-        found = self.memory[row * ROW : (row + 1) * ROW]
-        seed = found[:8]
-        return int.from_bytes(seed, "little") if found == seed * (ROW // 8) else -1
-
-    def run(self, store: bool, keys: list[bytes], rows: list[int]) -> Any:
-        """One job from its start to its result."""
-        self.jobs += 1
-        job = _Job(self.jobs, keys, array.array("i", rows), not store)
-        (self.tier.submit_store if store else self.tier.submit_load)(job)
-        until = time.monotonic() + 20
-        while time.monotonic() < until:
-            for result in self.tier.get_finished_jobs():
-                assert result.job_id == self.jobs
-                return result
-            time.sleep(0.001)
-        raise AssertionError("no result")
-
-    def hit(self, key: bytes) -> bool:
-        return self.tier.lookup(key, None) is self.adapter.LookupResult.HIT
-
-    def end(self) -> None:
-        self.tier.shutdown()
-        self.view.release()
-
-
-def keys(count: int, first: int = 0) -> list[bytes]:
-    return [b"k" * 32 + (first + i).to_bytes(4, "big") for i in range(count)]
 
 
 def test_chunks_come_back_in_a_new_engine(adapter: Any, tmp_path: Path) -> None:
@@ -292,7 +159,7 @@ def test_calls_from_several_threads(adapter: Any, tmp_path: Path) -> None:
         mine = range(number * 8, number * 8 + 8)
         for row in mine:
             engine.fill(row, row + 1)
-        engine.tier.submit_store(_Job(1000 + number, keys(8, number * 8), array.array("i", mine)))
+        engine.tier.submit_store(Job(1000 + number, keys(8, number * 8), array.array("i", mine)))
 
     threads = [threading.Thread(target=work, args=[n]) for n in range(8)]
     for thread in threads:
@@ -358,7 +225,7 @@ def test_another_vllm_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(ImportError, match="TransferJob has the fields job_id, keys"):
         load(monkeypatch, TransferJob=job)
 
-    class Wider(_Tier, abc.ABC):
+    class Wider(Tier, abc.ABC):
         @abc.abstractmethod
         def teleport(self) -> None: ...
 

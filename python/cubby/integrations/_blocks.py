@@ -1,4 +1,4 @@
-"""A store of KV blocks for one engine: what the adapters of vLLM and SGLang have in common."""
+"""A store of KV blocks for one engine: what the adapters have in common."""
 
 from __future__ import annotations
 
@@ -92,11 +92,12 @@ def model_identity(name: str) -> str:
 
 
 class BlockStore:
-    """A runtime with host memory and a store in a folder. The folder is one process's."""
+    """A runtime with host memory and a store in a folder, which is one process's; without a folder
+    with memory alone."""
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | None,
         store_bytes: int,
         host_bytes: int,
         *,
@@ -106,26 +107,33 @@ class BlockStore:
     ) -> None:
         if keep not in KEEPS:
             raise ValueError(f"keep is one of {', '.join(KEEPS)}, not {keep!r}")
-        if store_bytes <= 0 or host_bytes <= 0:
+        if host_bytes <= 0 or (path is not None and store_bytes <= 0):
             raise ValueError("store_bytes and host_bytes are numbers of bytes above 0")
-        self.folder = Path(path)
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.host_bytes, self.store_bytes, self.keep = host_bytes, store_bytes, keep
         self.runtime = cubby.Runtime(verify=verify, workers=workers)
         try:
             self.runtime.add_tier("host", "host:0", host_bytes)
-            self.file = self.runtime.add_tier(
-                "file", "nvme:0", store_bytes, rank=1, paths=[str(self.folder)]
-            )
+            if path is not None:
+                self._add_folder(Path(path))
         except BaseException:
             self.runtime.close()
             raise
 
+    def _add_folder(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.file = self.runtime.add_tier(
+            "file", "nvme:0", self.store_bytes, rank=1, paths=[str(folder)]
+        )
+
     def add(self, name: str, block_bytes: int, identity: bytes) -> cubby.Space:
         """A space of blocks of one size, which a store of an earlier process may have filled."""
+        return self.runtime.add_space(self.bank(name, block_bytes), identity)
+
+    def bank(self, name: str, block_bytes: int) -> cubby.Bank:
+        """A bank with a number for every block of this size that there can be."""
         count = (self.host_bytes + self.store_bytes) // block_bytes + 64
-        bank = self.runtime.add_bank(name, "kv", 1, count, block_bytes)
-        return self.runtime.add_space(bank, identity)
+        return self.runtime.add_bank(name, "kv", 1, count, block_bytes)
 
     def pieces(self, count: int, block_bytes: int) -> list[slice]:
         """Cuts a batch of `count` blocks into puts that leave room for others in memory."""
@@ -152,6 +160,14 @@ class BlockStore:
             self.runtime.drain(30)
         finally:
             self.runtime.close()
+
+    def describe(self) -> str:
+        """Where the store is and how it is held, for a line in the engine's log."""
+        return (
+            f"{self.folder}: {self.store_bytes / 2**30:.2f} GiB on disk by "
+            f"{self.file.describe()['io']}, {self.host_bytes / 2**30:.2f} GiB of memory, keep "
+            f"{self.keep}, {self.used_bytes() / 2**30:.2f} GiB stored before"
+        )
 
     def used_bytes(self) -> int:
         """Bytes of blocks in the store."""

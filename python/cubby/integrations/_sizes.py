@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import threading
-from pathlib import Path
 
 import cubby
+from cubby.integrations._blocks import BlockStore, fingerprint
 
 SIZES_FILE = "cubby-sizes.json"
 
@@ -19,21 +19,13 @@ def frame_bytes(size: int) -> int:
 
 
 class SizedSpaces:
-    """Spaces of one runtime by the exact size of their blocks: a block is never found by a reader
+    """Spaces of one store by the exact size of their blocks: a block is never found by a reader
     that expects another size. Not for several threads at once but for `of`."""
 
-    def __init__(
-        self,
-        runtime: cubby.Runtime,
-        folder: Path,
-        fingerprint: str,
-        memory_bytes: int,
-        store_bytes: int,
-    ) -> None:
-        self._runtime = runtime
-        self._file = folder / SIZES_FILE
-        self._fingerprint = fingerprint
-        self._bytes = memory_bytes + store_bytes
+    def __init__(self, store: BlockStore, identity: str) -> None:
+        self._store = store
+        self._file = store.folder / SIZES_FILE
+        self._identity = identity
         self._banks: dict[int, cubby.Bank] = {}
         self._spaces: dict[int, cubby.Space] = {}
         self._lock = threading.Lock()
@@ -59,10 +51,9 @@ class SizedSpaces:
     def _open(self, size: int) -> cubby.Space:
         locker = frame_bytes(size)
         if locker not in self._banks:
-            count = self._bytes // locker + 64
-            self._banks[locker] = self._runtime.add_bank(f"kv {locker}", "kv", 1, count, locker)
-        name = f"{self._fingerprint} {size}".encode()
-        self._spaces[size] = self._runtime.add_space(self._banks[locker], name)
+            self._banks[locker] = self._store.bank(f"kv {locker}", locker)
+        name = fingerprint("sized", {"of": self._identity, "bytes": size})
+        self._spaces[size] = self._store.runtime.add_space(self._banks[locker], name)
         return self._spaces[size]
 
     def find(self, size: int) -> cubby.Space | None:

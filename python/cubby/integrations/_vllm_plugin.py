@@ -1,5 +1,5 @@
-"""vLLM finds this by its entry point: afterwards `"type": "cubby"` names the tier, without a
-module_path."""
+"""vLLM finds this by its entry point: afterwards `"type": "cubby"` names the tier and
+`"eviction_policy": "cubby"` the policy, without a module path."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import contextlib
 
 
 def register() -> None:
-    """Makes the tier known where this vLLM has tiers; loads nothing of it."""
-    try:
+    """Makes tier and policy known where this vLLM has such; loads nothing of it."""
+    with contextlib.suppress(ImportError, ValueError):  # ValueError: known already
         from vllm.v1.kv_offload.tiering.factory import SecondaryTierFactory
-    except ImportError:
-        return
-    with contextlib.suppress(ValueError):  # known already
+
         SecondaryTierFactory.register_tier("cubby", "cubby.integrations.vllm", "CubbyTier")
+    with contextlib.suppress(ImportError, ValueError):
+        from vllm.v1.kv_offload.cpu.policies.factory import CachePolicyFactory
+
+        module = "cubby.integrations.vllm_policy"
+        CachePolicyFactory.register_cache_policy("cubby", module, "CubbyPolicy")

@@ -2,31 +2,37 @@
 
     lmcache server ... --l2-adapter '{"type": "native_plugin",
         "module_path": "cubby.integrations.lmcache", "class_name": "CubbyConnector",
-        "adapter_params": {"path": "/var/cache/kv", "store_gb": 100, "memory_gb": 2}}'
+        "adapter_params": {"path": "/var/cache/kv", "store_bytes": 107374182400}}'
 
-No thread of its own: the runtime's moves the bytes, and LMCache sleeps on event_fd().
+LMCache holds a lock while it submits, so batches are handed to threads of the connector's; LMCache
+sleeps on event_fd() until one is done. Waiting for the disk, those threads help with its digests.
 Versions seen: LMCache 0.5.6. See docs/engines.md.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import hashlib
 import itertools
 import logging
 import os
-import select
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import cubby
 from cubby import Status
+from cubby.integrations._blocks import USABLE, BlockStore
 from cubby.integrations._sizes import SizedSpaces
 
 Completion = tuple[int, bool, str, list[bool] | None]
+
+# As many as LMCache's own file adapter has. They wait for the disk, too: more than there are
+# processors.
+_THREADS = 4
+_PIECE_BYTES_MIN = 1 << 20  # less is not worth a thread of its own
 
 
 def _logger() -> logging.Logger:
@@ -44,7 +50,7 @@ def key_of(name: str) -> bytes:
 
 @dataclass
 class _Batch:
-    """A submitted batch: what is known of its keys, and how many requests are open."""
+    """A submitted batch: what is known of its keys, and how many pieces of it are under way."""
 
     number: int
     store: bool
@@ -55,13 +61,13 @@ class _Batch:
 
 @dataclass
 class _Piece:
-    """The keys of a batch that go in one request."""
+    """The keys of a batch that one thread moves; all of one size."""
 
     batch: _Batch
-    places: list[int]
-    keys: list[bytes]
-    memory: list[Any]
-    ticket: cubby.Ticket | None = field(default=None)
+    places: list[int] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
+    memory: list[Any] = field(default_factory=list)
+    bytes: int = 0
 
 
 class CubbyConnector:
@@ -70,55 +76,42 @@ class CubbyConnector:
     def __init__(
         self,
         path: str,
-        store_gb: float = 10.0,
-        memory_gb: float = 1.0,
+        store_bytes: int,
+        host_bytes: int = 1 << 28,
         keep: str = "restart",
         verify: bool = True,
         workers: int | None = None,
-        namespace: str = "lmcache",
+        identity: str = "",
     ) -> None:
         """path: folder of the store, made where it is missing; it belongs to one process.
-        store_gb: GiB of disk, taken at once and never exceeded. memory_gb: GiB of host memory for
-        blocks on their way and the latest ones. keep: 'restart', or 'durable' to outlive power
-        cuts too. verify: hold what is read against its digests. workers: threads that do so beside
-        the runtime's own; None = as many as are worth it. namespace: nothing is found across two.
+        store_bytes: bytes of disk, taken at once and never exceeded. host_bytes: host memory for
+        chunks on their way and the latest ones, at least four of the largest. keep: 'restart';
+        'durable' to outlive power cuts too; 'cache' for this process alone. verify: hold what is
+        read against its digests. workers: threads that do so beside the runtime's own; None = as
+        many as are worth it. identity: nothing is found by a connector with another one.
         """
-        if keep not in ("restart", "durable"):
-            raise ValueError("keep is 'restart' or 'durable'")
         self._log = _logger()
-        self._keep = keep
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        memory, store = int(memory_gb * (1 << 30)), int(store_gb * (1 << 30))
-        self._piece_bytes = max(memory // 4, 1)
-        self._runtime = cubby.Runtime(verify=verify, workers=workers)
+        self._store = BlockStore(
+            path, store_bytes, host_bytes, keep=keep, verify=verify, workers=workers
+        )
         try:
-            self._runtime.add_tier("host", "host:0", memory)
-            self._runtime.add_tier("file", "nvme:0", store, rank=1, paths=[str(folder)])
-            self._spaces = SizedSpaces(self._runtime, folder, namespace, memory, store)
-            self._queue = self._runtime.queue(4096)
+            self._spaces = SizedSpaces(self._store, f"lmcache {identity}")
         except BaseException:
-            self._runtime.close()
+            self._store.close()
             raise
+        self._piece_bytes_max = max(host_bytes // (2 * _THREADS), 1)
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._poll = select.epoll()
-        self._poll.register(self._event, select.EPOLLIN)
-        self._poll.register(self._queue.fileno(), select.EPOLLIN)
+        self._movers = concurrent.futures.ThreadPoolExecutor(_THREADS, "cubby-move")
+        self._pid = os.getpid()
         self._numbers = itertools.count(1)
-        self._users = itertools.count(1)
-        self._lock = threading.RLock()
-        self._pieces: dict[int, _Piece] = {}
-        self._waiting: list[_Piece] = []
+        self._lock = threading.Lock()
         self._done: list[Completion] = []
         self._closed = False
-        self._log.info(
-            "cubby store at %s: %.1f GiB on disk, %.1f GiB of memory, keep %s, digests %s",
-            folder, store_gb, memory_gb, keep, "on" if verify else "off",
-        )  # fmt: skip
+        self._log.info("cubby store at %s", self._store.describe())
 
     def event_fd(self) -> int:
         """Readable while drain_completions() has something; never read by the caller."""
-        return self._poll.fileno()
+        return self._event
 
     def submit_batch_set(self, keys: Sequence[str], buffers: Sequence[memoryview]) -> int:
         """Stores; complete once every block is in the store."""
@@ -131,11 +124,10 @@ class CubbyConnector:
     def submit_batch_exists(self, keys: Sequence[str]) -> int:
         """Which keys could be loaded now."""
         hashed = [key_of(name) for name in keys]
-        usable = (cubby.State.FILE, cubby.State.HOST, cubby.State.DEVICE)
         found = [False] * len(hashed)
         for space in self._spaces.all():
             for place, state in enumerate(space.states(hashed)):
-                found[place] = found[place] or state in usable
+                found[place] = found[place] or state in USABLE
         return self._answer(found)
 
     def submit_batch_delete(self, keys: Sequence[str]) -> int:
@@ -149,136 +141,106 @@ class CubbyConnector:
                 return []
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._event)
-            while batch := self._queue.take(256):
-                for done in batch:
-                    piece = self._pieces.pop(done.user, None)
-                    if piece is not None:
-                        self._finish(piece)
-            self._retry()
             done, self._done = self._done, []
             return done
 
     def close(self) -> None:
-        """Waits for what is being stored and ends the runtime. May be called twice."""
+        """Waits for what is being moved and ends the runtime. May be called twice."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-            self._waiting.clear()
+        self._movers.shutdown(wait=True)
         try:
-            self._runtime.drain(30)
+            self._store.close()
         finally:
-            self._runtime.close()
-            self._poll.close()
-            self._queue.close()
             os.close(self._event)
 
     def stats(self) -> dict[str, Any]:
         """Counters of the runtime, as cubby.Runtime.stats()."""
-        return self._runtime.stats()
+        return self._store.runtime.stats()
 
     def _submit(self, keys: Sequence[str], buffers: Sequence[memoryview], store: bool) -> int:
         if len(keys) != len(buffers):
             raise ValueError("as many buffers as keys")
-        with self._lock:
-            batch = _Batch(next(self._numbers), store, [False] * len(keys))
-            pieces = self._cut(batch, keys, buffers)
-            batch.open = len(pieces)
-            for piece in pieces:
-                self._start(piece)
-            if not pieces:
-                self._end(batch)
-            return batch.number
+        if os.getpid() != self._pid:
+            raise cubby.ForkedError("the connector belongs to the process before fork()")
+        batch = _Batch(next(self._numbers), store, [False] * len(keys))
+        pieces = self._cut(batch, keys, buffers)
+        batch.open = len(pieces)
+        for piece in pieces:
+            self._movers.submit(self._move, piece)
+        if not pieces:
+            self._end(batch)
+        return batch.number
 
     def _cut(self, batch: _Batch, keys: Sequence[str], buffers: Sequence[Any]) -> list[_Piece]:
-        """Requests of one size each and, for stores, of what the memory takes at a time."""
+        """A piece for every thread, of blocks of one size each, and none larger than what leaves
+        room in memory for the others."""
+        share = -(-sum(buffer.nbytes for buffer in buffers) // _THREADS)
+        limit = min(max(share, _PIECE_BYTES_MIN), self._piece_bytes_max)
         pieces: list[_Piece] = []
-        current: dict[int, tuple[_Piece, int]] = {}
+        current: dict[int, _Piece] = {}
         for place, (name, buffer) in enumerate(zip(keys, buffers, strict=True)):
             size = buffer.nbytes
-            piece, used = current.get(size, (None, 0))
-            if piece is None or (batch.store and used + size > self._piece_bytes):
-                piece, used = _Piece(batch, [], [], []), 0
+            piece = current.get(size)
+            if piece is None or piece.bytes + size > limit:
+                piece = current[size] = _Piece(batch)
                 pieces.append(piece)
             piece.places.append(place)
             piece.keys.append(key_of(name))
             piece.memory.append(buffer)
-            current[size] = (piece, used + size)
+            piece.bytes += size
         return pieces
 
-    def _start(self, piece: _Piece) -> None:
-        """Hands one request over; what has no room waits while others are on their way."""
-        user = next(self._users)
-        size = piece.memory[0].nbytes
+    def _move(self, piece: _Piece) -> None:
+        """One piece from its start to its end; a batch is answered whatever happens to it."""
+        good, error = [False] * len(piece.keys), ""
         try:
-            if piece.batch.store:
-                piece.ticket = self._spaces.of(size).submit_put(
-                    piece.keys, piece.memory, keep=self._keep, queue=self._queue, user=user
-                )
-            else:
-                space = self._spaces.find(size)
-                if space is None:
-                    self._end_piece(piece)
-                    return
-                piece.ticket = space.submit_get(
-                    piece.keys, piece.memory, queue=self._queue, user=user
-                )
-        except cubby.CubbyError as error:
-            self._fail(piece, error)
-            return
-        if piece.ticket.handle != 0:
-            self._pieces[user] = piece
-        elif piece.ticket.status == Status.BUSY and self._pieces:
-            self._waiting.append(piece)
-        else:
-            self._finish(piece)
-
-    def _retry(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for piece in waiting:
-            self._start(piece)
-
-    def _finish(self, piece: _Piece) -> None:
-        """Takes the result of a request that is over."""
-        ticket = piece.ticket
-        assert ticket is not None
-        if ticket.status == Status.OK:
-            for place in piece.places:
-                piece.batch.good[place] = True
-        elif ticket.status != Status.MISS:
-            for place, status in zip(piece.places, ticket.item_status, strict=True):
-                piece.batch.good[place] = status == Status.OK
-            try:
-                ticket.wait(0)
-            except cubby.CubbyError as error:
-                self._fail(piece, error)
-                return
-        self._end_piece(piece)
-
-    def _fail(self, piece: _Piece, error: cubby.CubbyError) -> None:
-        what = "storing" if piece.batch.store else "loading"
-        if not isinstance(error, cubby.MissError):
-            piece.batch.error = str(error)
-            self._log.warning("%s %d blocks: %s", what, len(piece.keys), error)
-        self._end_piece(piece)
-
-    def _end_piece(self, piece: _Piece) -> None:
+            good = self._put(piece) if piece.batch.store else self._get(piece)
+        except Exception as why:
+            statuses = getattr(why, "item_status", None) or []
+            if len(statuses) == len(good):
+                good = [status == Status.OK for status in statuses]
+            error = str(why)
+            what = "storing" if piece.batch.store else "loading"
+            self._log.warning("%s %d blocks: %s", what, len(piece.keys), why)
         piece.memory.clear()
-        piece.batch.open -= 1
-        if piece.batch.open == 0:
-            self._end(piece.batch)
+        batch = piece.batch
+        with self._lock:
+            for place, done in zip(piece.places, good, strict=True):
+                batch.good[place] = done
+            batch.error = batch.error or error
+            batch.open -= 1
+            over = batch.open == 0
+        if over:
+            self._end(batch)
+
+    def _put(self, piece: _Piece) -> list[bool]:
+        space = self._spaces.of(piece.memory[0].nbytes)
+        self._store.put(space, piece.keys, piece.memory)
+        return [True] * len(piece.keys)
+
+    def _get(self, piece: _Piece) -> list[bool]:
+        space = self._spaces.find(piece.memory[0].nbytes)
+        if space is None:
+            return [False] * len(piece.keys)
+        return list(space.get(piece.keys, piece.memory))
 
     def _end(self, batch: _Batch) -> None:
         good = all(batch.good) if batch.store else True
-        self._done.append((batch.number, good, "" if good else batch.error, batch.good))
-        os.eventfd_write(self._event, 1)
+        self._report((batch.number, good, "" if good else batch.error, batch.good))
+
+    def _report(self, completion: Completion) -> None:
+        with self._lock:
+            if not self._closed:
+                self._done.append(completion)
+                os.eventfd_write(self._event, 1)
 
     def _answer(self, found: list[bool]) -> int:
-        with self._lock:
-            number = next(self._numbers)
-            self._done.append((number, True, "", found))
-            os.eventfd_write(self._event, 1)
-            return number
+        number = next(self._numbers)
+        self._report((number, True, "", found))
+        return number
 
     def _delete(self, key: bytes) -> bool:
         try:

@@ -185,12 +185,7 @@ class CubbyStorage(HiCacheStorage):
         store_bytes = int(self._extra["store_bytes"])
         host_bytes = int(self._extra.get("host_bytes", 1 << 28))
         self._store = BlockStore(self._folder, store_bytes, host_bytes, **options)
-        _log.info(
-            "cubby storage at %s: %.2f GiB on disk by %s, %.2f GiB of memory, keep %s, "
-            "%.2f GiB stored before; pages of %s",
-            self._folder, store_bytes / 2**30, self._store.file.describe()["io"],
-            host_bytes / 2**30, self._store.keep, self._store.used_bytes() / 2**30, self._layout,
-        )  # fmt: skip
+        _log.info("cubby storage at %s; pages of %s", self._store.describe(), self._layout)
         if self._config.is_mla_model and self._config.tp_size > 1:
             _log.warning(
                 "cubby storage: of an MLA model one rank alone writes, and a store is one "

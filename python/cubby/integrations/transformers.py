@@ -1,7 +1,7 @@
 """transformers: routed experts from lockers, pinned as the router chooses them.
 
     from cubby.integrations import transformers as cubby_experts
-    model = cubby_experts.load("path/of/a/checkpoint", memory_bytes=8 << 30)
+    model = cubby_experts.load("path/of/a/checkpoint", host_bytes=8 << 30)
     model.generate(...)
 
 The checkpoint's safetensors files are adopted in place: nothing is converted or written, and the
@@ -62,19 +62,19 @@ class Experts:
     """The experts of a checkpoint: a runtime with one tier of memory, and the adopted bank."""
 
     def __init__(
-        self, path: str | Path, memory_bytes: int, verify: bool = True, policy: str | None = None
+        self, path: str | Path, host_bytes: int, verify: bool = True, policy: str | None = None
     ) -> None:
-        """path: a folder, a safetensors file or the index of a sharded one. memory_bytes: host
+        """path: a folder, a safetensors file or the index of a sharded one. host_bytes: host
         memory for experts. verify: hold what is loaded against its digests, where the files were
         sealed (`cubby seal`) or what was seen first. policy: None = the library's own choice."""
         self.runtime = cubby.Runtime(verify=verify, policy=policy)
         try:
-            self.tier = self.runtime.add_tier("host", "host:0", memory_bytes)
+            self.tier = self.runtime.add_tier("host", "host:0", host_bytes)
             self.bank = self.runtime.adopt(str(find_checkpoint(Path(path))))
         except BaseException:
             self.runtime.close()
             raise
-        self._memory_bytes = memory_bytes
+        self._host_bytes = host_bytes
         self._rows: dict[int, list[int]] = {}
         for row, layer in enumerate(self.bank.row_layers):
             self._rows.setdefault(layer, []).append(row)
@@ -105,7 +105,7 @@ class Experts:
 
     def group_size(self, row: int) -> int:
         """How many experts of a row are pinned together at most: half of the memory."""
-        return max(1, self._memory_bytes // 2 // self.bank.locker_bytes(row))
+        return max(1, self._host_bytes // 2 // self.bank.locker_bytes(row))
 
     def close(self) -> None:
         """Ends the runtime; the model cannot run afterwards."""
@@ -255,17 +255,17 @@ def _lean(of: type) -> type:
 
 def load(
     path: str | Path,
-    memory_bytes: int,
+    host_bytes: int,
     verify: bool = True,
     policy: str | None = None,
     **how: Any,
 ) -> Any:
     """A model for text from a local checkpoint, with its experts in lockers: model.cubby is the
-    Experts, to be closed at the end. memory_bytes: host memory for experts; everything else of the
+    Experts, to be closed at the end. host_bytes: host memory for experts; everything else of the
     model is loaded as usual. how: as for from_pretrained, for example dtype."""
     config = AutoConfig.from_pretrained(path)
     kind = AutoModelForCausalLM._model_mapping[type(config)]
-    experts = Experts(path, memory_bytes, verify=verify, policy=policy)
+    experts = Experts(path, host_bytes, verify=verify, policy=policy)
     try:
         model = _lean(kind).from_pretrained(path, config=config, **how)
         return attach(model, experts)

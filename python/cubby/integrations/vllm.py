@@ -17,7 +17,6 @@ import dataclasses
 import importlib
 import inspect
 import itertools
-import logging
 import os
 import threading
 import time
@@ -28,6 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import cubby
 from cubby import Status
+from cubby.integrations import _vllm
 from cubby.integrations._blocks import (
     USABLE,
     BlockStore,
@@ -35,38 +35,10 @@ from cubby.integrations._blocks import (
     fingerprint,
     model_identity,
 )
+from cubby.integrations._vllm_events import KvEvents
+from cubby.integrations._vllm_hints import Hint, RequestHints, read
 
-SEEN = "0.32.0"
-_BASE = "vllm.v1.kv_offload.base"
-_TIERING = "vllm.v1.kv_offload.tiering.base"
 _FAILED_MAX = 1 << 16
-
-
-def _vllm_version() -> str:
-    try:
-        return str(importlib.import_module("vllm").__version__)
-    except (ImportError, AttributeError):
-        return "of an unknown version"
-
-
-def _refuse(missing: str) -> ImportError:
-    return ImportError(
-        f"cubby.integrations.vllm: {missing}. It needs the tiered KV offloading of vLLM, as "
-        f"vLLM {SEEN} has it; installed is vLLM {_vllm_version()}. Install one that has it, or "
-        "take the tier out of secondary_tiers."
-    )
-
-
-def _take(module: str, *names: str) -> list[Any]:
-    """Those names of a module of vLLM, or an error that says which are missing."""
-    try:
-        found = importlib.import_module(module)
-    except ImportError as error:
-        raise _refuse(f"the module {module} cannot be imported ({error})") from error
-    missing = [name for name in names if not hasattr(found, name)]
-    if missing:
-        raise _refuse(f"{module} lacks {', '.join(missing)}")
-    return [getattr(found, name) for name in names]
 
 
 def _fields(of: type) -> frozenset[str]:
@@ -82,33 +54,25 @@ if TYPE_CHECKING:
     )
     from vllm.v1.kv_offload.tiering.base import JobResult, SecondaryTierManager, TransferJob
 else:
-    LookupResult, Medium, RequestOffloadingContext = _take(
-        _BASE, "LookupResult", "Medium", "RequestOffloadingContext"
+    LookupResult, Medium, RequestOffloadingContext = _vllm.take(
+        _vllm.BASE, "LookupResult", "Medium", "RequestOffloadingContext"
     )
-    JobResult, SecondaryTierManager, TransferJob = _take(
-        _TIERING, "JobResult", "SecondaryTierManager", "TransferJob"
+    JobResult, SecondaryTierManager, TransferJob = _vllm.take(
+        _vllm.TIERING, "JobResult", "SecondaryTierManager", "TransferJob"
     )
 
+_OffloadingEvent = _vllm.take_if(_vllm.BASE, "OffloadingEvent")
 _RESULT_FIELDS = _fields(JobResult)
 _JOB_FIELDS = _fields(TransferJob)
 # Tables of older versions call the chunks blocks.
 _CHUNKS = next((name for name in ("chunk_ids", "block_ids") if name in _JOB_FIELDS), None)
 if _CHUNKS is None or not {"job_id", "keys"} <= _JOB_FIELDS:
-    raise _refuse(f"its TransferJob has the fields {', '.join(sorted(_JOB_FIELDS))}")
-
-
-def _logger() -> logging.Logger:
-    try:
-        from vllm.logger import init_logger
-    except ImportError:
-        return logging.getLogger(__name__)
-    # A name below "vllm", whose handlers its logger has.
-    return init_logger("vllm.cubby")
+    raise _vllm.refuse(f"its TransferJob has the fields {', '.join(sorted(_JOB_FIELDS))}")
 
 
 def _engine() -> list[str]:
     """What may change the order of bytes in a chunk: the minor version, the kind of device."""
-    version = ".".join(_vllm_version().split(".")[:2])
+    version = ".".join(_vllm.version().split(".")[:2])
     try:
         device = str(importlib.import_module("vllm.platforms").current_platform.device_type)
     except Exception:
@@ -149,6 +113,7 @@ class _Job:
     memory: list[Any]
     began: float
     bytes: int
+    request: Any = None  # vLLM's context of it
 
 
 class CubbyTier(SecondaryTierManager):
@@ -172,14 +137,15 @@ class CubbyTier(SecondaryTierManager):
         workers: int | None = None,
         identity: str = "",
         locality: str | None = None,
+        enable_kv_events: bool = False,
     ) -> None:
         """path: folder of the store, made where it is missing; one engine's at a time. store_bytes:
         bytes of disk, taken at once and never exceeded. host_bytes: host memory for chunks on
         their way and the latest ones. keep: 'restart'; 'durable' to outlive power cuts too;
         'cache' for this process alone. verify: hold what is read against its digests. workers:
         threads that do so beside the runtime's own; None = as many as are worth it. identity:
-        anything else that tells models of one name apart, as a pinned revision. locality: as of
-        vLLM's own tiers.
+        anything else that tells models of one name apart, as a pinned revision. locality,
+        enable_kv_events: as of vLLM's own tiers.
         """
         given = {"backpressure_detector": backpressure_detector}
         known = inspect.signature(SecondaryTierManager.__init__).parameters
@@ -190,8 +156,8 @@ class CubbyTier(SecondaryTierManager):
             **{name: value for name, value in given.items() if name in known},
         )
         if locality is not None:
-            self.locality = _take(_BASE, "Locality")[0](locality)
-        self._log = _logger()
+            self.locality = _vllm.take(_vllm.BASE, "Locality")[0](locality)
+        self._log = _vllm.logger()
         self._complaints = Complaints(self._log)
         self._row = int(primary_kv_view.strides[0])
         self._lock = threading.RLock()
@@ -200,7 +166,10 @@ class CubbyTier(SecondaryTierManager):
         self._users = itertools.count(1)
         self._futures: set[concurrent.futures.Future[None]] = set()
         self._failed: dict[bytes, None] = {}
-        self._counts = {"stored": 0, "loaded": 0, "hits": 0, "lookups": 0}
+        counted = ("stored", "loaded", "hits", "lookups")
+        hints = ("hints_accepted", "hints_clipped", "hints_rejected")
+        self._counts = dict.fromkeys((*counted, *hints), 0)
+        self._events = self._make_events() if enable_kv_events else None
         self._store: BlockStore | None = None
         self._pid = os.getpid()
         options = {"keep": keep, "verify": verify, "workers": workers}
@@ -233,11 +202,36 @@ class CubbyTier(SecondaryTierManager):
         self._storers = concurrent.futures.ThreadPoolExecutor(2, "cubby-store")
         self._store = store
         self._log.info(
-            "cubby tier at %s: %.2f GiB on disk by %s, %.2f GiB of memory, keep %s, chunks of %d "
-            "bytes, %.2f GiB stored before; blocks of %s",
-            folder, store_bytes / 2**30, store.file.describe()["io"], host / 2**30,
-            options["keep"], self._row, store.used_bytes() / 2**30, what,
-        )  # fmt: skip
+            "cubby tier at %s; chunks of %d bytes, of %s", store.describe(), self._row, what
+        )
+
+    def _make_events(self) -> KvEvents | None:
+        """Events for routers, where vLLM publishes any."""
+        if _OffloadingEvent is None:
+            raise _vllm.refuse("it has no KV events of its tiers, which enable_kv_events asks for")
+        config = getattr(self._offloading_spec, "kv_events_config", None)
+        if not getattr(config, "enable_kv_cache_events", False):
+            self._log.warning("cubby tier: vLLM's KV events are off, so enable_kv_events is, too")
+            return None
+        fields = {"locality": getattr(self, "locality", None), "ownership": self.tier_type}
+        fields["removal_expected"] = True
+        known = _fields(_OffloadingEvent)
+        more = {name: value for name, value in fields.items() if name in known}
+
+        def make(keys: list[bytes], removed: bool) -> Any:
+            return _OffloadingEvent(keys=keys, medium=self.medium, removed=removed, **more)
+
+        return KvEvents(make, lambda keys: [s == cubby.State.MISS for s in self._states(keys)])
+
+    def _states(self, keys: list[bytes]) -> bytes:
+        """Where they are; without a store nowhere."""
+        if not keys or self._store is None or self._forked():
+            return bytes(len(keys))
+        try:
+            return self._space.states(keys)
+        except cubby.CubbyError as error:
+            self._complaints.warn("looking up chunks", error)
+            return bytes(len(keys))
 
     def _give_up(self, error: BaseException) -> None:
         self._log.error(
@@ -255,22 +249,66 @@ class CubbyTier(SecondaryTierManager):
 
     def lookup(self, key: bytes, req_context: Any) -> LookupResult:
         """HIT where the chunk could be loaded now."""
-        if self._store is None or key in self._failed or self._forked():
+        if key in self._failed:
             return LookupResult.MISS
         self._counts["lookups"] += 1
-        try:
-            state = self._space.states(bytes(key))[0]
-        except cubby.CubbyError as error:
-            self._complaints.warn("looking up a chunk", error)
-            return LookupResult.MISS
-        if state not in USABLE:
+        key = bytes(key)
+        if self._states([key])[0] not in USABLE:
             return LookupResult.MISS
         self._counts["hits"] += 1
+        if self._events is not None:
+            self._events.stored([key])
+        if (hints := self._hints_of(req_context)) is not None:
+            hints.blocks[key] = req_context.get_offload_key_position(key)
         return LookupResult.HIT
 
+    def take_events(self) -> Iterable[Any]:
+        """Chunks stored, and those that are there no longer, since the last call."""
+        return self._events.take() if self._events is not None else ()
+
+    # Hints
+
     def on_new_request(self, req_context: Any) -> RequestOffloadingContext:
-        """No wishes: chunks are stored as they come."""
+        """No wishes: chunks are stored as they come. Reads the request's hints."""
+        envelope = getattr(req_context, "kv_hints", None)
+        if envelope is not None and self._store is not None:
+            hints = read(envelope, self._log, self._counts)
+            if hints:
+                req_context.set_state(RequestHints(hints))
         return RequestOffloadingContext()
+
+    def on_request_finished(self, req_context: Any) -> None:
+        """Passes its hints on, for what is stored; for the rest as it comes."""
+        if (hints := self._hints_of(req_context)) is not None:
+            with self._lock:
+                hints.finished = True
+                blocks, hints.blocks = hints.blocks, {}
+            hints.apply(blocks.items(), self._tell)
+
+    def _hints_of(self, req_context: Any) -> RequestHints | None:
+        if getattr(req_context, "kv_hints", None) is None:
+            return None
+        found: RequestHints | None = req_context.get_state(RequestHints)
+        return found
+
+    def _hint_stored(self, job: _Job) -> None:
+        hints = self._hints_of(job.request)
+        if hints is None:
+            return
+        blocks = {key: job.request.get_offload_key_position(key) for key in job.keys}
+        with self._lock:
+            if not hints.finished:
+                hints.blocks.update(blocks)
+                return
+        hints.apply(blocks.items(), self._tell)
+
+    def _tell(self, hint: Hint, keys: list[bytes]) -> None:
+        if self._store is None or self._forked():
+            return
+        try:
+            self._space.hint(hint.kind, keys, priority=hint.priority, ttl_ns=hint.ttl_ns)
+        except cubby.CubbyError as error:
+            self._complaints.warn("a hint", error)
 
     # Moving
 
@@ -292,7 +330,8 @@ class CubbyTier(SecondaryTierManager):
             if len(chunks) != len(keys):
                 raise ValueError(f"{len(keys)} keys, but {len(chunks)} chunks")
             memory = [self._region.span(chunk * self._row, self._row) for chunk in chunks]
-            start(_Job(given.job_id, keys, memory, time.monotonic(), len(keys) * self._row))
+            size, request = len(keys) * self._row, getattr(given, "req_context", None)
+            start(_Job(given.job_id, keys, memory, time.monotonic(), size, request))
         except (cubby.CubbyError, ValueError, RuntimeError) as error:
             self._complaints.warn("taking a job", error)
             self._report(given.job_id, False)
@@ -358,6 +397,9 @@ class CubbyTier(SecondaryTierManager):
             with self._lock:
                 for key in job.keys:
                     self._failed.pop(key, None)
+            if self._events is not None:
+                self._events.stored(job.keys)
+            self._hint_stored(job)
         self._report(job.id, good, job)
 
     def _get(self, job: _Job) -> None:
@@ -470,4 +512,4 @@ class CubbyTier(SecondaryTierManager):
 
 _missing = sorted(getattr(CubbyTier, "__abstractmethods__", ()))
 if _missing:
-    raise _refuse(f"its tiers have calls that are not known here: {', '.join(_missing)}")
+    raise _vllm.refuse(f"its tiers have calls that are not known here: {', '.join(_missing)}")

@@ -1,0 +1,161 @@
+"""What the proofs in real engines have in common: engines run one after another, each in a process
+of its own, and what was seen of them is one JSON object."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tiny_models
+
+HERE = Path(__file__).resolve().parent
+
+Result = dict[str, Any]
+Part = Callable[["Proof", Path, Result], None]
+
+
+def disk_bytes(path: Path) -> int:
+    """Bytes that the files of a folder take on disk."""
+    return sum(p.stat().st_blocks * 512 for p in path.rglob("*") if p.is_file())
+
+
+def same(one: Result, other: Result) -> bool:
+    """The same tokens, and the same logarithms of their probabilities to the last bit."""
+    return bool(one.get("tokens")) and all(one[k] == other.get(k) for k in ("tokens", "logprobs"))
+
+
+@dataclass
+class Proof:
+    """Runs one kind of engine and keeps what was seen. name: the Python module of the engine;
+    plan: what a run does where nothing else is said; path: folders for its PYTHONPATH."""
+
+    name: str
+    folder: Path
+    plan: Result
+    path: list[Path] = field(default_factory=lambda: [HERE])
+    quick: bool = False
+    checks: dict[str, bool] = field(default_factory=dict)
+    measured: Result = field(default_factory=dict)
+    logs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def models(self) -> Path:
+        """The tiny models that all proofs use."""
+        return self.folder.parent / "models"
+
+    def say(self, what: str) -> None:
+        """A line for who watches."""
+        print(f"{self.name}_proof: {what}", file=sys.stderr, flush=True)
+
+    def engine(
+        self, run: str, model: Path, environment: dict[str, str] | None = None, **plan: Any
+    ) -> Result:
+        """One engine from start to end; its RESULT, or {} where there was none."""
+        given = {**os.environ, **(environment or {})}
+        path = [*map(str, self.path), given.get("PYTHONPATH", "")]
+        given["PYTHONPATH"] = os.pathsep.join(p for p in path if p)
+        whole = {**self.plan, "model": str(model), **plan}
+        self.say(run)
+        with (self.folder / f"{run}.log").open("w") as out:
+            command = [sys.executable, str(HERE / f"{self.name}_engine.py"), json.dumps(whole)]
+            ended = subprocess.run(
+                command, stdout=out, stderr=subprocess.STDOUT, env=given, timeout=900
+            )
+        return {**self.result(run), "status": ended.returncode}
+
+    def result(self, run: str) -> Result:
+        """The RESULT of an engine that has ended."""
+        text = self.logs[run] = (self.folder / f"{run}.log").read_text(errors="replace")
+        found = [line for line in text.splitlines() if line.startswith("RESULT ")]
+        return json.loads(found[-1][len("RESULT ") :]) if found else {}
+
+    def check(self, what: str, holds: bool) -> None:
+        """Notes what was seen, or not."""
+        self.checks[what] = bool(holds)
+        self.say(f"{'seen' if holds else 'NOT SEEN'}: {what}")
+
+    def with_other_weights(self, model: Path, run: Callable[[], Result]) -> Result:
+        """A run while the model's folder holds other weights of the same shapes."""
+        self._put(model, "other")
+        try:
+            return run()
+        finally:
+            self._put(model, "llama")
+
+    def _put(self, model: Path, kind: str) -> None:
+        shutil.rmtree(model, ignore_errors=True)
+        shutil.copytree(self.models / kind, model)
+
+    def begin(self, again: bool) -> Path:
+        """An empty folder with the model; or, to run parts again, the folder of the run before."""
+        model = self.folder / "model"
+        tiny_models.make(self.models)
+        if again:
+            seen = json.loads((self.folder / "report.json").read_text())
+            self.checks, self.measured = seen["checks"], seen["measured"]
+            return model
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        self._put(model, "llama")
+        return model
+
+    def report(self) -> int:
+        """Prints what was seen, and writes it into the folder; the exit status."""
+        passed = all(self.checks.values()) and len(self.checks) > 1
+        text = json.dumps(
+            {
+                "engine": f"{self.name} {importlib.import_module(self.name).__version__}",
+                "passed": passed,
+                "plan": self.plan,
+                "checks": self.checks,
+                "measured": self.measured,
+            }
+        )
+        (self.folder / "report.json").write_text(text)
+        print(text)
+        return 0 if passed else 1
+
+
+def held(proof: Proof, store: Path, run: Callable[[], Result], says: str, computed: Result) -> None:
+    """A store that another process holds: the engine says so, and goes on without it."""
+    from cubby.integrations._blocks import BlockStore
+
+    holder = BlockStore(store, 1 << 30, 64 << 20)
+    try:
+        result = run()
+    finally:
+        holder.close()
+    proof.check("held store: a line in the engine's log", says in proof.logs["held"])
+    proof.check(
+        "held store: the engine goes on, the same tokens",
+        result.get("tokens") == computed["tokens"][:1],
+    )
+
+
+def main(
+    proof: Proof, first: Callable[[Proof, Path], Result], parts: dict[str, Part], quick: Result
+) -> int:
+    """Runs `first`, which returns what all others have to say, and the parts; or, with names of
+    parts on the command line, those alone. `--quick`: with the plan `quick`, and without the
+    engine's own tier beside ours. Exit status 0: all seen; 1: not; 77: no such engine."""
+    if importlib.util.find_spec(proof.name) is None:
+        proof.say(f"skipped: {proof.name} is not installed for this Python")
+        return 77
+    asked = [part for part in sys.argv[2:] if part != "--quick"]
+    proof.quick = len(asked) + 2 < len(sys.argv)
+    proof.plan |= quick if proof.quick else {}
+    model = proof.begin(again=bool(asked))
+    computed = proof.result("cubby-store") if asked else first(proof, model)
+    for part in asked or [part for part in parts if not (proof.quick and part == "turns")]:
+        if computed.get("tokens"):
+            parts[part](proof, model, computed)
+    return proof.report()

@@ -1,0 +1,102 @@
+"""vLLM's own tests of its CPU cache and its tiering, with cubby's policy and tier in the place of
+vLLM's: `python vllm_own_tests.py FOLDER`.
+
+The tests come with vLLM's source distribution, which is fetched into FOLDER. Left out are, by name
+and with the reason, those that look into the data of what was replaced. Exit status 77: not
+fetched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import subprocess
+import sys
+import tarfile
+import urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+VERSION = "0.32.0"
+SOURCE = (
+    "https://files.pythonhosted.org/packages/d5/df/"
+    "5471312c76e335eaa2b8333e87ea39f0d37bfe24f10a582620e34ff12e33/vllm-0.32.0.tar.gz"
+)
+SHA256 = "d2c957d5eee3d0985012151315ddc62cbe0cd368fc96a5fc3510438d9dddf2ad"
+TESTS = "tests/v1/kv_offload"
+RUNS = {
+    "policy lru": ("cpu/test_manager.py", "cpu/policies"),
+    "policy kv": ("cpu/test_manager.py", "cpu/policies"),
+    "tier": ("tiering/test_tiering_offloading.py",),
+}
+LRU = "looks into vLLM's own LRU"
+LEFT_OUT = {
+    "test_lru_batch_eviction_failure_is_atomic": LRU,
+    "test_lru_repeated_pin_cycles_compact_lazy_heap_entries": LRU,
+    "test_lru_and_arc_registered": "asks for vLLM's own class",
+    # vLLM's LRU goes by the order of stores until a request ends, and then by that of the prefix;
+    # here the end of a prefix leaves first from the start.
+    "test_cpu_manager": "expects the beginning of an unfinished request to leave before its end",
+}
+
+
+def tests(folder: Path) -> Path | None:
+    """The folder of vLLM's tests; None where they could not be fetched."""
+    root = folder / f"vllm-{VERSION}"
+    archive = folder / f"vllm-{VERSION}.tar.gz"
+    if (root / TESTS).is_dir():
+        return root
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with urllib.request.urlopen(SOURCE, timeout=60) as answer:
+            archive.write_bytes(answer.read())
+    except OSError as error:
+        print(f"vllm_own_tests: skipped: {SOURCE}: {error}", file=sys.stderr)
+        return None
+    if hashlib.sha256(archive.read_bytes()).hexdigest() != SHA256:
+        raise RuntimeError(f"{archive} is not what was pinned")
+    with tarfile.open(archive) as packed:
+        wanted = (f"vllm-{VERSION}/{TESTS}/", f"vllm-{VERSION}/tests/v1/__init__.py")
+        wanted += (f"vllm-{VERSION}/tests/__init__.py",)
+        members = [m for m in packed if m.isfile() and m.name.startswith(wanted)]
+        packed.extractall(folder, members, filter="data")
+    archive.unlink()
+    return root
+
+
+def run(root: Path, name: str, files: tuple[str, ...]) -> bool:
+    """One run of pytest, with the plug-in that puts cubby in."""
+    kind, _, policy = name.partition(" ")
+    path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+    given = {"PYTHONPATH": path, "CUBBY_IN_PLACE": kind, "CUBBY_POLICY": policy}
+    given["CUBBY_LEFT_OUT"] = " ".join(LEFT_OUT)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command += ["-p", "vllm_in_place", "-W", "ignore", f"--confcutdir={root / TESTS}"]
+    command += [str(root / TESTS / file) for file in files]
+    done = subprocess.run(
+        command, cwd=root, env={**os.environ, **given}, capture_output=True, text=True, timeout=900
+    )
+    last = done.stdout.strip().splitlines()[-1:] or [done.stderr[-500:]]
+    print(f"vllm_own_tests: {name}: {last[0]}", flush=True)
+    if done.returncode != 0:
+        print(done.stdout[-6000:], done.stderr[-2000:])
+    return done.returncode == 0
+
+
+def main() -> int:
+    installed = importlib.import_module("vllm").__version__
+    if installed != VERSION:
+        print(f"vllm_own_tests: skipped: vLLM {installed} is installed, the tests are {VERSION}'s")
+        return 77
+    root = tests(Path(sys.argv[1]).resolve())
+    if root is None:
+        return 77
+    for test, why in LEFT_OUT.items():
+        print(f"vllm_own_tests: left out: {test}: {why}")
+    results = [run(root, name, files) for name, files in RUNS.items()]
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
