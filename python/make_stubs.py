@@ -24,12 +24,14 @@ Keep: TypeAlias = Literal["session", "cache", "restart", "durable"]
 Hint: TypeAlias = Literal["closed", "scheduled", "priority"]
 IoClass: TypeAlias = Literal["demand", "committed", "forecast", "write_back"]
 Seconds: TypeAlias = float | None
+Parts: TypeAlias = Sequence[tuple[int, int] | None] | None
 """
 
 # (pattern, replacement), each of which has to be used.
 TYPES = [
     (r"timeout: object \| None", "timeout: Seconds"),
     (r"tier: object \| None", "tier: Tier | None"),
+    (r"parts: object \| None", "parts: Parts"),
     (r"after: object \| None", "after: Key | None"),
     (r"keys: object\) -> None", "keys: list[bytes] | tuple[bytes, ...]) -> None"),
     (r"buffer: object", "buffer: Buffer"),

@@ -13,6 +13,7 @@ Keep: TypeAlias = Literal["session", "cache", "restart", "durable"]
 Hint: TypeAlias = Literal["closed", "scheduled", "priority"]
 IoClass: TypeAlias = Literal["demand", "committed", "forecast", "write_back"]
 Seconds: TypeAlias = float | None
+Parts: TypeAlias = Sequence[tuple[int, int] | None] | None
 
 class Ticket:
     """An accepted request, which completes exactly once. Memory that was handed in is held until then, also when the ticket is dropped."""
@@ -328,13 +329,17 @@ class Space:
     def bank(self) -> Bank:
         """The bank where its blocks live."""
 
-    def match(self, keys: KeyList, after: Key | None = None, trailing: int = 0) -> int:
-        """Length of the longest usable prefix of keys: 0 to len(keys). No I/O, no waiting. keys: bytes, a list or tuple of bytes, or Keys. keys[0] is a root or follows the key `after`. trailing: of the prefix only the last so many have to be there; 0 = all."""
+    def match(
+        self, keys: KeyList, after: Key | None = None, trailing: int = 0, parts: Parts = None
+    ) -> int:
+        """Length of the longest usable prefix of keys: 0 to len(keys). No I/O, no waiting. keys: bytes, a list or tuple of bytes, or Keys. keys[0] is a root or follows the key `after`. trailing: of the prefix only the last so many have to be there; 0 = all. parts: of blocks of several parts, one of (trailing, group) or None a part: the part has to be at the last key of each group of so many keys, in the last so many groups (0 = all); None = nowhere."""
 
     def states(self, keys: KeyList, after: Key | None = None) -> bytes:
         """Where each key's bytes are, as one byte a key of cubby.State, also behind the first miss. No I/O, no waiting."""
 
-    def restorable(self, keys: KeyList, after: Key | None = None, trailing: int = 0) -> list[int]:
+    def restorable(
+        self, keys: KeyList, after: Key | None = None, trailing: int = 0, parts: Parts = None
+    ) -> list[int]:
         """Every length of a prefix that is usable, in ascending order; the last one is what match() answers. No I/O, no waiting."""
 
     def hint(

@@ -1,3 +1,5 @@
+#include <nanobind/stl/pair.h>
+
 #include <algorithm>
 #include <chrono>
 
@@ -12,14 +14,32 @@ namespace {
 // Up to this many keys a match is too short to be worth giving the interpreter's lock away.
 constexpr uint32_t quick_keys = 1024;
 
+// A rule a part: None, or (trailing, group).
+std::vector<cubby_part_rule> rules_of(nb::handle parts) {
+  std::vector<cubby_part_rule> rules;
+  if (parts.is_none()) return rules;
+  for (nb::handle each : nb::borrow<nb::sequence>(parts)) {
+    cubby_part_rule rule{};
+    if (!each.is_none()) {
+      const auto [trailing, group] = nb::cast<std::pair<uint32_t, uint32_t>>(each);
+      rule = {1, trailing, group, 0};
+    }
+    rules.push_back(rule);
+  }
+  return rules;
+}
+
 uint32_t match_keys(const space &s, key_view &keys, nb::handle after, uint32_t trailing,
-                    uint8_t *states, uint64_t *restorable = nullptr) {
+                    nb::handle parts, uint8_t *states, uint64_t *restorable = nullptr) {
   const cubby_key before = key_or_none(after);
+  const std::vector<cubby_part_rule> rules = rules_of(parts);
   cubby_match_rule rule{};
   rule.struct_size = sizeof rule;
   rule.trailing_count = trailing;
   rule.after = before.data == nullptr ? nullptr : &before;
   rule.restorable = restorable;
+  rule.parts = parts.is_none() ? nullptr : rules.data();
+  rule.part_count = static_cast<uint32_t>(rules.size());
   uint32_t hits = 0;
   const auto body = [&](cubby *rt) {
     return cubby_match(rt, s.handle, keys.data(), keys.size(), &rule, &hits, states);
@@ -33,22 +53,24 @@ uint32_t match_keys(const space &s, key_view &keys, nb::handle after, uint32_t t
   return hits;
 }
 
-uint32_t match(const space &s, nb::handle from, nb::handle after, uint32_t trailing) {
+uint32_t match(const space &s, nb::handle from, nb::handle after, uint32_t trailing,
+               nb::handle parts) {
   key_view keys(from);
-  return match_keys(s, keys, after, trailing, nullptr);
+  return match_keys(s, keys, after, trailing, parts, nullptr);
 }
 
 nb::bytes states(const space &s, nb::handle from, nb::handle after) {
   key_view keys(from);
   std::vector<uint8_t> found(keys.size());
-  match_keys(s, keys, after, 0, found.data());
+  match_keys(s, keys, after, 0, nb::none(), found.data());
   return nb::bytes(reinterpret_cast<const char *>(found.data()), found.size());
 }
 
-nb::list restorable(const space &s, nb::handle from, nb::handle after, uint32_t trailing) {
+nb::list restorable(const space &s, nb::handle from, nb::handle after, uint32_t trailing,
+                    nb::handle parts) {
   key_view keys(from);
   std::vector<uint64_t> bits((size_t{keys.size()} + 63) / 64);
-  match_keys(s, keys, after, trailing, nullptr, bits.data());
+  match_keys(s, keys, after, trailing, parts, nullptr, bits.data());
   nb::list lengths;
   for (uint32_t n = 1; n <= keys.size(); ++n) {
     if ((bits[(n - 1) / 64] >> ((n - 1) % 64) & 1) != 0) lengths.append(n);
@@ -113,15 +135,17 @@ nb::dict split(const space &s, nb::handle from, const tier &in, nb::list recompu
 
 void bind_looking(nb::class_<space> &c) {
   c.def("match", &match, nb::arg("keys"), nb::arg("after").none() = nb::none(),
-        nb::arg("trailing") = 0,
+        nb::arg("trailing") = 0, nb::arg("parts").none() = nb::none(),
         "Length of the longest usable prefix of keys: 0 to len(keys). No I/O, no waiting. keys: "
         "bytes, a list or tuple of bytes, or Keys. keys[0] is a root or follows the key `after`. "
-        "trailing: of the prefix only the last so many have to be there; 0 = all.")
+        "trailing: of the prefix only the last so many have to be there; 0 = all. parts: of blocks "
+        "of several parts, one of (trailing, group) or None a part: the part has to be at the last "
+        "key of each group of so many keys, in the last so many groups (0 = all); None = nowhere.")
       .def("states", &states, nb::arg("keys"), nb::arg("after").none() = nb::none(),
            "Where each key's bytes are, as one byte a key of cubby.State, also behind the first "
            "miss. No I/O, no waiting.")
       .def("restorable", &restorable, nb::arg("keys"), nb::arg("after").none() = nb::none(),
-           nb::arg("trailing") = 0,
+           nb::arg("trailing") = 0, nb::arg("parts").none() = nb::none(),
            "Every length of a prefix that is usable, in ascending order; the last one is what "
            "match() answers. No I/O, no waiting.")
       .def("hint", &hint, nb::arg("kind"), nb::arg("keys"), nb::kw_only(), nb::arg("when_ns") = 0,

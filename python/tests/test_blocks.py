@@ -37,6 +37,26 @@ def test_match_follows_the_chain(cache: Cache) -> None:
     assert list(states) == [cubby.State.HOST] * 50 + [cubby.State.MISS] * 50
 
 
+def test_parts_have_rules_of_their_own() -> None:
+    with cubby.Runtime() as runtime:
+        runtime.add_tier("host", "host:0", 64 * BLOCK)
+        parts = [BLOCK // 2, BLOCK // 2]
+        bank = runtime.add_bank("kv", "kv", 1, 64, BLOCK, part_bytes=parts)
+        space = runtime.add_space(bank, b"a model")
+        keys = [b"k%d" % i for i in range(8)]
+        for i, key in enumerate(keys):
+            whole = i % 4 == 3
+            memory = block(i) if whole else block(i)[: BLOCK // 2]
+            space.put(key, memory, after=keys[i - 1] if i else None)
+        assert space.match(keys) == 8
+        assert space.match(keys, parts=[(0, 1), None]) == 8
+        assert space.match(keys, parts=[(0, 1), (0, 1)]) == 0
+        assert space.match(keys[:7], parts=[(0, 1), (1, 4)]) == 4
+        assert space.restorable(keys, parts=[(0, 1), (1, 4)]) == [4, 8]
+        with pytest.raises(cubby.InvalidError, match="cubby_match_rule"):
+            space.match(keys, parts=[(0, 1)] * 3)
+
+
 def test_packed_keys_are_the_same_keys(cache: Cache) -> None:
     keys = [i.to_bytes(32, "big") for i in range(2000)]
     cache.space.put(keys[:20], [block(i) for i in range(20)], chain=True)
