@@ -242,7 +242,7 @@ TEST_CASE("replay --timing of KV blocks says what does not suit them") {
   refused("--block-tokens 16 --trace " + here.write("t.csv", "0,0,1\n"),
           "--block-tokens is for traces of KV blocks");
   refused("--io --geometry 1x1x4096 --tiers host:1m,file:/tmp --trace " + blocks,
-          "the runtime has no keys for yet");
+          "KV blocks need --store DIR");
   // Some blocks each millisecond, of 1 ms each.
   const json busy = command_json(
       "replay --timing --compute-ns 1000000 --link host:1GB/s,1us "

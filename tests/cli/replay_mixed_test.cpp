@@ -180,7 +180,7 @@ TEST_CASE("What a mixed replay cannot do is said in one sentence") {
       {both + " --simulate --capacity many" + link, "a size like 8GiB"},
       {both + " --simulate --capacity 5" + link, "alone needs"},
       {both + " --simulate --capacity 1t" + link, "more than all"},
-      {both + " --io" + link, "--io is for traces of experts"},
+      {both + " --io" + link, "--io is for traces of one kind"},
       {both + " --write-oracle " + here.at("o"), "use --write"},
       {both + " --with " + blocks + " --simulate" + link, "holds experts and KV blocks already"},
       {experts + " --with " + both + " --simulate" + link, "holds experts and KV blocks already"},

@@ -29,7 +29,9 @@ void power::restore(ending how, const image &left) {
   out.write(reinterpret_cast<const char *>(left[0].data()),
             static_cast<std::streamsize>(left[0].size()));
   // After a kill what was not flushed still is not: the next life has to see to that.
-  if (how == ending::power_cut) disk_ = std::make_unique<store_disk::disk>(left);
+  if (how != ending::power_cut) return;
+  disk_ = std::make_unique<store_disk::disk>(left);
+  flush_failed_ = false;
 }
 
 void power::write_begins(const std::string &path, const cubby_backend_io &io) {
@@ -55,6 +57,7 @@ uint64_t power::flush_begins(const std::string &path) { return path == path_ ? d
 
 void power::flush_ends(const std::string &path, uint64_t mark, bool failed) {
   if (path != path_) return;
+  flush_failed_ = flush_failed_ || failed;
   if (failed)
     disk_->lost(0, mark);
   else

@@ -31,12 +31,14 @@ class power final : public cubby_sim::write_watcher {
   void flush_ends(const std::string &path, uint64_t mark, bool failed) override;
 
   [[nodiscard]] bool buffer_changed() const { return buffer_changed_; }
+  /// Since the last power cut.
+  [[nodiscard]] bool flush_failed() const { return flush_failed_; }
 
  private:
   const std::string path_;
   std::unique_ptr<store_disk::disk> disk_;
   std::map<uint64_t, store_disk::disk::write> on_the_way_;  // by cookie
-  bool buffer_changed_ = false;
+  bool buffer_changed_ = false, flush_failed_ = false;
 };
 
 }  // namespace sim

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include <algorithm>
-#include <utility>
 
 #include "api/in_process.hpp"
 #include "sim/sim.hpp"
@@ -122,6 +121,9 @@ bool stored_run::open() {
 
 /// The process ends, one way or another, and the next one opens what it has left.
 void stored_run::end_life(ending how) {
+  // The page cache would show the next process what the device will never have: after a failed
+  // flush the machine is started anew.
+  if (power_.flush_failed()) how = ending::power_cut;
   log_.add(step_, "life ends how=%" PRIu64 " puts=%" PRIu64, static_cast<uint64_t>(how),
            puts_.size(), 0, 0);
   const store_disk::image at_once = power_.left(how, random_);
@@ -133,7 +135,6 @@ void stored_run::end_life(ending how) {
   const bool in_order = how == ending::closed;
   power_.restore(how, in_order ? power_.left(how, random_) : at_once);
   world_.writes = &power_;
-  for (const put &one : puts_) doubt(one);
   puts_.clear();
   for (auto &[number, one] : blocks_) one.pending = false;
   if (!open()) return;
@@ -286,22 +287,10 @@ void stored_run::ask(uint32_t number, uint8_t keep) {
   puts_.push_back(made);
 }
 
-void stored_run::doubt(const put &of) {
-  block &one = blocks_[of.number];
-  one.doubtful = one.doubtful || (!calm_ && of.keep == CUBBY_KEEP_DURABLE);
-}
-
 void stored_run::ended(const put &of, int status) {
   block &one = blocks_[of.number];
-  const bool written = std::exchange(one.pending, false);
-  if (status != CUBBY_OK) doubt(of);
-  if (status == CUBBY_OK && !written && one.doubtful && of.keep == CUBBY_KEEP_DURABLE) {
-    if (one.keep < CUBBY_KEEP_RESTART) one.keep = CUBBY_KEEP_RESTART;
-    one.known = true;
-    return;
-  }
+  one.pending = false;
   if (status == CUBBY_OK) {
-    one.doubtful = one.doubtful && of.keep != CUBBY_KEEP_DURABLE;
     // Of one that lives as long anyway nothing changes.
     if (!one.known || (of.keep >= CUBBY_KEEP_RESTART && of.keep > one.keep)) one.keep = of.keep;
     one.known = true;

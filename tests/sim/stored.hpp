@@ -33,9 +33,6 @@ class stored_run {
     bool pending = false;      // a put of it is on its way
     bool stored_ever = false;  // it may be found in another life
     bool only_durable = true;  // no put of it has asked for less
-    /// A flush for it may have failed. The page cache of the next life may show what the device
-    /// never gets, so only what is written anew is durable.
-    bool doubtful = false;
   };
   struct put {
     uint32_t number = 0;
@@ -60,7 +57,6 @@ class stored_run {
   void do_time();
   void take_ended();
   void ended(const put &one, int status);
-  void doubt(const put &of);
 
   cubby_status get(uint32_t number, std::string &into);
   bool poll();
