@@ -110,7 +110,8 @@ layer_outcome expert_layer::compute_as_they_land(cubby::pins &pins,
       const cubby_status status = pins.status(i);
       if (status == CUBBY_PENDING) continue;
       if (status != CUBBY_OK) {
-        if (pins.pending()) (void)wait(pins);
+        while (pins.pending() && wait(pins)) {
+        }
         const uint64_t number = place_.bank->number(place_.row, static_cast<uint32_t>(experts[i]));
         return fail(store().name_of(products[0].place, number) + ": " +
                     (why_.empty() ? cubby_status_name(status) : why_));
