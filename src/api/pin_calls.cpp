@@ -263,6 +263,14 @@ cubby_status pin_by_key(runtime &self, const residency::pin_order &asked, const 
 
 constexpr cubby_how nothing_asked{};
 
+/// Does the stream go with the tier? Off the way of pins without one.
+result<void> check_order(runtime &self, cubby_tier tier, const cubby_sync *sync) {
+  engine::tier_set &tiers = self.engine().state.tiers;
+  const uint32_t slot = tiers.find(tier);
+  if (sync == nullptr || slot == engine::no_tier || !tiers.is_memory(slot)) return {};
+  return check_sync(tiers[slot], *sync);
+}
+
 }  // namespace
 
 cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count, cubby_tier tier,
@@ -282,6 +290,9 @@ cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count
     if (!read) return keep_error(read.failure());
     asked = *read;
     how = &asked;
+    if (auto order = check_order(self, tier, asked.sync); !order) {
+      return keep_error(order.failure());
+    }
   }
   if (ticket == nullptr && how->cq == nullptr && (how->flags & CUBBY_NO_WAIT) == 0) {
     CUBBY_REFUSE(
@@ -294,10 +305,6 @@ cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count
     if (slot != engine::no_tier)
       CUBBY_REFUSE("cubby_pin: files cannot be pinned; name a memory tier");
     return keep_error(fail(CUBBY_ERR_STALE, "tier %u is not one of this runtime", tier));
-  }
-  if (how->sync != nullptr) [[unlikely]] {
-    const auto order = check_sync(engine.state.tiers[slot], *how->sync);
-    if (!order) return keep_error(order.failure());
   }
   pinning &pins_of = engine.state.pins;
   residency::pin_set *const set = pins_of.take(entered.shard_index);

@@ -23,7 +23,9 @@ result<void> check_lent(const tier::memory_tier &memory, const locker &item) {
   }
   if (!memory.strided()) return {};
   const uint32_t row = bank.row_of(item.number);
-  bool fits = memory.piece_parts() == bank.part_count();
+  const auto &pieces = memory.piece_bytes();  // 0 behind the last one
+  const auto none = std::count(pieces.begin(), pieces.end(), uint64_t{0});
+  bool fits = pieces.size() - static_cast<size_t>(none) == bank.part_count();
   for (uint32_t p = 0; fits && p < bank.part_count(); ++p) {
     fits = bank.part_bytes(row, p) <= memory.piece_bytes()[p];
   }

@@ -73,7 +73,6 @@ class memory_tier {
   [[nodiscard]] const std::array<uint64_t, CUBBY_PARTS_MAX> &piece_bytes() const {
     return piece_bytes_;
   }
-  [[nodiscard]] uint32_t piece_parts() const { return piece_parts_; }
   /// Largest power of two that every frame's address is a multiple of.
   [[nodiscard]] uint64_t align_bytes() const { return align_bytes_; }
   [[nodiscard]] const frame_address &address() const { return address_; }
