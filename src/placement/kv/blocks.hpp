@@ -41,9 +41,12 @@ class blocks {
   [[nodiscard]] uint32_t now_ms() const { return now_ms_; }
   /// Will be asked about soon.
   void fetch(cubby_object object) const { __builtin_prefetch(&all_[object]); }
-  /// Its request is under way.
+  /// Somebody is about to hang a block on it.
+  void hold(cubby_object object) { held_ = object; }
+  /// Its request is under way, or it is held.
   [[nodiscard]] bool in_use(cubby_object object) const {
     const block &one = all_[object];
+    if (object == held_) return true;
     return one.request == static_cast<uint8_t>(request_) && one.last_ms >= request_ms_;
   }
   /// What a second of residence is worth, in uses.
@@ -61,6 +64,7 @@ class blocks {
   hazard_model model_;
   base::prng prng_{0x6B76};
   uint64_t request_ = 0;  // under way
+  cubby_object held_ = CUBBY_NO_OBJECT;
   uint32_t now_ms_ = 0, sampled_ms_ = 0, request_ms_ = 0;
   double requests_ = 0, touches_ = 0;
   double sampled_touches_ = 0, modelled_touches_ = 0;  // of them, when that was done last

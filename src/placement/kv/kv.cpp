@@ -41,9 +41,15 @@ class kv_policy {
     named_.resize(config.object_count / 64 + 1);
   }
 
-  void access(const cubby_policy_access &access) {
-    if (access.number != request_) end_request(access.number);
-    const cubby_object object = access.object;
+  void access(const cubby_policy_access &given) {
+    cubby_policy_access access = given;
+    // Engines that put and get block by block: what goes on where the last call ended is the same
+    // request, or each block would be the least used leaf when the next one comes.
+    const bool goes_on = access.parent != CUBBY_NO_OBJECT && access.parent == last_used_;
+    if (access.number != call_ && !goes_on) end_request(access.number);
+    call_ = access.number;
+    access.number = request_;
+    const cubby_object object = last_used_ = access.object;
     real_run_.touch(real_.holds(object));
     if (hedge_.lru_leads()) shadow_run_.touch(shadow_.holds(object));
     const cubby_object was_parent = known_.at(object).parent;
@@ -72,6 +78,8 @@ class kv_policy {
     if (parent != CUBBY_NO_OBJECT && real_.is_leaf(parent)) real_chooser_.left(parent);
   }
   void begin_victims(const cubby_policy_need &need) {
+    known_.hold(need.incoming == CUBBY_NO_OBJECT ? need.incoming
+                                                 : known_.at(need.incoming).parent);
     proposed_.clear();
     next_ = 0;
     pass_ = 0;
@@ -283,7 +291,8 @@ class kv_policy {
   bool from_pool_ = false;
   std::vector<cubby_object> touched_;  // by the request under way
   run_counter real_run_, shadow_run_;
-  uint64_t request_ = 0;
+  uint64_t request_ = 0, call_ = 0;  // what its accesses count as / as the last one was numbered
+  cubby_object last_used_ = CUBBY_NO_OBJECT;
   kv::hedge hedge_;
 };
 
