@@ -85,9 +85,11 @@ double locker_rate(device_runtime &on, const model_file &model) {
   const uint32_t half = model.count / 2;
   for (int round = 0; round < rounds; ++round) {
     const auto numbers = numbers_of(round % 2 == 0 ? 0 : half, half);
+    std::vector<const void *> addr;
     const uint64_t start = now_ns();
-    on.prefetch(numbers, on.device);
+    const cubby_pins pins = on.pin(numbers, on.device, addr);
     rates.push_back(gb_per_s(half * model.bytes, now_ns() - start));
+    on.unpin(pins);
   }
   return median(rates);
 }

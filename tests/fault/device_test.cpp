@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <thread>
 
 #include "api/in_process.hpp"
 #include "cuda/cuda.hpp"
@@ -82,7 +83,9 @@ struct device_fixture {
     std::vector<const void *> addr;
   };
   cubby_status pin_in_stream(const std::vector<uint32_t> &numbers, held &out) {
-    const cubby_sync sync = in_stream();
+    return pin_in(in_stream(), numbers, out);
+  }
+  cubby_status pin_in(const cubby_sync &sync, const std::vector<uint32_t> &numbers, held &out) {
     cubby_how how{};
     how.struct_size = sizeof how;
     how.sync = &sync;
@@ -98,7 +101,11 @@ struct device_fixture {
   }
   /// A kernel that reads a set when its turn comes.
   void launch_reader(const held &set, std::atomic<uint32_t> &right, std::atomic<uint32_t> &ran) {
-    driver.launch(stream, [this, set, &right, &ran] {
+    launch_reader(stream, set, right, ran);
+  }
+  void launch_reader(uint64_t in, const held &set, std::atomic<uint32_t> &right,
+                     std::atomic<uint32_t> &ran) {
+    driver.launch(in, [this, set, &right, &ran] {
       for (size_t i = 0; i < set.numbers.size(); ++i) {
         for (uint32_t part = 0; part < weights::parts; ++part) {
           if (same(set.addr[i * weights::parts + part], set.numbers[i], part)) ++right;
@@ -207,6 +214,39 @@ TEST_CASE("a decode loop in a stream's order: right bytes, and 0 host synchronis
   if (!threads) f.run_all();
   while (ran.load() != launched) std::this_thread::yield();
   CHECK(right == launched * used * weights::parts);
+}
+
+TEST_CASE("threads with a stream each share the lockers of a device") {
+  constexpr uint32_t thread_count = 3, steps = 40;
+  device_fixture f({.seed = 9, .threads = true}, CUBBY_PUMP_THREAD);
+  f.set_up(5 * mib, 16 * mib);
+  const auto before = f.driver.count();
+  std::atomic<uint32_t> right = 0, ran = 0, failed = 0;
+  const auto decode = [&](uint32_t which) {
+    cubby_sync sync = f.in_stream();
+    sync.stream = f.driver.make_stream();
+    for (uint32_t step = 0; step < steps; ++step) {
+      const uint32_t first = (step * 5 + which * 3) % locker_count;
+      device_fixture::held set;
+      cubby_status status = f.pin_in(sync, {first, (first + 7) % locker_count}, set);
+      if (status == CUBBY_PENDING) status = cubby_wait(f.h.rt, set.ticket, long_ns);
+      if (status != CUBBY_OK) {
+        ++failed;
+        continue;
+      }
+      f.launch_reader(sync.stream, set, right, ran);
+      // One after the other, as layers that are done give theirs up.
+      if (cubby_unpin(f.h.rt, set.pins, 0, 1, &sync) != CUBBY_OK) ++failed;
+      if (cubby_unpin(f.h.rt, set.pins, 1, 1, &sync) != CUBBY_OK) ++failed;
+    }
+  };
+  std::vector<std::thread> threads;
+  for (uint32_t i = 0; i < thread_count; ++i) threads.emplace_back(decode, i);
+  for (std::thread &one : threads) one.join();
+  CHECK(failed == 0);
+  while (ran.load() != thread_count * steps) std::this_thread::yield();
+  CHECK(right == thread_count * steps * 2 * weights::parts);
+  CHECK(f.driver.count().host_syncs == before.host_syncs);
 }
 
 TEST_CASE("a pin in a stream's order is there before its copies are made") {
