@@ -19,6 +19,14 @@ import tiny_models
 
 HERE = Path(__file__).resolve().parent
 
+# Threads that spin while they wait for one another take a shared machine's processors from the
+# one that they wait for.
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "passive",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+}
+
 Result = dict[str, Any]
 Part = Callable[["Proof", Path, Result], None]
 
@@ -60,7 +68,7 @@ class Proof:
         self, run: str, model: Path, environment: dict[str, str] | None = None, **plan: Any
     ) -> Result:
         """One engine from start to end; its RESULT, or {} where there was none."""
-        given = {**os.environ, **(environment or {})}
+        given = {**ONE_THREAD, **os.environ, **(environment or {})}
         path = [*map(str, self.path), given.get("PYTHONPATH", "")]
         given["PYTHONPATH"] = os.pathsep.join(p for p in path if p)
         whole = {**self.plan, "model": str(model), **plan}
