@@ -67,7 +67,7 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far, boo
   if (units_.open.any_waiting() && !state_.releases.empty()) {
     next = std::min(next, state_.now_ns + look_at_streams_ns);
   }
-  *next_ns = std::min(next, units_.stored.next_ns());
+  *next_ns = std::min(next, next_restore_ns());
   return any;
 } catch (...) {  // a lack of memory; what was being looked at is looked at again
   state_.pins.note_withdrawal();
@@ -265,6 +265,16 @@ void controller::report_unexpected(tier_slot &slot, uint64_t cookie) {
                          "and counted as errors; the backend needs mending",
                          slot.name.c_str(), slot.backend.c_str(),
                          static_cast<unsigned long long>(cookie)));
+}
+
+/// When a store that has become read-only is tried again.
+uint64_t controller::next_restore_ns() const {
+  uint64_t next = base::never_ns;
+  for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
+    const disk_store *const store = units_.stored.store_of(i);
+    if (store != nullptr) next = std::min(next, store->next_restore_ns());
+  }
+  return next;
 }
 
 bool controller::well_supplied() const {

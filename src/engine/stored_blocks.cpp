@@ -599,12 +599,6 @@ bool stored_blocks::step() {
   return any;
 }
 
-uint64_t stored_blocks::next_ns() const {
-  uint64_t next = base::never_ns;
-  for (const store_state &one : stores_) next = std::min(next, one.disk->next_restore_ns());
-  return next;
-}
-
 bool stored_blocks::idle() const {
   if (write_count_ != 0) return false;
   return std::all_of(stores_.begin(), stores_.end(), [](const store_state &one) {

@@ -125,8 +125,6 @@ class stored_blocks {
   [[nodiscard]] bool busy() const { return write_count_ != 0; }
   /// Any thread: how many have ended so far, well or not.
   [[nodiscard]] uint64_t ended_count() const { return ended_count_.load(); }
-  /// When step() has something to do without anything else having happened.
-  [[nodiscard]] uint64_t next_ns() const;
   /// NULL when the tier has none.
   [[nodiscard]] const disk_store *store_of(uint32_t tier) const;
 

@@ -115,6 +115,8 @@ TEST_CASE("bench kv has its rows, and its blocks their bytes") {
                                                   {"get with digests", 1},
                                                   {"put to outlive the process", 1},
                                                   {"put to outlive a power cut", 1},
+                                                  {"put to outlive the process, past memory", 1},
+                                                  {"put to outlive a power cut, past memory", 1},
                                                   {"match", 2},
                                                   {"p99 of gets beside puts", 1}});
 }

@@ -201,7 +201,8 @@ void run_seed(uint64_t seed) {
   running_seed = seed;
   so_far.last = run_one<sim::simulation>(seed);
   add_outcome(so_far.last);
-  if (so_far.last.violations.empty()) {
+  // A store has real files, and takes ten times as long.
+  if (so_far.last.violations.empty() && seed % 4 == 1) {
     const sim::outcome stored = run_one<sim::stored_run>(seed);
     so_far.last.event_hash = cubby::base::mix64(so_far.last.event_hash ^ stored.event_hash);
     add_outcome(stored);

@@ -173,11 +173,9 @@ class block_store {
   std::optional<uint32_t> take_pages(uint64_t pages, uint32_t &file) noexcept;
   void start(uint32_t index) noexcept;
 
-  // restore.cpp
+  // block_store.cpp
   void end_restore() noexcept;
   void give_up_restore() noexcept;
-
-  // block_store.cpp
   [[nodiscard]] step step_after(const pending &one) const noexcept;
   void advance(uint32_t index) noexcept;
   void write_payload(uint32_t index) noexcept;
