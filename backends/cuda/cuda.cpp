@@ -198,11 +198,10 @@ int32_t stream_wait(cubby_backend *backend, uint64_t stream_handle) {
   if (self.in.has_failed() || !self.refused.empty()) return -EAGAIN;
   const driver_table &driver = self.gpu.driver();
   const in_context here = self.gpu.enter();
+  // Another thread calls for the one that pinned, and would wait in a stream of its own.
+  if (stream_handle == per_thread_stream) return -ENOTSUP;
   const stream waits = stream_of(stream_handle);
-  int capture = capture_none;
-  if (driver.stream_is_capturing(waits, &capture) == success && capture != capture_none) {
-    return -ENOTSUP;
-  }
+  if (is_captured(driver, waits)) return -ENOTSUP;
   status came = driver.event_record(self.order, self.in.on());
   if (came == success) came = driver.stream_wait_event(waits, self.order, 0);
   if (came == invalid_handle || came == invalid_value) return -EINVAL;

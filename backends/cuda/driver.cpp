@@ -56,6 +56,12 @@ loaded_driver load_driver(const char *library) {
   return out;
 }
 
+bool is_captured(const driver_table &driver, stream one) {
+  int capture = capture_none;
+  const status seen = driver.stream_is_capturing(one, &capture);
+  return seen == capture_implicit || (seen == success && capture != capture_none);
+}
+
 const loaded_driver &machine_driver() {
   static const loaded_driver driver = load_driver("libcuda.so.1");
   return driver;

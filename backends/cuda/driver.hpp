@@ -106,6 +106,9 @@ struct loaded_driver {
   std::string why_not;  // empty: it is loaded, and initialised
 };
 
+/// Is a graph being captured from the stream, or would a call on it break a capture elsewhere?
+bool is_captured(const driver_table &driver, stream one);
+
 /// Loads a driver's library, whole or not at all.
 loaded_driver load_driver(const char *library);
 

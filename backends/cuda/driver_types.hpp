@@ -50,6 +50,7 @@ enum : status {
   system_driver_mismatch = 803,
   capture_unsupported = 900,
   capture_isolation = 905,
+  capture_implicit = 906,
   unknown = 999,
 };
 
@@ -70,6 +71,8 @@ inline constexpr int capture_mode_relaxed = 2;
 inline constexpr int capture_none = 0;
 
 /// CU_STREAM_LEGACY: the default stream by a handle that is not 0.
+/// A handle that names another stream in each thread.
+inline constexpr uint64_t per_thread_stream = 2;
 inline stream legacy_stream() { return reinterpret_cast<stream>(uintptr_t{1}); }
 
 struct memory_location {  // CUmemLocation

@@ -68,8 +68,7 @@ void lane::flush(uint64_t now_ns) {
   if (came == success) return;
   // Without an event nobody would see the end, so it is waited for here. A lost device ends at
   // once.
-  last.error = device_.errno_of(came, "cuEventRecord");
-  driver.stream_synchronize(stream_);
+  last.error = device_.errno_of(driver.stream_synchronize(stream_), "cuStreamSynchronize");
   last.over = true;
 }
 

@@ -37,10 +37,7 @@ void marks::give(slot &one) {
 int32_t marks::record(stream in, uint64_t *mark) {
   const driver_table &driver = device_.driver();
   const in_context here = device_.enter();
-  int capture = capture_none;
-  if (driver.stream_is_capturing(in, &capture) == success && capture != capture_none) {
-    return -ENOTSUP;
-  }
+  if (is_captured(driver, in)) return -ENOTSUP;
   slot *const one = take(mark);
   status came = success;
   if (one->what == nullptr) came = driver.event_create(&one->what, event_disable_timing);

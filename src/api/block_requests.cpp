@@ -53,10 +53,12 @@ cubby_status finish_block(runtime &self, engine::block_write &&what,
   {
     const auto lock = self.hold_pump();
     engine.puts.publish(at);
+    bool written = false;
     try {
-      if (what.keep != CUBBY_KEEP_CACHE) engine.stored.write(std::move(what));
+      written = what.keep != CUBBY_KEEP_CACHE && engine.stored.write(std::move(what));
     } catch (const std::bad_alloc &) {  // it lives in memory alone
     }
+    if (!written) engine.stored.end_replaced(at, true);
     storing = engine.stored.busy();
   }
   if (storing) self.kick();
@@ -130,6 +132,8 @@ cubby_status rest_of_call::submit_put(const batch &all, engine::put_verb &&verb,
   } catch (...) {
     abandon_blocks(self_, verb.blocks);
     verb.blocks.clear();
+    for (std::atomic<uint32_t> *region : verb.in_use) region->fetch_sub(1);
+    verb.in_use.clear();
     throw;
   }
   uint32_t tier = 0;
@@ -138,7 +142,8 @@ cubby_status rest_of_call::submit_put(const batch &all, engine::put_verb &&verb,
     engine::request_item &item = request().items[i];
     item.bank = verb.blocks[i]->at.bank;
     item.number = verb.blocks[i]->at.number;
-    tier = verb.blocks[i]->at.tier;
+    const engine::block_place &at = verb.blocks[i]->at;
+    tier = at.has_frame() ? at.tier : at.bank->file_tier;
   }
   return submit(std::move(verb), tier, ticket);
 }

@@ -384,13 +384,21 @@ error no_mark(const engine::tier_slot &slot, int32_t status) {
   const auto let_go = [&] {
     for (residency::locker_word *word : held.words) word->unpin();
   };
-  auto ready = check_sync(slot, sync);
-  if (ready && !in_stream_order(slot, &sync)) {
+  bool in_stream = true;
+  const auto made_ready = [&]() -> result<void> {
+    if (auto right = check_sync(slot, sync); !right) return right;
+    in_stream = in_stream_order(slot, &sync);
+    return in_stream ? state.releases.make_room() : result<void>();
+  };
+  try {
+    const auto ready = made_ready();
+    if (!ready || !in_stream) let_go();
+    if (!ready) return keep_error(ready.failure());
+  } catch (...) {
     let_go();
-    return unpin_slowly(self, pins, first, count, entered.shard_index);
+    throw;
   }
-  if (ready) ready = state.releases.make_room();
-  if (!ready) return let_go(), keep_error(ready.failure());
+  if (!in_stream) return unpin_slowly(self, pins, first, count, entered.shard_index);
   uint64_t mark = 0;
   const int32_t marked = slot.memory->backend().mark_record(read_struct(sync).stream, &mark);
   if (marked != 0) {

@@ -74,14 +74,19 @@ void blocks::reclaim(locker_bank &bank) {
   }
 }
 
-/// Is the key there, without some of the parts that are put?
-result<bool> blocks::lacks_parts(const locker_bank &bank,
-                                 const directory::put_request &request) const {
+/// Is the key there, without some of the parts that are put? What is wrong with the put is said
+/// here, before anything gives way to it.
+result<bool> blocks::lacks_parts(locker_bank &bank, const directory::put_request &request) const {
   if (bank.part_count() == 1) return false;
-  const auto seen = bank.blocks->keys.find(request.space, request.key);
+  directory::key_directory &keys = bank.blocks->keys;
+  const auto seen = keys.find(request.space, request.key);
   if (!seen) return seen.failure();
-  const uint32_t there = seen->present | seen->pending;
-  return there != 0 && (request.parts & ~there) != 0;
+  const auto there = static_cast<uint16_t>(seen->present | seen->pending);
+  if (there == 0 || (request.parts & ~there) == 0) return false;
+  directory::put_request of_those = request;
+  of_those.parts = static_cast<uint16_t>(request.parts & there);  // the first part, at least
+  if (const auto known = keys.begin_put(of_those); !known) return known.failure();
+  return true;
 }
 
 /// The block is put anew. What is stored of it stays until then: a crash must not find neither.
@@ -91,6 +96,12 @@ result<bool> blocks::displace(locker_bank &bank, const directory::put_request &r
   residency::key_blocks &of = *bank.blocks;
   const auto seen = of.keys.find(request.space, request.key);
   if (!seen) return seen.failure();
+  if ((seen->present & ~request.parts) != 0) {
+    return fail(CUBBY_ERR_INVALID,
+                "bank %s: a put of fewer parts than the block has cannot make it live longer; put "
+                "all of them",
+                bank.desc().name);
+  }
   const uint32_t aside = stored_.set_aside(bank, seen->locker);
   if (!drop(bank, *seen)) {
     of.set_stored(seen->locker, aside);
@@ -106,40 +117,12 @@ result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request re
   if (!of.leaving.empty()) reclaim(bank);
   if (request.parent != nullptr) stored_.link_children(bank, request.space, *request.parent);
   stored_.link_children(bank, request.space, request.key);
-  uint32_t replaced = residency::not_stored;
-  for (;;) {
-    request.locker = of.peek_number();
-    if (request.locker == no_locker) {
-      const auto seen = of.keys.find(request.space, request.key);
-      if (!seen) return seen.failure();
-      if (seen->locker == no_locker && !evict_any(bank)) return start::full;
-      request.locker = of.peek_number();
-    }
-    const auto lacks = lacks_parts(bank, request);
-    if (!lacks) return lacks.failure();
-    if (*lacks) {
-      const auto displaced = displace(bank, request, replaced);
-      if (!displaced) return displaced.failure();
-      if (!*displaced) return start::joined;
-      continue;
-    }
-    const auto answer = of.keys.begin_put(request);
-    if (!answer) return answer.failure();
-    if (answer->took_locker) {
-      of.take_number();
-      state_.admission.forget(bank.object_base + answer->locker);
-    }
-    if (answer->joined == 0) uses_.note(bank, answer->locker, call);
-    if (answer->fresh != 0) {
-      out = {&bank, answer->locker, no_tier, 0, answer->entry, answer->fresh, replaced};
-      break;
-    }
-    if (answer->joined != 0) return start::joined;
-    if (lives_as_long(bank, answer->locker, request.keep)) return start::known;
-    // Its last copy was lost on the way to another tier, or is not to live as long.
-    const auto displaced = displace(bank, request, replaced);
-    if (!displaced) return displaced.failure();
-    if (!*displaced) return start::joined;
+  out = {};
+  out.bank = &bank;
+  const auto entered = enter(bank, request, out, call);
+  if (!entered || *entered != start::begun) {
+    stored_.end_replaced(out, false);
+    return entered;
   }
   ++of.puts_in_flight;
   if (wish.none) return start::begun;
@@ -153,6 +136,43 @@ result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request re
     throw;
   }
   return start::full;
+}
+
+/// In the directory.
+result<blocks::start> blocks::enter(locker_bank &bank, directory::put_request &request,
+                                    block_place &out, uint64_t call) {
+  residency::key_blocks &of = *bank.blocks;
+  for (;;) {
+    request.locker = of.peek_number();
+    if (request.locker == no_locker) {
+      const auto seen = of.keys.find(request.space, request.key);
+      if (!seen) return seen.failure();
+      if (seen->locker == no_locker && !evict_any(bank)) return start::full;
+      request.locker = of.peek_number();
+    }
+    auto gives_way = lacks_parts(bank, request);
+    if (!gives_way) return gives_way.failure();
+    if (!*gives_way) {
+      const auto answer = of.keys.begin_put(request);
+      if (!answer) return answer.failure();
+      if (answer->took_locker) {
+        of.take_number();
+        state_.admission.forget(bank.object_base + answer->locker);
+      }
+      if (answer->joined == 0) uses_.note(bank, answer->locker, call);
+      if (answer->fresh != 0) {
+        out = {&bank, answer->locker, no_tier, 0, answer->entry, answer->fresh, out.replaced};
+        return start::begun;
+      }
+      if (answer->joined != 0) return start::joined;
+      if (lives_as_long(bank, answer->locker, request.keep)) return start::known;
+    }
+    // It lacks parts; or its last copy was lost on the way to another tier, or is not to live as
+    // long.
+    const auto displaced = displace(bank, request, out.replaced);
+    if (!displaced) return displaced.failure();
+    if (!*displaced) return start::joined;
+  }
 }
 
 /// In the nearest tier that has room, or makes it; or in one tier only.

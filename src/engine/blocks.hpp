@@ -51,8 +51,9 @@ class blocks {
 
  private:
   bool evict_any(locker_bank &bank);
-  [[nodiscard]] result<bool> lacks_parts(const locker_bank &bank,
-                                         const directory::put_request &request) const;
+  result<bool> lacks_parts(locker_bank &bank, const directory::put_request &request) const;
+  result<start> enter(locker_bank &bank, directory::put_request &request, block_place &out,
+                      uint64_t call);
   result<bool> displace(locker_bank &bank, const directory::put_request &request,
                         uint32_t &replaced);
   [[nodiscard]] bool lives_as_long(const locker_bank &bank, uint32_t number, uint8_t keep) const;

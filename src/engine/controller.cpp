@@ -146,6 +146,7 @@ void controller::look_at_withdrawals() {
 
 /// Something was unpinned.
 void controller::look_at_frames() {
+  units_.fills.end_abandoned(false);  // whose holders may have let go without a note
   if (!state_.pins.take_frames_note()) return;
   state_.changed = true;
   for (uint32_t i = 0; i < state_.tiers.count(); ++i) {

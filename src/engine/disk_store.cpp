@@ -143,8 +143,9 @@ bool disk_store::look_after_failure() {
                               content_.failure()->text.c_str()));
   }
   if (restore_at_ns_ == base::never_ns) restore_at_ns_ = state_.now_ns + restore_pause_ns_;
-  if (state_.now_ns < restore_at_ns_ || !content_.begin_restore()) return false;
-  restore_at_ns_ = base::never_ns;
+  if (state_.now_ns < restore_at_ns_) return false;
+  restore_at_ns_ = base::never_ns;  // where an operation is still out: a pause from now on
+  if (!content_.begin_restore()) return false;
   restore_pause_ns_ = std::min(2 * restore_pause_ns_, restore_pause_max_ns);
   return true;
 }

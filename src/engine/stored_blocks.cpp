@@ -261,6 +261,7 @@ void stored_blocks::link_children(locker_bank &bank, uint32_t handle, const cubb
     request.parent = &parent;
     request.locker = number;
     request.keep = body.keep;
+    request.parts = parts_of(body);
     const auto begun = blocks.keys.begin_put(request);
     if (begun && begun->took_locker) {
       static_cast<void>(blocks.keys.publish(begun->entry, number, begun->fresh));
@@ -337,17 +338,18 @@ uint32_t stored_blocks::new_job(block_write &&what) {
   return index;
 }
 
-void stored_blocks::write(block_write &&what) {
-  if (why_not_stored(*what.at.bank, what.space)) return;
+bool stored_blocks::write(block_write &&what) {
+  if (why_not_stored(*what.at.bank, what.space)) return false;
   locker_word &word = what.at.bank->word(what.at.tier, what.at.number);
   uint64_t frame = 0;
-  if (word.pin(frame) != pin_outcome::pinned) return;
+  if (word.pin(frame) != pin_outcome::pinned) return false;
   try {
     new_job(std::move(what));
   } catch (...) {
     word.unpin();
     throw;
   }
+  return true;
 }
 
 void stored_blocks::write_and_publish(block_write &&what, store_waiter &waiter, uint32_t request,
@@ -450,6 +452,7 @@ bool stored_blocks::erase_some(store_state &of) {
     const uint32_t number = of.to_erase.front();
     const auto erased = of.disk->content().erase(number, of_erase);
     if (!erased && erased.failure().status == CUBBY_ERR_BUSY) break;
+    if (!erased && erased.failure().status == CUBBY_ERR_DEVICE) break;  // until it is restored
     of.to_erase.pop_front();
     if (erased) ++of.erasing_count;
     any = true;
@@ -466,8 +469,10 @@ bool stored_blocks::take_completions(store_state &of) {
     if (kind == of_erase) {
       --of.erasing_count;
       // A write that was accepted meanwhile may have the number.
-      if (of.disk->content().blocks().find(done.number) == nullptr) {
-        of.spoken_for[done.number] = false;
+      const store::block_entry *entry = of.disk->content().blocks().find(done.number);
+      if (entry == nullptr) of.spoken_for[done.number] = false;
+      if (done.status != CUBBY_OK && entry != nullptr && entry->state == store::block_state::live) {
+        of.to_erase.push_back(done.number);  // once more, when the store takes that
       }
     }
     if (kind != of_write) continue;
@@ -602,7 +607,8 @@ bool stored_blocks::step() {
 bool stored_blocks::idle() const {
   if (write_count_ != 0) return false;
   return std::all_of(stores_.begin(), stores_.end(), [](const store_state &one) {
-    return one.to_erase.empty() && one.erasing_count == 0 && one.disk->idle();
+    const bool may_erase = one.disk->content().failure() == nullptr;
+    return (one.to_erase.empty() || !may_erase) && one.erasing_count == 0 && one.disk->idle();
   });
 }
 

@@ -26,7 +26,8 @@ namespace cubby::engine {
 /// Where a put writes. The frame is its own until it is published or abandoned.
 struct block_place {
   locker_bank *bank = nullptr;
-  uint32_t number = 0, tier = 0;  // no_tier: it goes to the store alone, and has no frame
+  uint32_t number = 0;
+  uint32_t tier = no_tier;  // as it stays for what goes to the store alone, and has no frame
   uint64_t frame = 0;
   directory::entry_ref entry;
   uint16_t parts = 0;
@@ -75,8 +76,9 @@ class stored_blocks {
 
   /// Why blocks of this space cannot be stored; nothing where they can.
   [[nodiscard]] std::optional<error> why_not_stored(const locker_bank &bank, uint32_t handle) const;
-  /// Writes a block whose word is ready, and found by its key already.
-  void write(block_write &&what);
+  /// Writes a block whose word is ready, and found by its key already. False: it lives in memory
+  /// alone.
+  bool write(block_write &&what);
   /// Writes one that is found once that is done, or is given up.
   void write_and_publish(block_write &&what, store_waiter &waiter, uint32_t request, uint32_t item);
   /// The store's copy goes; its pages are free a little later.

@@ -46,7 +46,7 @@ cubby_sim::world_options world_of(uint64_t seed) {
 
 stored_run::stored_run(const run_options &options)
     : options_(options),
-      steps_(options.steps / 20),
+      steps_(options.steps / 8),
       random_(cubby::base::mix64(options.seed + 0x570)),
       folder_(new_folder()),
       world_(world_of(options.seed)),

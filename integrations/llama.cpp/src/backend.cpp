@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <mutex>
 
@@ -142,7 +143,7 @@ std::vector<expert_product> products_at(const ggml_cgraph &graph, int first) {
     if (!place) break;
     if (!found.empty() &&
         (place->bank != found[0].place.bank || place->row != found[0].place.row ||
-         node->src[2] != found[0].node->src[2] || node->src[1] == found.back().node))
+         node->src[2] != found[0].node->src[2] || node->src[1] != found[0].node->src[1]))
       break;
     found.push_back({node, *place});
   }
@@ -154,8 +155,7 @@ bool computes_nothing(const ggml_tensor &node) {
          node.op == GGML_OP_PERMUTE || node.op == GGML_OP_TRANSPOSE;
 }
 
-ggml_status compute(ggml_backend_t backend, ggml_cgraph *graph) {
-  backend_state &state = state_of(backend);
+ggml_status compute_all(backend_state &state, ggml_cgraph *graph) {
   for (int i = 0; i < graph->n_nodes;) {
     if (computes_nothing(*graph->nodes[i])) {
       ++i;
@@ -173,6 +173,19 @@ ggml_status compute(ggml_backend_t backend, ggml_cgraph *graph) {
     i = end;
   }
   return GGML_STATUS_SUCCESS;
+}
+
+/// What fails leaves nothing pinned, and no exception passes through ggml.
+ggml_status compute(ggml_backend_t backend, ggml_cgraph *graph) {
+  backend_state &state = state_of(backend);
+  ggml_status status = GGML_STATUS_ALLOC_FAILED;
+  try {
+    status = compute_all(state, graph);
+  } catch (const std::exception &) {
+    say("no memory for a product; this request is given up");
+  }
+  if (status != GGML_STATUS_SUCCESS) state.layer->release();
+  return status;
 }
 
 const char *backend_name(ggml_backend_t) { return "cubby"; }

@@ -25,8 +25,10 @@ bool expert_layer::same_layer(const expert_place &place) const {
 layer_outcome expert_layer::run(std::span<const expert_product> products,
                                 const ggml_cgraph &graph) {
   const expert_place &place = products[0].place;
-  if (!next_routes_.read(*products[0].node->src[2], place.bank->columns()))
+  if (!next_routes_.read(*products[0].node->src[2], place.bank->columns())) {
+    release();
     return fail("the router has named an expert that there is not");
+  }
   const bool first = !same_layer(place);
   if (first) {
     release();
@@ -70,7 +72,11 @@ layer_outcome expert_layer::run_held(std::span<const expert_product> products,
     held_ = std::move(*pinned);
     holding_ = true;
   }
-  return compute_as_they_land(held_, routes_.experts(), products, graph);
+  const layer_outcome outcome = compute_as_they_land(held_, routes_.experts(), products, graph);
+  if (outcome != layer_outcome::declined) return outcome;
+  held_.release();  // who goes on in rounds must hold none
+  holding_ = false;
+  return outcome;
 }
 
 /// A batch may use more experts than there is room for: a part of them at a time, the next part on
@@ -112,6 +118,8 @@ layer_outcome expert_layer::compute_as_they_land(cubby::pins &pins,
       if (status != CUBBY_OK) {
         while (pins.pending() && wait(pins)) {
         }
+        batch_.clear();
+        if (has_no_room(status)) return layer_outcome::declined;
         const uint64_t number = place_.bank->number(place_.row, static_cast<uint32_t>(experts[i]));
         return fail(store().name_of(products[0].place, number) + ": " +
                     (why_.empty() ? cubby_status_name(status) : why_));

@@ -77,7 +77,8 @@ expert_place expert_store::place_in(const model &in, uint32_t row, uint32_t part
     auto info = sized<cubby_part_info>();
     const bool known =
         cubby_bank_part(runtime_->handle(), in.bank.handle(), row, p, &info) == CUBBY_OK;
-    if (!known || !std::string_view(info.name).ends_with("bias")) ++made.products;
+    const std::string_view name(known ? info.name : "");
+    if (!name.ends_with("bias") && !name.ends_with("scale")) ++made.products;
     made.frame_bytes += (bytes + page_bytes - 1) / page_bytes * page_bytes + page_bytes;
   }
   return made;

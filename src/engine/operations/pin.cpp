@@ -38,7 +38,7 @@ void pin_operation::settle(uint32_t index) {
 
 /// Fills that were under way may have nothing left to do but for the device.
 void pin_operation::land_behind_copies(uint32_t index) {
-  if (!at(index).in_stream) return;
+  if (!units_.open.is_open(index) || !at(index).in_stream) return;
   for (uint32_t i = 0; units_.open.is_open(index) && i < at(index).items.size(); ++i) {
     const request_item &item = at(index).items[i];
     if (item.state == item_state::loading) units_.fills.land_in_streams(item.fill);

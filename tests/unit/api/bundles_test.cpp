@@ -100,6 +100,40 @@ TEST_CASE("a block that is pinned does not change its parts") {
   CHECK(hits(f, 1, {everywhere, everywhere}) == 1);
 }
 
+TEST_CASE("a put that is wrong, or has fewer parts, leaves the block as it is") {
+  const store_directory there;
+  block_fixture f(0, 64, 3, {there.path, 32 * mib, 4 * mib});
+  const auto keep = uint8_t{CUBBY_KEEP_RESTART};
+  REQUIRE(put_bundle(f, 1, whole_bytes, keep) == CUBBY_OK);
+  REQUIRE(put_bundle(f, 2, attention_bytes, keep) == CUBBY_OK);
+  CHECK(put(f, 2, content_of(2), key_of(7), 0, keep) == CUBBY_ERR_INVALID);  // another parent
+  CHECK(hits(f, 2, {everywhere}) == 2);
+  CHECK(put_bundle(f, 1, attention_bytes, CUBBY_KEEP_DURABLE) == CUBBY_ERR_INVALID);
+  CHECK(explain().find("put all of them") != std::string::npos);
+  CHECK(hits(f, 1, {everywhere, everywhere, everywhere}) == 1);
+  std::string got(whole_bytes, 'x');
+  REQUIRE(get(f, 1, got) == CUBBY_OK);
+  CHECK(got == content_of(1));
+}
+
+TEST_CASE("a child that waits for its parent over a restart keeps the parts it has") {
+  const store_directory there;
+  const block_tiers tiers{there.path, 32 * mib, 4 * mib};
+  {
+    block_fixture f(0, 64, 3, tiers);
+    REQUIRE(put_bundle(f, 2, attention_bytes, CUBBY_KEEP_RESTART) == CUBBY_OK);
+  }
+  block_fixture f(0, 64, 3, tiers);
+  REQUIRE(put_bundle(f, 1, whole_bytes) == CUBBY_OK);
+  CHECK(hits(f, 2, {everywhere}) == 2);
+  CHECK(hits(f, 2, {everywhere, everywhere}) == 1);
+  REQUIRE(put_bundle(f, 2, whole_bytes, CUBBY_KEEP_RESTART) == CUBBY_OK);
+  CHECK(hits(f, 2, {everywhere, everywhere}) == 2);
+  std::string got(whole_bytes, 'x');
+  REQUIRE(get(f, 2, got) == CUBBY_OK);
+  CHECK(got == content_of(2));
+}
+
 TEST_CASE("rules that do not fit the bank are refused") {
   block_fixture f(0, 64, 3, {{}, 0, 8 * mib});
   const std::string name = key_of(1);

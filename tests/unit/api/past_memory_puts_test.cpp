@@ -189,3 +189,31 @@ TEST_CASE("bytes that change while they are written are not delivered") {
   std::string got(large_bytes, 'x');
   CHECK(get(f, 1, got) == CUBBY_ERR_CORRUPT);
 }
+
+TEST_CASE("a put past memory that is late, or finds no room in the store, ends like any other") {
+  const store_directory there;
+  block_fixture f(0, 512, 0, {there.path, 16 * mib, mib}, large_bytes);
+  const lying_memory from(1, large_bytes, large_bytes, 0, 0);
+  block_item one(f.space, key_of(1), {}, from.spans);
+  cubby_how how = past_memory();
+  how.keep = CUBBY_KEEP_DURABLE;
+  how.deadline_ns = 1;
+  REQUIRE(cubby_put(f.h.rt, &one.item, 1, &how, nullptr) == CUBBY_OK);
+  how.deadline_ns = 0;
+  cubby_pins lease = 0;
+  REQUIRE(cubby_lease(f.h.rt, f.space, &one.item.key, 1, 0, &lease) == CUBBY_OK);
+  // Until no block may go any more: a lease holds each.
+  cubby_status status = CUBBY_OK;
+  for (uint32_t i = 2; i < 100 && status == CUBBY_OK; ++i) {
+    const lying_memory other(i, large_bytes, large_bytes, 0, 0);
+    const block_item next(f.space, key_of(i), {}, other.spans);
+    status = cubby_put(f.h.rt, &next.item, 1, &how, nullptr);
+    if (status == CUBBY_OK) {
+      REQUIRE(cubby_lease(f.h.rt, f.space, &next.item.key, 1, 0, &lease) == CUBBY_OK);
+    }
+  }
+  CHECK(status == CUBBY_ERR_NO_SPACE);
+  std::string got(large_bytes, 'x');
+  REQUIRE(get(f, 1, got) == CUBBY_OK);
+  CHECK(got == content_of(1, large_bytes));
+}
