@@ -58,12 +58,12 @@ TEST_CASE("after a failed flush nothing is acknowledged that may be lost") {
 TEST_CASE("a store that became read-only takes blocks again, and nothing acknowledged is lost") {
   crash::options choice;
   choice.files = GENERATE(1u, 2u);
-  choice.seed = GENERATE(1u, 2u, 3u);
+  choice.seed = 1 + choice.files;
   choice.restores = 3;
-  choice.check_every = 3;
+  choice.check_every = 10;
   SECTION("a flush failed") { choice.failing_flush = GENERATE(1u, 3u, 20u, 30u); }
   SECTION("a write of the journal or of a manifest failed") {
-    choice.failing_own = GENERATE(1u, 2u, 9u, 30u, 45u);
+    choice.failing_own = GENERATE(1u, 2u, 9u, 30u);
   }
   crash::world world(choice);
   world.run();
