@@ -44,30 +44,21 @@ class item_memory {
         names_region ? std::unique_lock(self.region_mutex) : std::unique_lock<std::mutex>();
     pieces = read_spans(self, item, index);
     if (!names_region || !pieces) return;
-    in_use_.reserve(item.span_count);
     for (uint32_t i = 0; i < item.span_count; ++i) {
       region *const named = find_region(self, item.spans[i].region);
-      if (named == nullptr) continue;
-      in_use_.push_back(&named->used);
-      ++named->used;
+      if (named != nullptr) in_use_.add(named->used);
     }
   }
   item_memory(const item_memory &) = delete;
   item_memory &operator=(const item_memory &) = delete;
-  ~item_memory() {
-    for (std::atomic<uint32_t> *region : in_use_) region->fetch_sub(1);
-  }
 
   /// They are not removed before a request that names them is over, either.
-  void lend_to(std::vector<std::atomic<uint32_t> *> &in_use) {
-    in_use.insert(in_use.end(), in_use_.begin(), in_use_.end());
-    in_use_.clear();
-  }
+  void lend_to(engine::region_uses &in_use) { in_use.take(in_use_); }
 
   result<std::vector<memory_piece>> pieces{std::vector<memory_piece>{}};
 
  private:
-  std::vector<std::atomic<uint32_t> *> in_use_;
+  engine::region_uses in_use_;
 };
 
 // ---- put -------------------------------------------------------------------------------------
@@ -382,7 +373,6 @@ cubby_status put_all(runtime &self, const cubby_item *items, uint32_t count, con
     }
   } catch (...) {
     abandon_blocks(self, verb.blocks);
-    for (std::atomic<uint32_t> *region : verb.in_use) region->fetch_sub(1);
     throw;
   }
   if (!all.is_pending()) return all.result_now();
@@ -408,41 +398,35 @@ cubby_status get_all(runtime &self, const cubby_item *items, uint32_t count, con
   std::vector<get_call::on_disk> on_disk;
   const uint32_t tier = reading_tier(self.engine());
   engine::used_blocks used(self.engine().feed.shard(shard));
-  try {
-    for (uint32_t i = 0; i < count; ++i) {
-      item_memory memory(self, items[i], i);
-      get_call::on_disk later;
-      auto ended = memory.pieces
-                       ? get_call(self, items[i], i, *memory.pieces, shard, used).run(later)
-                       : result<cubby_status>(memory.pieces.failure());
-      if (ended && *ended == CUBBY_PENDING) {
-        const bool waits = (how.flags & CUBBY_NO_WAIT) == 0 && tier != engine::no_tier;
-        if (!waits) {
-          ended = CUBBY_MISS;
-        } else if (auto wanted = rest.want(); !wanted) {
-          ended = wanted.failure();
-        } else {
-          verb.targets.resize(count);
-          on_disk.resize(count);
-          memory.lend_to(verb.in_use);
-          verb.targets[i] = {std::move(*memory.pieces), items[i].at_bytes};
-          on_disk[i] = later;
-        }
+  for (uint32_t i = 0; i < count; ++i) {
+    item_memory memory(self, items[i], i);
+    get_call::on_disk later;
+    auto ended = memory.pieces ? get_call(self, items[i], i, *memory.pieces, shard, used).run(later)
+                               : result<cubby_status>(memory.pieces.failure());
+    if (ended && *ended == CUBBY_PENDING) {
+      const bool waits = (how.flags & CUBBY_NO_WAIT) == 0 && tier != engine::no_tier;
+      if (!waits) {
+        ended = CUBBY_MISS;
+      } else if (auto wanted = rest.want(); !wanted) {
+        ended = wanted.failure();
+      } else {
+        verb.targets.resize(count);
+        on_disk.resize(count);
+        memory.lend_to(verb.in_use);
+        verb.targets[i] = {std::move(*memory.pieces), items[i].at_bytes};
+        on_disk[i] = later;
       }
-      all.ended(i, ended);
     }
-    if (!all.is_pending()) return all.result_now();
-    engine::request &r = rest.request();
-    all.hand_over(r);
-    for (uint32_t i = 0; i < count; ++i) {
-      if (on_disk[i].bank == nullptr) continue;
-      r.items[i].bank = on_disk[i].bank;
-      r.items[i].number = on_disk[i].seen.locker;
-      r.items[i].seen = on_disk[i].seen;
-    }
-  } catch (...) {
-    for (std::atomic<uint32_t> *region : verb.in_use) region->fetch_sub(1);
-    throw;
+    all.ended(i, ended);
+  }
+  if (!all.is_pending()) return all.result_now();
+  engine::request &r = rest.request();
+  all.hand_over(r);
+  for (uint32_t i = 0; i < count; ++i) {
+    if (on_disk[i].bank == nullptr) continue;
+    r.items[i].bank = on_disk[i].bank;
+    r.items[i].number = on_disk[i].seen.locker;
+    r.items[i].seen = on_disk[i].seen;
   }
   used.record();
   return rest.submit(std::move(verb), tier, ticket);

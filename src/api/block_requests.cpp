@@ -132,8 +132,6 @@ cubby_status rest_of_call::submit_put(const batch &all, engine::put_verb &&verb,
   } catch (...) {
     abandon_blocks(self_, verb.blocks);
     verb.blocks.clear();
-    for (std::atomic<uint32_t> *region : verb.in_use) region->fetch_sub(1);
-    verb.in_use.clear();
     throw;
   }
   uint32_t tier = 0;

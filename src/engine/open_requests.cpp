@@ -6,16 +6,6 @@
 #include "base/mutant.hpp"
 
 namespace cubby::engine {
-namespace {
-
-/// Regions that a request named may be removed from here on.
-void give_back(std::vector<std::atomic<uint32_t> *> &in_use) {
-  for (std::atomic<uint32_t> *region : in_use) region->fetch_sub(1);
-  in_use.clear();
-}
-
-}  // namespace
-
 open_requests::open_requests(engine_state &state, request_table &requests,
                              block_deliveries &deliveries, completion_sink &sink)
     : state_(state), requests_(requests), deliveries_(deliveries), sink_(sink) {
@@ -250,8 +240,8 @@ void open_requests::complete(uint32_t index) {
   if (r.io_class == CUBBY_DEMAND && r.deadline_ns != 0 && state_.now_ns > r.deadline_ns) {
     ++state_.tiers[r.tier].stats.late_count;
   }
-  if (auto *get = std::get_if<get_verb>(&r.verb)) give_back(get->in_use);
-  if (auto *put = std::get_if<put_verb>(&r.verb)) give_back(put->in_use);
+  if (auto *get = std::get_if<get_verb>(&r.verb)) get->in_use.release();
+  if (auto *put = std::get_if<put_verb>(&r.verb)) put->in_use.release();
   // Once it is done, one that is waited for by its ticket alone may be another's at once.
   const bool stays = r.forget || r.queue != nullptr;
   const uint64_t life = r.life.load(std::memory_order_relaxed);

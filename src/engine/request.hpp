@@ -11,6 +11,7 @@
 #include "base/abi.hpp"
 #include "base/result.hpp"
 #include "engine/fill.hpp"
+#include "engine/region_uses.hpp"
 #include "engine/seal_job.hpp"
 #include "engine/stored_blocks.hpp"
 #include "transfer/channel.hpp"
@@ -56,7 +57,7 @@ struct resize_verb {};
 /// Puts of blocks that are found once they are stored on disk.
 struct put_verb {
   std::vector<std::optional<block_write>> blocks;  // one an item; nothing where it is over already
-  std::vector<std::atomic<uint32_t> *> in_use;     // as of get_verb
+  region_uses in_use;                              // until it is over
 };
 /// Where the bytes of one item go.
 struct get_target {
@@ -65,8 +66,8 @@ struct get_target {
 };
 /// Gets of blocks that have to be read from disk first.
 struct get_verb {
-  std::vector<get_target> targets;              // one an item
-  std::vector<std::atomic<uint32_t> *> in_use;  // counts of regions, lowered when it is over
+  std::vector<get_target> targets;  // one an item
+  region_uses in_use;               // until it is over
 };
 struct seal_verb {
   std::unique_ptr<seal_job> job;

@@ -68,7 +68,7 @@ run_counters &counters() {
 void summarize_at_exit() {
   static std::once_flag once;
   std::call_once(once, [] {
-    (void)counters();
+    (void)counters();  // made first, so that it is still there when the summary is printed
     if (store().chosen().summary) std::atexit(print_summary);
   });
 }
