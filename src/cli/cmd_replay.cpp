@@ -8,6 +8,7 @@
 #include "cli/printable.hpp"
 #include "cli/replay/formats/compact.hpp"
 #include "cli/replay/formats/oracle.hpp"
+#include "cli/replay/formats/read_trace.hpp"
 #include "cli/replay/formats/save.hpp"
 #include "cli/replay/page/details.hpp"
 #include "cli/replay/page/page.hpp"

@@ -8,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "cli/replay/formats/read_trace.hpp"
 #include "cli/replay/walk/schedule.hpp"
 #include "support/catch.hpp"
 #include "support/policy_fixture.hpp"

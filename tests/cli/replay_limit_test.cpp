@@ -5,6 +5,7 @@
 #include "cli/folder.hpp"
 #include "cli/process.hpp"
 #include "cli/replay/formats/compact.hpp"
+#include "cli/replay/formats/read_trace.hpp"
 #include "cli/replay/trace.hpp"
 
 namespace {

@@ -5,6 +5,7 @@
 #include "cli/folder.hpp"
 #include "cli/process.hpp"
 #include "cli/replay/formats/overlay.hpp"
+#include "cli/replay/formats/read_trace.hpp"
 #include "cli/replay/formats/save.hpp"
 #include "cli/replay/timing/mixed_timing.hpp"
 #include "cli/replay/walk/kind_watch.hpp"

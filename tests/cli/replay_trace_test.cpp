@@ -9,6 +9,7 @@
 #include "cli/folder.hpp"
 #include "cli/model/make_model.hpp"
 #include "cli/process.hpp"
+#include "cli/replay/formats/read_trace.hpp"
 #include "cli/replay/walk/schedule.hpp"
 
 namespace {

@@ -4,6 +4,7 @@
 // own shape, can be made into visits, and is the same after it was written and read again; a
 // refused one says why. The beginning of an accepted one keeps to the same rules.
 #include "cli/replay/formats/compact.hpp"
+#include "cli/replay/formats/read_trace.hpp"
 #include "cli/replay/walk/schedule.hpp"
 #include "cli/replay/walk/simulate.hpp"
 #include "fuzz/input.hpp"

@@ -5,15 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "cli/outcome.hpp"
-
 namespace cubby_cli::replay {
 
 inline constexpr uint16_t not_recorded = 0xFFFF;
 inline constexpr uint32_t experts_max = 4096, layers_max = 1024, top_k_max = 256;
 inline constexpr uint64_t held_max = uint64_t{1} << 28;  // uses in one trace
-
-inline constexpr uint64_t no_limit = ~uint64_t{0};
 
 struct expert_sequence {
   uint64_t first_token = 0;
@@ -67,11 +63,5 @@ const char *words_for(trace_kind kind);
 
 /// Cuts all requests but the first `count` off.
 void keep_requests(kv_trace &of, size_t count);
-
-/// `routed_experts` JSONL, requests as Mooncake or Bailian tell them (JSONL), CSV (token, layer,
-/// experts), libCacheSim's oracleGeneral or the library's own format, by what it holds; plain, .xz
-/// or .zst. Reads on until it has `limit` tokens, or requests where
-/// there are no tokens. Trouble names the line or the byte.
-outcome<trace> read_trace(const std::string &path, uint64_t limit = no_limit);
 
 }  // namespace cubby_cli::replay

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "cli/outcome.hpp"
 #include "cli/replay/formats/bytes.hpp"
 #include "cli/replay/trace.hpp"
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "cli/replay/formats/compact.hpp"
+#include "cli/replay/formats/read_trace.hpp"
 
 namespace cubby_cli::replay {
 namespace {

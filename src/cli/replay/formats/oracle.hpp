@@ -5,6 +5,7 @@
 #include <functional>
 #include <string_view>
 
+#include "cli/outcome.hpp"
 #include "cli/replay/formats/bytes.hpp"
 #include "cli/replay/walk/schedule.hpp"
 

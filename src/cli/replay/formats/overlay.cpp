@@ -1,4 +1,5 @@
 #include "cli/replay/formats/overlay.hpp"
+#include "cli/replay/formats/read_trace.hpp"
 
 #include <algorithm>
 #include <utility>

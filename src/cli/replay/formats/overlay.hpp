@@ -1,6 +1,7 @@
 // Two traces as one: requests of KV blocks served between the tokens of a trace of experts.
 #pragma once
 
+#include "cli/outcome.hpp"
 #include "cli/replay/trace.hpp"
 
 namespace cubby_cli::replay {

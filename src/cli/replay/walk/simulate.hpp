@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 
+#include "cli/outcome.hpp"
 #include "cli/replay/walk/schedule.hpp"
 
 namespace cubby_cli::replay {

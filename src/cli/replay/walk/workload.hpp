@@ -1,6 +1,7 @@
 // A trace in the form that it is replayed in, and capacities of it.
 #pragma once
 
+#include "cli/replay/formats/read_trace.hpp"
 #include "cli/replay/walk/simulate.hpp"
 
 namespace cubby_cli::replay {
