@@ -51,40 +51,6 @@ result<void> apply_seal(runtime &self, const store::model_file &model, const std
 
 }  // namespace
 
-void cubby::api::runtime::warn_working_set() noexcept try {
-  for (const residency::locker_bank *bank : engine_.state.banks.in_order()) {
-    if (bank->desc().routed_count == 0) continue;
-    for (uint32_t i = 0; i < engine_.state.tiers.count(); ++i) {
-      const engine::tier_slot &slot = engine_.state.tiers[i];
-      if (slot.memory == nullptr) continue;
-      const uint64_t needed = engine::statistics::working_set_bytes(*bank, bank->layout(i));
-      const uint64_t budget = slot.memory->budget_bytes();
-      if (budget >= needed) continue;
-      const working_set_warning now{bank->handle, slot.handle, budget};
-      if (std::find(warned_.begin(), warned_.end(), now) != warned_.end()) continue;
-      warned_.push_back(now);
-      log(1, slot.handle,
-          format_text("tier %s: its budget of %llu bytes is below one token's working set of bank "
-                      "%s, %llu bytes; policies by recency will hit little",
-                      slot.name.c_str(), static_cast<ull>(budget), bank->desc().name,
-                      static_cast<ull>(needed)));
-    }
-  }
-} catch (const std::bad_alloc &) {  // what it warns of has been done all the same
-}
-
-result<void> cubby::api::runtime::check_tables(uint64_t more_bytes, const std::string &what) {
-  const uint64_t ceiling = config_.table_bytes_max;
-  const uint64_t needed = engine_.numbers.table_bytes() + more_bytes;
-  if (ceiling == 0 || needed <= ceiling) return {};
-  error failure = fail(CUBBY_ERR_BUDGET,
-                       "%s: the library's own tables would need %llu bytes, "
-                       "cubby_config.table_bytes_max is %llu; raise it, or lower tickets_max",
-                       what.c_str(), static_cast<ull>(needed), static_cast<ull>(ceiling));
-  failure.needed_bytes = needed;
-  return failure;
-}
-
 cubby_status cubby_bank_add(cubby_handle *rt, const cubby_bank_desc *desc, cubby_bank *out) {
   CUBBY_ENTER(rt);
   if (desc == nullptr || out == nullptr || desc->struct_size == 0) {
@@ -108,12 +74,12 @@ cubby_status cubby_bank_add(cubby_handle *rt, const cubby_bank_desc *desc, cubby
     if (!made) return keep_error(made.failure());
     const auto lock = self.hold_pump();
     const std::string called = std::string("bank ") + (*made)->desc().name;
-    auto room = self.check_tables(self.engine().numbers.table_bytes_of(**made), called);
+    auto room = self.budgets.check_tables(self.engine().numbers.table_bytes_of(**made), called);
     if (!room) return keep_error(room.failure());
     auto added = self.engine().setup.add_bank(std::move(*made));
     if (!added) return keep_error(added.failure());
     *out = (*added)->handle;
-    self.warn_working_set();
+    self.budgets.warn_working_set(self.log_lines, self.now());
     return CUBBY_OK;
   });
 }
@@ -142,14 +108,14 @@ cubby_status cubby_bank_adopt(cubby_handle *rt, const char *path, const cubby_ad
     files.list = std::move((*made)->files);
     if (auto opened = files.open(path); !opened) return keep_error(opened.failure());
     const auto lock = self.hold_pump();
-    auto room = self.check_tables(self.engine().numbers.table_bytes_of(**made), path);
+    auto room = self.budgets.check_tables(self.engine().numbers.table_bytes_of(**made), path);
     if (!room) return keep_error(room.failure());
     auto added = self.engine().setup.add_bank(std::move(*made));
     if (!added) return keep_error(added.failure());
     (*added)->files = std::move(files.list);
     (*added)->file_tier = files.tier;
     *out = (*added)->handle;
-    self.warn_working_set();
+    self.budgets.warn_working_set(self.log_lines, self.now());
     return CUBBY_OK;
   });
 }
@@ -215,7 +181,7 @@ cubby_status cubby_bank_remove(cubby_handle *rt, cubby_bank bank) {
     }
     self.grace_period();
     const auto lock = self.hold_pump();
-    self.forget_warnings(bank);
+    self.budgets.forget(bank);
     self.engine().setup.free_bank(*found);
     return CUBBY_OK;
   });

@@ -8,6 +8,8 @@
 #include <array>
 #include <cerrno>
 
+#include "base/assert.hpp"
+
 namespace {
 
 struct registry {
@@ -31,8 +33,8 @@ registry &all = *[] {
 
 }  // namespace
 
-cubby_cq::cubby_cq(cubby::api::runtime &rt, uint32_t capacity)
-    : rt_(&rt), ring_(capacity), process_(all.forks.load()) {}
+cubby_cq::cubby_cq(cubby::api::queue_owner &owner, uint32_t capacity)
+    : owner_(&owner), ring_(capacity), process_(all.forks.load()) {}
 
 cubby_cq::~cubby_cq() {
   if (fd_ >= 0) ::close(fd_);
@@ -93,8 +95,8 @@ uint32_t cubby_cq::take(cubby_done *out, uint32_t max_count) {
         eventfd_read(fd_, &ignored);
       }
     }
-    cubby::api::runtime *const rt = rt_.load();
-    for (uint32_t i = 0; rt != nullptr && i < count; ++i) rt->taken(requests[i]);
+    cubby::api::queue_owner *const owner = owner_.load();
+    for (uint32_t i = 0; owner != nullptr && i < count; ++i) owner->taken(requests[i]);
   }
   return taken;
 }
@@ -107,24 +109,24 @@ bool cubby_cq::empty() {
 bool cubby_cq::retire() {
   const std::lock_guard whole(taking_);
   const std::lock_guard lock(mutex_);
-  if (reserved_ != 0 && rt_ != nullptr) return false;
+  if (reserved_ != 0 && owner_ != nullptr) return false;
   return !removed_.exchange(true, std::memory_order_seq_cst);
 }
 
-cubby::api::runtime *cubby_cq::hold_owner() {
+cubby::api::queue_owner *cubby_cq::hold_owner() {
   const std::lock_guard whole(taking_);
-  cubby::api::runtime *const rt = rt_.load();
-  if (rt != nullptr) rt->waiting_calls.fetch_add(1, std::memory_order_seq_cst);
-  return rt;
+  cubby::api::queue_owner *const owner = owner_.load();
+  if (owner != nullptr) owner->waiting_calls.fetch_add(1, std::memory_order_seq_cst);
+  return owner;
 }
 
-void cubby_cq::let_go(cubby::api::runtime *held) {
+void cubby_cq::let_go(cubby::api::queue_owner *held) {
   held->waiting_calls.fetch_sub(1, std::memory_order_release);
 }
 
 void cubby_cq::outlive() {
   const std::lock_guard whole(taking_);
-  rt_ = nullptr;
+  owner_ = nullptr;
 }
 
 void cubby_cq::enlist(const std::shared_ptr<cubby_cq> &made) {
@@ -150,9 +152,9 @@ bool cubby_cq::is_living(const cubby_cq *one) {
   return found != nullptr && !found->forked();
 }
 
-void cubby_cq::outlive(cubby::api::runtime &rt) {
+void cubby_cq::outlive(cubby::api::queue_owner &owner) {
   const std::lock_guard lock(all.mutex);
   for (const auto &each : all.living) {
-    if (!each->forked() && each->owner() == &rt) each->outlive();
+    if (!each->forked() && each->owner() == &owner) each->outlive();
   }
 }

@@ -8,7 +8,24 @@
 #include <mutex>
 #include <vector>
 
-#include "api/runtime.hpp"
+#include "base/abi.hpp"
+#include "base/result.hpp"
+
+namespace cubby::api {
+
+/// Whose requests complete to a queue.
+class queue_owner {
+ public:
+  /// The completion of this request was taken.
+  virtual void taken(uint32_t request_index) = 0;
+  /// While it is not zero the owner stays.
+  std::atomic<uint32_t> waiting_calls{0};
+
+ protected:
+  ~queue_owner() = default;
+};
+
+}  // namespace cubby::api
 
 struct cubby_cq {
   struct entry {
@@ -16,7 +33,7 @@ struct cubby_cq {
     uint32_t request_index = 0;
   };
 
-  cubby_cq(cubby::api::runtime &rt, uint32_t capacity);
+  cubby_cq(cubby::api::queue_owner &owner, uint32_t capacity);
   /// Takes its descriptor.
   cubby::result<void> open();
   cubby_cq(const cubby_cq &) = delete;
@@ -37,10 +54,10 @@ struct cubby_cq {
   /// From here on it is readable exactly while there is something to take.
   [[nodiscard]] int descriptor();
   /// nullptr once the runtime has been closed.
-  [[nodiscard]] cubby::api::runtime *owner() const { return rt_.load(); }
+  [[nodiscard]] cubby::api::queue_owner *owner() const { return owner_.load(); }
   /// The same; the runtime stays until let_go().
-  [[nodiscard]] cubby::api::runtime *hold_owner();
-  static void let_go(cubby::api::runtime *held);
+  [[nodiscard]] cubby::api::queue_owner *hold_owner();
+  static void let_go(cubby::api::queue_owner *held);
   /// The runtime is gone: from here on only what is in the queue counts.
   void outlive();
 
@@ -51,10 +68,10 @@ struct cubby_cq {
   static std::shared_ptr<cubby_cq> find(const cubby_cq *one);
   /// Calls on its runtime that have seen it there may use it until they end.
   static bool is_living(const cubby_cq *one);
-  static void outlive(cubby::api::runtime &rt);
+  static void outlive(cubby::api::queue_owner &owner);
 
  private:
-  std::atomic<cubby::api::runtime *> rt_;  // changes under taking_
+  std::atomic<cubby::api::queue_owner *> owner_;  // changes under taking_
   std::mutex taking_;  // before mutex_; held while the runtime is notified, so that it stands
   std::mutex mutex_;
   std::vector<entry> ring_;

@@ -96,7 +96,7 @@ void prepare_request(runtime &self, engine::request &r, engine::request_verb ver
 }
 
 cubby_status submit_request(runtime &self, uint32_t index, cubby_ticket *ticket) {
-  if (ticket != nullptr) *ticket = self.ticket_of(index);
+  if (ticket != nullptr) *ticket = self.requests().of(index);
   self.engine().requests.submit(index);
   self.kick(true);
   return CUBBY_PENDING;

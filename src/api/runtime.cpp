@@ -11,8 +11,6 @@
 #include <cerrno>
 #include <chrono>
 
-#include "api/builtin_backends.hpp"
-#include "api/completion_queue.hpp"
 #include "base/prng.hpp"
 #include "platform/affinity.hpp"
 #include "platform/signals.hpp"
@@ -326,104 +324,15 @@ error runtime::lost_io() {
   return why;
 }
 
-// ---- tickets
-// --------------------------------------------------------------------------------------
-
-cubby_ticket runtime::ticket_of(uint32_t index) {
-  const uint64_t life = engine_.requests[index].life.load(std::memory_order_acquire);
-  return uint64_t{engine::generation_of(life)} << 32 | (index + 1);
-}
-
-uint32_t runtime::find_ticket(cubby_ticket ticket) {
-  const uint32_t index = static_cast<uint32_t>(ticket) - 1;
-  if (index >= engine_.requests.size()) return engine::no_index;
-  const uint64_t life = engine_.requests[index].life.load(std::memory_order_acquire);
-  if (engine::generation_of(life) != static_cast<uint32_t>(ticket >> 32) ||
-      engine::state_of(life) == engine::request_state::unused) {
-    return engine::no_index;
-  }
-  return index;
-}
-
-bool runtime::ticket_done(cubby_ticket ticket) {
-  const uint32_t index = find_ticket(ticket);
-  if (index == engine::no_index) return true;
-  return engine::state_of(engine_.requests[index].life.load(std::memory_order_acquire)) ==
-         engine::request_state::done;
-}
-
-cubby_status runtime::claim(cubby_ticket ticket) {
-  const std::lock_guard lock(ticket_mutex_);
-  const uint32_t index = find_ticket(ticket);
-  if (index == engine::no_index) {
-    return keep_error(fail(CUBBY_ERR_STALE,
-                           "the ticket is not alive: it was waited for, or its "
-                           "completion was taken, before"));
-  }
-  engine::request &r = engine_.requests[index];
-  if (engine::state_of(r.life.load(std::memory_order_acquire)) != engine::request_state::done) {
-    return CUBBY_PENDING;
-  }
-  const cubby_status status = r.status;
-  if (status != CUBBY_OK) keep_error(r.failure);
-  if (r.queue == nullptr) engine_.requests.give(index);
-  return status;
-}
-
-bool runtime::cancel(cubby_ticket ticket) {
-  const std::lock_guard lock(ticket_mutex_);
-  const uint32_t index = find_ticket(ticket);
-  if (index == engine::no_index) return false;
-  engine_.requests[index].cancel_wanted.store(true, std::memory_order_seq_cst);
-  engine_.state.pins.note_withdrawal();
-  return true;
-}
-
-bool runtime::progress(cubby_ticket ticket, cubby_done &out) {
-  const auto lock = hold_pump();
-  const std::lock_guard tickets(ticket_mutex_);
-  const uint32_t index = find_ticket(ticket);
-  if (index == engine::no_index) return false;
-  const engine::request &r = engine_.requests[index];
-  const bool done = engine::state_of(r.life.load()) == engine::request_state::done;
-  out = {};
-  out.user = r.user;
-  out.ticket = ticket;
-  out.status = done ? r.status : CUBBY_PENDING;
-  out.ok_count = r.ok_count;
-  out.item_count = r.item_count();
-  out.bytes = r.bytes;
-  out.issued_ns = r.issued_ns;
-  out.done_ns = done ? r.done_ns : 0;
-  return true;
-}
-
-void runtime::taken(uint32_t index) {
-  const std::lock_guard lock(ticket_mutex_);
-  const engine::request &r = engine_.requests[index];
-  if (r.status < 0 || r.status == CUBBY_PARTIAL) keep_error(r.failure);
-  engine_.requests.give(index);
-}
-
 void runtime::completed(uint32_t index, bool stays_ours) {
   completions_.fetch_add(1, std::memory_order_seq_cst);
   news_.store(true, std::memory_order_seq_cst);
   if (!stays_ours) return;
-  engine::request &r = engine_.requests[index];
+  const engine::request &r = engine_.requests[index];
   if (r.forget) {
     engine_.requests.give(index);
   } else {
-    cubby_cq::entry entry;
-    entry.request_index = index;
-    entry.done.user = r.user;
-    entry.done.ticket = ticket_of(index);
-    entry.done.status = r.status;
-    entry.done.ok_count = r.ok_count;
-    entry.done.item_count = r.item_count();
-    entry.done.bytes = r.bytes;
-    entry.done.issued_ns = r.issued_ns;
-    entry.done.done_ns = r.done_ns;
-    static_cast<cubby_cq *>(r.queue)->push(entry);
+    static_cast<cubby_cq *>(r.queue)->push({tickets_.figures(index), index});
   }
 }
 
@@ -436,72 +345,14 @@ cubby_status call::refuse(cubby_status status) {
   return keep_error(fail(status, "the runtime is being closed"));
 }
 
-// ---- backends
-// -------------------------------------------------------------------------------------
-
-result<tier::backend_kind> runtime::find_backend(const std::string &name) {
-  for (const tier::backend_kind &kind : loaded_backends) {
-    if (name == kind.ops.name) return kind;
-  }
-  if (const cubby_backend_ops *ops = builtin_backend(name.c_str())) {
-    return tier::validate_backend(ops);
-  }
-  const char *hint = name == "uring"
-                         ? "this build has no io_uring; install liburing-dev and build "
-                           "again, or name \"file\" or \"threadpool\""
-                         : "known are \"host\", \"file\", \"uring\", \"threadpool\", \"cuda\" and "
-                           "what cubby_backend_load() has loaded";
-  return fail(CUBBY_ERR_NOT_SUPPORTED, "there is no backend \"%s\": %s", name.c_str(), hint);
-}
-
-result<std::unique_ptr<tier::backend_instance>> runtime::open_files_backend(
-    const std::string &asked, const std::string &name, std::string &note) {
-  cubby_backend_config with{};
-  with.struct_size = sizeof with;
-  with.device = -1;
-  with.name = name.c_str();
-  if (asked != "file") {
-    auto kind = find_backend(asked);
-    if (!kind) return kind.failure();
-    return tier::backend_instance::open(*kind, services.table(), with);
-  }
-  for (const tier::backend_kind &kind : loaded_backends) {
-    // A program's own file backend is its whole world (a simulator).
-    if (kind.in_process && (kind.ops.capabilities & CUBBY_CAP_FILES) != 0) {
-      return tier::backend_instance::open(kind, services.table(), with);
-    }
-  }
-  if (const cubby_backend_ops *ops = builtin_backend("uring")) {
-    auto kind = tier::validate_backend(ops);
-    if (!kind) return kind.failure();
-    auto opened = tier::backend_instance::open(*kind, services.table(), with);
-    if (opened) return opened;
-    const int native = opened.failure().native;
-    const char *remedy = native == EMFILE || native == ENFILE ? "raise ulimit -n"
-                         : native == ENOMEM ? "raise the locked memory limit, ulimit -l"
-                                            : "allow io_uring_setup, io_uring_enter and "
-                                              "io_uring_register in the seccomp profile, or set "
-                                              "kernel.io_uring_disabled=0";
-    note = "io_uring could not be used (" + std::string(std::strerror(native)) +
-           "), so files are read by a pool of threads; " + remedy;
-    log(1, 0, "tier " + name + ": " + note);
-  } else {
-    note = "built without liburing: files are read by a pool of threads";
-  }
-  auto kind = tier::validate_backend(builtin_backend("threadpool"));
-  if (!kind) return kind.failure();
-  return tier::backend_instance::open(*kind, services.table(), with);
-}
-
 result<uint32_t> runtime::file_tier_for(const std::string &path) {
   const uint32_t there = engine_.state.tiers.file_tier_for(path);
   if (there != engine::no_tier) return there;
-  std::string note;
-  auto backend = open_files_backend("file", "file:0", note);
-  if (!backend) return backend.failure();
-  auto added = engine_.setup.add_file_tier("file:0", 1000, {}, std::move(*backend), {});
+  auto opened = backends.open_files("file", "file:0");
+  if (!opened) return opened.failure();
+  auto added = engine_.setup.add_file_tier("file:0", 1000, {}, std::move(opened->backend), {});
   if (!added) return added.failure();
-  engine_.state.tiers[*added].note = std::move(note);
+  engine_.state.tiers[*added].note = std::move(opened->note);
   return added;
 }
 

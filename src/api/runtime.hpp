@@ -14,17 +14,19 @@
 #include <utility>
 #include <vector>
 
+#include "api/backend_list.hpp"
+#include "api/budget_checks.hpp"
+#include "api/completion_queue.hpp"
 #include "api/last_error.hpp"
 #include "api/log_ring.hpp"
 #include "api/published_metrics.hpp"
 #include "api/reservations.hpp"
 #include "api/spaces.hpp"
+#include "api/tickets.hpp"
 #include "base/abi.hpp"
 #include "base/clock.hpp"
 #include "engine/engine.hpp"
 #include "platform/services.hpp"
-
-struct cubby_cq;
 
 namespace cubby::api {
 
@@ -62,7 +64,7 @@ struct region {
   }
 };
 
-class runtime final : public engine::completion_sink {
+class runtime final : public engine::completion_sink, public queue_owner {
  public:
   runtime(const cubby_config &config, const cubby_policy_ops &policy);
   runtime(const runtime &) = delete;
@@ -97,17 +99,8 @@ class runtime final : public engine::completion_sink {
   [[nodiscard]] bool idle() const { return idle_.load(std::memory_order_seq_cst); }
 
   // ---- tickets -------------------------------------------------------------------------------
-  [[nodiscard]] cubby_ticket ticket_of(uint32_t index);
-  /// The index of a living ticket; no_index when stale.
-  uint32_t find_ticket(cubby_ticket ticket);
-  [[nodiscard]] bool ticket_done(cubby_ticket ticket);
-  /// The end of a ticket that is done: its status, returned once where no queue was named.
-  cubby_status claim(cubby_ticket ticket);
-  /// Asks the controller to withdraw it; false when stale.
-  bool cancel(cubby_ticket ticket);
-  bool progress(cubby_ticket ticket, cubby_done &out);
-  /// A completion was taken out of its queue.
-  void taken(uint32_t index);
+  [[nodiscard]] tickets &requests() { return tickets_; }
+  void taken(uint32_t index) override { tickets_.taken(index); }
   void completed(uint32_t index, bool stays_ours) override;
 
   /// A line that there is no memory for counts as lost.
@@ -127,19 +120,8 @@ class runtime final : public engine::completion_sink {
   [[nodiscard]] bool forked() const { return *alive_ == 0; }
   [[nodiscard]] bool shutting() const { return shutting_.load(std::memory_order_acquire); }
 
-  result<tier::backend_kind> find_backend(const std::string &name);
   /// The tier through which a file is read; one is made when the first bank needs it. Pump held.
   result<uint32_t> file_tier_for(const std::string &path);
-  result<std::unique_ptr<tier::backend_instance>> open_files_backend(const std::string &asked,
-                                                                     const std::string &name,
-                                                                     std::string &note);
-  /// Budgets below one token's working set, each said once. Pump held.
-  void warn_working_set() noexcept;
-  /// BUDGET when so much more would exceed cubby_config.table_bytes_max. Pump held.
-  result<void> check_tables(uint64_t more_bytes, const std::string &what);
-  void forget_warnings(cubby_bank bank) {
-    std::erase_if(warned_, [&](const auto &one) { return one.bank == bank; });
-  }
 
  private:
   /// A thread that waits takes work off the pump's hands, but where the pump is its own.
@@ -174,7 +156,7 @@ class runtime final : public engine::completion_sink {
  public:
   log_ring log_lines;
   platform::services services;
-  std::vector<tier::backend_kind> loaded_backends;
+  backend_list backends{services.table()};
   std::mutex region_mutex;     // of the next; never held for long
   std::deque<region> regions;  // each stays where it is
   space_list spaces;
@@ -183,7 +165,6 @@ class runtime final : public engine::completion_sink {
   std::vector<void *> libraries;
   bool virtual_clock = false;
   uint64_t close_patience_ns = uint64_t{30} * 1'000'000'000;
-  std::atomic<uint32_t> waiting_calls{0};
   [[nodiscard]] uint32_t next_region_mark() { return (salt_ + ++region_mark_) & 0xFFFF; }
 
  private:
@@ -210,16 +191,10 @@ class runtime final : public engine::completion_sink {
   std::atomic<uint64_t> completions_{0};
   bool leader_ = false;  // under wait_mutex_: somebody sleeps for all
 
-  std::mutex ticket_mutex_;
-  struct working_set_warning {
-    cubby_bank bank = 0;
-    cubby_tier tier = 0;
-    uint64_t budget_bytes = 0;
-    bool operator==(const working_set_warning &) const = default;
-  };
-  std::vector<working_set_warning> warned_;
+  tickets tickets_{engine_.requests, engine_.state.pins};
 
  public:
+  budget_checks budgets{engine_, config_.table_bytes_max};
   [[nodiscard]] engine::parts &engine() { return engine_; }
   [[nodiscard]] const cubby_config &config() const { return config_; }
   [[nodiscard]] const std::string &policy() const { return policy_; }

@@ -68,7 +68,7 @@ cubby_status cubby_open(const cubby_config *given, cubby_handle **out) {
     auto policy = usable_policy(*config);
     if (!policy) return keep_error(policy.failure());
     auto made = std::make_unique<cubby_handle>(*config, **policy);
-    auto room = made->self.check_tables(0, "cubby_open");
+    auto room = made->self.budgets.check_tables(0, "cubby_open");
     if (!room) return keep_error(room.failure());
     if (auto started = made->self.start(); !started) return keep_error(started.failure());
     *out = made.release();
@@ -128,7 +128,7 @@ cubby_status cubby_backend_load(cubby_handle *rt, const char *library_path) {
     const auto lock = self.hold_pump();
     try {
       base::make_room(self.libraries, self.libraries.size() + 1);
-      self.loaded_backends.push_back(*kind);
+      self.backends.add(*kind);
     } catch (...) {
       ::dlclose(library);
       throw;
@@ -154,7 +154,7 @@ cubby_status cubby::api::register_backend(cubby_handle *rt, const cubby_backend_
   kind->in_process = true;
   const auto lock = self.hold_pump();
   if ((kind->ops.capabilities & CUBBY_CAP_VIRTUAL_CLOCK) != 0) self.virtual_clock = true;
-  self.loaded_backends.push_back(*kind);
+  self.backends.add(*kind);
   return CUBBY_OK;
 }
 

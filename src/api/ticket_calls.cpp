@@ -1,6 +1,7 @@
 // Completion queues, waiting, cancelling.
 #include "api/completion_queue.hpp"
 #include "api/guard.hpp"
+#include "api/runtime.hpp"
 
 using namespace cubby;
 using namespace cubby::api;
@@ -22,6 +23,13 @@ std::shared_ptr<cubby_cq> hold(const cubby_cq *cq, cubby_status &status) {
     held.reset();
   }
   return held;
+}
+
+void let_go(runtime *held) { cubby_cq::let_go(held); }
+
+/// The queue's runtime, which stays while this is held; nullptr once it has been closed.
+std::unique_ptr<runtime, void (*)(runtime *)> hold_runtime(cubby_cq &cq) {
+  return {static_cast<runtime *>(cq.hold_owner()), let_go};
 }
 
 cubby_status closed() {
@@ -68,7 +76,7 @@ cubby_status cubby_cq_wait(cubby_cq *cq, int64_t timeout_ns) {
   cubby_status status = CUBBY_OK;
   const auto held = hold(cq, status);
   if (held == nullptr) return status;
-  const std::unique_ptr<runtime, void (*)(runtime *)> owner(cq->hold_owner(), &cubby_cq::let_go);
+  const auto owner = hold_runtime(*cq);
   if (owner == nullptr) return cq->empty() ? closed() : CUBBY_OK;
   runtime &self = *owner;
   CUBBY_BEGIN(self, waiting);
@@ -88,7 +96,7 @@ cubby_status cubby_cq_remove(cubby_cq *cq) {
   cubby_status status = CUBBY_OK;
   const auto held = hold(cq, status);
   if (held == nullptr) return status;
-  const std::unique_ptr<runtime, void (*)(runtime *)> owner(cq->hold_owner(), &cubby_cq::let_go);
+  const auto owner = hold_runtime(*cq);
   if (!cq->retire()) {
     if (cq->removed()) return no_queue();  // by another thread, just now
     return keep_error(fail(CUBBY_ERR_BUSY,
@@ -106,10 +114,10 @@ cubby_status cubby_cq_remove(cubby_cq *cq) {
 cubby_status cubby_wait(cubby_handle *rt, cubby_ticket ticket, int64_t timeout_ns) {
   CUBBY_ENTER_WAITING(rt);
   return guarded([&]() -> cubby_status {
-    if (!self.ticket_done(ticket)) {
-      self.wait_until([&] { return self.ticket_done(ticket) || self.shutting(); }, timeout_ns);
+    if (!self.requests().done(ticket)) {
+      self.wait_until([&] { return self.requests().done(ticket) || self.shutting(); }, timeout_ns);
     }
-    const cubby_status status = self.claim(ticket);
+    const cubby_status status = self.requests().claim(ticket);
     if (status != CUBBY_PENDING) return status;
     if (self.shutting()) return call::refuse(CUBBY_ERR_SHUTDOWN);
     return keep_error(fail(CUBBY_ERR_TIMEOUT, "the request was not done in time; it goes on"));
@@ -119,7 +127,7 @@ cubby_status cubby_wait(cubby_handle *rt, cubby_ticket ticket, int64_t timeout_n
 cubby_status cubby_cancel(cubby_handle *rt, cubby_ticket ticket) {
   CUBBY_ENTER(rt);
   return guarded([&]() -> cubby_status {
-    if (!self.cancel(ticket)) {
+    if (!self.requests().cancel(ticket)) {
       return keep_error(fail(CUBBY_ERR_STALE, "the ticket is not alive"));
     }
     self.kick();
@@ -145,6 +153,7 @@ cubby_status cubby_drain(cubby_handle *rt, int64_t timeout_ns) {
 cubby_status cubby_progress(cubby_handle *rt, cubby_ticket ticket, cubby_done *out) {
   CUBBY_ENTER(rt);
   if (out == nullptr) CUBBY_REFUSE("cubby_progress: out is NULL");
-  if (self.progress(ticket, *out)) return CUBBY_OK;
+  const auto lock = self.hold_pump();
+  if (self.requests().progress(ticket, *out)) return CUBBY_OK;
   return keep_error(fail(CUBBY_ERR_STALE, "the ticket is not alive"));
 }

@@ -213,7 +213,7 @@ cubby_status add_memory(runtime &self, const cubby_tier_desc &desc, const tier::
   if (auto fits = check_machine(desc.name, desc.backend, lends, desc.budget_bytes); !fits) {
     return keep_error(fits.failure());
   }
-  auto room = self.check_tables(self.engine().numbers.table_bytes_of_tier(), desc.name);
+  auto room = self.budgets.check_tables(self.engine().numbers.table_bytes_of_tier(), desc.name);
   if (!room) return keep_error(room.failure());
   cubby_backend_config with{};
   with.struct_size = sizeof with;
@@ -238,7 +238,7 @@ cubby_status add_memory(runtime &self, const cubby_tier_desc &desc, const tier::
   if (!added) return keep_error(added.failure());
   for (uint32_t i = 0; i < lent->size(); ++i) ++find_region(self, desc.memory[i])->used;
   *out = self.engine().state.tiers[*added].handle;
-  self.warn_working_set();
+  self.budgets.warn_working_set(self.log_lines, self.now());
   return CUBBY_OK;
 }
 
@@ -295,13 +295,12 @@ cubby_status add_files(runtime &self, const cubby_tier_desc &desc, const char *b
                  ": files are not emulated; the emulated "
                  "speed and latency are not used");
   }
-  std::string note;
-  auto backend = self.open_files_backend(backend_name, desc.name, note);
-  if (!backend) return keep_error(backend.failure());
+  auto opened = self.backends.open_files(backend_name, desc.name);
+  if (!opened) return keep_error(opened.failure());
   auto added = self.engine().setup.add_file_tier(desc.name, desc.rank, directories_of(desc),
-                                                 std::move(*backend), std::move(store));
+                                                 std::move(opened->backend), std::move(store));
   if (!added) return keep_error(added.failure());
-  self.engine().state.tiers[*added].note = std::move(note);
+  self.engine().state.tiers[*added].note = std::move(opened->note);
   *out = self.engine().state.tiers[*added].handle;
   return CUBBY_OK;
 }
@@ -309,7 +308,7 @@ cubby_status add_files(runtime &self, const cubby_tier_desc &desc, const char *b
 result<bool> takes_paths(runtime &self, const std::string &backend) {
   if (backend == "file") return true;
   const auto lock = self.hold_pump();
-  auto kind = self.find_backend(backend);
+  auto kind = self.backends.find(backend);
   if (!kind) return kind.failure();
   return (kind->ops.capabilities & CUBBY_CAP_FILES) != 0;
 }
@@ -391,7 +390,7 @@ cubby_status cubby_tier_add(cubby_handle *rt, const cubby_tier_desc *desc, cubby
       }
     }
     if (backend == "file") return add_files(self, asked, "file", std::move(*store), out);
-    auto kind = self.find_backend(backend);
+    auto kind = self.backends.find(backend);
     if (!kind) return keep_error(kind.failure());
     if ((kind->ops.capabilities & CUBBY_CAP_FILES) != 0) {
       return add_files(self, asked, asked.backend, std::move(*store), out);
@@ -433,7 +432,7 @@ cubby_status cubby_tier_resize(cubby_handle *rt, cubby_tier tier, uint64_t budge
       if (auto set = self.engine().setup.resize(index, budget_bytes); !set) {
         return keep_error(set.failure());
       }
-      self.warn_working_set();
+      self.budgets.warn_working_set(self.log_lines, self.now());
     }
     const uint32_t made = place.use();
     engine::request &r = self.engine().requests[made];
