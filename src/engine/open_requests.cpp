@@ -226,7 +226,7 @@ void open_requests::complete(uint32_t index) {
   r.status = status_of(r);
   if (r.is_pin()) {
     state_.changed = true;  // what was withdrawn is let go of here
-    if (state_.admission.has_undecided(r.tier)) state_.pins.note_frames();
+    if (state_.admission.books(r.tier).has_undecided()) state_.pins.note_frames();
     if (r.ok_count != 0) {
       state_.pins.sets().loaded(r.pin().set, index % pin_sets::shard_count);
     } else {

@@ -20,7 +20,8 @@ void residents::announce(const fill &f) {
   } else {
     state_.admission.track(f.to, object, driver);
   }
-  if (state_.admission.awaits_decision(f.to)) state_.pins.watch(f.to).decisions_wanted.store(true);
+  if (state_.admission.books(f.to).awaits_decision())
+    state_.pins.watch(f.to).decisions_wanted.store(true);
 }
 
 void residents::admit(uint32_t tier, const locker_bank &bank, uint32_t number) {
@@ -42,7 +43,7 @@ bool residents::drop(locker_bank &bank, uint32_t number, uint32_t tier) {
 
 /// A copy that is there for one use only may have waited for that.
 void residents::unpin(uint32_t tier, locker_word &word) {
-  if (word.unpin() && state_.admission.has_undecided(tier)) state_.pins.note_frames();
+  if (word.unpin() && state_.admission.books(tier).has_undecided()) state_.pins.note_frames();
 }
 
 /// What is pinned there is looked at again when it is unpinned.
@@ -82,7 +83,7 @@ void residents::decide(uint32_t tier) {
   if (!state_.tiers.is_memory(tier)) return;
   admission_driver driver(state_, fills_);
   state_.admission.decide(tier, driver);
-  state_.pins.watch(tier).decisions_wanted.store(state_.admission.awaits_decision(tier));
+  state_.pins.watch(tier).decisions_wanted.store(state_.admission.books(tier).awaits_decision());
 }
 
 void residents::keep_reserve() {

@@ -16,7 +16,7 @@ constexpr uint64_t read_buffer_bytes = uint64_t{256} << 10;
 constexpr uint32_t read_buffers_max = 64;
 
 frame_layout layout_for(const tier::memory_tier &memory, const locker_bank &bank) {
-  if (memory.strided()) return frame_layout::pieces;
+  if (memory.places().strided()) return frame_layout::pieces;
   if (bank.blocks != nullptr) return frame_layout::packed;  // no file says how they lie
   return is_direct(memory) && bank.skew_ok() ? frame_layout::skewed : frame_layout::packed;
 }
@@ -48,7 +48,7 @@ result<uint32_t> set_up::add_memory_tier(const memory_tier_request &wanted,
   int32_t policy_status = 0;
   try {
     for (const auto &bank : state_.banks.owned()) {
-      bank->add_tier(index, layout_for(*placed.memory, *bank), placed.memory->address());
+      bank->add_tier(index, layout_for(*placed.memory, *bank), placed.memory->places().address);
     }
     state_.banks.index_words();
     policy_status = copies_.add_policy(index);
@@ -132,7 +132,7 @@ void set_up::lay_out(locker_bank &bank) {
   for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
     if (!state_.tiers.is_memory(i)) continue;
     const tier::memory_tier &memory = *state_.tiers[i].memory;
-    bank.add_tier(i, layout_for(memory, bank), memory.address());
+    bank.add_tier(i, layout_for(memory, bank), memory.places().address);
   }
 }
 

@@ -82,7 +82,7 @@ class tier_set {
   [[nodiscard]] std::byte *address(const locker_bank &bank, uint32_t tier, uint64_t frame,
                                    uint32_t number, uint32_t part) const {
     if (bank.part_bytes(bank.row_of(number), part) == 0) return nullptr;
-    return slots_[tier]->memory->at(frame, part) +
+    return slots_[tier]->memory->places().at(frame, part) +
            bank.part_offset(bank.layout(tier), number, part);
   }
 

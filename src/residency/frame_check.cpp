@@ -14,20 +14,20 @@ using locker = bank_registry::locker;
 /// Alignment of lent memory, and sizes of lent pieces.
 result<void> check_lent(const tier::memory_tier &memory, const locker &item) {
   const locker_bank &bank = *item.bank;
-  if (memory.is_lent() && memory.align_bytes() < bank.align_bytes()) {
+  if (memory.is_lent() && memory.places().align_bytes < bank.align_bytes()) {
     return fail(CUBBY_ERR_INVALID,
                 "tier %s: its lent memory is aligned to %llu bytes, bank %s "
                 "wants %u",
-                memory.name().c_str(), static_cast<ull>(memory.align_bytes()), bank.desc().name,
-                bank.align_bytes());
+                memory.name().c_str(), static_cast<ull>(memory.places().align_bytes),
+                bank.desc().name, bank.align_bytes());
   }
-  if (!memory.strided()) return {};
+  if (!memory.places().strided()) return {};
   const uint32_t row = bank.row_of(item.number);
-  const auto &pieces = memory.piece_bytes();  // 0 behind the last one
+  const auto &pieces = memory.places().piece_bytes;  // 0 behind the last one
   const auto none = std::count(pieces.begin(), pieces.end(), uint64_t{0});
   bool fits = pieces.size() - static_cast<size_t>(none) == bank.part_count();
   for (uint32_t p = 0; fits && p < bank.part_count(); ++p) {
-    fits = bank.part_bytes(row, p) <= memory.piece_bytes()[p];
+    fits = bank.part_bytes(row, p) <= memory.places().piece_bytes[p];
   }
   if (fits) return {};
   return fail(CUBBY_ERR_INVALID,

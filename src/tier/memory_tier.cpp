@@ -53,7 +53,7 @@ result<void> memory_tier::add_memory(uint64_t bytes) {
 result<std::unique_ptr<memory_tier>> memory_tier::own(std::unique_ptr<backend_instance> backend,
                                                       std::string name, uint64_t budget_bytes) {
   std::unique_ptr<memory_tier> made(new memory_tier(std::move(backend), std::move(name), false));
-  made->address_.stride.fill(frame_align_bytes);
+  made->places_.address.stride.fill(frame_align_bytes);
   if (auto set = made->set_budget(budget_bytes); !set) return set.failure();
   return made;
 }
@@ -67,9 +67,9 @@ void memory_tier::note_lent(std::byte *base, uint64_t bytes) {
 
 result<void> memory_tier::lend_packed(const lent_memory &memory) {
   const auto base = reinterpret_cast<uintptr_t>(memory.base);
-  align_bytes_ = std::min<uint64_t>(frame_align_bytes, base & (~base + 1));
-  address_.base.fill(base);
-  address_.stride.fill(frame_align_bytes);
+  places_.align_bytes = std::min<uint64_t>(frame_align_bytes, base & (~base + 1));
+  places_.address.base.fill(base);
+  places_.address.stride.fill(frame_align_bytes);
   memory_bytes_ = base::align_down(memory.bytes, frame_align_bytes);
   if (memory_bytes_ == 0) {
     return fail(CUBBY_ERR_INVALID,
@@ -87,11 +87,11 @@ result<void> memory_tier::lend_strided(const std::vector<lent_memory> &memory) {
   unit_bytes_ = 0;
   for (const lent_memory &one : memory) {
     const auto base = reinterpret_cast<uintptr_t>(one.base);
-    align_bytes_ =
-        std::min({align_bytes_, base & (~base + 1), one.stride_bytes & (~one.stride_bytes + 1)});
-    address_.base[piece_parts_] = base;
-    address_.stride[piece_parts_] = one.stride_bytes;
-    piece_bytes_[piece_parts_++] = one.piece_bytes;
+    places_.align_bytes = std::min(
+        {places_.align_bytes, base & (~base + 1), one.stride_bytes & (~one.stride_bytes + 1)});
+    places_.address.base[piece_parts_] = base;
+    places_.address.stride[piece_parts_] = one.stride_bytes;
+    places_.piece_bytes[piece_parts_++] = one.piece_bytes;
     const uint64_t span = one.stride_bytes * (one.piece_count - 1) + one.piece_bytes;
     note_lent(one.base, span);
     unit_bytes_ += one.piece_bytes;

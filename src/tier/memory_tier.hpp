@@ -27,6 +27,20 @@ struct frame_address {
   std::array<uint64_t, CUBBY_PARTS_MAX> stride{};
 };
 
+/// All frames of a tier: where they lie, and what their places allow.
+struct frame_places {
+  frame_address address;
+  /// Of each part's piece, where parts lie apart in strided memory; else 0.
+  std::array<uint64_t, CUBBY_PARTS_MAX> piece_bytes{};
+  /// Largest power of two that every frame's address is a multiple of.
+  uint64_t align_bytes = frame_align_bytes;
+
+  [[nodiscard]] bool strided() const { return piece_bytes[0] != 0; }
+  [[nodiscard]] std::byte *at(uint64_t frame, uint32_t part) const {
+    return reinterpret_cast<std::byte *>(address.base[part] + frame * address.stride[part]);
+  }
+};
+
 /// One piece of lent memory: count pieces of piece_bytes, stride_bytes apart.
 struct lent_memory {
   std::byte *base = nullptr;
@@ -69,16 +83,7 @@ class memory_tier {
   /// thread.
   [[nodiscard]] bool readable() const { return host_addressable_ || emulated_; }
   [[nodiscard]] bool is_lent() const { return lent_; }
-  [[nodiscard]] bool strided() const { return piece_bytes_[0] != 0; }
-  [[nodiscard]] const std::array<uint64_t, CUBBY_PARTS_MAX> &piece_bytes() const {
-    return piece_bytes_;
-  }
-  /// Largest power of two that every frame's address is a multiple of.
-  [[nodiscard]] uint64_t align_bytes() const { return align_bytes_; }
-  [[nodiscard]] const frame_address &address() const { return address_; }
-  [[nodiscard]] std::byte *at(uint64_t frame, uint32_t part) const {
-    return reinterpret_cast<std::byte *>(address_.base[part] + frame * address_.stride[part]);
-  }
+  [[nodiscard]] const frame_places &places() const { return places_; }
 
   [[nodiscard]] backend_instance &backend() { return *backend_; }
   [[nodiscard]] const backend_instance &backend() const { return *backend_; }
@@ -110,7 +115,7 @@ class memory_tier {
   result<void> lend_packed(const lent_memory &memory);
   result<void> lend_strided(const std::vector<lent_memory> &memory);
   [[nodiscard]] uint64_t units(uint64_t bytes) const {
-    return strided() ? 1 : (bytes + unit_bytes_ - 1) / unit_bytes_;
+    return places_.strided() ? 1 : (bytes + unit_bytes_ - 1) / unit_bytes_;
   }
 
   std::unique_ptr<backend_instance> backend_;
@@ -119,11 +124,9 @@ class memory_tier {
   const bool host_addressable_, emulated_;  // as the backend said when it was opened
   std::vector<cubby_backend_memory> blocks_, lent_blocks_;
   extent_allocator frames_;
-  frame_address address_;
-  std::array<uint64_t, CUBBY_PARTS_MAX> piece_bytes_{};
+  frame_places places_;
   uint32_t piece_parts_ = 0;
   uint64_t unit_bytes_ = frame_align_bytes;
-  uint64_t align_bytes_ = frame_align_bytes;
   uint64_t memory_bytes_ = 0;
   uint64_t budget_bytes_ = 0, used_bytes_ = 0, peak_bytes_ = 0;
 };

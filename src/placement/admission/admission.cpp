@@ -107,7 +107,7 @@ void admission::note_prefetched(uint32_t tier, cubby_object object, uint64_t byt
   uint64_t not_counted = 0;
   if (of.unused.full()) take_unused(of, of.unused.oldest(), not_counted);
   of.unused.add(object, bytes);
-  if (is_on_probation(tier, object)) ++of.unused_on_probation;
+  if (of.is_on_probation(object)) ++of.unused_on_probation;
 }
 
 uint8_t admission::visit(const visit_place &place, std::span<const cubby_object> used,
@@ -132,7 +132,7 @@ uint8_t admission::first_uses(std::span<const cubby_object> used) {
     if (of.policy == nullptr || of.unused.empty()) continue;
     for (const cubby_object object : used) {
       if (!of.unused.holds(object)) continue;
-      if (is_on_probation(t, object)) awaited |= static_cast<uint8_t>(1U << t);
+      if (tiers_[t].is_on_probation(object)) awaited |= static_cast<uint8_t>(1U << t);
       take_unused(of, object, of.prefetch_used_bytes);
     }
   }

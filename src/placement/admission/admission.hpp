@@ -72,27 +72,10 @@ class admission {
   [[nodiscard]] bool is_tracked(uint32_t tier, cubby_object object) const {
     return object < admitted_in_.size() && (admitted_in_[object] & tiers_[tier].watched) != 0;
   }
-  [[nodiscard]] bool is_on_probation(uint32_t tier, cubby_object object) const {
-    return tiers_[tier].lists.list_of(object) == tier_books::probation;
-  }
-  [[nodiscard]] bool is_no_allocate(uint32_t tier, cubby_object object) const {
-    return tiers_[tier].lists.list_of(object) == tier_books::no_allocate;
-  }
   [[nodiscard]] bool shares_policy_with(uint32_t tier, uint32_t nearer) const {
     return (tiers_[tier].watched >> nearer & 1) != 0;
   }
   [[nodiscard]] const tier_books &books(uint32_t tier) const { return tiers_[tier]; }
-  /// Is there anything in the tier that an unpin may decide on?
-  [[nodiscard]] bool has_undecided(uint32_t tier) const {
-    const tier_books &of = tiers_[tier];
-    return of.lists.size(tier_books::probation) + of.lists.size(tier_books::no_allocate) != 0;
-  }
-  /// The same without unused prefetches and without no-allocate objects: those are worth no wake-up
-  /// at each unpin.
-  [[nodiscard]] bool awaits_decision(uint32_t tier) const {
-    const tier_books &of = tiers_[tier];
-    return of.lists.size(tier_books::probation) != of.unused_on_probation;
-  }
 
   // ---- what happens --------------------------------------------------------------------------
   /// It has a frame: on probation, or admitted where the policy does not choose. Once.
@@ -109,7 +92,7 @@ class admission {
   [[gnu::always_inline]] void untrack(uint32_t tier, cubby_object object, uint64_t cost_bytes) {
     tier_books &of = tiers_[tier];
     if (!of.unused.empty()) take_unused(of, object, of.prefetch_wasted_bytes);
-    if (has_undecided(tier)) of.lists.take(object);
+    if (of.has_undecided()) of.lists.take(object);
     if (!is_admitted(tier, object)) return;
     admitted_in_[object] &= static_cast<uint8_t>(~(1U << tier));
     of.admitted_bytes -= cost_bytes;

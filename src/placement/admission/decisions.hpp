@@ -53,7 +53,7 @@ void admission::notify_all_tracked(uint32_t tier, Host &host) {
 template <admission_host Host>
 void admission::track(uint32_t tier, cubby_object object, Host &host) {
   tier_books &of = tiers_[tier];
-  if (is_admitted(tier, object) || is_on_probation(tier, object)) return;
+  if (is_admitted(tier, object) || of.is_on_probation(object)) return;
   if (!of.policy->chooses()) return admit(tier, object, host);
   if (!of.had_probation) {
     of.had_probation = true;
@@ -71,9 +71,9 @@ template <admission_host Host>
                                                     Host &host) {
   tier_books &of = tiers_[tier];
   if (is_admitted(tier, object)) return;
-  if (!of.unused.empty() && of.unused.holds(object) && is_on_probation(tier, object))
+  if (!of.unused.empty() && of.unused.holds(object) && of.is_on_probation(object))
     --of.unused_on_probation;
-  if (has_undecided(tier)) of.lists.take(object);
+  if (of.has_undecided()) of.lists.take(object);
   of.admitted_bytes += host.cost_bytes(tier, object);
   for (uint32_t left = of.watchers; left != 0; left &= left - 1) {
     const auto t = static_cast<uint32_t>(std::countr_zero(left));
@@ -173,7 +173,7 @@ bool admission::evict_no_allocate(uint32_t tier, Host &host) {
 template <admission_host Host>
 [[gnu::always_inline]] inline bool admission::evict_one(uint32_t tier, const newcomer &wanted,
                                                         departure how, Host &host) {
-  const bool undecided = has_undecided(tier);
+  const bool undecided = tiers_[tier].has_undecided();
   if (undecided && (evict_no_allocate(tier, host) || drop_probationary(tier, false, host)))
     return true;
   const uint64_t cost = wanted.object == no_object ? 0 : host.cost_bytes(tier, wanted.object);

@@ -60,6 +60,21 @@ struct tier_books {
   [[nodiscard]] uint64_t admitted_budget_bytes() const {
     return view.budget_bytes - probation_bytes;
   }
+  [[nodiscard]] bool is_on_probation(cubby_object object) const {
+    return lists.list_of(object) == probation;
+  }
+  [[nodiscard]] bool is_no_allocate(cubby_object object) const {
+    return lists.list_of(object) == no_allocate;
+  }
+  /// Is there anything in the tier that an unpin may decide on?
+  [[nodiscard]] bool has_undecided() const {
+    return lists.size(probation) + lists.size(no_allocate) != 0;
+  }
+  /// The same without unused prefetches and without no-allocate objects: those are worth no wake-up
+  /// at each unpin.
+  [[nodiscard]] bool awaits_decision() const {
+    return lists.size(probation) != unused_on_probation;
+  }
 };
 
 }  // namespace cubby::placement

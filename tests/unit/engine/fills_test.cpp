@@ -174,7 +174,7 @@ TEST_CASE("a copy for one use is not the policy's") {
   h.life.piece_ended(index);
   const cubby_object object = h.bank.object_base + 1;
   CHECK_FALSE(h.state.admission.is_tracked(h.host, object));
-  CHECK(h.state.admission.is_no_allocate(h.host, object));
+  CHECK(h.state.admission.books(h.host).is_no_allocate(object));
 }
 
 TEST_CASE("the last waiter that leaves stops the fill; what is in flight is waited for") {

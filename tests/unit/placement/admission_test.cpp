@@ -172,14 +172,14 @@ TEST_CASE(
   fixture f(true, 4, 1);  // one of four is for probation
   for (const cubby_object object : {10u, 11u, 12u}) {
     REQUIRE(f.load(object));
-    CHECK(f.one.is_on_probation(0, object));
+    CHECK(f.one.books(0).is_on_probation(object));
     CHECK(!f.one.is_tracked(0, object));
     f.one.decide(0, f.host);
     CHECK(f.one.is_admitted(0, object));
   }
   REQUIRE(f.load(5, 1));
   f.one.decide(0, f.host);
-  CHECK(f.one.is_on_probation(0, 5));  // pinned, and there is no room
+  CHECK(f.one.books(0).is_on_probation(5));  // pinned, and there is no room
   f.host.copies[0][5].pins = 0;
   f.one.decide(0, f.host);
   CHECK(f.host.left == std::vector<std::string>{"0:5:dropped"});  // worth less than 10
@@ -187,7 +187,7 @@ TEST_CASE(
   f.one.decide(0, f.host);
   CHECK(f.host.left.back() == "0:10:demoted");
   CHECK(f.one.is_admitted(0, 20));
-  CHECK(!f.one.has_undecided(0));
+  CHECK(!f.one.books(0).has_undecided());
 }
 
 TEST_CASE(
@@ -198,7 +198,7 @@ TEST_CASE(
   CHECK(f.one.is_admitted(0, 1));
   for (const cubby_object object : {10u, 11u, 2u}) REQUIRE(f.load(object, object == 2 ? 1 : 0));
   uint32_t rounds = 0;
-  while (f.one.is_on_probation(0, 2) && rounds < 1000) f.one.decide(0, f.host), ++rounds;
+  while (f.one.books(0).is_on_probation(2) && rounds < 1000) f.one.decide(0, f.host), ++rounds;
   CHECK(rounds == 257);
   CHECK(f.one.is_admitted(0, 2));
   CHECK(f.host.left == std::vector<std::string>{"0:10:demoted"});  // whatever it is worth
@@ -209,7 +209,7 @@ TEST_CASE(
   fixture f(false, 3);
   f.host.copies[0][4].pins = 1;
   f.one.track_no_allocate(0, 4);
-  CHECK(f.one.is_no_allocate(0, 4));
+  CHECK(f.one.books(0).is_no_allocate(4));
   f.one.decide(0, f.host);
   CHECK(f.host.copies[0].count(4) == 1);
   f.host.copies[0][4].pins = 0;
@@ -217,7 +217,7 @@ TEST_CASE(
   REQUIRE(f.load(2));
   REQUIRE(f.load(3));
   CHECK(f.host.left == std::vector<std::string>{"0:4:evicted"});
-  CHECK(!f.one.has_undecided(0));
+  CHECK(!f.one.books(0).has_undecided());
 }
 
 TEST_CASE("Unused prefetches are spared up to a quarter of the tier, until their first use") {
@@ -240,13 +240,13 @@ TEST_CASE("A prefetched object on probation waits for its first use, which the d
   fixture f(true, 4, 1);
   REQUIRE(f.load(3));
   f.one.note_prefetched(0, 3, locker);
-  CHECK(!f.one.awaits_decision(0));
+  CHECK(!f.one.books(0).awaits_decision());
   f.one.decide(0, f.host);
-  CHECK(f.one.is_on_probation(0, 3));
+  CHECK(f.one.books(0).is_on_probation(3));
   const cubby_object other[] = {9}, used[] = {3};
   CHECK(f.one.visit({}, other, {}) == 0);
   CHECK(f.one.visit({}, used, {}) == 1);
-  CHECK(f.one.awaits_decision(0));
+  CHECK(f.one.books(0).awaits_decision());
   f.one.decide(0, f.host);
   CHECK(f.one.is_admitted(0, 3));
 }
@@ -471,12 +471,12 @@ struct random_trace {
     uint32_t waiting = 0;
     for (cubby_object object = 0; object < 24; ++object) {
       CHECK(f.one.is_admitted(0, object) == naive_model::has(model.admitted, object));
-      CHECK(f.one.is_on_probation(0, object) == naive_model::has(model.probation, object));
-      CHECK(f.one.is_no_allocate(0, object) == naive_model::has(model.no_allocate, object));
+      CHECK(f.one.books(0).is_on_probation(object) == naive_model::has(model.probation, object));
+      CHECK(f.one.books(0).is_no_allocate(object) == naive_model::has(model.no_allocate, object));
       if (naive_model::has(model.probation, object) && !naive_model::has(model.unused, object))
         ++waiting;
     }
-    CHECK(f.one.awaits_decision(0) == (waiting != 0));
+    CHECK(f.one.books(0).awaits_decision() == (waiting != 0));
     CHECK(made.back()->tracked ==
           std::set<cubby_object>(model.admitted.begin(), model.admitted.end()));
     CHECK(!made.back()->wrong);

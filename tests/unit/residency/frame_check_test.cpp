@@ -48,8 +48,8 @@ struct fixture {
     REQUIRE(made.ok());
     bank = std::move(*made);
     const auto layout =
-        memory->strided() ? catalog::frame_layout::pieces : catalog::frame_layout::packed;
-    bank->add_tier(0, layout, memory->address());
+        memory->places().strided() ? catalog::frame_layout::pieces : catalog::frame_layout::packed;
+    bank->add_tier(0, layout, memory->places().address);
   }
   [[nodiscard]] frame_source source() const { return {*memory, 0, 77, memory->budget_bytes()}; }
   [[nodiscard]] std::vector<locker> lockers(const std::vector<uint32_t> &numbers) const {
