@@ -121,12 +121,12 @@ int32_t memory_check(cubby_backend *backend, const void *base, uint64_t bytes) t
 
 void start(instance &self, uint64_t now_ns, const cubby_backend_io &io) {
   const bool in = io.op == CUBBY_BACKEND_COPY_IN;
-  if (!in && io.op != CUBBY_BACKEND_COPY_OUT) {
+  const bool known = in || io.op == CUBBY_BACKEND_COPY_OUT;
+  const bool named = io.memory != nullptr && io.source != nullptr;
+  if (!known || (io.bytes != 0 && !named)) {
     self.refused.push_back({io.cookie, 0, EINVAL, 0});
   } else if (io.bytes == 0) {
     self.refused.push_back({io.cookie, 0, 0, 0});
-  } else if (io.memory == nullptr || io.source == nullptr) {
-    self.refused.push_back({io.cookie, 0, EINVAL, 0});
   } else if (self.gpu.lost()) {
     self.refused.push_back({io.cookie, 0, ENODEV, 0});
   } else {
@@ -200,7 +200,7 @@ int32_t stream_wait(cubby_backend *backend, uint64_t stream_handle) {
   const in_context here = self.gpu.enter();
   // Another thread calls for the one that pinned, and would wait in a stream of its own.
   if (stream_handle == per_thread_stream) return -ENOTSUP;
-  const stream waits = stream_of(stream_handle);
+  stream waits = stream_of(stream_handle);
   if (is_captured(driver, waits)) return -ENOTSUP;
   status came = driver.event_record(self.order, self.in.on());
   if (came == success) came = driver.stream_wait_event(waits, self.order, 0);

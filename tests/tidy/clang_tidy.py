@@ -20,7 +20,10 @@ NOT_INSTALLED = 77
 
 
 def plain(command):
-    """The compiler's arguments without precompiled headers, which gcc wrote and clang cannot read."""
+    """The compiler's arguments without precompiled headers, which gcc wrote and clang cannot read.
+
+    Warnings that only gcc has are no error to clang.
+    """
     words, rest = iter(shlex.split(command)), []
     for word in words:
         if word == "-include":
@@ -28,7 +31,7 @@ def plain(command):
         elif word != "-Winvalid-pch":
             rest.append(word)
     start = next(n for n, word in enumerate(rest) if re.search(r"(\+\+|cc|clang)(-\d+)?$", word))
-    return rest[start:]
+    return [rest[start], "-Wno-unknown-warning-option", *rest[start + 1:]]
 
 
 def commands(root, build, files):
