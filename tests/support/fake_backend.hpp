@@ -95,8 +95,7 @@ inline int32_t wait(cubby_backend *, uint64_t, int) { return 0; }
 
 }  // namespace fake
 
-inline std::unique_ptr<cubby::tier::backend_instance> open_fake(fake_world &world) {
-  static const cubby_backend_services services{};
+inline cubby::tier::backend_kind fake_kind(fake_world &world) {
   cubby::tier::backend_kind kind;
   kind.ops.struct_size = sizeof kind.ops;
   kind.ops.abi_version = CUBBY_BACKEND_ABI_VERSION;
@@ -117,12 +116,17 @@ inline std::unique_ptr<cubby::tier::backend_instance> open_fake(fake_world &worl
   kind.ops.wait = fake::wait;
   kind.user = &world;
   kind.in_process = true;
+  return kind;
+}
+
+inline std::unique_ptr<cubby::tier::backend_instance> open_fake(fake_world &world) {
+  static const cubby_backend_services services{};
   cubby_backend_config config{};
   config.struct_size = sizeof config;
   config.device = -1;
   config.name = "fake";
   config.user = &world;
-  auto opened = cubby::tier::backend_instance::open(kind, services, config);
+  auto opened = cubby::tier::backend_instance::open(fake_kind(world), services, config);
   REQUIRE(opened.ok());
   return std::move(*opened);
 }
