@@ -24,10 +24,11 @@ class bank_files {
   /// take as long as it likes, and nobody else is to wait for it. A backend that can do one thing
   /// at a time has the pump.
   result<void> open(const std::string &path) {
+    const auto known = rt_.profile.of_devices_below({path});
     bool apart = false;
     {
       const auto lock = rt_.hold_pump();
-      auto found = rt_.file_tier_for(path);
+      auto found = rt_.file_tier_for(path, known);
       if (!found) return found.failure();
       tier = *found;
       apart = rt_.engine().state.tiers[tier].files->backend().can(CUBBY_CAP_FILES_APART);

@@ -345,7 +345,8 @@ cubby_status call::refuse(cubby_status status) {
   return keep_error(fail(status, "the runtime is being closed"));
 }
 
-result<uint32_t> runtime::file_tier_for(const std::string &path) {
+result<uint32_t> runtime::file_tier_for(const std::string &path,
+                                        std::optional<store::read_speed> known) {
   const uint32_t there = engine_.state.tiers.file_tier_for(path);
   if (there != engine::no_tier) return there;
   auto opened = backends.open_files("file", "file:0");
@@ -353,6 +354,7 @@ result<uint32_t> runtime::file_tier_for(const std::string &path) {
   auto added = engine_.setup.add_file_tier("file:0", 1000, {}, std::move(opened->backend), {});
   if (!added) return added.failure();
   engine_.state.tiers[*added].note = std::move(opened->note);
+  if (known) engine_.state.tiers[*added].assume_speed(*known);
   return added;
 }
 

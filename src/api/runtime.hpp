@@ -27,6 +27,7 @@
 #include "base/clock.hpp"
 #include "engine/engine.hpp"
 #include "platform/services.hpp"
+#include "store/machine_profile.hpp"
 
 namespace cubby::api {
 
@@ -121,7 +122,7 @@ class runtime final : public engine::completion_sink, public queue_owner {
   [[nodiscard]] bool shutting() const { return shutting_.load(std::memory_order_acquire); }
 
   /// The tier through which a file is read; one is made when the first bank needs it. Pump held.
-  result<uint32_t> file_tier_for(const std::string &path);
+  result<uint32_t> file_tier_for(const std::string &path, std::optional<store::read_speed> known);
 
  private:
   /// A thread that waits takes work off the pump's hands, but where the pump is its own.
@@ -157,8 +158,9 @@ class runtime final : public engine::completion_sink, public queue_owner {
   log_ring log_lines;
   platform::services services;
   backend_list backends{services.table()};
-  std::mutex region_mutex;     // of the next; never held for long
-  std::deque<region> regions;  // each stays where it is
+  store::machine_profile profile;  // what cubby_open() read; empty without one
+  std::mutex region_mutex;         // of the next; never held for long
+  std::deque<region> regions;      // each stays where it is
   space_list spaces;
   reservation_list reservations;
   published_metrics published;  // under the pump's lock

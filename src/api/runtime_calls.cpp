@@ -67,7 +67,12 @@ cubby_status cubby_open(const cubby_config *given, cubby_handle **out) {
     if (!config) return keep_error(config.failure());
     auto policy = usable_policy(*config);
     if (!policy) return keep_error(policy.failure());
+    auto profile = config->profile == nullptr
+                       ? result<store::machine_profile>(store::machine_profile())
+                       : store::machine_profile::load(config->profile);
+    if (!profile) return keep_error(profile.failure());
     auto made = std::make_unique<cubby_handle>(*config, **policy);
+    made->self.profile = std::move(*profile);
     auto room = made->self.budgets.check_tables(0, "cubby_open");
     if (!room) return keep_error(room.failure());
     if (auto started = made->self.start(); !started) return keep_error(started.failure());

@@ -285,8 +285,14 @@ result<std::optional<store::opened_store>> open_store_of(runtime &self,
   return std::optional<store::opened_store>(std::move(*opened));
 }
 
+/// What of a file tier is looked up before the pump is held.
+struct on_disk {
+  std::optional<store::opened_store> store;
+  std::optional<store::read_speed> speed;
+};
+
 cubby_status add_files(runtime &self, const cubby_tier_desc &desc, const char *backend_name,
-                       std::optional<store::opened_store> store, cubby_tier *out) {
+                       on_disk found, cubby_tier *out) {
   if (desc.memory_count != 0) CUBBY_REFUSE("tier %s: a file tier has no lent memory", desc.name);
   if (desc.flags != 0) CUBBY_REFUSE("tier %s: CUBBY_TIER_EXCLUSIVE is for memory tiers", desc.name);
   if (desc.emulated_bytes_per_s != 0 || desc.emulated_latency_ns != 0) {
@@ -297,9 +303,11 @@ cubby_status add_files(runtime &self, const cubby_tier_desc &desc, const char *b
   }
   auto opened = self.backends.open_files(backend_name, desc.name);
   if (!opened) return keep_error(opened.failure());
-  auto added = self.engine().setup.add_file_tier(desc.name, desc.rank, directories_of(desc),
-                                                 std::move(opened->backend), std::move(store));
+  auto added =
+      self.engine().setup.add_file_tier(desc.name, desc.rank, directories_of(desc),
+                                        std::move(opened->backend), std::move(found.store));
   if (!added) return keep_error(added.failure());
+  if (found.speed) self.engine().state.tiers[*added].assume_speed(*found.speed);
   self.engine().state.tiers[*added].note = std::move(opened->note);
   *out = self.engine().state.tiers[*added].handle;
   return CUBBY_OK;
@@ -383,17 +391,19 @@ cubby_status cubby_tier_add(cubby_handle *rt, const cubby_tier_desc *desc, cubby
     auto store = *is_file ? open_store_of(self, asked)
                           : result<std::optional<store::opened_store>>(std::nullopt);
     if (!store) return keep_error(store.failure());
+    on_disk found{std::move(*store), {}};
+    if (*is_file) found.speed = self.profile.of_devices_below(directories_of(asked));
     const auto lock = self.hold_pump();
     for (uint32_t i = 0; i < self.engine().state.tiers.count(); ++i) {
       if (self.engine().state.tiers[i].name == asked.name) {
         CUBBY_REFUSE("there is a tier called %s already", asked.name);
       }
     }
-    if (backend == "file") return add_files(self, asked, "file", std::move(*store), out);
+    if (backend == "file") return add_files(self, asked, "file", std::move(found), out);
     auto kind = self.backends.find(backend);
     if (!kind) return keep_error(kind.failure());
     if ((kind->ops.capabilities & CUBBY_CAP_FILES) != 0) {
-      return add_files(self, asked, asked.backend, std::move(*store), out);
+      return add_files(self, asked, asked.backend, std::move(found), out);
     }
     return add_memory(self, asked, *kind, out);
   });

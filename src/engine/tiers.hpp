@@ -10,6 +10,7 @@
 #include "engine/failed_reads.hpp"
 #include "engine/load_times.hpp"
 #include "engine/names.hpp"
+#include "store/machine_profile.hpp"
 #include "tier/file_tier.hpp"
 #include "tier/memory_tier.hpp"
 #include "transfer/channel.hpp"
@@ -19,6 +20,11 @@
 namespace cubby::engine {
 
 struct tier_slot {
+  /// Of a file tier, until it has been read from.
+  void assume_speed(const store::read_speed &from_elsewhere) const {
+    path->assume_speed(from_elsewhere.bytes_per_s / 1e9, from_elsewhere.latency_ns);
+  }
+
   cubby_tier handle = 0;
   std::string name, backend;
   std::string note;  // why it is not the better path that was asked for first

@@ -56,7 +56,7 @@ void channel::finished(uint64_t bytes, uint32_t io_class, uint64_t now_ns) {
 
 uint64_t channel::estimate_ns(uint64_t bytes) const {
   // The speed of demand is that which it has beside others' I/O, so that is not ahead of it.
-  return (demand_.measured() ? demand_ : other_).estimate_ns(bytes);
+  return (demand_.known() ? demand_ : other_).estimate_ns(bytes);
 }
 
 }  // namespace cubby::transfer

@@ -73,6 +73,11 @@ class channel {
   /// To be called at every completion, with the bytes asked for.
   void finished(uint64_t bytes, uint32_t io_class, uint64_t now_ns);
 
+  /// How fast it reads, from elsewhere: for estimates until it has been used.
+  void assume_speed(double bytes_per_ns, double latency_ns) {
+    other_.assume(bytes_per_ns, latency_ns);
+  }
+
   /// How often the backend has said that it took more than it was given, or gave more completions
   /// than were asked for.
   [[nodiscard]] uint64_t overstated_count() const { return overstated_count_; }

@@ -74,7 +74,7 @@ void path_speed::finished(uint64_t bytes, uint64_t now_ns, bool arrived) {
 }
 
 uint64_t path_speed::estimate_ns(uint64_t bytes) const {
-  if (!measured()) return base::never_ns;
+  if (!known()) return base::never_ns;
   const auto ahead = static_cast<double>(in_flight_bytes_ + bytes);
   return static_cast<uint64_t>(latency_ns_ + ahead / bytes_per_ns_);
 }

@@ -20,10 +20,17 @@ class path_speed {
   /// Completions that were found together have the same time. Not `arrived`: it will not come.
   void finished(uint64_t bytes, uint64_t now_ns, bool arrived = true);
 
+  /// What is known of it from elsewhere, until something has come.
+  void assume(double bytes_per_ns, double latency_ns) {
+    if (known()) return;
+    bytes_per_ns_ = bytes_per_ns;
+    latency_ns_ = latency_ns;
+  }
+
   [[nodiscard]] uint64_t in_flight_bytes() const { return in_flight_bytes_; }
-  [[nodiscard]] bool measured() const { return bytes_per_ns_ != 0; }
+  [[nodiscard]] bool known() const { return bytes_per_ns_ != 0; }
   /// From now until so many bytes more have come, behind what is awaited; never_ns =
-  /// nothing measured.
+  /// nothing known.
   [[nodiscard]] uint64_t estimate_ns(uint64_t bytes) const;
 
  private:

@@ -48,10 +48,10 @@ TEST_CASE("bursts show speed and latency, however completions are found") {
   const uint32_t count = GENERATE(16u, 64u, 400u);
   device of{2.0, 300'000};
   path_speed seen;
-  CHECK_FALSE(seen.measured());
+  CHECK_FALSE(seen.known());
   CHECK(seen.estimate_ns(1) == ~uint64_t{0});
   for (int i = 0; i < 10; ++i) of.read(seen, count, 32, batch);
-  REQUIRE(seen.measured());
+  REQUIRE(seen.known());
   for (const double blocks : {1., 16., 64.}) {
     check_near(static_cast<double>(seen.estimate_ns(static_cast<uint64_t>(blocks) * block)),
                300'000 + blocks * block / 2.0, 0.1);
@@ -82,7 +82,7 @@ TEST_CASE("completions of one moment are no speed at all") {
   path_speed seen;
   for (int i = 0; i < 32; ++i) seen.started(block, 5'000);
   for (int i = 0; i < 32; ++i) seen.finished(block, 4'000);  // before, even
-  CHECK(seen.measured());
+  CHECK(seen.known());
   CHECK(seen.estimate_ns(0) < 1'000'000);
   device of{2.0, 300'000};
   for (int i = 0; i < 3; ++i) of.read(seen, 64, 32, 4);

@@ -1,0 +1,97 @@
+#include "store/machine_profile.hpp"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "store/header_reader.hpp"
+#include "store/json_text.hpp"
+
+namespace cubby::store {
+namespace {
+
+using nlohmann::json;
+
+constexpr uint64_t version_known = 1;
+
+std::optional<uint64_t> device_of(const std::string &path) {
+  struct stat found {};
+  if (::stat(path.c_str(), &found) != 0) return std::nullopt;
+  return found.st_dev;
+}
+
+std::string text_of(const json &object, const char *name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+/// A number above zero, or nothing.
+std::optional<double> number_of(const json &object, const char *name) {
+  const auto found = object.find(name);
+  if (found == object.end() || !found->is_number()) return std::nullopt;
+  const auto value = found->get<double>();
+  return std::isfinite(value) && value > 0 ? std::optional(value) : std::nullopt;
+}
+
+result<void> check_kind(const std::string &path, const json &file) {
+  if (text_of(file, "format") != "cubby-profile") {
+    return format_error(path, 0, "this is no profile of a machine",
+                        "make one with cubby characterize --save");
+  }
+  const auto version = file.contains("version") ? unsigned_of(file["version"]) : std::nullopt;
+  if (version == version_known) return {};
+  return format_error(path, 0, "this profile has another version than 1",
+                      "make it again with cubby characterize --save of this version");
+}
+
+}  // namespace
+
+result<machine_profile> machine_profile::load(const std::string &path) {
+  auto file = read_json(path);
+  if (!file) return file.failure();
+  if (auto checked = check_kind(path, *file); !checked) return checked.failure();
+  machine_profile made;
+  const auto tiers = file->find("tiers");
+  if (tiers == file->end() || !tiers->is_array()) {
+    return format_error(path, 0, "the profile has no list of tiers",
+                        "make it again with cubby characterize --save");
+  }
+  for (size_t i = 0; i < tiers->size(); ++i) {
+    const json &tier = (*tiers)[i];
+    if (!tier.is_object() || text_of(tier, "kind") != "file") continue;
+    const auto read = tier.find("read");
+    if (read == tier.end() || !read->is_object()) continue;
+    const auto speed = number_of(*read, "bytes_per_s"), latency = number_of(*read, "latency_ns");
+    if (!speed || !latency) {
+      return format_error(path, 0,
+                          "tiers[" + std::to_string(i) +
+                              "].read: bytes_per_s and latency_ns are to be numbers above 0");
+    }
+    // A directory that is not there any more is of no use, and no error.
+    const auto device = device_of(text_of(tier, "where"));
+    if (device) made.files_.push_back({*device, {*speed, *latency}});
+  }
+  return made;
+}
+
+std::optional<read_speed> machine_profile::of_devices_below(
+    const std::vector<std::string> &paths) const {
+  if (files_.empty()) return std::nullopt;
+  std::set<uint64_t> seen;
+  std::optional<read_speed> all;
+  for (const std::string &path : paths) {
+    const auto device = device_of(path);
+    if (!device || !seen.insert(*device).second) continue;
+    const auto found = std::find_if(files_.begin(), files_.end(),
+                                    [&](const measured &one) { return one.device == *device; });
+    if (found == files_.end()) continue;
+    if (!all) all.emplace();
+    all->bytes_per_s += found->read.bytes_per_s;
+    all->latency_ns = std::max(all->latency_ns, found->read.latency_ns);
+  }
+  return all;
+}
+
+}  // namespace cubby::store
