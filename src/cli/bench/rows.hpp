@@ -14,7 +14,7 @@ struct rows_plan {
   uint32_t count = 48, prompt_count = 4096;  // rows looked up at once: of a token, of a prompt
   uint32_t rounds = 200;
   uint32_t pump = 0;           // CUBBY_PUMP_*
-  double budget_share = 0.04;  // of the table that the library may keep
+  double budget_share = 0.03;  // of the table that the library may keep
 };
 
 /// Wrong bytes are trouble, a missed goal is not.
