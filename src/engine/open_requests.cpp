@@ -222,7 +222,7 @@ cubby_status open_requests::status_of(const request &r) {
                          std::all_of(r.items.begin(), r.items.end(), [](const request_item &item) {
                            return item.state == item_state::withdrawn;
                          });
-  // Rows without a status of their own cannot be kept apart: all of them came, or it is an error.
+  // Rows without a status of their own look alike: all of them came, or it is an error.
   const bool whole = r.kind() == request_kind::seal ||
                      (r.kind() == request_kind::gather && r.item_status == nullptr);
   const bool partial = r.first_failure != CUBBY_OK && r.ok_count != 0 && !cancelled && !whole;

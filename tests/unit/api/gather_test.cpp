@@ -301,7 +301,7 @@ TEST_CASE("rows go to regions, also in pieces") {
   CHECK(cubby_region_remove(f.h.rt, region) == CUBBY_OK);
 }
 
-TEST_CASE("a damaged page is an error, and the other rows come where they can be kept apart") {
+TEST_CASE("a damaged page is an error, and the other rows come where they have statuses") {
   table_file file;
   table_fixture f(file, GENERATE(0u, 1u));
   const bool sealed = GENERATE(false, true);
