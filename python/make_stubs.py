@@ -36,6 +36,7 @@ TYPES = [
     (r"keys: object\) -> None", "keys: list[bytes] | tuple[bytes, ...]) -> None"),
     (r"buffer: object", "buffer: Buffer"),
     (r"keys: object", "keys: KeyList"),
+    (r"table_rows: object", "table_rows: Sequence[int] | Buffer"),
     (r"into: object", "into: Memory"),
     (r"memory: object", "memory: Memory"),
     (r"keep: object \| None", "keep: Keep | None"),

@@ -312,6 +312,14 @@ class bank {
     const uint64_t of_row = info_.row_bytes != nullptr ? uint64_t{row} * part_count() : 0;
     return info_.part_bytes[of_row + part];
   }
+  /// Rows of a table in all; 0 for other banks.
+  [[nodiscard]] uint64_t table_row_count() const noexcept { return info_.table_row_count; }
+  /// Size of a row of a table; 0 for other banks.
+  [[nodiscard]] uint32_t table_row_bytes() const noexcept { return info_.table_row_bytes; }
+  /// The locker in which a row of the table lies, as prefetch names it.
+  [[nodiscard]] uint64_t page_of(uint64_t table_row) const noexcept {
+    return info_.table_row_bytes == 0 ? 0 : table_row / (locker_bytes(0) / info_.table_row_bytes);
+  }
 
  private:
   cubby_bank handle_ = 0;
@@ -808,6 +816,20 @@ class runtime {
     const cubby_how request = detail::how_of(with);
     return ticket_call([&](cubby_handle *rt, cubby_ticket *out) {
       return cubby_put(rt, items.data(), static_cast<uint32_t>(items.size()), &request, out);
+    });
+  }
+
+  /// Copies rows of a table into memory of the caller, in the order asked, which is the runtime's
+  /// until completion; wait() for the ticket. INVALID where `into` is not as long as the rows are.
+  result<ticket> gather(const bank &of, std::span<const uint64_t> table_rows,
+                        std::span<std::byte> into, const how &with = {}) noexcept {
+    const cubby_how request = detail::how_of(with);
+    cubby_span span{};
+    span.offset_bytes = reinterpret_cast<uintptr_t>(into.data());
+    span.bytes = into.size();
+    return ticket_call([&](cubby_handle *rt, cubby_ticket *out) {
+      return cubby_gather(rt, of.handle(), table_rows.data(),
+                          static_cast<uint32_t>(table_rows.size()), &span, &request, out);
     });
   }
 

@@ -182,6 +182,39 @@ class Proof:
             f"{lines[0] if lines else ours.said[-600:]}; {statuses[:200]}",
         )
 
+    def tables(self, models: dict[str, Path]) -> None:
+        """The token embedding, small as it is, is looked up in the file."""
+        embedding = "token_embd.weight"
+        os.environ["CUBBY_TABLE_MIN"] = "0"
+        for name in ("apart", "split", "dense"):
+            options = ("--batch", 8, "--sequences", 4, "--threads", 2)
+            plain, ours = (self.logits(models[name], at, *options) for at in (None, "700KiB"))
+            self.check(
+                f"{name}, its token embedding looked up in the file",
+                plain.status == ours.status == 0
+                and plain.out == ours.out
+                and f"{embedding}, {llama_models.VOCABULARY} rows" in ours.said,
+                ours.said.strip()[-200:],
+            )
+        copy = self.folder / "damaged_table.gguf"
+        shutil.copy(models["dense"], copy)
+        words = [self.cubby, "seal", copy, "--tensors", embedding, "--table"]
+        subprocess.run(words, check=True, capture_output=True)
+        tensor = next(one for one in GGUFReader(copy).tensors if one.name == embedding)
+        with open(copy, "r+b") as file:
+            for at in range(0, int(tensor.n_bytes), 1000):
+                file.seek(tensor.data_offset + at)
+                byte = file.read(1)[0]
+                file.seek(-1, os.SEEK_CUR)
+                file.write(bytes([byte ^ 0x10]))
+        ours = self.logits(copy, "700KiB")
+        self.check(
+            "a damaged table ends the request, by name",
+            ours.status == 3 and f"{embedding}: " in ours.said and "given up" in ours.said,
+            ours.said.strip()[-300:],
+        )
+        del os.environ["CUBBY_TABLE_MIN"]
+
     def declined(self, models: dict[str, Path]) -> None:
         plain = self.logits(models["dense"], None)
         dense = self.logits(models["dense"], "1MiB")
@@ -264,6 +297,7 @@ def main() -> int:
         proof.same_bits(name, models[name], budgets)
     proof.contexts(models["apart"])
     proof.damaged(models["apart"])
+    proof.tables(models)
     proof.declined(models)
     proof.binding(models["apart"])
     proof.replaced(models["apart"])

@@ -3,6 +3,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cstring>
 #include <tuple>
 
@@ -66,6 +67,81 @@ nb::object prefetch(const bank &b, const std::vector<uint64_t> &numbers, const t
   });
   if (what->status < 0) raise(error_of(*what));
   return nb::cast(new ticket(std::move(what)), nb::rv_policy::take_ownership);
+}
+
+// Numbers of rows: an array of 64-bit integers, read in place, or any other sequence of ints.
+std::vector<uint64_t> row_numbers(nb::handle from) {
+  if (!PyObject_CheckBuffer(from.ptr())) return nb::cast<std::vector<uint64_t>>(from);
+  Py_buffer view;
+  if (PyObject_GetBuffer(from.ptr(), &view, PyBUF_ND | PyBUF_FORMAT) != 0) throw nb::python_error();
+  const char *format = view.format == nullptr ? "B" : view.format;
+  if (*format == '=' || *format == '@' || *format == '<') ++format;
+  const bool fits = view.itemsize == 8 && std::strchr("QqLlNn", *format) != nullptr;
+  std::vector<uint64_t> rows(fits ? static_cast<size_t>(view.len) / 8 : 0);
+  if (!rows.empty()) std::memcpy(rows.data(), view.buf, rows.size() * 8);
+  PyBuffer_Release(&view);
+  if (!fits) throw nb::type_error("rows are an array of 64-bit integers, or a sequence of int");
+  return rows;
+}
+
+std::shared_ptr<request> start_gather(const bank &b, nb::handle rows, nb::handle into,
+                                      const options &with) {
+  auto what = std::make_shared<request>();
+  what->owner = b.owner;
+  what->memory.add_item(into, true);
+  if (what->memory.span_count(0) != 1) {
+    throw nb::value_error("rows are gathered into one piece of memory");
+  }
+  const std::vector<uint64_t> numbers = row_numbers(rows);
+  const auto count = static_cast<uint32_t>(std::min<size_t>(numbers.size(), UINT32_MAX));
+  submit(what, with, count, [&](cubby *rt, const cubby_how *how, cubby_ticket *out) {
+    return cubby_gather(rt, b.handle, numbers.data(), count, what->memory.spans(0), how, out);
+  });
+  return what;
+}
+
+void gather(const bank &b, nb::handle rows, nb::handle into, bool no_visit, bool no_wait,
+            bool bypass) {
+  options with;
+  if (no_visit) with.flags |= CUBBY_NO_VISIT;
+  if (no_wait) with.flags |= CUBBY_NO_WAIT;
+  if (bypass) with.flags |= CUBBY_BYPASS;
+  const auto what = start_gather(b, rows, into, with);
+  wait_out(what);
+  if (what->status != CUBBY_OK) raise_items(*what);
+}
+
+nb::object submit_gather(const bank &b, nb::handle rows, nb::handle into, nb::handle io_class,
+                         uint64_t deadline_ns, const std::shared_ptr<queue> &to, uint64_t user) {
+  options with;
+  with.io_class = io_class_of(io_class);
+  with.deadline_ns = deadline_ns;
+  with.to = to;
+  with.user = user;
+  auto what = start_gather(b, rows, into, with);
+  return nb::cast(new ticket(std::move(what)), nb::rv_policy::take_ownership);
+}
+
+uint64_t page_of(const bank &b, uint64_t table_row) {
+  if (table_row >= b.table_row_count) throw nb::index_error("no such row in this table");
+  return table_row / (b.row_bytes[0] / b.table_row_bytes);
+}
+
+void bind_tables(nb::class_<bank> &c) {
+  c.def_ro("table_row_bytes", &bank::table_row_bytes, "Size of a row of a table; 0 = no table.")
+      .def_ro("table_row_count", &bank::table_row_count, "Rows of a table in all.")
+      .def("page_of", &page_of, nb::arg("table_row"),
+           "The locker in which a row of the table lies, for prefetch().")
+      .def("gather", &gather, nb::arg("table_rows"), nb::arg("into"), nb::kw_only(),
+           nb::arg("no_visit") = false, nb::arg("no_wait") = false, nb::arg("bypass") = false,
+           "Copies rows of a table into memory of the caller, one behind the other in the order "
+           "asked, and waits for it. table_rows: an array of 64-bit integers, or a sequence of "
+           "int. no_wait: rows that are not in memory are MissError.")
+      .def("submit_gather", &submit_gather, nb::arg("table_rows"), nb::arg("into"), nb::kw_only(),
+           nb::arg("io_class") = "demand", nb::arg("deadline_ns") = 0,
+           nb::arg("queue").none() = nb::none(), nb::arg("user") = 0,
+           "As gather(), without waiting: a Ticket. Its memory is written until it is complete. "
+           "What is complete at once (Ticket.handle is 0) does not come through the queue.");
 }
 
 void drop(const bank &b, const std::vector<uint64_t> &numbers, nb::handle in) {
@@ -165,7 +241,7 @@ extent_tuple extent(const bank &b, uint64_t number, uint32_t part) {
 
 void bind_geometry(nb::class_<bank> &c) {
   c.def_ro("handle", &bank::handle, "The number of the bank, as cubby.h calls name it.")
-      .def_ro("kind", &bank::kind, "0 experts, 1 KV blocks, 3 other.")
+      .def_ro("kind", &bank::kind, "0 experts, 1 KV blocks, 2 pages of rows, 3 other.")
       .def_ro("rows", &bank::rows, "Rows of the grid (experts: layers that have experts).")
       .def_ro("columns", &bank::columns, "Columns of the grid (experts: experts of a layer).")
       .def_ro("part_count", &bank::part_count, "Parts of one locker with a view of their own.")
@@ -210,6 +286,8 @@ std::shared_ptr<bank> bank::describe(const std::shared_ptr<core> &owner, cubby_b
   made->rows = info.rows;
   made->columns = info.columns;
   made->part_count = info.part_count == 0 ? 1 : info.part_count;
+  made->table_row_bytes = info.table_row_bytes;
+  made->table_row_count = info.table_row_count;
   for (uint32_t row = 0; row < info.rows; ++row) {
     const uint64_t whole = info.row_bytes != nullptr ? info.row_bytes[row] : info.locker_bytes;
     made->row_bytes.push_back(whole);
@@ -226,6 +304,7 @@ std::shared_ptr<bank> bank::describe(const std::shared_ptr<core> &owner, cubby_b
 void bind_banks(nb::module_ &m) {
   nb::class_<bank> c(m, "Bank", "A grid of lockers: number = row * columns + column.");
   bind_geometry(c);
+  bind_tables(c);
   c.def("pin", &pin_numbers, nb::arg("numbers"), nb::arg("tier"), nb::kw_only(),
         nb::arg("wait") = true, nb::arg("no_visit") = false, nb::arg("no_wait") = false,
         nb::arg("bypass") = false, nb::arg("io_class") = "demand", nb::arg("deadline_ns") = 0,

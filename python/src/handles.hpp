@@ -25,6 +25,8 @@ struct bank {
   std::shared_ptr<core> owner;
   cubby_bank handle = 0;
   uint32_t kind = 0, rows = 0, columns = 0, part_count = 1;
+  uint32_t table_row_bytes = 0;
+  uint64_t table_row_count = 0;
   std::vector<uint64_t> row_bytes;   // [rows]
   std::vector<uint64_t> part_bytes;  // [rows * part_count]
   std::vector<uint32_t> row_layers;  // [rows]

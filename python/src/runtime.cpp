@@ -90,7 +90,8 @@ std::shared_ptr<bank> add_bank(const runtime &r, const std::string &name, const 
                                uint32_t rows, uint32_t columns, uint64_t locker_bytes,
                                const std::vector<uint64_t> &part_bytes, uint32_t align_bytes,
                                uint32_t chunk_bytes, uint32_t routed_count,
-                               const std::optional<std::string> &policy) {
+                               const std::optional<std::string> &policy, uint32_t table_row_bytes,
+                               uint64_t table_row_count) {
   cubby_bank_desc desc{};
   desc.struct_size = sizeof desc;
   desc.kind = kind_of(kind);
@@ -104,18 +105,30 @@ std::shared_ptr<bank> add_bank(const runtime &r, const std::string &name, const 
   desc.chunk_bytes = chunk_bytes;
   desc.routed_count = routed_count;
   desc.policy = policy ? policy->c_str() : nullptr;
+  desc.table_row_bytes = table_row_bytes;
+  desc.table_row_count = table_row_count;
   cubby_bank added = 0;
   check(r.owner->call([&](cubby *rt) { return cubby_bank_add(rt, &desc, &added); }));
   return bank::describe(r.owner, added);
 }
 
-std::shared_ptr<bank> adopt(const runtime &r, const std::string &path,
-                            const std::optional<std::string> &tensors,
-                            const std::optional<std::string> &seal_path) {
+cubby_adopt_desc adopt_desc(const std::optional<std::string> &tensors,
+                            const std::optional<std::string> &seal_path, bool rows,
+                            uint32_t page_bytes) {
   cubby_adopt_desc desc{};
   desc.struct_size = sizeof desc;
   desc.tensors = tensors ? tensors->c_str() : nullptr;
   desc.seal_path = seal_path ? seal_path->c_str() : nullptr;
+  desc.kind = rows ? uint32_t{CUBBY_BANK_ROWS} : 0;
+  desc.page_bytes = page_bytes;
+  return desc;
+}
+
+std::shared_ptr<bank> adopt(const runtime &r, const std::string &path,
+                            const std::optional<std::string> &tensors,
+                            const std::optional<std::string> &seal_path, bool rows,
+                            uint32_t page_bytes) {
+  const cubby_adopt_desc desc = adopt_desc(tensors, seal_path, rows, page_bytes);
   cubby_bank added = 0;
   check(
       r.owner->call([&](cubby *rt) { return cubby_bank_adopt(rt, path.c_str(), &desc, &added); }));
@@ -170,11 +183,8 @@ std::shared_ptr<queue> add_queue(const runtime &r, uint32_t capacity) {
 
 nb::object seal(const runtime &r, const std::string &path,
                 const std::optional<std::string> &tensors,
-                const std::optional<std::string> &seal_path) {
-  cubby_adopt_desc desc{};
-  desc.struct_size = sizeof desc;
-  desc.tensors = tensors ? tensors->c_str() : nullptr;
-  desc.seal_path = seal_path ? seal_path->c_str() : nullptr;
+                const std::optional<std::string> &seal_path, bool rows, uint32_t page_bytes) {
+  const cubby_adopt_desc desc = adopt_desc(tensors, seal_path, rows, page_bytes);
   auto what = std::make_shared<request>();
   what->owner = r.owner;
   submit(what, options{}, 0, [&](cubby *rt, const cubby_how *how, cubby_ticket *out) {
@@ -215,13 +225,16 @@ void bind_adding(nb::class_<runtime> &c) {
            nb::arg("columns"), nb::arg("locker_bytes"), nb::kw_only(),
            nb::arg("part_bytes") = nb::list(), nb::arg("align_bytes") = 0,
            nb::arg("chunk_bytes") = 0, nb::arg("routed_count") = 0,
-           nb::arg("policy").none() = nb::none(),
+           nb::arg("policy").none() = nb::none(), nb::arg("table_row_bytes") = 0,
+           nb::arg("table_row_count") = 0,
            "Adds an empty bank of rows * columns lockers of locker_bytes each. kind: 'kv', "
-           "'experts' or 'other'.")
+           "'experts', 'rows' (pages of table_row_count rows of table_row_bytes) or 'other'.")
       .def("adopt", &adopt, nb::arg("path"), nb::kw_only(), nb::arg("tensors").none() = nb::none(),
-           nb::arg("seal_path").none() = nb::none(),
+           nb::arg("seal_path").none() = nb::none(), nb::arg("rows") = false,
+           nb::arg("page_bytes") = 0,
            "Adopts the experts of a GGUF or safetensors file in place, also of a split or sharded "
-           "one; nothing is copied. Blocks while headers are read.")
+           "one; nothing is copied. rows=True: the tensor of two dimensions that `tensors` names, "
+           "as pages of rows for gather(). Blocks while headers are read.")
       .def("add_space", &add_space, nb::arg("bank"), nb::arg("fingerprint"),
            nb::arg("domain") = nb::bytes("", 0),
            "Opens a space of keys of a bank of kind 'kv'. fingerprint: bytes that name all that "
@@ -252,7 +265,8 @@ void bind_runtime(nb::module_ &m) {
         "None = as many as are worth it, 0 = none. A 0 in the others means the default.");
   bind_adding(c);
   c.def("seal", &seal, nb::arg("path"), nb::kw_only(), nb::arg("tensors").none() = nb::none(),
-        nb::arg("seal_path").none() = nb::none(),
+        nb::arg("seal_path").none() = nb::none(), nb::arg("rows") = false,
+        nb::arg("page_bytes") = 0,
         "Writes digests of a model file, to hold later loads against. A Ticket.")
       .def("drain", &drain, nb::arg("timeout").none() = nb::none(),
            "Blocks until nothing is in flight: True; or `timeout` seconds have passed: False.")

@@ -58,11 +58,6 @@ cubby_status cubby_bank_add(cubby_handle *rt, const cubby_bank_desc *desc, cubby
   }
   return guarded([&]() -> cubby_status {
     const cubby_bank_desc asked = read_struct(*desc);
-    if (asked.kind == CUBBY_BANK_ROWS) {
-      return keep_error(fail(CUBBY_ERR_NOT_SUPPORTED,
-                             "banks of table rows are not built yet; experts, KV blocks and other "
-                             "weights are"));
-    }
     if (asked.kind > CUBBY_BANK_OTHER) CUBBY_REFUSE("bank kind %u is not known", asked.kind);
     if (asked.policy != nullptr && self.policy() != asked.policy) {
       return keep_error(fail(CUBBY_ERR_NOT_SUPPORTED,
@@ -92,7 +87,7 @@ cubby_status cubby_bank_adopt(cubby_handle *rt, const char *path, const cubby_ad
     auto read = read_adopt(desc);
     if (!read) return keep_error(read.failure());
     const cubby_adopt_desc asked = *read;
-    auto model = store::open_model(path, asked.tensors == nullptr ? "" : asked.tensors);
+    auto model = open_adopted(path, asked);
     if (!model) return keep_error(model.failure());
     for (const std::string &note : model->notes) self.log(1, 0, note);
     for (const std::string &notice : model->notices) self.log(2, 0, notice);

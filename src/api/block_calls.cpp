@@ -32,35 +32,6 @@ using residency::locker_bank;
 constexpr uint64_t join_patience_ns = 1'000'000'000;
 constexpr uint64_t store_patience_ns = 10'000'000'000;
 
-/// The caller's memory that an item names. Regions it names are not removed while this stands.
-class item_memory {
- public:
-  item_memory(runtime &self, const cubby_item &item, uint32_t index) {
-    bool names_region = false;
-    for (uint32_t i = 0; i < item.span_count && item.spans != nullptr; ++i) {
-      names_region = names_region || item.spans[i].region != 0;
-    }
-    const auto lock =
-        names_region ? std::unique_lock(self.region_mutex) : std::unique_lock<std::mutex>();
-    pieces = read_spans(self, item, index);
-    if (!names_region || !pieces) return;
-    for (uint32_t i = 0; i < item.span_count; ++i) {
-      region *const named = find_region(self, item.spans[i].region);
-      if (named != nullptr) in_use_.add(named->used);
-    }
-  }
-  item_memory(const item_memory &) = delete;
-  item_memory &operator=(const item_memory &) = delete;
-
-  /// They are not removed before a request that names them is over, either.
-  void lend_to(engine::region_uses &in_use) { in_use.take(in_use_); }
-
-  result<std::vector<memory_piece>> pieces{std::vector<memory_piece>{}};
-
- private:
-  engine::region_uses in_use_;
-};
-
 // ---- put -------------------------------------------------------------------------------------
 
 class put_call {
@@ -377,17 +348,6 @@ cubby_status put_all(runtime &self, const cubby_item *items, uint32_t count, con
   }
   if (!all.is_pending()) return all.result_now();
   return rest.submit_put(all, std::move(verb), ticket);
-}
-
-/// The tier that blocks are read into on their way to the caller: the nearest of host memory.
-uint32_t reading_tier(engine::parts &engine) {
-  uint32_t best = engine::no_tier;
-  for (uint32_t t = 0; t < engine.state.tiers.count(); ++t) {
-    const engine::tier_slot &slot = engine.state.tiers[t];
-    if (slot.memory == nullptr || !slot.memory->host_addressable()) continue;
-    if (best == engine::no_tier || slot.rank < engine.state.tiers[best].rank) best = t;
-  }
-  return best;
 }
 
 cubby_status get_all(runtime &self, const cubby_item *items, uint32_t count, const cubby_how &how,

@@ -33,6 +33,16 @@ uint16_t parts_reached(const locker_bank &bank, uint64_t length_bytes) {
   return static_cast<uint16_t>(parts);
 }
 
+uint32_t reading_tier(const engine::parts &engine) {
+  uint32_t best = engine::no_tier;
+  for (uint32_t t = 0; t < engine.state.tiers.count(); ++t) {
+    const engine::tier_slot &slot = engine.state.tiers[t];
+    if (slot.memory == nullptr || !slot.memory->host_addressable()) continue;
+    if (best == engine::no_tier || slot.rank < engine.state.tiers[best].rank) best = t;
+  }
+  return best;
+}
+
 result<cubby_how> read_block_how(runtime &self, const cubby_how *how) {
   auto asked = read_how(self, how);
   if (asked && asked->keep > CUBBY_KEEP_DURABLE) {

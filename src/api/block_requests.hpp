@@ -21,6 +21,10 @@ uint64_t block_bytes_of(const residency::locker_bank &bank);
 /// Of a block with so many bytes: a bit a part.
 uint16_t parts_reached(const residency::locker_bank &bank, uint64_t length_bytes);
 
+/// The tier that blocks and rows are read into on their way to the caller: the nearest of host
+/// memory; no_tier where there is none.
+uint32_t reading_tier(const engine::parts &engine);
+
 /// As read_how(), with a keep that is one.
 result<cubby_how> read_block_how(runtime &self, const cubby_how *how);
 

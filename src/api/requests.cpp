@@ -76,7 +76,27 @@ result<cubby_adopt_desc> read_adopt(const cubby_adopt_desc *desc) {
   if (asked.flags != 0) {
     return fail(CUBBY_ERR_INVALID, "cubby_adopt_desc.flags 0x%x are not known", asked.flags);
   }
+  if (asked.kind != 0 && asked.kind != CUBBY_BANK_ROWS) {
+    return fail(CUBBY_ERR_INVALID,
+                "cubby_adopt_desc.kind %u: files are adopted as CUBBY_BANK_ROWS, or with 0 as what "
+                "cubby_adopt_desc.tensors names",
+                asked.kind);
+  }
+  if (asked.kind == 0 && asked.page_bytes != 0) {
+    return fail(
+        CUBBY_ERR_INVALID,
+        "cubby_adopt_desc.page_bytes is for tables of rows; set kind to CUBBY_BANK_ROWS, or "
+        "page_bytes to 0");
+  }
   return asked;
+}
+
+result<store::model_file> open_adopted(const char *path, const cubby_adopt_desc &asked) {
+  constexpr uint32_t page_bytes_default = 16 << 10;
+  const char *tensors = asked.tensors == nullptr ? "" : asked.tensors;
+  if (asked.kind != CUBBY_BANK_ROWS) return store::open_model(path, tensors);
+  return store::open_table(path, tensors,
+                           asked.page_bytes == 0 ? page_bytes_default : asked.page_bytes);
 }
 
 void prepare_request(runtime &self, engine::request &r, engine::request_verb verb, uint32_t tier,

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "api/runtime.hpp"
+#include "store/model_file.hpp"
 
 namespace cubby::api {
 
@@ -32,6 +33,8 @@ result<void> check_sync(const engine::tier_slot &slot, const cubby_sync &sync);
 }
 /// A copy of how a file is to be adopted, checked.
 result<cubby_adopt_desc> read_adopt(const cubby_adopt_desc *desc);
+/// The model file, or the table in it, as read_adopt() has it.
+result<store::model_file> open_adopted(const char *path, const cubby_adopt_desc &asked);
 /// A place for a request, given back unless it was used.
 struct request_place {
   request_place(runtime &self, bool forget)

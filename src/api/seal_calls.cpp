@@ -22,7 +22,7 @@ cubby_status cubby_seal(cubby_handle *rt, const char *path, const cubby_adopt_de
     auto read = read_adopt(desc);
     if (!read) return keep_error(read.failure());
     const cubby_adopt_desc asked = *read;
-    auto model = store::open_model(path, asked.tensors == nullptr ? "" : asked.tensors);
+    auto model = open_adopted(path, asked);
     if (!model) return keep_error(model.failure());
     const std::string to =
         store::seal_path_of(*model, asked.seal_path == nullptr ? "" : asked.seal_path);

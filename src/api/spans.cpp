@@ -80,4 +80,19 @@ result<std::vector<memory_piece>> read_spans(runtime &self, const cubby_item &it
   return pieces;
 }
 
+item_memory::item_memory(runtime &self, const cubby_item &item, uint32_t index) {
+  bool names_region = false;
+  for (uint32_t i = 0; i < item.span_count && item.spans != nullptr; ++i) {
+    names_region = names_region || item.spans[i].region != 0;
+  }
+  const auto lock =
+      names_region ? std::unique_lock(self.region_mutex) : std::unique_lock<std::mutex>();
+  pieces = read_spans(self, item, index);
+  if (!names_region || !pieces) return;
+  for (uint32_t i = 0; i < item.span_count; ++i) {
+    region *const named = find_region(self, item.spans[i].region);
+    if (named != nullptr) in_use_.add(named->used);
+  }
+}
+
 }  // namespace cubby::api

@@ -58,10 +58,10 @@ void bank_description::install(bank_mapping &&mapping) noexcept {
 }
 
 part_extent bank_description::extent(uint32_t number, uint32_t part) const {
-  const uint32_t row = row_of(number);
-  if (!mapped()) return {0, 0, part_bytes(row, part)};
-  const auto at = map_.position(grid_.row_part(row, part), grid_.column_of(number));
-  return {at.file, at.offset_bytes, part_bytes(row, part)};
+  const uint64_t bytes = grid_.bytes_of_part(number, part);
+  if (!mapped()) return {0, 0, bytes};
+  const auto at = map_.position(grid_.row_part(row_of(number), part), grid_.column_of(number));
+  return {at.file, at.offset_bytes, bytes};
 }
 
 part_place bank_description::place_of(frame_layout layout, uint32_t row, uint32_t part) const {

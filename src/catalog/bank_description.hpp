@@ -57,7 +57,7 @@ class bank_description {
   [[nodiscard]] uint32_t part_count() const { return grid_.part_count(); }
   [[nodiscard]] uint32_t row_of(uint32_t number) const { return grid_.row_of(number); }
   [[nodiscard]] uint64_t locker_bytes(uint32_t number) const {
-    return grid_.row_bytes(row_of(number));
+    return grid_.locker_bytes(number);
   }
   [[nodiscard]] uint64_t part_bytes(uint32_t row, uint32_t part) const {
     return grid_.part_bytes(row, part);

@@ -54,7 +54,6 @@ result<bank_geometry> bank_geometry::describe(const cubby_bank_desc &desc) {
   if (auto checked = made.check_grid(desc); !checked) return checked.failure();
   made.kind_ = desc.kind;
   made.routed_count_ = desc.routed_count;
-  made.table_row_bytes_ = desc.table_row_bytes;
   made.align_bytes_ = desc.align_bytes == 0 ? align_bytes_default : desc.align_bytes;
   made.set_grid(desc.rows, desc.columns, std::max(desc.part_count, 1u));
   for (uint32_t row = 0; row < desc.rows; ++row) {
@@ -66,8 +65,42 @@ result<bank_geometry> bank_geometry::describe(const cubby_bank_desc &desc) {
   for (uint32_t part = 0; part < made.part_count_; ++part) {
     made.part_names_.push_back("part" + std::to_string(part));
   }
+  if (desc.kind == CUBBY_BANK_ROWS) {
+    if (auto checked = made.check_table(desc); !checked) return checked.failure();
+    const uint64_t most = made.count_ * (made.row_bytes_[0] / desc.table_row_bytes);
+    made.set_table(desc.table_row_bytes, desc.table_row_count == 0 ? most : desc.table_row_count);
+  }
   made.choose_chunk_bytes(desc.chunk_bytes);
   return made;
+}
+
+result<void> bank_geometry::check_table(const cubby_bank_desc &desc) const {
+  const uint64_t bytes = row_bytes_[0];
+  if (rows_ != 1 || part_count_ != 1) {
+    return fail(CUBBY_ERR_INVALID,
+                "bank %s: a table of rows has one row of pages, each of one part; it was given %u "
+                "rows and %u parts: set columns to the number of pages",
+                name_.c_str(), rows_, part_count_);
+  }
+  if (desc.table_row_bytes == 0 || bytes % desc.table_row_bytes != 0) {
+    return fail(CUBBY_ERR_INVALID,
+                "bank %s: a page of %llu bytes holds no whole number of rows of %u bytes; set "
+                "locker_bytes to a multiple of table_row_bytes",
+                name_.c_str(), static_cast<ull>(bytes), desc.table_row_bytes);
+  }
+  const uint64_t a_page = bytes / desc.table_row_bytes;
+  const uint64_t wanted = desc.table_row_count;
+  if (wanted == 0 || (wanted - 1) / a_page + 1 == count_) return {};
+  return fail(CUBBY_ERR_INVALID,
+              "bank %s: %llu rows of a table take %llu pages of %llu rows, and columns is %u",
+              name_.c_str(), static_cast<ull>(wanted), static_cast<ull>((wanted - 1) / a_page + 1),
+              static_cast<ull>(a_page), columns_);
+}
+
+void bank_geometry::set_table(uint32_t row_bytes, uint64_t row_count) {
+  table_row_bytes_ = row_bytes;
+  table_row_count_ = row_count;
+  last_page_bytes_ = row_count * row_bytes - (count_ - 1) * row_bytes_[0];
 }
 
 result<void> bank_geometry::add_row(const cubby_bank_desc &desc, uint32_t row) {
@@ -109,6 +142,7 @@ result<bank_geometry> bank_geometry::adopt(const store::model_bank &model, const
   bank_geometry made;
   made.name_ = name;
   made.kind_ = model.name == "experts" ? CUBBY_BANK_EXPERTS : CUBBY_BANK_OTHER;
+  if (model.table_row_bytes != 0) made.kind_ = CUBBY_BANK_ROWS;
   made.routed_count_ = model.routed_count;
   made.set_grid(static_cast<uint32_t>(model.rows.size()), model.columns, parts);
   made.part_names_ = model.part_names;
@@ -124,6 +158,7 @@ result<bank_geometry> bank_geometry::adopt(const store::model_bank &model, const
     made.row_bytes_.push_back(sum);
     made.row_layers_.push_back(row.layer);
   }
+  if (model.table_row_bytes != 0) made.set_table(model.table_row_bytes, model.table_row_count);
   made.choose_chunk_bytes(0);
   return made;
 }
@@ -163,6 +198,7 @@ cubby_bank_desc bank_geometry::desc() const {
   view.table_row_bytes = table_row_bytes_;
   view.policy = policy_.empty() ? nullptr : policy_.c_str();
   view.row_layers = row_layers_.data();
+  view.table_row_count = table_row_count_;
   return view;
 }
 

@@ -40,6 +40,13 @@ class bank_geometry {
   [[nodiscard]] uint64_t part_bytes(uint32_t row, uint32_t part) const {
     return part_bytes_[row_part(row, part)];
   }
+  /// The same of one locker: the last page of a table may be shorter than the others.
+  [[nodiscard]] uint64_t locker_bytes(uint32_t number) const {
+    return is_last_page(number) ? last_page_bytes_ : row_bytes(row_of(number));
+  }
+  [[nodiscard]] uint64_t bytes_of_part(uint32_t number, uint32_t part) const {
+    return is_last_page(number) ? last_page_bytes_ : part_bytes(row_of(number), part);
+  }
   /// Size of a chunk, the unit of digests.
   [[nodiscard]] uint32_t chunk_bytes() const { return chunk_bytes_; }
   /// Alignment that the caller asked for; 0 = as the adopted file has it.
@@ -61,11 +68,17 @@ class bank_geometry {
   bank_geometry() = default;
   result<void> check_grid(const cubby_bank_desc &desc) const;
   result<void> add_row(const cubby_bank_desc &desc, uint32_t row);
+  result<void> check_table(const cubby_bank_desc &desc) const;
+  void set_table(uint32_t row_bytes, uint64_t row_count);
+  [[nodiscard]] bool is_last_page(uint32_t number) const {
+    return table_row_bytes_ != 0 && number + 1 == count_;
+  }
   void set_grid(uint32_t rows, uint32_t columns, uint32_t part_count);
   void choose_chunk_bytes(uint32_t wanted);
 
   std::string name_, policy_;
   uint32_t kind_ = CUBBY_BANK_OTHER, routed_count_ = 0, table_row_bytes_ = 0;
+  uint64_t table_row_count_ = 0, last_page_bytes_ = 0;
   uint32_t rows_ = 0, columns_ = 0, part_count_ = 1;
   uint64_t count_ = 0;  // rows · columns
   uint32_t chunk_bytes_ = 0, align_bytes_ = 0;

@@ -37,7 +37,7 @@ result<void> check_extent(const bank_geometry &grid, cubby_bank handle,
                 "bank %s: extent %llu names a locker, part or file that is not there",
                 grid.name().c_str(), static_cast<ull>(index));
   }
-  const uint64_t bytes = grid.part_bytes(grid.row_of(static_cast<uint32_t>(number)), extent.part);
+  const uint64_t bytes = grid.bytes_of_part(static_cast<uint32_t>(number), extent.part);
   const bank_file &file = files[extent.file];
   const auto end = base::checked_add(extent.offset_bytes, extent.bytes);
   if (extent.bytes == bytes && end && *end <= file.bytes) return {};

@@ -7,6 +7,7 @@
 #include "cli/bench/kv.hpp"
 #include "cli/bench/miss.hpp"
 #include "cli/bench/read.hpp"
+#include "cli/bench/rows.hpp"
 #include "cli/commands.hpp"
 #include "cli/support.hpp"
 
@@ -232,12 +233,63 @@ void add_kv(command &all) {
   kv.runs([chosen] { return run_kv(*chosen); });
 }
 
+struct row_options : options {
+  std::string pump = "thread";
+  uint32_t row_bytes = 512, page_bytes = 16 << 10, count = 48, prompt_rows = 4096;
+};
+
+int run_rows(const row_options &chosen) {
+  auto path = blocks_file(chosen.dir, chosen.file_mib << 20, chosen.json);
+  if (!path) return fail(chosen, path.failure());
+  if ((chosen.file_mib << 20) / chosen.row_bytes > UINT32_MAX) {
+    return fail(chosen, usage_trouble("the table has too many rows; raise --row-bytes"));
+  }
+  rows_plan plan;
+  plan.path = *path;
+  plan.file_bytes = chosen.file_mib << 20;
+  plan.row_bytes = chosen.row_bytes;
+  plan.page_bytes = chosen.page_bytes;
+  plan.count = chosen.count;
+  plan.prompt_count = chosen.prompt_rows;
+  plan.rounds = chosen.rounds;
+  plan.pump = chosen.pump == "caller" ? CUBBY_PUMP_CALLER : CUBBY_PUMP_THREAD;
+  progress_line line(chosen.json);
+  auto report = row_lookups(plan, line);
+  if (!report) return fail(chosen, report.failure());
+  chosen.json ? print_json(*report) : print_row_lookups(*report);
+  return exit_good;
+}
+
 void add_common(command &one, options &chosen) {
   one.option("--dir", chosen.dir, "Where the file of noise is made, once, and stays")
       .existing_folder()
       .show_default();
   one.option("--file-mib", chosen.file_mib, "Its size in MiB").between(16, 1u << 20).show_default();
   one.flag("--json", chosen.json, "One JSON object on stdout");
+}
+
+void add_rows(command &all) {
+  auto chosen = std::make_shared<row_options>();
+  chosen->rounds = 200;
+  command rows = all.subcommand("rows", "Rows of a table beside mmap and pread, warm and cold");
+  add_common(rows, *chosen);
+  rows.option("--row-bytes", chosen->row_bytes, "Size of a row")
+      .between(1, 1u << 20)
+      .show_default();
+  rows.option("--page-bytes", chosen->page_bytes, "Size of a page of rows")
+      .between(512, 1u << 24)
+      .show_default();
+  rows.option("--count", chosen->count, "Rows looked up for a token")
+      .between(1, 1u << 16)
+      .show_default();
+  rows.option("--prompt-rows", chosen->prompt_rows, "Rows looked up for a prompt")
+      .between(1, 1u << 16)
+      .show_default();
+  rows.option("--rounds", chosen->rounds, "Tokens; a prompt every ten of them")
+      .between(1, 1u << 20)
+      .show_default();
+  rows.option("--pump", chosen->pump, "Of the runtime").one_of({"thread", "caller"}).show_default();
+  rows.runs([chosen] { return run_rows(*chosen); });
 }
 
 }  // namespace
@@ -269,6 +321,7 @@ void add_bench(command &program) {
   extents.runs([chosen] { return run_extents(*chosen); });
   miss.runs([chosen] { return run_miss(*chosen); });
   add_kv(all);
+  add_rows(all);
 }
 
 }  // namespace cubby_cli

@@ -1,5 +1,6 @@
 // cubby seal: writes the digests of a model file beside it, so that every later load is held
 // against them. Interrupted, it goes on where it was.
+#include <algorithm>
 #include <csignal>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -51,7 +52,16 @@ std::string place_of(cubby::runtime &rt, const model_choice &model) {
   cubby_file_info first = {};
   first.struct_size = sizeof first;
   const bool found = bank && cubby_bank_file(rt.handle(), bank->handle(), 0, &first) == CUBBY_OK;
-  return std::string(found ? first.path : model.file.c_str()) + ".cubby-seal";
+  std::string path = found ? first.path : model.file.c_str();
+  cubby_part_info part = {};
+  part.struct_size = sizeof part;
+  if (found && model.table &&
+      cubby_bank_part(rt.handle(), bank->handle(), 0, 0, &part) == CUBBY_OK) {
+    std::string tensor = part.tensor;
+    std::replace(tensor.begin(), tensor.end(), '/', '_');
+    path += "." + tensor;
+  }
+  return path + ".cubby-seal";
 }
 
 /// Seals the model; what was done is in `done`.

@@ -73,7 +73,9 @@ class verifier {
 
  private:
   uint64_t locker_bytes(uint64_t number) const {
-    return bank_.locker_bytes(static_cast<uint32_t>(number / bank_.columns()));
+    const uint64_t bytes = bank_.locker_bytes(static_cast<uint32_t>(number / bank_.columns()));
+    if (bank_.table_row_bytes() == 0) return bytes;  // the last page of a table may be shorter
+    return std::min(bytes, bank_.table_row_count() * bank_.table_row_bytes() - number * bytes);
   }
   cubby_how how_of(size_t set);
   cubby_status start(size_t index);

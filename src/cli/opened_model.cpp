@@ -6,6 +6,7 @@ cubby_adopt_desc model_choice::desc() const {
   cubby_adopt_desc made = {};
   made.struct_size = sizeof made;
   made.tensors = tensors.empty() ? nullptr : tensors.c_str();
+  made.kind = table ? uint32_t{CUBBY_BANK_ROWS} : 0;
   made.seal_path = seal_path.empty() ? nullptr : seal_path.c_str();
   return made;
 }
@@ -16,6 +17,7 @@ void model_choice::add_options(command &to, const std::string &seal) {
       .not_empty();
   to.option("--tensors", tensors, "Pattern of tensor names to take instead of the experts")
       .not_empty();
+  to.flag("--table", table, "The tensor that --tensors names is a table of rows");
   to.option("--seal-path", seal_path, seal).not_empty();
 }
 

@@ -12,6 +12,7 @@ namespace cubby_cli {
 /// A model as the words of a command name it.
 struct model_choice {
   std::string file, tensors, seal_path;
+  bool table = false;  // the tensor is a table of rows
 
   /// For calls of cubby.h; stands as long as this object.
   [[nodiscard]] cubby_adopt_desc desc() const;

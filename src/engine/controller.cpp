@@ -25,7 +25,8 @@ controller::controller(const operation_units &units, policy_feed &feed, fill_io 
       seals_(units),
       puts_(units),
       gets_(units),
-      operations_{&pins_, &prefetches_, &resizes_, &seals_, &puts_, &gets_} {}
+      gathers_(units),
+      operations_{&pins_, &prefetches_, &resizes_, &seals_, &puts_, &gets_, &gathers_} {}
 
 bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far, bool time_passes) try {
   state_.now_ns = now_ns;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/fill_io.hpp"
+#include "engine/operations/gather.hpp"
 #include "engine/operations/get.hpp"
 #include "engine/operations/pin.hpp"
 #include "engine/operations/put.hpp"
@@ -76,6 +77,7 @@ class controller {
   seal_operation seals_;
   put_operation puts_;
   get_operation gets_;
+  gather_operation gathers_;
   const std::array<operation *, std::variant_size_v<request_verb>> operations_;  // by request_kind
 };
 

@@ -157,11 +157,15 @@ bool fills::try_again(uint32_t index) {
   return true;
 }
 
-/// What a block leaves free of its frame is not shown to whoever reads there.
+/// What a block, or the last page of a table, leaves free of its frame is not shown to whoever
+/// reads there.
 void fills::clear_tail(const locker_bank &bank, uint32_t number, uint32_t tier, uint64_t frame) {
-  if (bank.blocks == nullptr || !state_.tiers[tier].memory->host_addressable()) return;
+  const bool may_be_short = bank.blocks != nullptr || bank.desc().kind == CUBBY_BANK_ROWS;
+  if (!may_be_short || !state_.tiers[tier].memory->host_addressable()) return;
+  const uint64_t length =
+      bank.blocks != nullptr ? bank.blocks->length(number) : bank.locker_bytes(number);
   const auto parts = state_.tiers.pieces(bank, tier, frame, number);
-  transfer::clear_behind({parts.data(), bank.part_count()}, bank.blocks->length(number));
+  transfer::clear_behind({parts.data(), bank.part_count()}, length);
 }
 
 void fills::publish(uint32_t index, uint32_t tier, uint64_t frame) {

@@ -31,6 +31,10 @@ void open_requests::open(uint32_t index) {
   r.bytes = 0;
   r.first_failure = CUBBY_OK;
   count_known_items(r);
+  if (const gather_plan *gather = r.gathers()) {
+    r.ok_count = gather->copied_count;
+    r.bytes = uint64_t{gather->copied_count} * gather->row_bytes;
+  }
   open_.push_back(index);
   if (r.is_demand_pin()) ++demand_count_;
 }
@@ -143,6 +147,11 @@ void open_requests::mark_landed(uint32_t index, uint32_t i, locker_word &word, u
     return;
   }
   const locker_bank &bank = *item.bank;
+  if (const gather_plan *gather = r.gathers()) {
+    gather->copy(i, state_.tiers.address(bank, r.tier, frame, item.number, 0));
+    if ((r.flags & CUBBY_BYPASS) != 0) state_.pins.note_frames();  // the copy may go
+    return mark_over(r, i, gather->bytes_of(i));
+  }
   if (r.is_pin()) {
     const pin_verb &pin = r.pin();
     state_.pins.sets().at(pin.set).items()[i].store(&word, std::memory_order_relaxed);
@@ -174,7 +183,8 @@ void open_requests::mark_over(request &r, uint32_t i, uint64_t bytes) {
   r.items[i].state = item_state::landed;
   end_metering(r, r.items[i], true);
   --r.open_count;
-  ++r.ok_count;
+  const gather_plan *gather = r.gathers();
+  r.ok_count += gather == nullptr ? 1 : static_cast<uint32_t>(gather->rows_of(i).size());
   r.bytes += bytes;
   set_item_status(r, i, CUBBY_OK);
 }
@@ -212,8 +222,10 @@ cubby_status open_requests::status_of(const request &r) {
                          std::all_of(r.items.begin(), r.items.end(), [](const request_item &item) {
                            return item.state == item_state::withdrawn;
                          });
-  const bool partial = r.first_failure != CUBBY_OK && r.ok_count != 0 && !cancelled &&
-                       r.kind() != request_kind::seal;
+  // Rows without a status of their own look alike: all of them came, or it is an error.
+  const bool whole = r.kind() == request_kind::seal ||
+                     (r.kind() == request_kind::gather && r.item_status == nullptr);
+  const bool partial = r.first_failure != CUBBY_OK && r.ok_count != 0 && !cancelled && !whole;
   return partial ? CUBBY_PARTIAL : r.first_failure;
 }
 
@@ -242,6 +254,7 @@ void open_requests::complete(uint32_t index) {
   }
   if (auto *get = std::get_if<get_verb>(&r.verb)) get->in_use.release();
   if (auto *put = std::get_if<put_verb>(&r.verb)) put->in_use.release();
+  if (auto *gather = std::get_if<gather_verb>(&r.verb)) gather->in_use.release();
   // Once it is done, one that is waited for by its ticket alone may be another's at once.
   const bool stays = r.forget || r.queue != nullptr;
   const uint64_t life = r.life.load(std::memory_order_relaxed);

@@ -11,6 +11,7 @@
 #include "base/abi.hpp"
 #include "base/result.hpp"
 #include "engine/fill.hpp"
+#include "engine/gather_plan.hpp"
 #include "engine/region_uses.hpp"
 #include "engine/seal_job.hpp"
 #include "engine/stored_blocks.hpp"
@@ -72,10 +73,15 @@ struct get_verb {
 struct seal_verb {
   std::unique_ptr<seal_job> job;
 };
+/// Rows of a table; the request's items are the pages that have to come first, each once.
+struct gather_verb {
+  std::unique_ptr<gather_plan> plan;
+  region_uses in_use;  // until it is over
+};
 /// In the order of request_kind.
 using request_verb =
-    std::variant<pin_verb, prefetch_verb, resize_verb, seal_verb, put_verb, get_verb>;
-enum class request_kind : uint8_t { pin, prefetch, resize, seal, put, get };
+    std::variant<pin_verb, prefetch_verb, resize_verb, seal_verb, put_verb, get_verb, gather_verb>;
+enum class request_kind : uint8_t { pin, prefetch, resize, seal, put, get, gather };
 
 /// Life: unused → accepted (in the inbox) → open (the controller's) → done → unused.
 enum class request_state : uint32_t { unused, accepted, open, done };
@@ -115,10 +121,16 @@ struct request {
   [[nodiscard]] bool is_pin() const { return kind() == request_kind::pin; }
   [[nodiscard]] bool is_demand_pin() const { return is_pin() && io_class == CUBBY_DEMAND; }
   [[nodiscard]] bool is_demand_load() const {
-    return (is_pin() || kind() == request_kind::get) && io_class == CUBBY_DEMAND;
+    const bool delivers = kind() == request_kind::get || kind() == request_kind::gather;
+    return (is_pin() || delivers) && io_class == CUBBY_DEMAND;
   }
   [[nodiscard]] pin_verb &pin() { return std::get<pin_verb>(verb); }
-  /// Of a seal: its chunks; of the others: their items.
+  /// Of a gather: which rows it takes from which page; nullptr of the others.
+  [[nodiscard]] const gather_plan *gathers() const {
+    const auto *gather = std::get_if<gather_verb>(&verb);
+    return gather == nullptr ? nullptr : gather->plan.get();
+  }
+  /// As callers count: of a seal its chunks, of a gather its rows, of the others their items.
   [[nodiscard]] uint32_t item_count() const;
 };
 
@@ -131,11 +143,17 @@ struct request {
 [[nodiscard]] constexpr uint32_t generation_of(uint64_t life) {
   return static_cast<uint32_t>(life >> 8);
 }
+/// Of an item, as callers count.
+inline void set_status_at(int8_t *item_status, uint32_t item, cubby_status status) {
+  if (item_status == nullptr) return;
+  // Release: what belongs to the item is written before.
+  std::atomic_ref(item_status[item]).store(static_cast<int8_t>(status), std::memory_order_release);
+}
 inline void set_item_status(const request &r, uint32_t item, cubby_status status) {
   if (r.item_status == nullptr) return;
-  // Release: what belongs to the item is written before.
-  std::atomic_ref(r.item_status[item])
-      .store(static_cast<int8_t>(status), std::memory_order_release);
+  const gather_plan *gather = r.gathers();
+  if (gather == nullptr) return set_status_at(r.item_status, item, status);
+  for (const auto &row : gather->rows_of(item)) set_status_at(r.item_status, row.index, status);
 }
 
 /// Hears of completions: the runtime, which has queues and waiters.

@@ -8,6 +8,7 @@ uint32_t request::item_count() const {
   if (const auto *seal = std::get_if<seal_verb>(&verb)) {
     return seal->job == nullptr ? ok_count : static_cast<uint32_t>(seal->job->total_count());
   }
+  if (const gather_plan *gather = gathers()) return gather->row_count;
   return static_cast<uint32_t>(items.size());
 }
 

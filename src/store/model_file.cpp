@@ -87,17 +87,38 @@ part_place place_of(const model_bank &bank, uint64_t number, uint32_t part) {
     const part_run &run = found.column_runs[column];
     return {run.file, run.offset_bytes, found.bytes};
   }
-  return {found.run.file, found.run.offset_bytes + column * found.run.stride_bytes, found.bytes};
+  uint64_t bytes = found.bytes;
+  if (bank.table_row_bytes != 0) {
+    bytes = std::min(bytes, bank.table_row_count * bank.table_row_bytes - number * found.bytes);
+  }
+  return {found.run.file, found.run.offset_bytes + column * found.run.stride_bytes, bytes};
 }
+
+namespace {
+
+/// Allocation, in practice: sizes are bounded by the file, but the machine may have less.
+error no_room_for_header(const std::string &path, const std::exception &failure) {
+  return fail(CUBBY_ERR_NO_MEMORY, "reading the header of %s failed: %s; free some memory",
+              path.c_str(), failure.what());
+}
+
+}  // namespace
 
 result<model_file> open_model(const std::string &path, const std::string &tensors) try {
   auto list = read_tensors(path);
   if (!list) return list.failure();
   return make_banks(std::move(*list), tensors);
 } catch (const std::exception &failure) {
-  // Allocation, in practice: sizes are bounded by the file, but the machine may have less.
-  return fail(CUBBY_ERR_NO_MEMORY, "reading the header of %s failed: %s; free some memory",
-              path.c_str(), failure.what());
+  return no_room_for_header(path, failure);
+}
+
+result<model_file> open_table(const std::string &path, const std::string &tensor,
+                              uint64_t page_bytes) try {
+  auto list = read_tensors(path);
+  if (!list) return list.failure();
+  return make_table(std::move(*list), tensor, page_bytes);
+} catch (const std::exception &failure) {
+  return no_room_for_header(path, failure);
 }
 
 }  // namespace cubby::store

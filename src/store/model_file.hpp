@@ -45,6 +45,9 @@ struct model_bank {
   std::vector<std::string> part_names;  // "gate", "up", "down" or "gate_up", "down"; a bias
                                         // belonging to a part is a part too
   std::vector<bank_row> rows;
+  // Of a table, whose lockers are pages of its rows, one after the other; the last may be shorter.
+  uint32_t table_row_bytes = 0;
+  uint64_t table_row_count = 0;
 };
 
 /// Where one part of one locker lies.
@@ -78,5 +81,11 @@ struct model_file {
 /// model's experts; empty = the experts. Errors: FORMAT with offset and reason; INVALID when
 /// nothing matches; IO, DENIED from the file system.
 result<model_file> open_model(const std::string &path, const std::string &tensors);
+
+/// The same for a table: the one tensor of two dimensions that `tensor` names, its rows in pages of
+/// about `page_bytes`. INVALID when it names none, several, or no table; NOT_SUPPORTED for types
+/// whose rows do not lie one after the other.
+result<model_file> open_table(const std::string &path, const std::string &tensor,
+                              uint64_t page_bytes);
 
 }  // namespace cubby::store

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -194,7 +195,13 @@ int flush_directory(const std::string &path) {
 
 std::string seal_path_of(const model_file &model, const std::string &seal_path) {
   if (!seal_path.empty()) return seal_path;
-  return (model.files.empty() ? std::string() : model.files.front().path) + ".cubby-seal";
+  std::string path = model.files.empty() ? std::string() : model.files.front().path;
+  if (!model.banks.empty() && model.banks.front().table_row_bytes != 0) {
+    std::string name = model.banks.front().rows.front().parts.front().tensor;
+    std::replace(name.begin(), name.end(), '/', '_');
+    path += "." + name;
+  }
+  return path + ".cubby-seal";
 }
 
 result<seal> read_seal(const std::string &path) {

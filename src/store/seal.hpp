@@ -20,7 +20,8 @@ struct seal {
   bool complete = false;
 };
 
-/// "<first file>.cubby-seal" unless `seal_path` says otherwise.
+/// "<first file>.cubby-seal" unless `seal_path` says otherwise; a table's "<first file>.<tensor>
+/// .cubby-seal", for the experts of the same files may have theirs.
 std::string seal_path_of(const model_file &model, const std::string &seal_path);
 
 /// Reads a seal. FORMAT with offset when damaged or foreign; MISS status (as error status

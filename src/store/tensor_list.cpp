@@ -564,7 +564,79 @@ error no_bank(const tensor_list &list, const std::string &pattern) {
               path.c_str(), kind.c_str());
 }
 
+/// Types whose rows are interleaved by four and more: no row lies in one piece.
+bool has_interleaved_rows(const std::string &type) {
+  const size_t mark = type.rfind("_R");
+  return mark != std::string::npos && mark + 2 < type.size() &&
+         type.find_first_not_of("0123456789", mark + 2) == std::string::npos;
+}
+
+result<const tensor_info *> find_table(const tensor_list &list, const std::string &pattern) {
+  const std::string &path = list.files.front().path;
+  if (pattern.empty()) {
+    return fail(CUBBY_ERR_INVALID,
+                "%s: a table is one tensor; name it in cubby_adopt_desc.tensors, as "
+                "\"token_embd.weight\"",
+                path.c_str());
+  }
+  auto chosen = choose(list, pattern);
+  if (!chosen) return chosen.failure();
+  if (chosen->tensors.empty()) return no_bank(list, pattern);
+  const tensor_info &table = *chosen->tensors.front();
+  const std::string name = base::printable(table.name, 80);
+  if (chosen->tensors.size() > 1) {
+    return fail(CUBBY_ERR_INVALID,
+                "%s holds %zu tensors that match %s, %s among them, and a table is one; name it",
+                path.c_str(), chosen->tensors.size(), pattern.c_str(), name.c_str());
+  }
+  if (!table.trouble.empty()) return unknown_tensor(list, table, table.trouble, type_remedy);
+  if (table.rank != 2 || table.outer == 0 || table.bytes == 0) {
+    return fail(CUBBY_ERR_INVALID,
+                "%s: tensor %s has %u dimensions, and a table of rows has two; name another tensor",
+                path.c_str(), name.c_str(), table.rank);
+  }
+  if (has_interleaved_rows(table.type)) {
+    return fail(CUBBY_ERR_NOT_SUPPORTED,
+                "%s: tensor %s is of type %s, whose rows are interleaved; convert the model to a "
+                "type whose rows lie one after the other",
+                path.c_str(), name.c_str(), base::printable(table.type).c_str());
+  }
+  return &table;
+}
+
 }  // namespace
+
+result<model_file> make_table(tensor_list list, const std::string &pattern, uint64_t page_bytes) {
+  if (auto apart = check_overlap(list); !apart) return apart.failure();
+  auto found = find_table(list, pattern);
+  if (!found) return found.failure();
+  const tensor_info &table = **found;
+  const uint64_t row_bytes = table.bytes / table.outer;
+  if (row_bytes == 0 || table.bytes % table.outer != 0 || row_bytes > UINT32_MAX)
+    return tensor_error(list, table, "does not divide into rows");
+  const uint64_t rows = std::clamp<uint64_t>(page_bytes / row_bytes, 1, table.outer);
+  const uint64_t pages = (table.outer - 1) / rows + 1;
+  if (pages > (uint64_t{1} << 31) || rows * row_bytes > part_bytes_max)
+    return unknown_tensor(list, table, "has more pages than can be numbered",
+                          "ask for larger ones (cubby_adopt_desc.page_bytes)");
+  row_part part;
+  part.bytes = rows * row_bytes;
+  part.run = {table.file, table.offset_bytes, part.bytes};
+  describe(table, part);
+  if (part.shape[1] != 0) part.shape[1] = rows;
+  model_bank bank;
+  bank.name = "rows";
+  bank.columns = static_cast<uint32_t>(pages);
+  bank.part_names = {"rows"};
+  bank.table_row_bytes = static_cast<uint32_t>(row_bytes);
+  bank.table_row_count = table.outer;
+  bank.rows.emplace_back().parts.push_back(std::move(part));
+  model_file model;
+  model.format = list.format;
+  model.files = std::move(list.files);
+  model.banks.push_back(std::move(bank));
+  return model;
+}
 
 result<model_file> make_banks(tensor_list list, const std::string &pattern) {
   if (auto apart = check_overlap(list); !apart) return apart.failure();

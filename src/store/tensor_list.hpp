@@ -41,4 +41,7 @@ struct tensor_list {
 /// The experts, or the tensors whose names match the glob.
 result<model_file> make_banks(tensor_list list, const std::string &pattern);
 
+/// The one tensor whose name matches, as pages of rows.
+result<model_file> make_table(tensor_list list, const std::string &pattern, uint64_t page_bytes);
+
 }  // namespace cubby::store

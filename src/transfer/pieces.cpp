@@ -50,6 +50,22 @@ void scatter::put(const std::byte *from, uint64_t bytes) {
   }
 }
 
+void copy_to(std::span<const memory_piece> to, uint64_t at_bytes, const std::byte *from,
+             uint64_t bytes) {
+  for (const memory_piece &piece : to) {
+    if (bytes == 0) return;
+    if (at_bytes >= piece.bytes) {
+      at_bytes -= piece.bytes;
+      continue;
+    }
+    const uint64_t here = std::min(bytes, piece.bytes - at_bytes);
+    std::memcpy(piece.at + at_bytes, from, here);
+    at_bytes = 0;
+    from += here;
+    bytes -= here;
+  }
+}
+
 void copy_pieces(std::span<const memory_piece> from, std::span<const memory_piece> to) {
   scatter into(to);
   for (const memory_piece &piece : from) into.put(piece.at, piece.bytes);

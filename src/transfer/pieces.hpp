@@ -34,6 +34,10 @@ class scatter {
   uint64_t behind_ = 0;  // of the first, what is written
 };
 
+/// Writes bytes in a row to a list of pieces, from byte `at_bytes` on; the list has room for them.
+void copy_to(std::span<const memory_piece> to, uint64_t at_bytes, const std::byte *from,
+             uint64_t bytes);
+
 /// Both lists have the same number of bytes.
 void copy_pieces(std::span<const memory_piece> from, std::span<const memory_piece> to);
 

@@ -121,6 +121,32 @@ TEST_CASE("bench kv has its rows, and its blocks their bytes") {
                                                   {"p99 of gets beside puts", 1}});
 }
 
+TEST_CASE("bench rows tells what each way took, and the bytes are the same") {
+  const process::folder here;
+  const outcome seen =
+      run("rows --file-mib 16 --row-bytes 500 --prompt-rows 300 --rounds 11 --json --dir " +
+          here.path.string());
+  INFO(seen.text);
+  REQUIRE(seen.exit_status == 0);  // wrong bytes would be 1
+  const json all = json::parse(seen.text);
+  CHECK(all.at("table_bytes") == 16u << 20);
+  CHECK(all.at("read_latency_us").get<double>() > 0);
+  CHECK(all.at("mmap_to_cubby_prompt").at("median").get<double>() > 0);
+  CHECK(all.at("memory").at("tables_bytes").get<uint64_t>() > 0);
+  std::vector<std::string> names;
+  for (const json &one : all.at("results")) {
+    names.push_back(one.at("name"));
+    for (const char *figure : {"warm", "cold"}) {
+      const double half = one.at(std::string(figure) + "_p50_us").get<double>();
+      CHECK(half > 0);
+      CHECK(half <= one.at(std::string(figure) + "_p99_us").get<double>());
+    }
+    CHECK(one.at("prompt_p50_us").get<double>() > 0);
+  }
+  CHECK(names == std::vector<std::string>{"cubby", "mmap", "pread"});
+  CHECK(run("rows --pump nobody").exit_status == 2);
+}
+
 TEST_CASE("what cannot be measured is refused with 2") {
   CHECK(run("kv --bytes 5k").exit_status == 2);
   CHECK(run("kv --rows nothing").exit_status == 2);

@@ -19,6 +19,8 @@ namespace {
 constexpr uint32_t rows = 3, columns = 4, parts = 3;
 constexpr uint32_t lockers = rows * columns;
 constexpr size_t calls_max = 200;
+// Of the table beside the experts: floats, in pages of 13 rows, the last of 12.
+constexpr uint32_t table_rows = 350, table_row_bytes = 5 * 4;
 
 /// The file all runs adopt, with its bytes.
 struct model {
@@ -31,6 +33,7 @@ struct model {
       for (const char *part : {"gate", "up", "down"})
         file.floats("blk." + std::to_string(layer) + ".ffn_" + std::string(part) + "_exps.weight",
                     {64, 20 + 3 * layer, columns});
+    file.floats("token_embd.weight", {5, table_rows});
     bytes = file.bytes();
     path = folder.write("m.gguf", bytes);
   }
@@ -59,6 +62,8 @@ struct request {
   std::vector<cubby_item> items;
   std::vector<int8_t> status;
   std::vector<const void *> addresses;
+  std::vector<uint64_t> table_rows;  // of a gather, which writes them to `into`
+  std::vector<char> into;
   cubby_ticket ticket = 0;
   cubby_pins pins = 0;
   bool queued = false;  // its completion goes to the queue
@@ -79,6 +84,7 @@ class sequence {
   void pin();
   void unpin();
   void prefetch();
+  void gather();
   void look();
   void unsupported();
   void take();
@@ -89,12 +95,13 @@ class sequence {
   cubby_how how(request &made);
   void settle(request &made, cubby_status status);
   bool shows_file(const request &made);
+  bool shows_rows(const request &made) const;
 
   const model &file_;
   chooser &choose_;
   cubby_handle *rt_ = nullptr;
   cubby_cq *cq_ = nullptr;
-  std::vector<uint64_t> tiers_, banks_, tickets_, regions_;
+  std::vector<uint64_t> tiers_, banks_, tables_, tickets_, regions_;
   std::vector<char> lent_ = std::vector<char>(1 << 16);
   std::deque<request> requests_;
   std::map<cubby_ticket, uint32_t> owed_;  // completions that the queue has yet to give
@@ -208,6 +215,46 @@ void sequence::pin() {
     fuzz::require(shows_file(made), "a resident locker has other bytes than the file");
   }
   settle(made, status);
+}
+
+/// Are all rows that came those of the file? The table is its last tensor.
+bool sequence::shows_rows(const request &made) const {
+  const char *table = file_.bytes.data() + file_.bytes.size() - table_rows * table_row_bytes;
+  for (size_t i = 0; i < made.table_rows.size(); i++) {
+    if (made.status[i] != CUBBY_OK) continue;
+    const char *expected = table + made.table_rows[i] * table_row_bytes;
+    if (memcmp(&made.into[i * table_row_bytes], expected, table_row_bytes) != 0) return false;
+  }
+  return true;
+}
+
+void sequence::gather() {
+  if (tables_.empty() || (tables_.size() < 4 && choose_.below(16) == 0)) {
+    cubby_adopt_desc desc = {};
+    desc.struct_size = sizeof desc;
+    desc.kind = choose_.below(8) == 0 ? choose_.byte() : uint32_t{CUBBY_BANK_ROWS};
+    desc.tensors = choose_.below(8) == 0 ? "*" : "token_embd.*";
+    desc.page_bytes = 13 * table_row_bytes;
+    cubby_bank bank = 0;
+    last_ = cubby_bank_adopt(rt_, file_.path.c_str(), &desc, &bank);
+    if (last_ == CUBBY_OK && desc.kind == CUBBY_BANK_ROWS) tables_.push_back(bank);
+    return;
+  }
+  request &made = requests_.emplace_back();
+  const uint32_t count = 1 + choose_.below(8);
+  for (uint32_t i = 0; i < count; i++) made.table_rows.push_back(choose_.byte() * 7u % 351u);
+  made.status.assign(count, CUBBY_PENDING);
+  made.into.assign(size_t{count} * table_row_bytes, 0);
+  cubby_how how_made = how(made);
+  how_made.item_status = made.status.data();
+  cubby_span span = {};
+  span.offset_bytes = reinterpret_cast<uintptr_t>(made.into.data());
+  span.bytes = choose_.below(16) == 0 ? choose_.byte() : made.into.size();
+  const auto bank = static_cast<cubby_bank>(choose_.handle(tables_));
+  settle(made,
+         cubby_gather(rt_, bank, made.table_rows.data(), count, &span, &how_made, &made.ticket));
+  if (last_ != CUBBY_PENDING)
+    fuzz::require(shows_rows(made), "a row has other bytes than the file");
 }
 
 void sequence::unpin() {
@@ -400,6 +447,8 @@ void sequence::call() {
     case 16:
       last_ = cubby_bank_remove(rt_, static_cast<cubby_bank>(choose_.handle(banks_)));
       return;
+    case 17:
+      return gather();
     default:
       return pin();
   }
@@ -416,6 +465,8 @@ void sequence::close() {
     fuzz::require(right || !held, "a pinned locker has other bytes than the file");
   }
   fuzz::require(cubby_drain(rt_, 10'000'000'000) == CUBBY_OK, "the runtime does not drain");
+  for (const request &made : requests_)
+    fuzz::require(shows_rows(made), "a row that came has other bytes than the file");
   for (uint32_t i = 0; i < calls_max && !owed_.empty(); i++) take();
   fuzz::require(owed_.empty(), "a request never completed");
   fuzz::require(cubby_cq_remove(cq_) == CUBBY_OK, "a drained queue cannot be removed");

@@ -52,6 +52,26 @@ bool simulation::check_bytes(const shadow_request &r, uint32_t item, bool whole)
   return true;
 }
 
+/// A row that came is right, and where one did not nothing was written.
+bool simulation::check_row(const shadow_request &r, uint32_t item, bool came) {
+  const shadow_item &what = r.items[item];
+  const size_t size = what.bank->table_row_bytes;
+  const unsigned char *const seen_bytes = &r.into[item * size];
+  const auto untouched = [](unsigned char byte) { return byte == not_written; };
+  if (!came) {
+    if (std::all_of(seen_bytes, seen_bytes + size, untouched)) return true;
+    violate("P3", "request %" PRIu64 ": row %u did not come, and its memory was written", r.number,
+            item);
+    return false;
+  }
+  const auto &right = what.bank->right(world_, what.number, 0);
+  const uint64_t at = r.table_rows[item] % what.bank->page_rows * size;
+  if (std::memcmp(seen_bytes, right.data() + at, size) == 0) return true;
+  violate("P1", "request %" PRIu64 ": bank %" PRIu64 " row %" PRIu64 " of the table is wrong",
+          r.number, what.bank->ordinal, r.table_rows[item]);
+  return false;
+}
+
 void simulation::hold(shadow_request &r, uint32_t item) {
   shadow_item &what = r.items[item];
   if (!check_bytes(r, item, true)) return;
@@ -92,6 +112,7 @@ void simulation::check_landed(shadow_request &r) {
                      cubby_status_name(static_cast<cubby_status>(now)));
     }
     r.last_status[i] = now;
+    if (now == CUBBY_OK && r.kind == asked::gather && !check_row(r, i, true)) return;
     if (now != CUBBY_OK || r.kind != asked::pin || r.items[i].released || r.canceled) continue;
     if (!check_bytes(r, i, !r.items[i].checked)) return;
     r.items[i].checked = true;

@@ -52,9 +52,12 @@ enum class seen : size_t {
   unverified_run,
   block_sessions,
   reopened,
-  power_cut
+  power_cut,
+  gather_at_once,
+  gather_later,
+  gather_missed
 };
-inline constexpr size_t seen_count = 47;
+inline constexpr size_t seen_count = 50;
 using seen_set = std::bitset<seen_count>;
 
 inline const char *seen_name(size_t which) {
@@ -104,7 +107,10 @@ inline const char *seen_name(size_t which) {
                                                     "unverified_run",
                                                     "block_sessions",
                                                     "reopened",
-                                                    "power_cut"};
+                                                    "power_cut",
+                                                    "gather_at_once",
+                                                    "gather_later",
+                                                    "gather_missed"};
   return names[which];
 }
 

@@ -173,6 +173,34 @@ void simulation::do_prefetch() {
   ask_prefetch(r, no_ticket);
 }
 
+/// Rows that are looked up, some of them often, some twice in one gather.
+void simulation::do_gather() {
+  std::vector<std::shared_ptr<shadow_bank>> tables;
+  for (const auto &bank : banks_) {
+    if (bank->table_row_bytes != 0) tables.push_back(bank);
+  }
+  // Frames of the host that rot are not verified when rows are copied from them.
+  if (tables.empty() || !has_host_ || host_may_rot_ || alive_.size() > 30) return do_time();
+  const auto bank = tables[random_.below(tables.size())];
+  const auto count = static_cast<uint32_t>(1 + random_.below(chance(70) ? 8 : 100));
+  shadow_request &r = prepare(asked::gather, count);
+  for (uint32_t i = 0; i < count; ++i) {
+    uint64_t row = random_.below(bank->table_row_count);
+    if (chance(50)) row = random_.below(row + 1);
+    r.table_rows.push_back(row);
+    r.items[i] = {bank, static_cast<uint32_t>(row / bank->page_rows)};
+  }
+  r.tier = static_cast<uint32_t>(tiers_.size() - 1);
+  if (chance(20)) r.flags |= CUBBY_NO_WAIT;
+  if (chance(10)) r.flags |= CUBBY_BYPASS;
+  if (chance(15)) r.flags |= CUBBY_NO_VISIT;
+  r.io_class = chance(75) ? uint32_t{CUBBY_DEMAND} : static_cast<uint32_t>(1 + random_.below(2));
+  if (chance(20)) r.deadline_ns = now_ns_ + random_.below(1'500'000);
+  r.queue = chance(60) ? static_cast<int>(random_.below(queues_.size())) : -1;
+  r.has_status = chance(70);
+  ask_gather(r);
+}
+
 void simulation::do_drop() {
   shadow_bank *bank = pick_bank();
   if (bank == nullptr || tiers_.empty()) return do_time();
@@ -415,14 +443,15 @@ void simulation::do_time() {
 
 void simulation::take_step() {
   static constexpr weighted<simulation> weights[] = {
-      {270, &simulation::do_pin},       {210, &simulation::do_unpin},
-      {20, &simulation::do_withdraw},   {60, &simulation::do_prefetch},
-      {25, &simulation::do_drop},       {25, &simulation::do_visit},
-      {20, &simulation::do_hint},       {10, &simulation::do_estimate},
-      {40, &simulation::do_cancel},     {60, &simulation::do_wait},
-      {8, &simulation::do_resize},      {3, &simulation::do_remove_bank},
-      {1, &simulation::do_change_file}, {12, &simulation::do_force_fault},
-      {6, &simulation::do_look},        {230, &simulation::do_time}};
+      {270, &simulation::do_pin},        {210, &simulation::do_unpin},
+      {20, &simulation::do_withdraw},    {60, &simulation::do_prefetch},
+      {60, &simulation::do_gather},      {25, &simulation::do_drop},
+      {25, &simulation::do_visit},       {20, &simulation::do_hint},
+      {10, &simulation::do_estimate},    {40, &simulation::do_cancel},
+      {60, &simulation::do_wait},        {8, &simulation::do_resize},
+      {3, &simulation::do_remove_bank},  {1, &simulation::do_change_file},
+      {12, &simulation::do_force_fault}, {6, &simulation::do_look},
+      {230, &simulation::do_time}};
   if (blocks_ != nullptr && chance(30)) {
     blocks_->take_step();
   } else {

@@ -85,7 +85,7 @@ void simulation::accepted(shadow_request &r) {
   if (r.ticket == 0 || (r.kind == asked::pin && r.pins == 0)) {
     return violate("P3", "request %" PRIu64 " is PENDING and has no ticket or no pins", r.number);
   }
-  if ((r.flags & CUBBY_NO_WAIT) != 0 && r.kind == asked::pin) {
+  if ((r.flags & CUBBY_NO_WAIT) != 0 && r.kind != asked::prefetch) {
     return violate("P3", "request %" PRIu64 " with NO_WAIT is PENDING", r.number);
   }
   r.asked_poll = polls_;
@@ -179,7 +179,7 @@ void simulation::check_failure(const shadow_request &r, const shadow_item &item,
     case CUBBY_ERR_BUDGET:
     case CUBBY_ERR_NO_SPACE:
     case CUBBY_ERR_BUSY:
-      allowed = r.kind == asked::prefetch || tiers_[r.tier].shrinking || !fits_easily(r);
+      allowed = r.kind != asked::pin || tiers_[r.tier].shrinking || !fits_easily(r);
       saw(seen::budget_refused);
       break;
     default:
@@ -250,6 +250,10 @@ void simulation::finish_items(shadow_request &r, int status) {
   const bool pin = r.kind == asked::pin;
   const bool some = status == CUBBY_OK || status == CUBBY_PARTIAL;
   if (status == CUBBY_PARTIAL) saw(seen::partial_set);
+  if (status == CUBBY_PARTIAL && r.kind == asked::gather && !r.has_status) {
+    return violate("P3", "request %" PRIu64 " is PARTIAL, and nothing says which rows came",
+                   r.number);
+  }
   if (r.canceled) {
     saw(some ? seen::cancel_too_late
              : (r.canceled_at_once ? seen::cancel_before_issue : seen::cancel_in_flight));
@@ -271,6 +275,7 @@ void simulation::finish_items(shadow_request &r, int status) {
       return violate("P3", "request %" PRIu64 " completed with %s and item %u is not final",
                      r.number, cubby_status_name(static_cast<cubby_status>(status)), i);
     }
+    if (r.kind == asked::gather && !check_row(r, i, now == CUBBY_OK)) return;
     if (now != CUBBY_OK) {
       if (status == CUBBY_OK && !item.released) {
         return violate("P3", "request %" PRIu64 " is OK and item %u is %s", r.number, i,
@@ -318,6 +323,31 @@ void simulation::ask_prefetch(shadow_request &r, bool no_ticket) {
     return;
   }
   accepted(r);
+}
+
+void simulation::ask_gather(shadow_request &r) {
+  const shadow_bank &bank = *r.items.front().bank;
+  const auto count = static_cast<uint32_t>(r.items.size());
+  r.status.assign(count, untouched);
+  r.into.assign(size_t{count} * bank.table_row_bytes, not_written);
+  cubby_how how{};
+  fill_how(r, how);
+  if (r.has_status) how.item_status = r.status.data();
+  cubby_span span{};
+  span.offset_bytes = reinterpret_cast<uintptr_t>(r.into.data());
+  span.bytes = r.into.size();
+  const cubby_status status =
+      cubby_gather(rt_, bank.handle, r.table_rows.data(), count, &span, &how, &r.ticket);
+  log_.add(step_, "gather request=%" PRIu64 " rows=%" PRIu64 " how=%" PRIu64, r.number, count,
+           r.flags | uint64_t{r.io_class} << 8, status);
+  if (status == CUBBY_PENDING) {
+    saw(seen::gather_later);
+    return accepted(r);
+  }
+  r.ticket = 0;
+  if (status != CUBBY_OK && status != CUBBY_PARTIAL) return refused(r, status);
+  saw(status == CUBBY_OK ? seen::gather_at_once : seen::gather_missed);
+  finish(r, status);
 }
 
 void simulation::take_completions(int queue, uint32_t max_count) {

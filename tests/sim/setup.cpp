@@ -199,7 +199,6 @@ void simulation::lay_out(shadow_bank &bank) {
   for (uint32_t row = 0; row < bank.rows; ++row) {
     for (uint32_t part = 0; part < bank.part_count; ++part) {
       const auto file = static_cast<uint32_t>(random_.below(files));
-      const uint64_t bytes = bank.part_bytes[row * bank.part_count + part];
       std::vector<uint32_t> order(bank.columns);
       for (uint32_t i = 0; i < bank.columns; ++i) order[i] = i;
       for (uint32_t i = bank.columns; scattered && i > 1; --i) {
@@ -207,6 +206,7 @@ void simulation::lay_out(shadow_bank &bank) {
       }
       for (const uint32_t column : order) {
         shadow_locker &locker = bank.lockers[row * bank.columns + column];
+        const uint64_t bytes = bank.bytes_of(row * bank.columns + column, part);
         locker.parts[part] = {end[file], bytes, file};
         end[file] += aligned ? up(bytes, 4096) : up(bytes + pad, pad == 0 ? 1 : pad);
       }
@@ -249,28 +249,50 @@ cubby_status simulation::map_bank(shadow_bank &bank) {
                         extents.data(), extents.size());
 }
 
+/// Pages of rows, the last of them often short.
+void simulation::make_table(shadow_bank &bank) {
+  bank.rows = bank.part_count = 1;
+  bank.columns = static_cast<uint32_t>(2 + random_.below(30));
+  bank.page_rows = static_cast<uint32_t>(1 + random_.below(12));
+  bank.table_row_bytes = static_cast<uint32_t>(20 + random_.below(900));
+  bank.table_row_count =
+      uint64_t{bank.columns - 1} * bank.page_rows + 1 + random_.below(bank.page_rows);
+  bank.part_bytes = {uint64_t{bank.page_rows} * bank.table_row_bytes};
+  bank.lockers.resize(bank.columns);
+  for (shadow_locker &locker : bank.lockers) locker.parts.resize(1);
+}
+
+void simulation::make_experts(shadow_bank &bank) {
+  bank.rows = static_cast<uint32_t>(1 + random_.below(4));
+  bank.columns = static_cast<uint32_t>(2 + random_.below(14));
+  bank.part_count = static_cast<uint32_t>(1 + random_.below(3));
+  bank.lockers.resize(bank.rows * bank.columns);
+  for (shadow_locker &locker : bank.lockers) locker.parts.resize(bank.part_count);
+  const bool large = chance(8), round = chance(25);
+  for (uint32_t i = 0; i < bank.rows * bank.part_count; ++i) {
+    uint64_t bytes = large ? 20'000 + random_.below(30'000) : 300 + random_.below(9'000);
+    if (round) bytes = up(bytes, 4096);
+    bank.part_bytes.push_back(bytes);
+  }
+}
+
 void simulation::add_bank() {
   auto bank = std::make_shared<shadow_bank>();
   bank->ordinal = next_bank_++;
-  bank->rows = static_cast<uint32_t>(1 + random_.below(4));
-  bank->columns = static_cast<uint32_t>(2 + random_.below(14));
-  bank->part_count = static_cast<uint32_t>(1 + random_.below(3));
-  bank->lockers.resize(bank->rows * bank->columns);
-  for (shadow_locker &locker : bank->lockers) locker.parts.resize(bank->part_count);
-  const bool large = chance(8), round = chance(25);
+  chance(30) ? make_table(*bank) : make_experts(*bank);
   std::vector<uint64_t> row_bytes(bank->rows, 0);
-  for (uint32_t i = 0; i < bank->rows * bank->part_count; ++i) {
-    uint64_t bytes = large ? 20'000 + random_.below(30'000) : 300 + random_.below(9'000);
-    if (round) bytes = up(bytes, 4096);
-    bank->part_bytes.push_back(bytes);
-    row_bytes[i / bank->part_count] += bytes;
+  for (size_t i = 0; i < bank->part_bytes.size(); ++i) {
+    row_bytes[i / bank->part_count] += bank->part_bytes[i];
   }
   lay_out(*bank);
 
   const std::string name = "bank" + std::to_string(bank->ordinal);
   cubby_bank_desc desc{};
   desc.struct_size = sizeof desc;
-  desc.kind = CUBBY_BANK_EXPERTS;
+  const bool table = bank->table_row_bytes != 0;
+  desc.kind = table ? CUBBY_BANK_ROWS : CUBBY_BANK_EXPERTS;
+  desc.table_row_bytes = bank->table_row_bytes;
+  desc.table_row_count = bank->table_row_count;
   desc.name = name.c_str();
   desc.rows = bank->rows;
   desc.columns = bank->columns;
@@ -279,7 +301,7 @@ void simulation::add_bank() {
   desc.part_bytes = bank->part_bytes.data();
   desc.align_bytes = chance(60) ? 1 : (chance(50) ? 64 : 4096);
   desc.chunk_bytes = chance(60) ? 4096 : (chance(50) ? 8192 : 0);
-  desc.routed_count = static_cast<uint32_t>(random_.below(3));
+  if (!table) desc.routed_count = static_cast<uint32_t>(random_.below(3));
   cubby_status status = cubby_bank_add(rt_, &desc, &bank->handle);
   log_.add(step_, "bank add %" PRIu64 " lockers=%" PRIu64, bank->ordinal, bank->lockers.size(), 0,
            status);

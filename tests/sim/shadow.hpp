@@ -46,11 +46,19 @@ struct shadow_bank {
   std::vector<std::string> files;
   uint32_t rows = 0, columns = 0, part_count = 1;
   std::vector<uint64_t> part_bytes;  // [rows * part_count]
+  // Of a table, whose lockers are pages of its rows; the last page may have fewer.
+  uint32_t table_row_bytes = 0, page_rows = 0;
+  uint64_t table_row_count = 0;
   std::vector<shadow_locker> lockers;
   bool file_changed = false;
   uint64_t held_count = 0;   // items of complete sets
   uint64_t asked_count = 0;  // items of requests alive
 
+  [[nodiscard]] uint64_t bytes_of(uint32_t number, uint32_t part) const {
+    const uint64_t bytes = part_bytes[number / columns * part_count + part];
+    const bool last = table_row_bytes != 0 && number + 1 == lockers.size();
+    return last ? table_row_count * table_row_bytes - number * bytes : bytes;
+  }
   const std::vector<unsigned char> &right(cubby_sim::world &sim, uint32_t number, uint32_t part) {
     shadow_locker &locker = lockers[number];
     locker.right.resize(part_count);
@@ -81,7 +89,7 @@ struct shadow_item {
   bool checked = false;   // its bytes were looked at after it landed
 };
 
-enum class asked : uint32_t { pin, prefetch, resize };
+enum class asked : uint32_t { pin, prefetch, resize, gather };
 
 /// A request alive, and later the set it has become.
 struct shadow_request {
@@ -101,6 +109,9 @@ struct shadow_request {
   std::vector<shadow_item> items;
   std::vector<const void *> addr;  // the runtime writes here until completion
   std::vector<int8_t> status, last_status;
+  // Of a gather, an item a row: which, and where they go.
+  std::vector<uint64_t> table_rows;
+  std::vector<unsigned char> into;
   uint32_t part_count = 1;
   [[nodiscard]] bool any_released() const {
     for (const shadow_item &item : items) {

@@ -19,6 +19,9 @@
 
 namespace sim {
 
+/// What memory that a gather writes to holds before.
+inline constexpr unsigned char not_written = 0xA5;
+
 struct run_options {
   uint64_t seed = 1, steps = 5000;
   std::string policy;  // of the runtime; empty = one that the seed draws
@@ -61,6 +64,8 @@ class simulation {
   bool lend(uint64_t bytes, cubby_region &region);
   void lay_out(shadow_bank &bank);
   void add_bank();
+  void make_table(shadow_bank &bank);
+  void make_experts(shadow_bank &bank);
   cubby_status map_bank(shadow_bank &bank);
   void index_bank(const std::shared_ptr<shadow_bank> &bank);
   void start_weather();
@@ -72,6 +77,7 @@ class simulation {
   void do_unpin();
   void do_withdraw();
   void do_prefetch();
+  void do_gather();
   void do_drop();
   void do_visit();
   void do_hint();
@@ -91,6 +97,7 @@ class simulation {
   std::vector<cubby_item> items_of(const shadow_request &r) const;
   void ask_pin(shadow_request &r);
   void ask_prefetch(shadow_request &r, bool forget);
+  void ask_gather(shadow_request &r);
   void accepted(shadow_request &r);
   void refused(shadow_request &r, cubby_status status);
   [[nodiscard]] bool fits_easily(const shadow_request &r) const;
@@ -111,6 +118,7 @@ class simulation {
   void check_tiers();
   void look_at_stats(shadow_tier &tier, const cubby_tier_stats &now);
   bool check_bytes(const shadow_request &r, uint32_t item, bool whole);
+  bool check_row(const shadow_request &r, uint32_t item, bool came);
   void hold(shadow_request &r, uint32_t item);
   void let_go(shadow_request &r, uint32_t item);
   [[nodiscard]] uint64_t held_bytes(uint32_t tier) const;

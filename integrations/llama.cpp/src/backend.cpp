@@ -1,5 +1,6 @@
 // The backend that ggml loads: a device of type ACCEL with buffers in host memory, over llama.cpp's
-// own mapping of the model. It takes MUL_MAT_ID over weights of that mapping and nothing else;
+// own mapping of the model. It takes MUL_MAT_ID over weights of that mapping, lookups in
+// large tables of it, and nothing else;
 // whatever it declines runs as without it, on the same addresses.
 #include <atomic>
 #include <cstdlib>
@@ -12,6 +13,7 @@
 #include "expert_store.hpp"
 #include "file_view.hpp"
 #include "ggml_host.hpp"
+#include "row_tables.hpp"
 #include "run_counters.hpp"
 #include "settings.hpp"
 
@@ -33,6 +35,7 @@ std::atomic<int> mapped_buffers = 0;
 void leave_mapping(ggml_backend_buffer_t buffer) {
   --mapped_buffers;
   store().forget(buffer->context, buffer->size);
+  tables().forget(buffer->context, buffer->size);
 }
 
 void *base_of(ggml_backend_buffer_t buffer) { return buffer->context; }
@@ -95,6 +98,7 @@ ggml_backend_buffer_t buffer_over_mapping(ggml_backend_dev_t, void *first, size_
 struct backend_state {
   ggml_backend_t cpu = nullptr;
   std::unique_ptr<expert_layer> layer;
+  std::vector<std::byte> rows;  // that were looked up last
 };
 
 backend_state &state_of(ggml_backend_t backend) {
@@ -116,11 +120,19 @@ bool is_expert_product(const ggml_tensor &node) {
          node.type == GGML_TYPE_F32;
 }
 
+bool is_mapped(const ggml_tensor &weights) {
+  return weights.buffer != nullptr && weights.buffer->iface.free_buffer == leave_mapping;
+}
+
+std::optional<row_table> table_of(const ggml_tensor &node) {
+  if (!is_row_lookup(node) || (node.flags & GGML_TENSOR_FLAG_COMPUTE) == 0) return std::nullopt;
+  return is_mapped(*node.src[0]) ? tables().find(*node.src[0]) : std::nullopt;
+}
+
 std::optional<expert_place> place_of(const ggml_tensor &node) {
   if (!is_expert_product(node) || (node.flags & GGML_TENSOR_FLAG_COMPUTE) == 0) return std::nullopt;
   const ggml_tensor &weights = *node.src[0];
-  if (weights.buffer == nullptr || weights.buffer->iface.free_buffer != leave_mapping)
-    return std::nullopt;
+  if (!is_mapped(weights)) return std::nullopt;
   return store().place_of({weights.name, weights.data, weights.nb[3], weights.nb[2],
                            static_cast<uint32_t>(weights.ne[2])});
 }
@@ -158,6 +170,13 @@ bool computes_nothing(const ggml_tensor &node) {
 ggml_status compute_all(backend_state &state, ggml_cgraph *graph) {
   for (int i = 0; i < graph->n_nodes;) {
     if (computes_nothing(*graph->nodes[i])) {
+      ++i;
+      continue;
+    }
+    if (const auto table = table_of(*graph->nodes[i])) {
+      const ggml_status status =
+          look_rows_up(*table, *graph->nodes[i], state.cpu, *graph, state.rows);
+      if (status != GGML_STATUS_SUCCESS) return status;
       ++i;
       continue;
     }
@@ -245,7 +264,7 @@ ggml_backend_buffer_type_t device_buffer_type(ggml_backend_dev_t) { return the_b
 
 /// Only what has its weights in our buffers; while a model is loaded that is a buffer of no bytes.
 bool supports_op(ggml_backend_dev_t, const ggml_tensor *op) {
-  return is_expert_product(*op) && op->src[0]->buffer != nullptr &&
+  return (is_expert_product(*op) || is_row_lookup(*op)) && op->src[0]->buffer != nullptr &&
          op->src[0]->buffer->buft == the_buffer_type();
 }
 

@@ -117,8 +117,8 @@ bool expert_store::open_runtime() {
 }
 
 /// Memory is touched when it is taken, so no more of the budget is taken than the models can fill.
-bool expert_store::take_memory(const model &made) {
-  uint64_t wanted_bytes = most_bytes(made) + spare_bytes;
+bool expert_store::take_memory(uint64_t more_bytes) {
+  uint64_t wanted_bytes = more_bytes + table_bytes_ + spare_bytes;
   for (const auto &one : models_) wanted_bytes += most_bytes(*one);
   wanted_bytes = std::min(wanted_bytes, chosen_.host_budget_bytes);
   if (wanted_bytes <= tier_bytes_) return true;
@@ -135,11 +135,18 @@ bool expert_store::take_memory(const model &made) {
   };
   const auto taken = tier_bytes_ == 0 ? add() : grow();
   if (!taken) {
-    say("no host memory of " + bytes_text(wanted_bytes) + " for experts: " + taken.why().text());
+    say("no host memory of " + bytes_text(wanted_bytes) + ": " + taken.why().text());
     return false;
   }
   tier_bytes_ = wanted_bytes;
   return true;
+}
+
+cubby::runtime *expert_store::runtime_for_table(uint64_t table_bytes) {
+  const std::scoped_lock lock(busy_);
+  if (!open_runtime() || !take_memory(table_bytes)) return nullptr;
+  table_bytes_ += table_bytes;
+  return &*runtime_;
 }
 
 uint64_t expert_store::most_bytes(const model &made) const {
@@ -163,7 +170,7 @@ std::unique_ptr<expert_store::model> expert_store::adopt(const std::string &path
     (void)runtime_->remove(made->bank);
     return nullptr;
   }
-  if (!take_memory(*made)) {
+  if (!take_memory(most_bytes(*made))) {
     say(path + ": its experts stay with llama.cpp");
     (void)runtime_->remove(made->bank);
     return nullptr;

@@ -44,6 +44,10 @@ class expert_store {
   /// A mapped range is gone, and with it what was known of its tensors.
   void forget(const void *first, uint64_t bytes);
 
+  /// With memory for so much more of a table, as far as the budget goes; NULL after a line that
+  /// says why there is none.
+  cubby::runtime *runtime_for_table(uint64_t table_bytes);
+
   cubby::result<cubby::pins> pin(const expert_place &place, std::span<const uint64_t> numbers);
   /// They will be pinned next; nothing is held.
   void fetch(const expert_place &place, std::span<const uint64_t> numbers);
@@ -68,7 +72,7 @@ class expert_store {
   model *model_of(const struct file_place &file);
   std::unique_ptr<model> adopt(const std::string &path);
   bool index_tensors(model &made);
-  bool take_memory(const model &made);
+  bool take_memory(uint64_t more_bytes);
   uint64_t most_bytes(const model &made) const;
   void say_size(const model &made) const;
   std::optional<expert_place> find(const mapped_tensor &tensor);
@@ -80,6 +84,7 @@ class expert_store {
   std::optional<cubby::runtime> runtime_;
   cubby::tier host_;
   std::atomic<uint64_t> tier_bytes_ = 0;  // taken of the budget
+  uint64_t table_bytes_ = 0;              // of tables of rows that are looked up
   bool failed_ = false;                   // the runtime could not be opened; said once
   std::vector<std::unique_ptr<model>> models_;
   std::vector<std::string> refused_, complained_;  // paths: not adopted / said of a tensor

@@ -103,6 +103,13 @@ settings settings::from_environment() {
       say("CUBBY_HOST_BUDGET is \"" + *text + "\", which is no size such as 12GiB or 800MiB; " +
           bytes_text(made.host_budget_bytes) + " is used, half of the memory there is");
   }
+  if (const auto text = variable("CUBBY_TABLE_MIN")) {
+    const auto bytes = byte_count(*text);
+    if (bytes)
+      made.table_bytes_min = *bytes;
+    else
+      say("CUBBY_TABLE_MIN is \"" + *text + "\", which is no size such as 1GiB or 256MiB");
+  }
   made.policy = variable("CUBBY_POLICY").value_or("");
   made.summary = variable("CUBBY_SUMMARY").value_or("1") != "0";
   if (const auto text = variable("CUBBY_PUBLISH_MS")) {

@@ -10,10 +10,11 @@
 namespace cubby_ggml {
 
 struct settings {
-  uint64_t host_budget_bytes = 0;  // of the frames
-  std::string policy;              // "" = the runtime's own choice
-  bool summary = true;             // at exit
-  uint32_t publish_ms = 1000;      // for `cubby top`; 0 = not shown
+  uint64_t host_budget_bytes = 0;                // of the frames
+  std::string policy;                            // "" = the runtime's own choice
+  bool summary = true;                           // at exit
+  uint64_t table_bytes_min = uint64_t{1} << 30;  // smaller tables of rows stay with llama.cpp
+  uint32_t publish_ms = 1000;                    // for `cubby top`; 0 = not shown
 
   /// From the environment; a value that cannot be read is named on stderr, and its default holds.
   static settings from_environment();

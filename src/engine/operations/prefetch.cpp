@@ -93,7 +93,7 @@ void prefetch_operation::load(uint32_t index, uint32_t i, bool begun) {
   const uint32_t started = item.fill;
   fill &f = units_.table[started];
   f.unrequested = is_unrequested();
-  f.admit = true;
+  f.admit = f.admit || keeps_copy(r);
   units_.grants.announce(r, f);
   units_.grants.take_reserved(begun_);
   units_.fills.start(started);

@@ -18,6 +18,8 @@ class prefetch_operation : public operation {
  protected:
   /// Does the fill go on when nobody waits for it any more?
   [[nodiscard]] virtual bool is_unrequested() const { return true; }
+  /// Is what it brings to stay in the tier?
+  [[nodiscard]] virtual bool keeps_copy(const request &) const { return true; }
   /// Is the item brought by way of no tier? Then it is begun.
   virtual bool begin_past_tiers(uint32_t index, uint32_t item);
 
