@@ -74,6 +74,28 @@ TEST_CASE("a store that became read-only takes blocks again, and nothing acknowl
   CHECK(world.acknowledged() > 150);
 }
 
+TEST_CASE("what a failed flush left in the page cache is on the device before it is believed") {
+  const auto seed = static_cast<uint64_t>(GENERATE(range(1, 9)));
+  crash::options choice;
+  choice.seed = seed;
+  choice.requests = 60;
+  choice.files = 1 + static_cast<uint32_t>(seed % 2);
+  SECTION("a flush failed") { choice.failing_flush = GENERATE(1u, 4u, 6u, 9u, 14u, 22u); }
+  SECTION("and the first one of the next process fails, too") {
+    choice.failing_flush = GENERATE(1u, 4u, 9u, 22u);
+    choice.failing_opening = true;
+    choice.restores = 2;
+  }
+  choice.check_every = 3;
+  crash::world world(choice);
+  world.run();
+  CHECK(world.violation() == "");
+  world.crash(store_disk::fate::killed);
+  if (world.violation().empty()) world.run();
+  INFO("failing flush " << choice.failing_flush);
+  CHECK(world.violation() == "");
+}
+
 TEST_CASE("one power cut after another, and the store goes on") {
   const auto seed = static_cast<uint64_t>(GENERATE(range(1, 13)));
   crash::options choice;
