@@ -108,12 +108,37 @@ result<void> stored_blocks::open_space(locker_bank &bank, uint32_t handle,
   marked += fingerprint;
   bank.file_tier = stores_.front().disk->tier();
   store_state &from = stores_.front();
-  auto added = from.disk->content().add_space(marked, domain, of_space);
-  if (!added) {
-    if (from.disk->content().failure() != nullptr) return {};  // read-only: memory serves
-    return added.failure();
+  if (from.disk->content().failure() == nullptr) {
+    const auto added = from.disk->content().add_space(marked, domain, of_space);
+    if (!added) return added.failure();
+    return list_space(bank, from, handle, *added);
   }
-  const uint32_t id = *added;
+  // Read-only: what it has of the space is read, and a space that it does not know is added later.
+  const uint32_t known = from.disk->content().spaces().find(marked, domain);
+  if (known != 0) return list_space(bank, from, handle, known);
+  banks_[&bank].waiting.push_back({handle, std::move(marked), std::string(domain)});
+  return {};
+}
+
+/// Spaces that were opened while the store took none.
+void stored_blocks::open_waiting(store_state &in) {
+  for (auto &[known, of] : banks_) {
+    if (known->file_tier != in.disk->tier()) continue;
+    while (!of.waiting.empty() && in.disk->content().failure() == nullptr) {
+      const waiting_space &next = of.waiting.front();
+      const auto added = in.disk->content().add_space(next.fingerprint, next.domain, of_space);
+      if (!added && added.failure().status == CUBBY_ERR_BUSY) return;
+      auto &bank = const_cast<locker_bank &>(*known);
+      const auto listed = added ? list_space(bank, in, next.handle, *added) : added.failure();
+      if (!listed) state_.log(1, listed.failure().text);
+      of.waiting.erase(of.waiting.begin());
+    }
+  }
+}
+
+/// The directory's space `handle` is the store's `id`, and its blocks are found.
+result<void> stored_blocks::list_space(locker_bank &bank, store_state &from, uint32_t handle,
+                                       uint32_t id) {
   for (const auto &[other, of] : banks_) {
     if (other == &bank || of.handles_of.count(id) == 0) continue;
     return fail(CUBBY_ERR_INVALID,
@@ -131,6 +156,7 @@ void stored_blocks::close_space(locker_bank &bank, uint32_t handle) noexcept {
   const auto known = banks_.find(&bank);
   if (known == banks_.end()) return;
   bank_state &of = known->second;
+  std::erase_if(of.waiting, [&](const waiting_space &one) { return one.handle == handle; });
   const auto named = of.stored_id.find(handle);
   if (named == of.stored_id.end()) return;
   const auto count = of.handles_of.find(named->second);
@@ -142,7 +168,7 @@ void stored_blocks::forget_bank(locker_bank &bank) {
   const auto known = banks_.find(&bank);
   if (known == banks_.end()) return;
   for (uint32_t number = 0; number < bank.count(); ++number) release(bank, number);
-  std::erase_if(damaged_, [&](const auto &one) { return one.first == &bank; });
+  damaged_.forget_bank(bank);
   banks_.erase(known);
 }
 
@@ -234,6 +260,20 @@ bool stored_blocks::list_block(locker_bank &bank, store_state &from, uint32_t ha
   return true;
 }
 
+/// What was to be replaced has not been, and is found again. Without memory for that, in the
+/// space's next life.
+void stored_blocks::list_again(const block_write &by) noexcept try {
+  locker_bank &bank = *by.at.bank;
+  store_state &from = *store_for(bank);
+  const store::block_table &blocks = from.disk->content().blocks();
+  const store::block_entry *entry = blocks.find(by.at.replaced);
+  if (entry == nullptr || entry->state != store::block_state::live) return;
+  const cubby_key parent = key_from(by.parent);
+  const cubby_key *const above = by.parent.empty() ? nullptr : &parent;
+  list_block(bank, from, by.space, blocks.body_of(by.at.replaced), above);
+} catch (const std::bad_alloc &) {
+}
+
 void stored_blocks::link_children(locker_bank &bank, uint32_t handle, const cubby_key &parent) {
   const auto known = banks_.find(&bank);
   if (known == banks_.end() || known->second.orphans.empty() || !directory::is_key(parent)) return;
@@ -289,6 +329,14 @@ std::optional<error> stored_blocks::why_not_stored(const locker_bank &bank, uint
   }
   const auto known = banks_.find(&bank);
   if (known != banks_.end() && known->second.stored_id.count(handle) != 0) return std::nullopt;
+  if (known != banks_.end() && known->second.waits(handle)) {
+    error why = fail(CUBBY_ERR_DEVICE,
+                     "bank %s: the store was read-only until just now; put again a little later",
+                     bank.desc().name);
+    why.tier = state_.tiers[to->disk->tier()].handle;
+    why.retryable = true;
+    return why;
+  }
   return fail(CUBBY_ERR_NOT_SUPPORTED,
               "bank %s: the space was added before the store; add it again", bank.desc().name);
 }
@@ -481,8 +529,11 @@ bool stored_blocks::take_completions(store_state &of) {
       continue;
     }
     of.spoken_for[done.number] = false;
-    error why = fail_errno(done.native, "tier %s: a block could not be stored; look at the disk",
-                           state_.tiers[of.disk->tier()].name.c_str());
+    const error *const reason = of.disk->content().failure();
+    const char *const name = state_.tiers[of.disk->tier()].name.c_str();
+    error why =
+        fail_errno(done.native, "tier %s: a block could not be stored; look at the disk", name);
+    if (reason != nullptr) why.text = format_text("tier %s: %s", name, reason->text.c_str());
     why.status = CUBBY_ERR_IO;
     why.tier = state_.tiers[of.disk->tier()].handle;
     end_job(static_cast<uint32_t>(done.user), nullptr, &why);
@@ -517,13 +568,14 @@ void stored_blocks::end_job(uint32_t index, const store::store_completion *done,
     release(bank, at.number);
     give_up_number(bank, at.number, at.tier);
   }
+  if (done == nullptr && one.publish && at.replaced != not_stored) list_again(one.what);
   if (one.waiter != nullptr) one.waiter->block_stored(one.request, one.item, why);
 }
 
 // ---- reading ---------------------------------------------------------------------------------
 
 std::optional<uint8_t> stored_blocks::keep_of(const locker_bank &bank, uint32_t number) const {
-  if (damage_of(bank, number) != damaged_.end()) return std::nullopt;
+  if (damaged_.knows(bank, number)) return std::nullopt;
   if (is_unreadable(bank, number)) return std::nullopt;
   const store_state *const in = store_for(bank);
   const uint32_t stored = bank.blocks->stored(number);
@@ -564,18 +616,9 @@ bool stored_blocks::is_unreadable(const locker_bank &bank, uint32_t number) cons
   return of.bypassed() || of.knows(locker_name(bank, number));
 }
 
-void stored_blocks::note_damage(locker_bank &bank, uint32_t number) {
-  if (damage_of(bank, number) == damaged_.end()) damaged_.emplace_back(&bank, number);
-}
-
 void stored_blocks::look_at_damage() {
-  for (size_t i = damaged_.size(); i-- > 0;) {
-    const auto [bank, number] = damaged_[i];
-    if (!at_rest(*bank, number)) continue;
-    drop_stored(*bank, number);
-    forget_damage(*bank, number);
-    i = std::min(i, damaged_.size());
-  }
+  damaged_.take([this](const locker_bank &bank, uint32_t number) { return at_rest(bank, number); },
+                [this](locker_bank &bank, uint32_t number) { drop_stored(bank, number); });
 }
 
 // ---- the pump --------------------------------------------------------------------------------
@@ -596,6 +639,7 @@ bool stored_blocks::step() {
   news_.store(false, std::memory_order_seq_cst);
   if (!damaged_.empty()) look_at_damage();
   for (store_state &one : stores_) {
+    open_waiting(one);
     any = take_completions(one) || any;
     any = erase_some(one) || any;
     any = write_some(one) || any;
@@ -619,28 +663,18 @@ void stored_blocks::erase(locker_bank &bank, uint32_t number) {
   if (stored == not_stored) return;
   store_state &of = *store_for(bank);
   of.to_erase.push_back(stored);  // and nobody lists it meanwhile
-  forget_damage(bank, number);
+  damaged_.forget(bank, number);
   news_.store(true, std::memory_order_seq_cst);
   bank.blocks->set_stored(number, not_stored);
 }
 
-stored_blocks::damage_list::const_iterator stored_blocks::damage_of(
-    const locker_bank &bank, uint32_t number) const noexcept {
-  return std::find_if(damaged_.begin(), damaged_.end(),
-                      [&](const auto &one) { return one.first == &bank && one.second == number; });
-}
-
-/// The number has another block from here on.
-void stored_blocks::forget_damage(const locker_bank &bank, uint32_t number) noexcept {
-  const auto known = damage_of(bank, number);
-  if (known != damaged_.end()) damaged_.erase(known);
-}
-
-uint32_t stored_blocks::set_aside(locker_bank &bank, uint32_t number) noexcept {
-  const uint32_t stored = bank.blocks->stored(number);
-  bank.blocks->set_stored(number, not_stored);
-  forget_damage(bank, number);
-  return stored;
+bool stored_blocks::drop_copy(locker_bank &bank, uint32_t number) {
+  const bool being_written = std::any_of(jobs_.begin(), jobs_.end(), [&](const job &one) {
+    return one.what.at.bank == &bank && one.what.at.number == number;
+  });
+  if (being_written || !at_rest(bank, number)) return false;
+  if (bank.blocks->is_stored(number)) drop_stored(bank, number);
+  return true;
 }
 
 void stored_blocks::end_replaced(const block_place &by, bool stored) noexcept {

@@ -6,6 +6,7 @@
 // durable ones last; none that a lease holds.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <deque>
@@ -17,6 +18,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/damaged_blocks.hpp"
 #include "engine/disk_store.hpp"
 #include "engine/residents.hpp"
 #include "store/durable/pages.hpp"
@@ -63,8 +65,9 @@ class stored_blocks {
 
   void add_store(std::unique_ptr<disk_store> made);
   /// From here on the blocks of the directory's space `handle` may be stored; those that the store
-  /// has of it are found by their keys. Nothing is done where there is no store. After an error the
-  /// space is not stored.
+  /// has of it are found by their keys. Nothing is done where there is no store; one that is
+  /// read-only takes a new space when it takes blocks again. After an error the space is not
+  /// stored.
   result<void> open_space(locker_bank &bank, uint32_t handle, std::string_view fingerprint,
                           std::string_view domain);
   /// The handle is given back. Blocks of a space without handles are reclaimed by the directory;
@@ -83,10 +86,11 @@ class stored_blocks {
   void write_and_publish(block_write &&what, store_waiter &waiter, uint32_t request, uint32_t item);
   /// The store's copy goes; its pages are free a little later.
   void erase(locker_bank &bank, uint32_t number);
-  /// The store's block is not the locker's any more, and stays: end_replaced() follows, or it is
-  /// set as the locker's again.
-  uint32_t set_aside(locker_bank &bank, uint32_t number) noexcept;
-  /// What it was to be replaced by is stored, or is not: then it is found in the space's next life.
+  /// The same where memory may keep its copy; without one the key goes, too. False: something moves
+  /// the block.
+  bool drop_copy(locker_bank &bank, uint32_t number);
+  /// What block_place::replaced was to be replaced by is stored, or is not: then it is found in the
+  /// space's next life.
   void end_replaced(const block_place &by, bool stored) noexcept;
   /// Of a number whose key is gone with its space: the store keeps what outlives the process.
   void release(locker_bank &bank, uint32_t number);
@@ -112,8 +116,8 @@ class stored_blocks {
   /// those that are known of it.
   [[nodiscard]] bool agrees(locker_bank &bank, uint32_t number,
                             std::span<const uint64_t> read = {}) const;
-  /// Its bytes are not those that were put: it goes, once nothing moves it any more.
-  void note_damage(locker_bank &bank, uint32_t number);
+  /// Blocks whose bytes are not those that were put.
+  [[nodiscard]] damaged_blocks &damaged() { return damaged_; }
 
   // The pump.
 
@@ -139,7 +143,18 @@ class stored_blocks {
     uint32_t request = 0, item = 0;
     std::unique_ptr<store::page_buffer> copy;  // of a frame that is not whole pages in a row
   };
+  /// A space that the store did not take, because it was read-only.
+  struct waiting_space {
+    uint32_t handle = 0;
+    std::string fingerprint, domain;
+  };
   struct bank_state {
+    [[nodiscard]] bool waits(uint32_t handle) const {
+      return std::any_of(waiting.begin(), waiting.end(),
+                         [=](const waiting_space &one) { return one.handle == handle; });
+    }
+
+    std::vector<waiting_space> waiting;
     std::map<uint32_t, uint32_t> stored_id;   // by handle
     std::map<uint32_t, uint32_t> handles_of;  // by id: how many
     // By orphan_mark(): lockers whose parent was not there when they were listed.
@@ -174,16 +189,15 @@ class stored_blocks {
   bool give_up_listed(store_state &in, pass how);
   [[nodiscard]] bool may_go(const locker_bank &bank, uint32_t number, pass how) const;
   void drop_stored(locker_bank &bank, uint32_t number);
+  void open_waiting(store_state &in);
+  result<void> list_space(locker_bank &bank, store_state &from, uint32_t handle, uint32_t id);
   void list_blocks(locker_bank &bank, bank_state &of, store_state &from, uint32_t handle,
                    uint32_t stored_id);
   bool list_block(locker_bank &bank, store_state &from, uint32_t handle,
                   const store::block_body &body, const cubby_key *parent);
+  void list_again(const block_write &by) noexcept;
   void look_at_damage();
   [[nodiscard]] bool is_unreadable(const locker_bank &bank, uint32_t number) const;
-  using damage_list = std::vector<std::pair<locker_bank *, uint32_t>>;
-  [[nodiscard]] damage_list::const_iterator damage_of(const locker_bank &bank,
-                                                      uint32_t number) const noexcept;
-  void forget_damage(const locker_bank &bank, uint32_t number) noexcept;
   [[nodiscard]] bool at_rest(const locker_bank &bank, uint32_t number) const;
 
   engine_state &state_;
@@ -195,7 +209,7 @@ class stored_blocks {
   uint32_t write_count_ = 0;
   std::atomic<uint64_t> ended_count_{0};
   std::atomic<bool> news_{false};
-  damage_list damaged_;
+  damaged_blocks damaged_;
 };
 
 }  // namespace cubby::engine
