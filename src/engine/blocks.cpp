@@ -143,8 +143,9 @@ result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request re
                                     block_place &out, uint64_t call, frame_wish wish) {
   residency::key_blocks &of = *bank.blocks;
   if (!of.leaving.empty()) reclaim(bank);
-  if (request.parent != nullptr) stored_.link_children(bank, request.space, *request.parent);
-  stored_.link_children(bank, request.space, request.key);
+  if (request.parent != nullptr)
+    stored_.spaces().link_children(bank, request.space, *request.parent);
+  stored_.spaces().link_children(bank, request.space, request.key);
   out = {};
   out.bank = &bank;
   const auto entered = enter(bank, request, out, call, wish);

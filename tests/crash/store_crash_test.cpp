@@ -11,10 +11,14 @@ struct selected {
   ~selected() { cubby::base::selected_mutant = cubby::base::mutant::none; }
 };
 
-std::string first_violation(crash::options choice) {
+std::string first_violation(crash::options choice, bool killed = false) {
   for (choice.seed = 1; choice.seed <= 8; choice.seed++) {
     crash::world world(choice);
     world.run();
+    if (killed && world.violation().empty()) {
+      world.crash(store_disk::fate::killed);
+      if (world.violation().empty()) world.run();
+    }
     if (!world.violation().empty()) return world.violation();
   }
   return {};
@@ -127,6 +131,12 @@ TEST_CASE("defects of the protocol are found", "[mutants]") {
     const selected one(mutant::believe_failed_flush);
     choice.failing_flush = 20;
     CHECK(first_violation(choice) != "");
+  }
+  SECTION("believe what the page cache alone may hold") {
+    const selected one(mutant::believe_page_cache);
+    choice.failing_flush = 9;
+    choice.requests = 60;
+    CHECK(first_violation(choice, true) != "");
   }
   SECTION("skip the flush") {
     const selected one(mutant::skip_flush);
