@@ -77,19 +77,23 @@ class put_call {
     using begin = engine::blocks::start;
     const uint64_t since_ns = base::now_ns();
     const engine::stored_blocks &stored = self_.engine().stored;
+    const engine::request_table &requests = self_.engine().requests;
     for (;;) {
       const uint64_t ended = stored.ended_count();
+      // Blocks of puts that the runtime has not taken up yet are about to be stored.
+      const bool coming = requests.has_accepted();
       bool copies_begun = false, storing = false;
       auto begun = try_start(copies_begun, storing);
       if (copies_begun) self_.kick();  // what makes room is copied down
       if (!begun || *begun == begin::begun || *begun == begin::known) return begun;
       const bool waits = (how_.flags & CUBBY_NO_WAIT) == 0;
-      if (*begun == begin::full && !(storing && waits)) return begun;
+      if (*begun == begin::full && !((storing || coming) && waits)) return begun;
       const uint64_t waited_ns = base::now_ns() - since_ns;
       if (*begun == begin::full && waited_ns > store_patience_ns) return begun;
-      if (*begun == begin::joined && waited_ns > join_patience_ns) {
+      if (*begun == begin::joined && (!waits || waited_ns > join_patience_ns)) {
         return fail(CUBBY_ERR_BUSY,
-                    "item %u: another put of the same key has not ended in a second; try again",
+                    "item %u: another put of the same key, or a pin, lease or read of the block "
+                    "whose place it takes, has not ended; end that, and put again",
                     index_);
       }
       // Each try holds the pump, which is to bring the end of what is waited for.
@@ -97,7 +101,7 @@ class put_call {
         if (self_.caller_pump() && self_.try_advance(0, nullptr, runtime::effort::all)) continue;
         std::this_thread::sleep_for(std::chrono::microseconds(50));
       } while (*begun == begin::full && stored.ended_count() == ended &&
-               base::now_ns() - since_ns < store_patience_ns);
+               requests.has_accepted() == coming && base::now_ns() - since_ns < store_patience_ns);
     }
   }
 
@@ -243,17 +247,19 @@ class get_call {
     auto name = read_name(self_, item_, index_);
     if (!name) return name.failure();
     locker_bank &bank = *name->bank;
-    // A block that moves between tiers, or whose number is used again meanwhile, is looked up anew.
+    // A block that moves between tiers, or whose number is used again meanwhile, is looked up anew;
+    // one that goes on moving, or is where threads cannot read it, is brought by a request.
     constexpr uint32_t tries_max = 64;
-    for (uint32_t i = 0; i < tries_max; ++i) {
+    for (uint32_t i = 0;; ++i) {
       const auto seen = bank.blocks->keys.find(name->space, item_.key);
       if (!seen) return seen.failure();
       if (seen->present == 0) return CUBBY_MISS;
       auto copied = copy_from(bank, *seen);
       if (!copied || *copied) return copied ? result<cubby_status>(CUBBY_OK) : copied.failure();
-      if (bank.blocks->is_stored(seen->locker)) {
+      const bool moves = i == tries_max;
+      if (bank.blocks->is_stored(seen->locker) || moves) {
         if (auto fits = check_range(bank, seen->locker); !fits) {
-          if (!bank.blocks->keys.still_holds(*seen)) continue;
+          if (!bank.blocks->keys.still_holds(*seen) && !moves) continue;
           return fits.failure();
         }
         later = {&bank, *seen};
@@ -263,7 +269,6 @@ class get_call {
       if (!self_.engine().state.tiers.have_in_memory(bank, seen->locker)) return CUBBY_MISS;
       std::this_thread::yield();
     }
-    return CUBBY_MISS;
   }
 
  private:
@@ -437,7 +442,12 @@ cubby_status cubby_get(cubby_handle *rt, const cubby_item *items, uint32_t count
       });
 }
 
-cubby_status cubby::api::drop_blocks(runtime &self, const cubby_item *items, uint32_t count) {
+cubby_status cubby::api::drop_blocks(runtime &self, const cubby_item *items, uint32_t count,
+                                     cubby_tier tier) {
+  const uint32_t only = tier == 0 ? engine::no_tier : self.engine().state.tiers.find(tier);
+  if (tier != 0 && only == engine::no_tier) {
+    return keep_error(fail(CUBBY_ERR_STALE, "tier %u is not one of this runtime", tier));
+  }
   uint32_t held_count = 0;
   for (uint32_t i = 0; i < count; ++i) {
     auto name = read_name(self, items[i], i);
@@ -446,7 +456,7 @@ cubby_status cubby::api::drop_blocks(runtime &self, const cubby_item *items, uin
     const auto seen = name->bank->blocks->keys.find(name->space, items[i].key);
     if (!seen) return keep_error(seen.failure());
     if (seen->locker == directory::no_locker) continue;
-    if (auto dropped = self.engine().puts.drop(*name->bank, *seen); !dropped) {
+    if (auto dropped = self.engine().puts.drop(*name->bank, *seen, only); !dropped) {
       keep_error(dropped.failure());
       ++held_count;
     }

@@ -90,13 +90,13 @@ cubby_status cubby_space_add(cubby_handle *rt, const cubby_space_desc *desc, cub
     const auto made = keys.add_space(bytes_at(asked.fingerprint, asked.fingerprint_bytes),
                                      bytes_at(asked.domain, asked.domain_bytes));
     if (!made) return keep_error(made.failure());
-    engine::stored_blocks &stored = self.engine().stored;
+    engine::stored_spaces &stored = self.engine().stored.spaces();
     const auto opened =
-        stored.open_space(*bank, *made, text_at(asked.fingerprint, asked.fingerprint_bytes),
-                          text_at(asked.domain, asked.domain_bytes));
+        stored.open(*bank, *made, text_at(asked.fingerprint, asked.fingerprint_bytes),
+                    text_at(asked.domain, asked.domain_bytes));
     *out = opened ? self.spaces.add(*bank, *made) : 0;
     if (*out != 0) return CUBBY_OK;
-    stored.close_space(*bank, *made);
+    stored.close(*bank, *made);
     static_cast<void>(keys.remove_space(*made));
     self.engine().puts.reclaim(*bank);
     if (!opened) return keep_error(opened.failure());
@@ -114,7 +114,7 @@ cubby_status cubby_space_remove(cubby_handle *rt, cubby_space space) {
       if (found.bank == nullptr) return unknown_space(space);
       auto removed = found.bank->blocks->keys.remove_space(found.space);
       if (!removed) return keep_error(removed.failure());
-      self.engine().stored.close_space(*found.bank, found.space);
+      self.engine().stored.spaces().close(*found.bank, found.space);
       self.spaces.hide(space);
       self.engine().puts.reclaim(*found.bank);
     }

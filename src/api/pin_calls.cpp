@@ -481,10 +481,7 @@ cubby_status cubby_drop(cubby_handle *rt, const cubby_item *items, uint32_t coun
   if (items == nullptr || count == 0 || count > items_max) {
     CUBBY_REFUSE("cubby_drop: items is NULL, or count %u is not 1 to %u", count, items_max);
   }
-  if (items->space != 0) {
-    if (tier != 0) CUBBY_REFUSE("cubby_drop: a block named by key is dropped everywhere; tier 0");
-    return guarded([&] { return drop_blocks(self, items, count); });
-  }
+  if (items->space != 0) return guarded([&] { return drop_blocks(self, items, count, tier); });
   return guarded([&]() -> cubby_status {
     std::vector<engine::request_item> named;
     if (auto read = read_items(self, items, count, named); !read) return keep_error(read.failure());

@@ -122,6 +122,14 @@ result<void> check_paths(const cubby_tier_desc &desc) {
     if (!S_ISDIR(seen.st_mode)) {
       return fail_errno(ENOTDIR, "tier %s: %s is no directory", desc.name, desc.paths[i]);
     }
+    for (uint32_t other = 0; other < i; ++other) {
+      struct stat same {};
+      if (::stat(desc.paths[other], &same) != 0 || same.st_ino != seen.st_ino ||
+          same.st_dev != seen.st_dev)
+        continue;
+      return fail(CUBBY_ERR_INVALID, "tier %s: %s and %s are one directory; name each once",
+                  desc.name, desc.paths[other], desc.paths[i]);
+    }
     if (::access(desc.paths[i], W_OK) != 0) {
       return fail_errno(errno,
                         "tier %s: nothing may be written in %s; change its mode, or mount it "

@@ -18,6 +18,7 @@ enum class mutant {
   publish_before_payload,
   reuse_before_record,
   believe_failed_flush,
+  believe_page_cache,
   skip_flush,
   cross_space,
   lose_parent,

@@ -249,6 +249,31 @@ uint32_t entries::drop(uint32_t index) noexcept {
   return locker;
 }
 
+result<void> entries::set_parent(entry_ref entry, const packed_key &parent) {
+  if (!is_entry(entry)) return gone();
+  if (pool_.holds_key(entry.index, parent)) {
+    return fail(CUBBY_ERR_INVALID, "key: it cannot be its own parent; name the key before it");
+  }
+  std::array<probe, 1> found;
+  found[0].key = parent;
+  index_.find(found);
+  const bool there = static_cast<bool>(found[0].entry);
+  if (!there && !pool_.make_ready(1, parent.is_long())) {
+    return fail(CUBBY_ERR_BUSY, "key: all %u nodes of the directory are in use; evict keys first",
+                pool_.max());
+  }
+  const uint32_t above = there ? found[0].entry.index : make_node(parent);
+  ++pool_.record(above).children;
+  std::atomic<uint64_t> &link = pool_.at(entry.index).parent;
+  const entry_ref before = entry_ref::of(link.load(std::memory_order_relaxed));
+  link.store(pool_.ref(above).link(), std::memory_order_release);
+  if (before) {
+    --pool_.record(before.index).children;
+    give_if_unused(before.index);
+  }
+  return {};
+}
+
 void entries::give_if_unused(uint32_t index) noexcept {
   const node_record &record = pool_.record(index);
   if (record.is_entry || record.children != 0) return;

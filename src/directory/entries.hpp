@@ -59,6 +59,8 @@ class entries {
   result<put_end> abandon(entry_ref entry, uint32_t locker, uint16_t parts);
   /// Its number, free again.
   result<uint32_t> erase(entry_ref entry, erase_rule rule);
+  /// It hangs on another key from here on, whoever holds or puts it.
+  result<void> set_parent(entry_ref entry, const packed_key &parent);
   result<void> withhold(entry_ref entry, uint16_t parts, uint64_t until_ns);
   /// Offers parts again whose time is over, of `max` entries at most. How many entries.
   uint32_t lift(uint64_t now_ns, uint32_t max) noexcept;

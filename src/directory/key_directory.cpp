@@ -187,6 +187,15 @@ result<put_answer> key_directory::begin_put(const put_request &request) {
   return entries_.begin(order);
 }
 
+result<void> key_directory::set_parent(entry_ref entry, uint32_t space, const cubby_key &parent) {
+  const auto id = open_space(space);
+  if (!id) return id.failure();
+  if (!is_key(parent)) return bad_key(parent, "parent", 0);
+  packed_key packed;
+  pack_key(parent, *id, packed);
+  return entries_.set_parent(entry, packed);
+}
+
 result<uint64_t> key_directory::lease(uint32_t space, const cubby_key *keys, uint32_t count,
                                       uint64_t expires_ns) {
   if (count == 0) return fail(CUBBY_ERR_INVALID, "lease: of no keys; name at least one");

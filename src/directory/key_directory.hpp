@@ -102,6 +102,8 @@ class key_directory {
   /// The number that is free again. BUSY: a put is under way, a lease holds it, or (leaf) others
   /// hang on it.
   result<uint32_t> erase(entry_ref entry, erase_rule rule) { return entries_.erase(entry, rule); }
+  /// The entry hangs on another key of its space from here on; readers see it on one or the other.
+  result<void> set_parent(entry_ref entry, uint32_t space, const cubby_key &parent);
   /// Parts that failed to load are not offered before `until_ns`, unless they are put again.
   result<void> withhold(entry_ref entry, uint16_t parts, uint64_t until_ns) {
     return entries_.withhold(entry, parts, until_ns);

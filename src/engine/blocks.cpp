@@ -89,37 +89,66 @@ result<bool> blocks::lacks_parts(locker_bank &bank, const directory::put_request
   return true;
 }
 
+/// Is there a frame for the block that is to take the place of one that is there?
+bool blocks::has_frame_instead(locker_bank &bank, const directory::key_view &of,
+                               uint32_t new_number, uint32_t only_tier) {
+  const uint32_t number = of.locker;
+  if (!bank.blocks->is_stored(number) && !state_.tiers.have_in_memory(bank, number)) return true;
+  for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
+    if (!takes_puts(state_.tiers[tier]) || (only_tier != no_tier && tier != only_tier)) continue;
+    const residency::locker_word::view own = bank.word(tier, number).look();
+    if (own.state == residency::locker_state::ready && own.pin_count == 0) return true;
+  }
+  if (new_number == no_locker) new_number = number;
+  const transfer::urgency order{CUBBY_DEMAND, base::never_ns, state_.next_sequence()};
+  for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
+    if (!takes_puts(state_.tiers[tier]) || (only_tier != no_tier && tier != only_tier)) continue;
+    const uint64_t bytes = bank.frame_bytes_in(tier, new_number);
+    if (copies_.make_room(tier, {bank.object_base + new_number, bytes}, order)) return true;
+  }
+  return false;
+}
+
 /// The block is put anew. What is stored of it stays until then: a crash must not find neither.
-/// False: it is pinned, leased or being put.
-result<bool> blocks::displace(locker_bank &bank, const directory::put_request &request,
-                              uint32_t &replaced) {
+/// `joined`: it is pinned, leased or being put. `full`: there is no frame, and it stays.
+result<blocks::start> blocks::displace(locker_bank &bank, const directory::put_request &request,
+                                       frame_wish wish, uint32_t &replaced) {
   residency::key_blocks &of = *bank.blocks;
-  const auto seen = of.keys.find(request.space, request.key);
+  auto seen = of.keys.find(request.space, request.key);
   if (!seen) return seen.failure();
+  if (is_held(bank, *seen)) return start::joined;
+  if (!wish.none && !has_frame_instead(bank, *seen, request.locker, wish.only_tier))
+    return start::full;
+  seen = of.keys.find(request.space, request.key);
+  if (!seen) return seen.failure();
+  if (seen->locker == no_locker) return start::begun;  // it has made the room itself
   if ((seen->present & ~request.parts) != 0) {
     return fail(CUBBY_ERR_INVALID,
                 "bank %s: a put of fewer parts than the block has cannot make it live longer; put "
                 "all of them",
                 bank.desc().name);
   }
-  const uint32_t aside = stored_.set_aside(bank, seen->locker);
+  const uint32_t aside = of.stored(seen->locker);
+  of.set_stored(seen->locker, residency::not_stored);
   if (!drop(bank, *seen)) {
     of.set_stored(seen->locker, aside);
-    return false;
+    return start::joined;
   }
+  stored_.damaged().forget(bank, seen->locker);
   if (aside != residency::not_stored) replaced = aside;
-  return true;
+  return start::begun;
 }
 
 result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request request,
                                     block_place &out, uint64_t call, frame_wish wish) {
   residency::key_blocks &of = *bank.blocks;
   if (!of.leaving.empty()) reclaim(bank);
-  if (request.parent != nullptr) stored_.link_children(bank, request.space, *request.parent);
-  stored_.link_children(bank, request.space, request.key);
+  if (request.parent != nullptr)
+    stored_.spaces().link_children(bank, request.space, *request.parent);
+  stored_.spaces().link_children(bank, request.space, request.key);
   out = {};
   out.bank = &bank;
-  const auto entered = enter(bank, request, out, call);
+  const auto entered = enter(bank, request, out, call, wish);
   if (!entered || *entered != start::begun) {
     stored_.end_replaced(out, false);
     return entered;
@@ -140,7 +169,7 @@ result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request re
 
 /// In the directory.
 result<blocks::start> blocks::enter(locker_bank &bank, directory::put_request &request,
-                                    block_place &out, uint64_t call) {
+                                    block_place &out, uint64_t call, frame_wish wish) {
   residency::key_blocks &of = *bank.blocks;
   for (;;) {
     request.locker = of.peek_number();
@@ -169,9 +198,8 @@ result<blocks::start> blocks::enter(locker_bank &bank, directory::put_request &r
     }
     // It lacks parts; or its last copy was lost on the way to another tier, or is not to live as
     // long.
-    const auto displaced = displace(bank, request, out.replaced);
-    if (!displaced) return displaced.failure();
-    if (!*displaced) return start::joined;
+    const auto displaced = displace(bank, request, wish, out.replaced);
+    if (!displaced || *displaced != start::begun) return displaced;
   }
 }
 
@@ -293,14 +321,26 @@ void blocks::abandon(const block_place &at) noexcept {
   end_put(at);
 }
 
-result<void> blocks::drop(locker_bank &bank, const directory::key_view &what) {
+bool blocks::is_held(const locker_bank &bank, const directory::key_view &what) {
+  return what.pending != 0 || bank.blocks->keys.describe(what.entry).leases != 0 ||
+         bank.blocks->is_being_read(what.locker);
+}
+
+result<void> blocks::drop(locker_bank &bank, const directory::key_view &what, uint32_t only_tier) {
   const auto busy = [&] {
     return fail(CUBBY_ERR_BUSY,
                 "bank %s: a block is pinned, leased, being put or on its way; end that first",
                 bank.desc().name);
   };
-  if (what.pending != 0 || bank.blocks->keys.describe(what.entry).leases != 0) return busy();
-  if (bank.blocks->is_being_read(what.locker)) return busy();
+  if (is_held(bank, what)) return busy();
+  if (only_tier != no_tier) {
+    if (state_.tiers.is_memory(only_tier)) {
+      if (!copies_.drop(bank, what.locker, only_tier)) return busy();
+    } else if (bank.file_tier == only_tier && !stored_.drop_copy(bank, what.locker)) {
+      return busy();
+    }
+    return {};
+  }
   for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
     if (!state_.tiers.is_memory(tier)) continue;
     if (!copies_.drop(bank, what.locker, tier)) return busy();

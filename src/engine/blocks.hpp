@@ -39,8 +39,10 @@ class blocks {
   void settle(const block_place &at, std::span<const transfer::memory_piece> from) const;
   void publish(const block_place &at);
   void abandon(const block_place &at) noexcept;
-  /// The block of the key is given up, in every tier. BUSY while it is pinned, leased or being put.
-  result<void> drop(locker_bank &bank, const directory::key_view &what);
+  /// The block of the key is given up, in every tier or in one, and with its last copy the key.
+  /// BUSY while it is pinned, leased or being put.
+  result<void> drop(locker_bank &bank, const directory::key_view &what,
+                    uint32_t only_tier = no_tier);
   /// After a space was removed: its blocks go, and their numbers are free again; those that are
   /// pinned go with a later begin().
   void reclaim(locker_bank &bank);
@@ -53,9 +55,12 @@ class blocks {
   bool evict_any(locker_bank &bank);
   result<bool> lacks_parts(locker_bank &bank, const directory::put_request &request) const;
   result<start> enter(locker_bank &bank, directory::put_request &request, block_place &out,
-                      uint64_t call);
-  result<bool> displace(locker_bank &bank, const directory::put_request &request,
-                        uint32_t &replaced);
+                      uint64_t call, frame_wish wish);
+  bool has_frame_instead(locker_bank &bank, const directory::key_view &of, uint32_t new_number,
+                         uint32_t only_tier);
+  result<start> displace(locker_bank &bank, const directory::put_request &request, frame_wish wish,
+                         uint32_t &replaced);
+  [[nodiscard]] static bool is_held(const locker_bank &bank, const directory::key_view &what);
   [[nodiscard]] bool lives_as_long(const locker_bank &bank, uint32_t number, uint8_t keep) const;
   result<bool> take_frame(block_place &out, uint32_t only_tier);
   template <class Digest>

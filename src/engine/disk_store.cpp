@@ -101,6 +101,11 @@ bool disk_store::take_operation() {
   next.in_flight = 0;
   next.native = 0;
   if (!next_operation(next.what)) return false;
+  if (auto usable = files_[next.what.file].check(); !usable) {
+    content_.stop(usable.failure());
+    content_.completed(next.what.cookie, usable.failure().native);
+    return take_operation();
+  }
   merge_into(next);
   starting_ = free_.back();
   free_.pop_back();
@@ -145,6 +150,9 @@ bool disk_store::look_after_failure() {
   if (restore_at_ns_ == base::never_ns) restore_at_ns_ = state_.now_ns + restore_pause_ns_;
   if (state_.now_ns < restore_at_ns_) return false;
   restore_at_ns_ = base::never_ns;  // where an operation is still out: a pause from now on
+  for (const store::store_file &file : files_) {
+    if (!file.check()) return false;
+  }
   if (!content_.begin_restore()) return false;
   restore_pause_ns_ = std::min(2 * restore_pause_ns_, restore_pause_max_ns);
   return true;

@@ -334,7 +334,7 @@ void fills::end_failed(uint32_t index) {
   locker_bank &bank = *f.bank;
   const bool read = f.from != no_tier && !copies_from_tier(state_.tiers, f);
   if (bank.blocks != nullptr && read && f.failure.status == CUBBY_ERR_CORRUPT) {
-    stored_.note_damage(bank, f.number);
+    stored_.damaged().note(bank, f.number);
   }
   if (f.intermediate != no_tier && !f.intermediate_ready) {
     const uint32_t tier = std::exchange(f.intermediate, no_tier);

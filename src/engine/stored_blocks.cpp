@@ -6,71 +6,13 @@
 #include <new>
 #include <utility>
 
-#include "base/digest.hpp"
-#include "engine/block_shape.hpp"
 #include "engine/chunk_run.hpp"
 
 namespace cubby::engine {
 namespace {
 
-using directory::key_from;
 using directory::no_locker;
-using directory::text_of;
 using residency::not_stored;
-
-/// Room is made for more than one block at a time: each lets go with a record in the journal.
-constexpr uint64_t room_bytes = uint64_t{1} << 20;
-
-block_shape shape_of(const locker_bank &bank) {
-  std::array<uint64_t, CUBBY_PARTS_MAX> parts{};
-  for (uint32_t p = 0; p < bank.part_count(); ++p) parts[p] = bank.part_bytes(0, p);
-  return {bank.locker_bytes(0), base::digest64(parts.data(), bank.part_count() * sizeof parts[0])};
-}
-
-/// Can its blocks lie in a store: each part on pages of its own, digested as the store's are?
-std::optional<error> unfit(const locker_bank &bank) {
-  using ull = unsigned long long;
-  if (bank.locker_bytes(0) > store::store_block_bytes_max) {
-    return fail(CUBBY_ERR_NOT_SUPPORTED,
-                "bank %s: a store has blocks of up to %llu bytes, not %llu", bank.desc().name,
-                static_cast<ull>(store::store_block_bytes_max),
-                static_cast<ull>(bank.locker_bytes(0)));
-  }
-  for (uint32_t p = 0; p < bank.part_count(); ++p) {
-    const uint64_t bytes = bank.part_bytes(0, p);
-    if (p + 1 < bank.part_count() && bytes % store::page_bytes != 0) {
-      return fail(CUBBY_ERR_NOT_SUPPORTED,
-                  "bank %s: part %u has %llu bytes; to be stored on disk, parts before the last "
-                  "must be multiples of 4096 bytes",
-                  bank.desc().name, p, static_cast<ull>(bytes));
-    }
-    const bool one_chunk = bytes <= bank.chunk_bytes() && bytes <= store::store_chunk_bytes;
-    if (bank.chunk_bytes() != store::store_chunk_bytes && !one_chunk) {
-      return fail(CUBBY_ERR_NOT_SUPPORTED,
-                  "bank %s: chunk_bytes is %u; to be stored on disk, leave it 0", bank.desc().name,
-                  bank.chunk_bytes());
-    }
-  }
-  return std::nullopt;
-}
-
-std::string_view key_in(const store::block_body &body) {
-  return {reinterpret_cast<const char *>(body.key), body.key_bytes};
-}
-
-/// A bit a part.
-uint16_t parts_of(const store::block_body &body) {
-  return static_cast<uint16_t>((1u << body.part_count) - 1);
-}
-
-/// Stands for a parent of which only the digest is known. As long as a key can be, and no name that
-/// anybody would choose.
-std::string stand_in(uint64_t parent_digest) {
-  std::string key = "cubby: a parent of which only this digest is known";
-  key.resize(CUBBY_KEY_BYTES_MAX - sizeof parent_digest, '\xff');
-  key.append(reinterpret_cast<const char *>(&parent_digest), sizeof parent_digest);
-  return key;
-}
 
 using chunk_digests = std::array<uint64_t, store::store_chunks_max>;
 
@@ -84,197 +26,16 @@ uint32_t take_digests(locker_bank &bank, uint32_t number, chunk_digests &out) {
   return count;
 }
 
-uint64_t orphan_mark(uint32_t stored_id, uint64_t parent_digest) {
-  return parent_digest ^ (uint64_t{stored_id} * 0x9E3779B97F4A7C15u);
-}
-
 }  // namespace
 
-// ---- spaces ----------------------------------------------------------------------------------
-
-result<void> stored_blocks::open_space(locker_bank &bank, uint32_t handle,
-                                       std::string_view fingerprint, std::string_view domain) {
-  if (stores_.empty() || unfit(bank)) return {};
-  const block_shape shape = shape_of(bank);
-  if (sizeof shape + fingerprint.size() > store::space_bytes_max ||
-      domain.size() > store::space_bytes_max) {
-    return fail(CUBBY_ERR_INVALID,
-                "bank %s: the store takes fingerprints of up to %zu bytes and domains of up to %u, "
-                "not %zu and %zu; give a digest of them",
-                bank.desc().name, store::space_bytes_max - sizeof shape, store::space_bytes_max,
-                fingerprint.size(), domain.size());
-  }
-  std::string marked(reinterpret_cast<const char *>(&shape), sizeof shape);
-  marked += fingerprint;
-  bank.file_tier = stores_.front().disk->tier();
-  store_state &from = stores_.front();
-  auto added = from.disk->content().add_space(marked, domain, of_space);
-  if (!added) {
-    if (from.disk->content().failure() != nullptr) return {};  // read-only: memory serves
-    return added.failure();
-  }
-  const uint32_t id = *added;
-  for (const auto &[other, of] : banks_) {
-    if (other == &bank || of.handles_of.count(id) == 0) continue;
-    return fail(CUBBY_ERR_INVALID,
-                "bank %s: bank %s has a space of the same fingerprint and domain, and their blocks "
-                "are of one size; tell them apart in the fingerprint",
-                bank.desc().name, other->desc().name);
-  }
-  bank_state &of = banks_[&bank];
-  of.stored_id[handle] = id;
-  if (++of.handles_of[id] == 1) list_blocks(bank, of, from, handle, id);
-  return {};
-}
-
-void stored_blocks::close_space(locker_bank &bank, uint32_t handle) noexcept {
-  const auto known = banks_.find(&bank);
-  if (known == banks_.end()) return;
-  bank_state &of = known->second;
-  const auto named = of.stored_id.find(handle);
-  if (named == of.stored_id.end()) return;
-  const auto count = of.handles_of.find(named->second);
-  if (--count->second == 0) of.handles_of.erase(count);
-  of.stored_id.erase(named);
-}
-
 void stored_blocks::forget_bank(locker_bank &bank) {
-  const auto known = banks_.find(&bank);
-  if (known == banks_.end()) return;
-  for (uint32_t number = 0; number < bank.count(); ++number) release(bank, number);
-  std::erase_if(damaged_, [&](const auto &one) { return one.first == &bank; });
-  banks_.erase(known);
-}
-
-/// What was put in another life of the process is found again.
-void stored_blocks::list_blocks(locker_bank &bank, bank_state &of, store_state &from,
-                                uint32_t handle, uint32_t stored_id) {
-  const store::block_store &content = from.disk->content();
-  const store::block_table &blocks = content.blocks();
-  const uint64_t store_id = content.places().shape().store_id;
-  from.spoken_for.resize(std::max<size_t>(from.spoken_for.size(), blocks.end()));
-  std::unordered_map<uint64_t, uint32_t> by_key;  // digest of the key, number
-  std::vector<uint32_t> wanted;
-  for (uint32_t number = 0; number < blocks.end(); ++number) {
-    const store::block_entry *entry = blocks.find(number);
-    if (entry == nullptr || entry->space != stored_id || from.spoken_for[number]) continue;
-    if (entry->state != store::block_state::live) continue;
-    wanted.push_back(number);
-    by_key[store::digest_of_key(store_id, key_in(blocks.body_of(number)))] = number;
-  }
-  uint32_t left_out = 0;
-  for (const uint32_t number : wanted) {
-    const store::block_body body = blocks.body_of(number);
-    const auto parent = by_key.find(body.parent);
-    bool listed = false;
-    if (body.parent == 0) {
-      listed = list_block(bank, from, handle, body, nullptr);
-    } else if (parent != by_key.end()) {
-      const store::block_body above = blocks.body_of(parent->second);
-      const cubby_key key = key_from(key_in(above));
-      listed = list_block(bank, from, handle, body, &key);
-    } else {
-      const std::string unknown = stand_in(body.parent);
-      const cubby_key key = key_from(unknown);
-      listed = list_block(bank, from, handle, body, &key);
-      if (listed) {
-        const auto seen = bank.blocks->keys.find(handle, key_from(key_in(body)));
-        if (seen) of.orphans.emplace(orphan_mark(stored_id, body.parent), seen->locker);
-      }
-    }
-    if (!listed) ++left_out;
-  }
-  if (left_out == 0) return;
-  state_.log(1, format_text("bank %s: %u blocks of the store are not found, because the bank has "
-                            "only %u columns; they go when the store needs their room",
-                            bank.desc().name, left_out, bank.columns()));
-}
-
-/// False where the bank has no number for it.
-bool stored_blocks::list_block(locker_bank &bank, store_state &from, uint32_t handle,
-                               const store::block_body &body, const cubby_key *parent) {
-  residency::key_blocks &blocks = *bank.blocks;
-  const cubby_key key = key_from(key_in(body));
-  const auto seen = blocks.keys.find(handle, key);
-  if (seen && seen->locker != no_locker) {
-    // The later one is right: the record of an erase may have been lost.
-    const uint32_t other = blocks.stored(seen->locker);
-    const auto *entry = other == not_stored ? nullptr : from.disk->content().blocks().find(other);
-    if (entry == nullptr) return true;  // this life has its own, in memory; the store's stays
-    if (seen->pending != 0 || entry->generation > body.generation) {
-      from.spoken_for[body.number] = true;
-      from.to_erase.push_back(body.number);
-      return true;
-    }
-    drop_stored(bank, seen->locker);
-  }
-  const uint32_t number = blocks.peek_number();
-  if (number == no_locker) return false;
-  directory::put_request request;
-  request.space = handle;
-  request.key = key;
-  request.parent = parent;
-  request.locker = number;
-  request.keep = body.keep;
-  request.parts = parts_of(body);
-  const auto begun = blocks.keys.begin_put(request);
-  if (!begun || begun->fresh == 0) return false;
-  if (begun->took_locker) {
-    blocks.take_number();
-    state_.admission.forget(bank.object_base + number);
-  }
-  blocks.set_length(number, store::bytes_of(body));
-  for (uint32_t p = 0; p < bank.part_count() && state_.config.verify; ++p) {
-    for (uint32_t c = 0; c < chunks_of_part(bank, number, p); ++c) bank.digest(number, p, c) = 0;
-  }
-  blocks.set_stored(number, body.number);
-  state_.tiers[bank.file_tier].failed_reads.forget(locker_name(bank, number));
-  from.spoken_for[body.number] = true;
-  static_cast<void>(blocks.keys.publish(begun->entry, number, begun->fresh));
-  return true;
-}
-
-void stored_blocks::link_children(locker_bank &bank, uint32_t handle, const cubby_key &parent) {
-  const auto known = banks_.find(&bank);
-  if (known == banks_.end() || known->second.orphans.empty() || !directory::is_key(parent)) return;
-  bank_state &of = known->second;
-  const auto named = of.stored_id.find(handle);
-  store_state *const from = store_for(bank);
-  if (named == of.stored_id.end() || from == nullptr) return;
-  const store::block_store &content = from->disk->content();
-  const uint64_t digest = store::digest_of_key(content.places().shape().store_id, text_of(parent));
-  residency::key_blocks &blocks = *bank.blocks;
-  auto [next, end] = of.orphans.equal_range(orphan_mark(named->second, digest));
-  while (next != end) {
-    const uint32_t number = next->second;
-    const uint32_t stored = blocks.stored(number);
-    const store::block_entry *entry =
-        stored == not_stored ? nullptr : content.blocks().find(stored);
-    next = of.orphans.erase(next);
-    if (entry == nullptr || entry->space != named->second || entry->parent != digest) continue;
-    const store::block_body body = content.blocks().body_of(stored);
-    const auto at = blocks.keys.at_locker(number);
-    if (!blocks.keys.erase(at, directory::erase_rule::any)) continue;  // leased: it stays apart
-    directory::put_request request;
-    request.space = handle;
-    request.key = key_from(key_in(body));
-    request.parent = &parent;
-    request.locker = number;
-    request.keep = body.keep;
-    request.parts = parts_of(body);
-    const auto begun = blocks.keys.begin_put(request);
-    if (begun && begun->took_locker) {
-      static_cast<void>(blocks.keys.publish(begun->entry, number, begun->fresh));
-    } else {
-      erase(bank, number);
-      blocks.give_number(number);
-    }
-  }
+  spaces_.forget_bank(bank);
+  room_.forget_bank(bank);
 }
 
 std::optional<error> stored_blocks::why_not_stored(const locker_bank &bank, uint32_t handle) const {
-  if (auto why = unfit(bank)) return why;
-  const store_state *const to = store_for(bank);
+  if (auto why = stored_spaces::unfit(bank)) return why;
+  const store_state *const to = stores_.find(bank);
   if (to == nullptr) {
     return fail(CUBBY_ERR_NOT_SUPPORTED,
                 "bank %s: there is no store on disk; add a file tier with paths and budget_bytes "
@@ -287,35 +48,17 @@ std::optional<error> stored_blocks::why_not_stored(const locker_bank &bank, uint
     why.tier = state_.tiers[to->disk->tier()].handle;
     return why;
   }
-  const auto known = banks_.find(&bank);
-  if (known != banks_.end() && known->second.stored_id.count(handle) != 0) return std::nullopt;
+  if (spaces_.id_of(bank, handle)) return std::nullopt;
+  if (spaces_.waits(bank, handle)) {
+    error why = fail(CUBBY_ERR_DEVICE,
+                     "bank %s: the store was read-only until just now; put again a little later",
+                     bank.desc().name);
+    why.tier = state_.tiers[to->disk->tier()].handle;
+    why.retryable = true;
+    return why;
+  }
   return fail(CUBBY_ERR_NOT_SUPPORTED,
               "bank %s: the space was added before the store; add it again", bank.desc().name);
-}
-
-void stored_blocks::add_store(std::unique_ptr<disk_store> made) {
-  store_state added;
-  added.disk = std::move(made);
-  added.spoken_for.resize(added.disk->content().blocks().end());
-  stores_.push_back(std::move(added));
-}
-
-const disk_store *stored_blocks::store_of(uint32_t tier) const {
-  for (const store_state &one : stores_) {
-    if (one.disk->tier() == tier) return one.disk.get();
-  }
-  return nullptr;
-}
-
-const stored_blocks::store_state *stored_blocks::store_for(const locker_bank &bank) const {
-  for (const store_state &one : stores_) {
-    if (one.disk->tier() == bank.file_tier) return &one;
-  }
-  return nullptr;
-}
-
-stored_blocks::store_state *stored_blocks::store_for(const locker_bank &bank) {
-  return const_cast<store_state *>(std::as_const(*this).store_for(bank));
 }
 
 // ---- writing ---------------------------------------------------------------------------------
@@ -327,12 +70,10 @@ uint32_t stored_blocks::new_job(block_write &&what) {
     free_jobs_.push_back(static_cast<uint32_t>(jobs_.size() - 1));
   }
   const uint32_t index = free_jobs_.back();
-  store_for(*what.at.bank)->to_write.push_back(index);
+  stores_.find(*what.at.bank)->to_write.push_back(index);
   free_jobs_.pop_back();
-  news_.store(true, std::memory_order_seq_cst);
-  const auto &ids = banks_.find(what.at.bank)->second.stored_id;
-  const auto named = ids.find(what.space);
-  jobs_[index].stored_id = named == ids.end() ? 0 : named->second;
+  stores_.note_news();
+  jobs_[index].stored_id = spaces_.id_of(*what.at.bank, what.space).value_or(0);
   jobs_[index].what = std::move(what);
   ++write_count_;
   return index;
@@ -433,7 +174,7 @@ bool stored_blocks::write_some(store_state &to) {
       if (why.status == CUBBY_ERR_BUSY) break;
       if (why.status == CUBBY_ERR_NO_SPACE) {
         if (to.erasing_count != 0 || !to.to_erase.empty()) break;
-        if (make_room(to)) return true;
+        if (room_.make_room(to)) return true;
       }
       to.to_write.pop_front();
       end_job(index, nullptr, &why);
@@ -446,43 +187,24 @@ bool stored_blocks::write_some(store_state &to) {
   return any;
 }
 
-bool stored_blocks::erase_some(store_state &of) {
-  bool any = false;
-  while (!of.to_erase.empty()) {
-    const uint32_t number = of.to_erase.front();
-    const auto erased = of.disk->content().erase(number, of_erase);
-    if (!erased && erased.failure().status == CUBBY_ERR_BUSY) break;
-    if (!erased && erased.failure().status == CUBBY_ERR_DEVICE) break;  // until it is restored
-    of.to_erase.pop_front();
-    if (erased) ++of.erasing_count;
-    any = true;
-  }
-  return any;
-}
-
 bool stored_blocks::take_completions(store_state &of) {
   bool any = false;
   store::store_completion done;
   while (of.disk->content().next_completion(done)) {
     any = true;
     const uint64_t kind = done.user & ~uint64_t{0xFFFFFFFF};
-    if (kind == of_erase) {
-      --of.erasing_count;
-      // A write that was accepted meanwhile may have the number.
-      const store::block_entry *entry = of.disk->content().blocks().find(done.number);
-      if (entry == nullptr) of.spoken_for[done.number] = false;
-      if (done.status != CUBBY_OK && entry != nullptr && entry->state == store::block_state::live) {
-        of.to_erase.push_back(done.number);  // once more, when the store takes that
-      }
-    }
+    if (kind == of_erase) stores_.erase_ended(of, done);
     if (kind != of_write) continue;
     if (done.status == CUBBY_OK) {
       end_job(static_cast<uint32_t>(done.user), &done, nullptr);
       continue;
     }
     of.spoken_for[done.number] = false;
-    error why = fail_errno(done.native, "tier %s: a block could not be stored; look at the disk",
-                           state_.tiers[of.disk->tier()].name.c_str());
+    const error *const reason = of.disk->content().failure();
+    const char *const name = state_.tiers[of.disk->tier()].name.c_str();
+    error why =
+        fail_errno(done.native, "tier %s: a block could not be stored; look at the disk", name);
+    if (reason != nullptr) why.text = format_text("tier %s: %s", name, reason->text.c_str());
     why.status = CUBBY_ERR_IO;
     why.tier = state_.tiers[of.disk->tier()].handle;
     end_job(static_cast<uint32_t>(done.user), nullptr, &why);
@@ -514,8 +236,11 @@ void stored_blocks::end_job(uint32_t index, const store::store_completion *done,
   }
   if (at.has_frame()) copies_.unpin(at.tier, bank.word(at.tier, at.number));
   if (released != no_locker) {  // it failed, or its space was removed meanwhile
-    release(bank, at.number);
+    stores_.release(bank, at.number);
     give_up_number(bank, at.number, at.tier);
+  }
+  if (done == nullptr && one.publish && at.replaced != not_stored) {
+    spaces_.list_again(bank, one.what.space, at.replaced, one.what.parent);
   }
   if (one.waiter != nullptr) one.waiter->block_stored(one.request, one.item, why);
 }
@@ -523,9 +248,9 @@ void stored_blocks::end_job(uint32_t index, const store::store_completion *done,
 // ---- reading ---------------------------------------------------------------------------------
 
 std::optional<uint8_t> stored_blocks::keep_of(const locker_bank &bank, uint32_t number) const {
-  if (damage_of(bank, number) != damaged_.end()) return std::nullopt;
+  if (stores_.damaged.knows(bank, number)) return std::nullopt;
   if (is_unreadable(bank, number)) return std::nullopt;
-  const store_state *const in = store_for(bank);
+  const store_state *const in = stores_.find(bank);
   const uint32_t stored = bank.blocks->stored(number);
   const auto *entry =
       in == nullptr || stored == not_stored ? nullptr : in->disk->content().blocks().find(stored);
@@ -537,7 +262,7 @@ std::optional<uint8_t> stored_blocks::keep_of(const locker_bank &bank, uint32_t 
 }
 
 stored_blocks::place stored_blocks::place_of(const locker_bank &bank, uint32_t number) const {
-  const store_state *const in = store_for(bank);
+  const store_state *const in = stores_.find(bank);
   if (in == nullptr) return {};
   const auto at = in->disk->content().locate(bank.blocks->stored(number));
   if (!at) return {};
@@ -547,7 +272,7 @@ stored_blocks::place stored_blocks::place_of(const locker_bank &bank, uint32_t n
 
 bool stored_blocks::agrees(locker_bank &bank, uint32_t number,
                            std::span<const uint64_t> read) const {
-  const store_state *const in = store_for(bank);
+  const store_state *const in = stores_.find(bank);
   const uint32_t stored = bank.blocks->stored(number);
   const auto at = in == nullptr ? std::nullopt : in->disk->content().locate(stored);
   if (!at || !state_.config.verify) return at.has_value();
@@ -559,29 +284,15 @@ bool stored_blocks::agrees(locker_bank &bank, uint32_t number,
 
 /// What is put under its key is stored anew.
 bool stored_blocks::is_unreadable(const locker_bank &bank, uint32_t number) const {
-  if (store_for(bank) == nullptr) return false;
+  if (stores_.find(bank) == nullptr) return false;
   const failed_reads &of = state_.tiers[bank.file_tier].failed_reads;
   return of.bypassed() || of.knows(locker_name(bank, number));
-}
-
-void stored_blocks::note_damage(locker_bank &bank, uint32_t number) {
-  if (damage_of(bank, number) == damaged_.end()) damaged_.emplace_back(&bank, number);
-}
-
-void stored_blocks::look_at_damage() {
-  for (size_t i = damaged_.size(); i-- > 0;) {
-    const auto [bank, number] = damaged_[i];
-    if (!at_rest(*bank, number)) continue;
-    drop_stored(*bank, number);
-    forget_damage(*bank, number);
-    i = std::min(i, damaged_.size());
-  }
 }
 
 // ---- the pump --------------------------------------------------------------------------------
 
 void stored_blocks::forget_unrequested() {
-  for (store_state &one : stores_) {
+  for (store_state &one : stores_.all()) {
     const auto is_session = [&](uint32_t index) { return !jobs_[index].publish; };
     const auto gone =
         std::stable_partition(one.to_write.begin(), one.to_write.end(), std::not_fn(is_session));
@@ -592,12 +303,13 @@ void stored_blocks::forget_unrequested() {
 
 bool stored_blocks::step() {
   bool any = false;
-  if (stores_.empty()) return false;
-  news_.store(false, std::memory_order_seq_cst);
-  if (!damaged_.empty()) look_at_damage();
-  for (store_state &one : stores_) {
+  if (stores_.all().empty()) return false;
+  stores_.take_news();
+  if (!stores_.damaged.empty()) stores_.drop_damaged();
+  for (store_state &one : stores_.all()) {
+    spaces_.open_waiting(one);
     any = take_completions(one) || any;
-    any = erase_some(one) || any;
+    any = stores_.erase_some(one) || any;
     any = write_some(one) || any;
     any = one.disk->step() || any;
   }
@@ -606,7 +318,7 @@ bool stored_blocks::step() {
 
 bool stored_blocks::idle() const {
   if (write_count_ != 0) return false;
-  return std::all_of(stores_.begin(), stores_.end(), [](const store_state &one) {
+  return std::all_of(stores_.all().begin(), stores_.all().end(), [](const store_state &one) {
     const bool may_erase = one.disk->content().failure() == nullptr;
     return (one.to_erase.empty() || !may_erase) && one.erasing_count == 0 && one.disk->idle();
   });
@@ -614,38 +326,18 @@ bool stored_blocks::idle() const {
 
 // ---- what goes -------------------------------------------------------------------------------
 
-void stored_blocks::erase(locker_bank &bank, uint32_t number) {
-  const uint32_t stored = bank.blocks->stored(number);
-  if (stored == not_stored) return;
-  store_state &of = *store_for(bank);
-  of.to_erase.push_back(stored);  // and nobody lists it meanwhile
-  forget_damage(bank, number);
-  news_.store(true, std::memory_order_seq_cst);
-  bank.blocks->set_stored(number, not_stored);
-}
-
-stored_blocks::damage_list::const_iterator stored_blocks::damage_of(
-    const locker_bank &bank, uint32_t number) const noexcept {
-  return std::find_if(damaged_.begin(), damaged_.end(),
-                      [&](const auto &one) { return one.first == &bank && one.second == number; });
-}
-
-/// The number has another block from here on.
-void stored_blocks::forget_damage(const locker_bank &bank, uint32_t number) noexcept {
-  const auto known = damage_of(bank, number);
-  if (known != damaged_.end()) damaged_.erase(known);
-}
-
-uint32_t stored_blocks::set_aside(locker_bank &bank, uint32_t number) noexcept {
-  const uint32_t stored = bank.blocks->stored(number);
-  bank.blocks->set_stored(number, not_stored);
-  forget_damage(bank, number);
-  return stored;
+bool stored_blocks::drop_copy(locker_bank &bank, uint32_t number) {
+  const bool being_written = std::any_of(jobs_.begin(), jobs_.end(), [&](const job &one) {
+    return one.what.at.bank == &bank && one.what.at.number == number;
+  });
+  if (being_written || !stores_.at_rest(bank, number)) return false;
+  if (bank.blocks->is_stored(number)) stores_.drop(bank, number);
+  return true;
 }
 
 void stored_blocks::end_replaced(const block_place &by, bool stored) noexcept {
   if (by.replaced == not_stored) return;
-  store_state &of = *store_for(*by.bank);
+  store_state &of = *stores_.find(*by.bank);
   of.spoken_for[by.replaced] = false;
   if (!stored) return;
   try {
@@ -654,7 +346,7 @@ void stored_blocks::end_replaced(const block_place &by, bool stored) noexcept {
     return;
   }
   of.spoken_for[by.replaced] = true;
-  news_.store(true, std::memory_order_seq_cst);
+  stores_.note_news();
 }
 
 void stored_blocks::give_up_number(locker_bank &bank, uint32_t number, uint32_t tier) {
@@ -663,104 +355,6 @@ void stored_blocks::give_up_number(locker_bank &bank, uint32_t number, uint32_t 
   } else {
     bank.blocks->leaving.push_back(number);  // has room for every number
   }
-}
-
-void stored_blocks::release(locker_bank &bank, uint32_t number) {
-  const uint32_t stored = bank.blocks->stored(number);
-  if (stored == not_stored) return;
-  store_state &of = *store_for(bank);
-  const store::block_entry *entry = of.disk->content().blocks().find(stored);
-  if (entry == nullptr || entry->keep < CUBBY_KEEP_RESTART) return erase(bank, number);
-  of.spoken_for[stored] = false;
-  bank.blocks->set_stored(number, not_stored);
-}
-
-/// Nothing brings it anywhere, or takes it away.
-bool stored_blocks::at_rest(const locker_bank &bank, uint32_t number) const {
-  if (bank.blocks->is_being_read(number)) return false;
-  for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
-    if (!state_.tiers.is_memory(t)) continue;
-    const locker_state state = bank.word(t, number).look().state;
-    if (state == locker_state::filling || state == locker_state::evicting) return false;
-  }
-  return true;
-}
-
-bool stored_blocks::may_go(const locker_bank &bank, uint32_t number, pass how) const {
-  if (!bank.blocks->is_stored(number) || !at_rest(bank, number)) return false;
-  const auto &keys = bank.blocks->keys;
-  const directory::entry_info known = keys.describe(keys.at_locker(number));
-  if (known.leases != 0 || known.pending != 0) return false;
-  if (how == pass::leaves && known.children != 0) return false;
-  return known.keep < CUBBY_KEEP_DURABLE || how == pass::durable;
-}
-
-/// The store's copy goes, and the key with it where it was the only one.
-void stored_blocks::drop_stored(locker_bank &bank, uint32_t number) {
-  erase(bank, number);
-  if (state_.tiers.have_in_memory(bank, number)) return;
-  auto &keys = bank.blocks->keys;
-  const auto erased = keys.erase(keys.at_locker(number), directory::erase_rule::any);
-  if (erased) bank.blocks->give_number(*erased);
-}
-
-bool stored_blocks::give_up_unlisted(store_state &in) {
-  const store::block_table &blocks = in.disk->content().blocks();
-  in.spoken_for.resize(std::max<size_t>(in.spoken_for.size(), blocks.end()));
-  for (uint32_t i = 0; i < blocks.end(); ++i) {
-    const uint32_t number = in.hand++ % blocks.end();
-    const store::block_entry *entry = blocks.find(number);
-    if (entry == nullptr || entry->state != store::block_state::live || in.spoken_for[number])
-      continue;
-    in.to_erase.push_back(number);
-    in.spoken_for[number] = true;  // it is not chosen twice
-    return true;
-  }
-  return false;
-}
-
-/// The bank's next that may go and was not used since it was looked at last. False: none.
-bool stored_blocks::give_up_next(locker_bank &bank, uint32_t &hand, pass how, bool not_in_memory) {
-  // Twice round: the first may have found all of them in use.
-  for (uint64_t i = 0; i < 2 * bank.count(); ++i) {
-    const auto number = static_cast<uint32_t>(hand++ % bank.count());
-    if (not_in_memory && state_.tiers.have_in_memory(bank, number)) continue;
-    if (!may_go(bank, number, how) || bank.blocks->take_used(number)) continue;
-    drop_stored(bank, number);
-    return true;
-  }
-  return false;
-}
-
-bool stored_blocks::give_up_listed(store_state &in, pass how) {
-  for (auto &[known, of] : banks_) {
-    if (known->file_tier != in.disk->tier()) continue;
-    if (give_up_next(const_cast<locker_bank &>(*known), of.hand, how, false)) return true;
-  }
-  return false;
-}
-
-/// Chooses blocks that go. False: none may.
-bool stored_blocks::make_room(store_state &in) {
-  uint64_t found_bytes = 0;
-  while (found_bytes < room_bytes) {
-    const bool found = give_up_unlisted(in) || give_up_listed(in, pass::leaves) ||
-                       give_up_listed(in, pass::others) || give_up_listed(in, pass::durable);
-    if (!found) break;
-    found_bytes += in.disk->content().blocks().bytes_of_block(in.to_erase.back());
-  }
-  return found_bytes != 0;
-}
-
-bool stored_blocks::free_number(locker_bank &bank) {
-  const auto known = banks_.find(&bank);
-  if (known == banks_.end()) return false;
-  for (const pass how : {pass::leaves, pass::others, pass::durable}) {
-    while (give_up_next(bank, known->second.hand, how, true)) {
-      if (bank.blocks->peek_number() != no_locker) return true;
-    }
-  }
-  return false;
 }
 
 }  // namespace cubby::engine

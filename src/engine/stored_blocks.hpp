@@ -1,24 +1,18 @@
-// KV blocks in stores on disk: which blocks are written there, where a fill reads one, which blocks
-// go when a store is full, and which are found again in a store that was opened.
-//
-// A store is its budget's cache. When it is full, blocks go that no space in use lists, then those
-// that were not asked for since they were looked at last: leaves of their chains before others,
-// durable ones last; none that a lease holds.
+// KV blocks on their way to stores on disk, and where a fill reads one. Which go when a store is
+// full is for store_room, which are found again in a store that was opened for stored_spaces.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <deque>
-#include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
-#include <string_view>
-#include <unordered_map>
 #include <vector>
 
-#include "engine/disk_store.hpp"
 #include "engine/residents.hpp"
+#include "engine/store_room.hpp"
+#include "engine/stored_spaces.hpp"
 #include "store/durable/pages.hpp"
 
 namespace cubby::engine {
@@ -57,20 +51,16 @@ class store_waiter {
 
 class stored_blocks {
  public:
-  stored_blocks(engine_state &state, residents &copies) : state_(state), copies_(copies) {}
+  stored_blocks(engine_state &state, residents &copies)
+      : state_(state),
+        copies_(copies),
+        stores_(state),
+        room_(state, stores_),
+        spaces_(state, stores_) {}
 
-  // Stores and spaces.
-
-  void add_store(std::unique_ptr<disk_store> made);
-  /// From here on the blocks of the directory's space `handle` may be stored; those that the store
-  /// has of it are found by their keys. Nothing is done where there is no store. After an error the
-  /// space is not stored.
-  result<void> open_space(locker_bank &bank, uint32_t handle, std::string_view fingerprint,
-                          std::string_view domain);
-  /// The handle is given back. Blocks of a space without handles are reclaimed by the directory;
-  /// release() then says what becomes of each in the store.
-  void close_space(locker_bank &bank, uint32_t handle) noexcept;
+  void add_store(std::unique_ptr<disk_store> made) { stores_.add(std::move(made)); }
   void forget_bank(locker_bank &bank);
+  [[nodiscard]] stored_spaces &spaces() { return spaces_; }
 
   // Blocks. Pump held.
 
@@ -81,21 +71,20 @@ class stored_blocks {
   bool write(block_write &&what);
   /// Writes one that is found once that is done, or is given up.
   void write_and_publish(block_write &&what, store_waiter &waiter, uint32_t request, uint32_t item);
-  /// The store's copy goes; its pages are free a little later.
-  void erase(locker_bank &bank, uint32_t number);
-  /// The store's block is not the locker's any more, and stays: end_replaced() follows, or it is
-  /// set as the locker's again.
-  uint32_t set_aside(locker_bank &bank, uint32_t number) noexcept;
-  /// What it was to be replaced by is stored, or is not: then it is found in the space's next life.
+  /// store_set::erase()
+  void erase(locker_bank &bank, uint32_t number) { stores_.erase(bank, number); }
+  /// The same where memory may keep its copy; without one the key goes, too. False: something moves
+  /// the block.
+  bool drop_copy(locker_bank &bank, uint32_t number);
+  /// What block_place::replaced was to be replaced by is stored, or is not: then it is found in the
+  /// space's next life.
   void end_replaced(const block_place &by, bool stored) noexcept;
   /// Of a number whose key is gone with its space: the store keeps what outlives the process.
-  void release(locker_bank &bank, uint32_t number);
+  void release(locker_bank &bank, uint32_t number) { stores_.release(bank, number); }
   /// A number without a key: free again, or once nobody reads its frame any more.
   void give_up_number(locker_bank &bank, uint32_t number, uint32_t tier);
   /// Gives up blocks that are only stored, until the bank has a free number. False: none may go.
-  bool free_number(locker_bank &bank);
-  /// Children whose parent was not known when they were found in the store are linked to it.
-  void link_children(locker_bank &bank, uint32_t handle, const cubby_key &parent);
+  bool free_number(locker_bank &bank) { return room_.free_number(bank); }
 
   // Reading.
 
@@ -112,8 +101,8 @@ class stored_blocks {
   /// those that are known of it.
   [[nodiscard]] bool agrees(locker_bank &bank, uint32_t number,
                             std::span<const uint64_t> read = {}) const;
-  /// Its bytes are not those that were put: it goes, once nothing moves it any more.
-  void note_damage(locker_bank &bank, uint32_t number);
+  /// Blocks whose bytes are not those that were put.
+  [[nodiscard]] damaged_blocks &damaged() { return stores_.damaged; }
 
   // The pump.
 
@@ -121,14 +110,14 @@ class stored_blocks {
   void forget_unrequested();
   bool step();
   /// Any thread: is there something that step() has not seen?
-  [[nodiscard]] bool has_news() const { return news_.load(std::memory_order_seq_cst); }
+  [[nodiscard]] bool has_news() const { return stores_.has_news(); }
   [[nodiscard]] bool idle() const;
   /// Are blocks on their way to a store?
   [[nodiscard]] bool busy() const { return write_count_ != 0; }
   /// Any thread: how many have ended so far, well or not.
   [[nodiscard]] uint64_t ended_count() const { return ended_count_.load(); }
   /// NULL when the tier has none.
-  [[nodiscard]] const disk_store *store_of(uint32_t tier) const;
+  [[nodiscard]] const disk_store *store_of(uint32_t tier) const { return stores_.of_tier(tier); }
 
  private:
   struct job {
@@ -139,63 +128,24 @@ class stored_blocks {
     uint32_t request = 0, item = 0;
     std::unique_ptr<store::page_buffer> copy;  // of a frame that is not whole pages in a row
   };
-  struct bank_state {
-    std::map<uint32_t, uint32_t> stored_id;   // by handle
-    std::map<uint32_t, uint32_t> handles_of;  // by id: how many
-    // By orphan_mark(): lockers whose parent was not there when they were listed.
-    std::unordered_multimap<uint64_t, uint32_t> orphans;
-    uint32_t hand = 0;  // of the clock over its numbers
-  };
-  struct store_state {
-    std::unique_ptr<disk_store> disk;
-    std::deque<uint32_t> to_write;  // jobs the store has not accepted
-    std::deque<uint32_t> to_erase;  // numbers of the store
-    uint32_t erasing_count = 0;
-    std::vector<bool> spoken_for;  // by number of the store: listed in a bank, or going
-    uint32_t hand = 0;             // over numbers that nobody speaks for
-  };
-  enum class pass { leaves, others, durable };
-  /// What a completion of the store belongs to; the rest of its mark is the number of a job.
-  static constexpr uint64_t of_write = uint64_t{1} << 32, of_erase = uint64_t{2} << 32,
-                            of_space = uint64_t{3} << 32;
 
-  [[nodiscard]] store_state *store_for(const locker_bank &bank);
-  [[nodiscard]] const store_state *store_for(const locker_bank &bank) const;
   uint32_t new_job(block_write &&what);
   void end_job(uint32_t index, const store::store_completion *done, const error *why);
   [[nodiscard]] const void *image_of(job &one);
   result<uint32_t> accept(store_state &to, uint32_t index);
   bool write_some(store_state &to);
-  bool erase_some(store_state &of);
   bool take_completions(store_state &of);
-  bool make_room(store_state &in);
-  bool give_up_unlisted(store_state &in);
-  bool give_up_next(locker_bank &bank, uint32_t &hand, pass how, bool not_in_memory);
-  bool give_up_listed(store_state &in, pass how);
-  [[nodiscard]] bool may_go(const locker_bank &bank, uint32_t number, pass how) const;
-  void drop_stored(locker_bank &bank, uint32_t number);
-  void list_blocks(locker_bank &bank, bank_state &of, store_state &from, uint32_t handle,
-                   uint32_t stored_id);
-  bool list_block(locker_bank &bank, store_state &from, uint32_t handle,
-                  const store::block_body &body, const cubby_key *parent);
-  void look_at_damage();
   [[nodiscard]] bool is_unreadable(const locker_bank &bank, uint32_t number) const;
-  using damage_list = std::vector<std::pair<locker_bank *, uint32_t>>;
-  [[nodiscard]] damage_list::const_iterator damage_of(const locker_bank &bank,
-                                                      uint32_t number) const noexcept;
-  void forget_damage(const locker_bank &bank, uint32_t number) noexcept;
-  [[nodiscard]] bool at_rest(const locker_bank &bank, uint32_t number) const;
 
   engine_state &state_;
   residents &copies_;
-  std::vector<store_state> stores_;
-  std::map<const locker_bank *, bank_state> banks_;
+  store_set stores_;
+  store_room room_;
+  stored_spaces spaces_;
   std::deque<job> jobs_;  // stable
   std::vector<uint32_t> free_jobs_;
   uint32_t write_count_ = 0;
   std::atomic<uint64_t> ended_count_{0};
-  std::atomic<bool> news_{false};
-  damage_list damaged_;
 };
 
 }  // namespace cubby::engine

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "crash/kill_points.hpp"
 #include "unit/api/block_fixture.hpp"
 
 using namespace api_test;
@@ -42,15 +43,18 @@ std::string parent_of(uint32_t number) {
   return number % 10 == 0 ? std::string() : key_of(number - 1);
 }
 
-/// Until it is killed; an exit status says what was wrong.
-[[noreturn]] void live(const block_tiers &tiers, uint64_t seed, int to_parent) {
+/// Of a life that has not come to where it was to end.
+constexpr int not_reached = 77;
+
+/// Until it is killed, or has made so many calls; an exit status says what was wrong.
+[[noreturn]] void live(const block_fixture &f, uint64_t seed, int to_parent,
+                       uint64_t calls_max = ~uint64_t{0}) {
   const auto say = [&](const note &one) {
     if (::write(to_parent, &one, sizeof one) != sizeof one) ::_exit(4);
   };
-  block_fixture f(seed % 2 == 0 ? CUBBY_PUMP_THREAD : CUBBY_PUMP_CALLER, 512, 0, tiers);
   cubby::base::prng random(seed);
   std::string bytes(block_bytes, 'x');
-  for (;;) {
+  for (uint64_t i = 0; i < calls_max; ++i) {
     const auto number = static_cast<uint32_t>(random.next() % block_count);
     const uint64_t choice = random.next() % 16;
     if (choice == 0) {
@@ -68,36 +72,82 @@ std::string parent_of(uint32_t number) {
       say({number, note::put_done});
     }
   }
+  ::_exit(not_reached);
 }
 
-/// Lets a child live for some milliseconds, and takes down what it says.
-void live_and_die(const block_tiers &tiers, uint64_t seed, std::vector<known> &blocks) {
+uint32_t pump_of(uint64_t seed) { return seed % 2 == 0 ? CUBBY_PUMP_THREAD : CUBBY_PUMP_CALLER; }
+
+[[noreturn]] void live_anywhere(const block_tiers &tiers, uint64_t seed, int to_parent) {
+  const block_fixture f(pump_of(seed), 512, 0, tiers);
+  live(f, seed, to_parent);
+}
+
+/// Ends at the point, or after more calls than it takes to come there.
+[[noreturn]] void live_until(const block_tiers &tiers, uint64_t seed, int to_parent,
+                             kill_points::plan plan) {
+  block_fixture f(pump_of(seed), 512);
+  const auto *ops = kill_points::operations();
+  if (cubby::api::register_backend(f.h.rt, ops, &plan) != CUBBY_OK) ::_exit(6);
+  f.host = f.h.tier("host:0", 0, tiers.host_bytes);
+  block_tiers deadly = tiers;
+  deadly.backend = ops->name;
+  if (f.add_store(deadly, &f.disk) != CUBBY_OK) ::_exit(7);
+  REQUIRE(cubby_space_remove(f.h.rt, f.space) == CUBBY_OK);
+  f.space = f.add_space("model", "tenant");
+  live(f, seed, to_parent, 600);
+}
+
+/// Lets a child live until it is killed, by itself or after some milliseconds, and takes down what
+/// it says. False: it has not come to where it was to end.
+bool live_and_die(const block_tiers &tiers, uint64_t seed, std::vector<known> &blocks,
+                  const kill_points::plan *plan = nullptr) {
   int ends[2];
   REQUIRE(::pipe(ends) == 0);
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {
     ::close(ends[0]);
-    live(tiers, seed, ends[1]);
+    if (plan != nullptr) live_until(tiers, seed, ends[1], *plan);
+    live_anywhere(tiers, seed, ends[1]);
   }
   ::close(ends[1]);
   std::vector<note> notes;
   note one;
   const auto take = [&] { return ::read(ends[0], &one, sizeof one) == sizeof one; };
   if (take()) notes.push_back(one);  // it is at work
-  std::this_thread::sleep_for(std::chrono::microseconds(cubby::base::mix64(seed) % 40'000));
-  ::kill(child, SIGKILL);
+  if (plan == nullptr) {
+    std::this_thread::sleep_for(std::chrono::microseconds(cubby::base::mix64(seed) % 40'000));
+    ::kill(child, SIGKILL);
+  }
   while (take()) notes.push_back(one);
   ::close(ends[0]);
   int status = 0;
   REQUIRE(::waitpid(child, &status, 0) == child);
-  INFO("exit status " << (WIFEXITED(status) ? WEXITSTATUS(status) : -1));
-  REQUIRE(WIFSIGNALED(status));
+  const int exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  INFO("exit status " << exit_status);
+  const bool reached = exit_status != not_reached;
+  if (reached) REQUIRE(WIFSIGNALED(status));
   for (const note &said : notes) {
     // An erase need not be on disk when the call returns: the block may be there again.
     if (said.what == note::dropping) blocks[said.number] = known::nothing;
     if (said.what == note::put_done) blocks[said.number] = known::stored;
   }
+  return reached;
+}
+
+/// What the next process finds.
+void check_next_life(const block_tiers &tiers, const std::vector<known> &blocks) {
+  block_fixture f(CUBBY_PUMP_CALLER, 512, 0, tiers);
+  std::string bytes(block_bytes, 'x');
+  for (uint32_t number = 0; number < block_count; ++number) {
+    const cubby_status status = get(f, number, bytes);
+    CAPTURE(number, status);
+    INFO(explain());
+    REQUIRE((status == CUBBY_OK || status == CUBBY_MISS));
+    if (blocks[number] == known::stored) REQUIRE(status == CUBBY_OK);
+    if (status == CUBBY_OK) REQUIRE(bytes == content_of(number));
+  }
+  REQUIRE(f.h.stats(f.disk).corrupt_count == 0);
 }
 
 }  // namespace
@@ -110,16 +160,29 @@ TEST_CASE("a process that is killed at any moment leaves what was acknowledged")
   for (uint32_t i = 0; i < kills; ++i) {
     CAPTURE(i);
     live_and_die(tiers, i + 1, blocks);
-    block_fixture f(CUBBY_PUMP_CALLER, 512, 0, tiers);
-    std::string bytes(block_bytes, 'x');
-    for (uint32_t number = 0; number < block_count; ++number) {
-      const cubby_status status = get(f, number, bytes);
-      CAPTURE(number, status);
-      INFO(explain());
-      REQUIRE((status == CUBBY_OK || status == CUBBY_MISS));
-      if (blocks[number] == known::stored) REQUIRE(status == CUBBY_OK);
-      if (status == CUBBY_OK) REQUIRE(bytes == content_of(number));
-    }
-    REQUIRE(f.h.stats(f.disk).corrupt_count == 0);
+    check_next_life(tiers, blocks);
+  }
+}
+
+TEST_CASE("a process that is killed at a named point leaves what was acknowledged") {
+  const store_directory there;
+  const block_tiers tiers{there.path, store_bytes, memory_bytes};
+  std::vector<known> blocks(block_count, known::nothing);
+  const uint32_t kills = kill_count();
+  std::array<uint32_t, kill_points::points.size()> died{};
+  for (uint32_t i = 0; i < kills; ++i) {
+    const kill_points::point &at = kill_points::points[i % died.size()];
+    // A checkpoint comes with every few puts only.
+    const bool rare =
+        at.what == kill_points::subject::entries || at.what == kill_points::subject::head;
+    const auto count = static_cast<uint32_t>(1 + cubby::base::mix64(i) % (rare ? 3 : 20));
+    CAPTURE(i, at.name, count);
+    const kill_points::plan plan{at, count};
+    died[i % died.size()] += live_and_die(tiers, i + 1, blocks, &plan);
+    check_next_life(tiers, blocks);
+  }
+  for (size_t i = 0; i < died.size() && kills >= 100; ++i) {
+    CAPTURE(kill_points::points[i].name);
+    CHECK(died[i] > 0);
   }
 }

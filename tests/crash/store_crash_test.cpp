@@ -11,10 +11,14 @@ struct selected {
   ~selected() { cubby::base::selected_mutant = cubby::base::mutant::none; }
 };
 
-std::string first_violation(crash::options choice) {
+std::string first_violation(crash::options choice, bool killed = false) {
   for (choice.seed = 1; choice.seed <= 8; choice.seed++) {
     crash::world world(choice);
     world.run();
+    if (killed && world.violation().empty()) {
+      world.crash(store_disk::fate::killed);
+      if (world.violation().empty()) world.run();
+    }
     if (!world.violation().empty()) return world.violation();
   }
   return {};
@@ -74,6 +78,28 @@ TEST_CASE("a store that became read-only takes blocks again, and nothing acknowl
   CHECK(world.acknowledged() > 150);
 }
 
+TEST_CASE("what a failed flush left in the page cache is on the device before it is believed") {
+  const auto seed = static_cast<uint64_t>(GENERATE(range(1, 9)));
+  crash::options choice;
+  choice.seed = seed;
+  choice.requests = 60;
+  choice.files = 1 + static_cast<uint32_t>(seed % 2);
+  SECTION("a flush failed") { choice.failing_flush = GENERATE(1u, 4u, 6u, 9u, 14u, 22u); }
+  SECTION("and the first one of the next process fails, too") {
+    choice.failing_flush = GENERATE(1u, 4u, 9u, 22u);
+    choice.failing_opening = true;
+    choice.restores = 2;
+  }
+  choice.check_every = 3;
+  crash::world world(choice);
+  world.run();
+  CHECK(world.violation() == "");
+  world.crash(store_disk::fate::killed);
+  if (world.violation().empty()) world.run();
+  INFO("failing flush " << choice.failing_flush);
+  CHECK(world.violation() == "");
+}
+
 TEST_CASE("one power cut after another, and the store goes on") {
   const auto seed = static_cast<uint64_t>(GENERATE(range(1, 13)));
   crash::options choice;
@@ -105,6 +131,12 @@ TEST_CASE("defects of the protocol are found", "[mutants]") {
     const selected one(mutant::believe_failed_flush);
     choice.failing_flush = 20;
     CHECK(first_violation(choice) != "");
+  }
+  SECTION("believe what the page cache alone may hold") {
+    const selected one(mutant::believe_page_cache);
+    choice.failing_flush = 9;
+    choice.requests = 60;
+    CHECK(first_violation(choice, true) != "");
   }
   SECTION("skip the flush") {
     const selected one(mutant::skip_flush);

@@ -251,6 +251,7 @@ void world::crash(fate how) {
   judge(files, how);
   if (!violation_.empty()) return;
   open(files, power_was_cut);
+  if (choice_.failing_opening) choice_.failing_flush = static_cast<uint32_t>(flushes_) + 1;
   taken first;
   while (!power_was_cut && violation_.empty() && store_->next_operation(first.op)) {
     first.before = disk_->order();
@@ -260,13 +261,17 @@ void world::crash(fate how) {
     complete_one();
   }
   by_user_.clear();
+  // Before it has started, it promises no more than the process before, and what it does not list
+  // may be there.
+  const bool on_device = power_was_cut || store_->is_started();
   std::map<std::string, std::shared_ptr<block_model>> there;
   const auto &blocks = store_->blocks();
   for (uint32_t i = 0; i < blocks.end(); i++) {
     if (!blocks.find(i)) continue;
     const auto block = blocks_.at(key_of(blocks.body_of(i)));
     block->number = i;
-    block->acknowledged = true;
+    block->acknowledged =
+        on_device || (block->acknowledged && !block->failed && !block->erase_asked);
     block->failed = block->erase_asked = block->erase_acknowledged = false;
     // What the power cut damaged is erased when it is read, if not now, then later.
     block->damaged = !store_disk::content(files, blocks.body_of(i)) ||
@@ -277,6 +282,7 @@ void world::crash(fate how) {
     }
     there[block->key] = block;
   }
+  if (!on_device) there.insert(blocks_.begin(), blocks_.end());
   blocks_.swap(there);
   spaces_.clear();
   space_acknowledged_.clear();

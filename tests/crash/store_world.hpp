@@ -29,12 +29,13 @@ struct options {
   uint64_t seed = 1;
   uint32_t requests = 450;
   uint32_t files = 1;
-  uint32_t failing_flush = 0;   // 0 = none, else which
-  uint32_t failing_writes = 0;  // of a thousand writes of blocks
-  uint32_t failing_own = 0;     // 0 = none, else which write that is not of a block
-  uint32_t restores = 0;        // of a store that became read-only
-  bool until_idle = true;       // else the script ends in the middle of its work
-  uint32_t check_every = 1;     // writes between two power cuts
+  uint32_t failing_flush = 0;    // 0 = none, else which
+  uint32_t failing_writes = 0;   // of a thousand writes of blocks
+  uint32_t failing_own = 0;      // 0 = none, else which write that is not of a block
+  uint32_t restores = 0;         // of a store that became read-only
+  bool failing_opening = false;  // the first flush after a crash fails
+  bool until_idle = true;        // else the script ends in the middle of its work
+  uint32_t check_every = 1;      // writes between two power cuts
 };
 
 class world {

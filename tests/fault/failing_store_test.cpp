@@ -199,6 +199,27 @@ TEST_CASE("a block that is read past memory stays in its store meanwhile") {
   CHECK(s.drop(below[0]) == CUBBY_OK);
 }
 
+TEST_CASE("a damaged block that is still read counts as damaged when a put cannot replace it") {
+  failing_store s;
+  const uint32_t number = s.blocks_in(CUBBY_STATE_FILE).front();
+  s.at.damage(content_of(number), 1000, 1);
+  s.injected.what = fault::held;
+  s.injected.times = 1;
+  std::string held(block_bytes, 'x');
+  const cubby_ticket ticket = s.begin_get(number, held);
+  uint64_t next = 0;
+  while (s.injected.hit_count == 0) REQUIRE(cubby_poll(s.f.h.rt, 0, &next) == CUBBY_OK);
+  CHECK(s.get_block(number) == CUBBY_ERR_CORRUPT);
+  CHECK(put(s.f, number, content_of(number), {}, 0, CUBBY_KEEP_DURABLE) == CUBBY_ERR_BUSY);
+  CHECK(put(s.f, number, content_of(number)) == CUBBY_ERR_BUSY);  // not known: it is damaged
+  s.injected.release = true;
+  CHECK(cubby_wait(s.f.h.rt, ticket, -1) == CUBBY_ERR_CORRUPT);
+  REQUIRE(cubby_drain(s.f.h.rt, 10'000'000'000) == CUBBY_OK);
+  CHECK(match(s.f, {number}) == 0);
+  CHECK(put(s.f, number, content_of(number)) == CUBBY_OK);
+  CHECK(s.get_block(number) == CUBBY_OK);
+}
+
 TEST_CASE("a store whose flush failed is read-only, is tried again, and takes blocks again") {
   failing_store s;
   const auto poll = [&] {
@@ -223,6 +244,17 @@ TEST_CASE("a store whose flush failed is read-only, is tried again, and takes bl
   CHECK(s.get_block(s.blocks_in(CUBBY_STATE_FILE).front()) == CUBBY_OK);
   // A try that fails leaves it so; the next comes later.
   CHECK(poll() != ~uint64_t{0});
+  // A space that is added now is stored once the store takes blocks again.
+  const cubby_space late = s.f.add_space("model", "late");
+  CHECK(put(s.f, 1, content_of(301), {}, late) == CUBBY_OK);
+  CHECK(put(s.f, 2, content_of(302), {}, late, CUBBY_KEEP_RESTART) == CUBBY_ERR_DEVICE);
+  const cubby_space unused = s.f.add_space("model", "unused");
+  REQUIRE(cubby_space_remove(s.f.h.rt, unused) == CUBBY_OK);
+  // What the store has of a space is read meanwhile.
+  REQUIRE(cubby_space_remove(s.f.h.rt, s.f.space) == CUBBY_OK);
+  s.f.space = s.f.add_space("model", "stored");
+  CHECK(put(s.f, 204, content_of(204)) == CUBBY_OK);
+  CHECK(s.f.space != late);
   rest();
   poll();
   CHECK(s.health() == 2);
@@ -234,4 +266,23 @@ TEST_CASE("a store whose flush failed is read-only, is tried again, and takes bl
   CHECK(s.logged("takes blocks again"));
   REQUIRE(put(s.f, 201, content_of(201), {}, 0, CUBBY_KEEP_DURABLE) == CUBBY_OK);
   CHECK(s.get_block(201) == CUBBY_OK);
+  const cubby_status stored = put(s.f, 2, content_of(302), {}, late, CUBBY_KEEP_RESTART);
+  INFO(explain());
+  CHECK(stored == CUBBY_OK);
+  REQUIRE(cubby_space_remove(s.f.h.rt, late) == CUBBY_OK);
+  const cubby_space again = s.f.add_space("model", "late");
+  std::string bytes(block_bytes, 'x');
+  CHECK(get(s.f, 2, bytes, again) == CUBBY_OK);
+  CHECK(bytes == content_of(302));
+}
+
+TEST_CASE("a block whose replacement could not be stored is found as it was") {
+  failing_store s;
+  REQUIRE(put(s.f, 201, content_of(201), {}, 0, CUBBY_KEEP_RESTART) == CUBBY_OK);
+  REQUIRE(put(s.f, 202, content_of(202), key_of(201), 0, CUBBY_KEEP_RESTART) == CUBBY_OK);
+  s.injected.how_much = extent::flushes;
+  s.injected.what = fault::eio;
+  CHECK(put(s.f, 202, content_of(202), key_of(201), 0, CUBBY_KEEP_DURABLE) < 0);
+  CHECK(match(s.f, {201, 202}) == 2);
+  CHECK(s.get_block(202) == CUBBY_OK);
 }

@@ -146,6 +146,17 @@ void block_store::turn_read_only(const char *what, int native) noexcept {
   if (restoring_) give_up_restore();
   if (failure_) return;
   failure_ = fail_errno(native, "the store is read-only since %s failed; look at the device", what);
+  fail_all(native);
+}
+
+void block_store::stop(const error &why) noexcept {
+  if (restoring_) give_up_restore();
+  if (failure_) return;
+  failure_ = why;
+  fail_all(why.native);
+}
+
+void block_store::fail_all(int native) noexcept {
   for (const uint32_t index : to_record_) fail_request(index, native);
   to_record_.clear();
   for (flush_line &line : lines_) {
@@ -162,13 +173,9 @@ void block_store::turn_read_only(const char *what, int native) noexcept {
 // Operations out.
 
 bool block_store::next_operation(store_operation &out) noexcept {
-  if (restoring_ && next_checkpoint(out)) {
-    ++outstanding_;
-    return true;
-  }
-  if (failure_) return false;
-  if (!is_started()) {
-    if (!next_start(out)) return false;
+  if (failure_ && !restoring_) return false;
+  if (!is_started() || restoring_) {
+    if (!(is_started() ? next_checkpoint(out) : next_start(out))) return false;
     ++outstanding_;
     return true;
   }
@@ -186,21 +193,32 @@ bool block_store::next_operation(store_operation &out) noexcept {
 }
 
 /// What was read may not have been on the device yet, and pages that it calls free must not be
-/// written before it is.
+/// written before it is. Where a flush had failed, the page cache takes what it has for clean: it
+/// is written again, so that the flush covers it.
 bool block_store::next_start(store_operation &out) noexcept {
+  using kind = store_operation::kind;
   if (start_outstanding_) return false;
   start_outstanding_ = true;
   const uint64_t cookie = cookie_of(owner::start, start_step_);
-  if (start_step_ < to_repair_.size()) {
-    const auto &bad = to_repair_[start_step_];
+  size_t place = start_step_;
+  if (place < to_repair_.size()) {
+    const auto &bad = to_repair_[place];
     repair_page_.clear(0);
     encode_superblock(places_.shape(), bad.file, repair_page_.at(0));
-    out = {store_operation::kind::write, bad.file,   places_.superblock_page(bad.copy) * page_bytes,
-           repair_page_.at(0),           page_bytes, cookie};
-  } else {
-    const auto file = static_cast<uint32_t>(start_step_ - to_repair_.size());
-    out = {store_operation::kind::flush, file, 0, nullptr, 0, cookie};
+    const uint64_t at = places_.superblock_page(bad.copy) * page_bytes;
+    out = {kind::write, bad.file, at, repair_page_.at(0), page_bytes, cookie};
+    return true;
   }
+  place -= to_repair_.size();
+  if (place < unproven_.size()) {
+    const auto &run = unproven_[place];
+    out = {
+        kind::write, 0, run.first_page * page_bytes, run.bytes.at(0), run.page_count * page_bytes,
+        cookie};
+    return true;
+  }
+  place -= unproven_.size();
+  out = {kind::flush, static_cast<uint32_t>(place), 0, nullptr, 0, cookie};
   return true;
 }
 
@@ -339,10 +357,17 @@ void block_store::checkpoint_step_done(int native) noexcept {
 void block_store::start_done(uint32_t index, int native) noexcept {
   CUBBY_ASSERT(index == start_step_ && start_outstanding_);
   start_outstanding_ = false;
-  // A superblock that cannot be repaired has other copies; a flush has no other way.
-  if (native != 0 && start_step_ >= to_repair_.size()) turn_read_only("its first flush", native);
-  ++start_step_;
-  if (is_started() && !failure_) journal_.flushed(journal_.position().next);
+  // A superblock that cannot be repaired has other copies; the rest has no other way.
+  if (native != 0 && start_step_ >= to_repair_.size()) {
+    const bool flush = start_step_ >= to_repair_.size() + unproven_.size();
+    return turn_read_only(flush ? "its first flush" : "writing its end once more", native);
+  }
+  if (++start_step_ != to_repair_.size() + unproven_.size() + lines_.size()) return;
+  started_ = true;
+  unproven_.clear();
+  unproven_.shrink_to_fit();
+  journal_.flushed(journal_.position().next);
+  if (restoring_) begin_restoring_manifest();
 }
 
 bool block_store::next_completion(store_completion &out) noexcept {
@@ -368,18 +393,25 @@ bool block_store::is_idle() const noexcept {
 
 bool block_store::begin_restore() noexcept {
   if (!failure_ || restoring_ || outstanding_ != 0) return false;
-  checkpoint_.cancel();
   restoring_ = true;
+  // The other manifest may be the only one on the device until the start is over.
+  if (is_started())
+    begin_restoring_manifest();
+  else
+    start_step_ = 0;
+  return true;
+}
+
+void block_store::begin_restoring_manifest() noexcept {
+  checkpoint_.cancel();
   checkpoint_wanted_ = false;
   checkpoint_.begin(journal_.position().manifest + 1, journal_.position().next, true);
-  return true;
 }
 
 /// Erases whose records may have been written are over: the manifest has no such block.
 void block_store::end_restore() noexcept {
   restoring_ = false;
   failure_.reset();
-  start_step_ = static_cast<uint32_t>(to_repair_.size());  // it may have been the first flush
   for (uint32_t number = 0; number < blocks_.end(); number++) {
     const block_entry *entry = blocks_.find(number);
     if (entry != nullptr && entry->state == block_state::erased) free_block(number);

@@ -119,15 +119,15 @@ class block_store {
   [[nodiscard]] const space_table &spaces() const noexcept { return spaces_; }
   [[nodiscard]] const layout &places() const noexcept { return places_; }
   [[nodiscard]] store_statistics statistics() const noexcept;
+  /// The driver has found out why nothing can be written any more: the store is read-only.
+  void stop(const error &why) noexcept;
   /// Tries to make a read-only store one that takes blocks again, and says whether that could
   /// begin: not while an operation is outstanding. failure() is NULL once it has succeeded.
   bool begin_restore() noexcept;
   [[nodiscard]] bool restoring() const noexcept { return restoring_; }
   /// Is what was found at opening on the device? Before, a durable block may be so in the page
   /// cache alone.
-  [[nodiscard]] bool is_started() const noexcept {
-    return start_step_ == to_repair_.size() + lines_.size();
-  }
+  [[nodiscard]] bool is_started() const noexcept { return started_; }
   /// Why the store is read-only; NULL while it is not.
   [[nodiscard]] const error *failure() const noexcept { return failure_ ? &*failure_ : nullptr; }
 
@@ -174,6 +174,7 @@ class block_store {
   void start(uint32_t index) noexcept;
 
   // block_store.cpp
+  void begin_restoring_manifest() noexcept;
   void end_restore() noexcept;
   void give_up_restore() noexcept;
   [[nodiscard]] step step_after(const pending &one) const noexcept;
@@ -184,6 +185,7 @@ class block_store {
   void free_block(uint32_t number) noexcept;
   void fail_request(uint32_t index, int native) noexcept;
   void turn_read_only(const char *what, int native) noexcept;
+  void fail_all(int native) noexcept;
   bool next_start(store_operation &out) noexcept;
   bool next_journal_write(store_operation &out) noexcept;
   void add_record(uint32_t index) noexcept;
@@ -216,8 +218,11 @@ class block_store {
 
   std::vector<recovered_store::bad_superblock> to_repair_;
   page_buffer repair_page_{1};
-  uint32_t start_step_ = 0;  // first superblocks are repaired, then every file is flushed
-  bool start_outstanding_ = false;
+  std::vector<recovered_store::unproven_run> unproven_;
+  // First superblocks are repaired, then unproven pages are written again, then every file is
+  // flushed.
+  uint32_t start_step_ = 0;
+  bool start_outstanding_ = false, started_ = false;
 
   bool checkpoint_wanted_ = false;
   bool restoring_ = false;

@@ -13,9 +13,21 @@
 namespace cubby::store {
 namespace {
 
+/// A store that is there in part: its disk may be missing, or it was never made to its end.
+error missing_file(const std::string &missing, const std::string &there) {
+  return fail_errno(
+      ENOENT,
+      "%s has no file of the store, and %s has one; mount the disk of the first, name "
+      "the directories of one store, or remove what is left of it",
+      missing.c_str(), there.c_str());
+}
+
 result<std::vector<store_file>> open_files(const store_options &options) {
   std::vector<store_file> files;
-  for (const std::string &directory : options.directories) {
+  const auto &all = options.directories;
+  const auto there = std::find_if(all.begin(), all.end(), store_file_exists);
+  for (const std::string &directory : all) {
+    if (there != all.end() && !store_file_exists(directory)) return missing_file(directory, *there);
     auto file = store_file::open(directory, false);
     if (!file) return file.failure();
     files.push_back(std::move(file).value());
@@ -64,8 +76,12 @@ result<std::vector<store_file>> create_files(const store_options &options) {
 
 result<recovered_store> recover(const std::vector<store_file> &files, uint64_t fingerprint) {
   std::vector<uint64_t> sizes;
-  for (const store_file &file : files) sizes.push_back(file.bytes());
-  recovery opening(sizes, fingerprint);
+  std::vector<std::string> names;
+  for (const store_file &file : files) {
+    sizes.push_back(file.bytes());
+    names.push_back(file.path());
+  }
+  recovery opening(std::move(sizes), fingerprint, std::move(names));
   page_buffer pages(recovery::read_bytes_max / page_bytes);
   while (const auto read = opening.next()) {
     const int fd = files[read->file].fd();

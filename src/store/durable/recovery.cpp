@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <utility>
 
 #include "base/assert.hpp"
+#include "base/mutant.hpp"
 #include "store/durable/manifest.hpp"
 #include "store/durable/replay.hpp"
 
@@ -21,6 +23,7 @@ constexpr char remedy[] = "; remove the store and let its content be made again"
 
 struct recovery::work {
   std::vector<uint64_t> file_bytes;
+  std::vector<std::string> names;
   uint64_t fingerprint = 0;
   stage at = stage::superblocks;
   uint64_t step = 0;  // within the stage: reads of superblocks and heads, else pages
@@ -45,7 +48,18 @@ struct recovery::work {
     uint32_t records;
   };
   std::vector<bad_page> bad_pages;
+  bool head_proven = false;  // a record says that the manifest is complete
+  /// What was read of the journal, while a page of it may not have been flushed.
+  struct held_pages {
+    uint64_t number;  // of the first page
+    uint64_t count;
+    page_buffer bytes;
+  };
+  std::vector<held_pages> held;
 
+  [[nodiscard]] std::string name_of(uint32_t file) const {
+    return file < names.size() ? names[file] : "file " + std::to_string(file);
+  }
   [[nodiscard]] read superblock_read() const;
   [[nodiscard]] read pages_read(uint64_t first, uint64_t count) const {
     return {0, first * page_bytes, count * page_bytes};
@@ -65,7 +79,9 @@ struct recovery::work {
   void take_entries(const unsigned char *pages, uint64_t whole, uint64_t asked);
   void take_journal_page(uint64_t number, const unsigned char *page);
   void take_journal(const unsigned char *pages, uint64_t whole, uint64_t asked);
+  void keep(uint64_t number, const unsigned char *pages, uint64_t count);
   void end_journal();
+  [[nodiscard]] std::vector<recovered_store::unproven_run> unproven() const;
 };
 
 void recovery::work::enter(stage next_stage) {
@@ -105,32 +121,41 @@ void recovery::work::take_superblock(const unsigned char *page) {
 
 void recovery::work::check_superblock(uint32_t file) {
   if (!found[file] && other_version) {
-    failure = fail(CUBBY_ERR_NOT_SUPPORTED,
-                   "the store's file %u is of version %u, and this library reads version %u; open "
-                   "it with the library that wrote it, or remove it",
-                   file, *other_version, store_version);
+    failure =
+        fail(CUBBY_ERR_NOT_SUPPORTED,
+             "%s is of version %u, and this library reads version %u; open it with the library "
+             "that wrote it, or remove it",
+             name_of(file).c_str(), *other_version, store_version);
     return;
   }
   if (!found[file]) {
-    failure = fail(CUBBY_ERR_FORMAT,
-                   "file %u is no store, for no copy of a superblock is intact; it is left as it "
-                   "is: name another directory, or remove the file",
-                   file);
+    failure =
+        fail(CUBBY_ERR_FORMAT,
+             "%s is no store, for no copy of a superblock is intact; it is left as it is: name "
+             "another directory, or remove the file",
+             name_of(file).c_str());
     return;
   }
   const store_shape &one = found[file]->shape;
   const store_shape &first = found[0]->shape;
-  if (found[file]->file != file || one.store_id != first.store_id ||
-      one.file_count != file_bytes.size() || one.pages_per_file != first.pages_per_file)
+  const std::string name = name_of(file);
+  if (one.store_id != first.store_id)
     failure = fail(CUBBY_ERR_FORMAT,
-                   "file %u is file %u of %u of store %016llx; name all directories of one store, "
-                   "in their order",
-                   file, found[file]->file, one.file_count, static_cast<wide>(one.store_id));
-  else if (file_bytes[file] / page_bytes < one.pages_per_file)
+                   "%s is of store %016llx, and %s of store %016llx; name the directories of one "
+                   "store",
+                   name.c_str(), static_cast<wide>(one.store_id), name_of(0).c_str(),
+                   static_cast<wide>(first.store_id));
+  else if (found[file]->file != file || one.file_count != file_bytes.size() ||
+           one.pages_per_file != first.pages_per_file)
     failure =
-        fail(CUBBY_ERR_FORMAT, "file %u ends at %llu bytes where the store was made with %llu%s",
-             file, static_cast<wide>(file_bytes[file]),
-             static_cast<wide>(one.pages_per_file * page_bytes), remedy);
+        fail(CUBBY_ERR_FORMAT,
+             "%s is file %u of the %u of its store, and was named as file %u of %zu; name all "
+             "directories of the store, in their order",
+             name.c_str(), found[file]->file, one.file_count, file, file_bytes.size());
+  else if (file_bytes[file] / page_bytes < one.pages_per_file)
+    failure = fail(CUBBY_ERR_FORMAT, "%s ends at %llu bytes where the store was made with %llu%s",
+                   name.c_str(), static_cast<wide>(file_bytes[file]),
+                   static_cast<wide>(one.pages_per_file * page_bytes), remedy);
   if (failure) failure->offset_bytes = file_bytes[file];
 }
 
@@ -238,6 +263,7 @@ void recovery::work::take_journal_page(uint64_t number, const unsigned char *pag
     expected = std::max<uint32_t>(expected, record.count);
     next = std::max(next, number + 1);
     if (record.flushed_page <= number) flushed = std::max(flushed, record.flushed_page);
+    head_proven = head_proven || record.manifest == head.sequence;
     if (!state->apply(record)) continue;
     ++intact;
     ++report.records_replayed;
@@ -246,10 +272,42 @@ void recovery::work::take_journal_page(uint64_t number, const unsigned char *pag
 }
 
 void recovery::work::take_journal(const unsigned char *pages, uint64_t whole, uint64_t asked) {
+  const uint64_t first = head.journal_from + step;
   for (uint64_t i = 0; i < asked; i++)
-    take_journal_page(head.journal_from + step + i, i < whole ? pages + i * page_bytes : nullptr);
+    take_journal_page(first + i, i < whole ? pages + i * page_bytes : nullptr);
+  keep(first, pages, whole);
   step += asked;
   if (step == places->shape().journal_pages) end_journal();
+}
+
+/// Holds on to what was just read, as far as it has to be written again as things look now.
+void recovery::work::keep(uint64_t number, const unsigned char *pages, uint64_t count) {
+  std::erase_if(held, [this](const held_pages &one) { return one.number + one.count <= flushed; });
+  const uint64_t end = std::min(number + count, next);
+  const uint64_t from = std::max(number, flushed);
+  if (from >= end) return;
+  held.push_back({from, end - from, page_buffer(end - from)});
+  memcpy(held.back().bytes.at(0), pages + (from - number) * page_bytes, (end - from) * page_bytes);
+}
+
+/// The ends of what was held may have been proven by later ones.
+std::vector<recovered_store::unproven_run> recovery::work::unproven() const {
+  std::vector<recovered_store::unproven_run> runs;
+  if (CUBBY_MUTANT(believe_page_cache)) return runs;
+  if (!head_proven || report.heads_bad != 0) {
+    for (const uint64_t page : {uint64_t{0}, places->slot_pages() - 1}) {
+      runs.push_back({slot_page(page), 1, page_buffer(1)});
+      encode_head(places->shape().store_id, head, runs.back().bytes.at(0));
+    }
+  }
+  for (const held_pages &one : held) {
+    const uint64_t from = std::max(one.number, flushed);
+    const uint64_t end = one.number + one.count;
+    if (from >= end) continue;
+    runs.push_back({places->journal_page(from), end - from, page_buffer(end - from)});
+    memcpy(runs.back().bytes.at(0), one.bytes.at(from - one.number), (end - from) * page_bytes);
+  }
+  return runs;
 }
 
 /// Damaged is what had been flushed; what had not, a crash may leave in any state.
@@ -292,8 +350,10 @@ std::optional<recovery::read> recovery::work::next_read() const {
   return std::nullopt;
 }
 
-recovery::recovery(std::vector<uint64_t> file_bytes, uint64_t fingerprint)
+recovery::recovery(std::vector<uint64_t> file_bytes, uint64_t fingerprint,
+                   std::vector<std::string> names)
     : work_(std::make_unique<work>()) {
+  work_->names = std::move(names);
   work_->found.resize(file_bytes.size());
   work_->file_bytes = std::move(file_bytes);
   work_->fingerprint = fingerprint;
@@ -347,6 +407,7 @@ result<recovered_store> recovery::finish() {
                          position,
                          generation,
                          std::move(work_->bad),
+                         work_->unproven(),
                          report};
 }
 

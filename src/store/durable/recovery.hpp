@@ -12,6 +12,7 @@
 #include "store/durable/extent_map.hpp"
 #include "store/durable/format.hpp"
 #include "store/durable/journal.hpp"
+#include "store/durable/pages.hpp"
 #include "store/durable/space_table.hpp"
 
 namespace cubby::store {
@@ -45,14 +46,24 @@ struct recovered_store {
     uint32_t copy = 0;
   };
   std::vector<bad_superblock> bad_superblocks;
+  /// Pages of the first file that were believed, and of which nothing says that they are on the
+  /// device: they may be in the page cache alone, clean since a flush of an earlier process failed.
+  struct unproven_run {
+    uint64_t first_page = 0;
+    uint64_t page_count = 0;
+    page_buffer bytes;  // as they were read
+  };
+  std::vector<unproven_run> unproven;
   recovery_report report;
 };
 
 class recovery {
  public:
   /// `file_bytes`: the size of each file of the store, in the order of its directories.
-  /// `fingerprint`: what the store has to have been made with; 0 = anything. May throw.
-  recovery(std::vector<uint64_t> file_bytes, uint64_t fingerprint);
+  /// `fingerprint`: what the store has to have been made with; 0 = anything. `names`: of the files,
+  /// for sentences. May throw.
+  recovery(std::vector<uint64_t> file_bytes, uint64_t fingerprint,
+           std::vector<std::string> names = {});
   ~recovery();
   recovery(const recovery &) = delete;
   recovery &operator=(const recovery &) = delete;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
@@ -43,6 +44,14 @@ pid_t owner_of(int fd) noexcept {
   lock.l_len = 1;
   if (fcntl(fd, F_GETLK, &lock) != 0 || lock.l_type == F_UNLCK) return 0;
   return lock.l_pid;
+}
+
+void unlock(int fd) noexcept {
+  struct flock lock = {};
+  lock.l_type = F_UNLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_len = 1;
+  fcntl(fd, F_OFD_SETLK, &lock);
 }
 
 /// The lock of the open file keeps others out; that of the process merely says its number.
@@ -113,6 +122,22 @@ result<int> open_new(const std::string &path) {
                     path.c_str());
 }
 
+/// A write past the limit would end the process by SIGXFSZ.
+result<void> check_size_limit(const std::string &path, uint64_t bytes) {
+  struct rlimit limit = {};
+  if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+      limit.rlim_cur >= bytes)
+    return {};
+  auto failure =
+      fail_errno(EFBIG,
+                 "%s has %llu bytes, and this process may write files of at most %llu; raise the "
+                 "limit (ulimit -f), or make a smaller store",
+                 path.c_str(), static_cast<unsigned long long>(bytes),
+                 static_cast<unsigned long long>(limit.rlim_cur));
+  failure.needed_bytes = bytes;
+  return failure;
+}
+
 /// 0 or the errno. The magic comes first, so that what is left if this process dies is not taken
 /// for a third party's file.
 int allocate(int fd, uint64_t bytes) {
@@ -148,6 +173,7 @@ store_file::store_file(store_file &&other) noexcept
       path_(std::move(other.path_)),
       unpublished_(std::exchange(other.unpublished_, {})),
       bytes_(other.bytes_),
+      owner_(other.owner_),
       direct_(other.direct_),
       notes_(std::move(other.notes_)) {}
 
@@ -158,6 +184,7 @@ store_file &store_file::operator=(store_file &&other) noexcept {
   path_ = std::move(other.path_);
   unpublished_ = std::exchange(other.unpublished_, {});
   bytes_ = other.bytes_;
+  owner_ = other.owner_;
   direct_ = other.direct_;
   notes_ = std::move(other.notes_);
   return *this;
@@ -167,7 +194,12 @@ store_file::~store_file() { close_file(); }
 
 void store_file::close_file() noexcept {
   if (fd_ < 0) return;
-  if (!unpublished_.empty()) unlink(unpublished_.c_str());
+  // A child that was forked meanwhile has the same open file: it would hold the lock, and is not to
+  // give it up.
+  if (getpid() == owner_) {
+    if (!unpublished_.empty()) unlink(unpublished_.c_str());
+    unlock(fd_);
+  }
   close(fd_);
   fd_ = -1;
 }
@@ -175,6 +207,7 @@ void store_file::close_file() noexcept {
 /// Locked first, so that nothing changes under the looks that follow.
 result<void> store_file::own() {
   if (auto locked = lock_file(fd_, path_); !locked) return locked;
+  owner_ = getpid();
   struct stat seen = {};
   if (fstat(fd_, &seen) != 0) return fail_errno(errno, "%s could not be looked at", path_.c_str());
   bytes_ = static_cast<uint64_t>(seen.st_size);
@@ -231,6 +264,7 @@ result<store_file> store_file::open(const std::string &directory, bool direct) {
     replaced.retryable = true;
     return replaced;
   }
+  if (auto allowed = check_size_limit(path, file.bytes()); !allowed) return allowed.failure();
   if ((seen.st_mode & 077) != 0 && fchmod(fd, 0600) == 0)
     file.notes_.push_back(path + " could be read by others and no longer can");
   file.look_around(direct);
@@ -259,6 +293,7 @@ result<store_file> store_file::create_unnamed(const std::string &path, uint64_t 
     file.unpublished_.clear();
     return owned.failure();
   }
+  if (auto allowed = check_size_limit(path, bytes); !allowed) return allowed.failure();
   const int native = allocate(*fd, bytes);
   if (native != 0) {
     auto failure = fail_errno(native,
@@ -271,6 +306,24 @@ result<store_file> store_file::create_unnamed(const std::string &path, uint64_t 
   file.bytes_ = bytes;
   file.look_around(direct);
   return file;
+}
+
+result<void> store_file::check() const {
+  struct statx seen = {};
+  if (statx(fd_, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_NLINK | STATX_SIZE, &seen) != 0)
+    return fail_errno(errno, "%s could not be looked at", path_.c_str());
+  if (seen.stx_nlink == 0)
+    return fail_errno(ENOENT,
+                      "%s was removed by somebody else, and what is in it goes with this process; "
+                      "close the runtime and open it anew",
+                      path_.c_str());
+  if (seen.stx_size < bytes_)
+    return fail_errno(EIO,
+                      "%s was cut short by somebody else, to %llu bytes of %llu, and what lay "
+                      "behind is lost; remove the store and let its content be made again",
+                      path_.c_str(), static_cast<unsigned long long>(seen.stx_size),
+                      static_cast<unsigned long long>(bytes_));
+  return check_size_limit(path_, bytes_);
 }
 
 result<void> store_file::flush_new() {
@@ -287,9 +340,13 @@ result<void> store_file::publish() {
     return fail_errno(there.native, "the new store could not be named %s; look at what is there",
                       path_.c_str());
   unpublished_.clear();
-  if (const int native = flush_directory(path_); native != 0)
-    return fail_errno(native, "the new store %s may not be durable", path_.c_str());
-  return {};
+  const int native = flush_directory(path_);
+  if (native == 0) return {};
+  // A later opening could not tell that the name may be gone after a power cut.
+  if (has_name(path_)) unlink(path_.c_str());
+  return fail_errno(native,
+                    "the directory of the new store %s could not be flushed; look at the device",
+                    path_.c_str());
 }
 
 result<void> store_file::replace(const store_file &old) {

@@ -37,6 +37,9 @@ class store_file {
   /// has the name. INVALID when the name is no longer that of `old`; all stays as it is.
   result<void> replace(const store_file &old);
 
+  /// Is it still there, whole, and may this process write all of it? Waits for no file system.
+  [[nodiscard]] result<void> check() const;
+
   [[nodiscard]] int fd() const { return fd_; }
   [[nodiscard]] uint64_t bytes() const { return bytes_; }
   [[nodiscard]] const std::string &path() const { return path_; }
@@ -57,6 +60,7 @@ class store_file {
   std::string path_;
   std::string unpublished_;  // the name until publish(); removed unless it is reached
   uint64_t bytes_ = 0;
+  int owner_ = 0;  // the process that has locked it
   bool direct_ = false;
   std::vector<std::string> notes_;
 };

@@ -349,3 +349,78 @@ TEST_CASE("hints on keys: closed blocks go first, scheduled ones are read ahead"
   CHECK(states[1] == CUBBY_STATE_HOST);
   CHECK(states[2] == CUBBY_STATE_FILE);
 }
+
+TEST_CASE("a block is dropped in one tier, and its key goes with the last copy") {
+  const store_directory there;
+  block_fixture f(GENERATE(0u, 1u), 64, 0, {there.path, 16 * mib, mib});
+  put_chain(f, 3, CUBBY_KEEP_RESTART);
+  const auto state_of = [&](uint32_t number) {
+    std::vector<uint8_t> states;
+    match(f, {number}, &states);
+    return states[0];
+  };
+  const auto names = names_to(3);
+  const cubby_item first = named(f, names[0]), second = named(f, names[1]),
+                   third = named(f, names[2]);
+  CHECK(cubby_drop(f.h.rt, &first, 1, f.host) == CUBBY_OK);
+  CHECK(state_of(1) == CUBBY_STATE_FILE);
+  CHECK(cubby_drop(f.h.rt, &first, 1, f.host) == CUBBY_OK);  // it is not there
+  CHECK(cubby_drop(f.h.rt, &second, 1, f.disk) == CUBBY_OK);
+  CHECK(state_of(2) == CUBBY_STATE_HOST);
+  check_bytes(f, 1);
+  check_bytes(f, 2);
+  CHECK(cubby_drop(f.h.rt, &second, 1, f.host) == CUBBY_OK);
+  CHECK(state_of(2) == CUBBY_STATE_MISS);
+  CHECK(cubby_drop(f.h.rt, &third, 1, f.host) == CUBBY_OK);
+  CHECK(cubby_drop(f.h.rt, &third, 1, f.disk) == CUBBY_OK);
+  CHECK(state_of(3) == CUBBY_STATE_MISS);
+  CHECK(cubby_drop(f.h.rt, &third, 1, f.disk) == CUBBY_OK);
+  CHECK(cubby_drop(f.h.rt, &first, 1, 0x7777) == CUBBY_ERR_STALE);
+  const auto keys = keys_of(names);
+  cubby_pins lease = 0;
+  REQUIRE(cubby_lease(f.h.rt, f.space, keys.data(), 1, 0, &lease) == CUBBY_OK);
+  CHECK(cubby_drop(f.h.rt, &first, 1, f.host) == CUBBY_ERR_BUSY);
+  CHECK(cubby_drop(f.h.rt, &first, 1, f.disk) == CUBBY_ERR_BUSY);
+  CHECK(state_of(1) == CUBBY_STATE_HOST);
+}
+
+TEST_CASE("a block that moves from one tier to another is got once it is there") {
+  block_fixture f(CUBBY_PUMP_CALLER, 64, 0, {}, block_bytes, "lru");
+  f.host = f.h.tier("host:0", 0, 4 * block_bytes);
+  f.h.tier("host:1", 1, 16 * block_bytes, 0, CUBBY_TIER_EXCLUSIVE);
+  uint32_t count = 0;
+  while (put(f, count + 1, content_of(count + 1)) == CUBBY_OK && count < 8) ++count;
+  REQUIRE(count >= 2);
+  std::vector<uint8_t> states;
+  match(f, numbers_to(count), &states);
+  uint32_t moving = 0;
+  while (moving < count && states[moving] != CUBBY_STATE_PENDING) ++moving;
+  REQUIRE(moving < count);
+  std::string bytes(block_bytes, 'x');
+  const block_item one(f.space, key_of(moving + 1), {}, {plain(bytes.data(), bytes.size())});
+  cubby_how how{};
+  how.struct_size = sizeof how;
+  how.flags = CUBBY_NO_WAIT;
+  CHECK(cubby_get(f.h.rt, &one.item, 1, &how, nullptr) == CUBBY_MISS);
+  cubby_ticket ticket = 0;
+  REQUIRE(cubby_get(f.h.rt, &one.item, 1, nullptr, &ticket) == CUBBY_PENDING);
+  CHECK(cubby_wait(f.h.rt, ticket, 10'000'000'000) == CUBBY_OK);
+  CHECK(bytes == content_of(moving + 1));
+}
+
+TEST_CASE("a put waits for the frames of puts that the runtime has not taken up yet") {
+  const store_directory there;
+  block_fixture f(CUBBY_PUMP_CALLER, 64, 0, {there.path, 16 * mib, 4 * block_bytes});
+  cubby_how how{};
+  how.struct_size = sizeof how;
+  how.keep = CUBBY_KEEP_RESTART;
+  std::vector<cubby_ticket> tickets;
+  for (uint32_t i = 1; i <= 12; ++i) {
+    const std::string bytes = content_of(i);
+    const block_item one(f.space, key_of(i), {}, {plain(bytes.data(), bytes.size())});
+    tickets.emplace_back();
+    REQUIRE(cubby_put(f.h.rt, &one.item, 1, &how, &tickets.back()) == CUBBY_PENDING);
+  }
+  for (const cubby_ticket one : tickets) CHECK(cubby_wait(f.h.rt, one, -1) == CUBBY_OK);
+  for (uint32_t i = 1; i <= 12; ++i) check_bytes(f, i);
+}

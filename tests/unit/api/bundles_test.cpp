@@ -100,6 +100,33 @@ TEST_CASE("a block that is pinned does not change its parts") {
   CHECK(hits(f, 1, {everywhere, everywhere}) == 1);
 }
 
+TEST_CASE("a put of more parts that finds no memory leaves the block as it is") {
+  const store_directory there;
+  block_fixture f(GENERATE(0u, 1u), 64, 3, {there.path, 32 * mib, 3 * block_bytes});
+  REQUIRE(put_bundle(f, 1, attention_bytes, CUBBY_KEEP_RESTART) == CUBBY_OK);
+  std::vector<cubby_pins> all;
+  cubby_status pinned = CUBBY_OK;
+  for (uint32_t i = 101; i < 110 && pinned == CUBBY_OK; ++i) {  // until memory is full of them
+    if (put(f, i, content_of(i), {}, 0, CUBBY_KEEP_CACHE) != CUBBY_OK) break;
+    const block_item one(f.space, key_of(i), {}, {});
+    const void *addr[3] = {};
+    cubby_ticket ticket = 0;
+    all.emplace_back();
+    pinned = cubby_pin(f.h.rt, &one.item, 1, f.host, nullptr, &all.back(), addr, &ticket);
+  }
+  REQUIRE(pinned == CUBBY_OK);
+  REQUIRE(all.size() >= 2);
+  CHECK(put_bundle(f, 1, whole_bytes, CUBBY_KEEP_SESSION) == CUBBY_ERR_BUSY);
+  CHECK(put_bundle(f, 1, whole_bytes, CUBBY_KEEP_RESTART) == CUBBY_ERR_BUSY);
+  CHECK(hits(f, 1, {everywhere}) == 1);
+  for (const cubby_pins one : all) REQUIRE(cubby_unpin(f.h.rt, one, 0, 0, nullptr) == CUBBY_OK);
+  std::string got(attention_bytes, 'x');
+  REQUIRE(get(f, 1, got) == CUBBY_OK);
+  CHECK(got == content_of(1).substr(0, attention_bytes));
+  REQUIRE(put_bundle(f, 1, whole_bytes, CUBBY_KEEP_RESTART) == CUBBY_OK);
+  CHECK(hits(f, 1, {everywhere, everywhere, everywhere}) == 1);
+}
+
 TEST_CASE("a put that is wrong, or has fewer parts, leaves the block as it is") {
   const store_directory there;
   block_fixture f(0, 64, 3, {there.path, 32 * mib, 4 * mib});

@@ -155,6 +155,29 @@ TEST_CASE("children whose parent is not stored wait for it over a restart") {
   check_bytes(f, 3);
 }
 
+TEST_CASE("a child that a lease holds is linked to its parent after a restart, too") {
+  const store_directory there;
+  const block_tiers tiers{there.path, 32 * mib, 8 * mib};
+  {
+    block_fixture f(0, 64, 0, tiers);
+    REQUIRE(put(f, 1, content_of(1), {}, 0, CUBBY_KEEP_SESSION) == CUBBY_OK);
+    REQUIRE(put(f, 2, content_of(2), key_of(1), 0, CUBBY_KEEP_RESTART) == CUBBY_OK);
+  }
+  block_fixture f(0, 64, 0, tiers);
+  const std::string name = key_of(2);
+  const cubby_key child = as_key(name);
+  cubby_pins lease = 0;
+  REQUIRE(cubby_lease(f.h.rt, f.space, &child, 1, 0, &lease) == CUBBY_OK);
+  const cubby_status known = put(f, 2, content_of(2), key_of(1), 0, CUBBY_KEEP_RESTART);
+  INFO(explain());
+  CHECK(known == CUBBY_OK);
+  REQUIRE(put(f, 1, content_of(1)) == CUBBY_OK);
+  CHECK(match(f, numbers_to(2)) == 2);
+  CHECK(put(f, 2, content_of(2), key_of(9)) == CUBBY_ERR_INVALID);
+  CHECK(cubby_lease_end(f.h.rt, lease, 0, 0) == CUBBY_OK);
+  check_bytes(f, 2);
+}
+
 TEST_CASE("a block put for the session can be put again to outlive it") {
   const store_directory there;
   const block_tiers tiers{there.path, 32 * mib, 8 * mib};

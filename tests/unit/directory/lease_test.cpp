@@ -36,6 +36,28 @@ TEST_CASE("a leased key is not evicted until its range is released") {
   REQUIRE(one.keys.counts().leases == 0);
 }
 
+TEST_CASE("a leased key may get another parent, and its lease stays") {
+  fixture one;
+  one.put_chain({"stand-in", "b", "c"});
+  REQUIRE(evictable(one, "stand-in"));  // a parent that is not here
+  REQUIRE(one.keys.counts().parents_absent == 1);
+  const uint64_t lease = lease_of(one, {"b"}, 100);
+  const auto b = one.view("b").entry;
+  // One that is not here, either, and then is put.
+  REQUIRE(one.keys.set_parent(b, one.space, key_of("a")).ok());
+  REQUIRE(one.keys.counts().parents_absent == 1);
+  one.put("a");
+  REQUIRE(one.match({"a", "b", "c"}).hit_count == 3);
+  REQUIRE(one.put("b", "a").known == 1);
+  REQUIRE(one.keys.counts().parents_absent == 0);
+  REQUIRE_FALSE(evictable(one, "b"));
+  REQUIRE(one.keys.end_lease(lease, 0, 0).ok());
+  REQUIRE(one.keys.set_parent(b, one.space, key_of("b")).failure().status == CUBBY_ERR_INVALID);
+  REQUIRE(one.keys.set_parent(b, 0, key_of("a")).failure().status == CUBBY_ERR_STALE);
+  REQUIRE(evictable(one, "b"));
+  REQUIRE(one.keys.set_parent(b, one.space, key_of("a")).failure().status == CUBBY_ERR_STALE);
+}
+
 TEST_CASE("a lease ends with its time") {
   fixture one;
   one.put("a");

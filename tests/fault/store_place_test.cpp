@@ -1,0 +1,444 @@
+// A store where things go wrong with its place: limits of the process, read-only and full disks,
+// files that others remove or cut short, clocks that jump, processes that fork. Each says why and
+// what to do, and what was acknowledged stays.
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <csignal>
+
+#include "fault/child.hpp"
+#include "unit/api/block_fixture.hpp"
+
+using namespace api_test;
+using fault_test::in_child;
+using fault_test::not_possible;
+
+namespace {
+
+constexpr uint64_t store_bytes = 16 * mib;
+
+/// As a program makes it, without the test framework: a runtime over stores in directories.
+struct program {
+  cubby_handle *rt = nullptr;
+  cubby_tier host = 0, disk = 0;
+  cubby_bank bank = 0;
+  cubby_space space = 0;
+
+  explicit program(uint32_t pump = CUBBY_PUMP_THREAD) {
+    cubby_config config{};
+    config.struct_size = sizeof config;
+    config.pump = pump;
+    cubby_open(&config, &rt);
+    cubby_tier_desc desc{};
+    desc.struct_size = sizeof desc;
+    desc.backend = "host";
+    desc.name = "host:0";
+    desc.device = -1;
+    desc.budget_bytes = 4 * mib;
+    cubby_tier_add(rt, &desc, &host);
+  }
+  program(const program &) = delete;
+  program &operator=(const program &) = delete;
+  ~program() { cubby_close(rt); }
+
+  cubby_status add(const std::vector<std::string> &directories, uint64_t bytes = store_bytes) {
+    std::vector<const char *> paths;
+    for (const std::string &one : directories) paths.push_back(one.c_str());
+    cubby_tier_desc desc{};
+    desc.struct_size = sizeof desc;
+    desc.backend = "file";
+    desc.name = "disk:0";
+    desc.rank = 9;
+    desc.device = -1;
+    desc.budget_bytes = bytes;
+    desc.paths = paths.data();
+    desc.path_count = static_cast<uint32_t>(paths.size());
+    return cubby_tier_add(rt, &desc, &disk);
+  }
+  cubby_status use() {
+    cubby_bank_desc blocks{};
+    blocks.struct_size = sizeof blocks;
+    blocks.kind = CUBBY_BANK_KV;
+    blocks.name = "blocks";
+    blocks.rows = 1;
+    blocks.columns = 256;
+    blocks.locker_bytes = block_bytes;
+    if (const auto made = cubby_bank_add(rt, &blocks, &bank); made != CUBBY_OK) return made;
+    cubby_space_desc named{};
+    named.struct_size = sizeof named;
+    named.bank = bank;
+    named.fingerprint = "model";
+    named.fingerprint_bytes = 5;
+    return cubby_space_add(rt, &named, &space);
+  }
+  [[nodiscard]] cubby_status put(uint32_t number, uint8_t keep) const {
+    const std::string bytes = content_of(number);
+    const block_item one(space, key_of(number), {}, {plain(bytes.data(), bytes.size())});
+    cubby_how how{};
+    how.struct_size = sizeof how;
+    how.keep = keep;
+    return cubby_put(rt, &one.item, 1, &how, nullptr);
+  }
+  /// OK with the right bytes; never with others.
+  [[nodiscard]] cubby_status get(uint32_t number) const {
+    std::string bytes(block_bytes, 'x');
+    const block_item one(space, key_of(number), {}, {plain(bytes.data(), bytes.size())});
+    const cubby_status status = cubby_get(rt, &one.item, 1, nullptr, nullptr);
+    if (status == CUBBY_OK && bytes != content_of(number)) return CUBBY_ERR_CORRUPT;
+    return status;
+  }
+  [[nodiscard]] cubby_status drop(uint32_t number, cubby_tier tier) const {
+    const block_item one(space, key_of(number), {}, {});
+    return cubby_drop(rt, &one.item, 1, tier);
+  }
+  [[nodiscard]] uint32_t health() const {
+    cubby_stats_block block{};
+    block.struct_size = sizeof block;
+    cubby_tier_stats all[4]{};
+    for (auto &one : all) one.struct_size = sizeof one;
+    cubby_stats(rt, &block, all, 4);
+    for (const auto &one : all) {
+      if (one.tier == disk) return one.health;
+    }
+    return ~0u;
+  }
+  [[nodiscard]] std::string log() const {
+    std::string all;
+    cubby_log_line line{};
+    while (cubby_log_take(rt, &line, 1) == 1) all += std::string(line.text) + "\n";
+    return all;
+  }
+};
+
+/// "" where the last error has such a status, and all these words.
+std::string expect(cubby_status status, cubby_status wanted,
+                   const std::vector<std::string> &words) {
+  std::string said = explain();
+  if (status != wanted) return "status " + std::to_string(status) + ": " + said;
+  for (const std::string &one : words) {
+    if (said.find(one) == std::string::npos) return "lacks '" + one + "': " + said;
+  }
+  return "";
+}
+
+/// Files of at most 4 MiB from here on; SIGXFSZ would kill, as it does by default.
+bool limit_files() {
+  const rlimit small{4 * mib, 4 * mib};
+  return setrlimit(RLIMIT_FSIZE, &small) == 0;
+}
+
+/// A small file system of this process's own on `place`.
+bool mount_memory(const std::string &place, const char *options) {
+  return unshare(CLONE_NEWNS) == 0 &&
+         mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+         mount("none", place.c_str(), "tmpfs", 0, options) == 0;
+}
+
+void check_child(const std::string &said) {
+  if (said.find(not_possible) == 0) {
+    WARN("SKIPPED: " << said);
+    return;
+  }
+  CHECK(said == "");
+}
+
+/// Blocks 1 to `count`, durable, in a store of the directory.
+void fill(const std::string &directory, uint32_t count) {
+  program p(CUBBY_PUMP_CALLER);
+  REQUIRE(p.add({directory}) == CUBBY_OK);
+  REQUIRE(p.use() == CUBBY_OK);
+  for (uint32_t i = 1; i <= count; ++i) REQUIRE(p.put(i, CUBBY_KEEP_DURABLE) == CUBBY_OK);
+}
+
+void check_there(const std::vector<std::string> &directories, uint32_t count) {
+  program p(CUBBY_PUMP_CALLER);
+  const cubby_status added = p.add(directories);
+  INFO(explain());
+  REQUIRE(added == CUBBY_OK);
+  REQUIRE(p.use() == CUBBY_OK);
+  for (uint32_t i = 1; i <= count; ++i) CHECK(p.get(i) == CUBBY_OK);
+}
+
+}  // namespace
+
+TEST_CASE("ulimit -f below the store's size: refused by name of the limit, and nobody is killed") {
+  const store_directory fresh, old;
+  fill(old.path, 4);
+  check_child(in_child([&]() -> std::string {
+    if (!limit_files()) return not_possible;
+    program p;
+    const std::vector<std::string> words{"ulimit -f", "4194304", fresh.file()};
+    if (auto said = expect(p.add({fresh.path}), CUBBY_ERR_NO_SPACE, words); !said.empty()) {
+      return said;
+    }
+    if (!std::filesystem::is_empty(fresh.path)) return "something is left";
+    if (p.add({fresh.path}, 3 * mib) != CUBBY_OK) return "the remedy: " + explain();
+    program q;
+    return expect(q.add({old.path}), CUBBY_ERR_NO_SPACE, {"ulimit -f", old.file()});
+  }));
+  check_there({old.path}, 4);
+}
+
+TEST_CASE("a limit on files that is lowered makes the store read-only, and nobody is killed") {
+  const store_directory there;
+  const auto pump = GENERATE(0u, 1u);
+  check_child(in_child([&]() -> std::string {
+    program p(pump);
+    if (p.add({there.path}) != CUBBY_OK || p.use() != CUBBY_OK) return explain();
+    for (uint32_t i = 1; i <= 4; ++i) {
+      if (p.put(i, CUBBY_KEEP_DURABLE) != CUBBY_OK) return explain();
+    }
+    if (!limit_files()) return not_possible;
+    const cubby_status put = p.put(5, CUBBY_KEEP_DURABLE);
+    if (auto said = expect(put, CUBBY_ERR_IO, {"ulimit -f"}); !said.empty()) return said;
+    if (auto said = expect(p.put(6, CUBBY_KEEP_RESTART), CUBBY_ERR_DEVICE, {"ulimit -f"});
+        !said.empty()) {
+      return said;
+    }
+    if (p.health() != 2) return "health " + std::to_string(p.health());
+    if (p.put(7, CUBBY_KEEP_SESSION) != CUBBY_OK) return "memory: " + explain();
+    if (p.drop(1, p.host) != CUBBY_OK || p.get(1) != CUBBY_OK) return "get: " + explain();
+    return "";
+  }));
+  check_there({there.path}, 4);
+}
+
+TEST_CASE("a read-only mount refuses the store, and it is whole once it may be written") {
+  const store_directory there;
+  check_child(in_child([&]() -> std::string {
+    if (!mount_memory(there.path, "size=32m")) return not_possible;
+    {
+      program p;
+      if (p.add({there.path}) != CUBBY_OK || p.use() != CUBBY_OK) return explain();
+      if (p.log().find("in memory (tmpfs)") == std::string::npos) return "tmpfs is not said";
+      if (p.put(1, CUBBY_KEEP_DURABLE) != CUBBY_OK) return explain();
+    }
+    const char *const place = there.path.c_str();
+    if (mount("none", place, nullptr, MS_REMOUNT | MS_RDONLY, nullptr) != 0) return not_possible;
+    {
+      program p;
+      const std::vector<std::string> words{"writable", there.path};
+      if (auto said = expect(p.add({there.path}), CUBBY_ERR_DENIED, words); !said.empty()) {
+        return said;
+      }
+    }
+    if (mount("none", place, nullptr, MS_REMOUNT, nullptr) != 0) return not_possible;
+    program p;
+    if (p.add({there.path}) != CUBBY_OK || p.use() != CUBBY_OK) return explain();
+    return p.get(1) == CUBBY_OK ? "" : explain();
+  }));
+}
+
+TEST_CASE("a disk that is full: no store without room, and one that is there goes on") {
+  const store_directory there;
+  check_child(in_child([&]() -> std::string {
+    if (!mount_memory(there.path, "size=20m")) return not_possible;
+    program p;
+    const std::vector<std::string> words{"make room", "lower the budget"};
+    if (auto said = expect(p.add({there.path}, 64 * mib), CUBBY_ERR_NO_SPACE, words);
+        !said.empty()) {
+      return said;
+    }
+    if (!std::filesystem::is_empty(there.path)) return "something is left";
+    if (p.add({there.path}) != CUBBY_OK || p.use() != CUBBY_OK) return explain();
+    const int other = ::open((there.path + "/other").c_str(), O_WRONLY | O_CREAT, 0600);
+    const std::string much(mib, 'x');
+    while (::write(other, much.data(), much.size()) > 0) {
+    }
+    ::close(other);
+    for (uint32_t i = 1; i <= 100; ++i) {
+      if (p.put(i, CUBBY_KEEP_DURABLE) != CUBBY_OK) return explain();
+    }
+    if (p.health() != 0) return "health " + std::to_string(p.health());
+    return p.get(100) == CUBBY_OK ? "" : explain();
+  }));
+}
+
+TEST_CASE("a store's file that somebody removes: said with the next put, and read until the end") {
+  const store_directory there;
+  program p(GENERATE(0u, 1u));
+  REQUIRE(p.add({there.path}) == CUBBY_OK);
+  REQUIRE(p.use() == CUBBY_OK);
+  for (uint32_t i = 1; i <= 4; ++i) REQUIRE(p.put(i, CUBBY_KEEP_DURABLE) == CUBBY_OK);
+  // Under another name it is the same store.
+  REQUIRE(::rename(there.file().c_str(), (there.path + "/moved").c_str()) == 0);
+  CHECK(p.put(5, CUBBY_KEEP_DURABLE) == CUBBY_OK);
+  REQUIRE(::unlink((there.path + "/moved").c_str()) == 0);
+  const std::vector<std::string> words{"removed by somebody else", there.file(), "open it anew"};
+  CHECK(expect(p.put(6, CUBBY_KEEP_RESTART), CUBBY_ERR_IO, words) == "");
+  CHECK(expect(p.put(7, CUBBY_KEEP_DURABLE), CUBBY_ERR_DEVICE, words) == "");
+  CHECK(p.health() == 2);
+  for (uint32_t i = 1; i <= 5; ++i) {
+    CHECK(p.drop(i, p.host) == CUBBY_OK);
+    CHECK(p.get(i) == CUBBY_OK);
+  }
+  CHECK(p.put(8, CUBBY_KEEP_SESSION) == CUBBY_OK);
+}
+
+TEST_CASE("a store's file that somebody cuts short: said, no other bytes, and not opened again") {
+  const store_directory there;
+  {
+    program p(GENERATE(0u, 1u));
+    REQUIRE(p.add({there.path}) == CUBBY_OK);
+    REQUIRE(p.use() == CUBBY_OK);
+    for (uint32_t i = 1; i <= 60; ++i) REQUIRE(p.put(i, CUBBY_KEEP_DURABLE) == CUBBY_OK);
+    REQUIRE(cubby_drain(p.rt, 10'000'000'000) == CUBBY_OK);
+    REQUIRE(::truncate(there.file().c_str(), 3 * mib) == 0);
+    CHECK(expect(p.put(101, CUBBY_KEEP_DURABLE), CUBBY_ERR_IO, {"cut short", "3145728"}) == "");
+    CHECK(p.health() >= 2);
+    uint32_t good = 0, bad = 0;
+    for (uint32_t i = 1; i <= 60; ++i) {
+      static_cast<void>(p.drop(i, p.host));
+      const cubby_status status = p.get(i);
+      CAPTURE(i, status, explain());
+      CHECK((status == CUBBY_OK || status == CUBBY_ERR_IO || status == CUBBY_ERR_DEVICE ||
+             status == CUBBY_ERR_CORRUPT || status == CUBBY_MISS));
+      good += status == CUBBY_OK;
+      bad += status != CUBBY_OK;
+    }
+    CHECK(good > 0);
+    CHECK(bad > 0);
+    CHECK(p.put(102, CUBBY_KEEP_SESSION) == CUBBY_OK);
+  }
+  CHECK(std::filesystem::file_size(there.file()) == 3 * mib);  // nothing was written behind
+  program p;
+  CHECK(expect(p.add({there.path}), CUBBY_ERR_FORMAT, {"ends at 3145728", there.file()}) == "");
+}
+
+TEST_CASE("a clock that jumps ends leases, and nothing else") {
+  const store_directory there;
+  {
+    program p(CUBBY_PUMP_CALLER);
+    REQUIRE(p.add({there.path}) == CUBBY_OK);
+    REQUIRE(p.use() == CUBBY_OK);
+    uint64_t next = 0, now_ns = 1'000'000'000;
+    const uint64_t jumps[] = {1, uint64_t{1} << 60, 2, 5'000'000'000, ~uint64_t{0} - 1, 3};
+    uint32_t number = 0;
+    for (const uint64_t to : jumps) {
+      REQUIRE(p.put(++number, CUBBY_KEEP_DURABLE) == CUBBY_OK);
+      const std::string name = key_of(number);
+      const cubby_key key = as_key(name);
+      cubby_pins lease = 0;
+      REQUIRE(cubby_lease(p.rt, p.space, &key, 1, 60'000, &lease) == CUBBY_OK);
+      now_ns = to;
+      REQUIRE(cubby_poll(p.rt, now_ns, &next) == CUBBY_OK);
+      REQUIRE(cubby_drain(p.rt, 10'000'000'000) == CUBBY_OK);
+      REQUIRE(p.put(++number, CUBBY_KEEP_RESTART) == CUBBY_OK);
+      for (uint32_t i = 1; i <= number; ++i) CHECK(p.get(i) == CUBBY_OK);
+      CHECK(p.health() == 0);
+    }
+  }
+  check_there({there.path}, 12);
+}
+
+TEST_CASE("a fork with an open store: the child is notified, and neither loses nor holds it") {
+  const store_directory there;
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  auto p = std::make_unique<program>(GENERATE(0u, 1u));
+  REQUIRE(p->add({there.path}) == CUBBY_OK);
+  REQUIRE(p->use() == CUBBY_OK);
+  REQUIRE(p->put(1, CUBBY_KEEP_DURABLE) == CUBBY_OK);
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    ::close(ends[1]);
+    int wrong = 0;
+    if (p->put(2, CUBBY_KEEP_DURABLE) != CUBBY_ERR_FORKED) wrong |= 1;
+    if (p->get(1) != CUBBY_ERR_FORKED) wrong |= 2;
+    if (cubby_close(p->rt) != CUBBY_ERR_FORKED) wrong |= 4;
+    {
+      program own(CUBBY_PUMP_CALLER);
+      if (own.add({there.path}) != CUBBY_ERR_IN_USE) wrong |= 8;
+      if (explain().find(std::to_string(::getppid())) == std::string::npos) wrong |= 16;
+    }
+    char go = 0;
+    if (::read(ends[0], &go, 1) != 0) wrong |= 32;  // until the parent has ended
+    ::_exit(wrong);
+  }
+  ::close(ends[0]);
+  CHECK(p->put(3, CUBBY_KEEP_DURABLE) == CUBBY_OK);
+  p.reset();  // the child lives, and has the file open, too
+  {
+    program q(CUBBY_PUMP_CALLER);
+    const cubby_status added = q.add({there.path});
+    INFO(explain());
+    CHECK(added == CUBBY_OK);
+    REQUIRE(q.use() == CUBBY_OK);
+    CHECK(q.get(1) == CUBBY_OK);
+    CHECK(q.get(3) == CUBBY_OK);
+    ::close(ends[1]);
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 0);
+    // The child's end has not given the store to others.
+    CHECK(in_child([&]() -> std::string {
+            program other(CUBBY_PUMP_CALLER);
+            return expect(other.add({there.path}), CUBBY_ERR_IN_USE, {"is held by process"});
+          }) == "");
+  }
+  check_there({there.path}, 1);
+}
+
+TEST_CASE("a store over several paths: all of them used, each missed or mistaken one named") {
+  const store_directory first, second, third, foreign;
+  const std::vector<std::string> all{first.path, second.path, third.path};
+  {
+    program p(GENERATE(0u, 1u));
+    REQUIRE(p.add(all, 24 * mib) == CUBBY_OK);
+    REQUIRE(p.use() == CUBBY_OK);
+    for (uint32_t i = 1; i <= 90; ++i) REQUIRE(p.put(i, CUBBY_KEEP_DURABLE) == CUBBY_OK);
+    for (uint32_t i = 1; i <= 90; ++i) CHECK(p.drop(i, p.host) == CUBBY_OK);
+    for (uint32_t i = 1; i <= 90; ++i) CHECK(p.get(i) == CUBBY_OK);
+  }
+  for (const store_directory *one : {&first, &second, &third}) {
+    std::ifstream in(one->file(), std::ios::binary);
+    const std::string bytes((std::istreambuf_iterator<char>(in)), {});
+    uint32_t held = 0;
+    for (uint32_t i = 1; i <= 90; ++i) {
+      held += bytes.find(content_of(i).substr(0, 64)) != std::string::npos;
+    }
+    CHECK(held >= 15);
+  }
+  check_there(all, 90);
+  fill(foreign.path, 1);
+  const auto refused = [](const std::vector<std::string> &named, const std::string &word,
+                          cubby_status wanted = CUBBY_ERR_FORMAT) {
+    program p(CUBBY_PUMP_CALLER);
+    return expect(p.add(named, 24 * mib), wanted, {word});
+  };
+  CHECK(refused({first.path, second.path}, "of the 3 of its store") == "");
+  CHECK(refused({first.path, third.path, second.path}, third.file()) == "");
+  CHECK(refused({first.path, foreign.path, third.path}, foreign.file()) == "");
+  CHECK(refused({first.path, first.path}, "one directory", CUBBY_ERR_INVALID) == "");
+  const std::string aside = third.path + "/aside";
+  REQUIRE(::rename(third.file().c_str(), aside.c_str()) == 0);
+  {
+    program p(CUBBY_PUMP_CALLER);
+    const cubby_status added = p.add(all, 24 * mib);
+    CHECK(added < 0);
+    CHECK(explain().find(third.path + " has no file of the store") != std::string::npos);
+    CHECK_FALSE(std::filesystem::exists(third.file()));
+  }
+  REQUIRE(::rename(aside.c_str(), third.file().c_str()) == 0);
+  check_there(all, 90);
+}
+
+TEST_CASE("one of several paths that fails makes all of the store read-only") {
+  const store_directory first, second;
+  program p(GENERATE(0u, 1u));
+  REQUIRE(p.add({first.path, second.path}) == CUBBY_OK);
+  REQUIRE(p.use() == CUBBY_OK);
+  for (uint32_t i = 1; i <= 20; ++i) REQUIRE(p.put(i, CUBBY_KEEP_DURABLE) == CUBBY_OK);
+  REQUIRE(::unlink(second.file().c_str()) == 0);
+  cubby_status status = CUBBY_OK;
+  for (uint32_t i = 21; i <= 40 && status == CUBBY_OK; ++i) status = p.put(i, CUBBY_KEEP_DURABLE);
+  CHECK(expect(status, CUBBY_ERR_IO, {second.file(), "removed by somebody else"}) == "");
+  CHECK(p.health() == 2);
+  CHECK(p.put(50, CUBBY_KEEP_RESTART) == CUBBY_ERR_DEVICE);
+  for (uint32_t i = 1; i <= 20; ++i) CHECK(p.get(i) == CUBBY_OK);
+}
