@@ -133,6 +133,10 @@ prove_llama_cpp() {
   step llama_cpp "the backend, for its ggml" build_llama_cpp_backend
   step llama_cpp "logits to the bit, evicting; damage; what is declined" \
     "$python" python/proofs/llama_cpp_proof.py --folder "$root/llama_cpp/work" --cubby build/release/bin/cubby
+  step llama_cpp "prompt cache in lockers: logits to the bit" \
+    "$python" python/proofs/llama_cpp_kv.py --folder "$root/llama_cpp/work" --cubby build/release/bin/cubby \
+    --rounds 1
+  grep -h '^first token' "$root"/logs/llama_cpp-prompt-cache*.log || true
 }
 
 source scripts/python_wheel.sh
