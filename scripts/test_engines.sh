@@ -3,7 +3,7 @@
 #   test_engines.sh [--quick] [lmcache] [transformers] [vllm] [sglang] [llama_cpp]
 # Without names: all five. --quick: without what takes minutes: the other adapters of LMCache's
 # benchmark, the proof of transformers in little memory, the tiers of vLLM and SGLang beside ours.
-# llama.cpp is compiled the first time, for some minutes.
+# llama.cpp and its llama-server are compiled the first time, for some minutes.
 # The virtual environments, of pinned versions (python/proofs/*_lock.txt), stay under build/engines
 # for the next run; lmcache and transformers share one. What could not be fetched from the package
 # registry is skipped, and says so. Exit status: 0 all passed, 1 one failed, 77 none failed and at
@@ -115,18 +115,38 @@ prove_sglang() {
     "$python" python/proofs/sglang_proof.py "$root" ${quick:+--quick}
 }
 
-# The backend is compiled with the headers of the ggml that the package was made of.
-build_llama_cpp_backend() {
+# The sources of llama.cpp that the package was made of; $llama_sources afterwards.
+llama_cpp_sources() {
   local folder=$root/llama_cpp version
   version=$(sed -n 's/^llama_cpp_python==//p' python/proofs/llama_cpp_lock.txt)
   local source=$folder/llama_cpp_python-$version
-  if [[ ! -d $source ]]; then
-    "$tools/bin/pip" download -q --no-deps --no-binary llama_cpp_python -d "$folder" \
-      "llama_cpp_python==$version" || return 1
-    tar -xzf "$source.tar.gz" -C "$folder" || return 1
-  fi
-  cmake --preset release "-DCUBBY_WITH_GGML=$source/vendor/llama.cpp/ggml" &&
+  llama_sources=$source/vendor/llama.cpp
+  [[ ! -d $source ]] || return 0
+  "$tools/bin/pip" download -q --no-deps --no-binary llama_cpp_python -d "$folder" \
+    "llama_cpp_python==$version" || return 1
+  tar -xzf "$source.tar.gz" -C "$folder"
+}
+
+build_llama_cpp_backend() {
+  llama_cpp_sources &&
+    cmake --preset release "-DCUBBY_WITH_GGML=$llama_sources/ggml" &&
     cmake --build --preset release --target cubby_cli cubby_ggml cubby_preload
+}
+
+# llama-server of those sources, on the libraries of the package.
+prove_llama_server() {
+  local build=$root/llama_server packages
+  llama_cpp_sources || return 1
+  if [[ ! -d $llama_sources/tools/server ]]; then
+    echo "the package registry has no sources of llama-server: tools/server is not in llama_cpp_python's"
+    return 77
+  fi
+  packages=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))') &&
+    cmake -G Ninja -S python/proofs/llama_server -B "$build" -DCMAKE_BUILD_TYPE=Release \
+      -DCMAKE_CXX_FLAGS_RELEASE=-O1 "-DLLAMA_SOURCES=$llama_sources" "-DLLAMA_LIBRARIES=$packages/lib" &&
+    cmake --build "$build" --target llama-server &&
+    "$python" python/proofs/llama_server_proof.py --folder "$root/llama_cpp/work" \
+      --cubby build/release/bin/cubby --server "$build/server/llama-server"
 }
 
 prove_llama_cpp() {
@@ -137,6 +157,7 @@ prove_llama_cpp() {
     "$python" python/proofs/llama_cpp_kv.py --folder "$root/llama_cpp/work" --cubby build/release/bin/cubby \
     --rounds 1
   grep -h '^first token' "$root"/logs/llama_cpp-prompt-cache*.log || true
+  step llama_cpp "llama-server: the same tokens, signals, status" prove_llama_server
 }
 
 source scripts/python_wheel.sh
