@@ -25,8 +25,6 @@ for argument in "$@"; do
 done
 [[ ${#engines[@]} -gt 0 ]] || engines=(lmcache transformers vllm sglang llama_cpp)
 
-root=$PWD/build/engines
-mkdir -p "$root/logs"
 results=()
 failed=0 skipped=0
 export HF_HUB_OFFLINE=1
@@ -40,23 +38,11 @@ report() { # engine, what, result
   esac
 }
 
-# The environment of an engine, made once for a list of requirements; its interpreter is
-# $python, its name $name.
+# The environment of an engine, with the package in it; its name is $name.
 environment() { # engine
   name=$1
   case $name in lmcache | transformers) name=light ;; esac
-  local list=python/proofs/${name}_lock.txt log=$root/logs/$name-install.log venv=$root/$name began=$SECONDS
-  python=$venv/bin/python
-  if ! cmp -s "$list" "$venv/installed"; then
-    echo "== $1: installing $(grep -c == "$list") packages into build/engines/$name"
-    [[ -x $python ]] || python3 -m venv --without-pip "$venv"
-    rm -f "$venv/installed" "$venv/cubby"
-    if [[ $1 == llama_cpp ]]; then export CMAKE_ARGS="-DLLAVA_BUILD=OFF" CMAKE_BUILD_PARALLEL_LEVEL=2; fi
-    "$tools/bin/uv" pip sync -q --python "$python" "$list" >"$log" 2>&1 || return 1
-    cp "$list" "$venv/installed"
-    echo "== $1: installed in $((SECONDS - began)) s"
-  fi
-  install_wheel "$venv"
+  engine_env "$name" && install_wheel "$root/$name"
 }
 
 # Runs a step with its output in a log; its last lines are shown where it failed.
@@ -115,18 +101,7 @@ prove_sglang() {
     "$python" python/proofs/sglang_proof.py "$root" ${quick:+--quick}
 }
 
-# The sources of llama.cpp that the package was made of; $llama_sources afterwards.
-llama_cpp_sources() {
-  local folder=$root/llama_cpp version
-  version=$(sed -n 's/^llama_cpp_python==//p' python/proofs/llama_cpp_lock.txt)
-  local source=$folder/llama_cpp_python-$version
-  llama_sources=$source/vendor/llama.cpp
-  [[ ! -d $source ]] || return 0
-  "$tools/bin/pip" download -q --no-deps --no-binary llama_cpp_python -d "$folder" \
-    "llama_cpp_python==$version" || return 1
-  tar -xzf "$source.tar.gz" -C "$folder"
-}
-
+# The backend is compiled with the headers of the ggml that the package was made of.
 build_llama_cpp_backend() {
   llama_cpp_sources &&
     cmake --preset release "-DCUBBY_WITH_GGML=$llama_sources/ggml" &&
@@ -161,6 +136,7 @@ prove_llama_cpp() {
 }
 
 source scripts/python_wheel.sh
+source scripts/engine_env.sh
 tools_env
 cubby_wheel
 for engine in "${engines[@]}"; do

@@ -206,6 +206,23 @@ class Proof:
             f"{one.get('stored_bytes')} bytes stored, {on_disk} on disk, of {bound}",
         )
 
+    def full_disk(self, model: Path) -> None:
+        """A folder of 24 MiB; the store asks for a GiB."""
+        folder = self.store("full")
+        folder.mkdir()
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=24m", "cubby-full", folder], capture_output=True
+        )
+        if mounted.returncode != 0:
+            print("skipped: a full disk: a small tmpfs cannot be mounted here (needs root)")
+            return
+        try:
+            one = self.child(model=model, prompts=[(300, None)], cache="lockers", store=folder)
+        finally:
+            subprocess.run(["umount", folder], check=True)
+        line = "".join(one.get("error", []))
+        self.check("a full disk is an error at the start that names it", "space" in line, line)
+
     def refused(self, models: dict[str, Path]) -> None:
         how = {"prompts": [(300, None)], "cache": "lockers", "store": self.store("refused")}
         window = self.child(**how, model=models["mxfp4"], settings={"swa_full": False})
@@ -276,6 +293,7 @@ def main() -> int:
     proof.found_again("a whole sliding window", models["mxfp4"], swa_full=True)
     proof.not_mixed_up(models)
     proof.bounded(models["dense"])
+    proof.full_disk(models["dense"])
     proof.refused(models)
     measured = proof.first_token(chosen.rounds)
     if chosen.json:

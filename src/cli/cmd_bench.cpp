@@ -269,6 +269,7 @@ void add_bench(command &program) {
   extents.runs([chosen] { return run_extents(*chosen); });
   miss.runs([chosen] { return run_miss(*chosen); });
   add_kv(all);
+  add_bench_decode(all);
 }
 
 }  // namespace cubby_cli

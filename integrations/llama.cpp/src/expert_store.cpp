@@ -30,6 +30,15 @@ cubby_extent extent_of(cubby::runtime &rt, const cubby::bank &bank, uint64_t num
   return found;
 }
 
+uint64_t bytes_of_files(cubby::runtime &rt, const cubby::bank &bank) {
+  uint64_t bytes = 0;
+  auto info = sized<cubby_file_info>();
+  for (uint32_t file = 0; cubby_bank_file(rt.handle(), bank.handle(), file, &info) == CUBBY_OK;
+       ++file)
+    bytes += info.bytes;
+  return bytes;
+}
+
 }  // namespace
 
 std::optional<expert_place> expert_store::place_of(const mapped_tensor &tensor) {
@@ -169,6 +178,7 @@ std::unique_ptr<expert_store::model> expert_store::adopt(const std::string &path
     return nullptr;
   }
   say_size(*made);
+  file_bytes_ += bytes_of_files(*runtime_, made->bank);
   return made;
 }
 
