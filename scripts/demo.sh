@@ -30,7 +30,7 @@ own_loop() { # why
 echo "== llama.cpp" >&2
 engine=yes
 (get_engine) >&2 || engine=
-ggml=()
+ggml=(-DCUBBY_WITH_GGML=)
 if [[ -n $engine ]]; then
   source scripts/engine_env.sh
   llama_cpp_sources
