@@ -17,7 +17,7 @@ import json
 import os
 import subprocess
 import sys
-import time
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,23 +86,30 @@ def run(name: str, words: list[object], limit: Limit | None, all_tokens: int, mo
         preexec_fn=limit.enter if limit else None,
     )
     assert process.stdout is not None and process.stderr is not None
-    began = time.monotonic()
+
+    def stop() -> None:
+        side.ended = f"stopped after {most_s} s"
+        process.terminate()
+
+    timer = threading.Timer(most_s, stop)
+    timer.start()
     show(f"{WAYS[name]}: loading")
-    for line in process.stdout:
-        one = json.loads(line)
-        if "token" not in one:
-            continue
-        side.times_s.append(one["s"])
-        show(
-            f"{WAYS[name]}: token {one['token']}/{all_tokens}, "
-            f"{len(side.times_s) / one['s']:.2f} tokens/s"
-        )
-        if time.monotonic() - began > most_s:
-            side.ended = f"stopped after {most_s} s"
-            process.terminate()
-            break
-    errors = process.stderr.read()
-    status = process.wait()
+    try:
+        for line in process.stdout:
+            one = json.loads(line)
+            if "token" not in one:
+                continue
+            side.times_s.append(one["s"])
+            show(
+                f"{WAYS[name]}: token {one['token']}/{all_tokens}, "
+                f"{len(side.times_s) / one['s']:.2f} tokens/s"
+            )
+        errors = process.stderr.read()
+    finally:
+        timer.cancel()
+        if process.poll() is None:
+            process.kill()
+        status = process.wait()
     side.said = [line for line in errors.splitlines() if line.startswith("cubby: ")]
     if status != 0 and not side.ended:
         show("", "\n")
@@ -135,8 +142,8 @@ def page(sides: list[Side], warm: int, said: str) -> str:
         + "</tr>"
         for i, r in enumerate(rows)
     )
-    most_s = max(side.times_s[-1] for side in sides)
-    most = max(len(side.times_s) for side in sides)
+    most_s = max((s for side in sides for s in side.times_s), default=1.0)
+    most = max(1, *(len(side.times_s) for side in sides))
     lines, names = "", ""
     for side, colour in zip(sides, ("#b33", "#173", "#36a"), strict=False):
         points = " ".join(
@@ -222,6 +229,9 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
+    except KeyboardInterrupt:
+        show("", "\n")
+        sys.exit(130)
     except NoLimitError as error:
         print(f"llama_demo: {error}", file=sys.stderr)
         sys.exit(77)
