@@ -111,9 +111,8 @@ build_llama_cpp_backend() {
 # llama-server of those sources, on the libraries of the package.
 prove_llama_server() {
   local build=$root/llama_server packages
-  llama_cpp_sources || return 1
-  if [[ ! -d $llama_sources/tools/server ]]; then
-    echo "the package registry has no sources of llama-server: tools/server is not in llama_cpp_python's"
+  if ! llama_cpp_sources || [[ ! -d $llama_sources/tools/server ]]; then
+    echo "no sources of llama-server: the package registry does not answer, or llama_cpp_python has no tools/server"
     return 77
   fi
   packages=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))') &&

@@ -206,6 +206,30 @@ class Proof:
             f"{one.get('stored_bytes')} bytes stored, {on_disk} on disk, of {bound}",
         )
 
+    def damaged(self, model: Path) -> None:
+        """A bit in each page of what fills many of them in a row: the blocks."""
+        store, page = self.store("damaged"), 4096
+        how = {"model": model, "prompts": [(300, None)]}
+        plain = self.child(**how)
+        self.child(**how, cache="lockers", store=store, store_bytes=16 << 20)
+        file = next(store.glob("*.store"))
+        whole, row, flipped = bytearray(file.read_bytes()), 0, 0
+        for at in range(0, len(whole), page):
+            row = row + 1 if any(whole[at : at + page]) else 0
+            if row > 8:
+                whole[at] ^= 1
+                flipped += 1
+        file.write_bytes(whole)
+        again = self.child(**how, cache="lockers", store=store, store_bytes=16 << 20)
+        ran = again["runs"][0] if again["runs"] else {}
+        self.check(
+            "damaged blocks are computed anew, the same tokens",
+            flipped > 0
+            and ran.get("found", -1) == 0
+            and ran.get("made") == plain["runs"][0]["made"],
+            f"{flipped} bytes flipped, {ran.get('found')} tokens found; {again.get('error', '')}",
+        )
+
     def full_disk(self, model: Path) -> None:
         """A folder of 24 MiB; the store asks for a GiB."""
         folder = self.store("full")
@@ -293,6 +317,7 @@ def main() -> int:
     proof.found_again("a whole sliding window", models["mxfp4"], swa_full=True)
     proof.not_mixed_up(models)
     proof.bounded(models["dense"])
+    proof.damaged(models["dense"])
     proof.full_disk(models["dense"])
     proof.refused(models)
     measured = proof.first_token(chosen.rounds)
