@@ -32,6 +32,10 @@ def byte_count(text: str) -> int:
     return int(float(found[1]) * UNITS[found[2]])
 
 
+class NoLimitError(Exception):
+    """No memory cgroup can be made."""
+
+
 class Limit:
     """A memory cgroup below our own, version 2 or 1."""
 
@@ -54,7 +58,7 @@ class Limit:
                 (self.folder / name).write_text(str(limit_bytes))
                 return
             self.folder.rmdir()
-        sys.exit("llama_decode: no memory cgroup can be made here; run it as root")
+        raise NoLimitError("no memory cgroup can be made here; run it as root")
 
     def enter(self) -> None:
         (self.folder / "cgroup.procs").write_text(str(os.getpid()))
@@ -168,4 +172,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except NoLimitError as error:
+        sys.exit(f"llama_decode: {error}")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How much of the demo's bound one layer's lookahead leaves, and how much of that the runtime reaches.
 
-The bound of `cubby demo` lets reads and products overlap whatever their order in a run. But the experts of a layer are known
+The bound of `cubby bench decode` lets reads and products overlap whatever their order in a run. But the experts of a layer are known
 one layer ahead only, so what is missing in one layer cannot be read behind the products of many. This runs the demo with a
 recording, and that recording through the model of `cubby replay --timing` (docs/timing.md) with the compute time, the disk
 and the tiers of the same run: what a runtime without any cost of its own would reach.

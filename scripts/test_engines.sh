@@ -3,7 +3,7 @@
 #   test_engines.sh [--quick] [lmcache] [transformers] [vllm] [sglang] [llama_cpp]
 # Without names: all five. --quick: without what takes minutes: the other adapters of LMCache's
 # benchmark, the proof of transformers in little memory, the tiers of vLLM and SGLang beside ours.
-# llama.cpp is compiled the first time, for some minutes.
+# llama.cpp and its llama-server are compiled the first time, for some minutes.
 # The virtual environments, of pinned versions (python/proofs/*_lock.txt), stay under build/engines
 # for the next run; lmcache and transformers share one. What could not be fetched from the package
 # registry is skipped, and says so. Exit status: 0 all passed, 1 one failed, 77 none failed and at
@@ -25,8 +25,6 @@ for argument in "$@"; do
 done
 [[ ${#engines[@]} -gt 0 ]] || engines=(lmcache transformers vllm sglang llama_cpp)
 
-root=$PWD/build/engines
-mkdir -p "$root/logs"
 results=()
 failed=0 skipped=0
 export HF_HUB_OFFLINE=1
@@ -40,23 +38,11 @@ report() { # engine, what, result
   esac
 }
 
-# The environment of an engine, made once for a list of requirements; its interpreter is
-# $python, its name $name.
+# The environment of an engine, with the package in it; its name is $name.
 environment() { # engine
   name=$1
   case $name in lmcache | transformers) name=light ;; esac
-  local list=python/proofs/${name}_lock.txt log=$root/logs/$name-install.log venv=$root/$name began=$SECONDS
-  python=$venv/bin/python
-  if ! cmp -s "$list" "$venv/installed"; then
-    echo "== $1: installing $(grep -c == "$list") packages into build/engines/$name"
-    [[ -x $python ]] || python3 -m venv --without-pip "$venv"
-    rm -f "$venv/installed" "$venv/cubby"
-    if [[ $1 == llama_cpp ]]; then export CMAKE_ARGS="-DLLAVA_BUILD=OFF" CMAKE_BUILD_PARALLEL_LEVEL=2; fi
-    "$tools/bin/uv" pip sync -q --python "$python" "$list" >"$log" 2>&1 || return 1
-    cp "$list" "$venv/installed"
-    echo "== $1: installed in $((SECONDS - began)) s"
-  fi
-  install_wheel "$venv"
+  engine_env "$name" && install_wheel "$root/$name"
 }
 
 # Runs a step with its output in a log; its last lines are shown where it failed.
@@ -117,25 +103,39 @@ prove_sglang() {
 
 # The backend is compiled with the headers of the ggml that the package was made of.
 build_llama_cpp_backend() {
-  local folder=$root/llama_cpp version
-  version=$(sed -n 's/^llama_cpp_python==//p' python/proofs/llama_cpp_lock.txt)
-  local source=$folder/llama_cpp_python-$version
-  if [[ ! -d $source ]]; then
-    "$tools/bin/pip" download -q --no-deps --no-binary llama_cpp_python -d "$folder" \
-      "llama_cpp_python==$version" || return 1
-    tar -xzf "$source.tar.gz" -C "$folder" || return 1
-  fi
-  cmake --preset release "-DCUBBY_WITH_GGML=$source/vendor/llama.cpp/ggml" &&
+  llama_cpp_sources &&
+    cmake --preset release "-DCUBBY_WITH_GGML=$llama_sources/ggml" &&
     cmake --build --preset release --target cubby_cli cubby_ggml cubby_preload
+}
+
+# llama-server of those sources, on the libraries of the package.
+prove_llama_server() {
+  local build=$root/llama_server packages
+  if ! llama_cpp_sources || [[ ! -d $llama_sources/tools/server ]]; then
+    echo "no sources of llama-server: the package registry does not answer, or llama_cpp_python has no tools/server"
+    return 77
+  fi
+  packages=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))') &&
+    cmake -G Ninja -S python/proofs/llama_server -B "$build" -DCMAKE_BUILD_TYPE=Release \
+      -DCMAKE_CXX_FLAGS_RELEASE=-O1 "-DLLAMA_SOURCES=$llama_sources" "-DLLAMA_LIBRARIES=$packages/lib" &&
+    cmake --build "$build" --target llama-server &&
+    "$python" python/proofs/llama_server_proof.py --folder "$root/llama_cpp/work" \
+      --cubby build/release/bin/cubby --server "$build/server/llama-server"
 }
 
 prove_llama_cpp() {
   step llama_cpp "the backend, for its ggml" build_llama_cpp_backend
   step llama_cpp "logits to the bit, evicting; damage; what is declined" \
     "$python" python/proofs/llama_cpp_proof.py --folder "$root/llama_cpp/work" --cubby build/release/bin/cubby
+  step llama_cpp "prompt cache in lockers: logits to the bit" \
+    "$python" python/proofs/llama_cpp_kv.py --folder "$root/llama_cpp/work" --cubby build/release/bin/cubby \
+    --rounds 1
+  grep -h '^first token' "$root"/logs/llama_cpp-prompt-cache*.log || true
+  step llama_cpp "llama-server: the same tokens, signals, status" prove_llama_server
 }
 
 source scripts/python_wheel.sh
+source scripts/engine_env.sh
 tools_env
 cubby_wheel
 for engine in "${engines[@]}"; do

@@ -771,7 +771,7 @@ class runtime {
     }
     return held;
   }
-  /// Brings lockers near without holding them. The ticket may be forgotten: it completes by itself.
+  /// Brings lockers near without holding them. The ticket is alive until it is waited for or taken.
   result<ticket> prefetch(const bank &of, std::span<const uint64_t> numbers, tier in,
                           const how &with = {.io_class = io_class::forecast}) noexcept {
     const detail::item_list items(of, numbers);

@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -154,6 +155,19 @@ class Proof:
             f"{ours.asked} experts asked for, {ours.evicted} evicted",
         )
 
+    def two_programs(self, model: Path) -> None:
+        """Two programs on one model at the same time, each with a budget of its own."""
+        plain = self.logits(model, None, "--batch", 8)
+        with ThreadPoolExecutor(2) as pool:
+            out = [self.folder / f"logits-{number}.bin" for number in range(2)]
+            words = [[self.folder / "logits", model, one, "--batch", 8] for one in out]
+            ran = list(pool.map(lambda w: self.run(w, "700KiB", w[2]), words))
+        self.check(
+            "two programs on one model at once",
+            all(one.status == 0 and one.out == plain.out and one.evicted > 0 for one in ran),
+            f"{ran[0].evicted} and {ran[1].evicted} evicted",
+        )
+
     def damaged(self, model: Path) -> None:
         """A bit each of two experts of a layer, after the model was sealed."""
         copy = self.folder / "damaged.gguf"
@@ -235,6 +249,14 @@ class Proof:
         copy = self.folder / "status"
         passed = self.run(["sh", "-c", "exit 7"], "1MiB", copy)
         self.check("the exit status is passed on", passed.status == 7, passed.said)
+        ended = self.logits(models["apart"], "700KiB")
+        self.check(
+            "the summary has the causes of the waiting, and says that it does not pay",
+            re.search(r"waited [\d.]+ s: .*% for reads", ended.said) is not None
+            and "does not pay here" in ended.said
+            and "does not pay here" not in little.said,
+            ended.said[ended.said.find("cubby: waited") :].strip(),
+        )
         killed = self.run(["sh", "-c", "kill -TERM $$"], "1MiB", copy)
         self.check("a signal is passed on", killed.status == -15, killed.said)
 
@@ -296,6 +318,7 @@ def main() -> int:
     ):
         proof.same_bits(name, models[name], budgets)
     proof.contexts(models["apart"])
+    proof.two_programs(models["apart"])
     proof.damaged(models["apart"])
     proof.tables(models)
     proof.declined(models)

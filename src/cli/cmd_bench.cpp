@@ -322,6 +322,7 @@ void add_bench(command &program) {
   miss.runs([chosen] { return run_miss(*chosen); });
   add_kv(all);
   add_rows(all);
+  add_bench_decode(all);
 }
 
 }  // namespace cubby_cli

@@ -1,5 +1,5 @@
-// cubby demo: a decode loop with the experts of a model larger than its memory, beside three other
-// ways of doing the same under the same limit of memory.
+// cubby bench decode (cubby demo): a decode loop with the experts of a model larger than its
+// memory, beside three other ways of doing the same under the same limit of memory.
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -28,6 +28,7 @@ using nlohmann::json;
 constexpr uint64_t allowance_bytes = uint64_t{192} << 20;
 
 struct options {
+  std::string command;  // as it was called
   std::string model, routes, record, policy = "auto", pump = "thread";
   std::string device_budget = "20%", host_budget = "30%";
   uint32_t tokens = 100, lookahead = 1;
@@ -36,7 +37,7 @@ struct options {
 };
 
 int fail(const options &chosen, const trouble &failed) {
-  return report_trouble("demo", failed, chosen.json);
+  return report_trouble(chosen.command, failed, chosen.json);
 }
 
 /// "30%" of the experts, or bytes with an optional k, m or g.
@@ -91,7 +92,8 @@ outcome<std::string> model_path(const options &chosen) {
       static_cast<uint64_t>(seen.st_size) == model::file_bytes(shape)) {
     return path;
   }
-  std::cerr << "cubby demo: making the model " << printable(path) << " (once)\n";
+  std::cerr << "cubby " << chosen.command << ": making the model " << printable(path)
+            << " (once)\n";
   auto made = model::make_model(shape, path, chosen.json);
   if (!made) return made.failure();
   return path;
@@ -120,7 +122,7 @@ outcome<json> run_cubby(const setup &h) {
   json warnings = json::array();
   const auto pass_on = [&] {
     for (const std::string &line : source.warnings()) {
-      std::cerr << "cubby demo: " << printable(line) << "\n";
+      std::cerr << "cubby " << h.chosen.command << ": " << printable(line) << "\n";
       warnings.push_back(line);
     }
   };
@@ -276,12 +278,11 @@ int run(const options &chosen) {
   return all["identical"] ? exit_good : exit_bad;
 }
 
-}  // namespace
-
-void add_demo(command &program) {
-  command one = program.subcommand(
-      "demo", "Decode with a model larger than memory, beside mmap, pread and everything resident");
+void add_decode(command &to, const std::string &name, const std::string &called) {
+  command one = to.subcommand(
+      name, "Decode with a model larger than memory, beside mmap, pread and everything resident");
   auto chosen = std::make_shared<options>();
+  chosen->command = called;
   one.option("--model", chosen->model,
              "A GGUF of q8_0 or q4_0 experts (default: one is made and reused)");
   one.option("--routes", chosen->routes, "routed_experts as JSONL or JSONL.xz (default: made up)");
@@ -305,5 +306,10 @@ void add_demo(command &program) {
   one.flag("--json", chosen->json, "One JSON object on stdout");
   one.runs([chosen] { return run(*chosen); });
 }
+
+}  // namespace
+
+void add_bench_decode(command &bench) { add_decode(bench, "decode", "bench decode"); }
+void add_demo(command &program) { add_decode(program, "demo", "demo"); }
 
 }  // namespace cubby_cli

@@ -1,11 +1,16 @@
 // cubby run: starts a program with what it needs to keep the experts of its model in lockers. The
 // program takes this process's place, so signals and its exit status are its own.
+#include <elf.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
+#include <sstream>
 
 #include "cli/commands.hpp"
 #include "cli/outcome.hpp"
@@ -83,8 +88,41 @@ done set_up(const options &chosen) {
   return chosen.populate ? nothing{} : set_preload(*folder / preload_name);
 }
 
+/// The file that execvp() would take; empty when there is none.
+fs::path program_file(const std::string &name) {
+  if (name.find('/') != std::string::npos) return name;
+  const char *path = std::getenv("PATH");
+  std::istringstream folders(path == nullptr ? "/bin:/usr/bin" : path);
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    const fs::path file = fs::path(folder.empty() ? "." : folder) / name;
+    if (access(file.c_str(), X_OK) == 0) return file;
+  }
+  return {};
+}
+
+/// An ELF program that names no dynamic linker, so that nothing can be loaded into it.
+bool is_linked_statically(const fs::path &file) {
+  std::ifstream in(file, std::ios::binary);
+  Elf64_Ehdr header = {};
+  if (!in.read(reinterpret_cast<char *>(&header), sizeof header) ||
+      std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64 ||
+      header.e_phentsize != sizeof(Elf64_Phdr))
+    return false;
+  std::vector<Elf64_Phdr> parts(header.e_phnum);
+  in.seekg(static_cast<std::streamoff>(header.e_phoff));
+  if (!in.read(reinterpret_cast<char *>(parts.data()),
+               static_cast<std::streamsize>(parts.size() * sizeof(Elf64_Phdr))))
+    return false;
+  return std::none_of(parts.begin(), parts.end(),
+                      [](const Elf64_Phdr &one) { return one.p_type == PT_INTERP; });
+}
+
 int run(const options &chosen) {
   if (auto good = set_up(chosen); !good) return report_trouble("run", good.failure(), false);
+  if (is_linked_statically(program_file(chosen.program[0])))
+    std::cerr << "cubby run: " << printable(chosen.program[0])
+              << " is linked statically, so nothing can be loaded into it and it runs as without "
+                 "cubby; take a build of llama.cpp with shared libraries (BUILD_SHARED_LIBS=ON)\n";
   std::vector<char *> words;
   for (const std::string &word : chosen.program) words.push_back(const_cast<char *>(word.c_str()));
   words.push_back(nullptr);

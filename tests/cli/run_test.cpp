@@ -50,6 +50,24 @@ TEST_CASE("run passes words and the exit status on") {
   CHECK(killed.text.find("status 143") != std::string::npos);
 }
 
+TEST_CASE("run says that nothing can be loaded into a program that is linked statically") {
+  const scratch::folder folder;
+  const std::string place = adapter(folder);
+  // A header of a program without parts: enough to be looked at, too little to be run.
+  std::string header(64, '\0');
+  header.replace(0, 5,
+                 "\x7f"
+                 "ELF\2");
+  header[54] = 56;
+  const std::string program = folder.write("static", header);
+  std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+  const outcome found = run(place, "--no-preload -- " + program);
+  INFO(found.text);
+  CHECK(found.text.find("linked statically") != std::string::npos);
+  CHECK(found.text.find("BUILD_SHARED_LIBS=ON") != std::string::npos);
+  CHECK(run(place, "--no-preload -- true").text.empty());
+}
+
 TEST_CASE("run says what it lacks") {
   const scratch::folder folder;
   const std::string place = adapter(folder);

@@ -215,21 +215,12 @@ ggml_guid_t backend_guid() {
   return &guid;
 }
 
-void say_once_nothing_to_do() {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    say("no experts in a mapped file: a model without experts, all of them on a GPU, or --no-mmap; "
-        "it runs as without cubby");
-  });
-}
-
 ggml_backend_t init_backend(ggml_backend_dev_t device, const char *) {
   auto state = std::make_unique<backend_state>();
   state->cpu = host().make_cpu_backend();
   if (state->cpu == nullptr) return nullptr;
   state->layer = std::make_unique<expert_layer>(state->cpu);
   summarize_at_exit();
-  if (mapped_buffers == 0) say_once_nothing_to_do();
   ggml_backend_i calls = {};
   calls.get_name = backend_name;
   calls.free = free_backend;
@@ -310,7 +301,18 @@ ggml_backend_device *the_device() {
 
 // ---- the registry -------------------------------------------------------------------------------
 
+void say_once_nothing_to_do() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    say("no experts in a mapped file: a model without experts, all of them on a GPU, or --no-mmap; "
+        "it runs as without cubby");
+  });
+}
+
+/// Called before each graph. A backend that is made says nothing of experts yet: llama-server makes
+/// a context without weights first, to see what fits.
 void set_thread_count(ggml_backend_t backend, int count) {
+  if (mapped_buffers == 0) say_once_nothing_to_do();
   using function = void (*)(ggml_backend_t, int);
   if (auto *set = reinterpret_cast<function>(host().cpu_function("ggml_backend_set_n_threads")))
     set(state_of(backend).cpu, count);

@@ -151,7 +151,7 @@ bool expert_layer::wait(cubby::pins &pins) {
 }
 
 layer_outcome expert_layer::fail(const std::string &what) const {
-  say(what + "; this request is given up");
+  say(what + "; this request is given up; where it goes on so, start the program again");
   return layer_outcome::failed;
 }
 

@@ -30,6 +30,15 @@ cubby_extent extent_of(cubby::runtime &rt, const cubby::bank &bank, uint64_t num
   return found;
 }
 
+uint64_t bytes_of_files(cubby::runtime &rt, const cubby::bank &bank) {
+  uint64_t bytes = 0;
+  auto info = sized<cubby_file_info>();
+  for (uint32_t file = 0; cubby_bank_file(rt.handle(), bank.handle(), file, &info) == CUBBY_OK;
+       ++file)
+    bytes += info.bytes;
+  return bytes;
+}
+
 }  // namespace
 
 std::optional<expert_place> expert_store::place_of(const mapped_tensor &tensor) {
@@ -176,6 +185,7 @@ std::unique_ptr<expert_store::model> expert_store::adopt(const std::string &path
     return nullptr;
   }
   say_size(*made);
+  file_bytes_ += bytes_of_files(*runtime_, made->bank);
   return made;
 }
 
@@ -253,8 +263,14 @@ cubby::result<cubby::pins> expert_store::pin(const expert_place &place,
 }
 
 void expert_store::fetch(const expert_place &place, std::span<const uint64_t> numbers) {
-  // A full queue only means that nothing is fetched ahead.
-  (void)runtime_->prefetch(*place.bank, numbers, host_, {.io_class = cubby::io_class::committed});
+  std::vector<cubby_item> items(numbers.size(), cubby_item{});
+  for (size_t i = 0; i < numbers.size(); ++i) items[i].id = place.bank->id(numbers[i]);
+  auto how = sized<cubby_how>();
+  how.io_class = CUBBY_COMMITTED;
+  // Without a ticket: one that nobody waits for would stay alive, and there are 4096. A full queue
+  // only means that nothing is fetched ahead.
+  (void)cubby_prefetch(runtime_->handle(), items.data(), static_cast<uint32_t>(items.size()),
+                       host_.handle(), &how, nullptr);
 }
 
 uint32_t expert_store::room_for(const expert_place &place) const {

@@ -12,35 +12,77 @@ namespace {
 
 double seconds(uint64_t ns) { return static_cast<double>(ns) / 1e9; }
 
+unsigned long long count(uint64_t value) { return value; }
+
+std::string percent(uint64_t part, uint64_t of) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f %%",
+                of == 0 ? 0.0 : 100.0 * static_cast<double>(part) / static_cast<double>(of));
+  return text;
+}
+
+std::string speed_text() {
+  if (counters().decoded() == 0) return "";
+  char text[64];
+  std::snprintf(text, sizeof text, ", %.2f tokens/s one by one",
+                static_cast<double>(counters().decoded()) / seconds(counters().decode_ns()));
+  return text;
+}
+
+/// What the experts that were waited for waited for, each on its own: several wait at once.
+std::string causes_text(const cubby_stats_block &block) {
+  const struct {
+    const char *name;
+    uint64_t ns;
+  } causes[] = {{"reads", block.stall_read_ns},
+                {"reads under way", block.stall_join_ns},
+                {"room", block.stall_frame_wait_ns},
+                {"copies", block.stall_copy_ns},
+                {"hand-over", block.stall_handoff_ns}};
+  uint64_t all_ns = 0;
+  for (const auto &one : causes) all_ns += one.ns;
+  std::string text;
+  for (const auto &one : causes)
+    if (one.ns * 1000 >= all_ns && one.ns > 0)
+      text += (text.empty() ? ": " : ", ") + percent(one.ns, all_ns) + " for " + one.name;
+  return text;
+}
+
+/// Where plain llama.cpp would have been as fast, so that nobody goes on with what does not help.
+void print_whether_it_pays(const cubby_tier_stats &host) {
+  const uint64_t model_bytes = store().file_bytes();
+  const uint64_t there_bytes = room_bytes(host.budget_bytes);
+  if (model_bytes < there_bytes)
+    std::fprintf(stderr,
+                 "cubby: it does not pay here: all %s of the model would fit in the %s of memory "
+                 "there is, and be as fast without cubby\n",
+                 bytes_text(model_bytes).c_str(), bytes_text(there_bytes).c_str());
+  else if (host.evict_count == 0)
+    std::fprintf(stderr,
+                 "cubby: nothing was evicted: for what was used of the model it would have been as "
+                 "fast without cubby\n");
+}
+
 void print_summary() {
   cubby_stats_block block = {};
   cubby_tier_stats tiers[2] = {};
   if (counters().tokens() == 0 || !store().read_counters(block, tiers)) return;
   const cubby_tier_stats &host = tiers[0];
   const uint64_t asked = host.hit_count + host.miss_count;
-  char speed[64] = "";
-  if (counters().decoded() > 0)
-    std::snprintf(speed, sizeof speed, ", %.2f tokens/s one by one",
-                  static_cast<double>(counters().decoded()) / seconds(counters().decode_ns()));
-  std::fprintf(
-      stderr,
-      "cubby: %llu tokens%s; %llu experts asked for, %.1f %% found in memory; %s read, "
-      "waited %.2f s\n",
-      static_cast<unsigned long long>(counters().tokens()), speed,
-      static_cast<unsigned long long>(asked),
-      asked == 0 ? 0.0 : 100.0 * static_cast<double>(host.hit_count) / static_cast<double>(asked),
-      bytes_text(tiers[1].bytes_out).c_str(), seconds(counters().wait_ns()));
+  std::fprintf(stderr,
+               "cubby: %llu tokens%s; %llu experts asked for, %s found in memory; %s read\n",
+               count(counters().tokens()), speed_text().c_str(), count(asked),
+               percent(host.hit_count, asked).c_str(), bytes_text(tiers[1].bytes_out).c_str());
+  std::fprintf(stderr, "cubby: waited %.2f s%s\n", seconds(counters().wait_ns()),
+               causes_text(block).c_str());
   std::fprintf(stderr,
                "cubby: memory for experts %s at most of %s, tables %s; %llu evicted, %llu damaged, "
-               "%s without a digest%s\n",
+               "%s without a digest\n",
                bytes_text(host.peak_bytes).c_str(), bytes_text(host.budget_bytes).c_str(),
                bytes_text(block.table_bytes + block.policy_bytes + block.digest_bytes).c_str(),
-               static_cast<unsigned long long>(host.evict_count),
-               static_cast<unsigned long long>(host.corrupt_count),
-               bytes_text(block.unverified_bytes).c_str(),
-               host.miss_count > 0 && host.evict_count == 0
-                   ? "; nothing was evicted: it would have fitted without cubby"
-                   : "");
+               count(host.evict_count), count(host.corrupt_count),
+               bytes_text(block.unverified_bytes).c_str());
+  print_whether_it_pays(host);
 }
 
 }  // namespace

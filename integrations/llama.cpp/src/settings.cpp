@@ -56,9 +56,13 @@ uint64_t limit_bytes() {
 }
 
 /// Half of the memory there is: the rest is for the other weights, for KV and for the program.
-uint64_t default_budget_bytes() { return std::min(available_bytes(), limit_bytes()) / 2; }
+uint64_t default_budget_bytes() { return room_bytes(0) / 2; }
 
 }  // namespace
+
+uint64_t room_bytes(uint64_t held_bytes) {
+  return std::min(available_bytes() + held_bytes, limit_bytes());
+}
 
 std::optional<uint64_t> byte_count(std::string_view text) {
   double number = 0;

@@ -22,6 +22,8 @@ struct settings {
 
 /// "12GiB", "800MiB", "12g", "4096": powers of 1024. Nothing when it is none of these.
 std::optional<uint64_t> byte_count(std::string_view text);
+/// Memory that this process may have in all, beside what others hold: `held_bytes` are its own.
+uint64_t room_bytes(uint64_t held_bytes);
 /// "1.25 GiB"
 std::string bytes_text(uint64_t bytes);
 /// One line on stderr, "cubby: …".

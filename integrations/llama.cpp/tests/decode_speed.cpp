@@ -2,8 +2,9 @@
 // Prints one JSON object. Tokens follow from the number of the step alone, so runs are alike.
 //
 //   decode_speed MODEL [--prompt N] [--warm N] [--tokens N] [--threads N] [--willneed]
-//                [--embeddings FILE]
+//                [--embeddings FILE] [--live]
 //
+// --live: a line of JSON after each token, before the object.
 // --prompt: so many tokens in one batch, timed apart, before the others.
 // --embeddings: float32 rows in place of tokens, as bench/llama_routes.py makes them.
 // --willneed: the simplest helper that people write. The routed experts of each layer are asked for
@@ -29,7 +30,7 @@ namespace {
 struct options {
   std::string model, embeddings;
   int prompt = 0, warm = 16, tokens = 32, threads = 1;
-  bool willneed = false;
+  bool willneed = false, live = false;
 };
 
 bool read_options(int argc, char **argv, options &chosen) {
@@ -39,6 +40,10 @@ bool read_options(int argc, char **argv, options &chosen) {
     const std::string name = argv[i];
     if (name == "--willneed") {
       chosen.willneed = true;
+      continue;
+    }
+    if (name == "--live") {
+      chosen.live = true;
       continue;
     }
     if (i + 1 >= argc) return false;
@@ -168,6 +173,11 @@ class step {
   bool has_embeddings_;
 };
 
+void show(int token, double since_start_s) {
+  std::printf("{\"token\": %d, \"s\": %.3f}\n", token, since_start_s);
+  std::fflush(stdout);
+}
+
 void report(const options &chosen, double load_s, double prompt_s, double first_s,
             std::vector<double> &each_s) {
   double all_s = 0;
@@ -195,7 +205,7 @@ int main(int argc, char **argv) {
     std::fprintf(
         stderr,
         "usage: decode_speed MODEL [--prompt N] [--warm N] [--tokens N] [--threads N] [--willneed]"
-        " [--embeddings FILE]\n");
+        " [--embeddings FILE] [--live]\n");
     return 2;
   }
   llama_log_set(quiet, nullptr);
@@ -220,14 +230,17 @@ int main(int argc, char **argv) {
   const double loaded_s = seconds_now();
   if (chosen.prompt > 0 && !decode(chosen.prompt)) return 1;
   const double prompt_s = seconds_now();
-  for (int i = 0; i < chosen.warm; ++i)
+  for (int i = 0; i < chosen.warm; ++i) {
     if (!decode(1)) return 1;
+    if (chosen.live) show(i + 1, seconds_now() - start_s);
+  }
   const double warm_s = seconds_now();
   std::vector<double> each_s;
   for (int i = 0; i < chosen.tokens; ++i) {
     const double from_s = seconds_now();
     if (!decode(1)) return 1;
     each_s.push_back(seconds_now() - from_s);
+    if (chosen.live) show(chosen.warm + i + 1, seconds_now() - start_s);
   }
   report(chosen, loaded_s - start_s, prompt_s - loaded_s, warm_s - prompt_s, each_s);
   llama_free(context);

@@ -54,7 +54,7 @@ def fingerprint(engine: str, fields: dict[str, Any]) -> bytes:
     return engine.encode()[:12] + b":" + digest(text.encode())
 
 
-def _sample(path: Path) -> bytes:
+def file_sample(path: Path) -> bytes:
     """The size and four pieces of a file: other weights of the same shapes differ in all."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -85,7 +85,7 @@ def model_identity(name: str) -> str:
         config = folder / "config.json"
         parts = [config.read_bytes() if config.is_file() else b""]
         for pattern in _WEIGHTS:
-            parts += [digest(p.name.encode(), _sample(p)) for p in sorted(folder.glob(pattern))]
+            parts += [digest(p.name.encode(), file_sample(p)) for p in sorted(folder.glob(pattern))]
     except OSError:
         return ""
     return digest(*parts).hex()
@@ -140,12 +140,21 @@ class BlockStore:
         each = max(1, self.host_bytes // 8 // block_bytes)
         return [slice(first, min(first + each, count)) for first in range(0, count, each)]
 
-    def put(self, space: cubby.Space, keys: Sequence[bytes], memory: list[Any]) -> None:
-        """Stores a piece and waits for it; waits for room, too, as long as others make some."""
+    def put(
+        self,
+        space: cubby.Space,
+        keys: Sequence[bytes],
+        memory: Any,
+        *,
+        chain: bool = False,
+        after: bytes | None = None,
+    ) -> None:
+        """Stores a piece and waits for it; waits for room, too, as long as others make some.
+        chain: each key follows the one before it, the first one follows `after`."""
         until = time.monotonic() + 20
         while True:
             try:
-                space.put(list(keys), memory, keep=self.keep)
+                space.put(list(keys), memory, keep=self.keep, chain=chain, after=after)
                 return
             except cubby.BusyError:
                 if time.monotonic() > until:

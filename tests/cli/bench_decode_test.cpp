@@ -1,5 +1,5 @@
-// cubby demo as people run it, on a small model: every field of its JSON, one output for every way,
-// and refusals that say what to do.
+// cubby bench decode as people run it, on a small model: every field of its JSON, one output for
+// every way, and refusals that say what to do.
 #include <filesystem>
 #include <fstream>
 
@@ -22,15 +22,15 @@ std::string make_model(const scratch::folder &folder, const std::string &more = 
   return path;
 }
 
-std::string demo(const std::string &path, const std::string &more = "") {
-  return "demo --model " + path + " --tokens 12 " + more;
+std::string decode(const std::string &path, const std::string &more = "") {
+  return "bench decode --model " + path + " --tokens 12 " + more;
 }
 
 }  // namespace
 
-TEST_CASE("the demo's JSON has every field, and its counts add up") {
+TEST_CASE("the JSON has every field, and its counts add up") {
   const scratch::folder folder;
-  const json all = command_json(demo(make_model(folder)), 0);
+  const json all = command_json(decode(make_model(folder)), 0);
   INFO(all.dump(1));
   for (const char *field :
        {"tokens", "tokens_per_s", "bound_tokens_per_s", "output_digest", "identical",
@@ -67,13 +67,13 @@ TEST_CASE("the demo's JSON has every field, and its counts add up") {
 TEST_CASE("one output whatever the tiers, the pump, the lookahead and the policy") {
   const scratch::folder folder;
   const std::string path = make_model(folder);
-  const json first = command_json(demo(path, "--no-baselines"), 0);
+  const json first = command_json(decode(path, "--no-baselines"), 0);
   REQUIRE(first.contains("output_digest"));
   for (const char *way :
        {"--pump caller", "--lookahead 0", "--pump caller --lookahead 0", "--device-budget 0",
         "--host-budget 0 --device-budget 60%", "--device-budget 100% --host-budget 100%",
         "--policy lru", "--policy lfu", "--device-budget 4m --host-budget 2m"}) {
-    const json one = command_json(demo(path, std::string("--no-baselines ") + way), 0);
+    const json one = command_json(decode(path, std::string("--no-baselines ") + way), 0);
     INFO(way);
     CHECK(one.value("output_digest", "none") == first["output_digest"]);
   }
@@ -83,7 +83,7 @@ TEST_CASE("what fits is loaded before the first token, and counted apart") {
   const scratch::folder folder;
   const std::string path = make_model(folder);
   const json all =
-      command_json(demo(path, "--no-baselines --device-budget 0 --host-budget 120%"), 0);
+      command_json(decode(path, "--no-baselines --device-budget 0 --host-budget 120%"), 0);
   INFO(all.dump(1));
   CHECK(all["loaded_first"]["bytes"].get<uint64_t>() ==
         experts * uint64_t{2 * 3} * 256 * 192 / 32 * (34 + 18));
@@ -91,27 +91,37 @@ TEST_CASE("what fits is loaded before the first token, and counted apart") {
   for (const json &tier : all["tiers"]) {
     if (tier["name"] == "host:0") CHECK(tier["misses"] == 0);
   }
-  const json half = command_json(demo(path, "--no-baselines"), 0);
+  const json half = command_json(decode(path, "--no-baselines"), 0);
   CHECK(half["loaded_first"]["bytes"] == 0);
   CHECK(half["read_bytes"].get<uint64_t>() > 0);
+}
+
+TEST_CASE("cubby demo is another name of it") {
+  const scratch::folder folder;
+  const std::string path = make_model(folder), words = path + " --tokens 12 --no-baselines";
+  CHECK(command_json("demo --model " + words, 0)["output_digest"] ==
+        command_json("bench decode --model " + words, 0)["output_digest"]);
+  const auto none = command("demo --model " + folder.path("none.gguf"));
+  CHECK(none.exit_status != 0);
+  CHECK(none.text.find("cubby demo: ") != std::string::npos);
 }
 
 TEST_CASE("another model or other routes give another output") {
   const scratch::folder folder;
   const std::string path = make_model(folder);
-  const json first = command_json(demo(path, "--no-baselines"), 0);
+  const json first = command_json(decode(path, "--no-baselines"), 0);
   REQUIRE(first.contains("output_digest"));
-  CHECK(command_json(demo(path, "--no-baselines --seed 2"), 0)["output_digest"] !=
+  CHECK(command_json(decode(path, "--no-baselines --seed 2"), 0)["output_digest"] !=
         first["output_digest"]);
   make_model(folder, "--mixed-quant --seed 2");
-  CHECK(command_json(demo(path, "--no-baselines"), 0)["output_digest"] != first["output_digest"]);
+  CHECK(command_json(decode(path, "--no-baselines"), 0)["output_digest"] != first["output_digest"]);
 }
 
-TEST_CASE("a flipped byte of a sealed model ends the demo with a refusal, not with other output") {
+TEST_CASE("a flipped byte of a sealed model ends it with a refusal, not with other output") {
   const scratch::folder folder;
   const std::string path = make_model(folder);
   REQUIRE(command("seal " + path).exit_status == 0);
-  CHECK(command_json(demo(path, "--no-baselines"), 0)["unverified_bytes"] == 0);
+  CHECK(command_json(decode(path, "--no-baselines"), 0)["unverified_bytes"] == 0);
   const auto before = std::filesystem::last_write_time(path);
   {
     // Somewhere in the middle of the file there is nothing but experts; flip a stretch wide enough
@@ -127,7 +137,7 @@ TEST_CASE("a flipped byte of a sealed model ends the demo with a refusal, not wi
     REQUIRE(file.good());
   }
   std::filesystem::last_write_time(path, before);
-  const auto found = command(demo(path, "--no-baselines"));
+  const auto found = command(decode(path, "--no-baselines"));
   INFO(found.text);
   CHECK(found.exit_status == 1);
   CHECK(found.text.find("are not those that were sealed") != std::string::npos);
@@ -147,23 +157,24 @@ TEST_CASE("what cannot be run is a usage error that says why") {
                {"--lookahead 2", "--lookahead"},
                {"--tokens 0", "--tokens"}};
   for (const auto &one : wrong) {
-    const auto found = command("demo --model " + path + " --no-baselines " + one.arguments);
+    const auto found = command("bench decode --model " + path + " --no-baselines " + one.arguments);
     INFO(one.arguments << " said: " << found.text);
     CHECK(found.exit_status == 2);
     CHECK(found.text.find(one.named) != std::string::npos);
   }
-  const auto none = command("demo --model " + folder.path("none.gguf"));
+  const auto none = command("bench decode --model " + folder.path("none.gguf"));
   INFO(none.text);
   CHECK(none.exit_status != 0);
   CHECK(none.text.find("none.gguf") != std::string::npos);
-  const auto other = command("demo --model " + folder.write("x.gguf", "not a model at all"));
+  const auto other =
+      command("bench decode --model " + folder.write("x.gguf", "not a model at all"));
   CHECK(other.exit_status != 0);
 }
 
 TEST_CASE("a budget below one token's working set is warned of with the number") {
   const scratch::folder folder;
   const auto found =
-      command(demo(make_model(folder), "--no-baselines --device-budget 0 --host-budget 512k"));
+      command(decode(make_model(folder), "--no-baselines --device-budget 0 --host-budget 512k"));
   INFO(found.text);
   CHECK(found.exit_status == 0);
   CHECK(found.text.find("working set") != std::string::npos);
@@ -180,24 +191,23 @@ TEST_CASE("a policy that was replaced is reported") {
   for (const char *fault : {"silent", "outside"}) {
     setenv("CUBBY_BAD_POLICY", fault, 1);
     const json all = command_json(
-        demo(path, std::string("--no-baselines --policy ") + CUBBY_BAD_POLICY_LIBRARY), 0);
+        decode(path, std::string("--no-baselines --policy ") + CUBBY_BAD_POLICY_LIBRARY), 0);
     unsetenv("CUBBY_BAD_POLICY");
     INFO(all.dump(1));
     CHECK(all["warnings"].dump().find("broke the rules") != std::string::npos);
-    CHECK(all["output_digest"] == command_json(demo(path, "--no-baselines"), 0)["output_digest"]);
+    CHECK(all["output_digest"] == command_json(decode(path, "--no-baselines"), 0)["output_digest"]);
   }
 }
 
-TEST_CASE("what the demo records is what it used") {
+TEST_CASE("what it records is what it used") {
   const scratch::folder folder;
   const std::string model = make_model(folder), trace = folder.path("demo.cubbytrace");
-  const json ran = command_json(demo(model, "--no-baselines --record " + trace), 0);
+  const json ran = command_json(decode(model, "--no-baselines --record " + trace), 0);
   CHECK(ran["recorded"]["visits"] == ran["visits"]);
   CHECK(ran["recorded"]["lost"] == ran["visits_dropped"]);
   const json all = command_json("replay --simulate --policy lru --trace " + trace, 0);
   if (ran["visits_dropped"] == 0) CHECK(all["accesses"] == tokens * layers * top_k);
   CHECK(all["kind"] == "experts");
-  CHECK(
-      command(demo(model, "--no-baselines --record " + folder.path("no/such/place"))).exit_status !=
-      0);
+  CHECK(command(decode(model, "--no-baselines --record " + folder.path("no/such/place")))
+            .exit_status != 0);
 }
