@@ -233,7 +233,7 @@ class Bank:
 
     @property
     def kind(self) -> int:
-        """0 experts, 1 KV blocks, 3 other."""
+        """0 experts, 1 KV blocks, 2 pages of rows, 3 other."""
 
     @property
     def rows(self) -> int:
@@ -269,6 +269,40 @@ class Bank:
 
     def extent(self, number: int, part: int = 0) -> tuple[int, int, int, int, int]:
         """Where a part of a locker lies: (number, part, file, offset_bytes, bytes), as map() takes it."""
+
+    @property
+    def table_row_bytes(self) -> int:
+        """Size of a row of a table; 0 = no table."""
+
+    @property
+    def table_row_count(self) -> int:
+        """Rows of a table in all."""
+
+    def page_of(self, table_row: int) -> int:
+        """The locker in which a row of the table lies, for prefetch()."""
+
+    def gather(
+        self,
+        table_rows: Sequence[int] | Buffer,
+        into: Memory,
+        *,
+        no_visit: bool = False,
+        no_wait: bool = False,
+        bypass: bool = False,
+    ) -> None:
+        """Copies rows of a table into memory of the caller, one behind the other in the order asked, and waits for it. table_rows: an array of 64-bit integers, or a sequence of int. no_wait: rows that are not in memory are MissError."""
+
+    def submit_gather(
+        self,
+        table_rows: Sequence[int] | Buffer,
+        into: Memory,
+        *,
+        io_class: IoClass = "demand",
+        deadline_ns: int = 0,
+        queue: CompletionQueue | None = None,
+        user: int = 0,
+    ) -> Ticket:
+        """As gather(), without waiting: a Ticket. Its memory is written until it is complete. What is complete at once (Ticket.handle is 0) does not come through the queue."""
 
     def pin(
         self,
@@ -466,11 +500,21 @@ class Runtime:
         chunk_bytes: int = 0,
         routed_count: int = 0,
         policy: str | None = None,
+        table_row_bytes: int = 0,
+        table_row_count: int = 0,
     ) -> Bank:
-        """Adds an empty bank of rows * columns lockers of locker_bytes each. kind: 'kv', 'experts' or 'other'."""
+        """Adds an empty bank of rows * columns lockers of locker_bytes each. kind: 'kv', 'experts', 'rows' (pages of table_row_count rows of table_row_bytes) or 'other'."""
 
-    def adopt(self, path: str, *, tensors: str | None = None, seal_path: str | None = None) -> Bank:
-        """Adopts the experts of a GGUF or safetensors file in place, also of a split or sharded one; nothing is copied. Blocks while headers are read."""
+    def adopt(
+        self,
+        path: str,
+        *,
+        tensors: str | None = None,
+        seal_path: str | None = None,
+        rows: bool = False,
+        page_bytes: int = 0,
+    ) -> Bank:
+        """Adopts the experts of a GGUF or safetensors file in place, also of a split or sharded one; nothing is copied. rows=True: the tensor of two dimensions that `tensors` names, as pages of rows for gather(). Blocks while headers are read."""
 
     def add_space(self, bank: Bank, fingerprint: bytes, domain: bytes = ...) -> Space:
         """Opens a space of keys of a bank of kind 'kv'. fingerprint: bytes that name all that makes blocks interchangeable (model, dtype, layout, rank); domain: the tenant."""
@@ -484,7 +528,13 @@ class Runtime:
         """A CompletionQueue with places for `capacity` requests."""
 
     def seal(
-        self, path: str, *, tensors: str | None = None, seal_path: str | None = None
+        self,
+        path: str,
+        *,
+        tensors: str | None = None,
+        seal_path: str | None = None,
+        rows: bool = False,
+        page_bytes: int = 0,
     ) -> Ticket:
         """Writes digests of a model file, to hold later loads against. A Ticket."""
 
@@ -517,7 +567,7 @@ class Runtime:
     def __exit__(self, *args: object) -> None: ...
 
 class Policy:
-    """A placement policy alone, for a cache of blocks whose books are kept elsewhere; policy.h says what has to be called when. Objects are numbers below object_count. For one thread at a time."""
+    """A placement policy alone, for a cache of blocks that somebody else keeps; policy.h says what has to be called when. Objects are numbers below object_count. For one thread at a time."""
 
     def __init__(
         self, name: str, *, object_count: int, budget_bytes: int, object_bytes: int, seed: int = 0

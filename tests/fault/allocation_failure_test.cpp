@@ -26,6 +26,7 @@ namespace {
 
 constexpr int64_t patience_ns = 10'000'000'000;
 constexpr uint64_t short_block_bytes = 5000;
+constexpr uint32_t row_bytes = 300;
 #if defined(__SANITIZE_THREAD__)
 constexpr int64_t exact_count = 2;  // each takes twenty times as long
 #elif defined(__SANITIZE_ADDRESS__)
@@ -43,6 +44,7 @@ struct world {
   cubby_cq *queue = nullptr;
   cubby_bank other = 0;  // described, not mapped
   cubby_bank blocks = 0;
+  cubby_bank table = 0;  // of rows that lie in the same file
   cubby_space space = 0;
 
   world(uint32_t pump, weights &shared, bool stored) : w(shared), h(pump, 16) {
@@ -52,6 +54,7 @@ struct world {
     h.map(w);
     REQUIRE(cubby_cq_add(h.rt, 8, &queue) == CUBBY_OK);
     REQUIRE(describe_bank(&other) == CUBBY_OK);
+    REQUIRE(add_table() == CUBBY_OK);
     cubby_bank_desc desc{};
     desc.struct_size = sizeof desc;
     desc.kind = CUBBY_BANK_KV;
@@ -104,6 +107,40 @@ struct world {
     if (status != CUBBY_OK) return status;
     if (into != content) return CUBBY_ERR_CORRUPT;
     return cubby_drop(h.rt, &item, 1, 0);
+  }
+
+  cubby_status add_table() {
+    cubby_bank_desc desc{};
+    desc.struct_size = sizeof desc;
+    desc.kind = CUBBY_BANK_ROWS;
+    desc.name = "table";
+    desc.rows = 1;
+    desc.columns = 8;
+    desc.locker_bytes = 8 * row_bytes;
+    desc.table_row_bytes = row_bytes;
+    cubby_status status = cubby_bank_add(h.rt, &desc, &table);
+    std::array<cubby_extent, 8> extents;
+    for (uint32_t i = 0; i < 8; ++i) {
+      extents[i] = {CUBBY_ID(table, i), 0, 0, uint64_t{i} * 8 * row_bytes, 8 * row_bytes};
+    }
+    const char *file = w.path.c_str();
+    if (status == CUBBY_OK) status = cubby_bank_map(h.rt, table, &file, 1, extents.data(), 8);
+    return status;
+  }
+  /// Rows of some pages, held against the file.
+  [[nodiscard]] cubby_status use_rows() const {
+    constexpr std::array<uint64_t, 5> rows = {63, 0, 17, 1, 63};
+    std::array<char, rows.size() * row_bytes> into{};
+    const cubby_span span = {0, 0, reinterpret_cast<uintptr_t>(into.data()), into.size()};
+    cubby_ticket ticket = 0;
+    cubby_status status =
+        cubby_gather(h.rt, table, rows.data(), rows.size(), &span, nullptr, &ticket);
+    if (status == CUBBY_PENDING) status = end_of(ticket);
+    for (size_t i = 0; i < rows.size() && status == CUBBY_OK; ++i) {
+      const char *right = w.bytes.data() + rows[i] * row_bytes;
+      if (std::memcmp(&into[i * row_bytes], right, row_bytes) != 0) return CUBBY_ERR_CORRUPT;
+    }
+    return status;
   }
 
   cubby_status describe_bank(cubby_bank *out) const {
@@ -306,6 +343,12 @@ const std::vector<call> calls = {
     {"put, match, get, drop", [](world &in) { return in.use_block(); }},
     {"put to be stored first, match, get, drop",
      [](world &in) { return in.use_block(CUBBY_KEEP_RESTART); }, true},
+    {"gather", [](world &in) { return in.use_rows(); }},
+    {"gather after gather",
+     [](world &in) {
+       const cubby_status status = in.use_rows();
+       return status == CUBBY_OK ? in.use_rows() : status;
+     }},
     {"drain", [](world &in) { return cubby_drain(in.h.rt, patience_ns); }},
 };
 
@@ -318,6 +361,8 @@ std::string what_is_wrong(world &in) {
   }
   if (cubby_drain(in.h.rt, patience_ns) != CUBBY_OK) return "drain: " + explain();
   if (in.use_block() != CUBBY_OK) return "blocks: " + explain();
+  if (in.use_rows() != CUBBY_OK) return "rows: " + explain();
+  if (cubby_bank_remove(in.h.rt, in.table) != CUBBY_OK) return "table: " + explain();
   std::vector<uint32_t> all;
   for (uint32_t i = 0; i < weights::rows * weights::columns; ++i) all.push_back(i);
   const auto items = in.h.items(all);

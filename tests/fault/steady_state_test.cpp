@@ -6,7 +6,7 @@
 #include <cstdlib>
 
 #include "support/replaced_new.hpp"
-#include "unit/api/runtime_fixture.hpp"
+#include "unit/api/table_fixture.hpp"
 
 namespace {
 
@@ -84,4 +84,30 @@ TEST_CASE("misses in the steady state allocate nothing") {
   CAPTURE(pump, flags, two_tiers);
   CHECK(allocated == 0);
   cubby_cq_remove(queue);
+}
+
+TEST_CASE("gathers of what is in memory allocate nothing") {
+  table_file file;
+  const table_fixture f(file, GENERATE(0u, 1u));
+  const std::vector<uint64_t> rows = f.random_rows(500, 1);
+  f.check(all_rows(file));
+  std::string seen(rows.size() * table_file::row_bytes, 'x');
+  cubby_span span{};
+  span.offset_bytes = reinterpret_cast<uintptr_t>(seen.data());
+  span.bytes = seen.size();
+  cubby_status status = CUBBY_OK;
+  uint64_t allocated = 1;
+  for (uint32_t window = 0; window < 10 && allocated != 0; ++window) {
+    REQUIRE(cubby_drain(f.h.rt, 10'000'000'000) == CUBBY_OK);
+    allocation_count = 0;
+    cubby_test::before_allocation = count_allocation;
+    for (uint32_t round = 0; round < 20 && status == CUBBY_OK; ++round) {
+      status = cubby_gather(f.h.rt, f.bank, rows.data(), 500, &span, nullptr, nullptr);
+    }
+    cubby_test::before_allocation = nullptr;
+    allocated = allocation_count;
+  }
+  CHECK(status == CUBBY_OK);
+  CHECK(allocated == 0);
+  CHECK(seen == file.rows(rows));
 }

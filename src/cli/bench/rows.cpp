@@ -1,6 +1,7 @@
 #include "cli/bench/rows.hpp"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <array>
@@ -8,6 +9,7 @@
 #include <iostream>
 
 #include "cli/bench/blocks.hpp"
+#include "cli/bench/compare.hpp"
 #include "cli/bench/table_readers.hpp"
 #include "cli/model/weights.hpp"
 
@@ -16,8 +18,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<const char *, 3> names = {"cubby", "mmap", "pread"};
-constexpr size_t mapping = 1;
+constexpr std::array<const char *, 4> names = {"cubby", "mmap", "mmap, random", "pread"};
+constexpr size_t plain_mapping = 1, random_mapping = 2, plain_reads = 3;
 
 /// What each way took, in microseconds.
 struct times {
@@ -66,11 +68,13 @@ class comparison {
     if (auto opened = ours->open(plan_); !opened) return opened;
     ours_ = ours.get();
     before_bytes_ = before;
-    auto mapped = map_table(plan_);
+    auto mapped = map_table(plan_, MADV_NORMAL);
     if (!mapped) return mapped.failure();
+    auto random = map_table(plan_, MADV_RANDOM);
+    if (!random) return random.failure();
     auto read = pread_table(plan_);
     if (!read) return read.failure();
-    readers_ = {std::move(ours), std::move(*mapped), std::move(*read)};
+    readers_ = {std::move(ours), std::move(*mapped), std::move(*random), std::move(*read)};
     return nothing{};
   }
 
@@ -91,10 +95,6 @@ class comparison {
                          {"prompt_p50_us", median(of.prompt)}});
     }
     const uint64_t grown = own_bytes() - std::min(own_bytes(), before_bytes_);
-    std::vector<double> ratios;
-    for (size_t i = 0; i < times_[0].prompt.size(); i++) {
-      ratios.push_back(times_[1].prompt[i] / times_[0].prompt[i]);
-    }
     return {{"table_bytes", plan_.file_bytes},
             {"row_bytes", plan_.row_bytes},
             {"page_bytes", plan_.page_bytes},
@@ -104,7 +104,8 @@ class comparison {
             {"pump", plan_.pump == CUBBY_PUMP_CALLER ? "caller" : "thread"},
             {"read_latency_us", latency_us},
             {"results", std::move(results)},
-            {"mmap_to_cubby_prompt", interval(ratios)},
+            {"mmap_to_cubby_prompt", prompt_ratio(plain_mapping)},
+            {"random_mmap_to_cubby_prompt", prompt_ratio(random_mapping)},
             {"memory",
              {{"budget_bytes", ours_->budget_bytes()},
               {"tables_bytes", ours_->table_bytes()},
@@ -113,6 +114,9 @@ class comparison {
   }
 
  private:
+  [[nodiscard]] json prompt_ratio(size_t way) const {
+    return interval(ratios(times_[way].prompt, times_[0].prompt));
+  }
   /// The same rows each way, cold and, of a token's, warm; another way begins each time.
   done one(uint32_t number, uint32_t count, bool token) {
     std::array<row_order, names.size()> orders;
@@ -127,7 +131,9 @@ class comparison {
       const size_t way = (i + number) % names.size();
       table_reader &by = *readers_[way];
       // What is mapped stays in the page cache, where pread would find it.
-      if (auto forgot = readers_[mapping]->forget(orders[way]); !forgot) return forgot;
+      for (const size_t mapping : {plain_mapping, random_mapping}) {
+        if (auto forgot = readers_[mapping]->forget(orders[way]); !forgot) return forgot;
+      }
       if (auto forgot = by.forget(orders[way]); !forgot) return forgot;
       times &to = times_[way];
       if (auto cold = timed(by, orders[way], token ? to.cold : to.prompt); !cold) return cold;
@@ -135,7 +141,8 @@ class comparison {
       if (auto warm = timed(by, orders[way], to.warm); !warm) return warm;
     }
     for (const row_order &order : orders) {
-      if (order.into != orders[2].into) return trouble{"rows have other bytes than those by pread"};
+      if (order.into != orders[plain_reads].into)
+        return trouble{"rows have other bytes than those by pread"};
     }
     return nothing{};
   }
@@ -184,7 +191,8 @@ void print_row_lookups(const json &report) {
   std::cout << "one read of 4 KiB takes " << text(report, "read_latency_us")
             << " us; memory of the library: " << bytes_text(memory["grown_bytes"]) << ", "
             << percent_text(memory["share"]) << " of the table; prompt: mmap takes "
-            << text(report["mmap_to_cubby_prompt"], "median") << " x as long\n";
+            << text(report["mmap_to_cubby_prompt"], "median") << " x as long, with MADV_RANDOM "
+            << text(report["random_mmap_to_cubby_prompt"], "median") << " x\n";
 }
 
 }  // namespace cubby_cli::bench

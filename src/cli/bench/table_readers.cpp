@@ -35,14 +35,17 @@ class cached_file {
 
 class mapped_table final : public table_reader {
  public:
-  explicit mapped_table(const rows_plan &plan) : plan_(plan) {}
+  mapped_table(const rows_plan &plan, int advice) : plan_(plan), advice_(advice) {}
   ~mapped_table() override {
     if (at_ != MAP_FAILED) ::munmap(at_, plan_.file_bytes);
   }
   done open() {
     if (auto opened = file_.open(plan_.path); !opened) return opened;
     at_ = ::mmap(nullptr, plan_.file_bytes, PROT_READ, MAP_SHARED, file_.fd(), 0);
-    return at_ == MAP_FAILED ? done(system_trouble(plan_.path, errno)) : done(nothing{});
+    if (at_ == MAP_FAILED) return system_trouble(plan_.path, errno);
+    return ::madvise(at_, plan_.file_bytes, advice_) == 0
+               ? done(nothing{})
+               : done(system_trouble("the mapping", errno));
   }
   done look_up(row_order &order) override {
     const size_t size = plan_.row_bytes;
@@ -60,6 +63,7 @@ class mapped_table final : public table_reader {
 
  private:
   const rows_plan plan_;
+  const int advice_;
   cached_file file_;
   void *at_ = MAP_FAILED;
 };
@@ -86,17 +90,17 @@ class pread_rows final : public table_reader {
   cached_file file_;
 };
 
-template <class Reader>
-outcome<std::unique_ptr<table_reader>> opened(const rows_plan &plan) {
-  auto made = std::make_unique<Reader>(plan);
+template <class Reader, class... More>
+outcome<std::unique_ptr<table_reader>> opened(const rows_plan &plan, More... more) {
+  auto made = std::make_unique<Reader>(plan, more...);
   if (auto open = made->open(); !open) return open.failure();
   return std::unique_ptr<table_reader>(std::move(made));
 }
 
 }  // namespace
 
-outcome<std::unique_ptr<table_reader>> map_table(const rows_plan &plan) {
-  return opened<mapped_table>(plan);
+outcome<std::unique_ptr<table_reader>> map_table(const rows_plan &plan, int advice) {
+  return opened<mapped_table>(plan, advice);
 }
 
 outcome<std::unique_ptr<table_reader>> pread_table(const rows_plan &plan) {

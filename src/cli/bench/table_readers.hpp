@@ -1,4 +1,4 @@
-// The three ways to look up rows that `cubby bench rows` compares.
+// The ways to look up rows that `cubby bench rows` compares.
 #pragma once
 
 #include <cubby/cubby.hpp>
@@ -43,7 +43,8 @@ class cubby_table final : public table_reader {
   uint64_t page_rows_ = 1, budget_bytes_ = 0;
 };
 
-outcome<std::unique_ptr<table_reader>> map_table(const rows_plan &plan);
+/// `advice`: of madvise(). The kernel reads megabytes ahead unless it is MADV_RANDOM.
+outcome<std::unique_ptr<table_reader>> map_table(const rows_plan &plan, int advice);
 outcome<std::unique_ptr<table_reader>> pread_table(const rows_plan &plan);
 
 }  // namespace cubby_cli::bench
