@@ -35,7 +35,8 @@ constexpr named_mutant mutants[] = {{"drop_completion", mutant::drop_completion}
                                     {"neighbour_bytes", mutant::neighbour_bytes},
                                     {"publish_reserved", mutant::publish_reserved},
                                     {"reuse_before_record", mutant::reuse_before_record},
-                                    {"believe_failed_flush", mutant::believe_failed_flush}};
+                                    {"believe_failed_flush", mutant::believe_failed_flush},
+                                    {"believe_page_cache", mutant::believe_page_cache}};
 
 struct arguments {
   uint64_t seed = 1, steps = 5000, seeds = 1;

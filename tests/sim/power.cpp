@@ -24,14 +24,13 @@ image power::left(ending how, cubby::base::prng &random) const {
 
 void power::restore(ending how, const image &left) {
   on_the_way_.clear();
+  flush_failed_ = false;
   // In place: the store goes by the file's identity.
   std::fstream out(path_, std::ios::binary | std::ios::in | std::ios::out);
   out.write(reinterpret_cast<const char *>(left[0].data()),
             static_cast<std::streamsize>(left[0].size()));
   // After a kill what was not flushed still is not: the next life has to see to that.
-  if (how != ending::power_cut) return;
-  disk_ = std::make_unique<store_disk::disk>(left);
-  flush_failed_ = false;
+  if (how == ending::power_cut) disk_ = std::make_unique<store_disk::disk>(left);
 }
 
 void power::write_begins(const std::string &path, const cubby_backend_io &io) {

@@ -31,7 +31,7 @@ class power final : public cubby_sim::write_watcher {
   void flush_ends(const std::string &path, uint64_t mark, bool failed) override;
 
   [[nodiscard]] bool buffer_changed() const { return buffer_changed_; }
-  /// Since the last power cut.
+  /// In this life.
   [[nodiscard]] bool flush_failed() const { return flush_failed_; }
 
  private:

@@ -14,7 +14,7 @@ namespace {
 constexpr uint64_t block_bytes = 8192, store_bytes = uint64_t{2} << 20;
 constexpr uint64_t host_bytes = 12 * block_bytes;
 constexpr uint32_t columns = 64;
-constexpr size_t known_max = 24, puts_max = 6;
+constexpr size_t known_max = 24, puts_max = 6, leases_max = 5;
 constexpr uint64_t polls_max = 20'000;
 
 std::string said(cubby_status status) {
@@ -23,7 +23,8 @@ std::string said(cubby_status status) {
   return std::string(cubby_status_name(status)) + ": " + text;
 }
 
-std::string name_of(uint32_t number) { return "block " + std::to_string(number); }
+/// Blocks 2n and 2n + 1 are different tenants' and have one name.
+std::string name_of(uint32_t number) { return "block " + std::to_string(number / 2); }
 
 cubby_key key_of(const std::string &name) {
   return {name.data(), static_cast<uint32_t>(name.size())};
@@ -86,6 +87,20 @@ bool stored_run::add_tiers() {
          cubby_tier_add(rt_, &disk, &made) == CUBBY_OK;
 }
 
+bool stored_run::add_space(uint32_t tenant) {
+  const char *const domains[tenants] = {"tenant a", "tenant b"};
+  cubby_space_desc space{};
+  space.struct_size = sizeof space;
+  space.bank = bank_;
+  space.fingerprint = "model";
+  space.fingerprint_bytes = 5;
+  space.domain = domains[tenant];
+  space.domain_bytes = 8;
+  const cubby_status status = cubby_space_add(rt_, &space, &spaces_[tenant]);
+  if (status != CUBBY_OK) violate("a space is not added: " + said(status));
+  return status == CUBBY_OK;
+}
+
 bool stored_run::open() {
   cubby_config config{};
   config.struct_size = sizeof config;
@@ -107,13 +122,8 @@ bool stored_run::open() {
   bank.rows = 1;
   bank.columns = columns;
   bank.locker_bytes = block_bytes;
-  cubby_space_desc space{};
-  space.struct_size = sizeof space;
-  space.fingerprint = "model";
-  space.fingerprint_bytes = 5;
   bool good = poll() && cubby_bank_add(rt_, &bank, &bank_) == CUBBY_OK && add_tiers();
-  space.bank = bank_;
-  good = good && cubby_space_add(rt_, &space, &space_) == CUBBY_OK;
+  for (uint32_t tenant = 0; tenant < tenants; ++tenant) good = good && add_space(tenant);
   if (!good) violate("a store is not opened: " + said(CUBBY_ERR_INVALID));
   next_end_ = step_ + 20 + random_.below(100);
   return good;
@@ -121,9 +131,9 @@ bool stored_run::open() {
 
 /// The process ends, one way or another, and the next one opens what it has left.
 void stored_run::end_life(ending how) {
-  // The page cache would show the next process what the device will never have: after a failed
-  // flush the machine is started anew.
-  if (power_.flush_failed()) how = ending::power_cut;
+  // The next process is to find what is in the page cache alone.
+  const bool flush_failed = power_.flush_failed();
+  if (flush_failed && how == ending::power_cut && chance(80)) how = ending::killed;
   log_.add(step_, "life ends how=%" PRIu64 " puts=%" PRIu64, static_cast<uint64_t>(how),
            puts_.size(), 0, 0);
   const store_disk::image at_once = power_.left(how, random_);
@@ -136,10 +146,11 @@ void stored_run::end_life(ending how) {
   power_.restore(how, in_order ? power_.left(how, random_) : at_once);
   world_.writes = &power_;
   puts_.clear();
+  leases_.clear();
   for (auto &[number, one] : blocks_) one.pending = false;
   if (!open()) return;
   moves_.set(static_cast<size_t>(how == ending::power_cut ? seen::power_cut : seen::reopened));
-  if (how != ending::power_cut && hasty_life()) return end_life(ending::power_cut);
+  if (how != ending::power_cut && hasty_life(flush_failed)) return end_life(ending::power_cut);
   check_all(how);
   calm_ = chance(60);
   cubby_sim::fault_rates weather{};
@@ -151,10 +162,14 @@ void stored_run::end_life(ending how) {
 }
 
 /// One that puts what it has found as durable, and loses power before it has done anything else.
-bool stored_run::hasty_life() {
-  if (!chance(30)) return false;
+bool stored_run::hasty_life(bool flush_failed) {
+  if (!chance(flush_failed ? 90 : 50)) return false;
   bool any = false;
   calm_ = true;
+  // At once, or when what the opening writes and flushes is over.
+  const uint64_t polls = !flush_failed && chance(50) ? 0 : 40;
+  for (uint64_t i = 0; i < polls && poll(); ++i)
+    now_ns_ = next_ns_ == ~uint64_t{0} ? now_ns_ + 50'000 : std::max(now_ns_, next_ns_);
   for (auto &[number, one] : blocks_) {
     if (one.keep == CUBBY_KEEP_DURABLE || !is_found(number) || !one.stored_ever) continue;
     ask(number, CUBBY_KEEP_DURABLE);
@@ -169,7 +184,8 @@ bool stored_run::is_found(uint32_t number) {
   const cubby_key key = key_of(name);
   uint32_t leading = 0;
   uint8_t state = 0;
-  const cubby_status status = cubby_match(rt_, space_, &key, 1, nullptr, &leading, &state);
+  const cubby_status status =
+      cubby_match(rt_, space_of(number), &key, 1, nullptr, &leading, &state);
   if (status != CUBBY_OK) violate("match says " + said(status));
   return state >= CUBBY_STATE_FILE;
 }
@@ -230,6 +246,19 @@ uint32_t stored_run::pick(bool known) {
   return some.empty() ? 0 : some[random_.below(some.size())];
 }
 
+/// The block before it of the same tenant; or another of its blocks, so that a chain forks.
+uint32_t stored_run::pick_parent(uint32_t number) {
+  const uint32_t other = chance(30) ? pick(true) : 0;
+  if (other != 0 && other % tenants == number % tenants) return other;
+  return number > tenants ? number - tenants : 0;
+}
+
+bool stored_run::is_leased(uint32_t number) const {
+  return std::any_of(leases_.begin(), leases_.end(), [&](const lease &one) {
+    return one.number == number && now_ns_ < one.until_ns;
+  });
+}
+
 bool stored_run::poll() {
   const cubby_status status = cubby_poll(rt_, now_ns_, &next_ns_);
   if (status != CUBBY_OK) violate("poll says " + said(status));
@@ -251,7 +280,7 @@ void stored_run::do_put() {
   uint32_t number = chance(15) ? pick(chance(50)) : 0;
   if (number == 0) {
     number = blocks_.empty() ? 1 : blocks_.rbegin()->first + 1;
-    blocks_[number].parent = chance(30) ? 0 : number - 1;
+    blocks_[number].parent = chance(30) ? 0 : pick_parent(number);
     blocks_[number].bytes = 1 + random_.below(block_bytes);
   }
   constexpr uint8_t keeps[] = {CUBBY_KEEP_SESSION, CUBBY_KEEP_CACHE,   CUBBY_KEEP_RESTART,
@@ -266,7 +295,7 @@ void stored_run::ask(uint32_t number, uint8_t keep) {
   const cubby_key parent = key_of(above);
   const cubby_span span{0, 0, reinterpret_cast<uintptr_t>(bytes.data()), bytes.size()};
   cubby_item item{};
-  item.space = space_;
+  item.space = space_of(number);
   item.key = key_of(name);
   item.parent = one.parent == 0 ? nullptr : &parent;
   item.spans = &span;
@@ -319,7 +348,7 @@ cubby_status stored_run::get(uint32_t number, std::string &into) {
   const std::string name = name_of(number);
   const cubby_span span{0, 0, reinterpret_cast<uintptr_t>(into.data()), into.size()};
   cubby_item item{};
-  item.space = space_;
+  item.space = space_of(number);
   item.key = key_of(name);
   item.spans = &span;
   item.span_count = 1;
@@ -346,7 +375,8 @@ void stored_run::do_get() {
     if (bytes != content(number)) violate("a get of " + name_of(number) + " brings other bytes");
     return;
   }
-  const bool may_be_gone = one.keep < CUBBY_KEEP_RESTART && status == CUBBY_MISS;
+  const bool may_be_gone =
+      one.keep < CUBBY_KEEP_RESTART && status == CUBBY_MISS && !is_leased(number);
   const bool may_fail =
       !calm_ && (status == CUBBY_ERR_IO || status == CUBBY_ERR_DEVICE || status == CUBBY_MISS);
   if (!may_be_gone && !may_fail) violate("a get of " + name_of(number) + " says " + said(status));
@@ -357,24 +387,68 @@ void stored_run::do_drop() {
   if (number == 0) return do_time();
   const std::string name = name_of(number);
   cubby_item item{};
-  item.space = space_;
+  item.space = space_of(number);
   item.key = key_of(name);
   const cubby_status status = cubby_drop(rt_, &item, 1, 0);
   log_.add(step_, "drop key=%" PRIu64, number, 0, 0, status);
   if (status == CUBBY_ERR_BUSY) return;
   if (status != CUBBY_OK) return violate("a drop says " + said(status));
+  if (is_leased(number)) return violate("a drop takes " + name + ", which a lease holds");
   blocks_[number].known = false;
   blocks_[number].keep = CUBBY_KEEP_CACHE;
 }
 
+void stored_run::do_lease() {
+  const uint32_t number = pick(true);
+  if (leases_.size() >= leases_max || number == 0 || (chance(40) && !leases_.empty()))
+    return leases_.empty() ? do_time() : end_lease();
+  const std::string name = name_of(number);
+  const cubby_key key = key_of(name);
+  const auto ttl_ms = static_cast<uint32_t>(chance(50) ? 0 : 1 + random_.below(4));
+  lease made{number, 0, ~uint64_t{0}};
+  if (ttl_ms != 0) made.until_ns = now_ns_ + ttl_ms * uint64_t{1'000'000};
+  const cubby_status status = cubby_lease(rt_, space_of(number), &key, 1, ttl_ms, &made.handle);
+  log_.add(step_, "lease key=%" PRIu64 " ttl=%" PRIu64, number, ttl_ms, 0, status);
+  if (status == CUBBY_OK) return leases_.push_back(made);
+  const bool may_be_gone = blocks_[number].keep < CUBBY_KEEP_RESTART || !calm_;
+  if (status != CUBBY_MISS || !may_be_gone) violate("a lease of " + name + " says " + said(status));
+}
+
+void stored_run::end_lease() {
+  const size_t index = random_.below(leases_.size());
+  const lease one = leases_[index];
+  leases_.erase(leases_.begin() + static_cast<ptrdiff_t>(index));
+  const cubby_status status = cubby_lease_end(rt_, one.handle, 0, 0);
+  log_.add(step_, "lease ends key=%" PRIu64, one.number, 0, 0, status);
+  const bool over = one.until_ns <= now_ns_ && status == CUBBY_ERR_STALE;
+  if (status != CUBBY_OK && !over) violate("the end of a lease says " + said(status));
+}
+
+/// A tenant goes and comes again: what outlives the process outlives that, too.
+void stored_run::do_space() {
+  const auto tenant = static_cast<uint32_t>(random_.below(tenants));
+  const auto of_tenant = [&](const auto &one) { return one.number % tenants == tenant; };
+  if (!chance(15) || std::any_of(puts_.begin(), puts_.end(), of_tenant)) return do_time();
+  while (!leases_.empty()) end_lease();
+  const cubby_status status = cubby_space_remove(rt_, spaces_[tenant]);
+  log_.add(step_, "tenant goes number=%" PRIu64, tenant, 0, 0, status);
+  if (status != CUBBY_OK) return violate("the removal of a space says " + said(status));
+  if (!add_space(tenant)) return;
+  for (auto &[number, one] : blocks_) {
+    if (number % tenants != tenant || one.keep >= CUBBY_KEEP_RESTART) continue;
+    one.known = false;
+    one.keep = CUBBY_KEEP_CACHE;
+  }
+}
+
 void stored_run::take_step() {
-  static constexpr weighted<stored_run> weights[] = {{40, &stored_run::do_put},
-                                                     {20, &stored_run::do_get},
-                                                     {12, &stored_run::do_drop},
-                                                     {40, &stored_run::do_time}};
+  static constexpr weighted<stored_run> weights[] = {
+      {40, &stored_run::do_put},   {20, &stored_run::do_get},  {12, &stored_run::do_drop},
+      {10, &stored_run::do_lease}, {4, &stored_run::do_space}, {40, &stored_run::do_time}};
   do_one(*this, random_, weights);
   take_ended();
   if (violations_.empty() && power_.buffer_changed()) violate("a buffer changed while written");
+  if (power_.flush_failed()) next_end_ = std::min(next_end_, step_ + 4);
   if (violations_.empty() && step_ >= next_end_) end_life();
 }
 

@@ -1,8 +1,10 @@
 // KV blocks over a store whose process ends again and again: closed, killed, or by a power cut that
 // loses what was not flushed. What was acknowledged as CUBBY_KEEP_RESTART or _DURABLE has to be
 // found afterwards with its bytes, what was not to outlive the process is gone, and nothing is
-// found with other bytes than its key's.
+// found with other bytes than its key's. Two tenants use the same names for different blocks,
+// chains fork, and what a lease holds is neither lost nor dropped.
 #pragma once
+#include <array>
 #include <filesystem>
 #include <list>
 
@@ -34,17 +36,24 @@ class stored_run {
     bool stored_ever = false;  // it may be found in another life
     bool only_durable = true;  // no put of it has asked for less
   };
+  struct lease {
+    uint32_t number = 0;
+    cubby_pins handle = 0;
+    uint64_t until_ns = 0;
+  };
   struct put {
     uint32_t number = 0;
     uint8_t keep = 0;
     cubby_ticket ticket = 0;
   };
 
+  [[nodiscard]] cubby_space space_of(uint32_t number) const { return spaces_[number % tenants]; }
+  bool add_space(uint32_t tenant);
   bool open();
   bool add_tiers();
   void end_life() { end_life(static_cast<ending>(chance(50) ? 2 : random_.below(2))); }
   void end_life(ending how);
-  [[nodiscard]] bool hasty_life();
+  [[nodiscard]] bool hasty_life(bool flush_failed);
   void check_all(ending how);
   void check_found(block &one, uint32_t number, ending how);
   [[nodiscard]] bool is_found(uint32_t number);
@@ -54,6 +63,9 @@ class stored_run {
   void ask(uint32_t number, uint8_t keep);
   void do_get();
   void do_drop();
+  void do_lease();
+  void end_lease();
+  void do_space();
   void do_time();
   void take_ended();
   void ended(const put &one, int status);
@@ -62,6 +74,8 @@ class stored_run {
   bool poll();
   [[nodiscard]] std::string content(uint32_t number) const;
   [[nodiscard]] uint32_t pick(bool known);
+  [[nodiscard]] uint32_t pick_parent(uint32_t number);
+  [[nodiscard]] bool is_leased(uint32_t number) const;
   [[nodiscard]] size_t known_count() const;
   [[nodiscard]] bool chance(uint64_t percent) { return random_.below(100) < percent; }
   void violate(const std::string &text);
@@ -75,10 +89,12 @@ class stored_run {
   bool calm_ = true;  // nothing fails in this life
   cubby_handle *rt_ = nullptr;
   cubby_bank bank_ = 0;
-  cubby_space space_ = 0;
+  static constexpr uint32_t tenants = 2;
+  std::array<cubby_space, tenants> spaces_{};
   uint64_t now_ns_ = 1'000'000, next_ns_ = 0, step_ = 0, next_end_ = 0;
   std::map<uint32_t, block> blocks_;
   std::list<put> puts_;
+  std::vector<lease> leases_;
   event_log log_;
   seen_set moves_;
   std::vector<violation> violations_;

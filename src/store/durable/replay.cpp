@@ -26,6 +26,8 @@ bool replay::is_sound(const block_body &body) const noexcept {
 bool replay::add_block(const block_body &body) {
   if (!is_sound(body)) return false;
   generation_ = std::max(generation_, body.generation);
+  // Its space's own record may be lost: no other space is to have the id, and this block with it.
+  spaces_.raise_generation(body.space >> 8);
   const block_entry *there = blocks_.find(body.number);
   if (!there || there->generation < body.generation) blocks_.set(body, block_state::live);
   return true;
