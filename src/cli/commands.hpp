@@ -12,6 +12,7 @@ void add_verify(command &program);
 void add_make_model(command &program);
 void add_demo(command &program);
 void add_bench(command &program);
+void add_characterize(command &program);
 void add_conformance(command &program);
 void add_replay(command &program);
 void add_store(command &program);

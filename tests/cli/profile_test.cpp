@@ -44,7 +44,7 @@ machine_profile example() {
   disk.knees = {{"read", "bare", std::nullopt, "nothing", 4096, 16, 1e8, 2e4}};
   made.tiers = {host, disk};
   made.links = {{"file:/d", "host:0", 1e9, 8e4, "measured", "cubby characterize"}};
-  made.compute = compute{"cpu", 9e9, std::nullopt, std::nullopt, std::nullopt, "measured", "avx2"};
+  made.compute = compute{"cpu", 9e9, 5e9, 2, {}, {}, {}, "measured", "avx2"};
   made.digest_bytes_per_s = 5e9;
   made.notes = {"quick"};
   return made;
@@ -75,7 +75,7 @@ TEST_CASE("A profile that is saved is read back, to the field") {
   REQUIRE(save(made, here.at("p.json")));
   const auto read = load(here.at("p.json"));
   REQUIRE(read);
-  CHECK(to_json(*read) == to_json(made));
+  CHECK(as_read(to_json(*read)) == as_read(to_json(made)));
   REQUIRE(read->find("file:/d") != nullptr);
   CHECK(read->find("file:/d")->curves.at(0).bytes_per_s == 123456789.25);
   CHECK(read->find("file:/d")->steady == false);

@@ -96,6 +96,8 @@ ordered_json json_of(const std::optional<compute> &of) {
   if (!of) return nullptr;
   return {{"where", of->place},
           {"product_bytes_per_s", of->product_bytes_per_s},
+          {"one_thread_product_bytes_per_s", of_number(of->one_thread_product_bytes_per_s)},
+          {"threads", of->threads},
           {"flop_per_s", of_number(of->flop_per_s)},
           {"watt", of_number(of->watt)},
           {"price_usd", of_number(of->price_usd)},

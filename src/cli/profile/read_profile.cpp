@@ -199,6 +199,8 @@ compute compute_of(const fields &of) {
   compute made;
   made.place = of.needed_text("where");
   made.product_bytes_per_s = of.positive("product_bytes_per_s");
+  made.one_thread_product_bytes_per_s = of.maybe("one_thread_product_bytes_per_s");
+  made.threads = of.count("threads");
   made.flop_per_s = of.maybe("flop_per_s");
   made.watt = of.maybe("watt");
   made.price_usd = of.maybe("price_usd");

@@ -1,0 +1,62 @@
+#include "cli/characterize/measured.hpp"
+
+#include <algorithm>
+#include <limits>
+
+namespace cubby_cli::characterize {
+
+const char *name_of(verb what) {
+  return what == verb::read ? "read" : what == verb::write ? "write" : "mix70";
+}
+
+void latencies::add(uint64_t ns) {
+  ns_.push_back(
+      static_cast<uint32_t>(std::min<uint64_t>(ns, std::numeric_limits<uint32_t>::max())));
+}
+
+void latencies::into(figures &to) {
+  if (ns_.empty()) return;
+  const auto at = [&](double share) {
+    const auto rank = static_cast<size_t>(share * static_cast<double>(ns_.size() - 1));
+    const auto place = ns_.begin() + static_cast<std::ptrdiff_t>(rank);
+    std::nth_element(ns_.begin(), place, ns_.end());
+    return static_cast<double>(*place);
+  };
+  to.p50_ns = at(0.5);
+  to.p99_ns = at(0.99);
+  to.p999_ns = at(0.999);
+}
+
+figures meter::stop(uint64_t bytes, latencies &of) {
+  const bench::sample took = watch_.stop(bytes);
+  const auto joules = energy_.joules();
+  figures found;
+  found.bytes = bytes;
+  found.seconds = took.seconds;
+  if (bytes != 0) {
+    found.cpu_ns_per_byte = static_cast<double>(took.cpu_ns) / static_cast<double>(bytes);
+    if (joules && joules_)
+      found.joules_per_byte = (*joules - *joules_) / static_cast<double>(bytes);
+  }
+  of.into(found);
+  return found;
+}
+
+profile::point point_of(const load &asked, const char *path, bool beside, const figures &found) {
+  profile::point made;
+  made.op = name_of(asked.what);
+  made.path = path;
+  if (beside) made.beside = "write-back";
+  made.block_bytes = asked.block_bytes;
+  made.depth = asked.depth;
+  made.bytes_per_s = found.bytes_per_s();
+  made.p50_ns = found.p50_ns;
+  made.p99_ns = found.p99_ns;
+  made.p999_ns = found.p999_ns;
+  if (beside) return made;
+  made.cpu_ns_per_byte = found.cpu_ns_per_byte;
+  made.joules_per_byte = found.joules_per_byte;
+  return made;
+}
+
+}  // namespace cubby_cli::characterize
