@@ -1,11 +1,13 @@
 // cubby characterize: what the tiers of this machine deliver, as a profile that other commands use.
 #include <cmath>
 #include <cstdlib>
-#include <iostream>
+#include <span>
 
+#include "cli/characterize/page.hpp"
 #include "cli/characterize/report.hpp"
 #include "cli/characterize/run.hpp"
 #include "cli/commands.hpp"
+#include "cli/model/new_file.hpp"
 #include "cli/replay/formats/save.hpp"
 #include "cli/support.hpp"
 
@@ -47,13 +49,20 @@ done read_runtime(const std::string &text, options &to) {
 /// Before minutes of measuring.
 done check_places(const options &chosen) {
   const std::vector<replay::named_file> written = {{"--save", chosen.save, profile::is_profile},
-                                                   {"--html", chosen.html, replay::is_page}};
+                                                   {"--html", chosen.html, characterize::is_page}};
   if (auto good = replay::check_distinct({}, written); !good) return good;
   for (const replay::named_file &file : written) {
     if (file.path.empty()) continue;
     if (auto good = replay::check_place(file); !good) return good;
   }
   return nothing{};
+}
+
+done save_page(const std::string &path, const std::string &text) {
+  model::new_file out(characterize::is_page);
+  if (auto opened = out.open(path, text.size()); !opened) return opened;
+  if (auto put = out.write(std::as_bytes(std::span(text))); !put) return put;
+  return out.publish();
 }
 
 int run(words &given) {
@@ -66,6 +75,9 @@ int run(words &given) {
   if (!found) return fail(chosen, found.failure());
   if (!chosen.save.empty())
     if (auto saved = profile::save(*found, chosen.save); !saved)
+      return fail(chosen, saved.failure());
+  if (!chosen.html.empty())
+    if (auto saved = save_page(chosen.html, characterize::page_of(*found)); !saved)
       return fail(chosen, saved.failure());
   if (chosen.json) {
     print_json(profile::to_json(*found));

@@ -44,7 +44,7 @@ machine_profile example() {
   disk.knees = {{"read", "bare", std::nullopt, "nothing", 4096, 16, 1e8, 2e4}};
   made.tiers = {host, disk};
   made.links = {{"file:/d", "host:0", 1e9, 8e4, "measured", "cubby characterize"}};
-  made.compute = compute{"cpu", 9e9, 5e9, 2, {}, {}, {}, "measured", "avx2"};
+  made.compute = compute{"cpu", 9e9, {}, {}, {}, "measured", "avx2", 5e9, 2};
   made.digest_bytes_per_s = 5e9;
   made.notes = {"quick"};
   return made;

@@ -67,7 +67,9 @@ class ring_loop final : public bare_loop {
   done open();
   outcome<figures> run(const load &asked, double seconds, energy_counters &energy,
                        const std::atomic<bool> *stop) override;
-  [[nodiscard]] const char *name() const override { return "io_uring"; }
+  [[nodiscard]] const char *name() const override {
+    return registered_ ? "io_uring" : "io_uring (its buffers not registered: ulimit -l)";
+  }
 
  private:
   struct slot {
@@ -75,7 +77,7 @@ class ring_loop final : public bare_loop {
     bool reads = true;
   };
   void start(uint32_t at, const load &asked, block_dice &dice);
-  done take(const load &asked, latencies &took);
+  done take(const load &asked, latencies &took, meter &watch);
 
   const file_range of_;
   const bench::huge_buffer memory_;
@@ -114,7 +116,7 @@ void ring_loop::start(uint32_t at, const load &asked, block_dice &dice) {
   one.start_ns = clock_ns();
 }
 
-done ring_loop::take(const load &asked, latencies &took) {
+done ring_loop::take(const load &asked, latencies &took, meter &watch) {
   const int status = io_uring_submit_and_wait(&ring_, 1);
   if (status < 0 && status != -EINTR) return system_trouble("io_uring", -status);
   io_uring_cqe *cqe = nullptr;
@@ -124,6 +126,7 @@ done ring_loop::take(const load &asked, latencies &took) {
     const int got = cqe->res;
     io_uring_cqe_seen(&ring_, cqe);
     took.add(clock_ns() - slots_[at].start_ns);
+    watch.ended(asked.block_bytes);
     free_.push_back(at);
     if (got != static_cast<int>(asked.block_bytes)) good = wrong_count(slots_[at].reads, got);
   }
@@ -138,17 +141,15 @@ outcome<figures> ring_loop::run(const load &asked, double seconds, energy_counte
   for (uint32_t i = 0; i < asked.depth; i++) free_.push_back(i);
   uint64_t started = 0;
   done good = nothing{};
-  meter watch(energy);
-  const auto goes_on = [&] {
-    return good && !watch.over(seconds) && (stop == nullptr || !stop->load());
-  };
+  meter watch(energy, seconds);
+  const auto goes_on = [&] { return good && !watch.over() && (stop == nullptr || !stop->load()); };
   for (bool on = true; on || free_.size() < asked.depth;) {
     for (; on && !free_.empty(); started++) {
       const uint32_t at = free_.back();
       free_.pop_back();
       start(at, asked, dice);
     }
-    if (auto taken = take(asked, took); !taken) good = taken;
+    if (auto taken = take(asked, took, watch); !taken) good = taken;
     on = on && goes_on();
   }
   if (!good) return good.failure();
@@ -215,8 +216,8 @@ outcome<figures> thread_loop::run(const load &asked, double seconds, energy_coun
                                   const std::atomic<bool> *stop) {
   std::vector<part> parts(asked.depth);
   std::vector<std::thread> others;
-  meter watch(energy);
-  const auto goes_on = [&] { return !watch.over(seconds) && (stop == nullptr || !stop->load()); };
+  meter watch(energy, seconds);
+  const auto goes_on = [&] { return !watch.over() && (stop == nullptr || !stop->load()); };
   try {
     for (uint32_t i = 1; i < asked.depth; i++)
       others.emplace_back([&, i] { work(i, asked, parts[i], goes_on); });

@@ -14,6 +14,15 @@ constexpr uint64_t frame_bytes = block_bytes + (64u << 10);
 
 trouble failed() { return trouble{last_error_text()}; }
 
+/// With what the log has to say of it.
+trouble refused(cubby_handle *rt) {
+  trouble why = failed();
+  cubby_log_line line = {};
+  while (cubby_log_take(rt, &line, 1) == 1)
+    if (line.level <= 2) why.text += std::string("; ") + line.text;
+  return why;
+}
+
 }  // namespace
 
 device_tier::~device_tier() {
@@ -35,7 +44,7 @@ done device_tier::add_tiers() {
   tier.device = which_.ordinal;
   tier.budget_bytes = 2 * depth_max * frame_bytes;
   tier.emulated_bytes_per_s = which_.emulated_bytes_per_s;
-  if (cubby_tier_add(rt_, &tier, &device_) != CUBBY_OK) return failed();
+  if (cubby_tier_add(rt_, &tier, &device_) != CUBBY_OK) return refused(rt_);
   cubby_tier_desc host{};
   host.struct_size = sizeof host;
   host.backend = "host";

@@ -23,22 +23,44 @@ std::string step_name(const std::string &folder, const load &asked, const std::s
 file_tier::file_tier(const options &chosen, std::string folder, energy_counters &energy)
     : chosen_(chosen), folder_(std::move(folder)), energy_(energy) {}
 
+/// Enough for what is in flight to be all over the place.
+uint64_t file_tier::written_bytes() const {
+  return std::max(chosen_.file_bytes() / 4, write_back.block_bytes);
+}
+
 done file_tier::open() {
   const uint64_t bytes = chosen_.file_bytes();
   if (auto good = file_.open(folder_, bytes, chosen_.direct); !good) return good;
-  const grid all = file_grid(chosen_.quick);
-  uint64_t memory_bytes = write_back.block_bytes * write_back.depth;
-  for (const uint64_t block : all.blocks)
-    if (fits(block)) memory_bytes = std::max(memory_bytes, block * all.depths.back());
-  std::string why;
-  auto made = make_loop({file_.fd(), 0, bytes}, memory_bytes, why);
-  if (!made) return made.failure();
-  loop_ = std::move(*made);
-  if (!why.empty()) made_.notes.push_back(why);
+  if (auto good = written_.open(folder_, written_bytes(), chosen_.direct); !good) return good;
   if (!chosen_.direct)
     made_.notes.emplace_back("--direct 0: the page cache is part of what was measured");
   if (!energy_.why().empty()) made_.notes.push_back("joules_per_byte is null: " + energy_.why());
   return nothing{};
+}
+
+/// Their memory is taken only while this directory is measured.
+done file_tier::make_loops() {
+  const grid all = file_grid(chosen_.quick);
+  uint64_t memory_bytes = 0;
+  for (const uint64_t block : all.blocks)
+    if (fits(block)) memory_bytes = std::max(memory_bytes, block * all.depths.back());
+  std::string why;
+  auto made = make_loop({file_.fd(), 0, file_.bytes()}, memory_bytes, why);
+  if (!made) return made.failure();
+  loop_ = std::move(*made);
+  loop_name_ = loop_->name();
+  auto writes = make_loop({written_.fd(), 0, written_bytes()},
+                          write_back.block_bytes * write_back.depth, why);
+  if (!writes) return writes.failure();
+  writer_ = std::move(*writes);
+  if (!why.empty()) made_.notes.push_back(why);
+  return nothing{};
+}
+
+void file_tier::end_loops() {
+  library_.reset();
+  loop_.reset();
+  writer_.reset();
 }
 
 /// Several blocks, or it would be the same one again and again.
@@ -51,51 +73,45 @@ load file_tier::reference(verb what) const {
 }
 
 done file_tier::run_bare(const load &asked, double seconds, bool beside) {
-  bare_loop &by = beside ? *first_half_ : *loop_;
-  auto found = by.run(asked, seconds, energy_, nullptr);
+  auto found = loop_->run(asked, seconds, energy_, nullptr);
   if (!found) return found.failure();
   made_.curves.push_back(point_of(asked, "bare", beside, *found));
   return nothing{};
 }
 
 /// What the library cannot do here is said once; the rest goes on without it.
+void file_tier::give_up_library(const trouble &why) {
+  library_.reset();
+  made_.notes.push_back("not measured everywhere: " + why.text);
+  library_failed_ = true;
+}
+
 done file_tier::run_library(uint64_t block_bytes, uint32_t depth, double seconds, bool beside) {
+  if (library_failed_) return nothing{};
+  const uint64_t deepest = std::min<uint64_t>(library_depth_max, file_.bytes() / block_bytes / 2);
+  if (depth > deepest) return nothing{};
   if (library_block_bytes_ != block_bytes) {
     library_block_bytes_ = block_bytes;
-    const uint64_t bytes = file_.bytes() / 2;  // the other half is written to meanwhile
-    const auto fitting =
-        static_cast<uint32_t>(std::min<uint64_t>(library_depth_max, bytes / block_bytes / 2));
+    library_.reset();  // before the next one takes its memory
     library_ = std::make_unique<library_reads>();
-    if (auto opened = library_->open(file_.path(), bytes, block_bytes, fitting); !opened) {
-      library_.reset();
-      if (!library_failed_) made_.notes.push_back(opened.failure().text);
-      library_failed_ = true;
+    if (auto opened = library_->open(file_.path(), file_.bytes(), block_bytes,
+                                     static_cast<uint32_t>(deepest));
+        !opened) {
+      give_up_library(opened.failure());
+      return nothing{};
     }
   }
-  if (!library_ || 2ull * depth * block_bytes > file_.bytes() / 2) return nothing{};
   auto found = library_->run(depth, seconds, energy_);
-  if (!found) return found.failure();
+  if (!found) {
+    give_up_library(found.failure());
+    return nothing{};
+  }
   made_.curves.push_back(point_of({verb::read, block_bytes, depth}, "cubby", beside, *found));
   return nothing{};
 }
 
 template <class Run>
 done file_tier::with_write_back(const Run &run) {
-  const uint64_t half = file_.bytes() / 2 / write_back.block_bytes * write_back.block_bytes;
-  std::string why;
-  if (!writer_) {
-    auto made = make_loop({file_.fd(), half, file_.bytes() - half},
-                          write_back.block_bytes * write_back.depth, why);
-    if (!made) return made.failure();
-    writer_ = std::move(*made);
-    uint64_t memory_bytes = 0;
-    const grid all = beside_grid(chosen_.quick);
-    for (const uint64_t block : all.blocks)
-      memory_bytes = std::max(memory_bytes, block * all.depths.back());
-    auto reads = make_loop({file_.fd(), 0, half}, memory_bytes, why);
-    if (!reads) return reads.failure();
-    first_half_ = std::move(*reads);
-  }
   std::atomic<bool> stop = false;
   energy_counters own_energy("");  // counters are not for two threads
   done written = nothing{};
@@ -112,7 +128,7 @@ done file_tier::with_write_back(const Run &run) {
 done file_tier::run_reference(verb what, double seconds, bool last) {
   auto found = loop_->run(reference(what), seconds, energy_, nullptr);
   if (!found) return found.failure();
-  (last ? last_ : first_)[what] = found->bytes_per_s();
+  (last ? last_ : first_)[what] = found->bytes_per_s;
   return nothing{};
 }
 
@@ -144,7 +160,7 @@ void file_tier::plan_grid(steps &to, verb what) {
 void file_tier::plan_beside(steps &to) {
   const grid all = beside_grid(chosen_.quick);
   for (const uint64_t block : all.blocks) {
-    if (!fits(2 * block) || !fits(2 * write_back.block_bytes)) continue;
+    if (!fits(block)) continue;
     for (const uint32_t depth : all.depths) {
       const load asked = {verb::read, block, depth};
       to.add(step_name(folder_, asked, " beside write-back"), 1, 0.1, [this, asked](double s) {
@@ -161,19 +177,30 @@ void file_tier::plan_beside(steps &to) {
 
 void file_tier::plan(steps &to) {
   to.add(folder_ + ": filling " + bytes_text(chosen_.file_bytes()), 0,
-         static_cast<double>(chosen_.file_bytes()) / 0.8e9,
-         [this](double) { return file_.fill(); });
+         static_cast<double>(chosen_.file_bytes()) / 0.8e9, [this](double) {
+           if (auto filled = file_.fill(); !filled) return filled;
+           return make_loops();
+         });
   plan_reference(to, false);
   // Reads before anything is overwritten: devices tidy up behind writes for a while.
   plan_grid(to, verb::read);
   plan_grid(to, verb::write);
   plan_grid(to, verb::mix70);
+  to.add(folder_ + ": opening it anew", 0, 0, [this](double) {
+    library_.reset();  // what was written since has made another file of it
+    library_block_bytes_ = 0;
+    return done(nothing{});
+  });
   plan_beside(to);
   plan_reference(to, true);
+  to.add(folder_ + ": done", 0, 0, [this](double) {
+    end_loops();
+    return done(nothing{});
+  });
 }
 
 std::string file_tier::source() const {
-  return std::string("cubby characterize, ") + (chosen_.quick ? "quick, " : "") + loop_->name() +
+  return std::string("cubby characterize, ") + (chosen_.quick ? "quick, " : "") + loop_name_ +
          (chosen_.direct ? ", O_DIRECT, " : ", buffered, ") + bytes_text(file_.bytes()) + " of " +
          block_device_of(file_.device()).text;
 }

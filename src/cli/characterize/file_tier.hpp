@@ -27,14 +27,18 @@ class file_tier {
   [[nodiscard]] std::string path() const { return file_.path(); }
 
  private:
+  done make_loops();
+  void end_loops();
   done run_bare(const load &asked, double seconds, bool beside);
   done run_library(uint64_t block_bytes, uint32_t depth, double seconds, bool beside);
   done run_reference(verb what, double seconds, bool last);
+  void give_up_library(const trouble &why);
   template <class Run>
   done with_write_back(const Run &run);
   void plan_grid(steps &to, verb what);
   void plan_beside(steps &to);
   void plan_reference(steps &to, bool last);
+  [[nodiscard]] uint64_t written_bytes() const;
   [[nodiscard]] bool fits(uint64_t block_bytes) const;
   [[nodiscard]] load reference(verb what) const;
   [[nodiscard]] std::string source() const;
@@ -42,8 +46,10 @@ class file_tier {
   const options &chosen_;
   const std::string folder_;
   energy_counters &energy_;
-  work_file file_;
-  std::unique_ptr<bare_loop> loop_, first_half_, writer_;
+  // Written back to is another file: the library reads nothing from one that changes.
+  work_file file_, written_;
+  std::unique_ptr<bare_loop> loop_, writer_;
+  std::string loop_name_;
   std::unique_ptr<library_reads> library_;
   uint64_t library_block_bytes_ = 0;
   bool library_failed_ = false;

@@ -86,7 +86,7 @@ done host_tier::read_from(const host_tier &reader, double seconds) {
   if (!found) return found.failure();
   auto loads = set_->chase(reader.node_.cpus, seconds, energy_);
   if (!loads) return loads.failure();
-  links_.push_back({name(), reader.name(), found->bytes_per_s(), loads->p50_ns, "measured",
+  links_.push_back({name(), reader.name(), found->bytes_per_s, loads->p50_ns, "measured",
                     "cubby characterize, reads by the other node's processors"});
   return nothing{};
 }

@@ -37,7 +37,7 @@ outcome<figures> library_memory::run(double seconds, energy_counters &energy) {
   cubby_how how{};
   how.struct_size = sizeof how;
   how.flags = CUBBY_NO_VISIT;
-  meter watch(energy);
+  meter watch(energy, seconds);
   do {
     const bench::kv_key key = {0, dice.below(count_)};
     const cubby_span into = {
@@ -49,7 +49,8 @@ outcome<figures> library_memory::run(double seconds, energy_counters &energy) {
       return trouble{"the library's gets from memory: " + last_error_text()};
     took.add(clock_ns() - start);
     bytes += block_bytes_;
-  } while (!watch.over(seconds));
+    watch.ended(block_bytes_);
+  } while (!watch.over());
   return watch.stop(bytes, took);
 }
 

@@ -27,12 +27,33 @@ void latencies::into(figures &to) {
   to.p999_ns = at(0.999);
 }
 
+double median_of(std::vector<uint64_t> values) {
+  if (values.empty()) return 0;
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return static_cast<double>(*middle);
+}
+
+meter::meter(energy_counters &energy, double seconds)
+    : energy_(energy), seconds_(seconds), joules_(energy.joules()) {}
+
+void meter::ended(uint64_t bytes) {
+  constexpr double slice_seconds_min = 0.02;
+  slice_bytes_ += bytes;
+  const double took = seconds_since(slice_start_ns_);
+  if (took < std::max(slice_seconds_min, seconds_ / 10)) return;
+  slices_.push_back(static_cast<uint64_t>(static_cast<double>(slice_bytes_) / took));
+  slice_start_ns_ = clock_ns();
+  slice_bytes_ = 0;
+}
+
 figures meter::stop(uint64_t bytes, latencies &of) {
   const bench::sample took = watch_.stop(bytes);
   const auto joules = energy_.joules();
   figures found;
   found.bytes = bytes;
-  found.seconds = took.seconds;
+  found.bytes_per_s =
+      slices_.size() >= 5 ? median_of(slices_) : static_cast<double>(bytes) / took.seconds;
   if (bytes != 0) {
     found.cpu_ns_per_byte = static_cast<double>(took.cpu_ns) / static_cast<double>(bytes);
     if (joules && joules_)
@@ -49,7 +70,7 @@ profile::point point_of(const load &asked, const char *path, bool beside, const 
   if (beside) made.beside = "write-back";
   made.block_bytes = asked.block_bytes;
   made.depth = asked.depth;
-  made.bytes_per_s = found.bytes_per_s();
+  made.bytes_per_s = found.bytes_per_s;
   made.p50_ns = found.p50_ns;
   made.p99_ns = found.p99_ns;
   made.p999_ns = found.p999_ns;

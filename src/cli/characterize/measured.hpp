@@ -25,11 +25,8 @@ struct load {
 /// Of a point; what other threads did meanwhile is in the processor time and the energy.
 struct figures {
   uint64_t bytes = 0;
-  double seconds = 0;
+  double bytes_per_s = 0;
   profile::number p50_ns, p99_ns, p999_ns, cpu_ns_per_byte, joules_per_byte;
-  [[nodiscard]] double bytes_per_s() const {
-    return seconds > 0 ? static_cast<double>(bytes) / seconds : 0;
-  }
 };
 
 /// How long single blocks took.
@@ -42,15 +39,23 @@ class latencies {
   std::vector<uint32_t> ns_;  // up to 4.2 s each
 };
 
-/// Time, processor time and energy from its making to stop().
+double median_of(std::vector<uint64_t> values);
+
+/// Time, processor time and energy from its making to stop(). The speed is that of the median slice
+/// of the time, a tenth of it, so that one that another program took does not count.
 class meter {
  public:
-  explicit meter(energy_counters &energy) : energy_(energy), joules_(energy.joules()) {}
-  [[nodiscard]] bool over(double seconds) const { return seconds_since(start_ns_) >= seconds; }
+  meter(energy_counters &energy, double seconds);
+  [[nodiscard]] bool over() const { return seconds_since(start_ns_) >= seconds_; }
+  /// Something has just been done; without it the speed is that of all the time.
+  void ended(uint64_t bytes);
   figures stop(uint64_t bytes, latencies &of);
 
  private:
   energy_counters &energy_;
+  const double seconds_;
+  uint64_t slice_start_ns_ = clock_ns(), slice_bytes_ = 0;
+  std::vector<uint64_t> slices_;  // bytes a second
   const std::optional<double> joules_;
   const uint64_t start_ns_ = clock_ns();
   const bench::stopwatch watch_;

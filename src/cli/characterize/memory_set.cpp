@@ -122,8 +122,8 @@ outcome<figures> memory_set::run(const memory_load &asked, const std::vector<uin
                                  double seconds, energy_counters &energy) {
   std::vector<part> parts(asked.threads);
   std::vector<std::thread> others;
-  meter watch(energy);
-  const auto goes_on = [&] { return !watch.over(seconds); };
+  meter watch(energy, seconds);
+  const auto goes_on = [&] { return !watch.over(); };
   const auto job = [&](uint32_t i) {
     const run_there there(cpus);
     work(asked, clock_ns() + i, parts[i], goes_on);
@@ -131,7 +131,7 @@ outcome<figures> memory_set::run(const memory_load &asked, const std::vector<uin
   try {
     for (uint32_t i = 1; i < asked.threads; i++) others.emplace_back(job, i);
   } catch (const std::system_error &) {
-    // Told below, once those that run have ended.
+    // Reported below, once those that run have ended.
   }
   job(0);
   for (std::thread &one : others) one.join();
@@ -139,11 +139,16 @@ outcome<figures> memory_set::run(const memory_load &asked, const std::vector<uin
     return trouble{"no more threads could be made; raise ulimit -u or the container's limit"};
   latencies took;
   uint64_t bytes = 0;
+  double bytes_per_s = 0;
   for (const part &one : parts) {
     for (const uint64_t ns : one.took_ns) took.add(ns);
     bytes += one.bytes;
+    // By the usual batch: one in which another program had the processor says nothing of memory.
+    bytes_per_s += static_cast<double>(asked.block_bytes) * 1e9 / median_of(one.took_ns);
   }
-  return watch.stop(bytes, took);
+  figures found = watch.stop(bytes, took);
+  found.bytes_per_s = bytes_per_s;
+  return found;
 }
 
 outcome<figures> memory_set::chase(const std::vector<uint32_t> &cpus, double seconds,
@@ -165,14 +170,15 @@ outcome<figures> memory_set::chase(const std::vector<uint32_t> &cpus, double sec
   latencies took;
   uint64_t loads = 0;
   const char *at = base_;
-  meter watch(energy);
+  meter watch(energy, seconds);
   do {
     const uint64_t start = clock_ns();
     for (uint32_t i = 0; i < batch; i++) std::memcpy(&at, at, sizeof at);
     used(at);
     took.add((clock_ns() - start) / batch);
     loads += batch;
-  } while (!watch.over(seconds));
+    watch.ended(batch * line_bytes);
+  } while (!watch.over());
   return watch.stop(loads * line_bytes, took);
 }
 

@@ -47,7 +47,7 @@ done pin_stream::start(uint32_t block) {
   return nothing{};
 }
 
-done pin_stream::take(latencies &took) {
+done pin_stream::take(latencies &took, meter &watch) {
   cubby_done completed[64];
   if (cubby_cq_wait(queue_, -1) != CUBBY_OK) return failed();
   const uint32_t count = cubby_cq_take(queue_, completed, 64);
@@ -56,6 +56,7 @@ done pin_stream::take(latencies &took) {
     took.add(clock_ns() - slots_[at].start_ns);
     if (completed[i].status != CUBBY_OK) return failed();
     if (cubby_unpin(of_.rt, slots_[at].pins, 0, 0, nullptr) != CUBBY_OK) return failed();
+    watch.ended(of_.block_bytes);
     free_.push_back(at);
   }
   return nothing{};
@@ -66,13 +67,13 @@ outcome<figures> pin_stream::run(uint32_t depth, double seconds, energy_counters
   free_.clear();
   for (uint32_t i = 0; i < depth; i++) free_.push_back(i);
   uint64_t ended = 0;
-  meter watch(energy);
-  for (bool on = true; on || free_.size() < depth; on = on && !watch.over(seconds)) {
+  meter watch(energy, seconds);
+  for (bool on = true; on || free_.size() < depth; on = on && !watch.over()) {
     while (on && !free_.empty()) {
       if (auto started = start(order_[next_++ % order_.size()]); !started) return started.failure();
     }
     const size_t free_before = free_.size();
-    if (auto taken = take(took); !taken) return taken.failure();
+    if (auto taken = take(took, watch); !taken) return taken.failure();
     ended += free_.size() - free_before;
   }
   return watch.stop(ended * of_.block_bytes, took);

@@ -34,7 +34,7 @@ class pin_stream {
     uint64_t start_ns = 0;
   };
   done start(uint32_t block);
-  done take(latencies &took);
+  done take(latencies &took, meter &watch);
 
   pin_place of_;
   cubby_cq *queue_ = nullptr;

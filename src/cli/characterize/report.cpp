@@ -13,33 +13,9 @@ using profile::machine_profile;
 using profile::number;
 using profile::point;
 using profile::tier;
-using row = std::vector<std::string>;
 
 std::string joules_text(const number &joules_per_byte) {
   return joules_per_byte ? fixed_text(*joules_per_byte * 1e9) : "-";
-}
-
-std::string block_text(uint64_t bytes) {
-  if (bytes >= 1u << 20 && bytes % (1u << 20) == 0) return std::to_string(bytes >> 20) + " MiB";
-  if (bytes >= 1024 && bytes % 1024 == 0) return std::to_string(bytes >> 10) + " KiB";
-  return std::to_string(bytes) + " B";
-}
-
-void print_tiers(const machine_profile &of) {
-  std::vector<row> table = {
-      {"tier", "capacity", "op", "speed", "latency", "best block", "depth", "nJ/B", "steady"}};
-  for (const tier &one : of.tiers) {
-    const std::string capacity =
-        one.capacity_bytes ? bytes_text(static_cast<uint64_t>(*one.capacity_bytes)) : "-";
-    const std::string steady = !one.steady ? "-" : *one.steady ? "yes" : "no";
-    for (const auto &[name, sum] : {std::pair("read", &one.read), std::pair("write", &one.write)})
-      if (*sum)
-        table.push_back({one.name, capacity, name, speed_text((*sum)->bytes_per_s),
-                         time_text((*sum)->latency_ns), block_text((*sum)->block_bytes),
-                         std::to_string((*sum)->depth), joules_text((*sum)->joules_per_byte),
-                         steady});
-  }
-  print_table(table);
 }
 
 /// What the library's own path takes of the bare one's speed; "-" where one of them is missing.
@@ -59,11 +35,34 @@ bool is_knee(const tier &of, const point &at) {
 }
 
 void print_curves(const tier &of) {
-  const bool memory = of.kind == "host";
   std::cout << "\n" << printable(of.name) << ": " << printable(of.source) << "\n";
-  std::vector<row> table = {{"op", memory ? "pages" : "beside", "block",
-                             memory ? "threads" : "depth", "path", "speed", "p50", "p99", "p99.9",
-                             "CPU ns/B", "nJ/B", "knee", "overhead"}};
+  print_table(curve_lines(of));
+  for (const std::string &note : of.notes) std::cout << "note: " << printable(note) << "\n";
+}
+
+}  // namespace
+
+lines summary_lines(const machine_profile &of) {
+  lines table = {
+      {"tier", "capacity", "op", "speed", "latency", "best block", "depth", "nJ/B", "steady"}};
+  for (const tier &one : of.tiers) {
+    const std::string capacity =
+        one.capacity_bytes ? bytes_text(static_cast<uint64_t>(*one.capacity_bytes)) : "-";
+    const std::string steady = !one.steady ? "-" : *one.steady ? "yes" : "no";
+    for (const auto &[name, sum] : {std::pair("read", &one.read), std::pair("write", &one.write)})
+      if (*sum)
+        table.push_back({one.name, capacity, name, speed_text((*sum)->bytes_per_s),
+                         time_text((*sum)->latency_ns), block_text((*sum)->block_bytes),
+                         std::to_string((*sum)->depth), joules_text((*sum)->joules_per_byte),
+                         steady});
+  }
+  return table;
+}
+
+lines curve_lines(const tier &of) {
+  const bool memory = of.kind == "host";
+  lines table = {{"op", memory ? "pages" : "beside", "block", memory ? "threads" : "depth", "path",
+                  "speed", "p50", "p99", "p99.9", "CPU ns/B", "nJ/B", "knee", "overhead"}};
   for (const point &one : of.curves)
     table.push_back(
         {one.op, memory ? one.pages.value_or("-") : one.beside, block_text(one.block_bytes),
@@ -71,11 +70,14 @@ void print_curves(const tier &of) {
          time_text(one.p99_ns), time_text(one.p999_ns),
          one.cpu_ns_per_byte ? fixed_text(*one.cpu_ns_per_byte) : "-",
          joules_text(one.joules_per_byte), is_knee(of, one) ? "knee" : "", overhead_text(of, one)});
-  print_table(table);
-  for (const std::string &note : of.notes) std::cout << "note: " << printable(note) << "\n";
+  return table;
 }
 
-}  // namespace
+std::string block_text(uint64_t bytes) {
+  if (bytes >= 1u << 20 && bytes % (1u << 20) == 0) return std::to_string(bytes >> 20) + " MiB";
+  if (bytes >= 1024 && bytes % 1024 == 0) return std::to_string(bytes >> 10) + " KiB";
+  return std::to_string(bytes) + " B";
+}
 
 std::string time_text(const number &ns) {
   if (!ns) return "-";
@@ -93,7 +95,7 @@ void print(const machine_profile &of) {
             << printable(of.machine.cpu) << "), " << of.machine.numa_nodes << " NUMA nodes, "
             << bytes_text(static_cast<uint64_t>(of.machine.memory_bytes.value_or(0)))
             << " of memory; measured in " << fixed_text(of.made.seconds.value_or(0)) << " s\n\n";
-  print_tiers(of);
+  print_table(summary_lines(of));
   std::cout << "\n";
   for (const profile::link &one : of.links)
     std::cout << "link " << printable(one.from) << " to " << printable(one.to) << ": "

@@ -72,10 +72,10 @@ struct link {
 struct compute {
   std::string place;               // "cpu", or a device's name: "where"
   double product_bytes_per_s = 0;  // bytes of weights that matrix-vector products read
-  number one_thread_product_bytes_per_s;
-  uint64_t threads = 0;  // that product_bytes_per_s was measured with
   number flop_per_s, watt, price_usd;
   std::string origin, source;
+  number one_thread_product_bytes_per_s;
+  uint64_t threads = 0;  // that product_bytes_per_s was measured with
 };
 
 struct machine {
