@@ -1,13 +1,13 @@
 #include "cli/characterize/compute_here.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
+#include <numeric>
 #include <system_error>
 #include <thread>
 
 #include "base/digest.hpp"
-#include "cli/bench/reader.hpp"
+#include "cli/characterize/measured.hpp"
 #include "cli/demo/kernels.hpp"
 #include "cli/model/weights.hpp"
 
@@ -31,6 +31,11 @@ void make_weights(char *to, uint64_t bytes) {
     for (int8_t &weight : block.weights) weight = static_cast<int8_t>(noise.next());
     std::memcpy(to + at, &block, sizeof block);
   }
+}
+
+/// By the median: one that another program held up says nothing of this processor.
+double usual_speed(uint64_t bytes, std::vector<uint64_t> took_ns) {
+  return static_cast<double>(bytes) * 1e9 / std::max(1.0, median_of(std::move(took_ns)));
 }
 
 /// Runs `work` with its number in so many threads; false where they cannot be had.
@@ -60,19 +65,22 @@ done compute_here::products(double seconds) {
   demo::quantise(vector.data(), columns, operand);
   const uint64_t matrices = weights.bytes() / matrix_bytes;
   const auto measure = [&](uint32_t threads) -> outcome<double> {
-    std::atomic<uint64_t> bytes{0};
+    std::vector<double> speeds(threads);
     const uint64_t start_ns = clock_ns();
     const bool all = in_threads(threads, [&](uint32_t i) {
       std::vector<float> out(rows);
+      std::vector<uint64_t> took_ns;
       uint64_t at = i * matrices / threads;
       do {
+        const uint64_t begin_ns = clock_ns();
         demo::multiply(model::weight_type::q8_0, weights.data() + at++ % matrices * matrix_bytes,
                        rows, columns, operand, out.data());
-        bytes += matrix_bytes;
+        took_ns.push_back(clock_ns() - begin_ns);
       } while (seconds_since(start_ns) < seconds);
+      speeds[i] = usual_speed(matrix_bytes, std::move(took_ns));
     });
     if (!all) return trouble{"no more threads could be made; raise ulimit -u"};
-    return static_cast<double>(bytes) / seconds_since(start_ns);
+    return std::accumulate(speeds.begin(), speeds.end(), 0.0);
   };
   auto one = measure(1);
   if (!one) return one.failure();
@@ -89,13 +97,15 @@ done compute_here::digests(double seconds) {
   if (memory.data() == nullptr) return system_trouble("memory for digests", ENOMEM);
   const uint64_t chunks = memory.bytes() / chunk_bytes;
   uint64_t count = 0, mixed = 0;
+  std::vector<uint64_t> took_ns;
   const uint64_t start_ns = clock_ns();
   do {
+    const uint64_t begin_ns = clock_ns();
     mixed ^= cubby::base::chunk_digest(memory.data() + count++ % chunks * chunk_bytes, chunk_bytes,
                                        {.locker = count});
+    took_ns.push_back(clock_ns() - begin_ns);
   } while (seconds_since(start_ns) < seconds);
-  const double took = seconds_since(start_ns);
-  if (mixed != 0) digest_ = static_cast<double>(count * chunk_bytes) / took;
+  if (mixed != 0) digest_ = usual_speed(chunk_bytes, std::move(took_ns));
   return nothing{};
 }
 

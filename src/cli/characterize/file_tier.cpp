@@ -40,7 +40,7 @@ done file_tier::open() {
 
 /// Their memory is taken only while this directory is measured.
 done file_tier::make_loops() {
-  const grid all = file_grid(chosen_.quick);
+  const grid all = file_grid(chosen_.quick, true);
   uint64_t memory_bytes = 0;
   for (const uint64_t block : all.blocks)
     if (fits(block)) memory_bytes = std::max(memory_bytes, block * all.depths.back());
@@ -139,7 +139,7 @@ void file_tier::plan_reference(steps &to, bool last) {
 }
 
 void file_tier::plan_grid(steps &to, verb what) {
-  const grid all = file_grid(chosen_.quick);
+  const grid all = file_grid(chosen_.quick, what == verb::read);
   for (const uint64_t block : all.blocks) {
     if (!fits(block)) continue;
     for (const uint32_t depth : all.depths) {

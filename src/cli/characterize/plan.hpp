@@ -30,8 +30,9 @@ struct grid {
   std::vector<uint32_t> depths;
 };
 
-inline grid file_grid(bool quick) {
-  if (quick) return {{4096, 65536, 1u << 20, 4u << 20}, {1, 4, 16, 64}};
+inline grid file_grid(bool quick, bool reads) {
+  if (quick && reads) return {{4096, 65536, 1u << 20, 4u << 20}, {1, 4, 16, 64}};
+  if (quick) return {{4096, 65536, 1u << 20, 4u << 20}, {1, 16, 64}};
   return {{4096, 16384, 65536, 262144, 1u << 20, 4u << 20}, {1, 2, 4, 8, 16, 32, 64}};
 }
 

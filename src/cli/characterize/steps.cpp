@@ -20,31 +20,39 @@ void steps::add(std::string what, double points, double fixed_seconds, action ru
   all_.push_back({std::move(what), points, fixed_seconds, std::move(run)});
 }
 
-double steps::seconds_of(const pace &allowed, double used_seconds, double points_left,
-                         double fixed_left) const {
+double steps::seconds_of(const pace &allowed, const balance &at) {
   if (allowed.point_seconds) return *allowed.point_seconds;
   if (!allowed.all_seconds) return usual_point_seconds;
-  if (points_left <= 0) return quick_point_seconds_max;
-  return std::clamp((*allowed.all_seconds - used_seconds - fixed_left) / points_left,
+  if (at.points_left <= 0) return quick_point_seconds_max;
+  return std::clamp((*allowed.all_seconds - at.used_seconds - at.fixed_left) / at.points_left,
                     quick_point_seconds_min, quick_point_seconds_max);
 }
 
 done steps::run(const pace &allowed, progress_line &line) const {
   const uint64_t start_ns = clock_ns();
-  double points_left = 0, fixed_left = 0;
+  balance at;
   for (const step &one : all_) {
-    points_left += one.points;
-    fixed_left += one.fixed_seconds;
+    at.points_left += one.points;
+    at.fixed_left += one.fixed_seconds;
   }
+  // Points have been later than foreseen, so what is left will be; a few say little yet.
+  double late_seconds = 0, points_done = 8;
   for (size_t i = 0; i < all_.size(); i++) {
     const step &one = all_[i];
-    const double seconds = seconds_of(allowed, seconds_since(start_ns), points_left, fixed_left);
+    at.used_seconds = seconds_since(start_ns);
+    balance foreseen = at;
+    foreseen.fixed_left += std::max(0.0, late_seconds) * at.points_left / points_done;
+    const double seconds = seconds_of(allowed, foreseen);
     if (line.due())
       line.show("step " + std::to_string(i + 1) + " of " + std::to_string(all_.size()) + ", " +
-                left_text(points_left * seconds + fixed_left) + " left: " + one.what);
+                left_text(at.points_left * seconds + foreseen.fixed_left) + " left: " + one.what);
     if (auto measured = one.run(seconds); !measured) return measured;
-    points_left -= one.points;
-    fixed_left -= one.fixed_seconds;
+    if (one.points > 0)
+      late_seconds +=
+          seconds_since(start_ns) - at.used_seconds - one.points * seconds - one.fixed_seconds;
+    points_done += one.points;
+    at.points_left -= one.points;
+    at.fixed_left -= one.fixed_seconds;
   }
   return nothing{};
 }

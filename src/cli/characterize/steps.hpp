@@ -31,8 +31,11 @@ class steps {
     double points, fixed_seconds;
     action run;
   };
-  [[nodiscard]] double seconds_of(const pace &allowed, double used_seconds, double points_left,
-                                  double fixed_left) const;
+  /// What has been used and what is still to come.
+  struct balance {
+    double used_seconds = 0, points_left = 0, fixed_left = 0;
+  };
+  static double seconds_of(const pace &allowed, const balance &at);
   std::vector<step> all_;
 };
 
