@@ -40,6 +40,16 @@ std::string text_of(const std::string &path) {
   return text.str();
 }
 
+/// Has that process a file open in that folder?
+bool has_open_file(pid_t process, const std::string &folder) {
+  std::error_code failed;
+  const std::string files = "/proc/" + std::to_string(process) + "/fd";
+  for (const auto &one : std::filesystem::directory_iterator(files, failed))
+    if (std::filesystem::read_symlink(one.path(), failed).string().starts_with(folder + "/"))
+      return true;
+  return false;
+}
+
 bool is_empty(const folder &here) { return std::filesystem::is_empty(here.path); }
 
 std::string refusal(const std::string &arguments) {
@@ -199,7 +209,12 @@ TEST_CASE("Nothing is left of a run that is killed") {
             "--runtime", "5", nullptr);
       _exit(127);
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(400));
+    bool opened = false;
+    for (int i = 0; i < 3000 && !opened; i++) {
+      opened = has_open_file(child, disk);
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    CHECK(opened);
     CHECK(kill(child, signal) == 0);
     int status = 0;
     CHECK(waitpid(child, &status, 0) == child);

@@ -81,8 +81,8 @@ done host_tier::run_library(uint64_t block_bytes, double seconds) {
 
 done host_tier::read_from(const host_tier &reader, double seconds) {
   const auto threads = static_cast<uint32_t>(reader.node_.cpus.size());
-  auto found =
-      set_->run({memory_verb::read, 1u << 20, threads}, reader.node_.cpus, seconds, energy_);
+  const uint64_t block = std::min<uint64_t>(1u << 20, set_->bytes() / threads / 4096 * 4096);
+  auto found = set_->run({memory_verb::read, block, threads}, reader.node_.cpus, seconds, energy_);
   if (!found) return found.failure();
   auto loads = set_->chase(reader.node_.cpus, seconds, energy_);
   if (!loads) return loads.failure();
@@ -107,12 +107,14 @@ void host_tier::plan_pages(steps &to, pages size) {
   for (const memory_verb what : verbs)
     for (const uint64_t block : blocks_of(chosen_.quick)) {
       if (block * 4 > chosen_.memory_bytes()) continue;
-      for (const uint32_t threads : thread_counts())
+      for (const uint32_t threads : thread_counts()) {
+        if (block * threads > chosen_.memory_bytes()) continue;
         to.add(begin + characterize::name_of(what) + " of " + std::to_string(block >> 10) +
                    " KiB by " + std::to_string(threads) + " threads",
                share_of_point, 0.001, [this, what, block, threads, size](double s) {
                  return run({what, block, threads}, size, s * share_of_point);
                });
+      }
     }
   to.add(begin + "latency", share_of_chase, gib,
          [this, size](double s) { return chase(size, s * share_of_chase); });

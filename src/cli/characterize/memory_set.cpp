@@ -94,24 +94,26 @@ struct memory_set::part {
 };
 
 template <class Goes>
-void memory_set::work(const memory_load &asked, uint64_t seed, part &of, const Goes &goes_on) {
+void memory_set::work(const memory_load &asked, uint32_t at, part &of, const Goes &goes_on) {
   const uint64_t size = asked.block_bytes;
-  model::random_stream dice(seed, 17);
-  const auto count = static_cast<uint32_t>(std::max<uint64_t>(1, bytes_ / size));
+  model::random_stream dice(clock_ns() + at, 17);
+  // Each thread has blocks of its own: they are to share the memory's speed, not cache lines.
+  const auto count = static_cast<uint32_t>(bytes_ / asked.threads / size);
+  char *const own = base_ + at * count * size;
   // A look at the clock for each 64 KiB: for every small block it would be part of what is
   // measured.
   const uint64_t batch = std::max<uint64_t>(1, (64u << 10) / size);
   do {
     const uint64_t start = clock_ns();
     for (uint64_t i = 0; i < batch; i++) {
-      char *const block = base_ + uint64_t{dice.below(count)} * size;
+      char *const block = own + uint64_t{dice.below(count)} * size;
       memory_verb what = asked.what;
       if (what == memory_verb::mix70)
         what = dice.below(10) < 7 ? memory_verb::read : memory_verb::write;
       if (what == memory_verb::read) used(sum_of(block, size));
       if (what == memory_verb::write) std::memset(block, static_cast<int>(i), size);
       if (what == memory_verb::copy)
-        std::memmove(block, base_ + uint64_t{dice.below(count)} * size, size);
+        std::memmove(block, own + uint64_t{dice.below(count)} * size, size);
     }
     of.took_ns.push_back((clock_ns() - start) / batch);
     of.bytes += batch * size;
@@ -120,13 +122,15 @@ void memory_set::work(const memory_load &asked, uint64_t seed, part &of, const G
 
 outcome<figures> memory_set::run(const memory_load &asked, const std::vector<uint32_t> &cpus,
                                  double seconds, energy_counters &energy) {
+  if (bytes_ / asked.threads < asked.block_bytes)
+    return trouble{"there is too little memory for a block of each thread"};
   std::vector<part> parts(asked.threads);
   std::vector<std::thread> others;
   meter watch(energy, seconds);
   const auto goes_on = [&] { return !watch.over(); };
   const auto job = [&](uint32_t i) {
     const run_there there(cpus);
-    work(asked, clock_ns() + i, parts[i], goes_on);
+    work(asked, i, parts[i], goes_on);
   };
   try {
     for (uint32_t i = 1; i < asked.threads; i++) others.emplace_back(job, i);

@@ -40,7 +40,7 @@ class memory_set {
  private:
   struct part;
   template <class Goes>
-  void work(const memory_load &asked, uint64_t seed, part &of, const Goes &goes_on);
+  void work(const memory_load &asked, uint32_t at, part &of, const Goes &goes_on);
 
   char *base_ = nullptr;
   uint64_t bytes_ = 0;

@@ -24,6 +24,9 @@ std::string style_at(size_t place) { return "s" + std::to_string(place % 8); }
 double power_below(double value) { return std::pow(10, std::floor(std::log10(value))); }
 double power_above(double value) { return std::pow(10, std::ceil(std::log10(value))); }
 
+/// Short enough for the axis; the plot's title says that it is a second's.
+std::string bytes_a_second(double value) { return bytes_text(static_cast<uint64_t>(value)); }
+
 /// Both axes logarithmic, y as far as there are values. Nothing where there are none.
 std::string drawn(chart made) {
   double least = 1e300, most = 0;
@@ -65,9 +68,9 @@ std::vector<chart_point> best_by_block(const std::vector<point> &curves,
 
 std::string roofline(const tier &of) {
   chart made;
-  made.title = "Speed over size of block, at the best depth";
+  made.title = "Bytes a second over size of block, at the best depth";
   made.x_name = "block";
-  made.y_label = speed_text;
+  made.y_label = bytes_a_second;
   tick_at_blocks(made);
   size_t style = 0;
   for (const char *op : {"read", "write", "mix70", "copy"})
@@ -172,9 +175,9 @@ std::string beside_write_back(const tier &of) {
 
 std::string roofs_of(const profile::machine_profile &of) {
   chart made;
-  made.title = "Reads of each tier over size of block, at the best depth";
+  made.title = "Bytes a second read from each tier over size of block, at the best depth";
   made.x_name = "block";
-  made.y_label = speed_text;
+  made.y_label = bytes_a_second;
   tick_at_blocks(made);
   for (const tier &one : of.tiers) {
     auto points = best_by_block(one.curves, [](const point &at) {

@@ -1,16 +1,11 @@
 #include "cli/profile/profile.hpp"
 
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <span>
 
 #include "cli/model/new_file.hpp"
 
 namespace cubby_cli::profile {
 namespace {
-
-constexpr uint64_t file_bytes_max = uint64_t{64} << 20;
 
 ordered_json of_number(const number &value) {
   return value ? ordered_json(*value) : ordered_json(nullptr);
@@ -156,31 +151,6 @@ done save(const machine_profile &what, const std::string &path) {
   if (auto opened = out.open(path, text.size()); !opened) return opened;
   if (auto put = out.write(std::as_bytes(std::span(text))); !put) return put;
   return out.publish();
-}
-
-outcome<machine_profile> load(const std::string &path) {
-  std::error_code failed;
-  if (std::filesystem::is_directory(path, failed))
-    return usage_trouble(path + " is a folder; name a file that cubby characterize --save wrote");
-  std::ifstream in(path, std::ios::binary);
-  if (!in) {
-    trouble why = system_trouble("cannot read the profile " + path, errno);
-    why.text += "; cubby characterize --save FILE makes one";
-    why.exit_status = exit_usage;
-    return why;
-  }
-  std::string text(std::istreambuf_iterator<char>(in), {});
-  if (text.size() > file_bytes_max)
-    return usage_trouble(path +
-                         " has more than 64 MiB, so it is no profile; name a file that "
-                         "cubby characterize --save wrote");
-  try {
-    return from_json(nlohmann::json::parse(text), path);
-  } catch (const nlohmann::json::parse_error &wrong) {
-    return usage_trouble(path + " is no JSON from byte " + std::to_string(wrong.byte) +
-                         " on; it was cut short or is another kind of file: make it again with "
-                         "cubby characterize --save");
-  }
 }
 
 }  // namespace cubby_cli::profile

@@ -1,6 +1,9 @@
 // From JSON to the struct, with refusals that name the place in the file.
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 
 #include "cli/profile/profile.hpp"
 
@@ -135,6 +138,8 @@ class fields {
   complaint &wrong_;
 };
 
+constexpr uint64_t file_bytes_max = uint64_t{64} << 20;
+
 const std::vector<std::string> origins = {"measured", "preset", "assumed"};
 
 summary summary_of(const fields &of) {
@@ -266,6 +271,31 @@ outcome<machine_profile> from_json(const json &file, const std::string &path) {
   return usage_trouble(path + ": " + wrong.text() +
                        "; correct it (docs/profile.md tells every field), or make the profile "
                        "again with cubby characterize --save");
+}
+
+outcome<machine_profile> load(const std::string &path) {
+  std::error_code failed;
+  if (std::filesystem::is_directory(path, failed))
+    return usage_trouble(path + " is a folder; name a file that cubby characterize --save wrote");
+  std::ifstream in(path, std::ios::binary);
+  if (!in) {
+    trouble why = system_trouble("cannot read the profile " + path, errno);
+    why.text += "; cubby characterize --save FILE makes one";
+    why.exit_status = exit_usage;
+    return why;
+  }
+  std::string text(std::istreambuf_iterator<char>(in), {});
+  if (text.size() > file_bytes_max)
+    return usage_trouble(path +
+                         " has more than 64 MiB, so it is no profile; name a file that "
+                         "cubby characterize --save wrote");
+  try {
+    return from_json(nlohmann::json::parse(text), path);
+  } catch (const nlohmann::json::parse_error &wrong) {
+    return usage_trouble(path + " is no JSON from byte " + std::to_string(wrong.byte) +
+                         " on; it was cut short or is another kind of file: make it again with "
+                         "cubby characterize --save");
+  }
 }
 
 }  // namespace cubby_cli::profile
