@@ -7,6 +7,7 @@
 #include "cli/characterize/curves.hpp"
 #include "cli/characterize/device_tier.hpp"
 #include "cli/characterize/energy.hpp"
+#include "cli/characterize/host_tier.hpp"
 #include "cli/characterize/steps.hpp"
 #include "cli/characterize/work_file.hpp"
 #include "cli/folder.hpp"
@@ -150,6 +151,34 @@ TEST_CASE("Threads measure where there is no ring") {
   CHECK(found->p50_ns.value_or(0) > 0);
   CHECK(std::filesystem::file_size(path) == 1 << 20);
   ::close(fd);
+}
+
+TEST_CASE("A node without processors is read by those of others, or it is said why not") {
+  options tiny;
+  tiny.quick = true;
+  tiny.size_bytes = 1 << 20;
+  energy_counters none("none");
+  const auto measured = [&](uint32_t number) {
+    auto tier = std::make_unique<host_tier>(tiny, node_here{number, 1 << 30, {}},
+                                            std::vector<uint32_t>{0}, none);
+    steps all;
+    tier->plan(all);
+    tier->plan_end(all);
+    progress_line quiet(true);
+    const auto ran = all.run({0.002, std::nullopt}, quiet);
+    INFO((ran ? std::string() : ran.failure().text));
+    REQUIRE(ran);
+    return tier;
+  };
+  const auto there = measured(0);
+  CHECK_FALSE(there->has_processors());
+  if (there->why_not().empty()) {  // containers may forbid to ask for a node
+    CHECK(there->result().read);
+    CHECK(there->result().notes.at(0).find("other nodes") != std::string::npos);
+  }
+  const auto nowhere = measured(63);
+  CHECK(nowhere->why_not().find("node 63 was not measured") != std::string::npos);
+  CHECK(nowhere->result().curves.empty());
 }
 
 TEST_CASE("Copies to a device are measured by the library's own interface") {

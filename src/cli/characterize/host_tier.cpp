@@ -23,15 +23,33 @@ std::vector<uint64_t> blocks_of(bool quick) {
 
 }  // namespace
 
-host_tier::host_tier(const options &chosen, const node_here &node, energy_counters &energy)
-    : chosen_(chosen), node_(node), energy_(energy) {
+host_tier::host_tier(const options &chosen, const node_here &node,
+                     const std::vector<uint32_t> &elsewhere, energy_counters &energy)
+    : chosen_(chosen),
+      remote_(node.cpus.empty()),
+      node_({node.number, node.memory_bytes, remote_ ? elsewhere : node.cpus}),
+      energy_(energy) {
+  if (remote_)
+    made_.notes.emplace_back(
+        "processors of other nodes read it: it has none that this process "
+        "may use");
   if (!energy_.why().empty()) made_.notes.push_back("joules_per_byte is null: " + energy_.why());
 }
 
 done host_tier::open(pages size) {
   set_.reset();  // before the next one is taken
   set_ = std::make_unique<memory_set>();
-  if (auto opened = set_->open(chosen_.memory_bytes(), size, node_.cpus); !opened) return opened;
+  if (auto opened = set_->open(chosen_.memory_bytes(), size, node_.number, node_.cpus); !opened)
+    return opened;
+  if (remote_ && set_->bind_errno() != 0) {
+    why_not_ = system_trouble("memory of node " + std::to_string(node_.number) +
+                                  " was not measured, it could not be asked for",
+                              set_->bind_errno())
+                   .text +
+               "; allow mbind in the container (docker: --cap-add SYS_NICE)";
+    set_.reset();
+    return nothing{};
+  }
   const uint64_t huge = set_->huge_bytes();
   if (size == pages::huge && huge < set_->bytes() / 10 * 9)
     made_.notes.push_back("of " + bytes_text(set_->bytes()) + " asked for on huge pages, " +
@@ -47,6 +65,7 @@ void host_tier::add(profile::point made, pages size) {
 }
 
 done host_tier::chase(pages size, double seconds) {
+  if (!set_) return nothing{};
   auto found = set_->chase(node_.cpus, seconds, energy_);
   if (!found) return found.failure();
   profile::point made = point_of({verb::read, 64, 1}, "bare", false, *found);
@@ -56,6 +75,7 @@ done host_tier::chase(pages size, double seconds) {
 }
 
 done host_tier::run(const memory_load &asked, pages size, double seconds) {
+  if (!set_) return nothing{};
   auto found = set_->run(asked, node_.cpus, seconds, energy_);
   if (!found) return found.failure();
   profile::point made =
@@ -66,6 +86,7 @@ done host_tier::run(const memory_load &asked, pages size, double seconds) {
 }
 
 done host_tier::run_library(uint64_t block_bytes, double seconds) {
+  if (!set_) return nothing{};
   library_memory gets(block_bytes, std::min(library_set_bytes, chosen_.memory_bytes()));
   auto opened = gets.open();
   auto found = opened ? gets.run(seconds, energy_) : outcome<figures>(opened.failure());
@@ -80,6 +101,7 @@ done host_tier::run_library(uint64_t block_bytes, double seconds) {
 }
 
 done host_tier::read_from(const host_tier &reader, double seconds) {
+  if (!set_) return nothing{};
   const auto threads = static_cast<uint32_t>(reader.node_.cpus.size());
   const uint64_t block = std::min<uint64_t>(1u << 20, set_->bytes() / threads / 4096 * 4096);
   auto found = set_->run({memory_verb::read, block, threads}, reader.node_.cpus, seconds, energy_);
@@ -129,6 +151,13 @@ void host_tier::plan(steps &to) {
            share_of_point, 0.1,
            [this, block](double s) { return run_library(block, s * share_of_point); });
   }
+}
+
+void host_tier::plan_end(steps &to) {
+  to.add(name() + ": done", 0, 0, [this](double) {
+    set_.reset();
+    return done(nothing{});
+  });
 }
 
 void host_tier::plan_link(steps &to, const host_tier &reader) {

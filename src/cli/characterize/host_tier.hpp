@@ -12,10 +12,17 @@ namespace cubby_cli::characterize {
 
 class host_tier {
  public:
-  host_tier(const options &chosen, const node_here &node, energy_counters &energy);
+  /// `elsewhere`: processors of other nodes, which read a node that has none of its own.
+  host_tier(const options &chosen, const node_here &node, const std::vector<uint32_t> &elsewhere,
+            energy_counters &energy);
   void plan(steps &to);
+  [[nodiscard]] bool has_processors() const { return !remote_; }
   /// Read from processors of another node, for the link between the two.
   void plan_link(steps &to, const host_tier &reader);
+  /// Gives the memory back.
+  void plan_end(steps &to);
+  /// A sentence where the node's memory cannot be had at all, else empty.
+  [[nodiscard]] const std::string &why_not() const { return why_not_; }
   [[nodiscard]] profile::tier result() const;
   [[nodiscard]] const std::vector<profile::link> &links() const { return links_; }
   [[nodiscard]] std::string name() const { return "host:" + std::to_string(node_.number); }
@@ -31,10 +38,12 @@ class host_tier {
   [[nodiscard]] std::vector<uint32_t> thread_counts() const;
 
   const options &chosen_;
-  const node_here node_;
+  const bool remote_;
+  const node_here node_;  // with the processors that read it
   energy_counters &energy_;
   std::unique_ptr<memory_set> set_;
   std::vector<profile::link> links_;
+  std::string why_not_;
   profile::tier made_;
 };
 

@@ -70,7 +70,8 @@ memory_set::~memory_set() {
   if (mapped_ != nullptr) ::munmap(mapped_, mapped_bytes_);
 }
 
-done memory_set::open(uint64_t bytes, pages size, const std::vector<uint32_t> &cpus) {
+done memory_set::open(uint64_t bytes, pages size, uint32_t node,
+                      const std::vector<uint32_t> &cpus) {
   bytes_ = bytes;
   mapped_bytes_ = bytes + huge_page_bytes;
   void *mapped =
@@ -81,6 +82,7 @@ done memory_set::open(uint64_t bytes, pages size, const std::vector<uint32_t> &c
                           huge_page_bytes * huge_page_bytes;
   base_ = reinterpret_cast<char *>(start);
   ::madvise(base_, bytes, size == pages::huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  bind_errno_ = bind_to_node(base_, bytes, node);
   const run_there there(cpus);
   std::memset(base_, 1, bytes);
   return nothing{};

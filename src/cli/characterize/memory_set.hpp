@@ -26,8 +26,11 @@ class memory_set {
   memory_set(const memory_set &) = delete;
   memory_set &operator=(const memory_set &) = delete;
 
-  /// Touched by `cpus` alone, so that the node's memory is taken.
-  done open(uint64_t bytes, pages size, const std::vector<uint32_t> &cpus);
+  /// Bound to the node, and touched by `cpus` alone: where a container forbids binding, memory
+  /// comes from the node of the processor that touches it first.
+  done open(uint64_t bytes, pages size, uint32_t node, const std::vector<uint32_t> &cpus);
+  /// Why it is not bound; 0: it is.
+  [[nodiscard]] int bind_errno() const { return bind_errno_; }
   outcome<figures> run(const memory_load &asked, const std::vector<uint32_t> &cpus, double seconds,
                        energy_counters &energy);
   /// One load after the other, each at an address that the one before gave: ns a load.
@@ -46,6 +49,7 @@ class memory_set {
   uint64_t bytes_ = 0;
   void *mapped_ = nullptr;
   uint64_t mapped_bytes_ = 0;
+  int bind_errno_ = 0;
 };
 
 }  // namespace cubby_cli::characterize

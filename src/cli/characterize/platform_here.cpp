@@ -1,6 +1,10 @@
 #include "cli/characterize/platform_here.hpp"
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 
 #include "platform/affinity.hpp"
 #include "platform/host_memory.hpp"
@@ -24,6 +28,13 @@ platform_here look_at_platform() {
   }
   for (const auto &device : found.devices) made.devices.push_back({device.pci_id, device.nodes});
   return made;
+}
+
+int bind_to_node(void *base, uint64_t bytes, uint32_t node) {
+  constexpr int bind_only = 2;  // MPOL_BIND of linux/mempolicy.h
+  const unsigned long mask = 1ul << node;
+  const long status = ::syscall(SYS_mbind, base, bytes, bind_only, &mask, 8 * sizeof mask + 1, 0u);
+  return status == 0 ? 0 : errno;
 }
 
 uint64_t huge_bytes_at(const void *base, uint64_t bytes) {

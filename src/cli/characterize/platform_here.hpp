@@ -11,7 +11,7 @@ namespace cubby_cli::characterize {
 struct node_here {
   uint32_t number = 0;
   uint64_t memory_bytes = 0;   // 0: not known
-  std::vector<uint32_t> cpus;  // those that this process may use
+  std::vector<uint32_t> cpus;  // those that this process may use; none: memory alone, such as CXL
 };
 
 struct device_here {
@@ -26,6 +26,8 @@ struct platform_here {
 };
 
 platform_here look_at_platform();
+/// Untouched memory on whole pages is to come from that node; an errno, or 0.
+int bind_to_node(void *base, uint64_t bytes, uint32_t node);
 /// Of that memory, on huge pages, as the kernel says.
 uint64_t huge_bytes_at(const void *base, uint64_t bytes);
 

@@ -101,18 +101,13 @@ done session::open_files() {
 }
 
 void session::open_hosts() {
-  processors_ = 0;
-  for (const node_here &node : here_.nodes) {
-    if (node.cpus.empty()) {
-      notes_.push_back("memory of node " + std::to_string(node.number) +
-                       " was not measured: this process may use none of its processors, see "
-                       "taskset and the container's limits");
-      continue;
-    }
-    processors_ += static_cast<uint32_t>(node.cpus.size());
-    hosts_.emplace_back(chosen_, node, energy_);
-  }
-  processors_ = std::max(processors_, 1u);
+  std::vector<uint32_t> all;
+  for (const node_here &node : here_.nodes)
+    all.insert(all.end(), node.cpus.begin(), node.cpus.end());
+  processors_ = std::max(1u, static_cast<uint32_t>(all.size()));
+  for (const node_here &node : here_.nodes)
+    if (node.memory_bytes != 0 || !node.cpus.empty())
+      hosts_.emplace_back(chosen_, node, all, energy_);
   compute_.emplace(chosen_, processors_);
 }
 
@@ -144,7 +139,8 @@ void session::plan(steps &to) {
   for (host_tier &one : hosts_) {
     one.plan(to);
     for (host_tier &other : hosts_)
-      if (&one != &other) one.plan_link(to, other);
+      if (&one != &other && other.has_processors()) one.plan_link(to, other);
+    one.plan_end(to);
   }
   compute_->plan(to);
   for (device_tier &one : devices_) one.plan(to);
@@ -167,18 +163,25 @@ profile::machine_profile session::result() const {
   made.machine = describe_machine(here_, devices);
   for (const device_tier &one : devices_) made.tiers.push_back(one.result());
   for (const host_tier &one : hosts_) {
+    if (!one.why_not().empty()) {
+      made.notes.push_back(one.why_not());
+      continue;
+    }
     made.tiers.push_back(one.result());
     made.links.insert(made.links.end(), one.links().begin(), one.links().end());
   }
   for (const file_tier &one : files_) made.tiers.push_back(one.result());
-  if (!hosts_.empty()) {
+  // The library reads into the first of them.
+  const auto host = std::find_if(made.tiers.begin(), made.tiers.end(),
+                                 [](const profile::tier &one) { return one.kind == "host"; });
+  if (host != made.tiers.end()) {
     for (const file_tier &one : files_)
-      if (const auto link = one.link_to(hosts_.front().name())) made.links.push_back(*link);
+      if (const auto link = one.link_to(host->name)) made.links.push_back(*link);
     for (const device_tier &one : devices_)
-      if (const auto link = one.link_from(hosts_.front().name())) made.links.push_back(*link);
+      if (const auto link = one.link_from(host->name)) made.links.push_back(*link);
   }
   compute_->into(made);
-  made.notes = notes_;
+  made.notes.insert(made.notes.end(), notes_.begin(), notes_.end());
   return made;
 }
 
