@@ -11,7 +11,7 @@ namespace {
 constexpr memory_verb verbs[] = {memory_verb::read, memory_verb::write, memory_verb::copy,
                                  memory_verb::mix70};
 /// Of a point of a file: memory repeats itself sooner than a device.
-constexpr double share_of_point = 0.2, share_of_chase = 0.6;
+constexpr double share_of_point = 0.2, share_of_chase = 0.6, chase_seconds_min = 0.05;
 constexpr uint64_t library_set_bytes = uint64_t{64} << 20;
 
 const char *name_of(pages size) { return size == pages::huge ? "huge" : "small"; }
@@ -138,8 +138,9 @@ void host_tier::plan_pages(steps &to, pages size) {
                });
       }
     }
-  to.add(begin + "latency", share_of_chase, gib,
-         [this, size](double s) { return chase(size, s * share_of_chase); });
+  to.add(begin + "latency", share_of_chase, gib, [this, size](double s) {
+    return chase(size, std::max(chase_seconds_min, s * share_of_chase));
+  });
 }
 
 void host_tier::plan(steps &to) {

@@ -185,7 +185,9 @@ outcome<figures> memory_set::chase(const std::vector<uint32_t> &cpus, double sec
     loads += batch;
     watch.ended(batch * line_bytes);
   } while (!watch.over());
-  return watch.stop(loads * line_bytes, took);
+  figures found = watch.stop(loads * line_bytes, took);
+  found.bytes_per_s = static_cast<double>(line_bytes) * 1e9 / std::max(1.0, *found.p50_ns);
+  return found;
 }
 
 }  // namespace cubby_cli::characterize
