@@ -189,6 +189,7 @@ TEST_CASE("Copies to a device are measured by the library's own interface") {
   const auto opened = device.open(path, 40 << 20);
   INFO((opened ? std::string() : opened.failure().text));
   REQUIRE(opened);
+  std::ofstream(path, std::ios::in) << "changed since, as by filling it";
   steps all;
   device.plan(all);
   progress_line quiet(true);

@@ -55,7 +55,7 @@ done device_tier::add_tiers() {
   return nothing{};
 }
 
-done device_tier::map(const std::string &path) {
+done device_tier::map() {
   cubby_bank_desc bank{};
   bank.struct_size = sizeof bank;
   bank.kind = CUBBY_BANK_OTHER;
@@ -68,7 +68,7 @@ done device_tier::map(const std::string &path) {
   std::vector<cubby_extent> extents;
   for (uint64_t i = 0; i < count_; i++)
     extents.push_back({CUBBY_ID(bank_, i), 0, 0, i * block_bytes, block_bytes});
-  const char *file = path.c_str();
+  const char *file = path_.c_str();
   if (cubby_bank_map(rt_, bank_, &file, 1, extents.data(), extents.size()) != CUBBY_OK)
     return failed();
   return nothing{};
@@ -78,12 +78,13 @@ done device_tier::open(const std::string &path, uint64_t file_bytes) {
   count_ = static_cast<uint32_t>(std::min<uint64_t>(blocks_max, file_bytes / block_bytes));
   if (count_ < 2 * depth_max)
     return usage_trouble("its copies need a --dir with a --size of 32m at least");
-  if (auto good = add_tiers(); !good) return good;
-  return map(path);
+  path_ = path;
+  return add_tiers();
 }
 
-/// From the file, which has been filled by now.
+/// From the file, which has been filled by now and does not change any more.
 done device_tier::load_host() {
+  if (auto good = map(); !good) return good;
   std::vector<cubby_item> items(count_);
   for (uint32_t i = 0; i < count_; i++) items[i].id = CUBBY_ID(bank_, i);
   cubby_ticket ticket = 0;
@@ -94,16 +95,27 @@ done device_tier::load_host() {
   return pins_->open({rt_, bank_, device_, block_bytes, count_}, depth_max);
 }
 
+/// What fails here is said; the tiers that have been measured by now are not lost for it.
+done device_tier::give_up(const trouble &why) {
+  pins_.reset();
+  made_.notes.push_back("its copies were not measured: " + why.text);
+  return nothing{};
+}
+
 done device_tier::copy(uint32_t depth, double seconds) {
+  if (!pins_) return nothing{};
   auto found = pins_->run(depth, seconds, energy_);
-  if (!found) return found.failure();
+  if (!found) return give_up(found.failure());
   profile::point made = point_of({verb::write, block_bytes, depth}, "cubby", false, *found);
   made_.curves.push_back(std::move(made));
   return nothing{};
 }
 
 void device_tier::plan(steps &to) {
-  to.add(name() + ": filling host memory", 0, 0.5, [this](double) { return load_host(); });
+  to.add(name() + ": filling host memory", 0, 0.5, [this](double) {
+    const done loaded = load_host();
+    return loaded ? loaded : give_up(loaded.failure());
+  });
   for (uint32_t depth = 1; depth <= depth_max; depth *= 4)
     to.add(name() + ": copies of 1 MiB at depth " + std::to_string(depth), 1, 0,
            [this, depth](double s) { return copy(depth, s); });

@@ -24,7 +24,7 @@ class device_tier {
   device_tier &operator=(const device_tier &) = delete;
 
   /// Trouble, with the library's own sentence, where there is no such device. Lockers are blocks of
-  /// the file at `path`, which host memory then holds.
+  /// the file at `path`, which may change until the first step runs.
   done open(const std::string &path, uint64_t file_bytes);
   void plan(steps &to);
   [[nodiscard]] profile::tier result() const;
@@ -33,8 +33,9 @@ class device_tier {
 
  private:
   done add_tiers();
-  done map(const std::string &path);
+  done map();
   done load_host();
+  done give_up(const trouble &why);
   done copy(uint32_t depth, double seconds);
 
   const device_place which_;
@@ -43,6 +44,7 @@ class device_tier {
   cubby_tier host_ = 0, device_ = 0;
   cubby_bank bank_ = 0;
   uint32_t count_ = 0;
+  std::string path_;
   std::unique_ptr<pin_stream> pins_;
   profile::tier made_;
 };
