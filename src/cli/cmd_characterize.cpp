@@ -95,7 +95,7 @@ void add_characterize(command &program) {
   command one = program.subcommand(
       "characterize", "What memory, disks and processors of this machine deliver, as a profile");
   one.option("--dir", chosen.dirs,
-             "Directories whose devices are measured, each in a file without a name");
+             "Directories whose devices are measured, each in files without a name");
   one.flag("--quick", chosen.quick, "Within a minute: fewer points, less time for each");
   one.option("--size", given->size, "Of the file in each directory (default 4g, quick 1g)");
   one.option("--runtime", given->runtime, "Seconds for a point (default 2, quick what fits)");

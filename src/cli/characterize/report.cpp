@@ -26,6 +26,15 @@ std::string overhead_text(const tier &of, const point &bare) {
   return percent_text(1 - ours->bytes_per_s / bare.bytes_per_s);
 }
 
+/// The same where a summary is of.
+std::string overhead_at(const tier &of, const std::string &op, const profile::summary &at) {
+  for (const point &one : of.curves)
+    if (one.op == op && one.path == "bare" && one.beside == "nothing" &&
+        one.block_bytes == at.block_bytes && one.depth == at.depth)
+      return overhead_text(of, one);
+  return "-";
+}
+
 bool is_knee(const tier &of, const point &at) {
   for (const profile::knee &one : of.knees)
     if (one.op == at.op && one.path == at.path && one.pages == at.pages &&
@@ -43,8 +52,8 @@ void print_curves(const tier &of) {
 }  // namespace
 
 lines summary_lines(const machine_profile &of) {
-  lines table = {
-      {"tier", "capacity", "op", "speed", "latency", "best block", "depth", "nJ/B", "steady"}};
+  lines table = {{"tier", "capacity", "op", "speed", "latency", "best block", "depth", "overhead",
+                  "nJ/B", "steady"}};
   for (const tier &one : of.tiers) {
     const std::string capacity =
         one.capacity_bytes ? bytes_text(static_cast<uint64_t>(*one.capacity_bytes)) : "-";
@@ -53,8 +62,8 @@ lines summary_lines(const machine_profile &of) {
       if (*sum)
         table.push_back({one.name, capacity, name, speed_text((*sum)->bytes_per_s),
                          time_text((*sum)->latency_ns), block_text((*sum)->block_bytes),
-                         std::to_string((*sum)->depth), joules_text((*sum)->joules_per_byte),
-                         steady});
+                         std::to_string((*sum)->depth), overhead_at(one, name, **sum),
+                         joules_text((*sum)->joules_per_byte), steady});
   }
   return table;
 }
