@@ -23,9 +23,10 @@ using process::folder;
 /// As little as shows that it works.
 const std::string tiny = "characterize --quick --size 8m --runtime 0.002 ";
 
-/// A directory whose file system can be measured; empty where the tests have none.
+/// The folder, where its file system can be measured; empty where it cannot.
 std::string disk_of(const folder &here) {
-  const auto seen = command("characterize --runtime 0.001 --size 1m --dir " + here.path.string());
+  static const process::outcome seen =
+      command("characterize --quick --runtime 0.001 --size 1m --dir " + here.path.string());
   if (seen.exit_status == 0) return here.path.string();
   WARN("SKIPPED: " << seen.text);
   // The temporary directory may be unfit, as tmpfs is; anything else is a fault.
