@@ -13,6 +13,7 @@ void add_make_model(command &program);
 void add_demo(command &program);
 void add_bench(command &program);
 void add_bench_decode(command &bench);
+void add_characterize(command &program);
 void add_conformance(command &program);
 void add_replay(command &program);
 void add_store(command &program);

@@ -33,6 +33,7 @@ int main(int argc, char **argv) {
   cubby_cli::add_make_model(program);
   cubby_cli::add_demo(program);
   cubby_cli::add_bench(program);
+  cubby_cli::add_characterize(program);
   cubby_cli::add_conformance(program);
   cubby_cli::add_replay(program);
   cubby_cli::add_top(program);

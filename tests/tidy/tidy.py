@@ -22,7 +22,8 @@ APART = {frozenset(("store", "placement"))}
 # Third-party headers and the only places (a folder ends in "/") that may include them: the first is where they
 # belong, the others compare with it, or compile it once more.
 CONFINED = [
-    (re.compile(r"liburing(\.h$|/)"), ("backends/uring/", "src/cli/bench/bare_ring.cpp")),
+    (re.compile(r"liburing(\.h$|/)"), ("backends/uring/", "src/cli/bench/bare_ring.cpp",
+                                         "src/cli/characterize/bare_loop.cpp")),
     (re.compile(r"cuda(\w*\.h$|/std/)"), ("backends/cuda/", "tests/unit/backends/driver_types_test.cpp")),
     (re.compile(r"hwloc(\.h$|/)"), ("src/platform/topology.cpp",)),
     (re.compile(r"mimalloc[\w-]*\.h$"), ("src/platform/host_memory.cpp",)),

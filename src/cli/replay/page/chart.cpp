@@ -29,7 +29,10 @@ class axis_scale {
     return left + (along(value) - low_) / (high_ - low_) * (right - left);
   }
   [[nodiscard]] double y(double value) const {
-    return bottom - std::clamp(value / of_.y_max, 0.0, 1.0) * (bottom - top);
+    const double share = of_.y_least > 0
+                             ? std::log(value / of_.y_least) / std::log(of_.y_max / of_.y_least)
+                             : value / of_.y_max;
+    return bottom - std::clamp(share, 0.0, 1.0) * (bottom - top);
   }
 
  private:
@@ -54,10 +57,25 @@ std::string rule(double x1, double y1, double x2, double y2) {
          number(x2) + "\" y2=\"" + number(y2) + "\"/>\n";
 }
 
+/// Where the axis of y is labelled: at powers of ten, and between them where they are few.
+std::vector<double> y_ticks(const chart &of) {
+  std::vector<double> ticks;
+  if (!(of.y_least > 0)) {
+    for (int i = 0; i <= 4; ++i) ticks.push_back(of.y_max * i / 4);
+    return ticks;
+  }
+  const bool few = of.y_max / of.y_least <= 1000;
+  for (double ten = std::pow(10, std::floor(std::log10(of.y_least))); ten <= of.y_max; ten *= 10)
+    for (const double step : {1.0, 2.0, 5.0})
+      if ((step == 1 || few) && step * ten >= of.y_least && step * ten <= of.y_max)
+        ticks.push_back(step * ten);
+  return ticks;
+}
+
 std::string axes(const chart &of, const axis_scale &place) {
   std::string svg;
-  for (int i = 0; i <= 4; ++i) {
-    const double value = of.y_max * i / 4, y = place.y(value);
+  for (const double value : y_ticks(of)) {
+    const double y = place.y(value);
     svg += rule(left, y, right, y) + text_at(left - 6, y + 5, "end", of.y_label(value));
   }
   double free = 0;  // labels that would lie over the one before are left out

@@ -29,6 +29,8 @@ struct chart {
   double y_max = 1;
   std::function<std::string(double)> y_label;
   std::vector<chart_line> lines;
+  /// Above 0: the axis of y is logarithmic from there to y_max.
+  double y_least = 0;
 };
 
 std::string svg_of(const chart &of);

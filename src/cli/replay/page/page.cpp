@@ -12,7 +12,8 @@ std::string filled(std::string text, const std::string &name, const std::string 
   return text.replace(text.find(mark), mark.size(), with);
 }
 
-/// JSON that ends no script and needs no escapes of XML.
+}  // namespace
+
 std::string embedded(const json &report) {
   std::string text;
   for (const char c : report.dump(-1, ' ', true, json::error_handler_t::replace)) {
@@ -27,8 +28,6 @@ std::string embedded(const json &report) {
   }
   return text;
 }
-
-}  // namespace
 
 std::string page_of(const json &report) {
   const std::string body = report["kind"] == "mixed" ? mixed_body_of(report) : body_of(report);

@@ -1,0 +1,131 @@
+#include "cli/characterize/compute_here.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <system_error>
+#include <thread>
+
+#include "base/digest.hpp"
+#include "cli/characterize/measured.hpp"
+#include "cli/demo/kernels.hpp"
+#include "cli/model/weights.hpp"
+
+namespace cubby_cli::characterize {
+namespace {
+
+constexpr double share_of_point = 0.5;
+constexpr uint32_t columns = 4096, rows = 256;  // a product of a MiB
+constexpr uint64_t matrix_bytes = uint64_t{columns} / 32 * 34 * rows;
+
+/// More than caches hold, so that weights come from memory as they do in decoding.
+uint64_t set_bytes(const options &chosen) {
+  return std::max(2 * matrix_bytes, std::min(chosen.memory_bytes(), uint64_t{256} << 20));
+}
+
+void make_weights(char *to, uint64_t bytes) {
+  model::random_stream noise(bytes, 29);
+  for (uint64_t at = 0; at + sizeof(model::q8_0_block) <= bytes; at += sizeof(model::q8_0_block)) {
+    model::q8_0_block block;
+    block.scale = model::float_to_half(0.01f);
+    for (int8_t &weight : block.weights) weight = static_cast<int8_t>(noise.next());
+    std::memcpy(to + at, &block, sizeof block);
+  }
+}
+
+/// By the median: one that another program held up says nothing of this processor.
+double usual_speed(uint64_t bytes, std::vector<uint64_t> took_ns) {
+  return static_cast<double>(bytes) * 1e9 / std::max(1.0, median_of(std::move(took_ns)));
+}
+
+/// Runs `work` with its number in so many threads; false where they cannot be had.
+template <class Work>
+bool in_threads(uint32_t count, const Work &work) {
+  std::vector<std::thread> others;
+  try {
+    for (uint32_t i = 1; i < count; i++) others.emplace_back(work, i);
+  } catch (const std::system_error &) {
+    // Those that there are do the work; the caller says that it was fewer.
+  }
+  work(0);
+  for (std::thread &one : others) one.join();
+  return others.size() + 1 == count;
+}
+
+}  // namespace
+
+done compute_here::products(double seconds) {
+  const bench::huge_buffer weights(set_bytes(chosen_));
+  if (weights.data() == nullptr) return system_trouble("memory for weights", ENOMEM);
+  make_weights(weights.data(), weights.bytes());
+  std::vector<float> vector(columns);
+  model::random_stream noise(columns, 31);
+  for (float &one : vector) one = noise.unit() - 0.5f;
+  demo::quantised operand;
+  demo::quantise(vector.data(), columns, operand);
+  const uint64_t matrices = weights.bytes() / matrix_bytes;
+  const auto measure = [&](uint32_t threads) -> outcome<double> {
+    std::vector<double> speeds(threads);
+    const uint64_t start_ns = clock_ns();
+    const bool all = in_threads(threads, [&](uint32_t i) {
+      std::vector<float> out(rows);
+      std::vector<uint64_t> took_ns;
+      uint64_t at = i * matrices / threads;
+      do {
+        const uint64_t begin_ns = clock_ns();
+        demo::multiply(model::weight_type::q8_0, weights.data() + at++ % matrices * matrix_bytes,
+                       rows, columns, operand, out.data());
+        took_ns.push_back(clock_ns() - begin_ns);
+      } while (seconds_since(start_ns) < seconds);
+      speeds[i] = usual_speed(matrix_bytes, std::move(took_ns));
+    });
+    if (!all) return trouble{"no more threads could be made; raise ulimit -u"};
+    return std::accumulate(speeds.begin(), speeds.end(), 0.0);
+  };
+  auto one = measure(1);
+  if (!one) return one.failure();
+  auto every = threads_ == 1 ? one : measure(threads_);
+  if (!every) return every.failure();
+  one_thread_ = *one;
+  all_threads_ = *every;
+  return nothing{};
+}
+
+done compute_here::digests(double seconds) {
+  constexpr uint64_t chunk_bytes = uint64_t{1} << 20;
+  const bench::huge_buffer memory(std::max(chunk_bytes, set_bytes(chosen_)));
+  if (memory.data() == nullptr) return system_trouble("memory for digests", ENOMEM);
+  const uint64_t chunks = memory.bytes() / chunk_bytes;
+  uint64_t count = 0, mixed = 0;
+  std::vector<uint64_t> took_ns;
+  const uint64_t start_ns = clock_ns();
+  do {
+    const uint64_t begin_ns = clock_ns();
+    mixed ^= cubby::base::chunk_digest(memory.data() + count++ % chunks * chunk_bytes, chunk_bytes,
+                                       {.locker = count});
+    took_ns.push_back(clock_ns() - begin_ns);
+  } while (seconds_since(start_ns) < seconds);
+  if (mixed != 0) digest_ = usual_speed(chunk_bytes, std::move(took_ns));
+  return nothing{};
+}
+
+void compute_here::plan(steps &to) {
+  to.add("matrix-vector products", 2 * share_of_point, 0.4,
+         [this](double s) { return products(s * share_of_point); });
+  to.add("digests", share_of_point, 0.1, [this](double s) { return digests(s * share_of_point); });
+}
+
+void compute_here::into(profile::machine_profile &of) const {
+  profile::compute made;
+  made.place = "cpu";
+  made.product_bytes_per_s = all_threads_;
+  made.one_thread_product_bytes_per_s = one_thread_;
+  made.threads = threads_;
+  made.origin = "measured";
+  made.source = std::string("cubby characterize, Q8_0 weights times a vector, kernel ") +
+                demo::kernel_name() + ", " + std::to_string(threads_) + " threads";
+  of.compute = made;
+  if (digest_ > 0) of.digest_bytes_per_s = digest_;
+}
+
+}  // namespace cubby_cli::characterize

@@ -1,0 +1,68 @@
+// What one point of a curve is, and what was found there.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/bench/reader.hpp"
+#include "cli/characterize/energy.hpp"
+#include "cli/profile/profile.hpp"
+
+namespace cubby_cli::characterize {
+
+enum class verb { read, write, mix70 };
+const char *name_of(verb what);
+
+/// What is asked of a file: blocks at random, so many at once.
+struct load {
+  verb what = verb::read;
+  uint64_t block_bytes = 0;
+  uint32_t depth = 1;
+};
+
+/// Of a point; what other threads did meanwhile is in the processor time and the energy.
+struct figures {
+  uint64_t bytes = 0;
+  double bytes_per_s = 0;
+  profile::number p50_ns, p99_ns, p999_ns, cpu_ns_per_byte, joules_per_byte;
+};
+
+/// How long single blocks took.
+class latencies {
+ public:
+  void add(uint64_t ns);
+  void into(figures &to);
+
+ private:
+  std::vector<uint32_t> ns_;  // up to 4.2 s each
+};
+
+double median_of(std::vector<uint64_t> values);
+
+/// Time, processor time and energy from its making to stop(). The speed is that of the median slice
+/// of the time, a tenth of it, so that one that another program took does not count.
+class meter {
+ public:
+  meter(energy_counters &energy, double seconds);
+  [[nodiscard]] bool over() const { return seconds_since(start_ns_) >= seconds_; }
+  /// Something has just been done; without it the speed is that of all the time.
+  void ended(uint64_t bytes);
+  figures stop(uint64_t bytes, latencies &of);
+
+ private:
+  energy_counters &energy_;
+  const double seconds_;
+  uint64_t slice_start_ns_ = clock_ns(), slice_bytes_ = 0;
+  std::vector<uint64_t> slices_;  // bytes a second
+  const std::optional<double> joules_;
+  const uint64_t start_ns_ = clock_ns();
+  const bench::stopwatch watch_;
+};
+
+/// A point of a profile with these figures. The processor time and energy of what ran beside would
+/// count as the load's own, so they are left out there.
+profile::point point_of(const load &asked, const char *path, bool beside, const figures &found);
+
+}  // namespace cubby_cli::characterize

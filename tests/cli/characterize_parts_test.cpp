@@ -1,0 +1,214 @@
+// The pieces of `cubby characterize` that can be judged: knees, summaries, counters, the time left
+// for each point, and copies to a device.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "cli/characterize/bare_loop.hpp"
+#include "cli/characterize/curves.hpp"
+#include "cli/characterize/device_tier.hpp"
+#include "cli/characterize/energy.hpp"
+#include "cli/characterize/host_tier.hpp"
+#include "cli/characterize/steps.hpp"
+#include "cli/characterize/work_file.hpp"
+#include "cli/folder.hpp"
+
+namespace {
+using namespace cubby_cli;
+using namespace cubby_cli::characterize;
+using profile::point;
+
+point at(const std::string &op, uint64_t block_bytes, uint64_t depth, double bytes_per_s) {
+  point made;
+  made.op = op;
+  made.block_bytes = block_bytes;
+  made.depth = depth;
+  made.bytes_per_s = bytes_per_s;
+  made.p50_ns = static_cast<double>(block_bytes + depth);
+  return made;
+}
+
+/// 4 KiB that bends at depth 8, 1 MiB that is full at 2, 4 MiB hardly faster.
+std::vector<point> example() {
+  return {at("read", 4096, 1, 10),     at("read", 4096, 8, 97),      at("read", 4096, 64, 100),
+          at("read", 1 << 20, 1, 500), at("read", 1 << 20, 2, 970),  at("read", 1 << 20, 64, 980),
+          at("read", 4 << 20, 1, 990), at("read", 4 << 20, 64, 1000)};
+}
+
+void set_energy(const process::folder &here, const std::string &name, uint64_t uj) {
+  std::filesystem::create_directories(here.path / name);
+  std::ofstream(here.path / name / "energy_uj") << uj;
+  std::ofstream(here.path / name / "max_energy_range_uj") << 10'000'000;
+}
+
+}  // namespace
+
+TEST_CASE("The knee is the least depth that gives nearly the most") {
+  const auto knees = knees_of(example());
+  REQUIRE(knees.size() == 3);
+  CHECK(knees[0].block_bytes == 4096);
+  CHECK(knees[0].depth == 8);
+  CHECK(knees[1].depth == 2);
+  CHECK(knees[2].depth == 1);
+}
+
+TEST_CASE("The summary is of the smallest block that gives nearly the most") {
+  auto curves = example();
+  curves.push_back(at("write", 4096, 1, 5));
+  curves.push_back(at("read", 4096, 1, 1e9));  // by the library: not of the device
+  curves.back().path = "cubby";
+  const auto read = summary_of(curves, "read", std::nullopt);
+  REQUIRE(read);
+  CHECK(read->block_bytes == 1 << 20);
+  CHECK(read->depth == 2);
+  CHECK(read->bytes_per_s == 970);
+  CHECK(read->latency_ns == 4097);
+  CHECK_FALSE(summary_of(curves, "mix70", std::nullopt));
+  CHECK_FALSE(summary_of(curves, "read", "huge"));
+  CHECK(same_load(curves, curves[0], "cubby", "nothing")->bytes_per_s == 1e9);
+  CHECK(same_load(curves, curves[0], "cubby", "write-back") == nullptr);
+  CHECK(agree(100, 110));
+  CHECK_FALSE(agree(100, 50));
+  CHECK_FALSE(agree(0, 0));
+}
+
+TEST_CASE("Energy counters add up over packages and around their range") {
+  const process::folder here;
+  set_energy(here, "intel-rapl:0", 9'000'000);
+  set_energy(here, "intel-rapl:1", 1'000'000);
+  set_energy(here, "intel-rapl:0:0", 5'000'000);  // a part of the first
+  energy_counters counters(here.path.string());
+  CHECK(counters.why().empty());
+  CHECK(counters.joules() == 0);
+  set_energy(here, "intel-rapl:0", 500'000);
+  set_energy(here, "intel-rapl:1", 3'000'000);
+  CHECK(counters.joules().value_or(0) == Approx(1.5 + 2));
+  CHECK(counters.joules().value_or(0) == Approx(3.5));
+}
+
+TEST_CASE("Where there are no energy counters, the reason is said") {
+  const process::folder here;
+  energy_counters none(here.at("none"));
+  CHECK_FALSE(none.joules());
+  CHECK(none.why().find("no energy counters") != std::string::npos);
+  if (geteuid() == 0) return;  // root reads all
+  set_energy(here, "intel-rapl:0", 1);
+  std::filesystem::permissions(here.path / "intel-rapl:0" / "energy_uj",
+                               std::filesystem::perms::none);
+  energy_counters refused(here.path.string());
+  CHECK(refused.why().find("root") != std::string::npos);
+}
+
+TEST_CASE("Memory and networks are no devices to measure") {
+  CHECK(unsuited_file_system(0x01021994).find("tmpfs") != std::string::npos);
+  CHECK(unsuited_file_system(0x6969).find("NFS") != std::string::npos);
+  CHECK(unsuited_file_system(0xef53).empty());
+}
+
+TEST_CASE("What is left of the time is shared by the points that are left") {
+  std::vector<double> given;
+  steps all;
+  for (int i = 0; i < 4; i++)
+    all.add("a point", 1, 0, [&](double seconds) {
+      given.push_back(seconds);
+      return done(nothing{});
+    });
+  progress_line quiet(true);
+  REQUIRE(all.run({std::nullopt, 1.0}, quiet));
+  REQUIRE(given.size() == 4);
+  CHECK(given.front() == Approx(0.25).epsilon(0.1));
+  CHECK(given.back() > given.front());  // nobody used what he was given
+  given.clear();
+  REQUIRE(all.run({0.125, 1.0}, quiet));
+  CHECK(given == std::vector<double>(4, 0.125));
+}
+
+TEST_CASE("A step that fails ends the run") {
+  steps all;
+  bool later = false;
+  all.add("bad", 1, 0, [](double) { return done(trouble{"no"}); });
+  all.add("later", 1, 0, [&](double) {
+    later = true;
+    return done(nothing{});
+  });
+  progress_line quiet(true);
+  CHECK_FALSE(all.run({0.01, std::nullopt}, quiet));
+  CHECK_FALSE(later);
+}
+
+TEST_CASE("Threads measure where there is no ring") {
+  const process::folder here;
+  const std::string path = here.write("f", std::string(1 << 20, 'x'));
+  const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  REQUIRE(fd >= 0);
+  auto loop = make_thread_loop({fd, 0, 1 << 20}, 4 * 4096);
+  REQUIRE(loop);
+  energy_counters none(here.at("none"));
+  const auto found = (*loop)->run({verb::mix70, 4096, 4}, 0.01, none, nullptr);
+  REQUIRE(found);
+  CHECK(found->bytes >= 4 * 4096);
+  CHECK(found->bytes % 4096 == 0);
+  CHECK(found->bytes_per_s > 0);
+  CHECK(found->p50_ns.value_or(0) > 0);
+  CHECK(std::filesystem::file_size(path) == 1 << 20);
+  ::close(fd);
+}
+
+TEST_CASE("A node without processors is read by those of others, or it is said why not") {
+  options tiny;
+  tiny.quick = true;
+  tiny.size_bytes = 1 << 20;
+  energy_counters none("none");
+  const auto measured = [&](uint32_t number) {
+    auto tier = std::make_unique<host_tier>(tiny, node_here{number, 1 << 30, {}},
+                                            std::vector<uint32_t>{0}, none);
+    steps all;
+    tier->plan(all);
+    tier->plan_end(all);
+    progress_line quiet(true);
+    const auto ran = all.run({0.002, std::nullopt}, quiet);
+    INFO((ran ? std::string() : ran.failure().text));
+    REQUIRE(ran);
+    return tier;
+  };
+  const auto there = measured(0);
+  CHECK_FALSE(there->has_processors());
+  if (there->why_not().empty()) {  // containers may forbid to ask for a node
+    CHECK(there->result().read);
+    CHECK(there->result().notes.at(0).find("other nodes") != std::string::npos);
+  }
+  const auto nowhere = measured(63);
+  CHECK(nowhere->why_not().find("node 63 was not measured") != std::string::npos);
+  CHECK(nowhere->result().curves.empty());
+}
+
+TEST_CASE("Copies to a device are measured by the library's own interface") {
+  const process::folder here;
+  const std::string path = here.write("f", std::string(40 << 20, 'x'));
+  energy_counters none(here.at("none"));
+  device_tier device({"host", 0, 4'000'000'000}, none);
+  const auto opened = device.open(path, 40 << 20);
+  INFO((opened ? std::string() : opened.failure().text));
+  REQUIRE(opened);
+  std::ofstream(path, std::ios::in) << "changed since, as by filling it";
+  steps all;
+  device.plan(all);
+  progress_line quiet(true);
+  const auto ran = all.run({0.02, std::nullopt}, quiet);
+  INFO((ran ? std::string() : ran.failure().text));
+  REQUIRE(ran);
+  CHECK(device.result().kind == "device");
+  CHECK(device.result().curves.size() == 3);
+  const auto link = device.link_from("host:0");
+  REQUIRE(link);
+  CHECK(link->to == "device:0");
+  CHECK(link->bytes_per_s > 0);
+}
+
+TEST_CASE("A device that is not there says why") {
+  const process::folder here;
+  energy_counters none(here.at("none"));
+  device_tier device({"nosuch", 0, 0}, none);
+  const auto opened = device.open(here.write("f", "x"), 40 << 20);
+  REQUIRE_FALSE(opened);
+  CHECK_FALSE(opened.failure().text.empty());
+}

@@ -1,0 +1,225 @@
+// `cubby characterize`: its profile, its page, its refusals, and what it leaves behind. No figure
+// is judged.
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "cli/folder.hpp"
+#include "cli/process.hpp"
+#include "cli/profile/profile.hpp"
+
+namespace {
+using cubby_cli::profile::machine_profile;
+using nlohmann::json;
+using process::command;
+using process::folder;
+
+/// As little as shows that it works.
+const std::string tiny = "characterize --quick --size 8m --runtime 0.002 ";
+
+/// The folder, where its file system can be measured; empty where it cannot.
+std::string disk_of(const folder &here) {
+  static const process::outcome seen =
+      command("characterize --quick --runtime 0.001 --size 1m --dir " + here.path.string());
+  if (seen.exit_status == 0) return here.path.string();
+  WARN("SKIPPED: " << seen.text);
+  // The temporary directory may be unfit, as tmpfs is; anything else is a fault.
+  const std::regex unfit("in memory|on a network|no O_DIRECT");
+  CHECK(std::regex_search(seen.text, unfit));
+  return {};
+}
+
+std::string text_of(const std::string &path) {
+  std::stringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+/// Has that process a file open in that folder?
+bool has_open_file(pid_t process, const std::string &folder) {
+  std::error_code failed;
+  const std::string files = "/proc/" + std::to_string(process) + "/fd";
+  for (const auto &one : std::filesystem::directory_iterator(files, failed))
+    if (std::filesystem::read_symlink(one.path(), failed).string().starts_with(folder + "/"))
+      return true;
+  return false;
+}
+
+bool is_empty(const folder &here) { return std::filesystem::is_empty(here.path); }
+
+std::string refusal(const std::string &arguments) {
+  const auto seen = command(arguments);
+  INFO(seen.text);
+  CHECK(seen.exit_status == 2);
+  return seen.text;
+}
+
+bool mentions(const std::string &text, const std::string &part) {
+  INFO(text);
+  return text.find(part) != std::string::npos;
+}
+
+machine_profile read_back(const json &file) {
+  auto read = cubby_cli::profile::from_json(file, "stdout");
+  INFO((read ? std::string() : read.failure().text));
+  REQUIRE(read);
+  return *read;
+}
+
+void check_host(const machine_profile &of) {
+  const auto *host = of.find("host:0");
+  REQUIRE(host != nullptr);
+  CHECK(host->kind == "host");
+  REQUIRE(host->read);
+  REQUIRE(host->write);
+  CHECK(host->read->latency_ns > 0);
+  std::set<std::string> ops, sizes;
+  for (const auto &one : host->curves) {
+    ops.insert(one.op);
+    sizes.insert(one.pages.value_or("none"));
+  }
+  CHECK(ops == std::set<std::string>{"read", "write", "copy", "mix70", "chase"});
+  CHECK(sizes == std::set<std::string>{"small", "huge"});
+}
+
+}  // namespace
+
+TEST_CASE("Without a directory, memory and processors are measured") {
+  const json file = json::parse(process::shell(CUBBY_COMMAND " " + tiny + "--json").text);
+  const machine_profile made = read_back(file);
+  check_host(made);
+  CHECK(made.made.quick);
+  CHECK(made.machine.processors > 0);
+  CHECK_FALSE(made.machine.topology.empty());
+  REQUIRE(made.compute);
+  CHECK(made.compute->product_bytes_per_s > 0);
+  CHECK(made.digest_bytes_per_s.value_or(0) > 0);
+  const std::string notes = file["notes"].dump();
+  CHECK(mentions(notes, "--dir"));
+}
+
+TEST_CASE("A directory's device has curves of both paths, and a link") {
+  const folder here;
+  const std::string disk = disk_of(here);
+  if (disk.empty()) return;
+  const machine_profile made = read_back(
+      json::parse(process::shell(CUBBY_COMMAND " " + tiny + "--json --dir " + disk).text));
+  CHECK(is_empty(here));
+  check_host(made);
+  const auto *file = made.find("file:" + disk);
+  REQUIRE(file != nullptr);
+  CHECK(file->kind == "file");
+  CHECK(file->place == disk);
+  CHECK(file->origin == "measured");
+  REQUIRE(file->read);
+  REQUIRE(file->write);
+  REQUIRE(file->steady);
+  CHECK_FALSE(file->knees.empty());
+  std::set<std::string> seen;
+  for (const auto &one : file->curves) {
+    CHECK(one.bytes_per_s > 0);
+    CHECK(one.p50_ns.value_or(0) <= one.p99_ns.value_or(0));
+    CHECK(one.p99_ns.value_or(0) <= one.p999_ns.value_or(0));
+    seen.insert(one.op + " " + one.path + " " + one.beside);
+  }
+  CHECK(seen == std::set<std::string>{"read bare nothing", "read cubby nothing",
+                                      "write bare nothing", "mix70 bare nothing",
+                                      "read bare write-back", "read cubby write-back"});
+  REQUIRE(made.links.size() == 1);
+  CHECK(made.links[0].from == "file:" + disk);
+  CHECK(made.links[0].to == "host:0");
+}
+
+TEST_CASE("A profile and a page are saved, and replaced by their own kind alone") {
+  const folder here;
+  const std::string save = here.at("p.json"), page = here.at("p.html");
+  const std::string arguments = tiny + "--save " + save + " --html " + page;
+  for (int i = 0; i < 2; i++) REQUIRE(command(arguments).exit_status == 0);
+  REQUIRE(cubby_cli::profile::load(save));
+
+  const std::string text = text_of(page);
+  const std::regex outside("https?:|//[a-z]|@import|url\\(|<link|<img|\\bsrc=|\\bhref=");
+  CHECK_FALSE(std::regex_search(text, outside));
+  CHECK(mentions(text, "<svg"));
+  CHECK(mentions(text, "host:0"));
+  CHECK_FALSE(mentions(text, "{{"));
+  const size_t data = text.find("id=\"profile\">");
+  REQUIRE(data != std::string::npos);
+  const size_t begin = data + 13;
+  const json inside = json::parse(text.substr(begin, text.find("</script>") - begin));
+  CHECK(inside == json::parse(text_of(save)));
+
+  const std::string other = here.write("other", "mine\n");
+  CHECK(mentions(refusal(tiny + "--save " + other), "was not made by this command"));
+  CHECK(mentions(refusal(tiny + "--html " + other), "was not made by this command"));
+  CHECK(mentions(refusal(tiny + "--html " + save), "was not made by this command"));
+  CHECK(mentions(refusal(tiny + "--save " + page + " --html " + page), "overwrite"));
+  CHECK(mentions(refusal(tiny + "--save " + here.at("none/p.json")), "make it first"));
+  CHECK(text_of(other) == "mine\n");
+}
+
+TEST_CASE("Directories that cannot be measured are refused with cause and remedy") {
+  const folder here;
+  CHECK(mentions(refusal(tiny + "--dir " + here.at("none")), "make it first"));
+  CHECK(mentions(refusal(tiny + "--dir " + here.write("f", "x")), "is no directory"));
+  CHECK(mentions(refusal(tiny + "--dir /proc"), "--dir /proc"));
+  if (std::filesystem::is_directory("/dev/shm"))
+    CHECK(mentions(refusal(tiny + "--dir /dev/shm"), "in memory (tmpfs)"));
+  const std::string disk = disk_of(here);
+  if (disk.empty()) return;
+  CHECK(mentions(refusal(tiny + "--dir " + disk + " " + disk), "named twice"));
+  CHECK(mentions(refusal("characterize --size 1t --dir " + disk), "smaller --size"));
+}
+
+TEST_CASE("Options out of range are refused") {
+  CHECK(mentions(refusal("characterize --size 1k"), "--size is from 1m"));
+  CHECK(mentions(refusal("characterize --size much"), "--size is from 1m"));
+  CHECK(mentions(refusal("characterize --runtime 0"), "--runtime is the seconds"));
+  CHECK(mentions(refusal("characterize --runtime 5s"), "--runtime is the seconds"));
+  CHECK(mentions(refusal("characterize --direct 2"), "--direct"));
+}
+
+TEST_CASE("The page cache may be measured as well, and the profile says so") {
+  const folder here;
+  const std::string disk = disk_of(here);
+  if (disk.empty()) return;
+  const machine_profile made = read_back(json::parse(
+      process::shell(CUBBY_COMMAND " " + tiny + "--json --direct 0 --dir " + disk).text));
+  const auto *file = made.find("file:" + disk);
+  REQUIRE(file != nullptr);
+  CHECK(mentions(file->source, "buffered"));
+  REQUIRE_FALSE(file->notes.empty());
+  CHECK(mentions(file->notes.front(), "page cache"));
+}
+
+TEST_CASE("Nothing is left of a run that is killed") {
+  const folder here;
+  const std::string disk = disk_of(here);
+  if (disk.empty()) return;
+  for (const int signal : {SIGINT, SIGKILL}) {
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      execl(CUBBY_COMMAND, CUBBY_COMMAND, "characterize", "--dir", disk.c_str(), "--size", "64m",
+            "--runtime", "5", nullptr);
+      _exit(127);
+    }
+    bool opened = false;
+    for (int i = 0; i < 3000 && !opened; i++) {
+      opened = has_open_file(child, disk);
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    CHECK(opened);
+    CHECK(kill(child, signal) == 0);
+    int status = 0;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFSIGNALED(status));
+    CHECK(is_empty(here));
+  }
+}
