@@ -14,6 +14,7 @@ void add_demo(command &program);
 void add_bench(command &program);
 void add_conformance(command &program);
 void add_replay(command &program);
+void add_plan(command &program);
 void add_store(command &program);
 void add_top(command &program);
 void add_run(command &program);

@@ -35,6 +35,7 @@ int main(int argc, char **argv) {
   cubby_cli::add_bench(program);
   cubby_cli::add_conformance(program);
   cubby_cli::add_replay(program);
+  cubby_cli::add_plan(program);
   cubby_cli::add_top(program);
   cubby_cli::add_run(program);
   try {
