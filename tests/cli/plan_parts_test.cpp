@@ -162,9 +162,10 @@ TEST_CASE("The hottest lies in the fastest memory, the rest below, and nothing i
   CHECK(experts->placed[1] > 0);
   CHECK(near(experts->placed[0] + experts->placed[1], experts->bytes));
   CHECK(near(here.parts.used_bytes[0], 60 * mega));
-  // By hand: of 8 experts a step uses, the share that is not in the device comes over the link.
+  // By hand: of 8 experts a step uses, the share that is not in the device comes over the link, and
+  // a row of the input's embeddings.
   const double moved = experts->share_in(1) * 8 * 3 * mega;
-  CHECK(near(here.step.moved_bytes[1], moved));
+  CHECK(near(here.step.moved_bytes[1], moved + 2000));
   CHECK(here.step.late_move_s >= moved / (100 * mega));
   CHECK(near(here.step.step_s(), here.step.compute_s + here.step.late_move_s));
 }
@@ -225,7 +226,7 @@ TEST_CASE("Offload begins to pay in money where the sums say so") {
     if (*one.at > 1e-3) CHECK_FALSE(cheaper(*one.at - 1e-3));
   }
   double hot = 0;
-  for (const part &one : found.offload.parts.parts) hot += one.bytes;
+  for (const part &one : found.offload.parts.parts) hot += one.every_step ? one.bytes : 0;
   CHECK(found.resident_devices == std::ceil(hot / (60 * mega)));
 }
 

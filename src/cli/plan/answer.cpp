@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cli/plan/formulas.hpp"
-
 namespace cubby_cli::plan {
 namespace {
 
@@ -38,24 +36,6 @@ std::vector<std::string> notes_of(const answer &of) {
 }
 
 }  // namespace
-
-outcome<outlook> look_ahead(const question &of) {
-  auto places = places_of(of);
-  if (!places) return places.failure();
-  outlook made;
-  made.places = std::move(*places);
-  admit(of, made.places);
-  made.parts = lay_out(of, made.places);
-  made.step = time_step(of, made.places, made.parts);
-  made.first = time_first(of, made.places, made.parts, made.step);
-  made.price = price_of(of, made.places, made.parts);
-  if (made.price.usd_each_s)
-    made.usd_per_million_tokens =
-        usd_per_million(*made.price.usd_each_s, made.wanted_tokens_per_s(of));
-  made.energy = energy_of(of, made.places, made.step);
-  made.life = life_of(of, made.places, made.parts, made.step, made.first);
-  return made;
-}
 
 outcome<answer> answer_to(const question &of) {
   answer made;

@@ -60,7 +60,9 @@ break_even fast_memory_at(const answer &of) {
                      "tier: up to them nothing has to be offloaded",
                      std::nullopt, ""};
   const model_shape &model = of.asked.model;
-  const double room = of.offload.places[0].budget_bytes - dense_bytes(model) - routed_bytes(model);
+  double room = of.offload.places[0].budget_bytes;
+  for (const part &one : of.offload.parts.parts)
+    if (one.every_step && one.kind != part_kind::kv) room -= one.bytes;
   const double each = kv_bytes(model, of.asked.kv, of.asked.context.value);
   if (room >= each) made.at = std::floor(room / each);
   made.otherwise = "the weights alone fill it";

@@ -21,6 +21,13 @@ void put(part &one, const std::vector<place> &places, layout &into) {
   into.missing_bytes += left;
 }
 
+/// Of the input's embeddings a token reads a row, so they may lie anywhere; where the output shares
+/// their matrix, all of it is read.
+double input_bytes(const model_shape &of) {
+  if (of.tied_embeddings) return 0;
+  return std::min(embedding_parameters(of) * of.dense_weight_bytes, dense_bytes(of) / 2);
+}
+
 std::string milliseconds(double seconds) { return short_number(1e3 * seconds) + " ms"; }
 
 }  // namespace
@@ -44,12 +51,9 @@ double experts_in_step(const question &of) {
 std::vector<part> parts_of(const question &of) {
   const model_shape &model = of.model;
   const double context = of.context.value, users = of.users.value;
-  const double dense = dense_bytes(model);
-  // Of the input's embeddings a step reads a row a token.
-  const double input = model.tied_embeddings || model.dense_bytes
-                           ? 0
-                           : embedding_parameters(model) * model.dense_weight_bytes;
-  std::vector<part> all = {{part_kind::dense, "dense weights", dense, dense - input, true, {}},
+  const double input = input_bytes(model);
+  const double dense = dense_bytes(model) - input;
+  std::vector<part> all = {{part_kind::dense, "dense weights", dense, dense, true, {}},
                            {part_kind::kv,
                             "KV of active users",
                             users * kv_bytes(model, of.kv, context),
@@ -68,6 +72,13 @@ std::vector<part> parts_of(const question &of) {
                    "KV of other sessions",
                    (of.sessions.value - users) * kv_bytes(model, of.kv, context),
                    0,
+                   false,
+                   {}});
+  if (input > 0)
+    all.push_back({part_kind::input,
+                   "input embeddings",
+                   input,
+                   users * model.hidden * model.dense_weight_bytes,
                    false,
                    {}});
   if (model.table_bytes > 0)

@@ -8,7 +8,7 @@
 
 namespace cubby_cli::plan {
 
-enum class part_kind { dense, kv, experts, stored_kv, table };
+enum class part_kind { dense, kv, experts, stored_kv, input, table };
 
 struct part {
   part_kind kind = part_kind::dense;

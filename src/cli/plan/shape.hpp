@@ -71,7 +71,7 @@ double total_parameters(const model_shape &of);
 double active_parameters(const model_shape &of);
 
 double routed_bytes(const model_shape &of);
-/// All that is read for every token: the backbone and the output matrix; with the input's.
+/// All but the routed experts: the backbone and the embeddings.
 double dense_bytes(const model_shape &of);
 double expert_bytes_each(const model_shape &of);
 

@@ -55,7 +55,7 @@ step_times time_step(const question &of, const std::vector<place> &places, const
     for (size_t at = 1; at < places.size(); at++) {
       const double bytes = one.share_in(at) * one.read_bytes;
       made.moved_bytes[at] += bytes;
-      const double rounds = one.kind == part_kind::table ? 1 : of.model.layers;
+      const double rounds = one.every_step ? of.model.layers : 1;
       made.known_move_s += move_s(bytes, places[at].bytes_per_s, rounds, places[at].latency_s);
     }
   }

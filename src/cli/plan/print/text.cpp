@@ -18,8 +18,8 @@ void print_head(const answer &of) {
             << bytes_text(static_cast<uint64_t>(kv_bytes_per_token(asked.model, asked.kv)))
             << " a token (" << name_of(asked.kv) << ")\n"
             << printable(asked.machine_name) << ", " << short_number(asked.users.value)
-            << " users of " << count_text(static_cast<uint64_t>(asked.context.value))
-            << " tokens\n\n";
+            << (asked.users.value == 1 ? " user of " : " users of ")
+            << count_text(static_cast<uint64_t>(asked.context.value)) << " tokens\n\n";
 }
 
 void print_chain(const chain &of) {

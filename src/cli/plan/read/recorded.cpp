@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "cli/plan/answer.hpp"
+#include "cli/plan/outlook.hpp"
 #include "cli/plan/read/words.hpp"
 #include "cli/replay/policies.hpp"
 #include "cli/replay/walk/jobs.hpp"
