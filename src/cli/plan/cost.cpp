@@ -101,13 +101,13 @@ std::optional<drive_life> life_of(const question &of, const std::vector<place> &
                                   const layout &parts, const step_times &step,
                                   const first_token &first) {
   const size_t store = kv_store(parts);
-  const bool stored = parts.find(part_kind::stored_kv) != nullptr;
-  if (!stored || places[store].kind != "file") return std::nullopt;
+  const part *stored = parts.find(part_kind::stored_kv);
+  if (stored == nullptr || places[store].kind != "file") return std::nullopt;
   const double fresh = first.new_tokens + of.output_tokens.value;
   drive_life made;
   made.name = places[store].name;
-  made.write_bytes_per_s =
-      requests_per_s(of, step, first) * fresh * kv_bytes_per_token(of.model, of.kv);
+  made.write_bytes_per_s = requests_per_s(of, step, first) * fresh *
+                           kv_bytes_per_token(of.model, of.kv) * stored->share_in(store);
   if (places[store].endurance_bytes && made.write_bytes_per_s > 0)
     made.years = years_of_writes(*places[store].endurance_bytes, made.write_bytes_per_s);
   return made;

@@ -112,6 +112,10 @@ void add_step(const answer &of, chain &to) {
 
 void add_first(const answer &of, chain &to) {
   const first_token &first = of.offload.first;
+  if (of.asked.model.has_experts())
+    to.input("prompt tokens computed together", "",
+             {prompt_chunk_tokens, origin::assumed,
+              "as engines cut prompts; each chunk needs nearly all experts"});
   to.input("arithmetic of prompts", "1/s", prompt_flop_per_s(of.asked));
   to.derive("prompt operations", "", first.flops,
             text(first.new_tokens) + " new tokens x (2 x active + attention)", transformer);
@@ -143,12 +147,12 @@ void add_cost(const answer &of, chain &to) {
                   : here.energy.basis,
               energy_model);
   if (here.life && here.life->years)
-    to.derive(
-        "life of " + here.life->name, "years", *here.life->years,
-        "endurance / (requests a second x new KV of each = " + text(here.life->write_bytes_per_s) +
-            " B/s); no write amplification: blocks are "
-            "large",
-        own);
+    to.derive("life of " + here.life->name, "years", *here.life->years,
+              "endurance / (requests a second x new KV of each x share there = " +
+                  text(here.life->write_bytes_per_s) +
+                  " B/s); no write amplification: blocks are "
+                  "large",
+              own);
 }
 
 }  // namespace

@@ -8,7 +8,6 @@ namespace cubby_cli::plan {
 namespace {
 
 constexpr double of_peak_flops = 0.4;  // what prompts reach of a device's peak
-constexpr double chunk_tokens = 2048;  // of a prompt that is computed together
 
 /// Shares of the experts used that are found in each place: what a curve gives for the places
 /// together, less what the faster ones have.
@@ -102,9 +101,9 @@ first_token time_first(const question &of, const std::vector<place> &places, con
   made.compute_s = made.flops / prompt_flop_per_s(of).value;
   if (const part *experts = parts.find(part_kind::experts)) {
     // A chunk of a prompt uses nearly all experts, each layer's known before it is computed.
-    const double chunks = std::max(1.0, made.new_tokens / chunk_tokens);
+    const double chunks = std::max(1.0, made.new_tokens / prompt_chunk_tokens);
     const double used = distinct_experts(of.model.routed_experts, of.model.top_k,
-                                         std::min(made.new_tokens, chunk_tokens)) /
+                                         std::min(made.new_tokens, prompt_chunk_tokens)) /
                         of.model.routed_experts;
     for (size_t at = 1; at < places.size(); at++)
       made.move_s += move_s(chunks * used * experts->placed[at], places[at].bytes_per_s,
@@ -112,8 +111,11 @@ first_token time_first(const question &of, const std::vector<place> &places, con
   }
   if (found > 0) {
     made.load_bytes = kv_bytes(of.model, of.kv, found);
-    const size_t store = kv_store(parts);
-    if (store > 0) made.load_s = load_kv_s(of, places[store], found);
+    // Sessions are spread over the places as their KV is.
+    const part *stored = parts.find(part_kind::stored_kv);
+    for (size_t at = 1; stored != nullptr && at < places.size(); at++)
+      if (stored->placed[at] > 0)
+        made.load_s += stored->share_in(at) * load_kv_s(of, places[at], found);
   }
   made.step_s = step.step_s();
   return made;

@@ -21,6 +21,9 @@ struct step_times {
 };
 step_times time_step(const question &of, const std::vector<place> &places, const layout &parts);
 
+/// Of a prompt, computed together.
+inline constexpr double prompt_chunk_tokens = 2048;
+
 /// The first token of a request whose prompt is the context.
 struct first_token {
   double new_tokens = 0, flops = 0;
