@@ -35,6 +35,8 @@ struct answer {
   std::vector<std::string> notes;
   chain steps;
 };
+/// "4 x H100 SXM", "3 such machines".
+std::string resident_name(const answer &of);
 outcome<answer> answer_to(const question &of);
 
 /// The parts of an answer, each in a file of its own.

@@ -31,9 +31,14 @@ const profile::link *link_between(const machine_profile &in, const std::string &
   return nullptr;
 }
 
+/// A link that begins at files was measured with the reading of them in it.
 void cross(const profile::link &over, place &made) {
+  const double latency_s = over.latency_ns.value_or(0) / 1e9;
   made.bytes_per_s = std::min(made.bytes_per_s, over.bytes_per_s);
-  made.latency_s += over.latency_ns.value_or(0) / 1e9;
+  if (made.kind == "file" && over.from == made.name)
+    made.latency_s = std::max(made.latency_s, latency_s);
+  else
+    made.latency_s += latency_s;
   made.way += (made.way.empty() ? "" : ", ") + over.from + " to " + over.to;
 }
 

@@ -115,6 +115,13 @@ double expert_bytes_each(const model_shape &of) {
   return of.has_experts() ? routed_bytes(of) / product(of.moe_layers, of.routed_experts) : 0;
 }
 
+double active_weight_bytes(const model_shape &of) {
+  const double experts = product(of.moe_layers, of.top_k);
+  const double others = active_parameters(of) - experts * expert_parameters(of);
+  const double each = dense_bytes(of) / (total_parameters(of) - routed_parameters(of));
+  return (others * each + experts * expert_bytes_each(of)) / active_parameters(of);
+}
+
 model_shape with_standard_attention(model_shape of) {
   of.title += " with standard attention";
   of.kind = attention::heads;

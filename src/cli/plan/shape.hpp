@@ -74,6 +74,8 @@ double routed_bytes(const model_shape &of);
 /// All but the routed experts: the backbone and the embeddings.
 double dense_bytes(const model_shape &of);
 double expert_bytes_each(const model_shape &of);
+/// Of one weight that a token multiplies with, in the mean.
+double active_weight_bytes(const model_shape &of);
 
 /// With keys and values for every query head in every layer, as in a standard transformer.
 model_shape with_standard_attention(model_shape of);

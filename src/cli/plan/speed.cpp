@@ -70,7 +70,7 @@ quantity prompt_flop_per_s(const question &of) {
   if (compute.flop_per_s)
     return {of_peak_flops * *compute.flop_per_s, origin::assumed,
             "0.4 of the peak: " + compute.source};
-  return {2 * compute.product_bytes_per_s / of.model.dense_weight_bytes, origin::derived,
+  return {2 * compute.product_bytes_per_s / active_weight_bytes(of.model), origin::derived,
           "two operations a weight at the speed of products of one vector: a lower bound, as no "
           "peak is known"};
 }

@@ -9,12 +9,6 @@ using kind = verdict::kind;
 std::string gigabytes(double bytes) { return bytes_text(static_cast<uint64_t>(bytes)); }
 std::string times(double ratio) { return short_number(ratio) + " x"; }
 
-/// "4 x H100 SXM".
-std::string resident_name(const answer &of) {
-  return short_number(of.resident_devices * of.asked.devices) + " x " +
-         of.asked.machine.compute->place;
-}
-
 verdict of_memory(const answer &of) {
   const outlook &here = of.offload;
   if (!here.fits())
@@ -95,6 +89,13 @@ bool fails(const std::vector<verdict> &in, const std::string &respect) {
 }
 
 }  // namespace
+
+std::string resident_name(const answer &of) {
+  const double devices = of.resident_devices * of.asked.devices;
+  const std::string &place = of.asked.machine.compute->place;
+  if (place == "cpu") return short_number(devices) + " such machines";
+  return short_number(devices) + " x " + place;
+}
 
 const char *name_of(verdict::kind which) {
   switch (which) {

@@ -80,9 +80,7 @@ table placement_table(const answer &of) {
 table figures_table(const answer &of) {
   table lines = {{"", "here"}};
   const bool beside = of.resident && of.resident_devices > 1;
-  if (beside)
-    lines[0].push_back("all in " + short_number(of.resident_devices * of.asked.devices) + " x " +
-                       of.asked.machine.compute->place);
+  if (beside) lines[0].push_back("all in " + resident_name(of));
   const question more = with_devices(of.asked, of.resident_devices);
   for (const figure &one : figures) {
     lines.push_back({one.name, one.text(of, of.asked, of.offload)});
