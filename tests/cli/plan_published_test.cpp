@@ -39,7 +39,7 @@ TEST_CASE("MLA keeps 93.3 % less than DeepSeek-67B") {
 }
 
 TEST_CASE("V4-Pro keeps 10 % of V3.2's KV and takes 27 % of its operations at a million tokens") {
-  // arXiv 2606.19348. Operations as computed here are of one kind; the paper weighs formats.
+  // arXiv 2606.19348. Operations of all number formats count alike here.
   const model_shape &pro = model("deepseek-v4-pro"), &before = model("deepseek-v3.2");
   const double held =
       kv_bytes(pro, kv_format::fp8, million) / kv_bytes(before, kv_format::fp8, million);
