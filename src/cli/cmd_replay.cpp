@@ -10,6 +10,7 @@
 #include "cli/replay/formats/oracle.hpp"
 #include "cli/replay/formats/read_trace.hpp"
 #include "cli/replay/formats/save.hpp"
+#include "cli/replay/matrix/matrix.hpp"
 #include "cli/replay/page/details.hpp"
 #include "cli/replay/page/page.hpp"
 #include "cli/replay/policies.hpp"
@@ -26,7 +27,7 @@ using nlohmann::json;
 
 struct options {
   bool simulate = false, as_json = false, quiet = false;
-  std::string trace, with;
+  std::string trace, with, matrix;
   std::vector<std::string> policies = {"all"}, capacities;
   uint32_t batch = 1;
   std::optional<uint64_t> limit;  // of tokens or requests
@@ -283,7 +284,21 @@ outcome<json> replay_trace(const options &chosen) {
   return all;
 }
 
+int run_matrix_of(const options &chosen) {
+  if (chosen.trace.empty() && !chosen.runs() && chosen.write.empty())
+    return matrix_command(chosen.matrix, {chosen.threads, chosen.quiet}, chosen.as_json);
+  return report_trouble("replay",
+                        usage_trouble("--matrix says in its file what to replay, and how: leave "
+                                      "--trace and what is done with it out, or --matrix"),
+                        chosen.as_json);
+}
+
 int run(const options &chosen) {
+  if (!chosen.matrix.empty()) return run_matrix_of(chosen);
+  if (chosen.trace.empty())
+    return report_trouble("replay",
+                          usage_trouble("--trace is required: name a trace, or a --matrix of many"),
+                          chosen.as_json);
   const auto report = replay_trace(chosen);
   if (!report) return report_trouble("replay", report.failure(), chosen.as_json);
   if (chosen.as_json) print_json(*report);
@@ -336,7 +351,10 @@ void add_replay(command &program) {
   one.option("--trace", chosen->trace,
              "routed_experts JSONL, Mooncake JSONL, CSV (token, layer, experts) or a recorded "
              "trace; .xz and .zst as they are")
-      .required()
+      .not_empty();
+  one.option("--matrix", chosen->matrix,
+             "A file of traces, policies, capacities and links to run through, or to go on with "
+             "(docs/study.md)")
       .not_empty();
   one.option("--with", chosen->with,
              "A trace of KV blocks to lay over one of experts, or the other way round")

@@ -16,6 +16,7 @@ void add_bench_decode(command &bench);
 void add_characterize(command &program);
 void add_conformance(command &program);
 void add_replay(command &program);
+void add_plan(command &program);
 void add_store(command &program);
 void add_top(command &program);
 void add_run(command &program);

@@ -36,6 +36,7 @@ int main(int argc, char **argv) {
   cubby_cli::add_characterize(program);
   cubby_cli::add_conformance(program);
   cubby_cli::add_replay(program);
+  cubby_cli::add_plan(program);
   cubby_cli::add_top(program);
   cubby_cli::add_run(program);
   try {

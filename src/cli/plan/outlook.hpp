@@ -1,0 +1,35 @@
+// What follows from one question: layout, times, cost.
+#pragma once
+
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+#include "cli/plan/cost.hpp"
+
+namespace cubby_cli::plan {
+
+struct outlook {
+  std::vector<place> places;
+  layout parts;
+  step_times step;
+  first_token first;
+  machine_price price;
+  std::optional<double> usd_per_million_tokens;
+  energy_of_token energy;
+  std::optional<drive_life> life;
+
+  [[nodiscard]] bool fits() const { return parts.missing_bytes <= 1; }
+  [[nodiscard]] double tokens_per_s(const question &of) const {
+    return of.users.value / step.step_s();
+  }
+  /// Those that somebody waits for: no more than readers of a paced class take.
+  [[nodiscard]] double wanted_tokens_per_s(const question &of) const {
+    const bool paced = of.wanted && of.wanted->paced;
+    return paced ? std::min(tokens_per_s(of), of.users.value / of.wanted->token_s)
+                 : tokens_per_s(of);
+  }
+};
+outcome<outlook> look_ahead(const question &of);
+
+}  // namespace cubby_cli::plan

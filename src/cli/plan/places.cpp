@@ -1,0 +1,211 @@
+#include "cli/plan/places.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace cubby_cli::plan {
+namespace {
+
+using profile::machine_profile;
+using profile::tier;
+
+constexpr double usual_share = 0.9;  // of a tier's capacity; the rest is for everything else
+
+const tier *of_kind(const machine_profile &in, const std::string &kind) {
+  for (const tier &one : in.tiers)
+    if (one.kind == kind) return &one;
+  return nullptr;
+}
+
+/// Where products read their weights: the device's memory where there is one.
+const tier *local_tier(const machine_profile &in) {
+  const tier *device = of_kind(in, "device");
+  const bool on_host = in.compute && in.compute->place == "cpu";
+  return device != nullptr && !on_host ? device : of_kind(in, "host");
+}
+
+const profile::link *link_between(const machine_profile &in, const std::string &from,
+                                  const std::string &to) {
+  for (const profile::link &one : in.links)
+    if (one.from == from && one.to == to) return &one;
+  return nullptr;
+}
+
+/// A link that begins at files was measured with the reading of them in it.
+void cross(const profile::link &over, place &made) {
+  const double latency_s = over.latency_ns.value_or(0) / 1e9;
+  made.bytes_per_s = std::min(made.bytes_per_s, over.bytes_per_s);
+  if (made.kind == "file" && over.from == made.name)
+    made.latency_s = std::max(made.latency_s, latency_s);
+  else
+    made.latency_s += latency_s;
+  made.way += (made.way.empty() ? "" : ", ") + over.from + " to " + over.to;
+}
+
+/// The fastest measured point for reads of such blocks: of the library's own path where that was
+/// measured, and with nothing beside.
+const profile::point *point_for(const tier &from, double block_bytes) {
+  constexpr double piece_max = 1 << 20;  // the runtime reads in pieces
+  const double wanted = std::clamp(block_bytes, 4096.0, piece_max);
+  const profile::point *best = nullptr;
+  const auto off = [&](const profile::point &one) {
+    return std::abs(std::log2(static_cast<double>(one.block_bytes) / wanted));
+  };
+  for (const char *path : {"cubby", "bare"}) {
+    for (const profile::point &one : from.curves) {
+      if (one.op != "read" || one.path != path || one.beside != "nothing" || one.block_bytes == 0)
+        continue;
+      const bool nearer = best == nullptr || off(one) < off(*best);
+      const bool faster = best != nullptr && one.block_bytes == best->block_bytes &&
+                          one.bytes_per_s > best->bytes_per_s;
+      if (nearer || faster) best = &one;
+    }
+    if (best != nullptr) break;
+  }
+  return best;
+}
+
+/// How fast it reads by itself.
+void start_way(const question &of, const tier &from, place &made) {
+  made.bytes_per_s = from.read->bytes_per_s;
+  made.latency_s = from.read->latency_ns / 1e9;
+  const double piece = of.model.has_experts() ? expert_bytes_each(of.model) / of.model.ffn_matrices
+                                              : kv_bytes(of.model, of.kv, 64);
+  const profile::point *measured = point_for(from, piece);
+  if (measured == nullptr || !(measured->bytes_per_s > 0)) return;
+  made.bytes_per_s = measured->bytes_per_s;
+  made.way = measured->path + " reads of " + std::to_string(measured->block_bytes) + " B, " +
+             std::to_string(measured->depth) + " at a time";
+}
+
+/// From a tier to where products read: over a link of its own, or by way of host memory.
+done add_way(const question &of, const tier &from, const tier &local, place &made) {
+  const machine_profile &in = of.machine;
+  start_way(of, from, made);
+  if (const profile::link *direct = link_between(in, from.name, local.name)) {
+    cross(*direct, made);
+  } else if (local.kind != "host") {
+    const tier *host = of_kind(in, "host");
+    const profile::link *up = host == nullptr ? nullptr : link_between(in, host->name, local.name);
+    if (up == nullptr)
+      return usage_trouble("the profile " + of.machine_name + " has no link from " + from.name +
+                           " to " + local.name +
+                           "; add one to its \"links\", or measure again where the device is");
+    if (const profile::link *there = link_between(in, from.name, host->name)) cross(*there, made);
+    cross(*up, made);
+  }
+  // What comes is held against its digest before it is used.
+  if (in.digest_bytes_per_s && *in.digest_bytes_per_s < made.bytes_per_s) {
+    made.bytes_per_s = *in.digest_bytes_per_s;
+    made.way += made.way.empty() ? "digests" : ", digests";
+  }
+  return nothing{};
+}
+
+outcome<double> budget_of(const question &of, const tier &which) {
+  const auto given = of.budget_bytes.find(which.name);
+  const double scaled = which.capacity_bytes.value_or(0);
+  if (given == of.budget_bytes.end()) return usual_share * scaled;
+  if (which.capacity_bytes && given->second > scaled)
+    return usage_trouble("--budget " + which.name + " is " + short_number(given->second / 1e9) +
+                         " GB, but the tier has " + short_number(scaled / 1e9) +
+                         " GB; give less, or more --devices");
+  return given->second;
+}
+
+template <class Map>
+profile::number given_or(const Map &given, const std::string &name, profile::number known) {
+  const auto found = given.find(name);
+  return found == given.end() ? known : profile::number(found->second);
+}
+
+outcome<place> place_of(const question &of, const tier &from, const tier &local) {
+  place made;
+  made.name = from.name;
+  made.kind = from.kind;
+  made.title = from.place;
+  made.source = from.source;
+  made.from = origin_named(from.origin);
+  if (!from.read || !(from.read->bytes_per_s > 0))
+    return usage_trouble("the profile " + of.machine_name + " does not say how fast " + from.name +
+                         " reads; measure it again without an interruption");
+  if (!from.capacity_bytes && of.budget_bytes.count(from.name) == 0)
+    return usage_trouble("the profile " + of.machine_name + " does not say how large " + from.name +
+                         " is; give --budget " + from.name + "=SIZE");
+  auto budget = budget_of(of, from);
+  if (!budget) return budget.failure();
+  made.budget_bytes = *budget;
+  made.capacity_bytes = from.capacity_bytes.value_or(*budget);
+  if (from.write) made.write_bytes_per_s = from.write->bytes_per_s;
+  made.joules_per_byte = from.read->joules_per_byte;
+  made.price_usd_per_byte = given_or(of.price_usd_per_byte, from.name, from.price_usd_per_byte);
+  made.endurance_bytes = given_or(of.endurance_bytes, from.name, from.endurance_write_bytes);
+  if (&from == &local) {
+    made.bytes_per_s = of.machine.compute->product_bytes_per_s;
+    made.way = "products read here";
+    return made;
+  }
+  if (auto good = add_way(of, from, local, made); !good) return good.failure();
+  return made;
+}
+
+done known_tiers(const question &of) {
+  std::string names;
+  for (const tier &one : of.machine.tiers) names += (names.empty() ? "" : ", ") + one.name;
+  for (const auto *map : {&of.budget_bytes, &of.price_usd_per_byte, &of.endurance_bytes})
+    for (const auto &[name, value] : *map)
+      if (of.machine.find(name) == nullptr)
+        return usage_trouble("there is no tier \"" + name + "\" in the profile " + of.machine_name +
+                             "; there are " + names);
+  return nothing{};
+}
+
+}  // namespace
+
+outcome<std::vector<place>> places_of(const question &of) {
+  if (auto good = known_tiers(of); !good) return good.failure();
+  const tier *local = local_tier(of.machine);
+  if (local == nullptr || !of.machine.compute || !(of.machine.compute->product_bytes_per_s > 0))
+    return usage_trouble("the profile " + of.machine_name +
+                         " says nothing of memory in which products read, or how fast they are; "
+                         "measure again with `cubby characterize --save`, or take a preset");
+  std::vector<place> all;
+  for (const tier &one : of.machine.tiers) {
+    auto made = place_of(of, one, *local);
+    if (!made) return made.failure();
+    all.push_back(std::move(*made));
+  }
+  const std::string first = local->name;
+  std::stable_sort(all.begin(), all.end(), [&](const place &a, const place &b) {
+    if ((a.name == first) != (b.name == first)) return a.name == first;
+    return a.bytes_per_s > b.bytes_per_s;
+  });
+  return all;
+}
+
+question with_devices(question of, double n) {
+  of.devices *= n;
+  const tier *local = local_tier(of.machine);
+  if (local == nullptr || n == 1) return of;
+  const std::string name = local->name;
+  for (tier &one : of.machine.tiers) {
+    if (one.name != name) continue;
+    if (one.capacity_bytes) *one.capacity_bytes *= n;
+    if (one.read) one.read->bytes_per_s *= n;
+  }
+  if (const auto given = of.budget_bytes.find(name); given != of.budget_bytes.end())
+    given->second *= n;
+  for (profile::link &one : of.machine.links)
+    if (one.to == name || one.from == name) one.bytes_per_s *= n;
+  profile::compute &compute = *of.machine.compute;
+  compute.product_bytes_per_s *= n;
+  for (profile::number *each : {&compute.flop_per_s, &compute.watt, &compute.price_usd})
+    if (*each) **each *= n;
+  if (of.usd_per_hour) of.usd_per_hour->value *= n;
+  if (of.price_usd) of.price_usd->value *= n;
+  if (of.machine.price_usd) *of.machine.price_usd *= n;
+  if (of.background_watt) of.background_watt->value *= n;
+  return of;
+}
+
+}  // namespace cubby_cli::plan

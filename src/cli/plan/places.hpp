@@ -1,0 +1,32 @@
+// A machine's tiers as a plan sees them: how much fits, and how fast it comes to where products
+// read.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/plan/question.hpp"
+
+namespace cubby_cli::plan {
+
+struct place {
+  std::string name, kind, title, source;
+  origin from = origin::preset;
+  double capacity_bytes = 0, budget_bytes = 0;
+  double bytes_per_s = 0;  // to the first place; of that itself, for products
+  double latency_s = 0;
+  std::string way;               // over which links
+  double write_bytes_per_s = 0;  // 0 = not known
+  profile::number joules_per_byte, price_usd_per_byte, endurance_bytes;
+  bool serves_steps = true;  // fast enough for what every step reads
+  std::string excluded;      // why it does not
+};
+
+/// The place where products read first, then by speed. Trouble where the profile leaves out what is
+/// needed, or a budget is absurd.
+outcome<std::vector<place>> places_of(const question &of);
+
+/// `n` times the memory in which products read, with its links and its compute.
+question with_devices(question of, double n);
+
+}  // namespace cubby_cli::plan

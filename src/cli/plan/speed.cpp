@@ -1,0 +1,124 @@
+#include "cli/plan/speed.hpp"
+
+#include <algorithm>
+
+#include "cli/plan/formulas.hpp"
+
+namespace cubby_cli::plan {
+namespace {
+
+constexpr double of_peak_flops = 0.4;  // what prompts reach of a device's peak
+
+/// Shares of the experts used that are found in each place: what a curve gives for the places
+/// together, less what the faster ones have.
+std::vector<double> expert_shares(const question &of, const part *experts, size_t places) {
+  std::vector<double> shares(places, 0);
+  if (experts == nullptr) return shares;
+  double held = 0, found = 0;
+  for (size_t at = 0; at < places; at++) {
+    if (experts->placed[at] <= 0) continue;
+    held += experts->share_in(at);
+    double hits = of.curve.at(held);
+    if (of.hits && held < 1 - 1e-9) hits = *of.hits + (1 - *of.hits) * (at == 0 ? 0 : hits);
+    if (held >= 1 - 1e-9) hits = 1;
+    shares[at] = std::max(0.0, hits - found);
+    found = std::max(found, hits);
+  }
+  return shares;
+}
+
+void add_experts(const question &of, const std::vector<place> &places, const part &experts,
+                 step_times &made) {
+  made.hits = made.expert_share[0];
+  for (size_t at = 1; at < places.size(); at++) {
+    const double share = made.expert_share[at], bytes = share * experts.read_bytes;
+    made.moved_bytes[at] += bytes;
+    made.late_move_s += move_s(bytes, places[at].bytes_per_s,
+                               layers_with_misses(of.model.moe_layers, experts_in_step(of), share),
+                               places[at].latency_s);
+  }
+}
+
+}  // namespace
+
+step_times time_step(const question &of, const std::vector<place> &places, const layout &parts) {
+  step_times made;
+  made.moved_bytes.assign(places.size(), 0);
+  made.expert_share = expert_shares(of, parts.find(part_kind::experts), places.size());
+  for (const part &one : parts.parts) {
+    made.local_bytes += one.read_bytes;
+    if (one.kind == part_kind::experts) {
+      add_experts(of, places, one, made);
+      continue;
+    }
+    for (size_t at = 1; at < places.size(); at++) {
+      const double bytes = one.share_in(at) * one.read_bytes;
+      made.moved_bytes[at] += bytes;
+      const double rounds = one.every_step ? of.model.layers : 1;
+      made.known_move_s += move_s(bytes, places[at].bytes_per_s, rounds, places[at].latency_s);
+    }
+  }
+  made.flops = of.users.value * decode_flops(of.model, of.context.value);
+  made.compute_s = product_s(made.local_bytes, places[0].bytes_per_s, made.flops,
+                             of.machine.compute->flop_per_s);
+  made.stall_s = stall_s(made.compute_s, made.known_move_s, made.late_move_s, of.overlap.value);
+  return made;
+}
+
+quantity prompt_flop_per_s(const question &of) {
+  const profile::compute &compute = *of.machine.compute;
+  if (compute.flop_per_s)
+    return {of_peak_flops * *compute.flop_per_s, origin::assumed,
+            "0.4 of the peak: " + compute.source};
+  return {2 * compute.product_bytes_per_s / active_weight_bytes(of.model), origin::derived,
+          "two operations a weight at the speed of products of one vector: a lower bound, as no "
+          "peak is known"};
+}
+
+size_t kv_store(const layout &parts) {
+  const part *stored = parts.find(part_kind::stored_kv);
+  if (stored == nullptr) stored = parts.find(part_kind::kv);
+  size_t last = 0;
+  for (size_t at = 0; at < stored->placed.size(); at++)
+    if (stored->placed[at] > 0) last = at;
+  return last;
+}
+
+double load_kv_s(const question &of, const place &from, double tokens) {
+  return move_s(kv_bytes(of.model, of.kv, tokens), from.bytes_per_s, 1, from.latency_s);
+}
+
+double recompute_kv_s(const question &of, double tokens) {
+  return prefill_flops(of.model, 0, tokens) / prompt_flop_per_s(of).value;
+}
+
+first_token time_first(const question &of, const std::vector<place> &places, const layout &parts,
+                       const step_times &step) {
+  first_token made;
+  const double context = of.context.value, found = of.reuse.value * context;
+  made.new_tokens = context - found;
+  made.flops = prefill_flops(of.model, found, context);
+  made.compute_s = made.flops / prompt_flop_per_s(of).value;
+  if (const part *experts = parts.find(part_kind::experts)) {
+    // A chunk of a prompt uses nearly all experts, each layer's known before it is computed.
+    const double chunks = std::max(1.0, made.new_tokens / prompt_chunk_tokens);
+    const double used = distinct_experts(of.model.routed_experts, of.model.top_k,
+                                         std::min(made.new_tokens, prompt_chunk_tokens)) /
+                        of.model.routed_experts;
+    for (size_t at = 1; at < places.size(); at++)
+      made.move_s += move_s(chunks * used * experts->placed[at], places[at].bytes_per_s,
+                            of.model.moe_layers, places[at].latency_s);
+  }
+  if (found > 0) {
+    made.load_bytes = kv_bytes(of.model, of.kv, found);
+    // Sessions are spread over the places as their KV is.
+    const part *stored = parts.find(part_kind::stored_kv);
+    for (size_t at = 1; stored != nullptr && at < places.size(); at++)
+      if (stored->placed[at] > 0)
+        made.load_s += stored->share_in(at) * load_kv_s(of, places[at], found);
+  }
+  made.step_s = step.step_s();
+  return made;
+}
+
+}  // namespace cubby_cli::plan
