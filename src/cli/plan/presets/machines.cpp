@@ -76,8 +76,8 @@ profile::link link_of(const std::string &from, const std::string &to, double gig
 
 struct chip {
   std::string place, source;
-  double gigabytes = 0, gigabytes_per_s = 0, price_per_gb = 0;  // of its memory, in its price
-  double teraflops = 0;                                         // dense bf16
+  double gigabytes = 0, gigabytes_per_s = 0;  // of its memory, whose price is in its own
+  double teraflops = 0;                       // dense bf16
   double watt = 0, price_usd = 0;
 };
 
@@ -121,10 +121,10 @@ machine_preset hopper(const char *name, const char *title, const chip &of, doubl
   return made;
 }
 
-const chip h100 = {"H100 SXM", "NVIDIA H100 SXM data sheet; price assumed", 80, 3350, 0, 989.5, 700,
+const chip h100 = {"H100 SXM", "NVIDIA H100 SXM data sheet; price assumed", 80, 3350, 989.5, 700,
                    30000};
-const chip h200 = {
-    "H200 SXM", "NVIDIA H200 SXM data sheet; price assumed", 141, 4800, 0, 989.5, 700, 35000};
+const chip h200 = {"H200 SXM", "NVIDIA H200 SXM data sheet; price assumed", 141, 4800, 989.5, 700,
+                   35000};
 
 machine_preset with_cxl() {
   machine_preset made = hopper("h100-cxl", "H100 SXM and a CXL memory expander", h100, 2.95,
@@ -147,7 +147,7 @@ machine_preset gb200() {
            {"GB200",
             "MLPerf Inference 6.1 submission of GB200-NVL72 (186 GB); 8 TB/s; power and price "
             "assumed",
-            186, 8000, 0, 2500, 1200, 60000});
+            186, 8000, 2500, 1200, 60000});
   made.what.tiers.push_back(lpddr(467, 243, 22.6, "Grace LPDDR5X, half of 486 GB/s by STREAM"));
   made.what.tiers.push_back(gen5_drives(1));
   made.what.links = {
@@ -166,7 +166,7 @@ machine_preset vera_rubin() {
            {"72 R200",
             "NVIDIA Vera Rubin announcements, 2026 (288 GB HBM4, 22 TB/s, 1.8 kW each); "
             "$55,000 a GPU by the rack's bill of materials (2026-06); 4 PFLOPS of bf16 assumed",
-            288, 22000, 0, 4000, 1800, 55000},
+            288, 22000, 4000, 1800, 55000},
            72);
   made.what.tiers.push_back(
       lpddr(36 * 1500, 36 * 1200, 2001600 / 54000.0,
@@ -190,7 +190,7 @@ machine_preset desktop() {
   put_chip(made, {"RTX 4090",
                   "NVIDIA Ada GPU architecture, 2022: 24 GB, 1,008 GB/s, 165 TFLOPS; "
                   "launch price",
-                  24, 1008, 0, 165.2, 450, 1599});
+                  24, 1008, 165.2, 450, 1599});
   made.what.tiers.push_back(ddr(64, 76, "two channels of DDR5-5600, 0.85 of 89.6 GB/s"));
   made.what.tiers.push_back(desktop_drive());
   made.what.links = {link_of("host:0", "device:0", 25, 10e3,

@@ -1,11 +1,8 @@
 #include "cli/plan/read/model_facts.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdlib>
-
-#include "cli/plan/hit_curve.hpp"
 
 namespace cubby_cli::plan {
 namespace {
