@@ -20,6 +20,13 @@ namespace {
 
 constexpr uint64_t store_bytes = 16 * mib;
 
+/// The thread sanitizer allows no new threads in the child of a process that has several.
+#if defined(__SANITIZE_THREAD__)
+constexpr bool child_may_open = false;
+#else
+constexpr bool child_may_open = true;
+#endif
+
 /// As a program makes it, without the test framework: a runtime over stores in directories.
 struct program {
   cubby_handle *rt = nullptr;
@@ -336,8 +343,9 @@ TEST_CASE("a clock that jumps ends leases, and nothing else") {
 
 TEST_CASE("a fork with an open store: the child is notified, and neither loses nor holds it") {
   const store_directory there;
-  int ends[2];
+  int ends[2], looked[2];
   REQUIRE(::pipe(ends) == 0);
+  REQUIRE(::pipe(looked) == 0);
   auto p = std::make_unique<program>(GENERATE(0u, 1u));
   REQUIRE(p->add({there.path}) == CUBBY_OK);
   REQUIRE(p->use() == CUBBY_OK);
@@ -350,17 +358,20 @@ TEST_CASE("a fork with an open store: the child is notified, and neither loses n
     if (p->put(2, CUBBY_KEEP_DURABLE) != CUBBY_ERR_FORKED) wrong |= 1;
     if (p->get(1) != CUBBY_ERR_FORKED) wrong |= 2;
     if (cubby_close(p->rt) != CUBBY_ERR_FORKED) wrong |= 4;
-    {
+    if (child_may_open) {
       program own(CUBBY_PUMP_CALLER);
       if (own.add({there.path}) != CUBBY_ERR_IN_USE) wrong |= 8;
       if (explain().find(std::to_string(::getppid())) == std::string::npos) wrong |= 16;
     }
+    if (::write(looked[1], "", 1) != 1) wrong |= 64;
     char go = 0;
     if (::read(ends[0], &go, 1) != 0) wrong |= 32;  // until the parent has ended
     ::_exit(wrong);
   }
   ::close(ends[0]);
   CHECK(p->put(3, CUBBY_KEEP_DURABLE) == CUBBY_OK);
+  char seen = 1;
+  REQUIRE(::read(looked[0], &seen, 1) == 1);
   p.reset();  // the child lives, and has the file open, too
   {
     program q(CUBBY_PUMP_CALLER);
@@ -375,8 +386,11 @@ TEST_CASE("a fork with an open store: the child is notified, and neither loses n
     REQUIRE(::waitpid(child, &status, 0) == child);
     CHECK(WIFEXITED(status));
     CHECK(WEXITSTATUS(status) == 0);
+    ::close(looked[0]);
+    ::close(looked[1]);
     // The child's end has not given the store to others.
     CHECK(in_child([&]() -> std::string {
+            if (!child_may_open) return "";
             program other(CUBBY_PUMP_CALLER);
             return expect(other.add({there.path}), CUBBY_ERR_IN_USE, {"is held by process"});
           }) == "");
