@@ -112,6 +112,8 @@ void prepare_request(runtime &self, engine::request &r, engine::request_verb ver
   r.in_stream = false;
   r.cancel_wanted.store(false, std::memory_order_relaxed);
   r.status = CUBBY_PENDING;
+  r.ok_count = 0;
+  r.bytes = 0;
   r.issued_ns = self.now();
 }
 

@@ -143,6 +143,8 @@ void controller::look_at_withdrawals() {
     const bool all = r.cancel_wanted.exchange(false, std::memory_order_seq_cst);
     operation_of(r).withdraw(index, all);
   }
+  // What was submitted and withdrawn since the inbox was emptied is open only at the next look.
+  if (units_.requests.has_accepted()) state_.pins.note_withdrawal();
 }
 
 /// Something was unpinned.

@@ -3,7 +3,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cmath>
 #include <set>
 
 #include "store/header_reader.hpp"
@@ -27,12 +26,16 @@ std::string text_of(const json &object, const char *name) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
-/// A number above zero, or nothing.
-std::optional<double> number_of(const json &object, const char *name) {
+// No memory or disk is outside of these.
+constexpr double bytes_per_s_min = 1e3, bytes_per_s_max = 1e15;
+constexpr double latency_ns_min = 1, latency_ns_max = 1e12;
+
+/// A number within bounds, or nothing.
+std::optional<double> number_of(const json &object, const char *name, double min, double max) {
   const auto found = object.find(name);
   if (found == object.end() || !found->is_number()) return std::nullopt;
   const auto value = found->get<double>();
-  return std::isfinite(value) && value > 0 ? std::optional(value) : std::nullopt;
+  return value >= min && value <= max ? std::optional(value) : std::nullopt;
 }
 
 result<void> check_kind(const std::string &path, const json &file) {
@@ -63,11 +66,12 @@ result<machine_profile> machine_profile::load(const std::string &path) {
     if (!tier.is_object() || text_of(tier, "kind") != "file") continue;
     const auto read = tier.find("read");
     if (read == tier.end() || !read->is_object()) continue;
-    const auto speed = number_of(*read, "bytes_per_s"), latency = number_of(*read, "latency_ns");
+    const auto speed = number_of(*read, "bytes_per_s", bytes_per_s_min, bytes_per_s_max);
+    const auto latency = number_of(*read, "latency_ns", latency_ns_min, latency_ns_max);
     if (!speed || !latency) {
       return format_error(path, 0,
                           "tiers[" + std::to_string(i) +
-                              "].read: bytes_per_s and latency_ns are to be numbers above 0");
+                              "].read: bytes_per_s is to be 1e3 to 1e15, latency_ns 1 to 1e12");
     }
     // A directory that is not there any more is of no use, and no error.
     const auto device = device_of(text_of(tier, "where"));

@@ -25,13 +25,22 @@ void path_speed::begin_period(uint64_t now_ns) {
   latency_taken_ = false;
 }
 
+/// What was assumed has no weight beside what was seen.
+void path_speed::end_assumption() {
+  if (!assumed_) return;
+  assumed_ = false;
+  bytes_per_ns_ = latency_ns_ = 0;
+}
+
 void path_speed::take_speed(double bytes, double took_ns) {
+  end_assumption();
   const double seen = bytes / took_ns;
   bytes_per_ns_ = speed_is_guess_ ? seen : blend(bytes_per_ns_, seen);
   speed_is_guess_ = false;
 }
 
 void path_speed::take_latency() {
+  end_assumption();
   latency_taken_ = true;
   const double took_ns = since(begun_ns_, first_ns_);
   const double bytes = static_cast<double>(first_bytes_);

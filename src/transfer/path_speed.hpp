@@ -25,6 +25,7 @@ class path_speed {
     if (known()) return;
     bytes_per_ns_ = bytes_per_ns;
     latency_ns_ = latency_ns;
+    assumed_ = true;
   }
 
   [[nodiscard]] uint64_t in_flight_bytes() const { return in_flight_bytes_; }
@@ -35,6 +36,7 @@ class path_speed {
 
  private:
   void begin_period(uint64_t now_ns);
+  void end_assumption();
   void take_speed(double bytes, double took_ns);
   void take_latency();
   void count(uint64_t bytes, uint64_t now_ns);
@@ -51,6 +53,7 @@ class path_speed {
   uint64_t counted_bytes_ = 0;  // that came after mark_ns_
   double bytes_per_ns_ = 0, latency_ns_ = 0;
   bool speed_is_guess_ = true;  // from lone I/Os, latency and all
+  bool assumed_ = false;        // nothing has come yet
 };
 
 }  // namespace cubby::transfer

@@ -1,6 +1,6 @@
 // Policy libraries that are wrong, for tests: CUBBY_BAD_POLICY says how. "decline" is right and
 // keeps nobody who does not find room; "counting" is right and says in CUBBY_TEST_INSERTED how many
-// calls of inserted() it got.
+// calls of inserted() it got; "hooked" is right and calls CUBBY_TEST_HOOK at each visit.
 #include <cubby/policy.h>
 
 #include <cstdlib>
@@ -26,6 +26,14 @@ void count_inserted(cubby_policy *policy, cubby_object object, uint64_t bytes) {
   cubby_policy_find("lru")->inserted(policy, object, bytes);
 }
 
+/// CUBBY_TEST_HOOK: the address of what to call at each visit, while the pump is held.
+void visit_and_call(cubby_policy *policy, const cubby_policy_visit *visit) {
+  const auto call =
+      reinterpret_cast<void (*)()>(std::strtoull(std::getenv("CUBBY_TEST_HOOK"), nullptr, 10));
+  call();
+  cubby_policy_find("lru")->visit(policy, visit);
+}
+
 int32_t decline(cubby_policy *, cubby_object, cubby_object) { return 0; }
 
 }  // namespace
@@ -41,6 +49,10 @@ extern "C" __attribute__((visibility("default"))) const cubby_policy_ops *cubby_
   if (fault() == "counting") {
     inserted_count = 0;
     ops.inserted = count_inserted;
+    return &ops;
+  }
+  if (fault() == "hooked") {
+    ops.visit = visit_and_call;
     return &ops;
   }
   ops.next_victim = next_victim;

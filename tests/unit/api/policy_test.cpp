@@ -2,6 +2,8 @@
 #include <cubby/policy.h>
 
 #include <cstdlib>
+#include <functional>
+#include <thread>
 
 #include "unit/api/runtime_fixture.hpp"
 
@@ -22,6 +24,9 @@ std::string log_of(cubby_handle *rt) {
   while (cubby_log_take(rt, &line, 1) == 1) all += line.text + std::string("\n");
   return all;
 }
+
+std::function<void()> hook;
+void call_hook() { hook(); }
 
 }  // namespace
 
@@ -204,4 +209,37 @@ TEST_CASE("a policy does not learn from every try of a set that waits for frames
   CHECK(cubby_wait(rt, ticket, 10'000'000'000) == CUBBY_OK);
   CHECK(std::atoi(std::getenv("CUBBY_TEST_INSERTED")) <= 2 + 2 + 3);
   CHECK(cubby_unpin(rt, more, 0, 0, nullptr) == CUBBY_OK);
+}
+
+TEST_CASE(
+    "a request is withdrawn though it came and was canceled while the pump did other things") {
+  setenv("CUBBY_BAD_POLICY", "hooked", 1);
+  setenv("CUBBY_TEST_HOOK", std::to_string(reinterpret_cast<uintptr_t>(&call_hook)).c_str(), 1);
+  hook = [] {};
+  weights w;
+  cubby_handle *rt = nullptr;
+  REQUIRE(open_with(CUBBY_BAD_POLICY_LIBRARY, &rt) == CUBBY_OK);
+  runtime_fixture h(rt);
+  h.map(w);
+  const cubby_tier host = h.tier("host:0", 0, 400'000);  // for one
+  cubby_pins held = 0, waits = 0;
+  std::vector<const void *> addr;
+  REQUIRE(h.pin({0}, host, held, addr) == CUBBY_OK);
+
+  cubby_ticket ticket = 0;
+  const auto other = h.items({1});
+  hook = [&] {
+    if (ticket != 0) return;
+    std::thread([&] {
+      std::vector<const void *> none(weights::parts);
+      REQUIRE(cubby_pin(rt, other.data(), 1, host, nullptr, &waits, none.data(), &ticket) ==
+              CUBBY_PENDING);
+      REQUIRE(cubby_cancel(rt, ticket) == CUBBY_OK);
+    }).join();
+  };
+  for (int i = 0; i < 10; ++i) CHECK(cubby_poll(rt, 0, nullptr) == CUBBY_OK);
+  REQUIRE(ticket != 0);
+  CHECK(cubby_wait(rt, ticket, 0) == CUBBY_ERR_CANCELED);
+  hook = [] {};
+  CHECK(cubby_unpin(rt, held, 0, 0, nullptr) == CUBBY_OK);
 }

@@ -63,6 +63,8 @@ TEST_CASE("what is no profile is refused with the place and what to do") {
       {R"({"format":"cubby-profile")", "malformed"},
       {profile_of(".", R"({"bytes_per_s":-1,"latency_ns":1})"), "tiers[1].read"},
       {profile_of(".", R"({"bytes_per_s":"fast","latency_ns":1})"), "tiers[1].read"},
+      {profile_of(".", R"({"bytes_per_s":1e-300,"latency_ns":1})"), "tiers[1].read"},
+      {profile_of(".", R"({"bytes_per_s":1e9,"latency_ns":1e300})"), "tiers[1].read"},
   };
   for (const auto &one : wrong) {
     cubby_handle *rt = nullptr;

@@ -100,3 +100,14 @@ TEST_CASE("what is awaited comes before, and what will not come is no arrival") 
   for (int i = 0; i < 8; ++i) seen.finished(block, of.now_ns + 500'000'000, false);
   CHECK(seen.estimate_ns(block) == alone);
 }
+
+TEST_CASE("what was assumed of a path ends with the first thing that comes") {
+  path_speed seen;
+  seen.assume(7.0, 50'000);
+  check_near(static_cast<double>(seen.estimate_ns(1 << 20)), 50'000 + (1 << 20) / 7.0, 0.01);
+  seen.started(1 << 20, 1'000);
+  seen.finished(1 << 20, 10'001'000);
+  check_near(static_cast<double>(seen.estimate_ns(1 << 20)), 10'000'000, 0.01);
+  seen.assume(7.0, 50'000);  // too late
+  check_near(static_cast<double>(seen.estimate_ns(1 << 20)), 10'000'000, 0.01);
+}
