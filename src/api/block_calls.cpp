@@ -146,15 +146,12 @@ class put_call {
   }
 
   result<cubby_status> copy_and_publish(std::optional<engine::block_write> &later) {
+    const std::string_view parent =
+        item_.parent == nullptr ? std::string_view() : directory::text_of(*item_.parent);
     engine::block_write whole;
     try {
-      whole = {
-          place_,
-          space_,
-          std::string(directory::text_of(item_.key)),
-          item_.parent == nullptr ? std::string() : std::string(directory::text_of(*item_.parent)),
-          how_.keep,
-          {}};
+      whole = {place_,    space_, std::string(directory::text_of(item_.key)), std::string(parent),
+               how_.keep, {}};
       if (place_.has_frame()) {
         write_frame();
         self_.engine().puts.settle(place_, transfer::bytes_of(pieces_));
@@ -164,7 +161,7 @@ class put_call {
       }
     } catch (...) {
       const auto lock = self_.hold_pump();
-      self_.engine().puts.abandon(place_);
+      self_.engine().puts.abandon(place_, space_, parent);
       throw;
     }
     return finish_block(self_, std::move(whole), later);

@@ -68,7 +68,7 @@ cubby_status finish_block(runtime &self, engine::block_write &&what,
       written = what.keep != CUBBY_KEEP_CACHE && engine.stored.write(std::move(what));
     } catch (const std::bad_alloc &) {  // it lives in memory alone
     }
-    if (!written) engine.stored.end_replaced(at, true);
+    if (!written) engine.stored.end_replaced(at);
     storing = engine.stored.busy();
   }
   if (storing) self.kick();
@@ -88,7 +88,7 @@ cubby_status wait_for_end(cubby_handle *rt, cubby_ticket ticket) {
 void abandon_blocks(runtime &self, std::span<const std::optional<engine::block_write>> blocks) {
   const auto lock = self.hold_pump();
   for (const auto &one : blocks) {
-    if (one) self.engine().puts.abandon(one->at);
+    if (one) self.engine().puts.abandon(*one);
   }
 }
 

@@ -91,17 +91,26 @@ cubby_status cubby_space_add(cubby_handle *rt, const cubby_space_desc *desc, cub
                                      bytes_at(asked.domain, asked.domain_bytes));
     if (!made) return keep_error(made.failure());
     engine::stored_spaces &stored = self.engine().stored.spaces();
-    const auto opened =
-        stored.open(*bank, *made, text_at(asked.fingerprint, asked.fingerprint_bytes),
-                    text_at(asked.domain, asked.domain_bytes));
-    *out = opened ? self.spaces.add(*bank, *made) : 0;
-    if (*out != 0) return CUBBY_OK;
-    stored.close(*bank, *made);
-    static_cast<void>(keys.remove_space(*made));
-    self.engine().puts.reclaim(*bank);
-    if (!opened) return keep_error(opened.failure());
-    return keep_error(fail(CUBBY_ERR_BUSY, "a runtime has at most %u spaces; remove some",
-                           space_list::spaces_max));
+    const auto undo = [&] {
+      *out = 0;
+      stored.close(*bank, *made);
+      static_cast<void>(keys.remove_space(*made));
+      self.engine().puts.reclaim(*bank);
+    };
+    try {
+      const auto opened =
+          stored.open(*bank, *made, text_at(asked.fingerprint, asked.fingerprint_bytes),
+                      text_at(asked.domain, asked.domain_bytes));
+      *out = opened ? self.spaces.add(*bank, *made) : 0;
+      if (*out != 0) return CUBBY_OK;
+      undo();
+      if (!opened) return keep_error(opened.failure());
+      return keep_error(fail(CUBBY_ERR_BUSY, "a runtime has at most %u spaces; remove some",
+                             space_list::spaces_max));
+    } catch (...) {
+      undo();
+      throw;
+    }
   });
 }
 

@@ -17,7 +17,7 @@ void give_up(runtime &self, std::span<const reserved_block> blocks) {
   {
     const auto lock = self.hold_pump();
     for (const reserved_block &one : blocks) {
-      if (one.what) self.engine().puts.abandon(one.what->at);
+      if (one.what) self.engine().puts.abandon(*one.what);
     }
   }
   self.kick();  // others may wait for the room
@@ -144,7 +144,7 @@ result<cubby_status> commit_block(runtime &self, reserved_block &block, uint8_t 
   if (is_stored_first(what.keep)) {
     const auto lock = self.hold_pump();
     if (auto why = self.engine().stored.why_not_stored(*what.at.bank, what.space)) {
-      self.engine().puts.abandon(what.at);
+      self.engine().puts.abandon(what);
       return *why;
     }
   }

@@ -10,6 +10,7 @@ namespace cubby::engine {
 namespace {
 
 using directory::no_locker;
+using directory::text_of;
 
 constexpr uint32_t expired_at_once = 64;
 
@@ -110,24 +111,28 @@ bool blocks::has_frame_instead(locker_bank &bank, const directory::key_view &of,
 }
 
 /// The block is put anew. What is stored of it stays until then: a crash must not find neither.
-/// `joined`: it is pinned, leased or being put. `full`: there is no frame, and it stays.
+/// `joined`: it is pinned, leased or being put. `full`: there is no frame just now. Then, and after
+/// an error, it stays, and nothing has given way.
 result<blocks::start> blocks::displace(locker_bank &bank, const directory::put_request &request,
-                                       frame_wish wish, uint32_t &replaced) {
+                                       frame_wish wish, block_place &out) {
   residency::key_blocks &of = *bank.blocks;
   auto seen = of.keys.find(request.space, request.key);
   if (!seen) return seen.failure();
   if (is_held(bank, *seen)) return start::joined;
-  if (!wish.none && !has_frame_instead(bank, *seen, request.locker, wish.only_tier))
-    return start::full;
-  seen = of.keys.find(request.space, request.key);
-  if (!seen) return seen.failure();
-  if (seen->locker == no_locker) return start::begun;  // it has made the room itself
   if ((seen->present & ~request.parts) != 0) {
     return fail(CUBBY_ERR_INVALID,
                 "bank %s: a put of fewer parts than the block has cannot make it live longer; put "
                 "all of them",
                 bank.desc().name);
   }
+  if (!wish.none && !has_frame_instead(bank, *seen, request.locker, wish.only_tier)) {
+    if (auto why = why_never(bank, seen->locker, wish.only_tier)) return *why;
+    return start::full;
+  }
+  seen = of.keys.find(request.space, request.key);
+  if (!seen) return seen.failure();
+  if (seen->locker == no_locker) return start::begun;  // it has made the room itself
+  const bool good = stored_.is_good(bank, seen->locker);
   const uint32_t aside = of.stored(seen->locker);
   of.set_stored(seen->locker, residency::not_stored);
   if (!drop(bank, *seen)) {
@@ -135,7 +140,10 @@ result<blocks::start> blocks::displace(locker_bank &bank, const directory::put_r
     return start::joined;
   }
   stored_.damaged().forget(bank, seen->locker);
-  if (aside != residency::not_stored) replaced = aside;
+  if (aside != residency::not_stored) {
+    out.replaced = aside;
+    out.replaced_good = good;
+  }
   return start::begun;
 }
 
@@ -148,22 +156,31 @@ result<blocks::start> blocks::begin(locker_bank &bank, directory::put_request re
   stored_.spaces().link_children(bank, request.space, request.key);
   out = {};
   out.bank = &bank;
-  const auto entered = enter(bank, request, out, call, wish);
-  if (!entered || *entered != start::begun) {
-    stored_.end_replaced(out, false);
-    return entered;
-  }
-  ++of.puts_in_flight;
-  if (wish.none) return start::begun;
+  const std::string_view parent =
+      request.parent == nullptr ? std::string_view() : text_of(*request.parent);
+  bool is_entered = false;
+  result<bool> found = false;
   try {
-    auto found = take_frame(out, wish.only_tier);
-    if (found && *found) return start::begun;
-    end_put(out);
-    if (!found) return found.failure();
+    auto entered = enter(bank, request, out, call, wish);
+    if (!entered || *entered != start::begun) {
+      stored_.put_back(out, request.space, parent);
+      return entered;
+    }
+    is_entered = true;
+    ++of.puts_in_flight;
+    if (wish.none) return start::begun;
+    found = take_frame(out, wish.only_tier);
   } catch (...) {
-    end_put(out);
+    if (is_entered) {
+      end_put(out, request.space, parent);
+    } else {
+      stored_.put_back(out, request.space, parent);
+    }
     throw;
   }
+  if (found && *found) return start::begun;
+  end_put(out, request.space, parent);
+  if (!found) return found.failure();
   return start::full;
 }
 
@@ -190,7 +207,9 @@ result<blocks::start> blocks::enter(locker_bank &bank, directory::put_request &r
       }
       if (answer->joined == 0) uses_.note(bank, answer->locker, call);
       if (answer->fresh != 0) {
-        out = {&bank, answer->locker, no_tier, 0, answer->entry, answer->fresh, out.replaced};
+        out.number = answer->locker;
+        out.entry = answer->entry;
+        out.parts = answer->fresh;
         return start::begun;
       }
       if (answer->joined != 0) return start::joined;
@@ -198,7 +217,7 @@ result<blocks::start> blocks::enter(locker_bank &bank, directory::put_request &r
     }
     // It lacks parts; or its last copy was lost on the way to another tier, or is not to live as
     // long.
-    const auto displaced = displace(bank, request, wish, out.replaced);
+    const auto displaced = displace(bank, request, wish, out);
     if (!displaced || *displaced != start::begun) return displaced;
   }
 }
@@ -211,19 +230,14 @@ result<bool> blocks::take_frame(block_place &out, uint32_t only_tier) {
     if (only_tier != no_tier && tier != only_tier) continue;
     if (takes_puts(state_.tiers[tier])) by_rank[count++] = tier;
   }
-  if (count == 0) return no_host_tier(*out.bank);
   std::sort(by_rank.begin(), by_rank.begin() + count,
             [&](uint32_t a, uint32_t b) { return state_.tiers[a].rank < state_.tiers[b].rank; });
   const transfer::urgency order{CUBBY_DEMAND, base::never_ns, state_.next_sequence()};
-  uint64_t needed_bytes = ~uint64_t{0};
-  bool fits = false;
   for (uint32_t i = 0; i < count; ++i) {
     const uint32_t tier = by_rank[i];
     tier::memory_tier &memory = *state_.tiers[tier].memory;
     const uint64_t bytes = out.bank->frame_bytes_in(tier, out.number);
-    needed_bytes = std::min(needed_bytes, memory.cost_bytes(bytes));
     if (memory.cost_bytes(bytes) > memory.budget_bytes()) continue;
-    fits = true;
     if (!copies_.make_room(tier, {out.bank->object_base + out.number, bytes}, order)) continue;
     const auto frame = memory.take(bytes);
     if (!frame) continue;
@@ -238,22 +252,39 @@ result<bool> blocks::take_frame(block_place &out, uint32_t only_tier) {
     }
     return true;
   }
-  if (fits) return false;
+  if (auto why = why_never(*out.bank, out.number, only_tier)) return *why;
+  return false;
+}
+
+/// Where no tier has a frame for a block: is there one that may have it later?
+std::optional<error> blocks::why_never(const locker_bank &bank, uint32_t number,
+                                       uint32_t only_tier) const {
+  uint64_t needed_bytes = ~uint64_t{0};
+  bool any = false;
+  for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
+    if (!takes_puts(state_.tiers[tier]) || (only_tier != no_tier && tier != only_tier)) continue;
+    any = true;
+    const tier::memory_tier &memory = *state_.tiers[tier].memory;
+    const uint64_t bytes = memory.cost_bytes(bank.frame_bytes_in(tier, number));
+    if (bytes <= memory.budget_bytes()) return std::nullopt;
+    needed_bytes = std::min(needed_bytes, bytes);
+  }
+  if (!any) return no_host_tier(bank);
   error why = fail(CUBBY_ERR_BUDGET,
                    "bank %s: a block takes %llu bytes, and no memory tier has a budget of that; "
                    "raise one",
-                   out.bank->desc().name, static_cast<unsigned long long>(needed_bytes));
+                   bank.desc().name, static_cast<unsigned long long>(needed_bytes));
   why.needed_bytes = needed_bytes;
   return why;
 }
 
 /// In the directory: the put has ended without a block.
-void blocks::end_put(const block_place &at) noexcept {
+void blocks::end_put(const block_place &at, uint32_t space, std::string_view parent) noexcept {
   residency::key_blocks &of = *at.bank->blocks;
-  stored_.end_replaced(at, false);
   --of.puts_in_flight;
   const auto ended = of.keys.abandon(at.entry, at.number, at.parts);
   if (ended && ended->released != no_locker) of.give_number(ended->released);
+  stored_.put_back(at, space, parent);
 }
 
 void blocks::settle(const block_place &at, uint64_t length_bytes) const {
@@ -316,9 +347,9 @@ void blocks::give_frame(const block_place &at) noexcept {
   state_.changed = true;
 }
 
-void blocks::abandon(const block_place &at) noexcept {
+void blocks::abandon(const block_place &at, uint32_t space, std::string_view parent) noexcept {
   if (at.has_frame()) give_frame(at);
-  end_put(at);
+  end_put(at, space, parent);
 }
 
 bool blocks::is_held(const locker_bank &bank, const directory::key_view &what) {

@@ -2,7 +2,9 @@
 // on it is found. What was not published has left no trace.
 #pragma once
 
+#include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "directory/key_directory.hpp"
@@ -38,7 +40,9 @@ class blocks {
   /// The same of a block without a frame, whose bytes lie_on_pages().
   void settle(const block_place &at, std::span<const transfer::memory_piece> from) const;
   void publish(const block_place &at);
-  void abandon(const block_place &at) noexcept;
+  /// What the block was to take the place of is there again.
+  void abandon(const block_place &at, uint32_t space, std::string_view parent) noexcept;
+  void abandon(const block_write &what) noexcept { abandon(what.at, what.space, what.parent); }
   /// The block of the key is given up, in every tier or in one, and with its last copy the key.
   /// BUSY while it is pinned, leased or being put.
   result<void> drop(locker_bank &bank, const directory::key_view &what,
@@ -59,13 +63,15 @@ class blocks {
   bool has_frame_instead(locker_bank &bank, const directory::key_view &of, uint32_t new_number,
                          uint32_t only_tier);
   result<start> displace(locker_bank &bank, const directory::put_request &request, frame_wish wish,
-                         uint32_t &replaced);
+                         block_place &out);
   [[nodiscard]] static bool is_held(const locker_bank &bank, const directory::key_view &what);
   [[nodiscard]] bool lives_as_long(const locker_bank &bank, uint32_t number, uint8_t keep) const;
   result<bool> take_frame(block_place &out, uint32_t only_tier);
+  [[nodiscard]] std::optional<error> why_never(const locker_bank &bank, uint32_t number,
+                                               uint32_t only_tier) const;
   template <class Digest>
   void make_digests(const block_place &at, uint32_t part, const Digest &digest_of) const;
-  void end_put(const block_place &at) noexcept;
+  void end_put(const block_place &at, uint32_t space, std::string_view parent) noexcept;
   void give_frame(const block_place &at) noexcept;
   void forget(locker_bank &bank, const directory::entry_ref &entry);
 

@@ -120,6 +120,7 @@ bool disk_store::step() {
   const uint64_t bytes_max =
       beside_demand ? std::min(beside_demand_bytes_max, io_bytes_max_) : io_bytes_max_;
   bool any = look_after_failure();
+  const bool failed = content_.failure() != nullptr;
   while (in_flight_ < most && in_flight_bytes_ < in_flight_bytes_max) {
     ios_.make_room();  // may throw, and then nothing was taken
     path.make_room(0);
@@ -128,7 +129,8 @@ bool disk_store::step() {
     any = true;
   }
   if (any) path.flush(state_.now_ns);
-  return any;
+  // Where a file is gone, requests have failed without an I/O: their completions are to be taken.
+  return any || (content_.failure() != nullptr) != failed;
 }
 
 /// A store that has become read-only is tried again after a second, then after longer pauses. True

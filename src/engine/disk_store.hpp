@@ -32,7 +32,8 @@ class disk_store final : public transfer::io_owner {
   [[nodiscard]] uint32_t backend_file(uint32_t file) const { return numbers_[file]; }
   [[nodiscard]] const std::string &path(uint32_t file) const { return files_[file].path(); }
 
-  /// Starts what the store asks for, while there is room. True when something was started.
+  /// Starts what the store asks for, while there is room. True when something was started,
+  /// or requests have failed.
   bool step();
   [[nodiscard]] bool idle() const {
     return content_.is_idle() && free_.size() == operations_.size();

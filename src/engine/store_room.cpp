@@ -59,8 +59,10 @@ bool store_room::give_up_listed(store_state &in, pass how) {
 /// Chooses blocks that go. False: none may.
 bool store_room::make_room(store_state &in) {
   uint64_t found_bytes = 0;
+  bool unlisted = true;  // where all numbers were looked at, they are not looked at again
   while (found_bytes < room_bytes) {
-    const bool found = give_up_unlisted(in) || give_up_listed(in, pass::leaves) ||
+    unlisted = unlisted && give_up_unlisted(in);
+    const bool found = unlisted || give_up_listed(in, pass::leaves) ||
                        give_up_listed(in, pass::others) || give_up_listed(in, pass::durable);
     if (!found) break;
     found_bytes += in.disk->content().blocks().bytes_of_block(in.to_erase.back());

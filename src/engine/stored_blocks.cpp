@@ -29,6 +29,7 @@ uint32_t take_digests(locker_bank &bank, uint32_t number, chunk_digests &out) {
 }  // namespace
 
 void stored_blocks::forget_bank(locker_bank &bank) {
+  written_.erase(&bank);
   spaces_.forget_bank(bank);
   room_.forget_bank(bank);
 }
@@ -64,6 +65,8 @@ std::optional<error> stored_blocks::why_not_stored(const locker_bank &bank, uint
 // ---- writing ---------------------------------------------------------------------------------
 
 uint32_t stored_blocks::new_job(block_write &&what) {
+  std::vector<bool> &written = written_[what.at.bank];
+  written.resize(what.at.bank->count());
   if (free_jobs_.empty()) {
     free_jobs_.reserve(jobs_.size() + 1);
     jobs_.emplace_back();
@@ -74,6 +77,7 @@ uint32_t stored_blocks::new_job(block_write &&what) {
   free_jobs_.pop_back();
   stores_.note_news();
   jobs_[index].stored_id = spaces_.id_of(*what.at.bank, what.space).value_or(0);
+  written[what.at.number] = true;
   jobs_[index].what = std::move(what);
   ++write_count_;
   return index;
@@ -221,12 +225,13 @@ void stored_blocks::end_job(uint32_t index, const store::store_completion *done,
   state_.changed = true;
   const block_place &at = one.what.at;
   locker_bank &bank = *at.bank;
+  written_.find(&bank)->second[at.number] = false;
   residency::key_blocks &blocks = *bank.blocks;
   if (done != nullptr) {
     blocks.set_stored(at.number, done->number);
     state_.tiers[bank.file_tier].failed_reads.forget(locker_name(bank, at.number));
   }
-  end_replaced(at, done != nullptr);
+  if (done != nullptr) end_replaced(at);
   uint32_t released = no_locker;
   if (one.publish) {
     --blocks.puts_in_flight;
@@ -239,9 +244,7 @@ void stored_blocks::end_job(uint32_t index, const store::store_completion *done,
     stores_.release(bank, at.number);
     give_up_number(bank, at.number, at.tier);
   }
-  if (done == nullptr && one.publish && at.replaced != not_stored) {
-    spaces_.list_again(bank, one.what.space, at.replaced, one.what.parent);
-  }
+  if (done == nullptr) put_back(at, one.what.space, one.what.parent);
   if (one.waiter != nullptr) one.waiter->block_stored(one.request, one.item, why);
 }
 
@@ -259,6 +262,11 @@ std::optional<uint8_t> stored_blocks::keep_of(const locker_bank &bank, uint32_t 
   // written anew.
   if (in->disk->content().is_started()) return entry->keep;
   return std::min<uint8_t>(entry->keep, CUBBY_KEEP_RESTART);
+}
+
+bool stored_blocks::is_good(const locker_bank &bank, uint32_t number) const {
+  return bank.blocks->is_stored(number) && !stores_.damaged.knows(bank, number) &&
+         !state_.tiers[bank.file_tier].failed_reads.knows(locker_name(bank, number));
 }
 
 stored_blocks::place stored_blocks::place_of(const locker_bank &bank, uint32_t number) const {
@@ -327,19 +335,24 @@ bool stored_blocks::idle() const {
 // ---- what goes -------------------------------------------------------------------------------
 
 bool stored_blocks::drop_copy(locker_bank &bank, uint32_t number) {
-  const bool being_written = std::any_of(jobs_.begin(), jobs_.end(), [&](const job &one) {
-    return one.what.at.bank == &bank && one.what.at.number == number;
-  });
-  if (being_written || !stores_.at_rest(bank, number)) return false;
+  const auto written = written_.find(&bank);
+  if (written != written_.end() && written->second[number]) return false;
+  if (!stores_.at_rest(bank, number)) return false;
   if (bank.blocks->is_stored(number)) stores_.drop(bank, number);
   return true;
 }
 
-void stored_blocks::end_replaced(const block_place &by, bool stored) noexcept {
+void stored_blocks::put_back(const block_place &by, uint32_t space,
+                             std::string_view parent) noexcept {
+  if (by.replaced == not_stored) return;
+  stores_.find(*by.bank)->spoken_for[by.replaced] = false;
+  if (by.replaced_good) spaces_.list_again(*by.bank, space, by.replaced, parent);
+}
+
+void stored_blocks::end_replaced(const block_place &by) noexcept {
   if (by.replaced == not_stored) return;
   store_state &of = *stores_.find(*by.bank);
   of.spoken_for[by.replaced] = false;
-  if (!stored) return;
   try {
     of.to_erase.push_back(by.replaced);
   } catch (const std::bad_alloc &) {  // it goes when the store needs its room

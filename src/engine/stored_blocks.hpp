@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -27,6 +28,7 @@ struct block_place {
   uint16_t parts = 0;
   /// The store's block that this one takes the place of: it goes once this one is stored.
   uint32_t replaced = residency::not_stored;
+  bool replaced_good = false;  // its bytes could be had when it gave way
   [[nodiscard]] bool has_frame() const { return tier != no_tier; }
 };
 
@@ -76,9 +78,11 @@ class stored_blocks {
   /// The same where memory may keep its copy; without one the key goes, too. False: something moves
   /// the block.
   bool drop_copy(locker_bank &bank, uint32_t number);
-  /// What block_place::replaced was to be replaced by is stored, or is not: then it is found in the
-  /// space's next life.
-  void end_replaced(const block_place &by, bool stored) noexcept;
+  /// What block_place::replaced was to be replaced by is stored, or lives in memory alone.
+  void end_replaced(const block_place &by) noexcept;
+  /// What was to be replaced is not: it is found again under its key, if its bytes were good.
+  /// The put has left the directory.
+  void put_back(const block_place &by, uint32_t space, std::string_view parent) noexcept;
   /// Of a number whose key is gone with its space: the store keeps what outlives the process.
   void release(locker_bank &bank, uint32_t number) { stores_.release(bank, number); }
   /// A number without a key: free again, or once nobody reads its frame any more.
@@ -95,6 +99,8 @@ class stored_blocks {
   };
   /// CUBBY_KEEP_* of the store's block; nothing where there is none.
   [[nodiscard]] std::optional<uint8_t> keep_of(const locker_bank &bank, uint32_t number) const;
+  /// Is nothing known to be wrong with the stored block's bytes?
+  [[nodiscard]] bool is_good(const locker_bank &bank, uint32_t number) const;
   /// Of a block that is stored.
   [[nodiscard]] place place_of(const locker_bank &bank, uint32_t number) const;
   /// Do the digests of its chunks, as they were read, make up that of the block? Without `read`
@@ -145,6 +151,7 @@ class stored_blocks {
   std::deque<job> jobs_;  // stable
   std::vector<uint32_t> free_jobs_;
   uint32_t write_count_ = 0;
+  std::map<const locker_bank *, std::vector<bool>> written_;  // by number: it has a job
   std::atomic<uint64_t> ended_count_{0};
 };
 

@@ -41,10 +41,6 @@ std::string stand_in(uint64_t parent_digest) {
   return key;
 }
 
-uint64_t orphan_mark(uint32_t stored_id, uint64_t parent_digest) {
-  return parent_digest ^ (uint64_t{stored_id} * 0x9E3779B97F4A7C15u);
-}
-
 }  // namespace
 
 std::optional<error> stored_spaces::unfit(const locker_bank &bank) {
@@ -141,8 +137,10 @@ result<void> stored_spaces::list_space(locker_bank &bank, store_state &from, uin
                 bank.desc().name, other->desc().name);
   }
   bank_state &of = banks_[&bank];
+  // Each step may find no memory, and then all are made again.
+  if (of.handles_of.count(id) == 0) list_blocks(bank, of, from, handle, id);
   of.stored_id[handle] = id;
-  if (++of.handles_of[id] == 1) list_blocks(bank, of, from, handle, id);
+  ++of.handles_of[id];
   return {};
 }
 
@@ -154,7 +152,10 @@ void stored_spaces::close(locker_bank &bank, uint32_t handle) noexcept {
   const auto named = of.stored_id.find(handle);
   if (named == of.stored_id.end()) return;
   const auto count = of.handles_of.find(named->second);
-  if (--count->second == 0) of.handles_of.erase(count);
+  if (count == of.handles_of.end() || --count->second == 0) {
+    of.orphans.erase(named->second);
+    of.handles_of.erase(named->second);
+  }
   of.stored_id.erase(named);
 }
 
@@ -177,10 +178,10 @@ void stored_spaces::list_blocks(locker_bank &bank, bank_state &of, store_state &
   std::vector<uint32_t> wanted;
   for (uint32_t number = 0; number < blocks.end(); ++number) {
     const store::block_entry *entry = blocks.find(number);
-    if (entry == nullptr || entry->space != stored_id || from.spoken_for[number]) continue;
+    if (entry == nullptr || entry->space != stored_id) continue;
     if (entry->state != store::block_state::live) continue;
-    wanted.push_back(number);
     by_key[store::digest_of_key(store_id, key_in(blocks.body_of(number)))] = number;
+    if (!from.spoken_for[number]) wanted.push_back(number);
   }
   uint32_t left_out = 0;
   for (const uint32_t number : wanted) {
@@ -199,7 +200,7 @@ void stored_spaces::list_blocks(locker_bank &bank, bank_state &of, store_state &
       listed = list_block(bank, from, handle, body, &key);
       if (listed) {
         const auto seen = bank.blocks->keys.find(handle, key_from(key_in(body)));
-        if (seen) of.orphans.emplace(orphan_mark(stored_id, body.parent), seen->locker);
+        if (seen) of.orphans[stored_id].emplace(body.parent, seen->locker);
       }
     }
     if (!listed) ++left_out;
@@ -274,10 +275,12 @@ void stored_spaces::link_children(locker_bank &bank, uint32_t handle, const cubb
   const auto named = of.stored_id.find(handle);
   store_state *const from = stores_.find(bank);
   if (named == of.stored_id.end() || from == nullptr) return;
+  const auto orphans = of.orphans.find(named->second);
+  if (orphans == of.orphans.end()) return;
   const store::block_store &content = from->disk->content();
   const uint64_t digest = store::digest_of_key(content.places().shape().store_id, text_of(parent));
   residency::key_blocks &blocks = *bank.blocks;
-  auto [next, end] = of.orphans.equal_range(orphan_mark(named->second, digest));
+  auto [next, end] = orphans->second.equal_range(digest);
   while (next != end) {
     const uint32_t number = next->second;
     const uint32_t stored = blocks.stored(number);
@@ -286,8 +289,9 @@ void stored_spaces::link_children(locker_bank &bank, uint32_t handle, const cubb
     const bool waits = entry != nullptr && entry->space == named->second && entry->parent == digest;
     const bool done =
         !waits || blocks.keys.set_parent(blocks.keys.at_locker(number), handle, parent);
-    next = done ? of.orphans.erase(next) : std::next(next);
+    next = done ? orphans->second.erase(next) : std::next(next);
   }
+  if (orphans->second.empty()) of.orphans.erase(orphans);
 }
 
 }  // namespace cubby::engine

@@ -60,8 +60,8 @@ class stored_spaces {
     std::vector<waiting_space> waiting;
     std::map<uint32_t, uint32_t> stored_id;   // by handle
     std::map<uint32_t, uint32_t> handles_of;  // by id: how many
-    // By orphan_mark(): lockers whose parent was not there when they were listed.
-    std::unordered_multimap<uint64_t, uint32_t> orphans;
+    // By id, and the parent's digest: lockers whose parent was not there when they were listed.
+    std::map<uint32_t, std::unordered_multimap<uint64_t, uint32_t>> orphans;
   };
 
   result<void> list_space(locker_bank &bank, store_state &from, uint32_t handle, uint32_t id);

@@ -35,6 +35,15 @@ constexpr int64_t exact_count = 8;  // each takes several times as long
 constexpr int64_t exact_count = 24;
 #endif
 
+const std::array<char, short_block_bytes> &block_content() {
+  static const std::array<char, short_block_bytes> content = [] {
+    std::array<char, short_block_bytes> made{};
+    for (size_t i = 0; i < made.size(); ++i) made[i] = static_cast<char>(i * 7);
+    return made;
+  }();
+  return content;
+}
+
 /// A runtime with two tiers and a bank, from which each call starts.
 struct world {
   store_directory directory;
@@ -79,13 +88,57 @@ struct world {
     desc.bank = blocks;
     return cubby_space_add(h.rt, &desc, out);
   }
+  [[nodiscard]] cubby_status put_block(const cubby_key &key, const cubby_key *parent,
+                                       uint8_t keep) const {
+    const cubby_span span = {0, 0, reinterpret_cast<uintptr_t>(block_content().data()),
+                             short_block_bytes};
+    cubby_item item{};
+    item.space = space;
+    item.key = key;
+    item.parent = parent;
+    item.spans = &span;
+    item.span_count = 1;
+    cubby_how how{};
+    how.struct_size = sizeof how;
+    how.keep = keep;
+    return cubby_put(h.rt, &item, 1, &how, nullptr);
+  }
+  [[nodiscard]] uint32_t hits_of(const std::array<cubby_key, 2> &keys, uint32_t count) const {
+    uint32_t hits = 0;
+    const cubby_status status =
+        cubby_match(h.rt, space, keys.data(), count, nullptr, &hits, nullptr);
+    return status == CUBBY_OK ? hits : 0;
+  }
+  /// A chain of two stored blocks; their space is removed, and found again with them.
+  [[nodiscard]] cubby_status find_stored_blocks() {
+    const std::array<cubby_key, 2> keys = {{{"one", 3}, {"two", 3}}};
+    const int64_t until_failure = left.exchange(-1);
+    if (space != 0) {
+      if (put_block(keys[0], nullptr, CUBBY_KEEP_RESTART) != CUBBY_OK ||
+          put_block(keys[1], &keys[0], CUBBY_KEEP_RESTART) != CUBBY_OK ||
+          cubby_space_remove(h.rt, space) != CUBBY_OK) {
+        return CUBBY_MISS;
+      }
+      space = 0;
+    }
+    left = until_failure;
+    const cubby_status status = add_space(&space);
+    left = -1;
+    return status == CUBBY_OK && hits_of(keys, 2) != 2 ? cubby_status{CUBBY_MISS} : status;
+  }
+  /// A stored block is to live longer: whatever comes of that, it is there.
+  [[nodiscard]] cubby_status make_live_longer() const {
+    const std::array<cubby_key, 2> keys = {{{"one", 3}, {}}};
+    const int64_t until_failure = left.exchange(-1);
+    if (put_block(keys[0], nullptr, CUBBY_KEEP_RESTART) != CUBBY_OK) return CUBBY_MISS;
+    left = until_failure;
+    const cubby_status status = put_block(keys[0], nullptr, CUBBY_KEEP_DURABLE);
+    left = -1;
+    return hits_of(keys, 1) == 1 ? status : cubby_status{CUBBY_MISS};
+  }
   /// Puts a block, finds it, holds it against what was put, and drops it.
   [[nodiscard]] cubby_status use_block(uint8_t keep = CUBBY_KEEP_CACHE) const {
-    static const std::array<char, short_block_bytes> content = [] {
-      std::array<char, short_block_bytes> made{};
-      for (size_t i = 0; i < made.size(); ++i) made[i] = static_cast<char>(i * 7);
-      return made;
-    }();
+    const std::array<char, short_block_bytes> &content = block_content();
     std::array<char, short_block_bytes> into{};
     cubby_span span = {0, 0, reinterpret_cast<uintptr_t>(content.data()), short_block_bytes};
     cubby_item item{};
@@ -340,6 +393,8 @@ const std::vector<call> calls = {
        const cubby_status status = in.add_space(&made);
        return status == CUBBY_OK ? cubby_space_remove(in.h.rt, made) : status;
      }},
+    {"space_add of stored blocks", [](world &in) { return in.find_stored_blocks(); }, true},
+    {"put to live longer", [](world &in) { return in.make_live_longer(); }, true},
     {"put, match, get, drop", [](world &in) { return in.use_block(); }},
     {"put to be stored first, match, get, drop",
      [](world &in) { return in.use_block(CUBBY_KEEP_RESTART); }, true},

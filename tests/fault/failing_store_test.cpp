@@ -286,3 +286,51 @@ TEST_CASE("a block whose replacement could not be stored is found as it was") {
   CHECK(match(s.f, {201, 202}) == 2);
   CHECK(s.get_block(202) == CUBBY_OK);
 }
+
+TEST_CASE("a replacement that is not written, for the store is read-only, leaves the old block") {
+  failing_store s;
+  REQUIRE(put(s.f, 201, content_of(201), {}, 0, CUBBY_KEEP_RESTART) == CUBBY_OK);
+  const std::string name = key_of(201);
+  cubby_item item{};
+  item.space = s.f.space;
+  item.key = as_key(name);
+  cubby_how how{};
+  how.struct_size = sizeof how;
+  how.keep = CUBBY_KEEP_DURABLE;
+  cubby_pins pins = 0;
+  void *addr = nullptr;
+  REQUIRE(cubby_reserve(s.f.h.rt, &item, 1, s.f.host, &how, &pins, &addr, nullptr) == CUBBY_OK);
+  REQUIRE(addr != nullptr);
+  s.injected.how_much = extent::flushes;
+  s.injected.what = fault::eio;
+  CHECK(put(s.f, 202, content_of(202), {}, 0, CUBBY_KEEP_DURABLE) < 0);
+  CHECK(cubby_commit(s.f.h.rt, pins, 0, 0, 1, nullptr, nullptr) == CUBBY_ERR_DEVICE);
+  CHECK(s.get_block(201) == CUBBY_OK);
+}
+
+TEST_CASE("an unreadable block whose replacement could not be stored is not taken for a good one") {
+  failing_store s;
+  const uint32_t number = s.blocks_in(CUBBY_STATE_FILE).front();
+  s.injected.how_much = extent::everything;
+  s.injected.what = fault::eio;
+  CHECK(s.get_block(number) == CUBBY_ERR_IO);
+  CHECK(put(s.f, number, content_of(number), {}, 0, CUBBY_KEEP_RESTART) == CUBBY_ERR_IO);
+  s.injected.how_much = extent::reads;
+  CHECK(put(s.f, number, content_of(number)) == CUBBY_OK);
+  CHECK(s.get_block(number) == CUBBY_OK);
+}
+
+TEST_CASE("a block that is being written to its store is not dropped from there") {
+  failing_store s;
+  s.injected.how_much = extent::everything;
+  s.injected.what = fault::held;
+  REQUIRE(put(s.f, 201, content_of(201)) == CUBBY_OK);
+  const block_item one(s.f.space, key_of(201), {}, {});
+  const auto drop = [&] { return cubby_drop(s.f.h.rt, &one.item, 1, s.f.disk); };
+  CHECK(drop() == CUBBY_ERR_BUSY);
+  s.injected.what = fault::none;
+  s.injected.release = true;
+  REQUIRE(cubby_drain(s.f.h.rt, 10'000'000'000) == CUBBY_OK);
+  CHECK(drop() == CUBBY_OK);
+  CHECK(s.get_block(201) == CUBBY_OK);
+}

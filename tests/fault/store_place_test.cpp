@@ -6,7 +6,10 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
+#include <atomic>
+#include <cerrno>
 #include <csignal>
 
 #include "fault/child.hpp"
@@ -26,6 +29,9 @@ constexpr bool child_may_open = false;
 #else
 constexpr bool child_may_open = true;
 #endif
+
+/// A directory whose flush fails; a file that is removed while it is flushed.
+std::atomic<const char *> unflushable{nullptr}, removed_in_flush{nullptr};
 
 /// As a program makes it, without the test framework: a runtime over stores in directories.
 struct program {
@@ -51,12 +57,13 @@ struct program {
   program &operator=(const program &) = delete;
   ~program() { cubby_close(rt); }
 
-  cubby_status add(const std::vector<std::string> &directories, uint64_t bytes = store_bytes) {
+  cubby_status add(const std::vector<std::string> &directories, uint64_t bytes = store_bytes,
+                   const char *backend = "file") {
     std::vector<const char *> paths;
     for (const std::string &one : directories) paths.push_back(one.c_str());
     cubby_tier_desc desc{};
     desc.struct_size = sizeof desc;
-    desc.backend = "file";
+    desc.backend = backend;
     desc.name = "disk:0";
     desc.rank = 9;
     desc.device = -1;
@@ -171,6 +178,25 @@ void check_there(const std::vector<std::string> &directories, uint32_t count) {
 
 }  // namespace
 
+// In the place of the system's.
+
+extern "C" int fdatasync(int fd) {
+  if (const char *const removed = removed_in_flush.exchange(nullptr)) ::unlink(removed);
+  return static_cast<int>(::syscall(SYS_fdatasync, fd));
+}
+
+extern "C" int fsync(int fd) {
+  const char *const failing = unflushable;
+  struct stat asked {
+  }, bad{};
+  if (failing != nullptr && ::fstat(fd, &asked) == 0 && ::stat(failing, &bad) == 0 &&
+      asked.st_ino == bad.st_ino) {
+    errno = EIO;
+    return -1;
+  }
+  return static_cast<int>(::syscall(SYS_fsync, fd));
+}
+
 TEST_CASE("ulimit -f below the store's size: refused by name of the limit, and nobody is killed") {
   const store_directory fresh, old;
   fill(old.path, 4);
@@ -283,6 +309,28 @@ TEST_CASE("a store's file that somebody removes: said with the next put, and rea
     CHECK(p.get(i) == CUBBY_OK);
   }
   CHECK(p.put(8, CUBBY_KEEP_SESSION) == CUBBY_OK);
+}
+
+TEST_CASE("a store's file that vanishes in the middle of a durable put: the put is answered") {
+  const store_directory there;
+  const std::string file = there.file();
+  program p(GENERATE(0u, 1u));
+  REQUIRE(p.add({there.path}, store_bytes, "threadpool") == CUBBY_OK);
+  REQUIRE(p.use() == CUBBY_OK);
+  REQUIRE(p.put(1, CUBBY_KEEP_DURABLE) == CUBBY_OK);
+  REQUIRE(cubby_drain(p.rt, 10'000'000'000) == CUBBY_OK);
+  removed_in_flush = file.c_str();
+  const std::string bytes = content_of(2);
+  const block_item one(p.space, key_of(2), {}, {plain(bytes.data(), bytes.size())});
+  cubby_how how{};
+  how.struct_size = sizeof how;
+  how.keep = CUBBY_KEEP_DURABLE;
+  cubby_ticket ticket = 0;
+  REQUIRE(cubby_put(p.rt, &one.item, 1, &how, &ticket) == CUBBY_PENDING);
+  const cubby_status ended = cubby_wait(p.rt, ticket, 5'000'000'000);
+  CHECK(expect(ended, CUBBY_ERR_IO, {"removed by somebody else"}) == "");
+  CHECK(removed_in_flush == nullptr);
+  CHECK(p.health() == 2);
 }
 
 TEST_CASE("a store's file that somebody cuts short: said, no other bytes, and not opened again") {
@@ -455,4 +503,52 @@ TEST_CASE("one of several paths that fails makes all of the store read-only") {
   CHECK(p.health() == 2);
   CHECK(p.put(50, CUBBY_KEEP_RESTART) == CUBBY_ERR_DEVICE);
   for (uint32_t i = 1; i <= 20; ++i) CHECK(p.get(i) == CUBBY_OK);
+}
+
+TEST_CASE(
+    "a store over several paths whose naming fails half-way leaves nothing, and can be made") {
+  const store_directory first, second;
+  unflushable = first.path.c_str();  // named last
+  {
+    program p(CUBBY_PUMP_CALLER);
+    CHECK(p.add({first.path, second.path}) == CUBBY_ERR_IO);
+  }
+  unflushable = nullptr;
+  CHECK(std::filesystem::is_empty(first.path));
+  CHECK(std::filesystem::is_empty(second.path));
+  program p(CUBBY_PUMP_CALLER);
+  const cubby_status added = p.add({first.path, second.path});
+  INFO(explain());
+  CHECK(added == CUBBY_OK);
+}
+
+TEST_CASE("a child that was forked does not hold the store once its parent is killed") {
+  const store_directory there;
+  int ends[2], news[2];
+  REQUIRE(::pipe(ends) == 0);
+  REQUIRE(::pipe(news) == 0);
+  const pid_t owner = ::fork();
+  REQUIRE(owner >= 0);
+  if (owner == 0) {
+    ::close(ends[1]);
+    program p(CUBBY_PUMP_CALLER);
+    const bool good = p.add({there.path}) == CUBBY_OK && p.use() == CUBBY_OK &&
+                      p.put(1, CUBBY_KEEP_DURABLE) == CUBBY_OK;
+    if (::fork() == 0) {
+      const char forked = good ? 'y' : 'n';
+      char go = 0;
+      if (::write(news[1], &forked, 1) == 1) static_cast<void>(::read(ends[0], &go, 1));
+      ::_exit(0);  // once the test has closed its end
+    }
+    ::pause();
+  }
+  ::close(ends[0]);
+  char forked = 0;
+  CHECK(::read(news[0], &forked, 1) == 1);
+  CHECK(forked == 'y');
+  ::kill(owner, SIGKILL);
+  int status = 0;
+  REQUIRE(::waitpid(owner, &status, 0) == owner);
+  check_there({there.path}, 1);
+  for (const int end : {ends[1], news[0], news[1]}) ::close(end);
 }

@@ -13,7 +13,7 @@ bool put_operation::grant(uint32_t index) {
     try {
       units_.stored.write_and_publish(std::move(*blocks[i]), *this, index, i);
     } catch (const std::bad_alloc &) {
-      units_.puts.abandon(blocks[i]->at);
+      units_.puts.abandon(*blocks[i]);
       units_.open.mark_failed(index, i, no_memory());
     }
     blocks[i].reset();

@@ -357,9 +357,12 @@ void block_store::checkpoint_step_done(int native) noexcept {
 void block_store::start_done(uint32_t index, int native) noexcept {
   CUBBY_ASSERT(index == start_step_ && start_outstanding_);
   start_outstanding_ = false;
-  // A superblock that cannot be repaired has other copies; the rest has no other way.
-  if (native != 0 && start_step_ >= to_repair_.size()) {
-    const bool flush = start_step_ >= to_repair_.size() + unproven_.size();
+  // What has other copies need not be repaired; the rest has no other way.
+  const size_t run = start_step_ - to_repair_.size();
+  const bool spare =
+      start_step_ < to_repair_.size() || (run < unproven_.size() && unproven_[run].spare);
+  if (native != 0 && !spare) {
+    const bool flush = run >= unproven_.size();
     return turn_read_only(flush ? "its first flush" : "writing its end once more", native);
   }
   if (++start_step_ != to_repair_.size() + unproven_.size() + lines_.size()) return;

@@ -69,8 +69,13 @@ result<std::vector<store_file>> create_files(const store_options &options) {
   if (const int native = write_empty(*places, files); native != 0)
     return fail_errno(native, "the new store %s could not be written", files[0].path().c_str());
   // The first file comes last: where it is, all are.
-  for (size_t i = files.size(); i-- > 0;)
-    if (auto named = files[i].publish(); !named) return named.failure();
+  for (size_t i = files.size(); i-- > 0;) {
+    auto named = files[i].publish();
+    if (named) continue;
+    // Some files alone are no store, and would be in the way of one.
+    while (++i < files.size()) files[i].withdraw();
+    return named.failure();
+  }
   return files;
 }
 

@@ -36,7 +36,7 @@ struct recovery::work {
 
   std::optional<layout> places;
   std::array<std::optional<manifest_head>, 2> heads;
-  std::array<uint32_t, 2> head_copies = {};
+  std::array<std::optional<uint64_t>, 4> copies;  // the sequences of intact heads, two a slot
   manifest_head head = {};
   std::optional<replay> state;
 
@@ -66,6 +66,9 @@ struct recovery::work {
   }
   [[nodiscard]] uint64_t slot_page(uint64_t page) const {
     return places->slot_page(head.sequence) + page;
+  }
+  [[nodiscard]] bool has_copy(uint64_t last) const {
+    return copies[head.sequence % 2 * 2 + last] == head.sequence;
   }
   [[nodiscard]] std::optional<read> next_read() const;
   void enter(stage next_stage);
@@ -190,11 +193,8 @@ void recovery::work::take_head(const unsigned char *page) {
                       one.journal_from < generation_max && one.generation <= generation_max &&
                       one.block_count <= places->shape().blocks_max &&
                       one.space_count <= store_spaces_max;
-  if (intact && heads[slot] && heads[slot]->sequence == one.sequence) ++head_copies[slot];
-  if (intact && (!heads[slot] || heads[slot]->sequence < one.sequence)) {
-    heads[slot] = one;
-    head_copies[slot] = 1;
-  }
+  if (intact) copies[step] = one.sequence;
+  if (intact && (!heads[slot] || heads[slot]->sequence < one.sequence)) heads[slot] = one;
   if (++step == 4) choose_head();
 }
 
@@ -207,7 +207,7 @@ void recovery::work::choose_head() {
   }
   const bool second = !heads[0] || (heads[1] && heads[1]->sequence > heads[0]->sequence);
   head = *heads[second];
-  report.heads_bad = 2 - head_copies[second];
+  report.heads_bad = has_copy(0) && has_copy(1) ? 0 : 1;
   if (report.heads_bad != 0) note_bad(places->slot_page(head.sequence));
   state->raise(head.generation, head.space_generation);
   next = flushed = head.journal_from;
@@ -294,11 +294,11 @@ void recovery::work::keep(uint64_t number, const unsigned char *pages, uint64_t 
 std::vector<recovered_store::unproven_run> recovery::work::unproven() const {
   std::vector<recovered_store::unproven_run> runs;
   if (CUBBY_MUTANT(believe_page_cache)) return runs;
-  if (!head_proven || report.heads_bad != 0) {
-    for (const uint64_t page : {uint64_t{0}, places->slot_pages() - 1}) {
-      runs.push_back({slot_page(page), 1, page_buffer(1)});
-      encode_head(places->shape().store_id, head, runs.back().bytes.at(0));
-    }
+  for (const uint64_t last : {0u, 1u}) {
+    const bool spare = !has_copy(last);
+    if (head_proven && !spare) continue;
+    runs.push_back({slot_page(last * (places->slot_pages() - 1)), 1, page_buffer(1), spare});
+    encode_head(places->shape().store_id, head, runs.back().bytes.at(0));
   }
   for (const held_pages &one : held) {
     const uint64_t from = std::max(one.number, flushed);

@@ -51,7 +51,8 @@ struct recovered_store {
   struct unproven_run {
     uint64_t first_page = 0;
     uint64_t page_count = 0;
-    page_buffer bytes;  // as they were read
+    page_buffer bytes;   // as they were read
+    bool spare = false;  // another copy is there: the store can do without
   };
   std::vector<unproven_run> unproven;
   recovery_report report;

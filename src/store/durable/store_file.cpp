@@ -15,6 +15,7 @@
 
 #include "base/own_file.hpp"
 #include "store/durable/format.hpp"
+#include "store/durable/parents_files.hpp"
 
 namespace cubby::store {
 namespace {
@@ -194,18 +195,21 @@ store_file::~store_file() { close_file(); }
 
 void store_file::close_file() noexcept {
   if (fd_ < 0) return;
-  // A child that was forked meanwhile has the same open file: it would hold the lock, and is not to
-  // give it up.
-  if (getpid() == owner_) {
-    if (!unpublished_.empty()) unlink(unpublished_.c_str());
-    unlock(fd_);
+  // In a child that was forked meanwhile it is closed already, and the number may be another
+  // file's.
+  if (owner_ == 0 || getpid() == owner_) {
+    if (owner_ != 0 && !unpublished_.empty()) unlink(unpublished_.c_str());
+    // A child that was made past the handlers of fork() has the same open file, and its lock.
+    if (owner_ != 0) unlock(fd_);
+    forget_in_children(fd_);
+    close(fd_);
   }
-  close(fd_);
   fd_ = -1;
 }
 
 /// Locked first, so that nothing changes under the looks that follow.
 result<void> store_file::own() {
+  close_in_children(fd_);
   if (auto locked = lock_file(fd_, path_); !locked) return locked;
   owner_ = getpid();
   struct stat seen = {};
@@ -343,10 +347,14 @@ result<void> store_file::publish() {
   const int native = flush_directory(path_);
   if (native == 0) return {};
   // A later opening could not tell that the name may be gone after a power cut.
-  if (has_name(path_)) unlink(path_.c_str());
+  withdraw();
   return fail_errno(native,
                     "the directory of the new store %s could not be flushed; look at the device",
                     path_.c_str());
+}
+
+void store_file::withdraw() noexcept {
+  if (has_name(path_)) unlink(path_.c_str());
 }
 
 result<void> store_file::replace(const store_file &old) {

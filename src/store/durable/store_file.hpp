@@ -33,6 +33,8 @@ class store_file {
   /// The new file's name, once all that it begins with has been written: flushes it first. INVALID
   /// when something is there already; it stays.
   result<void> publish();
+  /// Takes the name of publish() away again, if it is still this file's.
+  void withdraw() noexcept;
   /// As publish(), in the place of `old`: whenever the process or the machine stops, one of the two
   /// has the name. INVALID when the name is no longer that of `old`; all stays as it is.
   result<void> replace(const store_file &old);

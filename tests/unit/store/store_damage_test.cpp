@@ -1,4 +1,5 @@
 // A bit flipped in every structure of a store, and what is lost by it.
+#include <cerrno>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -118,6 +119,30 @@ TEST_CASE("a damaged head has a second copy") {
   CHECK(found->report.heads_bad == 1);
   CHECK(found->report.first_bad_bytes != 0);
   CHECK(intact(one, *found).size() == one.content.size());
+}
+
+TEST_CASE("a damaged copy of a proven head is written anew, and the store can do without") {
+  filled one;
+  const auto places = one.store->places();
+  const bool last = GENERATE(false, true);
+  const uint64_t head = places.slot_page(one.sequence);
+  const uint64_t tail = head + places.slot_pages() - 1;
+  one.flip_page(last ? tail : head, 20);
+  auto found = store_disk::recover(one.files);
+  REQUIRE(found);
+  block_store next(std::move(found).value());
+  std::vector<uint64_t> heads_written;
+  store_operation op;
+  while (next.next_operation(op)) {
+    const bool of_head =
+        op.what == store_operation::kind::write &&
+        (op.offset_bytes == head * page_bytes || op.offset_bytes == tail * page_bytes);
+    if (of_head) heads_written.push_back(op.offset_bytes / page_bytes);
+    next.completed(op.cookie, of_head ? EIO : 0);
+  }
+  CHECK(heads_written == std::vector<uint64_t>{last ? tail : head});
+  CHECK(next.is_started());
+  CHECK(next.failure() == nullptr);
 }
 
 TEST_CASE("a manifest without a head: refused by offset where the journal goes on from it") {
