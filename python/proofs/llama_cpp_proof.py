@@ -22,11 +22,11 @@ from pathlib import Path
 import llama_cpp
 import llama_models
 import numpy as np
-from gguf import GGUFReader
+from gguf import GGUFReader, GGUFWriter
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = Path(llama_cpp.__file__).parent
-LOGITS_SOURCE = HERE.parent.parent / "integrations/llama.cpp/tests/logits.cpp"
+PROGRAMS = HERE.parent.parent / "integrations/llama.cpp/tests"
 SUMMARY = re.compile(r"(\d+) experts asked for, ([\d.]+) % found.*?(\d+) evicted", re.DOTALL)
 BINDING = """
 import sys, llama_cpp
@@ -79,8 +79,8 @@ class Proof:
         if not good:
             self.failures.append(what)
 
-    def build(self) -> Path:
-        program = self.folder / "logits"
+    def build(self, name: str) -> Path:
+        program = self.folder / name
         library = PACKAGE / "lib"
         subprocess.run(
             [
@@ -89,7 +89,7 @@ class Proof:
                 "-O1",
                 "-o",
                 program,
-                LOGITS_SOURCE,
+                PROGRAMS / f"{name}.cpp",
                 f"-I{PACKAGE / 'include'}",
                 f"-I{PACKAGE.parent / 'include'}",
                 f"-L{library}",
@@ -210,6 +210,7 @@ class Proof:
                 and f"{embedding}, {llama_models.VOCABULARY} rows" in ours.said,
                 ours.said.strip()[-200:],
             )
+        self.views(embedding)
         copy = self.folder / "damaged_table.gguf"
         shutil.copy(models["dense"], copy)
         words = [self.cubby, "seal", copy, "--tensors", embedding, "--table"]
@@ -228,6 +229,26 @@ class Proof:
             ours.said.strip()[-300:],
         )
         del os.environ["CUBBY_TABLE_MIN"]
+
+    def views(self, embedding: str) -> None:
+        """A view with longer rows begins where its table does, and is not the table."""
+        model = self.folder / "rows.gguf"
+        rows, columns = 64, 32
+        writer = GGUFWriter(model, "llama")
+        numbers = np.arange(rows * columns, dtype=np.float32)
+        writer.add_tensor(embedding, numbers.reshape(rows, columns))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        offset = GGUFReader(model).tensors[0].data_offset
+        program = self.build("row_views")
+        done = self.run([program, model, offset, rows, columns], "1MiB", self.folder / "none")
+        self.check(
+            "views of a table that is looked up in the file",
+            done.status == 0 and f"{embedding}, {rows} rows" in done.said,
+            done.said.strip()[-300:],
+        )
 
     def declined(self, models: dict[str, Path]) -> None:
         plain = self.logits(models["dense"], None)
@@ -308,7 +329,7 @@ def main() -> int:
     chosen.folder.mkdir(parents=True, exist_ok=True)
     proof = Proof(chosen.folder.resolve(), chosen.cubby.resolve())
     models = llama_models.make(proof.folder)
-    proof.build()
+    proof.build("logits")
     # A token uses 4 experts of a layer: 0.5 to 0.6 MiB apart, 0.3 MiB fused and in MXFP4.
     for name, budgets in (
         ("apart", ["700KiB", "3MiB"]),

@@ -70,20 +70,23 @@ class gather_memory {
   gather_memory(runtime &self, const cubby_span &into) : span_(into) {
     if (into.region == 0 && into.flags == 0 && into.offset_bytes != 0) {
       one_ = {reinterpret_cast<std::byte *>(into.offset_bytes), into.bytes};
+      one_end_ = into.bytes;
       return;
     }
     cubby_item item{};
     item.spans = &span_;
     item.span_count = 1;
     listed_.emplace(self, item, 0);
+    if (listed_->pieces) listed_ends_ = transfer::ends_of(*listed_->pieces);
   }
 
   [[nodiscard]] result<void> check() const {
     if (listed_ && !listed_->pieces) return listed_->pieces.failure();
     return {};
   }
-  [[nodiscard]] std::span<const memory_piece> pieces() const {
-    return listed_ ? std::span<const memory_piece>(*listed_->pieces) : std::span(&one_, 1);
+  [[nodiscard]] transfer::indexed_pieces pieces() const {
+    if (listed_) return {*listed_->pieces, listed_ends_};
+    return {std::span(&one_, 1), std::span(&one_end_, 1)};
   }
   void lend_to(engine::region_uses &in_use) {
     if (listed_) listed_->lend_to(in_use);
@@ -92,13 +95,15 @@ class gather_memory {
  private:
   const cubby_span span_;
   memory_piece one_;
+  uint64_t one_end_ = 0;
   std::optional<item_memory> listed_;
+  std::vector<uint64_t> listed_ends_;
 };
 
 /// Copies what is in memory, and keeps a list of the rows that are not.
 class resident_rows {
  public:
-  resident_rows(runtime &self, const gather_order &of, std::span<const memory_piece> into)
+  resident_rows(runtime &self, const gather_order &of, const transfer::indexed_pieces &into)
       : self_(self), of_(of), into_(into), page_rows_(of.page_rows()) {}
 
   result<void> copy() {
@@ -222,7 +227,7 @@ class resident_rows {
 
   runtime &self_;
   const gather_order &of_;
-  const std::span<const memory_piece> into_;
+  const transfer::indexed_pieces into_;
   const uint64_t page_rows_;
   bool looked_ = false;
 };
@@ -237,10 +242,11 @@ cubby_status end_here(const gather_order &of, std::span<const uint32_t> missing,
 
 /// Which rows of which pages are to come; the pages are the items.
 std::unique_ptr<engine::gather_plan> plan_of(const gather_order &of, std::vector<uint32_t> missing,
-                                             std::span<const memory_piece> into,
+                                             const transfer::indexed_pieces &into,
                                              std::vector<engine::request_item> &pages) {
   auto plan = std::make_unique<engine::gather_plan>();
-  plan->into.assign(into.begin(), into.end());
+  plan->into.assign(into.pieces.begin(), into.pieces.end());
+  plan->into_ends.assign(into.ends.begin(), into.ends.end());
   plan->row_bytes = of.row_bytes();
   plan->row_count = static_cast<uint32_t>(of.rows.size());
   plan->copied_count = plan->row_count - static_cast<uint32_t>(missing.size());

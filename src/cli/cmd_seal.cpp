@@ -55,11 +55,13 @@ std::string place_of(cubby::runtime &rt, const model_choice &model) {
   std::string path = found ? first.path : model.file.c_str();
   cubby_part_info part = {};
   part.struct_size = sizeof part;
+  cubby_extent page = {};
   if (found && model.table &&
-      cubby_bank_part(rt.handle(), bank->handle(), 0, 0, &part) == CUBBY_OK) {
+      cubby_bank_part(rt.handle(), bank->handle(), 0, 0, &part) == CUBBY_OK &&
+      cubby_bank_extent(rt.handle(), bank->handle(), 0, 0, &page) == CUBBY_OK) {
     std::string tensor = part.tensor;
     std::replace(tensor.begin(), tensor.end(), '/', '_');
-    path += "." + tensor;
+    path += "." + tensor + ".p" + std::to_string(page.bytes);
   }
   return path + ".cubby-seal";
 }

@@ -17,6 +17,7 @@ struct gather_plan {
   };
 
   std::vector<transfer::memory_piece> into;  // all rows that were asked for, in a row
+  std::vector<uint64_t> into_ends;           // of its pieces
   uint32_t row_bytes = 0, row_count = 0;
   uint32_t copied_count = 0;   // rows that the call itself has copied
   std::vector<row> rows;       // the others, page by page
@@ -32,7 +33,8 @@ struct gather_plan {
   /// Copies the page's rows to where they are wanted.
   void copy(uint32_t page, const std::byte *from) const {
     for (const row &one : rows_of(page)) {
-      transfer::copy_to(into, uint64_t{one.index} * row_bytes, from + one.at_bytes, row_bytes);
+      transfer::copy_to({into, into_ends}, uint64_t{one.index} * row_bytes, from + one.at_bytes,
+                        row_bytes);
     }
   }
 };

@@ -41,7 +41,9 @@ void open_requests::open(uint32_t index) {
 
 /// Those that the call has settled by itself; its first error is in `r.failure`.
 void open_requests::count_known_items(request &r) {
+  r.names_keys = false;
   for (request_item &item : r.items) {
+    if (item.seen.entry) r.names_keys = true;
     if (item.known == CUBBY_PENDING) continue;
     --r.open_count;
     if (item.known == CUBBY_OK) {
@@ -109,8 +111,9 @@ error open_requests::not_there(const request_item &item) {
 }
 
 void open_requests::mark_moved(uint32_t index) {
-  for (uint32_t i = 0; i < requests_[index].items.size(); ++i) {
-    const request_item &item = requests_[index].items[i];
+  const request &r = requests_[index];
+  for (uint32_t i = r.first_movable(); i < r.items.size(); ++i) {
+    const request_item &item = r.items[i];
     if (item.state == item_state::waiting && item.is_another()) {
       mark_failed(index, i, not_there(item));
     }

@@ -107,7 +107,8 @@ struct request {
   transfer::urgency order;
   bool waiting = false;  // for frames
   bool frame_waited = false;
-  uint32_t next_item = 0;  // of verbs that find frames item by item: up to which they were found
+  uint32_t next_item = 0;   // of verbs that find frames item by item: up to which they were found
+  bool names_keys = false;  // by which some item was named
   uint32_t open_count = 0, ok_count = 0;
   uint64_t bytes = 0;
   cubby_status first_failure = CUBBY_OK;
@@ -129,6 +130,11 @@ struct request {
   [[nodiscard]] const gather_plan *gathers() const {
     const auto *gather = std::get_if<gather_verb>(&verb);
     return gather == nullptr ? nullptr : gather->plan.get();
+  }
+  /// Items that wait are from here on, where a key may have another block since the call: locker
+  /// numbers stay what they are, so requests that name no key need not be walked over.
+  [[nodiscard]] uint32_t first_movable() const {
+    return names_keys ? next_item : static_cast<uint32_t>(items.size());
   }
   /// As callers count: of a seal its chunks, of a gather its rows, of the others their items.
   [[nodiscard]] uint32_t item_count() const;

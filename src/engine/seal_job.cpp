@@ -26,6 +26,7 @@ seal_job::seal_job(engine_state &state, source_files &files, transfer::io_table 
       write_at_once_(at_once) {
   content_.chunk_bytes = banks_.front()->chunk_bytes();
   content_.files = model_.files;
+  content_.table_digest = store::table_digest_of(model_);
   for (const auto &bank : banks_) {
     content_.banks.emplace_back(bank->chunk_total(), 0);
     total_ += content_.banks.back().size();

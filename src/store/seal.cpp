@@ -18,10 +18,10 @@
 namespace cubby::store {
 namespace {
 
-// magic, version, chunk_bytes, complete, files, then each file; banks, then each bank; a digest of
-// all that. Little-endian.
+// magic, version, chunk_bytes, complete, of a table its digest, files, then each file; banks, then
+// each bank; a digest of all that. Little-endian.
 constexpr char magic[] = "CUBBSEAL";
-constexpr uint32_t version = 1;
+constexpr uint32_t version = 1, version_of_tables = 2;
 constexpr uint64_t path_bytes_max = 4096;
 constexpr uint64_t file_bytes_min = 8 + 5 * 8;
 constexpr char seal_remedy[] =
@@ -33,9 +33,10 @@ void put_number(std::string &out, uint64_t value) {
 
 std::string encode(const seal &content) {
   std::string out(magic, 8);
-  put_number(out, version);
+  put_number(out, content.table_digest == 0 ? version : version_of_tables);
   put_number(out, content.chunk_bytes);
   put_number(out, content.complete ? 1 : 0);
+  if (content.table_digest != 0) put_number(out, content.table_digest);
   put_number(out, content.files.size());
   for (const model_part_file &file : content.files) {
     put_number(out, file.path.size());
@@ -67,13 +68,16 @@ seal read_content(header_reader &reader) {
   char found[8] = {};
   reader.take(found, sizeof found, "the magic number");
   if (!reader.failed() && memcmp(found, magic, 8) != 0) reader.refuse(0, "this is not a seal");
-  if (reader.number(8, "the version") != version) reader.refuse(8, "an unknown version of seal");
+  const uint64_t written_as = reader.number(8, "the version");
+  if (written_as != version && written_as != version_of_tables)
+    reader.refuse(8, "an unknown version of seal");
   const uint64_t chunk_bytes = reader.number(8, "the chunk size");
   const uint64_t complete = reader.number(8, "the state");
   if (!is_chunk_size(chunk_bytes)) reader.refuse(16, "an impossible size of chunks");
   if (complete > 1) reader.refuse(24, "an impossible state");
   content.chunk_bytes = static_cast<uint32_t>(chunk_bytes);
   content.complete = complete == 1;
+  if (written_as == version_of_tables) content.table_digest = reader.number(8, "the table");
   const uint64_t files = reader.count(file_bytes_min, "the number of files");
   for (uint64_t i = 0; i < files && !reader.failed(); i++)
     content.files.push_back(read_part_file(reader));
@@ -121,7 +125,9 @@ bool is_unfinished_seal(std::string_view begin, uint64_t bytes) {
 result<void> replaceable(const std::string &path, const base::name_state &there) {
   if (there.may_be_written()) return {};
   if (there.what == base::at_name::unknown)
-    return fail_errno(there.native, "%s could not be looked at before a seal is written there",
+    return fail_errno(there.native,
+                      "%s could not be looked at before a seal is written there; name another "
+                      "place with a seal path",
                       path.c_str());
   const char *what = there.what == base::at_name::link        ? "is a link"
                      : there.what == base::at_name::irregular ? "is not a regular file"
@@ -193,13 +199,24 @@ int flush_directory(const std::string &path) {
 
 }  // namespace
 
+uint64_t table_digest_of(const model_file &model) {
+  if (model.banks.empty() || model.banks.front().table_row_bytes == 0) return 0;
+  const model_bank &table = model.banks.front();
+  const part_place page = place_of(table, 0, 0);
+  std::string facts;
+  for (const uint64_t value : {uint64_t{page.file}, page.offset_bytes, page.bytes,
+                               uint64_t{table.table_row_bytes}, table.table_row_count})
+    put_number(facts, value);
+  return base::digest64(facts.data(), facts.size());
+}
+
 std::string seal_path_of(const model_file &model, const std::string &seal_path) {
   if (!seal_path.empty()) return seal_path;
   std::string path = model.files.empty() ? std::string() : model.files.front().path;
   if (!model.banks.empty() && model.banks.front().table_row_bytes != 0) {
     std::string name = model.banks.front().rows.front().parts.front().tensor;
     std::replace(name.begin(), name.end(), '/', '_');
-    path += "." + name;
+    path += "." + name + ".p" + std::to_string(place_of(model.banks.front(), 0, 0).bytes);
   }
   return path + ".cubby-seal";
 }
@@ -207,7 +224,8 @@ std::string seal_path_of(const model_file &model, const std::string &seal_path) 
 result<seal> read_seal(const std::string &path) {
   auto reader = header_reader::open(path, seal_remedy);
   if (!reader) {
-    if (reader.failure().native != ENOENT) return reader.failure();
+    const int native = reader.failure().native;
+    if (native != ENOENT && native != ENAMETOOLONG) return reader.failure();
     return fail(CUBBY_MISS, "there is no seal %s; `cubby seal` writes one", path.c_str());
   }
   seal content = read_content(*reader);
@@ -286,6 +304,11 @@ result<void> check_seal(const seal &content, const model_file &model) {
           "%s is not as it was sealed: its %s differs; if the change is meant, seal it again",
           now.path.c_str(), differs);
   }
+  if (content.table_digest != table_digest_of(model))
+    return fail(CUBBY_ERR_FORMAT,
+                "%s: the seal is of other tensors, or of pages of another size; name the seal "
+                "of these with a seal path, or seal again",
+                model.files.empty() ? "the model" : model.files.front().path.c_str());
   return {};
 }
 

@@ -50,17 +50,21 @@ void scatter::put(const std::byte *from, uint64_t bytes) {
   }
 }
 
-void copy_to(std::span<const memory_piece> to, uint64_t at_bytes, const std::byte *from,
-             uint64_t bytes) {
-  for (const memory_piece &piece : to) {
-    if (bytes == 0) return;
-    if (at_bytes >= piece.bytes) {
-      at_bytes -= piece.bytes;
-      continue;
-    }
-    const uint64_t here = std::min(bytes, piece.bytes - at_bytes);
-    std::memcpy(piece.at + at_bytes, from, here);
-    at_bytes = 0;
+std::vector<uint64_t> ends_of(std::span<const memory_piece> pieces) {
+  std::vector<uint64_t> ends;
+  ends.reserve(pieces.size());
+  uint64_t end = 0;
+  for (const memory_piece &piece : pieces) ends.push_back(end += piece.bytes);
+  return ends;
+}
+
+void copy_to(const indexed_pieces &to, uint64_t at_bytes, const std::byte *from, uint64_t bytes) {
+  auto piece = static_cast<size_t>(std::ranges::upper_bound(to.ends, at_bytes) - to.ends.begin());
+  for (; bytes != 0; ++piece) {
+    const uint64_t left = to.ends[piece] - at_bytes;  // of the piece
+    const uint64_t here = std::min(bytes, left);
+    std::memcpy(to.pieces[piece].at + (to.pieces[piece].bytes - left), from, here);
+    at_bytes += here;
     from += here;
     bytes -= here;
   }

@@ -34,9 +34,15 @@ class scatter {
   uint64_t behind_ = 0;  // of the first, what is written
 };
 
+/// A list of pieces, and where each of them ends, so that a byte is found without walking the list.
+struct indexed_pieces {
+  std::span<const memory_piece> pieces;
+  std::span<const uint64_t> ends;  // [piece]: bytes of it and of all before it
+};
+[[nodiscard]] std::vector<uint64_t> ends_of(std::span<const memory_piece> pieces);
+
 /// Writes bytes in a row to a list of pieces, from byte `at_bytes` on; the list has room for them.
-void copy_to(std::span<const memory_piece> to, uint64_t at_bytes, const std::byte *from,
-             uint64_t bytes);
+void copy_to(const indexed_pieces &to, uint64_t at_bytes, const std::byte *from, uint64_t bytes);
 
 /// Both lists have the same number of bytes.
 void copy_pieces(std::span<const memory_piece> from, std::span<const memory_piece> to);

@@ -135,8 +135,8 @@ def seal_inputs():
     def number(*values):
         return b"".join(struct.pack("<Q", value) for value in values)
 
-    def seal(version=1, chunk=262144, complete=1, files=None, banks=((5, 6, 7),), tail=b""):
-        out = b"CUBBSEAL" + number(version, chunk, complete)
+    def seal(version=1, chunk=262144, complete=1, files=None, banks=((5, 6, 7),), tail=b"", table=()):
+        out = b"CUBBSEAL" + number(version, chunk, complete, *table)
         files = [("m.gguf", 4096, 1, 2, 3, 4)] if files is None else files
         out += number(len(files))
         for path, *values in files:
@@ -150,7 +150,9 @@ def seal_inputs():
     yield "valid_interrupted", seal(complete=0, banks=((5, 0, 7), (0,)))
     yield "valid_two_files", seal(files=[("a", 1, 2, 3, 4, 5), ("b", 6, 7, 8, 9, 10)])
     yield "gap_in_complete", seal(banks=((5, 0, 7),))
-    yield "version_2", seal(version=2)
+    yield "valid_table", seal(version=2, table=(9,))
+    yield "table_of_0", seal(version=2, table=(0,))
+    yield "version_3", seal(version=3)
     yield "chunk_of_0", seal(chunk=0)
     yield "chunk_of_5000", seal(chunk=5000)
     yield "state_of_2", seal(complete=2)

@@ -151,11 +151,21 @@ bool expert_store::take_memory(uint64_t more_bytes) {
   return true;
 }
 
-cubby::runtime *expert_store::runtime_for_table(uint64_t table_bytes) {
+cubby::runtime *expert_store::opened_runtime() {
   const std::scoped_lock lock(busy_);
-  if (!open_runtime() || !take_memory(table_bytes)) return nullptr;
+  return open_runtime() ? &*runtime_ : nullptr;
+}
+
+bool expert_store::take_table_memory(uint64_t table_bytes) {
+  const std::scoped_lock lock(busy_);
+  if (!take_memory(table_bytes)) return false;
   table_bytes_ += table_bytes;
-  return &*runtime_;
+  return true;
+}
+
+void expert_store::give_table_memory(uint64_t table_bytes) {
+  const std::scoped_lock lock(busy_);
+  table_bytes_ -= table_bytes;
 }
 
 uint64_t expert_store::most_bytes(const model &made) const {

@@ -44,9 +44,13 @@ class expert_store {
   /// A mapped range is gone, and with it what was known of its tensors.
   void forget(const void *first, uint64_t bytes);
 
-  /// With memory for so much more of a table, as far as the budget goes; NULL after a line that
-  /// says why there is none.
-  cubby::runtime *runtime_for_table(uint64_t table_bytes);
+  /// NULL after a line that says why there is none.
+  cubby::runtime *opened_runtime();
+  /// Memory for so much more of a table, as far as the budget goes; false after a line that says
+  /// why there is none.
+  bool take_table_memory(uint64_t table_bytes);
+  /// The table is gone; the next one, or the next model, takes its memory.
+  void give_table_memory(uint64_t table_bytes);
 
   cubby::result<cubby::pins> pin(const expert_place &place, std::span<const uint64_t> numbers);
   /// They will be pinned next; nothing is held.

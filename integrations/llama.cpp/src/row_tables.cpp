@@ -62,16 +62,18 @@ bool is_row_lookup(const ggml_tensor &node) {
 
 std::optional<row_table> row_tables::find(const ggml_tensor &weights) {
   const std::scoped_lock lock(busy_);
-  const auto known = known_.find(weights.data);
+  const cut key = {weights.data, weights.nb[1], weights.ne[1]};
+  const auto known = known_.find(key);
   if (known != known_.end()) return known->second;
-  return known_.emplace(weights.data, adopt(weights)).first->second;
+  remove_leaving();  // there may be room again
+  return known_.emplace(key, adopt(weights)).first->second;
 }
 
 std::optional<row_table> row_tables::adopt(const ggml_tensor &weights) {
   const auto place = file_at(weights.data);
   if (!place) return refuse(weights, "it is in no mapped file, or in one that was deleted");
-  cubby::runtime *runtime = store().runtime_for_table(bytes_of(weights));
-  if (runtime == nullptr) return refuse(weights, "there is no memory for it");
+  cubby::runtime *runtime = store().opened_runtime();
+  if (runtime == nullptr) return refuse(weights, "there is no runtime for it");
   cubby_adopt_desc how = {};
   how.struct_size = sizeof how;
   how.kind = CUBBY_BANK_ROWS;
@@ -84,6 +86,10 @@ std::optional<row_table> row_tables::adopt(const ggml_tensor &weights) {
     (void)runtime->remove(*bank);
     return refuse(weights, "it is another one in " + place->path + " than in memory");
   }
+  if (!store().take_table_memory(bytes_of(weights))) {
+    (void)runtime->remove(*bank);
+    return refuse(weights, "there is no memory for it");
+  }
   drop_pages(weights.data, bytes_of(weights));
   say(place->path + ": " + weights.name + ", " + std::to_string(bank->table_row_count()) +
       " rows, " + bytes_text(bytes_of(weights)) + ", are looked up in the file");
@@ -94,9 +100,20 @@ void row_tables::forget(const void *first, uint64_t bytes) {
   const std::scoped_lock lock(busy_);
   const auto *from = static_cast<const char *>(first);
   std::erase_if(known_, [&](const auto &one) {
-    const auto *at = static_cast<const char *>(one.first);
+    const auto *at = static_cast<const char *>(std::get<0>(one.first));
     if (at < from || at >= from + bytes) return false;
-    if (one.second) (void)one.second->runtime->remove(one.second->bank);
+    if (one.second) leaving_.push_back(*one.second);
+    return true;
+  });
+  remove_leaving();
+}
+
+/// What is still in use stays, and is tried again.
+void row_tables::remove_leaving() {
+  std::erase_if(leaving_, [](const row_table &one) {
+    const uint64_t bytes = one.bank.table_row_count() * one.bank.table_row_bytes();
+    if (!one.runtime->remove(one.bank)) return false;
+    store().give_table_memory(bytes);
     return true;
   });
 }

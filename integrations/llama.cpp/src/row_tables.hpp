@@ -6,6 +6,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "expert_store.hpp"
@@ -18,7 +19,8 @@ struct row_table {
   cubby::bank bank;
 };
 
-/// The tables of this process, by where their tensors lie in memory.
+/// The tables of this process, by where their tensors lie in memory and how they are cut into rows:
+/// a view of a table may begin where the table does.
 class row_tables {
  public:
   /// The table of a mapped tensor, adopted when it is asked for first. Nothing where it stays with
@@ -28,10 +30,14 @@ class row_tables {
   void forget(const void *first, uint64_t bytes);
 
  private:
+  using cut = std::tuple<const void *, size_t, int64_t>;  // data, bytes of a row, rows
+
   static std::optional<row_table> adopt(const ggml_tensor &weights);
+  void remove_leaving();
 
   std::mutex busy_;
-  std::map<const void *, std::optional<row_table>> known_;
+  std::map<cut, std::optional<row_table>> known_;
+  std::vector<row_table> leaving_;  // their mapping is gone; rows of them were still on their way
 };
 
 /// The one of this process; it is never destroyed.

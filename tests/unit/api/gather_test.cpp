@@ -310,7 +310,7 @@ TEST_CASE("a damaged page is an error, and the other rows come where they have s
     cubby_ticket ticket = 0;
     REQUIRE(cubby_seal(f.h.rt, file.path.c_str(), &desc, nullptr, &ticket) == CUBBY_PENDING);
     REQUIRE(cubby_wait(f.h.rt, ticket, -1) == CUBBY_OK);
-    REQUIRE(std::filesystem::exists(file.path + ".token_embd.weight.cubby-seal"));
+    REQUIRE(std::filesystem::exists(file.path + ".token_embd.weight.p4080.cubby-seal"));
     REQUIRE(cubby_bank_remove(f.h.rt, f.bank) == CUBBY_OK);
   }
   if (!sealed) f.check(all_rows(file));  // takes the digests
@@ -318,7 +318,7 @@ TEST_CASE("a damaged page is an error, and the other rows come where they have s
   cubby_bank bank = f.bank;
   if (sealed) {
     REQUIRE(f.adopt(&bank) == CUBBY_OK);
-    std::filesystem::remove(file.path + ".token_embd.weight.cubby-seal");
+    std::filesystem::remove(file.path + ".token_embd.weight.p4080.cubby-seal");
   }
   f.bank = bank;
   f.drop_all();
@@ -330,6 +330,32 @@ TEST_CASE("a damaged page is an error, and the other rows come where they have s
   CHECK(status == std::vector<int8_t>{CUBBY_OK, CUBBY_ERR_CORRUPT, CUBBY_OK});
   CHECK(seen == file.rows({1}) + std::string(102, 'x') + file.rows({2}));
   f.check({1, 2, 3000});
+}
+
+TEST_CASE("a seal of other pages, or of another table, is no damage") {
+  table_file file;
+  const table_fixture f(file, CUBBY_PUMP_CALLER);
+  cubby_adopt_desc desc = f.table_desc();
+  const std::string own = file.path + ".seal";
+  desc.seal_path = GENERATE(false, true) ? own.c_str() : nullptr;
+  cubby_ticket ticket = 0;
+  REQUIRE(cubby_seal(f.h.rt, file.path.c_str(), &desc, nullptr, &ticket) == CUBBY_PENDING);
+  REQUIRE(cubby_wait(f.h.rt, ticket, -1) == CUBBY_OK);
+  cubby_bank recut = 0;
+  desc.page_bytes = 4000;  // of a row less
+  const cubby_status status = cubby_bank_adopt(f.h.rt, file.path.c_str(), &desc, &recut);
+  CHECK(status == (desc.seal_path == nullptr ? CUBBY_OK : CUBBY_ERR_FORMAT));
+  if (desc.seal_path == nullptr) {
+    std::string row(table_file::row_bytes, 'x');
+    cubby_span into{};
+    into.offset_bytes = reinterpret_cast<uintptr_t>(row.data());
+    into.bytes = row.size();
+    const uint64_t last = file.row_count - 1;
+    CHECK(cubby_gather(f.h.rt, recut, &last, 1, &into, nullptr, nullptr) == CUBBY_OK);
+    CHECK(row == file.rows({last}));
+  }
+  std::filesystem::remove(own);
+  std::filesystem::remove(file.path + ".token_embd.weight.p4080.cubby-seal");
 }
 
 TEST_CASE("a gather that is withdrawn completes once") {

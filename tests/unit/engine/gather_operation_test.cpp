@@ -18,6 +18,7 @@ struct fixture : cubby_test::operation_fixture {
   uint32_t begin_gather(const std::vector<uint32_t> &pages, uint32_t copied = 0) {
     auto plan = std::make_unique<gather_plan>();
     plan->into = {{into.data(), into.size()}};
+    plan->into_ends = {into.size()};
     plan->row_bytes = row_bytes;
     plan->row_count = copied + static_cast<uint32_t>(pages.size());
     plan->copied_count = copied;

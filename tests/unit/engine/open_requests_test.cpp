@@ -173,6 +173,19 @@ TEST_CASE(
   CHECK_FALSE(h.state.pins.watch(h.near).frames_wanted.load());
 }
 
+TEST_CASE("only items named by a key are looked at again, and only those that still wait") {
+  fixture h;
+  const uint32_t plain = h.make_request(prefetch_verb{}, h.near, h.bank, {1, 2, 3});
+  h.open.open(plain);
+  CHECK(h.requests[plain].first_movable() == 3);
+  const uint32_t keyed = h.make_request(prefetch_verb{}, h.near, h.bank, {1, 2, 3});
+  h.requests[keyed].items[2].seen.entry = {1, 1};
+  h.open.open(keyed);
+  CHECK(h.requests[keyed].first_movable() == 0);
+  h.requests[keyed].next_item = 2;
+  CHECK(h.requests[keyed].first_movable() == 2);
+}
+
 TEST_CASE("stall times add up to the wait of the demand pin, by what it was spent on") {
   fixture h;
   h.land(h.bank, h.near, 1);

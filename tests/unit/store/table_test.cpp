@@ -80,6 +80,49 @@ TEST_CASE("a table's seal lies beside that of the experts") {
   const file model;
   auto table = open_table(model.path, "token_embd.weight", 16'384);
   REQUIRE(table);
-  CHECK(cubby::store::seal_path_of(*table, "") == model.path + ".token_embd.weight.cubby-seal");
+  CHECK(cubby::store::seal_path_of(*table, "") ==
+        model.path + ".token_embd.weight.p16272.cubby-seal");
   CHECK(cubby::store::seal_path_of(*table, "there") == "there");
+}
+
+TEST_CASE("a seal is of one table, in pages of one size") {
+  const scratch::folder folder;
+  const std::string path = folder.write(
+      "t.gguf",
+      scratch::gguf().tensor("a", f32, {4, 8}, 128).tensor("b", f32, {4, 8}, 128).bytes());
+  auto sealed = open_table(path, "a", 4096), other = open_table(path, "b", 4096),
+       recut = open_table(path, "a", 64);
+  REQUIRE((sealed && other && recut));
+  cubby::store::seal content;
+  content.chunk_bytes = 65536;
+  content.files = sealed->files;
+  content.banks = {{1}};
+  content.complete = true;
+  content.table_digest = cubby::store::table_digest_of(*sealed);
+  REQUIRE(cubby::store::write_seal(folder.path("s"), content));
+  const auto read = cubby::store::read_seal(folder.path("s"));
+  REQUIRE(read);
+  CHECK(cubby::store::is_untouched(*read, *sealed));
+  for (const auto *table : {&*other, &*recut}) {
+    const auto checked = cubby::store::check_seal(*read, *table);
+    REQUIRE_FALSE(checked);
+    CHECK(checked.failure().status == CUBBY_ERR_FORMAT);
+    CHECK(checked.failure().text.find("pages of another size") != std::string::npos);
+    CHECK_FALSE(cubby::store::is_untouched(*read, *table));
+  }
+}
+
+TEST_CASE("a tensor whose name is too long for a seal's has none") {
+  const scratch::folder folder;
+  const std::string tensor(240, 'n');
+  const std::string path =
+      folder.write("t.gguf", scratch::gguf().tensor(tensor, f32, {4, 8}, 128).bytes());
+  auto table = open_table(path, tensor, 4096);
+  REQUIRE(table);
+  const std::string to = cubby::store::seal_path_of(*table, "");
+  CHECK(cubby::store::read_seal(to).failure().status == CUBBY_MISS);
+  const auto placed = cubby::store::try_place(to);
+  REQUIRE_FALSE(placed);
+  INFO(placed.failure().text);
+  CHECK(placed.failure().text.find("seal path") != std::string::npos);
 }
