@@ -22,6 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from memory_limit import Limit, NoLimitError
+
 UNITS = {"": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 
 
@@ -30,44 +32,6 @@ def byte_count(text: str) -> int:
     if not found or found[2] not in UNITS:
         raise argparse.ArgumentTypeError(f"{text} is no size such as 2.7GiB")
     return int(float(found[1]) * UNITS[found[2]])
-
-
-class NoLimitError(Exception):
-    """No memory cgroup can be made."""
-
-
-class Limit:
-    """A memory cgroup below our own, version 2 or 1."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        own = {}
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            _, controllers, group = line.split(":", 2)
-            own[controllers] = group.rstrip("/")
-        for root, key, name in (
-            ("/sys/fs/cgroup", "", "memory.max"),
-            ("/sys/fs/cgroup/memory", "memory", "memory.limit_in_bytes"),
-        ):
-            self.folder = Path(f"{root}{own.get(key, '')}/cubby-llama-{os.getpid()}")
-            try:
-                self.folder.mkdir()
-            except OSError:
-                continue
-            # Without the limiting file this is no memory cgroup: the other version's, or tmpfs.
-            if (self.folder / name).exists():
-                (self.folder / name).write_text(str(limit_bytes))
-                return
-            self.folder.rmdir()
-        raise NoLimitError("no memory cgroup can be made here; run it as root")
-
-    def enter(self) -> None:
-        (self.folder / "cgroup.procs").write_text(str(os.getpid()))
-
-    def __enter__(self) -> Limit:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.folder.rmdir()
 
 
 def drop_from_page_cache(path: str) -> None:

@@ -2,11 +2,12 @@
 """Stock llama.cpp with a model twice as large as its memory: its own mmap beside `cubby run`.
 
     llama_demo.py --cubby BUILD/bin/cubby --packages SITE-PACKAGES [--tokens 24] [--page OUT.html]
+    llama_demo.py --probe    can there be a limit of memory?
 
 What scripts/demo.sh shows. SITE-PACKAGES has llama-cpp-python with its libllama and headers. Every
 side is a process of its own, decodes the same tokens, and but for the last one is held to one limit
 by a memory cgroup; it begins with none of the model in the page cache. Exit status 0, 1 when a side
-failed, 77 when there can be no limit.
+failed, 77 when there can be no limit; 128 and its number when a signal ended it.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import argparse
 import html
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llama_decode import Limit, NoLimitError, drop_from_page_cache
+from llama_decode import drop_from_page_cache
+from memory_limit import Limit, NoLimitError
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parent / "integrations/llama.cpp/tests/decode_speed.cpp"
@@ -60,10 +63,11 @@ def make_model(cubby: Path, folder: Path) -> Path:
 
 def build(packages: Path, folder: Path) -> Path:
     program = folder / "decode_speed"
-    if program.exists() and program.stat().st_mtime > SOURCE.stat().st_mtime:
+    library = packages / "llama_cpp/lib"
+    made_of = (SOURCE, library / "libllama.so")
+    if program.exists() and program.stat().st_mtime > max(p.stat().st_mtime for p in made_of):
         return program
     folder.mkdir(parents=True, exist_ok=True)
-    library = packages / "llama_cpp/lib"
     words = ["c++", "-std=c++20", "-O1", "-o", program, SOURCE, f"-I{packages / 'include'}"]
     words += [f"-L{library}", "-lllama", "-lggml", "-lggml-base", f"-Wl,-rpath,{library}"]
     subprocess.run([*words, f"-Wl,-rpath-link,{library}"], check=True)
@@ -77,24 +81,26 @@ def show(text: str, end: str = "") -> None:
 
 def run(name: str, words: list[object], limit: Limit | None, all_tokens: int, most_s: int) -> Side:
     side = Side(name)
-    process = subprocess.Popen(
-        [str(word) for word in words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_WAIT_POLICY": "passive"},
-        preexec_fn=limit.enter if limit else None,
-    )
-    assert process.stdout is not None and process.stderr is not None
+    process: subprocess.Popen[str] | None = None
 
     def stop() -> None:
         side.ended = f"stopped after {most_s} s"
-        process.terminate()
+        if process:
+            process.terminate()
 
     timer = threading.Timer(most_s, stop)
-    timer.start()
-    show(f"{WAYS[name]}: loading")
     try:
+        process = subprocess.Popen(
+            [str(word) for word in words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+            preexec_fn=limit.enter if limit else None,
+        )
+        assert process.stdout is not None and process.stderr is not None
+        timer.start()
+        show(f"{WAYS[name]}: loading")
         for line in process.stdout:
             one = json.loads(line)
             if "token" not in one:
@@ -107,9 +113,10 @@ def run(name: str, words: list[object], limit: Limit | None, all_tokens: int, mo
         errors = process.stderr.read()
     finally:
         timer.cancel()
-        if process.poll() is None:
-            process.kill()
-        status = process.wait()
+        if process:
+            if process.poll() is None:
+                process.kill()
+            status = process.wait()
     side.said = [line for line in errors.splitlines() if line.startswith("cubby: ")]
     if status != 0 and not side.ended:
         show("", "\n")
@@ -169,19 +176,53 @@ def page(sides: list[Side], warm: int, said: str) -> str:
     )
 
 
-def main() -> int:
+class Ended(BaseException):
+    """By the signal of this number; children and the group for the limit go with it."""
+
+
+def take_signals() -> None:
+    def end(number: int, _: object) -> None:
+        for one in taken:
+            signal.signal(one, signal.SIG_IGN)
+        raise Ended(number)
+
+    taken = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for one in taken:
+        if signal.getsignal(one) != signal.SIG_IGN:  # as nohup sets it
+            signal.signal(one, end)
+
+
+def at_least_1(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number from 1 on")
+    return int(text)
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cubby", type=Path, required=True)
-    parser.add_argument("--packages", type=Path, required=True)
+    parser.add_argument("--probe", action="store_true", help="0 or 77: can memory be limited?")
+    parser.add_argument("--cubby", type=Path)
+    parser.add_argument("--packages", type=Path)
     parser.add_argument("--folder", type=Path, default=Path.home() / ".cache/cubby")
     parser.add_argument("--work", type=Path, default=HERE.parent / "build/demo")
     parser.add_argument("--page", type=Path, default=HERE.parent / "build/demo/llama.html")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--tokens", type=int, default=24, help="timed, behind --warm others")
-    parser.add_argument("--warm", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--tokens", type=at_least_1, default=24, help="timed, behind --warm others")
+    parser.add_argument("--warm", type=at_least_1, default=8)
+    parser.add_argument("--threads", type=at_least_1, default=1)
     parser.add_argument("--most-seconds", type=int, default=150, help="a side is stopped then")
     chosen = parser.parse_args()
+    if not chosen.probe and not (chosen.cubby and chosen.packages):
+        parser.error("--cubby and --packages are wanted, or --probe")
+    return chosen
+
+
+def main() -> int:
+    chosen = arguments()
+    take_signals()
+    if chosen.probe:
+        with Limit(256 << 20):
+            return 0
     model = make_model(chosen.cubby.resolve(), chosen.folder)
     program = build(chosen.packages.resolve(), chosen.work)
     model_bytes = model.stat().st_size
@@ -229,9 +270,9 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except KeyboardInterrupt:
+    except Ended as ended:
         show("", "\n")
-        sys.exit(130)
+        sys.exit(128 + ended.args[0])
     except NoLimitError as error:
         print(f"llama_demo: {error}", file=sys.stderr)
         sys.exit(77)

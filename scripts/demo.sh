@@ -8,6 +8,9 @@ cd "$(dirname "$0")/.."
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
+# Else bash goes on where what it waits for takes a signal of the terminal for an error of its own.
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 quietly() { # command...
   "$@" >"$log" 2>&1 || { cat "$log" >&2; return 1; }
@@ -20,16 +23,32 @@ get_engine() {
   tools_env && engine_env llama_cpp && llama_cpp_sources
 }
 
+# Of the arguments, --tokens alone means something to it.
 own_loop() { # why
-  echo "demo: $1; instead: cubby bench decode, cubby's own decode loop beside mmap and pread" >&2
+  local tokens=() left_out=()
+  while [[ ${#given[@]} -gt 0 ]]; do
+    case ${given[0]} in
+      --tokens) tokens=("${given[@]:0:2}") given=("${given[@]:1}") ;;
+      --tokens=*) tokens=("${given[0]}") ;;
+      *) left_out+=("${given[0]}") ;;
+    esac
+    given=("${given[@]:1}")
+  done
+  echo "demo: $1; instead: cubby bench decode${tokens[*]:+ ${tokens[*]}}, cubby's own decode loop beside mmap and pread" >&2
+  [[ ${#left_out[@]} -eq 0 ]] || echo "demo: left out, for it has no such arguments: ${left_out[*]}" >&2
   rm -f "$log"
-  exec build/release/bin/cubby bench decode
+  exec build/release/bin/cubby bench decode "${tokens[@]}"
 }
 
+given=("$@")
 ./scripts/install_deps.sh >&2
-echo "== llama.cpp" >&2
-engine=yes
-(get_engine) >&2 || engine=
+engine=yes why=""
+python3 bench/llama_demo.py --probe 2>"$log" || { engine="" why=$(tail -n 1 "$log"); }
+if [[ -n $engine ]]; then
+  echo "== llama.cpp" >&2
+  (get_engine) >&2 ||
+    engine="" why="llama.cpp could not be fetched and compiled (build/engines/logs/llama_cpp-install.log)"
+fi
 ggml=(-DCUBBY_WITH_GGML=)
 if [[ -n $engine ]]; then
   source scripts/engine_env.sh
@@ -41,9 +60,8 @@ echo "== configure" >&2
 quietly cmake --preset release "${ggml[@]}"
 echo "== build" >&2
 cmake --build --preset release --target cubby_cli ${engine:+cubby_ggml cubby_preload} >&2
-[[ -n $engine ]] || own_loop "llama.cpp could not be fetched and compiled (build/engines/logs/llama_cpp-install.log)"
+[[ -n $engine ]] || own_loop "${why#llama_demo: }"
 echo "== demo" >&2
-status=0
-python3 bench/llama_demo.py --cubby build/release/bin/cubby --packages "$packages" "$@" || status=$?
-[[ $status -ne 77 ]] || own_loop "there can be no limit of memory"
-exit "$status"
+rm -f "$log"
+# In place of this shell, so that signals are its own.
+exec python3 bench/llama_demo.py --cubby build/release/bin/cubby --packages "$packages" "$@"

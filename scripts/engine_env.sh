@@ -30,5 +30,10 @@ llama_cpp_sources() {
   [[ ! -d $source ]] || return 0
   "$tools/bin/pip" download -q --no-deps --no-binary llama_cpp_python -d "$folder" \
     "llama_cpp_python==$version" || return 1
-  tar -xzf "$source.tar.gz" -C "$folder"
+  # Whole or not at all, also where it is interrupted.
+  rm -rf "$source.part"
+  mkdir "$source.part" || return 1
+  tar -xzf "$source.tar.gz" -C "$source.part" || return 1
+  mv "$source.part/${source##*/}" "$source" || return 1
+  rmdir "$source.part"
 }

@@ -52,7 +52,7 @@ make_wheel() {
   echo "== building the Python package"
   rm -rf build/wheels
   "$tools/bin/pip" wheel -q . --no-deps --no-build-isolation -w build/wheels \
-    -C cmake.define.CUBBY_PYTHON_COMMAND=OFF "${given[@]}"
+    -C cmake.define.CUBBY_PYTHON_COMMAND=OFF "${given[@]}" || return 1
   echo "$now" >build/wheels/made_of
 }
 
@@ -61,6 +61,6 @@ install_wheel() { # virtual environment
   now=$(sha256sum build/wheels/cubby-*.whl)
   if [[ -f $1/cubby && $(<"$1/cubby") == "$now" ]]; then return; fi
   "$tools/bin/uv" pip install -q --python "$1/bin/python" --offline --no-deps --reinstall \
-    build/wheels/cubby-*.whl
+    build/wheels/cubby-*.whl || return 1
   echo "$now" >"$1/cubby"
 }

@@ -93,21 +93,37 @@ def run(plan: Result) -> Result:
         began = time.monotonic()
         model.set_cache(open_cache(model, plan))
         result["open_s"] = time.monotonic() - began
+    if plan.get("no_memory"):
+        lose_memory()
     for count, shared in plan["prompts"]:
         tokens = prompt(model, count, shared)
         result["runs"].append(complete(model, tokens, plan.get("make", 8)))
     if "cut" in plan:
+        model.reset()
         if plan["cache"]:
             model.load_state(model.cache[tokens])
             result["cut"] = model.n_tokens
         else:
-            model.reset()
             model.eval(tokens)
         result["logits"] = logits(model, tokens, plan["cut"])
     if plan["cache"] == "lockers":
         result["stored_bytes"] = model.cache.cache_size
         model.cache.close()
     return result
+
+
+def _set_of(first: Path) -> list[Path]:
+    return sorted(first.parent.glob(first.name.replace("-00001-", "-*-")))
+
+
+def lose_memory() -> None:
+    """As if there were none for the blocks of a prompt."""
+    from cubby.integrations import llama_cpp_cache
+
+    def none(*_: Any) -> Any:
+        raise MemoryError("none left")
+
+    llama_cpp_cache.from_blocks = llama_cpp_cache.to_blocks = none
 
 
 @dataclass
@@ -125,10 +141,11 @@ class Proof:
 
     def child(self, **plan: Any) -> Result:
         plan = {"cache": "", **plan}
+        variables = plan.pop("variables", {})
         done = subprocess.run(
             [sys.executable, __file__, "--plan", json.dumps(plan, default=str)],
             capture_output=True, text=True, check=False, timeout=600,
-            env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+            env={**os.environ, "OMP_WAIT_POLICY": "passive", **variables},
         )  # fmt: skip
         if done.returncode != 0:
             return {"error": done.stderr.strip().splitlines()[-1:], "runs": [], "said": done.stderr}
@@ -172,26 +189,71 @@ class Proof:
             and other["runs"][0]["made"] == bare["runs"][0]["made"],
         )
 
+    def changed(self, model: Path, name: str) -> Path:
+        """A copy with a stretch of the middle changed, as a fine-tune of a few tensors does it."""
+        copy = self.folder / name
+        shutil.copy(model, copy)
+        with open(copy, "r+b") as file:
+            file.seek(model.stat().st_size // 2)
+            stretch = bytes(one ^ 4 for one in file.read(32 << 10))
+            file.seek(-len(stretch), os.SEEK_CUR)
+            file.write(stretch)
+        return copy
+
     def not_mixed_up(self, models: dict[str, Path]) -> None:
         """Other weights, other KV types and another context find nothing of each other."""
         store = self.store("apart")
         how = {"prompts": [(300, None)], "cache": "lockers", "store": store}
-        copy = self.folder / "same-shape.gguf"
-        shutil.copy(models["dense"], copy)
-        with open(copy, "r+b") as file:
-            file.seek(-100, os.SEEK_END)
-            file.write(b"\1")
+        copy = self.changed(models["dense"], "same-shape.gguf")
+        # Names that are patterns: a set of other files, named as the first one is.
+        parts = [p.name.replace("split", "set[1]") for p in _set_of(models["split"])]
+        for name, part in zip(parts, _set_of(models["split"]), strict=True):
+            shutil.copy(part, self.folder / name)
+        odd = self.folder / parts[0]
         rope = {"rope_freq_base": 5000.0}
-        for what, model, settings, found in (
-            ("first", models["dense"], {}, 0),
-            ("the same", models["dense"], {}, 256),
-            ("other weights of the same shape", copy, {}, 0),
-            ("another frequency base", models["dense"], rope, 0),
-            ("the first again", models["dense"], {}, 256),
+        few = {"type_k": 8, "type_v": 8, "flash_attn": True}
+        plain: dict[str, str] = {}
+        for what, model, settings, variables, found in (
+            ("first", models["dense"], {}, plain, 0),
+            ("the same", models["dense"], {}, plain, 256),
+            ("other weights of the same shape", copy, {}, plain, 0),
+            ("another frequency base", models["dense"], rope, plain, 0),
+            ("the first again", models["dense"], {}, plain, 256),
+            ("quantised KV", models["dense"], few, plain, 0),
+            ("keys not rotated", models["dense"], few, {"LLAMA_ATTN_ROT_DISABLE": "1"}, 0),
+            ("quantised KV again", models["dense"], few, plain, 256),
+            ("a set", odd, {}, plain, 0),
+            ("the set again", odd, {}, plain, 256),
         ):
-            one = self.child(**how, model=model, settings=settings)
-            got = one["runs"][0]["found"] if one["runs"] else one["error"]
-            self.check(f"not mixed up: {what}", got == found, f"{got} tokens found")
+            self.finds(what, found, **how, model=model, settings=settings, variables=variables)
+        self.changed(_set_of(models["split"])[-1], parts[-1])
+        self.finds("a set with another last file", 0, **how, model=odd)
+
+    def finds(self, what: str, found: int, **plan: Any) -> None:
+        one = self.child(**plan)
+        got = one["runs"][0]["found"] if one["runs"] else one["error"]
+        self.check(f"not mixed up: {what}", got == found, f"{got} tokens found")
+
+    def not_in_vain(self, model: Path) -> None:
+        """A conversation goes on in one context: nothing is read that it holds."""
+        store = self.store("held")
+        many = [(300, None), (400, None), (500, None)]
+        one = self.child(model=model, prompts=many, cache="lockers", store=store)
+        found = [ran["found"] for ran in one["runs"]]
+        self.check("what the context holds is not read", found == [0, 0, 0], f"{found}")
+
+    def out_of_memory(self, model: Path) -> None:
+        """The generation goes on."""
+        store = self.store("memory")
+        how = {"model": model, "prompts": [(300, None)], "cache": "lockers", "store": store}
+        good = self.child(**how)
+        poor = self.child(**how, no_memory=True)
+        texts = [one["runs"][0]["made"] if one["runs"] else one["error"] for one in (good, poor)]
+        self.check(
+            "without memory for blocks: the same tokens, and a line that says why",
+            texts[0] == texts[1] and "is computed, not read: none left" in poor["said"],
+            poor["said"].strip()[-200:],
+        )
 
     def bounded(self, model: Path) -> None:
         store, bound = self.store("bounded"), 8 << 20
@@ -316,6 +378,8 @@ def main() -> int:
     proof.found_again("latent attention", models["fused"])
     proof.found_again("a whole sliding window", models["mxfp4"], swa_full=True)
     proof.not_mixed_up(models)
+    proof.not_in_vain(models["dense"])
+    proof.out_of_memory(models["dense"])
     proof.bounded(models["dense"])
     proof.damaged(models["dense"])
     proof.full_disk(models["dense"])

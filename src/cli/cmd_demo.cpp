@@ -191,6 +191,9 @@ void print_result(const setup &h, const json &result) {
             << " of experts, routes " << printable(h.routes.origin) << ", " << h.routes.tokens
             << " tokens\n";
   print_table(table);
+  if (by == "none")
+    std::cout << "no limit of memory: " << printable(result["limit_trouble"].get<std::string>())
+              << "\n";
   std::cout << "bound " << fixed_text(result["bound_tokens_per_s"]) << " tokens/s (bare reads "
             << fixed_text(result["bare_gb_per_s"]) << " GB/s, products "
             << fixed_text(result["compute_gb_per_s"]) << " GB/s by " << demo::kernel_name()
@@ -256,6 +259,7 @@ int run(const options &chosen) {
   json &all = *result;
   all["limit_bytes"] = limit.bytes();
   all["limit_enforced_by"] = limit.by();
+  all["limit_trouble"] = limit.trouble();
   all["baselines"] = json::array();
   all["identical"] = true;
   for (const char *name : {"resident", "mmap", "pread"}) {

@@ -35,13 +35,43 @@ uint64_t droppable_bytes(const std::string &path, const std::string &key) {
   return 0;
 }
 
+bool has_word(const std::string &path, const std::string &word) {
+  std::ifstream in(path);
+  for (std::string one; in >> one;)
+    if (one == word) return true;
+  return false;
+}
+
+/// The group above; empty above the root.
+std::string above(std::string group) {
+  if (group == "/" || group.empty()) return {};
+  group.erase(group.rfind('/'));
+  return group.empty() ? "/" : group;
+}
+
 struct hierarchy {
   const char *mount, *controller, *limit, *usage, *droppable;
 };
 
 }  // namespace
 
-std::string own_cgroup(const std::string &controller) { return cgroup_in("", controller); }
+std::vector<limit_place> limit_places(const std::string &root) {
+  std::vector<limit_place> found;
+  const auto add = [&](const std::string &mount, const std::string &group, const char *child,
+                       const char *by) {
+    found.push_back({root + mount + (group == "/" ? "" : group), child, by});
+  };
+  const std::string unified = "/sys/fs/cgroup", memory = "/sys/fs/cgroup/memory";
+  for (std::string group = cgroup_in(root, ""); !group.empty(); group = above(group))
+    if (has_word(root + unified + group + "/cgroup.subtree_control", "memory"))
+      add(unified, group, "memory.max", "cgroup-v2");
+  // In a container the group's path may be the machine's, hence the root.
+  const std::string own = cgroup_in(root, "memory");
+  for (std::string group = own; !group.empty(); group = group == "/" ? "" : "/")
+    if (number_in(root + memory + group + "/memory.limit_in_bytes"))
+      add(memory, group, "memory.limit_in_bytes", "cgroup-v1");
+  return found;
+}
 
 std::optional<uint64_t> memory_left_bytes(const std::string &root) {
   constexpr hierarchy known[] = {
@@ -50,11 +80,9 @@ std::optional<uint64_t> memory_left_bytes(const std::string &root) {
        "total_inactive_file"}};
   std::optional<uint64_t> least;
   for (const hierarchy &one : known) {
-    std::string group = cgroup_in(root, one.controller);
-    if (group.empty()) continue;
     // From the own group up: a limit holds for all below it. In a container the group's path may
     // be that of the machine, while the mount shows the container's own group as its root.
-    for (;;) {
+    for (auto group = cgroup_in(root, one.controller); !group.empty(); group = above(group)) {
       const std::string folder = root + one.mount + (group == "/" ? "" : group) + "/";
       const auto limit = number_in(folder + one.limit), used = number_in(folder + one.usage);
       if (limit && used) {
@@ -63,9 +91,6 @@ std::optional<uint64_t> memory_left_bytes(const std::string &root) {
         const uint64_t left = *limit - std::min(*limit, taken);
         least = std::min(least.value_or(left), left);
       }
-      if (group == "/" || group.empty()) break;
-      group.erase(group.rfind('/'));
-      if (group.empty()) group = "/";
     }
   }
   return least;

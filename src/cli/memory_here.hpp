@@ -4,12 +4,19 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace cubby_cli {
 
-/// This process's own cgroup for the controller ("" = version 2), from its root; empty when it has
-/// none.
-std::string own_cgroup(const std::string &controller);
+/// A group whose children can be limited in memory.
+struct limit_place {
+  std::string folder, file, by;  // `file` of a child takes the limit
+};
+
+/// Where a memory cgroup may be made, to be tried in turn. Of version 2 the groups from our own up
+/// whose cgroup.subtree_control names memory: one that holds processes, as our own does, cannot
+/// limit its children unless it is the root. `root` is where /sys and /proc stand.
+std::vector<limit_place> limit_places(const std::string &root = "");
 
 /// What the tightest memory limit over this process leaves, caches that the kernel can drop not
 /// counted as taken; nothing where there is no limit. `root` is where /sys and /proc stand.

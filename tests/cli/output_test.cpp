@@ -92,6 +92,39 @@ TEST_CASE("the memory that a container leaves is the least of all limits over th
   CHECK(cubby_cli::memory_left_bytes(root) == 100);
 }
 
+TEST_CASE("a memory cgroup is made where its children get the memory controller") {
+  const folder here;
+  const std::string root = here.path.string();
+  const auto file = [&](const std::string &name, const std::string &text) {
+    std::filesystem::create_directories((here.path / name).parent_path());
+    here.write(name, text);
+  };
+  const auto found = [&] {
+    std::vector<std::string> made;
+    for (const auto &one : cubby_cli::limit_places(root))
+      made.push_back(one.folder.substr(root.size()) + " " + one.file + " " + one.by);
+    return made;
+  };
+  using strings = std::vector<std::string>;
+  const std::string v2 = "/sys/fs/cgroup", v1 = "/sys/fs/cgroup/memory";
+  CHECK(found().empty());
+  file("proc/self/cgroup", "0::/a/b/c\n");
+  file("sys/fs/cgroup/a/b/c/cgroup.subtree_control", "\n");
+  file("sys/fs/cgroup/a/b/cgroup.subtree_control", "cpu pids\n");
+  CHECK(found().empty());
+  file("sys/fs/cgroup/a/cgroup.subtree_control", "cpu memory pids\n");
+  file("sys/fs/cgroup/cgroup.subtree_control", "memory\n");
+  CHECK(found() == strings{v2 + "/a memory.max cgroup-v2", v2 + " memory.max cgroup-v2"});
+  file("proc/self/cgroup", "0::/\n");
+  CHECK(found() == strings{v2 + " memory.max cgroup-v2"});
+  file("proc/self/cgroup", "4:cpu,memory:/x/y\n");
+  file("sys/fs/cgroup/memory/memory.limit_in_bytes", "1\n");
+  const std::string root_v1 = v1 + " memory.limit_in_bytes cgroup-v1";
+  CHECK(found() == strings{root_v1});
+  file("sys/fs/cgroup/memory/x/y/memory.limit_in_bytes", "1\n");
+  CHECK(found() == strings{v1 + "/x/y memory.limit_in_bytes cgroup-v1", root_v1});
+}
+
 TEST_CASE("A word or a policy that there is none of is named, once") {
   const auto refused = [](const std::string &line, const std::string &name) {
     const auto ran = shell(CUBBY_COMMAND " " + line + " 2>&1");

@@ -255,7 +255,10 @@ void expert_store::forget(const void *first, uint64_t bytes) {
   std::erase_if(known_, [&](const auto &one) { return inside(one.first); });
   std::erase_if(models_, [&](const auto &one) {
     if (std::erase_if(one->bound, inside) == 0 || !one->bound.empty()) return false;
-    return !runtime_ || runtime_->remove(one->bank);
+    const uint64_t gone_bytes = runtime_ ? bytes_of_files(*runtime_, one->bank) : 0;
+    if (runtime_ && !runtime_->remove(one->bank)) return false;
+    file_bytes_ -= gone_bytes;
+    return true;
   });
   refused_.clear();
   complained_.clear();

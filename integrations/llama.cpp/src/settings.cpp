@@ -33,26 +33,51 @@ uint64_t available_bytes() {
   return 0;
 }
 
-/// The tightest limit of a hierarchy over this process's cgroup, from its own up.
-uint64_t limit_of(const std::string &mount, std::string group, const char *file) {
-  uint64_t least = UINT64_MAX;
-  for (;; group.erase(group.rfind('/'))) {
-    least = std::min(least, number_in(mount + group + "/" + file).value_or(least));
-    if (group.empty() || group.rfind('/') == std::string::npos) return least;
-  }
+/// Pages of files that the kernel may drop, of a group's memory.stat.
+uint64_t droppable_bytes(const std::string &path, const std::string &key) {
+  std::ifstream in(path);
+  std::string name;
+  for (uint64_t bytes = 0; in >> name >> bytes;)
+    if (name == key) return bytes;
+  return 0;
 }
 
-uint64_t limit_bytes() {
-  std::ifstream in("/proc/self/cgroup");
-  uint64_t least = UINT64_MAX;
-  for (std::string line; std::getline(in, line);) {
-    const std::string group = line.substr(line.rfind(':') + 1);
-    if (line.starts_with("0::"))
-      least = std::min(least, limit_of("/sys/fs/cgroup", group, "memory.max"));
-    else if (line.find(":memory:") != std::string::npos)
-      least = std::min(least, limit_of("/sys/fs/cgroup/memory", group, "memory.limit_in_bytes"));
+/// What the cgroups over this process allow it, and what they leave of that.
+struct bounds {
+  uint64_t limit_bytes = UINT64_MAX, left_bytes = UINT64_MAX;
+
+  /// A group and those above it: a limit holds for all below it.
+  void narrow(const std::string &mount, std::string group, bool second) {
+    for (;; group.erase(group.rfind('/'))) {
+      const std::string folder = mount + group + "/memory.";
+      const auto limit = number_in(folder + (second ? "max" : "limit_in_bytes"));
+      const uint64_t used = number_in(folder + (second ? "current" : "usage_in_bytes")).value_or(0);
+      const uint64_t taken =
+          used - std::min(used, droppable_bytes(folder + "stat",
+                                                second ? "inactive_file" : "total_inactive_file"));
+      if (limit) {
+        limit_bytes = std::min(limit_bytes, *limit);
+        left_bytes = std::min(left_bytes, *limit - std::min(*limit, taken));
+      }
+      if (group.empty() || group.rfind('/') == std::string::npos) return;
+    }
   }
-  return least;
+};
+
+bounds bounds_here() {
+  std::ifstream in("/proc/self/cgroup");
+  bounds made;
+  for (std::string line; std::getline(in, line);) {
+    const size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    const std::string group = line.substr(second + 1);
+    if (controllers == ",,")
+      made.narrow("/sys/fs/cgroup", group, true);
+    else if (controllers.find(",memory,") != std::string::npos)
+      made.narrow("/sys/fs/cgroup/memory", group, false);
+  }
+  return made;
 }
 
 /// Half of the memory there is: the rest is for the other weights, for KV and for the program.
@@ -61,7 +86,8 @@ uint64_t default_budget_bytes() { return room_bytes(0) / 2; }
 }  // namespace
 
 uint64_t room_bytes(uint64_t held_bytes) {
-  return std::min(available_bytes() + held_bytes, limit_bytes());
+  const bounds here = bounds_here();
+  return std::min(std::min(available_bytes(), here.left_bytes) + held_bytes, here.limit_bytes);
 }
 
 std::optional<uint64_t> byte_count(std::string_view text) {

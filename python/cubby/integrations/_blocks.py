@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,9 @@ import cubby
 USABLE = frozenset((cubby.State.FILE, cubby.State.HOST, cubby.State.DEVICE))
 KEEPS = ("cache", "restart", "durable")
 _QUIET_SECONDS = 30.0
-_SAMPLE_BYTES = 64 << 10
+_HEAD_BYTES = 1 << 20  # of a file of weights: its own description, or most of it
+_PIECE_BYTES = 4 << 10
+_PIECES = 4096
 _WEIGHTS = ("*.safetensors", "*.bin", "*.gguf", "*.pt")
 
 
@@ -54,15 +57,40 @@ def fingerprint(engine: str, fields: dict[str, Any]) -> bytes:
     return engine.encode()[:12] + b":" + digest(text.encode())
 
 
-def file_sample(path: Path) -> bytes:
-    """The size and four pieces of a file: other weights of the same shapes differ in all."""
+def file_sample(path: Path, pieces: int = _PIECES) -> bytes:
+    """The size, the head and so many pieces of a file, spread over all of it; all of a small one.
+
+    A fine-tune that changes some tensors alone is seen where one is wider than the distance of two
+    pieces: size / pieces."""
     size = path.stat().st_size
+    taken = [size.to_bytes(8, "little")]
     with path.open("rb") as file:
-        pieces = [size.to_bytes(8, "little")]
-        for place in range(4):
-            file.seek(max(0, size - _SAMPLE_BYTES) * place // 3)
-            pieces.append(file.read(_SAMPLE_BYTES))
-    return digest(*pieces)
+        if size <= _HEAD_BYTES + pieces * _PIECE_BYTES:
+            return digest(*taken, file.read(size))
+        # Reading ahead would read most of the file.
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        taken.append(os.pread(file.fileno(), _HEAD_BYTES, 0))
+        last = size - _PIECE_BYTES
+        for one in range(pieces):
+            place = _HEAD_BYTES + (last - _HEAD_BYTES) * one // max(1, pieces - 1)
+            taken.append(os.pread(file.fileno(), _PIECE_BYTES, place))
+    return digest(*taken)
+
+
+def file_samples(files: Sequence[Path]) -> list[bytes]:
+    """Samples of the files of one model, which share the pieces, so that many files take little
+    longer than one."""
+    pieces = max(_PIECES // 16, _PIECES // max(1, len(files)))
+    return [file_sample(one, pieces) for one in files]
+
+
+def file_digest(path: Path) -> bytes:
+    """Of all of a file."""
+    made = hashlib.blake2b(digest_size=32)
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            made.update(piece)
+    return made.digest()
 
 
 def _cached_folder(name: str) -> Path | None:
@@ -85,7 +113,9 @@ def model_identity(name: str) -> str:
         config = folder / "config.json"
         parts = [config.read_bytes() if config.is_file() else b""]
         for pattern in _WEIGHTS:
-            parts += [digest(p.name.encode(), file_sample(p)) for p in sorted(folder.glob(pattern))]
+            files = sorted(folder.glob(pattern))
+            for file, sample in zip(files, file_samples(files), strict=True):
+                parts.append(digest(file.name.encode(), sample))
     except OSError:
         return ""
     return digest(*parts).hex()

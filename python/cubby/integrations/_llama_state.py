@@ -207,6 +207,8 @@ def to_blocks(layout: Layout, state: Bytes, first: int, count: int, tokens: int)
     own = Layout(state)
     if own.describe() != layout.describe():
         raise UnknownStateError("the state is another context's")
+    if own.cells < (first + count) * tokens:
+        raise UnknownStateError(f"rows of {own.cells} tokens, of {(first + count) * tokens} wanted")
     blocks = np.empty((count, layout.token_bytes * tokens), np.uint8)
     at = 0
     for piece in layout.pieces(state, own.cells):

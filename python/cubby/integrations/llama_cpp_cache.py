@@ -13,6 +13,7 @@ begins with the longest prefix that is there, whoever stored it. Versions seen: 
 from __future__ import annotations
 
 import logging
+import os
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,16 @@ from typing import Any
 import numpy as np
 
 import cubby
-from cubby.integrations._blocks import BlockStore, Complaints, digest, file_sample, fingerprint
+from cubby.integrations._blocks import (
+    BlockStore,
+    Complaints,
+    digest,
+    file_digest,
+    file_sample,
+    file_samples,
+    fingerprint,
+)
+from cubby.integrations._llama_files import model_files
 from cubby.integrations._llama_state import (
     Bytes,
     Layout,
@@ -52,21 +62,26 @@ def _fields(of: Any, harmless: frozenset[str]) -> dict[str, str]:
     return {name: repr(getattr(of, name)) for name, *_ in of._fields_ if name not in harmless}
 
 
-def _model_files(path: Path) -> list[Path]:
-    """A split set is all of its files."""
-    first, mark, _ = path.name.partition("-00001-of-")
-    return sorted(path.parent.glob(f"{first}-*-of-*.gguf")) if mark else [path]
+def _lora(model: llama_cpp.Llama) -> list[str]:
+    """By its bytes: adapters of one path and size differ in little."""
+    made = [repr(getattr(model, "lora_scale", None))]
+    for what in ("lora_path", "lora_base"):
+        path = getattr(model, what, None)
+        made.append(file_digest(Path(path)).hex() if path else "")
+    return made
 
 
 def _identity(model: llama_cpp.Llama, layout: Layout, block_tokens: int, extra: str) -> bytes:
     """Names all that makes blocks interchangeable: weights, context, KV types, the library."""
     library = Path(llama_cpp.llama_cpp._lib._name)
     fields = {
-        "weights": [file_sample(one).hex() for one in _model_files(Path(model.model_path))],
+        "weights": [one.hex() for one in file_samples(model_files(Path(model.model_path)))],
         "overrides": repr(model.kv_overrides),
-        "lora": [str(getattr(model, f"lora_{what}", None)) for what in ("base", "path", "scale")],
+        "lora": _lora(model),
         "context": _fields(model.context_params, _HARMLESS),
         "gpu layers": model.model_params.n_gpu_layers,
+        # Quantised keys are stored rotated without it. The context read it when it was made.
+        "not rotated": os.environ.get("LLAMA_ATTN_ROT_DISABLE", ""),
         "layout": layout.describe(),
         "block_tokens": block_tokens,
         "version": llama_cpp.__version__,
@@ -165,40 +180,49 @@ class LockerCache(BaseLlamaCache):
         return self._store.runtime.stats()
 
     def __contains__(self, key: Sequence[int]) -> bool:
-        return bool(self._found(key)[0])
+        try:
+            return bool(self._found(key)[0])
+        except (cubby.CubbyError, MemoryError) as error:
+            self._complaints.warn("a prompt is not looked for", error)
+            return False
 
     def __getitem__(self, key: Sequence[int]) -> LlamaState:
         """The state of the longest prefix that is stored; at least the last token is left to be
-        computed. KeyError where there is none."""
+        computed. KeyError where there is none, or none longer than what the context holds."""
         try:
             count, keys = self._found(key)
+            if count * self.block_tokens <= self._held(key):
+                raise KeyError("no longer prefix is stored")
             blocks = np.empty((count, self._block_bytes), np.uint8)
-            there = self._space.get(keys[:count], list(blocks)) if count else []
-        except cubby.CubbyError as error:
+            there = self._space.get(keys[:count], list(blocks))
+            count = there.index(False) if False in there else count
+            if count == 0:
+                raise KeyError("no prefix could be read")
+            return self._state_of(key, blocks[:count])
+        except (cubby.CubbyError, MemoryError) as error:
             self._complaints.warn("a prompt is computed, not read", error)
             raise KeyError("not read") from error
-        count = there.index(False) if False in there else count
-        if count == 0:
-            raise KeyError("no prefix is stored")
-        return self._state_of(key, blocks[:count])
 
     def __setitem__(self, key: Sequence[int], value: LlamaState) -> None:
         """Stores the full blocks that are not stored yet."""
+        try:
+            self._put(value)
+        except (cubby.CubbyError, MemoryError, ValueError) as error:
+            self._complaints.warn("a prompt is not stored", error)
+
+    def _put(self, value: LlamaState) -> None:
         tokens = value.input_ids[: value.n_tokens].tolist()
         count = len(tokens) // self.block_tokens
         keys = self._keys(tokens, count)
-        try:
-            known = self._space.match(keys) if keys else 0
-            if known == count:
-                return
-            state = np.frombuffer(value.llama_state, np.uint8)
-            for piece in self._store.pieces(count - known, self._block_bytes):
-                first, end = known + piece.start, known + piece.stop
-                blocks = to_blocks(self._layout, state, first, end - first, self.block_tokens)
-                after = keys[first - 1] if first else None
-                self._store.put(self._space, keys[first:end], list(blocks), chain=True, after=after)
-        except (cubby.CubbyError, UnknownStateError) as error:
-            self._complaints.warn("a prompt is not stored", error)
+        known = self._space.match(keys) if keys else 0
+        if known == count:
+            return
+        state = np.frombuffer(value.llama_state, np.uint8)
+        for piece in self._store.pieces(count - known, self._block_bytes):
+            first, end = known + piece.start, known + piece.stop
+            blocks = to_blocks(self._layout, state, first, end - first, self.block_tokens)
+            after = keys[first - 1] if first else None
+            self._store.put(self._space, keys[first:end], list(blocks), chain=True, after=after)
 
     @property
     def _block_bytes(self) -> int:
@@ -215,6 +239,16 @@ class LockerCache(BaseLlamaCache):
     def _found(self, tokens: Sequence[int]) -> tuple[int, list[bytes]]:
         keys = self._keys(tokens, max(0, len(tokens) - 1) // self.block_tokens)
         return (self._space.match(keys) if keys else 0), keys
+
+    def _held(self, tokens: Sequence[int]) -> int:
+        """How many of them the context has the rows of."""
+        model = self._model()
+        if model is None:
+            return 0
+        held = model._input_ids
+        count = min(len(held), len(tokens))
+        other = np.flatnonzero(held[:count] != np.asarray(tokens[:count]))
+        return int(other[0]) if other.size else count
 
     def _state_of(self, tokens: Sequence[int], blocks: Bytes) -> LlamaState:
         count = len(blocks) * self.block_tokens

@@ -1,24 +1,46 @@
 #include "cli/demo/isolated_run.hpp"
 
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <fstream>
+#include <csignal>
+#include <cstring>
 
 #include "cli/interrupts.hpp"
-#include "cli/memory_here.hpp"
 
 namespace cubby_cli::demo {
 namespace {
 
+/// Into a file that is there, as those of a cgroup are. False with errno.
 bool write_file(const std::string &path, const std::string &text) {
-  std::ofstream out(path);
-  out << text;
-  out.flush();
-  return out.good();
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool good = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  const int why = errno;
+  ::close(fd);
+  errno = why;
+  return good;
+}
+
+/// Tried with a child: one that may make a group may still not be allowed to move into it.
+bool takes_processes(const std::string &folder) {
+  const pid_t child = ::fork();
+  if (child < 0) return false;
+  if (child == 0) {
+    ::pause();
+    ::_exit(0);
+  }
+  const bool good = write_file(folder + "/cgroup.procs", std::to_string(child));
+  const int why = errno;
+  ::kill(child, SIGKILL);
+  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  errno = why;
+  return good;
 }
 
 void write_all(int fd, const std::string &text) {
@@ -68,25 +90,28 @@ void pass_on(int number) {
 }  // namespace
 
 memory_limit::memory_limit(uint64_t bytes) : bytes_(bytes) {
-  const std::string name = "/cubby-demo-" + std::to_string(::getpid());
-  const struct {
-    const char *root, *controller, *file, *by;
-  } known[] = {{"/sys/fs/cgroup", "", "/memory.max", "cgroup-v2"},
-               {"/sys/fs/cgroup/memory", "memory", "/memory.limit_in_bytes", "cgroup-v1"}};
-  for (const auto &one : known) {
-    const std::string own = own_cgroup(one.controller);  // the limit is set below it
-    if (own.empty()) continue;
-    folder_ = one.root + (own == "/" ? "" : own) + name;
-    if (::mkdir(folder_.c_str(), 0755) != 0) continue;
-    // Without the limiting file this is no memory cgroup (the other version's root, or tmpfs).
-    if (::access((folder_ + one.file).c_str(), W_OK) == 0 &&
-        write_file(folder_ + one.file, std::to_string(bytes))) {
-      by_ = one.by;
-      return;
-    }
-    ::rmdir(folder_.c_str());
+  for (const auto &place : limit_places()) {
+    if (make(place)) return;
+    trouble_ += (trouble_.empty() ? "" : "; ") + folder_ + ": " + std::strerror(errno);
   }
   folder_.clear();
+  if (trouble_.empty())
+    trouble_ = "no cgroup above this process has the memory controller for its children";
+  trouble_ += "; run it as root, outside a container or in one that may make cgroups";
+}
+
+/// False with errno.
+bool memory_limit::make(const limit_place &place) {
+  folder_ = place.folder + "/cubby-demo-" + std::to_string(::getpid());
+  if (::mkdir(folder_.c_str(), 0755) != 0) return false;
+  if (write_file(folder_ + "/" + place.file, std::to_string(bytes_)) && takes_processes(folder_)) {
+    by_ = place.by;
+    return true;
+  }
+  const int why = errno;
+  ::rmdir(folder_.c_str());
+  errno = why;
+  return false;
 }
 
 memory_limit::~memory_limit() {

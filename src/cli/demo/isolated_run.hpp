@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "cli/memory_here.hpp"
 #include "cli/outcome.hpp"
 
 namespace cubby_cli::demo {
@@ -19,12 +20,16 @@ class memory_limit {
   memory_limit &operator=(const memory_limit &) = delete;
   /// "cgroup-v2", "cgroup-v1" or "none".
   [[nodiscard]] const std::string &by() const { return by_; }
+  /// Why there is none.
+  [[nodiscard]] const std::string &trouble() const { return trouble_; }
   [[nodiscard]] uint64_t bytes() const { return bytes_; }
   /// Puts the calling process under it.
   bool enter() const;
 
  private:
-  std::string folder_, by_ = "none";
+  bool make(const limit_place &place);
+
+  std::string folder_, by_ = "none", trouble_;
   uint64_t bytes_;
 };
 
