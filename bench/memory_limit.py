@@ -65,8 +65,6 @@ class Limit:
                 return
             except OSError as error:
                 causes.append(str(error))
-                with contextlib.suppress(OSError):
-                    self.folder.rmdir()
         if not causes:
             causes = ["no cgroup above this process has the memory controller for its children"]
         raise NoLimitError(
@@ -76,11 +74,16 @@ class Limit:
 
     def _make(self, file: str, limit_bytes: int) -> None:
         self.folder.mkdir()
-        # Opened as it is: writing must not make a file, as it would in a folder that is no cgroup.
-        with (self.folder / file).open("r+") as limit:
-            limit.write(str(limit_bytes))
-        with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as tried:
-            self._put(tried.pid)
+        try:
+            # Opened as it is: writing must not make a file, as it would in what is no cgroup.
+            with (self.folder / file).open("r+") as limit:
+                limit.write(str(limit_bytes))
+            with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as tried:
+                self._put(tried.pid)
+        except BaseException:  # also a signal's
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()
+            raise
 
     def _put(self, process: int) -> None:
         with (self.folder / "cgroup.procs").open("r+") as group:

@@ -42,8 +42,13 @@ own_loop() { # why
 
 given=("$@")
 ./scripts/install_deps.sh >&2
-engine=yes why=""
-python3 bench/llama_demo.py --probe 2>"$log" || { engine="" why=$(tail -n 1 "$log"); }
+engine=yes why="" probed=0
+python3 bench/llama_demo.py --probe "$@" 2>"$log" || probed=$?
+case $probed in
+  0) ;;
+  77) engine="" why=$(tail -n 1 "$log") ;;
+  *) cat "$log" >&2; exit "$probed" ;; # an argument that it does not take
+esac
 if [[ -n $engine ]]; then
   echo "== llama.cpp" >&2
   (get_engine) >&2 ||

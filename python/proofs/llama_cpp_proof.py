@@ -49,6 +49,13 @@ if len(sys.argv) > 3:
 model.eval(list(range(24)))
 model.scores[: model.n_tokens].tofile(sys.argv[2])
 """
+TWICE = """
+import sys, llama_cpp
+for _ in range(2):
+    model = llama_cpp.Llama(sys.argv[1], n_ctx=128, n_threads=1, n_threads_batch=1, verbose=False)
+    model.eval(list(range(24)))
+    model.close()
+"""
 BINDING_USE = "from cubby.integrations import llama_cpp as c; c.use({budget!r}, {library!r})\n"
 
 
@@ -291,6 +298,14 @@ class Proof:
             "llama-cpp-python, unchanged, under cubby run",
             plain.status == ours.status == 0 and plain.out == ours.out and ours.evicted > 0,
             ours.said[-400:],
+        )
+        program.write_text(TWICE)
+        ours = self.run([sys.executable, program, model], "1MiB", out)
+        self.check(
+            "a model that was closed is no longer counted",
+            ours.status == 0
+            and f"all {model.stat().st_size / 2**20:.2f} MiB of the model" in ours.said,
+            ours.said[ours.said.find("it does not pay") :].strip(),
         )
         try:
             import cubby  # noqa: F401

@@ -196,6 +196,7 @@ std::unique_ptr<expert_store::model> expert_store::adopt(const std::string &path
   }
   say_size(*made);
   file_bytes_ += bytes_of_files(*runtime_, made->bank);
+  most_file_bytes_ = std::max(most_file_bytes_.load(), file_bytes_);
   return made;
 }
 

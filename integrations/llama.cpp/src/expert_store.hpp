@@ -62,8 +62,8 @@ class expert_store {
   const settings &chosen() const { return chosen_; }
   /// The counters, once there is a runtime.
   bool read_counters(cubby_stats_block &block, cubby_tier_stats (&tiers)[2]);
-  /// Files of all models that were adopted, also of those that are gone.
-  uint64_t file_bytes() const { return file_bytes_; }
+  /// Files of the models that were there at once, at most.
+  uint64_t most_file_bytes() const { return most_file_bytes_; }
 
  private:
   struct model {
@@ -91,7 +91,8 @@ class expert_store {
   cubby::tier host_;
   std::atomic<uint64_t> tier_bytes_ = 0;  // taken of the budget
   uint64_t table_bytes_ = 0;              // of tables of rows that are looked up
-  std::atomic<uint64_t> file_bytes_ = 0;
+  uint64_t file_bytes_ = 0;
+  std::atomic<uint64_t> most_file_bytes_ = 0;
   bool failed_ = false;  // the runtime could not be opened; said once
   std::vector<std::unique_ptr<model>> models_;
   std::vector<std::string> refused_, complained_;  // paths: not adopted / said of a tensor

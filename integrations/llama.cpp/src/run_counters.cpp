@@ -50,7 +50,7 @@ std::string causes_text(const cubby_stats_block &block) {
 
 /// Where plain llama.cpp would have been as fast, so that nobody goes on with what does not help.
 void print_whether_it_pays(const cubby_tier_stats &host) {
-  const uint64_t model_bytes = store().file_bytes();
+  const uint64_t model_bytes = store().most_file_bytes();
   const uint64_t there_bytes = room_bytes(host.budget_bytes);
   if (model_bytes < there_bytes)
     std::fprintf(stderr,

@@ -91,7 +91,10 @@ void pass_on(int number) {
 
 memory_limit::memory_limit(uint64_t bytes) : bytes_(bytes) {
   for (const auto &place : limit_places()) {
-    if (make(place)) return;
+    if (make(place)) {
+      trouble_.clear();  // of those tried before
+      return;
+    }
     trouble_ += (trouble_.empty() ? "" : "; ") + folder_ + ": " + std::strerror(errno);
   }
   folder_.clear();
