@@ -84,15 +84,16 @@ void add_machine_options(command &one, plan_words &words) {
   one.option("--profile", words.profile,
              "A preset's name, or a file of `cubby characterize --save`")
       .not_empty();
-  one.option("--devices", words.devices, "So many of the device in which products read (1)")
+  one.option("--devices", words.devices,
+             "So many of the device in which products read (1); its --budget is of one")
       .between(1, 1 << 20);
   one.words("--budget", words.budgets, "TIER=SIZE (nine tenths of the tier)");
   one.words("--price", words.prices, "TIER=DOLLARS a GB");
   one.words("--endurance", words.endurances, "TIER=TERABYTES written in the life of a drive");
-  one.option("--price-usd", words.price_usd, "What the machine costs");
-  one.option("--usd-per-hour", words.usd_per_hour, "What it costs to rent");
-  one.option("--watt", words.watt, "What it takes under load");
-  one.option("--background-watt", words.background_watt, "What it takes at rest");
+  one.option("--price-usd", words.price_usd, "What the machine costs, with one device");
+  one.option("--usd-per-hour", words.usd_per_hour, "What it costs to rent, with one device");
+  one.option("--watt", words.watt, "What it takes under load, with one device");
+  one.option("--background-watt", words.background_watt, "What it takes at rest, with one device");
   one.option("--years", words.years, "Years of its use (4)");
   one.option("--usd-per-kwh", words.usd_per_kwh, "Electricity (0.10)");
 }

@@ -266,4 +266,108 @@ TEST_CASE("Two devices are twice one") {
   CHECK(two.machine.find("host:0")->capacity_bytes == 1000 * mega);
   CHECK(two.machine.links[0].bytes_per_s == 200 * mega);
   CHECK(two.budget_bytes.at("device:0") == 120 * mega);
+  question watts = small_question();
+  watts.machine.watt = 500;
+  CHECK(with_devices(watts, 2).machine.watt == 1000.0);
+}
+
+TEST_CASE("Prompts take the machine one after the other, and cost money, joules and writes") {
+  // By hand: 10 users, prompts of 2 s, 100 tokens of 0.1 s: 10 requests in 30 s.
+  CHECK(near(sustained_per_s(10, 2, 100, 0.1), 10.0 / 30));
+  question asked = small_question();
+  asked.machine.compute->flop_per_s = 1e11;  // so that prompts take long
+  asked.users = asked.sessions = given(8);
+  asked.usd_per_hour = given(3600);
+  const answer found = ask(asked);
+  const outlook &here = found.offload;
+  const double one_s = 8 * here.first.prompt_s() + 100 * here.step.step_s();
+  CHECK(near(here.first.prompt_s() + here.step.step_s(), here.first.all_s()));
+  CHECK(near(here.sustained_tokens_per_s(asked), 8 * 100 / one_s));
+  CHECK(near(*here.usd_per_million_tokens, 1e6 * one_s / 800));
+  CHECK(near(here.energy.background_joules, 10 * one_s / 800));
+  question half = asked;
+  half.reuse = given(0.5);
+  half.sessions = given(16);
+  const outlook less = ask(half).offload;
+  CHECK(*less.usd_per_million_tokens < *here.usd_per_million_tokens);
+  CHECK(*less.energy.joules < *here.energy.joules);
+}
+
+TEST_CASE("A first token waits for the dense weights that lie in a slower tier") {
+  question asked = small_question();
+  asked.budget_bytes["device:0"] = 5 * mega;
+  asked.machine.compute->flop_per_s = 1e18;
+  const outlook here = ask(asked).offload;
+  REQUIRE(here.fits());
+  const part *dense = here.parts.find(part_kind::dense);
+  const part *experts = here.parts.find(part_kind::experts);
+  REQUIRE(dense->placed[1] > 0);
+  const double used = distinct_experts(8, 2, 1000) / 8;
+  const double bytes = dense->placed[1] + used * experts->placed[1];
+  // One chunk, each layer's dense weights and experts waited for once.
+  CHECK(near(here.first.move_s, bytes / (100 * mega) + (4 + 4) * 1e-6));
+  CHECK(near(here.first.moved_bytes[1], bytes));
+}
+
+TEST_CASE("Prompts of MLA make keys and values of latents, answers and indexed prompts do not") {
+  const model_shape *v3 = find_model("deepseek-v3"), *sparse = find_model("deepseek-v3.2");
+  REQUIRE((v3 != nullptr && sparse != nullptr));
+  const double tokens = 65536, weights = 2 * (active_parameters(*v3) - embedding_parameters(*v3));
+  const double each = prefill_flops(*v3, 0, tokens) / tokens - weights;
+  CHECK(near(each, 61 * 2 * 128.0 * (128 + 64 + 128) * tokens / 2));
+  CHECK(near(attention_flops(*v3, tokens), 61 * 2 * 128.0 * (2 * 512 + 64) * tokens));
+  const double indexed = prefill_flops(*sparse, 0, tokens) / tokens -
+                         2 * (active_parameters(*sparse) - embedding_parameters(*sparse));
+  CHECK(near(indexed, attention_flops(*sparse, tokens / 2)));
+}
+
+TEST_CASE("Where nobody says the longest context, break-evens are looked for all the same") {
+  question asked = small_question();
+  asked.model.context_max = 0;
+  asked.machine.compute->flop_per_s = 1e11;
+  for (const break_even &one : ask(asked).break_evens)
+    if (one.name == "context") CHECK(one.at);
+  asked.context = given(3e6);
+  CHECK(longest_context(asked) == 3e6);
+}
+
+TEST_CASE("Windows are written to a drive until they are full") {
+  question asked = small_question();
+  asked.model.groups = {{4, false, 128}};
+  asked.machine.tiers[0].kind = "file";  // the tier below
+  asked.machine.tiers[0].endurance_write_bytes = 1e15;
+  asked.sessions = given(100);
+  asked.budget_bytes["device:0"] = 5 * mega;
+  const outlook here = ask(asked).offload;
+  REQUIRE(here.life);
+  const double each = kv_bytes(asked.model, asked.kv, 1100);
+  CHECK(each == 4 * 128 * kv_entry_bytes(asked.model, asked.kv));
+  const double share = here.parts.find(part_kind::stored_kv)->share_in(1);
+  CHECK(near(here.life->write_bytes_per_s,
+             requests_per_s(asked, here.step, here.first) * each * share));
+}
+
+TEST_CASE("What limits a speed says where the speed is from") {
+  question asked = small_question();
+  asked.machine.links[0].origin = "assumed";
+  asked.machine.links[0].source = "a guess";
+  const auto found = places_of(asked);
+  REQUIRE(found);
+  CHECK(found->at(1).speed_from == origin::assumed);
+  CHECK(found->at(1).speed_source == "a guess");
+  for (const char *name : {"h100", "h200"}) {
+    const machine_preset *preset = find_machine(name);
+    REQUIRE(preset != nullptr);
+    CHECK(preset->what.links.at(0).origin == "assumed");
+  }
+}
+
+TEST_CASE("Input embeddings of a file have the bytes of their tensor") {
+  question asked = small_question();
+  asked.model.dense_bytes = 20 * mega;
+  asked.model.input_embedding_bytes = 3 * mega;
+  for (const part &one : parts_of(asked)) {
+    if (one.kind == part_kind::input) CHECK((one.bytes == 3 * mega && one.read_bytes == 3000));
+    if (one.kind == part_kind::dense) CHECK(one.bytes == 17 * mega);
+  }
 }

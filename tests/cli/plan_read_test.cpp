@@ -103,7 +103,30 @@ TEST_CASE("A GGUF tells its geometry and its bytes") {
   CHECK(found.expert_type == "q8_0");
   CHECK(routed_bytes(found) == 6.0 * 64 * 34 * 8);
   CHECK(dense_bytes(found) == 2.0 * 64 * 100 * 4);
+  CHECK(found.input_embedding_bytes == 64.0 * 100 * 4);
   CHECK(kv_bytes_per_token(found, kv_format::bf16) == 2 * 2 * (16 + 16) * 2);
+}
+
+TEST_CASE("Numbers of a GGUF that no model has are refused by their key") {
+  const scratch::folder here;
+  scratch::gguf file = small_gguf("qwen3moe");
+  file.pair("qwen3moe.feed_forward_length", 0xFFFFFFFF);
+  CHECK(mentions(refusal(here.write("m.gguf", file.bytes())),
+                 "qwen3moe.feed_forward_length is 4.295e+09"));
+  CHECK(mentions(refusal("by-hand", {{"layers", {2}},
+                                     {"hidden", {64}},
+                                     {"heads", {4}},
+                                     {"vocab", {10}},
+                                     {"experts", {1e9}},
+                                     {"top-k", {2}},
+                                     {"expert-size", {8}}}),
+                 "1000000000 experts in a layer"));
+  CHECK(mentions(refusal("by-hand", {{"layers", {1e9}},
+                                     {"hidden", {1e9}},
+                                     {"heads", {4}},
+                                     {"vocab", {10}},
+                                     {"dense-size", {8}}}),
+                 "which no machine holds"));
 }
 
 TEST_CASE("A GGUF with latents is taken apart") {

@@ -161,6 +161,71 @@ TEST_CASE("plan takes a measured profile, and the library's own curve of it") {
   CHECK(priced["plan"]["drive"]["years"] > 0);
 }
 
+TEST_CASE("plan does without tiers that were not measured, and says so") {
+  const folder here;
+  json file = profile_file();
+  json device = file["tiers"][0];
+  device["name"] = "device:0";
+  device["kind"] = "device";
+  device["capacity_bytes"] = nullptr;
+  device["read"] = nullptr;
+  json unread = file["tiers"][1];
+  unread["name"] = "file:1";
+  unread["read"] = nullptr;
+  file["tiers"].insert(file["tiers"].begin(), device);
+  file["tiers"].push_back(unread);
+  const std::string path = here.write("g.json", file.dump());
+  const json found = command_json("plan --model gpt-oss-20b --profile " + path, 0);
+  CHECK(found["plan"]["tiers"].size() == 2);
+  CHECK(found["plan"]["tiers"][0]["name"] == "host:0");
+  CHECK(mentions(found["notes"].dump(), "device:0 is left out: products read in host:0"));
+  CHECK(mentions(found["notes"].dump(), "file:1 is left out: how fast it reads"));
+  file["compute"] = {{"where", "H100"}, {"product_bytes_per_s", 2e12}, {"origin", "assumed"}};
+  refuses("plan --model gpt-oss-20b --profile " + here.write("d.json", file.dump()),
+          {"capacity_bytes of device:0", "--budget device:0=SIZE"});
+  file["compute"] = nullptr;
+  refuses("plan --model gpt-oss-20b --profile " + here.write("n.json", file.dump()),
+          {"compute.where", "compute.product_bytes_per_s", "capacity_bytes of device:0"});
+}
+
+TEST_CASE("Memory of several processors is one, that of nodes without any stays apart") {
+  const folder here;
+  json file = profile_file();
+  for (const char *name : {"host:1", "host:2"}) {
+    json node = file["tiers"][0];
+    node["name"] = name;
+    file["tiers"].push_back(node);
+    file["links"].push_back({{"from", name},
+                             {"to", "host:0"},
+                             {"bytes_per_s", 4e9},
+                             {"latency_ns", 1000},
+                             {"origin", "measured"},
+                             {"source", "test"}});
+  }
+  file["machine"]["topology"] = {
+      {{"type", "numa_node"}, {"number", 0}, {"processors", {0, 1}}},
+      {{"type", "numa_node"}, {"number", 1}, {"processors", {2, 3}}},
+      {{"type", "numa_node"}, {"number", 2}, {"processors", json::array()}}};
+  const std::string plan =
+      "plan --model gpt-oss-20b --profile " + here.write("s.json", file.dump());
+  const json found = command_json(plan, 0);
+  REQUIRE(found["plan"]["tiers"].size() == 3);
+  CHECK(tier(found["plan"], "host:0")["budget_bytes"] == 0.9 * 32e9);
+  CHECK(tier(found["plan"], "host:2")["bytes_per_s"] == 4e9);
+  CHECK(mentions(found["notes"].dump(), "host:1 is counted in host:0"));
+  CHECK(command_json(plan + " --budget host:0=30GB", 0)["plan"]["fits"] == true);
+  refuses(plan + " --budget host:1=1GB", {"host:1", "host:0, file:0, host:2"});
+}
+
+TEST_CASE("plan takes budgets, prices and watts of one device") {
+  const std::string base = "plan --model gpt-oss-20b --profile desktop-24gb --price-usd 2000 ";
+  const json one = command_json(base + "--watt 300", 0);
+  const json two = command_json(base + "--watt 300 --devices 2", 0);
+  CHECK(mentions(one["plan"]["usd_basis"], "$2000 over 4 years, and 300 W"));
+  CHECK(mentions(two["plan"]["usd_basis"], "$4000 over 4 years, and 600 W for all 2 devices"));
+  refuses(base + "--devices 4 --budget device:0=30GB", {"is 30 GB", "has 24 GB", "one device"});
+}
+
 TEST_CASE("plan replays recorded routing through a policy") {
   const folder here;
   std::string text = "token,layer,experts\n";

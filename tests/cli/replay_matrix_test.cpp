@@ -165,6 +165,79 @@ TEST_CASE("A matrix writes over nothing that is not its own") {
   CHECK(text_in(here.at("study.html")) == "mine");
 }
 
+TEST_CASE("What has no end of line is cut only where a run of ours was broken off") {
+  const folder here;
+  const std::string study = write_study(here), results = here.at("study.jsonl");
+  const std::string deep(200000, '[');
+  for (const std::string &mine :
+       {std::string("{\"a\":1,\"precious\":\"data\"}"), std::string("{\"mine\": 1,"),
+        std::string("{"), std::string("{\"accesses\":1}"), std::string("{\"cell\":\"x\"}\n"),
+        deep}) {
+    here.write("study.jsonl", mine);
+    const auto found = command("replay --quiet --matrix " + study);
+    CHECK(found.exit_status == 2);
+    CHECK(mentions(found.text, "study.jsonl:1 is no line"));
+    CHECK(text_in(results) == mine);
+  }
+  std::filesystem::remove(results);
+  command_json("replay --quiet --matrix " + study, 0);
+  const std::string whole = text_in(results);
+  // Broken off at the last line's end: it is whole, and stays.
+  std::ofstream(results, std::ios::trunc) << whole.substr(0, whole.size() - 1);
+  CHECK(command_json("replay --quiet --matrix " + study, 0)["added"] == 0);
+  CHECK(text_in(results) == whole);
+  std::ofstream(results, std::ios::trunc) << whole << "{";
+  CHECK(command_json("replay --quiet --matrix " + study, 0)["added"] == 0);
+  CHECK(text_in(results) == whole);
+}
+
+TEST_CASE("A known line that lacks something is refused by its number") {
+  const folder here;
+  const std::string study = write_study(here), results = here.at("study.jsonl");
+  command_json("replay --quiet --matrix " + study, 0);
+  const auto lines = lines_in(results);
+  for (const char *field : {"trace", "links", "lockers", "hit_ratio"}) {
+    json second = lines[1];
+    second.erase(field);
+    here.write("study.jsonl", lines[0].dump() + "\n" + second.dump() + "\n");
+    const auto found = command("replay --quiet --matrix " + study);
+    CHECK(found.exit_status == 2);
+    CHECK(mentions(found.text, "study.jsonl:2"));
+    CHECK(mentions(found.text, field));
+  }
+}
+
+TEST_CASE("Traces of one name in two folders are two") {
+  const folder here;
+  std::filesystem::create_directory(here.at("a"));
+  std::filesystem::create_directory(here.at("b"));
+  here.write("a/t.csv", made_up_experts());
+  here.write("b/t.csv", made_up_experts() + "100,0,1 2\n");
+  const std::string head = "traces = [\"a/t.csv\", \"b/t.csv\"]\npolicies = [\"lru\"]\n";
+  const std::string study = here.write("s.toml", head + "capacities = [\"50%\"]\n");
+  command_json("replay --quiet --matrix " + study, 0);
+  const auto lines = lines_in(here.at("s.jsonl"));
+  REQUIRE(lines.size() == 2);
+  CHECK(lines[0]["trace"] == "a/t.csv");
+  CHECK(lines[1]["trace"] == "b/t.csv");
+  const std::string page = text_in(here.at("s.html"));
+  CHECK(mentions(page, "<h2>a/t.csv</h2>"));
+  CHECK(mentions(page, "<h2>b/t.csv</h2>"));
+}
+
+TEST_CASE("A matrix does not write its results over a trace") {
+  const folder here;
+  here.write("experts.csv", made_up_experts());
+  for (const char *output : {"results", "page"}) {
+    const std::string study = here.write(
+        "s.toml", std::string("traces = [\"experts.csv\"]\n") + output + " = \"./experts.csv\"\n");
+    const auto found = command("replay --quiet --matrix " + study);
+    CHECK(found.exit_status == 2);
+    CHECK(mentions(found.text, "is the file of traces"));
+  }
+  CHECK(text_in(here.at("experts.csv")) == made_up_experts());
+}
+
 TEST_CASE("A capacity that a trace is too small for is named, the others have their lines") {
   const folder here;
   here.write("experts.csv", made_up_experts());

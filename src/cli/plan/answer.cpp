@@ -22,6 +22,7 @@ double devices_for(const outlook &of) {
 
 std::vector<std::string> notes_of(const answer &of) {
   std::vector<std::string> notes = of.asked.machine.notes;
+  for (const std::string &note : left_out_of(of.asked)) notes.push_back(note);
   for (const place &one : of.offload.places)
     if (!one.excluded.empty()) notes.push_back(one.name + " serves no step: " + one.excluded);
   const model_shape &model = of.asked.model;

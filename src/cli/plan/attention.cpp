@@ -36,6 +36,28 @@ double in_window(const layer_group &group, double context) {
   return std::min(context, static_cast<double>(group.window));
 }
 
+/// Elements of a key and a value that a query multiplies with. A token of an answer attends to the
+/// latents themselves, with its projections absorbed; so do prompts where an indexer chooses what
+/// is read. Other prompts make keys and values of the latents first, which is counted with the
+/// weights.
+double key_and_value(const model_shape &of, const layer_group &group, bool prompt) {
+  if (of.kind != attention::latent) return double{1} * of.head_dim + of.value_size();
+  const bool absorbed = !prompt || group.index_top > 0;
+  return absorbed ? 2.0 * of.latent_rank + of.rope_dim
+                  : double{1} * of.head_dim + of.rope_dim + of.value_size();
+}
+
+/// A multiplication and an addition for each element of a key, and of a value.
+double flops_of_attention(const model_shape &of, double context, bool prompt) {
+  double sum = 0;
+  for (const layer_group &group : of.groups) {
+    const double attended = read_entries(group, context) + in_window(group, context);
+    const double indexed = entries(group, context) * group.index_heads * group.index_dim;
+    sum += group.count * 2 * (of.q_heads * key_and_value(of, group, prompt) * attended + indexed);
+  }
+  return sum;
+}
+
 }  // namespace
 
 const char *name_of(kv_format format) { return format_names[static_cast<size_t>(format)]; }
@@ -99,17 +121,7 @@ double kv_read_bytes(const model_shape &of, kv_format format, double context) {
 }
 
 double attention_flops(const model_shape &of, double context) {
-  // A multiplication and an addition for each element of a key, and of a value.
-  const double elements = of.kind == attention::latent
-                              ? 2.0 * of.latent_rank + of.rope_dim  // absorbed projections
-                              : double{1} * of.head_dim + of.value_size();
-  double sum = 0;
-  for (const layer_group &group : of.groups) {
-    const double attended = read_entries(group, context) + in_window(group, context);
-    const double indexed = entries(group, context) * group.index_heads * group.index_dim;
-    sum += group.count * 2 * (of.q_heads * elements * attended + indexed);
-  }
-  return sum;
+  return flops_of_attention(of, context, false);
 }
 
 double decode_flops(const model_shape &of, double context) {
@@ -119,7 +131,7 @@ double decode_flops(const model_shape &of, double context) {
 double prefill_flops(const model_shape &of, double from, double to) {
   // The output matrix is needed for the last token alone; attention is that of the middle token.
   const double each = 2 * (active_parameters(of) - embedding_parameters(of));
-  return (to - from) * (each + attention_flops(of, (from + to) / 2));
+  return (to - from) * (each + flops_of_attention(of, (from + to) / 2, true));
 }
 
 }  // namespace cubby_cli::plan

@@ -105,7 +105,7 @@ break_even context_at(const answer &of) {
   const place &store = of.offload.places[std::max<size_t>(1, kv_store(of.offload.parts))];
   made.meaning += " (from " + store.name + ")";
   made.otherwise = "at no length: " + store.name + " is slower than computing";
-  const auto most = static_cast<double>(asked.model.context_max);
+  const double most = longest_context(asked);
   const auto at = first_that(1, most, [&](double tokens) {
     return load_kv_s(asked, store, tokens) < recompute_kv_s(asked, tokens);
   });

@@ -22,8 +22,9 @@ struct energy_of_token {
   double read_joules = 0, moved_joules = 0, arithmetic_joules = 0, background_joules = 0;
   std::string basis;
 };
+/// Of an answer's tokens, each with its part of the prompt.
 energy_of_token energy_of(const question &of, const std::vector<place> &places,
-                          const step_times &step);
+                          const step_times &step, const first_token &first);
 
 struct drive_life {
   std::string name;
@@ -36,7 +37,10 @@ std::optional<drive_life> life_of(const question &of, const std::vector<place> &
                                   const layout &parts, const step_times &step,
                                   const first_token &first);
 
-/// Requests a second of all users together.
+/// Requests a second of all users together, one after the other with no pause. Their answers share
+/// steps; their prompts do not, as each takes the whole machine.
 double requests_per_s(const question &of, const step_times &step, const first_token &first);
+/// Tokens of answers that go with them.
+double sustained_tokens_per_s(const question &of, const step_times &step, const first_token &first);
 
 }  // namespace cubby_cli::plan

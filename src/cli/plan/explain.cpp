@@ -71,15 +71,14 @@ void add_load(const question &asked, chain &to) {
 
 void add_places(const answer &of, chain &to) {
   for (const place &one : of.offload.places) {
-    const quantity from = {0, one.from, one.source};
     to.input(one.name + " budget", "B",
              {one.budget_bytes,
               of.asked.budget_bytes.count(one.name) != 0 ? origin::given : origin::assumed,
               "0.9 of " + text(one.capacity_bytes) + " B: " + one.source});
     to.input(one.name + " bandwidth", "B/s",
-             {one.bytes_per_s, from.from, one.way + ": " + one.source});
+             {one.bytes_per_s, one.speed_from, one.way + ": " + one.speed_source});
     if (one.latency_s > 0)
-      to.input(one.name + " latency", "s", {one.latency_s, from.from, one.source});
+      to.input(one.name + " latency", "s", {one.latency_s, one.from, one.source});
   }
 }
 
@@ -115,12 +114,12 @@ void add_first(const answer &of, chain &to) {
   if (of.asked.model.has_experts())
     to.input("prompt tokens computed together", "",
              {prompt_chunk_tokens, origin::assumed,
-              "as engines cut prompts; each chunk needs nearly all experts"});
+              "as engines cut prompts; each chunk needs all dense weights, nearly all experts"});
   to.input("arithmetic of prompts", "1/s", prompt_flop_per_s(of.asked));
   to.derive("prompt operations", "", first.flops,
             text(first.new_tokens) + " new tokens x (2 x active + attention)", transformer);
   to.derive("first token", "s", first.all_s(),
-            "max(operations / arithmetic, experts moved " + text(first.move_s) +
+            "max(operations / arithmetic, weights moved " + text(first.move_s) +
                 " s) + KV loaded " + text(first.load_s) + " s + one step",
             own);
 }
@@ -128,6 +127,10 @@ void add_first(const answer &of, chain &to) {
 void add_cost(const answer &of, chain &to) {
   const question &asked = of.asked;
   const outlook &here = of.offload;
+  to.derive("tokens a second with their prompts", "1/s", here.sustained_tokens_per_s(asked),
+            "users x output / (users x prompt " + text(here.first.prompt_s()) +
+                " s + output x step " + text(here.step.step_s()) + " s)",
+            own);
   if (here.price.usd_each_s) {
     to.input("years of use", "", asked.years);
     to.input("electricity", "$/kWh", asked.usd_per_kwh);

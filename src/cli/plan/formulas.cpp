@@ -23,6 +23,10 @@ double stall_s(double compute_s, double known_move_s, double late_move_s, double
   return known_move_s - hidden + std::max(0.0, late_move_s - overlap * (compute_s - hidden));
 }
 
+double sustained_per_s(double users, double prompt_s, double output_tokens, double step_s) {
+  return users / (users * prompt_s + output_tokens * step_s);
+}
+
 double usd_per_s(double price_usd, double years, double watt, double usd_per_kwh) {
   return price_usd / (years * seconds_per_year) + watt * usd_per_kwh / 3.6e6;
 }

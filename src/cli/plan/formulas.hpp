@@ -1,9 +1,17 @@
 // The sums of the plan, each a function of plain numbers. docs/plan.md tells where each is from.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 
 namespace cubby_cli::plan {
+
+/// For printing: what 64 bits do not hold is their most.
+inline uint64_t whole(double value) {
+  constexpr double most = 1.8e19;
+  if (value >= most) return UINT64_MAX;
+  return value > 0 ? static_cast<uint64_t>(value) : 0;
+}
 
 /// The roofline: products take as long as reading their weights or as their arithmetic does,
 /// whichever is longer. Williams et al., CACM 2009.
@@ -20,11 +28,16 @@ double layers_with_misses(double layers, double each, double miss_share);
 /// needed.
 double stall_s(double compute_s, double known_move_s, double late_move_s, double overlap);
 
+/// Requests a second where prompts are computed one after the other, and answers step by step for
+/// all users together.
+double sustained_per_s(double users, double prompt_s, double output_tokens, double step_s);
+
 /// Money for a second of a machine that is bought: its price over its years, and electricity.
 double usd_per_s(double price_usd, double years, double watt, double usd_per_kwh);
 double usd_per_million(double usd_each_s, double tokens_per_s);
 
-/// Joules of one step: weights, KV and arithmetic, as arXiv 2508.06978 counts them.
+/// Joules of one step, or of its share in a token: weights, KV and arithmetic, as arXiv 2508.06978
+/// counts them.
 struct step_energy {
   double local_bytes = 0, local_joules_per_byte = 0;  // read where the products are
   double moved_joules = 0;                            // to read elsewhere, and to write there

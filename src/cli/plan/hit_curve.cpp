@@ -1,5 +1,6 @@
 #include "cli/plan/hit_curve.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace cubby_cli::plan {
@@ -7,13 +8,12 @@ namespace cubby_cli::plan {
 double hit_curve::at(double share) const {
   if (share <= 0) return 0;
   if (share >= 1) return 1;
-  point before = {0, 0};
-  for (const point &next : points) {
-    if (next.share >= share)
-      return before.hits +
-             (next.hits - before.hits) * (share - before.share) / (next.share - before.share);
-    before = next;
-  }
+  const auto next = std::lower_bound(points.begin(), points.end(), share,
+                                     [](const point &one, double at) { return one.share < at; });
+  const point before = next == points.begin() ? point{0, 0} : *(next - 1);
+  if (next != points.end())
+    return before.hits +
+           (next->hits - before.hits) * (share - before.share) / (next->share - before.share);
   return before.hits + (1 - before.hits) * (share - before.share) / (1 - before.share);
 }
 

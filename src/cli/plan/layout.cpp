@@ -25,6 +25,7 @@ void put(part &one, const std::vector<place> &places, layout &into) {
 /// their matrix, all of it is read.
 double input_bytes(const model_shape &of) {
   if (of.tied_embeddings) return 0;
+  if (of.input_embedding_bytes) return *of.input_embedding_bytes;
   return std::min(embedding_parameters(of) * of.dense_weight_bytes, dense_bytes(of) / 2);
 }
 
@@ -42,6 +43,12 @@ bool layout::all_local() const {
   for (const part &one : parts)
     if (one.every_step && one.bytes - one.placed[0] > 1) return false;
   return true;
+}
+
+double longest_context(const question &of) {
+  constexpr double usual = 1 << 20;
+  return of.model.context_max > 0 ? static_cast<double>(of.model.context_max)
+                                  : std::max(of.context.value, usual);
 }
 
 double experts_in_step(const question &of) {
@@ -75,12 +82,8 @@ std::vector<part> parts_of(const question &of) {
                    false,
                    {}});
   if (input > 0)
-    all.push_back({part_kind::input,
-                   "input embeddings",
-                   input,
-                   users * model.hidden * model.dense_weight_bytes,
-                   false,
-                   {}});
+    all.push_back(
+        {part_kind::input, "input embeddings", input, users * input / model.vocab, false, {}});
   if (model.table_bytes > 0)
     all.push_back({part_kind::table,
                    "lookup tables",

@@ -17,7 +17,7 @@ outcome<outlook> look_ahead(const question &of) {
   if (made.price.usd_each_s)
     made.usd_per_million_tokens =
         usd_per_million(*made.price.usd_each_s, made.wanted_tokens_per_s(of));
-  made.energy = energy_of(of, made.places, made.step);
+  made.energy = energy_of(of, made.places, made.step, made.first);
   made.life = life_of(of, made.places, made.parts, made.step, made.first);
   return made;
 }

@@ -34,7 +34,11 @@ const profile::link *link_between(const machine_profile &in, const std::string &
 /// A link that begins at files was measured with the reading of them in it.
 void cross(const profile::link &over, place &made) {
   const double latency_s = over.latency_ns.value_or(0) / 1e9;
-  made.bytes_per_s = std::min(made.bytes_per_s, over.bytes_per_s);
+  if (over.bytes_per_s < made.bytes_per_s) {
+    made.bytes_per_s = over.bytes_per_s;
+    made.speed_from = origin_named(over.origin);
+    made.speed_source = over.source;
+  }
   if (made.kind == "file" && over.from == made.name)
     made.latency_s = std::max(made.latency_s, latency_s);
   else
@@ -102,15 +106,46 @@ done add_way(const question &of, const tier &from, const tier &local, place &mad
   return nothing{};
 }
 
-outcome<double> budget_of(const question &of, const tier &which) {
+outcome<double> budget_of(const question &of, const tier &which, bool is_local) {
   const auto given = of.budget_bytes.find(which.name);
   const double scaled = which.capacity_bytes.value_or(0);
   if (given == of.budget_bytes.end()) return usual_share * scaled;
-  if (which.capacity_bytes && given->second > scaled)
-    return usage_trouble("--budget " + which.name + " is " + short_number(given->second / 1e9) +
-                         " GB, but the tier has " + short_number(scaled / 1e9) +
-                         " GB; give less, or more --devices");
-  return given->second;
+  if (!which.capacity_bytes || given->second <= scaled) return given->second;
+  const double giga = 1e9 * (is_local ? of.devices : 1);
+  return usage_trouble("--budget " + which.name + " is " + short_number(given->second / giga) +
+                       " GB, but the tier has " + short_number(scaled / giga) + " GB; give less" +
+                       (is_local ? ": it is of one device, and --devices N takes N of them" : ""));
+}
+
+/// Empty where the plan uses it.
+std::string why_left_out(const question &of, const tier &one, const tier &local) {
+  if (&one == &local) return {};
+  if (one.kind == "device" && local.kind == "host")
+    return "products read in " + local.name +
+           "; to plan for products on the device, name it in compute.where of " + of.machine_name +
+           ", with compute.product_bytes_per_s, compute.flop_per_s, capacity_bytes of " + one.name +
+           " and links to it";
+  if (!one.read || !(one.read->bytes_per_s > 0))
+    return "how fast it reads (read.bytes_per_s) was not measured";
+  return {};
+}
+
+/// All fields without which there is no plan at all.
+std::string missing_in(const question &of, const tier *local) {
+  std::string names;
+  const auto need = [&](bool there, const std::string &name) {
+    if (!there) names += (names.empty() ? "" : ", ") + name;
+  };
+  const auto &compute = of.machine.compute;
+  need(local != nullptr,
+       "a tier of kind \"host\", or of kind \"device\" with compute.where its name");
+  need(compute && !compute->place.empty(), "compute.where (in whose memory products read)");
+  need(compute && compute->product_bytes_per_s > 0,
+       "compute.product_bytes_per_s (how fast products read it)");
+  if (local != nullptr)
+    need(local->capacity_bytes || of.budget_bytes.count(local->name) != 0,
+         "capacity_bytes of " + local->name + " (or --budget " + local->name + "=SIZE)");
+  return names;
 }
 
 template <class Map>
@@ -125,24 +160,24 @@ outcome<place> place_of(const question &of, const tier &from, const tier &local)
   made.kind = from.kind;
   made.title = from.place;
   made.source = from.source;
-  made.from = origin_named(from.origin);
-  if (!from.read || !(from.read->bytes_per_s > 0))
-    return usage_trouble("the profile " + of.machine_name + " does not say how fast " + from.name +
-                         " reads; measure it again without an interruption");
+  made.from = made.speed_from = origin_named(from.origin);
+  made.speed_source = from.source;
   if (!from.capacity_bytes && of.budget_bytes.count(from.name) == 0)
     return usage_trouble("the profile " + of.machine_name + " does not say how large " + from.name +
                          " is; give --budget " + from.name + "=SIZE");
-  auto budget = budget_of(of, from);
+  auto budget = budget_of(of, from, &from == &local);
   if (!budget) return budget.failure();
   made.budget_bytes = *budget;
   made.capacity_bytes = from.capacity_bytes.value_or(*budget);
   if (from.write) made.write_bytes_per_s = from.write->bytes_per_s;
-  made.joules_per_byte = from.read->joules_per_byte;
+  if (from.read) made.joules_per_byte = from.read->joules_per_byte;
   made.price_usd_per_byte = given_or(of.price_usd_per_byte, from.name, from.price_usd_per_byte);
   made.endurance_bytes = given_or(of.endurance_bytes, from.name, from.endurance_write_bytes);
   if (&from == &local) {
     made.bytes_per_s = of.machine.compute->product_bytes_per_s;
     made.way = "products read here";
+    made.speed_from = origin_named(of.machine.compute->origin);
+    made.speed_source = of.machine.compute->source;
     return made;
   }
   if (auto good = add_way(of, from, local, made); !good) return good.failure();
@@ -165,12 +200,14 @@ done known_tiers(const question &of) {
 outcome<std::vector<place>> places_of(const question &of) {
   if (auto good = known_tiers(of); !good) return good.failure();
   const tier *local = local_tier(of.machine);
-  if (local == nullptr || !of.machine.compute || !(of.machine.compute->product_bytes_per_s > 0))
+  if (const std::string missing = missing_in(of, local); !missing.empty())
     return usage_trouble("the profile " + of.machine_name +
-                         " says nothing of memory in which products read, or how fast they are; "
-                         "measure again with `cubby characterize --save`, or take a preset");
+                         " lacks what every plan needs: " + missing +
+                         "; measure again with `cubby characterize --save`, write it into "
+                         "the file (docs/profile.md tells every field), or take a preset");
   std::vector<place> all;
   for (const tier &one : of.machine.tiers) {
+    if (!why_left_out(of, one, *local).empty()) continue;
     auto made = place_of(of, one, *local);
     if (!made) return made.failure();
     all.push_back(std::move(*made));
@@ -181,6 +218,15 @@ outcome<std::vector<place>> places_of(const question &of) {
     return a.bytes_per_s > b.bytes_per_s;
   });
   return all;
+}
+
+std::vector<std::string> left_out_of(const question &of) {
+  std::vector<std::string> notes;
+  const tier *local = local_tier(of.machine);
+  for (const tier &one : of.machine.tiers)
+    if (const std::string why = local == nullptr ? "" : why_left_out(of, one, *local); !why.empty())
+      notes.push_back(one.name + " is left out: " + why);
+  return notes;
 }
 
 question with_devices(question of, double n) {
@@ -203,7 +249,8 @@ question with_devices(question of, double n) {
     if (*each) **each *= n;
   if (of.usd_per_hour) of.usd_per_hour->value *= n;
   if (of.price_usd) of.price_usd->value *= n;
-  if (of.machine.price_usd) *of.machine.price_usd *= n;
+  for (profile::number *each : {&of.machine.price_usd, &of.machine.watt})
+    if (*each) **each *= n;
   if (of.background_watt) of.background_watt->value *= n;
   return of;
 }

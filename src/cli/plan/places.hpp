@@ -15,7 +15,9 @@ struct place {
   double capacity_bytes = 0, budget_bytes = 0;
   double bytes_per_s = 0;  // to the first place; of that itself, for products
   double latency_s = 0;
-  std::string way;               // over which links
+  std::string way;                     // over which links
+  origin speed_from = origin::preset;  // of bytes_per_s: of what limits it
+  std::string speed_source;
   double write_bytes_per_s = 0;  // 0 = not known
   profile::number joules_per_byte, price_usd_per_byte, endurance_bytes;
   bool serves_steps = true;  // fast enough for what every step reads
@@ -26,7 +28,12 @@ struct place {
 /// needed, or a budget is absurd.
 outcome<std::vector<place>> places_of(const question &of);
 
-/// `n` times the memory in which products read, with its links and its compute.
+/// What the plan does without, and why: tiers that were not measured, devices whose products nobody
+/// has timed.
+std::vector<std::string> left_out_of(const question &of);
+
+/// `n` times the memory in which products read, with its links, its compute, and what the
+/// machine costs and takes: those numbers are of one device.
 question with_devices(question of, double n);
 
 }  // namespace cubby_cli::plan

@@ -35,4 +35,7 @@ struct question {
   std::optional<input_price> sells;
 };
 
+/// That the model was made for; where nobody says it, a million tokens or what is asked.
+double longest_context(const question &of);
+
 }  // namespace cubby_cli::plan

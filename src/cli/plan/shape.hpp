@@ -47,6 +47,7 @@ struct model_shape {
   std::string expert_type = "bf16", dense_type = "bf16";
   double expert_weight_bytes = 2, dense_weight_bytes = 2;  // of one weight
   std::optional<double> expert_bytes, dense_bytes;         // all of them, where a file tells
+  std::optional<double> input_embedding_bytes;             // of the dense ones, the same
   double table_bytes = 0, table_read_bytes = 0;            // lookup rows; read a token
   origin from = origin::preset;
   std::string source;

@@ -39,6 +39,30 @@ void add_experts(const question &of, const std::vector<place> &places, const par
   }
 }
 
+/// Each chunk of a prompt reads the dense weights and nearly all experts, each layer's known before
+/// it is computed.
+void add_prompt_weights(const question &of, const std::vector<place> &places, const layout &parts,
+                        first_token &made) {
+  const double chunks = std::max(1.0, made.new_tokens / prompt_chunk_tokens);
+  for (const part &one : parts.parts) {
+    double used = 1, layers = of.model.layers;
+    if (one.kind == part_kind::experts) {
+      used = distinct_experts(of.model.routed_experts, of.model.top_k,
+                              std::min(made.new_tokens, prompt_chunk_tokens)) /
+             of.model.routed_experts;
+      layers = of.model.moe_layers;
+    } else if (one.kind != part_kind::dense) {
+      continue;
+    }
+    made.local_bytes += chunks * used * one.bytes;
+    for (size_t at = 1; at < places.size(); at++) {
+      const double bytes = chunks * used * one.placed[at];
+      made.moved_bytes[at] += bytes;
+      made.move_s += move_s(bytes, places[at].bytes_per_s, chunks * layers, places[at].latency_s);
+    }
+  }
+}
+
 }  // namespace
 
 step_times time_step(const question &of, const std::vector<place> &places, const layout &parts) {
@@ -95,27 +119,21 @@ double recompute_kv_s(const question &of, double tokens) {
 first_token time_first(const question &of, const std::vector<place> &places, const layout &parts,
                        const step_times &step) {
   first_token made;
+  made.moved_bytes.assign(places.size(), 0);
   const double context = of.context.value, found = of.reuse.value * context;
   made.new_tokens = context - found;
   made.flops = prefill_flops(of.model, found, context);
   made.compute_s = made.flops / prompt_flop_per_s(of).value;
-  if (const part *experts = parts.find(part_kind::experts)) {
-    // A chunk of a prompt uses nearly all experts, each layer's known before it is computed.
-    const double chunks = std::max(1.0, made.new_tokens / prompt_chunk_tokens);
-    const double used = distinct_experts(of.model.routed_experts, of.model.top_k,
-                                         std::min(made.new_tokens, prompt_chunk_tokens)) /
-                        of.model.routed_experts;
-    for (size_t at = 1; at < places.size(); at++)
-      made.move_s += move_s(chunks * used * experts->placed[at], places[at].bytes_per_s,
-                            of.model.moe_layers, places[at].latency_s);
-  }
+  add_prompt_weights(of, places, parts, made);
   if (found > 0) {
     made.load_bytes = kv_bytes(of.model, of.kv, found);
     // Sessions are spread over the places as their KV is.
     const part *stored = parts.find(part_kind::stored_kv);
-    for (size_t at = 1; stored != nullptr && at < places.size(); at++)
-      if (stored->placed[at] > 0)
-        made.load_s += stored->share_in(at) * load_kv_s(of, places[at], found);
+    for (size_t at = 1; stored != nullptr && at < places.size(); at++) {
+      if (stored->placed[at] <= 0) continue;
+      made.moved_bytes[at] += stored->share_in(at) * made.load_bytes;
+      made.load_s += stored->share_in(at) * load_kv_s(of, places[at], found);
+    }
   }
   made.step_s = step.step_s();
   return made;

@@ -1,6 +1,7 @@
 // How long a step and the first token take with a given layout.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "cli/plan/layout.hpp"
@@ -28,11 +29,15 @@ inline constexpr double prompt_chunk_tokens = 2048;
 struct first_token {
   double new_tokens = 0, flops = 0;
   double compute_s = 0;               // of the tokens that are new
-  double move_s = 0;                  // of the experts they need
+  double move_s = 0;                  // of the weights they need
   double load_bytes = 0, load_s = 0;  // of KV that is found
   double step_s = 0;
+  double local_bytes = 0;           // read by products
+  std::vector<double> moved_bytes;  // from each place: weights, and KV that is found
 
-  [[nodiscard]] double all_s() const { return std::max(compute_s, move_s) + load_s + step_s; }
+  /// What the machine spends on the prompt.
+  [[nodiscard]] double prompt_s() const { return std::max(compute_s, move_s) + load_s; }
+  [[nodiscard]] double all_s() const { return prompt_s() + step_s; }
 };
 first_token time_first(const question &of, const std::vector<place> &places, const layout &parts,
                        const step_times &step);

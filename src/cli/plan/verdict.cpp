@@ -1,4 +1,5 @@
 #include "cli/plan/answer.hpp"
+#include "cli/plan/formulas.hpp"
 #include "cli/support.hpp"
 
 namespace cubby_cli::plan {
@@ -6,7 +7,7 @@ namespace {
 
 using kind = verdict::kind;
 
-std::string gigabytes(double bytes) { return bytes_text(static_cast<uint64_t>(bytes)); }
+std::string gigabytes(double bytes) { return bytes_text(whole(bytes)); }
 std::string times(double ratio) { return short_number(ratio) + " x"; }
 
 verdict of_memory(const answer &of) {

@@ -105,7 +105,9 @@ quantity idle_watt(double count = 1) {
 }
 
 constexpr const char *pcie5 =
-    "PCIe 5.0 x16: 52.8 GB/s by nvbandwidth on H100 (NVIDIA/nvbandwidth #24)";
+    "PCIe 5.0 x16, alike in both directions: assumed to be the 52.8 GB/s from device to host of "
+    "nvbandwidth on H100 (NVIDIA/nvbandwidth #24), where the SM's copies from host to device had "
+    "35.2 and those of copy engines are not published";
 
 machine_preset hopper(const char *name, const char *title, const chip &of, double usd_per_hour,
                       const char *rent) {
@@ -116,6 +118,7 @@ machine_preset hopper(const char *name, const char *title, const chip &of, doubl
   made.what.tiers.push_back(ddr(256, 307.2, "Xeon, 8 channels of DDR5-4800"));
   made.what.tiers.push_back(gen5_drives(1));
   made.what.links = {link_of("host:0", "device:0", 52.8, 10e3, pcie5)};
+  made.what.links.front().origin = "assumed";
   made.usd_per_hour = rented(usd_per_hour, rent);
   made.background_watt = idle_watt();
   return made;

@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "cli/plan/formulas.hpp"
 #include "cli/plan/print/print.hpp"
 #include "cli/replay/page/chart.hpp"
 #include "cli/replay/page/page.hpp"
@@ -77,14 +78,14 @@ std::string context_chart(const answer &of) {
   made.x_name = "tokens";
   made.logarithmic = true;
   made.lines = {{name_of(of.asked.kv), "s0", {}}};
-  const double most = std::max(2048.0, static_cast<double>(of.asked.model.context_max));
+  const double most = std::max(2048.0, longest_context(of.asked));
   for (double tokens = 1024; tokens <= most; tokens *= 2) {
     const double bytes = kv_bytes(of.asked.model, of.asked.kv, tokens);
     made.x_ticks.push_back({tokens, short_number(tokens / 1024) + "k"});
-    made.lines[0].points.push_back({tokens, bytes, bytes_text(static_cast<uint64_t>(bytes))});
+    made.lines[0].points.push_back({tokens, bytes, bytes_text(whole(bytes))});
   }
   made.y_max = largest(made);
-  made.y_label = [](double at) { return bytes_text(static_cast<uint64_t>(at)); };
+  made.y_label = [](double at) { return bytes_text(whole(at)); };
   return replay::svg_of(made);
 }
 
@@ -105,7 +106,7 @@ std::string body_of(const answer &of) {
   const bool pays = of.overall.which == verdict::kind::pays;
   std::string body = tag("h1", escaped(title_of(of)));
   body += tag("p", escaped(short_number(asked.users.value) + " users of " +
-                           count_text(static_cast<uint64_t>(asked.context.value)) + " tokens"));
+                           count_text(whole(asked.context.value)) + " tokens"));
   body += tag(
       "p", tag("strong", std::string("Offload ") + (pays ? "pays" : "does not pay") + " here: ") +
                escaped(of.overall.reason));

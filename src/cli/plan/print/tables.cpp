@@ -5,9 +5,7 @@
 namespace cubby_cli::plan {
 namespace {
 
-std::string size_text(double bytes) {
-  return bytes <= 0 ? "-" : bytes_text(static_cast<uint64_t>(bytes));
-}
+std::string size_text(double bytes) { return bytes <= 0 ? "-" : bytes_text(whole(bytes)); }
 
 std::string time_text(double seconds) {
   if (seconds < 1e-3) return short_number(1e6 * seconds) + " us";
@@ -30,6 +28,10 @@ const figure figures[] = {
     {"tokens a second, all users",
      [](const answer &, const question &asked, const outlook &of) {
        return short_number(of.tokens_per_s(asked));
+     }},
+    {"with their prompts",
+     [](const answer &, const question &asked, const outlook &of) {
+       return short_number(of.sustained_tokens_per_s(asked));
      }},
     {"time of a token", [](const answer &, const question &,
                            const outlook &of) { return time_text(of.step.step_s()); }},

@@ -1,5 +1,6 @@
 #include <iostream>
 
+#include "cli/plan/formulas.hpp"
 #include "cli/plan/print/print.hpp"
 #include "cli/printable.hpp"
 #include "cli/support.hpp"
@@ -12,14 +13,19 @@ std::string parameters_text(const model_shape &of) {
          short_number(active_parameters(of) / 1e9) + " B active";
 }
 
+/// Of a token far from the beginning.
+std::string kv_text(const model_shape &of, kv_format format) {
+  const double bytes = kv_bytes_per_token(of, format);
+  return bytes > 0 ? bytes_text(whole(bytes)) + " a token" : "in windows";
+}
+
 void print_head(const answer &of) {
   const question &asked = of.asked;
   std::cout << printable(asked.model.title) << ": " << parameters_text(asked.model) << ", KV "
-            << bytes_text(static_cast<uint64_t>(kv_bytes_per_token(asked.model, asked.kv)))
-            << " a token (" << name_of(asked.kv) << ")\n"
+            << kv_text(asked.model, asked.kv) << " (" << name_of(asked.kv) << ")\n"
             << printable(asked.machine_name) << ", " << short_number(asked.users.value)
             << (asked.users.value == 1 ? " user of " : " users of ")
-            << count_text(static_cast<uint64_t>(asked.context.value)) << " tokens\n\n";
+            << count_text(whole(asked.context.value)) << " tokens\n\n";
 }
 
 void print_chain(const chain &of) {
@@ -61,7 +67,7 @@ void print_presets() {
   for (const model_shape &one : model_presets())
     models.push_back({one.name, one.title, short_number(total_parameters(one) / 1e9) + " B",
                       short_number(active_parameters(one) / 1e9) + " B",
-                      bytes_text(static_cast<uint64_t>(kv_bytes_per_token(one, kv_format::bf16)))});
+                      bytes_text(whole(kv_bytes_per_token(one, kv_format::bf16)))});
   print_table(models);
   std::cout << "\n";
   table machines = {{"profile", ""}};

@@ -14,6 +14,7 @@ namespace {
 using cubby::store::header_reader;
 
 constexpr uint64_t key_bytes_max = 65535, list_max = 4096;
+constexpr uint64_t type_i8 = 1, type_i16 = 3, type_i32 = 5, type_i64 = 11;
 constexpr uint64_t type_f32 = 6, type_string = 8, type_array = 9, type_f64 = 12;
 constexpr uint32_t depth_max = 8;
 
@@ -26,6 +27,10 @@ uint32_t value_bytes(uint64_t type) {
 double number_of(uint64_t bits, uint64_t type) {
   if (type == type_f32) return std::bit_cast<float>(static_cast<uint32_t>(bits));
   if (type == type_f64) return std::bit_cast<double>(bits);
+  if (type == type_i8) return static_cast<int8_t>(bits);
+  if (type == type_i16) return static_cast<int16_t>(bits);
+  if (type == type_i32) return static_cast<int32_t>(bits);
+  if (type == type_i64) return static_cast<double>(static_cast<int64_t>(bits));
   return static_cast<double>(bits);
 }
 

@@ -10,6 +10,9 @@
 
 namespace cubby_cli::plan {
 
+/// More than any number of a geometry.
+inline constexpr double count_max = 1e9;
+
 /// Lists have an entry a layer.
 using fact_map = std::map<std::string, std::vector<double>>;
 

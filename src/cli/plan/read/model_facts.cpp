@@ -7,7 +7,8 @@
 namespace cubby_cli::plan {
 namespace {
 
-constexpr double count_max = 1e9;
+constexpr uint32_t experts_max = 100000;  // of a layer
+constexpr double parameters_max = 1e18;
 
 /// How architectures are known to lay their windows out: one layer of so many sees all; 1 = all
 /// have windows, 0 = none has.
@@ -158,6 +159,14 @@ done complete(const model_facts &of, const model_shape &made) {
     return usage_trouble(place + ": a token uses " + std::to_string(made.top_k) + " of " +
                          std::to_string(made.routed_experts) +
                          " experts, which cannot be; correct it by --geometry top-k=N,experts=N");
+  if (made.routed_experts > experts_max)
+    return usage_trouble(place + " has " + std::to_string(made.routed_experts) +
+                         " experts in a layer, and " + std::to_string(experts_max) +
+                         " is the most that is reckoned with; correct it by --geometry experts=N");
+  if (const double parameters = total_parameters(made); parameters > parameters_max)
+    return usage_trouble(place + " would have " + short_number(parameters) +
+                         " parameters, which no machine holds; correct layers, hidden, vocab or "
+                         "the sizes by --geometry");
   return nothing{};
 }
 
@@ -252,6 +261,7 @@ outcome<model_shape> shape_of(const model_facts &of, const fact_map &given) {
   if (of.has_tensors) {
     if (made.has_experts()) made.expert_bytes = of.expert_bytes;
     made.dense_bytes = of.dense_bytes + (made.has_experts() ? 0 : of.expert_bytes);
+    if (of.input_embedding_bytes > 0) made.input_embedding_bytes = of.input_embedding_bytes;
     made.table_bytes = of.table_bytes;
   }
   return made;

@@ -19,6 +19,7 @@ struct model_facts {
   std::vector<std::string> layer_kinds;  // "sliding_attention", "full_attention"
   std::string expert_type, dense_type;
   double expert_bytes = 0, dense_bytes = 0, table_bytes = 0;  // of all tensors, where there are any
+  double input_embedding_bytes = 0;                           // of the dense ones
   bool has_tensors = false;
 };
 

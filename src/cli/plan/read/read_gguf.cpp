@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "cli/plan/read/model_facts.hpp"
 #include "cli/plan/read/tensor_bytes.hpp"
 
@@ -58,10 +60,16 @@ outcome<model_facts> read_gguf_facts(const std::string &path) {
   model_facts made;
   made.path = path;
   made.architecture = header.architecture;
-  for (const key_name &one : keys)
-    if (const auto found = header.numbers.find(made.architecture + '.' + one.key);
-        found != header.numbers.end())
-      made.numbers[one.name] = found->second;
+  for (const key_name &one : keys) {
+    const auto found = header.numbers.find(made.architecture + '.' + one.key);
+    if (found == header.numbers.end()) continue;
+    for (const double value : found->second)
+      if (!(value >= 0 && value <= count_max))
+        return usage_trouble(path + ": " + found->first + " is " + short_number(value) +
+                             ", which no model has; the file is damaged or another kind of model, "
+                             "get it again");
+    made.numbers[one.name] = found->second;
+  }
   untangle_latents(made.numbers);
   add_tensors(header, made);
   return made;

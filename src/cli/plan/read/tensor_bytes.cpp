@@ -54,6 +54,7 @@ void add_tensors(const model_header &from, model_facts &to) {
       others.bytes[type] += one.bytes;
     }
     const bool input = one.name == "token_embd.weight" || one.name.ends_with("embed_tokens.weight");
+    if (input) to.input_embedding_bytes += one.bytes;
     if (input && to.numbers.count("vocab") == 0 && one.rows > 1)
       to.numbers["vocab"] = {static_cast<double>(one.rows)};
     output = output || one.name == "output.weight" || one.name.ends_with("lm_head.weight");

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "cli/plan/read/model_facts.hpp"
+#include "cli/plan/read/sockets.hpp"
 
 namespace cubby_cli::plan {
 namespace {
@@ -127,7 +128,7 @@ done read_machine(const plan_words &words, question &to) {
                          "; measure this machine with `cubby characterize --save FILE`");
   auto read = profile::load(words.profile);
   if (!read) return read.failure();
-  to.machine = std::move(*read);
+  to.machine = with_one_memory(std::move(*read));
   return nothing{};
 }
 
@@ -184,6 +185,7 @@ done read_types(const plan_words &words, model_shape &to) {
     *name = *type;
     *bytes = *known;
     total->reset();
+    if (total == &to.dense_bytes) to.input_embedding_bytes.reset();
   }
   return nothing{};
 }

@@ -15,8 +15,9 @@ namespace cubby_cli::replay {
 
 /// What a matrix file asks for; paths are relative to the file's folder.
 struct matrix_wish {
-  std::string path;  // of the file itself
-  std::vector<std::string> traces, policies = {"all"}, capacities = {"10%", "25%", "50%"};
+  std::string path;                              // of the file itself
+  std::vector<std::string> traces, trace_names;  // files; the same as the matrix file has them
+  std::vector<std::string> policies = {"all"}, capacities = {"10%", "25%", "50%"};
   /// Each the links of one machine, as "host:25GB/s,10us nvme:6GB/s,80us"; none = hits alone.
   std::vector<std::string> links;
   std::string results, page;  // files; usual: beside the matrix, .jsonl and .html

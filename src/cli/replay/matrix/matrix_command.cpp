@@ -15,8 +15,9 @@ outcome<json> run(const std::string &path, const matrix_run &how) {
   const auto wish = read_matrix(path);
   if (!wish) return wish.failure();
   const named_file page = {"page", wish->page, is_page};
-  if (auto good = check_distinct({{"--matrix", path}}, {{"results", wish->results, {}}, page});
-      !good)
+  std::vector<named_file> read = {{"--matrix", path}};
+  for (const std::string &trace : wish->traces) read.push_back({"traces", trace});
+  if (auto good = check_distinct(read, {{"results", wish->results, {}}, page}); !good)
     return good.failure();
   if (auto good = check_place(page); !good) return good.failure();
   const auto found = run_matrix(*wish, how);

@@ -136,6 +136,7 @@ outcome<matrix_wish> read_matrix(const std::string &path) {
                          ": compute-ns is for links; add links = [\"host:25GB/s,10us\"], or "
                          "leave it out");
   const std::string stem = fs::path(path).stem().string();
+  made.trace_names = made.traces;
   for (std::string &trace : made.traces) trace = beside(path, trace);
   made.results = beside(path, made.results.empty() ? stem + ".jsonl" : made.results);
   made.page = beside(path, made.page.empty() ? stem + ".html" : made.page);

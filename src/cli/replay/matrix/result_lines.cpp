@@ -6,7 +6,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <functional>
+#include <string_view>
 #include <utility>
+
+#include "cli/depth_limit.hpp"
 
 namespace cubby_cli::replay {
 namespace {
@@ -22,6 +26,37 @@ outcome<std::string> all_of(int file, const std::string &path) {
     text.append(piece, static_cast<size_t>(got));
   }
   return text;
+}
+
+json parsed(const std::string &text) {
+  depth_limit limit;
+  json line = json::parse(text, std::ref(limit), false);
+  return limit.exceeded ? json() : line;
+}
+
+/// Why a line is not one that a page can be made of; empty where it is.
+std::string wrong_in(const json &line) {
+  if (!line.is_object()) return "is no line of a matrix's results";
+  for (const char *name : {"cell", "trace", "kind", "policy", "capacity", "links"})
+    if (!line.contains(name) || !line[name].is_string())
+      return std::string("is no line of a matrix's results: it has no text \"") + name + "\"";
+  for (const char *name : {"capacity_lockers", "lockers", "accesses", "hits", "hit_ratio"})
+    if (!line.contains(name) || !line[name].is_number())
+      return std::string("is no line of a matrix's results: it has no number \"") + name + "\"";
+  if (line.contains("broken")) return "says \"broken\", which only a report does";
+  if (!line.contains("stall")) return {};
+  const json &stall = line["stall"];
+  const bool good = stall.is_object() && (!stall.contains("share") || stall["share"].is_number());
+  return good ? "" : "has a \"stall\" that is none of a matrix's results";
+}
+
+/// Keys are written in the order of the alphabet, so each line begins so.
+constexpr std::string_view begin_of_line = "{\"accesses\":";
+
+/// May this be what a run that was broken off wrote? After whole lines of ours, already a piece of
+/// that beginning is.
+bool is_torn(std::string_view text, bool after_others) {
+  return text.starts_with(begin_of_line) || (after_others && begin_of_line.starts_with(text));
 }
 
 }  // namespace
@@ -54,26 +89,32 @@ result_lines::result_lines(result_lines &&other) noexcept
       path_(std::move(other.path_)),
       known_(std::move(other.known_)) {}
 
+done result_lines::take(const std::string &text, size_t number) {
+  json line = parsed(text);
+  if (const std::string wrong = wrong_in(line); !wrong.empty())
+    return usage_trouble(path_ + ":" + std::to_string(number) + " " + wrong +
+                         "; correct or delete that line, or name another file for the results");
+  const std::string cell = line["cell"];
+  known_[cell] = std::move(line);
+  return nothing{};
+}
+
 done result_lines::read() {
   auto text = all_of(file_, path_);
   if (!text) return text.failure();
   size_t at = 0, number = 1;
-  for (size_t end = 0; (end = text->find('\n', at)) != std::string::npos; at = end + 1, number++) {
-    json line = json::parse(text->substr(at, end - at), nullptr, false);
-    if (!line.is_object() || !line.contains("cell") || !line["cell"].is_string())
-      return usage_trouble(path_ + ":" + std::to_string(number) +
-                           " is no line of a matrix's results; name another file for them");
-    const std::string cell = line["cell"];
-    known_[cell] = std::move(line);
+  for (size_t end = 0; (end = text->find('\n', at)) != std::string::npos; at = end + 1, number++)
+    if (auto good = take(text->substr(at, end - at), number); !good) return good;
+  const std::string last = text->substr(at);
+  if (last.empty()) return nothing{};
+  // A run was broken off within a line, or just before its end; anything else is somebody else's.
+  if (!json::accept(last) && is_torn(last, number > 1)) {
+    if (ftruncate(file_, static_cast<off_t>(at)) != 0)
+      return system_trouble(path_ + " could not be shortened", errno);
+    return nothing{};
   }
-  if (at == text->size()) return nothing{};
-  // A run was broken off within a line; what is no beginning of one is somebody else's.
-  if (!text->substr(at).starts_with("{\""))
-    return usage_trouble(path_ + ":" + std::to_string(number) +
-                         " is no line of a matrix's results; name another file for them");
-  if (ftruncate(file_, static_cast<off_t>(at)) != 0)
-    return system_trouble(path_ + " could not be shortened", errno);
-  return nothing{};
+  if (auto good = take(last, number); !good) return good;
+  return append("\n");
 }
 
 const json *result_lines::find(const std::string &cell) const {
@@ -84,6 +125,12 @@ const json *result_lines::find(const std::string &cell) const {
 done result_lines::add(const std::string &cell, json line) {
   line["cell"] = cell;
   const std::string text = line.dump(-1, ' ', false, json::error_handler_t::replace) + '\n';
+  if (auto good = append(text); !good) return good;
+  known_[cell] = std::move(line);
+  return nothing{};
+}
+
+done result_lines::append(const std::string &text) {
   size_t written = 0;
   while (written < text.size()) {
     const ssize_t got = ::write(file_, text.data() + written, text.size() - written);
@@ -91,7 +138,6 @@ done result_lines::add(const std::string &cell, json line) {
     if (got < 0) return system_trouble(path_ + " could not be written", errno);
     written += static_cast<size_t>(got);
   }
-  known_[cell] = std::move(line);
   return nothing{};
 }
 

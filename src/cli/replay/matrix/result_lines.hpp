@@ -11,8 +11,8 @@ namespace cubby_cli::replay {
 
 class result_lines {
  public:
-  /// Reads what is there, and drops a last line that is not whole. Trouble when a line is no result
-  /// of ours: the file is left as it is.
+  /// Reads what is there, and drops a last line that a run left unfinished. Trouble when a line is
+  /// no result of ours: the file is left as it is.
   static outcome<result_lines> open(const std::string &path);
   ~result_lines();
   result_lines(result_lines &&other) noexcept;
@@ -28,6 +28,9 @@ class result_lines {
  private:
   result_lines(int file, std::string path) : file_(file), path_(std::move(path)) {}
   done read();
+  /// One line of the file.
+  done take(const std::string &text, size_t number);
+  done append(const std::string &text);
 
   int file_ = -1;
   std::string path_;

@@ -75,7 +75,9 @@ timing_options timing_for(const matrix_wish &wish, const std::string &links, boo
 /// One trace with everything that is to be done with it.
 class trace_matrix {
  public:
-  trace_matrix(const matrix_wish &wish, const std::string &path) : wish_(wish), path_(path) {}
+  /// `number`: of the trace in the matrix file.
+  trace_matrix(const matrix_wish &wish, size_t number)
+      : wish_(wish), path_(wish.traces[number]), name_(wish.trace_names[number]) {}
 
   done open() {
     // Batches are of experts: whether these are any is known only once they are read.
@@ -104,7 +106,7 @@ class trace_matrix {
   [[nodiscard]] const workload &of() const { return *of_; }
 
   [[nodiscard]] json line_of(const cell &one) const {
-    json line = {{"trace", std::filesystem::path(path_).filename().string()},
+    json line = {{"trace", name_},
                  {"kind", name_of(of_->kind())},
                  {"policy", one.policy.name},
                  {"capacity", one.capacity.text},
@@ -135,8 +137,8 @@ class trace_matrix {
     made.policy = policy;
     made.links = links;
     made.capacity.text = capacity;
-    made.name = std::filesystem::path(path_).filename().string() + ' ' + mark + " | " +
-                policy.name + " | " + capacity + " | " + links + " | " + settings_of(wish_);
+    made.name = name_ + ' ' + mark + " | " + policy.name + " | " + capacity + " | " + links +
+                " | " + settings_of(wish_);
     const auto asked = read_capacity(capacity, *of_, least_capacity(*of_));
     if (asked)
       made.capacity = *asked;
@@ -172,7 +174,7 @@ class trace_matrix {
   }
 
   const matrix_wish &wish_;
-  const std::string path_;
+  const std::string path_, name_;
   std::unique_ptr<workload> of_;
   std::vector<cell> cells_;
 };
@@ -252,8 +254,8 @@ outcome<matrix_result> run_matrix(const matrix_wish &wish, const matrix_run &how
   matrix_result made;
   made.lines = json::array();
   matrix_progress progress(how.quiet, wish.traces.size());
-  for (const std::string &path : wish.traces) {
-    trace_matrix with(wish, path);
+  for (size_t number = 0; number < wish.traces.size(); number++) {
+    trace_matrix with(wish, number);
     if (auto good = with.open(); !good) return good.failure();
     if (auto good = run_missing(with, how, *file, progress, made); !good) return good.failure();
     for (const cell &one : with.cells()) {
