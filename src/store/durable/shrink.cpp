@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "store/durable/posix_store.hpp"
+#include "store/durable/space_table.hpp"
 
 namespace cubby::store {
 namespace {
@@ -19,9 +20,6 @@ constexpr uint64_t batch_bytes = 16u << 20;
 
 std::string_view key_in(const block_body &body) {
   return {reinterpret_cast<const char *>(body.key), body.key_bytes};
-}
-std::string_view text_of(const unsigned char *bytes, uint32_t count) {
-  return {reinterpret_cast<const char *>(bytes), count};
 }
 
 class copier {
@@ -103,8 +101,7 @@ result<void> copier::add_spaces() {
   for (const space_table::entry &slot : old_.content.spaces.slots())
     if (slot.body.id != 0) spaces[slot.body.id] = &slot.body;
   for (const auto &[id, body] : spaces) {
-    const auto added = made_->store().add_space(text_of(body->fingerprint, body->fingerprint_bytes),
-                                                text_of(body->domain, body->domain_bytes), 0);
+    const auto added = made_->store().add_space(fingerprint_of(*body), domain_of(*body), 0);
     if (!added) return added.failure();
     space_of_[id] = *added;
     if (auto settled = settle(); !settled) return settled;

@@ -9,17 +9,12 @@ namespace {
 constexpr uint32_t generations_max = (1u << 24) - 1;
 static_assert(store_spaces_max == 256);
 
-std::string_view text_of(const unsigned char *bytes, uint32_t count) noexcept {
-  return {reinterpret_cast<const char *>(bytes), count};
-}
-
 }  // namespace
 
 uint32_t space_table::find(std::string_view fingerprint, std::string_view domain) const {
   for (const entry &slot : slots_)
-    if (slot.body.id != 0 && !slot.removing &&
-        text_of(slot.body.fingerprint, slot.body.fingerprint_bytes) == fingerprint &&
-        text_of(slot.body.domain, slot.body.domain_bytes) == domain)
+    if (slot.body.id != 0 && !slot.removing && fingerprint_of(slot.body) == fingerprint &&
+        domain_of(slot.body) == domain)
       return slot.body.id;
   return 0;
 }

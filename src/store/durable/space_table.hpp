@@ -10,6 +10,13 @@
 
 namespace cubby::store {
 
+[[nodiscard]] inline std::string_view fingerprint_of(const space_body &space) noexcept {
+  return {reinterpret_cast<const char *>(space.fingerprint), space.fingerprint_bytes};
+}
+[[nodiscard]] inline std::string_view domain_of(const space_body &space) noexcept {
+  return {reinterpret_cast<const char *>(space.domain), space.domain_bytes};
+}
+
 class space_table {
  public:
   struct entry {
