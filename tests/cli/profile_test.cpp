@@ -1,6 +1,7 @@
 // The file of a machine's figures: what is written is read back, and what is wrong is named.
 #include "cli/profile/profile.hpp"
 
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -143,4 +144,13 @@ TEST_CASE("A file that is no profile is refused with what to do") {
   CHECK(mentions(text(here.write("cut.json", "{\"format\":\"cubby-pro")), "no JSON from byte"));
   CHECK(mentions(text(here.write("list.json", "[1,2]")), "no profile"));
   CHECK(mentions(text(here.path.string()), "is a folder"));
+  CHECK(mentions(text("/dev/zero"), "no regular file"));
+  std::filesystem::resize_file(here.write("big.json", "{"), (uint64_t{64} << 20) + 1);
+  CHECK(mentions(text(here.at("big.json")), "more than 64 MiB"));
+  // As deep as would overflow the stack.
+  const std::string begin =
+      "{\"format\":\"cubby-profile\",\"version\":1,\"machine\":{\"topology\":";
+  constexpr size_t levels = 1000000;
+  const std::string deep = begin + std::string(levels, '[') + std::string(levels, ']') + "}}";
+  CHECK(mentions(text(here.write("deep.json", deep)), "nested deeper"));
 }

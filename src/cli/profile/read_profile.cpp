@@ -3,8 +3,10 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 
+#include "cli/depth_limit.hpp"
 #include "cli/profile/profile.hpp"
 
 namespace cubby_cli::profile {
@@ -274,9 +276,16 @@ outcome<machine_profile> from_json(const json &file, const std::string &path) {
 }
 
 outcome<machine_profile> load(const std::string &path) {
+  constexpr const char *remedy = "; name a file that cubby characterize --save wrote";
   std::error_code failed;
-  if (std::filesystem::is_directory(path, failed))
-    return usage_trouble(path + " is a folder; name a file that cubby characterize --save wrote");
+  const auto what = std::filesystem::status(path, failed);
+  if (std::filesystem::is_directory(what)) return usage_trouble(path + " is a folder" + remedy);
+  // Before it is read: a device never ends, and a pipe waits.
+  if (std::filesystem::exists(what) && !std::filesystem::is_regular_file(what))
+    return usage_trouble(path + " is no regular file" + remedy);
+  if (const auto bytes = std::filesystem::file_size(path, failed);
+      !failed && bytes > file_bytes_max)
+    return usage_trouble(path + " has more than 64 MiB, so it is no profile" + remedy);
   std::ifstream in(path, std::ios::binary);
   if (!in) {
     trouble why = system_trouble("cannot read the profile " + path, errno);
@@ -285,12 +294,13 @@ outcome<machine_profile> load(const std::string &path) {
     return why;
   }
   std::string text(std::istreambuf_iterator<char>(in), {});
-  if (text.size() > file_bytes_max)
-    return usage_trouble(path +
-                         " has more than 64 MiB, so it is no profile; name a file that "
-                         "cubby characterize --save wrote");
   try {
-    return from_json(nlohmann::json::parse(text), path);
+    depth_limit limit;
+    const json file = json::parse(text, std::ref(limit));
+    if (limit.exceeded)
+      return usage_trouble(path + " is nested deeper than " + std::to_string(limit.most) +
+                           " levels, so it is no profile" + remedy);
+    return from_json(file, path);
   } catch (const nlohmann::json::parse_error &wrong) {
     return usage_trouble(path + " is no JSON from byte " + std::to_string(wrong.byte) +
                          " on; it was cut short or is another kind of file: make it again with "
