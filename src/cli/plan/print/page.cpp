@@ -18,19 +18,6 @@ void replace_first(std::string &in, const std::string &what, const std::string &
   if (const size_t at = in.find(what); at != std::string::npos) in.replace(at, what.size(), with);
 }
 
-/// JSON that ends no script.
-std::string embedded(const nlohmann::json &object) {
-  std::string text;
-  for (const char c : object.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace)) {
-    const char *const escape = c == '<' ? "\\u003c" : c == '>' ? "\\u003e" : "\\u0026";
-    if (c == '<' || c == '>' || c == '&')
-      text += escape;
-    else
-      text += c;
-  }
-  return text;
-}
-
 std::string html_table(const table &lines) {
   return replay::table_of(lines.front(), {lines.begin() + 1, lines.end()});
 }
@@ -131,7 +118,7 @@ std::string page_of(const answer &of) {
   std::string text = replay::page_template;
   replace_first(text, "content=\"cubby replay\"", "content=\"cubby plan\"");
   replace_first(text, "id=\"replay\"", "id=\"plan\"");
-  replace_first(text, "{{data}}", embedded(json_of(of)));
+  replace_first(text, "{{data}}", replay::embedded(json_of(of)));
   replace_first(text, "{{body}}", body_of(of));
   replace_first(text, "{{title}}", escaped(title_of(of)));
   return text;

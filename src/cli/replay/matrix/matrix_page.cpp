@@ -122,11 +122,8 @@ void replace_first(std::string &in, const std::string &what, const std::string &
 }  // namespace
 
 std::string matrix_page(const matrix_wish &wish, const json &lines) {
-  std::string data;
-  for (const char c : lines.dump(-1, ' ', true, json::error_handler_t::replace))
-    data += c == '<' ? "\\u003c" : c == '>' ? "\\u003e" : c == '&' ? "\\u0026" : std::string(1, c);
   std::string text = page_template;
-  replace_first(text, "{{data}}", data);
+  replace_first(text, "{{data}}", embedded(lines));
   replace_first(text, "{{body}}",
                 tag("h1", escaped("Matrix " + wish.path)) + sections(lines) +
                     tag("h2", "All results") + results_table(lines));
