@@ -4,10 +4,10 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <random>
 #include <sstream>
 
 #include "cli/folder.hpp"
+#include "cli/made_up_traces.hpp"
 #include "cli/process.hpp"
 #include "cli/replay/matrix/toml.hpp"
 
@@ -17,39 +17,19 @@ using process::command;
 using process::command_json;
 using process::folder;
 
+std::string experts_trace() {
+  return made_up_experts(100, [](int layer) { return 2 * layer + 2; });
+}
+
 bool mentions(const std::string &text, const std::string &part) {
   INFO(text);
   return text.find(part) != std::string::npos;
 }
 
-std::string made_up_experts() {
-  std::mt19937 dice(7);
-  std::string text = "token,layer,experts\n";
-  for (int token = 0; token < 100; ++token)
-    for (int layer = 0; layer < 4; ++layer) {
-      const auto one = dice() % 8, other = 8 + dice() % static_cast<uint32_t>(2 * layer + 2);
-      text += std::to_string(token) + "," + std::to_string(layer) + "," + std::to_string(one) +
-              " " + std::to_string(other) + "\n";
-    }
-  return text;
-}
-
-std::string made_up_blocks() {
-  std::mt19937 dice(7);
-  std::string text;
-  for (int request = 0; request < 80; ++request) {
-    const auto prefix = dice() % 6;
-    text += "{\"timestamp\":" + std::to_string(request * 500) + ",\"hash_ids\":[";
-    for (uint64_t i = 0; i < 3 + prefix; ++i) text += std::to_string(prefix * 100 + i) + ",";
-    text += std::to_string(10000 + dice() % 50) + "]}\n";
-  }
-  return text;
-}
-
 /// Two traces, of experts and of blocks, two policies, two capacities, two machines: 16 cells.
 std::string write_study(const folder &in) {
-  in.write("experts.csv", made_up_experts());
-  in.write("blocks.jsonl", made_up_blocks());
+  in.write("experts.csv", experts_trace());
+  in.write("blocks.jsonl", made_up_blocks(80));
   return in.write("study.toml",
                   "# a small study\n"
                   "traces = [\n  \"experts.csv\",  # of experts\n  \"blocks.jsonl\",\n]\n"
@@ -145,7 +125,7 @@ TEST_CASE("A trace that has changed makes new cells") {
   const folder here;
   const std::string study = write_study(here);
   command_json("replay --quiet --matrix " + study, 0);
-  here.write("experts.csv", made_up_experts() + "100,0,1 2\n");
+  here.write("experts.csv", experts_trace() + "100,0,1 2\n");
   const json report = command_json("replay --quiet --matrix " + study, 0);
   CHECK(report["added"] == 8);
   CHECK(lines_in(here.at("study.jsonl")).size() == 24);
@@ -211,8 +191,8 @@ TEST_CASE("Traces of one name in two folders are two") {
   const folder here;
   std::filesystem::create_directory(here.at("a"));
   std::filesystem::create_directory(here.at("b"));
-  here.write("a/t.csv", made_up_experts());
-  here.write("b/t.csv", made_up_experts() + "100,0,1 2\n");
+  here.write("a/t.csv", experts_trace());
+  here.write("b/t.csv", experts_trace() + "100,0,1 2\n");
   const std::string head = "traces = [\"a/t.csv\", \"b/t.csv\"]\npolicies = [\"lru\"]\n";
   const std::string study = here.write("s.toml", head + "capacities = [\"50%\"]\n");
   command_json("replay --quiet --matrix " + study, 0);
@@ -227,7 +207,7 @@ TEST_CASE("Traces of one name in two folders are two") {
 
 TEST_CASE("A matrix does not write its results over a trace") {
   const folder here;
-  here.write("experts.csv", made_up_experts());
+  here.write("experts.csv", experts_trace());
   for (const char *output : {"results", "page"}) {
     const std::string study = here.write(
         "s.toml", std::string("traces = [\"experts.csv\"]\n") + output + " = \"./experts.csv\"\n");
@@ -235,12 +215,12 @@ TEST_CASE("A matrix does not write its results over a trace") {
     CHECK(found.exit_status == 2);
     CHECK(mentions(found.text, "is the file of traces"));
   }
-  CHECK(text_in(here.at("experts.csv")) == made_up_experts());
+  CHECK(text_in(here.at("experts.csv")) == experts_trace());
 }
 
 TEST_CASE("A capacity that a trace is too small for is named, the others have their lines") {
   const folder here;
-  here.write("experts.csv", made_up_experts());
+  here.write("experts.csv", experts_trace());
   const std::string study = here.write("s.toml",
                                        "traces = [\"experts.csv\"]\npolicies = [\"lru\"]\n"
                                        "capacities = [\"1%\", \"50%\"]\n");
@@ -252,7 +232,7 @@ TEST_CASE("A capacity that a trace is too small for is named, the others have th
 
 TEST_CASE("What a matrix file cannot say is refused by its line") {
   const folder here;
-  here.write("experts.csv", made_up_experts());
+  here.write("experts.csv", experts_trace());
   const std::string traces = "traces = [\"experts.csv\"]\n";
   refuses(here, "", {"names no traces"});
   refuses(here, traces + "depth = 3\n", {"bad.toml:2", "depth", "is not known here"});

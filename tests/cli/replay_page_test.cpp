@@ -1,9 +1,9 @@
 // `cubby replay --html`: a page that stands alone and says what --json says.
 #include <filesystem>
 #include <fstream>
-#include <random>
 
 #include "cli/folder.hpp"
+#include "cli/made_up_traces.hpp"
 #include "cli/process.hpp"
 
 namespace {
@@ -12,29 +12,8 @@ using process::command;
 using process::command_json;
 using process::folder;
 
-/// Tokens of four layers of sixteen experts, by dice.
-std::string made_up_experts() {
-  std::mt19937 dice(7);
-  std::string text = "token,layer,experts\n";
-  for (int token = 0; token < 200; ++token)
-    for (int layer = 0; layer < 4; ++layer) {
-      const auto one = dice() % 8, other = 8 + dice() % static_cast<uint32_t>(layer + 1);
-      text += std::to_string(token) + "," + std::to_string(layer) + "," + std::to_string(one) +
-              " " + std::to_string(other) + "\n";
-    }
-  return text;
-}
-
-std::string made_up_blocks() {
-  std::mt19937 dice(7);
-  std::string text;
-  for (int request = 0; request < 300; ++request) {
-    const auto prefix = dice() % 6;
-    text += "{\"timestamp\":" + std::to_string(request * 500) + ",\"hash_ids\":[";
-    for (uint64_t i = 0; i < 3 + prefix; ++i) text += std::to_string(prefix * 100 + i) + ",";
-    text += std::to_string(10000 + dice() % 50) + "]}\n";
-  }
-  return text;
+std::string experts_trace() {
+  return made_up_experts(200, [](int layer) { return layer + 1; });
 }
 
 /// Runs it with --json and --html, and lets the checker compare the two.
@@ -52,7 +31,7 @@ json checked(const folder &here, const std::string &arguments) {
 
 TEST_CASE("The page of experts is what --json says") {
   const folder here;
-  const std::string trace = here.write("a&b<c>\"{{data}}.csv", made_up_experts());
+  const std::string trace = here.write("a&b<c>\"{{data}}.csv", experts_trace());
   const json report = checked(here, "--trace '" + trace + "' --policy lru,moe,sieve,belady");
   // The page's own capacities; 2 % of 48 lockers is less than a layer of a token needs.
   CHECK(report["results"].size() >= 8 * 4);
@@ -80,12 +59,12 @@ TEST_CASE("The page of experts is what --json says") {
 TEST_CASE("The page shows the stall too, and KV blocks") {
   const folder here;
   const json timed = checked(
-      here, "--trace " + here.write("t.csv", made_up_experts()) +
+      here, "--trace " + here.write("t.csv", experts_trace()) +
                 " --policy lru,belady --capacity 10%,25%,50% --timing --compute-ns 1000 --link "
                 "host:1GB/s,1us --link nvme:500MB/s,20us");
   CHECK(timed["results"][0].contains("tokens_per_s"));
   const json blocks =
-      checked(here, "--trace " + here.write("t.jsonl", made_up_blocks()) + " --policy all");
+      checked(here, "--trace " + here.write("t.jsonl", made_up_blocks(300)) + " --policy all");
   CHECK(blocks["details"]["policies"][0]["places"][0].contains("depth"));
   for (const char *more : {"", " --block-tokens 16"})
     checked(here, "--trace " + here.at("t.jsonl") +
@@ -96,8 +75,8 @@ TEST_CASE("The page shows the stall too, and KV blocks") {
 
 TEST_CASE("The page of experts and KV blocks in one tier shows waiting, and who holds what") {
   const folder here;
-  const std::string both = "--trace " + here.write("t.csv", made_up_experts()) + " --with " +
-                           here.write("t.jsonl", made_up_blocks()) +
+  const std::string both = "--trace " + here.write("t.csv", experts_trace()) + " --with " +
+                           here.write("t.jsonl", made_up_blocks(300)) +
                            " --link host:1GB/s,1us --object-bytes 40000 --block-bytes 10000";
   const json report = checked(here, both + " --policy all");
   CHECK(report["details"]["capacity"] == "25%");
@@ -126,7 +105,7 @@ TEST_CASE("Evicted too early is what comes back within a token cycle") {
 
 TEST_CASE("A page that cannot be written is reported") {
   const folder here;
-  const auto ran = command("replay --trace " + here.write("t.csv", made_up_experts()) +
+  const auto ran = command("replay --trace " + here.write("t.csv", experts_trace()) +
                            " --policy lru --html " + here.at("no/such/folder.html"));
   CHECK(ran.exit_status == 2);
   CHECK(ran.text.find("is missing; make it first") != std::string::npos);
