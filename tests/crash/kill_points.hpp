@@ -8,12 +8,12 @@
 #include <array>
 #include <csignal>
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
 
 #include "api/in_process.hpp"
 #include "store/durable/format.hpp"
+#include "support/wrapped_backend.hpp"
 #include "threadpool/threadpool.hpp"
 
 namespace kill_points {
@@ -59,6 +59,9 @@ struct instance {
   const cubby_backend_ops *inner_ops = nullptr;
   cubby_backend *inner = nullptr;
   plan *to = nullptr;
+
+  void set_user(void *user) { to = static_cast<plan *>(user); }
+
   struct store_file {
     std::optional<cubby::store::layout> places;
     std::string path;
@@ -123,53 +126,19 @@ struct instance {
   }
 };
 
-inline instance &of(cubby_backend *self) { return *reinterpret_cast<instance *>(self); }
-
 /// The thread pool, with `plan` as the user's pointer.
 inline const cubby_backend_ops *operations() {
-  static cubby_backend_ops ops = *cubby_threadpool_backend();
-  ops.name = "deadly_files";
-  ops.open = [](const cubby_backend_services *services, const cubby_backend_config *config,
-                cubby_backend **out) {
-    auto made = std::make_unique<instance>();
-    made->inner_ops = cubby_threadpool_backend();
-    made->to = static_cast<plan *>(config->user);
-    const int32_t status = made->inner_ops->open(services, config, &made->inner);
-    if (status == 0) *out = reinterpret_cast<cubby_backend *>(made.release());
-    return status;
-  };
-  ops.close = [](cubby_backend *self) {
-    of(self).inner_ops->close(of(self).inner);
-    delete &of(self);
-  };
-  ops.describe = [](cubby_backend *self, cubby_backend_info *out) {
-    return of(self).inner_ops->describe(of(self).inner, out);
-  };
-  ops.memory_register = nullptr;
-  ops.memory_unregister = nullptr;
-  ops.file_open = [](cubby_backend *self, const char *path, uint32_t flags,
-                     cubby_backend_file *out) {
-    const int32_t status = of(self).inner_ops->file_open(of(self).inner, path, flags, out);
-    if (status == 0) of(self).opened(out->file, path);
-    return status;
-  };
-  ops.file_stat = [](cubby_backend *self, uint32_t file, cubby_backend_file *out) {
-    return of(self).inner_ops->file_stat(of(self).inner, file, out);
-  };
-  ops.file_close = [](cubby_backend *self, uint32_t file) {
-    of(self).inner_ops->file_close(of(self).inner, file);
-  };
-  ops.submit = [](cubby_backend *self, uint64_t now_ns, const cubby_backend_io *ios,
-                  uint32_t count) { return of(self).submit(now_ns, ios, count); };
-  ops.reap = [](cubby_backend *self, uint64_t now_ns, cubby_backend_done *out, uint32_t max_count,
-                uint64_t *next_ns) { return of(self).reap(now_ns, out, max_count, next_ns); };
-  ops.wait = [](cubby_backend *self, uint64_t timeout_ns, int wake_fd) {
-    return of(self).inner_ops->wait(of(self).inner, timeout_ns, wake_fd);
-  };
-  ops.event_fd = [](cubby_backend *self) {
-    const instance &here = of(self);
-    return here.inner_ops->event_fd == nullptr ? -1 : here.inner_ops->event_fd(here.inner);
-  };
+  static const cubby_backend_ops ops = [] {
+    auto made = cubby_test::wrapped_backend<instance, cubby_threadpool_backend>("deadly_files");
+    made.file_open = [](cubby_backend *self, const char *path, uint32_t flags,
+                        cubby_backend_file *out) {
+      auto &here = cubby_test::instance_of<instance>(self);
+      const int32_t status = here.inner_ops->file_open(here.inner, path, flags, out);
+      if (status == 0) here.opened(out->file, path);
+      return status;
+    };
+    return made;
+  }();
   return &ops;
 }
 

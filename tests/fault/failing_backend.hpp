@@ -5,12 +5,12 @@
 
 #include <cerrno>
 #include <deque>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "api/in_process.hpp"
 #include "support/catch.hpp"
+#include "support/wrapped_backend.hpp"
 
 namespace failing {
 
@@ -72,6 +72,8 @@ struct instance {
   std::deque<cubby_backend_done> ready;  // made here
   std::deque<cubby_backend_done> later;  // for the next look: what they name may be something else
 
+  void set_user(void *user) { injected = static_cast<faults *>(user); }
+
   uint32_t submit(uint64_t now_ns, const cubby_backend_io *ios, uint32_t count) {
     for (uint32_t i = 0; i < count; ++i) {
       const bool hit = injected->hits(ios[i]);
@@ -121,58 +123,10 @@ struct instance {
   }
 };
 
-inline instance &of(cubby_backend *self) { return *reinterpret_cast<instance *>(self); }
-
 /// A table of operations around `inner_of()`, under a name of its own.
 template <const cubby_backend_ops *(*inner_of)()>
 const cubby_backend_ops *wrapped(const char *name) {
-  static cubby_backend_ops ops = *inner_of();
-  ops.name = name;
-  ops.open = [](const cubby_backend_services *services, const cubby_backend_config *config,
-                cubby_backend **out) {
-    auto made = std::make_unique<instance>();
-    made->inner_ops = inner_of();
-    made->injected = static_cast<faults *>(config->user);
-    const int32_t status = made->inner_ops->open(services, config, &made->inner);
-    if (status == 0) *out = reinterpret_cast<cubby_backend *>(made.release());
-    return status;
-  };
-  ops.close = [](cubby_backend *self) {
-    of(self).inner_ops->close(of(self).inner);
-    delete &of(self);
-  };
-  ops.describe = [](cubby_backend *self, cubby_backend_info *out) {
-    return of(self).inner_ops->describe(of(self).inner, out);
-  };
-  ops.memory_reserve = [](cubby_backend *self, uint64_t bytes, cubby_backend_memory *out) {
-    return of(self).inner_ops->memory_reserve(of(self).inner, bytes, out);
-  };
-  ops.memory_release = [](cubby_backend *self, const cubby_backend_memory *memory) {
-    of(self).inner_ops->memory_release(of(self).inner, memory);
-  };
-  ops.memory_register = nullptr;
-  ops.memory_unregister = nullptr;
-  ops.file_open = [](cubby_backend *self, const char *path, uint32_t flags,
-                     cubby_backend_file *out) {
-    return of(self).inner_ops->file_open(of(self).inner, path, flags, out);
-  };
-  ops.file_stat = [](cubby_backend *self, uint32_t file, cubby_backend_file *out) {
-    return of(self).inner_ops->file_stat(of(self).inner, file, out);
-  };
-  ops.file_close = [](cubby_backend *self, uint32_t file) {
-    of(self).inner_ops->file_close(of(self).inner, file);
-  };
-  ops.submit = [](cubby_backend *self, uint64_t now_ns, const cubby_backend_io *ios,
-                  uint32_t count) { return of(self).submit(now_ns, ios, count); };
-  ops.reap = [](cubby_backend *self, uint64_t now_ns, cubby_backend_done *out, uint32_t max_count,
-                uint64_t *next_ns) { return of(self).reap(now_ns, out, max_count, next_ns); };
-  ops.wait = [](cubby_backend *self, uint64_t timeout_ns, int wake_fd) {
-    return of(self).inner_ops->wait(of(self).inner, timeout_ns, wake_fd);
-  };
-  ops.event_fd = [](cubby_backend *self) {
-    const instance &here = of(self);
-    return here.inner_ops->event_fd == nullptr ? -1 : here.inner_ops->event_fd(here.inner);
-  };
+  static const cubby_backend_ops ops = cubby_test::wrapped_backend<instance, inner_of>(name);
   return &ops;
 }
 
