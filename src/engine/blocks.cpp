@@ -14,9 +14,11 @@ using directory::text_of;
 
 constexpr uint32_t expired_at_once = 64;
 
-/// Threads of the caller write its frames.
-bool takes_puts(const tier_slot &slot) {
-  return slot.memory != nullptr && slot.memory->host_addressable();
+/// Threads of the caller write the tier's frames. `only_tier`: no_tier, or the one that is wanted.
+bool takes_puts(const tier_set &tiers, uint32_t tier, uint32_t only_tier) {
+  const tier_slot &slot = tiers[tier];
+  return slot.memory != nullptr && slot.memory->host_addressable() &&
+         (only_tier == no_tier || tier == only_tier);
 }
 
 error no_host_tier(const locker_bank &bank) {
@@ -96,14 +98,14 @@ bool blocks::has_frame_instead(locker_bank &bank, const directory::key_view &of,
   const uint32_t number = of.locker;
   if (!bank.blocks->is_stored(number) && !state_.tiers.have_in_memory(bank, number)) return true;
   for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
-    if (!takes_puts(state_.tiers[tier]) || (only_tier != no_tier && tier != only_tier)) continue;
+    if (!takes_puts(state_.tiers, tier, only_tier)) continue;
     const residency::locker_word::view own = bank.word(tier, number).look();
     if (own.state == residency::locker_state::ready && own.pin_count == 0) return true;
   }
   if (new_number == no_locker) new_number = number;
   const transfer::urgency order{CUBBY_DEMAND, base::never_ns, state_.next_sequence()};
   for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
-    if (!takes_puts(state_.tiers[tier]) || (only_tier != no_tier && tier != only_tier)) continue;
+    if (!takes_puts(state_.tiers, tier, only_tier)) continue;
     const uint64_t bytes = bank.frame_bytes_in(tier, new_number);
     if (copies_.make_room(tier, {bank.object_base + new_number, bytes}, order)) return true;
   }
@@ -227,8 +229,7 @@ result<bool> blocks::take_frame(block_place &out, uint32_t only_tier) {
   std::array<uint32_t, tiers_max> by_rank{};
   uint32_t count = 0;
   for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
-    if (only_tier != no_tier && tier != only_tier) continue;
-    if (takes_puts(state_.tiers[tier])) by_rank[count++] = tier;
+    if (takes_puts(state_.tiers, tier, only_tier)) by_rank[count++] = tier;
   }
   std::sort(by_rank.begin(), by_rank.begin() + count,
             [&](uint32_t a, uint32_t b) { return state_.tiers[a].rank < state_.tiers[b].rank; });
@@ -262,7 +263,7 @@ std::optional<error> blocks::why_never(const locker_bank &bank, uint32_t number,
   uint64_t needed_bytes = ~uint64_t{0};
   bool any = false;
   for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
-    if (!takes_puts(state_.tiers[tier]) || (only_tier != no_tier && tier != only_tier)) continue;
+    if (!takes_puts(state_.tiers, tier, only_tier)) continue;
     any = true;
     const tier::memory_tier &memory = *state_.tiers[tier].memory;
     const uint64_t bytes = memory.cost_bytes(bank.frame_bytes_in(tier, number));
