@@ -19,6 +19,9 @@ struct trouble {
 
 inline trouble usage_trouble(std::string text) { return {std::move(text), exit_usage}; }
 
+/// The sentence of this thread's last failed call of the library.
+inline trouble last_trouble() { return {last_error_text(), exit_bad}; }
+
 /// "what: why the system refused". `number` is an errno.
 inline trouble system_trouble(const std::string &what, int number) {
   std::string text = what + ": " + std::strerror(number);

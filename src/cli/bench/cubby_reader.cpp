@@ -25,14 +25,12 @@ class cubby_reader : public reader {
   std::vector<uint32_t> free_;
 };
 
-trouble failed() { return trouble{last_error_text()}; }
-
 done cubby_reader::open(const layout &file, bool verified) {
   block_bytes_ = file.block_bytes;
   if (auto opened = blocks_.open(file, depth_, verified, CUBBY_PUMP_CALLER); !opened) {
     return opened;
   }
-  if (cubby_cq_add(blocks_.rt(), depth_, &queue_) != CUBBY_OK) return failed();
+  if (cubby_cq_add(blocks_.rt(), depth_, &queue_) != CUBBY_OK) return last_trouble();
   slots_.resize(depth_);
   for (uint32_t i = 0; i < depth_; i++) free_.push_back(i);
   return nothing{};
@@ -61,7 +59,7 @@ done cubby_reader::start(uint32_t block) {
   }
   if (status != CUBBY_PENDING) {
     return status == CUBBY_OK ? done(trouble{"a block was there already; it was to be read"})
-                              : done(failed());
+                              : done(last_trouble());
   }
   free_.pop_back();
   return nothing{};
@@ -76,12 +74,13 @@ outcome<sample> cubby_reader::run(const std::vector<uint32_t> &blocks) {
       if (auto started = start(blocks[next]); !started) return started.failure();
       next++;
     }
-    if (cubby_cq_wait(queue_, -1) != CUBBY_OK) return failed();
+    if (cubby_cq_wait(queue_, -1) != CUBBY_OK) return last_trouble();
     const uint32_t count = cubby_cq_take(queue_, completed, 64);
     for (uint32_t i = 0; i < count; i++) {
-      if (completed[i].status != CUBBY_OK) return failed();
+      if (completed[i].status != CUBBY_OK) return last_trouble();
       const auto at = static_cast<uint32_t>(completed[i].user);
-      if (cubby_unpin(blocks_.rt(), slots_[at].pins, 0, 0, nullptr) != CUBBY_OK) return failed();
+      if (cubby_unpin(blocks_.rt(), slots_[at].pins, 0, 0, nullptr) != CUBBY_OK)
+        return last_trouble();
       free_.push_back(at);
     }
     ended += count;

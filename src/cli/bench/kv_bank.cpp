@@ -6,8 +6,6 @@
 namespace cubby_cli::bench {
 namespace {
 
-trouble failed() { return trouble{last_error_text()}; }
-
 /// Of splitmix64, without its chain: every word can be had at once.
 uint64_t content_word(uint64_t number, uint64_t i) {
   uint64_t x = (number + 1) * 0x9E3779B97F4A7C15 + i * 0xD1B54A32D192ED03;
@@ -57,7 +55,7 @@ done kv_bank::add_tier(const char *backend, uint32_t rank, uint64_t budget_bytes
     tier.paths = &path;
     tier.path_count = 1;
   }
-  if (cubby_tier_add(rt_, &tier, made) != CUBBY_OK) return failed();
+  if (cubby_tier_add(rt_, &tier, made) != CUBBY_OK) return last_trouble();
   return nothing{};
 }
 
@@ -70,7 +68,7 @@ done kv_bank::open(const kv_shape &shape) {
   config.verify = shape.verified ? CUBBY_VERIFY_ON : CUBBY_VERIFY_OFF;
   config.policy = shape_.policy.c_str();
   config.seed = shape.seed;
-  if (cubby_open(&config, &rt_) != CUBBY_OK) return failed();
+  if (cubby_open(&config, &rt_) != CUBBY_OK) return last_trouble();
   // The tier's policy is made for the bank that is there, as a simulation makes it.
   if (auto added = add_bank(); !added) return added;
   if (auto added = add_tier("host", 0, shape.host_bytes, &host_); !added) return added;
@@ -82,7 +80,7 @@ done kv_bank::open(const kv_shape &shape) {
   space.bank = bank_;
   space.fingerprint = shape_.space.data();
   space.fingerprint_bytes = static_cast<uint32_t>(shape_.space.size());
-  if (cubby_space_add(rt_, &space, &space_) != CUBBY_OK) return failed();
+  if (cubby_space_add(rt_, &space, &space_) != CUBBY_OK) return last_trouble();
   return nothing{};
 }
 
@@ -94,7 +92,7 @@ done kv_bank::add_bank() {
   bank.rows = 1;
   bank.columns = shape_.columns;
   bank.locker_bytes = shape_.block_bytes;
-  if (cubby_bank_add(rt_, &bank, &bank_) != CUBBY_OK) return failed();
+  if (cubby_bank_add(rt_, &bank, &bank_) != CUBBY_OK) return last_trouble();
   return nothing{};
 }
 
@@ -112,7 +110,7 @@ outcome<cubby_tier_stats> kv_bank::stats_of(cubby_tier tier) const {
   all.struct_size = sizeof all;
   cubby_tier_stats tiers[2] = {};
   for (cubby_tier_stats &one : tiers) one.struct_size = sizeof one;
-  if (cubby_stats(rt_, &all, tiers, 2) != CUBBY_OK) return failed();
+  if (cubby_stats(rt_, &all, tiers, 2) != CUBBY_OK) return last_trouble();
   return tiers[0].tier == tier ? tiers[0] : tiers[1];
 }
 
@@ -130,7 +128,7 @@ outcome<std::vector<uint32_t>> kv_bank::on_disk_alone(uint64_t series, uint32_t 
     }
     uint32_t hits = 0;
     if (cubby_match(rt_, space_, names.data(), asked, nullptr, &hits, states.data()) != CUBBY_OK) {
-      return failed();
+      return last_trouble();
     }
     for (uint32_t i = 0; i < asked; i++) {
       if (states[i] == CUBBY_STATE_FILE) found.push_back(first + i);
@@ -143,7 +141,7 @@ done kv_bank::drop(uint64_t series, uint64_t first, uint64_t count) {
   for (uint64_t i = first; i < first + count; i++) {
     const kv_key key{series, i};
     const cubby_item one = item(key, nullptr);
-    if (cubby_drop(rt_, &one, 1, 0) != CUBBY_OK) return failed();
+    if (cubby_drop(rt_, &one, 1, 0) != CUBBY_OK) return last_trouble();
   }
   return nothing{};
 }
@@ -178,12 +176,12 @@ done kv_stream::start(uint32_t t, uint32_t count) {
   const cubby_status status = call(bank_.rt(), first, count, &how_, &tickets_[t]);
   if (status == CUBBY_OK || status == CUBBY_PENDING) return nothing{};
   if (status == CUBBY_MISS || status == CUBBY_PARTIAL) return trouble{"a block was not there"};
-  return failed();
+  return last_trouble();
 }
 
 done kv_stream::finish(uint32_t t) {
   const cubby_ticket ticket = std::exchange(tickets_[t], 0);
-  if (ticket != 0 && cubby_wait(bank_.rt(), ticket, -1) != CUBBY_OK) return failed();
+  if (ticket != 0 && cubby_wait(bank_.rt(), ticket, -1) != CUBBY_OK) return last_trouble();
   return nothing{};
 }
 
@@ -240,7 +238,7 @@ done kv_tensor::lend_to(const kv_bank &bank) {
     desc.stride_bytes = slots_ * piece_bytes;
     desc.piece_count = static_cast<uint32_t>(layers_);
     cubby_region made = 0;
-    if (cubby_region_add(bank.rt(), &desc, &made) != CUBBY_OK) return failed();
+    if (cubby_region_add(bank.rt(), &desc, &made) != CUBBY_OK) return last_trouble();
     regions_.push_back(made);
   }
   return nothing{};

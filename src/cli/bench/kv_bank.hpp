@@ -16,6 +16,9 @@ namespace cubby_cli::bench {
 void write_content(void *to, uint64_t bytes, uint64_t number);
 bool has_content(const void *at, uint64_t bytes, uint64_t number);
 
+/// Of the rows of `bench kv` that have one size.
+inline constexpr uint64_t usual_block_bytes = 256u << 10;
+
 struct kv_shape {
   uint64_t block_bytes = 0, host_bytes = 0;
   uint32_t columns = 0;

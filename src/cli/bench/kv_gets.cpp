@@ -118,7 +118,7 @@ outcome<kv_side> bare_reads(const kv_plan &plan, uint64_t block_bytes, uint32_t 
 /// One size of block; at 256 KiB without digests, too.
 done measure_size(const kv_plan &plan, uint64_t block_bytes, double goal, nlohmann::json &rows,
                   progress_line &line) {
-  const bool both = block_bytes == 256u << 10;
+  const bool both = block_bytes == usual_block_bytes;
   disk_gets ours, trusting;
   if (auto opened = ours.open(plan, block_bytes, true); !opened) return opened;
   if (both) {

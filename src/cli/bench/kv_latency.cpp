@@ -16,7 +16,6 @@
 namespace cubby_cli::bench {
 namespace {
 
-constexpr uint64_t block_bytes = 256u << 10;
 constexpr double goal_ratio_max = 2;
 constexpr uint32_t written_blocks = 256;
 
@@ -64,7 +63,9 @@ class writing {
 class latencies {
  public:
   explicit latencies(const kv_plan &plan)
-      : gets_(plan.latency_gets), content_(written_blocks * block_bytes), into_(block_bytes) {}
+      : gets_(plan.latency_gets),
+        content_(written_blocks * usual_block_bytes),
+        into_(usual_block_bytes) {}
   ~latencies() {
     if (fd_ >= 0) ::close(fd_);
   }
@@ -97,13 +98,13 @@ done latencies::open(const kv_plan &plan) {
     return system_trouble("memory for blocks", ENOMEM);
   }
   for (uint32_t i = 0; i < written_blocks; i++) {
-    write_content(content_.data() + i * block_bytes, block_bytes, i);
+    write_content(content_.data() + i * usual_block_bytes, usual_block_bytes, i);
   }
   kv_shape shape;
-  shape.block_bytes = block_bytes;
-  count_ = static_cast<uint32_t>(plan.set_bytes / block_bytes);
+  shape.block_bytes = usual_block_bytes;
+  count_ = static_cast<uint32_t>(plan.set_bytes / usual_block_bytes);
   shape.columns = count_ + 4 * written_blocks;
-  shape.host_bytes = std::max<uint64_t>(plan.set_bytes / 8, 8 * block_bytes);
+  shape.host_bytes = std::max<uint64_t>(plan.set_bytes / 8, 8 * usual_block_bytes);
   shape.directory = plan.directory + "/latency";
   shape.store_bytes = plan.set_bytes + 4 * content_.bytes();
   // Two threads ask, so somebody else has to advance the runtime for both.
@@ -127,7 +128,7 @@ done latencies::open(const kv_plan &plan) {
 outcome<double> latencies::get_p99_ns(uint32_t round) {
   auto numbers = bank_.on_disk_alone(0, count_);
   if (!numbers) return numbers.failure();
-  const cubby_span span{0, 0, reinterpret_cast<uintptr_t>(into_.data()), block_bytes};
+  const cubby_span span{0, 0, reinterpret_cast<uintptr_t>(into_.data()), usual_block_bytes};
   std::vector<double> ns;
   for (const uint32_t i : random_blocks(numbers->size(), gets_, round + 1)) {
     const kv_key key{0, (*numbers)[i]};
@@ -136,8 +137,8 @@ outcome<double> latencies::get_p99_ns(uint32_t round) {
     const cubby_status status = cubby_get(bank_.rt(), &one, 1, nullptr, nullptr);
     ns.push_back(static_cast<double>(clock_ns() - start));
     if (status == CUBBY_MISS) return trouble{"a block was not there"};
-    if (status != CUBBY_OK) return trouble{last_error_text()};
-    if (ns.size() % 8 == 0 && !has_content(into_.data(), block_bytes, key.number)) {
+    if (status != CUBBY_OK) return last_trouble();
+    if (ns.size() % 8 == 0 && !has_content(into_.data(), usual_block_bytes, key.number)) {
       return trouble{"wrong bytes of block " + std::to_string(key.number)};
     }
   }
@@ -146,12 +147,12 @@ outcome<double> latencies::get_p99_ns(uint32_t round) {
 
 outcome<double> latencies::pread_p99_ns(uint32_t round) {
   std::vector<double> ns;
-  for (const uint32_t i : random_blocks(file_bytes_ / block_bytes, gets_, round + 1)) {
+  for (const uint32_t i : random_blocks(file_bytes_ / usual_block_bytes, gets_, round + 1)) {
     const uint64_t start = clock_ns();
     const ssize_t got =
-        ::pread(fd_, into_.data(), block_bytes, static_cast<off_t>(i * block_bytes));
+        ::pread(fd_, into_.data(), usual_block_bytes, static_cast<off_t>(i * usual_block_bytes));
     ns.push_back(static_cast<double>(clock_ns() - start));
-    if (got != static_cast<ssize_t>(block_bytes)) {
+    if (got != static_cast<ssize_t>(usual_block_bytes)) {
       return system_trouble("pread of " + path_, got < 0 ? errno : EIO);
     }
   }
@@ -169,8 +170,8 @@ outcome<uint64_t> latencies::put_some() {
   for (uint32_t i = 0; i < written_blocks; i++) keys.push_back({series_, i});
   kv_stream puts(bank_, stream_, kv_stream::verb::put, CUBBY_KEEP_RESTART);
   auto put = puts.run(keys, [&](uint32_t, size_t i) {
-    return cubby_span{0, 0, reinterpret_cast<uintptr_t>(content_.data() + i * block_bytes),
-                      block_bytes};
+    return cubby_span{0, 0, reinterpret_cast<uintptr_t>(content_.data() + i * usual_block_bytes),
+                      usual_block_bytes};
   });
   if (!put) return put.failure();
   return content_.bytes();
@@ -225,7 +226,7 @@ done kv_latency_row(const kv_plan &plan, nlohmann::json &rows, progress_line &li
   nlohmann::json ratio = interval(ours.busy_ratio);
   const bool met = ratio["median"].get<double>() <= goal_ratio_max;
   rows.push_back({{"row", "p99 of gets beside puts"},
-                  {"block_bytes", block_bytes},
+                  {"block_bytes", usual_block_bytes},
                   {"get_count", plan.latency_gets},
                   {"alone_p99_ns", median(ours.alone_ns)},
                   {"busy_p99_ns", median(ours.busy_ns)},

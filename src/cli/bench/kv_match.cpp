@@ -45,7 +45,7 @@ struct chains {
       if (i != 0) items[i].parent = &names[i - 1];
     }
     if (cubby_put(bank.rt(), items.data(), chain_keys, nullptr, nullptr) != CUBBY_OK) {
-      return trouble{last_error_text()};
+      return last_trouble();
     }
     return nothing{};
   }
@@ -70,7 +70,7 @@ struct chains {
       const auto status =
           cubby_match(bank.rt(), bank.space(), names.data(), chain_keys, nullptr, &hits, nullptr);
       took_ns.push_back(static_cast<double>(clock_ns() - start));
-      if (status != CUBBY_OK) return trouble{last_error_text()};
+      if (status != CUBBY_OK) return last_trouble();
       if (hits != chain_keys) return trouble{"a chain was matched in part"};
     }
     return median(took_ns) / chain_keys;

@@ -9,26 +9,25 @@
 namespace cubby_cli::bench {
 namespace {
 
-constexpr uint64_t block_bytes = 256u << 10;
 constexpr double goal = 0.85;
 
 class memory_copies {
  public:
   explicit memory_copies(uint64_t set_bytes)
-      : count_(static_cast<uint32_t>(std::max<uint64_t>(1, set_bytes / 4 / block_bytes))),
-        from_(count_ * block_bytes),
-        into_(count_ * block_bytes),
-        between_(count_ * block_bytes) {}
+      : count_(static_cast<uint32_t>(std::max<uint64_t>(1, set_bytes / 4 / usual_block_bytes))),
+        from_(count_ * usual_block_bytes),
+        into_(count_ * usual_block_bytes),
+        between_(count_ * usual_block_bytes) {}
 
   done open(uint32_t pump) {
     if (from_.data() == nullptr || into_.data() == nullptr || between_.data() == nullptr) {
       return system_trouble("memory for blocks", ENOMEM);
     }
-    for (uint32_t i = 0; i < count_; i++) write_content(from_.data() + at(i), block_bytes, i);
+    for (uint32_t i = 0; i < count_; i++) write_content(from_.data() + at(i), usual_block_bytes, i);
     kv_shape shape;
-    shape.block_bytes = block_bytes;
+    shape.block_bytes = usual_block_bytes;
     shape.columns = count_;
-    shape.host_bytes = (block_bytes + 4096) * (count_ + 1ull);
+    shape.host_bytes = (usual_block_bytes + 4096) * (count_ + 1ull);
     shape.pump = pump;
     return bank_.open(shape);
   }
@@ -41,7 +40,7 @@ class memory_copies {
     std::memset(into_.data(), 0, into_.bytes());
     const auto span = [&](const huge_buffer &of) {
       return [&of](uint32_t, size_t i) {
-        return cubby_span{0, 0, reinterpret_cast<uintptr_t>(of.data() + at(i)), block_bytes};
+        return cubby_span{0, 0, reinterpret_cast<uintptr_t>(of.data() + at(i)), usual_block_bytes};
       };
     };
     const stopwatch watch;
@@ -49,7 +48,7 @@ class memory_copies {
     if (auto got = gets.run(keys, span(into_)); !got) return got.failure();
     const sample took = watch.stop(2 * into_.bytes());
     for (uint32_t i = 0; i < count_; i++) {
-      if (!has_content(into_.data() + at(i), block_bytes, i)) return trouble{"wrong bytes"};
+      if (!has_content(into_.data() + at(i), usual_block_bytes, i)) return trouble{"wrong bytes"};
     }
     if (auto dropped = bank_.drop(round, 0, count_); !dropped) return dropped.failure();
     return took;
@@ -58,16 +57,16 @@ class memory_copies {
   outcome<sample> plain() {
     const stopwatch watch;
     for (uint32_t i = 0; i < count_; i++) {
-      std::memcpy(between_.data() + at(i), from_.data() + at(i), block_bytes);
+      std::memcpy(between_.data() + at(i), from_.data() + at(i), usual_block_bytes);
     }
     for (uint32_t i = 0; i < count_; i++) {
-      std::memcpy(into_.data() + at(i), between_.data() + at(i), block_bytes);
+      std::memcpy(into_.data() + at(i), between_.data() + at(i), usual_block_bytes);
     }
     return watch.stop(2 * into_.bytes());
   }
 
  private:
-  static uint64_t at(uint64_t i) { return i * block_bytes; }
+  static uint64_t at(uint64_t i) { return i * usual_block_bytes; }
 
   const uint32_t count_;
   huge_buffer from_, into_, between_;
@@ -85,7 +84,7 @@ done kv_memory_row(const kv_plan &plan, nlohmann::json &rows, progress_line &lin
       !measured) {
     return measured;
   }
-  rows.push_back(compared_row("put and get in memory", block_bytes, ours, plain, goal));
+  rows.push_back(compared_row("put and get in memory", usual_block_bytes, ours, plain, goal));
   return nothing{};
 }
 

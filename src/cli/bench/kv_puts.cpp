@@ -9,13 +9,12 @@
 namespace cubby_cli::bench {
 namespace {
 
-constexpr uint64_t block_bytes = 256u << 10;
-
 class disk_puts {
  public:
   explicit disk_puts(const kv_plan &plan)
-      : count_(static_cast<uint32_t>(std::max<uint64_t>(8, plan.set_bytes / 2 / block_bytes))),
-        content_(count_ * block_bytes) {}
+      : count_(
+            static_cast<uint32_t>(std::max<uint64_t>(8, plan.set_bytes / 2 / usual_block_bytes))),
+        content_(count_ * usual_block_bytes) {}
   done open(const kv_plan &plan);
   outcome<sample> ours(uint8_t keep, uint32_t flags);
   outcome<sample> bare(bool durable);
@@ -35,12 +34,12 @@ class disk_puts {
 done disk_puts::open(const kv_plan &plan) {
   if (content_.data() == nullptr) return system_trouble("memory for blocks", ENOMEM);
   for (uint32_t i = 0; i < count_; i++) {
-    write_content(content_.data() + i * block_bytes, block_bytes, i);
+    write_content(content_.data() + i * usual_block_bytes, usual_block_bytes, i);
   }
   kv_shape shape;
-  shape.block_bytes = block_bytes;
+  shape.block_bytes = usual_block_bytes;
   shape.columns = 2 * count_;
-  shape.host_bytes = std::max<uint64_t>(plan.set_bytes / 8, 4 * block_bytes);
+  shape.host_bytes = std::max<uint64_t>(plan.set_bytes / 8, 4 * usual_block_bytes);
   shape.directory = plan.directory + "/puts";
   shape.store_bytes = content_.bytes() + content_.bytes() / 4 + (uint64_t{32} << 20);
   shape.pump = plan.pump;
@@ -57,8 +56,8 @@ outcome<sample> disk_puts::ours(uint8_t keep, uint32_t flags) {
   kv_stream puts(bank_, stream_, kv_stream::verb::put, keep, flags);
   const stopwatch watch;
   auto put = puts.run(keys, [&](uint32_t, size_t i) {
-    return cubby_span{0, 0, reinterpret_cast<uintptr_t>(content_.data() + i * block_bytes),
-                      block_bytes};
+    return cubby_span{0, 0, reinterpret_cast<uintptr_t>(content_.data() + i * usual_block_bytes),
+                      usual_block_bytes};
   });
   const sample took = watch.stop(content_.bytes());
   if (put) put = check_and_drop(series);
@@ -68,25 +67,25 @@ outcome<sample> disk_puts::ours(uint8_t keep, uint32_t flags) {
 
 /// Also makes room for the next round.
 done disk_puts::check_and_drop(uint64_t series) {
-  std::vector<uint64_t> into(block_bytes / 8);
-  const cubby_span span{0, 0, reinterpret_cast<uintptr_t>(into.data()), block_bytes};
+  std::vector<uint64_t> into(usual_block_bytes / 8);
+  const cubby_span span{0, 0, reinterpret_cast<uintptr_t>(into.data()), usual_block_bytes};
   for (uint32_t i = 0; i < count_; i += std::max(1u, count_ / 32)) {
     const kv_key key{series, i};
     const cubby_item one = bank_.item(key, &span);
     if (cubby_get(bank_.rt(), &one, 1, nullptr, nullptr) != CUBBY_OK) {
       return trouble{"block " + std::to_string(i) + " was put and cannot be got"};
     }
-    if (!has_content(into.data(), block_bytes, i)) {
+    if (!has_content(into.data(), usual_block_bytes, i)) {
       return trouble{"wrong bytes of block " + std::to_string(i)};
     }
   }
   if (auto dropped = bank_.drop(series, 0, count_); !dropped) return dropped;
-  if (cubby_drain(bank_.rt(), -1) != CUBBY_OK) return trouble{last_error_text()};
+  if (cubby_drain(bank_.rt(), -1) != CUBBY_OK) return last_trouble();
   return nothing{};
 }
 
 outcome<sample> disk_puts::bare(bool durable) {
-  const uint64_t batch_bytes = stream_.batch_items * block_bytes;
+  const uint64_t batch_bytes = stream_.batch_items * usual_block_bytes;
   const stopwatch watch;
   for (uint64_t at = 0; at < content_.bytes(); at += batch_bytes) {
     const uint64_t bytes = std::min(batch_bytes, content_.bytes() - at);
@@ -120,7 +119,7 @@ done kv_put_rows(const kv_plan &plan, nlohmann::json &rows, progress_line &line)
     if (auto measured = take_turns({&ours, &bare}, 2, plan.rounds, kind.row, line); !measured) {
       return measured;
     }
-    rows.push_back(compared_row(kind.row, block_bytes, ours, bare, kind.goal));
+    rows.push_back(compared_row(kind.row, usual_block_bytes, ours, bare, kind.goal));
   }
   return nothing{};
 }

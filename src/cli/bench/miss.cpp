@@ -24,7 +24,7 @@ outcome<uint64_t> one_miss(cubby_blocks &by, uint32_t block) {
   if (status == CUBBY_PENDING) status = cubby_wait(by.rt(), ticket, -1);
   const uint64_t took = clock_ns() - start;
   if (status == CUBBY_OK) status = cubby_unpin(by.rt(), pins, 0, 0, nullptr);
-  if (status != CUBBY_OK) return trouble{last_error_text()};
+  if (status != CUBBY_OK) return last_trouble();
   return took;
 }
 

@@ -10,8 +10,6 @@
 namespace cubby_cli::bench {
 namespace {
 
-trouble failed() { return trouble{last_error_text()}; }
-
 /// A file whose pages the kernel keeps as it sees fit.
 class cached_file {
  public:
@@ -112,7 +110,7 @@ done cubby_table::open(const rows_plan &plan) {
   config.struct_size = sizeof config;
   config.abi_version = CUBBY_ABI_VERSION;
   config.pump = plan.pump;
-  if (cubby_open(&config, &rt_) != CUBBY_OK) return failed();
+  if (cubby_open(&config, &rt_) != CUBBY_OK) return last_trouble();
   budget_bytes_ =
       static_cast<uint64_t>(static_cast<double>(plan.file_bytes) * plan.budget_share) >> 12 << 12;
   cubby_tier_desc desc{};
@@ -122,7 +120,7 @@ done cubby_table::open(const rows_plan &plan) {
   desc.device = -1;
   desc.budget_bytes = budget_bytes_;
   cubby_tier host = 0;
-  if (cubby_tier_add(rt_, &desc, &host) != CUBBY_OK) return failed();
+  if (cubby_tier_add(rt_, &desc, &host) != CUBBY_OK) return last_trouble();
   return map(plan);
 }
 
@@ -137,7 +135,7 @@ done cubby_table::map(const rows_plan &plan) {
   bank.table_row_count = plan.file_bytes / plan.row_bytes;
   bank.columns = static_cast<uint32_t>((bank.table_row_count - 1) / page_rows_ + 1);
   bank.locker_bytes = page_rows_ * plan.row_bytes;
-  if (cubby_bank_add(rt_, &bank, &bank_) != CUBBY_OK) return failed();
+  if (cubby_bank_add(rt_, &bank, &bank_) != CUBBY_OK) return last_trouble();
   const uint64_t table_bytes = bank.table_row_count * plan.row_bytes;
   std::vector<cubby_extent> extents;
   for (uint64_t page = 0; page < bank.columns; page++) {
@@ -147,7 +145,7 @@ done cubby_table::map(const rows_plan &plan) {
   }
   const char *path = plan.path.c_str();
   if (cubby_bank_map(rt_, bank_, &path, 1, extents.data(), extents.size()) != CUBBY_OK) {
-    return failed();
+    return last_trouble();
   }
   return nothing{};
 }
@@ -159,7 +157,7 @@ done cubby_table::look_up(row_order &order) {
   const cubby_status status =
       cubby_gather(rt_, bank_, order.rows.data(), static_cast<uint32_t>(order.rows.size()), &into,
                    nullptr, nullptr);
-  return status == CUBBY_OK ? done(nothing{}) : done(failed());
+  return status == CUBBY_OK ? done(nothing{}) : done(last_trouble());
 }
 
 done cubby_table::forget(const row_order &order) {
@@ -168,7 +166,7 @@ done cubby_table::forget(const row_order &order) {
     pages[i].id = CUBBY_ID(bank_, order.rows[i] / page_rows_);
   }
   const cubby_status status = cubby_drop(rt_, pages.data(), static_cast<uint32_t>(pages.size()), 0);
-  return status == CUBBY_OK ? done(nothing{}) : done(failed());
+  return status == CUBBY_OK ? done(nothing{}) : done(last_trouble());
 }
 
 uint64_t cubby_table::table_bytes() const {

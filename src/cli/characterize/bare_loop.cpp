@@ -17,7 +17,7 @@
 namespace cubby_cli::characterize {
 namespace {
 
-constexpr uint32_t depth_max = 64;
+constexpr uint32_t ring_depth_max = 64;
 
 /// What is written must not compress.
 void make_noise(const bench::huge_buffer &memory) {
@@ -83,14 +83,14 @@ class ring_loop final : public bare_loop {
   const bench::huge_buffer memory_;
   io_uring ring_{};
   bool opened_ = false, registered_ = false;
-  slot slots_[depth_max];
+  slot slots_[ring_depth_max];
   std::vector<uint32_t> free_;
 };
 
 done ring_loop::open() {
   if (memory_.data() == nullptr) return system_trouble("memory for the bare loop", ENOMEM);
   make_noise(memory_);
-  int status = io_uring_queue_init(depth_max, &ring_, 0);
+  int status = io_uring_queue_init(ring_depth_max, &ring_, 0);
   if (status < 0) return system_trouble("io_uring", -status);
   opened_ = true;
   const iovec all{memory_.data(), memory_.bytes()};

@@ -14,7 +14,7 @@
 namespace cubby_cli::characterize {
 namespace {
 
-constexpr double share_of_point = 0.5;
+constexpr double share_of_sum = 0.5;
 constexpr uint32_t columns = 4096, rows = 256;  // a product of a MiB
 constexpr uint64_t matrix_bytes = uint64_t{columns} / 32 * 34 * rows;
 
@@ -110,9 +110,9 @@ done compute_here::digests(double seconds) {
 }
 
 void compute_here::plan(steps &to) {
-  to.add("matrix-vector products", 2 * share_of_point, 0.4,
-         [this](double s) { return products(s * share_of_point); });
-  to.add("digests", share_of_point, 0.1, [this](double s) { return digests(s * share_of_point); });
+  to.add("matrix-vector products", 2 * share_of_sum, 0.4,
+         [this](double s) { return products(s * share_of_sum); });
+  to.add("digests", share_of_sum, 0.1, [this](double s) { return digests(s * share_of_sum); });
 }
 
 void compute_here::into(profile::machine_profile &of) const {

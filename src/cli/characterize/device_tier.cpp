@@ -8,15 +8,13 @@ namespace cubby_cli::characterize {
 namespace {
 
 constexpr uint64_t block_bytes = uint64_t{1} << 20;
-constexpr uint32_t blocks_max = 128, depth_max = 16;
+constexpr uint32_t blocks_max = 128, device_depth_max = 16;
 /// With room for what a frame takes beyond its bytes.
 constexpr uint64_t frame_bytes = block_bytes + (64u << 10);
 
-trouble failed() { return trouble{last_error_text()}; }
-
 /// With what the log has to say of it.
 trouble refused(cubby_handle *rt) {
-  trouble why = failed();
+  trouble why = last_trouble();
   cubby_log_line line = {};
   while (cubby_log_take(rt, &line, 1) == 1)
     if (line.level <= 2) why.text += std::string("; ") + line.text;
@@ -35,14 +33,14 @@ done device_tier::add_tiers() {
   config.struct_size = sizeof config;
   config.abi_version = CUBBY_ABI_VERSION;
   config.pump = CUBBY_PUMP_CALLER;
-  if (cubby_open(&config, &rt_) != CUBBY_OK) return failed();
+  if (cubby_open(&config, &rt_) != CUBBY_OK) return last_trouble();
   const std::string device_name = name();
   cubby_tier_desc tier{};
   tier.struct_size = sizeof tier;
   tier.backend = which_.backend.c_str();
   tier.name = device_name.c_str();
   tier.device = which_.ordinal;
-  tier.budget_bytes = 2 * depth_max * frame_bytes;
+  tier.budget_bytes = 2 * device_depth_max * frame_bytes;
   tier.emulated_bytes_per_s = which_.emulated_bytes_per_s;
   if (cubby_tier_add(rt_, &tier, &device_) != CUBBY_OK) return refused(rt_);
   cubby_tier_desc host{};
@@ -51,7 +49,7 @@ done device_tier::add_tiers() {
   host.name = "host:0";
   host.rank = 1;
   host.budget_bytes = (count_ + 1) * frame_bytes;
-  if (cubby_tier_add(rt_, &host, &host_) != CUBBY_OK) return failed();
+  if (cubby_tier_add(rt_, &host, &host_) != CUBBY_OK) return last_trouble();
   return nothing{};
 }
 
@@ -64,19 +62,19 @@ done device_tier::map() {
   bank.columns = count_;
   bank.locker_bytes = block_bytes;
   bank.align_bytes = 16;
-  if (cubby_bank_add(rt_, &bank, &bank_) != CUBBY_OK) return failed();
+  if (cubby_bank_add(rt_, &bank, &bank_) != CUBBY_OK) return last_trouble();
   std::vector<cubby_extent> extents;
   for (uint64_t i = 0; i < count_; i++)
     extents.push_back({CUBBY_ID(bank_, i), 0, 0, i * block_bytes, block_bytes});
   const char *file = path_.c_str();
   if (cubby_bank_map(rt_, bank_, &file, 1, extents.data(), extents.size()) != CUBBY_OK)
-    return failed();
+    return last_trouble();
   return nothing{};
 }
 
 done device_tier::open(const std::string &path, uint64_t file_bytes) {
   count_ = static_cast<uint32_t>(std::min<uint64_t>(blocks_max, file_bytes / block_bytes));
-  if (count_ < 2 * depth_max)
+  if (count_ < 2 * device_depth_max)
     return usage_trouble("its copies need a --dir with a --size of 32m at least");
   path_ = path;
   return add_tiers();
@@ -90,9 +88,9 @@ done device_tier::load_host() {
   cubby_ticket ticket = 0;
   const cubby_status status = cubby_prefetch(rt_, items.data(), count_, host_, nullptr, &ticket);
   if (status != CUBBY_OK && (status != CUBBY_PENDING || cubby_wait(rt_, ticket, -1) != CUBBY_OK))
-    return failed();
+    return last_trouble();
   pins_ = std::make_unique<pin_stream>();
-  return pins_->open({rt_, bank_, device_, block_bytes, count_}, depth_max);
+  return pins_->open({rt_, bank_, device_, block_bytes, count_}, device_depth_max);
 }
 
 /// What fails here is said; the tiers that have been measured by now are not lost for it.
@@ -116,7 +114,7 @@ void device_tier::plan(steps &to) {
     const done loaded = load_host();
     return loaded ? loaded : give_up(loaded.failure());
   });
-  for (uint32_t depth = 1; depth <= depth_max; depth *= 4)
+  for (uint32_t depth = 1; depth <= device_depth_max; depth *= 4)
     to.add(name() + ": copies of 1 MiB at depth " + std::to_string(depth), 1, 0,
            [this, depth](double s) { return copy(depth, s); });
 }

@@ -10,13 +10,13 @@ namespace {
 /// The bank's tables grow with its lockers; what is read is random enough with so many.
 constexpr uint64_t lockers_max = 65536;
 
-trouble failed() { return trouble{"the library's path: " + last_error_text()}; }
+trouble library_failed() { return trouble{"the library's path: " + last_error_text()}; }
 
 }  // namespace
 
 done pin_stream::open(const pin_place &of, uint32_t depth_max) {
   of_ = of;
-  if (cubby_cq_add(of_.rt, depth_max, &queue_) != CUBBY_OK) return failed();
+  if (cubby_cq_add(of_.rt, depth_max, &queue_) != CUBBY_OK) return library_failed();
   slots_.resize(depth_max);
   order_ = bench::random_blocks(of_.count, of_.count, clock_ns());
   return nothing{};
@@ -40,7 +40,7 @@ done pin_stream::start(uint32_t block) {
     free_.pop_back();
     return nothing{};
   }
-  if (status != CUBBY_OK) return failed();
+  if (status != CUBBY_OK) return library_failed();
   // Read before and not evicted yet: the runtime does that when it advances. Another one is read.
   cubby_unpin(of_.rt, to.pins, 0, 0, nullptr);
   cubby_poll(of_.rt, 0, nullptr);
@@ -49,13 +49,13 @@ done pin_stream::start(uint32_t block) {
 
 done pin_stream::take(latencies &took, meter &watch) {
   cubby_done completed[64];
-  if (cubby_cq_wait(queue_, -1) != CUBBY_OK) return failed();
+  if (cubby_cq_wait(queue_, -1) != CUBBY_OK) return library_failed();
   const uint32_t count = cubby_cq_take(queue_, completed, 64);
   for (uint32_t i = 0; i < count; i++) {
     const auto at = static_cast<uint32_t>(completed[i].user);
     took.add(clock_ns() - slots_[at].start_ns);
-    if (completed[i].status != CUBBY_OK) return failed();
-    if (cubby_unpin(of_.rt, slots_[at].pins, 0, 0, nullptr) != CUBBY_OK) return failed();
+    if (completed[i].status != CUBBY_OK) return library_failed();
+    if (cubby_unpin(of_.rt, slots_[at].pins, 0, 0, nullptr) != CUBBY_OK) return library_failed();
     watch.ended(of_.block_bytes);
     free_.push_back(at);
   }

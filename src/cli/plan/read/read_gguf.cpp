@@ -6,10 +6,10 @@
 namespace cubby_cli::plan {
 namespace {
 
-struct key_name {
+struct gguf_key {
   const char *key, *name;  // without the architecture
 };
-constexpr key_name keys[] = {{"block_count", "layers"},
+constexpr gguf_key gguf_keys[] = {{"block_count", "layers"},
                              {"embedding_length", "hidden"},
                              {"context_length", "context"},
                              {"attention.head_count", "heads"},
@@ -60,7 +60,7 @@ outcome<model_facts> read_gguf_facts(const std::string &path) {
   model_facts made;
   made.path = path;
   made.architecture = header.architecture;
-  for (const key_name &one : keys) {
+  for (const gguf_key &one : gguf_keys) {
     const auto found = header.numbers.find(made.architecture + '.' + one.key);
     if (found == header.numbers.end()) continue;
     for (const double value : found->second)

@@ -12,7 +12,7 @@
 namespace cubby_cli::replay {
 namespace {
 
-constexpr size_t block_bytes = size_t{1} << 16;
+constexpr size_t piece_bytes = size_t{1} << 16;
 constexpr uint64_t decoder_bytes_max = uint64_t{256} << 20;
 constexpr int window_log_max = 28;  // as much for zstd
 // Traces pack ten to fifty times. What grows far more is made to fill memory.
@@ -21,7 +21,7 @@ constexpr uint64_t free_bytes = uint64_t{64} << 20, growth_max = 1000;
 }  // namespace
 
 byte_source::byte_source(const std::string &path, bool packed)
-    : in_(path, std::ios::binary), raw_(block_bytes), packed_(packed) {
+    : in_(path, std::ios::binary), raw_(piece_bytes), packed_(packed) {
   struct stat seen = {};
   if (!in_.good()) {
     trouble_ = std::string("cannot be opened: ") + std::strerror(errno);
@@ -70,7 +70,7 @@ class xz_source final : public byte_source {
   ~xz_source() override { lzma_end(&stream_); }
 
   bool unpack(std::string &text) override {
-    std::array<char, block_bytes> out;
+    std::array<char, piece_bytes> out;
     stream_.next_out = reinterpret_cast<uint8_t *>(out.data());
     stream_.avail_out = out.size();
     while (!ended_ && trouble_.empty() && stream_.avail_out == out.size()) {
@@ -109,7 +109,7 @@ class zstd_source final : public byte_source {
   ~zstd_source() override { ZSTD_freeDCtx(stream_); }
 
   bool unpack(std::string &text) override {
-    std::array<char, block_bytes> block;
+    std::array<char, piece_bytes> block;
     ZSTD_outBuffer out = {block.data(), block.size(), 0};
     while (trouble_.empty() && out.pos == 0) {
       if (in_buffer_.pos == in_buffer_.size) {

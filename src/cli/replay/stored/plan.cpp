@@ -6,7 +6,6 @@ namespace cubby_cli::replay {
 namespace {
 
 constexpr uint32_t usual_block_bytes = 4096, block_bytes_max = 64U << 20, word_bytes = 8;
-constexpr uint64_t page_bytes = 4096;
 
 /// FNV-1a: the same in every process and on every machine.
 uint64_t name_digest(const std::string &name) {
@@ -18,7 +17,8 @@ uint64_t name_digest(const std::string &name) {
 /// All blocks of the trace, and the store's own pages: journal, manifests, records of what is
 /// where.
 uint64_t room_for(uint64_t blocks, uint64_t block_bytes) {
-  const uint64_t content = blocks * ((block_bytes + page_bytes - 1) / page_bytes * page_bytes);
+  const uint64_t content =
+      blocks * ((block_bytes + stored_page_bytes - 1) / stored_page_bytes * stored_page_bytes);
   return content + content / 4 + (uint64_t{64} << 20);
 }
 

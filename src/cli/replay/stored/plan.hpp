@@ -5,6 +5,8 @@
 
 namespace cubby_cli::replay {
 
+inline constexpr uint64_t stored_page_bytes = 4096;
+
 struct stored_plan {
   std::string directory;
   uint64_t block_bytes = 0, store_bytes = 0;

@@ -5,8 +5,6 @@
 namespace cubby_cli::replay {
 namespace {
 
-trouble failed() { return trouble{last_error_text()}; }
-
 cubby_how plain_how() {
   cubby_how how{};
   how.struct_size = sizeof how;
@@ -35,7 +33,7 @@ done stored_cache::open(const std::string &policy, uint64_t host_bytes) {
 /// The use of a block reaches the policy before the next one's.
 done stored_cache::advance() {
   uint64_t next_ns = 0;
-  if (cubby_poll(bank_.rt(), 0, &next_ns) != CUBBY_OK) return failed();
+  if (cubby_poll(bank_.rt(), 0, &next_ns) != CUBBY_OK) return last_trouble();
   return nothing{};
 }
 
@@ -50,7 +48,7 @@ outcome<uint32_t> stored_cache::match(std::span<const uint32_t> chain,
   if (chain.empty()) return leading;
   if (cubby_match(bank_.rt(), bank_.space(), keys_.data(), static_cast<uint32_t>(keys_.size()),
                   nullptr, &leading, states.data()) != CUBBY_OK)
-    return failed();
+    return last_trouble();
   return leading;
 }
 
@@ -88,7 +86,7 @@ outcome<bool> stored_cache::get(uint32_t block, uint32_t flags, checked_blocks &
   } else if (status == CUBBY_ERR_CORRUPT) {
     ++found.damaged_count;
   } else if (status != CUBBY_MISS) {
-    return failed();
+    return last_trouble();
   }
   if (auto polled = advance(); !polled) return polled.failure();
   return status == CUBBY_OK;
@@ -103,7 +101,7 @@ done stored_cache::put(uint32_t block, const uint32_t *parent, uint8_t keep) {
   if (parent != nullptr) item.parent = &above_key;
   cubby_how how = plain_how();
   how.keep = keep;
-  if (cubby_put(bank_.rt(), &item, 1, &how, nullptr) != CUBBY_OK) return failed();
+  if (cubby_put(bank_.rt(), &item, 1, &how, nullptr) != CUBBY_OK) return last_trouble();
   return advance();
 }
 

@@ -8,8 +8,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr uint64_t page_bytes = 4096;
-
 /// Why such a policy's hits need not be the simulation's; empty where they are.
 std::string why_different(const replayed_policy &policy) {
   if (policy.ops->admit != nullptr)
@@ -31,8 +29,8 @@ json as_json(const checked_blocks &of) {
 
 done stored_io::prepare() {
   stored_cache one(plan_, seed_);
-  const uint64_t frame_max = (plan_.block_bytes + page_bytes - 1) / page_bytes + 1;
-  if (auto opened = one.open("lru", 4 * frame_max * page_bytes); !opened) return opened;
+  const uint64_t frame_max = (plan_.block_bytes + stored_page_bytes - 1) / stored_page_bytes + 1;
+  if (auto opened = one.open("lru", 4 * frame_max * stored_page_bytes); !opened) return opened;
   const auto there = one.find_all();
   if (!there) return there.failure();
   found_at_open_ = there->size();
