@@ -3,12 +3,18 @@ add_library(cubby_flags INTERFACE)
 target_compile_options(cubby_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion
   $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor -Woverloaded-virtual>
-  # Sources that are compiled together may have the same names for themselves.
-  $<IF:$<BOOL:${CUBBY_UNITY}>,$<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CXX_COMPILER_ID:GNU>>:-Wno-subobject-linkage>,-Wshadow>
+  -Wshadow
   $<$<BOOL:${CUBBY_WERROR}>:-Werror>
   -fvisibility=hidden
   # What nothing calls is left out of the shared library, which links with --gc-sections.
   -ffunction-sections -fdata-sections)
+# Sources that are compiled together may have the same names for themselves.
+add_library(cubby_unity INTERFACE)
+target_compile_options(cubby_unity INTERFACE -Wno-shadow
+  $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CXX_COMPILER_ID:GNU>>:-Wno-subobject-linkage>)
+if(CUBBY_UNITY)
+  target_link_libraries(cubby_flags INTERFACE cubby_unity)
+endif()
 if(CUBBY_SANITIZE)
   # gcc 12 reports false "maybe uninitialized" reads in its own <regex> once sanitizers are on.
   target_compile_options(cubby_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>
