@@ -10,7 +10,7 @@ constexpr double allowed_of_token = 0.1;  // of what one token uses, to begin wi
 }  // namespace
 
 lru_guard::lru_guard(const index &of, uint32_t capacity)
-    : lru_(of.lane_count()),
+    : lru_(1, of.lane_count()),
       spare_(of),
       capacity_(capacity),
       allowed_(allowed_of_token * static_cast<double>(of.working_set())) {}
@@ -21,11 +21,11 @@ void lru_guard::change(const index &of, const ranking &real, uint32_t capacity) 
   missing_ = 0;
   for (const layer_shape &shape : of.layers())
     for (uint32_t lane = shape.at; lane < shape.at + shape.experts; ++lane)
-      if (lru_.holds(lane) && !real.holds(lane)) missing_ += shape.weight;
+      if (lru_holds(lane) && !real.holds(lane)) missing_ += shape.weight;
 }
 
 void lru_guard::forget_oldest(const index &of, const ranking &real) {
-  const uint32_t lane = lru_.oldest(), layer = of.layer_at(lane);
+  const uint32_t lane = lru_.oldest(held_by_lru), layer = of.layer_at(lane);
   lru_.take(lane);
   if (real.holds(lane))
     spare_.insert(lane, layer);
@@ -38,9 +38,9 @@ void lru_guard::fetch(const index &of, const cubby_policy_visit &visit, uint32_t
   const layer_shape &shape = of.layer(layer);
   for (uint32_t i = 0; i < visit.used_count; ++i) {
     const uint32_t lane = lane_of(shape, visit.used[i]);
-    if (lru_.holds(lane)) continue;
-    while (lru_.size() != 0 && lru_.size() >= room()) forget_oldest(of, real);
-    lru_.renew(lane);
+    if (lru_holds(lane)) continue;
+    while (lru_.size(held_by_lru) != 0 && lru_.size(held_by_lru) >= room()) forget_oldest(of, real);
+    lru_.renew(held_by_lru, lane);
     if (real.holds(lane))
       spare_.remove(lane, layer);
     else
@@ -57,9 +57,9 @@ void lru_guard::visit(const index &of, const cubby_policy_visit &visit, uint32_t
   for (uint32_t i = 0; i < visit.used_count; ++i) {
     const uint32_t lane = lane_of(shape, visit.used[i]);
     hits += real.holds(lane) ? 1u : 0u;
-    if (!lru_.holds(lane)) continue;
+    if (!lru_holds(lane)) continue;
     ++lru_hits;
-    lru_.renew(lane);
+    lru_.renew(held_by_lru, lane);
   }
   if (lru_hits != visit.used_count) fetch(of, visit, layer, real);
   // What counts is the time that hits save.
@@ -73,7 +73,7 @@ uint32_t lru_guard::room() const { return fits_ == 0 ? capacity_ : std::min(capa
 void lru_guard::inserted(const index &of, uint32_t lane, uint32_t layer) {
   ++held_;
   if (fits_ != 0) fits_ = std::max(fits_, held_);
-  if (lru_.holds(lane))
+  if (lru_holds(lane))
     missing_ -= of.layer(layer).weight;
   else
     spare_.insert(lane, layer);
@@ -81,7 +81,7 @@ void lru_guard::inserted(const index &of, uint32_t lane, uint32_t layer) {
 
 void lru_guard::removed(const index &of, uint32_t lane, uint32_t layer) {
   --held_;
-  if (lru_.holds(lane))
+  if (lru_holds(lane))
     missing_ += of.layer(layer).weight;
   else
     spare_.remove(lane, layer);
@@ -108,14 +108,14 @@ uint32_t lru_guard::next(const index &of, const ranking &real) {
     spare_.hide(top.lane, top.layer);
     return top.lane;
   }
-  if (!walking_) walk_ = lru_.oldest();
+  if (!walking_) walk_ = lru_.oldest(held_by_lru);
   walking_ = true;
-  while (walk_ != recency::none) {
+  while (walk_ != CUBBY_NO_OBJECT) {
     const uint32_t lane = walk_;
     walk_ = lru_.newer(lane);
     if (real.holds(lane)) return lane;
   }
-  return recency::none;
+  return CUBBY_NO_OBJECT;
 }
 
 }  // namespace cubby::placement::moe

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "placement/moe/ranking.hpp"
+#include "placement/object_list.hpp"
 
 namespace cubby::placement::moe {
 
@@ -33,46 +34,6 @@ inline cubby_object object_of(const layer_shape &shape, uint32_t lane) {
   return shape.first + (lane - shape.at);
 }
 
-/// Lanes by recency, the set of an LRU.
-class recency {
- public:
-  static constexpr uint32_t none = ~uint32_t{0};
-
-  explicit recency(uint32_t lane_count) : links_(lane_count), held_(lane_count) {}
-
-  [[nodiscard]] bool holds(uint32_t lane) const { return held_[lane]; }
-  [[nodiscard]] uint32_t size() const { return size_; }
-  [[nodiscard]] uint32_t oldest() const { return oldest_; }
-  [[nodiscard]] uint32_t newer(uint32_t lane) const { return links_[lane].newer; }
-  void renew(uint32_t lane) {
-    if (lane == newest_) return;
-    if (holds(lane)) take(lane);
-    links_[lane] = {newest_, none};
-    (newest_ == none ? oldest_ : links_[newest_].newer) = lane;
-    newest_ = lane;
-    held_.set(lane);
-    ++size_;
-  }
-  void take(uint32_t lane) {
-    const link l = links_[lane];
-    (l.older == none ? oldest_ : links_[l.older].newer) = l.newer;
-    (l.newer == none ? newest_ : links_[l.newer].older) = l.older;
-    held_.clear(lane);
-    --size_;
-  }
-  [[nodiscard]] uint64_t bytes() const {
-    return links_.capacity() * sizeof(link) + held_.bytes().capacity();
-  }
-
- private:
-  struct link {
-    uint32_t older, newer;
-  };
-  std::vector<link> links_;
-  lane_bits held_;
-  uint32_t oldest_ = none, newest_ = none, size_ = 0;
-};
-
 class lru_guard {
  public:
   lru_guard(const index &of, uint32_t capacity);
@@ -92,18 +53,21 @@ class lru_guard {
   void begin_round();
   void end_round() { spare_.show_all(); }
   /// LRU names victims: those first that it would have given up already, the least worth before
-  /// the others, then the least recent. A resident's lane; recency::none: no more.
+  /// the others, then the least recent. A resident's lane; CUBBY_NO_OBJECT: no more.
   uint32_t next(const index &of, const ranking &real);
   [[nodiscard]] uint64_t bytes() const { return lru_.bytes() + spare_.bytes(); }
 
  private:
+  static constexpr uint8_t held_by_lru = 0;
+
+  [[nodiscard]] bool lru_holds(uint32_t lane) const { return lru_.list_of(lane) == held_by_lru; }
   /// LRU takes those that it does not hold.
   void fetch(const index &of, const cubby_policy_visit &visit, uint32_t layer, const ranking &real);
   [[nodiscard]] uint32_t room() const;
   void excuse();
   void forget_oldest(const index &of, const ranking &real);
 
-  recency lru_;
+  object_lists lru_;              // one list, of lanes
   ranking spare_;                 // residents that LRU would have given up
   uint32_t capacity_, walk_ = 0;  // walk: the next lane of a round
   uint32_t held_ = 0, fits_ = 0;  // residents; the most of them since an eviction was needed

@@ -70,7 +70,7 @@ class moe_policy {
     if (const cubby_object object = walk_.next(others_); object != CUBBY_NO_OBJECT) return object;
     if (guard_.decides()) {
       const uint32_t lane = guard_.next(index_, real_);
-      if (lane == moe::recency::none) return CUBBY_NO_OBJECT;
+      if (lane == CUBBY_NO_OBJECT) return CUBBY_NO_OBJECT;
       return moe::object_of(index_.layer(index_.layer_at(lane)), lane);
     }
     const ranking::top top = real_.largest(index_);
