@@ -32,7 +32,7 @@ result<void> apply_seal(runtime &self, const store::model_file &model, const std
     return failure;
   }
   if (auto checked = store::check_seal(*seal, model); !checked) return checked;
-  if (seal->banks.size() != 1 || seal->chunk_bytes != made.chunk_bytes()) {
+  if (seal->banks.size() != 1 || seal->chunk_bytes != made.grid().chunk_bytes()) {
     return fail(CUBBY_ERR_FORMAT,
                 "%s is a seal of other tensors, or with chunks of another size; "
                 "seal again with the same pattern of tensors",
@@ -218,16 +218,16 @@ cubby_status cubby_bank_part(cubby_handle *rt, cubby_bank bank, uint32_t row, ui
   if (out == nullptr) CUBBY_REFUSE("cubby_bank_part: out is NULL");
   const residency::locker_bank *found = self.engine().state.banks.find(bank);
   if (found == nullptr) return unknown_bank(bank);
-  if (row >= found->rows() || part >= found->part_count()) {
+  if (row >= found->grid().rows() || part >= found->part_count()) {
     CUBBY_REFUSE("bank %s has %u rows and %u parts; row %u, part %u was asked for",
-                 found->desc().name, found->rows(), found->part_count(), row, part);
+                 found->desc().name, found->grid().rows(), found->part_count(), row, part);
   }
   cubby_part_info info{};
-  info.name = found->part_name(part).c_str();
-  info.type = found->part_type(row, part).c_str();
-  info.tensor = found->part_tensor(row, part).c_str();
+  info.name = found->grid().part_name(part).c_str();
+  info.type = found->grid().part_type(row, part).c_str();
+  info.tensor = found->grid().part_tensor(row, part).c_str();
   info.bytes = found->part_bytes(row, part);
-  std::ranges::copy(found->part_shape(row, part), info.shape);
+  std::ranges::copy(found->grid().part_shape(row, part), info.shape);
   write_struct(info, out);
   return CUBBY_OK;
 }

@@ -26,8 +26,9 @@ uint32_t nearest_tier(runtime &self) {
 uint8_t foresee(runtime &self, const residency::locker_bank &bank, const cubby_hint_item &hint) {
   std::vector<cubby_object> objects;
   for (uint32_t i = 0; i < hint.route.column_count; ++i) {
-    if (hint.route.columns[i] >= bank.columns()) return CUBBY_HINT_REJECTED;
-    objects.push_back(bank.object_base + hint.route.row * bank.columns() + hint.route.columns[i]);
+    if (hint.route.columns[i] >= bank.grid().columns()) return CUBBY_HINT_REJECTED;
+    objects.push_back(bank.object_base + hint.route.row * bank.grid().columns() +
+                      hint.route.columns[i]);
   }
   cubby_policy_hint policy_hint{};
   policy_hint.struct_size = sizeof policy_hint;
@@ -100,21 +101,21 @@ uint8_t take_route(runtime &self, const cubby_hint_item &hint) {
   const cubby_routed &route = hint.route;
   const uint32_t tier = nearest_tier(self);
   const bool usable = bank != nullptr && bank->blocks == nullptr && tier != engine::no_tier &&
-                      route.columns != nullptr && route.row < bank->rows() &&
+                      route.columns != nullptr && route.row < bank->grid().rows() &&
                       route.column_count != 0;
   if (!usable) return CUBBY_HINT_REJECTED;
   if (hint.ahead != 0) return foresee(self, *bank, hint);
   std::vector<engine::request_item> wanted;
   bool clipped = false;
   for (uint32_t i = 0; i < route.column_count; ++i) {
-    if (route.columns[i] >= bank->columns()) return CUBBY_HINT_REJECTED;
+    if (route.columns[i] >= bank->grid().columns()) return CUBBY_HINT_REJECTED;
     if (route.weights != nullptr && route.weights[i] < likely) {
       clipped = true;
       continue;
     }
     engine::request_item item;
     item.bank = bank;
-    item.number = route.row * bank->columns() + route.columns[i];
+    item.number = route.row * bank->grid().columns() + route.columns[i];
     wanted.push_back(item);
   }
   if (wanted.empty()) return CUBBY_HINT_CLIPPED;
@@ -136,14 +137,14 @@ cubby_status cubby_visit(cubby_handle *rt, cubby_bank bank, const cubby_routed *
     }
     for (uint32_t i = 0; i < count; ++i) {
       const cubby_routed &one = routed[i];
-      if (one.row >= found->rows() || (one.columns == nullptr && one.column_count != 0)) {
+      if (one.row >= found->grid().rows() || (one.columns == nullptr && one.column_count != 0)) {
         CUBBY_REFUSE("cubby_visit: entry %u names row %u of %u, or has no columns", i, one.row,
-                     found->rows());
+                     found->grid().rows());
       }
       for (uint32_t k = 0; k < one.column_count; ++k) {
-        if (one.columns[k] >= found->columns()) {
+        if (one.columns[k] >= found->grid().columns()) {
           CUBBY_REFUSE("cubby_visit: entry %u names column %u of %u", i, one.columns[k],
-                       found->columns());
+                       found->grid().columns());
         }
       }
     }
@@ -156,7 +157,7 @@ cubby_status cubby_visit(cubby_handle *rt, cubby_bank bank, const cubby_routed *
       row = routed[i].row;
       numbers.clear();
       for (uint32_t k = 0; k < routed[i].column_count; ++k) {
-        numbers.push_back(row * found->columns() + routed[i].columns[k]);
+        numbers.push_back(row * found->grid().columns() + routed[i].columns[k]);
       }
       engine::record_route(entered.mine, found->handle, chain, numbers, routed[i].slot);
     }

@@ -90,7 +90,7 @@ uint64_t bank_description::chunk_total() const {
   for (uint32_t number = 0; number < count(); ++number) {
     for (uint32_t part = 0; part < part_count(); ++part) {
       const part_extent here = extent(number, part);
-      total += store::chunk_count(here.offset_bytes, here.bytes, chunk_bytes());
+      total += store::chunk_count(here.offset_bytes, here.bytes, grid_.chunk_bytes());
     }
   }
   return total;
@@ -109,7 +109,8 @@ result<void> bank_description::load_seal(const std::vector<uint64_t> &digests) {
   for (uint32_t number = 0; number < count(); ++number) {
     for (uint32_t part = 0; part < part_count(); ++part) {
       const part_extent here = extent(number, part);
-      const uint32_t chunks = store::chunk_count(here.offset_bytes, here.bytes, chunk_bytes());
+      const uint32_t chunks =
+          store::chunk_count(here.offset_bytes, here.bytes, grid_.chunk_bytes());
       for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
         digest(number, part, chunk) = digests[next++];
       }

@@ -2,7 +2,6 @@
 // they lie in a frame, and their digests.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -51,27 +50,13 @@ class bank_description {
                                              bool with_digests) const;
   void install(bank_mapping &&mapping) noexcept;
 
+  [[nodiscard]] const bank_geometry &grid() const { return grid_; }
   [[nodiscard]] uint64_t count() const { return grid_.count(); }
-  [[nodiscard]] uint32_t rows() const { return grid_.rows(); }
-  [[nodiscard]] uint32_t columns() const { return grid_.columns(); }
   [[nodiscard]] uint32_t part_count() const { return grid_.part_count(); }
   [[nodiscard]] uint32_t row_of(uint32_t number) const { return grid_.row_of(number); }
-  [[nodiscard]] uint64_t locker_bytes(uint32_t number) const {
-    return grid_.locker_bytes(number);
-  }
+  [[nodiscard]] uint64_t locker_bytes(uint32_t number) const { return grid_.locker_bytes(number); }
   [[nodiscard]] uint64_t part_bytes(uint32_t row, uint32_t part) const {
     return grid_.part_bytes(row, part);
-  }
-  [[nodiscard]] uint32_t chunk_bytes() const { return grid_.chunk_bytes(); }
-  [[nodiscard]] const std::string &part_name(uint32_t part) const { return grid_.part_name(part); }
-  [[nodiscard]] const std::string &part_type(uint32_t row, uint32_t part) const {
-    return grid_.part_type(row, part);
-  }
-  [[nodiscard]] const std::string &part_tensor(uint32_t row, uint32_t part) const {
-    return grid_.part_tensor(row, part);
-  }
-  [[nodiscard]] const std::array<uint64_t, 4> &part_shape(uint32_t row, uint32_t part) const {
-    return grid_.part_shape(row, part);
   }
   /// The caller's view; its pointers are valid as long as the bank.
   [[nodiscard]] const cubby_bank_desc &desc() const { return desc_; }
@@ -104,8 +89,6 @@ class bank_description {
   result<void> load_seal(const std::vector<uint64_t> &digests);
   [[nodiscard]] uint64_t chunk_total() const;
   [[nodiscard]] uint64_t digest_bytes() const { return digests_.bytes(); }
-  /// Bytes of its digests once it is mapped; asked before they are made.
-  [[nodiscard]] uint64_t digest_bytes_wanted() const { return digest_table::bytes_for(grid_); }
   /// Without digests.
   [[nodiscard]] uint64_t table_bytes() const { return map_.table_bytes() + layouts_.table_bytes(); }
 

@@ -27,22 +27,23 @@ struct chunk_run {
 [[nodiscard]] inline uint32_t chunks_of_part(const locker_bank &bank, uint32_t number,
                                              uint32_t part) {
   const part_extent here = bank.extent(number, part);
-  return store::chunk_count(here.offset_bytes, here.bytes, bank.chunk_bytes());
+  return store::chunk_count(here.offset_bytes, here.bytes, bank.grid().chunk_bytes());
 }
 
 /// At most `count_max` chunks of the part, from `first_chunk` on.
 [[nodiscard]] inline chunk_run cut_run(const locker_bank &bank, uint32_t number, uint32_t part,
                                        uint32_t first_chunk, uint32_t count_max) {
   const part_extent here = bank.extent(number, part);
-  const uint32_t chunks = store::chunk_count(here.offset_bytes, here.bytes, bank.chunk_bytes());
+  const uint32_t chunks =
+      store::chunk_count(here.offset_bytes, here.bytes, bank.grid().chunk_bytes());
   chunk_run run;
   run.part = part;
   run.file = here.file;
   run.first_chunk = first_chunk;
   run.chunk_count = std::min(count_max, chunks - first_chunk);
   const auto first =
-      store::chunk_at(here.offset_bytes, here.bytes, bank.chunk_bytes(), first_chunk);
-  const auto last = store::chunk_at(here.offset_bytes, here.bytes, bank.chunk_bytes(),
+      store::chunk_at(here.offset_bytes, here.bytes, bank.grid().chunk_bytes(), first_chunk);
+  const auto last = store::chunk_at(here.offset_bytes, here.bytes, bank.grid().chunk_bytes(),
                                     first_chunk + run.chunk_count - 1);
   run.offset_bytes = first.offset_bytes;
   run.bytes = last.offset_bytes + last.bytes - first.offset_bytes;
@@ -77,7 +78,8 @@ bool each_chunk(const locker_bank &bank, uint32_t number, const chunk_run &run, 
   const part_extent here = bank.extent(number, run.part);
   for (uint32_t i = 0; i < run.chunk_count; ++i) {
     const uint32_t chunk = run.first_chunk + i;
-    const auto range = store::chunk_at(here.offset_bytes, here.bytes, bank.chunk_bytes(), chunk);
+    const auto range =
+        store::chunk_at(here.offset_bytes, here.bytes, bank.grid().chunk_bytes(), chunk);
     if (!each(chunk, range.offset_bytes - run.offset_bytes, range.bytes)) return false;
   }
   return true;

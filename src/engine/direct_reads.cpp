@@ -40,8 +40,8 @@ uint32_t direct_reads::begin(const wanted &what, delivery_sink &sink) try {
   free_reads_.pop_back();
   one.what = what;
   one.sink = &sink;
-  one.in_place =
-      lies_on_pages(*what.bank, what.target->into, what.bank->chunk_bytes(), store::page_bytes);
+  one.in_place = lies_on_pages(*what.bank, what.target->into, what.bank->grid().chunk_bytes(),
+                               store::page_bytes);
   one.failed = false;
   one.next_part = one.next_chunk = one.pieces_in_flight = one.digest_count = 0;
   state_.tiers[one.from.tier].path->push(what.order, index | direct_bit);
@@ -115,7 +115,7 @@ bool direct_reads::cut(uint32_t index, piece &p) {
   const read &one = reads_[index];
   const wanted &what = one.what;
   tier_slot &files = state_.tiers[one.from.tier];
-  const uint32_t chunk_bytes = what.bank->chunk_bytes();
+  const uint32_t chunk_bytes = what.bank->grid().chunk_bytes();
   const uint64_t behind =
       stored_part_offset(*what.bank, one.next_part) + uint64_t{one.next_chunk} * chunk_bytes;
   const transfer::memory_piece target = place_in(what.target->into, behind);
@@ -176,7 +176,7 @@ bool direct_reads::verify(uint32_t piece_index) {
   job.bytes = p.landing;
   job.size_bytes = p.run.bytes;
   job.first_bytes = p.run.first_bytes;
-  job.chunk_bytes = bank.chunk_bytes();
+  job.chunk_bytes = bank.grid().chunk_bytes();
   job.first = {bank.digest_owner(one.what.number), 1, p.run.part, p.run.first_chunk};
   job.digests = state_.config.verify ? one.digests.data() + p.first_digest : nullptr;
   job.into = p.into;

@@ -203,7 +203,7 @@ transfer::digest_job fill_io::job_of(uint32_t piece_index, const std::byte *byte
   job.bytes = bytes;
   job.size_bytes = p.run.bytes;
   job.first_bytes = p.run.first_bytes;
-  job.chunk_bytes = f.bank->chunk_bytes();
+  job.chunk_bytes = f.bank->grid().chunk_bytes();
   job.first = {f.bank->digest_owner(f.number), 1, p.run.part, p.run.first_chunk};
   job.digests = p.digests.data();
   job.owner = this;

@@ -29,7 +29,7 @@ bool copies_from_tier(const tier_set &tiers, const fill &f) {
 
 uint32_t chunks_per_piece(const tier_set &tiers, const fill &f) {
   const uint64_t bytes = copies_from_tier(tiers, f) ? copy_bytes_max : read_bytes_max;
-  return std::max<uint32_t>(1, static_cast<uint32_t>(bytes / f.bank->chunk_bytes()));
+  return std::max<uint32_t>(1, static_cast<uint32_t>(bytes / f.bank->grid().chunk_bytes()));
 }
 
 error pinned_too_often(const locker_bank &bank, uint32_t number) {

@@ -56,13 +56,13 @@ void recorder::visit(const locker_bank &bank, uint32_t row, uint32_t slot,
 recorder::grid *recorder::grid_of(const locker_bank &bank) {
   for (grid &one : grids_)
     if (one.bank == bank.handle) return &one;
-  if (grids_.size() == grids_max || bank.rows() > CUBBY_TRACE_LAYERS_MAX - layers_ ||
-      bank.columns() > CUBBY_TRACE_EXPERTS_MAX) {
+  if (grids_.size() == grids_max || bank.grid().rows() > CUBBY_TRACE_LAYERS_MAX - layers_ ||
+      bank.grid().columns() > CUBBY_TRACE_EXPERTS_MAX) {
     return nullptr;
   }
   const uint32_t top_k = std::min<uint32_t>(bank.desc().routed_count, CUBBY_TRACE_USED_MAX);
-  grids_.push_back({bank.handle, layers_, bank.rows(), bank.columns(), top_k, false});
-  layers_ += bank.rows();
+  grids_.push_back({bank.handle, layers_, bank.grid().rows(), bank.grid().columns(), top_k, false});
+  layers_ += bank.grid().rows();
   return &grids_.back();
 }
 

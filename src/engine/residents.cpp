@@ -148,15 +148,16 @@ placement::tier_view residents::view_of(uint32_t tier) const {
                 : bank->desc().kind == CUBBY_BANK_KV    ? CUBBY_POLICY_BANK_KV
                                                         : CUBBY_POLICY_BANK_OTHER;
     part.first_object = bank->object_base;
-    part.rows = bank->rows();
-    part.columns = bank->columns();
+    part.rows = bank->grid().rows();
+    part.columns = bank->grid().columns();
     part.routed_count = bank->desc().routed_count;
-    for (uint32_t row = 0; row < bank->rows(); ++row)
-      part.object_bytes += memory.cost_bytes(bank->frame_bytes_in(tier, row * bank->columns()));
-    part.object_bytes /= std::max(1u, bank->rows());
+    for (uint32_t row = 0; row < bank->grid().rows(); ++row)
+      part.object_bytes +=
+          memory.cost_bytes(bank->frame_bytes_in(tier, row * bank->grid().columns()));
+    part.object_bytes /= std::max(1u, bank->grid().rows());
     view.banks.push_back(part);
     if (part.kind != CUBBY_POLICY_BANK_EXPERTS) continue;
-    view.layers.push_back({bank->columns(), std::max(part.routed_count, bank->routed_seen),
+    view.layers.push_back({bank->grid().columns(), std::max(part.routed_count, bank->routed_seen),
                            memory.cost_bytes(bank->frame_bytes_max(bank->layout(tier)))});
   }
   return view;

@@ -24,7 +24,7 @@ seal_job::seal_job(engine_state &state, source_files &files, transfer::io_table 
       banks_(std::move(banks)),
       path_(std::move(path)),
       write_at_once_(at_once) {
-  content_.chunk_bytes = banks_.front()->chunk_bytes();
+  content_.chunk_bytes = banks_.front()->grid().chunk_bytes();
   content_.files = model_.files;
   content_.table_digest = store::table_digest_of(model_);
   for (const auto &bank : banks_) {
@@ -98,7 +98,7 @@ bool seal_job::read_next() {
   }
   const auto free = std::find_if(reads_.begin(), reads_.end(),
                                  [](const read &one) { return one.staging == nullptr; });
-  const auto per = std::max(1u, static_cast<uint32_t>(read_bytes_max / bank.chunk_bytes()));
+  const auto per = std::max(1u, static_cast<uint32_t>(read_bytes_max / bank.grid().chunk_bytes()));
   const read next{next_, cut_run(bank, next_.number, next_.part, next_.chunk, per), staging};
   cubby_backend_io io{};
   io.op = CUBBY_BACKEND_READ;

@@ -19,8 +19,8 @@ uint32_t health_of(const tier_slot &slot, const disk_store &store) {
 
 uint64_t statistics::working_set_bytes(const locker_bank &bank, frame_layout layout) {
   uint64_t bytes = 0;
-  for (uint32_t row = 0; row < bank.rows(); ++row) {
-    bytes += bank.desc().routed_count * bank.frame_bytes(layout, row * bank.columns());
+  for (uint32_t row = 0; row < bank.grid().rows(); ++row) {
+    bytes += bank.desc().routed_count * bank.frame_bytes(layout, row * bank.grid().columns());
   }
   return bytes;
 }
@@ -53,7 +53,7 @@ uint64_t statistics::table_bytes() const {
 }
 
 uint64_t statistics::table_bytes_of(const locker_bank &bank) const {
-  const uint64_t digests = state_.config.verify ? bank.digest_bytes_wanted() : 0;
+  const uint64_t digests = state_.config.verify ? catalog::digest_table::bytes_for(bank.grid()) : 0;
   uint64_t words = 0;
   for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
     if (state_.tiers.is_memory(i)) words += bank.tier_bytes();

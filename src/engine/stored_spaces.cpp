@@ -59,11 +59,11 @@ std::optional<error> stored_spaces::unfit(const locker_bank &bank) {
                   "must be multiples of 4096 bytes",
                   bank.desc().name, p, static_cast<ull>(bytes));
     }
-    const bool one_chunk = bytes <= bank.chunk_bytes() && bytes <= store::store_chunk_bytes;
-    if (bank.chunk_bytes() != store::store_chunk_bytes && !one_chunk) {
+    const bool one_chunk = bytes <= bank.grid().chunk_bytes() && bytes <= store::store_chunk_bytes;
+    if (bank.grid().chunk_bytes() != store::store_chunk_bytes && !one_chunk) {
       return fail(CUBBY_ERR_NOT_SUPPORTED,
                   "bank %s: chunk_bytes is %u; to be stored on disk, leave it 0", bank.desc().name,
-                  bank.chunk_bytes());
+                  bank.grid().chunk_bytes());
     }
   }
   return std::nullopt;
@@ -208,7 +208,7 @@ void stored_spaces::list_blocks(locker_bank &bank, bank_state &of, store_state &
   if (left_out == 0) return;
   state_.log(1, format_text("bank %s: %u blocks of the store are not found, because the bank has "
                             "only %u columns; they go when the store needs their room",
-                            bank.desc().name, left_out, bank.columns()));
+                            bank.desc().name, left_out, bank.grid().columns()));
 }
 
 /// False where the bank has no number for it.

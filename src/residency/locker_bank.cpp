@@ -16,13 +16,13 @@ result<std::unique_ptr<locker_bank>> locker_bank::describe(const cubby_bank_desc
   auto mapping = bank_description::unmapped(*grid);
   std::unique_ptr<locker_bank> made(new locker_bank(std::move(*grid), std::move(mapping)));
   if (desc.kind != CUBBY_BANK_KV) return made;
-  if (made->rows() != 1) {
+  if (made->grid().rows() != 1) {
     return fail(CUBBY_ERR_INVALID,
                 "bank %s: a bank of KV blocks has one row, and as many columns as blocks; it was "
                 "given %u rows",
-                made->desc().name, made->rows());
+                made->desc().name, made->grid().rows());
   }
-  auto blocks = key_blocks::make(made->columns(), made->part_count());
+  auto blocks = key_blocks::make(made->grid().columns(), made->part_count());
   if (!blocks) return blocks.failure();
   made->blocks = std::move(*blocks);
   return made;
@@ -55,12 +55,12 @@ void locker_bank::add_tier(uint32_t tier, catalog::frame_layout layout,
 
 void locker_bank::make_rows(uint32_t tier) {
   auto words = std::make_unique<locker_word[]>(places_.size());
-  auto addresses = std::make_unique<part_address[]>(size_t{rows()} * part_count());
-  auto tier_rows = std::make_unique<bank_row[]>(rows());
-  for (uint32_t row = 0; row < rows(); ++row) {
+  auto addresses = std::make_unique<part_address[]>(size_t{grid().rows()} * part_count());
+  auto tier_rows = std::make_unique<bank_row[]>(grid().rows());
+  for (uint32_t row = 0; row < grid().rows(); ++row) {
     bank_row &made = tier_rows[row];
-    made.first_id_ = CUBBY_ID(handle, uint64_t{row} * columns());
-    made.columns_ = columns();
+    made.first_id_ = CUBBY_ID(handle, uint64_t{row} * grid().columns());
+    made.columns_ = grid().columns();
     made.words_ = words.get();
     made.places_ = places_;
     made.parts_ = &addresses[size_t{row} * part_count()];
@@ -77,7 +77,7 @@ void locker_bank::make_rows(uint32_t tier) {
 
 void locker_bank::place_rows(uint32_t tier, catalog::frame_layout layout,
                              const tier::frame_address &memory) {
-  for (uint32_t row = 0; row < rows(); ++row) {
+  for (uint32_t row = 0; row < grid().rows(); ++row) {
     for (uint32_t p = 0; p < part_count(); ++p) {
       if (part_bytes(row, p) == 0) continue;  // the row lacks it, and its address stays NULL
       const catalog::part_place at = place_of(layout, row, p);
@@ -117,7 +117,7 @@ catalog::part_extent locker_bank::extent(uint32_t number, uint32_t part) const {
 
 uint64_t locker_bank::tier_bytes() const {
   return places_.size() * sizeof(locker_word) +
-         rows() * (sizeof(bank_row) + part_count() * sizeof(part_address));
+         grid().rows() * (sizeof(bank_row) + part_count() * sizeof(part_address));
 }
 
 uint64_t locker_bank::table_bytes() const {

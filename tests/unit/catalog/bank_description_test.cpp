@@ -48,7 +48,8 @@ uint64_t each_chunk(bank_description &bank, const Visit &visit) {
   for (uint32_t number = 0; number < bank.count(); number++)
     for (uint32_t part = 0; part < bank.part_count(); part++) {
       const part_extent here = bank.extent(number, part);
-      const uint32_t chunks = store::chunk_count(here.offset_bytes, here.bytes, bank.chunk_bytes());
+      const uint32_t chunks =
+          store::chunk_count(here.offset_bytes, here.bytes, bank.grid().chunk_bytes());
       for (uint32_t chunk = 0; chunk < chunks; chunk++) visit(number, part, chunk, ++serial);
     }
   return serial;
@@ -118,7 +119,7 @@ TEST_CASE("a bank that could not be mapped is as it was, one that was has all of
   CHECK(bank.mapped());
   CHECK(bank.files.size() == 1);
   CHECK(bank.extent(1, 0).offset_bytes == 8000);
-  CHECK(bank.digest_bytes() == bank.digest_bytes_wanted());
+  CHECK(bank.digest_bytes() == digest_table::bytes_for(bank.grid()));
   CHECK(bank.skew_ok());
   CHECK(bank.part_offset(frame_layout::skewed, 1, 0) == 8000 % 4096);
   CHECK(bank.part_offset(frame_layout::packed, 1, 0) == 0);
