@@ -164,6 +164,7 @@ cubby_status cubby_match(cubby_handle *rt, cubby_space space, const cubby_key *k
     query.rule = &*wanted;
     query.after = asked.after;
     query.restorable = asked.restorable;
+    if (in.bank->blocks->keys.any_withheld()) query.now_ns = self.now();
     const auto found = in.bank->blocks->keys.match(query);
     if (!found) return keep_error(found.failure());
     *hit_count = *found;

@@ -128,6 +128,7 @@ cubby_status cubby_split(cubby_handle *rt, cubby_space space, const cubby_key *k
     query.views = views.data();
     const auto rule = directory::match_rule::first_part();
     query.rule = &rule;
+    if (in.bank->blocks->keys.any_withheld()) query.now_ns = self.now();
     const auto present = in.bank->blocks->keys.match(query);
     if (!present) return keep_error(present.failure());
     const auto lock = self.hold_pump();

@@ -22,7 +22,11 @@ error gone() {
 }  // namespace
 
 entries::entries(node_pool &pool, key_index &index, space_table &spaces, uint32_t locker_count)
-    : pool_(pool), index_(index), spaces_(spaces), by_locker_(locker_count, no_node) {}
+    : pool_(pool),
+      index_(index),
+      spaces_(spaces),
+      withheld_(locker_count),
+      by_locker_(locker_count, no_node) {}
 
 node_state entries::state_of(uint32_t index) const noexcept {
   return node_state::of(pool_.at(index).state.load(std::memory_order_relaxed));
@@ -91,17 +95,6 @@ result<put_answer> entries::join(const probe &own, const put_order &order) {
   answer.known = both(order.parts, state.present);
   answer.joined = both(order.parts, state.pending);
   answer.fresh = without(order.parts, answer.known | answer.joined);
-  if (both(answer.fresh, record.withheld) != 0 && state.present == 0 && state.pending == 0) {
-    // Nothing of it can be loaded. What a number holds does not change: the key gets another.
-    if (auto free = check_free(order.locker); !free) return free.failure();
-    answer.released = state.locker;
-    answer.took_locker = true;
-    by_locker_[state.locker] = no_node;
-    by_locker_[order.locker] = own.entry.index;
-    state.locker = order.locker;
-    offer(own.entry.index, record.withheld);
-  }
-  offer(own.entry.index, answer.fresh);
   record.keep = std::max(record.keep, order.keep);
   answer.locker = state.locker;
   if (answer.fresh == 0) return answer;
@@ -109,14 +102,6 @@ result<put_answer> entries::join(const probe &own, const put_order &order) {
   state.pending = either(state.pending, answer.fresh);
   set_state(own.entry.index, state);
   return answer;
-}
-
-/// These parts are no longer withheld.
-void entries::offer(uint32_t index, uint16_t parts) noexcept {
-  node_record &record = pool_.record(index);
-  if (both(record.withheld, parts) == 0) return;
-  record.withheld = without(record.withheld, parts);
-  if (record.withheld == 0) withheld_.forget(index);
 }
 
 uint32_t entries::make_node(const packed_key &key) noexcept {
@@ -195,7 +180,7 @@ result<put_end> entries::abandon(entry_ref entry, uint32_t locker, uint16_t part
   state.pending = without(state.pending, parts);
   if (state.pending == 0) spaces_.put_ended(space);
   set_state(entry.index, state);
-  const bool empty = state.present == 0 && pool_.record(entry.index).withheld == 0;
+  const bool empty = state.present == 0;
   put_end end;
   if (state.pending == 0 && (empty || !spaces_.is_open(space))) end.released = drop(entry.index);
   return end;
@@ -235,7 +220,7 @@ uint32_t entries::drop(uint32_t index) noexcept {
   set_state(index, {});
   dropped.parent.store(0, std::memory_order_release);
   by_locker_[locker] = no_node;
-  offer(index, record.withheld);
+  withheld_.offer(locker);
   record.keep = 0;
   record.is_entry = false;
   --count_;
@@ -281,32 +266,6 @@ void entries::give_if_unused(uint32_t index) noexcept {
   pool_.give(index);
 }
 
-result<void> entries::withhold(entry_ref entry, uint16_t parts, uint64_t until_ns) {
-  if (!is_entry(entry)) return gone();
-  node_state state = state_of(entry.index);
-  const uint16_t failed = both(state.present, parts);
-  if (failed == 0) return {};
-  withheld_.withhold(entry.index, until_ns);
-  node_record &record = pool_.record(entry.index);
-  record.withheld = either(record.withheld, failed);
-  state.present = without(state.present, failed);
-  set_state(entry.index, state);
-  ++withheld_ever_;
-  return {};
-}
-
-uint32_t entries::lift(uint64_t now_ns, uint32_t max) noexcept {
-  uint32_t lifted = 0;
-  for (; lifted < max && withheld_.next_ns() <= now_ns; ++lifted) {
-    const uint32_t index = withheld_.next();
-    node_state state = state_of(index);
-    state.present = either(state.present, pool_.record(index).withheld);
-    offer(index, state.present);
-    set_state(index, state);
-  }
-  return lifted;
-}
-
 void entries::reclaim(uint32_t node_max, std::vector<uint32_t> &released) {
   const auto most = std::min<uint64_t>(node_max, spaces_.reclaimable());
   base::make_room(released, released.size() + most);
@@ -330,7 +289,6 @@ entry_info entries::describe(entry_ref entry) const noexcept {
   info.children = record.children;
   info.present = state.present;
   info.pending = state.pending;
-  info.withheld = record.withheld;
   info.leases = record.leases;
   info.keep = record.keep;
   return info;

@@ -1,5 +1,5 @@
 // The entries of a directory as its one writer changes them: puts begin, are published or
-// abandoned; entries are withheld, erased, reclaimed.
+// abandoned; entries are erased, reclaimed.
 //
 // A node is an entry while it has a locker. Without one it stands for a parent that is not here,
 // because it was put after its child or was evicted before it: the child's link then still names
@@ -12,7 +12,7 @@
 #include "base/result.hpp"
 #include "directory/key_index.hpp"
 #include "directory/space_table.hpp"
-#include "directory/withheld_parts.hpp"
+#include "directory/withheld_lockers.hpp"
 
 namespace cubby::directory {
 
@@ -27,12 +27,11 @@ struct put_order {
 
 struct put_answer {
   entry_ref entry;
-  uint32_t locker = no_locker;    // the entry's
-  uint32_t released = no_locker;  // was the entry's, and its bytes did not load; free again
-  uint16_t known = 0;             // of the parts put: present, nothing to do
-  uint16_t joined = 0;            // another put brings them
-  uint16_t fresh = 0;             // this put brings them: publish or abandon follows
-  bool took_locker = false;       // the order's number is the entry's now
+  uint32_t locker = no_locker;  // the entry's
+  uint16_t known = 0;           // of the parts put: present, nothing to do
+  uint16_t joined = 0;          // another put brings them
+  uint16_t fresh = 0;           // this put brings them: publish or abandon follows
+  bool took_locker = false;     // the order's number is the entry's now
 };
 
 struct put_end {
@@ -46,7 +45,7 @@ struct entry_info {
   uint32_t locker = no_locker,
            parent_locker = no_locker;  // parent_locker: of a parent that is here
   uint32_t children = 0;
-  uint16_t present = 0, pending = 0, withheld = 0, leases = 0;
+  uint16_t present = 0, pending = 0, leases = 0;
   uint8_t keep = 0;
 };
 
@@ -61,9 +60,6 @@ class entries {
   result<uint32_t> erase(entry_ref entry, erase_rule rule);
   /// It hangs on another key from here on, whoever holds or puts it.
   result<void> set_parent(entry_ref entry, const packed_key &parent);
-  result<void> withhold(entry_ref entry, uint16_t parts, uint64_t until_ns);
-  /// Offers parts again whose time is over, of `max` entries at most. How many entries.
-  uint32_t lift(uint64_t now_ns, uint32_t max) noexcept;
   /// Forgets entries of removed spaces: looks at up to `node_max` nodes and appends the numbers
   /// that are free again. May throw, and then has done nothing.
   void reclaim(uint32_t node_max, std::vector<uint32_t> &released);
@@ -72,8 +68,9 @@ class entries {
   [[nodiscard]] bool is_entry(entry_ref entry) const noexcept;
   [[nodiscard]] entry_info describe(entry_ref entry) const noexcept;
   [[nodiscard]] uint32_t count() const noexcept { return count_; }
-  [[nodiscard]] const withheld_parts &withheld() const noexcept { return withheld_; }
-  [[nodiscard]] uint64_t withheld_ever() const noexcept { return withheld_ever_; }
+  /// An entry that is over takes its locker out of these.
+  [[nodiscard]] withheld_lockers &withheld() noexcept { return withheld_; }
+  [[nodiscard]] const withheld_lockers &withheld() const noexcept { return withheld_; }
   [[nodiscard]] uint64_t bytes() const noexcept {
     return by_locker_.capacity() * sizeof(uint32_t) + withheld_.bytes();
   }
@@ -87,7 +84,6 @@ class entries {
   result<void> check_free(uint32_t locker) const;
   result<put_answer> join(const probe &own, const put_order &order);
   result<put_answer> enter(const probe &own, const probe &parent, const put_order &order);
-  void offer(uint32_t index, uint16_t parts) noexcept;
   uint32_t make_node(const packed_key &key) noexcept;
   result<node_state> pending_put(entry_ref entry, uint32_t locker, uint16_t parts) const;
   result<uint32_t> erasable(entry_ref entry, erase_rule rule) const;
@@ -97,11 +93,10 @@ class entries {
   node_pool &pool_;
   key_index &index_;
   space_table &spaces_;
-  withheld_parts withheld_;
+  withheld_lockers withheld_;
   std::vector<uint32_t> by_locker_;  // the node of each number
   uint32_t count_ = 0;
   uint32_t reclaim_next_ = 0;  // node that reclaim() looks at next
-  uint64_t withheld_ever_ = 0;
 };
 
 }  // namespace cubby::directory

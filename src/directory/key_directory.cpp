@@ -103,6 +103,12 @@ uint16_t key_directory::usable_parts(chain &at, const probe &one) const noexcept
   return above == link::right ? one.state.present : uint16_t{0};
 }
 
+/// What could not be read is not offered.
+void key_directory::hide_withheld(probe &one, uint64_t now_ns) const noexcept {
+  if (one.state.present == 0) return;
+  if (entries_.withheld().is_withheld(one.state.locker, now_ns)) one.state.present = 0;
+}
+
 void key_directory::walk(const match_query &query, uint32_t space, prefix_meter &meter,
                          chain &at) const {
   std::array<probe, key_index::group> probes;
@@ -112,6 +118,7 @@ void key_directory::walk(const match_query &query, uint32_t space, prefix_meter 
     index_.find(std::span(probes).first(count));
     for (uint32_t i = 0; i < count; ++i) {
       const uint32_t n = first + i;
+      if (query.now_ns != 0) hide_withheld(probes[i], query.now_ns);
       if (query.views != nullptr) query.views[n] = view_of(probes[i]);
       if (at.cut) continue;
       const uint16_t parts = usable_parts(at, probes[i]);
@@ -216,13 +223,10 @@ result<uint64_t> key_directory::lease(uint32_t space, const cubby_key *keys, uin
 
 bool key_directory::expire(uint64_t now_ns, uint32_t max) noexcept {
   leases_.expire(now_ns, max);
-  entries_.lift(now_ns, max);
   return next_expiry_ns() <= now_ns;
 }
 
-uint64_t key_directory::next_expiry_ns() const noexcept {
-  return std::min(leases_.next_expiry_ns(), entries_.withheld().next_ns());
-}
+uint64_t key_directory::next_expiry_ns() const noexcept { return leases_.next_expiry_ns(); }
 
 directory_counts key_directory::counts() const noexcept {
   directory_counts now;
@@ -231,8 +235,6 @@ directory_counts key_directory::counts() const noexcept {
   now.spaces = spaces_.open_count();
   now.leases = leases_.open_count();
   now.reclaimable = spaces_.reclaimable();
-  now.withheld = entries_.withheld().count();
-  now.withheld_ever = entries_.withheld_ever();
   return now;
 }
 

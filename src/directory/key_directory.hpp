@@ -44,6 +44,7 @@ struct match_query {
   key_view *views = nullptr;         // NULL or [count], also behind the first miss
   uint64_t *restorable = nullptr;    // NULL or [(count + 63) / 64]: bit n - 1: a prefix of n is
                                      // usable
+  uint64_t now_ns = 0;               // needed where any_withheld()
 };
 
 struct put_request {
@@ -57,7 +58,6 @@ struct put_request {
 
 struct directory_counts {
   uint64_t entries = 0, parents_absent = 0, spaces = 0, leases = 0, reclaimable = 0;
-  uint64_t withheld = 0, withheld_ever = 0;  // entries now / times a part was withheld
 };
 
 class key_directory {
@@ -73,6 +73,7 @@ class key_directory {
   /// its recorded parent. Each key is looked at once, so keys that come and go during the call may
   /// be seen from different moments; each view is true of its own.
   [[nodiscard]] result<uint32_t> match(const match_query &query) const;
+  [[nodiscard]] bool any_withheld() const noexcept { return entries_.withheld().any(); }
   [[nodiscard]] result<key_view> find(uint32_t space, const cubby_key &key) const;
   /// Has the view's key still that locker with those parts? Asked once the locker is pinned, this
   /// makes the bytes the key's.
@@ -104,10 +105,12 @@ class key_directory {
   result<uint32_t> erase(entry_ref entry, erase_rule rule) { return entries_.erase(entry, rule); }
   /// The entry hangs on another key of its space from here on; readers see it on one or the other.
   result<void> set_parent(entry_ref entry, uint32_t space, const cubby_key &parent);
-  /// Parts that failed to load are not offered before `until_ns`, unless they are put again.
-  result<void> withhold(entry_ref entry, uint16_t parts, uint64_t until_ns) {
-    return entries_.withhold(entry, parts, until_ns);
+  /// A match passes over the key whose locker this is until then, or until it is offered again or
+  /// another key has the locker.
+  void withhold(uint32_t locker, uint64_t until_ns) noexcept {
+    entries_.withheld().withhold(locker, until_ns);
   }
+  void offer(uint32_t locker) noexcept { entries_.withheld().offer(locker); }
   [[nodiscard]] entry_ref at_locker(uint32_t locker) const noexcept {
     return entries_.at_locker(locker);
   }
@@ -123,8 +126,7 @@ class key_directory {
   result<void> end_lease(uint64_t lease, uint32_t first, uint32_t count) {
     return leases_.release(lease, first, count);
   }
-  /// Ends leases and offers withheld parts whose time is over, about `max` of each. True: more are
-  /// due.
+  /// Ends leases whose time is over, about `max`. True: more are due.
   bool expire(uint64_t now_ns, uint32_t max) noexcept;
   /// When expire() has something to do; the largest number = never.
   [[nodiscard]] uint64_t next_expiry_ns() const noexcept;
@@ -139,6 +141,7 @@ class key_directory {
   enum class link { right, other, unknown };
   [[nodiscard]] link link_of(const chain &at, const probe &one) const noexcept;
   [[nodiscard]] uint16_t usable_parts(chain &at, const probe &one) const noexcept;
+  void hide_withheld(probe &one, uint64_t now_ns) const noexcept;
   void walk(const match_query &query, uint32_t space, prefix_meter &meter, chain &at) const;
 
   const uint16_t all_parts_;

@@ -69,10 +69,9 @@ static_assert(sizeof(node) == 64);
 struct node_record {
   uint32_t children = 0;  // entries that name it as their parent; of a free node: the next free one
   uint16_t leases = 0;    // that hold it
-  uint16_t withheld = 0;  // parts that failed to load and are not offered
   uint8_t keep = 0;       // CUBBY_KEEP_*
   bool is_entry = false;  // has a locker; else it only stands for a parent that is not here
 };
-static_assert(sizeof(node_record) == 12);
+static_assert(sizeof(node_record) == 8);
 
 }  // namespace cubby::directory

@@ -385,6 +385,7 @@ void fill_io::note_lost(uint32_t tier) {
 
 void fill_io::note_failed_read(const fill &f) {
   tier_slot &files = state_.tiers[f.from];
+  f.bank->blocks->keys.withhold(f.number, state_.now_ns + failed_reads::pause_ns);
   if (!files.failed_reads.failed(locker_name(*f.bank, f.number), state_.now_ns)) return;
   state_.log(0, format_text("tier %s is bypassed: one block after another could not be read; it is "
                             "probed now and then",
@@ -393,6 +394,7 @@ void fill_io::note_failed_read(const fill &f) {
 
 void fill_io::note_read(const fill &f) {
   tier_slot &files = state_.tiers[f.from];
+  f.bank->blocks->keys.offer(f.number);
   if (!files.failed_reads.succeeded(locker_name(*f.bank, f.number))) return;
   state_.log(1, format_text("tier %s is read again", files.name.c_str()));
 }

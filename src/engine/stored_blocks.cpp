@@ -230,6 +230,7 @@ void stored_blocks::end_job(uint32_t index, const store::store_completion *done,
   if (done != nullptr) {
     blocks.set_stored(at.number, done->number);
     state_.tiers[bank.file_tier].failed_reads.forget(locker_name(bank, at.number));
+    blocks.keys.offer(at.number);
   }
   if (done != nullptr) end_replaced(at);
   uint32_t released = no_locker;

@@ -62,12 +62,15 @@ struct failing_store {
   }
   [[nodiscard]] uint64_t reads() const { return f.h.stats(f.disk).read_count; }
   [[nodiscard]] uint32_t health() const { return f.h.stats(f.disk).health; }
+  [[nodiscard]] uint8_t state_of(uint32_t number) const {
+    std::vector<uint8_t> states;
+    match(f, {number}, &states);
+    return states[0];
+  }
   [[nodiscard]] std::vector<uint32_t> blocks_in(uint8_t state) const {
     std::vector<uint32_t> found;
     for (uint32_t i = 1; i <= count; ++i) {
-      std::vector<uint8_t> states;
-      match(f, {i}, &states);
-      if (states[0] == state) found.push_back(i);
+      if (state_of(i) == state) found.push_back(i);
     }
     return found;
   }
@@ -93,6 +96,7 @@ TEST_CASE("a block that cannot be read is not tried again at once, and a put sto
   const uint64_t before = s.reads();
   CHECK(s.get_block(below[0]) == CUBBY_ERR_IO);
   CHECK(s.health() == 1);
+  CHECK(s.state_of(below[0]) == CUBBY_STATE_MISS);  // a match does not offer it
   const uint64_t tried = s.reads();
   CHECK(tried > before);
   CHECK(s.get_block(below[0]) == CUBBY_ERR_IO);
@@ -104,6 +108,7 @@ TEST_CASE("a block that cannot be read is not tried again at once, and a put sto
   CHECK(s.health() == 0);
   CHECK(s.get_block(below[0]) == CUBBY_ERR_IO);
   REQUIRE(put(s.f, below[0], content_of(below[0])) == CUBBY_OK);
+  CHECK(s.state_of(below[0]) == CUBBY_STATE_HOST);
   CHECK(s.get_block(below[0]) == CUBBY_OK);
   REQUIRE(cubby_drain(s.f.h.rt, 10'000'000'000) == CUBBY_OK);
   // From the store, too, once memory has given it up.
@@ -118,6 +123,7 @@ TEST_CASE("a block that could not be read is tried again after a while") {
   CHECK(s.get_block(below[0]) == CUBBY_ERR_IO);
   s.injected.what = fault::none;
   rest();
+  CHECK(s.state_of(below[0]) == CUBBY_STATE_FILE);
   CHECK(s.get_block(below[0]) == CUBBY_OK);
   CHECK(s.health() == 0);
 }

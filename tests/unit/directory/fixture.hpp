@@ -34,6 +34,7 @@ struct fixture {
   key_directory keys;
   uint32_t space = 0;
   uint32_t next_locker = 0;
+  uint64_t now_ns = 1;  // of matches
 
   explicit fixture(const directory_config &config = config_of(64)) : keys(config) {
     space = open("model", "tenant");
@@ -99,6 +100,7 @@ struct fixture {
     query.rule = rule;
     query.views = out.views.data();
     query.restorable = bits.data();
+    query.now_ns = now_ns;
     const auto hits = keys.match(query);
     REQUIRE(hits.ok());
     out.hit_count = *hits;

@@ -167,81 +167,52 @@ TEST_CASE("a lease outlives its space and does no harm to who has its node next"
   REQUIRE(evictable(one, "b"));
 }
 
-TEST_CASE("parts that failed to load are not offered until their time, and are counted") {
+TEST_CASE("a locker that could not be read is not offered until its time") {
   fixture one(config_of(8, 2));
   one.put_chain({"a", "b"});
-  REQUIRE(one.keys.withhold(one.view("b").entry, 0b10, 100).ok());
-  REQUIRE(one.view("b").present == 0b01);
-  REQUIRE(one.match({"a", "b"}).hit_count == 1);
-  match_rule first_part;
-  first_part.parts = 0b01;
-  REQUIRE(one.match({"a", "b"}, &first_part).hit_count == 2);
-  REQUIRE(one.keys.counts().withheld == 1);
-  REQUIRE(one.keys.next_expiry_ns() == 100);
-  one.keys.expire(99, 10);
-  REQUIRE(one.match({"a", "b"}).hit_count == 1);
-  one.keys.expire(100, 10);
+  REQUIRE_FALSE(one.keys.any_withheld());
+  one.keys.withhold(one.view("b").locker, 100);
+  REQUIRE(one.keys.any_withheld());
+  one.now_ns = 99;
+  const auto seen = one.match({"a", "b"});
+  REQUIRE(seen.hit_count == 1);
+  REQUIRE(seen.views[1].present == 0);
+  REQUIRE(seen.views[1].locker == no_locker);
+  REQUIRE(seen.restorable == std::vector<bool>{true, false});
+  REQUIRE(one.view("b").present == 0b11);  // it may still be asked for
+  one.now_ns = 100;
   REQUIRE(one.match({"a", "b"}).hit_count == 2);
-  REQUIRE(one.keys.counts().withheld == 0);
-  REQUIRE(one.keys.counts().withheld_ever == 1);
 }
 
-TEST_CASE("the later of two times counts, and withholding what is not there does nothing") {
-  fixture one(config_of(8, 2));
-  one.put("a", "", 0b01);
-  const entry_ref entry = one.view("a").entry;
-  REQUIRE(one.keys.withhold(entry, 0b10, 100).ok());
-  REQUIRE(one.keys.counts().withheld_ever == 0);
-  REQUIRE(one.keys.withhold(entry, 0b01, 200).ok());
-  one.put("a", "", 0b10);  // of the same locker: what failed may load later
-  REQUIRE(one.view("a").locker == 0);
-  REQUIRE(one.keys.withhold(entry, 0b10, 100).ok());
-  one.keys.expire(199, 10);
-  REQUIRE(one.view("a").present == 0);
-  one.keys.expire(200, 10);
-  REQUIRE(one.view("a").present == 0b11);
-}
-
-TEST_CASE("a put of a withheld key brings new bytes in another locker") {
+TEST_CASE("a withheld locker is offered when its bytes are others") {
   fixture one;
   one.put("a");
-  REQUIRE(one.keys.withhold(one.view("a").entry, 1, 100).ok());
-  REQUIRE(one.view("a").locker == no_locker);
-  const auto put = one.begin("a", "");
-  REQUIRE(put->fresh == 1);
-  REQUIRE(put->took_locker);
-  REQUIRE(put->released == 0);
-  REQUIRE(put->locker == 1);
-  REQUIRE_FALSE(one.keys.at_locker(0));
-  one.keys.expire(100, 10);  // what was withheld is not offered with the new locker
-  REQUIRE(one.view("a").present == 0);
-  REQUIRE(one.keys.publish(put->entry, 1, 1)->visible);
-  REQUIRE(one.view("a").locker == 1);
-  REQUIRE(one.keys.counts().withheld == 0);
-}
-
-TEST_CASE("a withheld part of a key with others is put again into its locker") {
-  fixture one(config_of(8, 2));
-  one.put("a");
-  REQUIRE(one.keys.withhold(one.view("a").entry, 0b10, 100).ok());
-  const auto put = one.begin("a", "");
-  REQUIRE(put->known == 0b01);
-  REQUIRE(put->fresh == 0b10);
-  REQUIRE_FALSE(put->took_locker);
-  one.keys.expire(100, 10);
-  REQUIRE(one.view("a").present == 0b01);
-  REQUIRE(one.keys.abandon(put->entry, put->locker, 0b10)->released == no_locker);
-  REQUIRE(one.view("a").present == 0b01);
-}
-
-TEST_CASE("a withheld key can be evicted, and its time then means nothing") {
-  fixture one;
-  one.put("a");
-  REQUIRE(one.keys.withhold(one.view("a").entry, 1, 100).ok());
-  REQUIRE(evictable(one, "a"));
-  REQUIRE(one.keys.next_expiry_ns() == ~uint64_t{0});
-  one.next_locker = 0;
+  one.keys.withhold(0, 100);
+  one.keys.offer(0);
+  REQUIRE(one.match({"a"}).hit_count == 1);
+  one.keys.withhold(0, 100);
+  one.keys.withhold(1, 100);
   one.put("b");
-  one.keys.expire(100, 10);
-  REQUIRE_FALSE(one.view("a").entry);
+  REQUIRE(one.match({"b"}).hit_count == 0);
+  one.erase("a");
+  one.next_locker = 0;
+  one.put("c");
+  REQUIRE(one.view("c").locker == 0);
+  REQUIRE(one.match({"c"}).hit_count == 1);
+}
+
+TEST_CASE("a withheld key can be evicted, and is no lease's end") {
+  fixture one;
+  one.put("a");
+  one.keys.withhold(0, 100);
+  REQUIRE(one.keys.next_expiry_ns() == ~uint64_t{0});
+  REQUIRE(evictable(one, "a"));
+}
+
+TEST_CASE("memory for what is withheld is taken for the first and counted") {
+  fixture one;
+  one.put("a");
+  const uint64_t before = one.keys.bytes();
+  one.keys.withhold(0, 100);
+  REQUIRE(one.keys.bytes() == before + 64 * sizeof(uint64_t));
 }

@@ -17,7 +17,7 @@ constexpr uint16_t all = 0b111;
 struct modelled_entry {
   std::string parent;
   uint32_t locker = 0;
-  uint16_t present = 0, withheld = 0;
+  uint16_t present = 0;
   uint64_t until_ns = 0;
   std::vector<uint16_t> puts;  // under way
   entry_ref entry;
@@ -91,7 +91,6 @@ class model_run {
     free_.insert(released.begin(), released.end());
     REQUIRE(real_.keys.counts().entries == 0);
     REQUIRE(real_.keys.counts().parents_absent == 0);
-    REQUIRE(real_.keys.counts().withheld == 0);
     REQUIRE(free_.size() == lockers);
   }
 
@@ -130,18 +129,13 @@ class model_run {
     const auto fresh = static_cast<uint16_t>(asked & ~one.present & ~pending);
     REQUIRE(answer->fresh == fresh);
     const bool is_new = known == model_.end();
-    const bool takes = is_new || ((fresh & one.withheld) != 0 && one.present == 0 && pending == 0);
-    REQUIRE(answer->took_locker == takes);
-    if (takes) {
-      REQUIRE(answer->released == (is_new ? no_locker : one.locker));
-      if (!is_new) free_.insert(one.locker);
+    REQUIRE(answer->took_locker == is_new);
+    if (is_new) {
       one.locker = real_.next_locker - 1;
       free_.erase(one.locker);
-      one.withheld = 0;
     }
     one.parent = parent;
     one.entry = answer->entry;
-    one.withheld = static_cast<uint16_t>(one.withheld & ~fresh);
     if (fresh != 0) one.puts.push_back(fresh);
     REQUIRE(answer->locker == one.locker);
   }
@@ -159,7 +153,7 @@ class model_run {
     REQUIRE(ended.ok());
     REQUIRE(ended->visible == !abandons);
     if (!abandons) one.present = static_cast<uint16_t>(one.present | put);
-    const bool over = one.present == 0 && one.withheld == 0 && one.puts.empty();
+    const bool over = one.present == 0 && one.puts.empty();
     REQUIRE(ended->released == (over ? one.locker : no_locker));
     if (over) forget(at);
   }
@@ -198,23 +192,12 @@ class model_run {
     const auto at = some_entry();
     if (at == model_.end()) return;
     modelled_entry &one = at->second;
-    const uint16_t mask = some_parts();
-    const uint64_t until = now_ns_ + prng_.below(20);
-    REQUIRE(real_.keys.withhold(one.entry, mask, until).ok());
-    const auto failed = static_cast<uint16_t>(mask & one.present);
-    if (failed == 0) return;
-    one.until_ns = one.withheld != 0 ? std::max(one.until_ns, until) : until;
-    one.withheld = static_cast<uint16_t>(one.withheld | failed);
-    one.present = static_cast<uint16_t>(one.present & ~failed);
+    one.until_ns = real_.now_ns + prng_.below(20);
+    real_.keys.withhold(one.locker, one.until_ns);
   }
   void pass_time() {
-    now_ns_ += prng_.below(10);
-    REQUIRE_FALSE(real_.keys.expire(now_ns_, 1000));
-    for (auto &[at, one] : model_) {
-      if (one.until_ns > now_ns_) continue;
-      one.present = static_cast<uint16_t>(one.present | one.withheld);
-      one.withheld = 0;
-    }
+    real_.now_ns += prng_.below(10);
+    REQUIRE_FALSE(real_.keys.expire(real_.now_ns, 1000));
   }
 
   /// One of the spaces is removed and added again; puts under way end after it.
@@ -255,11 +238,14 @@ class model_run {
     REQUIRE(real_.keys.at_locker(one.locker) == view.entry);
   }
 
+  [[nodiscard]] uint16_t offered(const modelled_entry &one) const {
+    return one.until_ns > real_.now_ns ? uint16_t{0} : one.present;
+  }
   [[nodiscard]] bool usable(uint32_t space, const std::vector<std::string> &chain, size_t length,
                             const match_rule &rule) const {
     for (size_t i = 0; i < length; ++i) {
       const auto at = model_.find({space, chain[i]});
-      if (at == model_.end() || at->second.present == 0) continue;
+      if (at == model_.end() || offered(at->second) == 0) continue;
       if (at->second.parent != (i == 0 ? "" : chain[i - 1])) return false;
     }
     for (uint32_t part = 0; part < parts; ++part) {
@@ -272,7 +258,7 @@ class model_run {
       const size_t first = trailing == 0 || trailing > groups ? 0 : groups - trailing;
       for (size_t group = first; group < groups; ++group) {
         const auto at = model_.find({space, chain[(group + 1) * every - 1]});
-        if (at == model_.end() || ((at->second.present >> part) & 1) == 0) return false;
+        if (at == model_.end() || ((offered(at->second) >> part) & 1) == 0) return false;
       }
     }
     return true;
@@ -306,7 +292,6 @@ class model_run {
   std::vector<std::string> names_;
   std::set<uint32_t> free_;
   model_map model_;
-  uint64_t now_ns_ = 0;
 };
 
 }  // namespace
