@@ -209,7 +209,8 @@ int32_t device::check(const void *base, uint64_t bytes) const {
     if (driver_.pointer_attribute(&type, pointer_attribute_memory_type, at) != success ||
         driver_.pointer_attribute(&owner, pointer_attribute_device_ordinal, at) != success ||
         type != memory_type_device || owner != id_) {
-      return refuse(EINVAL, "the lent memory is not of device " + std::to_string(ordinal_) +
+      return refuse(EINVAL, "the memory that was named is not of device " +
+                                std::to_string(ordinal_) +
                                 "; look at the region's base, bytes and device");
     }
   }

@@ -44,7 +44,21 @@ void lane::start(const cubby_backend_io &io, uint64_t now_ns) {
     came =
         driver.copy_out(io.memory, reinterpret_cast<device_pointer>(io.source), io.bytes, stream_);
   }
-  const int32_t error = device_.errno_of(came, "cuMemcpyAsync");
+  note(io, came, "cuMemcpyAsync", now_ns);
+}
+
+void lane::start_behind(event first, const cubby_backend_io &io, uint64_t now_ns) {
+  if (behind_mark_ != io.offset_bytes) {
+    const status came = device_.driver().stream_wait_event(stream_, first, 0);
+    if (came != success) return note(io, came, "cuStreamWaitEvent", now_ns);
+    behind_mark_ = io.offset_bytes;
+  }
+  start(io, now_ns);
+}
+
+/// What was started, or could not be.
+void lane::note(const cubby_backend_io &io, status came, const char *call, uint64_t now_ns) {
+  const int32_t error = device_.errno_of(came, call);
   copies_[(first_ + count_++) % copies_.size()] = {io.cookie, error == 0 ? io.bytes : 0, error, 0};
   if (error != 0) ++failed_count_;
   ++open_count_;

@@ -354,18 +354,6 @@ namespace {
   return CUBBY_OK;
 }
 
-error no_mark(const engine::tier_slot &slot, int32_t status) {
-  if (status == -ENOTSUP) {
-    return fail(CUBBY_ERR_NOT_SUPPORTED,
-                "a graph is being captured from the stream, so its work has no end yet; unpin once "
-                "the graph has run");
-  }
-  return fail_errno(-status,
-                    "tier %s: the stream could not be marked; look at cubby_sync.stream, which is "
-                    "to be a living stream of the tier's device",
-                    slot.name.c_str());
-}
-
 /// Each locker stays pinned until the stream has done what it was given so far.
 [[gnu::noinline]] cubby_status unpin_behind(runtime &self, cubby_pins pins, uint32_t first,
                                             uint32_t count, const call &entered,

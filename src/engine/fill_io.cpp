@@ -363,7 +363,7 @@ void fill_io::io_failed(uint32_t piece_index, const cubby_backend_done &done) {
   }
   error why = failed_io(p, done);
   if (!reading && done.error == ENODEV) {
-    note_lost(tier_of(p));
+    note_lost(state_, tier_of(p));
     why.status = CUBBY_ERR_DEVICE;
   }
   if (reading && f.bank->blocks != nullptr) note_failed_read(f);
@@ -371,16 +371,6 @@ void fill_io::io_failed(uint32_t piece_index, const cubby_backend_done &done) {
   if (reading && done.error == 0) files_.explain(*f.bank, why);
   fills_.stop(index, why);
   end_piece(piece_index);
-}
-
-/// What is in the tier is gone; it is looked at until nobody holds any of it.
-void fill_io::note_lost(uint32_t tier) {
-  tier_slot &slot = state_.tiers[tier];
-  if (slot.lost.exchange(true, std::memory_order_acq_rel)) return;
-  state_.pins.note_frames();
-  state_.log(0, format_text("tier %s is lost, for its device is: what was there is dropped, other "
-                            "tiers go on; start the process again to use the device",
-                            slot.name.c_str()));
 }
 
 void fill_io::note_failed_read(const fill &f) {

@@ -75,7 +75,6 @@ class fill_io final : public transfer::io_owner, public transfer::job_owner {
   bool verified(uint32_t piece_index, const std::byte *bytes);
   bool digests_agree(piece &p);
   void io_failed(uint32_t piece_index, const cubby_backend_done &done);
-  void note_lost(uint32_t tier);
   void copy_started(uint32_t fill_index);
   void note_failed_read(const fill &f);
   void note_read(const fill &f);

@@ -74,6 +74,11 @@ class backend_instance {
     return ops_.mark_record(self_, stream, mark);
   }
   int32_t mark_passed(uint64_t mark) { return ops_.mark_passed(self_, mark); }
+  /// Copies may begin behind marks of streams.
+  [[nodiscard]] bool has_marked_copies() const {
+    return has_streams() && ops_.stream_wait_marked != nullptr;
+  }
+  int32_t stream_wait_marked(uint64_t stream) { return ops_.stream_wait_marked(self_, stream); }
   /// As it was opened with; -1 = none.
   [[nodiscard]] int32_t device() const { return device_; }
 

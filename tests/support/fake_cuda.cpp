@@ -540,6 +540,19 @@ void *fake_cuda::allocate(uint64_t bytes, int device) {
   return reinterpret_cast<void *>(first);
 }
 
+void fake_cuda::free(void *base) {
+  const auto at = reinterpret_cast<uintptr_t>(base);
+  uint64_t bytes = 0;
+  {
+    const std::lock_guard held(mutex_);
+    bytes = mapped_.at(at).bytes;
+  }
+  if (fake_calls::memory_unmap(at, bytes) != success ||
+      fake_calls::address_free(at, bytes) != success) {
+    std::abort();
+  }
+}
+
 void fake_cuda::read(const void *from, void *to, uint64_t bytes) {
   const std::lock_guard held(mutex_);
   const std::byte *const there = at(reinterpret_cast<uintptr_t>(from), bytes);

@@ -45,6 +45,7 @@ class fake_cuda {
   void launch(uint64_t stream, std::function<void()> work);
   /// Memory of a device, as an engine's tensor is.
   void *allocate(uint64_t bytes, int device = 0);
+  void free(void *base);
   /// What is in device memory, and what is to be there.
   void read(const void *at, void *to, uint64_t bytes);
   void write(void *at, const void *from, uint64_t bytes);
