@@ -132,7 +132,7 @@ int32_t memory_check(cubby_backend *backend, const void *base, uint64_t bytes) t
 }
 
 void start(instance &self, uint64_t now_ns, const cubby_backend_io &io) {
-  const bool in = io.op == CUBBY_BACKEND_COPY_IN;
+  const bool in = io.op == CUBBY_BACKEND_COPY_IN || io.op == CUBBY_BACKEND_COPY_PEER;
   const bool known = in || io.op == CUBBY_BACKEND_COPY_OUT;
   const bool named = io.memory != nullptr && io.source != nullptr;
   if (!known || (io.bytes != 0 && !named)) {
@@ -245,6 +245,10 @@ int32_t mark_passed(cubby_backend *backend, uint64_t mark) {
   return of(backend).stream_marks.passed(mark);
 }
 
+int32_t copies_from(cubby_backend *backend, int32_t device) {
+  return of(backend).gpu.reads_from(device) ? 1 : 0;
+}
+
 const cubby_backend_ops operations = [] {
   cubby_backend_ops ops{};
   ops.struct_size = sizeof ops;
@@ -266,6 +270,7 @@ const cubby_backend_ops operations = [] {
   ops.mark_record = mark_record;
   ops.mark_passed = mark_passed;
   ops.stream_wait_marked = stream_wait_marked;
+  ops.copies_from = copies_from;
   return ops;
 }();
 

@@ -37,6 +37,16 @@ class lane {
 
  private:
   void note(const cubby_backend_io &io, status came, const char *call, uint64_t now_ns);
+  /// Small copies that wait to be given to the driver by one call.
+  struct batch {
+    std::vector<device_pointer> to, from;
+    std::vector<size_t> bytes;
+    std::vector<uint32_t> ops, places;  // places: in copies_
+  };
+  status copy(uint32_t op, device_pointer to, device_pointer from, uint64_t bytes);
+  void add_to_batch(const cubby_backend_io &io);
+  void start_batch();
+  void mark_failed(uint32_t place, status came, const char *call);
   /// Copies that follow each other, with one event behind the last.
   struct group {
     event behind = nullptr;
@@ -51,6 +61,7 @@ class lane {
   device &device_;
   stream stream_ = nullptr;
   std::vector<cubby_backend_done> copies_;  // a ring, as are the groups
+  batch batch_;
   std::vector<group> groups_;
   uint32_t first_ = 0, count_ = 0;
   uint32_t first_group_ = 0, group_count_ = 0;

@@ -113,7 +113,8 @@ enum {
   CUBBY_BACKEND_WRITE = 1,    /**< memory → file                                                                              */
   CUBBY_BACKEND_FLUSH = 2,    /**< make completed writes of `file` durable; bytes and memory unused                           */
   CUBBY_BACKEND_COPY_IN = 3,  /**< host memory `source` → `memory`, a frame of this backend                                   */
-  CUBBY_BACKEND_COPY_OUT = 4  /**< `source`, a frame of this backend → host memory `memory`                                   */
+  CUBBY_BACKEND_COPY_OUT = 4, /**< `source`, a frame of this backend → host memory `memory`                                   */
+  CUBBY_BACKEND_COPY_PEER = 5 /**< `source`, a frame of another instance, of a device that copies_from() accepts → `memory`    */
 };
 
 /** One I/O. The struct is read before submit() returns; the memory is the backend's until completion. */
@@ -205,6 +206,9 @@ typedef struct cubby_backend_ops {
   /** As stream_wait, for every COPY_IN that begins behind a mark: those that do not may go past them. Optional; NULL = copies
    * begin behind no marks. */
   int32_t (*stream_wait_marked)(cubby_backend *backend, uint64_t stream);
+  /** Does COPY_PEER read frames that an instance of this backend has on this device (its own included)? 1 or 0. stream_wait is for
+   * such copies, too. Optional; NULL = bytes go from device to device through the host. */
+  int32_t (*copies_from)(cubby_backend *backend, int32_t device);
 } cubby_backend_ops;
 
 /** The one symbol that a backend library exports; the result stands as long as the library is loaded. */

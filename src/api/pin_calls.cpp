@@ -359,7 +359,7 @@ namespace {
                                             uint32_t count, const call &entered,
                                             const cubby_sync &sync) {
   engine::engine_state &state = self.engine().state;
-  pinning::pinned_again held = state.pins.pin_again(pins, first, count);
+  pinning::pinned_again held = state.pins.pin_again(pins, first, count, state.releases.take_list());
   if (held.saturated) {
     return keep_error(fail(CUBBY_ERR_BUSY,
                            "a locker of the set is pinned as often as it can be; unpin in host "

@@ -77,7 +77,7 @@ result<void> region_copies::begin(const wanted &what, region_uses &in_use, regio
   c.sink = &sink;
   c.in_use = std::move(in_use);
   c.next = c.in_flight = c.jobs_left = 0;
-  c.queued = c.failed = c.heard = false;
+  c.queued = c.failed = c.notified = false;
   c.failure = {.status = CUBBY_OK, .text = {}};
   verify(index);
   return {};
@@ -194,9 +194,9 @@ void region_copies::all_started(uint32_t index) {
   copy &c = list_[index];
   if (c.what.out || !c.what.in_stream || c.failed) return;
   tier_slot &slot = state_.tiers[c.what.device];
-  if (!slot.path->flush(state_.now_ns)) return;  // it is told of when the bytes are there
+  if (!slot.path->flush(state_.now_ns)) return;  // that waits until the bytes are there
   if (slot.memory->backend().stream_wait_marked(c.what.stream) != 0) return;
-  c.heard = true;
+  c.notified = true;
   c.sink->copied(c.what.request, c.what.item, nullptr);
 }
 
@@ -231,7 +231,7 @@ void region_copies::end(uint32_t index) {
   copy &c = list_[index];
   const wanted what = c.what;
   region_sink &sink = *c.sink;
-  const bool heard = c.heard;
+  const bool notified = c.notified;
   const error failure = std::exchange(c.failure, {.status = CUBBY_OK, .text = {}});
   c.in_use.release();
   free_.push_back(index);
@@ -240,10 +240,10 @@ void region_copies::end(uint32_t index) {
     state_.changed = true;  // somebody may wait for the frame
     if (failure.status == CUBBY_ERR_CORRUPT) copies_.drop(*what.bank, what.number, what.tier);
   }
-  if (!heard) {
+  if (!notified) {
     sink.copied(what.request, what.item, failure.status == CUBBY_OK ? nullptr : &failure);
   } else if (failure.status != CUBBY_OK) {
-    // Whoever asked for it works in the stream's order, and was told that it will come.
+    // Whoever asked for it works in the stream's order, and was notified that it will come.
     state_.log(0, failure.text);
   }
 }

@@ -72,7 +72,7 @@ class region_copies final : public transfer::io_owner, public transfer::job_owne
     std::vector<uint64_t> digests;  // of those
     uint32_t next = 0, in_flight = 0, jobs_left = 0;
     bool queued = false, failed = false;
-    bool heard = false;  // the sink has been told
+    bool notified = false;  // the sink has been notified
     error failure{.status = CUBBY_OK, .text = {}};
   };
 

@@ -3,6 +3,7 @@
 
 #include <cubby/backend.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 
@@ -79,6 +80,11 @@ class backend_instance {
     return has_streams() && ops_.stream_wait_marked != nullptr;
   }
   int32_t stream_wait_marked(uint64_t stream) { return ops_.stream_wait_marked(self_, stream); }
+  /// Does it copy from frames that an instance of the same backend has on another device?
+  [[nodiscard]] bool copies_from(const backend_instance &other) {
+    if (ops_.copies_from == nullptr || ops_.copies_from != other.ops_.copies_from) return false;
+    return ops_.copies_from(self_, std::max(other.device_, 0)) == 1;
+  }
   /// As it was opened with; -1 = none.
   [[nodiscard]] int32_t device() const { return device_; }
 

@@ -454,7 +454,7 @@ TEST_CASE("a copy that fails is one block's error") {
   for (const cubby_sync *order : {static_cast<const cubby_sync *>(nullptr), &sync}) {
     const cubby_how how = how_of(order);
     r.driver.refuse_copy(7);
-    // None is told, and no stream, that bytes are there which are not.
+    // Nobody hears, and no stream, that bytes are there which are not.
     CHECK(r.get_into(1, tensor.spans(2), &how, nullptr) == CUBBY_ERR_IO);
     CHECK(explain().find("could not be copied") != std::string::npos);
     REQUIRE(r.get_into(1, tensor.spans(2), &how, nullptr) == CUBBY_OK);
