@@ -1,5 +1,7 @@
 #include "device.hpp"
 
+#include <nanobind/stl/string.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <string>

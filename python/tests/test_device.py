@@ -1,4 +1,5 @@
-"""Memory and streams of a GPU, as objects show them. No GPU, and no torch, is needed: what cannot be reached is refused by name."""
+"""Memory and streams of a GPU, as objects show them. No GPU, and no torch, is needed: what cannot
+be reached is refused by name."""
 
 from __future__ import annotations
 
@@ -14,8 +15,16 @@ import cubby
 class OnADevice:
     """A tensor of a GPU, as far as it is looked at."""
 
-    def __init__(self, shape: tuple[int, ...] = (4 * BLOCK,), typestr: str = "|u1", **other: Any) -> None:
-        self.__cuda_array_interface__ = {"data": (0x7F0000000000, False), "shape": shape, "typestr": typestr, "version": 3, **other}
+    def __init__(
+        self, shape: tuple[int, ...] = (4 * BLOCK,), typestr: str = "|u1", **other: Any
+    ) -> None:
+        self.__cuda_array_interface__ = {
+            "data": (0x7F0000000000, False),
+            "shape": shape,
+            "typestr": typestr,
+            "version": 3,
+            **other,
+        }
 
 
 def test_a_region_of_device_memory(cache: Cache) -> None:
@@ -30,15 +39,23 @@ def test_a_region_of_device_memory(cache: Cache) -> None:
 
 
 def test_a_paged_tensor_is_a_strided_region(cache: Cache) -> None:
-    region = cache.runtime.add_region(OnADevice((8, 6, 512)), piece_bytes=512, stride_bytes=6 * 512, piece_count=8)
+    region = cache.runtime.add_region(
+        OnADevice((8, 6, 512)), piece_bytes=512, stride_bytes=6 * 512, piece_count=8
+    )
     assert len(region) == 8 * 512
     with pytest.raises(ValueError):
-        cache.runtime.add_region(OnADevice((8, 6, 512)), piece_bytes=512, stride_bytes=7 * 512, piece_count=8)
+        cache.runtime.add_region(
+            OnADevice((8, 6, 512)), piece_bytes=512, stride_bytes=7 * 512, piece_count=8
+        )
 
 
 def test_the_device_is_the_objects(cache: Cache) -> None:
     cache.space.put(b"a", block(1))
-    for name, where in (("__dlpack_device__", lambda: (2, 3)), ("device", types.SimpleNamespace(index=3)), ("device", types.SimpleNamespace(id=3))):
+    for name, where in (
+        ("__dlpack_device__", lambda: (2, 3)),
+        ("device", types.SimpleNamespace(index=3)),
+        ("device", types.SimpleNamespace(id=3)),
+    ):
         tensor = OnADevice()
         setattr(tensor, name, where)
         with pytest.raises(cubby.NotSupportedError, match="device 3"):

@@ -229,6 +229,9 @@ TEST_CASE("a block is put from the pages of an engine's tensor") {
   REQUIRE(get(r.f, 6, shorter) == CUBBY_OK);
   CHECK(shorter == tensor.all().substr(0, 41'000));
   CHECK(get(r.f, 6, longer) == CUBBY_ERR_INVALID);
+  if (keep >= CUBBY_KEEP_RESTART) r.drop_from_memory(6);
+  REQUIRE(r.get_into(6, {{tensor.plain_region, 0, 1000, 41'000}}, nullptr, nullptr) == CUBBY_OK);
+  CHECK(tensor.all() == as_put.substr(0, 1000) + shorter + as_put.substr(42'000));
 }
 
 TEST_CASE("blocks on disk alone come to the tensor through host memory, many at once") {
