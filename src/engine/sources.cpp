@@ -37,7 +37,8 @@ bool sources::follow_other(uint32_t index) {
     if (word.state != locker_state::filling) continue;
     const auto leader = static_cast<uint32_t>(word.frame);
     if (leader == index || fills_[leader].state != fill_state::active) continue;
-    if (!state_.tiers.connected(t, f.to)) continue;
+    // What another device would have to give out again is read sooner from where it is.
+    if (!state_.tiers.connected(t, f.to) || state_.tiers.staged(t, f.to)) continue;
     fills_.follow(leader, index);
     return true;
   }
