@@ -1,6 +1,7 @@
 #include "cuda.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <memory>
 #include <new>
@@ -16,7 +17,13 @@ using namespace cubby_backends;
 
 struct instance {
   instance(const driver_table &driver, const cubby_backend_services &given)
-      : services(given), gpu(driver, services), in(gpu), out(gpu), stream_marks(gpu) {}
+      : services(given),
+        gpu(driver, services),
+        in(gpu),
+        out(gpu),
+        marked_in(gpu),
+        marked_out(gpu),
+        stream_marks(gpu) {}
   instance(const instance &) = delete;
   instance &operator=(const instance &) = delete;
   ~instance() {
@@ -25,13 +32,18 @@ struct instance {
   }
 
   [[nodiscard]] uint32_t in_flight() const {
-    return in.count() + out.count() + static_cast<uint32_t>(refused.size());
+    uint32_t count = static_cast<uint32_t>(refused.size());
+    for (const lane *one : lanes) count += one->count();
+    return count;
   }
 
   const cubby_backend_services services;
   device gpu;
   uint32_t depth = 0;
   lane in, out;
+  // Behind the marks of callers' streams, which may stand still: others are not held up by that.
+  lane marked_in, marked_out;
+  const std::array<lane *, 4> lanes{&in, &out, &marked_in, &marked_out};
   marks stream_marks;
   event order = nullptr;                    // behind the copies that a caller's stream waits for
   std::vector<cubby_backend_done> refused;  // over before they began
@@ -48,7 +60,7 @@ int32_t open_on(instance &self, const cubby_backend_config &config) {
   self.depth = config.queue_depth == 0 ? default_depth : std::min(config.queue_depth, depth_max);
   self.refused.reserve(self.depth);
   const in_context here = self.gpu.enter();
-  for (lane *one : {&self.in, &self.out}) {
+  for (lane *one : self.lanes) {
     if (const int32_t error = one->open(self.depth); error != 0) return error;
   }
   const status made = self.gpu.driver().event_create(&self.order, event_disable_timing);
@@ -120,7 +132,7 @@ int32_t memory_check(cubby_backend *backend, const void *base, uint64_t bytes) t
 }
 
 void start(instance &self, uint64_t now_ns, const cubby_backend_io &io) {
-  const bool in = io.op == CUBBY_BACKEND_COPY_IN;
+  const bool in = io.op == CUBBY_BACKEND_COPY_IN || io.op == CUBBY_BACKEND_COPY_PEER;
   const bool known = in || io.op == CUBBY_BACKEND_COPY_OUT;
   const bool named = io.memory != nullptr && io.source != nullptr;
   if (!known || (io.bytes != 0 && !named)) {
@@ -129,8 +141,12 @@ void start(instance &self, uint64_t now_ns, const cubby_backend_io &io) {
     self.refused.push_back({io.cookie, 0, 0, 0});
   } else if (self.gpu.lost()) {
     self.refused.push_back({io.cookie, 0, ENODEV, 0});
-  } else {
+  } else if (io.offset_bytes == 0) {
     (in ? self.in : self.out).start(io, now_ns);
+  } else if (event behind = self.stream_marks.of(io.offset_bytes); behind != nullptr) {
+    (in ? self.marked_in : self.marked_out).start_behind(behind, io, now_ns);
+  } else {
+    self.refused.push_back({io.cookie, 0, EINVAL, 0});
   }
 }
 
@@ -141,14 +157,15 @@ uint32_t submit(cubby_backend *backend, uint64_t now_ns, const cubby_backend_io 
   if (accepted == 0) return 0;
   const in_context here = self.gpu.enter();
   for (uint32_t i = 0; i < accepted; ++i) start(self, now_ns, ios[i]);
-  self.in.flush(now_ns);
-  self.out.flush(now_ns);
+  for (lane *one : self.lanes) one->flush(now_ns);
   return accepted;
 }
 
 uint64_t next_look_ns(const instance &self, uint64_t now_ns) {
   if (!self.refused.empty()) return now_ns;
-  return std::min(self.in.next_ns(now_ns), self.out.next_ns(now_ns));
+  uint64_t next = never_ns;
+  for (const lane *one : self.lanes) next = std::min(next, one->next_ns(now_ns));
+  return next;
 }
 
 uint32_t reap(cubby_backend *backend, uint64_t now_ns, cubby_backend_done *out, uint32_t max_count,
@@ -158,9 +175,9 @@ uint32_t reap(cubby_backend *backend, uint64_t now_ns, cubby_backend_done *out, 
   for (; reaped < max_count && !self.refused.empty(); self.refused.pop_back()) {
     out[reaped++] = self.refused.back();
   }
-  if (self.in.count() + self.out.count() != 0) {
+  if (self.in_flight() != self.refused.size()) {
     const in_context here = self.gpu.enter();
-    for (lane *one : {&self.in, &self.out}) {
+    for (lane *one : self.lanes) {
       reaped += one->reap(out + reaped, max_count - reaped);
     }
   }
@@ -172,7 +189,8 @@ uint32_t reap(cubby_backend *backend, uint64_t now_ns, cubby_backend_done *out, 
 bool reapable(instance &self) {
   if (!self.refused.empty()) return true;
   const in_context here = self.gpu.enter();
-  return self.in.is_first_over() || self.out.is_first_over();
+  return std::any_of(self.lanes.begin(), self.lanes.end(),
+                     [](lane *one) { return one->is_first_over(); });
 }
 
 int32_t wait(cubby_backend *backend, uint64_t timeout_ns, int wake_fd) {
@@ -192,20 +210,27 @@ int32_t wait(cubby_backend *backend, uint64_t timeout_ns, int wake_fd) {
   }
 }
 
-int32_t stream_wait(cubby_backend *backend, uint64_t stream_handle) {
-  instance &self = of(backend);
+int32_t wait_for(instance &self, const lane &copies, uint64_t stream_handle) {
   if (self.gpu.lost()) return -ENODEV;
-  if (self.in.has_failed() || !self.refused.empty()) return -EAGAIN;
+  if (copies.has_failed() || !self.refused.empty()) return -EAGAIN;
   const driver_table &driver = self.gpu.driver();
   const in_context here = self.gpu.enter();
   // Another thread calls for the one that pinned, and would wait in a stream of its own.
   if (stream_handle == per_thread_stream) return -ENOTSUP;
   stream waits = stream_of(stream_handle);
   if (is_captured(driver, waits)) return -ENOTSUP;
-  status came = driver.event_record(self.order, self.in.on());
+  status came = driver.event_record(self.order, copies.on());
   if (came == success) came = driver.stream_wait_event(waits, self.order, 0);
   if (came == invalid_handle || came == invalid_value) return -EINVAL;
   return -self.gpu.errno_of(came, "cuStreamWaitEvent");
+}
+
+int32_t stream_wait(cubby_backend *backend, uint64_t stream_handle) {
+  return wait_for(of(backend), of(backend).in, stream_handle);
+}
+
+int32_t stream_wait_marked(cubby_backend *backend, uint64_t stream_handle) {
+  return wait_for(of(backend), of(backend).marked_in, stream_handle);
 }
 
 int32_t mark_record(cubby_backend *backend, uint64_t stream_handle, uint64_t *mark) try {
@@ -218,6 +243,10 @@ int32_t mark_record(cubby_backend *backend, uint64_t stream_handle, uint64_t *ma
 
 int32_t mark_passed(cubby_backend *backend, uint64_t mark) {
   return of(backend).stream_marks.passed(mark);
+}
+
+int32_t copies_from(cubby_backend *backend, int32_t device) {
+  return of(backend).gpu.reads_from(device) ? 1 : 0;
 }
 
 const cubby_backend_ops operations = [] {
@@ -240,6 +269,8 @@ const cubby_backend_ops operations = [] {
   ops.stream_wait = stream_wait;
   ops.mark_record = mark_record;
   ops.mark_passed = mark_passed;
+  ops.stream_wait_marked = stream_wait_marked;
+  ops.copies_from = copies_from;
   return ops;
 }();
 

@@ -138,10 +138,21 @@ void device::describe() {
 /// Leaves nothing mapped where it fails.
 int32_t device::map(device_pointer at, uint64_t bytes, memory_handle handle) const {
   if (driver_.memory_map(at, bytes, 0, handle, 0) != success) return -EIO;
-  access_description may;
-  may.location = {location_device, id_};
-  may.flags = access_read_write;
-  if (driver_.memory_set_access(at, bytes, &may, 1) == success) return 0;
+  std::vector<access_description> may(1);
+  may[0].location = {location_device, id_};
+  may[0].flags = access_read_write;
+  int count = 0;
+  driver_.device_count(&count);
+  for (int other = 0; other < count; ++other) {
+    device_id peer = 0;
+    int can = 0;
+    if (other == ordinal_ || driver_.device_get(&peer, other) != success) continue;
+    if (driver_.can_access_peer(&can, peer, id_) != success || can == 0) continue;
+    may.push_back({{location_device, peer}, access_read});
+  }
+  if (driver_.memory_set_access(at, bytes, may.data(), may.size()) == success) return 0;
+  // A peer may have no room for the mapping; this device alone needs it.
+  if (may.size() > 1 && driver_.memory_set_access(at, bytes, may.data(), 1) == success) return 0;
   driver_.memory_unmap(at, bytes);
   return -EIO;
 }
@@ -209,11 +220,31 @@ int32_t device::check(const void *base, uint64_t bytes) const {
     if (driver_.pointer_attribute(&type, pointer_attribute_memory_type, at) != success ||
         driver_.pointer_attribute(&owner, pointer_attribute_device_ordinal, at) != success ||
         type != memory_type_device || owner != id_) {
-      return refuse(EINVAL, "the lent memory is not of device " + std::to_string(ordinal_) +
+      return refuse(EINVAL, "the memory that was named is not of device " +
+                                std::to_string(ordinal_) +
                                 "; look at the region's base, bytes and device");
     }
   }
   return 0;
+}
+
+bool device::reads_from(int32_t other) const {
+  if (other == ordinal_) return true;
+  device_id peer = 0;
+  int can = 0;
+  return driver_.device_get(&peer, other) == success &&
+         driver_.can_access_peer(&can, id_, peer) == success && can != 0;
+}
+
+status device::copy_batch(device_pointer *to, device_pointer *from, size_t *bytes, size_t count,
+                          stream in) const {
+  copy_attributes how;
+  how.source_access_order = source_access_in_stream_order;
+  size_t first = 0, failed = 0;
+  if (driver_.copy_batch != nullptr) {
+    return driver_.copy_batch(to, from, bytes, count, &how, &first, 1, in);
+  }
+  return driver_.copy_batch_indexed(to, from, bytes, count, &how, &first, 1, &failed, in);
 }
 
 int32_t device::register_host(void *base, uint64_t bytes) {

@@ -51,6 +51,15 @@ class device {
   /// Is all of it memory of this device? 0 or -EINVAL.
   int32_t check(const void *base, uint64_t bytes) const;
 
+  /// Can copies read what the other device has in frames of this backend?
+  [[nodiscard]] bool reads_from(int32_t other) const;
+  /// Many copies by one call, where the driver has that.
+  [[nodiscard]] bool has_batches() const {
+    return driver_.copy_batch != nullptr || driver_.copy_batch_indexed != nullptr;
+  }
+  status copy_batch(device_pointer *to, device_pointer *from, size_t *bytes, size_t count,
+                    stream in) const;
+
   int32_t register_host(void *base, uint64_t bytes);
   void unregister_host(void *base);
   [[nodiscard]] bool has_registered() const { return !registered_.empty(); }

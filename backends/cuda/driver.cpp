@@ -41,7 +41,7 @@ loaded_driver load_driver(const char *library) {
                   "of host memory and files need none of it";
     return out;
   }
-  std::array<void *, entries.size()> found{};
+  std::array<void *, entries.size() + optional_entries.size()> found{};
   for (size_t i = 0; i < entries.size(); ++i) {
     found[i] = ::dlsym(lib, entries[i]);
     if (found[i] != nullptr) continue;
@@ -49,6 +49,9 @@ loaded_driver load_driver(const char *library) {
                   ", so it is older than CUDA 11.3; install a newer one";
     ::dlclose(lib);
     return out;
+  }
+  for (size_t i = 0; i < optional_entries.size(); ++i) {
+    found[entries.size() + i] = ::dlsym(lib, optional_entries[i]);
   }
   std::memcpy(&out.table, found.data(), sizeof out.table);
   const status started = out.table.init(0);

@@ -54,8 +54,17 @@ struct driver_table {
   status (*fill)(device_pointer to, unsigned char value, size_t bytes, stream in);
   status (*copy_in)(device_pointer to, const void *from, size_t bytes, stream in);
   status (*copy_out)(void *to, device_pointer from, size_t bytes, stream in);
+  status (*copy)(device_pointer to, device_pointer from, size_t bytes, stream in);
   status (*host_register)(void *base, size_t bytes, unsigned flags);
   status (*host_unregister)(void *base);
+  status (*can_access_peer)(int *can, device_id device, device_id peer);
+
+  // NULL where the driver is older: many copies by one call, as of CUDA 13 and of CUDA 12.8.
+  status (*copy_batch)(device_pointer *to, device_pointer *from, size_t *bytes, size_t count,
+                       copy_attributes *how, size_t *first_of_each, size_t how_count, stream in);
+  status (*copy_batch_indexed)(device_pointer *to, device_pointer *from, size_t *bytes,
+                               size_t count, copy_attributes *how, size_t *first_of_each,
+                               size_t how_count, size_t *failed, stream in);
 };
 
 /// The names in libcuda.so.1, in the order of the table.
@@ -96,10 +105,17 @@ inline constexpr std::array entries = {
     "cuMemsetD8Async",
     "cuMemcpyHtoDAsync_v2",
     "cuMemcpyDtoHAsync_v2",
+    "cuMemcpyAsync",
     "cuMemHostRegister_v2",
     "cuMemHostUnregister",
+    "cuDeviceCanAccessPeer",
 };
-static_assert(sizeof(driver_table) == entries.size() * sizeof(void *));
+/// Behind these, what a driver may lack.
+inline constexpr std::array optional_entries = {
+    "cuMemcpyBatchAsync_v2",
+    "cuMemcpyBatchAsync",
+};
+static_assert(sizeof(driver_table) == (entries.size() + optional_entries.size()) * sizeof(void *));
 
 struct loaded_driver {
   driver_table table{};

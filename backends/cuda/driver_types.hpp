@@ -66,7 +66,9 @@ inline constexpr unsigned host_register_portable = 1;
 inline constexpr int location_device = 1;
 inline constexpr int allocation_pinned = 1;
 inline constexpr int granularity_recommended = 1;
+inline constexpr int access_read = 1;
 inline constexpr int access_read_write = 3;
+inline constexpr int source_access_in_stream_order = 1;
 inline constexpr int capture_mode_relaxed = 2;
 inline constexpr int capture_none = 0;
 
@@ -90,6 +92,11 @@ struct allocation_properties {  // CUmemAllocationProp
     unsigned short usage;
     unsigned char reserved[4];
   } flags{};
+};
+struct copy_attributes {  // CUmemcpyAttributes
+  int source_access_order = 0;
+  memory_location source_hint, target_hint;
+  unsigned flags = 0;
 };
 struct access_description {  // CUmemAccessDesc
   memory_location location;

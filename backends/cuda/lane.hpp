@@ -25,6 +25,8 @@ class lane {
 
   /// Starts a copy; what comes of it is said by reap(). Needs a place: count() below the depth.
   void start(const cubby_backend_io &io, uint64_t now_ns);
+  /// The same of a copy that begins behind this event, and with it all that follow.
+  void start_behind(event first, const cubby_backend_io &io, uint64_t now_ns);
   /// What was started is given to the device, and its end will be seen.
   void flush(uint64_t now_ns);
   uint32_t reap(cubby_backend_done *out, uint32_t max_count);
@@ -34,6 +36,17 @@ class lane {
   [[nodiscard]] uint64_t next_ns(uint64_t now_ns) const;
 
  private:
+  void note(const cubby_backend_io &io, status came, const char *call, uint64_t now_ns);
+  /// Small copies that wait to be given to the driver by one call.
+  struct batch {
+    std::vector<device_pointer> to, from;
+    std::vector<size_t> bytes;
+    std::vector<uint32_t> ops, places;  // places: in copies_
+  };
+  status copy(uint32_t op, device_pointer to, device_pointer from, uint64_t bytes);
+  void add_to_batch(const cubby_backend_io &io);
+  void start_batch();
+  void mark_failed(uint32_t place, status came, const char *call);
   /// Copies that follow each other, with one event behind the last.
   struct group {
     event behind = nullptr;
@@ -48,12 +61,14 @@ class lane {
   device &device_;
   stream stream_ = nullptr;
   std::vector<cubby_backend_done> copies_;  // a ring, as are the groups
+  batch batch_;
   std::vector<group> groups_;
   uint32_t first_ = 0, count_ = 0;
   uint32_t first_group_ = 0, group_count_ = 0;
   uint32_t open_count_ = 0;  // of copies that have no event behind them yet
   uint64_t open_bytes_ = 0;
   uint32_t failed_count_ = 0;  // of the copies that could not be started
+  uint64_t behind_mark_ = 0;   // the last that the stream was put behind
 };
 
 }  // namespace cubby_cuda

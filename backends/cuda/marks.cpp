@@ -48,15 +48,22 @@ int32_t marks::record(stream in, uint64_t *mark) {
                                                          : -device_.errno_of(came, "cuEventRecord");
 }
 
+marks::slot *marks::find(uint64_t mark) {
+  const std::lock_guard lock(mutex_);
+  const uint64_t index = (mark & 0xFFFFFFFF) - 1;
+  if (index >= slots_.size()) return nullptr;
+  slot &one = slots_[index];
+  return one.taken && one.use == mark >> 32 ? &one : nullptr;
+}
+
+event marks::of(uint64_t mark) {
+  const slot *one = find(mark);
+  return one == nullptr ? nullptr : one->what;
+}
+
 int32_t marks::passed(uint64_t mark) {
-  slot *one = nullptr;
-  {
-    const std::lock_guard lock(mutex_);
-    const uint64_t index = (mark & 0xFFFFFFFF) - 1;
-    if (index >= slots_.size()) return -EINVAL;
-    one = &slots_[index];
-    if (!one->taken || one->use != mark >> 32) return -EINVAL;
-  }
+  slot *const one = find(mark);
+  if (one == nullptr) return -EINVAL;
   status came = success;
   if (!device_.lost()) {
     const in_context here = device_.enter();

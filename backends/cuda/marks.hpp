@@ -18,6 +18,8 @@ class marks {
 
   /// Any thread. 0 or a negative errno; -ENOTSUP for a stream that a graph is captured from.
   int32_t record(stream in, uint64_t *mark);
+  /// Any thread. What a stream waits for that is to go on behind the mark; nullptr: there is none.
+  event of(uint64_t mark);
   /// Any thread. 1: the work before it is over, and so is the mark. 0: not yet. -ENODEV: the device
   /// is lost, and the mark is over; -EINVAL: there is no such mark.
   int32_t passed(uint64_t mark);
@@ -29,6 +31,7 @@ class marks {
     uint32_t use = 0;  // which use of the slot; the mark has it, too
     bool taken = false;
   };
+  slot *find(uint64_t mark);
   slot *take(uint64_t *mark);
   void give(slot &one);
 

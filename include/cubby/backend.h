@@ -113,7 +113,8 @@ enum {
   CUBBY_BACKEND_WRITE = 1,    /**< memory → file                                                                              */
   CUBBY_BACKEND_FLUSH = 2,    /**< make completed writes of `file` durable; bytes and memory unused                           */
   CUBBY_BACKEND_COPY_IN = 3,  /**< host memory `source` → `memory`, a frame of this backend                                   */
-  CUBBY_BACKEND_COPY_OUT = 4  /**< `source`, a frame of this backend → host memory `memory`                                   */
+  CUBBY_BACKEND_COPY_OUT = 4, /**< `source`, a frame of this backend → host memory `memory`                                   */
+  CUBBY_BACKEND_COPY_PEER = 5 /**< `source`, a frame of another instance, of a device that copies_from() accepts → `memory`    */
 };
 
 /** One I/O. The struct is read before submit() returns; the memory is the backend's until completion. */
@@ -121,7 +122,8 @@ typedef struct cubby_backend_io {
   uint64_t cookie;        /**< handed back in cubby_backend_done                                                              */
   uint32_t op;            /**< CUBBY_BACKEND_READ …                                                                           */
   uint32_t file;          /**< number of the file, for READ, WRITE and FLUSH                                                  */
-  uint64_t offset_bytes;  /**< in the file; a multiple of align_bytes                                                         */
+  uint64_t offset_bytes;  /**< in the file; a multiple of align_bytes. COPY_*: a mark of mark_record() behind which it begins, 0 =
+                               at once; other than 0 only where the backend has stream_wait_marked                            */
   void *memory;           /**< where bytes go (READ, COPY_*) or come from (WRITE)                                             */
   const void *source;     /**< where bytes come from, for COPY_*                                                              */
   uint64_t bytes;         /**< READ and WRITE: a multiple of align_bytes, at most io_bytes_max; copies: any                   */
@@ -186,21 +188,27 @@ typedef struct cubby_backend_ops {
    * none (what this backend does completes inside submit(), or at the time reap() names). Optional; NULL = -1. */
   int (*event_fd)(cubby_backend *backend);
 
-  /** Of a device: is lent memory, all of it, memory of this instance's device? 0 or -EINVAL. Optional; NULL = lent memory of a
-   * device is refused. */
+  /** Of a device: is lent memory, all of it, memory of this instance's device? 0 or -EINVAL. Such memory may be named in copies
+   * like a frame. May be called while another thread makes any other call. Optional; NULL = lent memory of a device is refused. */
   int32_t (*memory_check)(cubby_backend *backend, const void *base, uint64_t bytes);
   /* Order with streams of the device that the caller works on; optional, all three or none. A stream is its native handle as an
    * integer, 0 = the device's default stream. Nothing of this makes a thread wait for the device. mark_record and mark_passed may
    * be called while another thread makes any other call. They answer 0 (mark_passed 1 or 0), -ENODEV where the device is lost,
    * -EINVAL for what is no stream of the device or no mark, -ENOTSUP for a stream that a graph is being captured from. */
-  /** Work that `stream` is given from now on waits for every COPY_IN that submit() has accepted. -EAGAIN: one of them has failed,
-   * and its completion has not been reaped yet. */
+  /** Work that `stream` is given from now on waits for every COPY_IN without a mark that submit() has accepted. -EAGAIN: one of
+   * them has failed, and its completion has not been reaped yet. */
   int32_t (*stream_wait)(cubby_backend *backend, uint64_t stream);
   /** A mark behind the work that `stream` has been given so far; never 0. It is the caller's until mark_passed has said 1 or an
    * error. */
   int32_t (*mark_record)(cubby_backend *backend, uint64_t stream, uint64_t *mark);
   /** Is the work before the mark over? 1: yes, and the mark is given back; 0: not yet. */
   int32_t (*mark_passed)(cubby_backend *backend, uint64_t mark);
+  /** As stream_wait, for every COPY_IN that begins behind a mark: those that do not may go past them. Optional; NULL = copies
+   * begin behind no marks. */
+  int32_t (*stream_wait_marked)(cubby_backend *backend, uint64_t stream);
+  /** Does COPY_PEER read frames that an instance of this backend has on this device (its own included)? 1 or 0. stream_wait is for
+   * such copies, too. Optional; NULL = bytes go from device to device through the host. */
+  int32_t (*copies_from)(cubby_backend *backend, int32_t device);
 } cubby_backend_ops;
 
 /** The one symbol that a backend library exports; the result stands as long as the library is loaded. */

@@ -120,6 +120,9 @@ class View:
         """A tensor of unsigned bytes over this memory."""
 
     def __dlpack_device__(self) -> tuple: ...
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """Of memory of a device: unsigned bytes, read-only. The pins are to be held as long as it is in use; nobody says when that ends, as DLPack's consumers do."""
 
 class Pins:
     """Lockers held in place, all or none. A context manager: they are released at its end, or when the last buffer over one of them goes."""
@@ -141,8 +144,8 @@ class Pins:
     def done(self) -> bool:
         """Whether all that was asked for has come, or failed. Does not block."""
 
-    def release(self) -> None:
-        """Gives the frames back, and withdraws what is still loading. May be called twice."""
+    def release(self, stream: object | None = None) -> None:
+        """Gives the frames back, and withdraws what is still loading. May be called twice. stream: of a device's tier, once this stream has done what it was given so far."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *args: object) -> None: ...
@@ -315,8 +318,9 @@ class Bank:
         bypass: bool = False,
         io_class: IoClass = "demand",
         deadline_ns: int = 0,
+        stream: object | None = None,
     ) -> Pins:
-        """Holds lockers in a tier, to be used in place. wait=False returns at once: items are usable as their status becomes OK. no_wait: what is not resident is MissError. no_visit: not evidence of use. bypass: no copy stays after the release."""
+        """Holds lockers in a tier, to be used in place. wait=False returns at once: items are usable as their status becomes OK. no_wait: what is not resident is MissError. no_visit: not evidence of use. bypass: no copy stays after the release. stream: of a device's tier, an int or a torch.cuda.Stream: what it is given next waits for the bytes, the host does not."""
 
     def prefetch(
         self,
@@ -385,9 +389,15 @@ class Space:
         """Load or recompute: which keys of the prefix to load so that all of it is ready first. recompute_ns: ns to compute each key. A dict of load_first, load_count, finish_ns, recompute_all_ns and load_all_ns."""
 
     def get(
-        self, keys: KeyList, into: Memory, *, priority: int = 0, deadline_ns: int = 0
+        self,
+        keys: KeyList,
+        into: Memory,
+        *,
+        priority: int = 0,
+        deadline_ns: int = 0,
+        stream: object | None = None,
     ) -> bool | list[bool]:
-        """Copies blocks into memory of the caller and waits for it. One key: whether it was there. Several: a list of that; `into` is then a list of as many, or one memory cut into equal parts. What is not there leaves its memory as it was. Memory: see docs/python.md."""
+        """Copies blocks into memory of the caller and waits for it. One key: whether it was there. Several: a list of that; `into` is then a list of as many, or one memory cut into equal parts. What is not there leaves its memory as it was. Memory: see docs/python.md. stream: of a device's memory, an int or a torch.cuda.Stream: the copies begin behind what it was given so far, and what it is given next waits for them, the host does not."""
 
     def put(
         self,
@@ -399,8 +409,9 @@ class Space:
         keep: Keep = "session",
         ttl_ms: int = 0,
         priority: int = 0,
+        stream: object | None = None,
     ) -> None:
-        """Copies memory of the caller into blocks; returns once they can be found. A known key moves nothing. chain: each key follows the one before it, the first one follows `after`. keep: 'session', 'cache', 'restart' or 'durable'."""
+        """Copies memory of the caller into blocks; returns once they can be found. A known key moves nothing. chain: each key follows the one before it, the first one follows `after`. keep: 'session', 'cache', 'restart' or 'durable'. stream: of a device's memory, which is read once this stream has done what it was given so far."""
 
     def submit_get(
         self,
@@ -411,6 +422,7 @@ class Space:
         user: int = 0,
         priority: int = 0,
         deadline_ns: int = 0,
+        stream: object | None = None,
     ) -> Ticket:
         """As get(), without waiting: a Ticket. Its memory is written until it is complete. What is complete at once (Ticket.handle is 0) does not come through the queue."""
 
@@ -426,11 +438,14 @@ class Space:
         user: int = 0,
         ttl_ms: int = 0,
         priority: int = 0,
+        stream: object | None = None,
     ) -> Ticket:
-        """As put(), without waiting for the store: a Ticket. The memory was read when the call returns."""
+        """As put(), without waiting for the store: a Ticket. The memory was read when the call returns, a device's once it is complete."""
 
-    def pin(self, keys: KeyList, tier: Tier, *, wait: bool = True) -> Pins:
-        """Holds blocks in place; MissError where one is not there."""
+    def pin(
+        self, keys: KeyList, tier: Tier, *, wait: bool = True, stream: object | None = None
+    ) -> Pins:
+        """Holds blocks in place; MissError where one is not there. stream: as for Bank.pin()."""
 
     def reserve(
         self,
@@ -522,7 +537,7 @@ class Runtime:
     def add_region(
         self, memory: Memory, *, piece_bytes: int = 0, stride_bytes: int = 0, piece_count: int = 0
     ) -> Region:
-        """Makes writable memory of the caller known: it is held until the region is removed or the runtime closed. With piece_count: of it so many pieces of piece_bytes each, stride_bytes apart; its bytes count through them as if they lay one behind the other, and as memory of a tier each piece is a frame."""
+        """Makes writable memory of the caller known: it is held until the region is removed or the runtime closed. With piece_count: of it so many pieces of piece_bytes each, stride_bytes apart; its bytes count through them as if they lay one behind the other, and as memory of a tier each piece is a frame. Memory of a device: an object with __cuda_array_interface__."""
 
     def queue(self, capacity: int = 1024) -> CompletionQueue:
         """A CompletionQueue with places for `capacity` requests."""

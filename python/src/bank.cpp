@@ -7,6 +7,7 @@
 #include <cstring>
 #include <tuple>
 
+#include "device.hpp"
 #include "handles.hpp"
 #include "pins.hpp"
 #include "queue.hpp"
@@ -33,7 +34,7 @@ std::vector<cubby_item> items_of(const bank &b, const std::vector<uint64_t> &num
 
 pins pin_numbers(const bank &b, const std::vector<uint64_t> &numbers, const tier &in, bool wait,
                  bool no_visit, bool no_wait, bool bypass, nb::handle io_class,
-                 uint64_t deadline_ns) {
+                 uint64_t deadline_ns, nb::handle stream) {
   const auto items = items_of(b, numbers);
   std::vector<uint64_t> bytes;
   bytes.reserve(numbers.size() * b.part_count);
@@ -49,7 +50,8 @@ pins pin_numbers(const bank &b, const std::vector<uint64_t> &numbers, const tier
   if (bypass) with.flags |= CUBBY_BYPASS;
   with.io_class = io_class_of(io_class);
   with.deadline_ns = deadline_ns;
-  return pin(b.owner, items, in.handle, b.part_count, std::move(bytes), with, wait);
+  with.sync = stream_of(stream, in.device);
+  return pin(b.owner, items, in, b.part_count, std::move(bytes), with, wait);
 }
 
 nb::object prefetch(const bank &b, const std::vector<uint64_t> &numbers, const tier &in,
@@ -308,9 +310,12 @@ void bind_banks(nb::module_ &m) {
   c.def("pin", &pin_numbers, nb::arg("numbers"), nb::arg("tier"), nb::kw_only(),
         nb::arg("wait") = true, nb::arg("no_visit") = false, nb::arg("no_wait") = false,
         nb::arg("bypass") = false, nb::arg("io_class") = "demand", nb::arg("deadline_ns") = 0,
+        nb::arg("stream").none() = nb::none(),
         "Holds lockers in a tier, to be used in place. wait=False returns at once: items are "
         "usable as their status becomes OK. no_wait: what is not resident is MissError. no_visit: "
-        "not evidence of use. bypass: no copy stays after the release.")
+        "not evidence of use. bypass: no copy stays after the release. stream: of a device's tier, "
+        "an int or a torch.cuda.Stream: what it is given next waits for the bytes, the host does "
+        "not.")
       .def("prefetch", &prefetch, nb::arg("numbers"), nb::arg("tier"), nb::kw_only(),
            nb::arg("queue").none() = nb::none(), nb::arg("user") = 0,
            "Brings lockers near without holding them. The Ticket may be dropped.")

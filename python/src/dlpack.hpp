@@ -5,7 +5,7 @@
 
 namespace pycubby::dlpack {
 
-enum : int32_t { device_cpu = 1, device_cuda_host = 3, device_rocm_host = 11 };
+enum : int32_t { device_cpu = 1, device_cuda = 2, device_cuda_host = 3, device_rocm_host = 11 };
 enum : uint8_t { type_uint = 1 };
 enum : uint64_t { flag_read_only = 1 };
 

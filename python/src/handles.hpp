@@ -18,6 +18,7 @@ struct tier {
   std::shared_ptr<core> owner;
   cubby_tier handle = 0;
   std::string name;
+  int32_t device = -1;  // whose memory it is, where no processor reaches that; -1 = the host's
 };
 
 // Geometry of a bank, copied when it was made.
@@ -46,6 +47,7 @@ struct region {
   std::shared_ptr<core> owner;
   cubby_region handle = 0;
   uint64_t bytes = 0;
+  int32_t device = -1;  // -1 = the host's
 };
 
 // The tier a call names: a Tier, or None for "everywhere" (0).

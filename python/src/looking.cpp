@@ -88,7 +88,7 @@ region_span span_of(const region &of, uint64_t offset_bytes, uint64_t bytes) {
   if (offset_bytes > of.bytes || bytes > of.bytes - offset_bytes) {
     throw nb::value_error("outside of the region");
   }
-  return {of.handle, offset_bytes, bytes};
+  return {of.handle, offset_bytes, bytes, of.device};
 }
 
 }  // namespace
@@ -125,9 +125,8 @@ nb::dict stats_of(core &of) {
 nb::str metrics_of(core &of) {
   std::string text;
   for (size_t needed_bytes = 0;;) {
-    const cubby_status asked = of.call([&](cubby *rt) {
-      return cubby_metrics(rt, text.data(), text.size(), &needed_bytes);
-    });
+    const cubby_status asked = of.call(
+        [&](cubby *rt) { return cubby_metrics(rt, text.data(), text.size(), &needed_bytes); });
     if (asked == CUBBY_OK) return nb::str(text.c_str(), needed_bytes - 1);
     if (needed_bytes <= text.size()) check(asked);
     text.resize(needed_bytes + 1024);  // it may grow until the next call

@@ -9,6 +9,10 @@ namespace pycubby {
 
 namespace {
 
+constexpr const char *is_a_devices =
+    "this memory is a device's: add a tier of that device, make it known by add_region(), and name "
+    "spans of the region";
+
 [[noreturn]] void buffer_error(const std::string &text) {
   PyErr_SetString(PyExc_BufferError, text.c_str());
   throw nb::python_error();
@@ -96,8 +100,7 @@ bool memory_list::add_dlpack(nb::handle from, bool writable) {
   const int32_t device = tensor->device.type;
   if (device != dlpack::device_cpu && device != dlpack::device_cuda_host &&
       device != dlpack::device_rocm_host) {
-    raise_plain(CUBBY_ERR_NOT_SUPPORTED,
-                "this memory is a device's: copy it to host memory, no backend here reaches it");
+    raise_plain(CUBBY_ERR_NOT_SUPPORTED, is_a_devices);
   }
   if (!packed(*tensor)) buffer_error("the tensor is not contiguous; nothing is copied here");
   if (read_only && writable) buffer_error("the tensor is read-only and was to be written");
@@ -114,13 +117,13 @@ void memory_list::add_piece(nb::handle from, bool writable) {
   if (nb::isinstance<region_span>(from)) {
     const auto &piece = nb::cast<const region_span &>(from);
     held_.push_back(nb::borrow(from));
+    if (spans_.empty()) device_ = piece.device;
     spans_.push_back({piece.region, 0, piece.offset_bytes, piece.bytes});
     return;
   }
   if (add_buffer(from, writable) || add_dlpack(from, writable)) return;
   if (nb::hasattr(from, "__cuda_array_interface__")) {
-    raise_plain(CUBBY_ERR_NOT_SUPPORTED,
-                "this memory is a device's: copy it to host memory, no backend here reaches it");
+    raise_plain(CUBBY_ERR_NOT_SUPPORTED, is_a_devices);
   }
   throw nb::type_error(
       "memory is an object with the buffer protocol or __dlpack__, an (address, length) pair, a "

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "device.hpp"
 #include "dlpack.hpp"
 
 namespace pycubby {
@@ -28,6 +29,12 @@ int get_buffer(PyObject *self, Py_buffer *out, int flags) {
   view *of = nb::inst_ptr<view>(nb::handle(self));
   try {
     check_usable(*of->set, of->item);
+    if (of->set->device >= 0) {
+      PyErr_SetString(PyExc_BufferError,
+                      "this is memory of a device: use torch.from_dlpack(view), or "
+                      "view.__cuda_array_interface__");
+      throw nb::python_error();
+    }
   } catch (nb::python_error &e) {
     e.restore();
     out->obj = nullptr;
@@ -68,6 +75,12 @@ void end_tensor(Managed *managed) {
   delete lent;
 }
 
+struct dlpack::device device_of(const view &of) {
+  const int32_t device = of.set->device;
+  if (device < 0) return {dlpack::device_cpu, 0};
+  return {dlpack::device_cuda, device};
+}
+
 template <class Managed>
 nb::object tensor_of(const view &of, const char *name) {
   auto *lent = new lent_tensor<Managed>;
@@ -76,7 +89,7 @@ nb::object tensor_of(const view &of, const char *name) {
   lent->shape = static_cast<int64_t>(of.bytes);
   dlpack::tensor &t = lent->managed.tensor;
   t.data = const_cast<void *>(of.address);
-  t.device = {dlpack::device_cpu, 0};
+  t.device = device_of(of);
   t.ndim = 1;
   t.dtype = {dlpack::type_uint, 8, 1};
   t.shape = &lent->shape;
@@ -154,7 +167,22 @@ void bind_views(nb::module_ &m) {
           nb::kw_only(), nb::arg("stream").none() = nb::none(),
           nb::arg("max_version").none() = nb::none(), nb::arg("dl_device").none() = nb::none(),
           nb::arg("copy").none() = nb::none(), "A tensor of unsigned bytes over this memory.")
-      .def("__dlpack_device__", [](const view &) { return nb::make_tuple(1, 0); });
+      .def("__dlpack_device__",
+           [](const view &v) {
+             const struct dlpack::device on = device_of(v);
+             return nb::make_tuple(on.type, on.id);
+           })
+      .def_prop_ro(
+          "__cuda_array_interface__",
+          [](const view &v) {
+            if (v.set->device < 0) {
+              throw nb::attribute_error("this is host memory: use the buffer protocol");
+            }
+            check_usable(*v.set, v.item);
+            return cuda_array_of(reinterpret_cast<uintptr_t>(v.address), v.bytes);
+          },
+          "Of memory of a device: unsigned bytes, read-only. The pins are to be held as long as it "
+          "is in use; nobody says when that ends, as DLPack's consumers do.");
 }
 
 }  // namespace
@@ -191,7 +219,10 @@ void pin_set::let_go() noexcept {
   if (reserved) {
     cubby_commit(what->owner->rt, gone, 0, 0, 0, nullptr, nullptr);
   } else {
-    cubby_unpin(what->owner->rt, gone, 0, 0, nullptr);
+    const cubby_sync *const in = given_up_in ? &*given_up_in : nullptr;
+    const cubby_status status = cubby_unpin(what->owner->rt, gone, 0, 0, in);
+    // Whatever is wrong with the stream, the frames are given up once.
+    if (status < 0 && in != nullptr) cubby_unpin(what->owner->rt, gone, 0, 0, nullptr);
   }
   what->owner->door.leave();
   if (!what->is_final()) what->owner->forget(what->ticket);
@@ -205,17 +236,19 @@ void lease::end() {
   if (status != CUBBY_ERR_STALE) check(status);  // its time was over before
 }
 
-pins pin(const std::shared_ptr<core> &owner, const std::vector<cubby_item> &items, cubby_tier tier,
-         uint32_t part_count, std::vector<uint64_t> part_bytes, const options &with, bool wait) {
+pins pin(const std::shared_ptr<core> &owner, const std::vector<cubby_item> &items,
+         const struct tier &in, uint32_t part_count, std::vector<uint64_t> part_bytes,
+         const options &with, bool wait) {
   auto set = std::make_shared<pin_set>();
   set->what = std::make_shared<request>();
   set->what->owner = owner;
+  set->device = in.device;
   set->count = static_cast<uint32_t>(items.size());
   set->part_count = part_count;
   set->part_bytes = std::move(part_bytes);
   set->what->addresses.assign(items.size() * part_count, nullptr);
   submit(set->what, with, set->count, [&](cubby *rt, const cubby_how *how, cubby_ticket *ticket) {
-    return cubby_pin(rt, items.data(), set->count, tier, how, &set->handle,
+    return cubby_pin(rt, items.data(), set->count, in.handle, how, &set->handle,
                      set->what->addresses.data(), ticket);
   });
   if (wait && !set->what->is_final()) wait_for(set->what, -1);
@@ -257,8 +290,13 @@ void bind_pins(nb::module_ &m) {
           "done", [](const pins &p) { return wait_for(p.set->what, 0) != CUBBY_ERR_TIMEOUT; },
           "Whether all that was asked for has come, or failed. Does not block.")
       .def(
-          "release", [](const pins &p) { p.set->release(); },
-          "Gives the frames back, and withdraws what is still loading. May be called twice.")
+          "release",
+          [](const pins &p, nb::handle stream) {
+            p.set->release(stream_of(stream, p.set->device));
+          },
+          nb::arg("stream").none() = nb::none(),
+          "Gives the frames back, and withdraws what is still loading. May be called twice. "
+          "stream: of a device's tier, once this stream has done what it was given so far.")
       .def("__enter__", [](nb::object self) { return self; })
       .def("__exit__", [](const pins &p, const nb::args &) { p.set->release(); });
   nb::class_<lease>(m, "Lease",

@@ -5,10 +5,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include <cubby/cubby.h>
 
+#include "handles.hpp"
 #include "request.hpp"
 
 namespace pycubby {
@@ -25,13 +27,16 @@ struct pin_set {
   bool reserved = false;          // frames to write to, and no pins
   std::vector<uint32_t> writers;  // of reserved ones: [count], buffers in use
   std::vector<bool> over;         // of reserved ones: [count], committed or abandoned
+  int32_t device = -1;            // whose memory the frames are, where no processor reaches it
+  std::optional<cubby_sync> given_up_in;  // the stream that release() named
 
   pin_set() = default;
   pin_set(const pin_set &) = delete;
   pin_set &operator=(const pin_set &) = delete;
   ~pin_set() { let_go(); }
 
-  void release() {
+  void release(std::optional<cubby_sync> in = std::nullopt) {
+    if (!released) given_up_in = in;
     released = true;
     if (exports == 0) let_go();
   }
@@ -62,9 +67,10 @@ struct lease {
   void end();
 };
 
-// Pins `items` in `tier`; waits for all of them where `wait` is set.
-pins pin(const std::shared_ptr<core> &owner, const std::vector<cubby_item> &items, cubby_tier tier,
-         uint32_t part_count, std::vector<uint64_t> part_bytes, const options &with, bool wait);
+// Pins `items` in the tier; waits for all of them where `wait` is set.
+pins pin(const std::shared_ptr<core> &owner, const std::vector<cubby_item> &items,
+         const struct tier &in, uint32_t part_count, std::vector<uint64_t> part_bytes,
+         const options &with, bool wait);
 
 // BufferError where the set was released or its runtime closed.
 void check_open(const pin_set &set);

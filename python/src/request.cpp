@@ -87,6 +87,7 @@ cubby_how how_of(request &what, const options &with, uint32_t count) {
   how.deadline_ns = with.deadline_ns;
   how.user = with.user;
   how.item_status = what.item_status.data();
+  how.sync = with.sync ? &*with.sync : nullptr;  // `with` stands until the call has returned
   if (with.to != nullptr) {
     with.to->check_open();
     how.cq = with.to->cq;

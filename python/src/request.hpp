@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,6 +43,7 @@ struct options {
   uint8_t io_class = CUBBY_DEMAND, keep = CUBBY_KEEP_SESSION, priority = 0;
   uint64_t deadline_ns = 0, user = 0;
   std::shared_ptr<queue> to;
+  std::optional<cubby_sync> sync;  // order with a device's stream
 };
 
 // Which of `names` it is; else ValueError(`what`).

@@ -3,8 +3,10 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <optional>
 
+#include "device.hpp"
 #include "handles.hpp"
 #include "queue.hpp"
 #include "request.hpp"
@@ -75,7 +77,11 @@ tier add_tier(const runtime &r, const std::string &backend, const std::string &n
   desc.emulated_bytes_per_s = emulated_bytes_per_s;
   cubby_tier added = 0;
   check(r.owner->call([&](cubby *rt) { return cubby_tier_add(rt, &desc, &added); }));
-  return tier{r.owner, added, name};
+  cubby_tier_info info{};
+  info.struct_size = sizeof info;
+  check(r.owner->call([&](cubby *rt) { return cubby_tier_describe(rt, added, &info); }));
+  const bool on_device = std::string(info.backend) == "cuda";
+  return tier{r.owner, added, name, on_device ? std::max(device, 0) : -1};
 }
 
 uint32_t kind_of(const std::string &name) {
@@ -152,9 +158,15 @@ space add_space(const runtime &r, const std::shared_ptr<bank> &of, nb::bytes fin
 region add_region(const runtime &r, nb::handle memory, uint64_t piece_bytes, uint64_t stride_bytes,
                   uint64_t piece_count) {
   auto lent = std::make_unique<memory_list>();
-  lent->add_item(memory, true);
-  if (lent->span_count(0) != 1) throw nb::value_error("a region is one piece of memory");
-  const cubby_span whole = *lent->spans(0);
+  const std::optional<device_memory> on_device = device_memory_of(memory);
+  if (on_device) {
+    lent->hold(memory);
+  } else {
+    lent->add_item(memory, true);
+    if (lent->span_count(0) != 1) throw nb::value_error("a region is one piece of memory");
+  }
+  const cubby_span whole =
+      on_device ? cubby_span{0, 0, on_device->address, on_device->bytes} : *lent->spans(0);
   if (whole.region != 0) throw nb::value_error("memory of a region is known already");
   if (piece_count != 0 &&
       (piece_bytes > whole.bytes || stride_bytes < piece_bytes ||
@@ -163,7 +175,8 @@ region add_region(const runtime &r, nb::handle memory, uint64_t piece_bytes, uin
   }
   cubby_region_desc desc{};
   desc.struct_size = sizeof desc;
-  desc.kind = CUBBY_MEMORY_HOST;
+  desc.kind = on_device ? CUBBY_MEMORY_DEVICE : CUBBY_MEMORY_HOST;
+  desc.device = on_device ? on_device->device : -1;
   desc.base = reinterpret_cast<void *>(static_cast<uintptr_t>(whole.offset_bytes));
   desc.bytes = whole.bytes;
   desc.piece_bytes = piece_bytes;
@@ -172,7 +185,8 @@ region add_region(const runtime &r, nb::handle memory, uint64_t piece_bytes, uin
   cubby_region added = 0;
   check(r.owner->call([&](cubby *rt) { return cubby_region_add(rt, &desc, &added); }));
   r.owner->regions.emplace(added, std::move(lent));
-  return region{r.owner, added, piece_count == 0 ? whole.bytes : piece_bytes * piece_count};
+  return region{r.owner, added, piece_count == 0 ? whole.bytes : piece_bytes * piece_count,
+                desc.device};
 }
 
 std::shared_ptr<queue> add_queue(const runtime &r, uint32_t capacity) {
@@ -244,7 +258,8 @@ void bind_adding(nb::class_<runtime> &c) {
            "Makes writable memory of the caller known: it is held until the region is removed or "
            "the runtime closed. With piece_count: of it so many pieces of piece_bytes each, "
            "stride_bytes apart; its bytes count through them as if they lay one behind the other, "
-           "and as memory of a tier each piece is a frame.")
+           "and as memory of a tier each piece is a frame. Memory of a device: an object with "
+           "__cuda_array_interface__.")
       .def("queue", &add_queue, nb::arg("capacity") = 1024,
            "A CompletionQueue with places for `capacity` requests.");
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "device.hpp"
 #include "handles.hpp"
 #include "pins.hpp"
 #include "queue.hpp"
@@ -49,12 +50,13 @@ class named_keys {
   cubby_key before_{nullptr, 0};
 };
 
-std::shared_ptr<request> start_get(const space &s, nb::handle keys, nb::handle memory,
-                                   const options &with) {
+std::shared_ptr<request> start_get(const space &s, nb::handle keys, nb::handle memory, options with,
+                                   nb::handle stream) {
   auto what = std::make_shared<request>();
   what->owner = s.owner;
   named_keys b(s, keys);
   b.set_memory(memory, true, what->memory);
+  with.sync = stream_of(stream, what->memory.device());
   submit(what, with, b.keys.size(), [&](cubby *rt, const cubby_how *how, cubby_ticket *out) {
     return cubby_get(rt, b.items.data(), b.keys.size(), how, out);
   });
@@ -62,11 +64,12 @@ std::shared_ptr<request> start_get(const space &s, nb::handle keys, nb::handle m
 }
 
 std::shared_ptr<request> start_put(const space &s, nb::handle keys, nb::handle memory,
-                                   nb::handle after, bool chain, const options &with) {
+                                   nb::handle after, bool chain, options with, nb::handle stream) {
   auto what = std::make_shared<request>();
   what->owner = s.owner;
   named_keys b(s, keys);
   b.set_memory(memory, false, what->memory);
+  with.sync = stream_of(stream, what->memory.device());
   b.set_parents(after, chain);
   submit(what, with, b.keys.size(), [&](cubby *rt, const cubby_how *how, cubby_ticket *out) {
     return cubby_put(rt, b.items.data(), b.keys.size(), how, out);
@@ -86,8 +89,9 @@ options options_of(uint32_t ttl_ms, uint8_t priority, uint64_t deadline_ns,
 }
 
 nb::object get(const space &s, nb::handle keys, nb::handle into, uint8_t priority,
-               uint64_t deadline_ns) {
-  const auto what = start_get(s, keys, into, options_of(0, priority, deadline_ns, nullptr, 0));
+               uint64_t deadline_ns, nb::handle stream) {
+  const auto what =
+      start_get(s, keys, into, options_of(0, priority, deadline_ns, nullptr, 0), stream);
   wait_out(what);
   const auto &each = what->item_status;
   const bool failed = std::any_of(each.begin(), each.end(), [](int8_t status) {
@@ -106,27 +110,27 @@ nb::object get(const space &s, nb::handle keys, nb::handle into, uint8_t priorit
 }
 
 void put(const space &s, nb::handle keys, nb::handle memory, nb::handle after, bool chain,
-         nb::handle keep, uint32_t ttl_ms, uint8_t priority) {
+         nb::handle keep, uint32_t ttl_ms, uint8_t priority, nb::handle stream) {
   options with = options_of(ttl_ms, priority, 0, nullptr, 0);
   with.keep = keep_of(keep);
-  const auto what = start_put(s, keys, memory, after, chain, with);
+  const auto what = start_put(s, keys, memory, after, chain, with, stream);
   wait_out(what);
   if (what->status != CUBBY_OK) raise_items(*what);
 }
 
 nb::object submit_get(const space &s, nb::handle keys, nb::handle into,
                       const std::shared_ptr<queue> &to, uint64_t user, uint8_t priority,
-                      uint64_t deadline_ns) {
-  auto what = start_get(s, keys, into, options_of(0, priority, deadline_ns, to, user));
+                      uint64_t deadline_ns, nb::handle stream) {
+  auto what = start_get(s, keys, into, options_of(0, priority, deadline_ns, to, user), stream);
   return nb::cast(new ticket(std::move(what)), nb::rv_policy::take_ownership);
 }
 
 nb::object submit_put(const space &s, nb::handle keys, nb::handle memory, nb::handle after,
                       bool chain, nb::handle keep, const std::shared_ptr<queue> &to, uint64_t user,
-                      uint32_t ttl_ms, uint8_t priority) {
+                      uint32_t ttl_ms, uint8_t priority, nb::handle stream) {
   options with = options_of(ttl_ms, priority, 0, to, user);
   with.keep = keep_of(keep);
-  auto what = start_put(s, keys, memory, after, chain, with);
+  auto what = start_put(s, keys, memory, after, chain, with, stream);
   return nb::cast(new ticket(std::move(what)), nb::rv_policy::take_ownership);
 }
 
@@ -140,10 +144,11 @@ std::vector<uint64_t> parts_of(const bank &b, uint32_t count) {
   return bytes;
 }
 
-pins pin_keys(const space &s, nb::handle from, const tier &in, bool wait) {
+pins pin_keys(const space &s, nb::handle from, const tier &in, bool wait, nb::handle stream) {
   const named_keys b(s, from);
-  return pin(s.owner, b.items, in.handle, s.of->part_count, parts_of(*s.of, b.keys.size()),
-             options{}, wait);
+  options with;
+  with.sync = stream_of(stream, in.device);
+  return pin(s.owner, b.items, in, s.of->part_count, parts_of(*s.of, b.keys.size()), with, wait);
 }
 
 nb::object reserve_keys(const space &s, nb::handle from, const tier &in, nb::handle after,
@@ -181,27 +186,32 @@ nb::object start_lease(const space &s, nb::handle from, uint32_t ttl_ms) {
 
 void bind_moving(nb::class_<space> &c) {
   c.def("get", &get, nb::arg("keys"), nb::arg("into"), nb::kw_only(), nb::arg("priority") = 0,
-        nb::arg("deadline_ns") = 0,
+        nb::arg("deadline_ns") = 0, nb::arg("stream").none() = nb::none(),
         "Copies blocks into memory of the caller and waits for it. One key: whether it was there. "
         "Several: a list of that; `into` is then a list of as many, or one memory cut into equal "
-        "parts. What is not there leaves its memory as it was. Memory: see docs/python.md.")
+        "parts. What is not there leaves its memory as it was. Memory: see docs/python.md. stream: "
+        "of a device's memory, an int or a torch.cuda.Stream: the copies begin behind what it was "
+        "given so far, and what it is given next waits for them, the host does not.")
       .def("put", &put, nb::arg("keys"), nb::arg("memory"), nb::kw_only(),
            nb::arg("after").none() = nb::none(), nb::arg("chain") = false,
            nb::arg("keep") = "session", nb::arg("ttl_ms") = 0, nb::arg("priority") = 0,
+           nb::arg("stream").none() = nb::none(),
            "Copies memory of the caller into blocks; returns once they can be found. A known key "
            "moves nothing. chain: each key follows the one before it, the first one follows "
-           "`after`. keep: 'session', 'cache', 'restart' or 'durable'.")
+           "`after`. keep: 'session', 'cache', 'restart' or 'durable'. stream: of a device's "
+           "memory, "
+           "which is read once this stream has done what it was given so far.")
       .def("submit_get", &submit_get, nb::arg("keys"), nb::arg("into"), nb::kw_only(),
            nb::arg("queue").none() = nb::none(), nb::arg("user") = 0, nb::arg("priority") = 0,
-           nb::arg("deadline_ns") = 0,
+           nb::arg("deadline_ns") = 0, nb::arg("stream").none() = nb::none(),
            "As get(), without waiting: a Ticket. Its memory is written until it is complete. What "
            "is complete at once (Ticket.handle is 0) does not come through the queue.")
       .def("submit_put", &submit_put, nb::arg("keys"), nb::arg("memory"), nb::kw_only(),
            nb::arg("after").none() = nb::none(), nb::arg("chain") = false,
            nb::arg("keep") = "session", nb::arg("queue").none() = nb::none(), nb::arg("user") = 0,
-           nb::arg("ttl_ms") = 0, nb::arg("priority") = 0,
+           nb::arg("ttl_ms") = 0, nb::arg("priority") = 0, nb::arg("stream").none() = nb::none(),
            "As put(), without waiting for the store: a Ticket. The memory was read when the call "
-           "returns.");
+           "returns, a device's once it is complete.");
 }
 
 }  // namespace
@@ -221,7 +231,8 @@ void bind_spaces(nb::module_ &m) {
   bind_looking(c);
   bind_moving(c);
   c.def("pin", &pin_keys, nb::arg("keys"), nb::arg("tier"), nb::kw_only(), nb::arg("wait") = true,
-        "Holds blocks in place; MissError where one is not there.")
+        nb::arg("stream").none() = nb::none(),
+        "Holds blocks in place; MissError where one is not there. stream: as for Bank.pin().")
       .def("reserve", &reserve_keys, nb::arg("keys"), nb::arg("tier"), nb::kw_only(),
            nb::arg("after").none() = nb::none(), nb::arg("chain") = false,
            nb::arg("keep") = "session", nb::arg("block_bytes") = 0,

@@ -37,9 +37,16 @@ constexpr uint64_t store_patience_ns = 10'000'000'000;
 class put_call {
  public:
   /// `call`: 0, or what an earlier item of the same call left there.
+  /// `device`: the memory is a device's, and a request copies it.
   put_call(runtime &self, const cubby_item &item, uint32_t index,
-           std::span<const memory_piece> from, const cubby_how &how, uint64_t &call)
-      : self_(self), item_(item), index_(index), pieces_(from), how_(how), call_(call) {}
+           std::span<const memory_piece> from, bool device, const cubby_how &how, uint64_t &call)
+      : self_(self),
+        item_(item),
+        index_(index),
+        pieces_(from),
+        device_(device),
+        how_(how),
+        call_(call) {}
 
   /// Is the block to be written to its store from the caller's memory, which then has to stay as it
   /// is until that is over?
@@ -47,7 +54,7 @@ class put_call {
     return place_.bank != nullptr && !place_.has_frame();
   }
 
-  /// PENDING: `later` is to be stored, and then found.
+  /// PENDING: `later` is to be copied or stored, and then found.
   result<cubby_status> run(std::optional<engine::block_write> &later) {
     auto name = read_name(self_, item_, index_);
     if (!name) return name.failure();
@@ -130,7 +137,7 @@ class put_call {
     // Each piece is an I/O of its own; small ones cost more than a copy.
     constexpr size_t pieces_max = 256;
     constexpr uint64_t least_piece_bytes = 16 << 10;
-    return (how_.flags & CUBBY_BYPASS) != 0 && is_stored_first(how_.keep) &&
+    return !device_ && (how_.flags & CUBBY_BYPASS) != 0 && is_stored_first(how_.keep) &&
            pieces_.size() <= pieces_max && self_.engine().state.config.verify &&
            engine::lies_on_pages(*bank_, pieces_, least_piece_bytes, 1);
   }
@@ -152,6 +159,10 @@ class put_call {
     try {
       whole = {place_,    space_, std::string(directory::text_of(item_.key)), std::string(parent),
                how_.keep, {}};
+      if (device_) {
+        later = std::move(whole);
+        return CUBBY_PENDING;
+      }
       if (place_.has_frame()) {
         write_frame();
         self_.engine().puts.settle(place_, transfer::bytes_of(pieces_));
@@ -180,6 +191,7 @@ class put_call {
   const cubby_item &item_;
   const uint32_t index_;
   const std::span<const memory_piece> pieces_;
+  const bool device_;
   const cubby_how &how_;
   uint64_t &call_;
   locker_bank *bank_ = nullptr;
@@ -230,17 +242,26 @@ class block_pin {
 
 class get_call {
  public:
+  /// `device`: the memory is a device's, and a request copies there.
   get_call(runtime &self, const cubby_item &item, uint32_t index,
-           std::span<const memory_piece> into, uint32_t shard, engine::used_blocks &used)
-      : self_(self), item_(item), index_(index), into_(into), shard_(shard), used_(used) {}
+           std::span<const memory_piece> into, bool device, uint32_t shard,
+           engine::used_blocks &used)
+      : self_(self),
+        item_(item),
+        index_(index),
+        into_(into),
+        device_(device),
+        shard_(shard),
+        used_(used) {}
 
-  struct on_disk {
+  struct elsewhere {
     locker_bank *bank = nullptr;
     directory::key_view seen;
   };
 
-  /// MISS leaves the destination untouched. PENDING: it has to be read, `later` says from where.
-  result<cubby_status> run(on_disk &later) {
+  /// MISS leaves the destination untouched. PENDING: it has to be read, or copied to a device;
+  /// `later` says which block.
+  result<cubby_status> run(elsewhere &later) {
     auto name = read_name(self_, item_, index_);
     if (!name) return name.failure();
     locker_bank &bank = *name->bank;
@@ -251,10 +272,10 @@ class get_call {
       const auto seen = bank.blocks->keys.find(name->space, item_.key);
       if (!seen) return seen.failure();
       if (seen->present == 0) return CUBBY_MISS;
-      auto copied = copy_from(bank, *seen);
+      auto copied = device_ ? result<bool>(false) : copy_from(bank, *seen);
       if (!copied || *copied) return copied ? result<cubby_status>(CUBBY_OK) : copied.failure();
       const bool moves = i == tries_max;
-      if (bank.blocks->is_stored(seen->locker) || moves) {
+      if (bank.blocks->is_stored(seen->locker) || moves || device_) {
         if (auto fits = check_range(bank, seen->locker); !fits) {
           if (!bank.blocks->keys.still_holds(*seen) && !moves) continue;
           return fits.failure();
@@ -314,84 +335,138 @@ class get_call {
   const cubby_item &item_;
   const uint32_t index_;
   const std::span<const memory_piece> into_;
+  const bool device_;
   const uint32_t shard_;
   engine::used_blocks &used_;
 };
 
 // ---- batches ---------------------------------------------------------------------------------
 
+/// What of a put is not over when its items have been gone through.
+struct put_rest {
+  engine::put_verb verb;
+  uint64_t call = 0;
+  device_regions devices;
+};
+
+result<cubby_status> put_one(runtime &self, const cubby_item &item, uint32_t i, uint32_t count,
+                             const cubby_how &how, rest_of_call &rest, stream_order &order,
+                             put_rest &left) {
+  item_memory memory(self, item, i, &left.devices);
+  if (!memory.pieces) return memory.pieces.failure();
+  const bool device = memory.device_tier != engine::no_tier;
+  if (auto taken = order.take(memory.device_tier, i); !taken) return taken.failure();
+  if (device) {  // what it takes to go on is there before the put begins
+    if (auto wanted = rest.want(); !wanted) return wanted.failure();
+    left.verb.blocks.resize(count);
+    left.verb.from.resize(count);
+    memory.lend_to(left.verb.from[i].in_use);
+  }
+  std::optional<engine::block_write> later;
+  put_call put(self, item, i, *memory.pieces, device, how, left.call);
+  auto ended = put.run(later);
+  if (!later) {
+    if (device) left.verb.from[i].in_use.release();
+    return ended;
+  }
+  left.verb.blocks[i] = std::move(later);
+  if (device) {
+    left.verb.from[i].pieces = std::move(*memory.pieces);
+    left.verb.from[i].tier = memory.device_tier;
+  } else if (put.goes_past_memory()) {
+    memory.lend_to(left.verb.in_use);
+  }
+  return ended;
+}
+
 cubby_status put_all(runtime &self, const cubby_item *items, uint32_t count, const cubby_how &how,
                      cubby_ticket *ticket) {
   batch all(how, count);
   rest_of_call rest(self, how);
-  engine::put_verb verb;
-  uint64_t call = 0;
+  stream_order order(self, how);
+  put_rest left;
   if (is_stored_first(how.keep)) {
     if (auto wanted = rest.want(); !wanted) return keep_error(wanted.failure());
-    verb.blocks.resize(count);
+    left.verb.blocks.resize(count);
   }
   try {
     for (uint32_t i = 0; i < count; ++i) {
-      item_memory memory(self, items[i], i);
-      if (!memory.pieces) {
-        all.ended(i, memory.pieces.failure());
-        continue;
-      }
-      std::optional<engine::block_write> later;
-      put_call put(self, items[i], i, *memory.pieces, how, call);
-      all.ended(i, put.run(later));
-      if (!later) continue;
-      verb.blocks[i] = std::move(later);
-      if (put.goes_past_memory()) memory.lend_to(verb.in_use);
+      all.ended(i, put_one(self, items[i], i, count, how, rest, order, left));
     }
   } catch (...) {
-    abandon_blocks(self, verb.blocks);
+    abandon_blocks(self, left.verb.blocks);
     throw;
   }
   if (!all.is_pending()) return all.result_now();
-  return rest.submit_put(all, std::move(verb), ticket);
+  return rest.submit_put(all, std::move(left.verb), ticket, &order);
+}
+
+/// What of a get is not over when its items have been gone through.
+struct get_rest {
+  engine::get_verb verb;
+  std::vector<get_call::elsewhere> blocks;  // one an item
+  device_regions devices;
+};
+
+/// Is there a copy that needs no reading?
+bool is_in_host_memory(runtime &self, const get_call::elsewhere &block) {
+  const engine::tier_set &tiers = self.engine().state.tiers;
+  for (uint32_t t = 0; t < tiers.count(); ++t) {
+    if (tiers[t].memory == nullptr || !tiers[t].memory->readable()) continue;
+    if (block.bank->word(t, block.seen.locker).look().state == residency::locker_state::ready) {
+      return true;
+    }
+  }
+  return false;
+}
+
+result<cubby_status> get_one(runtime &self, const cubby_item &item, uint32_t i, uint32_t count,
+                             uint32_t shard, const cubby_how &how, uint32_t tier,
+                             engine::used_blocks &used, rest_of_call &rest, stream_order &order,
+                             get_rest &left) {
+  item_memory memory(self, item, i, &left.devices);
+  if (!memory.pieces) return memory.pieces.failure();
+  const bool device = memory.device_tier != engine::no_tier;
+  if (auto taken = order.take(memory.device_tier, i); !taken) return taken.failure();
+  get_call::elsewhere later;
+  auto ended = get_call(self, item, i, *memory.pieces, device, shard, used).run(later);
+  if (!ended || *ended != CUBBY_PENDING) return ended;
+  const bool waits = (how.flags & CUBBY_NO_WAIT) == 0 || (device && is_in_host_memory(self, later));
+  if (!waits || tier == engine::no_tier) return CUBBY_MISS;
+  if (auto wanted = rest.want(); !wanted) return wanted.failure();
+  left.verb.targets.resize(count);
+  left.blocks.resize(count);
+  engine::get_target &target = left.verb.targets[i];
+  memory.lend_to(device ? target.in_use : left.verb.in_use);
+  target.into = std::move(*memory.pieces);
+  target.at_bytes = item.at_bytes;
+  target.device = memory.device_tier;
+  left.blocks[i] = later;
+  return ended;
 }
 
 cubby_status get_all(runtime &self, const cubby_item *items, uint32_t count, const cubby_how &how,
                      uint32_t shard, cubby_ticket *ticket) {
   batch all(how, count);
   rest_of_call rest(self, how);
-  engine::get_verb verb;
-  std::vector<get_call::on_disk> on_disk;
+  stream_order order(self, how);
+  get_rest left;
   const uint32_t tier = reading_tier(self.engine());
   engine::used_blocks used(self.engine().feed.shard(shard));
   for (uint32_t i = 0; i < count; ++i) {
-    item_memory memory(self, items[i], i);
-    get_call::on_disk later;
-    auto ended = memory.pieces ? get_call(self, items[i], i, *memory.pieces, shard, used).run(later)
-                               : result<cubby_status>(memory.pieces.failure());
-    if (ended && *ended == CUBBY_PENDING) {
-      const bool waits = (how.flags & CUBBY_NO_WAIT) == 0 && tier != engine::no_tier;
-      if (!waits) {
-        ended = CUBBY_MISS;
-      } else if (auto wanted = rest.want(); !wanted) {
-        ended = wanted.failure();
-      } else {
-        verb.targets.resize(count);
-        on_disk.resize(count);
-        memory.lend_to(verb.in_use);
-        verb.targets[i] = {std::move(*memory.pieces), items[i].at_bytes};
-        on_disk[i] = later;
-      }
-    }
-    all.ended(i, ended);
+    all.ended(i, get_one(self, items[i], i, count, shard, how, tier, used, rest, order, left));
   }
   if (!all.is_pending()) return all.result_now();
   engine::request &r = rest.request();
   all.hand_over(r);
   for (uint32_t i = 0; i < count; ++i) {
-    if (on_disk[i].bank == nullptr) continue;
-    r.items[i].bank = on_disk[i].bank;
-    r.items[i].number = on_disk[i].seen.locker;
-    r.items[i].seen = on_disk[i].seen;
+    if (left.blocks[i].bank == nullptr) continue;
+    r.items[i].bank = left.blocks[i].bank;
+    r.items[i].number = left.blocks[i].seen.locker;
+    r.items[i].seen = left.blocks[i].seen;
   }
   used.record();
-  return rest.submit(std::move(verb), tier, ticket);
+  return rest.submit(std::move(left.verb), tier, ticket, &order);
 }
 
 /// `begin(how, ticket)` does what can be done at once. Without ticket and queue the call waits for
@@ -409,7 +484,7 @@ cubby_status copy_blocks(cubby_handle *rt, const char *call, const cubby_item *i
       CUBBY_REFUSE("%s: items is NULL, or count %u is not 1 to %u", call, count, items_max);
     }
     return guarded([&]() -> cubby_status {
-      auto asked = read_block_how(self, how);
+      auto asked = read_block_how(self, how, order_of::streams);
       if (!asked) return keep_error(asked.failure());
       waits = ticket == nullptr && asked->cq == nullptr;
       return begin(self, entered.shard_index, *asked, &made);

@@ -1,6 +1,8 @@
 #include "api/block_requests.hpp"
 
+#include <cerrno>
 #include <new>
+#include <utility>
 
 namespace cubby::api {
 
@@ -43,8 +45,8 @@ uint32_t reading_tier(const engine::parts &engine) {
   return best;
 }
 
-result<cubby_how> read_block_how(runtime &self, const cubby_how *how) {
-  auto asked = read_how(self, how);
+result<cubby_how> read_block_how(runtime &self, const cubby_how *how, order_of may) {
+  auto asked = read_how(self, how, may);
   if (asked && asked->keep > CUBBY_KEEP_DURABLE) {
     return fail(CUBBY_ERR_INVALID, "cubby_how.keep %u is not known", asked->keep);
   }
@@ -54,7 +56,6 @@ result<cubby_how> read_block_how(runtime &self, const cubby_how *how) {
 cubby_status finish_block(runtime &self, engine::block_write &&what,
                           std::optional<engine::block_write> &later) {
   engine::parts &engine = self.engine();
-  const engine::block_place at = what.at;
   if (is_stored_first(what.keep)) {
     later = std::move(what);
     return CUBBY_PENDING;
@@ -62,13 +63,7 @@ cubby_status finish_block(runtime &self, engine::block_write &&what,
   bool storing = false;
   {
     const auto lock = self.hold_pump();
-    engine.puts.publish(at);
-    bool written = false;
-    try {
-      written = what.keep != CUBBY_KEEP_CACHE && engine.stored.write(std::move(what));
-    } catch (const std::bad_alloc &) {  // it lives in memory alone
-    }
-    if (!written) engine.stored.end_replaced(at);
+    engine.puts.publish_and_write(std::move(what));
     storing = engine.stored.busy();
   }
   if (storing) self.kick();
@@ -113,6 +108,55 @@ void batch::hand_over(engine::request &r) const {
   r.failure = failure_;
 }
 
+stream_order::~stream_order() {
+  if (mark_ != 0) self_.engine().state.releases.hold(tier_, mark_, {});
+}
+
+result<void> stream_order::take(uint32_t tier, uint32_t item) {
+  if (how_.sync == nullptr) return {};
+  if (tier == engine::no_tier) {
+    if (how_.sync->stream == 0) return {};
+    return fail(CUBBY_ERR_NOT_SUPPORTED,
+                "item %u: its memory is the host's, and only memory of a device is ordered with a "
+                "stream; pass sync = NULL, and wait for the ticket",
+                item);
+  }
+  if (tier == tier_) return {};
+  const engine::tier_slot &slot = self_.engine().state.tiers[tier];
+  if (auto right = check_sync(slot, *how_.sync); !right) return right;
+  return record(tier);
+}
+
+result<void> stream_order::record(uint32_t tier) {
+  engine::engine_state &state = self_.engine().state;
+  const engine::tier_slot &slot = state.tiers[tier];
+  tier::backend_instance &by = slot.memory->backend();
+  if (!by.has_marked_copies()) {
+    return fail(CUBBY_ERR_NOT_SUPPORTED,
+                "tier %s: its backend cannot order copies of callers' memory with a stream; pass "
+                "sync = NULL once the stream's work is over",
+                slot.name.c_str());
+  }
+  if (auto room = state.releases.make_room(); !room) return room;
+  stream_ = read_struct(*how_.sync).stream;
+  const int32_t marked = by.mark_record(stream_, &mark_);
+  if (marked == 0) {
+    tier_ = tier;
+    in_stream_ = true;
+    return {};
+  }
+  mark_ = 0;
+  state.releases.take_room_back();
+  return marked == -ENODEV ? engine::lost_tier(slot) : no_mark(slot, marked);
+}
+
+void stream_order::hand_over(engine::request &r) {
+  r.in_stream = in_stream_;
+  r.stream = stream_;
+  r.mark_tier = tier_;
+  r.mark = std::exchange(mark_, 0);
+}
+
 rest_of_call::~rest_of_call() {
   if (place_ && place_->index != engine::no_index && queued_) how_.cq->unreserve();
 }
@@ -130,13 +174,15 @@ result<void> rest_of_call::want() {
   return queue_full();
 }
 
-cubby_status rest_of_call::submit(engine::request_verb verb, uint32_t tier, cubby_ticket *ticket) {
+cubby_status rest_of_call::submit(engine::request_verb verb, uint32_t tier, cubby_ticket *ticket,
+                                  stream_order *order) {
   prepare_request(self_, request(), std::move(verb), tier, how_);
+  if (order != nullptr) order->hand_over(request());
   return submit_request(self_, place_->use(), ticket);
 }
 
 cubby_status rest_of_call::submit_put(const batch &all, engine::put_verb &&verb,
-                                      cubby_ticket *ticket) {
+                                      cubby_ticket *ticket, stream_order *order) {
   try {
     all.hand_over(request());
   } catch (...) {
@@ -153,7 +199,7 @@ cubby_status rest_of_call::submit_put(const batch &all, engine::put_verb &&verb,
     const engine::block_place &at = verb.blocks[i]->at;
     tier = at.has_frame() ? at.tier : at.bank->file_tier;
   }
-  return submit(std::move(verb), tier, ticket);
+  return submit(std::move(verb), tier, ticket, order);
 }
 
 }  // namespace cubby::api

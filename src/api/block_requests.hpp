@@ -26,7 +26,8 @@ uint16_t parts_reached(const residency::locker_bank &bank, uint64_t length_bytes
 uint32_t reading_tier(const engine::parts &engine);
 
 /// As read_how(), with a keep that is one.
-result<cubby_how> read_block_how(runtime &self, const cubby_how *how);
+result<cubby_how> read_block_how(runtime &self, const cubby_how *how,
+                                 order_of may = order_of::host);
 
 /// Whether a block is stored before it is found.
 [[nodiscard]] inline bool is_stored_first(uint8_t keep) { return keep >= CUBBY_KEEP_RESTART; }
@@ -64,6 +65,31 @@ class batch {
   error failure_{.status = CUBBY_OK, .text = {}};
 };
 
+/// Where in a caller's stream a call was made: what it copies from or to memory of the stream's
+/// device begins behind that. It is marked once something of a device is named, and goes to the
+/// request.
+class stream_order {
+ public:
+  stream_order(runtime &self, const cubby_how &how) : self_(self), how_(how) {}
+  stream_order(const stream_order &) = delete;
+  stream_order &operator=(const stream_order &) = delete;
+  ~stream_order();
+
+  /// For an item whose memory is of the tier's device; no_tier: it is the host's. An error where
+  /// that does not go with the stream that was named.
+  result<void> take(uint32_t tier, uint32_t item);
+  void hand_over(engine::request &r);
+
+ private:
+  result<void> record(uint32_t tier);
+
+  runtime &self_;
+  const cubby_how &how_;
+  uint32_t tier_ = engine::no_tier;
+  bool in_stream_ = false;
+  uint64_t stream_ = 0, mark_ = 0;
+};
+
 /// The request that goes on with what a call could not finish. Nothing is taken before it is
 /// wanted.
 class rest_of_call {
@@ -76,9 +102,11 @@ class rest_of_call {
   /// BUSY where no ticket, or no place in the queue, is left.
   result<void> want();
   engine::request &request() { return self_.engine().requests[place_->index]; }
-  cubby_status submit(engine::request_verb verb, uint32_t tier, cubby_ticket *ticket);
-  /// The blocks of a put that have to be stored first; `all` and `verb` say which.
-  cubby_status submit_put(const batch &all, engine::put_verb &&verb, cubby_ticket *ticket);
+  cubby_status submit(engine::request_verb verb, uint32_t tier, cubby_ticket *ticket,
+                      stream_order *order = nullptr);
+  /// The blocks of a put that are not over yet; `all` and `verb` say which.
+  cubby_status submit_put(const batch &all, engine::put_verb &&verb, cubby_ticket *ticket,
+                          stream_order *order = nullptr);
 
  private:
   runtime &self_;

@@ -354,24 +354,12 @@ namespace {
   return CUBBY_OK;
 }
 
-error no_mark(const engine::tier_slot &slot, int32_t status) {
-  if (status == -ENOTSUP) {
-    return fail(CUBBY_ERR_NOT_SUPPORTED,
-                "a graph is being captured from the stream, so its work has no end yet; unpin once "
-                "the graph has run");
-  }
-  return fail_errno(-status,
-                    "tier %s: the stream could not be marked; look at cubby_sync.stream, which is "
-                    "to be a living stream of the tier's device",
-                    slot.name.c_str());
-}
-
 /// Each locker stays pinned until the stream has done what it was given so far.
 [[gnu::noinline]] cubby_status unpin_behind(runtime &self, cubby_pins pins, uint32_t first,
                                             uint32_t count, const call &entered,
                                             const cubby_sync &sync) {
   engine::engine_state &state = self.engine().state;
-  pinning::pinned_again held = state.pins.pin_again(pins, first, count);
+  pinning::pinned_again held = state.pins.pin_again(pins, first, count, state.releases.take_list());
   if (held.saturated) {
     return keep_error(fail(CUBBY_ERR_BUSY,
                            "a locker of the set is pinned as often as it can be; unpin in host "

@@ -1,6 +1,7 @@
 #include "api/requests.hpp"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "api/completion_queue.hpp"
 
@@ -40,6 +41,18 @@ result<void> check_sync(const engine::tier_slot &slot, const cubby_sync &sync) {
               asked.device, slot.name.c_str(), std::max(by.device(), 0));
 }
 
+error no_mark(const engine::tier_slot &slot, int32_t status) {
+  if (status == -ENOTSUP) {
+    return fail(CUBBY_ERR_NOT_SUPPORTED,
+                "a graph is being captured from the stream, so its work has no end yet; call again "
+                "once the graph has run");
+  }
+  return fail_errno(-status,
+                    "tier %s: the stream could not be marked; look at cubby_sync.stream, which is "
+                    "to be a living stream of the tier's device",
+                    slot.name.c_str());
+}
+
 result<cubby_how> read_how(runtime &self, const cubby_how *how, order_of may) {
   cubby_how asked{};
   if (how == nullptr) return asked;
@@ -55,8 +68,8 @@ result<cubby_how> read_how(runtime &self, const cubby_how *how, order_of may) {
   if (may == order_of::host && asked.sync != nullptr && asked.sync->stream != 0) {
     return fail(
         CUBBY_ERR_NOT_SUPPORTED,
-        "only cubby_pin and cubby_unpin order with a device's stream; pass sync = NULL, and "
-        "wait for the ticket");
+        "only pins, and gets and puts of a device's memory, are ordered with a device's stream; "
+        "pass sync = NULL, and wait for the ticket");
   }
   if (asked.cq != nullptr && (!cubby_cq::is_living(asked.cq) || asked.cq->owner() != &self)) {
     return fail(CUBBY_ERR_STALE,
@@ -110,6 +123,7 @@ void prepare_request(runtime &self, engine::request &r, engine::request_verb ver
   r.queue = how.cq;
   r.item_status = how.item_status;
   r.in_stream = false;
+  r.mark = 0;
   r.cancel_wanted.store(false, std::memory_order_relaxed);
   r.status = CUBBY_PENDING;
   r.ok_count = 0;

@@ -122,12 +122,6 @@ class reserve_call {
   std::vector<reserved_block> blocks_;
 };
 
-/// Nobody reads what the last bytes of a frame were before.
-void clear_tail(runtime &self, const engine::block_place &at, uint64_t length_bytes) {
-  const auto parts = self.engine().state.tiers.pieces(*at.bank, at.tier, at.frame, at.number);
-  transfer::clear_behind({parts.data(), at.bank->part_count()}, length_bytes);
-}
-
 /// One block of a commit. Nothing is left reserved.
 result<cubby_status> commit_block(runtime &self, reserved_block &block, uint8_t keep,
                                   std::optional<engine::block_write> &later) {
@@ -148,8 +142,7 @@ result<cubby_status> commit_block(runtime &self, reserved_block &block, uint8_t 
       return *why;
     }
   }
-  clear_tail(self, what.at, block.length_bytes);
-  self.engine().puts.settle(what.at, block.length_bytes);
+  self.engine().puts.settle_written(what.at, block.length_bytes);
   return finish_block(self, std::move(what), later);
 }
 

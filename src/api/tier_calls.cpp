@@ -71,12 +71,6 @@ result<void> check_region(const cubby_region_desc &desc) {
   return {};
 }
 
-/// How much of its memory the region spans, from its first byte on. It passes check_region().
-uint64_t span_of(const cubby_region_desc &desc) {
-  return desc.piece_count == 0 ? desc.bytes
-                               : desc.stride_bytes * (desc.piece_count - 1) + desc.piece_bytes;
-}
-
 /// The caller's file in this process, from its first byte on.
 result<void *> map_file(const cubby_region_desc &desc) {
   const uint64_t bytes = span_of(desc);

@@ -299,6 +299,23 @@ void blocks::settle(const block_place &at, uint64_t length_bytes) const {
   }
 }
 
+void blocks::settle_written(const block_place &at, uint64_t length_bytes) const {
+  const auto parts = state_.tiers.pieces(*at.bank, at.tier, at.frame, at.number);
+  transfer::clear_behind({parts.data(), at.bank->part_count()}, length_bytes);
+  settle(at, length_bytes);
+}
+
+void blocks::publish_and_write(block_write &&what) {
+  const block_place at = what.at;
+  publish(at);
+  bool written = false;
+  try {
+    written = what.keep != CUBBY_KEEP_CACHE && stored_.write(std::move(what));
+  } catch (const std::bad_alloc &) {  // it lives in memory alone
+  }
+  if (!written) stored_.end_replaced(at);
+}
+
 void blocks::settle(const block_place &at, std::span<const transfer::memory_piece> from) const {
   at.bank->blocks->set_length(at.number, transfer::bytes_of(from));
   make_digests(at, 0, [&](uint64_t behind, uint64_t size, const auto &identity) {

@@ -39,7 +39,12 @@ class blocks {
   void settle(const block_place &at, uint64_t length_bytes) const;
   /// The same of a block without a frame, whose bytes lie_on_pages().
   void settle(const block_place &at, std::span<const transfer::memory_piece> from) const;
+  /// The same, and what of the frame lies behind becomes zero: nobody reads what it was before.
+  void settle_written(const block_place &at, uint64_t length_bytes) const;
   void publish(const block_place &at);
+  /// A settled block that memory alone has to have before it is found; its store is written behind,
+  /// where it has one. Publishes it in any case.
+  void publish_and_write(block_write &&what);
   /// What the block was to take the place of is there again.
   void abandon(const block_place &at, uint32_t space, std::string_view parent) noexcept;
   void abandon(const block_write &what) noexcept { abandon(what.at, what.space, what.parent); }

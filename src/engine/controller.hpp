@@ -31,7 +31,8 @@ class controller {
   bool advance(uint64_t now_ns, uint64_t *next_ns, effort how_far = effort::all,
                bool time_passes = false);
   [[nodiscard]] bool idle() const {
-    return units_.open.empty() && units_.table.empty() && units_.stored.idle();
+    return units_.open.empty() && units_.table.empty() && units_.stored.idle() &&
+           units_.regions.idle();
   }
   [[nodiscard]] uint32_t demand_count() const { return units_.open.demand_count(); }
   /// Descriptors that are readable once something in flight has come back.
@@ -55,6 +56,7 @@ class controller {
   void look_at_frames();
   void look_at_withdrawals();
   void retry_waiting();
+  bool start_job(transfer::channel &path, const transfer::urgency &order, uint32_t job);
   bool start_jobs(transfer::channel &path);
   bool start_all_jobs(effort how_far);
   bool run_channels(uint64_t *next_ns);

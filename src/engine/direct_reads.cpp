@@ -58,7 +58,7 @@ void direct_reads::make_room() {
     reads_.add();
     free_reads_.push_back(static_cast<uint32_t>(reads_.size() - 1));
   }
-  table_.make_room_for_others(reads_.size());
+  table_.make_room_for_others(other_jobs::direct_reads, reads_.size());
 }
 
 void direct_reads::unqueue(uint32_t index) {

@@ -22,13 +22,14 @@ struct parts {
         from(state, table, copies, files),
         feed(state, copies),
         deliveries(state, work),
-        open(state, requests, deliveries, sink),
+        regions(state, table, copies, ios, work),
+        open(state, requests, deliveries, regions, sink),
         direct(state, table, stored, ios, work),
         life(state, table, copies, stored, from, requests, open),
         io(state, table, life, files, stored, ios, work),
         grants(state, table, copies),
-        pump({state, requests, open, table, direct, life, grants, copies, stored, puts}, feed, io,
-             ios, work),
+        pump({state, requests, open, table, direct, life, grants, copies, stored, puts, regions},
+             feed, io, ios, work),
         setup(state, copies, stored, feed, files, requests, open, table, ios),
         numbers(state, table, requests, open, feed, io, stored) {}
   parts(const parts &) = delete;
@@ -47,6 +48,7 @@ struct parts {
   sources from;
   policy_feed feed;
   block_deliveries deliveries;
+  region_copies regions;
   open_requests open;
   direct_reads direct;
   fills life;

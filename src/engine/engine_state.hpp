@@ -47,4 +47,15 @@ struct engine_state {
   }
 };
 
+/// The tier's device is lost: what is in the tier is gone, and looked at until nobody holds any of
+/// it.
+inline void note_lost(engine_state &state, uint32_t tier) {
+  tier_slot &slot = state.tiers[tier];
+  if (slot.lost.exchange(true, std::memory_order_acq_rel)) return;
+  state.pins.note_frames();
+  state.log(0, format_text("tier %s is lost, for its device is: what was there is dropped, other "
+                           "tiers go on; start the process again to use the device",
+                           slot.name.c_str()));
+}
+
 }  // namespace cubby::engine

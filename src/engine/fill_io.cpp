@@ -10,6 +10,11 @@ namespace {
 
 bool reads_file(const tier_set &tiers, const fill &f) { return !tiers.is_memory(f.from); }
 
+/// From one device to another, by way of host memory.
+bool is_staged(const tier_set &tiers, const fill &f) {
+  return !reads_file(tiers, f) && tiers.staged(f.from, f.to);
+}
+
 }  // namespace
 
 bool fill_io::start_job(transfer::channel &path, const transfer::urgency &order, uint32_t job) {
@@ -30,12 +35,17 @@ uint32_t fill_io::new_piece() {
 void fill_io::free_piece(uint32_t piece_index) {
   piece &p = pieces_[piece_index];
   if (p.staging != nullptr) {
-    state_.tiers[table_[p.fill].bank->file_tier].staging->give(p.staging);
+    pool_of(table_[p.fill])->give(p.staging);
   }
   std::vector<uint64_t> digests = std::move(p.digests);  // its memory is used again
   p = {};
   p.digests = std::move(digests);
   free_.push_back(piece_index);
+}
+
+transfer::staging_pool *fill_io::pool_of(const fill &f) {
+  const bool from_device = f.from != no_tier && state_.tiers.is_memory(f.from);
+  return state_.tiers[from_device ? f.to : f.bank->file_tier].staging.get();
 }
 
 /// Starts the next piece of a fill; false when it has to wait for staging memory.
@@ -84,9 +94,14 @@ bool fill_io::place(const fill &f, piece &p) {
       state_.tiers.address(*f.bank, f.to, f.frame, f.number, p.run.part) + behind;
   if (!reads_file(state_.tiers, f)) {
     const uint64_t source = f.bank->word(f.from, f.number).look().frame;
-    p.landing = state_.tiers.address(*f.bank, f.from, source, f.number, p.run.part) + behind;
+    std::byte *const there =
+        state_.tiers.address(*f.bank, f.from, source, f.number, p.run.part) + behind;
     p.target = destination;
-    return true;
+    p.landing = there;
+    if (!is_staged(state_.tiers, f)) return true;
+    p.out_of = there;
+    p.landing = p.staging = pool_of(f)->take();
+    return p.staging != nullptr;
   }
   if (reads_in_place(state_.tiers, *f.bank, f.to)) {
     p.landing = destination;
@@ -161,19 +176,21 @@ void fill_io::start_copy(uint32_t piece_index) {
   fill &f = table_[p.fill];
   if (f.state == fill_state::stopping) return end_piece(piece_index);
   const bool between_tiers = !reads_file(state_.tiers, f);
-  const bool out =
-      between_tiers && !state_.tiers[f.from].memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
-  // What has rested in memory is verified once more before it is passed on.
-  if (between_tiers && !out && !p.verified) {
+  const bool peer = between_tiers && state_.tiers.peers(f.from, f.to);
+  const bool out = between_tiers && !peer && !p.verified &&
+                   !state_.tiers[f.from].memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
+  // What has rested in memory is verified once more before it is passed on; a device's own the host
+  // does not see.
+  if (between_tiers && !out && !peer && !p.verified) {
     if (verify_aside(piece_index, p.landing, stage::verifying_source)) return;
     if (!verified(piece_index, p.landing)) return source_damaged(piece_index);
   }
   p.at = out ? stage::copying_out : stage::copying_in;
   tier_slot &by = state_.tiers[out ? f.from : f.to];
   cubby_backend_io io{};
-  io.op = out ? CUBBY_BACKEND_COPY_OUT : CUBBY_BACKEND_COPY_IN;
-  io.source = p.landing;
-  io.memory = p.target;
+  io.op = out ? CUBBY_BACKEND_COPY_OUT : peer ? CUBBY_BACKEND_COPY_PEER : CUBBY_BACKEND_COPY_IN;
+  io.source = out && p.out_of != nullptr ? p.out_of : p.landing;
+  io.memory = out && p.out_of != nullptr ? p.landing : p.target;
   io.bytes = p.run.bytes;
   io.io_class = p.order.io_class;
   ios_.start(*by.path, io, *this, piece_index, state_.now_ns);
@@ -332,8 +349,9 @@ void fill_io::io_done(uint32_t tag, const cubby_backend_done &done) {
   if (p.at == stage::copying_in || table_[p.fill].state != fill_state::active) {
     return end_piece(tag);
   }
-  if (verify_aside(tag, p.target, stage::verifying_copy)) return;
-  copy_verified(tag, verified(tag, p.target));
+  const std::byte *const came = p.out_of != nullptr ? p.landing : p.target;
+  if (verify_aside(tag, came, stage::verifying_copy)) return;
+  copy_verified(tag, verified(tag, came));
 }
 
 void fill_io::copy_verified(uint32_t piece_index, bool good) {
@@ -341,6 +359,12 @@ void fill_io::copy_verified(uint32_t piece_index, bool good) {
   const fill &f = table_[index];
   if (!good && f.state == fill_state::active) {
     fills_.stop(index, damaged_copy(pieces_[piece_index], state_.tiers[f.from]));
+  }
+  piece &p = pieces_[piece_index];
+  if (p.out_of != nullptr && good && f.state == fill_state::active) {
+    p.verified = true;  // and goes on to the other device
+    state_.tiers[f.to].path->push(p.order, piece_index | copy_bit);
+    return;
   }
   end_piece(piece_index);
 }
@@ -363,7 +387,7 @@ void fill_io::io_failed(uint32_t piece_index, const cubby_backend_done &done) {
   }
   error why = failed_io(p, done);
   if (!reading && done.error == ENODEV) {
-    note_lost(tier_of(p));
+    note_lost(state_, tier_of(p));
     why.status = CUBBY_ERR_DEVICE;
   }
   if (reading && f.bank->blocks != nullptr) note_failed_read(f);
@@ -371,16 +395,6 @@ void fill_io::io_failed(uint32_t piece_index, const cubby_backend_done &done) {
   if (reading && done.error == 0) files_.explain(*f.bank, why);
   fills_.stop(index, why);
   end_piece(piece_index);
-}
-
-/// What is in the tier is gone; it is looked at until nobody holds any of it.
-void fill_io::note_lost(uint32_t tier) {
-  tier_slot &slot = state_.tiers[tier];
-  if (slot.lost.exchange(true, std::memory_order_acq_rel)) return;
-  state_.pins.note_frames();
-  state_.log(0, format_text("tier %s is lost, for its device is: what was there is dropped, other "
-                            "tiers go on; start the process again to use the device",
-                            slot.name.c_str()));
 }
 
 void fill_io::note_failed_read(const fill &f) {
@@ -403,8 +417,9 @@ void fill_io::count_bytes(const piece &p) {
   const fill &f = table_[p.fill];
   const uint64_t bytes = p.run.bytes;
   if (!reads_file(state_.tiers, f)) {
-    state_.tiers[f.from].stats.bytes_out += bytes;
-    state_.tiers[f.to].stats.bytes_in += bytes;
+    const bool first = p.at == stage::copying_out, second = p.out_of != nullptr && !first;
+    if (!second) state_.tiers[f.from].stats.bytes_out += bytes;
+    if (p.out_of == nullptr || second) state_.tiers[f.to].stats.bytes_in += bytes;
     return;
   }
   if (p.at != stage::reading) {

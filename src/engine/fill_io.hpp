@@ -50,9 +50,10 @@ class fill_io final : public transfer::io_owner, public transfer::job_owner {
     stage at = stage::unused;
     uint32_t fill = no_index;
     chunk_run run;
-    std::byte *landing = nullptr;  // where the wanted bytes come to lie
-    std::byte *staging = nullptr;  // the pool's, when `landing` is in it
-    std::byte *target = nullptr;   // where a copy takes them; nullptr: they are in place
+    std::byte *landing = nullptr;       // where the wanted bytes come to lie
+    std::byte *staging = nullptr;       // the pool's, when `landing` is in it
+    std::byte *target = nullptr;        // where a copy takes them; nullptr: they are in place
+    const std::byte *out_of = nullptr;  // of a device, from where they come to `landing` first
     transfer::urgency order;
     bool reread = false;
     bool counted = false;           // in fill::pieces_copying
@@ -67,6 +68,7 @@ class fill_io final : public transfer::io_owner, public transfer::job_owner {
   bool room_for_io(transfer::channel &path) noexcept;
   uint32_t new_piece();
   void free_piece(uint32_t piece_index);
+  transfer::staging_pool *pool_of(const fill &f);
   void start_read(uint32_t piece_index);
   void start_copy(uint32_t piece_index);
   [[nodiscard]] bool verifies() const;
@@ -75,7 +77,6 @@ class fill_io final : public transfer::io_owner, public transfer::job_owner {
   bool verified(uint32_t piece_index, const std::byte *bytes);
   bool digests_agree(piece &p);
   void io_failed(uint32_t piece_index, const cubby_backend_done &done);
-  void note_lost(uint32_t tier);
   void copy_started(uint32_t fill_index);
   void note_failed_read(const fill &f);
   void note_read(const fill &f);

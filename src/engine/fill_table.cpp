@@ -1,5 +1,6 @@
 #include "engine/fill_table.hpp"
 
+#include <numeric>
 #include <utility>
 
 namespace cubby::engine {
@@ -8,7 +9,7 @@ uint32_t fill_table::create(locker_bank &bank, uint32_t number, uint32_t tier, u
                             const transfer::urgency &order) {
   if (free_.empty()) {
     const auto count = static_cast<uint32_t>(fills_.size());
-    CUBBY_ASSERT(count < copy_bit);
+    CUBBY_ASSERT(count < region_bit);
     // What release() and the lists will need is there before the fill is.
     alive_.grow(std::max(64u, 2 * count));
     free_.reserve(std::max(64u, 2 * count));
@@ -31,19 +32,21 @@ uint32_t fill_table::create(locker_bank &bank, uint32_t number, uint32_t tier, u
 }
 
 void fill_table::make_room(size_t piece_count) {
+  const size_t others = std::accumulate(other_counts_.begin(), other_counts_.end(), size_t{0});
   for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
-    state_.tiers[i].path->make_room(alive_.size() + piece_count + other_count_ + 1);
+    state_.tiers[i].path->make_room(alive_.size() + piece_count + others + 1);
   }
   piece_count_ = piece_count;
 }
 
-void fill_table::make_room_for_others(size_t job_count) {
-  if (job_count <= other_count_) return;
-  const size_t before = std::exchange(other_count_, job_count);
+void fill_table::make_room_for_others(other_jobs whose, size_t job_count) {
+  size_t &count = other_counts_[static_cast<size_t>(whose)];
+  if (job_count <= count) return;
+  const size_t before = std::exchange(count, job_count);
   try {
     make_room(piece_count_);
   } catch (...) {
-    other_count_ = before;
+    count = before;
     throw;
   }
 }

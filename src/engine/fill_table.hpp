@@ -2,6 +2,7 @@
 // and its index until it is released.
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "base/ordered_indices.hpp"
@@ -15,6 +16,11 @@ namespace cubby::engine {
 inline constexpr uint32_t copy_bit = 0x8000'0000;
 /// And direct reads this one.
 inline constexpr uint32_t direct_bit = 0x4000'0000;
+/// And copies between frames and callers' memory of a device this one.
+inline constexpr uint32_t region_bit = 0x2000'0000;
+
+/// Who has jobs in the channels' queues beside fills.
+enum class other_jobs : uint8_t { direct_reads, region_copies };
 
 class fill_table {
  public:
@@ -28,7 +34,7 @@ class fill_table {
   /// memory. May throw.
   void make_room(size_t piece_count);
   /// The same for as many jobs that are not of fills.
-  void make_room_for_others(size_t job_count);
+  void make_room_for_others(other_jobs whose, size_t job_count);
   [[nodiscard]] fill &operator[](uint32_t index) { return fills_[index]; }
   [[nodiscard]] const fill &operator[](uint32_t index) const { return fills_[index]; }
 
@@ -59,7 +65,8 @@ class fill_table {
   base::stable_list<fill> fills_;
   std::vector<uint32_t> free_;
   base::ordered_indices alive_;
-  size_t piece_count_ = 0, other_count_ = 0;
+  size_t piece_count_ = 0;
+  std::array<size_t, 2> other_counts_{};  // by other_jobs
 };
 
 }  // namespace cubby::engine

@@ -1,14 +1,16 @@
 #include "engine/open_requests.hpp"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "base/mutant.hpp"
 
 namespace cubby::engine {
 open_requests::open_requests(engine_state &state, request_table &requests,
-                             block_deliveries &deliveries, completion_sink &sink)
-    : state_(state), requests_(requests), deliveries_(deliveries), sink_(sink) {
+                             block_deliveries &deliveries, region_copies &regions,
+                             completion_sink &sink)
+    : state_(state), requests_(requests), deliveries_(deliveries), regions_(regions), sink_(sink) {
   // A request that is taken up is never lost for lack of memory.
   open_.grow(requests.size());
   waiting_.reserve(requests.size());
@@ -92,12 +94,51 @@ void open_requests::item_landed(uint32_t index, uint32_t i, locker_word &word, u
 bool open_requests::deliver(uint32_t index, uint32_t i, locker_word &word, uint64_t frame) {
   const request &r = requests_[index];
   const get_target &target = std::get<get_verb>(r.verb).targets[i];
+  if (target.device != no_tier) {
+    deliver_to_device(index, i, frame);
+    return false;
+  }
   const request_item &item = r.items[i];
   const locker_bank &bank = *item.bank;
   const auto parts = state_.tiers.pieces(bank, r.tier, frame, item.number);
   auto from = transfer::locker_pieces({parts.data(), bank.part_count()}, target.at_bytes,
                                       transfer::bytes_of(target.into));
   return deliveries_.deliver({index, i, &word, std::move(from), target.into}, *this);
+}
+
+void open_requests::deliver_to_device(uint32_t index, uint32_t i, uint64_t frame) {
+  request &r = requests_[index];
+  get_target &target = std::get<get_verb>(r.verb).targets[i];
+  region_copies::wanted what;
+  what.request = index;
+  what.item = i;
+  what.device = target.device;
+  what.bank = r.items[i].bank;
+  what.number = r.items[i].number;
+  what.tier = r.tier;
+  what.frame = frame;
+  what.at_bytes = target.at_bytes;
+  what.memory = target.into;
+  what.order = r.order;
+  what.mark = r.mark;
+  what.in_stream = r.in_stream;
+  what.stream = r.stream;
+  try {
+    if (auto begun = regions_.begin(what, target.in_use, *this); !begun) {
+      mark_failed(index, i, begun.failure());
+    }
+  } catch (const std::bad_alloc &) {
+    mark_failed(index, i, no_memory());
+  }
+}
+
+/// A copy in memory that was damaged is brought once more from where it is stored.
+void open_requests::copied(uint32_t index, uint32_t i, const error *why) {
+  if (why == nullptr) return delivered(index, i);
+  const request_item &item = requests_[index].items[i];
+  const bool again = why->status == CUBBY_ERR_CORRUPT && !item.through_tier &&
+                     item.bank->blocks->is_stored(item.number);
+  again ? not_delivered(index, i) : item_failed(index, i, *why);
 }
 
 void open_requests::delivered(uint32_t index, uint32_t i) {
@@ -232,6 +273,19 @@ cubby_status open_requests::status_of(const request &r) {
   return partial ? CUBBY_PARTIAL : r.first_failure;
 }
 
+/// What copies still move holds its regions itself.
+void open_requests::release_memory(request &r) {
+  if (auto *get = std::get_if<get_verb>(&r.verb)) {
+    get->in_use.release();
+    for (get_target &target : get->targets) target.in_use.release();
+  }
+  if (auto *put = std::get_if<put_verb>(&r.verb)) {
+    put->in_use.release();
+    for (device_memory &from : put->from) from.in_use.release();
+  }
+  if (auto *gather = std::get_if<gather_verb>(&r.verb)) gather->in_use.release();
+}
+
 void open_requests::complete(uint32_t index) {
   request &r = requests_[index];
   stop_waiting(index);
@@ -255,9 +309,8 @@ void open_requests::complete(uint32_t index) {
   if (r.io_class == CUBBY_DEMAND && r.deadline_ns != 0 && state_.now_ns > r.deadline_ns) {
     ++state_.tiers[r.tier].stats.late_count;
   }
-  if (auto *get = std::get_if<get_verb>(&r.verb)) get->in_use.release();
-  if (auto *put = std::get_if<put_verb>(&r.verb)) put->in_use.release();
-  if (auto *gather = std::get_if<gather_verb>(&r.verb)) gather->in_use.release();
+  release_memory(r);
+  if (r.mark != 0) state_.releases.hold(r.mark_tier, std::exchange(r.mark, 0), {});
   // Once it is done, one that is waited for by its ticket alone may be another's at once.
   const bool stays = r.forget || r.queue != nullptr;
   const uint64_t life = r.life.load(std::memory_order_relaxed);

@@ -7,6 +7,7 @@
 #include "base/ordered_indices.hpp"
 #include "engine/block_deliveries.hpp"
 #include "engine/fills.hpp"
+#include "engine/region_copies.hpp"
 
 namespace cubby::engine {
 
@@ -15,10 +16,10 @@ struct stall_times {
   uint64_t read_ns = 0, join_ns = 0, frame_wait_ns = 0, copy_ns = 0, handoff_ns = 0;
 };
 
-class open_requests final : public fill_waiters, public delivery_sink {
+class open_requests final : public fill_waiters, public delivery_sink, public region_sink {
  public:
   open_requests(engine_state &state, request_table &requests, block_deliveries &deliveries,
-                completion_sink &sink);
+                region_copies &regions, completion_sink &sink);
 
   /// Takes up an accepted request.
   void open(uint32_t index);
@@ -38,6 +39,7 @@ class open_requests final : public fill_waiters, public delivery_sink {
   void item_failed(uint32_t index, uint32_t item, const error &why) override;
   void delivered(uint32_t index, uint32_t item) override;
   void not_delivered(uint32_t index, uint32_t item) override;
+  void copied(uint32_t index, uint32_t item, const error *why) override;
 
   /// The request joins those that wait for frames, the most urgent first.
   void wait_for_frames(uint32_t index);
@@ -64,6 +66,8 @@ class open_requests final : public fill_waiters, public delivery_sink {
  private:
   void end_metering(const request &r, request_item &item, bool arrived);
   bool deliver(uint32_t index, uint32_t item, locker_word &word, uint64_t frame);
+  void deliver_to_device(uint32_t index, uint32_t item, uint64_t frame);
+  static void release_memory(request &r);
   void mark_over(request &r, uint32_t item, uint64_t bytes);
   [[nodiscard]] static error not_there(const request_item &item);
   static void count_known_items(request &r);
@@ -73,6 +77,7 @@ class open_requests final : public fill_waiters, public delivery_sink {
   engine_state &state_;
   request_table &requests_;
   block_deliveries &deliveries_;
+  region_copies &regions_;
   completion_sink &sink_;
   base::ordered_indices open_;
   std::vector<uint32_t> waiting_;                   // by urgency

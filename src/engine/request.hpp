@@ -55,15 +55,24 @@ struct pin_verb {
 };
 struct prefetch_verb {};
 struct resize_verb {};
-/// Puts of blocks that are found once they are stored on disk.
+/// Memory of a device that an item names.
+struct device_memory {
+  std::vector<transfer::memory_piece> pieces;
+  uint32_t tier = no_tier;  // of that device; no_tier: the item names none
+  region_uses in_use;       // until it has been copied
+};
+/// Puts of blocks that are found once they are stored on disk, or have come from a device.
 struct put_verb {
   std::vector<std::optional<block_write>> blocks;  // one an item; nothing where it is over already
   region_uses in_use;                              // until it is over
+  std::vector<device_memory> from;                 // one an item, or none; of blocks with a frame
 };
 /// Where the bytes of one item go.
 struct get_target {
   std::vector<transfer::memory_piece> into;
   uint64_t at_bytes = 0;
+  uint32_t device = no_tier;  // a tier of the device that `into` is memory of
+  region_uses in_use;         // then: until it has been copied
 };
 /// Gets of blocks that have to be read from disk first.
 struct get_verb {
@@ -100,6 +109,9 @@ struct request {
   int8_t *item_status = nullptr;
   bool in_stream = false;  // what lands is used behind the copies, in this stream's order
   uint64_t stream = 0;
+  uint64_t mark =
+      0;  // in the stream, when the call was made: copies of its regions begin behind it
+  uint32_t mark_tier = no_tier;
   uint64_t user = 0;
   void *queue = nullptr;  // where its completion goes; the runtime's business
 

@@ -38,6 +38,11 @@ result<uint32_t> set_up::add_memory_tier(const memory_tier_request &wanted,
   const bool copies_here = by.can(CUBBY_CAP_HOST_ADDRESSABLE) || by.info().emulated != 0;
   slot->path = std::make_unique<transfer::channel>(slot->memory->backend(),
                                                    copies_here ? synchronous : transfer::window{});
+  if (!slot->memory->readable()) {
+    slot->staging = std::make_unique<transfer::staging_pool>(state_.services, nullptr,
+                                                             staging_buffer_bytes, staging_max);
+    slot->staging->add_device(slot->memory->backend());
+  }
   slot->name = wanted.name;
   slot->rank = wanted.rank;
   slot->flags = wanted.flags;
@@ -71,6 +76,7 @@ result<uint32_t> set_up::add_memory_tier(const memory_tier_request &wanted,
       state_.tiers.register_staging(i, index);
     }
   }
+  if (state_.tiers.is_device(index)) state_.tiers.connect_devices(index);
   state_.tiers.publish(index);
   copies_.reconfigure_policies();  // of the exclusive tiers that continue this one
   return index;

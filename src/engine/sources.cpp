@@ -4,6 +4,13 @@
 
 namespace cubby::engine {
 
+/// What has to pass through host memory is further away than what lies there.
+bool sources::is_nearer(uint32_t a, uint32_t b, uint32_t to) const {
+  const bool a_staged = state_.tiers.staged(a, to), b_staged = state_.tiers.staged(b, to);
+  if (a_staged != b_staged) return b_staged;
+  return state_.tiers[a].rank < state_.tiers[b].rank;
+}
+
 bool sources::choose_copy(uint32_t index) {
   fill &f = fills_[index];
   uint32_t best = no_tier;
@@ -12,7 +19,7 @@ bool sources::choose_copy(uint32_t index) {
     if (state_.tiers[t].lost.load(std::memory_order_relaxed)) continue;
     if (f.bank->word(t, f.number).look().state != locker_state::ready) continue;
     if (!state_.tiers.connected(t, f.to)) continue;
-    if (best == no_tier || state_.tiers[t].rank < state_.tiers[best].rank) best = t;
+    if (best == no_tier || is_nearer(t, best, f.to)) best = t;
   }
   if (best == no_tier) return false;
   uint64_t frame = 0;
@@ -30,7 +37,8 @@ bool sources::follow_other(uint32_t index) {
     if (word.state != locker_state::filling) continue;
     const auto leader = static_cast<uint32_t>(word.frame);
     if (leader == index || fills_[leader].state != fill_state::active) continue;
-    if (!state_.tiers.connected(t, f.to)) continue;
+    // What another device would have to give out again is read sooner from where it is.
+    if (!state_.tiers.connected(t, f.to) || state_.tiers.staged(t, f.to)) continue;
     fills_.follow(leader, index);
     return true;
   }

@@ -18,6 +18,7 @@ class sources {
   result<choice> choose(uint32_t index);
 
  private:
+  [[nodiscard]] bool is_nearer(uint32_t a, uint32_t b, uint32_t to) const;
   bool choose_copy(uint32_t index);
   bool follow_other(uint32_t index);
   void add_intermediate(uint32_t index);

@@ -20,6 +20,7 @@ result<void> stream_releases::make_room() {
   if (held_.size() + promised_ >= held_max) step_some(held_.size());
   if (held_.size() + promised_ < held_max) {
     base::make_room(held_, held_.size() + promised_ + 1);
+    base::make_room(lists_, lists_.size() + held_.size() + promised_ + 1);
     ++promised_;
     return {};
   }
@@ -44,6 +45,21 @@ bool stream_releases::hold(uint32_t tier, uint64_t mark,
   return pins_.watch(tier).frames_wanted.load(std::memory_order_seq_cst);
 }
 
+std::vector<residency::locker_word *> stream_releases::take_list() {
+  const std::lock_guard lock(mutex_);
+  if (lists_.empty()) return {};
+  auto list = std::move(lists_.back());
+  lists_.pop_back();
+  return list;
+}
+
+/// There was room for it when it was held.
+void stream_releases::keep_list(std::vector<residency::locker_word *> list) {
+  if (list.capacity() == 0 || lists_.size() == lists_.capacity()) return;
+  list.clear();
+  lists_.push_back(std::move(list));
+}
+
 /// Past its mark? It is unpinned then.
 bool stream_releases::look_at(held &one) {
   const int32_t passed = tiers_[one.tier].memory->backend().mark_passed(one.mark);
@@ -65,6 +81,7 @@ bool stream_releases::step_some(size_t count) {
       continue;
     }
     any = true;
+    keep_list(std::move(held_[next_].words));
     std::swap(held_[next_], held_.back());
     held_.pop_back();
   }

@@ -21,6 +21,8 @@ class stream_releases {
   result<void> make_room();
   /// The place is not needed after all.
   void take_room_back();
+  /// Any thread. A list that was held before and is empty now, so that its memory is used again.
+  [[nodiscard]] std::vector<residency::locker_word *> take_list();
   /// Any thread. These words are pinned once more, for the mark of the tier's backend, and stay so
   /// until it is passed. True when the controller is to be woken.
   bool hold(uint32_t tier, uint64_t mark, std::vector<residency::locker_word *> words);
@@ -39,12 +41,14 @@ class stream_releases {
     std::vector<residency::locker_word *> words;
   };
   bool look_at(held &one);
+  void keep_list(std::vector<residency::locker_word *> list);
   bool step_some(size_t count);
 
   tier_set &tiers_;
   residency::pinning &pins_;
   std::mutex mutex_;  // of the next; never held for long
   std::vector<held> held_;
+  std::vector<std::vector<residency::locker_word *>> lists_;  // empty ones
   size_t next_ = 0;        // is looked at next
   uint32_t promised_ = 0;  // places for who has made room and not come yet
   std::atomic<size_t> count_{0};

@@ -48,13 +48,20 @@ uint32_t tier_set::file_tier_for(const std::string &path) const {
   return best;
 }
 
-bool tier_set::connected(uint32_t a, uint32_t b) const {
-  return slots_[a]->memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE) ||
-         slots_[b]->memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
+bool tier_set::connected(uint32_t from, uint32_t to) const {
+  return slots_[from]->memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE) ||
+         slots_[to]->memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE) || peers(from, to) ||
+         staged(from, to);
+}
+
+bool tier_set::staged(uint32_t from, uint32_t to) const {
+  return is_device(from) && is_device(to) && !peers(from, to) && slots_[to]->staging != nullptr &&
+         slots_[to]->staging->usable();
 }
 
 transfer::channel &tier_set::copy_path(uint32_t from, uint32_t to) {
-  const bool pull = slots_[from]->memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE);
+  const bool pull =
+      slots_[from]->memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE) || peers(from, to);
   return *slots_[pull ? to : from]->path;
 }
 
@@ -80,6 +87,18 @@ void tier_set::register_blocks(uint32_t tier, size_t first, uint32_t user) {
 
 void tier_set::register_staging(uint32_t file_tier, uint32_t device_tier) {
   slots_[file_tier]->staging->add_device(slots_[device_tier]->memory->backend());
+}
+
+void tier_set::connect_devices(uint32_t device_tier) {
+  tier_slot &made = *slots_[device_tier];
+  for (uint32_t i = 0; i < device_tier; ++i) {
+    if (!is_device(i)) continue;
+    tier_slot &other = *slots_[i];
+    made.peers[i] = made.memory->backend().copies_from(other.memory->backend());
+    other.peers[device_tier] = other.memory->backend().copies_from(made.memory->backend());
+    if (other.staging != nullptr) other.staging->add_device(made.memory->backend());
+    if (made.staging != nullptr) made.staging->add_device(other.memory->backend());
+  }
 }
 
 void tier_set::unregister_block(uint32_t tier, const cubby_backend_memory &block) {

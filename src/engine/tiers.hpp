@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <bitset>
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,7 +33,9 @@ struct tier_slot {
   std::unique_ptr<tier::memory_tier> memory;  // of a memory tier
   std::unique_ptr<tier::file_tier> files;     // of a file tier
   std::unique_ptr<transfer::channel> path;
-  std::unique_ptr<transfer::staging_pool> staging;  // of a file tier: for frames it cannot reach
+  /// Of a file tier: for frames it cannot reach. Of a device: for what comes from another one.
+  std::unique_ptr<transfer::staging_pool> staging;
+  std::bitset<tiers_max> peers;  // of a device: tiers that it copies from by itself
   std::unique_ptr<transfer::staging_pool> read_buffers;  // and for gets past the tiers
   class failed_reads failed_reads;                       // of a file tier: of its store
   // Read by threads that pin.
@@ -80,9 +83,13 @@ class tier_set {
   /// The file tier that reads a file: the one whose directory it lies in, else the first; no_tier
   /// before there is one.
   [[nodiscard]] uint32_t file_tier_for(const std::string &path) const;
-  /// Can bytes be copied between two memory tiers?
-  [[nodiscard]] bool connected(uint32_t a, uint32_t b) const;
-  /// The channel that makes the copies from one memory tier to another.
+  /// Can bytes be copied from one memory tier to another?
+  [[nodiscard]] bool connected(uint32_t from, uint32_t to) const;
+  /// Only by way of host memory: out of one device, and into the other?
+  [[nodiscard]] bool staged(uint32_t from, uint32_t to) const;
+  /// The device of `to` reads them by itself.
+  [[nodiscard]] bool peers(uint32_t from, uint32_t to) const { return slots_[to]->peers[from]; }
+  /// The channel that makes the copies from one memory tier to another, or the first of them.
   [[nodiscard]] transfer::channel &copy_path(uint32_t from, uint32_t to);
   /// Where a part of a locker begins in a frame of the tier; nullptr when its row lacks the part.
   [[nodiscard]] std::byte *address(const locker_bank &bank, uint32_t tier, uint64_t frame,
@@ -123,6 +130,8 @@ class tier_set {
   void register_blocks(uint32_t tier, size_t first, uint32_t user);
   /// Host memory that files are read into on their way to devices is registered with the devices.
   void register_staging(uint32_t file_tier, uint32_t device_tier);
+  /// Which of the devices copy from each other; those that do not get host memory between them.
+  void connect_devices(uint32_t device_tier);
   /// Tells them of one that goes.
   void unregister_block(uint32_t tier, const cubby_backend_memory &block);
 

@@ -67,8 +67,11 @@ pinning::unpinned pinning::unpin(cubby_pins pins, uint32_t first, uint32_t count
   return {released.what, released.loading || awaited};
 }
 
-pinning::pinned_again pinning::pin_again(cubby_pins pins, uint32_t first, uint32_t count) {
+pinning::pinned_again pinning::pin_again(cubby_pins pins, uint32_t first, uint32_t count,
+                                         std::vector<locker_word *> room) {
   pinned_again out;
+  out.words = std::move(room);
+  out.words.clear();
   if (!sets_.words_of(pins, first, count, out.tier, out.words)) return {};
   for (size_t i = 0; i < out.words.size(); ++i) {
     const pin_outcome came = out.words[i]->pin_again();

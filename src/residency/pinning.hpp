@@ -113,7 +113,9 @@ class pinning {
     uint32_t tier = 0;
     bool saturated = false;
   };
-  pinned_again pin_again(cubby_pins pins, uint32_t first, uint32_t count);
+  /// `room`: memory for the words; what is in it goes.
+  pinned_again pin_again(cubby_pins pins, uint32_t first, uint32_t count,
+                         std::vector<locker_word *> room);
 
   // ---- flags ---------------------------------------------------------------------------------
   [[nodiscard]] tier_watch &watch(uint32_t tier) { return watches_[tier]; }

@@ -3,6 +3,7 @@
 
 #include <cubby/backend.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 
@@ -74,6 +75,16 @@ class backend_instance {
     return ops_.mark_record(self_, stream, mark);
   }
   int32_t mark_passed(uint64_t mark) { return ops_.mark_passed(self_, mark); }
+  /// Copies may begin behind marks of streams.
+  [[nodiscard]] bool has_marked_copies() const {
+    return has_streams() && ops_.stream_wait_marked != nullptr;
+  }
+  int32_t stream_wait_marked(uint64_t stream) { return ops_.stream_wait_marked(self_, stream); }
+  /// Does it copy from frames that an instance of the same backend has on another device?
+  [[nodiscard]] bool copies_from(const backend_instance &other) {
+    if (ops_.copies_from == nullptr || ops_.copies_from != other.ops_.copies_from) return false;
+    return ops_.copies_from(self_, std::max(other.device_, 0)) == 1;
+  }
   /// As it was opened with; -1 = none.
   [[nodiscard]] int32_t device() const { return device_; }
 

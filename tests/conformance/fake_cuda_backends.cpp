@@ -10,7 +10,7 @@ namespace {
 
 template <bool threads>
 const cubby_backend_ops *over_fake() {
-  static cubby_test::fake_cuda driver{{.seed = 7, .threads = threads}};
+  static cubby_test::fake_cuda driver{{.seed = 7, .threads = threads, .batches = threads}};
   static const cubby_backend_ops ops = [] {
     cubby_backend_ops made = *cubby_cuda_backend();
     made.open = [](const cubby_backend_services *services, const cubby_backend_config *config,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <thread>
 
 #include "api/in_process.hpp"
@@ -38,11 +39,14 @@ struct device_fixture {
   device_fixture(const device_fixture &) = delete;
   device_fixture &operator=(const device_fixture &) = delete;
 
-  cubby_status add(uint64_t budget, const cubby_region *memory = nullptr, uint32_t count = 0) {
+  cubby_status add(uint64_t budget, const cubby_region *memory = nullptr, uint32_t count = 0,
+                   int32_t ordinal = 0) {
+    const std::string name = "device:" + std::to_string(ordinal);
     cubby_tier_desc desc{};
     desc.struct_size = sizeof desc;
     desc.backend = "cuda";
-    desc.name = "device:0";
+    desc.name = name.c_str();
+    desc.device = ordinal;
     desc.budget_bytes = budget;
     desc.memory = memory;
     desc.memory_count = count;
@@ -117,6 +121,17 @@ struct device_fixture {
   void run_all() {
     while (driver.step(64) != 0) {
     }
+  }
+};
+
+/// Bytes of a device that something else changes.
+struct block_of_bytes {
+  const void *at;
+  void flip(fake_cuda &driver) const {
+    char byte = 0;
+    driver.read(at, &byte, 1);
+    byte = static_cast<char>(byte ^ 1);
+    driver.write(const_cast<void *>(at), &byte, 1);
   }
 };
 
@@ -409,6 +424,88 @@ TEST_CASE("streams that do not go with the tier are refused") {
   CHECK(cubby_unpin(f.h.rt, other, 0, 0, &sync) == CUBBY_ERR_NOT_SUPPORTED);
   sync.stream = 0;
   CHECK(cubby_unpin(f.h.rt, other, 0, 0, &sync) == CUBBY_OK);
+}
+
+TEST_CASE("lockers move from device to device, by themselves or through the host") {
+  const auto pump = GENERATE(uint32_t{CUBBY_PUMP_CALLER}, uint32_t{CUBBY_PUMP_THREAD});
+  const bool peers = GENERATE(false, true);
+  device_fixture f({.seed = 6, .threads = pump == CUBBY_PUMP_THREAD, .devices = 2, .peers = peers},
+                   pump);
+  f.set_up(4 * mib, 0);
+  const cubby_tier first = f.device;
+  REQUIRE(f.add(4 * mib, nullptr, 0, 1) == CUBBY_OK);
+  const cubby_tier second = f.device;
+  const std::vector<uint32_t> numbers = {1, 2, 3, 9};
+  std::vector<const void *> addr;
+  cubby_pins pins = 0;
+  REQUIRE(f.h.pin(numbers, first, pins, addr) == CUBBY_OK);
+  f.check_bytes(numbers, addr);
+  const std::vector<const void *> there = addr;
+  REQUIRE(cubby_unpin(f.h.rt, pins, 0, 0, nullptr) == CUBBY_OK);
+
+  const auto before = f.driver.count();
+  const uint64_t left_before = f.h.stats(first).bytes_out;
+  device_fixture::held set;
+  cubby_sync sync = f.in_stream();
+  sync.device = 1;
+  sync.stream = f.driver.make_stream(1);
+  cubby_status status = f.pin_in(sync, numbers, set);
+  if (status == CUBBY_PENDING) status = cubby_wait(f.h.rt, set.ticket, long_ns);
+  INFO(explain());
+  REQUIRE(status == CUBBY_OK);
+  std::atomic<uint32_t> right = 0, ran = 0;
+  f.launch_reader(sync.stream, set, right, ran);
+  REQUIRE(cubby_unpin(f.h.rt, set.pins, 0, 0, &sync) == CUBBY_OK);
+  if (pump == CUBBY_PUMP_CALLER) f.run_all();
+  while (ran == 0) std::this_thread::yield();
+  CHECK(right == numbers.size() * weights::parts);
+  const auto after = f.driver.count();
+  CHECK((after.copies_peer != before.copies_peer) == peers);
+  CHECK((after.copies_out != before.copies_out) == !peers);
+  CHECK(after.unregistered_copies == 0);
+  CHECK(after.host_syncs == before.host_syncs);
+  REQUIRE(cubby_drain(f.h.rt, long_ns) == CUBBY_OK);
+  uint64_t bytes = 0;
+  for (const uint32_t number : numbers) {
+    for (uint32_t part = 0; part < weights::parts; ++part) bytes += f.w.extent(number, part).bytes;
+  }
+  CHECK(f.h.stats(first).bytes_out - left_before == bytes);
+  CHECK(f.h.stats(second).bytes_in == bytes);
+
+  // On its way through the host a flipped bit is found, and the file's bytes are taken.
+  if (peers) return;
+  const block_of_bytes damaged{there[0]};
+  damaged.flip(f.driver);
+  const auto wanted = f.h.items({1});
+  cubby_status dropped = CUBBY_ERR_BUSY;  // until the runtime has seen that the stream is past it
+  for (uint32_t i = 0; i < 10'000 && dropped == CUBBY_ERR_BUSY; ++i) {
+    cubby_poll(f.h.rt, 0, nullptr);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    dropped = cubby_drop(f.h.rt, wanted.data(), 1, second);
+  }
+  REQUIRE(dropped == CUBBY_OK);
+  REQUIRE(f.h.pin({1}, second, pins, addr) == CUBBY_OK);
+  f.check_bytes({1}, addr);
+  CHECK(f.h.stats(first).corrupt_count == 1);
+  CHECK(cubby_unpin(f.h.rt, pins, 0, 0, nullptr) == CUBBY_OK);
+}
+
+TEST_CASE("a device's copy that cannot be had is read from the file") {
+  const bool peers = GENERATE(false, true);
+  device_fixture f({.seed = 7, .devices = 2, .peers = peers});
+  f.set_up(4 * mib, 0);
+  const cubby_tier first = f.device;
+  REQUIRE(f.add(4 * mib, nullptr, 0, 1) == CUBBY_OK);
+  std::vector<const void *> addr;
+  cubby_pins pins = 0;
+  REQUIRE(f.h.pin({5}, first, pins, addr) == CUBBY_OK);
+  REQUIRE(cubby_unpin(f.h.rt, pins, 0, 0, nullptr) == CUBBY_OK);
+  f.driver.refuse_copy(1);
+  const cubby_status status = f.h.pin({5}, f.device, pins, addr);
+  INFO(explain());
+  REQUIRE(status == CUBBY_OK);
+  f.check_bytes({5}, addr);
+  CHECK(cubby_unpin(f.h.rt, pins, 0, 0, nullptr) == CUBBY_OK);
 }
 
 TEST_CASE("a device without room is one tier's error") {

@@ -144,7 +144,8 @@ struct engine_fixture {
   recording_sink sink;
   cubby::transfer::work_queue work;
   cubby::engine::block_deliveries deliveries{state, work};
-  cubby::engine::open_requests open{state, requests, deliveries, sink};
+  cubby::engine::region_copies regions{state, table, copies, store_ios, work};
+  cubby::engine::open_requests open{state, requests, deliveries, regions, sink};
   cubby::engine::direct_reads direct{state, table, stored, store_ios, work};
   cubby::engine::set_up setup{state, copies, stored, feed, files, requests, open, table, store_ios};
 

@@ -244,7 +244,7 @@ struct fake_calls {
       return invalid_value;
     }
     ++memory->second.uses;
-    here->mapped_[at] = {bytes, handle, false};
+    here->mapped_[at] = {bytes, handle, false, {}};
     return success;
   }
   static status memory_unmap(device_pointer at, size_t bytes) {
@@ -259,10 +259,14 @@ struct fake_calls {
                                   size_t count) {
     const lock held(here->mutex_);
     const auto found = here->mapped_.find(at);
-    if (found == here->mapped_.end() || found->second.bytes != bytes || count != 1) {
+    if (found == here->mapped_.end() || found->second.bytes != bytes || count == 0) {
       return invalid_value;
     }
     found->second.accessible = may->flags == access_read_write;
+    for (size_t i = 0; i < count; ++i) {
+      if (i != 0 && !here->options_.peers) return invalid_value;
+      found->second.devices.insert(may[i].location.id);
+    }
     return success;
   }
   static status pointer_attribute(void *value, int attribute, device_pointer of) {
@@ -290,18 +294,65 @@ struct fake_calls {
   }
   static status copy_in(device_pointer to, const void *from, size_t bytes, stream in) {
     lock held(here->mutex_);
-    ++here->counts_.copies_in;
+    ++here->counts_.copies_in, ++here->counts_.copy_calls;
     std::byte *const at = here->at(to, bytes);
     if (at == nullptr) return gone() == success ? invalid_value : gone();
     return here->copy(at, static_cast<const std::byte *>(from), bytes, from, in, held);
   }
   static status copy_out(void *to, device_pointer from, size_t bytes, stream in) {
     lock held(here->mutex_);
-    ++here->counts_.copies_out;
+    ++here->counts_.copies_out, ++here->counts_.copy_calls;
     const std::byte *const at = here->at(from, bytes);
     if (at == nullptr) return gone() == success ? invalid_value : gone();
     return here->copy(static_cast<std::byte *>(to), at, bytes, to, in, held);
   }
+  /// Between devices.
+  static status copy(device_pointer to, device_pointer from, size_t bytes, stream in) {
+    lock held(here->mutex_);
+    ++here->counts_.copies_peer, ++here->counts_.copy_calls;
+    if (gone() != success) return gone();
+    std::byte *const target = here->at(to, bytes);
+    const std::byte *const source = here->at(from, bytes);
+    fake_cuda::queue *const found = here->find(in);
+    if (target == nullptr || source == nullptr || found == nullptr) return invalid_value;
+    const fake_cuda::mapping &of = std::prev(here->mapped_.upper_bound(from))->second;
+    if (of.devices.count(found->device) == 0) return invalid_value;
+    return here->copy(target, source, bytes, nullptr, in, held);
+  }
+  /// All of them, or none.
+  static status copy_batch(device_pointer *to, device_pointer *from, size_t *bytes, size_t count,
+                           copy_attributes *how, size_t *first_of_each, size_t how_count,
+                           stream in) {
+    if (count == 0 || how_count != 1 || first_of_each[0] != 0 ||
+        how->source_access_order != source_access_in_stream_order) {
+      return invalid_value;
+    }
+    {
+      const lock held(here->mutex_);
+      ++here->counts_.batches;
+      if (gone() != success) return gone();
+      if (here->refuse_in_ != 0 && here->refuse_in_ <= count) return invalid_value;
+      for (size_t i = 0; i < count; ++i) {
+        if (!here->is_device(to[i]) && !here->is_device(from[i])) return invalid_value;
+      }
+    }
+    for (size_t i = 0; i < count; ++i) {
+      const bool in_device = here->locked_is_device(to[i]),
+                 of_device = here->locked_is_device(from[i]);
+      const status came =
+          in_device && of_device ? copy(to[i], from[i], bytes[i], in)
+          : in_device ? copy_in(to[i], reinterpret_cast<const void *>(from[i]), bytes[i], in)
+                      : copy_out(reinterpret_cast<void *>(to[i]), from[i], bytes[i], in);
+      if (came != success) return came;
+    }
+    const lock held(here->mutex_);
+    here->counts_.copy_calls -= count - 1;
+    return success;
+  }
+  static status can_access_peer(int *can, device_id, device_id) {
+    return *can = here->options_.peers ? 1 : 0, success;
+  }
+
   static status host_register(void *base, size_t bytes, unsigned) {
     const lock held(here->mutex_);
     if (gone() != success) return gone();
@@ -360,15 +411,19 @@ struct fake_calls {
             fill,
             copy_in,
             copy_out,
+            copy,
             host_register,
-            host_unregister};
+            host_unregister,
+            can_access_peer,
+            here->options_.batches ? copy_batch : nullptr,
+            nullptr};
   }
 };
 
-fake_cuda::fake_cuda(const fake_cuda_options &with)
-    : options_(with), table_(fake_calls::all()), random_(with.seed) {
+fake_cuda::fake_cuda(const fake_cuda_options &with) : options_(with), random_(with.seed) {
   if (here != nullptr) std::abort();  // one at a time
   here = this;
+  table_ = fake_calls::all();
   auto standard = std::make_unique<queue>();
   queue &one = *standard;
   queues_[default_stream] = std::move(standard);
@@ -433,7 +488,7 @@ status fake_cuda::copy(std::byte *to, const std::byte *from, uint64_t bytes, con
   one.turns = slow_turns_;
   found->commands.push_back(std::move(one));
   changed_.notify_all();
-  if (is_registered(host, bytes)) return success;
+  if (host == nullptr || is_registered(host, bytes)) return success;
   ++counts_.unregistered_copies;
   if (host == to) {  // the driver returns when the bytes are there
     ++counts_.host_syncs;
@@ -538,6 +593,19 @@ void *fake_cuda::allocate(uint64_t bytes, int device) {
   }
   fake_calls::memory_release(handle);
   return reinterpret_cast<void *>(first);
+}
+
+void fake_cuda::free(void *base) {
+  const auto at = reinterpret_cast<uintptr_t>(base);
+  uint64_t bytes = 0;
+  {
+    const std::lock_guard held(mutex_);
+    bytes = mapped_.at(at).bytes;
+  }
+  if (fake_calls::memory_unmap(at, bytes) != success ||
+      fake_calls::address_free(at, bytes) != success) {
+    std::abort();
+  }
 }
 
 void fake_cuda::read(const void *from, void *to, uint64_t bytes) {

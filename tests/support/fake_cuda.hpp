@@ -27,6 +27,8 @@ struct fake_cuda_options {
   bool threads = false;  // a thread a stream; else commands run while the host asks for events
   int devices = 1;
   uint64_t memory_bytes = uint64_t{256} << 20;  // of each device
+  bool peers = true;                            // devices read each other's memory
+  bool batches = true;                          // many copies by one call
 };
 
 /// One at a time: the driver's calls have no argument that would tell several apart.
@@ -45,6 +47,7 @@ class fake_cuda {
   void launch(uint64_t stream, std::function<void()> work);
   /// Memory of a device, as an engine's tensor is.
   void *allocate(uint64_t bytes, int device = 0);
+  void free(void *base);
   /// What is in device memory, and what is to be there.
   void read(const void *at, void *to, uint64_t bytes);
   void write(void *at, const void *from, uint64_t bytes);
@@ -75,8 +78,9 @@ class fake_cuda {
 
   struct counters {
     uint64_t host_syncs = 0;  // calls that make the host wait for the device
-    uint64_t copies_in = 0, copies_out = 0;
-    uint64_t unregistered_copies = 0;  // from or to host memory that is not registered
+    uint64_t copies_in = 0, copies_out = 0, copies_peer = 0;
+    uint64_t copy_calls = 0, batches = 0;  // calls that copy, and those of them that copy many
+    uint64_t unregistered_copies = 0;      // from or to host memory that is not registered
     uint64_t stream_waits = 0, events_recorded = 0, events_asked = 0;
     uint64_t registered = 0;                         // pieces of host memory now
     uint64_t memory_bytes = 0;                       // of devices, now
@@ -119,6 +123,7 @@ class fake_cuda {
     uint64_t bytes = 0;
     cubby_cuda::memory_handle handle = 0;
     bool accessible = false;
+    std::set<int> devices;  // that may read
   };
 
   [[nodiscard]] bool can_run(const queue &one) const;
@@ -129,6 +134,12 @@ class fake_cuda {
   /// Where device memory really is; nullptr when not all of it is mapped and accessible.
   std::byte *at(uint64_t address, uint64_t bytes, int *device = nullptr);
   [[nodiscard]] bool is_registered(const void *base, uint64_t bytes) const;
+  /// Does any device's memory begin there?
+  [[nodiscard]] bool is_device(uint64_t address) { return at(address, 1) != nullptr; }
+  [[nodiscard]] bool locked_is_device(uint64_t address) {
+    const std::lock_guard held(mutex_);
+    return is_device(address);
+  }
   queue *find(cubby_cuda::stream one);
   void drop(cubby_cuda::memory_handle handle);
   cubby_cuda::status copy(std::byte *to, const std::byte *from, uint64_t bytes, const void *host,

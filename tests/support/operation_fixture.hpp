@@ -19,8 +19,8 @@ struct operation_fixture : engine_fixture {
   cubby::engine::sources from{state, table, copies, files};
   cubby::engine::fills life{state, table, copies, stored, from, requests, open};
   cubby::engine::frame_grants grants{state, table, copies};
-  const cubby::engine::operation_units units{state, requests, open,   table,  direct,
-                                             life,  grants,   copies, stored, puts};
+  const cubby::engine::operation_units units{state,  requests, open,   table, direct, life,
+                                             grants, copies,   stored, puts,  regions};
   std::array<int8_t, 8> status{};
 
   explicit operation_fixture(uint32_t far_flags = 0)

@@ -22,6 +22,7 @@ struct operation_units {
   residents &copies;
   stored_blocks &stored;
   blocks &puts;
+  region_copies &regions;
 };
 
 class operation {

@@ -10,16 +10,73 @@ bool put_operation::grant(uint32_t index) {
   for (uint32_t &i = r.next_item; i < r.items.size(); ++i) {
     if (r.items[i].state != item_state::waiting || !blocks[i]) continue;
     r.items[i].state = item_state::loading;
-    try {
-      units_.stored.write_and_publish(std::move(*blocks[i]), *this, index, i);
-    } catch (const std::bad_alloc &) {
-      units_.puts.abandon(*blocks[i]);
-      units_.open.mark_failed(index, i, no_memory());
-    }
-    blocks[i].reset();
+    begin_item(index, i);
   }
   units_.open.complete_if_over(index);
   return true;
+}
+
+void put_operation::begin_item(uint32_t index, uint32_t i) try {
+  const put_verb &put = std::get<put_verb>(at(index).verb);
+  const bool from_device = !put.from.empty() && put.from[i].tier != no_tier;
+  from_device ? copy_from_device(index, i) : publish_or_store(index, i);
+} catch (const std::bad_alloc &) {
+  give_up(index, i, no_memory());
+}
+
+void put_operation::copy_from_device(uint32_t index, uint32_t i) {
+  const request &r = at(index);
+  put_verb &put = std::get<put_verb>(at(index).verb);
+  const block_place &place = put.blocks[i]->at;
+  region_copies::wanted what;
+  what.request = index;
+  what.item = i;
+  what.device = put.from[i].tier;
+  what.bank = place.bank;
+  what.number = place.number;
+  what.tier = place.tier;
+  what.frame = place.frame;
+  what.out = true;
+  what.memory = put.from[i].pieces;
+  what.order = r.order;
+  what.mark = r.mark;
+  auto begun = units_.regions.begin(what, put.from[i].in_use, *this);
+  if (!begun) give_up(index, i, begun.failure());
+}
+
+void put_operation::copied(uint32_t index, uint32_t i, const error *why) {
+  const put_verb &put = std::get<put_verb>(at(index).verb);
+  try {
+    if (why != nullptr) {
+      give_up(index, i, *why);
+    } else {
+      units_.puts.settle_written(put.blocks[i]->at, transfer::bytes_of(put.from[i].pieces));
+      publish_or_store(index, i);
+    }
+  } catch (const std::bad_alloc &) {
+    give_up(index, i, no_memory());
+  }
+  units_.open.complete_if_over(index);
+}
+
+/// The block's bytes are settled.
+void put_operation::publish_or_store(uint32_t index, uint32_t i) {
+  auto &block = std::get<put_verb>(at(index).verb).blocks[i];
+  if (block->keep >= CUBBY_KEEP_RESTART) {
+    units_.stored.write_and_publish(std::move(*block), *this, index, i);
+    block.reset();
+    return;
+  }
+  units_.puts.publish_and_write(std::move(*block));
+  block.reset();
+  units_.open.mark_stored(index, i);
+}
+
+void put_operation::give_up(uint32_t index, uint32_t i, const error &why) {
+  auto &block = std::get<put_verb>(at(index).verb).blocks[i];
+  units_.puts.abandon(*block);
+  block.reset();
+  units_.open.mark_failed(index, i, why);
 }
 
 void put_operation::block_stored(uint32_t index, uint32_t i, const error *why) {

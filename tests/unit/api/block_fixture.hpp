@@ -13,6 +13,7 @@ struct block_tiers {
   std::string directory;
   uint64_t store_bytes = 0, host_bytes = 0;
   const char *backend = "file";
+  uint32_t host_rank = 0;
 };
 
 /// A tier of files with a store in the directory.
@@ -41,7 +42,7 @@ struct block_fixture {
                          const block_tiers &tiers = {}, uint64_t bytes = block_bytes,
                          const char *policy = "auto")
       : h(pump, 0, policy) {
-    if (tiers.host_bytes != 0) host = h.tier("host:0", 0, tiers.host_bytes);
+    if (tiers.host_bytes != 0) host = h.tier("host:0", tiers.host_rank, tiers.host_bytes);
     if (tiers.store_bytes != 0) {
       const cubby_status made = add_store(tiers, &disk);
       INFO(explain());

@@ -2,6 +2,7 @@
 // driver or no memory, where a copy or the device fails, and its order with a program's streams.
 #include "cuda/cuda.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -253,4 +254,114 @@ TEST_CASE("lent memory has to be the device's") {
   CHECK(ops.memory_check(f.self, f.driver.allocate(2 * mib, 1), 2 * mib) == -EINVAL);
   CHECK(ops.memory_check(f.self, f.bytes.data(), mib) == -EINVAL);
   CHECK(says(f.last_line(), "not of device 0"));
+}
+
+TEST_CASE("small copies are given to the driver by one call where it takes that") {
+  const bool batches = GENERATE(false, true);
+  const bool in = GENERATE(false, true);
+  device_fixture f({.batches = batches});
+  f.register_bytes();
+  unsigned char *const frame = f.frames(4 * mib);
+  constexpr uint32_t count = 8;
+  constexpr uint64_t size = 64 << 10, apart = 100 << 10;
+  for (uint32_t i = 0; i < count; ++i) {
+    std::vector<unsigned char> content(size, static_cast<unsigned char>(i + 1));
+    if (in) {
+      std::memcpy(f.bytes.data() + i * apart, content.data(), size);
+    } else {
+      f.driver.write(frame + i * apart, content.data(), size);
+    }
+  }
+  std::array<cubby_backend_io, count> ios{};
+  for (uint32_t i = 0; i < count; ++i) {
+    ios[i].cookie = i + 1;
+    ios[i].op = in ? CUBBY_BACKEND_COPY_IN : CUBBY_BACKEND_COPY_OUT;
+    unsigned char *const host = f.bytes.data() + i * apart, *const there = frame + i * apart;
+    ios[i].memory = in ? there : host;
+    ios[i].source = in ? host : there;
+    ios[i].bytes = size;
+  }
+  const auto all = [&](uint32_t refused) {
+    if (refused != 0) f.driver.refuse_copy(refused);
+    const auto before = f.driver.count().copy_calls;
+    REQUIRE(ops.submit(f.self, 1000, ios.data(), count) == count);
+    const auto calls = f.driver.count().copy_calls - before;
+    while (f.driver.step(64) != 0) {
+    }
+    uint32_t came = 0;
+    for (const cubby_backend_done &done : f.reap()) {
+      ++came;
+      INFO(done.cookie);
+      CHECK(done.error == (done.cookie == refused ? EIO : 0));
+      CHECK(done.bytes == (done.cookie == refused ? 0 : size));
+    }
+    CHECK(came == count);
+    return calls;
+  };
+  // 512 KiB, by one call or by one each.
+  CHECK(all(0) == (batches ? 1 : count));
+  for (uint32_t i = 0; i < count; ++i) {
+    std::vector<unsigned char> seen(apart, 0);
+    if (in) {
+      f.driver.read(frame + i * apart, seen.data(), apart);
+    } else {
+      std::memcpy(seen.data(), f.bytes.data() + i * apart, apart);
+    }
+    const unsigned char beside = in ? 0 : 0x5A;
+    CHECK(std::count(seen.begin(), seen.begin() + size, i + 1) == static_cast<long>(size));
+    CHECK(std::count(seen.begin() + size, seen.end(), beside) == static_cast<long>(apart - size));
+  }
+  // One that is refused is not the others' error.
+  all(3);
+  CHECK(all(0) == (batches ? 1 : count));
+  CHECK(f.driver.count().host_syncs == 1);  // of the reservation, which zeroes
+}
+
+TEST_CASE("large copies are calls of their own") {
+  device_fixture f;
+  f.register_bytes();
+  unsigned char *const frame = f.frames(4 * mib);
+  const auto before = f.driver.count();
+  for (uint32_t i = 0; i < 3; ++i) CHECK(f.copy_in(frame + i * mib, mib, i + 1) == 1);
+  CHECK(f.driver.count().copy_calls - before.copy_calls == 3);
+  CHECK(f.driver.count().batches == before.batches);
+  while (f.driver.step(64) != 0) {
+  }
+  CHECK(f.reap().size() == 3);
+}
+
+TEST_CASE("copies behind a mark begin when the stream is past it, and hold up no others") {
+  device_fixture f;
+  f.register_bytes();
+  unsigned char *const frame = f.frames(2 * mib);
+  const uint64_t stream = f.driver.make_stream();
+  bool ran = false;
+  f.driver.hold(true);
+  f.driver.launch(stream, [&] { ran = true; });
+  uint64_t mark = 0;
+  REQUIRE(ops.mark_record(f.self, stream, &mark) == 0);
+  f.driver.launch(stream, [&] { CHECK(f.driver.count().copies_in == 2); });
+  cubby_backend_io io{};
+  io.cookie = 9;
+  io.op = CUBBY_BACKEND_COPY_IN;
+  io.memory = frame;
+  io.source = f.bytes.data();
+  io.bytes = 4096;
+  io.offset_bytes = mark;
+  REQUIRE(ops.submit(f.self, 1000, &io, 1) == 1);
+  CHECK(f.copy_in(frame + mib, 4096, 2) == 1);
+  REQUIRE(ops.stream_wait_marked(f.self, stream) == 0);
+  CHECK(f.reap().empty());
+  f.driver.hold(false);
+  while (f.driver.step(64) != 0) {
+  }
+  CHECK(ran);
+  CHECK(f.reap().size() == 2);
+  CHECK(ops.mark_passed(f.self, mark) == 1);
+  // A mark that is over is none.
+  io.offset_bytes = mark;
+  REQUIRE(ops.submit(f.self, 1000, &io, 1) == 1);
+  const auto over = f.reap();
+  REQUIRE(over.size() == 1);
+  CHECK(over[0].error == EINVAL);
 }

@@ -82,6 +82,16 @@ SAME_CALL(pointer_attribute, cuPointerGetAttribute);
 SAME_CALL(fill, cuMemsetD8Async);
 SAME_CALL(copy_in, cuMemcpyHtoDAsync);
 SAME_CALL(copy_out, cuMemcpyDtoHAsync);
+SAME_CALL(copy, cuMemcpyAsync);
+SAME_CALL(can_access_peer, cuDeviceCanAccessPeer);
+#if CUDA_VERSION >= 13000
+SAME_CALL(copy_batch, cuMemcpyBatchAsync);
+static_assert(sizeof(copy_attributes) == sizeof(CUmemcpyAttributes));
+static_assert(offsetof(copy_attributes, flags) == offsetof(CUmemcpyAttributes, flags));
+static_assert(int{source_access_in_stream_order} == CU_MEMCPY_SRC_ACCESS_ORDER_STREAM);
+#elif CUDA_VERSION >= 12080
+SAME_CALL(copy_batch_indexed, cuMemcpyBatchAsync);
+#endif
 SAME_CALL(host_register, cuMemHostRegister);
 SAME_CALL(host_unregister, cuMemHostUnregister);
 
