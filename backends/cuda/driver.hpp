@@ -56,6 +56,12 @@ struct driver_table {
   status (*copy_out)(void *to, device_pointer from, size_t bytes, stream in);
   status (*host_register)(void *base, size_t bytes, unsigned flags);
   status (*host_unregister)(void *base);
+  status (*module_load)(module_handle *out, const void *image);
+  status (*module_unload)(module_handle one);
+  status (*module_function)(function_handle *out, module_handle of, const char *name);
+  status (*launch)(function_handle what, unsigned blocks_x, unsigned blocks_y, unsigned blocks_z,
+                   unsigned threads_x, unsigned threads_y, unsigned threads_z,
+                   unsigned shared_bytes, stream in, void **parameters, void **extra);
 };
 
 /// The names in libcuda.so.1, in the order of the table.
@@ -98,6 +104,10 @@ inline constexpr std::array entries = {
     "cuMemcpyDtoHAsync_v2",
     "cuMemHostRegister_v2",
     "cuMemHostUnregister",
+    "cuModuleLoadData",
+    "cuModuleUnload",
+    "cuModuleGetFunction",
+    "cuLaunchKernel",
 };
 static_assert(sizeof(driver_table) == entries.size() * sizeof(void *));
 

@@ -12,13 +12,14 @@ constexpr uint32_t reap_batch = 8;  // few: what came is verified before more is
 }  // namespace
 
 controller::controller(const operation_units &units, policy_feed &feed, fill_io &io,
-                       transfer::io_table &ios, transfer::work_queue &work)
+                       transfer::io_table &ios, transfer::work_queue &work, slot_writer &slots)
     : units_(units),
       state_(units.state),
       feed_(feed),
       io_(io),
       ios_(ios),
       work_(work),
+      slots_(slots),
       pins_(units),
       prefetches_(units),
       resizes_(units),
@@ -45,6 +46,7 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far, boo
     next = how_far == effort::start ? now_ns : base::never_ns;
     progress = start_all_jobs(how_far) || progress;
     if (how_far != effort::start) progress = run_channels(&next) || progress;
+    progress = slots_.step() || progress;
     const bool changed = state_.changed;
     if (changed) {
       state_.changed = false;
@@ -68,7 +70,7 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far, boo
   if (units_.open.any_waiting() && !state_.releases.empty()) {
     next = std::min(next, state_.now_ns + look_at_streams_ns);
   }
-  *next_ns = std::min(next, next_restore_ns());
+  *next_ns = std::min({next, next_restore_ns(), slots_.next_ns()});
   return any;
 } catch (...) {  // a lack of memory; what was being looked at is looked at again
   state_.pins.note_withdrawal();

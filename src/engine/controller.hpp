@@ -15,13 +15,14 @@
 #include "engine/operations/resize.hpp"
 #include "engine/operations/seal.hpp"
 #include "engine/policy_feed.hpp"
+#include "engine/slot_writer.hpp"
 
 namespace cubby::engine {
 
 class controller {
  public:
   controller(const operation_units &units, policy_feed &feed, fill_io &io, transfer::io_table &ios,
-             transfer::work_queue &work);
+             transfer::work_queue &work, slot_writer &slots);
 
   /// How much of what can be done now: all of it; until a request has completed, for who waits for
   /// one should not also wait for the bytes of others; or only the starting of I/O.
@@ -31,7 +32,7 @@ class controller {
   bool advance(uint64_t now_ns, uint64_t *next_ns, effort how_far = effort::all,
                bool time_passes = false);
   [[nodiscard]] bool idle() const {
-    return units_.open.empty() && units_.table.empty() && units_.stored.idle();
+    return units_.open.empty() && units_.table.empty() && units_.stored.idle() && slots_.idle();
   }
   [[nodiscard]] uint32_t demand_count() const { return units_.open.demand_count(); }
   /// Descriptors that are readable once something in flight has come back.
@@ -70,6 +71,7 @@ class controller {
   fill_io &io_;
   transfer::io_table &ios_;
   transfer::work_queue &work_;
+  slot_writer &slots_;
   bool time_passes_ = false;
   pin_operation pins_;
   prefetch_operation prefetches_;
