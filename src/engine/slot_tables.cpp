@@ -10,7 +10,6 @@
 #include "base/abi.hpp"
 #include "base/assert.hpp"
 
-
 namespace cubby::engine {
 namespace {
 

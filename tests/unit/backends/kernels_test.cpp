@@ -176,7 +176,7 @@ TEST_CASE("every code and scale of the small formats is what it stands for") {
   for (uint32_t code = 0; code < 16; ++code) {
     std::array<uint8_t, 17> block{};
     block[1] = static_cast<uint8_t>(code);
-    for (const int e : {0, 1, 2, 3, 100, 127, 128, 200, 253, 254}) {
+    for (const int e : {0, 1, 2, 3, 100, 127, 128, 200, 251, 252}) {
       block[0] = static_cast<uint8_t>(e);
       const double plain = weight_of(mxfp4, block.data(), 0);
       std::array<float, 32> one{1.0f};
@@ -201,7 +201,7 @@ TEST_CASE("a device's digest is the host's, of every size and place") {
     REQUIRE(xxh3_64(&bytes[at], size, seed) == cubby::base::digest64(&bytes[at], size, seed));
   };
   for (uint64_t size = 0; size <= 2200; ++size) check(size);
-  for (const uint64_t size : {4096, 4097, 16384, 65535, 65536, 262143, 262144}) check(size);
+  for (const uint64_t size : {4096u, 4097u, 16384u, 65535u, 65536u, 262143u, 262144u}) check(size);
 }
 
 TEST_CASE("kernels look lockers up, multiply and let go, in the order of a stream") {
@@ -232,7 +232,7 @@ TEST_CASE("kernels look lockers up, multiply and let go, in the order of a strea
   work.type = type;
   work.rows = rows;
   work.columns = columns;
-  work.input_stride = GENERATE(0u, columns);
+  work.input_stride = GENERATE(0u, 128u);  // one for all, or one each
   acquire_work ask{};
   ask.slots = table.view;
   ask.chosen = f.put(std::vector<int32_t>{4, -1, 0});
@@ -290,7 +290,7 @@ TEST_CASE("kernels copy spans of any place and size, and digest chunks") {
   std::vector<span> spans;
   std::vector<uint8_t> expected(from.size());
   uint64_t at = 0;
-  for (const uint64_t bytes : {0, 1, 15, 16, 17, 4096, 65536, 1000, 33, 48}) {
+  for (const uint64_t bytes : {0u, 1u, 15u, 16u, 17u, 4096u, 65536u, 1000u, 33u, 48u}) {
     const uint64_t other = 100'000 - at;  // of another alignment, now and then of the same
     spans.push_back({target + at, source + other, bytes});
     std::copy_n(from.begin() + static_cast<int64_t>(other), bytes,
