@@ -27,7 +27,9 @@ controller::controller(const operation_units &units, policy_feed &feed, fill_io 
       puts_(units),
       gets_(units),
       gathers_(units),
-      operations_{&pins_, &prefetches_, &resizes_, &seals_, &puts_, &gets_, &gathers_} {}
+      verifies_(units, ios),
+      operations_{&pins_, &prefetches_, &resizes_, &seals_, &puts_, &gets_, &gathers_, &verifies_} {
+}
 
 bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far, bool time_passes) try {
   state_.now_ns = now_ns;
@@ -47,6 +49,7 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far, boo
     progress = start_all_jobs(how_far) || progress;
     if (how_far != effort::start) progress = run_channels(&next) || progress;
     progress = slots_.step() || progress;
+    if (how_far != effort::start) progress = verifies_.step() || progress;
     const bool changed = state_.changed;
     if (changed) {
       state_.changed = false;
@@ -312,6 +315,7 @@ void controller::cancel_everything() {
   units_.table.forget_unrequested();
   units_.fills.end_abandoned(true);
   units_.stored.forget_unrequested();
+  slots_.stop_loading();
   state_.pins.note_withdrawal();
 }
 

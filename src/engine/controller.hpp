@@ -14,6 +14,7 @@
 #include "engine/operations/put.hpp"
 #include "engine/operations/resize.hpp"
 #include "engine/operations/seal.hpp"
+#include "engine/operations/verify.hpp"
 #include "engine/policy_feed.hpp"
 #include "engine/slot_writer.hpp"
 
@@ -80,6 +81,7 @@ class controller {
   put_operation puts_;
   get_operation gets_;
   gather_operation gathers_;
+  verify_operation verifies_;
   const std::array<operation *, std::variant_size_v<request_verb>> operations_;  // by request_kind
 };
 

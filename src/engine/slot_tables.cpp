@@ -13,6 +13,8 @@
 namespace cubby::engine {
 namespace {
 
+static_assert(sizeof(cubby_slots::base) == CUBBY_PARTS_MAX * sizeof(uint64_t));
+
 /// A number may be listed again before the list was read: it has come and gone meanwhile.
 uint32_t places_for(uint64_t count) {
   return std::bit_ceil(static_cast<uint32_t>(std::max<uint64_t>(2 * count, 64)));
@@ -137,6 +139,7 @@ uint32_t slot_table::next_to_write() {
     ++in_flight_count_;
     return offsets_number;
   }
+  if (!offsets_written_) return no_index;
   for (size_t i = changed_.size(); i-- > 0;) {
     const uint32_t number = changed_[i];
     if ((marks_[number] & in_flight) != 0) continue;
@@ -168,7 +171,11 @@ void slot_table::write_again(uint32_t number) {
 
 void slot_table::written(uint32_t number) {
   --in_flight_count_;
-  if (number != offsets_number) marks_[number] &= static_cast<uint8_t>(~in_flight);
+  if (number == offsets_number) {
+    offsets_written_ = true;
+    return;
+  }
+  marks_[number] &= static_cast<uint8_t>(~in_flight);
 }
 
 // ---- what leaves --------------------------------------------------------------------------------

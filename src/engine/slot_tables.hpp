@@ -55,7 +55,7 @@ class slot_table {
   void write_again(uint32_t number);
   void written(uint32_t number);
   [[nodiscard]] bool any_in_flight() const { return in_flight_count_ != 0; }
-  [[nodiscard]] bool any_to_write() const { return !changed_.empty(); }
+  [[nodiscard]] bool any_to_write() const { return offsets_wait_ || !changed_.empty(); }
 
   // ---- what leaves ---------------------------------------------------------------------------
   [[nodiscard]] bool any_leaving() const { return !leaving_.empty(); }
@@ -73,8 +73,9 @@ class slot_table {
   /// Refuses what could not be brought of what was asked for.
   void look_at_asked();
 
-  uint32_t id = 0;       // among the tables there are
-  bool closing = false;  // its memory goes once nothing is in flight
+  uint32_t id = 0;        // among the tables there are
+  uint64_t retry_ns = 0;  // after a write has failed: none is started before
+  bool closing = false;   // its memory goes once nothing is in flight
 
  private:
   slot_table(tier_set &tiers, uint32_t tier, locker_bank &bank,
@@ -103,7 +104,7 @@ class slot_table {
   std::vector<int8_t> statuses_;                    // [number], of what is asked for
   std::vector<uint32_t> changed_, asked_;           // numbers, each once
   std::vector<leaver> leaving_;
-  bool offsets_wait_ = true;
+  bool offsets_wait_ = true, offsets_written_ = false;
   uint32_t in_flight_count_ = 0;
   uint64_t seen_miss_count_ = 0;
 };

@@ -26,7 +26,7 @@ bool slot_writer::step() {
 bool slot_writer::serve(slot_table &table) {
   const bool lost = state_.tiers[table.tier()].lost.load(std::memory_order_relaxed);
   bool any = false;
-  if (!table.closing && !lost) any = read_misses(table);
+  if (!table.closing && !lost && !ending_) any = read_misses(table);
   table.look_at_asked();
   if (!table.closing && !lost) any = start_writes(table) || any;
   for (;;) {
@@ -76,7 +76,7 @@ bool slot_writer::read_misses(slot_table &table) {
 bool slot_writer::start_writes(slot_table &table) {
   transfer::channel &path = *state_.tiers[table.tier()].path;
   bool any = false;
-  while (table.any_to_write()) {
+  while (table.any_to_write() && state_.now_ns >= table.retry_ns) {
     const uint32_t number = table.next_to_write();
     if (number == no_index) break;
     const slot_table::write what = table.write_of(number);
@@ -112,6 +112,8 @@ void slot_writer::io_done(uint32_t tag, const cubby_backend_done &done) {
     slot.lost.store(true, std::memory_order_release);
     state_.pins.note_frames();
   }
+  constexpr uint64_t pause_ns = 1'000'000;
+  table.retry_ns = state_.now_ns + pause_ns;
   table.write_again(tag & tag_number);
 }
 

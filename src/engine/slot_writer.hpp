@@ -15,6 +15,8 @@ class slot_writer final : public transfer::io_owner {
 
   /// True when something was done.
   bool step();
+  /// The runtime ends: nothing more is loaded.
+  void stop_loading() { ending_ = true; }
   /// When to look again at what kernels have listed, of which nothing tells.
   [[nodiscard]] uint64_t next_ns() const;
   /// Nothing of it is in flight.
@@ -31,6 +33,7 @@ class slot_writer final : public transfer::io_owner {
   request_table &requests_;
   transfer::io_table &ios_;
   uint64_t busy_ns_ = 0;  // when there was something to do
+  bool ending_ = false;
 };
 
 }  // namespace cubby::engine

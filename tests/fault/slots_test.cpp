@@ -325,6 +325,18 @@ TEST_CASE("what cannot be brought is refused, and may be asked for again") {
   CHECK(by.late == 0);
 }
 
+TEST_CASE("a write of the table that fails is made again") {
+  slots_fixture f;
+  f.set_up(8 * mib, 0);
+  f.add_table();
+  f.settle();
+  f.driver.refuse_copy(3);  // that of the entry, behind those of the locker's two parts
+  f.touch({7});
+  REQUIRE(f.settle_until([&] { return slot::is_there(f.words()[7]); }));
+  CHECK(f.h.stats(f.device).error_count == 1);
+  CHECK(f.is_right(f.reached(), 7, f.words()[7]));
+}
+
 TEST_CASE("a choice may be none, and who does not wait lists what is missing once") {
   slots_fixture f;
   f.set_up(4 * mib, 0);
