@@ -10,7 +10,7 @@ if(CUBBY_BUILD_COMMAND)
   install(TARGETS cubby_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
 install(DIRECTORY include/cubby DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
-        FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
+        FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp" PATTERN "*.cuh")
 
 set(cubby_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/cubby)
 install(EXPORT cubby-targets NAMESPACE cubby:: DESTINATION ${cubby_package_dir})

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds cubby and checks its CUDA tier on this machine: the conformance suite over the real driver, the bytes of lockers
-# in device memory, figures. Needs CMake 3.25, a C++20 compiler and a GPU with its driver; no network, no other package.
+# in device memory, the kernels against the processor (where nvcc is), figures. Needs CMake 3.25, a C++20 compiler and a GPU
+# with its driver; no network, no other package.
 #
 #   scripts/gpu_check.sh                   results as JSON and tables in $OUT (default: gpu_check_results)
 #   scripts/gpu_check.sh --carry FOLDER    where the headers are installed: copies those that another machine may lack
@@ -50,7 +51,7 @@ fi
 # A part of its own each, so that one that hangs or crashes leaves the others. In a folder of the build: files are made there.
 status=0
 cd "$build"
-for part in conformance lockers figures; do
+for part in conformance lockers kernels figures; do
   echo "== $part"
   came=0
   timeout -k 10 150 bin/gpu_check "$part" "$out" 2>&1 | tee "$out/$part.log" || came=${PIPESTATUS[0]}

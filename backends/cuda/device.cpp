@@ -250,7 +250,8 @@ status device::copy_batch(device_pointer *to, device_pointer *from, size_t *byte
 int32_t device::register_host(void *base, uint64_t bytes) {
   const in_context here = enter();
   registered_.reserve(registered_.size() + 1);
-  const status came = driver_.host_register(base, bytes, host_register_portable);
+  const status came =
+      driver_.host_register(base, bytes, host_register_portable | host_register_mapped);
   if (came == host_memory_already_registered) return 0;  // by the program, or for another device
   if (came == success) {
     registered_.push_back(base);

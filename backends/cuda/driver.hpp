@@ -58,6 +58,12 @@ struct driver_table {
   status (*host_register)(void *base, size_t bytes, unsigned flags);
   status (*host_unregister)(void *base);
   status (*can_access_peer)(int *can, device_id device, device_id peer);
+  status (*module_load)(module_handle *out, const void *image);
+  status (*module_unload)(module_handle one);
+  status (*module_function)(function_handle *out, module_handle of, const char *name);
+  status (*launch)(function_handle what, unsigned blocks_x, unsigned blocks_y, unsigned blocks_z,
+                   unsigned threads_x, unsigned threads_y, unsigned threads_z,
+                   unsigned shared_bytes, stream in, void **parameters, void **extra);
 
   // NULL where the driver is older: many copies by one call, as of CUDA 13 and of CUDA 12.8.
   status (*copy_batch)(device_pointer *to, device_pointer *from, size_t *bytes, size_t count,
@@ -109,6 +115,10 @@ inline constexpr std::array entries = {
     "cuMemHostRegister_v2",
     "cuMemHostUnregister",
     "cuDeviceCanAccessPeer",
+    "cuModuleLoadData",
+    "cuModuleUnload",
+    "cuModuleGetFunction",
+    "cuLaunchKernel",
 };
 /// Behind these, what a driver may lack.
 inline constexpr std::array optional_entries = {

@@ -14,6 +14,8 @@ using memory_handle = unsigned long long;
 using context = struct context_object *;
 using stream = struct stream_object *;
 using event = struct event_object *;
+using module_handle = struct module_object *;
+using function_handle = struct function_object *;
 
 /// CUresult, as far as its values are distinguished here.
 enum : status {
@@ -63,6 +65,7 @@ inline constexpr unsigned memory_type_device = 2;
 inline constexpr unsigned stream_non_blocking = 1;
 inline constexpr unsigned event_disable_timing = 2;
 inline constexpr unsigned host_register_portable = 1;
+inline constexpr unsigned host_register_mapped = 2;
 inline constexpr int location_device = 1;
 inline constexpr int allocation_pinned = 1;
 inline constexpr int granularity_recommended = 1;

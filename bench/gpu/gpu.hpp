@@ -91,6 +91,7 @@ double median(std::vector<double> values);
 
 int run_conformance(facts &out);
 int run_lockers(facts &out);
+int run_kernels(facts &out);
 int run_figures(facts &out);
 
 }  // namespace gpu

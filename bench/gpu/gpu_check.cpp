@@ -1,6 +1,6 @@
-// gpu_check conformance|lockers|figures FOLDER: one part of what scripts/gpu_check.sh runs on a
-// machine with a GPU. Writes PART.json and PART.txt to the folder. Exit status: 0 good, 1 something
-// is wrong, 2 usage, 77 no GPU here.
+// gpu_check conformance|lockers|kernels|figures FOLDER: one part of what scripts/gpu_check.sh runs
+// on a machine with a GPU. Writes PART.json and PART.txt to the folder. Exit status: 0 good, 1
+// something is wrong, 2 usage, 77 no GPU here.
 #include <array>
 #include <cstring>
 #include <string>
@@ -36,8 +36,9 @@ int main(int argc, char **argv) {
     const char *name;
     int (*run)(gpu::facts &);
   };
-  const std::array<part, 3> parts = {{{"conformance", gpu::run_conformance},
+  const std::array<part, 4> parts = {{{"conformance", gpu::run_conformance},
                                       {"lockers", gpu::run_lockers},
+                                      {"kernels", gpu::run_kernels},
                                       {"figures", gpu::run_figures}}};
   for (const part &one : parts) {
     if (argc != 3 || std::strcmp(argv[1], one.name) != 0) continue;
@@ -53,6 +54,6 @@ int main(int argc, char **argv) {
     one.run(out);
     return out.write(argv[2], one.name);
   }
-  std::fprintf(stderr, "usage: gpu_check conformance|lockers|figures FOLDER\n");
+  std::fprintf(stderr, "usage: gpu_check conformance|lockers|kernels|figures FOLDER\n");
   return 2;
 }

@@ -156,6 +156,10 @@ cubby_status cubby_bank_remove(cubby_handle *rt, cubby_bank bank) {
         return keep_error(
             fail(CUBBY_ERR_BUSY, "bank %s has spaces; remove those first", found->desc().name));
       }
+      if (self.engine().state.slots.any_of(*found)) {
+        return keep_error(fail(CUBBY_ERR_BUSY, "bank %s has slot tables; remove those first",
+                               found->desc().name));
+      }
       found->removed.store(true, std::memory_order_seq_cst);
     }
     // Calls that still saw it must be over before its words are judged, and again before they go.

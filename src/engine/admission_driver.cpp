@@ -72,6 +72,10 @@ void admission_driver::finish_evict(uint32_t tier, cubby_object object, placemen
     if (how == placement::departure::demoted && demote(tier, *at.bank, at.number)) return;
   } catch (const std::bad_alloc &) {  // it leaves without a copy
   }
+  if (state_.slots.retire(tier, *at.bank, at.number)) {
+    state_.tiers[tier].leaving_bytes += cost_bytes(tier, object);
+    return;
+  }
   locker_word &word = at.bank->word(tier, at.number);
   const uint64_t frame = word.look().frame;
   if (at.bank->blocks != nullptr) forget_key(tier, *at.bank, at.number);

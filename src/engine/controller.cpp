@@ -12,13 +12,14 @@ constexpr uint32_t reap_batch = 8;  // few: what came is verified before more is
 }  // namespace
 
 controller::controller(const operation_units &units, policy_feed &feed, fill_io &io,
-                       transfer::io_table &ios, transfer::work_queue &work)
+                       transfer::io_table &ios, transfer::work_queue &work, slot_writer &slots)
     : units_(units),
       state_(units.state),
       feed_(feed),
       io_(io),
       ios_(ios),
       work_(work),
+      slots_(slots),
       pins_(units),
       prefetches_(units),
       resizes_(units),
@@ -26,7 +27,9 @@ controller::controller(const operation_units &units, policy_feed &feed, fill_io 
       puts_(units),
       gets_(units),
       gathers_(units),
-      operations_{&pins_, &prefetches_, &resizes_, &seals_, &puts_, &gets_, &gathers_} {}
+      verifies_(units, ios),
+      operations_{&pins_, &prefetches_, &resizes_, &seals_, &puts_, &gets_, &gathers_, &verifies_} {
+}
 
 bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far, bool time_passes) try {
   state_.now_ns = now_ns;
@@ -45,6 +48,8 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far, boo
     next = how_far == effort::start ? now_ns : base::never_ns;
     progress = start_all_jobs(how_far) || progress;
     if (how_far != effort::start) progress = run_channels(&next) || progress;
+    progress = slots_.step() || progress;
+    if (how_far != effort::start) progress = verifies_.step() || progress;
     const bool changed = state_.changed;
     if (changed) {
       state_.changed = false;
@@ -68,7 +73,7 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far, boo
   if (units_.open.any_waiting() && !state_.releases.empty()) {
     next = std::min(next, state_.now_ns + look_at_streams_ns);
   }
-  *next_ns = std::min(next, next_restore_ns());
+  *next_ns = std::min({next, next_restore_ns(), slots_.next_ns()});
   return any;
 } catch (...) {  // a lack of memory; what was being looked at is looked at again
   state_.pins.note_withdrawal();
@@ -314,6 +319,7 @@ void controller::cancel_everything() {
   units_.table.forget_unrequested();
   units_.fills.end_abandoned(true);
   units_.stored.forget_unrequested();
+  slots_.stop_loading();
   state_.pins.note_withdrawal();
 }
 

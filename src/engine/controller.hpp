@@ -14,14 +14,16 @@
 #include "engine/operations/put.hpp"
 #include "engine/operations/resize.hpp"
 #include "engine/operations/seal.hpp"
+#include "engine/operations/verify.hpp"
 #include "engine/policy_feed.hpp"
+#include "engine/slot_writer.hpp"
 
 namespace cubby::engine {
 
 class controller {
  public:
   controller(const operation_units &units, policy_feed &feed, fill_io &io, transfer::io_table &ios,
-             transfer::work_queue &work);
+             transfer::work_queue &work, slot_writer &slots);
 
   /// How much of what can be done now: all of it; until a request has completed, for who waits for
   /// one should not also wait for the bytes of others; or only the starting of I/O.
@@ -32,7 +34,7 @@ class controller {
                bool time_passes = false);
   [[nodiscard]] bool idle() const {
     return units_.open.empty() && units_.table.empty() && units_.stored.idle() &&
-           units_.regions.idle();
+           units_.regions.idle() && slots_.idle();
   }
   [[nodiscard]] uint32_t demand_count() const { return units_.open.demand_count(); }
   /// Descriptors that are readable once something in flight has come back.
@@ -72,6 +74,7 @@ class controller {
   fill_io &io_;
   transfer::io_table &ios_;
   transfer::work_queue &work_;
+  slot_writer &slots_;
   bool time_passes_ = false;
   pin_operation pins_;
   prefetch_operation prefetches_;
@@ -80,6 +83,7 @@ class controller {
   put_operation puts_;
   get_operation gets_;
   gather_operation gathers_;
+  verify_operation verifies_;
   const std::array<operation *, std::variant_size_v<request_verb>> operations_;  // by request_kind
 };
 

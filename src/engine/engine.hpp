@@ -4,6 +4,7 @@
 #include "engine/blocks.hpp"
 #include "engine/controller.hpp"
 #include "engine/set_up.hpp"
+#include "engine/slot_writer.hpp"
 #include "engine/statistics.hpp"
 
 namespace cubby::engine {
@@ -28,8 +29,9 @@ struct parts {
         life(state, table, copies, stored, from, requests, open),
         io(state, table, life, files, stored, ios, work),
         grants(state, table, copies),
+        slots(state, requests, ios),
         pump({state, requests, open, table, direct, life, grants, copies, stored, puts, regions},
-             feed, io, ios, work),
+             feed, io, ios, work, slots),
         setup(state, copies, stored, feed, files, requests, open, table, ios),
         numbers(state, table, requests, open, feed, io, stored) {}
   parts(const parts &) = delete;
@@ -54,6 +56,7 @@ struct parts {
   fills life;
   fill_io io;
   frame_grants grants;
+  slot_writer slots;
   controller pump;
   set_up setup;
   statistics numbers;

@@ -7,6 +7,7 @@
 
 #include "base/assert.hpp"
 #include "engine/names.hpp"
+#include "engine/slot_tables.hpp"
 #include "engine/stream_releases.hpp"
 #include "engine/tiers.hpp"
 #include "placement/admission/admission.hpp"
@@ -37,6 +38,7 @@ struct engine_state {
   placement::admission admission;  // by object, and by the index of a memory tier
   residency::pinning pins;
   stream_releases releases{tiers, pins};
+  slot_tables slots{tiers};
   uint64_t now_ns = 0;
   uint64_t last_sequence = 0;
   bool changed = false;  // since the requests without frames were last looked at

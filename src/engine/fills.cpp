@@ -113,6 +113,7 @@ void fills::unpin_source(fill &f, bool arrived) {
   locker_word &word = f.bank->word(from, f.number);
   tier_slot &slot = state_.tiers[from];
   if (f.demotion) {
+    if (state_.slots.retire(from, *f.bank, f.number)) return;
     const uint64_t bytes = f.bank->frame_bytes_in(from, f.number);
     const uint64_t frame = word.look().frame;
     slot.leaving_bytes -= slot.memory->cost_bytes(bytes);
@@ -194,6 +195,7 @@ void fills::publish(uint32_t index, uint32_t tier, uint64_t frame) {
     list = here;
   }
   word.publish(frame, pins - early);
+  state_.slots.published(tier, *f.bank, f.number, frame);
   const cubby_object object = f.bank->object_base + f.number;
   if (tier == f.to) {
     if (f.admit) {

@@ -91,7 +91,7 @@ transfer::digest_job region_copies::job_of(uint32_t index, size_t part, uint64_t
   job.bytes = state_.tiers.address(*what.bank, what.tier, what.frame, what.number, run.part);
   job.size_bytes = run.bytes;
   job.first_bytes = run.first_bytes;
-  job.chunk_bytes = what.bank->chunk_bytes();
+  job.chunk_bytes = what.bank->grid().chunk_bytes();
   job.first = {what.bank->digest_owner(what.number), 1, run.part, run.first_chunk};
   job.digests = digests;
   job.tag = index;

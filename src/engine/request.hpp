@@ -87,10 +87,12 @@ struct gather_verb {
   std::unique_ptr<gather_plan> plan;
   region_uses in_use;  // until it is over
 };
+/// Are the bytes in a tier those that came there?
+struct verify_verb {};
 /// In the order of request_kind.
-using request_verb =
-    std::variant<pin_verb, prefetch_verb, resize_verb, seal_verb, put_verb, get_verb, gather_verb>;
-enum class request_kind : uint8_t { pin, prefetch, resize, seal, put, get, gather };
+using request_verb = std::variant<pin_verb, prefetch_verb, resize_verb, seal_verb, put_verb,
+                                  get_verb, gather_verb, verify_verb>;
+enum class request_kind : uint8_t { pin, prefetch, resize, seal, put, get, gather, verify };
 
 /// Life: unused → accepted (in the inbox) → open (the controller's) → done → unused.
 enum class request_state : uint32_t { unused, accepted, open, done };

@@ -49,7 +49,7 @@ class stream_releases {
   std::mutex mutex_;  // of the next; never held for long
   std::vector<held> held_;
   std::vector<std::vector<residency::locker_word *>> lists_;  // empty ones
-  size_t next_ = 0;        // is looked at next
+  size_t next_ = 0;                                           // is looked at next
   uint32_t promised_ = 0;  // places for who has made room and not come yet
   std::atomic<size_t> count_{0};
 };

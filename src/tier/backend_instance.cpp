@@ -116,8 +116,8 @@ result<void> backend_instance::check_memory(const void *base, uint64_t bytes) {
                     ops_.name);
 }
 
-void backend_instance::register_memory(void *base, uint64_t bytes) {
-  if (ops_.memory_register != nullptr) ops_.memory_register(self_, base, bytes);
+bool backend_instance::register_memory(void *base, uint64_t bytes) {
+  return ops_.memory_register != nullptr && ops_.memory_register(self_, base, bytes) == 0;
 }
 
 void backend_instance::unregister_memory(void *base, uint64_t bytes) {

@@ -43,8 +43,8 @@ class backend_instance {
 
   result<cubby_backend_memory> reserve(uint64_t bytes);
   void release(const cubby_backend_memory &memory) { ops_.memory_release(self_, &memory); }
-  /// Optional, costs only speed when refused.
-  void register_memory(void *base, uint64_t bytes);
+  /// Optional, costs only speed when refused. True: a device reaches it by its address.
+  bool register_memory(void *base, uint64_t bytes);
   void unregister_memory(void *base, uint64_t bytes);
 
   result<cubby_backend_file> open_file(const char *path, uint32_t flags);

@@ -1,5 +1,7 @@
 #include "support/fake_cuda.hpp"
 
+#include "support/kernel_twins.hpp"
+
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -11,6 +13,18 @@
 namespace cubby_test {
 namespace {
 using namespace cubby_cuda;
+
+/// Eight bytes at once, where they are aligned, as an engine copies them: kernels may look
+/// meanwhile.
+void copy_bytes(std::byte *to, const std::byte *from, uint64_t bytes) {
+  const auto places = reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from);
+  if (bytes != 8 || places % 8 != 0) {
+    std::memcpy(to, from, bytes);
+    return;
+  }
+  const uint64_t word = __atomic_load_n(reinterpret_cast<const uint64_t *>(from), __ATOMIC_ACQUIRE);
+  __atomic_store_n(reinterpret_cast<uint64_t *>(to), word, __ATOMIC_RELEASE);
+}
 
 constexpr uint64_t granule_bytes = uint64_t{2} << 20;
 
@@ -374,6 +388,37 @@ struct fake_calls {
     return success;
   }
 
+  // Any image will do: a kernel is the processor's twin of that name.
+  static status module_load(module_handle *out, const void *image) {
+    if (image == nullptr || current_device() < 0) return invalid_value;
+    const lock held(here->mutex_);
+    return *out = reinterpret_cast<module_handle>(here->next_handle_++), gone();
+  }
+  static status module_unload(module_handle) { return success; }
+  static status module_function(function_handle *out, module_handle, const char *name) {
+    const kernel_twin *const found = find_twin(name);
+    if (found == nullptr) return invalid_value;
+    return *out = reinterpret_cast<function_handle>(const_cast<kernel_twin *>(found)), success;
+  }
+  static status launch(function_handle what, unsigned blocks_x, unsigned blocks_y, unsigned,
+                       unsigned threads_x, unsigned, unsigned, unsigned, stream in,
+                       void **parameters, void **) {
+    const lock held(here->mutex_);
+    if (gone() != success) return gone();
+    fake_cuda::queue *found = here->find(in);
+    if (found == nullptr || blocks_x * blocks_y * threads_x == 0) return invalid_value;
+    const auto &twin = *reinterpret_cast<const kernel_twin *>(what);
+    const auto *first = static_cast<const std::byte *>(parameters[0]);
+    fake_cuda::command one;
+    one.work = [run = twin.run, work = std::vector(first, first + twin.parameter_bytes)] {
+      run(*here, work.data());
+    };
+    found->commands.push_back(std::move(one));
+    ++here->counts_.launches;
+    here->changed_.notify_all();
+    return success;
+  }
+
   static driver_table all() {
     return {init,
             driver_version,
@@ -415,6 +460,10 @@ struct fake_calls {
             host_register,
             host_unregister,
             can_access_peer,
+            module_load,
+            module_unload,
+            module_function,
+            launch,
             here->options_.batches ? copy_batch : nullptr,
             nullptr};
   }
@@ -517,7 +566,7 @@ void fake_cuda::run_first(queue &one, std::unique_lock<std::mutex> &lock) {
   }
   one.running = true;
   lock.unlock();
-  if (first.what == command::kind::copy) std::memcpy(first.to, first.from, first.bytes);
+  if (first.what == command::kind::copy) copy_bytes(first.to, first.from, first.bytes);
   if (first.what == command::kind::fill) std::memset(first.to, first.value, first.bytes);
   if (first.what == command::kind::work) first.work();
   lock.lock();
@@ -620,6 +669,13 @@ void fake_cuda::write(void *to, const void *from, uint64_t bytes) {
   std::byte *const there = at(reinterpret_cast<uintptr_t>(to), bytes);
   if (there == nullptr) std::abort();
   std::memcpy(there, from, bytes);
+}
+
+void *fake_cuda::reach(uint64_t address, uint64_t bytes) {
+  const std::lock_guard held(mutex_);
+  std::byte *const there = at(address, bytes);
+  if (there == nullptr) std::abort();
+  return there;
 }
 
 void fake_cuda::capture(uint64_t stream, bool on) {

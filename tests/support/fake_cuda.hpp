@@ -51,6 +51,8 @@ class fake_cuda {
   /// What is in device memory, and what is to be there.
   void read(const void *at, void *to, uint64_t bytes);
   void write(void *at, const void *from, uint64_t bytes);
+  /// Where it really is, for code that runs as a kernel would.
+  void *reach(uint64_t at, uint64_t bytes);
   /// A graph is captured from the stream.
   void capture(uint64_t stream, bool on);
 
@@ -81,6 +83,7 @@ class fake_cuda {
     uint64_t copies_in = 0, copies_out = 0, copies_peer = 0;
     uint64_t copy_calls = 0, batches = 0;  // calls that copy, and those of them that copy many
     uint64_t unregistered_copies = 0;      // from or to host memory that is not registered
+    uint64_t launches = 0;                 // of kernels
     uint64_t stream_waits = 0, events_recorded = 0, events_asked = 0;
     uint64_t registered = 0;                         // pieces of host memory now
     uint64_t memory_bytes = 0;                       // of devices, now

@@ -94,6 +94,10 @@ SAME_CALL(copy_batch_indexed, cuMemcpyBatchAsync);
 #endif
 SAME_CALL(host_register, cuMemHostRegister);
 SAME_CALL(host_unregister, cuMemHostUnregister);
+SAME_CALL(module_load, cuModuleLoadData);
+SAME_CALL(module_unload, cuModuleUnload);
+SAME_CALL(module_function, cuModuleGetFunction);
+SAME_CALL(launch, cuLaunchKernel);
 
 static_assert(sizeof(memory_location) == sizeof(CUmemLocation));
 static_assert(offsetof(memory_location, id) == offsetof(CUmemLocation, id));
@@ -147,6 +151,7 @@ TEST_CASE("values of the driver's interface") {
   CHECK(stream_non_blocking == CU_STREAM_NON_BLOCKING);
   CHECK(event_disable_timing == CU_EVENT_DISABLE_TIMING);
   CHECK(host_register_portable == CU_MEMHOSTREGISTER_PORTABLE);
+  CHECK(host_register_mapped == CU_MEMHOSTREGISTER_DEVICEMAP);
   CHECK(location_device == CU_MEM_LOCATION_TYPE_DEVICE);
   CHECK(allocation_pinned == CU_MEM_ALLOCATION_TYPE_PINNED);
   CHECK(granularity_recommended == CU_MEM_ALLOC_GRANULARITY_RECOMMENDED);
