@@ -320,6 +320,46 @@ class get_call {
 
 // ---- batches ---------------------------------------------------------------------------------
 
+/// Blocks of a call that outlive the process begin to be written while the rest is copied, so that
+/// the device does not wait for the last one's copy.
+class early_writes {
+ public:
+  early_writes(runtime &self, rest_of_call &rest, engine::put_verb &verb)
+      : self_(self), rest_(rest), verb_(verb) {}
+
+  [[nodiscard]] bool begun() const { return begun_; }
+  /// So much has been copied since, of the items up to this one.
+  void copied(uint32_t item, uint64_t bytes) {
+    bytes_ += bytes;
+    if (bytes_ < least_bytes || item + 1 == verb_.items.size()) return;
+    bytes_ = 0;
+    // Once something has begun, nothing may fail before the request has it.
+    rest_.request().items.reserve(verb_.items.size());
+    {
+      const auto lock = self_.hold_pump();
+      for (; next_ <= item; ++next_) begin(verb_.items[next_]);
+    }
+    self_.kick();
+  }
+
+ private:
+  static constexpr uint64_t least_bytes = 1 << 20;  // of a large I/O
+
+  void begin(engine::put_item &one) {
+    if (!one.block) return;
+    one.job = self_.engine().stored.begin_write(std::move(*one.block));
+    one.block.reset();
+    begun_ = true;
+  }
+
+  runtime &self_;
+  rest_of_call &rest_;
+  engine::put_verb &verb_;
+  uint64_t bytes_ = 0;
+  uint32_t next_ = 0;
+  bool begun_ = false;
+};
+
 cubby_status put_all(runtime &self, const cubby_item *items, uint32_t count, const cubby_how &how,
                      cubby_ticket *ticket) {
   batch all(how, count);
@@ -328,10 +368,12 @@ cubby_status put_all(runtime &self, const cubby_item *items, uint32_t count, con
   uint64_t call = 0;
   if (is_stored_first(how.keep)) {
     if (auto wanted = rest.want(); !wanted) return keep_error(wanted.failure());
-    verb.blocks.resize(count);
+    verb.items.resize(count);
   }
+  early_writes early(self, rest, verb);
+  uint32_t i = 0;
   try {
-    for (uint32_t i = 0; i < count; ++i) {
+    for (; i < count; ++i) {
       item_memory memory(self, items[i], i);
       if (!memory.pieces) {
         all.ended(i, memory.pieces.failure());
@@ -341,12 +383,16 @@ cubby_status put_all(runtime &self, const cubby_item *items, uint32_t count, con
       put_call put(self, items[i], i, *memory.pieces, how, call);
       all.ended(i, put.run(later));
       if (!later) continue;
-      verb.blocks[i] = std::move(later);
+      verb.items[i] = engine::put_item(std::move(*later));
       if (put.goes_past_memory()) memory.lend_to(verb.in_use);
+      early.copied(i, transfer::bytes_of(*memory.pieces));
     }
   } catch (...) {
-    abandon_blocks(self, verb.blocks);
-    throw;
+    for (uint32_t k = 0; k < verb.items.size(); ++k) {
+      if (k >= i || verb.items[k].block) all.ran_out(k);
+    }
+    abandon_blocks(self, verb.items);
+    if (!early.begun()) throw;
   }
   if (!all.is_pending()) return all.result_now();
   return rest.submit_put(all, std::move(verb), ticket);
