@@ -80,19 +80,31 @@ cubby_status wait_for_end(cubby_handle *rt, cubby_ticket ticket) {
   return status;
 }
 
-void abandon_blocks(runtime &self, std::span<const std::optional<engine::block_write>> blocks) {
+void abandon_blocks(runtime &self, std::span<engine::put_item> items) {
   const auto lock = self.hold_pump();
-  for (const auto &one : blocks) {
-    if (one) self.engine().puts.abandon(*one);
+  for (engine::put_item &one : items) {
+    if (one.block) self.engine().puts.abandon(*one.block);
+    one.block.reset();
   }
+}
+
+void batch::set(uint32_t item, cubby_status status) noexcept {
+  known_[item] = status;
+  if (item_status_ == nullptr) return;
+  __atomic_store_n(&item_status_[item], static_cast<int8_t>(status), __ATOMIC_RELEASE);
+}
+
+void batch::ran_out(uint32_t item) noexcept {
+  if (known_[item] == CUBBY_PENDING) --pending_count_;
+  set(item, CUBBY_ERR_NO_MEMORY);
+  if (first_ < 0) return;
+  first_ = CUBBY_ERR_NO_MEMORY;
+  failure_ = no_memory();
 }
 
 void batch::ended(uint32_t item, const result<cubby_status> &with) {
   const cubby_status status = with ? *with : with.failure().status;
-  known_[item] = status;
-  if (item_status_ != nullptr) {
-    __atomic_store_n(&item_status_[item], static_cast<int8_t>(status), __ATOMIC_RELEASE);
-  }
+  set(item, status);
   if (status == CUBBY_PENDING) ++pending_count_;
   if (status == CUBBY_OK) ++ok_count_;
   if (status == CUBBY_OK || status == CUBBY_PENDING || first_ < 0) return;
@@ -102,10 +114,10 @@ void batch::ended(uint32_t item, const result<cubby_status> &with) {
   keep_error(failure_);
 }
 
-void batch::hand_over(engine::request &r) const {
+void batch::hand_over(engine::request &r) {
   r.items.assign(known_.size(), {});
   for (size_t i = 0; i < known_.size(); ++i) r.items[i].known = known_[i];
-  r.failure = failure_;
+  r.failure = std::move(failure_);
 }
 
 stream_order::~stream_order() {
@@ -181,23 +193,21 @@ cubby_status rest_of_call::submit(engine::request_verb verb, uint32_t tier, cubb
   return submit_request(self_, place_->use(), ticket);
 }
 
-cubby_status rest_of_call::submit_put(const batch &all, engine::put_verb &&verb,
-                                      cubby_ticket *ticket, stream_order *order) {
+cubby_status rest_of_call::submit_put(batch &all, engine::put_verb &&verb, cubby_ticket *ticket,
+                                      stream_order *order) {
   try {
     all.hand_over(request());
   } catch (...) {
-    abandon_blocks(self_, verb.blocks);
-    verb.blocks.clear();
+    abandon_blocks(self_, verb.items);
     throw;
   }
   uint32_t tier = 0;
-  for (size_t i = 0; i < verb.blocks.size(); ++i) {
-    if (!verb.blocks[i]) continue;
-    engine::request_item &item = request().items[i];
-    item.bank = verb.blocks[i]->at.bank;
-    item.number = verb.blocks[i]->at.number;
-    const engine::block_place &at = verb.blocks[i]->at;
-    tier = at.has_frame() ? at.tier : at.bank->file_tier;
+  for (size_t i = 0; i < verb.items.size(); ++i) {
+    const engine::put_item &put = verb.items[i];
+    if (put.bank == nullptr) continue;
+    request().items[i].bank = put.bank;
+    request().items[i].number = put.number;
+    tier = put.tier;
   }
   return submit(std::move(verb), tier, ticket, order);
 }

@@ -37,7 +37,7 @@ result<cubby_how> read_block_how(runtime &self, const cubby_how *how,
 cubby_status finish_block(runtime &self, engine::block_write &&what,
                           std::optional<engine::block_write> &later);
 /// Gives up what was not handed over.
-void abandon_blocks(runtime &self, std::span<const std::optional<engine::block_write>> blocks);
+void abandon_blocks(runtime &self, std::span<engine::put_item> items);
 
 /// The end of a request whose call waits for it. In caller pump a wait may find no memory for
 /// itself; the request goes on.
@@ -49,16 +49,20 @@ class batch {
   batch(const cubby_how &how, uint32_t count) : item_status_(how.item_status), known_(count) {}
 
   void ended(uint32_t item, const result<cubby_status> &with);
+  /// For lack of memory, whatever it had come to.
+  void ran_out(uint32_t item) noexcept;
   [[nodiscard]] bool is_pending() const { return pending_count_ != 0; }
   [[nodiscard]] cubby_status result_now() const {
     if (ok_count_ == known_.size()) return CUBBY_OK;
     return ok_count_ == 0 ? first_ : CUBBY_PARTIAL;
   }
-  /// For a request that brings the rest.
-  void hand_over(engine::request &r) const;
+  /// For a request that brings the rest. Throws only where that has no room for its items.
+  void hand_over(engine::request &r);
 
  private:
   int8_t *const item_status_;
+  void set(uint32_t item, cubby_status status) noexcept;
+
   std::vector<cubby_status> known_;
   size_t ok_count_ = 0, pending_count_ = 0;
   cubby_status first_ = CUBBY_OK;
@@ -105,7 +109,7 @@ class rest_of_call {
   cubby_status submit(engine::request_verb verb, uint32_t tier, cubby_ticket *ticket,
                       stream_order *order = nullptr);
   /// The blocks of a put that are not over yet; `all` and `verb` say which.
-  cubby_status submit_put(const batch &all, engine::put_verb &&verb, cubby_ticket *ticket,
+  cubby_status submit_put(batch &all, engine::put_verb &&verb, cubby_ticket *ticket,
                           stream_order *order = nullptr);
 
  private:

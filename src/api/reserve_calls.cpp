@@ -151,16 +151,16 @@ cubby_status commit_all(runtime &self, std::vector<reserved_block> &blocks, cons
   engine::put_verb verb;
   try {
     batch all(how, static_cast<uint32_t>(blocks.size()));
-    verb.blocks.resize(blocks.size());
+    verb.items.resize(blocks.size());
     for (uint32_t i = 0; i < blocks.size(); ++i) {
       std::optional<engine::block_write> later;
       all.ended(i, commit_block(self, blocks[i], how.keep, later));
-      if (later) verb.blocks[i] = std::move(later);
+      if (later) verb.items[i] = engine::put_item(std::move(*later));
     }
     if (!all.is_pending()) return all.result_now();
     return rest.submit_put(all, std::move(verb), ticket);
   } catch (...) {
-    abandon_blocks(self, verb.blocks);
+    abandon_blocks(self, verb.items);
     give_up(self, blocks);
     throw;
   }

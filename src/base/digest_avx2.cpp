@@ -3,6 +3,8 @@
 // would be compiled for these processors too, and might be linked for all.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC target("avx2")
+// Bytes in memory come at twice the speed where they are asked for a KiB ahead.
+#define XXH_PREFETCH_DIST 1024
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 

@@ -102,6 +102,7 @@ void controller::accept_requests(bool &progress) {
 
 void controller::begin(uint32_t index) {
   operation &verb = operation_of(units_.requests[index]);
+  verb.take_over(index);
   try {
     look_at_frames();
     verb.begin(index);

@@ -63,18 +63,19 @@ void open_requests::count_known_items(request &r) {
   }
 }
 
-void open_requests::mark_failed(uint32_t index, uint32_t i, const error &why) {
+void open_requests::mark_failed(uint32_t index, uint32_t i, error why) {
+  const cubby_status status = why.status;
   request &r = requests_[index];
   r.items[i].state = item_state::failed;
   end_metering(r, r.items[i], false);
   --r.open_count;
   if (r.first_failure == CUBBY_OK) {
-    r.first_failure = why.status;
-    r.failure = why;
+    r.first_failure = status;
+    r.failure = std::move(why);
     r.failure.id = CUBBY_ID(r.items[i].bank->handle, r.items[i].number);
     if (r.failure.tier == 0) r.failure.tier = state_.tiers[r.tier].handle;
   }
-  set_item_status(r, i, why.status);
+  set_item_status(r, i, status);
 }
 
 void open_requests::item_failed(uint32_t index, uint32_t i, const error &why) {

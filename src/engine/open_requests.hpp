@@ -31,7 +31,8 @@ class open_requests final : public fill_waiters, public delivery_sink, public re
   void mark_landed(uint32_t index, uint32_t item, locker_word &word, uint64_t frame);
   /// A block that was put is in its store.
   void mark_stored(uint32_t index, uint32_t item);
-  void mark_failed(uint32_t index, uint32_t item, const error &why);
+  /// By value: a copy may throw, and then nothing has changed.
+  void mark_failed(uint32_t index, uint32_t item, error why);
   void mark_withdrawn(uint32_t index, uint32_t item);
   void complete_if_over(uint32_t index);
   void item_landed(uint32_t index, uint32_t item, locker_word &word, uint64_t frame,

@@ -61,11 +61,24 @@ struct device_memory {
   uint32_t tier = no_tier;  // of that device; no_tier: the item names none
   region_uses in_use;       // until it has been copied
 };
-/// Puts of blocks that are found once they are stored on disk, or have come from a device.
+/// Of a put of blocks that are found once they are stored on disk, or have come from a device.
+struct put_item {
+  put_item() = default;
+  explicit put_item(block_write &&what)
+      : block(std::move(what)),
+        bank(block->at.bank),
+        number(block->at.number),
+        tier(block->at.has_frame() ? block->at.tier : bank->file_tier) {}
+
+  std::optional<block_write> block;  // which is to be written yet
+  uint32_t job = no_index;           // of stored_blocks, where the call has begun to write it
+  locker_bank *bank = nullptr;       // nothing where it is over already
+  uint32_t number = 0, tier = 0;
+};
 struct put_verb {
-  std::vector<std::optional<block_write>> blocks;  // one an item; nothing where it is over already
-  region_uses in_use;                              // until it is over
-  std::vector<device_memory> from;                 // one an item, or none; of blocks with a frame
+  std::vector<put_item> items;      // one an item
+  region_uses in_use;               // until it is over
+  std::vector<device_memory> from;  // one an item, or none; of blocks with a frame
 };
 /// Where the bytes of one item go.
 struct get_target {

@@ -97,16 +97,46 @@ bool stored_blocks::write(block_write &&what) {
   return true;
 }
 
-void stored_blocks::write_and_publish(block_write &&what, store_waiter &waiter, uint32_t request,
-                                      uint32_t item) {
-  job &one = jobs_[new_job(std::move(what))];
+stored_blocks::job &stored_blocks::new_published_job(block_write &&what, uint32_t &index) {
+  index = new_job(std::move(what));
+  job &one = jobs_[index];
   one.publish = true;
-  one.waiter = &waiter;
-  one.request = request;
-  one.item = item;
   const block_place &at = one.what.at;
   // Pinned until it is stored.
   if (at.has_frame()) at.bank->word(at.tier, at.number).publish(at.frame, 1);
+  return one;
+}
+
+void stored_blocks::write_and_publish(block_write &&what, store_waiter &waiter, uint32_t request,
+                                      uint32_t item) {
+  uint32_t index = 0;
+  job &one = new_published_job(std::move(what), index);
+  one.waiter = &waiter;
+  one.request = request;
+  one.item = item;
+}
+
+uint32_t stored_blocks::begin_write(block_write &&what) {
+  uint32_t index = 0;
+  new_published_job(std::move(what), index).unclaimed = true;
+  return index;
+}
+
+stored_blocks::outcome stored_blocks::claim(uint32_t index, store_waiter &waiter, uint32_t request,
+                                            uint32_t item) noexcept {
+  job &one = jobs_[index];
+  CUBBY_ASSERT(one.unclaimed);
+  one.unclaimed = false;
+  if (!one.ended.over) {
+    one.waiter = &waiter;
+    one.request = request;
+    one.item = item;
+    return {};
+  }
+  outcome how = std::move(one.ended);
+  one = {};
+  free_jobs_.push_back(index);
+  return how;
 }
 
 /// The block's bytes in a row, on whole pages; NULL without memory for that.
@@ -216,10 +246,25 @@ bool stored_blocks::take_completions(store_state &of) {
   return any;
 }
 
+/// For the request that is to come for it.
+void stored_blocks::note_outcome(job &of, const error *why) {
+  of.unclaimed = of.ended.over = true;
+  if (why == nullptr) return;
+  try {
+    of.ended.why = *why;
+  } catch (const std::bad_alloc &) {
+    of.ended.why = no_memory();
+  }
+}
+
 /// With `done` it is stored; `why` it is not, where somebody waits for that.
 void stored_blocks::end_job(uint32_t index, const store::store_completion *done, const error *why) {
   const job one = std::exchange(jobs_[index], {});
-  free_jobs_.push_back(index);
+  if (one.unclaimed) {
+    note_outcome(jobs_[index], why);
+  } else {
+    free_jobs_.push_back(index);
+  }
   --write_count_;
   ended_count_.fetch_add(1);
   state_.changed = true;

@@ -73,6 +73,15 @@ class stored_blocks {
   bool write(block_write &&what);
   /// Writes one that is found once that is done, or is given up.
   void write_and_publish(block_write &&what, store_waiter &waiter, uint32_t request, uint32_t item);
+  /// The same before there is a request to hear of it; one has to claim() it. May throw, and then
+  /// nothing has begun.
+  uint32_t begin_write(block_write &&what);
+  struct outcome {
+    bool over = false;
+    std::optional<error> why;  // it is not stored
+  };
+  /// What has become of one that was begun; while it is not over, the waiter hears of it.
+  outcome claim(uint32_t job, store_waiter &waiter, uint32_t request, uint32_t item) noexcept;
   /// store_set::erase()
   void erase(locker_bank &bank, uint32_t number) { stores_.erase(bank, number); }
   /// The same where memory may keep its copy; without one the key goes, too. False: something moves
@@ -130,12 +139,16 @@ class stored_blocks {
     block_write what;
     uint32_t stored_id = 0;  // of the space, in the store
     bool publish = false;
+    bool unclaimed = false;  // a request is to come for it
+    outcome ended;           // of one that nobody has come for yet
     store_waiter *waiter = nullptr;
     uint32_t request = 0, item = 0;
     std::unique_ptr<store::page_buffer> copy;  // of a frame that is not whole pages in a row
   };
 
   uint32_t new_job(block_write &&what);
+  job &new_published_job(block_write &&what, uint32_t &index);
+  static void note_outcome(job &of, const error *why);
   void end_job(uint32_t index, const store::store_completion *done, const error *why);
   [[nodiscard]] const void *image_of(job &one);
   result<uint32_t> accept(store_state &to, uint32_t index);

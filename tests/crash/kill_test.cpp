@@ -1,6 +1,7 @@
 // A process that puts, gets and drops blocks is killed at some moment, again and again over one
 // store: what was acknowledged is there in its next life, and whatever is found has the right
 // bytes.
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <array>
@@ -10,9 +11,27 @@
 #include <thread>
 
 #include "crash/kill_points.hpp"
+#include "store/durable/open_store.hpp"
 #include "unit/api/block_fixture.hpp"
 
 using namespace api_test;
+
+namespace {
+
+/// Which flush of a file or directory the process does not survive; 0 = it survives all. Twice the
+/// flush's number, and one more where it dies after it.
+uint32_t deadly_flush = 0, flushes_seen = 0;
+
+}  // namespace
+
+/// In the place of the C library's, for all of this program.
+extern "C" int fsync(int fd) {
+  ++flushes_seen;
+  if (deadly_flush == 2 * flushes_seen) kill_points::die();
+  const auto status = static_cast<int>(::syscall(SYS_fsync, fd));
+  if (deadly_flush == 2 * flushes_seen + 1) kill_points::die();
+  return status;
+}
 
 namespace {
 
@@ -185,4 +204,90 @@ TEST_CASE("a process that is killed at a named point leaves what was acknowledge
     CAPTURE(kill_points::points[i].name);
     CHECK(died[i] > 0);
   }
+}
+
+namespace {
+
+using cubby::store::open_store;
+using cubby::store::store_file_exists;
+
+/// Directories of a striped store.
+struct stripes {
+  store_directory all[3];
+  cubby::store::store_options options;
+  stripes() {
+    for (const store_directory &one : all) options.directories.push_back(one.path);
+    options.budget_bytes = 12 * mib;
+  }
+  [[nodiscard]] uint32_t named() const {
+    return static_cast<uint32_t>(
+        std::count_if(options.directories.begin(), options.directories.end(), store_file_exists));
+  }
+};
+
+/// False: it was made before it came to the point.
+bool make_and_die(const stripes &there, uint32_t at) {
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    flushes_seen = 0;
+    deadly_flush = at;
+    ::_exit(open_store(there.options) ? 0 : 1);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  if (!WIFSIGNALED(status)) REQUIRE(WEXITSTATUS(status) == 0);
+  return WIFSIGNALED(status);
+}
+
+}  // namespace
+
+TEST_CASE("a striped store whose maker was killed is made anew, wherever that was") {
+  uint32_t half_made = 0, at = 2;
+  for (;; ++at) {
+    CAPTURE(at);
+    const stripes there;
+    if (!make_and_die(there, at)) break;
+    const uint32_t named = there.named();
+    half_made += named == 1 || named == 2;
+    const auto made = open_store(there.options);
+    INFO((made ? "" : made.failure().text.c_str()));
+    REQUIRE(made);
+    CHECK(there.named() == 3);
+    CHECK(made->content.report.blocks == 0);
+  }
+  CHECK(at > 12);  // each file, and each directory
+  CHECK(half_made >= 6);
+}
+
+TEST_CASE("files of a store are left as they are where it may have been finished") {
+  const stripes there;
+  REQUIRE(open_store(there.options));
+  const std::string first = there.options.directories[0] + "/" + cubby::store::store_file_name;
+  SECTION("its first file is away") {
+    REQUIRE(::rename(first.c_str(), (first + ".away").c_str()) == 0);
+  }
+  SECTION("another store was begun in its place") {
+    REQUIRE(::unlink(first.c_str()) == 0);
+    const stripes others;
+    REQUIRE(open_store(others.options));
+    const std::string other = others.options.directories[0] + "/" + cubby::store::store_file_name;
+    REQUIRE(::rename(other.c_str(), (first + ".new").c_str()) == 0);
+  }
+  const auto opened = open_store(there.options);
+  REQUIRE_FALSE(opened);
+  CHECK(opened.failure().text.find("mount the disk") != std::string::npos);
+  CHECK(there.named() == 2);
+}
+
+TEST_CASE("a store that is being made is not taken for one whose maker has died") {
+  const stripes there;
+  auto living = open_store(there.options);
+  REQUIRE(living);
+  const std::string first = there.options.directories[0] + "/" + cubby::store::store_file_name;
+  REQUIRE(::rename(first.c_str(), (first + ".new").c_str()) == 0);
+  const auto second = open_store(there.options);
+  REQUIRE_FALSE(second);
+  CHECK(second.failure().status == CUBBY_ERR_IN_USE);
+  CHECK(there.named() == 2);
 }

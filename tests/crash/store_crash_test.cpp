@@ -79,7 +79,7 @@ TEST_CASE("a store that became read-only takes blocks again, and nothing acknowl
 }
 
 TEST_CASE("what a failed flush left in the page cache is on the device before it is believed") {
-  const auto seed = static_cast<uint64_t>(GENERATE(range(1, 9)));
+  const auto seed = static_cast<uint64_t>(GENERATE(range(1, 17)));
   crash::options choice;
   choice.seed = seed;
   choice.requests = 60;

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace crash {
 namespace {
@@ -81,8 +82,12 @@ void world::ask_put() {
 
 void world::ask_erase() {
   std::vector<std::shared_ptr<block_model>> all;
-  for (const auto &[key, block] : blocks_)
-    if (block->acknowledged && !block->failed && !block->erase_asked) all.push_back(block);
+  for (const auto &[key, block] : blocks_) {
+    if (!block->acknowledged || block->failed || block->erase_asked) continue;
+    // One of an earlier process may not be listed, and its number be another's by now.
+    if (!store_->blocks().find(block->number)) continue;
+    if (key_of(store_->blocks().body_of(block->number)) == key) all.push_back(block);
+  }
   if (all.empty()) return;
   const auto block = all[random_.below(all.size())];
   if (!store_->erase(block->number, ++user_)) return;
@@ -285,11 +290,12 @@ void world::crash(fate how) {
   if (!on_device) there.insert(blocks_.begin(), blocks_.end());
   blocks_.swap(there);
   spaces_.clear();
-  space_acknowledged_.clear();
+  const auto before = std::exchange(space_acknowledged_, {});
   for (const auto &slot : store_->spaces().slots()) {
     if (slot.body.id == 0) continue;
     spaces_.push_back(slot.body.id);
-    space_acknowledged_[slot.body.id] = true;
+    const auto known = before.find(slot.body.id);
+    space_acknowledged_[slot.body.id] = on_device || (known != before.end() && known->second);
   }
 }
 

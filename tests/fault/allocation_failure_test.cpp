@@ -25,7 +25,7 @@ using namespace api_test;
 namespace {
 
 constexpr int64_t patience_ns = 10'000'000'000;
-constexpr uint64_t short_block_bytes = 5000;
+constexpr uint64_t short_block_bytes = 5000, large_block_bytes = mib;
 constexpr uint32_t row_bytes = 300;
 #if defined(__SANITIZE_THREAD__)
 constexpr int64_t exact_count = 2;  // each takes twenty times as long
@@ -55,6 +55,7 @@ struct world {
   cubby_bank blocks = 0;
   cubby_bank table = 0;  // of rows that lie in the same file
   cubby_space space = 0;
+  cubby_space large_space = 0;
 
   world(uint32_t pump, weights &shared, bool stored) : w(shared), h(pump, 16) {
     if (stored) add_store();
@@ -80,7 +81,7 @@ struct world {
 
   void add_store() const {
     cubby_tier made = 0;
-    REQUIRE(api_test::add_store(h.rt, {directory.path, 4 * mib, 0}, &made) == CUBBY_OK);
+    REQUIRE(api_test::add_store(h.rt, {directory.path, 6 * mib, 0}, &made) == CUBBY_OK);
   }
   cubby_status add_space(cubby_space *out) const {
     cubby_space_desc desc{};
@@ -160,6 +161,60 @@ struct world {
     if (status != CUBBY_OK) return status;
     if (into != content) return CUBBY_ERR_CORRUPT;
     return cubby_drop(h.rt, &item, 1, 0);
+  }
+
+  [[nodiscard]] cubby_status add_large_blocks() {
+    cubby_bank_desc desc{};
+    desc.struct_size = sizeof desc;
+    desc.kind = CUBBY_BANK_KV;
+    desc.name = "large blocks";
+    desc.rows = 1;
+    desc.columns = 8;
+    desc.locker_bytes = large_block_bytes;
+    cubby_bank made = 0;
+    const cubby_status status = cubby_bank_add(h.rt, &desc, &made);
+    if (status != CUBBY_OK) return status;
+    cubby_space_desc space_desc{};
+    space_desc.struct_size = sizeof space_desc;
+    space_desc.bank = made;
+    return cubby_space_add(h.rt, &space_desc, &large_space);
+  }
+  /// Blocks of one call, the first of which are written while the others are copied: each is stored
+  /// and found, or not found and said to have failed.
+  [[nodiscard]] cubby_status put_large_blocks() {
+    const std::array<cubby_key, 3> keys = {{{"one", 3}, {"two", 3}, {"six", 3}}};
+    const int64_t until_failure = left.exchange(-1);
+    static const std::vector<char> content(large_block_bytes, 'l');
+    if (large_space == 0 && add_large_blocks() != CUBBY_OK) return CUBBY_MISS;
+    const cubby_span span = {0, 0, reinterpret_cast<uintptr_t>(content.data()), content.size()};
+    std::array<cubby_item, 3> items{};
+    std::array<int8_t, 3> statuses = {77, 77, 77};
+    for (size_t i = 0; i < items.size(); ++i) {
+      items[i].space = large_space;
+      items[i].key = keys[i];
+      items[i].spans = &span;
+      items[i].span_count = 1;
+    }
+    cubby_how how{};
+    how.struct_size = sizeof how;
+    how.keep = CUBBY_KEEP_RESTART;
+    how.item_status = statuses.data();
+    left = until_failure;
+    const cubby_status status =
+        cubby_put(h.rt, items.data(), static_cast<uint32_t>(items.size()), &how, nullptr);
+    left = -1;
+    bool right = true;
+    for (size_t i = 0; i < items.size(); ++i) {
+      uint32_t hits = 0;
+      right = right && cubby_match(h.rt, large_space, &keys[i], 1, nullptr, &hits, nullptr) == 0;
+      const bool stored =
+          status == CUBBY_OK || (status == CUBBY_PARTIAL && statuses[i] == CUBBY_OK);
+      right = right && (hits == 1) == stored;
+    }
+    if (cubby_drop(h.rt, items.data(), static_cast<uint32_t>(items.size()), 0) != CUBBY_OK) {
+      return CUBBY_ERR_BUSY;
+    }
+    return right ? status : cubby_status{CUBBY_ERR_CORRUPT};
   }
 
   cubby_status add_table() {
@@ -398,6 +453,8 @@ const std::vector<call> calls = {
     {"put, match, get, drop", [](world &in) { return in.use_block(); }},
     {"put to be stored first, match, get, drop",
      [](world &in) { return in.use_block(CUBBY_KEEP_RESTART); }, true},
+    {"put of blocks while others are written", [](world &in) { return in.put_large_blocks(); },
+     true},
     {"gather", [](world &in) { return in.use_rows(); }},
     {"gather after gather",
      [](world &in) {

@@ -32,7 +32,10 @@ class operation {
   operation &operator=(const operation &) = delete;
   virtual ~operation() = default;
 
-  /// Once, when the request is taken up, before its first grant().
+  /// Once, when the request is taken up, before all else: what the call has begun already is the
+  /// request's from here on.
+  virtual void take_over(uint32_t) noexcept {}
+  /// Once, before its first grant().
   virtual void begin(uint32_t index);
   /// Takes the frames that it needs and goes on; false: it has to wait for them. May complete it.
   virtual bool grant(uint32_t index) = 0;

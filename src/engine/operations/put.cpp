@@ -4,11 +4,27 @@
 
 namespace cubby::engine {
 
+void put_operation::take_over(uint32_t index) noexcept {
+  request &r = at(index);
+  const auto &of_call = std::get<put_verb>(r.verb).items;
+  for (uint32_t i = 0; i < of_call.size(); ++i) {
+    if (of_call[i].job == no_index) continue;
+    r.items[i].state = item_state::loading;
+    auto how = units_.stored.claim(of_call[i].job, *this, index, i);
+    if (!how.over) continue;
+    if (how.why) {
+      units_.open.mark_failed(index, i, std::move(*how.why));
+    } else {
+      units_.open.mark_stored(index, i);
+    }
+  }
+}
+
 bool put_operation::grant(uint32_t index) {
   request &r = at(index);
-  auto &blocks = std::get<put_verb>(r.verb).blocks;
+  auto &of_call = std::get<put_verb>(r.verb).items;
   for (uint32_t &i = r.next_item; i < r.items.size(); ++i) {
-    if (r.items[i].state != item_state::waiting || !blocks[i]) continue;
+    if (r.items[i].state != item_state::waiting || !of_call[i].block) continue;
     r.items[i].state = item_state::loading;
     begin_item(index, i);
   }
@@ -27,7 +43,7 @@ void put_operation::begin_item(uint32_t index, uint32_t i) try {
 void put_operation::copy_from_device(uint32_t index, uint32_t i) {
   const request &r = at(index);
   put_verb &put = std::get<put_verb>(at(index).verb);
-  const block_place &place = put.blocks[i]->at;
+  const block_place &place = put.items[i].block->at;
   region_copies::wanted what;
   what.request = index;
   what.item = i;
@@ -50,7 +66,7 @@ void put_operation::copied(uint32_t index, uint32_t i, const error *why) {
     if (why != nullptr) {
       give_up(index, i, *why);
     } else {
-      units_.puts.settle_written(put.blocks[i]->at, transfer::bytes_of(put.from[i].pieces));
+      units_.puts.settle_written(put.items[i].block->at, transfer::bytes_of(put.from[i].pieces));
       publish_or_store(index, i);
     }
   } catch (const std::bad_alloc &) {
@@ -61,7 +77,7 @@ void put_operation::copied(uint32_t index, uint32_t i, const error *why) {
 
 /// The block's bytes are settled.
 void put_operation::publish_or_store(uint32_t index, uint32_t i) {
-  auto &block = std::get<put_verb>(at(index).verb).blocks[i];
+  auto &block = std::get<put_verb>(at(index).verb).items[i].block;
   if (block->keep >= CUBBY_KEEP_RESTART) {
     units_.stored.write_and_publish(std::move(*block), *this, index, i);
     block.reset();
@@ -73,7 +89,7 @@ void put_operation::publish_or_store(uint32_t index, uint32_t i) {
 }
 
 void put_operation::give_up(uint32_t index, uint32_t i, const error &why) {
-  auto &block = std::get<put_verb>(at(index).verb).blocks[i];
+  auto &block = std::get<put_verb>(at(index).verb).items[i].block;
   units_.puts.abandon(*block);
   block.reset();
   units_.open.mark_failed(index, i, why);

@@ -10,6 +10,7 @@ namespace cubby::engine {
 class put_operation final : public operation, public store_waiter, public region_sink {
  public:
   using operation::operation;
+  void take_over(uint32_t index) noexcept override;
   bool grant(uint32_t index) override;
   /// What is being copied or written cannot be called back: it completes as it would.
   void withdraw(uint32_t, bool) override {}

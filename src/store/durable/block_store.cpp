@@ -179,16 +179,31 @@ bool block_store::next_operation(store_operation &out) noexcept {
     ++outstanding_;
     return true;
   }
-  if (out_taken_ < out_.size()) {
-    out = out_[out_taken_++];
-    if (out_taken_ == out_.size()) {
-      out_.clear();
-      out_taken_ = 0;
-    }
-  } else if (!next_journal_write(out) && !next_flush(out) && !next_checkpoint(out)) {
-    return false;
-  }
+  ++burst_;
+  // Whoever waits for a record or a flush must not wait for the bytes of blocks that came later. Of
+  // these there is one outstanding each, so what comes meanwhile shares the next.
+  const bool small = next_journal_write(out) || next_flush(out) || next_checkpoint(out);
+  if (!small && !next_payload(out)) return false;
   ++outstanding_;
+  return true;
+}
+
+/// Are bytes still to be written of blocks that were put before this one, or together with it? They
+/// can share its record's page and its flush.
+bool block_store::awaits_bytes(uint32_t index) const noexcept {
+  const uint64_t burst = requests_[index].burst;
+  return std::any_of(requests_.begin(), requests_.end(), [&](const pending &one) {
+    return one.at == step::payload && one.burst <= burst;
+  });
+}
+
+bool block_store::next_payload(store_operation &out) noexcept {
+  if (out_taken_ == out_.size()) return false;
+  out = out_[out_taken_++];
+  if (out_taken_ == out_.size()) {
+    out_.clear();
+    out_taken_ = 0;
+  }
   return true;
 }
 
@@ -241,6 +256,7 @@ void block_store::add_record(uint32_t index) noexcept {
 bool block_store::next_journal_write(store_operation &out) noexcept {
   const size_t count = std::min<size_t>(to_record_.size(), journal_.room());
   if (count == 0) return false;
+  if (count < records_per_page && awaits_bytes(to_record_.front())) return false;
   for (size_t i = 0; i < count; i++) add_record(to_record_[i]);
   to_record_.erase(to_record_.begin(), to_record_.begin() + static_cast<ptrdiff_t>(count));
   const auto batch = journal_.seal();
@@ -253,6 +269,7 @@ bool block_store::next_flush(store_operation &out) noexcept {
   for (uint32_t i = 0; i < lines_.size(); i++) {
     flush_line &line = lines_[i];
     if (line.outstanding || (line.waiting.empty() && !line.checkpoint_waits)) continue;
+    if (!line.checkpoint_waits && awaits_bytes(line.waiting.front())) continue;
     line.outstanding = true;
     line.covered.swap(line.waiting);
     line.checkpoint_covered = line.checkpoint_waits;

@@ -150,6 +150,7 @@ class block_store {
     uint32_t writes = 0;      // outstanding
     uint32_t writes_max = 0;  // room in out_
     uint32_t subject = 0;     // number, or id of the space
+    uint64_t burst = 0;       // of puts that were accepted between two operations
     uint64_t generation = 0;
     uint64_t user = 0;
     const void *data = nullptr;
@@ -187,6 +188,8 @@ class block_store {
   void turn_read_only(const char *what, int native) noexcept;
   void fail_all(int native) noexcept;
   bool next_start(store_operation &out) noexcept;
+  bool next_payload(store_operation &out) noexcept;
+  [[nodiscard]] bool awaits_bytes(uint32_t index) const noexcept;
   bool next_journal_write(store_operation &out) noexcept;
   void add_record(uint32_t index) noexcept;
   bool next_flush(store_operation &out) noexcept;
@@ -204,6 +207,7 @@ class block_store {
   journal journal_;
   checkpoint checkpoint_;
   uint64_t generation_;
+  uint64_t burst_ = 1;
 
   std::vector<pending> requests_;
   std::vector<uint32_t> free_;        // requests

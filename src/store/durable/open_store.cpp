@@ -1,10 +1,12 @@
 #include "store/durable/open_store.hpp"
 
+#include <fcntl.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 #include "store/durable/new_store.hpp"
@@ -20,6 +22,41 @@ error missing_file(const std::string &missing, const std::string &there) {
       "%s has no file of the store, and %s has one; mount the disk of the first, name "
       "the directories of one store, or remove what is left of it",
       missing.c_str(), there.c_str());
+}
+
+std::optional<read_superblock> superblock_of(int fd) {
+  page_buffer page(1);
+  return decode_superblock(page.at(0), read_all(fd, page.at(0), page_bytes, 0));
+}
+
+/// Of the first file, as long as it does not have its name yet.
+std::optional<read_superblock> superblock_of_unnamed(const std::string &directory) {
+  const std::string path = (directory.empty() ? "." : directory) + "/" + store_file_name + ".new";
+  const int fd = ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+  if (fd < 0) return std::nullopt;
+  auto found = superblock_of(fd);
+  ::close(fd);
+  return found;
+}
+
+/// The first file of a store is named last. Where it does not have its name yet, and the others of
+/// the same id do, the process that was making the store has died, and nobody can have put anything
+/// there: the others lose their names, and the store is made anew. A living maker has them locked.
+result<void> clear_unfinished(const std::vector<std::string> &directories) {
+  if (directories.size() < 2 || store_file_exists(directories[0])) return {};
+  const auto first = superblock_of_unnamed(directories[0]);
+  if (!first || first->file != 0 || first->shape.file_count != directories.size()) return {};
+  std::vector<store_file> named;
+  for (size_t i = 1; i < directories.size(); i++) {
+    if (!store_file_exists(directories[i])) continue;
+    auto file = store_file::open(directories[i], false);
+    if (!file) return file.failure();
+    const auto seen = superblock_of(file->fd());
+    if (!seen || seen->file != i || seen->shape.store_id != first->shape.store_id) return {};
+    named.push_back(std::move(file).value());
+  }
+  for (store_file &one : named) one.withdraw();
+  return {};
 }
 
 result<std::vector<store_file>> open_files(const store_options &options) {
@@ -131,6 +168,9 @@ result<opened_store> open_store(const store_options &options) {
   if (options.directories.empty() || options.directories.size() > store_files_max)
     return fail(CUBBY_ERR_INVALID, "a store lies in 1 to %u directories, not %zu", store_files_max,
                 options.directories.size());
+  if (options.budget_bytes != 0) {
+    if (auto cleared = clear_unfinished(options.directories); !cleared) return cleared.failure();
+  }
   bool there = options.budget_bytes == 0;
   for (const std::string &directory : options.directories)
     there = there || store_file_exists(directory);

@@ -171,6 +171,7 @@ result<uint32_t> block_store::put(const put_request &request) {
                        .recorded = request.keep >= CUBBY_KEEP_RESTART,
                        .writes_max = writes_max,
                        .subject = *number,
+                       .burst = burst_,
                        .generation = body.generation,
                        .user = request.user,
                        .data = request.data,

@@ -75,6 +75,51 @@ TEST_CASE("what finds no room in memory is read from disk") {
   CHECK(f.h.stats(f.disk).read_count >= 84);
 }
 
+namespace {
+
+/// Puts blocks 1 and on in one call.
+cubby_status put_together(const block_fixture &f, const std::vector<std::string> &contents,
+                          std::vector<int8_t> &statuses) {
+  std::vector<std::unique_ptr<block_item>> named;
+  std::vector<cubby_item> items;
+  for (const std::string &bytes : contents) {
+    const auto number = static_cast<uint32_t>(named.size() + 1);
+    named.push_back(std::make_unique<block_item>(
+        f.space, key_of(number), number == 1 ? std::string() : key_of(number - 1),
+        std::vector<cubby_span>{plain(bytes.data(), bytes.size())}));
+    items.push_back(named.back()->item);
+  }
+  statuses.assign(items.size(), 77);
+  cubby_how how{};
+  how.struct_size = sizeof how;
+  how.keep = CUBBY_KEEP_RESTART;
+  how.item_status = statuses.data();
+  return cubby_put(f.h.rt, items.data(), static_cast<uint32_t>(items.size()), &how, nullptr);
+}
+
+}  // namespace
+
+TEST_CASE("blocks of one call are stored while the call copies others, and may exceed memory") {
+  const store_directory there;
+  const block_tiers tiers{there.path, 64 * mib, 3 * mib};
+  const uint32_t pump = GENERATE(0u, 1u);
+  constexpr uint32_t count = 200;  // memory holds 48
+  std::vector<std::string> contents;
+  for (uint32_t i = 1; i <= count; ++i) contents.push_back(content_of(i));
+  {
+    block_fixture f(pump, 256, 0, tiers);
+    std::vector<int8_t> statuses;
+    const cubby_status status = put_together(f, contents, statuses);
+    INFO(explain());
+    REQUIRE(status == CUBBY_OK);
+    CHECK(statuses == std::vector<int8_t>(count, CUBBY_OK));
+    CHECK(match(f, numbers_to(count)) == count);
+  }
+  block_fixture f(pump, 256, 0, tiers);
+  REQUIRE(match(f, numbers_to(count)) == count);
+  for (const uint32_t number : numbers_to(count)) check_bytes(f, number);
+}
+
 TEST_CASE("a store that is full gives up what was not used, leaves first") {
   const store_directory there;
   block_fixture f(0, 1024, 0, {there.path, 16 * mib, 2 * mib});

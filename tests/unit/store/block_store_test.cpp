@@ -125,6 +125,67 @@ TEST_CASE("group commit: one flush serves all records that wait for it") {
   CHECK(one.store->blocks().count() == 100);
 }
 
+namespace {
+
+using kind = store_operation::kind;
+
+/// Takes every operation that the store has now.
+std::vector<store_operation> take_all(block_store &store) {
+  std::vector<store_operation> taken;
+  for (store_operation op; store.next_operation(op);) taken.push_back(op);
+  return taken;
+}
+
+/// A block's bytes: behind journal and manifests.
+bool is_payload(const block_store &store, const store_operation &op) {
+  return op.what == kind::write &&
+         op.offset_bytes >= store.places().first_data_page(0) * page_bytes;
+}
+
+}  // namespace
+
+TEST_CASE("the record of a block does not wait for the bytes of blocks that were put later") {
+  const uint8_t keep = GENERATE(uint8_t{CUBBY_KEEP_RESTART}, uint8_t{CUBBY_KEEP_DURABLE});
+  opened one(4 << 20);
+  const uint32_t space = one.space();
+  const auto put = one.request(space, "k", 4096, keep);
+  REQUIRE(one.store->put(put));
+  store_operation first;
+  REQUIRE(one.store->next_operation(first));
+  REQUIRE(is_payload(*one.store, first));
+  for (int i = 0; i < 50; i++) REQUIRE(one.store->put(put));  // which nobody has begun to write
+  one.store->completed(first.cookie, 0);
+  for (int steps = keep == CUBBY_KEEP_DURABLE ? 3 : 1; steps > 0; steps--) {
+    store_operation op;
+    REQUIRE(one.store->next_operation(op));
+    CHECK_FALSE(is_payload(*one.store, op));
+    one.store->completed(op.cookie, 0);
+  }
+  store_completion acknowledged;
+  CHECK(one.store->next_completion(acknowledged));
+  CHECK_FALSE(one.store->next_completion(acknowledged));
+  CHECK(take_all(*one.store).size() == 50);
+}
+
+TEST_CASE("blocks that were put together share a record page and flushes, whatever comes first") {
+  opened one(4 << 20);
+  const uint32_t space = one.space();
+  const auto before = one.store->statistics();
+  const auto put = one.request(space, "k", 4096, CUBBY_KEEP_DURABLE);
+  for (int i = 0; i < 10; i++) REQUIRE(one.store->put(put));
+  auto bytes = take_all(*one.store);
+  REQUIRE(bytes.size() == 10);
+  for (size_t i = bytes.size(); i-- > 1;) {
+    one.store->completed(bytes[i].cookie, 0);
+    CHECK(take_all(*one.store).empty());
+  }
+  one.store->completed(bytes[0].cookie, EIO);  // one that fails holds up nobody
+  store_disk::settle(*one.store, one.files);
+  CHECK(one.store->blocks().count() == 9);
+  CHECK(one.store->statistics().flushes - before.flushes == 2);
+  CHECK(one.store->statistics().journal_used_pages - before.journal_used_pages == 1);
+}
+
 TEST_CASE("spaces are not found in each other, and a removed one's number never comes back") {
   opened one(1 << 20);
   const uint32_t first = one.space("a");
