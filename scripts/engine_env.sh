@@ -3,6 +3,8 @@
 #                       where that could not be had; why is in build/engines/logs/NAME-install.log
 #   llama_cpp_sources   what llama_cpp_python was compiled from; $llama_sources afterwards
 
+# Engines import thousands of modules; compiled anew at each start they take minutes of a busy machine.
+unset PYTHONDONTWRITEBYTECODE
 root=$PWD/build/engines
 mkdir -p "$root/logs"
 

@@ -110,27 +110,31 @@ class Proof:
         if again:
             seen = json.loads((self.folder / "report.json").read_text())
             self.checks, self.measured = seen["checks"], seen["measured"]
+            self.plan.update(seen["plan"])
             return model
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self._put(model, "llama")
         return model
 
-    def report(self) -> int:
-        """Prints what was seen, and writes it into the folder; the exit status."""
-        passed = all(self.checks.values()) and len(self.checks) > 1
+    @property
+    def passed(self) -> bool:
+        """All was seen so far."""
+        return all(self.checks.values()) and len(self.checks) > 1
+
+    def save(self) -> str:
+        """Writes what was seen so far into the folder, for parts that are run later."""
         text = json.dumps(
             {
                 "engine": f"{self.name} {importlib.import_module(self.name).__version__}",
-                "passed": passed,
+                "passed": self.passed,
                 "plan": self.plan,
                 "checks": self.checks,
                 "measured": self.measured,
             }
         )
         (self.folder / "report.json").write_text(text)
-        print(text)
-        return 0 if passed else 1
+        return text
 
 
 def held(proof: Proof, store: Path, run: Callable[[], Result], says: str, computed: Result) -> None:
@@ -163,7 +167,10 @@ def main(
     proof.plan |= quick if proof.quick else {}
     model = proof.begin(again=bool(asked))
     computed = proof.result("cubby-store") if asked else first(proof, model)
+    proof.save()
     for part in asked or [part for part in parts if not (proof.quick and part == "turns")]:
         if computed.get("tokens"):
             parts[part](proof, model, computed)
-    return proof.report()
+            proof.save()
+    print(proof.save())
+    return 0 if proof.passed else 1
