@@ -137,6 +137,8 @@ prove_llama_cpp() {
     "$python" python/proofs/llama_cpp_kv.py --folder "$root/llama_cpp/work" --cubby build/release/bin/cubby \
     --rounds 1
   grep -h '^first token' "$root"/logs/llama_cpp-prompt-cache*.log || true
+  step llama_cpp "prompt cache of its Python server, by options alone" \
+    "$python" python/proofs/llama_python_server.py --folder "$root/llama_cpp/work"
   step llama_cpp "llama-server: the same tokens, signals, status" prove_llama_server
 }
 

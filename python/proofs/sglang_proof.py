@@ -1,5 +1,5 @@
 """Proof that cubby's storage works in the real SGLang, on the CPU:
-`python sglang_proof.py FOLDER [--quick] [PART …]`.
+`python sglang_proof.py FOLDER [--quick] [--resume] [PART …]`.
 
 Starts engines one after another and prints one JSON object of what was seen and measured. With the
 names of parts those alone are run again, over what the run before left. Exit status 0: all seen; 1:
