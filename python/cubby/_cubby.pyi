@@ -385,9 +385,15 @@ class Space:
         """Load or recompute: which keys of the prefix to load so that all of it is ready first. recompute_ns: ns to compute each key. A dict of load_first, load_count, finish_ns, recompute_all_ns and load_all_ns."""
 
     def get(
-        self, keys: KeyList, into: Memory, *, priority: int = 0, deadline_ns: int = 0
+        self,
+        keys: KeyList,
+        into: Memory,
+        *,
+        priority: int = 0,
+        deadline_ns: int = 0,
+        bypass: bool = False,
     ) -> bool | list[bool]:
-        """Copies blocks into memory of the caller and waits for it. One key: whether it was there. Several: a list of that; `into` is then a list of as many, or one memory cut into equal parts. What is not there leaves its memory as it was. Memory: see docs/python.md."""
+        """Copies blocks into memory of the caller and waits for it. One key: whether it was there. Several: a list of that; `into` is then a list of as many, or one memory cut into equal parts. What is not there leaves its memory as it was. bypass: what is on disk is read past the tiers, and no copy stays in them. Memory: see docs/python.md."""
 
     def put(
         self,
@@ -399,8 +405,9 @@ class Space:
         keep: Keep = "session",
         ttl_ms: int = 0,
         priority: int = 0,
+        bypass: bool = False,
     ) -> None:
-        """Copies memory of the caller into blocks; returns once they can be found. A known key moves nothing. chain: each key follows the one before it, the first one follows `after`. keep: 'session', 'cache', 'restart' or 'durable'."""
+        """Copies memory of the caller into blocks; returns once they can be found. A known key moves nothing. chain: each key follows the one before it, the first one follows `after`. keep: 'session', 'cache', 'restart' or 'durable'. bypass: what is to outlive the process is written from where it lies, and no copy stays in memory."""
 
     def submit_get(
         self,
@@ -411,6 +418,7 @@ class Space:
         user: int = 0,
         priority: int = 0,
         deadline_ns: int = 0,
+        bypass: bool = False,
     ) -> Ticket:
         """As get(), without waiting: a Ticket. Its memory is written until it is complete. What is complete at once (Ticket.handle is 0) does not come through the queue."""
 
@@ -426,8 +434,9 @@ class Space:
         user: int = 0,
         ttl_ms: int = 0,
         priority: int = 0,
+        bypass: bool = False,
     ) -> Ticket:
-        """As put(), without waiting for the store: a Ticket. The memory was read when the call returns."""
+        """As put(), without waiting for the store: a Ticket. The memory was read when the call returns; with bypass it is read until completion."""
 
     def pin(self, keys: KeyList, tier: Tier, *, wait: bool = True) -> Pins:
         """Holds blocks in place; MissError where one is not there."""
