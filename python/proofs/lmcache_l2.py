@@ -1,6 +1,6 @@
 """`lmcache bench l2` over cubby and LMCache's own adapters: a table of MB/s, data verified.
 
-    python lmcache_l2.py --folder DIR [--sizes 64,1024] [--sides NAME] [--repeat 3] [--json FILE]
+    python lmcache_l2.py --folder DIR [--sizes 64,1024] [--sides NAME]… [--repeat 3] [--json FILE]
 
 Run by the interpreter of an environment with lmcache. Every run starts with an empty folder (the
 rivals skip keys that are there), and the adapters take turns: figures are medians. Redis takes part
@@ -215,7 +215,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--sizes", default="64,1024,8192")
-    parser.add_argument("--sides", default="", help="only those whose names begin so")
+    parser.add_argument("--sides", action="append", help="only those whose names begin so")
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -228,7 +228,8 @@ def main() -> int:
         f"{'lookup us':>12}{'processor s':>13}  all"
     )
     for size in map(int, given.sizes.split(",")):
-        names = [name for name in sides(given.folder, size) if name.startswith(given.sides)]
+        asked = tuple(given.sides or [""])
+        names = [name for name in sides(given.folder, size) if name.startswith(asked)]
         runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
         for _ in range(given.repeat):
             for name, mine in runs.items():
