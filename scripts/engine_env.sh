@@ -17,7 +17,7 @@ engine_env() { # name
   rm -f "$venv/installed" "$venv/cubby"
   if [[ $1 == llama_cpp ]]; then
     echo "== llama.cpp is compiled, once, for some minutes"
-    export CMAKE_ARGS="-DLLAVA_BUILD=OFF" CMAKE_BUILD_PARALLEL_LEVEL=2
+    export CMAKE_ARGS="-DLLAVA_BUILD=OFF ${CMAKE_ARGS:-}" CMAKE_BUILD_PARALLEL_LEVEL=2
   fi
   "$tools/bin/uv" pip sync -q --python "$python" "$list" >"$log" 2>&1 || return 1
   cp "$list" "$venv/installed"
