@@ -3,6 +3,8 @@
 #                       where that could not be had; why is in build/engines/logs/NAME-install.log
 #   llama_cpp_sources   what llama_cpp_python was compiled from; $llama_sources afterwards
 
+# Engines import thousands of modules; compiled anew at each start they take minutes of a busy machine.
+unset PYTHONDONTWRITEBYTECODE
 root=$PWD/build/engines
 mkdir -p "$root/logs"
 
@@ -15,7 +17,7 @@ engine_env() { # name
   rm -f "$venv/installed" "$venv/cubby"
   if [[ $1 == llama_cpp ]]; then
     echo "== llama.cpp is compiled, once, for some minutes"
-    export CMAKE_ARGS="-DLLAVA_BUILD=OFF" CMAKE_BUILD_PARALLEL_LEVEL=2
+    export CMAKE_ARGS="-DLLAVA_BUILD=OFF ${CMAKE_ARGS:-}" CMAKE_BUILD_PARALLEL_LEVEL=2
   fi
   "$tools/bin/uv" pip sync -q --python "$python" "$list" >"$log" 2>&1 || return 1
   cp "$list" "$venv/installed"

@@ -62,9 +62,15 @@ step() { # engine, what, command...
   fi
 }
 
+# A rival in LMCache's benchmark, which says where it is not there.
+nixl_rival() {
+  "$python" -c 'import nixl' 2>/dev/null ||
+    "$tools/bin/uv" pip install -q --python "$python" --no-deps nixl==1.5.1 nixl-cu13==1.5.1 || true
+}
+
 prove_lmcache() {
   local sides=()
-  [[ -z $quick ]] || sides=(--sides cubby)
+  if [[ -n $quick ]]; then sides=(--sides cubby); else nixl_rival; fi
   step lmcache "the contract of the connector" \
     "$python" -m pytest -q -p no:cacheprovider python/tests/test_lmcache_connector.py
   step lmcache "bench l2, verified" \
@@ -131,6 +137,8 @@ prove_llama_cpp() {
     "$python" python/proofs/llama_cpp_kv.py --folder "$root/llama_cpp/work" --cubby build/release/bin/cubby \
     --rounds 1
   grep -h '^first token' "$root"/logs/llama_cpp-prompt-cache*.log || true
+  step llama_cpp "prompt cache of its Python server, by options alone" \
+    "$python" python/proofs/llama_python_server.py --folder "$root/llama_cpp/work"
   step llama_cpp "llama-server: the same tokens, signals, status" prove_llama_server
 }
 

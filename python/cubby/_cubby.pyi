@@ -395,9 +395,10 @@ class Space:
         *,
         priority: int = 0,
         deadline_ns: int = 0,
+        bypass: bool = False,
         stream: object | None = None,
     ) -> bool | list[bool]:
-        """Copies blocks into memory of the caller and waits for it. One key: whether it was there. Several: a list of that; `into` is then a list of as many, or one memory cut into equal parts. What is not there leaves its memory as it was. Memory: see docs/python.md. stream: of a device's memory, an int or a torch.cuda.Stream: the copies begin behind what it was given so far, and what it is given next waits for them, the host does not."""
+        """Copies blocks into memory of the caller and waits for it. One key: whether it was there. Several: a list of that; `into` is then a list of as many, or one memory cut into equal parts. What is not there leaves its memory as it was. bypass: what is on disk is read past the tiers, and no copy stays in them. Memory: see docs/python.md. stream: of a device's memory, an int or a torch.cuda.Stream: the copies begin behind what it was given so far, and what it is given next waits for them, the host does not."""
 
     def put(
         self,
@@ -409,9 +410,10 @@ class Space:
         keep: Keep = "session",
         ttl_ms: int = 0,
         priority: int = 0,
+        bypass: bool = False,
         stream: object | None = None,
     ) -> None:
-        """Copies memory of the caller into blocks; returns once they can be found. A known key moves nothing. chain: each key follows the one before it, the first one follows `after`. keep: 'session', 'cache', 'restart' or 'durable'. stream: of a device's memory, which is read once this stream has done what it was given so far."""
+        """Copies memory of the caller into blocks; returns once they can be found. A known key moves nothing. chain: each key follows the one before it, the first one follows `after`. keep: 'session', 'cache', 'restart' or 'durable'. bypass: what is to outlive the process is written from where it lies, and no copy stays in memory. stream: of a device's memory, which is read once this stream has done what it was given so far."""
 
     def submit_get(
         self,
@@ -422,6 +424,7 @@ class Space:
         user: int = 0,
         priority: int = 0,
         deadline_ns: int = 0,
+        bypass: bool = False,
         stream: object | None = None,
     ) -> Ticket:
         """As get(), without waiting: a Ticket. Its memory is written until it is complete. What is complete at once (Ticket.handle is 0) does not come through the queue."""
@@ -438,9 +441,10 @@ class Space:
         user: int = 0,
         ttl_ms: int = 0,
         priority: int = 0,
+        bypass: bool = False,
         stream: object | None = None,
     ) -> Ticket:
-        """As put(), without waiting for the store: a Ticket. The memory was read when the call returns, a device's once it is complete."""
+        """As put(), without waiting for the store: a Ticket. The memory was read when the call returns; with bypass, and a device's, it is read until completion."""
 
     def pin(
         self, keys: KeyList, tier: Tier, *, wait: bool = True, stream: object | None = None

@@ -27,6 +27,8 @@ ONE_THREAD = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
 }
 
+TIMEOUT_S = 1800  # of an engine; its start alone may take minutes of a busy machine
+
 Result = dict[str, Any]
 Part = Callable[["Proof", Path, Result], None]
 
@@ -51,6 +53,7 @@ class Proof:
     plan: Result
     path: list[Path] = field(default_factory=lambda: [HERE])
     quick: bool = False
+    resume: bool = False
     checks: dict[str, bool] = field(default_factory=dict)
     measured: Result = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
@@ -71,14 +74,28 @@ class Proof:
         given = {**ONE_THREAD, **os.environ, **(environment or {})}
         path = [*map(str, self.path), given.get("PYTHONPATH", "")]
         given["PYTHONPATH"] = os.pathsep.join(p for p in path if p)
-        whole = {**self.plan, "model": str(model), **plan}
+        whole = json.dumps({**self.plan, "model": str(model), **plan, **(environment or {})})
+        if self.resume and (before := self._before(run, whole)) is not None:
+            self.say(f"{run}: as it ended before")
+            return before
         self.say(run)
         with (self.folder / f"{run}.log").open("w") as out:
-            command = [sys.executable, str(HERE / f"{self.name}_engine.py"), json.dumps(whole)]
+            out.write(f"PLAN {whole}\n")
+            out.flush()
+            command = [sys.executable, str(HERE / f"{self.name}_engine.py"), whole]
             ended = subprocess.run(
-                command, stdout=out, stderr=subprocess.STDOUT, env=given, timeout=900
+                command, stdout=out, stderr=subprocess.STDOUT, env=given, timeout=TIMEOUT_S
             )
+            out.write(f"\nSTATUS {ended.returncode}\n")
         return {**self.result(run), "status": ended.returncode}
+
+    def _before(self, run: str, whole: str) -> Result | None:
+        """What a run gave that ended before, where it was the same one."""
+        log = self.folder / f"{run}.log"
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else [""]
+        if lines[0] != f"PLAN {whole}" or not lines[-1].startswith("STATUS "):
+            return None
+        return {**self.result(run), "status": int(lines[-1].split()[1])}
 
     def result(self, run: str) -> Result:
         """The RESULT of an engine that has ended."""
@@ -107,30 +124,37 @@ class Proof:
         """An empty folder with the model; or, to run parts again, the folder of the run before."""
         model = self.folder / "model"
         tiny_models.make(self.models)
+        if self.resume and model.exists():
+            self._put(model, "llama")  # an end may have left other weights there
+            return model
         if again:
             seen = json.loads((self.folder / "report.json").read_text())
             self.checks, self.measured = seen["checks"], seen["measured"]
+            self.plan.update(seen["plan"])
             return model
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self._put(model, "llama")
         return model
 
-    def report(self) -> int:
-        """Prints what was seen, and writes it into the folder; the exit status."""
-        passed = all(self.checks.values()) and len(self.checks) > 1
+    @property
+    def passed(self) -> bool:
+        """All was seen so far."""
+        return all(self.checks.values()) and len(self.checks) > 1
+
+    def save(self) -> str:
+        """Writes what was seen so far into the folder, for parts that are run later."""
         text = json.dumps(
             {
                 "engine": f"{self.name} {importlib.import_module(self.name).__version__}",
-                "passed": passed,
+                "passed": self.passed,
                 "plan": self.plan,
                 "checks": self.checks,
                 "measured": self.measured,
             }
         )
         (self.folder / "report.json").write_text(text)
-        print(text)
-        return 0 if passed else 1
+        return text
 
 
 def held(proof: Proof, store: Path, run: Callable[[], Result], says: str, computed: Result) -> None:
@@ -154,16 +178,22 @@ def main(
 ) -> int:
     """Runs `first`, which returns what all others have to say, and the parts; or, with names of
     parts on the command line, those alone. `--quick`: with the plan `quick`, and without the
-    engine's own tier beside ours. Exit status 0: all seen; 1: not; 77: no such engine."""
+    engine's own tier beside ours. `--resume`: engines that ended before are not run again, where
+    what they are to do is the same. Exit status 0: all seen; 1: not; 77: no such engine."""
     if importlib.util.find_spec(proof.name) is None:
         proof.say(f"skipped: {proof.name} is not installed for this Python")
         return 77
-    asked = [part for part in sys.argv[2:] if part != "--quick"]
-    proof.quick = len(asked) + 2 < len(sys.argv)
+    options = [word for word in sys.argv[2:] if word.startswith("--")]
+    asked = [word for word in sys.argv[2:] if word not in options]
+    proof.quick, proof.resume = "--quick" in options, "--resume" in options
     proof.plan |= quick if proof.quick else {}
-    model = proof.begin(again=bool(asked))
-    computed = proof.result("cubby-store") if asked else first(proof, model)
+    again = bool(asked) and not proof.resume
+    model = proof.begin(again)
+    computed = proof.result("cubby-store") if again else first(proof, model)
+    proof.save()
     for part in asked or [part for part in parts if not (proof.quick and part == "turns")]:
         if computed.get("tokens"):
             parts[part](proof, model, computed)
-    return proof.report()
+            proof.save()
+    print(proof.save())
+    return 0 if proof.passed else 1

@@ -3,14 +3,13 @@ PLAN is JSON. Prints a line `RESULT {...}`. Started by sglang_proof.py.
 
     model, page_size, memory_layout, backend ("dynamic", "file" or null), extra (its configuration),
     prompts (count), tokens (of each), new_tokens, seed, flush (true: forget all but the storage
-    after the first round and ask again), kill (true: SIGKILL to all of it while pages are stored)
+    after the first round and ask again)
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import time
 from typing import Any
@@ -90,12 +89,6 @@ def ask_all(engine: Any, plan: dict[str, Any]) -> dict[str, list[Any]]:
     return out
 
 
-def kill_all() -> None:
-    for process in psutil.Process().children(recursive=True):
-        process.kill()
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def main() -> None:
     plan = json.loads(sys.argv[1])
     at = time.monotonic()
@@ -104,11 +97,6 @@ def main() -> None:
     # What every first request pays for is not the storage's.
     ask(engine, [7] * 40, plan["new_tokens"])
     cpu = processor_seconds()
-    if plan.get("kill"):
-        ask(engine, prompts_of(plan)[0], 1)
-        # Written through: the pages of that prompt are on their way now.
-        print("KILLED", flush=True)
-        kill_all()
     result.update(ask_all(engine, plan))
     if plan.get("flush"):
         time.sleep(2)

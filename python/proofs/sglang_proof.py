@@ -1,5 +1,5 @@
 """Proof that cubby's storage works in the real SGLang, on the CPU:
-`python sglang_proof.py FOLDER [--quick] [PART …]`.
+`python sglang_proof.py FOLDER [--quick] [--resume] [PART …]`.
 
 Starts engines one after another and prints one JSON object of what was seen and measured. With the
 names of parts those alone are run again, over what the run before left. Exit status 0: all seen; 1:
@@ -120,13 +120,21 @@ def forms(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
 
 
 def kills(proof: Proof, model: Path, computed: dict[str, Any]) -> None:
-    """SIGKILL right after an answer, as its pages are written; restarted: the same tokens."""
+    """SIGKILL while the pages of a prompt are written; restarted: the same tokens, and those pages
+    that had been stored."""
     storage = cubby_storage(proof.folder / "killed-store")
-    killed = proof.engine("killed", model, kill=True, **storage)
-    proof.check("killed", killed["status"] == -9 and "KILLED" in proof.logs["killed"])
+    named = {"module_path": "sglang_killed", "class_name": "KilledStorage"}
+    killing = {**storage, "extra": {**storage["extra"], **named}}
+    killed = proof.engine("killed", model, **killing)
+    said = [line for line in proof.logs["killed"].splitlines() if "KILLED with" in line]
+    proof.check("killed while pages were being stored", killed["status"] == -9 and bool(said))
     again = proof.engine("killed-restart", model, **storage)
-    proof.measured["killed"] = {"tokens_from_storage_after_restart": again.get("storage")}
+    proof.measured["killed"] = {
+        "at": said[-1] if said else "",
+        "tokens_from_storage_after_restart": again.get("storage"),
+    }
     proof.check("killed: the same tokens and probabilities", same(again, computed))
+    proof.check("killed: what had been stored is loaded", any(again.get("storage", [])))
 
 
 def faults(proof: Proof, model: Path, computed: dict[str, Any]) -> None:

@@ -18,12 +18,18 @@ import urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-VERSION = "0.32.0"
-SOURCE = (
-    "https://files.pythonhosted.org/packages/d5/df/"
-    "5471312c76e335eaa2b8333e87ea39f0d37bfe24f10a582620e34ff12e33/vllm-0.32.0.tar.gz"
-)
-SHA256 = "d2c957d5eee3d0985012151315ddc62cbe0cd368fc96a5fc3510438d9dddf2ad"
+# By version: where its source distribution is below the registry's folder of files, and its digest.
+SOURCES = {
+    "0.32.0": (
+        "d5/df/5471312c76e335eaa2b8333e87ea39f0d37bfe24f10a582620e34ff12e33",
+        "d2c957d5eee3d0985012151315ddc62cbe0cd368fc96a5fc3510438d9dddf2ad",
+    ),
+    "0.33.0": (
+        "f7/25/aa5684e9c59d6fc75f78926b7f15e8d9adc7de2d9e6e7575b80776ad8169",
+        "f4c33c2503d52bb411146afa9618a4f48bed68912f617e6803ac8d76e4c74112",
+    ),
+}
+FILES = "https://files.pythonhosted.org/packages"
 TESTS = "tests/v1/kv_offload"
 RUNS = {
     "policy lru": ("cpu/test_manager.py", "cpu/policies"),
@@ -41,24 +47,26 @@ LEFT_OUT = {
 }
 
 
-def tests(folder: Path) -> Path | None:
+def tests(folder: Path, version: str) -> Path | None:
     """The folder of vLLM's tests; None where they could not be fetched."""
-    root = folder / f"vllm-{VERSION}"
-    archive = folder / f"vllm-{VERSION}.tar.gz"
+    at, sha256 = SOURCES[version]
+    source = f"{FILES}/{at}/vllm-{version}.tar.gz"
+    root = folder / f"vllm-{version}"
+    archive = folder / f"vllm-{version}.tar.gz"
     if (root / TESTS).is_dir():
         return root
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with urllib.request.urlopen(SOURCE, timeout=60) as answer:
+        with urllib.request.urlopen(source, timeout=60) as answer:
             archive.write_bytes(answer.read())
     except OSError as error:
-        print(f"vllm_own_tests: skipped: {SOURCE}: {error}", file=sys.stderr)
+        print(f"vllm_own_tests: skipped: {source}: {error}", file=sys.stderr)
         return None
-    if hashlib.sha256(archive.read_bytes()).hexdigest() != SHA256:
+    if hashlib.sha256(archive.read_bytes()).hexdigest() != sha256:
         raise RuntimeError(f"{archive} is not what was pinned")
     with tarfile.open(archive) as packed:
-        wanted = (f"vllm-{VERSION}/{TESTS}/", f"vllm-{VERSION}/tests/v1/__init__.py")
-        wanted += (f"vllm-{VERSION}/tests/__init__.py",)
+        wanted = (f"vllm-{version}/{TESTS}/", f"vllm-{version}/tests/v1/__init__.py")
+        wanted += (f"vllm-{version}/tests/__init__.py",)
         members = [m for m in packed if m.isfile() and m.name.startswith(wanted)]
         packed.extractall(folder, members, filter="data")
     archive.unlink()
@@ -86,10 +94,11 @@ def run(root: Path, name: str, files: tuple[str, ...]) -> bool:
 
 def main() -> int:
     installed = importlib.import_module("vllm").__version__
-    if installed != VERSION:
-        print(f"vllm_own_tests: skipped: vLLM {installed} is installed, the tests are {VERSION}'s")
+    if installed not in SOURCES:
+        known = ", ".join(SOURCES)
+        print(f"vllm_own_tests: skipped: vLLM {installed} is installed, the tests are of {known}")
         return 77
-    root = tests(Path(sys.argv[1]).resolve())
+    root = tests(Path(sys.argv[1]).resolve(), installed)
     if root is None:
         return 77
     for test, why in LEFT_OUT.items():

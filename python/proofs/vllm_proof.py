@@ -1,5 +1,5 @@
 """Proof that cubby's tier works in the real vLLM, on the CPU:
-`python vllm_proof.py FOLDER [--quick] [PART …]`.
+`python vllm_proof.py FOLDER [--quick] [--resume] [PART …]`.
 
 Starts engines one after another, each a new process, and prints one JSON object of what was seen
 and measured. With the names of parts those alone are run again, over what the run before left. Exit

@@ -77,9 +77,10 @@ std::shared_ptr<request> start_put(const space &s, nb::handle keys, nb::handle m
   return what;
 }
 
-options options_of(uint32_t ttl_ms, uint8_t priority, uint64_t deadline_ns,
+options options_of(uint32_t ttl_ms, uint8_t priority, uint64_t deadline_ns, bool bypass,
                    std::shared_ptr<queue> to, uint64_t user) {
   options with;
+  if (bypass) with.flags |= CUBBY_BYPASS;
   with.ttl_ms = ttl_ms;
   with.priority = priority;
   with.deadline_ns = deadline_ns;
@@ -89,9 +90,9 @@ options options_of(uint32_t ttl_ms, uint8_t priority, uint64_t deadline_ns,
 }
 
 nb::object get(const space &s, nb::handle keys, nb::handle into, uint8_t priority,
-               uint64_t deadline_ns, nb::handle stream) {
+               uint64_t deadline_ns, bool bypass, nb::handle stream) {
   const auto what =
-      start_get(s, keys, into, options_of(0, priority, deadline_ns, nullptr, 0), stream);
+      start_get(s, keys, into, options_of(0, priority, deadline_ns, bypass, nullptr, 0), stream);
   wait_out(what);
   const auto &each = what->item_status;
   const bool failed = std::any_of(each.begin(), each.end(), [](int8_t status) {
@@ -110,8 +111,8 @@ nb::object get(const space &s, nb::handle keys, nb::handle into, uint8_t priorit
 }
 
 void put(const space &s, nb::handle keys, nb::handle memory, nb::handle after, bool chain,
-         nb::handle keep, uint32_t ttl_ms, uint8_t priority, nb::handle stream) {
-  options with = options_of(ttl_ms, priority, 0, nullptr, 0);
+         nb::handle keep, uint32_t ttl_ms, uint8_t priority, bool bypass, nb::handle stream) {
+  options with = options_of(ttl_ms, priority, 0, bypass, nullptr, 0);
   with.keep = keep_of(keep);
   const auto what = start_put(s, keys, memory, after, chain, with, stream);
   wait_out(what);
@@ -120,15 +121,16 @@ void put(const space &s, nb::handle keys, nb::handle memory, nb::handle after, b
 
 nb::object submit_get(const space &s, nb::handle keys, nb::handle into,
                       const std::shared_ptr<queue> &to, uint64_t user, uint8_t priority,
-                      uint64_t deadline_ns, nb::handle stream) {
-  auto what = start_get(s, keys, into, options_of(0, priority, deadline_ns, to, user), stream);
+                      uint64_t deadline_ns, bool bypass, nb::handle stream) {
+  auto what =
+      start_get(s, keys, into, options_of(0, priority, deadline_ns, bypass, to, user), stream);
   return nb::cast(new ticket(std::move(what)), nb::rv_policy::take_ownership);
 }
 
 nb::object submit_put(const space &s, nb::handle keys, nb::handle memory, nb::handle after,
                       bool chain, nb::handle keep, const std::shared_ptr<queue> &to, uint64_t user,
-                      uint32_t ttl_ms, uint8_t priority, nb::handle stream) {
-  options with = options_of(ttl_ms, priority, 0, to, user);
+                      uint32_t ttl_ms, uint8_t priority, bool bypass, nb::handle stream) {
+  options with = options_of(ttl_ms, priority, 0, bypass, to, user);
   with.keep = keep_of(keep);
   auto what = start_put(s, keys, memory, after, chain, with, stream);
   return nb::cast(new ticket(std::move(what)), nb::rv_policy::take_ownership);
@@ -185,33 +187,38 @@ nb::object start_lease(const space &s, nb::handle from, uint32_t ttl_ms) {
 }
 
 void bind_moving(nb::class_<space> &c) {
-  c.def("get", &get, nb::arg("keys"), nb::arg("into"), nb::kw_only(), nb::arg("priority") = 0,
-        nb::arg("deadline_ns") = 0, nb::arg("stream").none() = nb::none(),
-        "Copies blocks into memory of the caller and waits for it. One key: whether it was there. "
-        "Several: a list of that; `into` is then a list of as many, or one memory cut into equal "
-        "parts. What is not there leaves its memory as it was. Memory: see docs/python.md. stream: "
-        "of a device's memory, an int or a torch.cuda.Stream: the copies begin behind what it was "
-        "given so far, and what it is given next waits for them, the host does not.")
+  c.def(
+       "get", &get, nb::arg("keys"), nb::arg("into"), nb::kw_only(), nb::arg("priority") = 0,
+       nb::arg("deadline_ns") = 0, nb::arg("bypass") = false, nb::arg("stream").none() = nb::none(),
+       "Copies blocks into memory of the caller and waits for it. One key: whether it was there. "
+       "Several: a list of that; `into` is then a list of as many, or one memory cut into equal "
+       "parts. What is not there leaves its memory as it was. bypass: what is on disk is read past "
+       "the tiers, and no copy stays in them. Memory: see docs/python.md. stream: of a device's "
+       "memory, an int or a torch.cuda.Stream: the copies begin behind what it was given so far, "
+       "and what it is given next waits for them, the host does not.")
       .def("put", &put, nb::arg("keys"), nb::arg("memory"), nb::kw_only(),
            nb::arg("after").none() = nb::none(), nb::arg("chain") = false,
            nb::arg("keep") = "session", nb::arg("ttl_ms") = 0, nb::arg("priority") = 0,
-           nb::arg("stream").none() = nb::none(),
+           nb::arg("bypass") = false, nb::arg("stream").none() = nb::none(),
            "Copies memory of the caller into blocks; returns once they can be found. A known key "
            "moves nothing. chain: each key follows the one before it, the first one follows "
-           "`after`. keep: 'session', 'cache', 'restart' or 'durable'. stream: of a device's "
-           "memory, "
-           "which is read once this stream has done what it was given so far.")
+           "`after`. keep: 'session', 'cache', 'restart' or 'durable'. bypass: what is to outlive "
+           "the process is written from where it lies, and no copy stays in memory. stream: of a "
+           "device's memory, which is read once this stream has done what it was given so far.")
       .def("submit_get", &submit_get, nb::arg("keys"), nb::arg("into"), nb::kw_only(),
            nb::arg("queue").none() = nb::none(), nb::arg("user") = 0, nb::arg("priority") = 0,
-           nb::arg("deadline_ns") = 0, nb::arg("stream").none() = nb::none(),
+           nb::arg("deadline_ns") = 0, nb::arg("bypass") = false,
+           nb::arg("stream").none() = nb::none(),
            "As get(), without waiting: a Ticket. Its memory is written until it is complete. What "
            "is complete at once (Ticket.handle is 0) does not come through the queue.")
       .def("submit_put", &submit_put, nb::arg("keys"), nb::arg("memory"), nb::kw_only(),
            nb::arg("after").none() = nb::none(), nb::arg("chain") = false,
            nb::arg("keep") = "session", nb::arg("queue").none() = nb::none(), nb::arg("user") = 0,
-           nb::arg("ttl_ms") = 0, nb::arg("priority") = 0, nb::arg("stream").none() = nb::none(),
+           nb::arg("ttl_ms") = 0, nb::arg("priority") = 0, nb::arg("bypass") = false,
+           nb::arg("stream").none() = nb::none(),
            "As put(), without waiting for the store: a Ticket. The memory was read when the call "
-           "returns, a device's once it is complete.");
+           "returns; with bypass, and a device's, it is read until "
+           "completion.");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import select
 import sys
 import threading
@@ -202,6 +203,25 @@ def test_metrics_are_the_numbers_of_stats(stored: Cache) -> None:
         stored.runtime.publish(-1)
     stored.runtime.publish(0.05)
     stored.runtime.publish(0)
+
+
+def test_with_bypass_no_copy_stays_in_memory(stored: Cache) -> None:
+    whole = memoryview(mmap.mmap(-1, 4 * BLOCK))  # on pages, else they go by way of memory
+    keys, blocks = [b"past%d" % i for i in range(4)], [whole[i * BLOCK :][:BLOCK] for i in range(4)]
+    for i, one in enumerate(blocks):
+        one[:] = block(i)
+    stored.space.put(keys, blocks, keep="restart", bypass=True)
+    assert list(stored.space.states(keys)) == [cubby.State.FILE] * 4
+    into = [bytearray(BLOCK) for _ in keys]
+    assert stored.space.get(keys, into, bypass=True) == [True] * 4
+    assert into == blocks
+    queue = stored.runtime.queue(8)
+    more = [b"more%d" % i for i in range(4)]
+    stored.space.submit_put(more, blocks, keep="restart", queue=queue, bypass=True).wait()
+    into = [bytearray(BLOCK) for _ in keys]
+    stored.space.submit_get(more, into, queue=queue, bypass=True).wait()
+    assert into == blocks
+    assert list(stored.space.states(keys + more)) == [cubby.State.FILE] * 8
 
 
 def test_split_says_what_to_load(stored: Cache) -> None:

@@ -175,6 +175,10 @@ class LockerCache(BaseLlamaCache):
         """Bytes of blocks in the store."""
         return self._store.used_bytes()
 
+    def describe(self) -> str:
+        """Where the store is and how it is held, for a line in a log."""
+        return self._store.describe()
+
     def stats(self) -> dict[str, Any]:
         """As cubby.Runtime.stats()."""
         return self._store.runtime.stats()

@@ -31,6 +31,7 @@ from cubby.integrations._blocks import (
     fingerprint,
     model_identity,
 )
+from cubby.integrations._engine import Engine
 
 SEEN = "0.5.23"
 _STORAGE = "sglang.srt.mem_cache.hicache_storage"
@@ -38,34 +39,22 @@ _KV = "kv"
 _OPTIONS = ("keep", "verify", "workers")
 
 
-def _sglang_version() -> str:
-    try:
-        return str(importlib.import_module("sglang").__version__)
-    except (ImportError, AttributeError):
-        return "of an unknown version"
-
-
-def _refuse(missing: str) -> ImportError:
-    return ImportError(
-        f"cubby.integrations.sglang: {missing}. It needs the storage interface of SGLang's "
-        f"hierarchical cache, as SGLang {SEEN} has it; installed is SGLang {_sglang_version()}. "
-        "Install one that has it, or take --hicache-storage-backend out."
-    )
-
+_ENGINE = Engine(
+    name="SGLang",
+    package="sglang",
+    adapter="cubby.integrations.sglang",
+    seen=SEEN,
+    needs="the storage interface of SGLang's hierarchical cache",
+    remedy="take --hicache-storage-backend out",
+)
 
 if TYPE_CHECKING:
     from sglang.srt.mem_cache.hicache_storage import HiCacheStorage, HiCacheStorageConfig
 
     _module: Any
 else:
-    try:
-        _module = importlib.import_module(_STORAGE)
-    except ImportError as error:
-        raise _refuse(f"the module {_STORAGE} cannot be imported ({error})") from error
-    _lacks = [n for n in ("HiCacheStorage", "HiCacheStorageConfig") if not hasattr(_module, n)]
-    if _lacks:
-        raise _refuse(f"{_STORAGE} lacks {', '.join(_lacks)}")
-    HiCacheStorage = _module.HiCacheStorage
+    HiCacheStorage, _ = _ENGINE.take(_STORAGE, "HiCacheStorage", "HiCacheStorageConfig")
+    _module = importlib.import_module(_STORAGE)
 
 _log = logging.getLogger("sglang.srt.mem_cache.cubby")
 
@@ -109,7 +98,7 @@ def layout(config: HiCacheStorageConfig, identity: str) -> dict[str, Any]:
     return {
         "config": {name: value for name, value in fields.items() if name not in skip},
         # Its own version: what is in a page may change from one to the next.
-        "sglang": _sglang_version(),
+        "sglang": _ENGINE.version(),
         "model": _model(),
         "identity": identity,
     }
@@ -502,6 +491,4 @@ class CubbyStorage(HiCacheStorage):
                 self._complaints.warn("ending", error)
 
 
-_missing = sorted(getattr(CubbyStorage, "__abstractmethods__", ()))
-if _missing:
-    raise _refuse(f"its storage has calls that are not known here: {', '.join(_missing)}")
+_ENGINE.refuse_abstract(CubbyStorage, "storage has")

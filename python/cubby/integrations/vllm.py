@@ -35,6 +35,7 @@ from cubby.integrations._blocks import (
     fingerprint,
     model_identity,
 )
+from cubby.integrations._engine import take_if
 from cubby.integrations._vllm_events import KvEvents
 from cubby.integrations._vllm_hints import Hint, RequestHints, read
 
@@ -54,25 +55,25 @@ if TYPE_CHECKING:
     )
     from vllm.v1.kv_offload.tiering.base import JobResult, SecondaryTierManager, TransferJob
 else:
-    LookupResult, Medium, RequestOffloadingContext = _vllm.take(
+    LookupResult, Medium, RequestOffloadingContext = _vllm.ENGINE.take(
         _vllm.BASE, "LookupResult", "Medium", "RequestOffloadingContext"
     )
-    JobResult, SecondaryTierManager, TransferJob = _vllm.take(
+    JobResult, SecondaryTierManager, TransferJob = _vllm.ENGINE.take(
         _vllm.TIERING, "JobResult", "SecondaryTierManager", "TransferJob"
     )
 
-_OffloadingEvent = _vllm.take_if(_vllm.BASE, "OffloadingEvent")
+_OffloadingEvent = take_if(_vllm.BASE, "OffloadingEvent")
 _RESULT_FIELDS = _fields(JobResult)
 _JOB_FIELDS = _fields(TransferJob)
 # Tables of older versions call the chunks blocks.
 _CHUNKS = next((name for name in ("chunk_ids", "block_ids") if name in _JOB_FIELDS), None)
 if _CHUNKS is None or not {"job_id", "keys"} <= _JOB_FIELDS:
-    raise _vllm.refuse(f"its TransferJob has the fields {', '.join(sorted(_JOB_FIELDS))}")
+    raise _vllm.ENGINE.refuse(f"its TransferJob has the fields {', '.join(sorted(_JOB_FIELDS))}")
 
 
 def _engine() -> list[str]:
     """What may change the order of bytes in a chunk: the minor version, the kind of device."""
-    version = ".".join(_vllm.version().split(".")[:2])
+    version = ".".join(_vllm.ENGINE.version().split(".")[:2])
     try:
         device = str(importlib.import_module("vllm.platforms").current_platform.device_type)
     except Exception:
@@ -156,7 +157,7 @@ class CubbyTier(SecondaryTierManager):
             **{name: value for name, value in given.items() if name in known},
         )
         if locality is not None:
-            self.locality = _vllm.take(_vllm.BASE, "Locality")[0](locality)
+            self.locality = _vllm.ENGINE.take(_vllm.BASE, "Locality")[0](locality)
         self._log = _vllm.logger()
         self._complaints = Complaints(self._log)
         self._row = int(primary_kv_view.strides[0])
@@ -208,7 +209,9 @@ class CubbyTier(SecondaryTierManager):
     def _make_events(self) -> KvEvents | None:
         """Events for routers, where vLLM publishes any."""
         if _OffloadingEvent is None:
-            raise _vllm.refuse("it has no KV events of its tiers, which enable_kv_events asks for")
+            raise _vllm.ENGINE.refuse(
+                "it has no KV events of its tiers, which enable_kv_events asks for"
+            )
         config = getattr(self._offloading_spec, "kv_events_config", None)
         if not getattr(config, "enable_kv_cache_events", False):
             self._log.warning("cubby tier: vLLM's KV events are off, so enable_kv_events is, too")
@@ -510,6 +513,4 @@ class CubbyTier(SecondaryTierManager):
         return {**self._counts, "used_bytes": used}
 
 
-_missing = sorted(getattr(CubbyTier, "__abstractmethods__", ()))
-if _missing:
-    raise _vllm.refuse(f"its tiers have calls that are not known here: {', '.join(_missing)}")
+_vllm.ENGINE.refuse_abstract(CubbyTier, "tiers have")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vllm.v1.kv_offload.base import ReqContext
     from vllm.v1.kv_offload.cpu.policies.base import CachePolicy, ChunkStatus
 else:
-    CachePolicy, ChunkStatus = _vllm.take(_vllm.POLICIES, "CachePolicy", "ChunkStatus")
+    CachePolicy, ChunkStatus = _vllm.ENGINE.take(_vllm.POLICIES, "CachePolicy", "ChunkStatus")
 
 # Numbers for blocks that are gone, a room: what is known of them decides when they come back.
 _GONE_PER_CHUNK = 1
@@ -246,6 +246,4 @@ class CubbyPolicy(CachePolicy):
         self._evictable.discard(key)
 
 
-_missing = sorted(getattr(CubbyPolicy, "__abstractmethods__", ()))
-if _missing:
-    raise _vllm.refuse(f"its policies have calls that are not known here: {', '.join(_missing)}")
+_vllm.ENGINE.refuse_abstract(CubbyPolicy, "policies have")
