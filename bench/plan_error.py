@@ -7,7 +7,8 @@ waited, and the same is run: `cubby bench decode` with its experts divided among
 terms on both sides, so that a row that is off says by which.
 
 Others on the machine slow a run down but not its profile, which takes medians of short pieces. So a run is reported twice: by the clock, and `awake`:
-without the time in which its threads could run and others had the processors (/proc/self/task/*/schedstat).
+without the time in which its threads could run and others had the processors (/proc/self/task/*/schedstat). `file GB/s` is the profile's
+read by the library on the predicted side, and a bare loop's just before and after the run on the measured one.
 """
 import argparse
 import json
@@ -72,7 +73,7 @@ class Decode:
                 "hits": nearest["hits"] / (nearest["hits"] + nearest["misses"]),
                 "terms": {"compute ms": ran["compute_cpu_ns"] / 1e6 / tokens, "read MB": ran["read_bytes"] / 1e6 / tokens,
                           "copied in MB": nearest["bytes_in"] / 1e6 / tokens if self.device else 0,
-                          "stall ms": awake_wait / 1e6 / tokens,
+                          "stall ms": awake_wait / 1e6 / tokens, "file GB/s": ran["bare_gb_per_s"],
                           "other ms": (ran["decoding_cpu_ns"] - ran["compute_cpu_ns"]) / 1e6 / tokens,
                           "waited for reads ms": causes["read"] / 1e9 * ms, "for copies ms": causes["copy"] / 1e9 * ms,
                           "for frames ms": causes["frame_wait"] / 1e9 * ms}}
@@ -92,7 +93,7 @@ class Decode:
         return {"speed": said["tokens_per_s"], "stall": said["stall_share"], "hits": said["expert_hits"],
                 "terms": {"compute ms": 1e3 * said["compute_s"], "read MB": sum(t["moved_bytes_per_step"] for t in files) / 1e6,
                           "copied in MB": device / 1e6, "stall ms": 1e3 * said["stall_s"],
-                          "reads ms": 1e3 * sum(t["move_s"] for t in files),
+                          "file GB/s": max((t["bytes_per_s"] for t in files), default=0) / 1e9, "reads ms": 1e3 * sum(t["move_s"] for t in files),
                           "copies ms": 1e3 * sum(t["move_s"] for t in said["tiers"] if t["kind"] == "host"),
                           "digest ms": 1e3 * said["digest_s"]}}
 
