@@ -19,6 +19,7 @@ class sources {
 
  private:
   bool choose_copy(uint32_t index);
+  [[nodiscard]] bool has_file(const fill &f) const;
   bool follow_other(uint32_t index);
   void add_intermediate(uint32_t index);
 
