@@ -1,7 +1,9 @@
 // Is a prefix ever ready later with cubby_split() than without? Chains of KV blocks that are on
 // disk alone are made ready by loading all, by computing all, and as cubby_split() says, in turn,
 // with computing at several speeds, while the disk is idle and while it is busy; what was predicted
-// is held against what it took. One line of JSON.
+// is held against what it took. And are experts ever there later for a tier between the near one
+// and the file? The same uses through a runtime with such a tier and one without, in turn. One line
+// of JSON.
 //   never_slower DIRECTORY [rounds]     (a store of 384 MiB is made there, and taken away again)
 #include <time.h>
 #include <unistd.h>
@@ -18,6 +20,7 @@
 #include <thread>
 #include <vector>
 
+#include "expert_tiers.hpp"
 #include "kv_cache.hpp"
 
 namespace {
@@ -210,6 +213,78 @@ void print_row(bool busy, double speed, const times &of, bool first) {
   std::printf("}");
 }
 
+/// A token after the other, its experts by dice that are the same in both runtimes.
+class expert_trial {
+ public:
+  expert_trial(const std::string &path, uint64_t between_bytes_per_s)
+      : with_(path, between_bytes_per_s), without_(path, 0) {}
+
+  /// Until it is known which way is quicker, and tiers are full.
+  void settle(uint32_t tokens) {
+    for (uint32_t token = 0; token < tokens; ++token) take_turns(token, false);
+  }
+  void measure(uint32_t tokens) {
+    for (uint32_t token = 0; token < tokens; ++token) take_turns(token, true);
+  }
+  void print(const char *name, double bytes_per_s, bool first) const {
+    const double ratio = quantile(without_ns_, 0.5) / quantile(with_ns_, 0.5);
+    std::printf(
+        "%s{\"between\": \"%s\", \"between_gb_per_s\": %.2f, \"file_alone_ms\": %.2f, "
+        "\"with_it_ms\": %.2f, \"ratio\": %.3f, \"ratio_paired\": %.3f, \"met\": %s, "
+        "\"stands_aside\": %s}",
+        first ? "" : ", ", name, bytes_per_s / 1e9, quantile(without_ns_, 0.5) / 1e6,
+        quantile(with_ns_, 0.5) / 1e6, ratio, quantile(ratio_, 0.5),
+        ratio >= 0.97 ? "true" : "false", with_.stands_aside() ? "true" : "false");
+  }
+
+ private:
+  static double token(expert_tiers &by, const std::vector<uint32_t> &numbers) {
+    const uint64_t start_ns = now_ns();
+    for (size_t i = 0; i < numbers.size(); i += expert_tiers::used)
+      by.use({numbers.begin() + static_cast<std::ptrdiff_t>(i),
+              numbers.begin() + static_cast<std::ptrdiff_t>(i + expert_tiers::used)});
+    return static_cast<double>(now_ns() - start_ns);
+  }
+  void take_turns(uint32_t round, bool counts) {
+    std::vector<uint32_t> numbers;
+    for (uint32_t layer = 0; layer < expert_tiers::layers; ++layer) {
+      const uint32_t one = static_cast<uint32_t>(rand_r(&dice_)) % expert_tiers::experts;
+      const uint32_t other =
+          (one + 1 + static_cast<uint32_t>(rand_r(&dice_)) % (expert_tiers::experts - 1)) %
+          expert_tiers::experts;
+      for (const uint32_t expert : {one, other})
+        numbers.push_back(layer * expert_tiers::experts + expert);
+    }
+    double with_ns = 0, without_ns = 0;
+    if (round % 2 == 0) with_ns = token(with_, numbers);
+    without_ns = token(without_, numbers);
+    if (round % 2 != 0) with_ns = token(with_, numbers);
+    if (!counts) return;
+    with_ns_.push_back(with_ns);
+    without_ns_.push_back(without_ns);
+    ratio_.push_back(without_ns / with_ns);
+  }
+
+  expert_tiers with_, without_;
+  unsigned dice_ = 7;
+  std::vector<double> with_ns_, without_ns_, ratio_;
+};
+
+void print_experts(const std::string &directory, uint32_t rounds) {
+  const std::string path = directory + "/experts";
+  expert_tiers::make_file(path);
+  const struct {
+    const char *name;
+    uint64_t bytes_per_s;
+  } links[] = {{"far slower", 50'000'000}, {"slower", 300'000'000}, {"faster", 20'000'000'000}};
+  for (const auto &link : links) {
+    expert_trial by(path, link.bytes_per_s);
+    by.settle(40);
+    by.measure(4 * rounds);
+    by.print(link.name, static_cast<double>(link.bytes_per_s), &link == links);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char **argv) {
@@ -247,8 +322,11 @@ int main(int argc, char **argv) {
         factors.insert(factors.end(), of.factor.begin(), of.factor.end());
       }
     }
-    std::printf("], \"error_median\": %.3f, \"factor_p95\": %.2f}\n", quantile(errors, 0.5),
+    std::printf("], \"error_median\": %.3f, \"factor_p95\": %.2f", quantile(errors, 0.5),
                 quantile(factors, 0.95));
+    std::printf(", \"experts\": [");
+    print_experts(directory, rounds);
+    std::printf("]}\n");
   }
   std::filesystem::remove_all(directory);
   return 0;

@@ -486,8 +486,9 @@ class Runtime:
         log_lines_max: int = 0,
         table_bytes_max: int = 0,
         seed: int = 0,
+        profile: str | None = None,
     ) -> None:
-        """pump: 'thread' (one of its own advances it) or 'caller' (poll() and waits do). verify: hold what is loaded against its digests. workers: threads that verify beside the pump; None = as many as are worth it, 0 = none. A 0 in the others means the default."""
+        """pump: 'thread' (one of its own advances it) or 'caller' (poll() and waits do). verify: hold what is loaded against its digests. workers: threads that verify beside the pump; None = as many as are worth it, 0 = none. A 0 in the others means the default. profile: a file of `cubby characterize --save`, so that estimates and splits know how fast directories are read before anything was."""
 
     def add_tier(
         self,

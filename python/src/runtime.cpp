@@ -28,7 +28,7 @@ uint32_t pump_of(const std::string &name) {
 void open_runtime(runtime *self, const std::string &pump, bool verify,
                   const std::optional<std::string> &policy, std::optional<uint32_t> workers,
                   uint32_t tickets_max, uint32_t log_lines_max, uint64_t table_bytes_max,
-                  uint64_t seed) {
+                  uint64_t seed, const std::optional<std::string> &profile) {
   cubby_config config{};
   config.struct_size = sizeof config;
   config.abi_version = CUBBY_ABI_VERSION;
@@ -39,6 +39,7 @@ void open_runtime(runtime *self, const std::string &pump, bool verify,
   config.log_lines_max = log_lines_max;
   config.table_bytes_max = table_bytes_max;
   config.seed = seed;
+  config.profile = profile ? profile->c_str() : nullptr;
   if (workers) config.workers = *workers == 0 ? CUBBY_WORKERS_NONE : *workers;
   cubby *rt = nullptr;
   cubby_status status = CUBBY_OK;
@@ -275,9 +276,12 @@ void bind_runtime(nb::module_ &m) {
         nb::arg("verify") = true, nb::arg("policy").none() = nb::none(),
         nb::arg("workers").none() = nb::none(), nb::arg("tickets_max") = 0,
         nb::arg("log_lines_max") = 0, nb::arg("table_bytes_max") = 0, nb::arg("seed") = 0,
+        nb::arg("profile").none() = nb::none(),
         "pump: 'thread' (one of its own advances it) or 'caller' (poll() and waits do). verify: "
         "hold what is loaded against its digests. workers: threads that verify beside the pump; "
-        "None = as many as are worth it, 0 = none. A 0 in the others means the default.");
+        "None = as many as are worth it, 0 = none. A 0 in the others means the default. "
+        "profile: a file of `cubby characterize --save`, so that estimates and splits know how "
+        "fast directories are read before anything was.");
   bind_adding(c);
   c.def("seal", &seal, nb::arg("path"), nb::kw_only(), nb::arg("tensors").none() = nb::none(),
         nb::arg("seal_path").none() = nb::none(), nb::arg("rows") = false,

@@ -61,11 +61,38 @@ class split_call {
       if (first < present) head_ns = base::saturating_add(head_ns, recompute_ns[first]);
     }
     made.recompute_all_ns = base::saturating_add(head_ns, tail_ns);
+    if (present != 0 && from[0].disk_bytes != 0)
+      weigh(from[present - 1], recompute_ns[present - 1], tail_ns, made);
+    if (made.load_count == 1) made.load_first = present - 1;
     if (made.load_count == 0) made.load_first = 0;
     return made;
   }
 
  private:
+  /// A store that is slower than computing is gone past, and what is known of it is soon old: now
+  /// and then the last block comes from there, while those before it are computed.
+  void weigh(const load &last, uint64_t recompute_last_ns, uint64_t tail_ns,
+             cubby_split_result &made) {
+    engine::tier_slot &disk = engine_.state.tiers[bank_.file_tier];
+    const uint64_t now_ns = engine_.state.now_ns;
+    const bool aside = made.load_count == 0;
+    if (disk.stand_aside.set(aside, now_ns)) {
+      const std::string text = "tier " + disk.name;
+      engine_.state.log(aside ? 1 : 2,
+                        aside ? text +
+                                    " stands aside: computing KV blocks is quicker than reading "
+                                    "them; it is probed now and then"
+                              : text +
+                                    " is used again: reading KV blocks is quicker than "
+                                    "computing all of them");
+    }
+    if (!aside || !disk.stand_aside.may_use(now_ns)) return;
+    if (last.disk_bytes == 0 || made.recompute_all_ns == base::never_ns) return;
+    made.load_count = 1;
+    const uint64_t head_ns = made.recompute_all_ns - tail_ns - recompute_last_ns;
+    made.finish_ns = base::saturating_add(std::max(head_ns, time_of_load(last)), tail_ns);
+  }
+
   [[nodiscard]] load added(load to, const directory::key_view &seen) const {
     const engine::tier_set &tiers = engine_.state.tiers;
     const uint64_t bytes = bank_.blocks->length(seen.locker);

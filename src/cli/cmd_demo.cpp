@@ -8,6 +8,7 @@
 #include <iostream>
 #include <memory>
 
+#include "cli/bench/reader.hpp"
 #include "cli/commands.hpp"
 #include "cli/demo/bare_loop.hpp"
 #include "cli/demo/cubby_source.hpp"
@@ -105,6 +106,8 @@ json decoded_json(const demo::decoded &done) {
           {"seconds", done.seconds},
           {"output_digest", done.output_digest},
           {"compute_ns", done.compute_ns},
+          {"compute_cpu_ns", done.compute_cpu_ns},
+          {"decoding_cpu_ns", done.cpu_ns},
           {"compute_gb_per_s",
            static_cast<double>(done.computed_bytes) / static_cast<double>(done.compute_ns)}};
 }
@@ -128,16 +131,20 @@ outcome<json> run_cubby(const setup &h) {
   };
   pass_on();
   progress_line progress(h.chosen.json);
+  const uint64_t all_before = bench::starved_ns(), here_before = bench::starved_here_ns();
   auto done = demo::decode(h.file, h.routes, source, [&](uint32_t token) {
     if (!progress.due()) return;
     progress.show("token " + std::to_string(token) + "/" + std::to_string(h.routes.tokens) +
                   source.live());
   });
+  const uint64_t here = bench::starved_here_ns() - here_before;
+  const uint64_t others = bench::starved_ns() - all_before - here;
   pass_on();  // a policy may have been replaced on the way
   if (!done) return done.failure();
   json result = decoded_json(*done);
   result.update(source.report());
   result["warnings"] = warnings;
+  result["starved_ns"] = {{"decoding", here}, {"runtime", others}};
   if (h.settings.record != nullptr) {
     if (auto good = source.finish_recording(); !good) return good.failure();
     result["recorded"] = {{"file", h.chosen.record},
@@ -152,6 +159,7 @@ outcome<json> run_cubby(const setup &h) {
   result["bound_tokens_per_s"] = 1 / std::max(compute_s, load_s);
   result["bare_gb_per_s"] = bare / 1e9;
   result["read_bytes_per_token"] = per_token;
+  result["stall"]["waited_ns"] = source.waited_ns();
   result["stall"]["share"] = static_cast<double>(source.waited_ns()) / 1e9 / done->seconds;
   return result;
 }

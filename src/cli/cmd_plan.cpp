@@ -3,6 +3,7 @@
 
 #include "cli/commands.hpp"
 #include "cli/model/new_file.hpp"
+#include "cli/plan/print/kv_print.hpp"
 #include "cli/plan/print/print.hpp"
 #include "cli/plan/read/model_facts.hpp"
 #include "cli/plan/read/words.hpp"
@@ -49,11 +50,38 @@ outcome<answer> plan_of(const options &chosen) {
   return answer_to(*asked);
 }
 
+outcome<kv_question> kv_plan_of(const options &chosen, kv_times &found) {
+  if (!chosen.words.model.empty() || !chosen.html.empty() || chosen.explain)
+    return usage_trouble(
+        "--kv-trace times a store by itself: leave --model, --html and --explain out, or plan for "
+        "a model with --reuse");
+  if (chosen.words.profile.empty())
+    return usage_trouble("say which machine: --profile FILE of `cubby characterize --save`");
+  auto asked = read_kv_question(chosen.words);
+  if (!asked) return asked.failure();
+  auto times = time_kv(asked->machine, asked->file, asked->counts, asked->own_s);
+  if (!times) return times.failure();
+  found = *times;
+  return asked;
+}
+
+int run_kv(const options &chosen) {
+  kv_times found;
+  const auto asked = kv_plan_of(chosen, found);
+  if (!asked) return report_trouble("plan", asked.failure(), chosen.as_json);
+  if (chosen.as_json)
+    print_json(json_of(*asked, found));
+  else
+    print_kv(*asked, found);
+  return exit_good;
+}
+
 int run(const options &chosen) {
   if (chosen.list) {
     print_presets();
     return exit_good;
   }
+  if (!chosen.words.kv_trace.empty()) return run_kv(chosen);
   const auto found = plan_of(chosen);
   if (!found) return report_trouble("plan", found.failure(), chosen.as_json);
   if (!chosen.html.empty())
@@ -87,6 +115,8 @@ void add_machine_options(command &one, plan_words &words) {
   one.option("--devices", words.devices,
              "So many of the device in which products read (1); its --budget is of one")
       .between(1, 1 << 20);
+  one.option("--threads", words.threads, "That products run in (all that were measured)")
+      .between(1, 4096);
   one.words("--budget", words.budgets, "TIER=SIZE (nine tenths of the tier)");
   one.words("--price", words.prices, "TIER=DOLLARS a GB");
   one.words("--endurance", words.endurances, "TIER=TERABYTES written in the life of a drive");
@@ -114,8 +144,24 @@ void add_load_options(command &one, plan_words &words) {
   one.option("--policy", words.policy, "Placement policy of that replay (auto)");
   one.option("--overlap", words.overlap,
              "Percent of compute behind which moves of experts hide (0)");
+  one.option("--lookahead", words.lookahead,
+             "Layers ahead that the route is known: moves hide layer by layer, not as a share")
+      .between(0, 1);
+  one.flag("--experts-alone", words.experts_alone,
+           "A step is its routed experts, as in `cubby bench decode`");
   one.option("--input-price", words.input_price,
              "A price list's name, or HIT:MISS in dollars a million input tokens");
+}
+
+void add_kv_options(command &one, plan_words &words) {
+  one.option("--kv-trace", words.kv_trace,
+             "Instead of a model: a recording of KV blocks through memory and a store")
+      .not_empty();
+  one.option("--kv-memory", words.kv_memory, "Share of its blocks, or number, in memory (25%)");
+  one.option("--kv-block-bytes", words.kv_block_bytes, "Size of a block (4096)");
+  one.option("--kv-store", words.kv_store, "Tier of the profile that it lies in (the first file)");
+  one.option("--kv-own-ns", words.kv_own_ns, "What whoever uses a block takes for it (0)");
+  one.option("--kv-limit", words.kv_limit, "Requests that are read (all)").between(1, 1ull << 40);
 }
 
 }  // namespace
@@ -126,6 +172,7 @@ void add_plan(command &program) {
   add_model_options(one, chosen->words);
   add_machine_options(one, chosen->words);
   add_load_options(one, chosen->words);
+  add_kv_options(one, chosen->words);
   one.flag("--list", chosen->list, "Show the presets");
   one.flag("--explain", chosen->explain, "Show where each number is from");
   one.option("--html", chosen->html, "Write a page of tables and curves").not_empty();

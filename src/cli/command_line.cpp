@@ -72,6 +72,8 @@ template command_option command::option(const std::string &, std::vector<std::st
                                         const std::string &);
 template command_option command::option(const std::string &, uint32_t &, const std::string &);
 template command_option command::option(const std::string &, uint64_t &, const std::string &);
+template command_option command::option(const std::string &, std::optional<uint32_t> &,
+                                        const std::string &);
 template command_option command::option(const std::string &, std::optional<uint64_t> &,
                                         const std::string &);
 

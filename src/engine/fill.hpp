@@ -40,6 +40,7 @@ struct fill {
   bool first_sight = false;   // digests of some chunks were not known before
   bool submitted = false;     // all its copies were started
   bool landed_early = false;  // and some waiter has it already, behind them
+  bool on_way = false;        // tier_slot::way of `from` counts it
 
   transfer::urgency order;
   bool queued = false;  // in the queue of the channel that reads its next piece

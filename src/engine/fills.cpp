@@ -77,6 +77,7 @@ void fills::choose_and_queue(uint32_t index) {
   const auto chosen = sources_.choose(index);
   if (!chosen) return stop(index, chosen.failure());
   if (*chosen == sources::choice::follows) return;
+  begin_way(f);
   for (uint32_t t = 0; t < state_.tiers.count() && f.attempts == 0; ++t) {
     tier_slot &below = state_.tiers[t];
     if (below.memory == nullptr || below.rank <= state_.tiers[f.to].rank) continue;
@@ -320,8 +321,46 @@ void fills::piece_ended(uint32_t index) {
   if (f.pieces_in_flight == 0 && all) end(index);
 }
 
+void fills::begin_way(fill &f) {
+  end_way(f, false);
+  f.on_way = true;
+  state_.tiers[f.from].way.started(state_.now_ns);
+}
+
+/// What the way took is weighed against the other ways to the same tier.
+void fills::end_way(fill &f, bool arrived) {
+  if (!std::exchange(f.on_way, false)) return;
+  tier_slot &from = state_.tiers[f.from];
+  from.way.ended(f.bank->locker_bytes(f.number), state_.now_ns, arrived);
+  if (!f.bank->mapped() && f.bank->blocks == nullptr) return;
+  for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
+    tier_slot &between = state_.tiers[t];
+    if (between.memory == nullptr || between.rank <= state_.tiers[f.to].rank) continue;
+    if (f.bank->file_tier == no_tier) continue;
+    note_change(t, f.bank->file_tier);
+  }
+}
+
+void fills::note_change(uint32_t between, uint32_t files) {
+  tier_slot &tier = state_.tiers[between];
+  const tier_slot &file = state_.tiers[files];
+  const auto change = tier.stand_aside.weigh(tier.way, file.way, state_.now_ns);
+  if (change == transfer::stand_aside::change::none) return;
+  const double here = tier.way.ns_per_byte(), there = file.way.ns_per_byte();
+  if (change == transfer::stand_aside::change::begun) {
+    state_.log(1, format_text("tier %s stands aside: what comes from it takes %.1f times as long "
+                              "as from tier %s, where it lies too; it is probed now and then",
+                              tier.name.c_str(), here / there, file.name.c_str()));
+  } else {
+    state_.log(2, format_text("tier %s is used again: what comes from it takes %.2f of the time "
+                              "that it takes from tier %s",
+                              tier.name.c_str(), here / there, file.name.c_str()));
+  }
+}
+
 void fills::end(uint32_t index) {
   fill &f = table_[index];
+  end_way(f, f.state != fill_state::stopping);
   if (f.state == fill_state::stopping) return end_failed(index);
   publish(index, f.to, f.frame);
   unpin_source(f, true);

@@ -67,6 +67,9 @@ class fills {
   bool land_in_stream(fill &f, uint64_t waiter);
   void give_up_frame(fill &f);
   void start_followers(uint32_t index);
+  void begin_way(fill &f);
+  void end_way(fill &f, bool arrived);
+  void note_change(uint32_t between, uint32_t files);
   void end(uint32_t index);
   void end_failed(uint32_t index);
 

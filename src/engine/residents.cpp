@@ -93,6 +93,7 @@ void residents::keep_reserve() {
     const uint32_t below = demotion_target(state_.tiers, tier);
     if (state_.admission.books(tier).policy->chooses()) continue;  // room for probation serves
     if (below == no_tier || state_.tiers.copy_path(tier, below).queued_count() != 0) continue;
+    if (state_.tiers[below].stand_aside.aside()) continue;
     const uint64_t wanted =
         std::min(slot.largest_set_bytes, slot.memory->budget_bytes() / reserve_share);
     for (uint32_t i = 0; i < demotions_max; ++i) {

@@ -11,6 +11,12 @@ bool sources::is_nearer(uint32_t a, uint32_t b, uint32_t to) const {
   return state_.tiers[a].rank < state_.tiers[b].rank;
 }
 
+/// Its bytes can be had from a file, too.
+bool sources::has_file(const fill &f) const {
+  const bool stored = f.bank->blocks != nullptr && f.bank->blocks->is_stored(f.number);
+  return stored ? !state_.tiers[f.bank->file_tier].failed_reads.bypassed() : f.bank->mapped();
+}
+
 bool sources::choose_copy(uint32_t index) {
   fill &f = fills_[index];
   uint32_t best = no_tier;
@@ -22,6 +28,9 @@ bool sources::choose_copy(uint32_t index) {
     if (best == no_tier || is_nearer(t, best, f.to)) best = t;
   }
   if (best == no_tier) return false;
+  tier_slot &below = state_.tiers[best];
+  const bool may_pass = below.rank > state_.tiers[f.to].rank && f.attempts == 0 && has_file(f);
+  if (may_pass && !below.stand_aside.may_use(state_.now_ns)) return false;
   uint64_t frame = 0;
   if (f.bank->word(best, f.number).pin(frame) != pin_outcome::pinned) return false;
   f.from = best;
@@ -55,7 +64,7 @@ void sources::add_intermediate(uint32_t index) {
     // What may not stay in the nearer tier needs its copy here.
     const bool may_stay = !state_.admission.books(f.to).policy->chooses();
     if (slot.is_exclusive() && may_stay) continue;
-    if (f.bank->layout(t) != frame_layout::skewed) continue;
+    if (f.bank->layout(t) != frame_layout::skewed || slot.stand_aside.aside()) continue;
     locker_word &word = f.bank->word(t, f.number);
     if (word.look().state != locker_state::absent) continue;
     if (!copies_.win_place(t, *f.bank, f.number, f.order)) continue;

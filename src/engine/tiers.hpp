@@ -17,6 +17,7 @@
 #include "transfer/channel.hpp"
 #include "transfer/pieces.hpp"
 #include "transfer/staging.hpp"
+#include "transfer/stand_aside.hpp"
 
 namespace cubby::engine {
 
@@ -49,6 +50,8 @@ struct tier_slot {
   cubby_tier_stats stats{};
   load_times loads;               // of demand for the tier
   transfer::path_speed arrivals;  // in a memory tier, of demand from files: read, verified, copied
+  transfer::way_cost way;         // from the tier to nearer ones
+  transfer::stand_aside stand_aside;  // of a memory tier below others: files are quicker
 
   [[nodiscard]] bool is_exclusive() const { return (flags & CUBBY_TIER_EXCLUSIVE) != 0; }
   [[nodiscard]] tier::backend_instance &io_backend() {

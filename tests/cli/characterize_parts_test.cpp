@@ -212,3 +212,24 @@ TEST_CASE("A device that is not there says why") {
   REQUIRE_FALSE(opened);
   CHECK_FALSE(opened.failure().text.empty());
 }
+
+TEST_CASE("speed begins with what ended first, however long a queue took to fill") {
+  energy_counters none("/nowhere");
+  meter of(none, 10);
+  CHECK(of.bytes_per_s() == 0);
+  uint64_t now_ns = 5'000'000'000;
+  of.ended_at(1000, now_ns);  // what had been asked for five seconds before
+  CHECK(of.bytes_per_s() == 0);
+  of.ended_at(300, now_ns += 100'000'000);
+  of.ended_at(100, now_ns += 100'000'000);
+  CHECK(of.bytes_per_s() == 2000);
+}
+
+TEST_CASE("of many slices the median counts") {
+  energy_counters none("/nowhere");
+  meter of(none, 0.2);
+  uint64_t now_ns = 1'000'000'000;
+  of.ended_at(1, now_ns);
+  for (int slice = 0; slice < 9; slice++) of.ended_at(slice == 4 ? 10 : 2000, now_ns += 20'000'000);
+  CHECK(of.bytes_per_s() == 100'000);
+}

@@ -3,6 +3,8 @@
 
 #include "cli/plan/answer.hpp"
 #include "cli/plan/formulas.hpp"
+#include "cli/plan/kv_replay.hpp"
+#include "cli/plan/layer_walk.hpp"
 #include "support/catch.hpp"
 
 namespace {
@@ -370,4 +372,134 @@ TEST_CASE("Input embeddings of a file have the bytes of their tensor") {
     if (one.kind == part_kind::input) CHECK((one.bytes == 3 * mega && one.read_bytes == 3000));
     if (one.kind == part_kind::dense) CHECK(one.bytes == 17 * mega);
   }
+}
+
+TEST_CASE("binomial misses sum to one and have the mean they were asked for") {
+  const auto likely = binomial_misses(4, 0.3);
+  REQUIRE(likely.size() == 5);
+  double sum = 0, mean = 0;
+  for (size_t k = 0; k < likely.size(); k++) {
+    sum += likely[k];
+    mean += static_cast<double>(k) * likely[k];
+  }
+  CHECK(near(sum, 1));
+  CHECK(near(mean, 1.2));
+  CHECK(near(likely[0], std::pow(0.7, 4)));
+  CHECK(binomial_misses(3, 0) == std::vector<double>{1, 0, 0, 0});
+  CHECK(binomial_misses(3, 1) == std::vector<double>{0, 0, 0, 1});
+}
+
+TEST_CASE("where every layer misses alike a walk is a sum that one can do by head") {
+  layer_walk of;
+  of.layers = 4;
+  of.experts = 2;
+  of.compute_s = 10;
+  of.ways = {{{0, 0, 1}, 6, 1}};  // both are missing, 6 s each
+  // Nothing to compute until the first is there at 7; the second comes at 13, 5 s of products
+  // follow: 18 s a layer, and what comes late is not hidden by the layers before.
+  CHECK(near(walk_stall_s(of), 4 * 8.0));
+  of.ahead = true;
+  // The link never rests but between tokens: 12 s a layer. In each token the first layer waits as
+  // before.
+  CHECK(walk_stall_s(of) < 4 * 8.0);
+  CHECK(walk_stall_s(of) > 4 * 2.0);
+  of.ways[0].move_s = 2;  // all of it hides, but in the first layer of a token
+  of.ways[0].latency_s = 0;
+  CHECK(near(walk_stall_s(of), 2.0));
+  of.ways[0].missing = {1};
+  CHECK(near(walk_stall_s(of), 0));
+}
+
+TEST_CASE("what a farther place brings is not brought by the nearer one, too") {
+  layer_walk of;
+  of.layers = 1;
+  of.experts = 2;
+  of.compute_s = 0;
+  of.ways = {{{0, 0, 1}, 1, 0}, {{0, 1}, 100, 0}};  // two are missing, one of them everywhere
+  CHECK(near(walk_stall_s(of), 100));
+  of.ways[1].missing = {1};
+  CHECK(near(walk_stall_s(of), 2));
+}
+
+TEST_CASE("a bursty miss costs more than as many that are spread") {
+  layer_walk of;
+  of.layers = 100;
+  of.experts = 4;
+  of.compute_s = 1;
+  of.ahead = true;
+  of.ways = {{{0, 1}, 0.9, 0}};  // one in each layer: it hides
+  const double spread = walk_stall_s(of);
+  of.ways = {{{0.75, 0, 0, 0, 0.25}, 0.9, 0}};  // four in every fourth layer
+  CHECK(walk_stall_s(of) > 10 * spread);
+}
+
+TEST_CASE("a route that is known a layer ahead waits less, and no less than all moves together") {
+  question of = small_question();
+  of.lookahead = 0;
+  const double late = ask(of).offload.step.stall_s;
+  of.lookahead = 1;
+  const step_times ahead = ask(of).offload.step;
+  CHECK(ahead.stall_s < late);
+  CHECK(ahead.stall_s >= 0.98 * (ahead.late_move_s - ahead.compute_s));
+}
+
+TEST_CASE("experts alone leave everything else out of a step") {
+  question of = small_question();
+  of.experts_alone = true;
+  const outlook made = ask(of).offload;
+  for (const part &one : made.parts.parts)
+    if (one.kind != part_kind::experts) CHECK(one.bytes == 0);
+  CHECK(near(made.step.local_bytes,
+             of.model.moe_layers * of.model.top_k * expert_bytes_each(of.model)));
+}
+
+TEST_CASE("lone blocks take what was measured, and between two sizes a part of both") {
+  cubby_cli::profile::tier of;
+  of.name = "file:/d";
+  const auto add = [&](uint64_t bytes, uint64_t depth, double ns) {
+    cubby_cli::profile::point one;
+    one.op = "read";
+    one.path = "cubby";
+    one.block_bytes = bytes;
+    one.depth = depth;
+    one.p50_ns = ns;
+    of.curves.push_back(one);
+  };
+  add(4096, 1, 100e3);
+  add(65536, 1, 160e3);
+  add(65536, 16, 900e3);
+  CHECK(near(*lone_block_s(of, "read", "cubby", 4096), 100e-6));
+  CHECK(near(*lone_block_s(of, "read", "cubby", 65536), 160e-6));
+  CHECK(near(*lone_block_s(of, "read", "cubby", 34816), 130e-6));
+  CHECK(near(*lone_block_s(of, "read", "cubby", 512), 100e-6));
+  CHECK(near(*lone_block_s(of, "read", "cubby", 131072), 320e-6));
+  CHECK_FALSE(lone_block_s(of, "write", "bare", 4096));
+}
+
+TEST_CASE("a replay of KV blocks is the sum of its gets, its puts and what the caller takes") {
+  question of = small_question();
+  const auto curve = [](cubby_cli::profile::tier &to, const char *op, const char *path, double ns) {
+    cubby_cli::profile::point one;
+    one.op = op;
+    one.path = path;
+    one.block_bytes = 4096;
+    one.depth = 1;
+    one.p50_ns = ns;
+    to.curves.push_back(one);
+  };
+  cubby_cli::profile::tier file = of.machine.tiers[0];
+  file.name = "file:/d";
+  file.kind = "file";
+  curve(of.machine.tiers[0], "copy", "cubby", 1000);
+  curve(file, "read", "cubby", 100e3);
+  curve(file, "write", "bare", 50e3);
+  of.machine.tiers.push_back(file);
+  const auto made = time_kv(of.machine, "file:/d", {10, 5, 2, 4096}, 2e-6);
+  REQUIRE(made);
+  CHECK(near(made->memory_s, 10e-6));
+  CHECK(near(made->disk_s, 5 * 101e-6));
+  CHECK(near(made->put_s, 2 * 51e-6));
+  CHECK(near(made->own_s, 17 * 2e-6));
+  CHECK(near(made->stall_share(), (made->disk_s + made->put_s) / made->all_s()));
+  CHECK_FALSE(time_kv(of.machine, "file:/other", {10, 5, 2, 4096}, 0));
 }

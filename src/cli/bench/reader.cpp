@@ -22,18 +22,22 @@ uint64_t cpu_ns() {
   return ns(used.ru_utime) + ns(used.ru_stime);
 }
 
-/// Of the threads that there are; 0 where the kernel does not count it.
-uint64_t starved_ns() {
-  uint64_t all = 0;
-  std::error_code failed;
-  for (const auto &task : std::filesystem::directory_iterator("/proc/self/task", failed)) {
-    uint64_t ran = 0, waited = 0;
-    if (std::ifstream(task.path() / "schedstat") >> ran >> waited) all += waited;
-  }
-  return all;
+uint64_t starved_by(const std::filesystem::path &task) {
+  uint64_t ran = 0, waited = 0;
+  return std::ifstream(task / "schedstat") >> ran >> waited ? waited : 0;
 }
 
 }  // namespace
+
+uint64_t starved_ns() {
+  uint64_t all = 0;
+  std::error_code failed;
+  for (const auto &task : std::filesystem::directory_iterator("/proc/self/task", failed))
+    all += starved_by(task.path());
+  return all;
+}
+
+uint64_t starved_here_ns() { return starved_by("/proc/thread-self"); }
 
 stopwatch::stopwatch() : cpu_start_ns_(cpu_ns()), starved_start_ns_(starved_ns()) {
   start_ns_ = clock_ns();

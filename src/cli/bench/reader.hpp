@@ -48,6 +48,11 @@ outcome<std::unique_ptr<reader>> make_pread(const layout &file, uint32_t depth);
 /// The fio command; reads as many random blocks of its own choice.
 outcome<std::unique_ptr<reader>> make_fio(const layout &file, uint32_t depth);
 
+/// Time in which threads of this process could run and others had the processors: of all of them,
+/// or of the caller alone. 0 where the kernel does not count it.
+uint64_t starved_ns();
+uint64_t starved_here_ns();
+
 /// Measures a piece of work.
 class stopwatch {
  public:

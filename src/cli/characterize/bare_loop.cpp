@@ -121,15 +121,17 @@ done ring_loop::take(const load &asked, latencies &took, meter &watch) {
   if (status < 0 && status != -EINTR) return system_trouble("io_uring", -status);
   io_uring_cqe *cqe = nullptr;
   done good = nothing{};
+  uint64_t ended_bytes = 0;
   while (io_uring_peek_cqe(&ring_, &cqe) == 0) {
     const auto at = static_cast<uint32_t>(cqe->user_data);
     const int got = cqe->res;
     io_uring_cqe_seen(&ring_, cqe);
     took.add(clock_ns() - slots_[at].start_ns);
-    watch.ended(asked.block_bytes);
+    ended_bytes += asked.block_bytes;
     free_.push_back(at);
     if (got != static_cast<int>(asked.block_bytes)) good = wrong_count(slots_[at].reads, got);
   }
+  if (ended_bytes != 0) watch.ended(ended_bytes);
   return good;
 }
 

@@ -37,14 +37,26 @@ double median_of(std::vector<uint64_t> values) {
 meter::meter(energy_counters &energy, double seconds)
     : energy_(energy), seconds_(seconds), joules_(energy.joules()) {}
 
-void meter::ended(uint64_t bytes) {
+void meter::ended_at(uint64_t bytes, uint64_t now_ns) {
   constexpr double slice_seconds_min = 0.02;
+  last_ns_ = now_ns;
+  if (first_ns_ == 0) {
+    first_ns_ = slice_start_ns_ = now_ns;
+    return;
+  }
+  bytes_ += bytes;
   slice_bytes_ += bytes;
-  const double took = seconds_since(slice_start_ns_);
+  const double took = static_cast<double>(now_ns - slice_start_ns_) / 1e9;
   if (took < std::max(slice_seconds_min, seconds_ / 10)) return;
   slices_.push_back(static_cast<uint64_t>(static_cast<double>(slice_bytes_) / took));
-  slice_start_ns_ = clock_ns();
+  slice_start_ns_ = now_ns;
   slice_bytes_ = 0;
+}
+
+double meter::bytes_per_s() const {
+  if (slices_.size() >= 5) return median_of(slices_);
+  if (bytes_ == 0 || last_ns_ == first_ns_) return 0;
+  return static_cast<double>(bytes_) * 1e9 / static_cast<double>(last_ns_ - first_ns_);
 }
 
 figures meter::stop(uint64_t bytes, latencies &of) {
@@ -52,8 +64,8 @@ figures meter::stop(uint64_t bytes, latencies &of) {
   const auto joules = energy_.joules();
   figures found;
   found.bytes = bytes;
-  found.bytes_per_s =
-      slices_.size() >= 5 ? median_of(slices_) : static_cast<double>(bytes) / took.seconds;
+  found.bytes_per_s = bytes_per_s();
+  if (found.bytes_per_s == 0) found.bytes_per_s = static_cast<double>(bytes) / took.seconds;
   if (bytes != 0) {
     found.cpu_ns_per_byte = static_cast<double>(took.cpu_ns) / static_cast<double>(bytes);
     if (joules && joules_)

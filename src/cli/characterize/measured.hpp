@@ -41,20 +41,29 @@ class latencies {
 
 double median_of(std::vector<uint64_t> values);
 
-/// Time, processor time and energy from its making to stop(). The speed is that of the median slice
-/// of the time, a tenth of it, so that one that another program took does not count.
+/// Processor time and energy from its making to stop(). Speed begins with what ended first: until
+/// then a deep queue has only been filled, which is a large part of a short measurement and a small
+/// one of a long. It is that of the median slice of the time, a tenth of it, so that one that
+/// another program took does not count; of all of the time where that has too few.
 class meter {
  public:
   meter(energy_counters &energy, double seconds);
-  [[nodiscard]] bool over() const { return seconds_since(start_ns_) >= seconds_; }
-  /// Something has just been done; without it the speed is that of all the time.
-  void ended(uint64_t bytes);
+  [[nodiscard]] bool over() const {
+    return seconds_since(first_ns_ != 0 ? first_ns_ : start_ns_) >= seconds_;
+  }
+  /// Something has just been done, all of it that was found done together.
+  void ended(uint64_t bytes) { ended_at(bytes, clock_ns()); }
+  void ended_at(uint64_t bytes, uint64_t now_ns);
+  /// As far as it goes; 0 = too little has ended.
+  [[nodiscard]] double bytes_per_s() const;
   figures stop(uint64_t bytes, latencies &of);
 
  private:
   energy_counters &energy_;
   const double seconds_;
-  uint64_t slice_start_ns_ = clock_ns(), slice_bytes_ = 0;
+  uint64_t first_ns_ = 0, last_ns_ = 0;  // 0: nothing has ended
+  uint64_t bytes_ = 0;                   // that ended behind the first
+  uint64_t slice_start_ns_ = 0, slice_bytes_ = 0;
   std::vector<uint64_t> slices_;  // bytes a second
   const std::optional<double> joules_;
   const uint64_t start_ns_ = clock_ns();

@@ -56,9 +56,9 @@ done pin_stream::take(latencies &took, meter &watch) {
     took.add(clock_ns() - slots_[at].start_ns);
     if (completed[i].status != CUBBY_OK) return library_failed();
     if (cubby_unpin(of_.rt, slots_[at].pins, 0, 0, nullptr) != CUBBY_OK) return library_failed();
-    watch.ended(of_.block_bytes);
     free_.push_back(at);
   }
+  if (count != 0) watch.ended(count * of_.block_bytes);
   return nothing{};
 }
 

@@ -1,5 +1,7 @@
 #include "cli/demo/decoder.hpp"
 
+#include <time.h>
+
 #include <cmath>
 
 #include "base/digest.hpp"
@@ -9,6 +11,13 @@
 
 namespace cubby_cli::demo {
 namespace {
+
+/// Of this thread.
+uint64_t thread_cpu_ns() {
+  timespec used{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  return static_cast<uint64_t>(used.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(used.tv_nsec);
+}
 
 void normalise(const std::vector<float> &from, std::vector<float> &to) {
   double sum = 0;
@@ -51,7 +60,7 @@ outcome<decoded> decode(const expert_file &file, const routes &chosen, expert_so
   quantised input;
   cubby::base::digest_stream digest;
   decoded result;
-  const uint64_t start = clock_ns();
+  const uint64_t start = clock_ns(), cpu_start = thread_cpu_ns();
   for (uint32_t token = 0; token < chosen.tokens; ++token) {
     normalise(state, normal);
     model::random_stream embedding(token, 1);
@@ -66,9 +75,10 @@ outcome<decoded> decode(const expert_file &file, const routes &chosen, expert_so
         const void *parts[3] = {};
         const int which = source.next(parts);
         if (which < 0) return trouble{source.failure()};
-        const uint64_t before = clock_ns();
+        const uint64_t before = clock_ns(), cpu_before = thread_cpu_ns();
         math.run(layer, parts, input, outputs[static_cast<size_t>(which)].data());
         result.compute_ns += clock_ns() - before;
+        result.compute_cpu_ns += thread_cpu_ns() - cpu_before;
         result.computed_bytes += file.locker_bytes(layer);
       }
       source.end();
@@ -81,6 +91,7 @@ outcome<decoded> decode(const expert_file &file, const routes &chosen, expert_so
     progress(token + 1);
   }
   result.seconds = static_cast<double>(clock_ns() - start) / 1e9;
+  result.cpu_ns = thread_cpu_ns() - cpu_start;
   result.output_digest = hex_text(digest.value());
   return result;
 }

@@ -13,6 +13,7 @@ struct decoded {
   uint32_t tokens = 0;
   double seconds = 0;
   uint64_t compute_ns = 0, computed_bytes = 0;  // of products alone
+  uint64_t compute_cpu_ns = 0, cpu_ns = 0;      // processor time: of products, of this thread
   std::string output_digest;                    // XXH3-64: tells outputs of different ways apart
 };
 

@@ -17,6 +17,14 @@ double hit_curve::at(double share) const {
   return before.hits + (1 - before.hits) * (share - before.share) / (1 - before.share);
 }
 
+const std::vector<double> *hit_curve::missing_at(double share) const {
+  const point *nearest = nullptr;
+  for (const point &one : points)
+    if (nearest == nullptr || std::abs(one.share - share) < std::abs(nearest->share - share))
+      nearest = &one;
+  return nearest == nullptr || nearest->missing.empty() ? nullptr : &nearest->missing;
+}
+
 hit_curve uniform_hits() { return {{}, origin::assumed, "every expert is chosen as often"}; }
 
 hit_curve zipf_hits(uint32_t experts, double exponent) {
@@ -27,7 +35,7 @@ hit_curve zipf_hits(uint32_t experts, double exponent) {
   double held = 0;
   for (uint32_t rank = 1; rank < experts; rank++) {
     held += std::pow(rank, -exponent);
-    made.points.push_back({double{1} * rank / experts, held / all});
+    made.points.push_back({double{1} * rank / experts, held / all, {}});
   }
   return made;
 }

@@ -13,6 +13,9 @@ namespace cubby_cli::plan {
 struct hit_curve {
   struct point {
     double share = 0, hits = 0;
+    /// Of all visits of a layer, the shares of those in which 0, 1, 2 … experts are missing; none
+    /// where nobody counted them.
+    std::vector<double> missing = {};
   };
   std::vector<point> points;
   origin from = origin::assumed;
@@ -20,6 +23,8 @@ struct hit_curve {
 
   /// 0 holds nothing, 1 everything, whatever the points say.
   [[nodiscard]] double at(double share) const;
+  /// As it was counted at the nearest point; nothing where it was not.
+  [[nodiscard]] const std::vector<double> *missing_at(double share) const;
 };
 
 /// Every expert is chosen as often as any other, and nothing of a choice is remembered.

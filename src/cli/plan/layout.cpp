@@ -58,13 +58,14 @@ double experts_in_step(const question &of) {
 std::vector<part> parts_of(const question &of) {
   const model_shape &model = of.model;
   const double context = of.context.value, users = of.users.value;
-  const double input = input_bytes(model);
-  const double dense = dense_bytes(model) - input;
+  const double all_but_experts = of.experts_alone ? 0 : 1;
+  const double input = all_but_experts * input_bytes(model);
+  const double dense = all_but_experts * dense_bytes(model) - input;
   std::vector<part> all = {{part_kind::dense, "dense weights", dense, dense, true, {}},
                            {part_kind::kv,
                             "KV of active users",
-                            users * kv_bytes(model, of.kv, context),
-                            users * kv_read_bytes(model, of.kv, context),
+                            all_but_experts * users * kv_bytes(model, of.kv, context),
+                            all_but_experts * users * kv_read_bytes(model, of.kv, context),
                             true,
                             {}}};
   if (model.has_experts())
@@ -74,7 +75,7 @@ std::vector<part> parts_of(const question &of) {
                    model.moe_layers * experts_in_step(of) * expert_bytes_each(model),
                    true,
                    {}});
-  if (of.sessions.value > users)
+  if (of.sessions.value > users && !of.experts_alone)
     all.push_back({part_kind::stored_kv,
                    "KV of other sessions",
                    (of.sessions.value - users) * kv_bytes(model, of.kv, context),
@@ -84,7 +85,7 @@ std::vector<part> parts_of(const question &of) {
   if (input > 0)
     all.push_back(
         {part_kind::input, "input embeddings", input, users * input / model.vocab, false, {}});
-  if (model.table_bytes > 0)
+  if (model.table_bytes > 0 && !of.experts_alone)
     all.push_back({part_kind::table,
                    "lookup tables",
                    model.table_bytes,

@@ -22,10 +22,12 @@ struct question {
   std::map<std::string, double> budget_bytes;  // by tier, where not nine tenths of it
 
   quantity context, users, output_tokens;
-  quantity sessions;           // whose KV is held, active or not
-  quantity reuse;              // share of a prompt whose KV is found
-  quantity overlap;            // share of compute behind which late moves hide
-  std::optional<double> hits;  // of experts, given instead of by the curve
+  quantity sessions;                  // whose KV is held, active or not
+  quantity reuse;                     // share of a prompt whose KV is found
+  quantity overlap;                   // share of compute behind which late moves hide
+  std::optional<uint32_t> lookahead;  // layers that the route is known ahead; not said: by overlap
+  bool experts_alone = false;         // a step is its routed experts, and nothing else
+  std::optional<double> hits;         // of experts, given instead of by the curve
   hit_curve curve;
   std::optional<latency_class> wanted;
 

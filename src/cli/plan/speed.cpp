@@ -1,8 +1,10 @@
 #include "cli/plan/speed.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "cli/plan/formulas.hpp"
+#include "cli/plan/layer_walk.hpp"
 
 namespace cubby_cli::plan {
 namespace {
@@ -33,10 +35,51 @@ void add_experts(const question &of, const std::vector<place> &places, const par
   for (size_t at = 1; at < places.size(); at++) {
     const double share = made.expert_share[at], bytes = share * experts.read_bytes;
     made.moved_bytes[at] += bytes;
-    made.late_move_s += move_s(bytes, places[at].bytes_per_s,
-                               layers_with_misses(of.model.moe_layers, experts_in_step(of), share),
-                               places[at].latency_s);
+    const double took_s = move_s(
+        bytes, places[at].bytes_per_s,
+        layers_with_misses(of.model.moe_layers, experts_in_step(of), share), places[at].latency_s);
+    made.move_s[at] += took_s;
+    made.late_move_s += took_s;
   }
+}
+
+/// How many experts of a layer the places before `at` have not: as a recording counted it, else as
+/// if each was missing by itself.
+std::vector<double> missing_before(const question &of, const part &experts, const step_times &made,
+                                   size_t at) {
+  double held = 0, found = 0;
+  for (size_t i = 0; i < at; i++) {
+    held += experts.share_in(i);
+    found += made.expert_share[i];
+  }
+  const auto *counted = of.hits ? nullptr : of.curve.missing_at(held);
+  if (counted != nullptr && held > 0) return *counted;
+  return binomial_misses(static_cast<uint32_t>(std::lround(experts_in_step(of))), 1 - found);
+}
+
+/// What is known a layer ahead at most. `hidden_s`: of compute, behind which other moves hide.
+double foreseen_stall_s(const question &of, const std::vector<place> &places, const part &experts,
+                        const step_times &made, double hidden_s) {
+  layer_walk by;
+  by.layers = of.model.moe_layers;
+  by.experts = std::round(experts_in_step(of));
+  by.compute_s = std::max(0.0, made.compute_s - hidden_s) / by.layers;
+  by.ahead = *of.lookahead > 0;
+  for (size_t at = 1; at < places.size(); at++) {
+    if (experts.placed[at] <= 0) continue;
+    by.ways.push_back({missing_before(of, experts, made, at),
+                       expert_bytes_each(of.model) / places[at].bytes_per_s, places[at].latency_s});
+  }
+  return walk_stall_s(by);
+}
+
+double stall_of(const question &of, const std::vector<place> &places, const layout &parts,
+                const step_times &made) {
+  const part *experts = parts.find(part_kind::experts);
+  if (!of.lookahead || experts == nullptr)
+    return stall_s(made.compute_s, made.known_move_s, made.late_move_s, of.overlap.value);
+  const double hidden_s = std::min(made.compute_s, made.known_move_s);
+  return made.known_move_s - hidden_s + foreseen_stall_s(of, places, *experts, made, hidden_s);
 }
 
 /// Each chunk of a prompt reads the dense weights and nearly all experts, each layer's known before
@@ -68,6 +111,7 @@ void add_prompt_weights(const question &of, const std::vector<place> &places, co
 step_times time_step(const question &of, const std::vector<place> &places, const layout &parts) {
   step_times made;
   made.moved_bytes.assign(places.size(), 0);
+  made.move_s.assign(places.size(), 0);
   made.expert_share = expert_shares(of, parts.find(part_kind::experts), places.size());
   for (const part &one : parts.parts) {
     made.local_bytes += one.read_bytes;
@@ -79,13 +123,18 @@ step_times time_step(const question &of, const std::vector<place> &places, const
       const double bytes = one.share_in(at) * one.read_bytes;
       made.moved_bytes[at] += bytes;
       const double rounds = one.every_step ? of.model.layers : 1;
-      made.known_move_s += move_s(bytes, places[at].bytes_per_s, rounds, places[at].latency_s);
+      const double took_s = move_s(bytes, places[at].bytes_per_s, rounds, places[at].latency_s);
+      made.move_s[at] += took_s;
+      made.known_move_s += took_s;
     }
   }
   made.flops = of.users.value * decode_flops(of.model, of.context.value);
   made.compute_s = product_s(made.local_bytes, places[0].bytes_per_s, made.flops,
                              of.machine.compute->flop_per_s);
-  made.stall_s = stall_s(made.compute_s, made.known_move_s, made.late_move_s, of.overlap.value);
+  if (of.machine.digest_bytes_per_s)
+    for (const double bytes : made.moved_bytes)
+      made.digest_s += bytes / *of.machine.digest_bytes_per_s;
+  made.stall_s = stall_of(of, places, parts, made);
   return made;
 }
 

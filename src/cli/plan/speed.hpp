@@ -13,6 +13,8 @@ struct step_times {
   double local_bytes = 0;  // read by products
   double flops = 0;
   double compute_s = 0, known_move_s = 0, late_move_s = 0, stall_s = 0;
+  double digest_s = 0;               // of what is moved, by one thread; a part of the moves
+  std::vector<double> move_s;        // from each place, whatever hides it
   double hits = 1;                   // of routed experts, in the first place
   std::vector<double> moved_bytes;   // from each place
   std::vector<double> expert_share;  // of the experts used, found in each place

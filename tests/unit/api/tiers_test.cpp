@@ -165,3 +165,45 @@ TEST_CASE(
   CHECK(cubby_pin(h.rt, both.data(), 1, host, &how, &third, nullptr, nullptr) == CUBBY_MISS);
   CHECK(cubby_unpin(h.rt, second, 1, 1, nullptr) == CUBBY_OK);
 }
+
+/// Behind a link of 10 MB/s host memory is slower than any file.
+TEST_CASE("a tier that is slower than the file is gone past, and says so") {
+  weights w;
+  runtime_fixture h(open_with("lru"));
+  h.map(w);
+  const cubby_tier near = h.tier("near", 0, 1'600'000);
+  const cubby_tier far = h.tier("far", 1, 6'000'000, 10'000'000, CUBBY_TIER_EXCLUSIVE);
+  const std::string is_far = R"({tier="far",backend="host"} )";
+  const auto metric = [&](const std::string &name) {
+    std::string text(64 << 10, '\0');
+    size_t needed = 0;
+    REQUIRE(cubby_metrics(h.rt, text.data(), text.size(), &needed) == CUBBY_OK);
+    const size_t at = text.find("\n" + name + is_far);
+    REQUIRE(at != std::string::npos);
+    return std::strtoull(text.c_str() + at + 1 + name.size() + is_far.size(), nullptr, 10);
+  };
+  CHECK(metric("cubby_tier_stood_aside_total") == 0);
+  // Eight are used in turn, which both tiers hold together, and now and then one that neither has.
+  uint32_t uses = 0;
+  for (; uses < 600 && h.stats(far).health == 0; ++uses) {
+    use(h, {uses % 3 == 2 ? 8 + uses / 3 % 16 : uses % 8}, near);
+  }
+  CHECK(h.stats(far).health == 3);
+  CHECK(metric("cubby_tier_stood_aside_total") == 1);
+  const uint64_t moved = h.stats(far).bytes_in, read = metric("cubby_tier_passed_lockers_total");
+  for (uint32_t i = 0; i < 64; ++i) {
+    const uint32_t number = i % 8;
+    cubby_pins held = 0;
+    std::vector<const void *> addr;
+    REQUIRE(h.pin({number}, near, held, addr) == CUBBY_OK);
+    for (uint32_t part = 0; part < weights::parts; ++part) CHECK(w.same(addr[part], number, part));
+    REQUIRE(cubby_unpin(h.rt, held, 0, 0, nullptr) == CUBBY_OK);
+  }
+  CHECK(h.stats(far).bytes_in <= moved + 400'000);  // nothing goes down but what was on its way
+  CHECK(metric("cubby_tier_passed_lockers_total") > read);
+  bool said = false;
+  cubby_log_line line{};
+  while (cubby_log_take(h.rt, &line, 1) == 1)
+    said = said || std::string(line.text).find("tier far stands aside") != std::string::npos;
+  CHECK(said);
+}

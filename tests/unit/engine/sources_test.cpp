@@ -162,3 +162,27 @@ TEST_CASE("nothing has the bytes: the copy is gone and there is no file, or the 
   h.land(h.bank, h.far, 3);
   CHECK(h.source_of(h.begin(h.host, 3)) == h.far);  // a copy is as good as before
 }
+
+TEST_CASE("a copy in a tier that stands aside is left there while a file has the bytes") {
+  fixture h;
+  h.map(h.bank, h.disk);
+  for (const uint32_t number : {1u, 2u, 3u, 4u}) h.land(h.bank, h.host, number);
+  auto &aside = h.state.tiers[h.host].stand_aside;
+  REQUIRE(aside.set(true, h.state.now_ns));
+  CHECK(h.source_of(h.begin(h.device, 1)) == h.disk);
+  CHECK(aside.past_count() == 1);
+  // After a failure it is better than nothing, and after a pause it is probed.
+  const uint32_t again = h.begin(h.device, 2);
+  h.table[again].attempts = 1;
+  CHECK(h.source_of(again) == h.host);
+  h.state.now_ns += transfer::probe_clock::pause_min_ns;
+  CHECK(h.source_of(h.begin(h.device, 3)) == h.host);
+  CHECK(h.source_of(h.begin(h.device, 4)) == h.disk);
+}
+
+TEST_CASE("a copy that no file has is read from a tier that stands aside") {
+  fixture h;
+  h.land(h.bank, h.host, 1);
+  REQUIRE(h.state.tiers[h.host].stand_aside.set(true, h.state.now_ns));
+  CHECK(h.source_of(h.begin(h.device, 1)) == h.host);
+}

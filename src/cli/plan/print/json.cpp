@@ -40,6 +40,8 @@ json load_json(const question &asked) {
                {"sessions", quantity_json(asked.sessions)},
                {"reuse", quantity_json(asked.reuse)},
                {"overlap", quantity_json(asked.overlap)},
+               {"lookahead", asked.lookahead ? json(*asked.lookahead) : json(nullptr)},
+               {"experts_alone", asked.experts_alone},
                {"slo", nullptr}};
   if (asked.wanted)
     load["slo"] = {{"name", asked.wanted->name},
@@ -66,6 +68,7 @@ json places_json(const outlook &of) {
                    {"serves_steps", one.serves_steps},
                    {"excluded", one.excluded},
                    {"moved_bytes_per_step", of.step.moved_bytes[at]},
+                   {"move_s", of.step.move_s[at]},
                    {"origin", name_of(one.from)},
                    {"source", one.source}});
   }
@@ -91,6 +94,8 @@ json outlook_json(const outlook &of, const question &asked) {
                {"sustained_tokens_per_s", of.sustained_tokens_per_s(asked)},
                {"token_s", of.step.step_s()},
                {"compute_s", of.step.compute_s},
+               {"stall_s", of.step.stall_s},
+               {"digest_s", of.step.digest_s},
                {"stall_share", of.step.stall_share()},
                {"expert_hits", of.step.hits},
                {"first_token_s", of.first.all_s()},

@@ -12,13 +12,40 @@ constexpr double usual_shares[] = {0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8,
 constexpr uint64_t tokens_max = 20000;
 constexpr uint32_t batch_max = 1024;
 
-/// The share of all experts that the first tier holds by the question as it stands.
-outcome<double> share_held(const question &of) {
+/// The shares of all experts that the first tier, the first two … hold by the question as it
+/// stands.
+outcome<std::vector<double>> shares_held(const question &of) {
   const auto here = look_ahead(of);
   if (!here) return here.failure();
   const part *experts = here->parts.find(part_kind::experts);
-  return experts == nullptr ? 0 : experts->share_in(0);
+  std::vector<double> shares;
+  double held = 0;
+  for (size_t at = 0; experts != nullptr && at < experts->placed.size(); at++)
+    shares.push_back(held += experts->share_in(at));
+  return shares;
 }
+
+/// Counts the visits in which so many experts are missing.
+class miss_counts final : public replay::reporter {
+ public:
+  void used(uint64_t, std::span<const cubby_object>,
+            std::span<const cubby_object> missing) override {
+    if (missing.size() >= visits_.size()) visits_.resize(missing.size() + 1);
+    visits_[missing.size()]++;
+    all_++;
+  }
+  void came(cubby_object) override {}
+  void left(cubby_object) override {}
+  void ended() override {}
+  [[nodiscard]] nlohmann::json report() override {
+    for (double &one : visits_) one /= std::max(1.0, all_);
+    return visits_;
+  }
+
+ private:
+  std::vector<double> visits_;
+  double all_ = 0;
+};
 
 done same_model(const replay::workload &of, const question &with) {
   if (!of.of_experts())
@@ -42,6 +69,7 @@ std::vector<replay::job> jobs_at(const std::vector<double> &shares, const replay
     one.how.policy = policy.ops;
     one.how.name = policy.name;
     one.how.capacity = static_cast<uint64_t>(share * static_cast<double>(of.units()));
+    one.details = [] { return std::make_unique<miss_counts>(); };
     if (one.how.capacity >= least && one.how.capacity < of.units()) jobs.push_back(std::move(one));
   }
   return jobs;
@@ -59,10 +87,10 @@ done add_recorded_hits(const plan_words &words, question &to) {
   if (auto good = replay::check_policies({words.policy}); !good) return good;
   auto policies = replay::find_policies({words.policy}, of->kind());
   if (!policies) return policies.failure();
-  const auto held = share_held(to);
+  const auto held = shares_held(to);
   if (!held) return held.failure();
   std::vector<double> shares(std::begin(usual_shares), std::end(usual_shares));
-  shares.push_back(*held);
+  shares.insert(shares.end(), held->begin(), held->end());
   std::sort(shares.begin(), shares.end());
   shares.erase(std::unique(shares.begin(), shares.end()), shares.end());
   std::vector<replay::job> jobs = jobs_at(shares, *of, policies->policies.front());
@@ -77,7 +105,8 @@ done add_recorded_hits(const plan_words &words, question &to) {
     if (!one.found) return trouble{one.broken};
     made.points.push_back(
         {static_cast<double>(one.how.capacity) / static_cast<double>(of->units()),
-         static_cast<double>(one.found->hits) / static_cast<double>(one.found->accesses)});
+         static_cast<double>(one.found->hits) / static_cast<double>(one.found->accesses),
+         one.details_report.get<std::vector<double>>()});
   }
   to.curve = std::move(made);
   return nothing{};

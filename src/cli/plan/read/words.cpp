@@ -113,22 +113,15 @@ done read_money(const plan_words &words, question &to) {
 
 /// A preset, or the file of this or another machine.
 done read_machine(const plan_words &words, question &to) {
-  std::error_code failed;
+  auto machine = read_machine_named(words.profile);
+  if (!machine) return machine.failure();
+  to.machine = std::move(*machine);
   to.machine_name = words.profile;
   if (const machine_preset *preset = find_machine(words.profile)) {
-    to.machine = preset->what;
     to.machine_name = preset->name;
     to.usd_per_hour = preset->usd_per_hour;
     to.background_watt = preset->background_watt;
-    return nothing{};
   }
-  if (!std::filesystem::exists(words.profile, failed))
-    return usage_trouble("there is no profile \"" + words.profile +
-                         "\": neither a file nor one of " + names_of(machine_presets()) +
-                         "; measure this machine with `cubby characterize --save FILE`");
-  auto read = profile::load(words.profile);
-  if (!read) return read.failure();
-  to.machine = with_one_memory(std::move(*read));
   return nothing{};
 }
 
@@ -168,6 +161,26 @@ done read_seller(const std::string &text, question &to) {
   auto miss = read_number("--input-price", text.substr(colon + 1), 0, 1e6);
   if (!miss) return miss.failure();
   to.sells = input_price{text, *hit, *miss, "--input-price"};
+  return nothing{};
+}
+
+/// Products in fewer threads than were measured: each as fast as one alone, until memory bounds
+/// them all.
+done read_threads(const plan_words &words, question &to) {
+  if (words.threads == 0) return nothing{};
+  auto &compute = to.machine.compute;
+  if (!compute || !compute->one_thread_product_bytes_per_s || compute->threads == 0)
+    return usage_trouble("--threads: the profile " + to.machine_name +
+                         " does not say how fast products are in one thread; measure again with "
+                         "`cubby characterize --save`, or leave it out");
+  if (words.threads > compute->threads)
+    return usage_trouble("--threads " + std::to_string(words.threads) + ": the profile " +
+                         to.machine_name + " was measured with " +
+                         std::to_string(compute->threads) + "; give at most as many");
+  compute->product_bytes_per_s = std::min(compute->product_bytes_per_s,
+                                          words.threads * *compute->one_thread_product_bytes_per_s);
+  compute->threads = words.threads;
+  compute->source += "; by " + std::to_string(words.threads) + " of the threads (--threads)";
   return nothing{};
 }
 
@@ -239,6 +252,13 @@ done read_load(const plan_words &words, question &to) {
   if (!overlap) return overlap.failure();
   to.reuse = {*reuse, words.reuse == "0" ? origin::assumed : origin::given,
               "none unless --reuse says so"};
+  if (words.lookahead && words.overlap != "0")
+    return usage_trouble(
+        "--lookahead tells by layers what --overlap tells by a share; give one of them");
+  to.lookahead = words.lookahead;
+  to.experts_alone = words.experts_alone;
+  if (to.experts_alone && !to.model.has_experts())
+    return usage_trouble("--experts-alone: " + to.model.name + " has no experts; leave it out");
   to.overlap = {*overlap, words.overlap == "0" ? origin::assumed : origin::given,
                 "--overlap; 0: nobody foresees the route"};
   constexpr double idle_sessions = 10;  // for an active one, where prompts are found again
@@ -273,6 +293,18 @@ outcome<double> read_number(const std::string &option, const std::string &text, 
   return value;
 }
 
+outcome<profile::machine_profile> read_machine_named(const std::string &name) {
+  std::error_code failed;
+  if (const machine_preset *preset = find_machine(name)) return preset->what;
+  if (!std::filesystem::exists(name, failed))
+    return usage_trouble("there is no profile \"" + name + "\": neither a file nor one of " +
+                         names_of(machine_presets()) +
+                         "; measure this machine with `cubby characterize --save FILE`");
+  auto read = profile::load(name);
+  if (!read) return read.failure();
+  return with_one_memory(std::move(*read));
+}
+
 outcome<question> read_question(const plan_words &words) {
   question made;
   const auto geometry = read_geometry(words.geometry);
@@ -288,6 +320,7 @@ outcome<question> read_question(const plan_words &words) {
   made.kv = *kv;
   if (auto good = read_types(words, made.model); !good) return good.failure();
   if (auto good = read_machine(words, made); !good) return good.failure();
+  if (auto good = read_threads(words, made); !good) return good.failure();
   if (auto good = read_money(words, made); !good) return good.failure();
   if (auto good = read_tiers(words, made); !good) return good.failure();
   if (auto good = read_class(words.slo, made); !good) return good.failure();

@@ -13,6 +13,7 @@ namespace cubby_cli::replay {
 struct checked_blocks {
   uint64_t count = 0, wrong_bytes = 0;
   uint64_t damaged_count = 0;  // not delivered: their bytes were not those that were put
+  uint64_t took_ns = 0;        // to check, and to make what is put
 
   [[nodiscard]] bool good() const { return wrong_bytes == 0 && damaged_count == 0; }
 };
@@ -31,8 +32,10 @@ class stored_cache {
   outcome<std::vector<uint32_t>> find_all();
   /// `flags`: of cubby_how. False: it is not there.
   outcome<bool> get(uint32_t block, uint32_t flags, checked_blocks &found);
+  /// The bytes of a block, for the put that follows.
+  void make(uint32_t block, checked_blocks &found);
   /// `parent` may be none.
-  done put(uint32_t block, const uint32_t *parent, uint8_t keep = CUBBY_KEEP_RESTART);
+  done put_made(uint32_t block, const uint32_t *parent, uint8_t keep = CUBBY_KEEP_RESTART);
 
   [[nodiscard]] outcome<cubby_tier_stats> host_stats() const { return bank_.host_stats(); }
   [[nodiscard]] outcome<cubby_tier_stats> disk_stats() const { return bank_.disk_stats(); }

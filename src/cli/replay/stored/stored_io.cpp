@@ -47,7 +47,9 @@ done stored_io::prepare() {
 /// What memory one block takes.
 done stored_io::measure_frame(stored_cache &in, const std::vector<uint32_t> &there) {
   if (there.empty()) {
-    if (auto put = in.put(0, nullptr, CUBBY_KEEP_CACHE); !put) return put;
+    checked_blocks unused;
+    in.make(0, unused);
+    if (auto put = in.put_made(0, nullptr, CUBBY_KEEP_CACHE); !put) return put;
   } else {
     checked_blocks again;
     if (const auto got = in.get(there.back(), 0, again); !got) return got.failure();
@@ -72,16 +74,18 @@ outcome<stored_run> stored_io::run(const replayed_policy &which, uint64_t capaci
     return opened.failure();
   stored_walk walk(of_, one, (which.ops->flags & CUBBY_POLICY_HEAD_FIRST) != 0);
   if (auto begun = walk.begin(); !begun) return begun.failure();
-  const uint64_t started_ns = clock_ns();
+  const bench::stopwatch watch;
   for (size_t r = 0; r < of_.requests.size(); ++r) {
     if (auto played = walk.play(r); !played) return played.failure();
     if (progress_.due())
       progress_.show(which.name + " with real bytes, " + std::to_string(capacity) +
                      " lockers: " + std::to_string(100 * r / of_.requests.size()) + " %");
   }
-  const double seconds = seconds_since(started_ns);
+  const bench::sample took = watch.stop(0);
   auto found = walk.finish();
-  if (found) found->seconds = seconds;
+  if (!found) return found;
+  found->seconds = took.seconds;
+  found->starved_ns = took.starved_ns;
   return found;
 }
 
@@ -104,6 +108,13 @@ done stored_io::add(replayer &, const workload &of, const replayed_policy &which
   io["put_again"] = found->put_again_count;
   io["read_bytes"] = found->read_bytes;
   io["evictions"] = found->evictions;
+  io["seconds"] = found->seconds;
+  io["time"] = {{"memory_ns", found->memory_ns},
+                {"disk_ns", found->disk_ns},
+                {"put_ns", found->put_ns},
+                {"own_ns", found->checked.took_ns}};
+  io["uses"] = {{"memory", found->memory_count}, {"disk", found->disk_count}};
+  io["starved_ns"] = found->starved_ns;
   io["blocks_per_s"] = static_cast<double>(of.accesses()) / found->seconds;
   line["io"] = std::move(io);
   return nothing{};

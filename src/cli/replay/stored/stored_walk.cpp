@@ -30,13 +30,24 @@ done stored_walk::play(uint64_t request) {
 
 done stored_walk::use(std::span<const uint32_t> blocks, size_t i) {
   const uint32_t block = blocks[i];
+  const bool in_memory = states_[i] >= CUBBY_STATE_HOST;
+  const uint64_t start_ns = clock_ns(), own_ns = found_.checked.took_ns;
   const auto got = cache_.get(block, 0, found_.checked);
   if (!got) return got.failure();
-  if (*got) return nothing{};
+  const uint64_t took_ns = clock_ns() - start_ns - (found_.checked.took_ns - own_ns);
+  if (*got) {
+    ++(in_memory ? found_.memory_count : found_.disk_count);
+    (in_memory ? found_.memory_ns : found_.disk_ns) += took_ns;
+    return nothing{};
+  }
   ++found_.put_count;
   if (was_there_[block]) ++found_.put_again_count;
   was_there_[block] = true;
-  return cache_.put(block, i == 0 ? nullptr : &blocks[i - 1]);
+  cache_.make(block, found_.checked);
+  const uint64_t put_start_ns = clock_ns();
+  auto put = cache_.put_made(block, i == 0 ? nullptr : &blocks[i - 1]);
+  found_.put_ns += took_ns + clock_ns() - put_start_ns;
+  return put;
 }
 
 outcome<stored_run> stored_walk::finish() {

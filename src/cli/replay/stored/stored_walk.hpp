@@ -15,6 +15,9 @@ struct stored_run {
   checked_blocks checked;
   uint64_t read_bytes = 0, evictions = 0;  // from disk into memory / out of memory
   double seconds = 0;
+  uint64_t memory_count = 0, disk_count = 0;        // blocks got from there
+  uint64_t memory_ns = 0, disk_ns = 0, put_ns = 0;  // the library's calls for them
+  uint64_t starved_ns = 0;                          // could run, and others had the processors
 };
 
 class stored_walk {
