@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstdarg>
 
 #include "fault/child.hpp"
 #include "unit/api/block_fixture.hpp"
@@ -32,6 +33,8 @@ constexpr bool child_may_open = true;
 
 /// A directory whose flush fails; a file that is removed while it is flushed.
 std::atomic<const char *> unflushable{nullptr}, removed_in_flush{nullptr};
+/// As file systems of a network may be.
+std::atomic<bool> without_locks{false}, without_direct{false};
 
 /// As a program makes it, without the test framework: a runtime over stores in directories.
 struct program {
@@ -179,6 +182,30 @@ void check_there(const std::vector<std::string> &directories, uint32_t count) {
 }  // namespace
 
 // In the place of the system's.
+
+extern "C" int fcntl(int fd, int command, ...) {
+  va_list arguments;
+  va_start(arguments, command);
+  void *const argument = va_arg(arguments, void *);
+  va_end(arguments);
+  if (without_locks && (command == F_OFD_SETLK || command == F_SETLK)) {
+    errno = ENOLCK;
+    return -1;
+  }
+  return static_cast<int>(::syscall(SYS_fcntl, fd, command, argument));
+}
+
+extern "C" int open(const char *path, int flags, ...) {
+  va_list arguments;
+  va_start(arguments, flags);
+  const mode_t mode = (flags & O_CREAT) != 0 ? va_arg(arguments, mode_t) : 0;
+  va_end(arguments);
+  if (without_direct && (flags & O_DIRECT) != 0) {
+    errno = EINVAL;
+    return -1;
+  }
+  return static_cast<int>(::syscall(SYS_openat, AT_FDCWD, path, flags, mode));
+}
 
 extern "C" int fdatasync(int fd) {
   if (const char *const removed = removed_in_flush.exchange(nullptr)) ::unlink(removed);
@@ -520,6 +547,41 @@ TEST_CASE(
   const cubby_status added = p.add({first.path, second.path});
   INFO(explain());
   CHECK(added == CUBBY_OK);
+}
+
+TEST_CASE("a file system without locks: refused with the remedy, and nothing is left there") {
+  const store_directory fresh, old;
+  fill(old.path, 4);
+  without_locks = true;
+  std::string said;
+  for (const store_directory *one : {&fresh, &old}) {
+    program p(CUBBY_PUMP_CALLER);
+    said += expect(p.add({one->path}), CUBBY_ERR_IO, {one->path, "locked", "local disk"});
+  }
+  without_locks = false;
+  CHECK(said == "");
+  CHECK(std::filesystem::is_empty(fresh.path));
+  check_there({old.path}, 4);
+}
+
+TEST_CASE("a file system without O_DIRECT: the store works, and its tier says what it lacks") {
+  const store_directory there;
+  without_direct = true;
+  {
+    program p(CUBBY_PUMP_THREAD);
+    CHECK(p.add({there.path}) == CUBBY_OK);
+    CHECK(p.use() == CUBBY_OK);
+    for (uint32_t i = 1; i <= 4; ++i) CHECK(p.put(i, CUBBY_KEEP_DURABLE) == CUBBY_OK);
+    cubby_tier_info info{};
+    info.struct_size = sizeof info;
+    CHECK(cubby_tier_describe(p.rt, p.disk, &info) == CUBBY_OK);
+    CHECK(std::string(info.why).find("O_DIRECT") != std::string::npos);
+    CHECK(std::string(info.why).find("page cache") != std::string::npos);
+    for (uint32_t i = 1; i <= 4; ++i) CHECK(p.drop(i, p.host) == CUBBY_OK);
+    for (uint32_t i = 1; i <= 4; ++i) CHECK(p.get(i) == CUBBY_OK);
+  }
+  check_there({there.path}, 4);
+  without_direct = false;
 }
 
 TEST_CASE("a child that was forked does not hold the store once its parent is killed") {

@@ -294,6 +294,8 @@ result<store_file> store_file::create_unnamed(const std::string &path, uint64_t 
   store_file file(*fd, path);
   file.unpublished_ = path + ".new";
   if (auto owned = file.own(); !owned) {
+    // Who holds the lock goes on with the file; where there are no locks it is nobody's.
+    if (owned.failure().status != CUBBY_ERR_IN_USE) unlink(file.unpublished_.c_str());
     file.unpublished_.clear();
     return owned.failure();
   }
