@@ -8,6 +8,9 @@ namespace {
 using profile::point;
 using profile::tier;
 
+/// Of a lone put, written once its block is (docs/format.md).
+constexpr double journal_page_bytes = 4096;
+
 /// By block size, the fastest of what was measured alone (of memory on small and huge pages).
 std::map<double, double> lone_medians(const tier &of, const std::string &op,
                                       const std::string &path) {
@@ -59,10 +62,12 @@ outcome<kv_times> time_kv(const profile::machine_profile &machine, const std::st
   if (!read) return read.failure();
   const auto write = lone_block_s(*disk, "write", "bare", counts.block_bytes);
   if (!write) return write.failure();
+  const auto record = lone_block_s(*disk, "write", "bare", journal_page_bytes);
+  if (!record) return record.failure();
   kv_times made;
   made.memory_s = counts.memory * *memory;
   made.disk_s = counts.disk * (*read + *memory);
-  made.put_s = counts.put * (*write + *memory);
+  made.put_s = counts.put * (*write + *record + *memory);
   made.own_s = counts.uses() * own_s;
   return made;
 }

@@ -30,7 +30,8 @@ struct kv_times {
 outcome<double> lone_block_s(const profile::tier &of, const std::string &op,
                              const std::string &path, double block_bytes);
 
-/// `own_s`: for each use. A put is written to the file as it is put, and copied to memory.
+/// `own_s`: for each use. A put waits for its block's write and then for a page of the journal, and
+/// is copied to memory.
 outcome<kv_times> time_kv(const profile::machine_profile &machine, const std::string &file,
                           const kv_counts &counts, double own_s);
 
