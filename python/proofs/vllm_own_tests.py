@@ -42,6 +42,7 @@ LEFT_OUT = {
     "test_lru_batch_eviction_failure_is_atomic": LRU,
     "test_lru_repeated_pin_cycles_compact_lazy_heap_entries": LRU,
     "test_lru_and_arc_registered": "asks for vLLM's own class",
+    "test_config_info_keys_match_the_filled_values": "asks for vLLM's own example",
     # vLLM 0.33's LRU ranks what one request stores in several steps by its place in the prefix;
     # here a later step is a later use.
     "test_unfinished_lru_prefix_survives_pressure_across_store_batches": STEPS,
