@@ -68,7 +68,9 @@ bool fill_io::issue(uint32_t index) {
   p.run = cut_run(*f.bank, f.number, f.next_part, f.next_chunk, chunks_per_piece(state_.tiers, f));
   if (!place(f, p)) {
     free_piece(piece_index);
-    return false;
+    if (pool_of(f)->usable()) return false;
+    fills_.stop(index, no_memory());  // no buffer will ever be given back
+    return true;
   }
   f.next_chunk += p.run.chunk_count;
   if (p.run.last) {
@@ -363,6 +365,8 @@ void fill_io::copy_verified(uint32_t piece_index, bool good) {
   piece &p = pieces_[piece_index];
   if (p.out_of != nullptr && good && f.state == fill_state::active) {
     p.verified = true;  // and goes on to the other device
+    // Ahead of all else there: it holds a buffer, and what is ahead of it may wait for one.
+    p.order = {CUBBY_DEMAND, 0, 0};
     state_.tiers[f.to].path->push(p.order, piece_index | copy_bit);
     return;
   }

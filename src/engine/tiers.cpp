@@ -51,12 +51,11 @@ uint32_t tier_set::file_tier_for(const std::string &path) const {
 bool tier_set::connected(uint32_t from, uint32_t to) const {
   return slots_[from]->memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE) ||
          slots_[to]->memory->backend().can(CUBBY_CAP_HOST_ADDRESSABLE) || peers(from, to) ||
-         staged(from, to);
+         (staged(from, to) && slots_[to]->staging->usable());
 }
 
 bool tier_set::staged(uint32_t from, uint32_t to) const {
-  return is_device(from) && is_device(to) && !peers(from, to) && slots_[to]->staging != nullptr &&
-         slots_[to]->staging->usable();
+  return is_device(from) && is_device(to) && !peers(from, to) && slots_[to]->staging != nullptr;
 }
 
 transfer::channel &tier_set::copy_path(uint32_t from, uint32_t to) {

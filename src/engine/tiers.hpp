@@ -88,7 +88,8 @@ class tier_set {
   [[nodiscard]] uint32_t file_tier_for(const std::string &path) const;
   /// Can bytes be copied from one memory tier to another?
   [[nodiscard]] bool connected(uint32_t from, uint32_t to) const;
-  /// Only by way of host memory: out of one device, and into the other?
+  /// Only by way of host memory: out of one device, and into the other? Whether there is any is
+  /// another question: what was begun that way ends that way.
   [[nodiscard]] bool staged(uint32_t from, uint32_t to) const;
   /// The device of `to` reads them by itself.
   [[nodiscard]] bool peers(uint32_t from, uint32_t to) const { return slots_[to]->peers[from]; }

@@ -103,6 +103,14 @@ struct fixture : engine_fixture {
   [[nodiscard]] uint64_t used(uint32_t tier) const {
     return state.tiers[tier].memory->used_bytes();
   }
+  /// One more pin of a locker that a fill brings to the tier.
+  uint32_t join(uint32_t tier, uint32_t number) {
+    const uint32_t pin = make_request(pin_verb{}, tier, bank, {number});
+    open.open(pin);
+    requests[pin].items[0].state = item_state::loading;
+    life.add_waiter(static_cast<uint32_t>(bank.word(tier, number).look().frame), pin, 0);
+    return pin;
+  }
   const cubby_tier_stats &stats(uint32_t tier) { return state.tiers[tier].stats; }
   /// The pin has failed, for this reason; nothing of it is left.
   const error &failure_of(uint32_t pin) {
@@ -499,4 +507,62 @@ TEST_CASE("a piece that finds no memory ends its fill; once it is issued, nothin
     REQUIRE(h.started(h.disk) == 0);
   }
   CHECK(failures > 3);
+}
+
+TEST_CASE("devices that copy to each other through host memory do not wait for each other") {
+  fixture h;
+  const uint32_t twin = h.add_device("twin", 0, 16 * mib);
+  for (const uint32_t number : {0u, 1u}) h.land(h.bank, twin, number);
+  for (const uint32_t number : {2u, 3u}) h.land(h.bank, h.device, number);
+  // Prefetches each way take all host memory between the devices, and have pieces left to copy.
+  std::vector<uint32_t> pins;
+  for (const uint32_t number : {0u, 1u}) {
+    pins.push_back(h.begin(h.device, number, CUBBY_FORECAST));
+    pins.push_back(h.begin(twin, number + 2, CUBBY_FORECAST));
+  }
+  for (const uint32_t tier : {h.device, twin}) {
+    h.start_all(tier);
+    REQUIRE(h.started(tier) == 16);
+    REQUIRE(h.state.tiers[tier].path->queued_count() != 0);
+  }
+  for (const uint32_t tier : {h.device, twin}) {
+    REQUIRE(h.state.tiers[tier].staging->take() == nullptr);
+  }
+  pins.push_back(h.join(h.device, 1));
+  pins.push_back(h.join(twin, 3));
+  std::array<size_t, 2> moved{};
+  for (uint32_t round = 0; round < 16; ++round) {
+    for (const uint32_t tier : {h.device, twin}) {
+      h.start_all(tier);
+      size_t &at = moved[tier == twin ? 1 : 0];
+      while (at < h.started(tier)) h.move(tier, at++);
+      while (!h.world(tier).ended.empty()) h.deliver(tier);
+    }
+  }
+  for (const uint32_t pin : pins) CHECK(h.requests[pin].status == CUBBY_OK);
+  CHECK(h.table.empty());
+  for (const uint32_t number : {0u, 1u}) {
+    REQUIRE(h.state_in(h.device, number) == locker_state::ready);
+    REQUIRE(h.state_in(twin, number + 2) == locker_state::ready);
+    CHECK(h.has_bytes(h.device, number));
+    CHECK(h.has_bytes(twin, number + 2));
+  }
+}
+
+TEST_CASE("a copy through host memory of which none can be had any more comes from the file") {
+  fixture h;
+  const uint32_t twin = h.add_device("twin", 0, 16 * mib);
+  h.land(h.bank, twin, 1);
+  const uint32_t pin = h.begin(h.device, 1);  // waits for its turn
+  REQUIRE(h.state.tiers[twin].path->queued_count() == 1);
+  h.no_host_memory = true;
+  transfer::staging_pool &staging = *h.state.tiers[h.device].staging;
+  while (staging.usable()) REQUIRE(staging.take() == nullptr);
+  CHECK(h.start(twin));
+  REQUIRE(h.started(twin) == 0);
+  h.serve(h.disk);
+  h.serve(h.device);
+  CHECK(h.requests[pin].status == CUBBY_OK);
+  CHECK(h.has_bytes(h.device, 1));
+  CHECK(h.bank.word(twin, 1).look().pin_count == 0);
 }
