@@ -62,20 +62,24 @@ void region_copies::plan(copy &c) const {
   c.digests.resize(chunks);
 }
 
-result<void> region_copies::begin(const wanted &what, region_uses &in_use, region_sink &sink) {
+result<void> region_copies::begin(const wanted &what, const region_uses &in_use,
+                                  region_sink &sink) {
   const uint32_t index = make_room();
   copy &c = list_[index];
   c.what = what;
   plan(c);
   c.what.memory = {};
+  c.in_use.share(in_use);
   if (!what.out) {
     uint64_t frame = 0;
     locker_word &word = what.bank->word(what.tier, what.number);
-    if (word.pin(frame) != pin_outcome::pinned) return pinned_too_often(*what.bank, what.number);
+    if (word.pin(frame) != pin_outcome::pinned) {
+      c.in_use.release();
+      return pinned_too_often(*what.bank, what.number);
+    }
   }
   free_.pop_back();
   c.sink = &sink;
-  c.in_use = std::move(in_use);
   c.next = c.in_flight = c.jobs_left = 0;
   c.queued = c.failed = c.notified = false;
   c.failure = {.status = CUBBY_OK, .text = {}};

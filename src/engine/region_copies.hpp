@@ -49,9 +49,10 @@ class region_copies final : public transfer::io_owner, public transfer::job_owne
                 transfer::work_queue &work)
       : state_(state), table_(table), copies_(copies), ios_(ios), work_(work) {}
 
-  /// The sink hears of the end, but not before this returns. `in_use` is taken over. After an error
+  /// The sink hears of the end, but not before this returns. The copy holds the regions of `in_use`
+  /// by itself until then; the caller's uses stay, for whoever copies once more. After an error
   /// nothing has changed. May throw, and then nothing has, either.
-  result<void> begin(const wanted &what, region_uses &in_use, region_sink &sink);
+  result<void> begin(const wanted &what, const region_uses &in_use, region_sink &sink);
   /// The next I/O of a copy whose turn it is.
   bool start_job(transfer::channel &path, const transfer::urgency &order, uint32_t job);
   void io_done(uint32_t tag, const cubby_backend_done &done) override;

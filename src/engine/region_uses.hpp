@@ -30,6 +30,12 @@ class region_uses {
     counts_.insert(counts_.end(), other.counts_.begin(), other.counts_.end());
     other.counts_.clear();
   }
+  /// One use more of each of those of `other`, which goes on to hold its own. May throw, and then
+  /// nothing has changed.
+  void share(const region_uses &other) {
+    counts_.insert(counts_.end(), other.counts_.begin(), other.counts_.end());
+    for (std::atomic<uint32_t> *count : other.counts_) count->fetch_add(1);
+  }
   void release() noexcept {
     for (std::atomic<uint32_t> *count : counts_) count->fetch_sub(1);
     counts_.clear();

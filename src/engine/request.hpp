@@ -85,7 +85,7 @@ struct get_target {
   std::vector<transfer::memory_piece> into;
   uint64_t at_bytes = 0;
   uint32_t device = no_tier;  // a tier of the device that `into` is memory of
-  region_uses in_use;         // then: until it has been copied
+  region_uses in_use;         // then: until the request is over, for it may be copied once more
 };
 /// Gets of blocks that have to be read from disk first.
 struct get_verb {

@@ -137,6 +137,18 @@ struct region_fixture {
     const block_item one(f.space, key_of(number), {}, std::move(spans));
     return cubby_put(f.h.rt, &one.item, 1, how, ticket);
   }
+  /// A bit of the block's copy in host memory flips.
+  void damage(uint32_t number) {
+    const block_item one(f.space, key_of(number), {}, {});
+    cubby_pins pins = 0;
+    std::vector<const void *> addr(part_count);
+    cubby_how how{};
+    how.struct_size = sizeof how;
+    how.flags = CUBBY_NO_WAIT;
+    REQUIRE(cubby_pin(f.h.rt, &one.item, 1, f.host, &how, &pins, addr.data(), nullptr) == CUBBY_OK);
+    static_cast<char *>(const_cast<void *>(addr[1]))[77] ^= 1;
+    REQUIRE(cubby_unpin(f.h.rt, pins, 0, 0, nullptr) == CUBBY_OK);
+  }
   void run_all() {
     while (driver.step(64) != 0) {
     }
@@ -367,14 +379,7 @@ TEST_CASE("a damaged copy in memory never reaches the device") {
   paged_tensor tensor(r.driver, r.f.h.rt);
   const uint8_t keep = stored ? CUBBY_KEEP_RESTART : CUBBY_KEEP_SESSION;
   REQUIRE(put(r.f, 1, content_of(1), {}, 0, keep) == CUBBY_OK);
-  const block_item one(r.f.space, key_of(1), {}, {});
-  cubby_pins pins = 0;
-  std::vector<const void *> addr(part_count);
-  const cubby_how how = how_of(nullptr, 0, CUBBY_NO_WAIT);
-  REQUIRE(cubby_pin(r.f.h.rt, &one.item, 1, r.f.host, &how, &pins, addr.data(), nullptr) ==
-          CUBBY_OK);
-  static_cast<char *>(const_cast<void *>(addr[1]))[77] ^= 1;
-  REQUIRE(cubby_unpin(r.f.h.rt, pins, 0, 0, nullptr) == CUBBY_OK);
+  r.damage(1);
   const cubby_status status = r.get_into(1, tensor.spans(3), nullptr, nullptr);
   INFO(explain());
   CHECK(r.f.h.stats(r.f.host).corrupt_count == 1);
@@ -386,6 +391,25 @@ TEST_CASE("a damaged copy in memory never reaches the device") {
     CHECK(tensor.all() == std::string(paged_tensor::bytes, paged_tensor::guard));
     CHECK(r.get_into(1, tensor.spans(3), nullptr, nullptr) == CUBBY_MISS);
   }
+}
+
+TEST_CASE("a region stays in use while a damaged block is brought once more") {
+  region_fixture r({.seed = 15}, CUBBY_PUMP_CALLER, true);
+  paged_tensor tensor(r.driver, r.f.h.rt);
+  REQUIRE(put(r.f, 1, content_of(1), {}, 0, CUBBY_KEEP_RESTART) == CUBBY_OK);
+  r.damage(1);
+  r.driver.hold(true);
+  cubby_ticket ticket = 0;
+  REQUIRE(r.get_into(1, tensor.spans(3), nullptr, &ticket) == CUBBY_PENDING);
+  const auto copies = r.driver.count().copies_in;
+  CHECK(cubby_wait(r.f.h.rt, ticket, region_short_ns) == CUBBY_ERR_TIMEOUT);
+  CHECK(r.f.h.stats(r.f.host).corrupt_count == 1);
+  CHECK(r.driver.count().copies_in > copies);  // of the bytes from the disk
+  CHECK(cubby_region_remove(r.f.h.rt, tensor.plain_region) == CUBBY_ERR_BUSY);
+  r.driver.hold(false);
+  REQUIRE(cubby_wait(r.f.h.rt, ticket, region_long_ns) == CUBBY_OK);
+  tensor.check_only(3, content_of(1));
+  CHECK(cubby_region_remove(r.f.h.rt, tensor.plain_region) == CUBBY_OK);
 }
 
 TEST_CASE("regions that cannot be copied to are refused with what to do") {

@@ -57,7 +57,8 @@ void put_operation::copy_from_device(uint32_t index, uint32_t i) {
   what.order = r.order;
   what.mark = r.mark;
   auto begun = units_.regions.begin(what, put.from[i].in_use, *this);
-  if (!begun) give_up(index, i, begun.failure());
+  if (!begun) return give_up(index, i, begun.failure());
+  put.from[i].in_use.release();  // the copy, which is made once, holds them
 }
 
 void put_operation::copied(uint32_t index, uint32_t i, const error *why) {
