@@ -150,9 +150,16 @@ bool fills::try_again(uint32_t index) {
     start(index);
     return true;
   }
-  if (!copies_from_tier(state_.tiers, f) || f.demotion) return false;
   if (f.failure.status == CUBBY_ERR_CANCELED || !f.wanted()) return false;
   if (f.landed_early || state_.tiers[f.to].lost.load(std::memory_order_relaxed)) return false;
+  if (!f.demotion && std::exchange(f.passed_copy, false)) {  // a slow copy is better than an error
+    give_up_intermediate(f);
+    unpin_source(f, false);
+    ++f.attempts;
+    start(index);
+    return true;
+  }
+  if (!copies_from_tier(state_.tiers, f) || f.demotion) return false;
   if (++f.attempts >= attempts_max || !f.bank->mapped()) return false;
   unpin_source(f, false);
   start(index);
@@ -377,12 +384,7 @@ void fills::end_failed(uint32_t index) {
   if (bank.blocks != nullptr && read && f.failure.status == CUBBY_ERR_CORRUPT) {
     stored_.damaged().note(bank, f.number);
   }
-  if (f.intermediate != no_tier && !f.intermediate_ready) {
-    const uint32_t tier = std::exchange(f.intermediate, no_tier);
-    bank.word(tier, f.number).clear();
-    copies_.retract(tier, bank, f.number);
-    state_.tiers[tier].memory->give(f.intermediate_frame, bank.frame_bytes_in(tier, f.number));
-  }
+  give_up_intermediate(f);
   unpin_source(f, false);
   const bool held = f.landed_early && bank.word(f.to, f.number).look().pin_count != 0;
   if (held) {
@@ -395,6 +397,15 @@ void fills::end_failed(uint32_t index) {
   start_followers(index);
   if (!held) table_.release(index);
   state_.changed = true;
+}
+
+/// Of a copy on the way that is not there yet.
+void fills::give_up_intermediate(fill &f) {
+  if (f.intermediate == no_tier || f.intermediate_ready) return;
+  const uint32_t tier = std::exchange(f.intermediate, no_tier);
+  f.bank->word(tier, f.number).clear();
+  copies_.retract(tier, *f.bank, f.number);
+  state_.tiers[tier].memory->give(f.intermediate_frame, f.bank->frame_bytes_in(tier, f.number));
 }
 
 void fills::give_up_frame(fill &f) {

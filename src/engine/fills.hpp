@@ -65,6 +65,7 @@ class fills {
   void fail_waiters(uint64_t first, const error &why);
   [[nodiscard]] bool has_stream_waiter(const fill &f) const;
   bool land_in_stream(fill &f, uint64_t waiter);
+  void give_up_intermediate(fill &f);
   void give_up_frame(fill &f);
   void start_followers(uint32_t index);
   void begin_way(fill &f);

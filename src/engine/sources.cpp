@@ -30,10 +30,14 @@ bool sources::choose_copy(uint32_t index) {
   if (best == no_tier) return false;
   tier_slot &below = state_.tiers[best];
   const bool may_pass = below.rank > state_.tiers[f.to].rank && f.attempts == 0 && has_file(f);
-  if (may_pass && !below.stand_aside.may_use(state_.now_ns)) return false;
+  if (may_pass && !below.stand_aside.may_use(state_.now_ns)) {
+    f.passed_copy = true;
+    return false;
+  }
   uint64_t frame = 0;
   if (f.bank->word(best, f.number).pin(frame) != pin_outcome::pinned) return false;
   f.from = best;
+  f.passed_copy = false;
   return true;
 }
 

@@ -431,3 +431,46 @@ TEST_CASE("waiters beyond what a word can count fail as BUSY, and the others are
   for (const auto &end : h.waiters.ends) busy += end.status == CUBBY_ERR_BUSY ? 1 : 0;
   CHECK(busy == 3);
 }
+
+TEST_CASE("a copy that was gone past, for its tier stands aside, is used once the file fails") {
+  for (const bool changed : {false, true}) {
+    fixture h;
+    const uint32_t far = h.add_host("far", 2, 16 * mib);
+    h.land(h.bank, h.host, 1);
+    REQUIRE(h.state.tiers[h.host].stand_aside.set(true, h.state.now_ns));
+    if (changed) h.world(h.disk).file.mtime_ns = 99;
+    const uint32_t index = h.begin(h.device, 1);
+    if (!changed) {
+      REQUIRE(h.table[index].from == h.disk);
+      REQUIRE(h.table[index].intermediate == far);
+      h.life.stop(index, fail(CUBBY_ERR_IO, "failed"));
+    }
+    REQUIRE(h.table[index].state == fill_state::active);
+    REQUIRE(h.table[index].from == h.host);
+    CHECK(h.table[index].intermediate == no_tier);
+    CHECK(h.word(far, 1).state == locker_state::absent);
+    CHECK(h.used(far) == 0);
+    CHECK(h.word(h.host, 1).pin_count == 1);
+    CHECK(h.waiters.ends.empty());
+    h.copy_all(index);
+    h.life.piece_ended(index);
+    REQUIRE(h.waiters.ends.size() == 1);
+    CHECK(h.waiters.ends[0].status == CUBBY_OK);
+    CHECK(h.word(h.device, 1).state == locker_state::ready);
+    CHECK(h.word(h.host, 1).pin_count == 0);
+  }
+}
+
+TEST_CASE("a copy that was gone past is used once, and its own failure ends the fill") {
+  fixture h;
+  h.land(h.bank, h.host, 1);
+  REQUIRE(h.state.tiers[h.host].stand_aside.set(true, h.state.now_ns));
+  const uint32_t index = h.begin(h.device, 1);
+  for (uint32_t tries = 0; tries < 4 && h.waiters.ends.empty(); ++tries) {
+    h.life.stop(index, fail(CUBBY_ERR_IO, "failed"));
+  }
+  REQUIRE(h.waiters.ends.size() == 1);
+  CHECK(h.waiters.ends[0].status == CUBBY_ERR_IO);
+  CHECK(h.word(h.host, 1).pin_count == 0);
+  CHECK(h.table.empty());
+}
