@@ -41,7 +41,7 @@ void fill_table::make_room(size_t piece_count) {
 
 void fill_table::make_room_for_others(other_jobs whose, size_t job_count) {
   size_t &count = other_counts_[static_cast<size_t>(whose)];
-  if (job_count <= count) return;
+  if (job_count <= count) return make_room(piece_count_);  // of tiers that have come since
   const size_t before = std::exchange(count, job_count);
   try {
     make_room(piece_count_);

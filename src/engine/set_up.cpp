@@ -41,6 +41,7 @@ result<uint32_t> set_up::add_memory_tier(const memory_tier_request &wanted,
   if (!slot->memory->readable()) {
     slot->staging = std::make_unique<transfer::staging_pool>(state_.services, nullptr,
                                                              staging_buffer_bytes, staging_max);
+    slot->staging->make_room_for_devices(tiers_max);
     slot->staging->add_device(slot->memory->backend());
   }
   slot->name = wanted.name;
@@ -96,6 +97,7 @@ result<uint32_t> set_up::add_file_tier(const std::string &name, uint32_t rank,
   slot->path = std::make_unique<transfer::channel>(by);
   slot->staging = std::make_unique<transfer::staging_pool>(state_.services, &by,
                                                            staging_buffer_bytes, staging_max);
+  slot->staging->make_room_for_devices(tiers_max);
   slot->read_buffers = std::make_unique<transfer::staging_pool>(
       state_.services, &by, read_buffer_bytes, read_buffers_max);
   slot->name = name;

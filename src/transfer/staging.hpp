@@ -21,6 +21,8 @@ class staging_pool {
   staging_pool &operator=(const staging_pool &) = delete;
   ~staging_pool();
 
+  /// So many devices can be added without memory. May throw.
+  void make_room_for_devices(size_t count) { devices_.reserve(count); }
   /// The memory is registered with this device, too, which copies from it.
   void add_device(tier::backend_instance &device);
   /// A buffer, page-aligned; nullptr when all are out (or memory is: the first take tells).

@@ -2,6 +2,7 @@
 #include "engine/sources.hpp"
 
 #include "support/engine_fixture.hpp"
+#include "support/failing_new.hpp"
 
 using namespace cubby;
 using namespace cubby::engine;
@@ -185,4 +186,31 @@ TEST_CASE("a copy that no file has is read from a tier that stands aside") {
   h.land(h.bank, h.host, 1);
   REQUIRE(h.state.tiers[h.host].stand_aside.set(true, h.state.now_ns));
   CHECK(h.source_of(h.begin(h.device, 1)) == h.host);
+}
+
+TEST_CASE("a device that finds no memory leaves nothing with those that there are") {
+  uint32_t failures = 0;
+  for (int64_t allowed = 0;; ++allowed) {
+    cubby_test::fake_world late;
+    late.capabilities = CUBBY_CAP_MEMORY;
+    engine_fixture h;
+    const uint32_t first = h.add_device("device", 0, mib);
+    auto backend = cubby_test::open_fake(late);
+    set_up::memory_tier_request wanted;
+    wanted.name = "late";
+    wanted.budget_bytes = mib;
+    bool added = false;
+    try {
+      const cubby_test::allocation_failure failing(allowed);
+      added = h.setup.add_memory_tier(wanted, std::move(backend)).ok();
+    } catch (const std::bad_alloc &) {
+    }
+    late.registered.clear();
+    REQUIRE(h.state.tiers[first].staging->take() != nullptr);
+    REQUIRE(late.registered.empty() == !added);
+    if (added) break;
+    ++failures;
+    REQUIRE(h.state.tiers.count() == 1);
+  }
+  CHECK(failures > 3);
 }
