@@ -213,19 +213,31 @@ uint64_t address_of(const pin_set &set, uint32_t item, uint32_t part) {
   return reinterpret_cast<uintptr_t>(set.what->addresses[at]);
 }
 
-void pin_set::let_go() noexcept {
-  if (handle == 0 || what->owner->door.enter() != CUBBY_OK) return;
+cubby_status pin_set::let_go() noexcept {
+  if (handle == 0 || what->owner->door.enter() != CUBBY_OK) return CUBBY_OK;
   const cubby_pins gone = std::exchange(handle, 0);
+  cubby_status status = CUBBY_OK;
   if (reserved) {
     cubby_commit(what->owner->rt, gone, 0, 0, 0, nullptr, nullptr);
   } else {
     const cubby_sync *const in = given_up_in ? &*given_up_in : nullptr;
-    const cubby_status status = cubby_unpin(what->owner->rt, gone, 0, 0, in);
-    // Whatever is wrong with the stream, the frames are given up once.
-    if (status < 0 && in != nullptr) cubby_unpin(what->owner->rt, gone, 0, 0, nullptr);
+    const cubby_status came = cubby_unpin(what->owner->rt, gone, 0, 0, in);
+    if (came < 0 && in != nullptr && came != CUBBY_ERR_STALE) status = came;
   }
+  if (status != CUBBY_OK) handle = gone;
   what->owner->door.leave();
-  if (!what->is_final()) what->owner->forget(what->ticket);
+  if (status == CUBBY_OK && !what->is_final()) what->owner->forget(what->ticket);
+  return status;
+}
+
+void pin_set::release(std::optional<cubby_sync> in) {
+  if (!released) given_up_in = in;
+  released = true;
+  if (exports != 0) return;
+  const cubby_status status = let_go();
+  if (status == CUBBY_OK) return;
+  released = false;  // another stream may be named, or none
+  raise_last(status);
 }
 
 void lease::end() {
@@ -296,9 +308,10 @@ void bind_pins(nb::module_ &m) {
           },
           nb::arg("stream").none() = nb::none(),
           "Gives the frames back, and withdraws what is still loading. May be called twice. "
-          "stream: of a device's tier, once this stream has done what it was given so far.")
+          "stream: of a device's tier, once this stream has done what it was given so far; where "
+          "the stream is refused, an exception says so and the frames stay pinned.")
       .def("__enter__", [](nb::object self) { return self; })
-      .def("__exit__", [](const pins &p, const nb::args &) { p.set->release(); });
+      .def("__exit__", [](const pins &p, const nb::args &) { p.set->release_at_exit(); });
   nb::class_<lease>(m, "Lease",
                     "Keys that stay findable, with their bytes where they are, until end() or "
                     "until their time is over. A context manager.")

@@ -35,10 +35,11 @@ struct pin_set {
   pin_set &operator=(const pin_set &) = delete;
   ~pin_set() { let_go(); }
 
-  void release(std::optional<cubby_sync> in = std::nullopt) {
-    if (!released) given_up_in = in;
-    released = true;
-    if (exports == 0) let_go();
+  // Raises what a stream's refusal is, and then nothing was given up: its kernels may read there.
+  void release(std::optional<cubby_sync> in = std::nullopt);
+  // At the end of a `with`: a stream that was named before stands, and so do frames it refused.
+  void release_at_exit() {
+    if (!given_up_in) release();
   }
   void add_export(uint32_t item) {
     ++exports;
@@ -52,7 +53,8 @@ struct pin_set {
   }
 
  private:
-  void let_go() noexcept;
+  // An error is one of the stream, and then the set is held as before.
+  cubby_status let_go() noexcept;
 };
 
 // Python's handle of a set; several views share it.

@@ -105,6 +105,20 @@ def test_streams(cache: Cache) -> None:
         cache.space.pin(b"a", cache.host, stream=-1)
 
 
+def test_a_release_that_is_refused_gives_nothing_up(cache: Cache) -> None:
+    cache.space.put(b"a", block(1))
+    with pytest.raises(cubby.NotSupportedError):
+        with cache.space.pin(b"a", cache.host) as pins:
+            pins.release(stream=7)
+    assert bytes(memoryview(pins.view(0))) == bytes(block(1))
+    with pytest.raises(cubby.BusyError):
+        cache.space.drop(b"a", cache.host)
+    pins.release()
+    with pytest.raises(BufferError):
+        pins.view(0)
+    cache.space.drop(b"a", cache.host)
+
+
 def test_a_view_of_host_memory_is_no_device_array(cache: Cache) -> None:
     cache.space.put(b"a", block(1))
     with cache.space.pin(b"a", cache.host) as pins:
