@@ -1,7 +1,10 @@
 #include "device.hpp"
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cerrno>
+#include <utility>
 
 #include "../common/common.hpp"
 
@@ -14,6 +17,14 @@ allocation_properties properties_of(device_id id) {
   made.type = allocation_pinned;
   made.location = {location_device, id};
   return made;
+}
+
+/// By ordinal: how many instances of this process have memory that other devices cannot read.
+std::array<std::atomic<uint32_t>, 64> closed_counts;
+
+bool is_closed(int32_t ordinal) {
+  const auto at = static_cast<size_t>(ordinal);
+  return at >= closed_counts.size() || closed_counts[at].load() != 0;
 }
 
 }  // namespace
@@ -51,6 +62,7 @@ in_context::~in_context() {
 }
 
 device::~device() {
+  if (closed_) --closed_counts[static_cast<size_t>(ordinal_)];
   if (!retained_) return;
   {
     const in_context here = enter();
@@ -136,7 +148,7 @@ void device::describe() {
 }
 
 /// Leaves nothing mapped where it fails.
-int32_t device::map(device_pointer at, uint64_t bytes, memory_handle handle) const {
+int32_t device::map(device_pointer at, uint64_t bytes, memory_handle handle) {
   if (driver_.memory_map(at, bytes, 0, handle, 0) != success) return -EIO;
   std::vector<access_description> may(1);
   may[0].location = {location_device, id_};
@@ -150,11 +162,28 @@ int32_t device::map(device_pointer at, uint64_t bytes, memory_handle handle) con
     if (driver_.can_access_peer(&can, peer, id_) != success || can == 0) continue;
     may.push_back({{location_device, peer}, access_read});
   }
-  if (driver_.memory_set_access(at, bytes, may.data(), may.size()) == success) return 0;
-  // A peer may have no room for the mapping; this device alone needs it.
-  if (may.size() > 1 && driver_.memory_set_access(at, bytes, may.data(), 1) == success) return 0;
+  if (closed_) may.resize(1);
+  if (driver_.memory_set_access(at, bytes, may.data(), may.size()) == success) {
+    shared_ = shared_ || may.size() > 1;
+    return 0;
+  }
+  // A peer may have no room for the mapping; this device alone needs it. Others are to know, and
+  // where they read other memory of it already there is no such memory.
+  if (!shared_ && may.size() > 1 && close_to_peers() &&
+      driver_.memory_set_access(at, bytes, may.data(), 1) == success) {
+    return 0;
+  }
   driver_.memory_unmap(at, bytes);
-  return -EIO;
+  if (!shared_ || may.size() == 1) return -EIO;
+  return refuse(ENOMEM, "other devices read the memory of device " + std::to_string(ordinal_) +
+                            " that there is, and could not map more of it; lower the tier's "
+                            "budget, or what else uses the devices (nvidia-smi shows it)");
+}
+
+bool device::close_to_peers() {
+  if (static_cast<size_t>(ordinal_) >= closed_counts.size()) return false;
+  if (!std::exchange(closed_, true)) ++closed_counts[static_cast<size_t>(ordinal_)];
+  return true;
 }
 
 int32_t device::reserve(uint64_t bytes, stream fill_on, cubby_backend_memory *out) {
@@ -230,6 +259,7 @@ int32_t device::check(const void *base, uint64_t bytes) const {
 
 bool device::reads_from(int32_t other) const {
   if (other == ordinal_) return true;
+  if (is_closed(other)) return false;
   device_id peer = 0;
   int can = 0;
   return driver_.device_get(&peer, other) == success &&

@@ -73,7 +73,8 @@ class device {
   int32_t refuse(int32_t error, const std::string &why) const;
   [[nodiscard]] std::string name_of(status came) const;
   void describe();
-  int32_t map(device_pointer at, uint64_t bytes, memory_handle handle) const;
+  int32_t map(device_pointer at, uint64_t bytes, memory_handle handle);
+  bool close_to_peers();
 
   const driver_table &driver_;
   const cubby_backend_services &services_;
@@ -85,6 +86,8 @@ class device {
   std::string description_;
   std::vector<void *> registered_;
   bool registration_failed_ = false;  // said
+  bool shared_ = false;               // other devices read memory of it
+  bool closed_ = false;               // they cannot, and are not asked to
   std::atomic<bool> lost_{false};
 };
 

@@ -428,8 +428,13 @@ TEST_CASE("streams that do not go with the tier are refused") {
 
 TEST_CASE("lockers move from device to device, by themselves or through the host") {
   const auto pump = GENERATE(uint32_t{CUBBY_PUMP_CALLER}, uint32_t{CUBBY_PUMP_THREAD});
-  const bool peers = GENERATE(false, true);
-  device_fixture f({.seed = 6, .threads = pump == CUBBY_PUMP_THREAD, .devices = 2, .peers = peers},
+  const bool can = GENERATE(false, true), mapped = GENERATE(false, true);
+  const bool peers = can && mapped;
+  device_fixture f({.seed = 6,
+                    .threads = pump == CUBBY_PUMP_THREAD,
+                    .devices = 2,
+                    .peers = can,
+                    .peer_mappings = mapped},
                    pump);
   f.set_up(4 * mib, 0);
   const cubby_tier first = f.device;

@@ -278,7 +278,7 @@ struct fake_calls {
     }
     found->second.accessible = may->flags == access_read_write;
     for (size_t i = 0; i < count; ++i) {
-      if (i != 0 && !here->options_.peers) return invalid_value;
+      if (i != 0 && !(here->options_.peers && here->options_.peer_mappings)) return invalid_value;
       found->second.devices.insert(may[i].location.id);
     }
     return success;

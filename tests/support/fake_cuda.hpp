@@ -28,6 +28,7 @@ struct fake_cuda_options {
   int devices = 1;
   uint64_t memory_bytes = uint64_t{256} << 20;  // of each device
   bool peers = true;                            // devices read each other's memory
+  bool peer_mappings = true;                    // and have room to map it
   bool batches = true;                          // many copies by one call
 };
 
