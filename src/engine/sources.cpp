@@ -11,10 +11,12 @@ bool sources::is_nearer(uint32_t a, uint32_t b, uint32_t to) const {
   return state_.tiers[a].rank < state_.tiers[b].rank;
 }
 
-/// Its bytes can be had from a file, too.
+/// Its bytes can be had from a file, too, at once.
 bool sources::has_file(const fill &f) const {
   const bool stored = f.bank->blocks != nullptr && f.bank->blocks->is_stored(f.number);
-  return stored ? !state_.tiers[f.bank->file_tier].failed_reads.bypassed() : f.bank->mapped();
+  if (!stored) return f.bank->mapped() && files_.unchanged(*f.bank);
+  const failed_reads &of = state_.tiers[f.bank->file_tier].failed_reads;
+  return !of.bypassed() && of.would_allow(locker_name(*f.bank, f.number), state_.now_ns);
 }
 
 bool sources::choose_copy(uint32_t index) {
@@ -92,6 +94,7 @@ result<sources::choice> sources::choose(uint32_t index) {
   tier_slot &files = state_.tiers[f.from];
   if (stored && !files.failed_reads.allows(locker_name(bank, f.number), state_.now_ns)) {
     f.from = no_tier;
+    withhold_unread(state_, f);
     return not_read_again(bank, f.number, files);
   }
   if (reads_in_place(state_.tiers, bank, f.to)) return choice::reads;
@@ -102,6 +105,16 @@ result<sources::choice> sources::choose(uint32_t index) {
                 "no staging memory could be had; raise the memory limit, or add a host tier");
   }
   return choice::reads;
+}
+
+void withhold_unread(engine_state &state, const fill &f) {
+  for (uint32_t t = 0; t < state.tiers.count(); ++t) {
+    // Its own words say no more than that it is under way.
+    if (t == f.to || t == f.intermediate || t == f.bad_tier || !state.tiers.is_memory(t)) continue;
+    if (state.tiers[t].lost.load(std::memory_order_relaxed)) continue;
+    if (f.bank->word(t, f.number).look().state == locker_state::ready) return;
+  }
+  f.bank->blocks->keys.withhold(f.number, state.now_ns + failed_reads::pause_ns);
 }
 
 }  // namespace cubby::engine

@@ -30,4 +30,8 @@ class sources {
   source_files &files_;
 };
 
+/// A match passes over the fill's block for a while, which cannot be read just now: a caller that
+/// is offered it asks in vain. Not where memory has a copy.
+void withhold_unread(engine_state &state, const fill &f);
+
 }  // namespace cubby::engine

@@ -180,6 +180,15 @@ TEST_CASE("a copy in a tier that stands aside is left there while a file has the
   CHECK(h.source_of(h.begin(h.device, 4)) == h.disk);
 }
 
+TEST_CASE("a copy is read from a tier that stands aside where the file has changed") {
+  fixture h;
+  h.map(h.bank, h.disk);
+  h.land(h.bank, h.host, 1);
+  REQUIRE(h.state.tiers[h.host].stand_aside.set(true, h.state.now_ns));
+  h.world(h.disk).file.mtime_ns = 99;
+  CHECK(h.source_of(h.begin(h.device, 1)) == h.host);
+}
+
 TEST_CASE("a copy that no file has is read from a tier that stands aside") {
   fixture h;
   h.land(h.bank, h.host, 1);
