@@ -134,6 +134,12 @@ stored_blocks::outcome stored_blocks::claim(uint32_t index, store_waiter &waiter
     return {};
   }
   outcome how = std::move(one.ended);
+  if (one.held) {
+    residency::key_blocks &blocks = *one.what.at.bank->blocks;
+    blocks.end_read(one.what.at.number);
+    --blocks.puts_in_flight;
+    state_.changed = true;
+  }
   one = {};
   free_jobs_.push_back(index);
   return how;
@@ -257,11 +263,21 @@ void stored_blocks::note_outcome(job &of, const error *why) {
   }
 }
 
+/// One that is stored, and that nobody has come for yet, stays: as it would while it is read.
+void stored_blocks::hold_unclaimed(job &of, const block_place &at) noexcept {
+  residency::key_blocks &blocks = *at.bank->blocks;
+  of.held = blocks.begin_read(at.number);
+  if (!of.held) return;
+  ++blocks.puts_in_flight;  // nor does its bank go
+  of.what.at = at;
+}
+
 /// With `done` it is stored; `why` it is not, where somebody waits for that.
 void stored_blocks::end_job(uint32_t index, const store::store_completion *done, const error *why) {
   const job one = std::exchange(jobs_[index], {});
   if (one.unclaimed) {
     note_outcome(jobs_[index], why);
+    if (done != nullptr) hold_unclaimed(jobs_[index], one.what.at);
   } else {
     free_jobs_.push_back(index);
   }

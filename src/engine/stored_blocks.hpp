@@ -73,8 +73,9 @@ class stored_blocks {
   bool write(block_write &&what);
   /// Writes one that is found once that is done, or is given up.
   void write_and_publish(block_write &&what, store_waiter &waiter, uint32_t request, uint32_t item);
-  /// The same before there is a request to hear of it; one has to claim() it. May throw, and then
-  /// nothing has begun.
+  /// The same before there is a request to hear of it; one has to claim() it. Until then it is not
+  /// given up for others, such as later ones of the same call. May throw, and then nothing has
+  /// begun.
   uint32_t begin_write(block_write &&what);
   struct outcome {
     bool over = false;
@@ -141,6 +142,7 @@ class stored_blocks {
     bool publish = false;
     bool unclaimed = false;  // a request is to come for it
     outcome ended;           // of one that nobody has come for yet
+    bool held = false;       // and that is not to go before
     store_waiter *waiter = nullptr;
     uint32_t request = 0, item = 0;
     std::unique_ptr<store::page_buffer> copy;  // of a frame that is not whole pages in a row
@@ -149,6 +151,7 @@ class stored_blocks {
   uint32_t new_job(block_write &&what);
   job &new_published_job(block_write &&what, uint32_t &index);
   static void note_outcome(job &of, const error *why);
+  static void hold_unclaimed(job &of, const block_place &at) noexcept;
   void end_job(uint32_t index, const store::store_completion *done, const error *why);
   [[nodiscard]] const void *image_of(job &one);
   result<uint32_t> accept(store_state &to, uint32_t index);

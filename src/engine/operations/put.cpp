@@ -88,10 +88,15 @@ void put_operation::publish_or_store(uint32_t index, uint32_t i) {
   units_.open.mark_stored(index, i);
 }
 
-void put_operation::give_up(uint32_t index, uint32_t i, const error &why) {
+void put_operation::let_go(uint32_t index, uint32_t i) noexcept {
   auto &block = std::get<put_verb>(at(index).verb).items[i].block;
+  if (!block) return;
   units_.puts.abandon(*block);
   block.reset();
+}
+
+void put_operation::give_up(uint32_t index, uint32_t i, const error &why) {
+  let_go(index, i);
   units_.open.mark_failed(index, i, why);
 }
 
