@@ -318,10 +318,9 @@ struct split_fixture {
     std::string text(64 << 10, '\0');
     size_t needed = 0;
     REQUIRE(cubby_metrics(f.h.rt, text.data(), text.size(), &needed) == CUBBY_OK);
-    const std::string name = R"(cubby_tier_stood_aside_total{tier="disk:0",backend="file"} )";
-    const size_t at = text.find(name);
-    REQUIRE(at != std::string::npos);
-    return std::strtoull(text.c_str() + at + name.size(), nullptr, 10);
+    const size_t name = text.find(R"(cubby_tier_stood_aside_total{tier="disk:0",)");
+    REQUIRE(name != std::string::npos);
+    return std::strtoull(text.c_str() + text.find("} ", name) + 2, nullptr, 10);
   }
 };
 

@@ -465,7 +465,7 @@ TEST_CASE("a tier is weighed by the quickest files alone, whatever bank was read
   for (uint32_t i = 0; i < 4 * transfer::stand_aside::measured_min; ++i) {
     locker_bank &bank = i % 2 == 0 ? h.bank : other;
     const uint32_t index = h.reserve(bank, h.device, 1);
-    h.life.add_waiter(index, h.make_request(prefetch_verb{}, h.device, bank, {1}), 0);
+    h.table[index].unrequested = true;
     h.life.start(index);
     if (h.table[index].from != h.host) break;  // it stands aside
     h.table.unqueue(index);
