@@ -41,6 +41,7 @@ struct fill {
   bool submitted = false;     // all its copies were started
   bool landed_early = false;  // and some waiter has it already, behind them
   bool on_way = false;        // tier_slot::way of `from` counts it
+  bool passed_copy = false;   // a tier that stands aside has it, ready
 
   transfer::urgency order;
   bool queued = false;  // in the queue of the channel that reads its next piece

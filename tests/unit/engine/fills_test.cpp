@@ -431,3 +431,50 @@ TEST_CASE("waiters beyond what a word can count fail as BUSY, and the others are
   for (const auto &end : h.waiters.ends) busy += end.status == CUBBY_ERR_BUSY ? 1 : 0;
   CHECK(busy == 3);
 }
+
+TEST_CASE("only what a tier between could have held measures the way past it") {
+  fixture h;
+  const transfer::way_cost &way = h.state.tiers[h.disk].way;
+  for (const uint32_t to : {h.host, h.device}) {
+    CHECK(way.seen_count() == 0);
+    const uint32_t index = h.begin(to, 1 + to);
+    h.read_all(index);
+    h.state.now_ns += 1'000'000;
+    h.life.piece_ended(index);
+  }
+  CHECK(way.seen_count() == 1);
+}
+
+TEST_CASE("a tier is weighed by the quickest files alone, whatever bank was read") {
+  fixture h;
+  auto added = h.setup.add_file_tier("slow", 9, {}, open_fake(h.worlds.emplace_back()), {});
+  REQUIRE(added.ok());
+  const uint32_t slow_disk = *added;
+  locker_bank &other = h.add_bank(8, mib);
+  h.land(h.bank, h.host, 1);
+  h.land(other, h.host, 1);
+  h.map(other, slow_disk);
+  const auto move = [&](uint32_t from, uint64_t ns) {
+    h.state.tiers[from].way.started(h.state.now_ns);
+    h.state.tiers[from].way.ended(mib, h.state.now_ns += ns, true);
+  };
+  move(h.disk, 200'000);
+  move(slow_disk, 20'000'000);
+  move(h.host, 4'000'000);
+  const transfer::stand_aside &aside = h.state.tiers[h.host].stand_aside;
+  for (uint32_t i = 0; i < 4 * transfer::stand_aside::measured_min; ++i) {
+    locker_bank &bank = i % 2 == 0 ? h.bank : other;
+    const uint32_t index = h.reserve(bank, h.device, 1);
+    h.table[index].unrequested = true;
+    h.life.start(index);
+    if (h.table[index].from != h.host) break;  // it stands aside
+    h.table.unqueue(index);
+    h.table[index].next_part = bank.part_count();
+    h.table[index].pieces_in_flight = 1;
+    h.state.now_ns += 10'000'000;
+    h.life.piece_ended(index);
+    REQUIRE(h.copies.drop(bank, 1, h.device));
+  }
+  CHECK(aside.aside());
+  CHECK(aside.begun_count() == 1);
+}
