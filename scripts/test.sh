@@ -3,6 +3,7 @@
 # and tsan.
 #   --quick   the preset release alone, without the tests labelled slow or hunt
 #   --hunt    the tests labelled hunt too: many seeds of the simulator, every deliberate defect
+# Where ccache is installed it is used.
 # Other arguments go to ctest (for example -R unit). CUBBY_PRESETS names other presets.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,6 +20,12 @@ for argument in "$@"; do
 done
 [[ -z $left_out ]] || ctest_arguments+=(-LE "^($left_out)\$")
 read -ra presets <<<"$presets"
+
+# What was compiled before with the same sources and flags, in whatever folder, is not compiled again.
+if command -v ccache >/dev/null; then
+  export CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+  export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+fi
 
 ./scripts/install_deps.sh --tests
 log=$(mktemp)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstring>
 #include <filesystem>
@@ -21,6 +22,7 @@ namespace {
 using namespace rivals;
 
 constexpr uint64_t batch_bytes = 16u << 20;
+constexpr std::array<uint64_t, 2> all_block_bytes = {256u << 10, 2u << 20};  // the largest last
 constexpr uint32_t warm_up_rounds = 1;
 
 struct spent {
@@ -116,8 +118,16 @@ struct bench {
     took.cpu_s = own_cpu_s() + by.other_cpu_s() - cpu_s;
     return took;
   }
+  /// Each block begins with its series, so that another's is not taken for it.
+  void mark(uint32_t of_series) const {
+    const uint64_t mark = of_series;
+    for (uint32_t i = 0; i < count(); ++i) {
+      std::memcpy(from.data() + i * block_bytes, &mark, sizeof mark);
+    }
+  }
   spent put(rival &by, const std::string &directory, uint32_t of_series, outlives what) const {
     const auto all = keys(of_series);
+    mark(of_series);
     return measure(by, directory, [&] {
       for (size_t at = 0; at < all.size(); at += batch()) {
         const size_t size = std::min(batch(), all.size() - at);
@@ -137,15 +147,17 @@ struct bench {
       for (size_t at = 0; at < all.size(); at += batch()) {
         const size_t size = std::min(batch(), all.size() - at);
         by.get(std::span(all).subspan(at, size), into.data());
-        for (size_t i = 0; i < size; ++i) check(all[at + i].number, into.data() + i * block_bytes);
+        for (size_t i = 0; i < size; ++i) check(all[at + i], into.data() + i * block_bytes);
       }
     });
   }
-  void check(uint32_t number, const char *got) const {
-    const char *const put = from.data() + number * block_bytes;
-    const bool same = std::memcmp(put, got, 64) == 0 &&
+  void check(const block_key &of, const char *got) const {
+    const char *const put = from.data() + of.number * block_bytes;
+    const uint64_t mark = of.series;
+    const bool same = std::memcmp(&mark, got, sizeof mark) == 0 &&
+                      std::memcmp(put + sizeof mark, got + sizeof mark, 64) == 0 &&
                       std::memcmp(put + block_bytes - 64, got + block_bytes - 64, 64) == 0;
-    if (!same) give_up("wrong bytes of block " + std::to_string(number));
+    if (!same) give_up("wrong bytes of block " + of.text());
   }
 };
 
@@ -238,9 +250,12 @@ int main(int argc, char **argv) {
   const std::string directory = std::filesystem::absolute(argv[1]).string();
   const uint64_t set_bytes = (argc > 2 ? std::strtoull(argv[2], nullptr, 0) : 256) << 20;
   const auto rounds = static_cast<uint32_t>(argc > 3 ? std::strtoul(argv[3], nullptr, 0) : 5);
-  if (set_bytes == 0 || rounds == 0) give_up("a set has a MiB at least, and there is a round");
+  if (set_bytes < all_block_bytes.back() || rounds == 0) {
+    give_up("a set has at least one of the largest blocks, of " +
+            std::to_string(all_block_bytes.back() >> 20) + " MiB, and there is a round");
+  }
   const std::vector<std::string_view> names(argv + std::min(argc, 4), argv + argc);
-  for (const uint64_t block_bytes : {uint64_t{256} << 10, uint64_t{2} << 20}) {
+  for (const uint64_t block_bytes : all_block_bytes) {
     measure_size(directory, block_bytes, set_bytes, rounds, names);
   }
   return 0;

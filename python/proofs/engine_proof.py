@@ -3,6 +3,7 @@ of its own, and what was seen of them is one JSON object."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import json
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,20 @@ Part = Callable[["Proof", Path, Result], None]
 def disk_bytes(path: Path) -> int:
     """Bytes that the files of a folder take on disk."""
     return sum(p.stat().st_blocks * 512 for p in path.rglob("*") if p.is_file())
+
+
+def built(engine: str) -> str:
+    """Which engine and which cubby a run has: versions, and a digest of all that was installed of
+    cubby, for two wheels may say the same version."""
+    cubby = importlib.import_module("cubby")
+    seen = hashlib.sha256()
+    folder = Path(cubby.__file__ or "").parent
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if "__pycache__" not in file.parts:
+            content = hashlib.sha256(file.read_bytes()).hexdigest()
+            seen.update(f"{file.relative_to(folder)} {content}\n".encode())
+    of_engine = importlib.import_module(engine).__version__
+    return f"{engine} {of_engine}, cubby {cubby.__version__} {seen.hexdigest()}"
 
 
 def same(one: Result, other: Result) -> bool:
@@ -75,12 +91,13 @@ class Proof:
         path = [*map(str, self.path), given.get("PYTHONPATH", "")]
         given["PYTHONPATH"] = os.pathsep.join(p for p in path if p)
         whole = json.dumps({**self.plan, "model": str(model), **plan, **(environment or {})})
-        if self.resume and (before := self._before(run, whole)) is not None:
+        begins = f"PLAN {whole} BUILT {self.built}"
+        if self.resume and (before := self._before(run, begins)) is not None:
             self.say(f"{run}: as it ended before")
             return before
         self.say(run)
         with (self.folder / f"{run}.log").open("w") as out:
-            out.write(f"PLAN {whole}\n")
+            out.write(f"{begins}\n")
             out.flush()
             command = [sys.executable, str(HERE / f"{self.name}_engine.py"), whole]
             ended = subprocess.run(
@@ -89,11 +106,16 @@ class Proof:
             out.write(f"\nSTATUS {ended.returncode}\n")
         return {**self.result(run), "status": ended.returncode}
 
-    def _before(self, run: str, whole: str) -> Result | None:
-        """What a run gave that ended before, where it was the same one."""
+    @cached_property
+    def built(self) -> str:
+        """What runs here."""
+        return built(self.name)
+
+    def _before(self, run: str, begins: str) -> Result | None:
+        """What a run gave that ended before, where it was the same one, of the same builds."""
         log = self.folder / f"{run}.log"
         lines = log.read_text(errors="replace").splitlines() if log.exists() else [""]
-        if lines[0] != f"PLAN {whole}" or not lines[-1].startswith("STATUS "):
+        if lines[0] != begins or not lines[-1].startswith("STATUS "):
             return None
         return {**self.result(run), "status": int(lines[-1].split()[1])}
 
@@ -179,7 +201,7 @@ def main(
     """Runs `first`, which returns what all others have to say, and the parts; or, with names of
     parts on the command line, those alone. `--quick`: with the plan `quick`, and without the
     engine's own tier beside ours. `--resume`: engines that ended before are not run again, where
-    what they are to do is the same. Exit status 0: all seen; 1: not; 77: no such engine."""
+    what they are to do is the same, and so are the engine and cubby. Exit status 0: all seen; 1: not; 77: no such engine."""
     if importlib.util.find_spec(proof.name) is None:
         proof.say(f"skipped: {proof.name} is not installed for this Python")
         return 77

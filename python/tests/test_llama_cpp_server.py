@@ -118,6 +118,16 @@ def test_wrong_options_end_the_start(words: list[str]) -> None:
     assert ended.value.code == 2
 
 
+def test_a_wrong_variable_ends_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CUBBY_KV_KEEP", "foo")
+    with pytest.raises(SystemExit) as ended:
+        served.main(GIVEN)
+    assert ended.value.code == 2
+    assert "CUBBY_KV_KEEP: 'foo' is none of" in capsys.readouterr().err
+
+
 def test_without_the_server_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "llama_cpp", None)
     with pytest.raises(SystemExit, match="pip install"):

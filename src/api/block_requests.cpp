@@ -143,7 +143,7 @@ result<void> stream_order::record(uint32_t tier) {
   engine::engine_state &state = self_.engine().state;
   const engine::tier_slot &slot = state.tiers[tier];
   tier::backend_instance &by = slot.memory->backend();
-  if (!by.has_marked_copies()) {
+  if (by.streams() != tier::stream_support::marked_copies) {
     return fail(CUBBY_ERR_NOT_SUPPORTED,
                 "tier %s: its backend cannot order copies of callers' memory with a stream; pass "
                 "sync = NULL once the stream's work is over",

@@ -178,12 +178,14 @@ void write_metrics(engine::parts &of, uint64_t log_dropped_count, std::string &o
     text.value(labels[i], of.state.tiers[i].path->queued_count());
   }
   text.family("cubby_tier_stood_aside_total", "counter",
-              "Times that a tier began to be gone past, for files were quicker.");
+              "Times that a tier began to be gone past: of memory, for files, of a store, for "
+              "computing was quicker.");
   for (uint32_t i = 0; i < tiers.size(); ++i) {
     text.value(labels[i], of.state.tiers[i].stand_aside.begun_count());
   }
   text.family("cubby_tier_passed_lockers_total", "counter",
-              "Lockers that were there and came from a file, for that was quicker.");
+              "Lockers that were there and came from a file, for that was quicker; of a store, "
+              "splits that took nothing from it.");
   for (uint32_t i = 0; i < tiers.size(); ++i) {
     text.value(labels[i], of.state.tiers[i].stand_aside.past_count());
   }

@@ -19,6 +19,8 @@ namespace {
 /// Of a path that nothing was measured of: as a slow disk would.
 constexpr double assumed_bytes_per_ns = 0.5;
 constexpr uint64_t assumed_latency_ns = 200'000;
+/// A store that stands aside is not probed where that takes more than so many times computing.
+constexpr uint64_t probe_factor_max = 2;
 
 /// What loading takes, longest path first: bytes to be read from disk, and to be copied.
 struct load {
@@ -75,8 +77,9 @@ class split_call {
              cubby_split_result &made) {
     engine::tier_slot &disk = engine_.state.tiers[bank_.file_tier];
     const uint64_t now_ns = engine_.state.now_ns;
+    if (made.finish_ns == base::never_ns) return;  // it says nothing of either
     const bool aside = made.load_count == 0;
-    if (disk.stand_aside.set(aside, now_ns)) {
+    if (disk.stand_aside.judged(aside, now_ns)) {
       const std::string text = "tier " + disk.name;
       engine_.state.log(aside ? 1 : 2,
                         aside ? text +
@@ -86,11 +89,14 @@ class split_call {
                                     " is used again: reading KV blocks is quicker than "
                                     "computing all of them");
     }
-    if (!aside || !disk.stand_aside.may_use(now_ns)) return;
-    if (last.disk_bytes == 0 || made.recompute_all_ns == base::never_ns) return;
-    made.load_count = 1;
+    if (!aside || !disk.stand_aside.aside()) return;
     const uint64_t head_ns = made.recompute_all_ns - tail_ns - recompute_last_ns;
-    made.finish_ns = base::saturating_add(std::max(head_ns, time_of_load(last)), tail_ns);
+    const uint64_t probe_ns = base::saturating_add(std::max(head_ns, time_of_load(last)), tail_ns);
+    const bool bearable = probe_ns / probe_factor_max <= made.recompute_all_ns;
+    if (last.disk_bytes == 0 || !bearable) return disk.stand_aside.went_past();
+    if (!disk.stand_aside.may_use(now_ns)) return;
+    made.load_count = 1;
+    made.finish_ns = probe_ns;
   }
 
   [[nodiscard]] load added(load to, const directory::key_view &seen) const {
@@ -159,6 +165,7 @@ cubby_status cubby_split(cubby_handle *rt, cubby_space space, const cubby_key *k
     const auto present = in.bank->blocks->keys.match(query);
     if (!present) return keep_error(present.failure());
     const auto lock = self.hold_pump();
+    self.engine().state.now_ns = self.now();
     write_struct(split_call(self.engine(), *in.bank, slot).best(views, *present, recompute_ns),
                  out);
     return CUBBY_OK;

@@ -96,7 +96,8 @@ void admission_driver::forget_key(uint32_t tier, locker_bank &bank, uint32_t num
 bool admission_driver::demote(uint32_t tier, locker_bank &bank, uint32_t number) {
   const uint32_t below = demotion_target(state_.tiers, tier);
   if (below == no_tier || !state_.tiers.connected(tier, below)) return false;
-  if (bank.mapped() && state_.tiers[below].stand_aside.aside()) return false;  // a file has it
+  const bool has_file = bank.mapped() && bank.failed.status == CUBBY_OK;
+  if (has_file && state_.tiers.goes_past(below, bank)) return false;
   locker_word &target = bank.word(below, number);
   if (target.look().state != locker_state::absent) return false;
   if (!has_order_) order_ = {CUBBY_WRITE_BACK, base::never_ns, state_.next_sequence()};

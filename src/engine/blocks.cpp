@@ -355,7 +355,7 @@ void blocks::publish(const block_place &at) {
   const auto ended = of.keys.publish(at.entry, at.number, at.parts);
   if (!ended || ended->released == no_locker) return;
   // Its space was removed meanwhile.
-  stored_.give_up_number(*at.bank, at.number, at.tier);
+  give_up_number(copies_, *at.bank, at.number, at.tier);
 }
 
 void blocks::give_frame(const block_place &at) noexcept {

@@ -35,7 +35,7 @@ class blocks {
   result<start> begin(locker_bank &bank, directory::put_request request, block_place &out,
                       uint64_t call, frame_wish wish);
   /// Any thread that has written all of the frame: its length, and the digests of its chunks. From
-  /// then on publish(), or stored_blocks::write_and_publish(), may make it known.
+  /// then on publish(), or stored_blocks::begin_write(), may make it known.
   void settle(const block_place &at, uint64_t length_bytes) const;
   /// The same of a block without a frame, whose bytes lie_on_pages().
   void settle(const block_place &at, std::span<const transfer::memory_piece> from) const;

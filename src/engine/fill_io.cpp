@@ -403,7 +403,7 @@ void fill_io::io_failed(uint32_t piece_index, const cubby_backend_done &done) {
 
 void fill_io::note_failed_read(const fill &f) {
   tier_slot &files = state_.tiers[f.from];
-  f.bank->blocks->keys.withhold(f.number, state_.now_ns + failed_reads::pause_ns);
+  withhold_unread(state_, f);
   if (!files.failed_reads.failed(locker_name(*f.bank, f.number), state_.now_ns)) return;
   state_.log(0, format_text("tier %s is bypassed: one block after another could not be read; it is "
                             "probed now and then",
@@ -441,7 +441,6 @@ void fill_io::count_bytes(const piece &p) {
 void fill_io::piece_read(uint32_t piece_index) {
   const piece &p = pieces_[piece_index];
   const fill &f = table_[p.fill];
-  if (f.bank->blocks != nullptr) note_read(f);
   if (f.state == fill_state::stopping) return end_piece(piece_index);
   if (verify_aside(piece_index, p.landing, stage::verifying_read)) return;
   read_verified(piece_index, verified(piece_index, p.landing));
@@ -464,6 +463,8 @@ void fill_io::read_verified(uint32_t piece_index, bool good) {
     return end_piece(piece_index);
   }
   fills_.piece_verified(index);
+  // Once all of it is here: that one piece could be read says nothing about the others.
+  if (f.bank->blocks != nullptr && f.reads_left == 0) note_read(f);
   if (p.target == nullptr) return end_piece(piece_index);
   p.at = stage::copying_in;
   state_.tiers[f.to].path->push(p.order, piece_index | copy_bit);

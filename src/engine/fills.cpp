@@ -328,10 +328,36 @@ void fills::piece_ended(uint32_t index) {
   if (f.pieces_in_flight == 0 && all) end(index);
 }
 
+/// Only what could have come from a tier between is measured: what a file takes into that tier
+/// itself says nothing of the way past it.
 void fills::begin_way(fill &f) {
-  end_way(f, false);
+  CUBBY_ASSERT(!f.on_way);
+  bool has_between = false;
+  for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
+    has_between = has_between || is_between(t, f);
+  }
+  if (!has_between) return;
   f.on_way = true;
   state_.tiers[f.from].way.started(state_.now_ns);
+}
+
+/// It could hold copies for the tier that is filled.
+bool fills::is_between(uint32_t tier, const fill &f) const {
+  return state_.tiers.is_memory(tier) && state_.tiers[tier].rank > state_.tiers[f.to].rank;
+}
+
+/// A memory tier has one state for all files, so it is weighed by the quickest;
+/// tier_set::goes_past() asks of a bank's own.
+uint32_t fills::quickest_files() const {
+  uint32_t best = no_tier;
+  double best_ns = 0;
+  for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
+    const double ns = state_.tiers[t].way.ns_per_byte();
+    if (state_.tiers.is_memory(t) || ns == 0 || (best != no_tier && ns >= best_ns)) continue;
+    best = t;
+    best_ns = ns;
+  }
+  return best;
 }
 
 /// What the way took is weighed against the other ways to the same tier.
@@ -340,11 +366,9 @@ void fills::end_way(fill &f, bool arrived) {
   tier_slot &from = state_.tiers[f.from];
   from.way.ended(f.bank->locker_bytes(f.number), state_.now_ns, arrived);
   if (!f.bank->mapped() && f.bank->blocks == nullptr) return;
-  for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
-    tier_slot &between = state_.tiers[t];
-    if (between.memory == nullptr || between.rank <= state_.tiers[f.to].rank) continue;
-    if (f.bank->file_tier == no_tier) continue;
-    note_change(t, f.bank->file_tier);
+  const uint32_t files = quickest_files();
+  for (uint32_t t = 0; t < state_.tiers.count() && files != no_tier; ++t) {
+    if (is_between(t, f) && (f.from == t || f.from == files)) note_change(t, files);
   }
 }
 
@@ -356,7 +380,7 @@ void fills::note_change(uint32_t between, uint32_t files) {
   const double here = tier.way.ns_per_byte(), there = file.way.ns_per_byte();
   if (change == transfer::stand_aside::change::begun) {
     state_.log(1, format_text("tier %s stands aside: what comes from it takes %.1f times as long "
-                              "as from tier %s, where it lies too; it is probed now and then",
+                              "as from files of tier %s; it is probed now and then",
                               tier.name.c_str(), here / there, file.name.c_str()));
   } else {
     state_.log(2, format_text("tier %s is used again: what comes from it takes %.2f of the time "

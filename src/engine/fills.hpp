@@ -68,6 +68,8 @@ class fills {
   void give_up_intermediate(fill &f);
   void give_up_frame(fill &f);
   void start_followers(uint32_t index);
+  [[nodiscard]] bool is_between(uint32_t tier, const fill &f) const;
+  [[nodiscard]] uint32_t quickest_files() const;
   void begin_way(fill &f);
   void end_way(fill &f, bool arrived);
   void note_change(uint32_t between, uint32_t files);

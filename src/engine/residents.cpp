@@ -189,4 +189,12 @@ bool residents::reconfigure_policies() noexcept try {
   return false;
 }
 
+void give_up_number(residents &copies, locker_bank &bank, uint32_t number, uint32_t tier) {
+  if (tier == no_tier || copies.drop(bank, number, tier)) {
+    bank.blocks->give_number(number);
+  } else {
+    bank.blocks->leaving.push_back(number);  // has room for every number
+  }
+}
+
 }  // namespace cubby::engine

@@ -60,4 +60,7 @@ class residents {
   fill_table &fills_;
 };
 
+/// A block's number without a key: free again, or once nobody reads its frame any more.
+void give_up_number(residents &copies, locker_bank &bank, uint32_t number, uint32_t tier);
+
 }  // namespace cubby::engine

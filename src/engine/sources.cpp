@@ -11,34 +11,57 @@ bool sources::is_nearer(uint32_t a, uint32_t b, uint32_t to) const {
   return state_.tiers[a].rank < state_.tiers[b].rank;
 }
 
-/// Its bytes can be had from a file, too.
+/// Its bytes can be had from a file, too, at once.
 bool sources::has_file(const fill &f) const {
   const bool stored = f.bank->blocks != nullptr && f.bank->blocks->is_stored(f.number);
-  return stored ? !state_.tiers[f.bank->file_tier].failed_reads.bypassed() : f.bank->mapped();
+  if (!stored) return f.bank->mapped() && files_.unchanged(*f.bank);
+  const failed_reads &of = state_.tiers[f.bank->file_tier].failed_reads;
+  return !of.bypassed() && of.would_allow(locker_name(*f.bank, f.number), state_.now_ns);
 }
 
 bool sources::choose_copy(uint32_t index) {
   fill &f = fills_[index];
   uint32_t best = no_tier;
+  f.passed_copy = false;
   for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
     if (t == f.to || t == f.bad_tier || !state_.tiers.is_memory(t)) continue;
     if (state_.tiers[t].lost.load(std::memory_order_relaxed)) continue;
     if (f.bank->word(t, f.number).look().state != locker_state::ready) continue;
     if (!state_.tiers.connected(t, f.to)) continue;
-    if (best == no_tier || is_nearer(t, best, f.to)) best = t;
+    if (goes_past(t, f)) {
+      f.passed_copy = true;
+    } else if (best == no_tier || is_nearer(t, best, f.to)) {
+      best = t;
+    }
   }
   if (best == no_tier) return false;
-  tier_slot &below = state_.tiers[best];
-  const bool may_pass = below.rank > state_.tiers[f.to].rank && f.attempts == 0 && has_file(f);
-  if (may_pass && !below.stand_aside.may_use(state_.now_ns)) {
-    f.passed_copy = true;
-    return false;
-  }
   uint64_t frame = 0;
   if (f.bank->word(best, f.number).pin(frame) != pin_outcome::pinned) return false;
   f.from = best;
   f.passed_copy = false;
+  // Only now is a probe spent: what could not be held would have measured nothing.
+  if (may_pass(best, f)) (void)state_.tiers[best].stand_aside.may_use(state_.now_ns);
   return true;
+}
+
+/// Its bytes need not come from the tier, where that has them.
+bool sources::may_pass(uint32_t tier, const fill &f) const {
+  return state_.tiers.goes_past(tier, *f.bank) &&
+         state_.tiers[tier].rank > state_.tiers[f.to].rank && f.attempts == 0 && has_file(f);
+}
+
+/// And they do not, unless it is time for a probe.
+bool sources::goes_past(uint32_t tier, const fill &f) const {
+  return may_pass(tier, f) && !state_.tiers[tier].stand_aside.would_use(state_.now_ns);
+}
+
+/// A locker that comes from a file though it lies in tiers that stand aside.
+void sources::count_passed(const fill &f) {
+  for (uint32_t t = 0; t < state_.tiers.count() && f.passed_copy; ++t) {
+    if (t == f.to || !state_.tiers.is_memory(t) || !goes_past(t, f)) continue;
+    if (f.bank->word(t, f.number).look().state != locker_state::ready) continue;
+    state_.tiers[t].stand_aside.went_past();
+  }
 }
 
 /// Waits for a fill that brings a copy nearer, rather than read the file twice.
@@ -68,7 +91,9 @@ void sources::add_intermediate(uint32_t index) {
     // What may not stay in the nearer tier needs its copy here.
     const bool may_stay = !state_.admission.books(f.to).policy->chooses();
     if (slot.is_exclusive() && may_stay) continue;
-    if (f.bank->layout(t) != frame_layout::skewed || slot.stand_aside.aside()) continue;
+    if (f.bank->layout(t) != frame_layout::skewed || state_.tiers.goes_past(t, *f.bank)) {
+      continue;
+    }
     locker_word &word = f.bank->word(t, f.number);
     if (word.look().state != locker_state::absent) continue;
     if (!copies_.win_place(t, *f.bank, f.number, f.order)) continue;
@@ -96,16 +121,31 @@ result<sources::choice> sources::choose(uint32_t index) {
   tier_slot &files = state_.tiers[f.from];
   if (stored && !files.failed_reads.allows(locker_name(bank, f.number), state_.now_ns)) {
     f.from = no_tier;
+    withhold_unread(state_, f);
     return not_read_again(bank, f.number, files);
   }
-  if (reads_in_place(state_.tiers, bank, f.to)) return choice::reads;
+  if (reads_in_place(state_.tiers, bank, f.to)) {
+    count_passed(f);
+    return choice::reads;
+  }
   if (f.intermediate == no_tier) add_intermediate(index);
   if (f.intermediate == no_tier && !state_.tiers[f.from].staging->usable()) {
     f.from = no_tier;
     return fail(CUBBY_ERR_NO_MEMORY,
                 "no staging memory could be had; raise the memory limit, or add a host tier");
   }
+  count_passed(f);
   return choice::reads;
+}
+
+void withhold_unread(engine_state &state, const fill &f) {
+  for (uint32_t t = 0; t < state.tiers.count(); ++t) {
+    // Its own words say no more than that it is under way.
+    if (t == f.to || t == f.intermediate || t == f.bad_tier || !state.tiers.is_memory(t)) continue;
+    if (state.tiers[t].lost.load(std::memory_order_relaxed)) continue;
+    if (f.bank->word(t, f.number).look().state == locker_state::ready) return;
+  }
+  f.bank->blocks->keys.withhold(f.number, state.now_ns + failed_reads::pause_ns);
 }
 
 }  // namespace cubby::engine

@@ -20,6 +20,9 @@ class sources {
  private:
   [[nodiscard]] bool is_nearer(uint32_t a, uint32_t b, uint32_t to) const;
   bool choose_copy(uint32_t index);
+  [[nodiscard]] bool may_pass(uint32_t tier, const fill &f) const;
+  [[nodiscard]] bool goes_past(uint32_t tier, const fill &f) const;
+  void count_passed(const fill &f);
   [[nodiscard]] bool has_file(const fill &f) const;
   bool follow_other(uint32_t index);
   void add_intermediate(uint32_t index);
@@ -29,5 +32,9 @@ class sources {
   residents &copies_;
   source_files &files_;
 };
+
+/// A match passes over the fill's block for a while, which cannot be read just now: a caller that
+/// is offered it asks in vain. Not where memory has a copy.
+void withhold_unread(engine_state &state, const fill &f);
 
 }  // namespace cubby::engine

@@ -101,7 +101,7 @@ cubby_tier_stats statistics::tier_stats(uint32_t tier) const {
   stats.prefetch_used_bytes = books.prefetch_used_bytes;
   stats.prefetch_wasted_bytes = books.prefetch_wasted_bytes;
   stats.emulated = slot.memory->backend().info().emulated;
-  if (slot.lost.load(std::memory_order_relaxed) || slot.stand_aside.aside()) stats.health = 3;
+  if (slot.lost.load(std::memory_order_relaxed)) stats.health = 3;
   for (uint32_t i = 0; i < feed_.shard_count(); ++i) {
     stats.hit_count += feed_.shard(i).hits[tier].load(std::memory_order_relaxed);
   }

@@ -97,28 +97,14 @@ bool stored_blocks::write(block_write &&what) {
   return true;
 }
 
-stored_blocks::job &stored_blocks::new_published_job(block_write &&what, uint32_t &index) {
-  index = new_job(std::move(what));
+uint32_t stored_blocks::begin_write(block_write &&what) {
+  const uint32_t index = new_job(std::move(what));
   job &one = jobs_[index];
   one.publish = true;
+  one.unclaimed = true;
   const block_place &at = one.what.at;
   // Pinned until it is stored.
   if (at.has_frame()) at.bank->word(at.tier, at.number).publish(at.frame, 1);
-  return one;
-}
-
-void stored_blocks::write_and_publish(block_write &&what, store_waiter &waiter, uint32_t request,
-                                      uint32_t item) {
-  uint32_t index = 0;
-  job &one = new_published_job(std::move(what), index);
-  one.waiter = &waiter;
-  one.request = request;
-  one.item = item;
-}
-
-uint32_t stored_blocks::begin_write(block_write &&what) {
-  uint32_t index = 0;
-  new_published_job(std::move(what), index).unclaimed = true;
   return index;
 }
 
@@ -134,6 +120,12 @@ stored_blocks::outcome stored_blocks::claim(uint32_t index, store_waiter &waiter
     return {};
   }
   outcome how = std::move(one.ended);
+  if (one.held) {
+    residency::key_blocks &blocks = *one.what.at.bank->blocks;
+    blocks.end_read(one.what.at.number);
+    --blocks.puts_in_flight;
+    state_.changed = true;
+  }
   one = {};
   free_jobs_.push_back(index);
   return how;
@@ -257,11 +249,21 @@ void stored_blocks::note_outcome(job &of, const error *why) {
   }
 }
 
+/// One that is stored, and that nobody has come for yet, stays: as it would while it is read.
+void stored_blocks::hold_unclaimed(job &of, const block_place &at) noexcept {
+  residency::key_blocks &blocks = *at.bank->blocks;
+  of.held = blocks.begin_read(at.number);
+  if (!of.held) return;
+  ++blocks.puts_in_flight;  // nor does its bank go
+  of.what.at = at;
+}
+
 /// With `done` it is stored; `why` it is not, where somebody waits for that.
 void stored_blocks::end_job(uint32_t index, const store::store_completion *done, const error *why) {
   const job one = std::exchange(jobs_[index], {});
   if (one.unclaimed) {
     note_outcome(jobs_[index], why);
+    if (done != nullptr) hold_unclaimed(jobs_[index], one.what.at);
   } else {
     free_jobs_.push_back(index);
   }
@@ -288,7 +290,7 @@ void stored_blocks::end_job(uint32_t index, const store::store_completion *done,
   if (at.has_frame()) copies_.unpin(at.tier, bank.word(at.tier, at.number));
   if (released != no_locker) {  // it failed, or its space was removed meanwhile
     stores_.release(bank, at.number);
-    give_up_number(bank, at.number, at.tier);
+    give_up_number(copies_, bank, at.number, at.tier);
   }
   if (done == nullptr) put_back(at, one.what.space, one.what.parent);
   if (one.waiter != nullptr) one.waiter->block_stored(one.request, one.item, why);
@@ -406,14 +408,6 @@ void stored_blocks::end_replaced(const block_place &by) noexcept {
   }
   of.spoken_for[by.replaced] = true;
   stores_.note_news();
-}
-
-void stored_blocks::give_up_number(locker_bank &bank, uint32_t number, uint32_t tier) {
-  if (tier == no_tier || copies_.drop(bank, number, tier)) {
-    bank.blocks->give_number(number);
-  } else {
-    bank.blocks->leaving.push_back(number);  // has room for every number
-  }
 }
 
 }  // namespace cubby::engine

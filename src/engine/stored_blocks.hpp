@@ -71,10 +71,9 @@ class stored_blocks {
   /// Writes a block whose word is ready, and found by its key already. False: it lives in memory
   /// alone.
   bool write(block_write &&what);
-  /// Writes one that is found once that is done, or is given up.
-  void write_and_publish(block_write &&what, store_waiter &waiter, uint32_t request, uint32_t item);
-  /// The same before there is a request to hear of it; one has to claim() it. May throw, and then
-  /// nothing has begun.
+  /// Writes one that is found once that is done, or is given up. Somebody has to claim() it; until
+  /// then it does not give way to others, such as later ones of the same call, and before there is
+  /// a request, nobody hears of it. May throw, and then nothing has begun.
   uint32_t begin_write(block_write &&what);
   struct outcome {
     bool over = false;
@@ -94,8 +93,6 @@ class stored_blocks {
   void put_back(const block_place &by, uint32_t space, std::string_view parent) noexcept;
   /// Of a number whose key is gone with its space: the store keeps what outlives the process.
   void release(locker_bank &bank, uint32_t number) { stores_.release(bank, number); }
-  /// A number without a key: free again, or once nobody reads its frame any more.
-  void give_up_number(locker_bank &bank, uint32_t number, uint32_t tier);
   /// Gives up blocks that are only stored, until the bank has a free number. False: none may go.
   bool free_number(locker_bank &bank) { return room_.free_number(bank); }
 
@@ -141,14 +138,15 @@ class stored_blocks {
     bool publish = false;
     bool unclaimed = false;  // a request is to come for it
     outcome ended;           // of one that nobody has come for yet
+    bool held = false;       // and that is not to go before
     store_waiter *waiter = nullptr;
     uint32_t request = 0, item = 0;
     std::unique_ptr<store::page_buffer> copy;  // of a frame that is not whole pages in a row
   };
 
   uint32_t new_job(block_write &&what);
-  job &new_published_job(block_write &&what, uint32_t &index);
   static void note_outcome(job &of, const error *why);
+  static void hold_unclaimed(job &of, const block_place &at) noexcept;
   void end_job(uint32_t index, const store::store_completion *done, const error *why);
   [[nodiscard]] const void *image_of(job &one);
   result<uint32_t> accept(store_state &to, uint32_t index);

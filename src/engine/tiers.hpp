@@ -124,6 +124,13 @@ class tier_set {
     return false;
   }
 
+  /// The memory tier stands aside, and the bank's files, by which it was not weighed alone, come
+  /// sooner than what lies there.
+  [[nodiscard]] bool goes_past(uint32_t tier, const locker_bank &bank) const {
+    if (!slots_[tier]->stand_aside.aside() || bank.file_tier == no_tier) return false;
+    const double file_ns = slots_[bank.file_tier]->way.ns_per_byte();
+    return file_ns != 0 && file_ns < slots_[tier]->way.ns_per_byte();
+  }
   /// Its frames are a device's own: bytes come there by copies alone.
   [[nodiscard]] bool is_device(uint32_t index) const {
     return is_memory(index) && !slots_[index]->memory->readable();

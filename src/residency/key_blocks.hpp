@@ -36,7 +36,7 @@ class key_blocks {
   }
   /// Numbers of removed spaces whose blocks are pinned.
   std::vector<uint32_t> leaving;
-  /// Puts that have a frame and are not published or abandoned.
+  /// Puts that have a frame and are not published or abandoned, or whose call goes on.
   uint32_t puts_in_flight = 0;
 
   /// The store's block with the locker's bytes, or not_stored.
@@ -44,8 +44,8 @@ class key_blocks {
     stored_[number].store(stored, std::memory_order_release);
   }
 
-  /// Its stored block is read past the tiers of memory, and stays until end_read(). False: it is
-  /// read as often as can be counted.
+  /// Its stored block is read past the tiers of memory, or belongs to a call that goes on, and
+  /// stays until end_read(). False: it is read as often as can be counted.
   [[nodiscard]] bool begin_read(uint32_t number) noexcept {
     if (reads_[number] == 0xFFFF) return false;
     ++reads_[number];

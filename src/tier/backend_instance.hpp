@@ -23,6 +23,10 @@ struct backend_kind {
 /// member that is wrong.
 result<backend_kind> validate_backend(const cubby_backend_ops *ops);
 
+/// In the order of a device's streams: they wait for copies and are marked; copies also wait for
+/// their marks.
+enum class stream_support : uint8_t { none, waits, marked_copies };
+
 class backend_instance {
  public:
   /// Errors carry the backend's own errno; NOT_SUPPORTED and DENIED mean "not on this machine".
@@ -65,20 +69,18 @@ class backend_instance {
   /// Of a device with memory that the caller may lend: is it that device's?
   [[nodiscard]] bool takes_device_memory() const { return ops_.memory_check != nullptr; }
   result<void> check_memory(const void *base, uint64_t bytes);
-  /// Has a device with streams; what the three do is in backend.h.
-  [[nodiscard]] bool has_streams() const {
-    return ops_.stream_wait != nullptr && ops_.mark_record != nullptr &&
-           ops_.mark_passed != nullptr;
+  /// What the functions below may be used for; backend.h says what they do.
+  [[nodiscard]] stream_support streams() const {
+    if (ops_.stream_wait == nullptr || ops_.mark_record == nullptr || ops_.mark_passed == nullptr)
+      return stream_support::none;
+    return ops_.stream_wait_marked == nullptr ? stream_support::waits
+                                              : stream_support::marked_copies;
   }
   int32_t stream_wait(uint64_t stream) { return ops_.stream_wait(self_, stream); }
   int32_t mark_record(uint64_t stream, uint64_t *mark) {
     return ops_.mark_record(self_, stream, mark);
   }
   int32_t mark_passed(uint64_t mark) { return ops_.mark_passed(self_, mark); }
-  /// Copies may begin behind marks of streams.
-  [[nodiscard]] bool has_marked_copies() const {
-    return has_streams() && ops_.stream_wait_marked != nullptr;
-  }
   int32_t stream_wait_marked(uint64_t stream) { return ops_.stream_wait_marked(self_, stream); }
   /// Does it copy from frames that an instance of the same backend has on another device?
   [[nodiscard]] bool copies_from(const backend_instance &other) {

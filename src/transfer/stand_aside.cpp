@@ -24,12 +24,10 @@ void way_cost::ended(uint64_t bytes, uint64_t now_ns, bool arrived) {
 }
 
 void way_cost::take(uint64_t now_ns) {
-  if (bytes_ != 0) {
-    const auto took_ns = static_cast<double>(std::max<uint64_t>(now_ns, since_ns_ + 1) - since_ns_);
-    const double seen = took_ns / static_cast<double>(bytes_);
-    ns_per_byte_ = ns_per_byte_ == 0 ? seen : ns_per_byte_ + (seen - ns_per_byte_) * newest_weight;
-    ++seen_count_;
-  }
+  if (bytes_ == 0 || now_ns <= since_ns_) return;  // where no time is seen, none is measured
+  const double seen = static_cast<double>(now_ns - since_ns_) / static_cast<double>(bytes_);
+  ns_per_byte_ = ns_per_byte_ == 0 ? seen : ns_per_byte_ + (seen - ns_per_byte_) * newest_weight;
+  ++seen_count_;
   since_ns_ = now_ns;
   bytes_ = 0;
 }
@@ -46,16 +44,21 @@ stand_aside::change stand_aside::weigh(const way_cost &through, const way_cost &
     set(false, now_ns);
     return change::over;
   }
-  dearer_count_ = ratio >= begins_at ? dearer_count_ + 1 : 0;
-  if (dearer_count_ < measured_min) return change::none;
+  against_count_ = ratio >= begins_at ? against_count_ + 1 : 0;
+  if (against_count_ < measured_min) return change::none;
   set(true, now_ns);
   return change::begun;
+}
+
+bool stand_aside::judged(bool aside, uint64_t now_ns) {
+  against_count_ = aside == aside_ ? 0 : against_count_ + 1;
+  return against_count_ >= measured_min && set(aside, now_ns);
 }
 
 bool stand_aside::set(bool aside, uint64_t now_ns) {
   if (aside == aside_) return false;
   aside_ = aside;
-  dearer_count_ = 0;
+  against_count_ = 0;
   if (!aside) return true;
   ++begun_count_;
   probe_.begin(now_ns);
@@ -69,7 +72,7 @@ bool stand_aside::may_use(uint64_t now_ns) {
 }
 
 bool probe_clock::due(uint64_t now_ns) {
-  if (now_ns < at_ns_) return false;
+  if (!is_due(now_ns)) return false;
   pause_ns_ = std::min(2 * pause_ns_, pause_max_ns);
   at_ns_ = now_ns + pause_ns_;
   return true;

@@ -38,6 +38,7 @@ class probe_clock {
     pause_ns_ = pause_min_ns;
     at_ns_ = now_ns + pause_ns_;
   }
+  [[nodiscard]] bool is_due(uint64_t now_ns) const { return now_ns >= at_ns_; }
   /// True once after each pause.
   bool due(uint64_t now_ns);
 
@@ -60,8 +61,13 @@ class stand_aside {
   /// May this one go through the tier? While it is gone past one may, after each pause: by it the
   /// runtime sees when the load has changed.
   bool may_use(uint64_t now_ns);
-  /// For who weighs by other measures: it is gone past from here on, or used again. True where that
-  /// is new.
+  /// As may_use() would say, with no probe spent and nothing counted.
+  [[nodiscard]] bool would_use(uint64_t now_ns) const { return !aside_ || probe_.is_due(now_ns); }
+  void went_past() { ++past_count_; }
+  /// Of one that weighs by other measures, and may find another answer each time. True where as
+  /// many in a row have said what is new.
+  bool judged(bool aside, uint64_t now_ns);
+  /// It is gone past from here on, or used again. True where that is new.
   bool set(bool aside, uint64_t now_ns);
 
   /// How often it was begun, and how many lockers were read from files though they were here.
@@ -70,7 +76,7 @@ class stand_aside {
 
  private:
   bool aside_ = false;
-  uint32_t dearer_count_ = 0;  // measurements one after the other
+  uint32_t against_count_ = 0;  // answers one after the other that would change it
   uint64_t weighed_count_ = 0;
   probe_clock probe_;
   uint64_t begun_count_ = 0, past_count_ = 0;

@@ -243,13 +243,14 @@ bool make_and_die(const stripes &there, uint32_t at) {
 }  // namespace
 
 TEST_CASE("a striped store whose maker was killed is made anew, wherever that was") {
-  uint32_t half_made = 0, at = 2;
+  uint32_t half_made = 0, at = 2, first_named = 0;
   for (;; ++at) {
     CAPTURE(at);
     const stripes there;
     if (!make_and_die(there, at)) break;
     const uint32_t named = there.named();
     half_made += named == 1 || named == 2;
+    if (named != 0 && first_named == 0) first_named = at / 2;
     const auto made = open_store(there.options);
     INFO((made ? "" : made.failure().text.c_str()));
     REQUIRE(made);
@@ -258,6 +259,7 @@ TEST_CASE("a striped store whose maker was killed is made anew, wherever that wa
   }
   CHECK(at > 12);  // each file, and each directory
   CHECK(half_made >= 6);
+  CHECK(first_named > 2 * 3);  // the files and their directories, before any has its name
 }
 
 TEST_CASE("files of a store are left as they are where it may have been finished") {
@@ -274,6 +276,22 @@ TEST_CASE("files of a store are left as they are where it may have been finished
     const std::string other = others.options.directories[0] + "/" + cubby::store::store_file_name;
     REQUIRE(::rename(other.c_str(), (first + ".new").c_str()) == 0);
   }
+  const auto opened = open_store(there.options);
+  REQUIRE_FALSE(opened);
+  CHECK(opened.failure().text.find("mount the disk") != std::string::npos);
+  CHECK(there.named() == 2);
+}
+
+TEST_CASE("files of a store that was used are left as they are, whatever the first is called") {
+  const stripes there;
+  {
+    const auto made = open_store(there.options);
+    REQUIRE(made);
+    const uint64_t at = made->content.places.journal_page(0) * cubby::store::page_bytes;
+    REQUIRE(::pwrite(made->files[0].fd(), "record", 6, static_cast<off_t>(at)) == 6);
+  }
+  const std::string first = there.options.directories[0] + "/" + cubby::store::store_file_name;
+  REQUIRE(::rename(first.c_str(), (first + ".new").c_str()) == 0);
   const auto opened = open_store(there.options);
   REQUIRE_FALSE(opened);
   CHECK(opened.failure().text.find("mount the disk") != std::string::npos);

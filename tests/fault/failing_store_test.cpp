@@ -162,6 +162,58 @@ TEST_CASE("a disk that fails block after block is bypassed, probed, and used aga
   for (const uint32_t number : below) CHECK(s.get_block(number) == CUBBY_OK);
 }
 
+TEST_CASE("a match passes over what a bypassed disk has refused, for a while") {
+  failing_store s;
+  const auto below = s.blocks_in(CUBBY_STATE_FILE);
+  REQUIRE(below.size() > failed_reads::failures_max + 1);
+  s.injected.what = fault::eio;
+  for (uint32_t i = 0; i < failed_reads::failures_max; ++i) {
+    CHECK(s.get_block(below[i]) == CUBBY_ERR_IO);
+  }
+  const uint32_t refused = below[failed_reads::failures_max];
+  CHECK(s.state_of(refused) == CUBBY_STATE_FILE);
+  CHECK(s.get_block(refused) == CUBBY_ERR_DEVICE);
+  CHECK(s.state_of(refused) == CUBBY_STATE_MISS);
+  CHECK(s.state_of(below[failed_reads::failures_max + 1]) == CUBBY_STATE_FILE);
+  rest();
+  CHECK(s.state_of(refused) == CUBBY_STATE_FILE);
+}
+
+TEST_CASE("a block of which one piece can be read and another cannot is one that cannot be read") {
+  constexpr uint64_t large_bytes = 2 * mib;
+  constexpr uint32_t large_count = 8;
+  failing::faults injected;
+  const store_directory at;
+  block_fixture f(CUBBY_PUMP_CALLER, 16, 0, {}, large_bytes);
+  const auto *ops = failing::wrapped<cubby_threadpool_backend>("failing_files");
+  REQUIRE(cubby::api::register_backend(f.h.rt, ops, &injected) == CUBBY_OK);
+  f.host = f.h.tier("host:0", 0, 2 * large_bytes);
+  REQUIRE(add_store(f.h.rt, {at.path, 32 * mib, 0, "failing_files"}, &f.disk) == CUBBY_OK);
+  f.space = f.add_space("model", "stored");
+  for (uint32_t i = 1; i <= large_count; ++i) {
+    REQUIRE(put(f, i, content_of(i, large_bytes), {}, 0, CUBBY_KEEP_RESTART) == CUBBY_OK);
+  }
+  injected.how_much = extent::one_part;
+  std::vector<uint8_t> states;
+  uint32_t tried = 0;
+  for (uint32_t i = 1; i <= large_count && tried < failed_reads::failures_max; ++i) {
+    match(f, {i}, &states);
+    if (states[0] != CUBBY_STATE_FILE) continue;
+    ++tried;
+    CAPTURE(i);
+    std::string bytes(large_bytes, 'x');
+    const bool last = i % 2 == 0;  // its first piece fails, or its last
+    injected.at_bytes = at.offset_of(content_of(i, large_bytes)) + (last ? large_bytes - 1 : 0);
+    injected.what = fault::eio;
+    CHECK(get(f, i, bytes) == CUBBY_ERR_IO);
+    injected.what = fault::none;
+    match(f, {i}, &states);
+    CHECK(states[0] == CUBBY_STATE_MISS);
+  }
+  REQUIRE(tried == failed_reads::failures_max);
+  CHECK(f.h.stats(f.disk).health == 3);
+}
+
 TEST_CASE("what cannot be read past memory is read again by way of it, and then is an error") {
   failing_store s;
   const auto below = s.blocks_in(CUBBY_STATE_FILE);

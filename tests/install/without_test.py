@@ -37,7 +37,7 @@ def main():
                    f"-DCMAKE_C_COMPILER={arguments.cc}", f"-DCMAKE_CXX_COMPILER={arguments.cxx}",
                    "-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O0", "-DCUBBY_BUILD_TESTS=OFF",
                    "-DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON", "-DCUBBY_WITH_URING=OFF", "-DCUBBY_WITH_HWLOC=OFF",
-                   "-DCUBBY_WITH_TBB=OFF", "-DCUBBY_UNITY=ON")
+                   "-DCUBBY_WITH_TBB=OFF", "-DCUBBY_WITH_CUDA_KERNELS=OFF", "-DCUBBY_UNITY=ON")
         expect(said, ["CUBBY_WITH_URING is OFF; file I/O goes through the thread pool",
                       "CUBBY_WITH_HWLOC is OFF; NUMA nodes are read from /sys",
                       "CUBBY_WITH_TBB is OFF; memory is first touched by plain threads"])

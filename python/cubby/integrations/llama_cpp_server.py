@@ -125,6 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given = None
     else:
         given, words = parser().parse_known_args(words)
+        if given.kv_keep not in KEEPS:  # argparse does not hold a default against its choices
+            parser().error(f"CUBBY_KV_KEEP: {given.kv_keep!r} is none of {', '.join(KEEPS)}")
     server = _server()
     sys.argv = [sys.argv[0], *words]
     if given is None:

@@ -53,7 +53,9 @@ void operation::out_of_memory(uint32_t index) {
 
 void operation::fail_waiting_items(uint32_t index, const error &why) {
   for (uint32_t i = 0; i < at(index).items.size(); ++i) {
-    if (at(index).items[i].state == item_state::waiting) units_.open.mark_failed(index, i, why);
+    if (at(index).items[i].state != item_state::waiting) continue;
+    let_go(index, i);
+    units_.open.mark_failed(index, i, why);
   }
 }
 

@@ -64,6 +64,8 @@ class operation {
   void withdraw_all_items(uint32_t index);
   [[nodiscard]] uint64_t cost_of(const request &r, const request_item &item) const;
   [[nodiscard]] error beyond_budget(const request &r, uint64_t needed, uint64_t largest) const;
+  /// What a waiting item has taken goes back: it fails before it has begun.
+  virtual void let_go(uint32_t, uint32_t) noexcept {}
   /// Marks every item that waits as failed.
   void fail_waiting_items(uint32_t index, const error &why);
 

@@ -80,7 +80,8 @@ void put_operation::copied(uint32_t index, uint32_t i, const error *why) {
 void put_operation::publish_or_store(uint32_t index, uint32_t i) {
   auto &block = std::get<put_verb>(at(index).verb).items[i].block;
   if (block->keep >= CUBBY_KEEP_RESTART) {
-    units_.stored.write_and_publish(std::move(*block), *this, index, i);
+    const uint32_t job = units_.stored.begin_write(std::move(*block));
+    units_.stored.claim(job, *this, index, i);
     block.reset();
     return;
   }
@@ -89,10 +90,15 @@ void put_operation::publish_or_store(uint32_t index, uint32_t i) {
   units_.open.mark_stored(index, i);
 }
 
-void put_operation::give_up(uint32_t index, uint32_t i, const error &why) {
+void put_operation::let_go(uint32_t index, uint32_t i) noexcept {
   auto &block = std::get<put_verb>(at(index).verb).items[i].block;
+  if (!block) return;
   units_.puts.abandon(*block);
   block.reset();
+}
+
+void put_operation::give_up(uint32_t index, uint32_t i, const error &why) {
+  let_go(index, i);
   units_.open.mark_failed(index, i, why);
 }
 

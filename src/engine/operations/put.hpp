@@ -18,6 +18,7 @@ class put_operation final : public operation, public store_waiter, public region
   void copied(uint32_t request, uint32_t item, const error *why) override;
 
  private:
+  void let_go(uint32_t index, uint32_t item) noexcept override;
   void begin_item(uint32_t index, uint32_t item);
   void copy_from_device(uint32_t index, uint32_t item);
   void publish_or_store(uint32_t index, uint32_t item);

@@ -24,17 +24,27 @@ error missing_file(const std::string &missing, const std::string &there) {
       missing.c_str(), there.c_str());
 }
 
-std::optional<read_superblock> superblock_of(int fd) {
-  page_buffer page(1);
+std::optional<read_superblock> superblock_of(int fd, page_buffer &page) {
   return decode_superblock(page.at(0), read_all(fd, page.at(0), page_bytes, 0));
 }
 
-/// Of the first file, as long as it does not have its name yet.
+/// Was nothing ever recorded in the store whose first file this is?
+bool is_unused(int fd, const store_shape &shape, page_buffer &page) {
+  const auto places = layout::of(shape);
+  if (!places) return false;
+  const uint64_t got = read_all(fd, page.at(0), page_bytes, places->journal_page(0) * page_bytes);
+  const unsigned char *const first = page.at(0);
+  return got == page_bytes && std::all_of(first, first + got, [](auto one) { return one == 0; });
+}
+
+/// Of the first file, as long as it does not have its name yet and nothing was put there.
 std::optional<read_superblock> superblock_of_unnamed(const std::string &directory) {
   const std::string path = (directory.empty() ? "." : directory) + "/" + store_file_name + ".new";
+  page_buffer page(1);  // before the file is open: there may be no memory
   const int fd = ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
   if (fd < 0) return std::nullopt;
-  auto found = superblock_of(fd);
+  auto found = superblock_of(fd, page);
+  if (found && !is_unused(fd, found->shape, page)) found.reset();
   ::close(fd);
   return found;
 }
@@ -47,11 +57,12 @@ result<void> clear_unfinished(const std::vector<std::string> &directories) {
   const auto first = superblock_of_unnamed(directories[0]);
   if (!first || first->file != 0 || first->shape.file_count != directories.size()) return {};
   std::vector<store_file> named;
+  page_buffer page(1);
   for (size_t i = 1; i < directories.size(); i++) {
     if (!store_file_exists(directories[i])) continue;
     auto file = store_file::open(directories[i], false);
     if (!file) return file.failure();
-    const auto seen = superblock_of(file->fd());
+    const auto seen = superblock_of(file->fd(), page);
     if (!seen || seen->file != i || seen->shape.store_id != first->shape.store_id) return {};
     named.push_back(std::move(file).value());
   }
@@ -105,6 +116,10 @@ result<std::vector<store_file>> create_files(const store_options &options) {
   }
   if (const int native = write_empty(*places, files); native != 0)
     return fail_errno(native, "the new store %s could not be written", files[0].path().c_str());
+  // Before any has its name: after a power cut the first tells what the others belong to.
+  for (store_file &one : files) {
+    if (auto flushed = one.flush_unnamed(); !flushed) return flushed.failure();
+  }
   // The first file comes last: where it is, all are.
   for (size_t i = files.size(); i-- > 0;) {
     auto named = files[i].publish();

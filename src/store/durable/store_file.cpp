@@ -338,6 +338,15 @@ result<void> store_file::flush_new() {
                     path_.c_str());
 }
 
+result<void> store_file::flush_unnamed() {
+  if (auto flushed = flush_new(); !flushed) return flushed;
+  if (const int native = flush_directory(path_); native != 0)
+    return fail_errno(native,
+                      "the directory of the new store %s could not be flushed; look at the device",
+                      path_.c_str());
+  return {};
+}
+
 result<void> store_file::publish() {
   if (auto flushed = flush_new(); !flushed) return flushed;
   const auto never = [](std::string_view, uint64_t) { return false; };

@@ -30,6 +30,9 @@ class store_file {
   store_file &operator=(store_file &&other) noexcept;
   ~store_file();
 
+  /// The new file and its entry in the directory are on the device, under the name that it has
+  /// until publish().
+  result<void> flush_unnamed();
   /// The new file's name, once all that it begins with has been written: flushes it first. INVALID
   /// when something is there already; it stays.
   result<void> publish();

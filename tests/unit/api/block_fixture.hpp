@@ -164,15 +164,22 @@ struct store_directory {
   ~store_directory() { std::filesystem::remove_all(path); }
 
   [[nodiscard]] std::string file() const { return path + "/cubby.store"; }
-  /// Flips bits of the store's file, at a byte of a block whose content begins with `content`.
-  void damage(const std::string &content, size_t at_bytes, char bits) const {
+  /// Where in the store's file a block lies whose content begins with `content`.
+  [[nodiscard]] size_t offset_of(const std::string &content) const {
     std::ifstream in(file(), std::ios::binary);
     const std::string all((std::istreambuf_iterator<char>(in)), {});
     const size_t begin = all.find(content.substr(0, 64));
     REQUIRE(begin != std::string::npos);
-    std::fstream out(file(), std::ios::in | std::ios::out | std::ios::binary);
-    out.seekp(static_cast<std::streamoff>(begin + at_bytes));
-    out.put(static_cast<char>(all[begin + at_bytes] ^ bits));
+    return begin;
+  }
+  /// Flips bits of it there, so many bytes behind the block's first.
+  void damage(const std::string &content, size_t at_bytes, char bits) const {
+    const auto at = static_cast<std::streamoff>(offset_of(content) + at_bytes);
+    std::fstream both(file(), std::ios::in | std::ios::out | std::ios::binary);
+    both.seekg(at);
+    const auto was = static_cast<char>(both.get());
+    both.seekp(at);
+    both.put(static_cast<char>(was ^ bits));
   }
 };
 

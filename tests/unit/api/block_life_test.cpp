@@ -287,6 +287,88 @@ TEST_CASE("load or recompute: what is ready first") {
   CHECK(split(1'000).load_all_ns == 2'000);  // all is in memory
 }
 
+namespace {
+
+/// Ten keys, of which eight are on disk; they are read by the cold start.
+struct split_fixture {
+  const store_directory there;
+  const block_tiers tiers{there.path, 32 * mib, 8 * mib};
+  const std::vector<std::string> names = names_to(10);
+  const std::vector<cubby_key> keys = keys_of(names);
+
+  cubby_split_result split(const block_fixture &f, uint32_t count, uint64_t each_ns,
+                           uint64_t last_ns) const {
+    std::vector<uint64_t> recompute(count, each_ns);
+    recompute.back() = last_ns;
+    cubby_split_result made{};
+    made.struct_size = sizeof made;
+    REQUIRE(cubby_split(f.h.rt, f.space, keys.data(), count, recompute.data(), f.host, &made) ==
+            CUBBY_OK);
+    return made;
+  }
+  cubby_split_result split(const block_fixture &f, uint64_t each_ns) const {
+    return split(f, 10, each_ns, each_ns);
+  }
+  /// Loading the first block alone.
+  uint64_t load_one_ns(const block_fixture &f) const {
+    return split(f, 1, mib * mib, mib * mib).load_all_ns;
+  }
+  /// How often the store began to be gone past.
+  static uint64_t aside_count(const block_fixture &f) {
+    std::string text(64 << 10, '\0');
+    size_t needed = 0;
+    REQUIRE(cubby_metrics(f.h.rt, text.data(), text.size(), &needed) == CUBBY_OK);
+    const size_t name = text.find(R"(cubby_tier_stood_aside_total{tier="disk:0",)");
+    REQUIRE(name != std::string::npos);
+    return std::strtoull(text.c_str() + text.find("} ", name) + 2, nullptr, 10);
+  }
+};
+
+constexpr uint32_t splits_min = 16;  // that say the same, before a store stands aside
+
+}  // namespace
+
+TEST_CASE("a store that is slower than computing is gone past, and probed while that is bearable") {
+  const split_fixture with;
+  {
+    block_fixture f(0, 64, 0, with.tiers);
+    put_chain(f, 8, CUBBY_KEEP_RESTART);
+  }
+  block_fixture f(0, 64, 0, with.tiers);
+  const uint64_t quick_ns = with.load_one_ns(f) / 12;
+  REQUIRE(quick_ns > 100);
+  for (uint32_t i = 1; i < splits_min; ++i) CHECK(with.split(f, quick_ns).load_count == 0);
+  CHECK(with.aside_count(f) == 0);
+  with.split(f, quick_ns);
+  CHECK(with.aside_count(f) == 1);
+  // After a pause the last block comes from the store, though nothing renews the clock meanwhile.
+  std::this_thread::sleep_for(std::chrono::milliseconds(120));
+  const cubby_split_result probe = with.split(f, quick_ns);
+  CHECK(probe.load_count == 1);
+  CHECK(probe.load_first == 7);
+  CHECK(probe.finish_ns > probe.recompute_all_ns);
+  CHECK(probe.finish_ns <= 2 * probe.recompute_all_ns + 1);
+  std::this_thread::sleep_for(std::chrono::milliseconds(220));
+  CHECK(with.split(f, quick_ns / 3).load_count == 0);  // it would take four times as long
+  CHECK(with.split(f, quick_ns).load_count == 1);
+  with.split(f, quick_ns * 1000);
+  with.split(f, quick_ns);
+  CHECK(with.aside_count(f) == 1);  // one answer more or less changes nothing
+}
+
+TEST_CASE("what cannot be computed says nothing of a store") {
+  const split_fixture with;
+  {
+    block_fixture f(0, 64, 0, with.tiers);
+    put_chain(f, 8, CUBBY_KEEP_RESTART);
+  }
+  block_fixture f(0, 64, 0, with.tiers);
+  for (uint32_t i = 0; i < 3 * splits_min; ++i) {
+    CHECK(with.split(f, 10, 1'000'000'000, UINT64_MAX).finish_ns == UINT64_MAX);
+  }
+  CHECK(with.aside_count(f) == 0);
+}
+
 TEST_CASE("which prefixes are usable, and what follows a key") {
   block_fixture f(0, 16, 0, {{}, 0, 4 * mib});
   put_chain(f, 6, CUBBY_KEEP_CACHE);

@@ -120,6 +120,26 @@ TEST_CASE("blocks of one call are stored while the call copies others, and may e
   for (const uint32_t number : numbers_to(count)) check_bytes(f, number);
 }
 
+TEST_CASE("blocks of one call do not push each other out: what finds no number is busy") {
+  const store_directory there;
+  constexpr uint32_t columns = 256, count = 300;
+  block_fixture f(GENERATE(0u, 1u), columns, 0, {there.path, 64 * mib, 3 * mib});
+  // Those of an earlier call go.
+  for (uint32_t i = 1001; i <= 1008; ++i) {
+    REQUIRE(put(f, i, content_of(i), {}, 0, CUBBY_KEEP_RESTART) == CUBBY_OK);
+  }
+  std::vector<std::string> contents;
+  for (uint32_t i = 1; i <= count; ++i) contents.push_back(content_of(i));
+  std::vector<int8_t> statuses, expected(count, CUBBY_ERR_BUSY);
+  std::fill_n(expected.begin(), columns, int8_t{CUBBY_OK});
+  CHECK(put_together(f, contents, statuses) == CUBBY_PARTIAL);
+  CHECK(statuses == expected);
+  CHECK(match(f, numbers_to(count)) == columns);
+  // Once the call is over they may go like others.
+  CHECK(put(f, 2000, content_of(2000), {}, 0, CUBBY_KEEP_RESTART) == CUBBY_OK);
+  CHECK(match(f, {2000}) == 1);
+}
+
 TEST_CASE("a store that is full gives up what was not used, leaves first") {
   const store_directory there;
   block_fixture f(0, 1024, 0, {there.path, 16 * mib, 2 * mib});

@@ -79,6 +79,15 @@ struct fixture : engine_fixture {
     f.next_part = bank.part_count();
     f.pieces_in_flight = 1;
   }
+  /// What comes from there is dearer than the file.
+  void host_stands_aside() {
+    for (const auto &[tier, ns] : {std::pair(host, 600'000), std::pair(disk, 200'000)}) {
+      transfer::way_cost &way = state.tiers[tier].way;
+      way.started(state.now_ns);
+      way.ended(mib, state.now_ns + static_cast<uint64_t>(ns), true);
+    }
+    REQUIRE(state.tiers[host].stand_aside.set(true, state.now_ns));
+  }
   [[nodiscard]] locker_word::view word(uint32_t tier, uint32_t number) const {
     return bank.word(tier, number).look();
   }
@@ -437,7 +446,7 @@ TEST_CASE("a copy that was gone past, for its tier stands aside, is used once th
     fixture h;
     const uint32_t far = h.add_host("far", 2, 16 * mib);
     h.land(h.bank, h.host, 1);
-    REQUIRE(h.state.tiers[h.host].stand_aside.set(true, h.state.now_ns));
+    h.host_stands_aside();
     if (changed) h.world(h.disk).file.mtime_ns = 99;
     const uint32_t index = h.begin(h.device, 1);
     if (!changed) {
@@ -464,7 +473,7 @@ TEST_CASE("a copy that was gone past, for its tier stands aside, is used once th
 TEST_CASE("a copy that was gone past is used once, and its own failure ends the fill") {
   fixture h;
   h.land(h.bank, h.host, 1);
-  REQUIRE(h.state.tiers[h.host].stand_aside.set(true, h.state.now_ns));
+  h.host_stands_aside();
   const uint32_t index = h.begin(h.device, 1);
   for (uint32_t tries = 0; tries < 4 && h.waiters.ends.empty(); ++tries) {
     h.life.stop(index, fail(CUBBY_ERR_IO, "failed"));
@@ -473,4 +482,51 @@ TEST_CASE("a copy that was gone past is used once, and its own failure ends the 
   CHECK(h.waiters.ends[0].status == CUBBY_ERR_IO);
   CHECK(h.word(h.host, 1).pin_count == 0);
   CHECK(h.table.empty());
+}
+
+TEST_CASE("only what a tier between could have held measures the way past it") {
+  fixture h;
+  const transfer::way_cost &way = h.state.tiers[h.disk].way;
+  for (const uint32_t to : {h.host, h.device}) {
+    CHECK(way.seen_count() == 0);
+    const uint32_t index = h.begin(to, 1 + to);
+    h.read_all(index);
+    h.state.now_ns += 1'000'000;
+    h.life.piece_ended(index);
+  }
+  CHECK(way.seen_count() == 1);
+}
+
+TEST_CASE("a tier is weighed by the quickest files alone, whatever bank was read") {
+  fixture h;
+  auto added = h.setup.add_file_tier("slow", 9, {}, open_fake(h.worlds.emplace_back()), {});
+  REQUIRE(added.ok());
+  const uint32_t slow_disk = *added;
+  locker_bank &other = h.add_bank(8, mib);
+  h.land(h.bank, h.host, 1);
+  h.land(other, h.host, 1);
+  h.map(other, slow_disk);
+  const auto move = [&](uint32_t from, uint64_t ns) {
+    h.state.tiers[from].way.started(h.state.now_ns);
+    h.state.tiers[from].way.ended(mib, h.state.now_ns += ns, true);
+  };
+  move(h.disk, 200'000);
+  move(slow_disk, 20'000'000);
+  move(h.host, 4'000'000);
+  const transfer::stand_aside &aside = h.state.tiers[h.host].stand_aside;
+  for (uint32_t i = 0; i < 4 * transfer::stand_aside::measured_min; ++i) {
+    locker_bank &bank = i % 2 == 0 ? h.bank : other;
+    const uint32_t index = h.reserve(bank, h.device, 1);
+    h.table[index].unrequested = true;
+    h.life.start(index);
+    if (h.table[index].from != h.host) break;  // it stands aside
+    h.table.unqueue(index);
+    h.table[index].next_part = bank.part_count();
+    h.table[index].pieces_in_flight = 1;
+    h.state.now_ns += 10'000'000;
+    h.life.piece_ended(index);
+    REQUIRE(h.copies.drop(bank, 1, h.device));
+  }
+  CHECK(aside.aside());
+  CHECK(aside.begun_count() == 1);
 }

@@ -28,6 +28,18 @@ struct fixture : engine_fixture {
     table[index].state = fill_state::active;
     return index;
   }
+  /// A MiB on the way from the tier took so long.
+  void measure(uint32_t tier, uint64_t ns) {
+    transfer::way_cost &way = state.tiers[tier].way;
+    way.started(state.now_ns);
+    way.ended(mib, state.now_ns + ns, true);
+  }
+  /// The tier is dearer than the file.
+  transfer::stand_aside &stand_aside(uint32_t tier) {
+    measure(tier, 600'000);
+    REQUIRE(state.tiers[tier].stand_aside.set(true, state.now_ns));
+    return state.tiers[tier].stand_aside;
+  }
   /// The fill reads, from this tier.
   [[nodiscard]] uint32_t source_of(uint32_t index) {
     const auto chosen = from.choose(index);
@@ -168,8 +180,8 @@ TEST_CASE("a copy in a tier that stands aside is left there while a file has the
   fixture h;
   h.map(h.bank, h.disk);
   for (const uint32_t number : {1u, 2u, 3u, 4u}) h.land(h.bank, h.host, number);
-  auto &aside = h.state.tiers[h.host].stand_aside;
-  REQUIRE(aside.set(true, h.state.now_ns));
+  h.measure(h.disk, 200'000);
+  const auto &aside = h.stand_aside(h.host);
   CHECK(h.source_of(h.begin(h.device, 1)) == h.disk);
   CHECK(aside.past_count() == 1);
   // After a failure it is better than nothing, and after a pause it is probed.
@@ -181,10 +193,20 @@ TEST_CASE("a copy in a tier that stands aside is left there while a file has the
   CHECK(h.source_of(h.begin(h.device, 4)) == h.disk);
 }
 
+TEST_CASE("a copy is read from a tier that stands aside where the file has changed") {
+  fixture h;
+  h.map(h.bank, h.disk);
+  h.land(h.bank, h.host, 1);
+  REQUIRE(h.state.tiers[h.host].stand_aside.set(true, h.state.now_ns));
+  h.world(h.disk).file.mtime_ns = 99;
+  CHECK(h.source_of(h.begin(h.device, 1)) == h.host);
+}
+
 TEST_CASE("a copy that no file has is read from a tier that stands aside") {
   fixture h;
   h.land(h.bank, h.host, 1);
-  REQUIRE(h.state.tiers[h.host].stand_aside.set(true, h.state.now_ns));
+  h.measure(h.disk, 200'000);
+  h.stand_aside(h.host);
   CHECK(h.source_of(h.begin(h.device, 1)) == h.host);
 }
 
@@ -213,4 +235,51 @@ TEST_CASE("a device that finds no memory leaves nothing with those that there ar
     REQUIRE(h.state.tiers.count() == 1);
   }
   CHECK(failures > 3);
+}
+
+TEST_CASE("a tier that stands aside for other files than the bank's is read from") {
+  fixture h;
+  h.map(h.bank, h.disk);
+  for (const uint32_t number : {1u, 2u}) h.land(h.bank, h.host, number);
+  const auto &aside = h.stand_aside(h.host);
+  CHECK(h.source_of(h.begin(h.device, 1)) == h.host);  // nothing is known of the bank's files
+  h.measure(h.disk, 900'000);
+  CHECK(h.source_of(h.begin(h.device, 2)) == h.host);
+  CHECK(aside.past_count() == 0);
+  // And takes copies on the way.
+  const uint32_t index = h.begin(h.device, 3);
+  h.state.tiers[h.far].stand_aside.set(true, h.state.now_ns);
+  CHECK(h.source_of(index) == h.disk);
+  CHECK(h.table[index].intermediate == h.far);
+}
+
+TEST_CASE("where the nearest copy's tier stands aside the next copy is read") {
+  fixture h;
+  h.map(h.bank, h.disk);
+  h.measure(h.disk, 200'000);
+  const auto &aside = h.stand_aside(h.host);
+  for (const uint32_t tier : {h.host, h.far}) h.land(h.bank, tier, 1);
+  const uint32_t index = h.begin(h.device, 1);
+  CHECK(h.source_of(index) == h.far);
+  CHECK_FALSE(h.table[index].passed_copy);
+  CHECK(aside.past_count() == 0);  // no file was read
+}
+
+TEST_CASE("what waits for another fill has not gone past a tier, and a copy not held is no probe") {
+  fixture h;
+  h.map(h.bank, h.disk);
+  h.measure(h.disk, 200'000);
+  const auto &aside = h.stand_aside(h.host);
+  for (const uint32_t number : {1u, 2u}) h.land(h.bank, h.host, number);
+  h.begin(h.far, 1);
+  const auto chosen = h.from.choose(h.begin(h.device, 1));
+  REQUIRE(chosen.ok());
+  CHECK(*chosen == sources::choice::follows);
+  CHECK(aside.past_count() == 0);
+  h.state.now_ns += transfer::probe_clock::pause_min_ns;
+  uint64_t frame = 0;
+  while (h.bank.word(h.host, 2).pin(frame) == residency::pin_outcome::pinned) {
+  }
+  CHECK(h.source_of(h.begin(h.device, 2)) == h.disk);
+  CHECK(aside.would_use(h.state.now_ns));
 }

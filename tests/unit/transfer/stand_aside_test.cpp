@@ -62,6 +62,21 @@ TEST_CASE("what did not arrive says nothing") {
   CHECK(of.ns_per_byte() == 0);
 }
 
+TEST_CASE("where the clock has not moved nothing is measured, and what came counts once it has") {
+  way_cost of;
+  of.started(5);
+  of.ended(mebi, 5, true);
+  CHECK(of.seen_count() == 0);
+  CHECK(of.ns_per_byte() == 0);
+  of.started(5);
+  of.started(5);
+  of.ended(64 * mebi, 5, true);  // enough for a measurement
+  CHECK(of.seen_count() == 0);
+  of.ended(64 * mebi, 5 + 256 * mebi, true);
+  CHECK(of.seen_count() == 1);
+  CHECK(of.ns_per_byte() == 2.0);
+}
+
 TEST_CASE("a tier that is dearer all the time is gone past, and not before that is sure") {
   two_ways of;
   CHECK(of.seen.weigh(of.through, of.past, of.now_ns) == stand_aside::change::none);
@@ -132,4 +147,31 @@ TEST_CASE("who weighs by other measures says so, and begins once") {
   CHECK_FALSE(of.may_use(probe_clock::pause_min_ns + 1));
   CHECK(of.set(false, 7));
   CHECK(of.may_use(8));
+}
+
+TEST_CASE("answers that differ each time change nothing, and as many in a row do") {
+  stand_aside of;
+  for (uint32_t i = 0; i < 10 * stand_aside::measured_min; ++i) CHECK_FALSE(of.judged(i % 2, i));
+  CHECK_FALSE(of.aside());
+  CHECK_FALSE(of.judged(false, 0));
+  for (uint32_t i = 1; i < stand_aside::measured_min; ++i) CHECK_FALSE(of.judged(true, i));
+  CHECK(of.judged(true, 0));
+  CHECK(of.aside());
+  CHECK_FALSE(of.judged(true, 1));
+  for (uint32_t i = 1; i < stand_aside::measured_min; ++i) CHECK_FALSE(of.judged(false, i));
+  CHECK(of.aside());
+  CHECK(of.judged(false, 0));
+  CHECK_FALSE(of.aside());
+  CHECK(of.begun_count() == 1);
+}
+
+TEST_CASE("to look whether a probe is due spends none") {
+  stand_aside of;
+  CHECK(of.would_use(0));
+  REQUIRE(of.set(true, 0));
+  CHECK_FALSE(of.would_use(1));
+  CHECK(of.past_count() == 0);
+  for (int i = 0; i < 3; ++i) CHECK(of.would_use(probe_clock::pause_min_ns));
+  CHECK(of.may_use(probe_clock::pause_min_ns));
+  CHECK_FALSE(of.would_use(probe_clock::pause_min_ns));
 }
