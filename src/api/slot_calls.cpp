@@ -84,6 +84,6 @@ cubby_status cubby_slots_remove(cubby_handle *rt, cubby_bank bank, cubby_tier ti
     }
     return keep_error(fail(CUBBY_ERR_BUSY,
                            "a slot table has copies or loads under way that take long; it is used "
-                           "no more, so remove it again later"));
+                           "no more, and goes by itself once they are over"));
   });
 }

@@ -26,8 +26,7 @@ uint64_t device_bytes_for(uint64_t count, uint64_t part_rows) {
 
 /// That the device reaches.
 uint64_t host_bytes_for(const locker_bank &bank) {
-  const uint64_t count = bank.count(),
-                 part_rows = uint64_t{bank.grid().rows()} * bank.part_count();
+  const uint64_t count = bank.count(), part_rows = uint64_t{bank.grid().rows()} * bank.part_count();
   return (count + part_rows + places_for(count)) * sizeof(uint64_t) +
          sizeof(cubby_device::shared_state);
 }
