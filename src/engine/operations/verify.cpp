@@ -48,7 +48,7 @@ bool verify_operation::begin_checks() {
       if (begin_next(one)) continue;
       const uint32_t index = waiting_.front();
       waiting_.erase(waiting_.begin());
-      units_.open.complete_if_over(index);
+      units_.open.complete_if_over(index);  // not while one of its checks goes on
     }
   }
   return any;
@@ -255,6 +255,8 @@ void verify_operation::end(uint32_t check_index) {
     }
     units_.open.mark_failed(done.request, done.item, std::move(done.failure));
   }
+  // Of a request that is over nothing is left to begin.
+  if (r.open_count == 0) std::erase(waiting_, done.request);
   units_.open.complete_if_over(done.request);
 }
 
