@@ -160,9 +160,11 @@ CUBBY_DEVICE uint64_t find(const cubby_slots &slots, uint64_t number) {
 CUBBY_DEVICE bool is_same(const cubby_slots &slots, uint64_t number, uint64_t word) {
   return find(slots, number) == word;
 }
-/// Where a part begins of the locker of `row` that was found as `word`; 0 = the row lacks it.
+/// Where a part begins of the locker of `row` that was found as `word`; 0 = the row lacks it, or
+/// the word says that the locker is not there.
 CUBBY_DEVICE uint64_t address(const cubby_slots &slots, uint32_t row, uint32_t part,
                               uint64_t word) {
+  if (!is_there(word)) return 0;
   const uint64_t at = uint64_t{row} * slots.part_count + part;
   const uint64_t offset = load(slots.part_offsets + at * sizeof(uint64_t));
   if (offset == ~uint64_t{0}) return 0;
@@ -230,11 +232,11 @@ CUBBY_DEVICE int look(const cubby_slots &slots, uint32_t row, const int32_t *cho
   return missing;
 }
 
-/// Waits, in the device, until nothing of what look() missed is as it was then: found, or refused,
-/// of which the caller learns by looking again. False: so many looks were not enough; 0 = for ever.
-CUBBY_DEVICE bool wait(const cubby_slots &slots, uint32_t row, const int32_t *chosen,
-                       uint32_t count, const uint64_t *words, uint32_t looks_max) {
-  for (uint32_t looks = 1;; ++looks) {
+/// As wait(), for looks that are counted from `looks` on.
+CUBBY_DEVICE bool wait_on(const cubby_slots &slots, uint32_t row, const int32_t *chosen,
+                          uint32_t count, const uint64_t *words, uint32_t looks_max,
+                          uint32_t &looks) {
+  for (;; ++looks) {
     bool waits = false;
     for (uint32_t i = lane(); i < count; i += lane_count()) {
       if (chosen[i] < 0 || static_cast<uint32_t>(chosen[i]) >= slots.columns) continue;
@@ -246,14 +248,23 @@ CUBBY_DEVICE bool wait(const cubby_slots &slots, uint32_t row, const int32_t *ch
     pause();
   }
 }
+/// Waits, in the device, until nothing of what look() missed is as it was then: found, or refused,
+/// of which the caller learns by looking again. False: so many looks were not enough; 0 = for ever.
+CUBBY_DEVICE bool wait(const cubby_slots &slots, uint32_t row, const int32_t *chosen,
+                       uint32_t count, const uint64_t *words, uint32_t looks_max) {
+  uint32_t looks = 1;
+  return wait_on(slots, row, chosen, count, words, looks_max, looks);
+}
 
-/// Looks until all are there, and waits in between. Holds them where it says `found`. `missing`:
-/// not within so many looks at memory (0 = for ever), each of which takes about a microsecond.
+/// Looks until all are there, and waits in between. Holds them where it says `found`; otherwise
+/// nothing is held, also nothing that an earlier acquire() of the same work found. `missing`: not
+/// within so many looks at memory (0 = for ever), each of which takes about a microsecond; waits
+/// and the looks between them count together.
 CUBBY_DEVICE int acquire(const cubby_slots &slots, uint32_t row, const int32_t *chosen,
                          uint32_t count, uint64_t *words, uint32_t looks_max) {
-  for (uint32_t rounds = 1;; ++rounds) {
+  for (uint32_t looks = 1;; ++looks) {
     if (look(slots, row, chosen, count, words) == found) return found;
-    if (!wait(slots, row, chosen, count, words, looks_max)) return missing;
+    if (!wait_on(slots, row, chosen, count, words, looks_max, looks)) return missing;
     bool never = false;
     for (uint32_t i = lane(); i < count; i += lane_count()) {
       if (chosen[i] < 0 || static_cast<uint32_t>(chosen[i]) >= slots.columns) continue;
@@ -263,7 +274,7 @@ CUBBY_DEVICE int acquire(const cubby_slots &slots, uint32_t row, const int32_t *
       if (is_refused(now)) words[i] = now, never = true;
     }
     if (any_of_block(never)) return refused;
-    if (looks_max != 0 && rounds >= looks_max) return missing;
+    if (looks_max != 0 && looks >= looks_max) return missing;
   }
 }
 

@@ -393,8 +393,7 @@ namespace {
     state.releases.take_room_back();
     let_go();
     if (marked != -ENODEV) return keep_error(no_mark(slot, marked));
-    slot.lost.store(true, std::memory_order_release);  // what it was to do will not be done
-    state.pins.note_frames();
+    engine::note_lost(state, held.tier);  // what it was to do will not be done
     return unpin_slowly(self, pins, first, count, entered.shard_index);
   }
   bool wake = false;

@@ -50,7 +50,7 @@ cubby_status cubby_slots_add(cubby_handle *rt, cubby_bank bank, cubby_tier tier,
       const auto found = find_place(self, bank, tier);
       if (!found) return keep_error(found.failure());
       auto &state = self.engine().state;
-      const uint64_t bytes = engine::slot_table::table_bytes_for(found->bank->count());
+      const uint64_t bytes = engine::slot_table::table_bytes_for(*found->bank);
       if (auto fits = self.budgets.check_tables(bytes, "a slot table"); !fits) {
         return keep_error(fits.failure());
       }
@@ -84,6 +84,6 @@ cubby_status cubby_slots_remove(cubby_handle *rt, cubby_bank bank, cubby_tier ti
     }
     return keep_error(fail(CUBBY_ERR_BUSY,
                            "a slot table has copies or loads under way that take long; it is used "
-                           "no more, so remove it again later"));
+                           "no more, and goes by itself once they are over"));
   });
 }

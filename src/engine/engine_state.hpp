@@ -37,7 +37,7 @@ struct engine_state {
   tier_set tiers;
   placement::admission admission;  // by object, and by the index of a memory tier
   residency::pinning pins;
-  stream_releases releases{tiers, pins};
+  stream_releases releases{tiers, pins, services};
   slot_tables slots{tiers};
   uint64_t now_ns = 0;
   uint64_t last_sequence = 0;
@@ -49,15 +49,8 @@ struct engine_state {
   }
 };
 
-/// The tier's device is lost: what is in the tier is gone, and looked at until nobody holds any of
-/// it.
-inline void note_lost(engine_state &state, uint32_t tier) {
-  tier_slot &slot = state.tiers[tier];
-  if (slot.lost.exchange(true, std::memory_order_acq_rel)) return;
-  state.pins.note_frames();
-  state.log(0, format_text("tier %s is lost, for its device is: what was there is dropped, other "
-                           "tiers go on; start the process again to use the device",
-                           slot.name.c_str()));
+inline void note_lost(engine_state &state, uint32_t tier) noexcept {
+  note_lost(state.tiers[tier], state.pins, state.services);
 }
 
 }  // namespace cubby::engine

@@ -24,6 +24,13 @@ uint64_t device_bytes_for(uint64_t count, uint64_t part_rows) {
   return (2 * count + part_rows) * sizeof(uint64_t) + sizeof(cubby_device::device_state);
 }
 
+/// That the device reaches.
+uint64_t host_bytes_for(const locker_bank &bank) {
+  const uint64_t count = bank.count(), part_rows = uint64_t{bank.grid().rows()} * bank.part_count();
+  return (count + part_rows + places_for(count)) * sizeof(uint64_t) +
+         sizeof(cubby_device::shared_state);
+}
+
 uint64_t address_of(const void *at) { return reinterpret_cast<uintptr_t>(at); }
 void *pointer_to(uint64_t address) { return reinterpret_cast<void *>(address); }
 
@@ -47,6 +54,18 @@ result<std::unique_ptr<slot_table>> slot_table::make(tier_set &tiers, uint32_t t
   return made;
 }
 
+/// Of the numbers of lockers: marks_, statuses_, changed_, asked_, to_ask_, and leaving_.
+uint64_t slot_table::table_bytes_for(const locker_bank &bank) {
+  constexpr uint64_t each = 2 + 3 * sizeof(uint32_t) + sizeof(leaver);
+  return sizeof(slot_table) + bank.count() * each + host_bytes_for(bank);
+}
+
+uint64_t slot_table::table_bytes() const {
+  return sizeof *this + marks_.capacity() + statuses_.capacity() +
+         (changed_.capacity() + asked_.capacity() + to_ask_.capacity()) * sizeof(uint32_t) +
+         leaving_.capacity() * sizeof(leaver) + host_.bytes;
+}
+
 /// So that nothing takes memory later on.
 void slot_table::take_tables() {
   const uint64_t count = bank_.count();
@@ -55,20 +74,21 @@ void slot_table::take_tables() {
   changed_.reserve(count);
   asked_.reserve(count);
   leaving_.reserve(count);
+  to_ask_.resize(count);
 }
 
 result<void> slot_table::take_memory() {
   const uint64_t count = bank_.count(),
                  part_rows = uint64_t{bank_.grid().rows()} * bank_.part_count();
-  const uint64_t host_bytes = (count + part_rows + places_for(bank_.count())) * sizeof(uint64_t) +
-                              sizeof(cubby_device::shared_state);
   tier::memory_tier &memory = *tiers_[tier_].memory;
   auto device = memory.backend().reserve(device_bytes_for(count, part_rows));
   if (!device) return device.failure();
   device_ = *device;
   cubby_backend_memory host{};
   host.struct_size = sizeof host;
-  if (services_.memory_take(services_.context, host_bytes, 0, &host) != 0) return no_memory();
+  if (services_.memory_take(services_.context, host_bytes_for(bank_), 0, &host) != 0) {
+    return no_memory();
+  }
   host_ = host;
   if (memory.backend().register_memory(host_.base, host_.bytes) || memory.readable()) return {};
   return fail(
@@ -203,27 +223,33 @@ uint32_t slot_table::take_left(bool all) {
 
 // ---- what kernels lack --------------------------------------------------------------------------
 
-uint32_t slot_table::next_miss() {
+bool slot_table::read_list() {
   const uint64_t ring = view_.shared + sizeof(cubby_device::shared_state);
-  for (;;) {
+  for (bool any = false;; any = true) {
     const uint64_t place = seen_miss_count_ & (view_.miss_count_max - 1);
     const uint64_t word = cubby_device::load(ring + place * sizeof(uint64_t));
-    if (word >> 32 != ((seen_miss_count_ + 1) & 0xFFFFFFFF)) return no_index;
+    if (word >> 32 != ((seen_miss_count_ + 1) & 0xFFFFFFFF)) return any;
+    ++seen_miss_count_;
     const auto number = static_cast<uint32_t>(word);
-    if (number < bank_.count() && (marks_[number] & asked_for) == 0) return number;
-    ++seen_miss_count_;  // a number that is none, or one that is on its way
+    // A number that is none, or one that is on its way.
+    if (number >= bank_.count() || (marks_[number] & asked_for) != 0) continue;
+    marks_[number] |= asked_for;
+    to_ask_[(to_ask_first_ + to_ask_count_++) % to_ask_.size()] = number;
   }
 }
 
+uint32_t slot_table::next_miss() const {
+  return to_ask_count_ == 0 ? no_index : to_ask_[to_ask_first_];
+}
+
 int8_t *slot_table::ask(uint32_t number) {
-  ++seen_miss_count_;
-  marks_[number] |= asked_for;
+  CUBBY_ASSERT(number == next_miss());
+  to_ask_first_ = (to_ask_first_ + 1) % to_ask_.size();
+  --to_ask_count_;
   asked_.push_back(number);
   statuses_[number] = CUBBY_PENDING;
   return &statuses_[number];
 }
-
-void slot_table::ask_failed(uint32_t number) { statuses_[number] = CUBBY_ERR_NO_MEMORY; }
 
 void slot_table::look_at_asked() {
   for (size_t i = asked_.size(); i-- > 0;) {

@@ -25,8 +25,9 @@ class slot_table {
   slot_table &operator=(const slot_table &) = delete;
   ~slot_table();
 
-  /// Of host memory, for a bank of so many lockers.
-  [[nodiscard]] static uint64_t table_bytes_for(uint64_t count) { return count * 48; }
+  /// Of host memory, what it takes for a bank of so many lockers and of such a grid.
+  [[nodiscard]] static uint64_t table_bytes_for(const locker_bank &bank);
+  [[nodiscard]] uint64_t table_bytes() const;
   [[nodiscard]] const cubby_slots &view() const { return view_; }
   [[nodiscard]] locker_bank &bank() const { return bank_; }
   [[nodiscard]] uint32_t tier() const { return tier_; }
@@ -64,11 +65,13 @@ class slot_table {
   [[nodiscard]] uint32_t take_left(bool all);
 
   // ---- what kernels lack -----------------------------------------------------------------------
-  /// The next locker that is listed as missing and was not asked for yet; no_index: none.
-  [[nodiscard]] uint32_t next_miss();
-  /// A request for the locker is made, with this place for its status.
+  /// Takes up what is listed as missing, also while there is no request for it: the device lists on
+  /// without looking whether the list was read. True when there was something.
+  bool read_list();
+  /// The next locker that is to be asked for; no_index: none.
+  [[nodiscard]] uint32_t next_miss() const;
+  /// A request for that locker is made, with this place for its status.
   int8_t *ask(uint32_t number);
-  void ask_failed(uint32_t number);
   [[nodiscard]] bool any_asked() const { return !asked_.empty(); }
   /// Refuses what could not be brought of what was asked for.
   void look_at_asked();
@@ -86,7 +89,7 @@ class slot_table {
   void describe();
   void change(uint32_t number, uint64_t word);
 
-  enum : uint8_t { waits_for_write = 1, in_flight = 2, asked_for = 4 };
+  enum : uint8_t { waits_for_write = 1, in_flight = 2, asked_for = 4 };  // or is to be
   struct leaver {
     uint32_t number = 0;
     bool written = false;
@@ -103,6 +106,8 @@ class slot_table {
   std::vector<uint8_t> marks_;                      // [number]
   std::vector<int8_t> statuses_;                    // [number], of what is asked for
   std::vector<uint32_t> changed_, asked_;           // numbers, each once
+  std::vector<uint32_t> to_ask_;                    // a ring of `count` places, each number once
+  size_t to_ask_first_ = 0, to_ask_count_ = 0;
   std::vector<leaver> leaving_;
   bool offsets_wait_ = true, offsets_written_ = false;
   uint32_t in_flight_count_ = 0;

@@ -39,12 +39,12 @@ bool slot_writer::serve(slot_table &table) {
 
 /// As demand, each by a request of its own: who waits for it in the device waits for it alone.
 bool slot_writer::read_misses(slot_table &table) {
-  bool any = false;
+  bool any = table.read_list();
   for (;;) {
     const uint32_t number = table.next_miss();
     if (number == no_index) return any;
     const uint32_t index = requests_.take(true);
-    if (index == no_index) return any;  // the next step finds it still listed
+    if (index == no_index) return any;  // the next step tries again
     request &r = requests_[index];
     try {
       r.items.emplace_back();
@@ -106,12 +106,8 @@ void slot_writer::io_done(uint32_t tag, const cubby_backend_done &done) {
   CUBBY_ASSERT(found != tables.end());
   slot_table &table = **found;
   if (done.error == 0) return table.written(tag & tag_number);
-  tier_slot &slot = state_.tiers[table.tier()];
-  ++slot.stats.error_count;
-  if (done.error == ENODEV) {
-    slot.lost.store(true, std::memory_order_release);
-    state_.pins.note_frames();
-  }
+  ++state_.tiers[table.tier()].stats.error_count;
+  if (done.error == ENODEV) note_lost(state_, table.tier());
   constexpr uint64_t pause_ns = 1'000'000;
   table.retry_ns = state_.now_ns + pause_ns;
   table.write_again(tag & tag_number);

@@ -49,6 +49,7 @@ uint64_t statistics::table_bytes() const {
   for (const locker_bank *bank : state_.banks.in_order()) {
     bytes += bank->table_bytes() + bank->digest_bytes();
   }
+  for (const auto &table : state_.slots.all()) bytes += table->table_bytes();
   return bytes;
 }
 

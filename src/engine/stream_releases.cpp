@@ -1,6 +1,7 @@
 #include "engine/stream_releases.hpp"
 
 #include <cerrno>
+#include <new>
 #include <utility>
 
 #include "base/room.hpp"
@@ -14,6 +15,20 @@ constexpr size_t held_max = 8192;
 constexpr size_t looked_at_by_each = 3;
 
 }  // namespace
+
+void note_lost(tier_slot &slot, residency::pinning &pins,
+               const cubby_backend_services &services) noexcept {
+  if (slot.lost.exchange(true, std::memory_order_acq_rel)) return;
+  pins.note_frames();
+  try {
+    const std::string line = format_text(
+        "tier %s is lost, for its device is: what was there is dropped, other tiers go on; start "
+        "the process again to use the device",
+        slot.name.c_str());
+    services.log(services.context, 0, line.c_str());
+  } catch (const std::bad_alloc &) {  // the tier's health tells it, too
+  }
+}
 
 result<void> stream_releases::make_room() {
   const std::lock_guard lock(mutex_);
@@ -65,7 +80,7 @@ bool stream_releases::look_at(held &one) {
   const int32_t passed = tiers_[one.tier].memory->backend().mark_passed(one.mark);
   if (passed == 0) return false;
   // A device that is lost does no more work, either.
-  if (passed == -ENODEV) tiers_[one.tier].lost.store(true, std::memory_order_release);
+  if (passed == -ENODEV) note_lost(tiers_[one.tier], pins_, services_);
   for (residency::locker_word *word : one.words) word->unpin();
   if (!one.words.empty()) pins_.note_frames();
   return true;

@@ -10,9 +10,15 @@
 
 namespace cubby::engine {
 
+/// Any thread. The tier's device is lost: what is in the tier is gone, and looked at until nobody
+/// holds any of it.
+void note_lost(tier_slot &slot, residency::pinning &pins,
+               const cubby_backend_services &services) noexcept;
+
 class stream_releases {
  public:
-  stream_releases(tier_set &tiers, residency::pinning &pins) : tiers_(tiers), pins_(pins) {}
+  stream_releases(tier_set &tiers, residency::pinning &pins, const cubby_backend_services &services)
+      : tiers_(tiers), pins_(pins), services_(services) {}
   stream_releases(const stream_releases &) = delete;
   stream_releases &operator=(const stream_releases &) = delete;
 
@@ -46,6 +52,7 @@ class stream_releases {
 
   tier_set &tiers_;
   residency::pinning &pins_;
+  const cubby_backend_services &services_;
   std::mutex mutex_;  // of the next; never held for long
   std::vector<held> held_;
   std::vector<std::vector<residency::locker_word *>> lists_;  // empty ones

@@ -173,3 +173,48 @@ TEST_CASE("verifying refuses what it cannot do, is withdrawn, and ends with its 
   const cubby_tier host = h.tier("host:0", 0, 8 * mib);
   CHECK(cubby_verify(other, items.data(), 1, host, nullptr, &ticket) == CUBBY_ERR_NOT_SUPPORTED);
 }
+
+TEST_CASE("what is still to be verified may leave meanwhile, and is missing then") {
+  flip_fixture f;
+  std::vector<uint32_t> all;
+  for (uint32_t number = 0; number < 12; ++number) all.push_back(number);
+  f.bring(all, f.device);
+  const auto items = f.h.items(all);
+  std::vector<int8_t> statuses(all.size(), 99);
+  cubby_how how{};
+  how.struct_size = sizeof how;
+  how.item_status = statuses.data();
+  cubby_ticket ticket = 0;
+  f.driver.hold(true);
+  REQUIRE(cubby_verify(f.h.rt, items.data(), 12, f.device, &how, &ticket) == CUBBY_PENDING);
+  cubby_poll(f.h.rt, 0, nullptr);
+  REQUIRE(cubby_drop(f.h.rt, items.data() + 6, 6, f.device) == CUBBY_OK);
+  cubby_poll(f.h.rt, 0, nullptr);
+  f.driver.hold(false);
+  CHECK(cubby_wait(f.h.rt, ticket, long_ns) == CUBBY_PARTIAL);
+  for (size_t i = 0; i < 6; ++i) CHECK(statuses[i] == CUBBY_OK);
+  for (size_t i = 6; i < 12; ++i) CHECK(statuses[i] == CUBBY_MISS);
+  CHECK(f.h.stats(f.device).pinned_bytes == 0);
+}
+
+TEST_CASE("what of a withdrawn verification was not begun is withdrawn, too") {
+  flip_fixture f;
+  std::vector<uint32_t> all;
+  for (uint32_t number = 0; number < 12; ++number) all.push_back(number);
+  f.bring(all, f.device);
+  const auto items = f.h.items(all);
+  std::vector<int8_t> statuses(all.size(), 99);
+  cubby_how how{};
+  how.struct_size = sizeof how;
+  how.item_status = statuses.data();
+  cubby_ticket ticket = 0;
+  f.driver.hold(true);
+  REQUIRE(cubby_verify(f.h.rt, items.data(), 12, f.device, &how, &ticket) == CUBBY_PENDING);
+  cubby_poll(f.h.rt, 0, nullptr);
+  REQUIRE(cubby_cancel(f.h.rt, ticket) == CUBBY_OK);
+  f.driver.hold(false);
+  CHECK(cubby_wait(f.h.rt, ticket, long_ns) == CUBBY_ERR_CANCELED);
+  CHECK(statuses == std::vector<int8_t>(12, CUBBY_ERR_CANCELED));
+  // Another one is served as ever.
+  CHECK(f.verify(all, f.device, statuses) == CUBBY_OK);
+}

@@ -27,13 +27,13 @@ struct slots_fixture {
   fake_cuda driver;
   weights w;
   runtime_fixture h;
-  cubby_tier device = 0;
+  cubby_tier device = 0, host = 0;
   uint64_t stream = 0;
   cubby_slots view{};  // as kernels get it
 
   explicit slots_fixture(const cubby_test::fake_cuda_options &with = {},
-                         uint32_t pump = CUBBY_PUMP_CALLER)
-      : driver(with), h(pump) {
+                         uint32_t pump = CUBBY_PUMP_CALLER, uint32_t tickets_max = 0)
+      : driver(with), h(pump, tickets_max) {
     auto *table = const_cast<cubby_cuda::driver_table *>(driver.table());
     REQUIRE(cubby::api::register_backend(h.rt, cubby_cuda_backend(), table) == CUBBY_OK);
     stream = driver.make_stream();
@@ -51,7 +51,7 @@ struct slots_fixture {
   }
   void set_up(uint64_t device_bytes, uint64_t host_bytes, uint32_t host_flags = 0) {
     add_device(device_bytes);
-    if (host_bytes != 0) h.tier("host:0", 1, host_bytes, 0, host_flags);
+    if (host_bytes != 0) host = h.tier("host:0", 1, host_bytes, 0, host_flags);
     h.map(w);
   }
   void add_table() {
@@ -88,6 +88,12 @@ struct slots_fixture {
   void run_all() {
     while (driver.step(64) != 0) {
     }
+  }
+  [[nodiscard]] uint64_t table_bytes() const {
+    cubby_stats_block block{};
+    block.struct_size = sizeof block;
+    REQUIRE(cubby_stats(h.rt, &block, nullptr, 0) == CUBBY_OK);
+    return block.table_bytes;
   }
   /// Everything the runtime and the device have to do.
   void settle() {
@@ -316,12 +322,17 @@ TEST_CASE("what cannot be brought is refused, and may be asked for again") {
   by.wait_for(2);
   CHECK(by.refused == 1);
   CHECK(by.wrong == 0);
-  f.w.flip(3, 0);  // as restored
-  std::ofstream(f.w.path, std::ios::binary | std::ios::in)
-      .seekp(static_cast<std::streamoff>(f.w.extent(3, 0).offset_bytes + 1000))
-      .put(f.w.bytes[f.w.extent(3, 0).offset_bytes + 1000]);
+  // The device gives the right byte again; the file's time of change stays what it was.
+  const auto time = std::filesystem::last_write_time(f.w.path);
+  const auto at = f.w.extent(3, 0).offset_bytes + 1000;
+  std::fstream(f.w.path, std::ios::in | std::ios::out | std::ios::binary)
+      .seekp(static_cast<std::streamoff>(at))
+      .put(f.w.bytes[at]);
+  std::filesystem::last_write_time(f.w.path, time);
   by.launch(0, {3, 4, 5});
   by.wait_for(3);
+  CHECK(by.refused == 1);  // it has come
+  CHECK(by.wrong == 0);
   CHECK(by.late == 0);
 }
 
@@ -355,6 +366,38 @@ TEST_CASE("a choice may be none, and who does not wait lists what is missing onc
   CHECK(words[3] == 0);
   CHECK(f.is_right(here, weights::columns + 5, words[1]));
   slot::leave(here);
+}
+
+TEST_CASE("what is listed while no request is to be had is brought once there is one") {
+  slots_fixture f({}, CUBBY_PUMP_CALLER, 3);  // of which one may be nobody's
+  f.set_up(4 * mib, 500'000);
+  f.add_table();
+  f.settle();
+  // Nobody's waits for the room that a pin takes.
+  std::vector<const void *> addr;
+  cubby_pins pins = 0;
+  REQUIRE(f.h.pin({0}, f.host, pins, addr) == CUBBY_OK);
+  const auto other = f.h.items({23});
+  REQUIRE(cubby_prefetch(f.h.rt, other.data(), 1, f.host, nullptr, nullptr) >= CUBBY_OK);
+  const cubby_slots here = f.reached();
+  const auto looks = [&](int32_t n) {
+    std::array<uint64_t, 1> word{};
+    const int got = slot::look(here, 1, &n, 1, word.data());
+    if (got == slot::found) slot::leave(here);
+    return got;
+  };
+  // More than the list has places; each time it has come and gone.
+  for (uint32_t i = 0; i < 2 * f.view.miss_count_max + 3; ++i) {
+    REQUIRE(looks(static_cast<int32_t>(i % 2)) == slot::missing);
+    f.touch({weights::columns + i % 2});
+    f.settle();
+    const auto item = f.h.items({weights::columns + i % 2});
+    REQUIRE(cubby_drop(f.h.rt, item.data(), 1, f.device) == CUBBY_OK);
+    f.settle();
+  }
+  REQUIRE(looks(5) == slot::missing);
+  CHECK(cubby_unpin(f.h.rt, pins, 0, 0, nullptr) == CUBBY_OK);
+  CHECK(f.settle_until([&] { return looks(5) == slot::found; }));
 }
 
 TEST_CASE("tables in an emulated device are served alike") {
@@ -394,7 +437,9 @@ TEST_CASE("tables are made where they can be, removed, and end with their device
   CHECK(cubby_slots_add(f.h.rt, 77, f.device, &view) == CUBBY_ERR_STALE);
   CHECK(cubby_slots_remove(f.h.rt, f.h.bank, f.device) == CUBBY_MISS);
   const uint64_t memory_before = f.driver.count().memory_bytes;
+  const uint64_t tables_before = f.table_bytes();
   f.add_table();
+  CHECK(f.table_bytes() >= tables_before + uint64_t{60} * locker_count);
   CHECK(cubby_slots_add(f.h.rt, f.h.bank, f.device, &view) == CUBBY_ERR_BUSY);
   CHECK(cubby_bank_remove(f.h.rt, f.h.bank) == CUBBY_ERR_BUSY);
   reader by{f};

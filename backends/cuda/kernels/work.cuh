@@ -119,10 +119,13 @@ CUBBY_DEVICE void gemv(const gemv_work &work, uint32_t item, uint32_t out, const
   }
   const uint64_t word = static_cast<const uint64_t *>(reach(work.words, work.count * 8))[item];
   float product = 0;
-  if (cubby_device::is_there(word)) {
+  // 0: the locker is not there, or its row lacks the part.
+  const uint64_t at =
+      cubby_device::is_there(word)
+          ? cubby_device::address(reached(work.slots, reach), work.row, work.part, word)
+          : 0;
+  if (at != 0) {
     const uint64_t row_bytes = uint64_t{work.columns / block_weights} * block_bytes(work.type);
-    const uint64_t at =
-        cubby_device::address(reached(work.slots, reach), work.row, work.part, word);
     const auto *blocks = static_cast<const uint8_t *>(reach(at + out * row_bytes, row_bytes));
     const auto *input = static_cast<const float *>(
         reach(work.input + uint64_t{item} * work.input_stride * 4, work.columns * 4));

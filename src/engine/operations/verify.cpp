@@ -2,60 +2,91 @@
 
 #include <cerrno>
 #include <new>
+#include <utility>
 
 namespace cubby::engine {
 namespace {
 
 constexpr uint64_t piece_bytes_max = uint64_t{1} << 20;
-constexpr uint32_t buffers_max = 4;    // it never takes much of a link
 constexpr uint32_t pieces_a_step = 4;  // what came meanwhile is looked at in between
 
 }  // namespace
 
-/// Of what is there; nothing is waited for.
+/// Its items are looked at in their turn, as they are then; until then they may leave.
 bool verify_operation::grant(uint32_t index) {
-  request &r = at(index);
-  for (uint32_t i = 0; i < r.items.size(); ++i) {
-    request_item &item = r.items[i];
-    if (item.state != item_state::waiting) continue;
-    if (free_checks_.empty()) {
-      free_checks_.reserve(checks_.size() + 1);  // so that giving one back takes no memory
-      checks_.emplace_back();
-      free_checks_.push_back(static_cast<uint32_t>(checks_.size() - 1));
-    }
-    uint64_t frame = 0;
-    if (item.bank->word(r.tier, item.number).pin(frame) != pin_outcome::pinned) {
-      units_.open.mark_failed(
-          index, i,
-          fail(CUBBY_MISS, "locker %u of bank %s is not in tier %s", item.number,
-               item.bank->desc().name, units_.state.tiers[r.tier].name.c_str()));
-      continue;
-    }
-    check &made = checks_[free_checks_.back()];
-    free_checks_.pop_back();
-    made = {};
-    made.request = index;
-    made.item = i;
-    made.frame = frame;
-    item.state = item_state::copying;
+  if (at(index).open_count != 0) {
+    waiting_.push_back(index);
+  } else {
+    units_.open.complete_if_over(index);
   }
-  units_.open.complete_if_over(index);
   return true;
 }
 
 void verify_operation::withdraw(uint32_t index, bool all) {
   if (!all) return;
+  withdraw_items(index, [](uint32_t) { return true; });  // those that were not begun
+  std::erase(waiting_, index);
   for (check &one : checks_) {
     if (one.request == index) stop(one, fail(CUBBY_ERR_CANCELED, "the request was withdrawn"));
   }
 }
 
 bool verify_operation::step() {
+  const bool begun = begin_checks();
   uint32_t done = 0;
   for (uint32_t i = 0; i < checks_.size(); ++i) {
     while (done < pieces_a_step && checks_[i].request != no_index && look_at(i)) ++done;
   }
-  return done != 0;
+  return begun || done != 0;
+}
+
+bool verify_operation::begin_checks() {
+  bool any = false;
+  for (check &one : checks_) {
+    while (one.request == no_index && !waiting_.empty()) {
+      any = true;
+      if (begin_next(one)) continue;
+      const uint32_t index = waiting_.front();
+      waiting_.erase(waiting_.begin());
+      units_.open.complete_if_over(index);  // not while one of its checks goes on
+    }
+  }
+  return any;
+}
+
+/// False: no item of the first request is left that was not looked at.
+bool verify_operation::begin_next(check &into) {
+  const uint32_t index = waiting_.front();
+  request &r = at(index);
+  for (; r.next_item < r.items.size(); ++r.next_item) {
+    if (r.items[r.next_item].state != item_state::waiting) continue;
+    if (begin_item(index, r.next_item, into)) return true;
+  }
+  return false;
+}
+
+/// Of what is there; nothing is waited for.
+bool verify_operation::begin_item(uint32_t index, uint32_t i, check &into) {
+  const request &r = at(index);
+  request_item &item = at(index).items[i];
+  const tier_slot &slot = units_.state.tiers[r.tier];
+  uint64_t frame = 0;
+  if (slot.lost.load(std::memory_order_relaxed)) {
+    units_.open.mark_failed(index, i, lost_tier(slot));
+    return false;
+  }
+  if (item.bank->word(r.tier, item.number).pin(frame) != pin_outcome::pinned) {
+    units_.open.mark_failed(index, i,
+                            fail(CUBBY_MISS, "locker %u of bank %s is not in tier %s", item.number,
+                                 item.bank->desc().name, slot.name.c_str()));
+    return false;
+  }
+  into = {};
+  into.request = index;
+  into.item = i;
+  into.frame = frame;
+  item.state = item_state::copying;
+  return true;
 }
 
 /// False: it waits for what is in flight, or for a buffer.
@@ -123,11 +154,16 @@ bool verify_operation::start_copy(uint32_t check_index, const chunk_run &run) {
     pieces_.emplace_back();
     free_pieces_.push_back(static_cast<uint32_t>(pieces_.size() - 1));
   }
+  // What may throw comes before there is anything to give back, here and when it has come.
+  digests_.resize(std::max<size_t>(digests_.size(), run.chunk_count));
   ios_.make_room();
   slot.path->make_room(0);
-  if (!pool.usable()) throw std::bad_alloc();
   std::byte *const buffer = pool.take();
-  if (buffer == nullptr) return false;
+  if (buffer == nullptr) {
+    // With none of its own in flight, none would ever be given back.
+    if (free_pieces_.size() == pieces_.size()) throw std::bad_alloc();
+    return false;
+  }
   const uint32_t index = free_pieces_.back();
   free_pieces_.pop_back();
   pieces_[index] = {check_index, run, buffer};
@@ -153,9 +189,7 @@ void verify_operation::io_done(uint32_t tag, const cubby_backend_done &done) {
   if (done.error != 0 || done.bytes < of.run.bytes) {
     ++slot.stats.error_count;
     const bool lost = done.error == ENODEV;
-    if (lost && !slot.lost.exchange(true, std::memory_order_acq_rel)) {
-      units_.state.pins.note_frames();
-    }
+    if (lost) note_lost(units_.state, tier);
     stop(one, lost ? lost_tier(slot)
                    : fail_errno(done.error != 0 ? done.error : EIO,
                                 "tier %s: a locker could not be copied out to be verified; the "
@@ -206,9 +240,8 @@ void verify_operation::stop(check &of, const error &why) {
 }
 
 void verify_operation::end(uint32_t check_index) {
-  const check done = checks_[check_index];
+  check done = std::move(checks_[check_index]);
   checks_[check_index].request = no_index;
-  free_checks_.push_back(check_index);
   request &r = at(done.request);
   const request_item &item = r.items[done.item];
   locker_word &word = item.bank->word(r.tier, item.number);
@@ -220,8 +253,10 @@ void verify_operation::end(uint32_t check_index) {
     if (done.failure.status == CUBBY_ERR_CORRUPT) {
       units_.copies.drop(*item.bank, item.number, r.tier);
     }
-    units_.open.mark_failed(done.request, done.item, done.failure);
+    units_.open.mark_failed(done.request, done.item, std::move(done.failure));
   }
+  // Of a request that is over nothing is left to begin.
+  if (r.open_count == 0) std::erase(waiting_, done.request);
   units_.open.complete_if_over(done.request);
 }
 

@@ -17,7 +17,9 @@ namespace cubby::engine {
 class verify_operation final : public operation, public transfer::io_owner {
  public:
   verify_operation(const operation_units &units, transfer::io_table &ios)
-      : operation(units), ios_(ios) {}
+      : operation(units), ios_(ios) {
+    waiting_.reserve(units.requests.size());
+  }
 
   bool grant(uint32_t index) override;
   void withdraw(uint32_t index, bool all) override;
@@ -26,7 +28,9 @@ class verify_operation final : public operation, public transfer::io_owner {
   bool step();
 
  private:
-  /// One locker that is looked at; it is pinned.
+  static constexpr uint32_t buffers_max = 4;  // it never takes much of a link
+
+  /// One locker that is looked at; it is pinned. Those behind it are not, and may leave meanwhile.
   struct check {
     uint32_t request = no_index, item = 0;  // no_index: this place is free
     uint64_t frame = 0;
@@ -42,6 +46,9 @@ class verify_operation final : public operation, public transfer::io_owner {
     std::byte *buffer = nullptr;
   };
 
+  bool begin_checks();
+  bool begin_next(check &into);
+  bool begin_item(uint32_t index, uint32_t item, check &into);
   bool look_at(uint32_t check_index);
   bool look_at_next_run(uint32_t check_index);
   bool start_copy(uint32_t check_index, const chunk_run &run);
@@ -51,9 +58,10 @@ class verify_operation final : public operation, public transfer::io_owner {
   transfer::staging_pool &buffers_of(uint32_t tier);
 
   transfer::io_table &ios_;
-  std::vector<check> checks_;
+  std::vector<uint32_t> waiting_;  // requests with items that were not looked at, as they came
+  std::array<check, buffers_max> checks_;
   std::vector<piece> pieces_;
-  std::vector<uint32_t> free_checks_, free_pieces_;
+  std::vector<uint32_t> free_pieces_;
   std::vector<uint64_t> digests_;
   std::array<std::unique_ptr<transfer::staging_pool>, tiers_max> buffers_;
 };

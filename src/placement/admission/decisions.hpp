@@ -250,6 +250,7 @@ template <admission_host Host>
       const uint64_t hole_bytes = has_frame ? 0 : host.frame_bytes(tier, object);
       if (has_frame || host.has_hole(tier, hole_bytes))
         return what == claim::overdue || any_left || fills_gap(tier, object, cost, host);
+      if (host.is_hole_coming(tier, hole_bytes)) return false;
       // There are only holes that are too small. A victim makes room for others, if not for this.
       const newcomer wanted{object, hole_bytes};
       const cubby_object victim = choose_rarely(tier, wanted, missing_bytes(tier, cost), host);
