@@ -137,8 +137,8 @@ class stored_blocks {
     uint32_t stored_id = 0;  // of the space, in the store
     bool publish = false;
     bool unclaimed = false;  // a request is to come for it
+    bool held = false;       // until then it is stored, and does not go
     outcome ended;           // of one that nobody has come for yet
-    bool held = false;       // and that is not to go before
     store_waiter *waiter = nullptr;
     uint32_t request = 0, item = 0;
     std::unique_ptr<store::page_buffer> copy;  // of a frame that is not whole pages in a row

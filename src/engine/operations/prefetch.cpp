@@ -50,6 +50,8 @@ bool prefetch_operation::grant_item(uint32_t index, uint32_t i) {
   // Before it takes the frame of a block that is there.
   if (is_out_of_reach(units_.state, *item.bank, item.number)) {
     const tier_slot &files = units_.state.tiers[item.bank->file_tier];
+    // A match that offered it again would send its caller here for ever.
+    item.bank->blocks->keys.withhold(item.number, units_.state.now_ns + failed_reads::pause_ns);
     units_.open.mark_failed(index, i, not_read_again(*item.bank, item.number, files));
     return true;
   }
