@@ -201,7 +201,8 @@ def main(
     """Runs `first`, which returns what all others have to say, and the parts; or, with names of
     parts on the command line, those alone. `--quick`: with the plan `quick`, and without the
     engine's own tier beside ours. `--resume`: engines that ended before are not run again, where
-    what they are to do is the same, and so are the engine and cubby. Exit status 0: all seen; 1: not; 77: no such engine."""
+    what they are to do is the same, and so are the engine and cubby. Exit status 0: all seen; 1:
+    not; 77: no such engine."""
     if importlib.util.find_spec(proof.name) is None:
         proof.say(f"skipped: {proof.name} is not installed for this Python")
         return 77

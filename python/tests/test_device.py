@@ -107,9 +107,8 @@ def test_streams(cache: Cache) -> None:
 
 def test_a_release_that_is_refused_gives_nothing_up(cache: Cache) -> None:
     cache.space.put(b"a", block(1))
-    with pytest.raises(cubby.NotSupportedError):
-        with cache.space.pin(b"a", cache.host) as pins:
-            pins.release(stream=7)
+    with pytest.raises(cubby.NotSupportedError), cache.space.pin(b"a", cache.host) as pins:
+        pins.release(stream=7)
     assert bytes(memoryview(pins.view(0))) == bytes(block(1))
     with pytest.raises(cubby.BusyError):
         cache.space.drop(b"a", cache.host)
