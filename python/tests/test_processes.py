@@ -183,6 +183,7 @@ def test_ctrl_c_in_mid_wait() -> None:
         from conftest import open_cache
         cache = open_cache(None)
         queue = cache.runtime.queue(4)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
         threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         try:
             queue.wait()
