@@ -70,9 +70,10 @@ struct paged_tensor {
     return seen;
   }
   [[nodiscard]] std::string page(uint32_t which) const {
-    const std::string tensor = all();
-    std::string out;
-    for (uint32_t i = 0; i < 2 * layers; ++i) out += tensor.substr(offset(i, which), page_bytes);
+    std::string out(block_bytes, '\0');
+    for (uint32_t i = 0; i < 2 * layers; ++i) {
+      driver.read(base + offset(i, which), out.data() + i * page_bytes, page_bytes);
+    }
     return out;
   }
   /// The page is as given, and every byte of all others is as clear() left it.
