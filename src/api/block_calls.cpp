@@ -425,7 +425,7 @@ class early_writes {
     {
       const auto lock = self_.hold_pump();
       for (; next_ <= item; ++next_) {
-        if (!comes_from_device(next_)) begin(verb_.items[next_]);
+        if (!verb_.comes_from_device(next_)) begin(verb_.items[next_]);
       }
     }
     self_.kick();
@@ -434,10 +434,6 @@ class early_writes {
  private:
   static constexpr uint64_t least_bytes = 1 << 20;  // of a large I/O
 
-  /// Its bytes are copied by the request.
-  [[nodiscard]] bool comes_from_device(uint32_t item) const {
-    return !verb_.from.empty() && verb_.from[item].tier != engine::no_tier;
-  }
   void begin(engine::put_item &one) {
     if (!one.block) return;
     one.job = self_.engine().stored.begin_write(std::move(*one.block));

@@ -79,6 +79,11 @@ struct put_verb {
   std::vector<put_item> items;      // one an item
   region_uses in_use;               // until it is over
   std::vector<device_memory> from;  // one an item, or none; of blocks with a frame
+
+  /// The item's bytes are copied by the request.
+  [[nodiscard]] bool comes_from_device(uint32_t item) const {
+    return !from.empty() && from[item].tier != no_tier;
+  }
 };
 /// Where the bytes of one item go.
 struct get_target {

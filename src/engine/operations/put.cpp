@@ -34,8 +34,7 @@ bool put_operation::grant(uint32_t index) {
 
 void put_operation::begin_item(uint32_t index, uint32_t i) try {
   const put_verb &put = std::get<put_verb>(at(index).verb);
-  const bool from_device = !put.from.empty() && put.from[i].tier != no_tier;
-  from_device ? copy_from_device(index, i) : publish_or_store(index, i);
+  put.comes_from_device(i) ? copy_from_device(index, i) : publish_or_store(index, i);
 } catch (const std::bad_alloc &) {
   give_up(index, i, no_memory());
 }
