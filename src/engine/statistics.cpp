@@ -73,6 +73,7 @@ uint64_t statistics::pinned_bytes(uint32_t tier) const {
   if (slot.memory == nullptr) return 0;
   uint64_t bytes = 0;
   std::vector<const locker_word *> held = fills_.held_words(tier);
+  state_.releases.step();
   state_.releases.add_words(tier, held);
   for (const auto &locker : state_.pins.pinned(tier, std::move(held))) {
     bytes += slot.memory->cost_bytes(locker.bank->frame_bytes_in(tier, locker.number));
