@@ -5,6 +5,8 @@
 #include "unit/api/runtime_fixture.hpp"
 #include "unit/store/scratch.hpp"
 
+namespace absent_part_test {
+
 using namespace api_test;
 
 namespace {
@@ -76,3 +78,5 @@ TEST_CASE("a part that a row lacks has the address NULL, and the others have the
   check_pins(h, host, bytes);
   check_pins(h, device, bytes);
 }
+
+}  // namespace absent_part_test

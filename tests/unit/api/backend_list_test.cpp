@@ -4,6 +4,8 @@
 #include "platform/services.hpp"
 #include "support/fake_backend.hpp"
 
+namespace backend_list_test {
+
 using namespace cubby;
 using Catch::Matchers::Contains;
 
@@ -54,3 +56,5 @@ TEST_CASE("files are opened by the program's own backend, else by one of the lib
   CHECK(by_own->note.empty());
   CHECK(by_own->backend->info().queue_depth == 3);
 }
+
+}  // namespace backend_list_test

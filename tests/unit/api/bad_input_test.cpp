@@ -5,6 +5,8 @@
 
 #include "unit/api/runtime_fixture.hpp"
 
+namespace bad_input_test {
+
 using namespace api_test;
 
 namespace {
@@ -563,3 +565,5 @@ TEST_CASE("a long name does not push the remedy out of the sentence") {
   check_refused(cubby_open(&config, &rt), CUBBY_ERR_INVALID, "a library is named by its path");
   CHECK(explain().find("there is no policy") == 0);
 }
+
+}  // namespace bad_input_test

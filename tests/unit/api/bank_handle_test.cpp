@@ -1,6 +1,8 @@
 // Handles of banks that come and go, and a map that fails.
 #include "unit/api/runtime_fixture.hpp"
 
+namespace bank_handle_test {
+
 namespace {
 
 cubby_bank add(cubby_handle *rt, const char *name) {
@@ -51,3 +53,5 @@ TEST_CASE("a bank that could not be mapped is as it was, and can be mapped then"
   CHECK(cubby_bank_extent(some.rt, bank, 1, 0, &found) == CUBBY_OK);
   CHECK(found.offset_bytes == 8256);
 }
+
+}  // namespace bank_handle_test

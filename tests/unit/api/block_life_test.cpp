@@ -3,6 +3,8 @@
 
 #include "unit/api/block_fixture.hpp"
 
+namespace block_life_test {
+
 using namespace api_test;
 
 namespace {
@@ -506,3 +508,5 @@ TEST_CASE("a put waits for the frames of puts that the runtime has not taken up 
   for (const cubby_ticket one : tickets) CHECK(cubby_wait(f.h.rt, one, -1) == CUBBY_OK);
   for (uint32_t i = 1; i <= 12; ++i) check_bytes(f, i);
 }
+
+}  // namespace block_life_test

@@ -5,6 +5,8 @@
 
 #include "unit/api/block_fixture.hpp"
 
+namespace blocks_test {
+
 using namespace api_test;
 
 TEST_CASE("a block that was put is found by its key, with its bytes") {
@@ -398,3 +400,5 @@ TEST_CASE("memory of a shared file takes and gives blocks") {
   desc.fd = -1;
   CHECK(cubby_region_add(f.h.rt, &desc, &region) < 0);
 }
+
+}  // namespace blocks_test

@@ -1,6 +1,8 @@
 // Budgets that no machine has: refused before memory is touched, for touching it would end us.
 #include "unit/api/runtime_fixture.hpp"
 
+namespace budget_test {
+
 using namespace api_test;
 
 TEST_CASE("a budget beyond the machine's memory is refused, when added and when resized") {
@@ -50,3 +52,5 @@ TEST_CASE(
   CHECK(cubby_wait(h.rt, resized, 20'000'000'000) == CUBBY_OK);
   CHECK(cubby_unpin(h.rt, held, 0, 0, nullptr) == CUBBY_OK);
 }
+
+}  // namespace budget_test

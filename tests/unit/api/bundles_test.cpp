@@ -1,6 +1,8 @@
 // Blocks of several parts with rules of their own: what hybrid models need to go on from a prefix.
 #include "unit/api/past_memory.hpp"
 
+namespace bundles_test {
+
 using namespace api_test;
 
 namespace {
@@ -185,3 +187,5 @@ TEST_CASE("rules that do not fit the bank are refused") {
   CHECK(explain().find("cubby_match_rule") != std::string::npos);
   CHECK(found == 0);
 }
+
+}  // namespace bundles_test

@@ -7,6 +7,8 @@
 
 #include "support/catch.hpp"
 
+namespace completion_queue_test {
+
 namespace {
 
 struct counting_owner final : cubby::api::queue_owner {
@@ -98,3 +100,5 @@ TEST_CASE("a queue is removed once nothing is reserved, or once its owner is gon
   CHECK(!queue.retire());
   CHECK(!queue.reserve());
 }
+
+}  // namespace completion_queue_test

@@ -5,6 +5,8 @@
 
 #include "runtime_fixture.hpp"
 
+namespace contention_test {
+
 using namespace api_test;
 
 namespace {
@@ -52,3 +54,5 @@ TEST_CASE("as many threads as there are tickets are never refused one") {
   CHECK(seen.failed == 0);
   CHECK(seen.accepted == threads_count * each);
 }
+
+}  // namespace contention_test

@@ -3,6 +3,8 @@
 
 #include "unit/api/runtime_fixture.hpp"
 
+namespace files_test {
+
 using namespace api_test;
 
 TEST_CASE("a bank is not mapped over a pipe, a device or a folder") {
@@ -34,3 +36,5 @@ TEST_CASE("a bank is not mapped over a pipe, a device or a folder") {
   std::vector<const void *> addr;
   CHECK(h.pin({1}, tier, pins, addr) == CUBBY_OK);
 }
+
+}  // namespace files_test

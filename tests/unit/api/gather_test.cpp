@@ -3,6 +3,8 @@
 
 #include "unit/api/table_fixture.hpp"
 
+namespace gather_test {
+
 using namespace api_test;
 
 namespace {
@@ -432,3 +434,5 @@ TEST_CASE("a copy for one use does not stay") {
   const cubby_how blind = how_with(CUBBY_NO_WAIT);
   CHECK(f.gather({100}, seen, &blind) == CUBBY_MISS);
 }
+
+}  // namespace gather_test

@@ -7,6 +7,8 @@
 
 #include "unit/api/runtime_fixture.hpp"
 
+namespace handles_test {
+
 using namespace api_test;
 
 namespace {
@@ -104,3 +106,5 @@ TEST_CASE("a child gets FORKED for its parent's queue, and has queues of its own
   CHECK(cubby_cq_remove(queue) == CUBBY_OK);
 }
 #endif
+
+}  // namespace handles_test

@@ -15,6 +15,8 @@
 #include "base/metrics_page.hpp"
 #include "unit/api/block_fixture.hpp"
 
+namespace metrics_test {
+
 using namespace api_test;
 
 namespace {
@@ -188,3 +190,5 @@ TEST_CASE("a published page is renewed, cannot be written by others, and goes wh
   ::munmap(at, cubby::base::metrics_page_bytes);
   ::close(fd);
 }
+
+}  // namespace metrics_test

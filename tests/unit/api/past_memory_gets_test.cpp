@@ -4,6 +4,8 @@
 
 #include "unit/api/past_memory.hpp"
 
+namespace past_memory_gets_test {
+
 using namespace api_test;
 
 namespace {
@@ -172,3 +174,5 @@ TEST_CASE("threads put, drop and get past memory at once: right bytes or a miss"
   CHECK(wrong == 0);
   CHECK(failed == 0);
 }
+
+}  // namespace past_memory_gets_test

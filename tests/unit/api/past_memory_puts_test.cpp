@@ -2,6 +2,8 @@
 // found there.
 #include "unit/api/past_memory.hpp"
 
+namespace past_memory_puts_test {
+
 using namespace api_test;
 
 namespace {
@@ -217,3 +219,5 @@ TEST_CASE("a put past memory that is late, or finds no room in the store, ends l
   REQUIRE(get(f, 1, got) == CUBBY_OK);
   CHECK(got == content_of(1, large_bytes));
 }
+
+}  // namespace past_memory_puts_test

@@ -4,6 +4,8 @@
 
 #include <thread>
 
+namespace pin_test {
+
 using namespace api_test;
 
 namespace {
@@ -441,3 +443,5 @@ TEST_CASE("handles of another runtime are refused, and a fork is noticed") {
   REQUIRE(waitpid(child, &status, 0) == child);
   CHECK(status == 0);
 }
+
+}  // namespace pin_test

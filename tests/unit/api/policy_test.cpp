@@ -7,6 +7,8 @@
 
 #include "unit/api/runtime_fixture.hpp"
 
+namespace policy_test {
+
 namespace {
 using namespace api_test;
 
@@ -246,3 +248,5 @@ TEST_CASE(
   CHECK(cubby_unpin(rt, again, 0, 0, nullptr) == CUBBY_OK);
   CHECK(cubby_unpin(rt, held, 0, 0, nullptr) == CUBBY_OK);
 }
+
+}  // namespace policy_test

@@ -4,6 +4,8 @@
 #include "unit/api/runtime_fixture.hpp"
 #include "unit/store/scratch.hpp"
 
+namespace profile_test {
+
 using namespace api_test;
 using Catch::Matchers::Contains;
 
@@ -93,3 +95,5 @@ TEST_CASE("a profile's speeds belong to devices: each counts once, unknown ones 
   REQUIRE(gone.ok());
   CHECK(!gone->of_devices_below({"."}));
 }
+
+}  // namespace profile_test

@@ -6,6 +6,8 @@
 
 #include "unit/api/block_fixture.hpp"
 
+namespace stored_blocks_test {
+
 using namespace api_test;
 
 TEST_CASE("blocks that outlive the process are found in its next life, and others are not") {
@@ -474,3 +476,5 @@ TEST_CASE("a block that is put to live longer is there whenever the process dies
   REQUIRE(match(f, {1}) == 1);
   check_bytes(f, 1);
 }
+
+}  // namespace stored_blocks_test

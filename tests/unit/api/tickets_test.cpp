@@ -4,6 +4,8 @@
 #include "api/last_error.hpp"
 #include "support/engine_fixture.hpp"
 
+namespace tickets_test {
+
 using namespace cubby;
 
 namespace {
@@ -92,3 +94,5 @@ TEST_CASE_METHOD(tickets_fixture,
   CHECK(requests[index].cancel_wanted);
   CHECK(!list.progress(ticket + 1, out));
 }
+
+}  // namespace tickets_test

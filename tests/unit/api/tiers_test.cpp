@@ -3,6 +3,8 @@
 
 #include "unit/api/runtime_fixture.hpp"
 
+namespace tiers_test {
+
 namespace {
 using namespace api_test;
 
@@ -207,3 +209,5 @@ TEST_CASE("a tier that is slower than the file is gone past, and says so") {
     said = said || std::string(line.text).find("tier far stands aside") != std::string::npos;
   CHECK(said);
 }
+
+}  // namespace tiers_test

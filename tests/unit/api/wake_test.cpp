@@ -7,6 +7,8 @@
 
 #include "unit/api/runtime_fixture.hpp"
 
+namespace wake_test {
+
 using namespace api_test;
 
 namespace {
@@ -85,3 +87,5 @@ TEST_CASE("what was prefetched in vain does not make every unpin wake the runtim
   }
   CHECK(sleeps_of_others() - before < 20);
 }
+
+}  // namespace wake_test

@@ -8,6 +8,8 @@
 #include "base/result.hpp"
 #include "support/catch.hpp"
 
+namespace base_test {
+
 using namespace cubby;
 
 TEST_CASE("checked arithmetic answers instead of wrapping") {
@@ -85,3 +87,5 @@ TEST_CASE("a digest taken piece by piece is the digest of the whole") {
       CHECK(stream.value() == cubby::base::digest64(bytes.data(), length));  // looking changes none
     }
 }
+
+}  // namespace base_test

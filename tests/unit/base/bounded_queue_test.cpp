@@ -7,6 +7,8 @@
 
 #include "support/catch.hpp"
 
+namespace bounded_queue_test {
+
 using cubby::base::bounded_queue;
 
 TEST_CASE("a full queue says so and loses nothing") {
@@ -98,3 +100,5 @@ TEST_CASE("what is pushed together comes out together, or was not taken") {
   CHECK(torn == 0);
   CHECK(ended == uint64_t{3} * chains);
 }
+
+}  // namespace bounded_queue_test

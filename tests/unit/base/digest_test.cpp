@@ -5,6 +5,8 @@
 #include "base/prng.hpp"
 #include "support/catch.hpp"
 
+namespace digest_test {
+
 TEST_CASE("a chunk's digest is the same piece by piece") {
   std::vector<unsigned char> bytes(300000);
   cubby::base::prng random(5);
@@ -20,3 +22,5 @@ TEST_CASE("a chunk's digest is the same piece by piece") {
     }
   }
 }
+
+}  // namespace digest_test

@@ -7,6 +7,8 @@
 
 #include "support/catch.hpp"
 
+namespace index_list_test {
+
 using namespace cubby::base;
 
 TEST_CASE("a stack gives the newest first and then says that it is empty") {
@@ -84,3 +86,5 @@ TEST_CASE("an inbox loses nothing and keeps each producer's order") {
   CHECK(disordered == 0);
   CHECK(inbox.pop() == no_list_index);
 }
+
+}  // namespace index_list_test

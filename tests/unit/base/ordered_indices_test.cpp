@@ -3,6 +3,8 @@
 
 #include "support/catch.hpp"
 
+namespace ordered_indices_test {
+
 using cubby::base::ordered_indices;
 
 namespace {
@@ -32,3 +34,5 @@ TEST_CASE("members leave from the front, the middle and the end") {
   CHECK(list.empty());
   CHECK(list.size() == 0);
 }
+
+}  // namespace ordered_indices_test

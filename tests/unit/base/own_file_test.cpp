@@ -11,6 +11,8 @@
 #include "base/own_file.hpp"
 #include "unit/store/scratch.hpp"
 
+namespace own_file_test {
+
 using namespace cubby::base;
 
 namespace {
@@ -65,3 +67,5 @@ TEST_CASE("a name is given only where nothing or the own kind stands by then") {
   CHECK(scratch::read(folder.path("new")) == "own, new");
   CHECK(give("no/such/folder").native == ENOENT);
 }
+
+}  // namespace own_file_test

@@ -3,6 +3,8 @@
 
 #include "base/printable.hpp"
 
+namespace printable_test {
+
 using cubby::base::print_into;
 using cubby::base::printable;
 
@@ -27,3 +29,5 @@ TEST_CASE("what is too long is cut between characters") {
   print_into(room, sizeof room, "\n");
   CHECK(std::string(room) == "\\x0a");
 }
+
+}  // namespace printable_test

@@ -5,6 +5,8 @@
 
 #include "support/catch.hpp"
 
+namespace bank_description_test {
+
 using namespace cubby;
 using namespace cubby::catalog;
 
@@ -125,3 +127,5 @@ TEST_CASE("a bank that could not be mapped is as it was, one that was has all of
   CHECK(bank.part_offset(frame_layout::packed, 1, 0) == 0);
   CHECK(bank.place_of(frame_layout::skewed, 0, 0).file_stride_bytes == 7936);
 }
+
+}  // namespace bank_description_test

@@ -3,6 +3,8 @@
 
 #include "support/catch.hpp"
 
+namespace bank_geometry_test {
+
 using namespace cubby;
 using namespace cubby::catalog;
 
@@ -82,3 +84,5 @@ TEST_CASE("what cannot be a grid is refused with the field's name") {
   desc.part_bytes = parts;
   CHECK(says(refusal(desc), "8 bytes together, its lockers 10"));
 }
+
+}  // namespace bank_geometry_test

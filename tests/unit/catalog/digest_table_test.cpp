@@ -4,6 +4,8 @@
 #include "store/chunks.hpp"
 #include "support/catch.hpp"
 
+namespace digest_table_test {
+
 using namespace cubby;
 using namespace cubby::catalog;
 
@@ -40,3 +42,5 @@ TEST_CASE("every chunk of the worst skew has a place of its own, and the size is
   CHECK(made.bytes() == serial * sizeof(uint64_t));
   CHECK(digest_table::bytes_for(*grid) == made.bytes());
 }
+
+}  // namespace digest_table_test

@@ -3,6 +3,8 @@
 
 #include "support/catch.hpp"
 
+namespace file_map_test {
+
 using namespace cubby;
 using namespace cubby::catalog;
 
@@ -98,3 +100,5 @@ TEST_CASE("extents that do not name every part once and whole are refused") {
     CHECK(says(some.refusal(), "ends at 10000"));
   }
 }
+
+}  // namespace file_map_test

@@ -3,6 +3,8 @@
 
 #include "support/catch.hpp"
 
+namespace frame_layout_test {
+
 using namespace cubby;
 using namespace cubby::catalog;
 
@@ -54,3 +56,5 @@ TEST_CASE("skewed frames hold whole pages, as many as the worst column of each p
   CHECK(made.frame_bytes(frame_layout::skewed, 1) == 8192 + 12'288);
   CHECK(made.frame_bytes_max(frame_layout::skewed) == 20'480);
 }
+
+}  // namespace frame_layout_test

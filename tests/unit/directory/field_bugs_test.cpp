@@ -1,6 +1,8 @@
 // Bugs that were seen in the field and that a directory could make again.
 #include "unit/directory/fixture.hpp"
 
+namespace field_bugs_test {
+
 using namespace directory_test;
 
 // LMCache #4385, #1866, TensorRT-LLM #8813: another request's KV served as success.
@@ -141,3 +143,5 @@ TEST_CASE("field: an entry of before does nothing to the one that came after") {
   REQUIRE(one.keys.erase(old->entry, erase_rule::any).failure().status == CUBBY_ERR_STALE);
   REQUIRE(one.view("new").pending == 1);
 }
+
+}  // namespace field_bugs_test

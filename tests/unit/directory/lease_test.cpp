@@ -1,6 +1,8 @@
 // Leases, and parts that are not offered for a time.
 #include "unit/directory/fixture.hpp"
 
+namespace lease_test {
+
 using namespace directory_test;
 
 namespace {
@@ -216,3 +218,5 @@ TEST_CASE("memory for what is withheld is taken for the first and counted") {
   one.keys.withhold(0, 100);
   REQUIRE(one.keys.bytes() == before + 64 * sizeof(uint64_t));
 }
+
+}  // namespace lease_test

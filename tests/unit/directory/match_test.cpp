@@ -1,6 +1,8 @@
 // Prefixes: which lengths of a chain can be used, and what is said of each key.
 #include "unit/directory/fixture.hpp"
 
+namespace match_test {
+
 using namespace directory_test;
 
 namespace {
@@ -193,3 +195,5 @@ TEST_CASE("parents in a ring are no prefix, and can be evicted") {
   REQUIRE(one.keys.counts().entries == 0);
   REQUIRE(one.keys.counts().parents_absent == 0);
 }
+
+}  // namespace match_test

@@ -6,6 +6,8 @@
 #include "base/prng.hpp"
 #include "unit/directory/fixture.hpp"
 
+namespace model_test {
+
 using namespace directory_test;
 
 namespace {
@@ -307,3 +309,5 @@ TEST_CASE("random calls do what a map of entries would") {
     run.finish();
   }
 }
+
+}  // namespace model_test

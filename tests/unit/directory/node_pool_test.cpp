@@ -6,6 +6,8 @@
 #include "directory/key_directory.hpp"
 #include "support/catch.hpp"
 
+namespace node_pool_test {
+
 using namespace cubby;
 using namespace cubby::directory;
 
@@ -102,3 +104,5 @@ TEST_CASE("a directory costs at most 96 bytes a block with keys of 32 bytes") {
     REQUIRE(each <= 96.0);
   }
 }
+
+}  // namespace node_pool_test

@@ -1,6 +1,8 @@
 // Puts: what begins, is joined, published, abandoned, erased.
 #include "unit/directory/fixture.hpp"
 
+namespace put_test {
+
 using namespace directory_test;
 
 TEST_CASE("a pending put is seen as pending and never as present") {
@@ -190,3 +192,5 @@ TEST_CASE("configurations that cannot work are refused") {
   REQUIRE(refused([](auto &config) { config.space_max = 0; }));
   REQUIRE(refused([](auto &config) { config.space_max = 1 << 16; }));
 }
+
+}  // namespace put_test

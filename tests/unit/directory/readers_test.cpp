@@ -8,6 +8,8 @@
 #include "base/prng.hpp"
 #include "unit/directory/fixture.hpp"
 
+namespace readers_test {
+
 using namespace directory_test;
 
 namespace {
@@ -157,3 +159,5 @@ TEST_CASE("readers beside a writer find what is there, and never another key's l
     REQUIRE(one.failed() == 0);
   }
 }
+
+}  // namespace readers_test

@@ -1,6 +1,8 @@
 // Spaces: what is put in one is found in it alone.
 #include "unit/directory/fixture.hpp"
 
+namespace space_test {
+
 using namespace directory_test;
 
 TEST_CASE("the same key in two spaces is two entries") {
@@ -115,3 +117,5 @@ TEST_CASE("a handle is given out once") {
   }
   REQUIRE_FALSE(keys.add_space(bytes_of("m"), bytes_of("d")).ok());
 }
+
+}  // namespace space_test

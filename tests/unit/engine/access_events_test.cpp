@@ -3,6 +3,8 @@
 
 #include "support/catch.hpp"
 
+namespace access_events_test {
+
 using namespace cubby;
 using namespace cubby::engine;
 
@@ -122,3 +124,5 @@ TEST_CASE("what was recorded of a bank that is gone counts for no other bank") {
   here.banks.withdraw(*here.bank);
   CHECK(assemble(shard, here.banks).empty());
 }
+
+}  // namespace access_events_test

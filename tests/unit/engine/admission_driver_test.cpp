@@ -3,6 +3,8 @@
 
 #include "support/engine_fixture.hpp"
 
+namespace admission_driver_test {
+
 using namespace cubby;
 using namespace cubby::engine;
 using cubby_test::engine_fixture;
@@ -60,3 +62,5 @@ TEST_CASE("what slower files have goes to a tier that stands aside for others") 
   for (int i = 0; i < 50; ++i) h.measure(h.disk, 2'000'000);
   CHECK(h.is_demoted(1));
 }
+
+}  // namespace admission_driver_test

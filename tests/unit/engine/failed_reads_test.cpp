@@ -3,6 +3,8 @@
 
 #include "support/catch.hpp"
 
+namespace failed_reads_test {
+
 using cubby::engine::failed_reads;
 
 namespace {
@@ -82,3 +84,5 @@ TEST_CASE("more blocks than are remembered are read again") {
   of.failed(20'000, 2 * pause_ns);  // the old ones make room
   CHECK_FALSE(of.allows(20'000, 2 * pause_ns));
 }
+
+}  // namespace failed_reads_test

@@ -5,6 +5,8 @@
 #include "support/engine_fixture.hpp"
 #include "support/failing_new.hpp"
 
+namespace fill_io_test {
+
 using namespace cubby;
 using namespace cubby::engine;
 using cubby_test::engine_fixture;
@@ -566,3 +568,5 @@ TEST_CASE("a copy through host memory of which none can be had any more comes fr
   CHECK(h.has_bytes(h.device, 1));
   CHECK(h.bank.word(twin, 1).look().pin_count == 0);
 }
+
+}  // namespace fill_io_test

@@ -4,6 +4,8 @@
 #include "support/engine_fixture.hpp"
 #include "support/failing_new.hpp"
 
+namespace fill_table_test {
+
 using namespace cubby;
 using namespace cubby::engine;
 using cubby_test::engine_fixture;
@@ -208,3 +210,5 @@ TEST_CASE("what fills touch: the tiers they come from, go to and pass, the words
   CHECK_FALSE(h.table.touches_tier(h.host));
   CHECK_FALSE(h.table.touches_bank(h.bank));
 }
+
+}  // namespace fill_table_test

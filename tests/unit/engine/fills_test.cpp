@@ -5,6 +5,8 @@
 #include "support/engine_fixture.hpp"
 #include "support/failing_new.hpp"
 
+namespace fills_test {
+
 using namespace cubby;
 using namespace cubby::engine;
 using cubby_test::engine_fixture;
@@ -530,3 +532,5 @@ TEST_CASE("a tier is weighed by the quickest files alone, whatever bank was read
   CHECK(aside.aside());
   CHECK(aside.begun_count() == 1);
 }
+
+}  // namespace fills_test

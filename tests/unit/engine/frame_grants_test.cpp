@@ -4,6 +4,8 @@
 #include "support/engine_fixture.hpp"
 #include "support/failing_new.hpp"
 
+namespace frame_grants_test {
+
 using namespace cubby;
 using namespace cubby::engine;
 using cubby_test::engine_fixture;
@@ -218,3 +220,5 @@ TEST_CASE("a set that cannot be laid out hears which budget is enough") {
   CHECK(why.needed_bytes == h.state.tiers[h.near].memory->sure_budget_bytes(4 * page, page));
   CHECK(why.text.find("tier near") != std::string::npos);
 }
+
+}  // namespace frame_grants_test

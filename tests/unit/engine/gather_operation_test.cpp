@@ -3,6 +3,8 @@
 
 #include "support/operation_fixture.hpp"
 
+namespace gather_operation_test {
+
 using namespace cubby;
 using namespace cubby::engine;
 
@@ -103,3 +105,5 @@ TEST_CASE("a copy for one use is not announced") {
   h.bring(0);
   CHECK(h.requests[index].status == CUBBY_OK);
 }
+
+}  // namespace gather_operation_test

@@ -6,6 +6,8 @@
 #include "support/engine_fixture.hpp"
 #include "support/failing_new.hpp"
 
+namespace open_requests_test {
+
 using namespace cubby;
 using namespace cubby::engine;
 using cubby_test::engine_fixture;
@@ -241,3 +243,5 @@ TEST_CASE("as many requests as there are places open, wait and complete without 
   for (const uint32_t index : indices) h.open.item_failed(index, 0, lost());
   CHECK(h.completed() == indices);
 }
+
+}  // namespace open_requests_test

@@ -3,6 +3,8 @@
 
 #include "support/operation_fixture.hpp"
 
+namespace pin_operation_test {
+
 using namespace cubby;
 using namespace cubby::engine;
 
@@ -157,3 +159,5 @@ TEST_CASE("without memory what has not begun fails, and what has goes on") {
   h.arrive(2);
   CHECK(h.requests[loading].status == CUBBY_OK);
 }
+
+}  // namespace pin_operation_test

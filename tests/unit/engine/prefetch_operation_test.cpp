@@ -3,6 +3,8 @@
 
 #include "support/operation_fixture.hpp"
 
+namespace prefetch_operation_test {
+
 using namespace cubby;
 using namespace cubby::engine;
 
@@ -128,3 +130,5 @@ TEST_CASE("a prefetch that is withdrawn ends at once; what has begun comes all t
   h.arrive(1);
   CHECK(h.word(1).state == locker_state::ready);
 }
+
+}  // namespace prefetch_operation_test

@@ -3,6 +3,8 @@
 
 #include "support/operation_fixture.hpp"
 
+namespace put_operation_test {
+
 using namespace cubby;
 using namespace cubby::engine;
 
@@ -69,3 +71,5 @@ TEST_CASE("what waits of a put gives its blocks back when there is no memory to 
   const put_item again = h.begin_put("one");  // nobody has it
   h.puts.abandon(*again.block);
 }
+
+}  // namespace put_operation_test

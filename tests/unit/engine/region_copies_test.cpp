@@ -3,6 +3,8 @@
 
 #include "support/engine_fixture.hpp"
 
+namespace region_copies_test {
+
 using namespace cubby;
 using namespace cubby::engine;
 using cubby_test::engine_fixture;
@@ -87,3 +89,5 @@ TEST_CASE("a copy holds its regions by itself, and its request's uses stay for o
   CHECK(uses == 0);
   CHECK(h.bank.word(h.host, 1).look().pin_count == 0);
 }
+
+}  // namespace region_copies_test

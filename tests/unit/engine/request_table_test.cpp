@@ -5,6 +5,8 @@
 
 #include "support/catch.hpp"
 
+namespace request_table_test {
+
 using namespace cubby::engine;
 
 TEST_CASE("all places can be taken, and a place that is given back has another generation") {
@@ -62,3 +64,5 @@ TEST_CASE("threads that take and give at once never find a place missing") {
   other.join();
   CHECK(missing.load() == 0);
 }
+
+}  // namespace request_table_test

@@ -3,6 +3,8 @@
 
 #include "support/operation_fixture.hpp"
 
+namespace resize_operation_test {
+
 using namespace cubby;
 using namespace cubby::engine;
 
@@ -87,3 +89,5 @@ TEST_CASE("a resize that is withdrawn is over; what has left has left") {
   CHECK(h.requests[index].status == CUBBY_ERR_CANCELED);
   CHECK(h.used_frames() == 2);
 }
+
+}  // namespace resize_operation_test

@@ -7,6 +7,8 @@
 #include "support/engine_fixture.hpp"
 #include "unit/store/scratch.hpp"
 
+namespace seal_job_test {
+
 using namespace cubby;
 using namespace cubby::engine;
 
@@ -255,3 +257,5 @@ TEST_CASE("a seal that is written beside the pump ends with a later step") {
   CHECK(h.job->failure().status == CUBBY_OK);
   CHECK(h.written().complete);
 }
+
+}  // namespace seal_job_test

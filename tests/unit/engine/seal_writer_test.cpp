@@ -7,6 +7,8 @@
 #include "support/failing_new.hpp"
 #include "unit/store/scratch.hpp"
 
+namespace seal_writer_test {
+
 using namespace cubby;
 using engine::seal_writer;
 
@@ -120,3 +122,5 @@ TEST_CASE("a write that finds no memory leaves a whole seal, and the next one su
   }
   CHECK(failures != 0);
 }
+
+}  // namespace seal_writer_test

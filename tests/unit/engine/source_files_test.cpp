@@ -4,6 +4,8 @@
 #include "support/engine_fixture.hpp"
 #include "support/failing_new.hpp"
 
+namespace source_files_test {
+
 using namespace cubby;
 using namespace cubby::engine;
 using cubby_test::engine_fixture;
@@ -78,3 +80,5 @@ TEST_CASE("files are opened with their identity, and refused when they have anot
   CHECK(refused.failure().status == CUBBY_ERR_CORRUPT);
   CHECK(refused.failure().text.find("adopt it again") != std::string::npos);
 }
+
+}  // namespace source_files_test

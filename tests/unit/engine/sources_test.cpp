@@ -4,6 +4,8 @@
 #include "support/engine_fixture.hpp"
 #include "support/failing_new.hpp"
 
+namespace sources_test {
+
 using namespace cubby;
 using namespace cubby::engine;
 using cubby_test::engine_fixture;
@@ -283,3 +285,5 @@ TEST_CASE("what waits for another fill has not gone past a tier, and a copy not 
   CHECK(h.source_of(h.begin(h.device, 2)) == h.disk);
   CHECK(aside.would_use(h.state.now_ns));
 }
+
+}  // namespace sources_test

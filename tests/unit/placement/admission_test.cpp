@@ -11,6 +11,8 @@
 #include "base/prng.hpp"
 #include "support/catch.hpp"
 
+namespace admission_test {
+
 namespace {
 
 using namespace cubby::placement;
@@ -555,3 +557,5 @@ TEST_CASE("a policy that was named stays, whatever the banks are") {
   CHECK(one.describe_tier(0, view, host));
   CHECK(std::string(one.books(0).policy->name()) == "lru");
 }
+
+}  // namespace admission_test

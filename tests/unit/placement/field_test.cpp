@@ -9,6 +9,8 @@
 #include "base/prng.hpp"
 #include "support/policy_fixture.hpp"
 
+namespace field_test {
+
 namespace {
 
 using cubby::base::prng;
@@ -394,3 +396,5 @@ TEST_CASE("ARC's target moves once for a ghost, however often its place is asked
     if (std::find(lately, h.victims.end(), object) != h.victims.end()) (void)h.first_victim(object);
   });
 }
+
+}  // namespace field_test

@@ -7,6 +7,8 @@
 #include "placement/kv/hedge.hpp"
 #include "support/policy_fixture.hpp"
 
+namespace kv_hints_test {
+
 namespace {
 
 using policy_fixture::fixture;
@@ -212,3 +214,5 @@ TEST_CASE("An index that shines by names and fails whenever it leads costs littl
     CHECK(behind <= 0.002 * all);
   }
 }
+
+}  // namespace kv_hints_test

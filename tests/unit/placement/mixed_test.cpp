@@ -3,6 +3,8 @@
 #include "placement/mixed/split.hpp"
 #include "support/policy_fixture.hpp"
 
+namespace mixed_test {
+
 namespace {
 
 using cubby::base::prng;
@@ -130,3 +132,5 @@ TEST_CASE("Room goes to who gains clearly more from it, also where it takes much
   CHECK(after(1, 20) == Approx(500));  // a byte gains 1/25 and 20/400: hysteresis
   CHECK(after(1, 40) > 900);
 }
+
+}  // namespace mixed_test

@@ -6,6 +6,8 @@
 #include "base/prng.hpp"
 #include "support/policy_fixture.hpp"
 
+namespace moe_bound_test {
+
 namespace {
 
 using cubby::base::prng;
@@ -121,3 +123,5 @@ TEST_CASE("Who follows whom may change at any time without taking moe below LRU"
     }
   }
 }
+
+}  // namespace moe_bound_test

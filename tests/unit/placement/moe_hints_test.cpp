@@ -5,6 +5,8 @@
 #include "base/prng.hpp"
 #include "support/policy_fixture.hpp"
 
+namespace moe_hints_test {
+
 namespace {
 
 using cubby::base::prng;
@@ -238,3 +240,5 @@ TEST_CASE("Prompts are visits: what they used is learned", "[placement][moe]") {
   CHECK(run(300, 1) == run(300, 0));
   CHECK(run(300, 1) > run(0, 0));
 }
+
+}  // namespace moe_hints_test

@@ -11,6 +11,8 @@
 #include "placement/policy.hpp"
 #include "support/policy_fixture.hpp"
 
+namespace moe_test {
+
 namespace {
 
 using cubby::base::prng;
@@ -331,3 +333,5 @@ TEST_CASE("moe's state of small models is 68 bytes and 16 for each expert of a l
     CHECK(state <= uint64_t{layers} * experts * (68 + 16 * experts));
   }
 }
+
+}  // namespace moe_test

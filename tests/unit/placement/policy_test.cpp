@@ -9,6 +9,8 @@
 #include "base/prng.hpp"
 #include "support/catch.hpp"
 
+namespace policy_test {
+
 namespace {
 
 std::unique_ptr<cubby::placement::policy> make_policy(
@@ -264,3 +266,5 @@ TEST_CASE("lru and lfu agree with a naive reference") {
     compare_with_reference("lfu", seed);
   }
 }
+
+}  // namespace policy_test

@@ -11,6 +11,8 @@
 #include "base/clock.hpp"
 #include "support/catch.hpp"
 
+namespace host_memory_test {
+
 using namespace cubby;
 
 namespace {
@@ -137,3 +139,5 @@ TEST_CASE("impossible sizes are errors that name the bytes") {
     CHECK(much.failure().needed_bytes == bytes);
   }
 }
+
+}  // namespace host_memory_test

@@ -10,6 +10,8 @@
 #include "platform/memlock.hpp"
 #include "support/catch.hpp"
 
+namespace limits_test {
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define CUBBY_TEST_SANITIZED 1
 #else
@@ -92,3 +94,5 @@ TEST_CASE("a small address space gives NO_MEMORY with the bytes that are needed"
   });
   CHECK(status == 0);
 }
+
+}  // namespace limits_test

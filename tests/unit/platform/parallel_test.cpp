@@ -7,6 +7,8 @@
 
 #include "support/catch.hpp"
 
+namespace parallel_test {
+
 using namespace cubby::platform;
 
 TEST_CASE("a loop does every piece once, and what it wrote is there afterwards") {
@@ -27,3 +29,5 @@ TEST_CASE("a loop does every piece once, and what it wrote is there afterwards")
 TEST_CASE("a loop of nothing runs nothing") {
   CHECK(parallel_for(0, 4, {}, [](uint64_t) { FAIL("there is no piece"); }) == 1);
 }
+
+}  // namespace parallel_test

@@ -10,6 +10,8 @@
 #include "platform/parallel.hpp"
 #include "support/catch.hpp"
 
+namespace services_test {
+
 using namespace cubby;
 
 namespace {
@@ -86,3 +88,5 @@ TEST_CASE("a parallel loop does every piece exactly once") {
     }
   }
 }
+
+}  // namespace services_test

@@ -8,6 +8,8 @@
 
 #include "support/catch.hpp"
 
+namespace topology_test {
+
 using namespace cubby;
 namespace fs = std::filesystem;
 
@@ -129,3 +131,5 @@ TEST_CASE("damaged lists of the kernel's tree do not grow") {
     CHECK_FALSE(platform::read_topology_sysfs(sys.root.string()));
   }
 }
+
+}  // namespace topology_test

@@ -6,6 +6,8 @@
 
 #include "support/catch.hpp"
 
+namespace worker_pool_test {
+
 using namespace cubby::platform;
 
 namespace {
@@ -65,3 +67,5 @@ TEST_CASE("a pool that ends waits for the item that runs and leaves the others")
   CHECK(one->ended < 100);
   CHECK(one.use_count() == 1);
 }
+
+}  // namespace worker_pool_test

@@ -5,6 +5,8 @@
 
 #include "support/catch.hpp"
 
+namespace bank_registry_test {
+
 using namespace cubby;
 using namespace cubby::residency;
 
@@ -144,3 +146,5 @@ TEST_CASE("items name rows of banks that are there, by number") {
   CHECK(banks.row_of(item_of(bank.handle, 4), 0) == nullptr);
   CHECK(banks.row_of(item_of(bank.handle + 1, 3), 0) == nullptr);
 }
+
+}  // namespace bank_registry_test

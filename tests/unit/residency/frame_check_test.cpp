@@ -6,6 +6,8 @@
 
 #include "support/fake_backend.hpp"
 
+namespace frame_check_test {
+
 using namespace cubby;
 using namespace cubby::residency;
 using locker = bank_registry::locker;
@@ -151,3 +153,5 @@ TEST_CASE("lent pieces hold a locker when there is one for each part, large enou
   lacking.describe(page, page);
   CHECK_FALSE(check_frames(lacking.source(), lacking.lockers({1})).ok());
 }
+
+}  // namespace frame_check_test

@@ -5,6 +5,8 @@
 
 #include "support/catch.hpp"
 
+namespace locker_bank_test {
+
 using namespace cubby;
 using namespace cubby::residency;
 using catalog::frame_layout;
@@ -74,3 +76,5 @@ TEST_CASE("a row pins its own resident lockers and says where their parts are") 
   CHECK(reinterpret_cast<uintptr_t>(addr[2]) == 0x10000 + 5 * 32 * 4096);
   CHECK(reinterpret_cast<uintptr_t>(addr[3]) == 0x10000 + 5 * 32 * 4096 + 65536);
 }
+
+}  // namespace locker_bank_test

@@ -7,6 +7,8 @@
 
 #include "support/catch.hpp"
 
+namespace locker_word_test {
+
 using namespace cubby::residency;
 
 TEST_CASE("a locker can be pinned only while it is ready") {
@@ -94,3 +96,5 @@ TEST_CASE("bytes under a pin are never those of a later fill") {
   second.join();
   CHECK(wrong.load() == 0);
 }
+
+}  // namespace locker_word_test

@@ -3,6 +3,8 @@
 
 #include "support/catch.hpp"
 
+namespace object_ranges_test {
+
 using cubby::residency::object_ranges;
 
 TEST_CASE("numbers are taken lowest first, and ranges that touch become one") {
@@ -42,3 +44,5 @@ TEST_CASE("what does not fit below the limit is refused, and nothing is taken") 
   CHECK_FALSE(some.take(~uint32_t{0}, 100));
   CHECK(some.take(99, 100) == 0u);
 }
+
+}  // namespace object_ranges_test

@@ -5,6 +5,8 @@
 
 #include "support/catch.hpp"
 
+namespace pin_sets_test {
+
 using namespace cubby::residency;
 using outcome = pin_sets::outcome;
 
@@ -148,3 +150,5 @@ TEST_CASE("a set that has grown has marks for as many items as it has room for")
     CHECK(some.pins() == 0);
   }
 }
+
+}  // namespace pin_sets_test

@@ -6,6 +6,8 @@
 
 #include "support/catch.hpp"
 
+namespace pinning_test {
+
 using namespace cubby;
 using namespace cubby::residency;
 
@@ -217,3 +219,5 @@ TEST_CASE("sets are looked at while others take, grow and release them") {
   CHECK(some.pins.pinned(0, {}).size() == 2);
   CHECK(some.pins.unpin(mine, 0, 0, 0).what == pin_sets::outcome::released);
 }
+
+}  // namespace pinning_test

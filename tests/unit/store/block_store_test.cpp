@@ -8,6 +8,8 @@
 #include "support/catch.hpp"
 #include "unit/store/open_store.hpp"
 
+namespace block_store_test {
+
 using namespace cubby::store;
 using open_store::opened;
 
@@ -427,3 +429,5 @@ TEST_CASE("a block is put from pieces that lie apart") {
     CHECK_FALSE(one.store->put(put));
   }
 }
+
+}  // namespace block_store_test

@@ -4,6 +4,8 @@
 #include "base/checked.hpp"
 #include "store/chunks.hpp"
 
+namespace chunks_test {
+
 using namespace cubby::store;
 
 namespace {
@@ -47,3 +49,5 @@ TEST_CASE("an empty part has no chunk, and a skewed part of one chunk size has t
   CHECK(chunk_at(4096 + 32, 65536, 65536, 0).bytes == 65536 - 32);
   CHECK(chunk_at(4096 + 32, 65536, 65536, 1).bytes == 32);
 }
+
+}  // namespace chunks_test

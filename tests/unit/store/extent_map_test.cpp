@@ -6,6 +6,8 @@
 #include "base/prng.hpp"
 #include "support/catch.hpp"
 
+namespace extent_map_test {
+
 using cubby::store::extent_map;
 
 TEST_CASE("an extent map gives runs that are free and takes back what it gave") {
@@ -80,3 +82,5 @@ TEST_CASE("an extent map over several regions agrees with a list of pages") {
   if (longest < extent_map::region_pages) CHECK_FALSE(map.take(longest + 1));
   CHECK(map.take(std::min<uint64_t>(longest, extent_map::region_pages)));
 }
+
+}  // namespace extent_map_test

@@ -5,6 +5,8 @@
 #include "scratch.hpp"
 #include "store/model_file.hpp"
 
+namespace gguf_test {
+
 using cubby::store::open_model;
 
 namespace {
@@ -295,3 +297,5 @@ TEST_CASE("what a file calls its tensors is shown without control characters") {
   CHECK(failure.text.find("blk.0.\\x1b[2Jxxx") != std::string::npos);
   CHECK(failure.text.size() < 700);
 }
+
+}  // namespace gguf_test

@@ -5,6 +5,8 @@
 #include "scratch.hpp"
 #include "store/model_file.hpp"
 
+namespace model_kinds_test {
+
 using cubby::store::model_file;
 using cubby::store::open_model;
 
@@ -469,3 +471,5 @@ TEST_CASE("what is left out of the experts' bank is reported by kind") {
   CHECK(opened(folder.path("m.gguf"), "out*").banks[0].rows[0].parts[0].tensor ==
         "out\\x1b[2J\\xff");
 }
+
+}  // namespace model_kinds_test

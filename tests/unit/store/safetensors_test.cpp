@@ -4,6 +4,8 @@
 #include "scratch.hpp"
 #include "store/model_file.hpp"
 
+namespace safetensors_test {
+
 using cubby::store::open_model;
 
 namespace {
@@ -170,3 +172,5 @@ TEST_CASE("a safetensors file cut short or with impossible offsets is refused") 
     CHECK(model.failure().status == CUBBY_ERR_FORMAT);
   }
 }
+
+}  // namespace safetensors_test

@@ -13,6 +13,8 @@
 #include "scratch.hpp"
 #include "store/seal.hpp"
 
+namespace seal_test {
+
 using namespace cubby::store;
 
 namespace {
@@ -258,3 +260,5 @@ TEST_CASE("a copied model keeps its seal, but an interrupted one does not go on 
   REQUIRE(touched.ok());
   CHECK(check_seal(content, *touched).ok());
 }
+
+}  // namespace seal_test

@@ -12,6 +12,8 @@
 #include "support/catch.hpp"
 #include "unit/store/scratch.hpp"
 
+namespace shrink_test {
+
 using namespace cubby::store;
 
 namespace {
@@ -184,3 +186,5 @@ TEST_CASE("a striped store is not made smaller") {
   REQUIRE_FALSE(shrunk);
   CHECK(shrunk.failure().status == CUBBY_ERR_NOT_SUPPORTED);
 }
+
+}  // namespace shrink_test

@@ -9,6 +9,8 @@
 #include "support/catch.hpp"
 #include "unit/store/open_store.hpp"
 
+namespace store_damage_test {
+
 using namespace cubby::store;
 using open_store::opened;
 
@@ -366,3 +368,5 @@ TEST_CASE("KV stored many times too big by padding (club-3090 #422): at most 1.0
   REQUIRE(one.put(space, "k", (256 << 10) - 3000));
   CHECK(before - one.store->statistics().free_bytes == 256 << 10);
 }
+
+}  // namespace store_damage_test

@@ -16,6 +16,8 @@
 #include "support/catch.hpp"
 #include "unit/store/scratch.hpp"
 
+namespace store_file_test {
+
 using namespace cubby::store;
 
 namespace {
@@ -266,3 +268,5 @@ TEST_CASE("a killed process's store has all that it acknowledged") {
     acknowledged = static_cast<uint32_t>((*again)->report().blocks);
   }
 }
+
+}  // namespace store_file_test

@@ -5,6 +5,8 @@
 #include "store/model_file.hpp"
 #include "store/seal.hpp"
 
+namespace table_test {
+
 using cubby::store::open_table;
 using cubby::store::place_of;
 
@@ -126,3 +128,5 @@ TEST_CASE("a tensor whose name is too long for a seal's has none") {
   INFO(placed.failure().text);
   CHECK(placed.failure().text.find("seal path") != std::string::npos);
 }
+
+}  // namespace table_test

@@ -6,6 +6,8 @@
 #include "base/prng.hpp"
 #include "support/catch.hpp"
 
+namespace extent_allocator_test {
+
 using cubby::tier::extent_allocator;
 
 TEST_CASE("the smallest hole that holds a run is taken, and neighbours join again") {
@@ -74,3 +76,5 @@ TEST_CASE("no unit is ever given out twice") {
     REQUIRE(frames.free_count() == free_count);
   }
 }
+
+}  // namespace extent_allocator_test

@@ -3,6 +3,8 @@
 
 #include "support/fake_backend.hpp"
 
+namespace file_tier_test {
+
 using cubby::tier::file_tier;
 
 TEST_CASE("the longest directory that a path lies in counts") {
@@ -15,3 +17,5 @@ TEST_CASE("the longest directory that a path lies in counts") {
   CHECK(tier.directory_match("/database/model.gguf") == 0);
   CHECK(tier.directory_match("model.gguf") == 0);
 }
+
+}  // namespace file_tier_test

@@ -3,6 +3,8 @@
 
 #include "support/fake_backend.hpp"
 
+namespace channel_test {
+
 using namespace cubby;
 using transfer::channel;
 using transfer::urgency;
@@ -85,3 +87,5 @@ TEST_CASE("an estimate follows what was measured") {
   path.finished(1000, CUBBY_DEMAND, 2000);  // half a byte a nanosecond
   CHECK(path.estimate_ns(1000) == 2000);
 }
+
+}  // namespace channel_test

@@ -5,6 +5,8 @@
 
 #include "support/fake_backend.hpp"
 
+namespace io_table_test {
+
 using namespace cubby;
 using transfer::channel;
 using transfer::io_owner;
@@ -75,3 +77,5 @@ TEST_CASE("what is reported twice, never asked for, or by another channel is nob
   CHECK_FALSE(table.finish(path, cookie, 4));
   CHECK(table.finish(path, world.started[1].cookie, 4)->tag == 8);
 }
+
+}  // namespace io_table_test

@@ -5,6 +5,8 @@
 
 #include "support/catch.hpp"
 
+namespace path_speed_test {
+
 using namespace cubby::transfer;
 
 namespace {
@@ -111,3 +113,5 @@ TEST_CASE("what was assumed of a path ends with the first thing that comes") {
   seen.assume(7.0, 50'000);  // too late
   check_near(static_cast<double>(seen.estimate_ns(1 << 20)), 10'000'000, 0.01);
 }
+
+}  // namespace path_speed_test

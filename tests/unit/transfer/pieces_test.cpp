@@ -6,6 +6,8 @@
 
 #include "support/catch.hpp"
 
+namespace pieces_test {
+
 using namespace cubby::transfer;
 
 namespace {
@@ -53,3 +55,5 @@ TEST_CASE("pieces before those that are written to are not looked at") {
   put({pieces, ends}, 17, "xyz");
   CHECK(memory == std::string(33, '.') + "x..yz..");
 }
+
+}  // namespace pieces_test

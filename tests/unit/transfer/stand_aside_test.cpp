@@ -3,6 +3,8 @@
 
 #include "support/catch.hpp"
 
+namespace stand_aside_test {
+
 using namespace cubby::transfer;
 
 namespace {
@@ -175,3 +177,5 @@ TEST_CASE("to look whether a probe is due spends none") {
   CHECK(of.may_use(probe_clock::pause_min_ns));
   CHECK_FALSE(of.would_use(probe_clock::pause_min_ns));
 }
+
+}  // namespace stand_aside_test

@@ -7,6 +7,8 @@
 
 #include "support/catch.hpp"
 
+namespace work_queue_test {
+
 using namespace cubby;
 using transfer::digest_job;
 using transfer::work_queue;
@@ -220,3 +222,5 @@ TEST_CASE("chunks are copied as they are digested, and copies are jobs of their 
   CHECK(digests == right);
   CHECK(again == bytes);
 }
+
+}  // namespace work_queue_test
