@@ -12,6 +12,7 @@
 
 #include "crash/kill_points.hpp"
 #include "store/durable/open_store.hpp"
+#include "support/sanitized.hpp"
 #include "unit/api/block_fixture.hpp"
 
 using namespace api_test;
@@ -51,11 +52,7 @@ enum class known : uint8_t { nothing, stored };
 uint32_t kill_count() {
   const char *const asked = std::getenv("CUBBY_KILLS");
   if (asked != nullptr) return static_cast<uint32_t>(std::strtoul(asked, nullptr, 10));
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-  return 15;
-#else
-  return 100;
-#endif
+  return cubby_test::sanitized ? 15 : 100;
 }
 
 std::string parent_of(uint32_t number) {

@@ -4,6 +4,7 @@
 #include <functional>
 #include <thread>
 
+#include "support/sanitized.hpp"
 #include "unit/api/block_fixture.hpp"
 
 using namespace api_test;
@@ -11,11 +12,7 @@ using namespace api_test;
 namespace {
 
 constexpr uint64_t pair_block_bytes = 3000;
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr uint32_t rounds = 6;
-#else
-constexpr uint32_t rounds = 60;
-#endif
+constexpr uint32_t rounds = cubby_test::sanitized ? 6 : 60;
 
 /// What the calls share: a bank and a tier that stay, and a bank and a queue that come and go.
 struct world {

@@ -12,6 +12,7 @@
 #include <cstddef>
 
 #include "fault/child.hpp"
+#include "support/sanitized.hpp"
 #include "unit/api/runtime_fixture.hpp"
 #include "unit/store/scratch.hpp"
 
@@ -19,12 +20,6 @@ using api_test::weights;
 using fault_test::become_nobody;
 using fault_test::in_child;
 using fault_test::not_possible;
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define CUBBY_TEST_SANITIZED 1
-#else
-#define CUBBY_TEST_SANITIZED 0
-#endif
 
 namespace {
 
@@ -186,7 +181,7 @@ TEST_CASE("ulimit -l 64: the runtime opens, says that buffers are not registered
 
 TEST_CASE(
     "a small address space: an impossible budget is NO_MEMORY with the bytes, the rest works") {
-  if (CUBBY_TEST_SANITIZED) {
+  if (cubby_test::sanitized) {
     WARN("SKIPPED: sanitizers map more than any small address space");
     return;
   }
@@ -212,7 +207,7 @@ TEST_CASE(
 }
 
 TEST_CASE("no descriptors left: open and queues say ulimit -n, and nothing is half made") {
-  if (CUBBY_TEST_SANITIZED) {
+  if (cubby_test::sanitized) {
     WARN(
         "SKIPPED: UBSan opens pipes to look at objects, and takes none to be had for a bad object");
     return;

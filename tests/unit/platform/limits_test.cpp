@@ -9,14 +9,9 @@
 #include "platform/host_memory.hpp"
 #include "platform/memlock.hpp"
 #include "support/catch.hpp"
+#include "support/sanitized.hpp"
 
 namespace limits_test {
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define CUBBY_TEST_SANITIZED 1
-#else
-#define CUBBY_TEST_SANITIZED 0
-#endif
 
 using namespace cubby;
 
@@ -72,7 +67,7 @@ TEST_CASE("a hard limit below the need names the places to raise it") {
 }
 
 TEST_CASE("a small address space gives NO_MEMORY with the bytes that are needed") {
-  if (CUBBY_TEST_SANITIZED) {
+  if (cubby_test::sanitized) {
     WARN("sanitizers map more than any small address space: not checked in this build");
     return;
   }
