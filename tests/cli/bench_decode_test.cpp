@@ -6,6 +6,8 @@
 #include "cli/process.hpp"
 #include "unit/store/scratch.hpp"
 
+namespace bench_decode_test {
+
 using nlohmann::json;
 using process::command;
 using process::command_json;
@@ -211,3 +213,5 @@ TEST_CASE("what it records is what it used") {
   CHECK(command(decode(model, "--no-baselines --record " + folder.path("no/such/place")))
             .exit_status != 0);
 }
+
+}  // namespace bench_decode_test

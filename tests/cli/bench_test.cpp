@@ -7,6 +7,8 @@
 #include "cli/folder.hpp"
 #include "cli/process.hpp"
 
+namespace bench_test {
+
 namespace {
 using nlohmann::json;
 
@@ -159,3 +161,5 @@ TEST_CASE("what cannot be measured is refused with 2") {
 }
 
 }  // namespace
+
+}  // namespace bench_test

@@ -12,6 +12,8 @@
 #include "cli/characterize/work_file.hpp"
 #include "cli/folder.hpp"
 
+namespace characterize_parts_test {
+
 namespace {
 using namespace cubby_cli;
 using namespace cubby_cli::characterize;
@@ -233,3 +235,5 @@ TEST_CASE("of many slices the median counts") {
   for (int slice = 0; slice < 9; slice++) of.ended_at(slice == 4 ? 10 : 2000, now_ns += 20'000'000);
   CHECK(of.bytes_per_s() == 100'000);
 }
+
+}  // namespace characterize_parts_test

@@ -14,6 +14,8 @@
 #include "cli/process.hpp"
 #include "cli/profile/profile.hpp"
 
+namespace characterize_test {
+
 namespace {
 using cubby_cli::profile::machine_profile;
 using nlohmann::json;
@@ -223,3 +225,5 @@ TEST_CASE("Nothing is left of a run that is killed") {
     CHECK(is_empty(here));
   }
 }
+
+}  // namespace characterize_test

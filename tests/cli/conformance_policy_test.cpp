@@ -8,6 +8,8 @@
 
 #include "cli/process.hpp"
 
+namespace conformance_policy_test {
+
 namespace {
 
 using nlohmann::json;
@@ -139,3 +141,5 @@ TEST_CASE("What cannot be checked is one sentence", "[cli]") {
     CHECK(std::count(said.text.begin(), said.text.end(), '\n') == 1);
   }
 }
+
+}  // namespace conformance_policy_test

@@ -10,6 +10,8 @@
 #include "support/catch.hpp"
 #include "unit/store/scratch.hpp"
 
+namespace demo_parts_test {
+
 using namespace cubby_cli;
 using namespace cubby_cli::demo;
 
@@ -201,3 +203,5 @@ TEST_CASE("made routes follow their seed, name each expert once, and have neighb
   CHECK(near / all < 0.65);
   CHECK(near > far);
 }
+
+}  // namespace demo_parts_test

@@ -13,6 +13,8 @@
 #include "support/catch.hpp"
 #include "support/policy_fixture.hpp"
 
+namespace forecast_test {
+
 namespace {
 
 using namespace cubby_cli::replay;
@@ -111,3 +113,5 @@ TEST_CASE("Forecasts of the token to come and two more help where they are right
   CHECK(noise >= lru - 0.2);
   CHECK(misled >= lru - 0.2);
 }
+
+}  // namespace forecast_test

@@ -16,6 +16,8 @@
 #include "cli/process.hpp"
 #include "unit/store/scratch.hpp"
 
+namespace make_model_test {
+
 using namespace cubby_cli;
 using nlohmann::json;
 using process::command;
@@ -220,3 +222,5 @@ TEST_CASE("an interrupt or a kill while it works leaves nothing") {
   if (nameless >= 0) close(nameless);
   CHECK(entries(folder.path("")) == (nameless < 0 && signal_number == SIGKILL ? 1u : 0u));
 }
+
+}  // namespace make_model_test

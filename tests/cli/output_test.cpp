@@ -4,6 +4,8 @@
 #include "cli/printable.hpp"
 #include "cli/process.hpp"
 
+namespace output_test {
+
 namespace {
 using nlohmann::json;
 using process::command_json;
@@ -165,3 +167,5 @@ TEST_CASE("Output that gets nowhere is no success") {
       shell(CUBBY_COMMAND " replay --simulate --json --trace /no/such.csv 2>&1 >/dev/full");
   CHECK(refused.exit_status == 2);
 }
+
+}  // namespace output_test

@@ -7,6 +7,8 @@
 #include "cli/plan/layer_walk.hpp"
 #include "support/catch.hpp"
 
+namespace plan_parts_test {
+
 namespace {
 using namespace cubby_cli::plan;
 
@@ -503,3 +505,5 @@ TEST_CASE("a replay of KV blocks is the sum of its gets, its puts and what the c
   CHECK(near(made->stall_share(), (made->disk_s + made->put_s) / made->all_s()));
   CHECK_FALSE(time_kv(of.machine, "file:/other", {10, 5, 2, 4096}, 0));
 }
+
+}  // namespace plan_parts_test

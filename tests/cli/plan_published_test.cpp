@@ -5,6 +5,8 @@
 #include "cli/plan/formulas.hpp"
 #include "support/catch.hpp"
 
+namespace plan_published_test {
+
 namespace {
 using namespace cubby_cli::plan;
 
@@ -175,3 +177,5 @@ TEST_CASE("Experts on SSD do not pay for energy in a plan either") {
   REQUIRE(found->resident);
   CHECK(*found->offload.energy.joules > 3.8 * *found->resident->energy.joules);
 }
+
+}  // namespace plan_published_test

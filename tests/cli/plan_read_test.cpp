@@ -8,6 +8,8 @@
 
 #include "support/catch.hpp"
 
+namespace plan_read_test {
+
 namespace {
 using namespace cubby_cli::plan;
 using nlohmann::json;
@@ -265,3 +267,5 @@ TEST_CASE("Geometry by hand is whole numbers by name") {
   CHECK(made.dense_layers == 2);
   CHECK(total_parameters(made) == 2 * (4.0 * 64 * 64 + 3 * 64 * 128) + 2 * 10 * 64);
 }
+
+}  // namespace plan_read_test

@@ -6,6 +6,8 @@
 #include "cli/folder.hpp"
 #include "cli/process.hpp"
 
+namespace plan_test {
+
 namespace {
 using nlohmann::json;
 using process::command;
@@ -323,3 +325,5 @@ TEST_CASE("plan refuses a profile of another version, or one that is not whole")
   refuses("plan --model gpt-oss-20b --profile " + here.write("l.json", file.dump()),
           {"no link from file:0"});
 }
+
+}  // namespace plan_test

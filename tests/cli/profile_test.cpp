@@ -7,6 +7,8 @@
 
 #include "cli/folder.hpp"
 
+namespace profile_test {
+
 namespace {
 using namespace cubby_cli::profile;
 using nlohmann::json;
@@ -154,3 +156,5 @@ TEST_CASE("A file that is no profile is refused with what to do") {
   const std::string deep = begin + std::string(levels, '[') + std::string(levels, ']') + "}}";
   CHECK(mentions(text(here.write("deep.json", deep)), "nested deeper"));
 }
+
+}  // namespace profile_test

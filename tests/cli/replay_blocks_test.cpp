@@ -16,7 +16,7 @@
 #include "cli/folder.hpp"
 #include "cli/process.hpp"
 
-extern char **environ;
+namespace replay_blocks_test {
 
 namespace {
 using nlohmann::json;
@@ -252,3 +252,5 @@ TEST_CASE("--io of KV blocks says what is wrong") {
   CHECK(said.exit_status == 2);
   CHECK(said.text.find("are for traces of KV blocks") != std::string::npos);
 }
+
+}  // namespace replay_blocks_test

@@ -4,6 +4,8 @@
 #include "cli/folder.hpp"
 #include "cli/process.hpp"
 
+namespace replay_broken_test {
+
 namespace {
 using nlohmann::json;
 using process::folder;
@@ -123,3 +125,5 @@ TEST_CASE("A library's policy with the name of another is named by its path") {
   CHECK(object["broken"][0]["why"].get<std::string>().starts_with(
       "policy " CUBBY_MISBEHAVING_POLICY));
 }
+
+}  // namespace replay_broken_test

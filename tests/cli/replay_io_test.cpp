@@ -7,6 +7,8 @@
 #include "cli/folder.hpp"
 #include "cli/process.hpp"
 
+namespace replay_io_test {
+
 namespace {
 using nlohmann::json;
 using process::command;
@@ -183,3 +185,5 @@ TEST_CASE("--io says what is wrong") {
   refused("--geometry 6x16x20000 --tiers host:100k" + place + " --policy lru --capacity 50%",
           "raise host:SIZE");
 }
+
+}  // namespace replay_io_test

@@ -3,6 +3,8 @@
 
 #include <catch2/catch.hpp>
 
+namespace replay_jobs_test {
+
 namespace {
 using namespace cubby_cli;
 using namespace cubby_cli::replay;
@@ -102,3 +104,5 @@ TEST_CASE("A lack of memory in a thread is trouble, not the end of the process")
     CHECK(outcome.failure().text.find("no memory left for policy lru") != std::string::npos);
   }
 }
+
+}  // namespace replay_jobs_test

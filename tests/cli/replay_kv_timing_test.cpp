@@ -7,6 +7,8 @@
 #include "cli/process.hpp"
 #include "cli/replay/timing/kv_timing.hpp"
 
+namespace replay_kv_timing_test {
+
 namespace {
 using namespace cubby_cli;
 using namespace cubby_cli::replay;
@@ -253,3 +255,5 @@ TEST_CASE("replay --timing of KV blocks says what does not suit them") {
   // What a small host gives up is computed anew, so no file is needed.
   CHECK(command(base + " --host-capacity 3 --trace " + blocks).exit_status == 0);
 }
+
+}  // namespace replay_kv_timing_test

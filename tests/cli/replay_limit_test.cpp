@@ -8,6 +8,8 @@
 #include "cli/replay/formats/read_trace.hpp"
 #include "cli/replay/trace.hpp"
 
+namespace replay_limit_test {
+
 namespace {
 using namespace cubby_cli;
 using nlohmann::json;
@@ -176,3 +178,5 @@ TEST_CASE("--limit as people use it") {
   for (const char *bad : {"0", "-1", "many"})
     CHECK(command("replay --simulate --trace " + blocks + " --limit " + bad).exit_status == 2);
 }
+
+}  // namespace replay_limit_test

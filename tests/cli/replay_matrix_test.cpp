@@ -11,6 +11,8 @@
 #include "cli/process.hpp"
 #include "cli/replay/matrix/toml.hpp"
 
+namespace replay_matrix_test {
+
 namespace {
 using nlohmann::json;
 using process::command;
@@ -273,3 +275,5 @@ TEST_CASE("Strings have their escapes, and numbers their underscores") {
   CHECK_FALSE(cubby_cli::replay::read_toml("a = \"\\u0041\"", "t"));
   CHECK_FALSE(cubby_cli::replay::read_toml("a = \"x\\", "t"));
 }
+
+}  // namespace replay_matrix_test

@@ -10,6 +10,8 @@
 #include "cli/replay/timing/mixed_timing.hpp"
 #include "cli/replay/walk/kind_watch.hpp"
 
+namespace replay_mixed_test {
+
 namespace {
 using namespace cubby_cli;
 using namespace cubby_cli::replay;
@@ -369,3 +371,5 @@ TEST_CASE("The tier follows the load from experts to KV blocks and back, and les
   CHECK(mixed["waited_ns"] < lru["waited_ns"]);
   CHECK(mixed["waited_ns"] < random["waited_ns"]);
 }
+
+}  // namespace replay_mixed_test

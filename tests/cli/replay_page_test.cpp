@@ -6,6 +6,8 @@
 #include "cli/made_up_traces.hpp"
 #include "cli/process.hpp"
 
+namespace replay_page_test {
+
 namespace {
 using nlohmann::json;
 using process::command;
@@ -110,3 +112,5 @@ TEST_CASE("A page that cannot be written is reported") {
   CHECK(ran.exit_status == 2);
   CHECK(ran.text.find("is missing; make it first") != std::string::npos);
 }
+
+}  // namespace replay_page_test

@@ -9,6 +9,8 @@
 #include "cli/folder.hpp"
 #include "cli/process.hpp"
 
+namespace replay_test {
+
 namespace {
 using nlohmann::json;
 using process::command;
@@ -369,3 +371,5 @@ TEST_CASE("Results do not depend on threads, nor on who watches") {
     }
   CHECK(command(line + "--threads 0").exit_status == 2);
 }
+
+}  // namespace replay_test

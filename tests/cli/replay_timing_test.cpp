@@ -6,6 +6,8 @@
 
 #include "cli/process.hpp"
 
+namespace replay_timing_test {
+
 namespace {
 using namespace cubby_cli;
 using namespace cubby_cli::replay;
@@ -177,3 +179,5 @@ TEST_CASE("replay --timing as people run it") {
           "more than all");
   std::filesystem::remove(name);
 }
+
+}  // namespace replay_timing_test

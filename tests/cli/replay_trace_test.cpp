@@ -12,6 +12,8 @@
 #include "cli/replay/formats/read_trace.hpp"
 #include "cli/replay/walk/schedule.hpp"
 
+namespace replay_trace_test {
+
 namespace {
 using namespace cubby_cli;
 using nlohmann::json;
@@ -443,3 +445,5 @@ TEST_CASE("replay writes nothing when something is wrong") {
     files += one.is_regular_file() ? 1u : 0u;
   CHECK(files == 1);
 }
+
+}  // namespace replay_trace_test

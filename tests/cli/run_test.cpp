@@ -5,6 +5,8 @@
 #include "support/catch.hpp"
 #include "unit/store/scratch.hpp"
 
+namespace run_test {
+
 using process::outcome;
 
 namespace {
@@ -85,3 +87,5 @@ TEST_CASE("run says what it lacks") {
   CHECK(not_built.exit_status == 1);
   CHECK(not_built.text.find("-DCUBBY_WITH_GGML") != std::string::npos);
 }
+
+}  // namespace run_test

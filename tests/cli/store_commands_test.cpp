@@ -7,6 +7,8 @@
 #include "cli/process.hpp"
 #include "unit/store/scratch.hpp"
 
+namespace store_commands_test {
+
 using nlohmann::json;
 
 namespace {
@@ -242,3 +244,5 @@ TEST_CASE("a layer that lacks parts is sealed and verified, and inspect tells wh
   CHECK(bad[0]["number"] == 3 * experts - 1);
   CHECK(bad[0]["part"] == 5);
 }
+
+}  // namespace store_commands_test

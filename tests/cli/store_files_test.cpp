@@ -7,6 +7,8 @@
 #include "unit/api/block_fixture.hpp"
 #include "unit/store/scratch.hpp"
 
+namespace store_files_test {
+
 using namespace api_test;
 using nlohmann::json;
 
@@ -372,3 +374,5 @@ TEST_CASE("a store in use, paths without a store and wrong budgets are sentences
   CHECK(process::command("store info").exit_status == 2);
   CHECK(process::command("store look " + place).exit_status == 2);
 }
+
+}  // namespace store_files_test

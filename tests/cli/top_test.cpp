@@ -11,6 +11,8 @@
 #include "cli/process.hpp"
 #include "support/catch.hpp"
 
+namespace top_test {
+
 namespace {
 
 const std::string here = std::to_string(getpid());
@@ -108,3 +110,5 @@ TEST_CASE("the dashboard of the examples names metrics that there are") {
   }
   CHECK(count >= 12);
 }
+
+}  // namespace top_test
