@@ -1,4 +1,5 @@
 // cubby replay: a trace through policies.
+#include <algorithm>
 #include <cmath>
 #include <iostream>
 #include <memory>
@@ -17,6 +18,7 @@
 #include "cli/replay/real_bytes.hpp"
 #include "cli/replay/results.hpp"
 #include "cli/replay/timing/timing_options.hpp"
+#include "cli/replay/walk/batch.hpp"
 #include "cli/replay/walk/kind_watch.hpp"
 
 namespace cubby_cli {
@@ -79,7 +81,9 @@ outcome<sweep> read_sweep(const options &chosen, const workload &of, const real_
   for (const std::string &text : asked) {
     auto one = read_capacity(text, of, least_capacity(of));
     if (!one) return one.failure();
-    made.capacities.push_back(*one);
+    const auto same = [&](const asked_capacity &other) { return other.text == one->text; };
+    if (std::none_of(made.capacities.begin(), made.capacities.end(), same))
+      made.capacities.push_back(*one);
   }
   return made;
 }
@@ -259,6 +263,7 @@ outcome<json> replay_trace(const options &chosen) {
       {chosen.trace, chosen.with, chosen.batch, chosen.limit.value_or(no_limit), sizes});
   if (!of) return of.failure();
   if (auto good = suits_trace(chosen, *of); !good) return good.failure();
+  if (auto good = check_batch(*of, chosen.batch); !good) return good.failure();
   std::unique_ptr<real_bytes> io;
   if (chosen.io.on) {
     auto made = make_real_bytes(chosen.io, *of, chosen.seed, chosen.quiet);
@@ -284,13 +289,31 @@ outcome<json> replay_trace(const options &chosen) {
   return all;
 }
 
+/// Has anything been said that a matrix's file says, or that it has no use for?
+bool says_what_a_matrix_does(const options &chosen) {
+  const options usual;
+  const timing_options &timing = chosen.timing;
+  const bool of_trace = !chosen.trace.empty() || !chosen.with.empty() || chosen.limit ||
+                        chosen.batch != usual.batch || chosen.seed != usual.seed;
+  const bool of_cells = chosen.policies != usual.policies || !chosen.capacities.empty() ||
+                        chosen.object_bytes != 0 || chosen.block_bytes != 0;
+  const bool of_time = timing.said() || !timing.links.empty() || timing.block_compute_ns ||
+                       timing.forecast != usual.timing.forecast;
+  const bool of_files = !chosen.write.empty() || !chosen.write_oracle.empty() ||
+                        !chosen.io.geometry.empty() || !chosen.io.tiers.empty() ||
+                        !chosen.io.store.empty() || !chosen.io.store_bytes.empty();
+  return of_trace || of_cells || of_time || of_files || chosen.runs();
+}
+
 int run_matrix_of(const options &chosen) {
-  if (chosen.trace.empty() && !chosen.runs() && chosen.write.empty())
+  if (!says_what_a_matrix_does(chosen))
     return matrix_command(chosen.matrix, {chosen.threads, chosen.quiet}, chosen.as_json);
-  return report_trouble("replay",
-                        usage_trouble("--matrix says in its file what to replay, and how: leave "
-                                      "--trace and what is done with it out, or --matrix"),
-                        chosen.as_json);
+  return report_trouble(
+      "replay",
+      usage_trouble("--matrix says in its file what to replay, and how: leave --trace and "
+                    "whatever says what is done with it out, or --matrix; --threads, --quiet and "
+                    "--json go with it"),
+      chosen.as_json);
 }
 
 int run(const options &chosen) {

@@ -80,10 +80,14 @@ std::vector<replay::job> jobs_at(const std::vector<double> &shares, const replay
 done add_recorded_hits(const plan_words &words, question &to) {
   if (!to.model.has_experts())
     return usage_trouble("--trace is of experts, and " + to.model.name + " has none; leave it out");
-  const auto batch = static_cast<uint32_t>(std::min<uint64_t>(words.users, batch_max));
+  auto batch = static_cast<uint32_t>(std::min<uint64_t>(words.users, batch_max));
   auto of = replay::read_workload({words.trace, "", batch, tokens_max, {}});
   if (!of) return of.failure();
   if (auto good = same_model(*of, to); !good) return good;
+  // More users than sequences: all of the recording's are decoded side by side.
+  const size_t sequences = std::max<size_t>(of->read.experts.sequences.size(), 1);
+  const bool fewer = batch > sequences || batch < words.users;
+  batch = static_cast<uint32_t>(std::min<size_t>(batch, sequences));
   if (auto good = replay::check_policies({words.policy}); !good) return good;
   auto policies = replay::find_policies({words.policy}, of->kind());
   if (!policies) return policies.failure();
@@ -100,7 +104,10 @@ done add_recorded_hits(const plan_words &words, question &to) {
   hit_curve made = {{},
                     origin::measured,
                     "replay of " + words.trace + " through policy " +
-                        policies->policies.front().name + ", batch " + std::to_string(batch)};
+                        policies->policies.front().name + ", batch " + std::to_string(batch) +
+                        (fewer ? ", fewer than there are users: the recording has no more "
+                                 "sequences side by side"
+                               : "")};
   for (const replay::job &one : jobs) {
     if (!one.found) return trouble{one.broken};
     made.points.push_back(

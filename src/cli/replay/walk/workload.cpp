@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "cli/replay/formats/overlay.hpp"
+#include "cli/replay/walk/batch.hpp"
 
 namespace cubby_cli::replay {
 
@@ -24,6 +25,14 @@ outcome<workload> read_workload(const trace_wish &wish) {
   of.requests.visits_before = std::move(visits_before);
   if (of.accesses() == 0) return usage_trouble(wish.path + " holds no recorded use");
   return of;
+}
+
+done check_batch(const workload &of, uint32_t batch) {
+  const size_t sequences = of.read.experts.sequences.size();
+  if (!of.read.has_experts() || batch <= std::max<size_t>(sequences, 1)) return nothing{};
+  return usage_trouble("a batch of " + std::to_string(batch) + " needs as many sequences, and " +
+                       of.path + " has " + std::to_string(sequences) +
+                       " in what is read of it; give a smaller batch, or a larger limit");
 }
 
 namespace {
@@ -63,6 +72,10 @@ outcome<asked_capacity> read_capacity(const std::string &text, const workload &o
     return usage_trouble("capacity \"" + text + "\" is neither a share like 25% nor " +
                          (of.is_mixed() ? "a size like 8GiB" : "a number of lockers"));
   const auto all = static_cast<double>(of.units());
+  if (!percent && !of.is_mixed() && *number != std::floor(*number))
+    return usage_trouble("capacity " + text +
+                         " is no whole number of lockers; give one, or a "
+                         "share like 25%");
   const double units = std::floor((percent ? *number / 100 * all : *number) + 0.5);
   if (!(units >= static_cast<double>(least)))
     return usage_trouble("capacity " + text + " is " + amount_text(of, units) + ", and " +
