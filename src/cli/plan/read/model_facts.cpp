@@ -141,7 +141,8 @@ std::string all_fact_names() {
 /// Architectures whose models all have experts: without their number a model would be taken for a
 /// small dense one.
 bool always_has_experts(const std::string &name) {
-  constexpr const char *names[] = {"mixtral", "gpt", "olmoe", "dbrx", "kimi", "deepseek_v"};
+  constexpr const char *names[] = {"mixtral", "gpt-oss", "gpt_oss",   "olmoe",
+                                   "dbrx",    "kimi",    "deepseek_v"};
   if (name.find("moe") != std::string::npos) return true;
   return std::any_of(std::begin(names), std::end(names),
                      [&](const char *one) { return name.starts_with(one); });

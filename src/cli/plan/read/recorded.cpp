@@ -86,7 +86,7 @@ done add_recorded_hits(const plan_words &words, question &to) {
   if (auto good = same_model(*of, to); !good) return good;
   // More users than sequences: all of the recording's are decoded side by side.
   const size_t sequences = std::max<size_t>(of->read.experts.sequences.size(), 1);
-  const bool fewer = batch > sequences || batch < words.users;
+  const bool fewer = batch > sequences;
   batch = static_cast<uint32_t>(std::min<size_t>(batch, sequences));
   if (auto good = replay::check_policies({words.policy}); !good) return good;
   auto policies = replay::find_policies({words.policy}, of->kind());
