@@ -18,7 +18,6 @@
 #include "cli/replay/real_bytes.hpp"
 #include "cli/replay/results.hpp"
 #include "cli/replay/timing/timing_options.hpp"
-#include "cli/replay/walk/batch.hpp"
 #include "cli/replay/walk/kind_watch.hpp"
 
 namespace cubby_cli {
@@ -46,8 +45,12 @@ struct options {
 };
 
 /// What the trace itself has to say, to people and in the object.
-void add_notes(const workload &of, json &object) {
+void add_notes(const options &chosen, const workload &of, json &object) {
   std::vector<std::string> notes = of.read.notes;
+  if (of.read.has_experts() && of.schedule.batch < chosen.batch)
+    notes.push_back("has " + std::to_string(of.schedule.batch) +
+                    " sequences in what is read of it, so no more are decoded side by side, not " +
+                    std::to_string(chosen.batch));
   if (of.read.lost != 0) {
     object["lost"] = of.read.lost;
     notes.push_back("its recorder found no room for " + std::to_string(of.read.lost) +
@@ -71,7 +74,9 @@ std::vector<std::string> usual_capacities(const options &chosen, const workload 
 outcome<sweep> read_sweep(const options &chosen, const workload &of, const real_bytes *io) {
   auto policies = find_policies(chosen.policies, of.kind());
   if (!policies) return policies.failure();
-  sweep made = {policies->policies, {}, chosen.batch, chosen.seed, chosen.quiet, chosen.threads,
+  // As many as there are sequences for.
+  const uint32_t batch = of.read.has_experts() ? of.schedule.batch : chosen.batch;
+  sweep made = {policies->policies, {}, batch, chosen.seed, chosen.quiet, chosen.threads,
                 policies->broken};
   if (io != nullptr && chosen.policies == std::vector<std::string>{"all"})
     std::erase_if(made.policies, [](const replayed_policy &one) { return one.needs_future(); });
@@ -263,7 +268,6 @@ outcome<json> replay_trace(const options &chosen) {
       {chosen.trace, chosen.with, chosen.batch, chosen.limit.value_or(no_limit), sizes});
   if (!of) return of.failure();
   if (auto good = suits_trace(chosen, *of); !good) return good.failure();
-  if (auto good = check_batch(*of, chosen.batch); !good) return good.failure();
   std::unique_ptr<real_bytes> io;
   if (chosen.io.on) {
     auto made = make_real_bytes(chosen.io, *of, chosen.seed, chosen.quiet);
@@ -278,7 +282,7 @@ outcome<json> replay_trace(const options &chosen) {
     if (const auto fit = rules_at(chosen.timing, *rules, *of, capacity); !fit) return fit.failure();
   if (auto good = write_files(chosen, *of); !good) return good.failure();
   json report = describe(chosen, *of, *rules);
-  add_notes(*of, report);
+  add_notes(chosen, *of, report);
   if (!chosen.runs()) return report;
   if (io != nullptr && io->about() != nullptr) report["store"] = io->about();
   auto all = run_policies(chosen, *of, *wanted, *rules, io.get(), std::move(report));

@@ -209,7 +209,7 @@ TEST_CASE("A profile in which something takes no time or for ever is refused") {
   refuses(plan(), {"verify.digest_bytes_per_s", "above 0"});
   profile["verify"]["digest_bytes_per_s"] = 5e9;
   profile["tiers"][0]["read"]["latency_ns"] = 1e300;
-  refuses(plan(), {"latency_ns", "10^18"});
+  refuses(plan(), {"latency_ns", "10^21"});
 }
 
 TEST_CASE("replay --matrix takes nothing beside its file") {
@@ -233,16 +233,17 @@ TEST_CASE("A matrix has a cell once, and no settings that no cell has a use for"
   CHECK(found["cells"] == 2);
   CHECK(found["added"] == 2);
   refuses("replay --matrix " + here.write("l.toml", begin + "lookahead = 1\n"), {"for links"});
-  refuses("replay --matrix " + here.write("b.toml", begin + "batch = 3\n"),
-          {"a batch of 3", "has 2"});
 }
 
 TEST_CASE("replay has as many sequences side by side as it says") {
   const folder here;
   const std::string trace = "replay --simulate --policy lru --trace " + routes(here, 3, 10);
   CHECK(command_json(trace + " --capacity 50% --batch 3", 0)["results"][0]["batch"] == 3);
-  refuses(trace + " --capacity 50% --batch 4", {"a batch of 4", "has 3"});
-  refuses(trace + " --capacity 50% --batch 2 --limit 10", {"a batch of 2", "has 1"});
+  const json fewer = command_json(trace + " --capacity 50% --batch 4", 0);
+  CHECK(fewer["results"][0]["batch"] == 3);
+  CHECK(fewer["notes"].dump().find("has 3 sequences") != std::string::npos);
+  CHECK(command_json(trace + " --capacity 50% --batch 2 --limit 10", 0)["results"][0]["batch"] ==
+        1);
   refuses(trace + " --capacity 50% --forecast repeat", {"--forecast", "--lookahead 1"});
   refuses(trace + " --capacity 5.5", {"5.5", "whole number"});
   CHECK(command_json(trace + " --capacity 50%,50%", 0)["results"].size() == 1);

@@ -16,7 +16,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr double number_max = 1e18;  // of bytes, bytes a second, nanoseconds, operations a second
+constexpr double number_max = 1e21;  // of bytes, bytes a second, nanoseconds, operations a second
 
 /// The first thing that was found wrong; later ones mostly follow from it.
 class complaint {
@@ -67,7 +67,7 @@ class fields {
     }
     const double value = found->get<double>();
     if (!(value >= 0) || !std::isfinite(value)) wrong_.say(at(name), "is not a number from 0 on");
-    if (value > number_max) wrong_.say(at(name), "is above 10^18, which nothing measures");
+    if (value > number_max) wrong_.say(at(name), "is above 10^21, which nothing measures");
     return value;
   }
   [[nodiscard]] double positive(const char *name) const {

@@ -171,7 +171,7 @@ done complete(const model_facts &of, const model_shape &made) {
   need("vocab", made.vocab);
   if (made.kind == attention::heads) need("kv-heads", made.kv_heads);
   need("head-dim", made.head_dim);
-  if (!made.has_experts() && always_has_experts(of.architecture)) {
+  if (made.routed_experts == 0 && always_has_experts(of.architecture)) {
     need("experts", 0);
   } else if (made.has_experts()) {
     need("top-k", made.top_k);

@@ -80,14 +80,13 @@ std::vector<replay::job> jobs_at(const std::vector<double> &shares, const replay
 done add_recorded_hits(const plan_words &words, question &to) {
   if (!to.model.has_experts())
     return usage_trouble("--trace is of experts, and " + to.model.name + " has none; leave it out");
-  auto batch = static_cast<uint32_t>(std::min<uint64_t>(words.users, batch_max));
+  const auto batch = static_cast<uint32_t>(std::min<uint64_t>(words.users, batch_max));
   auto of = replay::read_workload({words.trace, "", batch, tokens_max, {}});
   if (!of) return of.failure();
   if (auto good = same_model(*of, to); !good) return good;
-  // More users than sequences: all of the recording's are decoded side by side.
-  const size_t sequences = std::max<size_t>(of->read.experts.sequences.size(), 1);
-  const bool fewer = batch > sequences;
-  batch = static_cast<uint32_t>(std::min<size_t>(batch, sequences));
+  // With more users than sequences all of the recording's are decoded side by side.
+  const bool fewer = of->schedule.batch < batch;
+  const uint32_t decoded = of->schedule.batch;
   if (auto good = replay::check_policies({words.policy}); !good) return good;
   auto policies = replay::find_policies({words.policy}, of->kind());
   if (!policies) return policies.failure();
@@ -104,7 +103,7 @@ done add_recorded_hits(const plan_words &words, question &to) {
   hit_curve made = {{},
                     origin::measured,
                     "replay of " + words.trace + " through policy " +
-                        policies->policies.front().name + ", batch " + std::to_string(batch) +
+                        policies->policies.front().name + ", batch " + std::to_string(decoded) +
                         (fewer ? ", fewer than there are users: the recording has no more "
                                  "sequences side by side"
                                : "")};

@@ -9,7 +9,6 @@
 #include "cli/replay/matrix/result_lines.hpp"
 #include "cli/replay/policies.hpp"
 #include "cli/replay/timing/timing_options.hpp"
-#include "cli/replay/walk/batch.hpp"
 #include "cli/replay/walk/jobs.hpp"
 
 namespace cubby_cli::replay {
@@ -86,7 +85,6 @@ class trace_matrix {
     if (read && read->of_experts() && wish_.batch > 1)
       read = read_workload({path_, "", wish_.batch, wish_.limit.value_or(no_limit), {}});
     if (!read) return read.failure();
-    if (auto good = check_batch(*read, read->of_experts() ? wish_.batch : 1); !good) return good;
     if (read->is_mixed())
       return usage_trouble(path_ +
                            " is of experts and KV blocks together; a matrix is of traces "
@@ -120,7 +118,7 @@ class trace_matrix {
       return line;
     }
     const simulated &found = *one.work.found;
-    line.update({{"batch", of_->of_experts() ? wish_.batch : 1},
+    line.update({{"batch", of_->of_experts() ? of_->schedule.batch : 1},
                  {"accesses", found.accesses},
                  {"hits", found.hits},
                  {"hit_ratio", found.accesses == 0 ? 0

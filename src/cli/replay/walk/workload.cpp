@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "cli/replay/formats/overlay.hpp"
-#include "cli/replay/walk/batch.hpp"
 
 namespace cubby_cli::replay {
 
@@ -25,14 +24,6 @@ outcome<workload> read_workload(const trace_wish &wish) {
   of.requests.visits_before = std::move(visits_before);
   if (of.accesses() == 0) return usage_trouble(wish.path + " holds no recorded use");
   return of;
-}
-
-done check_batch(const workload &of, uint32_t batch) {
-  const size_t sequences = of.read.experts.sequences.size();
-  if (!of.read.has_experts() || batch <= std::max<size_t>(sequences, 1)) return nothing{};
-  return usage_trouble("a batch of " + std::to_string(batch) + " needs as many sequences, and " +
-                       of.path + " has " + std::to_string(sequences) +
-                       " in what is read of it; give a smaller batch, or a larger limit");
 }
 
 namespace {
