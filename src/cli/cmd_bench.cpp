@@ -10,6 +10,7 @@
 #include "cli/bench/rows.hpp"
 #include "cli/commands.hpp"
 #include "cli/support.hpp"
+#include "cli/work_folder.hpp"
 
 namespace cubby_cli {
 namespace {
@@ -141,20 +142,6 @@ struct kv_options {
   bool json = false, quick = false;
 };
 
-/// A folder of its own for what is measured, gone in the end.
-struct work_folder {
-  std::string path;
-  explicit work_folder(const std::string &in) : path(in + "/cubby-bench-kv-XXXXXX") {
-    if (::mkdtemp(path.data()) == nullptr) path.clear();
-  }
-  ~work_folder() {
-    std::error_code ignored;
-    if (!path.empty()) std::filesystem::remove_all(path, ignored);
-  }
-  work_folder(const work_folder &) = delete;
-  work_folder &operator=(const work_folder &) = delete;
-};
-
 outcome<kv_plan> plan_of(const kv_options &chosen) {
   kv_plan plan;
   const double bytes = byte_count(chosen.bytes).value_or(0);
@@ -193,9 +180,9 @@ int run_kv(const kv_options &chosen) {
                                      "; there are memory, gets, puts, match, latency"));
     }
   }
-  const work_folder there(chosen.dir);
-  if (there.path.empty()) return fail_with(system_trouble("a folder in " + chosen.dir, errno));
-  plan->directory = there.path;
+  const work_folder there(chosen.dir + "/cubby-bench-kv-XXXXXX");
+  if (there.path().empty()) return fail_with(system_trouble("a folder in " + chosen.dir, errno));
+  plan->directory = there.path();
   json rows = json::array();
   {
     progress_line line(chosen.json);

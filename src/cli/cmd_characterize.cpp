@@ -97,14 +97,16 @@ void add_characterize(command &program) {
   one.option("--dir", chosen.dirs,
              "Directories whose devices are measured, each in files without a name");
   one.flag("--quick", chosen.quick, "Within a minute: fewer points, less time for each");
-  one.option("--size", given->size, "Of the file in each directory (default 4g, quick 1g)");
-  one.option("--runtime", given->runtime, "Seconds for a point (default 2, quick what fits)");
+  one.option("--size", given->size, "Of the file in each directory (default 4g, quick 1g)")
+      .not_empty();
+  one.option("--runtime", given->runtime, "Seconds for a point (default 2, quick what fits)")
+      .not_empty();
   one.option("--direct", given->direct, "1: past the page cache; 0: through it")
       .one_of({"0", "1"})
       .show_default();
   one.flag("--json", chosen.json, "The profile as JSON on stdout");
-  one.option("--html", chosen.html, "A page with plots, which opens without a network");
-  one.option("--save", chosen.save, "The profile as a file");
+  one.option("--html", chosen.html, "A page with plots, which opens without a network").not_empty();
+  one.option("--save", chosen.save, "The profile as a file").not_empty();
   one.runs([given] { return run(*given); });
 }
 

@@ -1,4 +1,5 @@
 // cubby replay: a trace through policies.
+#include <algorithm>
 #include <cmath>
 #include <iostream>
 #include <memory>
@@ -44,8 +45,12 @@ struct options {
 };
 
 /// What the trace itself has to say, to people and in the object.
-void add_notes(const workload &of, json &object) {
+void add_notes(const options &chosen, const workload &of, json &object) {
   std::vector<std::string> notes = of.read.notes;
+  if (of.read.has_experts() && of.schedule.batch < chosen.batch)
+    notes.push_back("has " + std::to_string(of.schedule.batch) +
+                    " sequences in what is read of it, so no more are decoded side by side, not " +
+                    std::to_string(chosen.batch));
   if (of.read.lost != 0) {
     object["lost"] = of.read.lost;
     notes.push_back("its recorder found no room for " + std::to_string(of.read.lost) +
@@ -69,7 +74,9 @@ std::vector<std::string> usual_capacities(const options &chosen, const workload 
 outcome<sweep> read_sweep(const options &chosen, const workload &of, const real_bytes *io) {
   auto policies = find_policies(chosen.policies, of.kind());
   if (!policies) return policies.failure();
-  sweep made = {policies->policies, {}, chosen.batch, chosen.seed, chosen.quiet, chosen.threads,
+  // As many as there are sequences for.
+  const uint32_t batch = of.read.has_experts() ? of.schedule.batch : chosen.batch;
+  sweep made = {policies->policies, {}, batch, chosen.seed, chosen.quiet, chosen.threads,
                 policies->broken};
   if (io != nullptr && chosen.policies == std::vector<std::string>{"all"})
     std::erase_if(made.policies, [](const replayed_policy &one) { return one.needs_future(); });
@@ -79,7 +86,9 @@ outcome<sweep> read_sweep(const options &chosen, const workload &of, const real_
   for (const std::string &text : asked) {
     auto one = read_capacity(text, of, least_capacity(of));
     if (!one) return one.failure();
-    made.capacities.push_back(*one);
+    const auto same = [&](const asked_capacity &other) { return other.text == one->text; };
+    if (std::none_of(made.capacities.begin(), made.capacities.end(), same))
+      made.capacities.push_back(*one);
   }
   return made;
 }
@@ -273,7 +282,7 @@ outcome<json> replay_trace(const options &chosen) {
     if (const auto fit = rules_at(chosen.timing, *rules, *of, capacity); !fit) return fit.failure();
   if (auto good = write_files(chosen, *of); !good) return good.failure();
   json report = describe(chosen, *of, *rules);
-  add_notes(*of, report);
+  add_notes(chosen, *of, report);
   if (!chosen.runs()) return report;
   if (io != nullptr && io->about() != nullptr) report["store"] = io->about();
   auto all = run_policies(chosen, *of, *wanted, *rules, io.get(), std::move(report));
@@ -284,13 +293,31 @@ outcome<json> replay_trace(const options &chosen) {
   return all;
 }
 
+/// Has anything been said that a matrix's file says, or that it has no use for?
+bool says_what_a_matrix_does(const options &chosen) {
+  const options usual;
+  const timing_options &timing = chosen.timing;
+  const bool of_trace = !chosen.trace.empty() || !chosen.with.empty() || chosen.limit ||
+                        chosen.batch != usual.batch || chosen.seed != usual.seed;
+  const bool of_cells = chosen.policies != usual.policies || !chosen.capacities.empty() ||
+                        chosen.object_bytes != 0 || chosen.block_bytes != 0;
+  const bool of_time = timing.said() || !timing.links.empty() || timing.block_compute_ns ||
+                       timing.forecast != usual.timing.forecast;
+  const bool of_files = !chosen.write.empty() || !chosen.write_oracle.empty() ||
+                        !chosen.io.geometry.empty() || !chosen.io.tiers.empty() ||
+                        !chosen.io.store.empty() || !chosen.io.store_bytes.empty();
+  return of_trace || of_cells || of_time || of_files || chosen.runs();
+}
+
 int run_matrix_of(const options &chosen) {
-  if (chosen.trace.empty() && !chosen.runs() && chosen.write.empty())
+  if (!says_what_a_matrix_does(chosen))
     return matrix_command(chosen.matrix, {chosen.threads, chosen.quiet}, chosen.as_json);
-  return report_trouble("replay",
-                        usage_trouble("--matrix says in its file what to replay, and how: leave "
-                                      "--trace and what is done with it out, or --matrix"),
-                        chosen.as_json);
+  return report_trouble(
+      "replay",
+      usage_trouble("--matrix says in its file what to replay, and how: leave --trace and "
+                    "whatever says what is done with it out, or --matrix; --threads, --quiet and "
+                    "--json go with it"),
+      chosen.as_json);
 }
 
 int run(const options &chosen) {

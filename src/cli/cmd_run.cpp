@@ -68,7 +68,8 @@ done set_preload(const fs::path &library) {
 done set_up(const options &chosen) {
   if (!chosen.host_budget.empty()) {
     const auto bytes = byte_count(chosen.host_budget);
-    if (!bytes || *bytes < 1)
+    constexpr double least = 1 << 20;  // less is a size without its unit
+    if (!bytes || *bytes < least)
       return usage_trouble("--host-budget is \"" + chosen.host_budget +
                            "\"; it must be a size such as 12GiB or 800MiB");
     const std::string text = std::to_string(static_cast<uint64_t>(*bytes));

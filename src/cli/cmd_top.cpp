@@ -40,10 +40,10 @@ outcome<std::vector<page_reader>> open_pages(const options &chosen) {
   auto found = find_pages(static_cast<pid_t>(chosen.pid));
   if (!found) return found.failure();
   if (found->empty())
-    return trouble{
-        (chosen.pid == 0 ? std::string("no process") : "process " + std::to_string(chosen.pid)) +
-        " shows metrics to this user: the program has to call cubby_publish(), with an "
-        "interval of 1000 ms for example"};
+    return trouble{(chosen.pid == 0 ? std::string("no process shows")
+                                    : "process " + std::to_string(chosen.pid) + " shows no") +
+                   " metrics to this user: the program has to call cubby_publish(), with an "
+                   "interval of 1000 ms for example"};
   std::string others;
   for (const page_place &one : *found)
     if (one.pid != found->front().pid) others = " or " + std::to_string(one.pid);

@@ -1,6 +1,7 @@
 #include "cli/command_line.hpp"
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <iostream>
 
 #include "cli/printable.hpp"
@@ -8,9 +9,19 @@
 namespace cubby_cli {
 namespace {
 
-/// CLI11 reads "-1" into an unsigned number as its largest.
+/// CLI11 reads "-1" into an unsigned number as its largest, one beyond 64 bits as the largest, and
+/// "010" as eight.
 std::string not_below_zero(const std::string &given) {
-  return given.starts_with('-') ? given + " is below 0; give a number from 0 on" : std::string();
+  if (given.starts_with('-')) return given + " is below 0; give a number from 0 on";
+  uint64_t value = 0;
+  const char *const end = given.data() + given.size();
+  const auto [stop, failed] = std::from_chars(given.data(), end, value);
+  if (stop != end) return {};
+  if (failed == std::errc::result_out_of_range)
+    return given + " is above " + std::to_string(UINT64_MAX) + ", the largest number there is";
+  if (given.size() > 1 && given.starts_with('0'))
+    return given + " begins with a 0; give " + std::to_string(value) + " as it is";
+  return {};
 }
 
 /// What is missing is often what a mistyped word was meant to be, so that word is reported first.

@@ -3,7 +3,9 @@
 #include <time.h>
 
 #include <algorithm>
+#include <cmath>
 #include <deque>
+#include <filesystem>
 #include <fstream>
 #include <set>
 
@@ -87,14 +89,16 @@ done session::open_files() {
   std::set<std::string> seen;
   std::set<uint64_t> devices;
   for (const std::string &folder : chosen_.dirs) {
-    if (!seen.insert(folder).second)
+    std::error_code failed;  // what cannot be followed is refused when it is opened
+    const auto whole = std::filesystem::canonical(folder, failed);
+    if (!seen.insert(failed ? folder : whole.string()).second)
       return usage_trouble("--dir " + folder + " is named twice; name each directory once");
     files_.emplace_back(chosen_, folder, energy_);
     if (auto good = files_.back().open(); !good) return good;
     if (!devices.insert(files_.back().device()).second)
       notes_.push_back("--dir " + folder +
-                       " is on a file system that another --dir is on, too: the two share what "
-                       "it gives, so do not add them up");
+                       " is on a file system that another --dir is on, too: what is free there is "
+                       "shared out among them, and their speeds do not add up");
   }
   if (chosen_.dirs.empty()) notes_.emplace_back("no directory was measured: name them with --dir");
   return nothing{};
@@ -170,7 +174,12 @@ profile::machine_profile session::result() const {
     made.tiers.push_back(one.result());
     made.links.insert(made.links.end(), one.links().begin(), one.links().end());
   }
-  for (const file_tier &one : files_) made.tiers.push_back(one.result());
+  for (const file_tier &one : files_) {
+    made.tiers.push_back(one.result());
+    auto &free_bytes = made.tiers.back().capacity_bytes;
+    const auto sharers = std::count(devices.begin(), devices.end(), one.device());
+    if (free_bytes) *free_bytes = std::floor(*free_bytes / static_cast<double>(sharers));
+  }
   // The library reads into the first of them.
   const auto host = std::find_if(made.tiers.begin(), made.tiers.end(),
                                  [](const profile::tier &one) { return one.kind == "host"; });

@@ -20,9 +20,24 @@ double devices_for(const outlook &of) {
   return room > 0 ? std::max(1.0, std::ceil(hot_bytes(of.parts) / room)) : 0;
 }
 
+/// Options that change nothing, for the price that counts has it in it.
+void add_idle_options(const question &of, std::vector<std::string> &to) {
+  if (!of.usd_per_hour) return;
+  const std::string rent = " does not change the price, as the machine is rented at $" +
+                           short_number(of.usd_per_hour->value) +
+                           " an hour; --price-usd reckons with one that is bought";
+  if (of.usd_per_kwh.from == origin::given) to.push_back("--usd-per-kwh" + rent);
+  for (const auto &[tier, usd] : of.price_usd_per_byte)
+    to.push_back("--price " + tier +
+                 " counts for the KV of other sessions alone (break-even reuse), as the machine is "
+                 "rented at $" +
+                 short_number(of.usd_per_hour->value) + " an hour");
+}
+
 std::vector<std::string> notes_of(const answer &of) {
   std::vector<std::string> notes = of.asked.machine.notes;
   for (const std::string &note : left_out_of(of.asked)) notes.push_back(note);
+  add_idle_options(of.asked, notes);
   for (const place &one : of.offload.places)
     if (!one.excluded.empty()) notes.push_back(one.name + " serves no step: " + one.excluded);
   const model_shape &model = of.asked.model;

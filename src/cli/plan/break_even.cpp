@@ -120,6 +120,10 @@ break_even reuse_at(const answer &of) {
                      "costs less than computing it anew",
                      std::nullopt, "no price of the tier or of the machine is known"};
   const question &asked = of.asked;
+  if (!of.offload.fits()) {
+    made.otherwise = "not all finds a place";
+    return made;
+  }
   if (of.offload.places.size() < 2 || !of.offload.price.usd_each_s) return made;
   const place &store = of.offload.places[std::max<size_t>(1, kv_store(of.offload.parts))];
   if (!store.price_usd_per_byte) return made;

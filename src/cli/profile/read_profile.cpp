@@ -5,6 +5,8 @@
 #include <fstream>
 #include <functional>
 #include <iterator>
+#include <set>
+#include <utility>
 
 #include "cli/depth_limit.hpp"
 #include "cli/profile/profile.hpp"
@@ -13,6 +15,8 @@ namespace cubby_cli::profile {
 namespace {
 
 using nlohmann::json;
+
+constexpr double number_max = 1e21;  // of bytes, bytes a second, nanoseconds, operations a second
 
 /// The first thing that was found wrong; later ones mostly follow from it.
 class complaint {
@@ -63,12 +67,19 @@ class fields {
     }
     const double value = found->get<double>();
     if (!(value >= 0) || !std::isfinite(value)) wrong_.say(at(name), "is not a number from 0 on");
+    if (value > number_max) wrong_.say(at(name), "is above 10^21, which nothing measures");
     return value;
   }
   [[nodiscard]] double positive(const char *name) const {
     const number value = maybe(name);
     if (!value || !(*value > 0)) wrong_.say(at(name), "is missing or not above 0");
     return value.value_or(0);
+  }
+  /// What is divided by, where it is known.
+  [[nodiscard]] number maybe_positive(const char *name) const {
+    const number value = maybe(name);
+    if (value && !(*value > 0)) wrong_.say(at(name), "is not above 0 (null where it is not known)");
+    return value;
   }
   [[nodiscard]] uint64_t count(const char *name) const {
     const json *found = find(name);
@@ -206,9 +217,9 @@ compute compute_of(const fields &of) {
   compute made;
   made.place = of.needed_text("where");
   made.product_bytes_per_s = of.positive("product_bytes_per_s");
-  made.one_thread_product_bytes_per_s = of.maybe("one_thread_product_bytes_per_s");
+  made.one_thread_product_bytes_per_s = of.maybe_positive("one_thread_product_bytes_per_s");
   made.threads = of.count("threads");
-  made.flop_per_s = of.maybe("flop_per_s");
+  made.flop_per_s = of.maybe_positive("flop_per_s");
   made.watt = of.maybe("watt");
   made.price_usd = of.maybe("price_usd");
   made.origin = of.one_of("origin", origins);
@@ -236,6 +247,10 @@ void check_names(const machine_profile &of, const fields &top) {
   for (size_t i = 0; i < of.tiers.size(); ++i)
     if (of.find(of.tiers[i].name) != &of.tiers[i])
       top.complain("tiers", "has two of the name " + of.tiers[i].name);
+  std::set<std::pair<std::string, std::string>> ways;
+  for (const link &one : of.links)
+    if (!ways.insert({one.from, one.to}).second)
+      top.complain("links", "has two from " + one.from + " to " + one.to);
   for (const link &one : of.links)
     for (const std::string &end : {one.from, one.to})
       if (of.find(end) == nullptr)
@@ -263,7 +278,7 @@ outcome<machine_profile> from_json(const json &file, const std::string &path) {
   made.links = top.list("links", link_of);
   made.compute = top.object("compute", compute_of);
   made.digest_bytes_per_s =
-      top.object("verify", [](const fields &of) { return of.maybe("digest_bytes_per_s"); })
+      top.object("verify", [](const fields &of) { return of.maybe_positive("digest_bytes_per_s"); })
           .value_or(std::nullopt);
   made.price_usd = top.maybe("price_usd");
   made.watt = top.maybe("watt");

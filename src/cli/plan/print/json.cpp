@@ -67,8 +67,8 @@ json places_json(const outlook &of) {
                    {"way", one.way},
                    {"serves_steps", one.serves_steps},
                    {"excluded", one.excluded},
-                   {"moved_bytes_per_step", of.step.moved_bytes[at]},
-                   {"move_s", of.step.move_s[at]},
+                   {"moved_bytes_per_step", of.fits() ? json(of.step.moved_bytes[at]) : json()},
+                   {"move_s", of.fits() ? json(of.step.move_s[at]) : json()},
                    {"origin", name_of(one.from)},
                    {"source", one.source}});
   }
@@ -85,32 +85,37 @@ json parts_json(const outlook &of) {
   return all;
 }
 
-json outlook_json(const outlook &of, const question &asked) {
-  json made = {{"fits", of.fits()},
-               {"missing_bytes", of.parts.missing_bytes},
-               {"tiers", places_json(of)},
-               {"parts", parts_json(of)},
-               {"tokens_per_s", of.tokens_per_s(asked)},
-               {"sustained_tokens_per_s", of.sustained_tokens_per_s(asked)},
-               {"token_s", of.step.step_s()},
-               {"compute_s", of.step.compute_s},
-               {"stall_s", of.step.stall_s},
-               {"digest_s", of.step.digest_s},
-               {"stall_share", of.step.stall_share()},
-               {"expert_hits", of.step.hits},
-               {"first_token_s", of.first.all_s()},
-               {"kv_load_s", of.first.load_s},
-               {"usd_per_million_tokens", value_of(of.usd_per_million_tokens)},
-               {"usd_basis", of.price.basis},
-               {"joules_per_token", value_of(of.energy.joules)},
-               {"joules_per_million_tokens",
-                of.energy.joules ? json(1e6 * *of.energy.joules) : json(nullptr)},
-               {"joules_basis", of.energy.basis},
-               {"drive", nullptr}};
+/// Where not all has a place, times and what follows from them would be those of a part.
+void add_figures(const outlook &of, const question &asked, json &to) {
+  to["tokens_per_s"] = of.tokens_per_s(asked);
+  to["sustained_tokens_per_s"] = of.sustained_tokens_per_s(asked);
+  to["token_s"] = of.step.step_s();
+  to["compute_s"] = of.step.compute_s;
+  to["stall_s"] = of.step.stall_s;
+  to["digest_s"] = of.step.digest_s;
+  to["stall_share"] = of.step.stall_share();
+  to["expert_hits"] = of.step.hits;
+  to["first_token_s"] = of.first.all_s();
+  to["kv_load_s"] = of.first.load_s;
+  to["usd_per_million_tokens"] = value_of(of.usd_per_million_tokens);
+  to["joules_per_token"] = value_of(of.energy.joules);
+  if (of.energy.joules) to["joules_per_million_tokens"] = 1e6 * *of.energy.joules;
   if (of.life)
-    made["drive"] = {{"name", of.life->name},
-                     {"write_bytes_per_s", of.life->write_bytes_per_s},
-                     {"years", value_of(of.life->years)}};
+    to["drive"] = {{"name", of.life->name},
+                   {"write_bytes_per_s", of.life->write_bytes_per_s},
+                   {"years", value_of(of.life->years)}};
+}
+
+json outlook_json(const outlook &of, const question &asked) {
+  json made = {{"fits", of.fits()},           {"missing_bytes", of.parts.missing_bytes},
+               {"tiers", places_json(of)},    {"parts", parts_json(of)},
+               {"usd_basis", of.price.basis}, {"joules_basis", of.energy.basis}};
+  for (const char *figure :
+       {"tokens_per_s", "sustained_tokens_per_s", "token_s", "compute_s", "stall_s", "digest_s",
+        "stall_share", "expert_hits", "first_token_s", "kv_load_s", "usd_per_million_tokens",
+        "joules_per_token", "joules_per_million_tokens", "drive"})
+    made[figure] = nullptr;
+  if (of.fits()) add_figures(of, asked, made);
   return made;
 }
 

@@ -1,5 +1,6 @@
 #include "cli/plan/read/kv_recorded.hpp"
 
+#include "cli/plan/read/given_options.hpp"
 #include "cli/replay/policies.hpp"
 #include "cli/replay/walk/jobs.hpp"
 
@@ -57,6 +58,7 @@ done count_places(const plan_words &words, kv_question &to) {
 }  // namespace
 
 outcome<kv_question> read_kv_question(const plan_words &words) {
+  if (auto good = check_kv_words(words); !good) return good.failure();
   kv_question made;
   auto machine = read_machine_named(words.profile);
   if (!machine) return machine.failure();

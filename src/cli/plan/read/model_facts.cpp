@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <iterator>
 
 namespace cubby_cli::plan {
 namespace {
@@ -137,6 +138,28 @@ std::string all_fact_names() {
   return names;
 }
 
+/// Architectures whose models all have experts: without their number a model would be taken for a
+/// small dense one.
+bool always_has_experts(const std::string &name) {
+  constexpr const char *names[] = {"mixtral", "gpt-oss", "gpt_oss",   "olmoe",
+                                   "dbrx",    "kimi",    "deepseek_v"};
+  if (name.find("moe") != std::string::npos) return true;
+  return std::any_of(std::begin(names), std::end(names),
+                     [&](const char *one) { return name.starts_with(one); });
+}
+
+/// Query heads share the heads with keys and values evenly.
+done heads_fit(const std::string &place, const model_facts &of, const model_shape &made) {
+  const auto by_layer = of.numbers.find("kv-heads");
+  const bool one_number = by_layer == of.numbers.end() || by_layer->second.size() == 1;
+  if (made.kind != attention::heads || made.kv_heads == 0) return nothing{};
+  if (made.kv_heads <= made.q_heads && (!one_number || made.q_heads % made.kv_heads == 0))
+    return nothing{};
+  return usage_trouble(place + ": " + std::to_string(made.q_heads) + " query heads cannot share " +
+                       std::to_string(made.kv_heads) +
+                       " heads with keys and values; correct it by --geometry heads=N,kv-heads=N");
+}
+
 done complete(const model_facts &of, const model_shape &made) {
   std::string missing;
   const auto need = [&](const char *name, double value) {
@@ -146,7 +169,11 @@ done complete(const model_facts &of, const model_shape &made) {
   need("hidden", made.hidden);
   need("heads", made.q_heads);
   need("vocab", made.vocab);
-  if (made.has_experts()) {
+  if (made.kind == attention::heads) need("kv-heads", made.kv_heads);
+  need("head-dim", made.head_dim);
+  if (made.routed_experts == 0 && always_has_experts(of.architecture)) {
+    need("experts", 0);
+  } else if (made.has_experts()) {
     need("top-k", made.top_k);
     need("expert-size", made.moe_intermediate);
   } else {
@@ -159,6 +186,7 @@ done complete(const model_facts &of, const model_shape &made) {
     return usage_trouble(place + ": a token uses " + std::to_string(made.top_k) + " of " +
                          std::to_string(made.routed_experts) +
                          " experts, which cannot be; correct it by --geometry top-k=N,experts=N");
+  if (auto good = heads_fit(place, of, made); !good) return good;
   if (made.routed_experts > experts_max)
     return usage_trouble(place + " has " + std::to_string(made.routed_experts) +
                          " experts in a layer, and " + std::to_string(experts_max) +

@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
+#include <optional>
 
 #include "cli/plan/read/model_facts.hpp"
 #include "cli/plan/read/tensor_bytes.hpp"
@@ -55,7 +57,7 @@ std::vector<double> numbers_of(const json &value) {
     for (const json &one : value)
       if (one.is_number()) found.push_back(one.get<double>());
   for (const double one : found)
-    if (!(one >= 0 && one <= 1e9)) return {};
+    if (!(one >= 0 && one <= 1e9) || one != std::floor(one)) return {};
   return found;
 }
 
@@ -70,17 +72,77 @@ std::string text_of(const json &in, const char *key) {
   return in.contains(key) && in[key].is_string() ? in[key].get<std::string>() : std::string();
 }
 
+/// "bfloat16" and "torch.bfloat16" of a config; nothing where the type is not known here.
+std::optional<std::string> type_of_dtype(const std::string &name) {
+  const std::string plain = name.starts_with("torch.") ? name.substr(6) : name;
+  if (plain.empty() || plain == "auto" || plain == "bfloat16" || plain == "float16") return "bf16";
+  if (plain == "float32") return "f32";
+  if (plain.starts_with("float8")) return "fp8";
+  return std::nullopt;
+}
+
+std::optional<std::string> type_of_bits(double bits, bool floating) {
+  if (bits == 8) return floating ? "fp8" : "int8";
+  if (bits == 4) return floating ? "nvfp4" : "int4";
+  return std::nullopt;
+}
+
+double number_in(const json &in, const char *key, double otherwise) {
+  return in.contains(key) && in[key].is_number() ? in[key].get<double>() : otherwise;
+}
+
+bool is_true(const json &in, const char *key) { return in.contains(key) && in[key] == true; }
+
+/// Of compressed-tensors the first group of layers says how wide its weights are.
+std::optional<std::string> type_of_groups(const json &quantization) {
+  if (!quantization.contains("config_groups") || !quantization["config_groups"].is_object())
+    return std::nullopt;
+  for (const auto &[name, group] : quantization["config_groups"].items()) {
+    if (!group.is_object() || !group.contains("weights")) continue;
+    const json &weights = group["weights"];
+    return type_of_bits(number_in(weights, "num_bits", 0), text_of(weights, "type") == "float");
+  }
+  return std::nullopt;
+}
+
+/// How a quantised checkpoint holds most of its weights; nothing where its method is not known.
+std::optional<std::string> type_of_method(const std::string &method, const json &quantization) {
+  if (method == "fp8" || method == "fbgemm_fp8") return "fp8";
+  if (method == "gptq" || method == "awq")
+    return type_of_bits(number_in(quantization, "bits", number_in(quantization, "w_bit", 4)),
+                        false);
+  if (method == "compressed-tensors") return type_of_groups(quantization);
+  if (method == "bitsandbytes")
+    return is_true(quantization, "load_in_4bit")   ? std::optional<std::string>("int4")
+           : is_true(quantization, "load_in_8bit") ? std::optional<std::string>("int8")
+                                                   : std::nullopt;
+  if (method == "modelopt") {
+    const std::string algorithm = text_of(quantization, "quant_algo");
+    if (algorithm == "NVFP4") return "nvfp4";
+    if (algorithm == "FP8") return "fp8";
+  }
+  return std::nullopt;
+}
+
 /// Types of the weights where no tensors are at hand to tell.
-void read_types(const json &config, model_facts &to) {
-  to.dense_type = text_of(config, "torch_dtype") == "float32" ? "f32" : "bf16";
-  to.expert_type = to.dense_type;
-  if (!config.contains("quantization_config")) return;
-  const std::string method = text_of(config["quantization_config"], "quant_method");
-  if (method == "fp8") to.dense_type = to.expert_type = "fp8";
-  if (method == "mxfp4") to.expert_type = "mxfp4";
-  if (method == "gptq" || method == "awq" || method == "compressed-tensors")
-    to.expert_type = to.dense_type = "int4";
-  if (text_of(config, "expert_dtype") == "fp4") to.expert_type = "mxfp4";
+void read_types(const json &config, const json &text, model_facts &to) {
+  std::string dtype = text_of(text, "torch_dtype");
+  for (const json *one : {&text, &config})
+    for (const char *key : {"dtype", "torch_dtype"})
+      if (dtype.empty()) dtype = text_of(*one, key);
+  to.dense_type = to.expert_type = type_of_dtype(dtype).value_or("type \"" + dtype + '"');
+  const json &holder = text.contains("quantization_config") ? text : config;
+  if (holder.contains("quantization_config") && holder["quantization_config"].is_object()) {
+    const json &quantization = holder["quantization_config"];
+    const std::string method = text_of(quantization, "quant_method");
+    if (method == "mxfp4")
+      to.expert_type = "mxfp4";
+    else
+      to.dense_type = to.expert_type =
+          type_of_method(method, quantization).value_or("quantisation \"" + method + '"');
+  }
+  if (text_of(config, "expert_dtype") == "fp4" || text_of(text, "expert_dtype") == "fp4")
+    to.expert_type = "mxfp4";
 }
 
 std::vector<std::string> names_in(const std::string &folder) {
@@ -111,7 +173,8 @@ outcome<model_facts> read_config_facts(const std::string &path) {
   const bool folder = fs::is_directory(path, ignored);
   const fs::path parent = fs::path(path).parent_path();
   const std::string home = folder ? path : parent.empty() ? "." : parent.string();
-  const bool itself = fs::path(path).filename() == "config.json";
+  // A list of shards tells of its folder, as a shard does; any other JSON is itself the config.
+  const bool itself = !folder && path.ends_with(".json") && !path.ends_with(".index.json");
   const std::string file = itself ? path : (fs::path(home) / "config.json").string();
   json config;
   if (const std::string failure = read_config_json(file, config); !failure.empty())
@@ -132,7 +195,7 @@ outcome<model_facts> read_config_facts(const std::string &path) {
   // Qwen writes a window that it does not use.
   if (text.contains("use_sliding_window") && text["use_sliding_window"] == false)
     made.numbers.erase("window");
-  read_types(config, made);
+  read_types(config, text, made);
   if (!itself)
     if (auto good = add_files(home, made); !good) return good.failure();
   return made;

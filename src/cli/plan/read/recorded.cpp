@@ -84,6 +84,9 @@ done add_recorded_hits(const plan_words &words, question &to) {
   auto of = replay::read_workload({words.trace, "", batch, tokens_max, {}});
   if (!of) return of.failure();
   if (auto good = same_model(*of, to); !good) return good;
+  // With more users than sequences all of the recording's are decoded side by side.
+  const bool fewer = of->schedule.batch < batch;
+  const uint32_t decoded = of->schedule.batch;
   if (auto good = replay::check_policies({words.policy}); !good) return good;
   auto policies = replay::find_policies({words.policy}, of->kind());
   if (!policies) return policies.failure();
@@ -100,7 +103,10 @@ done add_recorded_hits(const plan_words &words, question &to) {
   hit_curve made = {{},
                     origin::measured,
                     "replay of " + words.trace + " through policy " +
-                        policies->policies.front().name + ", batch " + std::to_string(batch)};
+                        policies->policies.front().name + ", batch " + std::to_string(decoded) +
+                        (fewer ? ", fewer than there are users: the recording has no more "
+                                 "sequences side by side"
+                               : "")};
   for (const replay::job &one : jobs) {
     if (!one.found) return trouble{one.broken};
     made.points.push_back(

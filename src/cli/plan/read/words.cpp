@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "cli/plan/read/given_options.hpp"
 #include "cli/plan/read/model_facts.hpp"
 #include "cli/plan/read/sockets.hpp"
 
@@ -17,6 +18,12 @@ std::string names_of(const List &all) {
   std::string names;
   for (const auto &one : all) names += (names.empty() ? "" : ", ") + one.name;
   return names;
+}
+
+std::string small_letters(std::string text) {
+  for (char &one : text)
+    if (one >= 'A' && one <= 'Z') one = static_cast<char>(one - 'A' + 'a');
+  return text;
 }
 
 outcome<double> read_share(const std::string &option, const std::string &text) {
@@ -36,7 +43,9 @@ done read_by_tier(const std::string &option, const std::vector<std::string> &wor
       return usage_trouble(option + ": \"" + word + "\" is not TIER=VALUE, as in " + example);
     auto value = read(word.substr(equals + 1));
     if (!value) return value.failure();
-    to[word.substr(0, equals)] = *value;
+    const std::string tier = word.substr(0, equals);
+    if (!to.emplace(tier, *value).second)
+      return usage_trouble(option + " names " + tier + " twice; say it once");
   }
   return nothing{};
 }
@@ -77,7 +86,13 @@ done read_tiers(const plan_words &words, question &to) {
     if (!terabytes) return terabytes;
     return *terabytes * 1e12;
   };
-  return read_by_tier("--endurance", words.endurances, "nvme:0=1200", written, to.endurance_bytes);
+  good = read_by_tier("--endurance", words.endurances, "nvme:0=1200", written, to.endurance_bytes);
+  if (!good) return good;
+  for (const auto &[name, bytes] : to.endurance_bytes)
+    if (const profile::tier *one = to.machine.find(name); one != nullptr && one->kind != "file")
+      return usage_trouble("--endurance " + name + " is " + one->kind +
+                           " memory, which does not wear out; name a drive");
+  return nothing{};
 }
 
 done read_optional(const std::string &option, const std::string &text,
@@ -95,7 +110,7 @@ done read_money(const plan_words &words, question &to) {
         std::tuple{"--price-usd", &words.price_usd, &to.price_usd},
         std::tuple{"--background-watt", &words.background_watt, &to.background_watt}})
     if (auto good = read_optional(option, *text, *into); !good) return good;
-  if (!words.price_usd.empty() && words.usd_per_hour.empty()) to.usd_per_hour.reset();
+  if (!words.price_usd.empty()) to.usd_per_hour.reset();
   if (!words.watt.empty()) {
     auto watt = read_number("--watt", words.watt, 0, 1e9);
     if (!watt) return watt.failure();
@@ -185,17 +200,25 @@ done read_threads(const plan_words &words, question &to) {
 }
 
 done read_types(const plan_words &words, model_shape &to) {
+  // What a config says of its weights counts where no tensors tell their bytes.
+  const bool dense = to.dense_bytes || weight_bytes_of(to.dense_type);
+  const bool experts = !to.has_experts() || to.expert_bytes || weight_bytes_of(to.expert_type);
+  if ((!dense && words.dense_type.empty()) || (!experts && words.expert_type.empty()))
+    return usage_trouble(to.name + " holds weights of " + (dense ? to.expert_type : to.dense_type) +
+                         ", whose size is not known here; say their types: --dense-type TYPE" +
+                         (to.has_experts() ? " --expert-type TYPE" : "") + ", of " +
+                         weight_type_names());
   for (const auto &[option, type, name, bytes, total] :
        {std::tuple{"--expert-type", &words.expert_type, &to.expert_type, &to.expert_weight_bytes,
                    &to.expert_bytes},
         std::tuple{"--dense-type", &words.dense_type, &to.dense_type, &to.dense_weight_bytes,
                    &to.dense_bytes}}) {
     if (type->empty()) continue;
-    const auto known = weight_bytes_of(plain_name(*type));
+    const auto known = weight_bytes_of(small_letters(*type));
     if (!known)
       return usage_trouble(std::string(option) + ": there is no type \"" + *type +
                            "\"; there are " + weight_type_names());
-    *name = *type;
+    *name = small_letters(*type);
     *bytes = *known;
     total->reset();
     if (total == &to.dense_bytes) to.input_embedding_bytes.reset();
@@ -252,13 +275,8 @@ done read_load(const plan_words &words, question &to) {
   if (!overlap) return overlap.failure();
   to.reuse = {*reuse, words.reuse == "0" ? origin::assumed : origin::given,
               "none unless --reuse says so"};
-  if (words.lookahead && words.overlap != "0")
-    return usage_trouble(
-        "--lookahead tells by layers what --overlap tells by a share; give one of them");
   to.lookahead = words.lookahead;
   to.experts_alone = words.experts_alone;
-  if (to.experts_alone && !to.model.has_experts())
-    return usage_trouble("--experts-alone: " + to.model.name + " has no experts; leave it out");
   to.overlap = {*overlap, words.overlap == "0" ? origin::assumed : origin::given,
                 "--overlap; 0: nobody foresees the route"};
   constexpr double idle_sessions = 10;  // for an active one, where prompts are found again
@@ -306,6 +324,7 @@ outcome<profile::machine_profile> read_machine_named(const std::string &name) {
 }
 
 outcome<question> read_question(const plan_words &words) {
+  if (auto good = check_words(words); !good) return good.failure();
   question made;
   const auto geometry = read_geometry(words.geometry);
   if (!geometry) return geometry.failure();
@@ -318,6 +337,7 @@ outcome<question> read_question(const plan_words &words) {
     return usage_trouble("--kv: there is no format \"" + words.kv +
                          "\"; there are bf16, fp8, 6bit, fp4");
   made.kv = *kv;
+  if (auto good = check_experts(words, made.model); !good) return good.failure();
   if (auto good = read_types(words, made.model); !good) return good.failure();
   if (auto good = read_machine(words, made); !good) return good.failure();
   if (auto good = read_threads(words, made); !good) return good.failure();

@@ -1,5 +1,6 @@
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "cli/replay/matrix/matrix.hpp"
@@ -91,6 +92,12 @@ outcome<std::string> text_of(const std::string &path) {
   return text.str();
 }
 
+/// What is named twice is computed and counted once.
+void drop_repeats(std::vector<std::string> &in) {
+  std::set<std::string> seen;
+  std::erase_if(in, [&](const std::string &one) { return !seen.insert(one).second; });
+}
+
 /// Relative paths are of the matrix file's folder.
 std::string beside(const std::string &matrix, const std::string &name) {
   const fs::path path(name);
@@ -135,6 +142,13 @@ outcome<matrix_wish> read_matrix(const std::string &path) {
     return usage_trouble(path +
                          ": compute-ns is for links; add links = [\"host:25GB/s,10us\"], or "
                          "leave it out");
+  if (made.links.empty() &&
+      (made.lookahead != 0 || made.block_tokens != 0 || !made.host_capacity.empty()))
+    return usage_trouble(path +
+                         ": lookahead, block-tokens and host-capacity are for links; add links = "
+                         "[\"host:25GB/s,10us\"], or leave them out");
+  for (auto *list : {&made.traces, &made.policies, &made.capacities, &made.links})
+    drop_repeats(*list);
   const std::string stem = fs::path(path).stem().string();
   made.trace_names = made.traces;
   for (std::string &trace : made.traces) trace = beside(path, trace);

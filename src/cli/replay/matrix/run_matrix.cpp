@@ -118,7 +118,7 @@ class trace_matrix {
       return line;
     }
     const simulated &found = *one.work.found;
-    line.update({{"batch", of_->of_experts() ? wish_.batch : 1},
+    line.update({{"batch", of_->of_experts() ? of_->schedule.batch : 1},
                  {"accesses", found.accesses},
                  {"hits", found.hits},
                  {"hit_ratio", found.accesses == 0 ? 0

@@ -5,6 +5,7 @@
 namespace cubby_cli::replay {
 namespace {
 
+constexpr double store_bytes_min = 1 << 20;  // a store without room for blocks helps nobody
 constexpr uint32_t usual_block_bytes = 4096, block_bytes_max = 64U << 20, word_bytes = 8;
 
 /// FNV-1a: the same in every process and on every machine.
@@ -45,8 +46,9 @@ outcome<stored_plan> read_plan(const io_options &chosen, const workload &of) {
   made.store_bytes = room_for(made.columns, made.block_bytes);
   if (!chosen.store_bytes.empty()) {
     const auto said = byte_count(chosen.store_bytes);
-    if (!said || *said < 1)
-      return usage_trouble("--store-bytes " + chosen.store_bytes + " is no size, as 4GiB");
+    if (!said || *said < store_bytes_min)
+      return usage_trouble("--store-bytes " + chosen.store_bytes +
+                           " is no size from 1MiB on, as 4GiB");
     made.store_bytes = static_cast<uint64_t>(*said);
   }
   made.space = "replay of " + std::to_string(of.accesses()) + " uses of " +

@@ -16,6 +16,9 @@ outcome<timing_rules> read_rules(const timing_options &chosen, const object_size
   if (chosen.on && !chosen.compute_ns)
     return usage_trouble(
         "--timing needs --compute-ns N, the time that one layer, or one KV block, computes");
+  if (chosen.forecast != timing_options().forecast && chosen.lookahead == 0)
+    return usage_trouble(
+        "--forecast says what --lookahead 1 fetches ahead: add it, or leave --forecast out");
   timing_rules made;
   for (const std::string &text : chosen.links) {
     const auto link = read_link(text);

@@ -63,6 +63,10 @@ outcome<asked_capacity> read_capacity(const std::string &text, const workload &o
     return usage_trouble("capacity \"" + text + "\" is neither a share like 25% nor " +
                          (of.is_mixed() ? "a size like 8GiB" : "a number of lockers"));
   const auto all = static_cast<double>(of.units());
+  if (!percent && !of.is_mixed() && *number != std::floor(*number))
+    return usage_trouble("capacity " + text +
+                         " is no whole number of lockers; give one, or a "
+                         "share like 25%");
   const double units = std::floor((percent ? *number / 100 * all : *number) + 0.5);
   if (!(units >= static_cast<double>(least)))
     return usage_trouble("capacity " + text + " is " + amount_text(of, units) + ", and " +
