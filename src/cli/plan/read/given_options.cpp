@@ -60,8 +60,8 @@ std::vector<option> of_kv_blocks(const plan_words &words) {
           {"--kv-limit", words.kv_limit.has_value()}};
 }
 
-/// The first that was said, or nothing.
-std::string first_said(const std::vector<option> &of) {
+/// The first that was given, or nothing.
+std::string first_given(const std::vector<option> &of) {
   for (const option &one : of)
     if (one.given) return one.name;
   return {};
@@ -86,7 +86,7 @@ done check_hits(const plan_words &words) {
 }  // namespace
 
 done check_words(const plan_words &words) {
-  if (const std::string name = first_said(of_kv_blocks(words)); !name.empty())
+  if (const std::string name = first_given(of_kv_blocks(words)); !name.empty())
     return usage_trouble(name +
                          " is of a recording of KV blocks; name one with --kv-trace, or "
                          "leave it out");
@@ -107,13 +107,13 @@ done check_words(const plan_words &words) {
 
 done check_experts(const plan_words &words, const model_shape &of) {
   if (of.has_experts()) return nothing{};
-  if (const std::string name = first_said(of_experts(words)); !name.empty())
+  if (const std::string name = first_given(of_experts(words)); !name.empty())
     return usage_trouble(name + ": " + of.name + " has no experts; leave it out");
   return nothing{};
 }
 
 done check_kv_words(const plan_words &words) {
-  if (const std::string name = first_said(of_a_model(words)); !name.empty())
+  if (const std::string name = first_given(of_a_model(words)); !name.empty())
     return usage_trouble("--kv-trace times a store by itself, and " + name +
                          " is of a plan for a model: leave it out, or plan for a model with "
                          "--reuse");
