@@ -24,7 +24,6 @@ class space_room {
   void step(store_state &in, const open_test &is_open);
   /// All places are taken: will there be one a little later? False: all of them are open.
   [[nodiscard]] static bool may_come(const store_state &in, const open_test &is_open);
-  [[nodiscard]] bool busy() const { return !going_.empty(); }
 
  private:
   void choose(const store_state &in, const open_test &is_open);

@@ -50,7 +50,7 @@ std::optional<error> stored_blocks::why_not_stored(const locker_bank &bank, uint
     return why;
   }
   if (spaces_.id_of(bank, handle)) return std::nullopt;
-  if (spaces_.waits(bank, handle) && spaces_.gives_up_some()) {
+  if (spaces_.waits_for_place(bank, handle)) {
     return fail(CUBBY_ERR_BUSY,
                 "bank %s: the store is giving up a space that nobody has open, to have a place for "
                 "this one; put again a little later",

@@ -82,6 +82,15 @@ bool stored_spaces::waits(const locker_bank &bank, uint32_t handle) const {
   return known != banks_.end() && known->second.waits(handle);
 }
 
+bool stored_spaces::waits_for_place(const locker_bank &bank, uint32_t handle) const {
+  const auto known = banks_.find(&bank);
+  if (known == banks_.end()) return false;
+  const std::vector<waiting_space> &all = known->second.waiting;
+  return std::any_of(all.begin(), all.end(), [=](const waiting_space &one) {
+    return one.handle == handle && one.for_place;
+  });
+}
+
 result<void> stored_spaces::open(locker_bank &bank, uint32_t handle, std::string_view fingerprint,
                                  std::string_view domain) {
   if (stores_.all().empty() || unfit(bank)) return {};
@@ -106,13 +115,13 @@ result<void> stored_spaces::open(locker_bank &bank, uint32_t handle, std::string
     const bool waits = added.failure().status == CUBBY_ERR_NO_SPACE &&
                        space_room::may_come(from, [&](uint32_t id) { return is_open(from, id); });
     if (!waits) return added.failure();
-    banks_[&bank].waiting.push_back({handle, std::move(marked), std::string(domain)});
+    banks_[&bank].waiting.push_back({handle, std::move(marked), std::string(domain), true});
     return {};
   }
   // Read-only: what it has of the space is read, and a space that it does not know is added later.
   const uint32_t known = from.disk->content().spaces().find(marked, domain);
   if (known != 0) return list_space(bank, from, handle, known);
-  banks_[&bank].waiting.push_back({handle, std::move(marked), std::string(domain)});
+  banks_[&bank].waiting.push_back({handle, std::move(marked), std::string(domain), false});
   return {};
 }
 

@@ -39,8 +39,8 @@ class stored_spaces {
   [[nodiscard]] std::optional<uint32_t> id_of(const locker_bank &bank, uint32_t handle) const;
   /// For the store to take blocks again, or to have a place?
   [[nodiscard]] bool waits(const locker_bank &bank, uint32_t handle) const;
-  /// Are others giving way to it?
-  [[nodiscard]] bool gives_up_some() const { return room_.busy(); }
+  /// For another to give way to it?
+  [[nodiscard]] bool waits_for_place(const locker_bank &bank, uint32_t handle) const;
 
   /// A block of the store that nobody lists, and the key before it in its chain.
   void list_again(locker_bank &bank, uint32_t handle, uint32_t stored,
@@ -49,10 +49,11 @@ class stored_spaces {
   void link_children(locker_bank &bank, uint32_t handle, const cubby_key &parent);
 
  private:
-  /// A space that the store did not take, because it was read-only.
+  /// A space that the store did not take: it was read-only, or had no place.
   struct waiting_space {
     uint32_t handle = 0;
     std::string fingerprint, domain;
+    bool for_place = false;
   };
   struct bank_state {
     [[nodiscard]] bool waits(uint32_t handle) const {

@@ -124,7 +124,7 @@ TEST_CASE("blocks of one call are stored while the call copies others, and may e
 
 TEST_CASE("a call waits for its own blocks: for one that it names twice, and for their frames") {
   const store_directory there;
-  const uint8_t keep = GENERATE(CUBBY_KEEP_RESTART, CUBBY_KEEP_DURABLE);
+  const uint8_t keep = GENERATE(uint8_t{CUBBY_KEEP_RESTART}, uint8_t{CUBBY_KEEP_DURABLE});
   constexpr uint32_t count = 40;  // memory holds 4
   block_fixture f(GENERATE(0u, 1u), 64, 0, {there.path, 32 * mib, 4 * block_bytes});
   std::vector<std::string> contents;
@@ -244,7 +244,7 @@ TEST_CASE("tenants come and go: spaces that nobody has open give way in the stor
 
 TEST_CASE("spaces that are all open are not given up, and the sentence says so") {
   const store_directory there;
-  block_fixture f(0, 64, 0, {there.path, 64 * mib, 8 * mib});
+  block_fixture f(0, 1024, 0, {there.path, 64 * mib, 8 * mib});
   std::vector<cubby_space> open;
   for (uint32_t tenant = 0; tenant < 255; ++tenant) {
     open.push_back(f.add_space("model", "tenant " + std::to_string(tenant)));
