@@ -115,13 +115,13 @@ result<void> stored_spaces::open(locker_bank &bank, uint32_t handle, std::string
     const bool waits = added.failure().status == CUBBY_ERR_NO_SPACE &&
                        space_room::may_come(from, [&](uint32_t id) { return is_open(from, id); });
     if (!waits) return added.failure();
-    banks_[&bank].waiting.push_back({handle, std::move(marked), std::string(domain), true});
+    banks_[&bank].waiting.push_back({handle, true, std::move(marked), std::string(domain)});
     return {};
   }
   // Read-only: what it has of the space is read, and a space that it does not know is added later.
   const uint32_t known = from.disk->content().spaces().find(marked, domain);
   if (known != 0) return list_space(bank, from, handle, known);
-  banks_[&bank].waiting.push_back({handle, std::move(marked), std::string(domain), false});
+  banks_[&bank].waiting.push_back({handle, false, std::move(marked), std::string(domain)});
   return {};
 }
 

@@ -52,8 +52,8 @@ class stored_spaces {
   /// A space that the store did not take: it was read-only, or had no place.
   struct waiting_space {
     uint32_t handle = 0;
-    std::string fingerprint, domain;
     bool for_place = false;
+    std::string fingerprint, domain;
   };
   struct bank_state {
     [[nodiscard]] bool waits(uint32_t handle) const {
