@@ -38,10 +38,7 @@ uint64_t time_of(const transfer::channel &path, uint64_t bytes) {
 class split_call {
  public:
   split_call(engine::parts &engine, residency::locker_bank &bank, uint32_t tier)
-      : engine_(engine),
-        bank_(bank),
-        tier_(tier),
-        fits_(engine::may_ever_hold(engine.state.tiers, bank, 0, tier)) {}
+      : engine_(engine), bank_(bank), tier_(tier) {}
 
   cubby_split_result best(const std::vector<directory::key_view> &views, uint32_t present,
                           const uint64_t *recompute_ns) {
@@ -66,7 +63,7 @@ class split_call {
       if (first < present) head_ns = base::saturating_add(head_ns, recompute_ns[first]);
     }
     made.recompute_all_ns = base::saturating_add(head_ns, tail_ns);
-    if (present != 0 && from[0].disk_bytes != 0 && fits_)
+    if (present != 0 && from[0].disk_bytes != 0)
       weigh(from[present - 1], recompute_ns[present - 1], tail_ns, made);
     if (made.load_count == 1) made.load_first = present - 1;
     if (made.load_count == 0) made.load_first = 0;
@@ -119,7 +116,6 @@ class split_call {
   }
   /// Reading and copying go on side by side.
   [[nodiscard]] uint64_t time_of_load(const load &what) const {
-    if (what.disk_bytes + what.copy_bytes != 0 && !fits_) return base::never_ns;
     const engine::tier_slot &slot = engine_.state.tiers[tier_];
     return std::max(time_of_reads(what.disk_bytes), time_of(*slot.path, what.copy_bytes));
   }
@@ -138,7 +134,6 @@ class split_call {
   engine::parts &engine_;
   residency::locker_bank &bank_;
   const uint32_t tier_;
-  const bool fits_;  // has the tier room for a block at all?
 };
 
 }  // namespace

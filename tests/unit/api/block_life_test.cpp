@@ -288,15 +288,9 @@ TEST_CASE("what is larger than its tier never comes there, and is not to be wait
   if (ticket != 0) REQUIRE(cubby_wait(f.h.rt, ticket, -1) == CUBBY_OK);
   const std::string name = key_of(1);
   const cubby_item one = named(f, name);
-  const cubby_key key = as_key(name);
   uint64_t ready_ns = 0;
-  const uint64_t computing_ns = 60'000'000'000;
   REQUIRE(cubby_estimate(f.h.rt, &one, 1, f.host, &ready_ns) == CUBBY_OK);
   CHECK(ready_ns == ~uint64_t{0});
-  cubby_split_result split{};
-  REQUIRE(cubby_split(f.h.rt, f.space, &key, 1, &computing_ns, f.host, &split) == CUBBY_OK);
-  CHECK(split.load_count == 0);
-  CHECK(split.finish_ns == computing_ns);
   std::string bytes(block_bytes, 'x');
   CHECK(get(f, 1, bytes) == CUBBY_ERR_BUDGET);
   CHECK(explain().find("takes 65536 bytes, and the budget is 32768") != std::string::npos);
