@@ -35,19 +35,71 @@ constexpr uint64_t store_patience_ns = 10'000'000'000;
 
 // ---- put -------------------------------------------------------------------------------------
 
+/// Blocks of a call that outlive the process begin to be written while the rest is copied, so that
+/// the device does not wait for the last one's copy; and before the call waits, for that may be for
+/// one of them.
+class early_writes {
+ public:
+  early_writes(runtime &self, rest_of_call &rest, engine::put_verb &verb)
+      : self_(self), rest_(rest), verb_(verb) {}
+
+  [[nodiscard]] bool begun() const { return begun_; }
+  /// So much has been copied since, of the items up to this one.
+  void copied(uint32_t item, uint64_t bytes) {
+    bytes_ += bytes;
+    if (bytes_ < least_bytes || item + 1 == verb_.items.size()) return;
+    begin_before(item + 1);
+  }
+  /// Those of the items before this one. False: there was none.
+  bool begin_before(uint32_t item) {
+    bytes_ = 0;
+    const auto end = std::min(item, static_cast<uint32_t>(verb_.items.size()));
+    if (next_ >= end) return false;
+    // Once something has begun, nothing may fail before the request has it.
+    rest_.request().items.reserve(verb_.items.size());
+    {
+      const auto lock = self_.hold_pump();
+      for (; next_ < end; ++next_) {
+        if (!verb_.comes_from_device(next_)) begin(verb_.items[next_]);
+      }
+    }
+    self_.kick();
+    return true;
+  }
+
+ private:
+  static constexpr uint64_t least_bytes = 1 << 20;  // of a large I/O
+
+  void begin(engine::put_item &one) {
+    if (!one.block) return;
+    one.job = self_.engine().stored.begin_write(std::move(*one.block));
+    one.block.reset();
+    begun_ = true;
+  }
+
+  runtime &self_;
+  rest_of_call &rest_;
+  engine::put_verb &verb_;
+  uint64_t bytes_ = 0;
+  uint32_t next_ = 0;
+  bool begun_ = false;
+};
+
 class put_call {
  public:
   /// `call`: 0, or what an earlier item of the same call left there.
   /// `device`: the memory is a device's, and a request copies it.
   put_call(runtime &self, const cubby_item &item, uint32_t index,
-           std::span<const memory_piece> from, bool device, const cubby_how &how, uint64_t &call)
+           std::span<const memory_piece> from, bool device, const cubby_how &how, uint64_t &call,
+           early_writes &early)
       : self_(self),
         item_(item),
         index_(index),
         pieces_(from),
         device_(device),
         how_(how),
-        call_(call) {}
+        call_(call),
+        early_(early) {}
 
   /// Is the block to be written to its store from the caller's memory, which then has to stay as it
   /// is until that is over?
@@ -92,9 +144,12 @@ class put_call {
       const bool coming = requests.has_accepted();
       bool copies_begun = false, storing = false;
       auto begun = try_start(copies_begun, storing);
-      if (copies_begun) self_.kick();  // what makes room is copied down
+      const bool written = begun && *begun == begin::known && storing;
+      if (copies_begun || written) self_.kick();  // what makes room is copied down
       if (!begun || *begun == begin::begun || *begun == begin::known) return begun;
       const bool waits = (how_.flags & CUBBY_NO_WAIT) == 0;
+      // It may be for an earlier item of this call: its key, or its frame.
+      if (waits && early_.begin_before(index_)) continue;
       if (*begun == begin::full && !((storing || coming) && waits)) return begun;
       const uint64_t waited_ns = base::now_ns() - since_ns;
       if (*begun == begin::full && waited_ns > store_patience_ns) return begun;
@@ -219,6 +274,7 @@ class put_call {
   const bool device_;
   const cubby_how &how_;
   uint64_t &call_;
+  early_writes &early_;
   locker_bank *bank_ = nullptr;
   uint32_t space_ = 0;
   engine::block_place place_;
@@ -369,7 +425,10 @@ class get_call {
 
 /// What of a put is not over when its items have been gone through.
 struct put_rest {
+  put_rest(runtime &self, rest_of_call &rest) : early(self, rest, verb) {}
+
   engine::put_verb verb;
+  early_writes early;
   uint64_t call = 0;
   device_regions devices;
   uint64_t copied_bytes = 0;  // of the item gone through last, where it is to be written yet
@@ -390,7 +449,7 @@ result<cubby_status> put_one(runtime &self, const cubby_item &item, uint32_t i, 
     memory.lend_to(left.verb.from[i].in_use);
   }
   std::optional<engine::block_write> later;
-  put_call put(self, item, i, *memory.pieces, device, how, left.call);
+  put_call put(self, item, i, *memory.pieces, device, how, left.call, left.early);
   auto ended = put.run(later);
   if (!later) {
     if (device) left.verb.from[i].in_use.release();
@@ -407,71 +466,28 @@ result<cubby_status> put_one(runtime &self, const cubby_item &item, uint32_t i, 
   return ended;
 }
 
-/// Blocks of a call that outlive the process begin to be written while the rest is copied, so that
-/// the device does not wait for the last one's copy.
-class early_writes {
- public:
-  early_writes(runtime &self, rest_of_call &rest, engine::put_verb &verb)
-      : self_(self), rest_(rest), verb_(verb) {}
-
-  [[nodiscard]] bool begun() const { return begun_; }
-  /// So much has been copied since, of the items up to this one.
-  void copied(uint32_t item, uint64_t bytes) {
-    bytes_ += bytes;
-    if (bytes_ < least_bytes || item + 1 == verb_.items.size()) return;
-    bytes_ = 0;
-    // Once something has begun, nothing may fail before the request has it.
-    rest_.request().items.reserve(verb_.items.size());
-    {
-      const auto lock = self_.hold_pump();
-      for (; next_ <= item; ++next_) {
-        if (!verb_.comes_from_device(next_)) begin(verb_.items[next_]);
-      }
-    }
-    self_.kick();
-  }
-
- private:
-  static constexpr uint64_t least_bytes = 1 << 20;  // of a large I/O
-
-  void begin(engine::put_item &one) {
-    if (!one.block) return;
-    one.job = self_.engine().stored.begin_write(std::move(*one.block));
-    one.block.reset();
-    begun_ = true;
-  }
-
-  runtime &self_;
-  rest_of_call &rest_;
-  engine::put_verb &verb_;
-  uint64_t bytes_ = 0;
-  uint32_t next_ = 0;
-  bool begun_ = false;
-};
-
 cubby_status put_all(runtime &self, const cubby_item *items, uint32_t count, const cubby_how &how,
                      cubby_ticket *ticket) {
   batch all(how, count);
   rest_of_call rest(self, how);
   stream_order order(self, how);
-  put_rest left;
+  put_rest left(self, rest);
   if (is_stored_first(how.keep)) {
     if (auto wanted = rest.want(); !wanted) return keep_error(wanted.failure());
     left.verb.items.resize(count);
   }
-  early_writes early(self, rest, left.verb);
   uint32_t i = 0;
   try {
     for (; i < count; ++i) {
       all.ended(i, put_one(self, items[i], i, count, how, rest, order, left));
-      if (left.copied_bytes != 0) early.copied(i, left.copied_bytes);
+      if (left.copied_bytes != 0) left.early.copied(i, left.copied_bytes);
     }
   } catch (...) {
     for (uint32_t k = 0; k < left.verb.items.size(); ++k) {
       if (k >= i || left.verb.items[k].block) all.ran_out(k);
     }
     abandon_blocks(self, left.verb.items);
-    if (!early.begun()) throw;
+    if (!left.early.begun()) throw;
   }
   if (!all.is_pending()) return all.result_now();
   return rest.submit_put(all, std::move(left.verb), ticket, &order);
@@ -602,6 +618,7 @@ cubby_status cubby::api::drop_blocks(runtime &self, const cubby_item *items, uin
     auto name = read_name(self, items[i], i);
     if (!name) return keep_error(name.failure());
     const auto lock = self.hold_pump();
+    self.engine().puts.expire_all(self.now());
     const auto seen = name->bank->blocks->keys.find(name->space, items[i].key);
     if (!seen) return keep_error(seen.failure());
     if (seen->locker == directory::no_locker) continue;

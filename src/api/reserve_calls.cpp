@@ -4,6 +4,7 @@
 #include "api/block_requests.hpp"
 #include "api/guard.hpp"
 #include "api/reservations.hpp"
+#include "base/checked.hpp"
 #include "base/mutant.hpp"
 
 using namespace cubby;
@@ -46,6 +47,7 @@ class reserve_call {
       give_up(self_, blocks_);
       throw;
     }
+    if (storing_) self_.kick();
     for (uint32_t i = 0; i < count_ && item_status != nullptr; ++i) item_status[i] = CUBBY_OK;
     return CUBBY_OK;
   }
@@ -57,10 +59,10 @@ class reserve_call {
       auto name = read_name(self_, items_[i], i);
       if (!name) return keep_error(name.failure());
       const residency::locker_bank &bank = *name->bank;
-      uint64_t length = 0;
-      for (uint32_t s = 0; s < items_[i].span_count && items_[i].spans != nullptr; ++s) {
-        length += items_[i].spans[s].bytes;
+      if (items_[i].at_bytes != 0) {
+        CUBBY_REFUSE("item %u: a block is written from its first byte on; set at_bytes to 0", i);
       }
+      const uint64_t length = length_of(items_[i]);
       if (length > block_bytes_of(bank)) {
         CUBBY_REFUSE("item %u: %llu bytes, and a block of bank %s holds %llu", i,
                      static_cast<ull>(length), bank.desc().name,
@@ -71,12 +73,8 @@ class reserve_call {
       auto begun = begin(*name, i);
       if (!begun) return keep_error(begun.failure());
       using start = engine::blocks::start;
-      if (*begun == start::full || *begun == start::joined) {
-        return keep_error(fail(CUBBY_ERR_BUSY,
-                               "item %u: bank %s has no room just now, or its key is being put; "
-                               "unpin some, drain, and try again",
-                               i, bank.desc().name));
-      }
+      if (*begun == start::joined) return keep_error(why_joined(*name, i));
+      if (*begun == start::full) return keep_error(why_full(*name, i));
       for (uint32_t p = 0; p < bank.part_count(); ++p) {
         addr_[at++] = *begun == start::known ? nullptr : address(*blocks_[i].what, p);
       }
@@ -99,13 +97,73 @@ class reserve_call {
     engine::parts &engine = self_.engine();
     const auto lock = self_.hold_pump();
     engine.state.now_ns = self_.now();
+    engine.puts.expire_all(engine.state.now_ns);
     if (call_ == 0) call_ = engine.state.next_sequence();
     auto begun = engine.puts.begin(*name.bank, request, what.at, call_, {.only_tier = tier_});
     if (begun && *begun == engine::blocks::start::begun) {
       if (CUBBY_MUTANT(publish_reserved)) engine.puts.publish(what.at);
       blocks_[i].what = std::move(what);
     }
+    storing_ =
+        storing_ || (begun && *begun == engine::blocks::start::known && engine.stored.busy());
     return begun;
+  }
+
+  static uint64_t length_of(const cubby_item &item) {
+    uint64_t length = 0;
+    for (uint32_t s = 0; s < item.span_count && item.spans != nullptr; ++s) {
+      length = base::saturating_add(length, item.spans[s].bytes);
+    }
+    return length;
+  }
+
+  [[nodiscard]] error why_joined(const named_block &name, uint32_t i) const {
+    for (uint32_t k = 0; k < i; ++k) {
+      const auto &before = blocks_[k].what;
+      const bool same = before && before->at.bank == name.bank && before->space == name.space &&
+                        before->key == directory::text_of(items_[i].key);
+      if (!same) continue;
+      return fail(CUBBY_ERR_INVALID, "item %u has the key of item %u; name each block once", i, k);
+    }
+    return fail(CUBBY_ERR_BUSY,
+                "item %u: another put or reservation of the same key, or a pin, lease or read of "
+                "the block whose place it takes, has not ended; end that, and try again",
+                i);
+  }
+
+  /// No room: just now, or is it for the blocks of this reservation alone already?
+  [[nodiscard]] error why_full(const named_block &name, uint32_t i) const {
+    const engine::tier_slot &in = self_.engine().state.tiers[tier_];
+    uint64_t own_bytes = 0;
+    uint32_t of_bank = 0;
+    const auto add = [&](const residency::locker_bank &bank, uint32_t number) {
+      own_bytes += in.memory->cost_bytes(bank.frame_bytes_in(tier_, number));
+      if (&bank == name.bank) ++of_bank;
+    };
+    for (uint32_t k = 0; k < i; ++k) {
+      if (blocks_[k].what) add(*blocks_[k].what->at.bank, blocks_[k].what->at.number);
+    }
+    add(*name.bank, 0);
+    if (of_bank > name.bank->count()) {
+      return fail(CUBBY_ERR_BUDGET,
+                  "item %u: the reservation is of more blocks than the %llu of bank %s; reserve "
+                  "fewer together, or give the bank more columns",
+                  i, static_cast<ull>(name.bank->count()), name.bank->desc().name);
+    }
+    if (own_bytes > in.memory->budget_bytes()) {
+      error why = fail(CUBBY_ERR_BUDGET,
+                       "item %u: the reservation takes %llu bytes up to here, and the budget of "
+                       "tier %s is %llu; reserve fewer blocks together, or raise it",
+                       i, static_cast<ull>(own_bytes), in.name.c_str(),
+                       static_cast<ull>(in.memory->budget_bytes()));
+      why.needed_bytes = own_bytes;
+      why.tier = in.handle;
+      return why;
+    }
+    return fail(CUBBY_ERR_BUSY,
+                "item %u: bank %s has no room just now: what is there is pinned, leased, reserved "
+                "or on its way; end some of that, drain, and try again",
+                i, name.bank->desc().name);
   }
 
   void *address(const engine::block_write &what, uint32_t part) const {
@@ -118,6 +176,7 @@ class reserve_call {
   const uint32_t count_, tier_;
   uint64_t call_ = 0;  // of all its items, for the policies
   const uint8_t keep_;
+  bool storing_ = false;  // a block that was known may be on its way to its store
   void **const addr_;
   std::vector<reserved_block> blocks_;
 };
@@ -134,7 +193,7 @@ result<cubby_status> commit_block(runtime &self, reserved_block &block, uint8_t 
   }
   engine::block_write what = std::move(*block.what);
   block.what.reset();
-  what.keep = std::max(what.keep, keep);
+  if (keep >= CUBBY_KEEP_RESTART) what.keep = std::max(what.keep, keep);
   if (is_stored_first(what.keep)) {
     const auto lock = self.hold_pump();
     if (auto why = self.engine().stored.why_not_stored(*what.at.bank, what.space)) {

@@ -14,6 +14,12 @@ uint16_t both(uint32_t a, uint32_t b) { return static_cast<uint16_t>(a & b); }
 uint16_t without(uint32_t a, uint32_t b) { return static_cast<uint16_t>(a & ~b); }
 uint16_t either(uint32_t a, uint32_t b) { return static_cast<uint16_t>(a | b); }
 
+/// The first of CUBBY_KEEP_* is not the shortest.
+uint8_t longer_of(uint8_t a, uint8_t b) {
+  const auto rank = [](uint8_t keep) { return keep == CUBBY_KEEP_CACHE ? -1 : int{keep}; };
+  return rank(a) < rank(b) ? b : a;
+}
+
 error gone() {
   return fail(CUBBY_ERR_STALE,
               "key: its entry is gone, by eviction or with its space; put it again");
@@ -95,7 +101,8 @@ result<put_answer> entries::join(const probe &own, const put_order &order) {
   answer.known = both(order.parts, state.present);
   answer.joined = both(order.parts, state.pending);
   answer.fresh = without(order.parts, answer.known | answer.joined);
-  record.keep = std::max(record.keep, order.keep);
+  answer.lived_as = record.keep;
+  record.keep = longer_of(record.keep, order.keep);
   answer.locker = state.locker;
   if (answer.fresh == 0) return answer;
   if (state.pending == 0) spaces_.put_began(space_of(own.entry.index));

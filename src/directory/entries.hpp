@@ -32,6 +32,7 @@ struct put_answer {
   uint16_t joined = 0;          // another put brings them
   uint16_t fresh = 0;           // this put brings them: publish or abandon follows
   bool took_locker = false;     // the order's number is the entry's now
+  uint8_t lived_as = 0;         // CUBBY_KEEP_* of an entry that was there
 };
 
 struct put_end {

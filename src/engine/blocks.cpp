@@ -53,6 +53,32 @@ bool blocks::lives_as_long(const locker_bank &bank, uint32_t number, uint8_t kee
   return stored_as || state_.tiers.have_in_memory(bank, number);
 }
 
+/// It was to live while memory lasts, and is to outlast that now. What is not in memory that the
+/// processor reads, or finds no memory for its way, stays as it is.
+void blocks::store_known(locker_bank &bank, const directory::put_request &request,
+                         const directory::put_answer &known) {
+  if (bank.blocks->is_stored(known.locker)) return;
+  for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
+    if (!takes_puts(state_.tiers, tier, no_tier)) continue;
+    const residency::locker_word::view own = bank.word(tier, known.locker).look();
+    if (own.state != residency::locker_state::ready) continue;
+    try {
+      block_write what;
+      what.at.bank = &bank;
+      what.at.number = known.locker;
+      what.at.tier = tier;
+      what.at.frame = own.frame;
+      what.at.entry = known.entry;
+      what.space = request.space;
+      what.key = text_of(request.key);
+      if (request.parent != nullptr) what.parent = text_of(*request.parent);
+      stored_.write(std::move(what));
+    } catch (const std::bad_alloc &) {
+    }
+    return;
+  }
+}
+
 void blocks::forget(locker_bank &bank, const directory::entry_ref &entry) {
   const auto erased = bank.blocks->keys.erase(entry, directory::erase_rule::any);
   if (!erased) return;
@@ -215,7 +241,12 @@ result<blocks::start> blocks::enter(locker_bank &bank, directory::put_request &r
         return start::begun;
       }
       if (answer->joined != 0) return start::joined;
-      if (lives_as_long(bank, answer->locker, request.keep)) return start::known;
+      if (lives_as_long(bank, answer->locker, request.keep)) {
+        if (answer->lived_as == CUBBY_KEEP_CACHE && request.keep == CUBBY_KEEP_SESSION) {
+          store_known(bank, request, *answer);
+        }
+        return start::known;
+      }
     }
     // It lacks parts; or its last copy was lost on the way to another tier, or is not to live as
     // long.

@@ -55,8 +55,12 @@ class blocks {
   /// After a space was removed: its blocks go, and their numbers are free again; those that are
   /// pinned go with a later begin().
   void reclaim(locker_bank &bank);
-  /// Ends leases whose time is over.
+  /// Ends leases whose time is over, a few at a time.
   void expire(uint64_t now_ns);
+  /// All of them: the pump may have been at rest since.
+  void expire_all(uint64_t now_ns) {
+    while (next_expiry_ns() <= now_ns) expire(now_ns);
+  }
   /// When the next one is.
   [[nodiscard]] uint64_t next_expiry_ns() const;
 
@@ -78,6 +82,8 @@ class blocks {
   void make_digests(const block_place &at, uint32_t part, const Digest &digest_of) const;
   void end_put(const block_place &at, uint32_t space, std::string_view parent) noexcept;
   void give_frame(const block_place &at) noexcept;
+  void store_known(locker_bank &bank, const directory::put_request &request,
+                   const directory::put_answer &known);
   void forget(locker_bank &bank, const directory::entry_ref &entry);
 
   engine_state &state_;

@@ -56,6 +56,13 @@ struct chunk_run {
   return run;
 }
 
+/// Is the tier's budget as large as the locker's frame?
+[[nodiscard]] inline bool may_ever_hold(const tier_set &tiers, const locker_bank &bank,
+                                        uint32_t number, uint32_t tier) {
+  const tier::memory_tier &memory = *tiers[tier].memory;
+  return memory.cost_bytes(bank.frame_bytes_in(tier, number)) <= memory.budget_bytes();
+}
+
 /// Can a file's pages be read into a frame of the tier as they are?
 [[nodiscard]] inline bool reads_in_place(const tier_set &tiers, const locker_bank &bank,
                                          uint32_t tier) {

@@ -127,7 +127,13 @@ error frame_grants::cannot_lay_out(const request &r) const {
                    "lockers together",
                    slot.name.c_str(), static_cast<ull>(memory.budget_bytes()),
                    std::max<size_t>(memory.blocks().size(), 1), static_cast<ull>(needed));
-  if (memory.memory_bytes() < memory.budget_bytes()) {
+  if (largest > memory.budget_bytes()) {
+    why =
+        fail(CUBBY_ERR_BUDGET,
+             "tier %s: a locker takes %llu bytes, and the budget is %llu; raise the budget to "
+             "that at least",
+             slot.name.c_str(), static_cast<ull>(largest), static_cast<ull>(memory.budget_bytes()));
+  } else if (memory.memory_bytes() < memory.budget_bytes()) {
     needed = memory.budget_bytes();
     why = fail(CUBBY_ERR_NO_MEMORY,
                "tier %s: its memory was to be taken anew in one piece, and the system has not "

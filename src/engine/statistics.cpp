@@ -27,6 +27,7 @@ uint64_t statistics::working_set_bytes(const locker_bank &bank, frame_layout lay
 
 uint64_t statistics::estimate_ns(const locker_bank &bank, uint32_t number, uint32_t tier) const {
   if (bank.word(tier, number).look().state == locker_state::ready) return 0;
+  if (!may_ever_hold(state_.tiers, bank, number, tier)) return base::never_ns;
   const uint64_t bytes = bank.locker_bytes(number);
   for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
     if (t == tier || !state_.tiers.is_memory(t)) continue;

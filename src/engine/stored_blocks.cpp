@@ -50,6 +50,12 @@ std::optional<error> stored_blocks::why_not_stored(const locker_bank &bank, uint
     return why;
   }
   if (spaces_.id_of(bank, handle)) return std::nullopt;
+  if (spaces_.waits_for_place(bank, handle)) {
+    return fail(CUBBY_ERR_BUSY,
+                "bank %s: the store is giving up a space that nobody has open, to have a place for "
+                "this one; put again a little later",
+                bank.desc().name);
+  }
   if (spaces_.waits(bank, handle)) {
     error why = fail(CUBBY_ERR_DEVICE,
                      "bank %s: the store was read-only until just now; put again a little later",
@@ -363,7 +369,7 @@ bool stored_blocks::step() {
   stores_.take_news();
   if (!stores_.damaged.empty()) stores_.drop_damaged();
   for (store_state &one : stores_.all()) {
-    spaces_.open_waiting(one);
+    spaces_.step(one);
     any = take_completions(one) || any;
     any = stores_.erase_some(one) || any;
     any = write_some(one) || any;

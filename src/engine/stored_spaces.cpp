@@ -82,6 +82,15 @@ bool stored_spaces::waits(const locker_bank &bank, uint32_t handle) const {
   return known != banks_.end() && known->second.waits(handle);
 }
 
+bool stored_spaces::waits_for_place(const locker_bank &bank, uint32_t handle) const {
+  const auto known = banks_.find(&bank);
+  if (known == banks_.end()) return false;
+  const std::vector<waiting_space> &all = known->second.waiting;
+  return std::any_of(all.begin(), all.end(), [=](const waiting_space &one) {
+    return one.handle == handle && one.for_place;
+  });
+}
+
 result<void> stored_spaces::open(locker_bank &bank, uint32_t handle, std::string_view fingerprint,
                                  std::string_view domain) {
   if (stores_.all().empty() || unfit(bank)) return {};
@@ -100,14 +109,31 @@ result<void> stored_spaces::open(locker_bank &bank, uint32_t handle, std::string
   store_state &from = stores_.all().front();
   if (from.disk->content().failure() == nullptr) {
     const auto added = from.disk->content().add_space(marked, domain, of_space);
-    if (!added) return added.failure();
-    return list_space(bank, from, handle, *added);
+    room_.note_added();
+    stores_.note_news();
+    if (added) return list_space(bank, from, handle, *added);
+    const bool waits = added.failure().status == CUBBY_ERR_NO_SPACE &&
+                       space_room::may_come(from, [&](uint32_t id) { return is_open(from, id); });
+    if (!waits) return added.failure();
+    banks_[&bank].waiting.push_back({handle, true, std::move(marked), std::string(domain)});
+    return {};
   }
   // Read-only: what it has of the space is read, and a space that it does not know is added later.
   const uint32_t known = from.disk->content().spaces().find(marked, domain);
   if (known != 0) return list_space(bank, from, handle, known);
-  banks_[&bank].waiting.push_back({handle, std::move(marked), std::string(domain)});
+  banks_[&bank].waiting.push_back({handle, false, std::move(marked), std::string(domain)});
   return {};
+}
+
+bool stored_spaces::is_open(const store_state &in, uint32_t id) const {
+  return std::any_of(banks_.begin(), banks_.end(), [&](const auto &one) {
+    return one.first->file_tier == in.disk->tier() && one.second.handles_of.count(id) != 0;
+  });
+}
+
+void stored_spaces::step(store_state &in) {
+  open_waiting(in);
+  room_.step(in, [&](uint32_t id) { return is_open(in, id); });
 }
 
 /// Spaces that were opened while the store took none.
@@ -118,6 +144,7 @@ void stored_spaces::open_waiting(store_state &in) {
       const waiting_space &next = of.waiting.front();
       const auto added = in.disk->content().add_space(next.fingerprint, next.domain, of_space);
       if (!added && added.failure().status == CUBBY_ERR_BUSY) return;
+      if (!added && added.failure().status == CUBBY_ERR_NO_SPACE) return room_.note_added();
       auto &bank = const_cast<locker_bank &>(*known);
       const auto listed = added ? list_space(bank, in, next.handle, *added) : added.failure();
       if (!listed) state_.log(1, listed.failure().text);

@@ -10,23 +10,24 @@
 #include <unordered_map>
 #include <vector>
 
-#include "engine/store_set.hpp"
+#include "engine/space_room.hpp"
 
 namespace cubby::engine {
 
 /// For whoever holds the pump.
 class stored_spaces {
  public:
-  stored_spaces(engine_state &state, store_set &stores) : state_(state), stores_(stores) {}
+  stored_spaces(engine_state &state, store_set &stores)
+      : state_(state), stores_(stores), room_(state) {}
 
   /// From here on the blocks of the directory's space `handle` may be stored; those that the store
   /// has of it are found by their keys. Nothing is done where there is no store; one that is
-  /// read-only takes a new space when it takes blocks again. After an error the space is not
-  /// stored.
+  /// read-only takes a new space when it takes blocks again, and one whose places are all taken
+  /// when it has given up a space that nobody has open. After an error the space is not stored.
   result<void> open(locker_bank &bank, uint32_t handle, std::string_view fingerprint,
                     std::string_view domain);
-  /// Those that were opened while the store took none.
-  void open_waiting(store_state &in);
+  /// Those that were opened while the store took none; and those that nobody has open give way.
+  void step(store_state &in);
   /// The handle is given back. Blocks of a space without handles are reclaimed by the directory.
   void close(locker_bank &bank, uint32_t handle) noexcept;
   void forget_bank(locker_bank &bank);
@@ -36,8 +37,10 @@ class stored_spaces {
   [[nodiscard]] static std::optional<error> unfit(const locker_bank &bank);
   /// In the store; nothing where the space is not stored.
   [[nodiscard]] std::optional<uint32_t> id_of(const locker_bank &bank, uint32_t handle) const;
-  /// For the store to take blocks again?
+  /// For the store to take blocks again, or to have a place?
   [[nodiscard]] bool waits(const locker_bank &bank, uint32_t handle) const;
+  /// For another to give way to it?
+  [[nodiscard]] bool waits_for_place(const locker_bank &bank, uint32_t handle) const;
 
   /// A block of the store that nobody lists, and the key before it in its chain.
   void list_again(locker_bank &bank, uint32_t handle, uint32_t stored,
@@ -46,9 +49,10 @@ class stored_spaces {
   void link_children(locker_bank &bank, uint32_t handle, const cubby_key &parent);
 
  private:
-  /// A space that the store did not take, because it was read-only.
+  /// A space that the store did not take: it was read-only, or had no place.
   struct waiting_space {
     uint32_t handle = 0;
+    bool for_place = false;
     std::string fingerprint, domain;
   };
   struct bank_state {
@@ -64,6 +68,9 @@ class stored_spaces {
     std::map<uint32_t, std::unordered_multimap<uint64_t, uint32_t>> orphans;
   };
 
+  void open_waiting(store_state &in);
+  /// Has some bank a handle of it?
+  [[nodiscard]] bool is_open(const store_state &in, uint32_t id) const;
   result<void> list_space(locker_bank &bank, store_state &from, uint32_t handle, uint32_t id);
   void list_blocks(locker_bank &bank, bank_state &of, store_state &from, uint32_t handle,
                    uint32_t stored_id);
@@ -72,6 +79,7 @@ class stored_spaces {
 
   engine_state &state_;
   store_set &stores_;
+  space_room room_;
   std::map<const locker_bank *, bank_state> banks_;
 };
 

@@ -39,7 +39,8 @@ result<uint32_t> space_table::add(std::string_view fingerprint, std::string_view
     slots_[i] = {body, 0, false};
     return body.id;
   }
-  return fail(CUBBY_ERR_NO_SPACE, "the store has %u spaces and no room for another; remove one",
+  return fail(CUBBY_ERR_NO_SPACE,
+              "the store has %u spaces, all of them in use; remove one, or use another store",
               store_spaces_max);
 }
 

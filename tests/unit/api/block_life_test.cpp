@@ -218,7 +218,10 @@ TEST_CASE("a reservation is granted whole or not at all, and its bank stays") {
   std::vector<void *> addr(20, nullptr);
   cubby_pins pins = 0;
   CHECK(cubby_reserve(f.h.rt, items.data(), 20, f.host, nullptr, &pins, addr.data(), nullptr) ==
-        CUBBY_ERR_BUSY);
+        CUBBY_ERR_BUDGET);  // 17 blocks are never there together
+  cubby_error why{};
+  cubby_explain(&why, nullptr, 0);
+  CHECK(why.needed_bytes == 17 * block_bytes);
   CHECK(pins == 0);
   CHECK(f.h.stats(f.host).used_bytes == 0);
   REQUIRE(cubby_reserve(f.h.rt, items.data(), 16, f.host, nullptr, &pins, addr.data(), nullptr) ==
@@ -228,6 +231,71 @@ TEST_CASE("a reservation is granted whole or not at all, and its bank stays") {
   CHECK(cubby_bank_remove(f.h.rt, f.bank) == CUBBY_ERR_BUSY);
   CHECK(cubby_commit(f.h.rt, pins, 0, 0, 1, nullptr, nullptr) == CUBBY_OK);
   CHECK(cubby_bank_remove(f.h.rt, f.bank) == CUBBY_OK);
+}
+
+TEST_CASE("a reservation that makes no sense, or never can be, is refused as such") {
+  block_fixture f(0, 4, 0, {{}, 0, mib});
+  const auto names = names_to(5);
+  std::vector<cubby_item> items;
+  for (const std::string &name : names) items.push_back(named(f, name));
+  std::vector<void *> addr(5, nullptr);
+  cubby_pins pins = 0;
+  const auto reserve = [&](uint32_t count) {
+    return cubby_reserve(f.h.rt, items.data(), count, f.host, nullptr, &pins, addr.data(), nullptr);
+  };
+  CHECK(reserve(5) == CUBBY_ERR_BUDGET);  // the bank has 4
+  items[3] = items[1];
+  CHECK(reserve(4) == CUBBY_ERR_INVALID);
+  CHECK(explain().find("item 3 has the key of item 1") != std::string::npos);
+  cubby_span around[] = {{0, 0, 0, ~uint64_t{0}}, {0, 0, 0, 2}};
+  items[0].spans = around;
+  items[0].span_count = 2;
+  CHECK(reserve(1) == CUBBY_ERR_INVALID);
+  items[0].span_count = 0;
+  items[0].at_bytes = 64;
+  CHECK(reserve(1) == CUBBY_ERR_INVALID);
+  CHECK(pins == 0);
+  CHECK(f.h.stats(f.host).used_bytes == 0);
+}
+
+TEST_CASE("leases whose time is over hold nothing up, though the runtime rests") {
+  block_fixture f(GENERATE(0u, 1u), 64, 0, {{}, 0, mib});
+  put_chain(f, 16, CUBBY_KEEP_CACHE);
+  const auto names = names_to(16);
+  const auto keys = keys_of(names);
+  const cubby_item first = named(f, names[0]);
+  const std::string other = key_of(100);
+  const cubby_item wanted = named(f, other);
+  cubby_pins lease = 0, pins = 0;
+  void *addr = nullptr;
+  const auto reserve = [&] {
+    return cubby_reserve(f.h.rt, &wanted, 1, f.host, nullptr, &pins, &addr, nullptr);
+  };
+  REQUIRE(cubby_lease(f.h.rt, f.space, keys.data(), 16, 20, &lease) == CUBBY_OK);
+  std::this_thread::sleep_for(std::chrono::milliseconds(40));
+  CHECK(cubby_drop(f.h.rt, &first, 1, 0) == CUBBY_OK);
+  REQUIRE(put(f, 1, content_of(1), {}, 0, CUBBY_KEEP_CACHE) == CUBBY_OK);
+  REQUIRE(cubby_lease(f.h.rt, f.space, keys.data(), 16, 20, &lease) == CUBBY_OK);
+  std::this_thread::sleep_for(std::chrono::milliseconds(40));
+  REQUIRE(reserve() == CUBBY_OK);
+  CHECK(cubby_commit(f.h.rt, pins, 0, 0, 0, nullptr, nullptr) == CUBBY_OK);
+}
+
+TEST_CASE("what is larger than its tier never comes there, and is not to be waited for") {
+  const store_directory there;
+  block_fixture f(0, 64, 0, {there.path, 32 * mib, mib});
+  REQUIRE(put(f, 1, content_of(1), {}, 0, CUBBY_KEEP_RESTART) == CUBBY_OK);
+  cubby_ticket ticket = 0;
+  REQUIRE(cubby_tier_resize(f.h.rt, f.host, block_bytes / 2, &ticket) >= 0);
+  if (ticket != 0) REQUIRE(cubby_wait(f.h.rt, ticket, -1) == CUBBY_OK);
+  const std::string name = key_of(1);
+  const cubby_item one = named(f, name);
+  uint64_t ready_ns = 0;
+  REQUIRE(cubby_estimate(f.h.rt, &one, 1, f.host, &ready_ns) == CUBBY_OK);
+  CHECK(ready_ns == ~uint64_t{0});
+  std::string bytes(block_bytes, 'x');
+  CHECK(get(f, 1, bytes) == CUBBY_ERR_BUDGET);
+  CHECK(explain().find("takes 65536 bytes, and the budget is 32768") != std::string::npos);
 }
 
 TEST_CASE("a reserved block may be shorter, and what is behind it is zero") {

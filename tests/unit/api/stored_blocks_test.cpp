@@ -1,7 +1,9 @@
 // KV blocks on disk: what outlives memory and the process, and what does not.
 #include <sys/wait.h>
 
+#include <array>
 #include <csignal>
+#include <deque>
 #include <thread>
 
 #include "unit/api/block_fixture.hpp"
@@ -120,6 +122,153 @@ TEST_CASE("blocks of one call are stored while the call copies others, and may e
   block_fixture f(pump, 256, 0, tiers);
   REQUIRE(match(f, numbers_to(count)) == count);
   for (const uint32_t number : numbers_to(count)) check_bytes(f, number);
+}
+
+TEST_CASE("a call waits for its own blocks: for one that it names twice, and for their frames") {
+  const store_directory there;
+  const uint8_t keep = GENERATE(uint8_t{CUBBY_KEEP_RESTART}, uint8_t{CUBBY_KEEP_DURABLE});
+  constexpr uint32_t count = 40;  // memory holds 4
+  block_fixture f(GENERATE(0u, 1u), 64, 0, {there.path, 32 * mib, 4 * block_bytes});
+  std::vector<std::string> contents;
+  for (uint32_t i = 0; i < count; ++i) contents.push_back(content_of(i / 2));
+  std::deque<block_item> blocks;
+  std::vector<cubby_item> items;
+  for (uint32_t i = 0; i < count; ++i) {
+    blocks.emplace_back(f.space, key_of(i / 2), std::string(),
+                        std::vector<cubby_span>{plain(contents[i].data(), block_bytes)});
+    items.push_back(blocks.back().item);
+  }
+  std::vector<int8_t> statuses(count, CUBBY_PENDING);
+  cubby_how how{};
+  how.struct_size = sizeof how;
+  how.keep = keep;
+  how.item_status = statuses.data();
+  const cubby_status status = cubby_put(f.h.rt, items.data(), count, &how, nullptr);
+  INFO(explain());
+  REQUIRE(status == CUBBY_OK);
+  CHECK(statuses == std::vector<int8_t>(count, CUBBY_OK));
+  for (uint32_t i = 0; i < count / 2; ++i) check_bytes(f, i);
+}
+
+TEST_CASE("calls that put the same blocks in other orders do not wait for each other's end") {
+  const store_directory there;
+  block_fixture f(0, 256, 0, {there.path, 64 * mib, 8 * mib});
+  constexpr uint32_t count = 8;  // less than what is written before a call is over
+  std::array<cubby_status, 2> ended{};
+  for (uint32_t round = 0; round < 16; ++round) {
+    const auto put_all = [&](uint32_t caller) {
+      std::vector<std::string> contents;
+      std::deque<block_item> blocks;
+      std::vector<cubby_item> items;
+      for (uint32_t i = 0; i < count; ++i) {
+        const uint32_t number = round * count + (caller == 0 ? i : count - 1 - i);
+        contents.push_back(content_of(number));
+        blocks.emplace_back(f.space, key_of(number), std::string(),
+                            std::vector<cubby_span>{plain(contents[i].data(), block_bytes)});
+        items.push_back(blocks.back().item);
+      }
+      cubby_how how{};
+      how.struct_size = sizeof how;
+      how.keep = CUBBY_KEEP_RESTART;
+      ended[caller] = cubby_put(f.h.rt, items.data(), count, &how, nullptr);
+    };
+    std::thread other(put_all, 1);
+    put_all(0);
+    other.join();
+    REQUIRE(ended[0] == CUBBY_OK);
+    REQUIRE(ended[1] == CUBBY_OK);
+  }
+}
+
+TEST_CASE("a block that was to live while memory lasts can be put again to outlast it") {
+  const store_directory there;
+  block_fixture f(GENERATE(0u, 1u), 64, 0, {there.path, 32 * mib, 4 * block_bytes});
+  const auto fill_memory = [&](uint32_t from) {
+    for (uint32_t i = from; i < from + 16; ++i) {
+      REQUIRE(put(f, i, content_of(i), {}, 0, CUBBY_KEEP_CACHE) == CUBBY_OK);
+    }
+  };
+  REQUIRE(put(f, 1, content_of(1), {}, 0, CUBBY_KEEP_CACHE) == CUBBY_OK);
+  REQUIRE(put(f, 2, content_of(2), {}, 0, CUBBY_KEEP_CACHE) == CUBBY_OK);
+  REQUIRE(put(f, 1, content_of(1)) == CUBBY_OK);
+  REQUIRE(put(f, 1, content_of(1), {}, 0, CUBBY_KEEP_CACHE) == CUBBY_OK);  // no shorter for that
+  REQUIRE(cubby_drain(f.h.rt, -1) == CUBBY_OK);
+  fill_memory(100);
+  check_bytes(f, 1);
+  std::string bytes(block_bytes, 'x');
+  CHECK(get(f, 2, bytes) == CUBBY_MISS);
+  // Nor does a commit make it shorter.
+  const block_item third(f.space, key_of(3), {}, {});
+  cubby_pins pins = 0;
+  void *addr = nullptr;
+  cubby_how how{};
+  how.struct_size = sizeof how;
+  how.keep = CUBBY_KEEP_CACHE;
+  REQUIRE(cubby_reserve(f.h.rt, &third.item, 1, f.host, nullptr, &pins, &addr, nullptr) ==
+          CUBBY_OK);
+  std::memcpy(addr, content_of(3).data(), block_bytes);
+  REQUIRE(cubby_commit(f.h.rt, pins, 0, 0, 1, &how, nullptr) == CUBBY_OK);
+  REQUIRE(cubby_drain(f.h.rt, -1) == CUBBY_OK);
+  fill_memory(200);
+  check_bytes(f, 3);
+}
+
+TEST_CASE("tenants come and go: spaces that nobody has open give way in the store") {
+  const store_directory there;
+  const block_tiers tiers{there.path, 64 * mib, 8 * mib};
+  constexpr uint32_t count = 300;  // the store has a place for 256
+  const auto name = [](uint32_t tenant) { return "tenant " + std::to_string(tenant); };
+  {
+    block_fixture f(GENERATE(0u, 1u), 1024, 0, tiers);
+    const cubby_space precious = f.add_space("model", "precious");
+    REQUIRE(put(f, 1, content_of(1), {}, precious, CUBBY_KEEP_DURABLE) == CUBBY_OK);
+    REQUIRE(cubby_space_remove(f.h.rt, precious) == CUBBY_OK);
+    REQUIRE(put(f, 7, content_of(7), {}, 0, CUBBY_KEEP_RESTART) == CUBBY_OK);  // is open all along
+    for (uint32_t tenant = 0; tenant < count; ++tenant) {
+      const cubby_space space = f.add_space("model", name(tenant));
+      cubby_status status = CUBBY_ERR_BUSY;
+      for (uint32_t tries = 0; status == CUBBY_ERR_BUSY && tries < 1000; ++tries) {
+        status = put(f, 1000 + tenant, content_of(tenant), {}, space, CUBBY_KEEP_RESTART);
+        if (status != CUBBY_OK) static_cast<void>(cubby_drain(f.h.rt, 10'000'000));
+      }
+      INFO(tenant << ": " << explain());
+      REQUIRE(status == CUBBY_OK);
+      REQUIRE(cubby_space_remove(f.h.rt, space) == CUBBY_OK);
+    }
+  }
+  block_fixture f(0, 1024, 0, tiers);
+  check_bytes(f, 7);
+  CHECK(match(f, {1}, nullptr, f.add_space("model", "precious")) == 1);
+  const cubby_space last = f.add_space("model", name(count - 1));
+  CHECK(match(f, {1000 + count - 1}, nullptr, last) == 1);
+  CHECK(match(f, {1000}, nullptr, f.add_space("model", name(0))) == 0);  // the one of old
+}
+
+TEST_CASE("spaces that are all open are not given up, and the sentence says so") {
+  const store_directory there;
+  block_fixture f(0, 1024, 0, {there.path, 64 * mib, 8 * mib});
+  std::vector<cubby_space> open;
+  for (uint32_t tenant = 0; tenant < 255; ++tenant) {
+    open.push_back(f.add_space("model", "tenant " + std::to_string(tenant)));
+    REQUIRE(cubby_drain(f.h.rt, -1) == CUBBY_OK);
+  }
+  cubby_space_desc desc{};
+  desc.struct_size = sizeof desc;
+  desc.bank = f.bank;
+  desc.domain = "one more";
+  desc.domain_bytes = 8;
+  cubby_space one_more = 0;
+  CHECK(cubby_space_add(f.h.rt, &desc, &one_more) == CUBBY_ERR_NO_SPACE);
+  CHECK(explain().find("all of them in use") != std::string::npos);
+  REQUIRE(cubby_space_remove(f.h.rt, open.back()) == CUBBY_OK);
+  REQUIRE(cubby_space_add(f.h.rt, &desc, &one_more) == CUBBY_OK);
+  cubby_status status = CUBBY_ERR_BUSY;
+  for (uint32_t tries = 0; status == CUBBY_ERR_BUSY && tries < 1000; ++tries) {
+    status = put(f, 1, content_of(1), {}, one_more, CUBBY_KEEP_RESTART);
+    if (status != CUBBY_OK) static_cast<void>(cubby_drain(f.h.rt, 10'000'000));
+  }
+  INFO(explain());
+  CHECK(status == CUBBY_OK);
 }
 
 TEST_CASE("blocks of one call do not push each other out: what finds no number is busy") {
