@@ -21,6 +21,10 @@ if(cubby_build_python)
   add_test(NAME python_package
            COMMAND ${Python_EXECUTABLE} -m pytest -q -p no:cacheprovider
                    -c ${PROJECT_SOURCE_DIR}/pyproject.toml ${PROJECT_SOURCE_DIR}/python/tests)
-  set_tests_properties(python_package PROPERTIES TIMEOUT 300 ENVIRONMENT
-    "PYTHONPATH=${PROJECT_BINARY_DIR}/python/stage;CUBBY_COMMAND=$<TARGET_FILE:cubby_cli>")
+  set(cubby_fake_cuda "")
+  if(NOT CUBBY_SANITIZE)  # which no interpreter of others loads
+    set(cubby_fake_cuda ";CUBBY_FAKE_CUDA=${PROJECT_BINARY_DIR}/tests/fake_driver")
+  endif()
+  set_tests_properties(python_package PROPERTIES TIMEOUT 600 ENVIRONMENT
+    "PYTHONPATH=${PROJECT_BINARY_DIR}/python/stage;CUBBY_COMMAND=$<TARGET_FILE:cubby_cli>${cubby_fake_cuda}")
 endif()

@@ -59,6 +59,8 @@ TYPES = [
     (r"def take_log\((.*)\) -> list", r"def take_log(\1) -> list[tuple[int, int, int, str]]"),
     (r"def files\(self\) -> list", "def files(self) -> list[dict[str, Any]]"),
     (r"def policies\(\) -> list", "def policies() -> list[str]"),
+    (r"def shape\(self\) -> tuple", "def shape(self) -> tuple[int, int]"),
+    (r"def (base|stride_bytes)\(self\) -> tuple", r"def \1(self) -> tuple[int, ...]"),
     (r"def version\(\) -> tuple", "def version() -> tuple[int, int, int]"),
     (r"-> dict:", "-> dict[str, Any]:"),
 ]

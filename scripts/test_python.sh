@@ -20,6 +20,9 @@ cubby_wheel
 install_wheel "$tools"
 
 if [[ -x build/release/bin/cubby ]]; then export CUBBY_COMMAND=$PWD/build/release/bin/cubby; fi
+if [[ -f build/release/tests/fake_driver/libcuda.so.1 ]]; then
+  export CUBBY_FAKE_CUDA=${CUBBY_FAKE_CUDA:-$PWD/build/release/tests/fake_driver}
+fi
 "$tools/bin/ruff" check -q python
 "$tools/bin/ruff" format -q --check python
 "$tools/bin/python" -m pytest -q -p no:cacheprovider python/tests "${arguments[@]}"

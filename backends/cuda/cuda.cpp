@@ -125,6 +125,13 @@ void memory_unregister(cubby_backend *backend, void *base, uint64_t) {
   of(backend).gpu.unregister_host(base);
 }
 
+int32_t memory_address(cubby_backend *backend, const void *base, uint64_t *address) try {
+  if (base == nullptr || address == nullptr) return -EINVAL;
+  return of(backend).gpu.address_of(base, address);
+} catch (const std::bad_alloc &) {
+  return -ENOMEM;
+}
+
 int32_t memory_check(cubby_backend *backend, const void *base, uint64_t bytes) try {
   return of(backend).gpu.check(base, bytes);
 } catch (const std::bad_alloc &) {
@@ -271,6 +278,7 @@ const cubby_backend_ops operations = [] {
   ops.mark_passed = mark_passed;
   ops.stream_wait_marked = stream_wait_marked;
   ops.copies_from = copies_from;
+  ops.memory_address = memory_address;
   return ops;
 }();
 

@@ -298,6 +298,19 @@ int32_t device::register_host(void *base, uint64_t bytes) {
   return -error;
 }
 
+int32_t device::address_of(const void *host, uint64_t *address) {
+  if (lost()) return -ENODEV;
+  const in_context here = enter();
+  device_pointer at = 0;
+  const status came = driver_.host_device_pointer(&at, const_cast<void *>(host), 0);
+  if (came == success) return *address = at, 0;
+  const int32_t error = errno_of(came, "cuMemHostGetDevicePointer");
+  return refuse(error == EIO ? ENOTSUP : error,
+                "device " + std::to_string(ordinal_) +
+                    " has no address for host memory that was registered (" + name_of(came) +
+                    "), so kernels cannot list what they lack; use pins");
+}
+
 void device::unregister_host(void *base) {
   const auto at = std::find(registered_.begin(), registered_.end(), base);
   if (at == registered_.end()) return;

@@ -62,6 +62,8 @@ class device {
 
   int32_t register_host(void *base, uint64_t bytes);
   void unregister_host(void *base);
+  /// Where kernels find memory that was registered: not every device has it at the host's address.
+  int32_t address_of(const void *host, uint64_t *address);
   [[nodiscard]] bool has_registered() const { return !registered_.empty(); }
 
   /// Any thread. The errno (positive) of what a call answered; a lost device is noted and logged.

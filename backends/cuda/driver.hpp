@@ -57,6 +57,7 @@ struct driver_table {
   status (*copy)(device_pointer to, device_pointer from, size_t bytes, stream in);
   status (*host_register)(void *base, size_t bytes, unsigned flags);
   status (*host_unregister)(void *base);
+  status (*host_device_pointer)(device_pointer *out, void *host, unsigned flags);
   status (*can_access_peer)(int *can, device_id device, device_id peer);
   status (*module_load)(module_handle *out, const void *image);
   status (*module_unload)(module_handle one);
@@ -114,6 +115,7 @@ inline constexpr std::array entries = {
     "cuMemcpyAsync",
     "cuMemHostRegister_v2",
     "cuMemHostUnregister",
+    "cuMemHostGetDevicePointer_v2",
     "cuDeviceCanAccessPeer",
     "cuModuleLoadData",
     "cuModuleUnload",

@@ -209,6 +209,9 @@ typedef struct cubby_backend_ops {
   /** Does COPY_PEER read frames that an instance of this backend has on this device (its own included)? 1 or 0. stream_wait is for
    * such copies, too. Optional; NULL = bytes go from device to device through the host. */
   int32_t (*copies_from)(cubby_backend *backend, int32_t device);
+  /** Where the device finds host memory that memory_register() has made known: *address, of byte `base`, is for kernels alone, and
+   * need not be the host's. 0 or a negative errno. Optional; NULL = by the host's own address. */
+  int32_t (*memory_address)(cubby_backend *backend, const void *base, uint64_t *address);
 } cubby_backend_ops;
 
 /** The one symbol that a backend library exports; the result stands as long as the library is loaded. */

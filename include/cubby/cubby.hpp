@@ -5,13 +5,14 @@
 // What holds for every name here:
 //   - Units: sizes end in _bytes, times in _ns (CLOCK_MONOTONIC; deadlines are absolute), counts in
 //     _count. A zeroed option means its default, as in cubby.h.
-//   - Ownership: `runtime`, `pins` and `completion_queue` own what they name, can be moved and not
-//     copied, and give it back at destruction. Everything else is a number and copied freely.
-//   - Order: pins may outlive their runtime as objects; they then hold nothing. A completion queue
-//     may outlive it too, and what it holds may still be taken. Calls on one runtime while another
-//     thread closes or destroys it are a mistake of the caller.
+//   - Ownership: `runtime`, `pins`, `reservation`, `lease` and `completion_queue` own what they
+//     name, can be moved and not copied, and give it back at destruction. Everything else is a
+//     number and copied freely.
+//   - Order: pins, reservations and leases may outlive their runtime as objects; they then hold
+//     nothing. A completion queue may outlive it too, and what it holds may still be taken. Calls
+//     on one runtime while another thread closes or destroys it are a mistake of the caller.
 //   - Threads: every call on a runtime may be made from any thread unless it says "one at a time";
-//     one `pins` object belongs to one thread at a time.
+//     one `pins`, `reservation` or `lease` object belongs to one thread at a time.
 //   - Blocking: only wait(), drain(), close() and the destructors named below block.
 //   - Errors: a call that can fail returns result<T>, which must be looked at.
 //
@@ -38,6 +39,7 @@
 #include <new>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -355,6 +357,7 @@ struct runtime_options {
   const char *policy = nullptr;  ///< name from cubby_policy_list(); NULL = each bank's own
   uint64_t seed = 0;             ///< for randomised policies; same seed, same decisions
   uint32_t workers = 0;          ///< threads that verify reads beside the pump; see cubby_config
+  const char *profile = nullptr;  ///< file of `cubby characterize --save`; NULL = none
 };
 
 /// A tier to be added. Strings and arrays are read during the call.
@@ -385,6 +388,20 @@ class completion_queue;
   return {0, 0, reinterpret_cast<uintptr_t>(memory.data()), memory.size()};
 }
 
+/// A piece of a region as a span of an item; of strided ones bytes count through the pieces.
+[[nodiscard]] inline cubby_span span_of(region of, uint64_t offset_bytes, uint64_t bytes) noexcept {
+  return {of.handle(), 0, offset_bytes, bytes};
+}
+
+/// A stream of a device by its native handle as an integer, 0 = the device's default stream: an
+/// order that how::sync and pins::release() name in place of the host's.
+[[nodiscard]] inline cubby_sync stream_order(uint64_t stream, int32_t device = 0) noexcept {
+  auto order = detail::sized<cubby_sync>();
+  order.device = device;
+  order.stream = stream;
+  return order;
+}
+
 /// How a request is served.
 struct how {
   cubby::io_class io_class = cubby::io_class::demand;  ///< urgency
@@ -398,6 +415,7 @@ struct how {
   uint64_t user = 0;                        ///< handed back in cubby_done
   const completion_queue *queue = nullptr;  ///< where it completes; NULL = only wait() sees it
   int8_t *item_status = nullptr;            ///< [count], yours until completion; pin() has its own
+  std::optional<cubby_sync> sync = {};      ///< order with a device's stream; none = the host's
 };
 
 // ---- completion queue ---------------------------------------------------------------------------
@@ -447,6 +465,7 @@ class completion_queue {
 
 namespace detail {
 
+/// Stands as long as `with`.
 inline cubby_how how_of(const how &with) noexcept {
   auto made = sized<cubby_how>();
   made.flags = (with.no_visit ? uint32_t{CUBBY_NO_VISIT} : 0u) |
@@ -460,6 +479,7 @@ inline cubby_how how_of(const how &with) noexcept {
   made.user = with.user;
   made.cq = with.queue == nullptr ? nullptr : with.queue->handle();
   made.item_status = with.item_status;
+  made.sync = with.sync ? &*with.sync : nullptr;
   return made;
 }
 
@@ -478,17 +498,33 @@ class item_list {
     if (items == nullptr) return;
     items_ = items;
     for (size_t i = 0; i < numbers.size(); ++i) items[i].id = of.id(numbers[i]);
+    count_ = numbers.size();
   }
   item_list(const item_list &) = delete;
   item_list &operator=(const item_list &) = delete;
-  const cubby_item *get() const noexcept { return items_; }
+  /// Whether there was memory for them.
+  explicit operator bool() const noexcept { return items_ != nullptr; }
+  std::span<const cubby_item> get() const noexcept { return {items_, count_}; }
 
  private:
   static constexpr size_t near_max = 32;
   cubby_item near_[near_max] = {};
   std::unique_ptr<cubby_item[]> far_;
   const cubby_item *items_ = nullptr;
+  size_t count_ = 0;
 };
+
+/// As the calls of cubby.h count.
+template <class T>
+uint32_t count_of(std::span<const T> of) noexcept {
+  return static_cast<uint32_t>(of.size());
+}
+
+/// A request that was made: to be waited for, done already, or an error.
+inline result<ticket> ticket_or_error(cubby_status status, cubby_ticket accepted) noexcept {
+  if (status != CUBBY_OK && status != CUBBY_PENDING) return error::last(status);
+  return ticket(status == CUBBY_OK ? 0 : accepted);
+}
 
 }  // namespace detail
 
@@ -497,7 +533,8 @@ class item_list {
 /// Lockers of one bank held together in one tier. Owns the hold: destruction unpins. While a load
 /// is under way destruction withdraws it and blocks until the runtime has let go of the arrays
 /// inside; under a caller-driven pump it advances the runtime meanwhile. Bytes are read-only and
-/// stand until then. One thread at a time.
+/// stand until then. In a device's tier addresses are the device's, and are not read by the host.
+/// One thread at a time.
 class pins {
  public:
   /// Holds nothing.
@@ -564,6 +601,18 @@ class pins {
     ticket_ = {};
     count_ = 0;
   }
+  /// The same in the order of a stream of the tier's device: the frames are not used again before
+  /// it has done what it was given so far. An error is the stream's, and the set is held as before.
+  result<void> release(const cubby_sync &behind) noexcept {
+    cubby_handle *runtime = core_.get();
+    if (runtime != nullptr && handle_ != 0) {
+      const cubby_status status = cubby_unpin(runtime, handle_, 0, 0, &behind);
+      if (status < 0 && status != CUBBY_ERR_STALE) return error::last(status);
+      handle_ = 0;
+    }
+    release();
+    return {};
+  }
 
  private:
   friend class runtime;
@@ -589,6 +638,118 @@ class pins {
   std::unique_ptr<int8_t[]> status_;
 };
 
+// ---- blocks that are written in place, leases ---------------------------------------------------
+
+/// Frames of new KV blocks, to be written in place: nobody finds them before commit(). Owns them:
+/// destruction abandons what is left. One thread at a time.
+class reservation {
+ public:
+  /// Holds nothing.
+  reservation() noexcept = default;
+  reservation(reservation &&other) noexcept { swap(other); }
+  reservation &operator=(reservation &&other) noexcept {
+    reservation old(std::move(*this));
+    swap(other);
+    return *this;
+  }
+  reservation(const reservation &) = delete;
+  reservation &operator=(const reservation &) = delete;
+  ~reservation() { (void)abandon(); }
+
+  /// Blocks that were reserved together.
+  [[nodiscard]] uint32_t size() const noexcept { return count_; }
+  /// Memory of a part of block i, to be written until it is committed or abandoned; empty: its key
+  /// is known already, and nothing need be written.
+  [[nodiscard]] std::span<std::byte> bytes(uint32_t i, uint32_t part = 0) const noexcept {
+    if (i >= count_ || part >= bank_.part_count()) return {};
+    void *first = address_[size_t{i} * bank_.part_count() + part];
+    if (first == nullptr) return {};
+    return {static_cast<std::byte *>(first), bank_.part_bytes(0, part)};
+  }
+  /// Publishes blocks first to first + count - 1, each once; count 0 = all that are left. Answers
+  /// as runtime::put(). how::item_status: one of each of them; how::keep may ask for longer.
+  result<ticket> commit(const how &with = {}, uint32_t first = 0, uint32_t count = 0) noexcept {
+    cubby_handle *rt = core_.get();
+    if (rt == nullptr) return error(CUBBY_ERR_SHUTDOWN);
+    const cubby_how request = detail::how_of(with);
+    cubby_ticket accepted = 0;
+    const cubby_status status = cubby_commit(rt, handle_, first, count, 1, &request, &accepted);
+    return detail::ticket_or_error(status, accepted);
+  }
+  /// Gives blocks up, as destruction does; nobody ever finds them. STALE: none were left.
+  result<void> abandon(uint32_t first = 0, uint32_t count = 0) noexcept {
+    cubby_handle *rt = core_.get();
+    if (rt == nullptr || handle_ == 0) return {};
+    return detail::done_or_error(cubby_commit(rt, handle_, first, count, 0, nullptr, nullptr));
+  }
+
+ private:
+  friend class runtime;
+
+  void swap(reservation &other) noexcept {
+    std::swap(core_, other.core_);
+    std::swap(handle_, other.handle_);
+    std::swap(bank_, other.bank_);
+    std::swap(count_, other.count_);
+    std::swap(address_, other.address_);
+  }
+
+  detail::core_ref core_;
+  cubby_pins handle_ = 0;
+  bank bank_;
+  uint32_t count_ = 0;
+  std::unique_ptr<void *[]> address_;
+};
+
+/// Keys that stay findable, with their bytes where they are. Owns that: destruction ends it. One
+/// thread at a time.
+class lease {
+ public:
+  /// Holds nothing.
+  lease() noexcept = default;
+  lease(lease &&other) noexcept { swap(other); }
+  lease &operator=(lease &&other) noexcept {
+    lease old(std::move(*this));
+    swap(other);
+    return *this;
+  }
+  lease(const lease &) = delete;
+  lease &operator=(const lease &) = delete;
+  ~lease() { (void)end(); }
+
+  /// Releases keys first to first + count - 1, count 0 = all. STALE: it is over already.
+  result<void> end(uint32_t first = 0, uint32_t count = 0) noexcept {
+    cubby_handle *rt = core_.get();
+    if (rt == nullptr || handle_ == 0) return {};
+    const cubby_pins over = count == 0 ? std::exchange(handle_, 0) : handle_;
+    return detail::done_or_error(cubby_lease_end(rt, over, first, count));
+  }
+
+ private:
+  friend class runtime;
+
+  void swap(lease &other) noexcept {
+    std::swap(core_, other.core_);
+    std::swap(handle_, other.handle_);
+  }
+
+  detail::core_ref core_;
+  cubby_pins handle_ = 0;
+};
+
+// ---- of the library -----------------------------------------------------------------------------
+
+/// The library's version: major << 16 | minor << 8 | patch.
+[[nodiscard]] inline uint32_t version() noexcept { return cubby_version(); }
+/// Names of placement policies into `names`, at most names.size(); how many there are.
+[[nodiscard]] inline uint32_t policies(std::span<const char *> names) noexcept {
+  return cubby_policy_list(names.data(), static_cast<uint32_t>(names.size()));
+}
+/// Takes lines of the log that belong to no runtime; returns how many were written.
+[[nodiscard]] inline uint32_t take_process_log(std::span<cubby_log_line> out) noexcept {
+  return cubby_log_take(nullptr, out.data(), static_cast<uint32_t>(out.size()));
+}
+
 // ---- runtime ------------------------------------------------------------------------------------
 
 /// A runtime. Owns it: destruction closes it, which completes or cancels every ticket and blocks
@@ -607,6 +768,7 @@ class runtime {
     config.policy = with.policy;
     config.seed = with.seed;
     config.workers = with.workers;
+    config.profile = with.profile;
     cubby_handle *opened = nullptr;
     if (const cubby_status status = cubby_open(&config, &opened); status != CUBBY_OK) {
       return error::last(status);
@@ -728,43 +890,79 @@ class runtime {
                             extents.data(), extents.size());
     });
   }
+  /// One of the files that an adopted or mapped bank reads, counted from 0. No I/O. MISS past the
+  /// last one.
+  result<cubby_file_info> file(const bank &of, uint32_t number) const noexcept {
+    auto info = detail::sized<cubby_file_info>();
+    return call<cubby_file_info>(
+        [&](cubby_handle *rt) { return cubby_bank_file(rt, of.handle(), number, &info); },
+        [&] { return info; });
+  }
+  /// What a part of the lockers of a row is. No I/O.
+  result<cubby_part_info> part(const bank &of, uint32_t row, uint32_t number) const noexcept {
+    auto info = detail::sized<cubby_part_info>();
+    return call<cubby_part_info>(
+        [&](cubby_handle *rt) { return cubby_bank_part(rt, of.handle(), row, number, &info); },
+        [&] { return info; });
+  }
+  /// Where a part of a locker lies in a file, as map() takes it. No I/O.
+  result<cubby_extent> extent(const bank &of, uint64_t number, uint32_t part) const noexcept {
+    cubby_extent found{};
+    return call<cubby_extent>(
+        [&](cubby_handle *rt) { return cubby_bank_extent(rt, of.handle(), number, part, &found); },
+        [&] { return found; });
+  }
+  /// Writes digests of a model file, to hold later loads against; resumable. progress() counts its
+  /// chunks. INVALID: another file is in its place.
+  result<ticket> seal(const char *path, const cubby_adopt_desc *with = nullptr,
+                      const how &request = {}) noexcept {
+    const cubby_how asked = detail::how_of(request);
+    return ticket_call([&](cubby_handle *rt, cubby_ticket *out) {
+      return cubby_seal(rt, path, with, &asked, out);
+    });
+  }
   /// Removes a bank. BUSY while pinned or in flight. Copies of the `bank` are then stale.
   result<void> remove(const bank &which) noexcept {
     return call([&](cubby_handle *rt) { return cubby_bank_remove(rt, which.handle()); });
   }
 
   /// Holds lockers of a bank in a tier, all frames or none. Never blocks: what is not resident is
-  /// on its way when the call returns (pins::wait). Errors, with nothing held: MISS (how::no_wait),
-  /// BUSY, BUDGET, NO_MEMORY, INVALID, STALE.
+  /// on its way when the call returns (pins::wait). With how::sync, in a device's tier, a locker is
+  /// ready once its copies are submitted, and what the stream is given afterwards waits for them.
+  /// Errors, with nothing held: MISS (how::no_wait), BUSY, BUDGET, NO_MEMORY, INVALID, STALE.
   result<pins> pin(const bank &of, std::span<const uint64_t> numbers, tier in,
+                   const how &with = {}) noexcept {
+    const detail::item_list items(of, numbers);
+    if (!items) return error(CUBBY_ERR_NO_MEMORY);
+    return pin(of, items.get(), in, with);
+  }
+  /// The same of lockers of that bank by items: its blocks by key. MISS where a key is not there.
+  result<pins> pin(const bank &of, std::span<const cubby_item> items, tier in,
                    const how &with = {}) noexcept {
     cubby_handle *rt = core_.get();
     if (rt == nullptr) return error(CUBBY_ERR_SHUTDOWN);
-    const size_t count = numbers.size();
     pins held;
-    held.numbers_ = detail::array_of<uint64_t>(count);
-    held.address_ = detail::array_of<const void *>(count * of.part_count());
-    held.status_ = detail::array_of<int8_t>(count);
-    const detail::item_list items(of, numbers);
-    if (!held.numbers_ || !held.address_ || !held.status_ || items.get() == nullptr) {
-      return error(CUBBY_ERR_NO_MEMORY);
-    }
+    held.numbers_ = detail::array_of<uint64_t>(items.size());
+    held.address_ = detail::array_of<const void *>(items.size() * of.part_count());
+    held.status_ = detail::array_of<int8_t>(items.size());
+    if (!held.numbers_ || !held.address_ || !held.status_) return error(CUBBY_ERR_NO_MEMORY);
     held.core_ = core_;
     held.bank_ = of;
-    held.count_ = static_cast<uint32_t>(count);
-    for (size_t i = 0; i < count; ++i) {
-      held.numbers_[i] = numbers[i];
+    held.count_ = detail::count_of(items);
+    for (size_t i = 0; i < items.size(); ++i) {
+      // Blocks by key are all of one size.
+      held.numbers_[i] = items[i].space == 0 ? items[i].id - of.id(0) : 0;
       held.status_[i] = CUBBY_PENDING;
     }
     cubby_how request = detail::how_of(with);
     request.item_status = held.status_.get();
     cubby_ticket accepted = 0;
-    const cubby_status status = cubby_pin(rt, items.get(), held.count_, in.handle(), &request,
+    const cubby_status status = cubby_pin(rt, items.data(), held.count_, in.handle(), &request,
                                           &held.handle_, held.address_.get(), &accepted);
     if (status == CUBBY_PENDING) {
       held.ticket_ = ticket(accepted);
     } else if (status == CUBBY_OK) {
-      for (size_t i = 0; i < count; ++i) held.status_[i] = CUBBY_OK;
+      for (size_t i = 0; i < items.size(); ++i) held.status_[i] = CUBBY_OK;
     } else if (status != CUBBY_PARTIAL) {
       held.handle_ = 0;
       return error::last(status);
@@ -775,32 +973,77 @@ class runtime {
   result<ticket> prefetch(const bank &of, std::span<const uint64_t> numbers, tier in,
                           const how &with = {.io_class = io_class::forecast}) noexcept {
     const detail::item_list items(of, numbers);
-    if (items.get() == nullptr) return error(CUBBY_ERR_NO_MEMORY);
+    if (!items) return error(CUBBY_ERR_NO_MEMORY);
+    return prefetch(items.get(), in, with);
+  }
+  /// The same by items: blocks by key.
+  result<ticket> prefetch(std::span<const cubby_item> items, tier in,
+                          const how &with = {.io_class = io_class::forecast}) noexcept {
     const cubby_how request = detail::how_of(with);
     return ticket_call([&](cubby_handle *rt, cubby_ticket *out) {
-      return cubby_prefetch(rt, items.get(), static_cast<uint32_t>(numbers.size()), in.handle(),
-                            &request, out);
+      return cubby_prefetch(rt, items.data(), detail::count_of(items), in.handle(), &request, out);
     });
   }
   /// Gives up copies in a tier, or everywhere. BUSY when one is pinned.
   result<void> drop(const bank &of, std::span<const uint64_t> numbers, tier in = {}) noexcept {
     const detail::item_list items(of, numbers);
-    if (items.get() == nullptr) return error(CUBBY_ERR_NO_MEMORY);
+    if (!items) return error(CUBBY_ERR_NO_MEMORY);
+    return drop(items.get(), in);
+  }
+  /// The same by items: a key goes with the last copy of its block.
+  result<void> drop(std::span<const cubby_item> items, tier in = {}) noexcept {
     return call([&](cubby_handle *rt) {
-      return cubby_drop(rt, items.get(), static_cast<uint32_t>(numbers.size()), in.handle());
+      return cubby_drop(rt, items.data(), detail::count_of(items), in.handle());
     });
   }
   /// When each locker would be usable in the tier if it were asked for now, in ns from now, into
   /// ready_ns, which is as long as numbers. No I/O. INVALID when it is shorter.
   result<void> estimate(const bank &of, std::span<const uint64_t> numbers, tier in,
                         std::span<uint64_t> ready_ns) const noexcept {
-    if (ready_ns.size() < numbers.size()) return error(CUBBY_ERR_INVALID);
     const detail::item_list items(of, numbers);
-    if (items.get() == nullptr) return error(CUBBY_ERR_NO_MEMORY);
+    if (!items) return error(CUBBY_ERR_NO_MEMORY);
+    return estimate(items.get(), in, ready_ns);
+  }
+  /// The same by items: blocks by key.
+  result<void> estimate(std::span<const cubby_item> items, tier in,
+                        std::span<uint64_t> ready_ns) const noexcept {
+    if (ready_ns.size() < items.size()) return error(CUBBY_ERR_INVALID);
     return call([&](cubby_handle *rt) {
-      return cubby_estimate(rt, items.get(), static_cast<uint32_t>(numbers.size()), in.handle(),
+      return cubby_estimate(rt, items.data(), detail::count_of(items), in.handle(),
                             ready_ns.data());
     });
+  }
+  /// Holds what lies in a tier of memory, a device's too, against the digests of what came there;
+  /// nothing is loaded. wait() for the ticket. how::item_status says of each: MISS, it is not
+  /// there; CORRUPT, its bytes are others, and the copy is given up. NOT_SUPPORTED without
+  /// runtime_options::verify.
+  result<ticket> verify(const bank &of, std::span<const uint64_t> numbers, tier in,
+                        const how &with = {}) noexcept {
+    const detail::item_list items(of, numbers);
+    if (!items) return error(CUBBY_ERR_NO_MEMORY);
+    return verify(items.get(), in, with);
+  }
+  /// The same by items: blocks by key.
+  result<ticket> verify(std::span<const cubby_item> items, tier in, const how &with = {}) noexcept {
+    const cubby_how request = detail::how_of(with);
+    return ticket_call([&](cubby_handle *rt, cubby_ticket *out) {
+      return cubby_verify(rt, items.data(), detail::count_of(items), in.handle(), &request, out);
+    });
+  }
+  /// Makes the slot table of a bank in a tier of a device's memory: where kernels, which are given
+  /// the result by value, find its lockers by number (cubby_device.cuh). It stands until it is
+  /// removed. Errors: INVALID, BUSY, NOT_SUPPORTED, NO_MEMORY, STALE.
+  result<cubby_slots> add_slots(const bank &of, tier in) noexcept {
+    auto table = detail::sized<cubby_slots>();
+    return call<cubby_slots>(
+        [&](cubby_handle *rt) { return cubby_slots_add(rt, of.handle(), in.handle(), &table); },
+        [&] { return table; });
+  }
+  /// Removes it: no kernel uses it any more. MISS: there is none. BUSY: what it loads takes long;
+  /// it goes by itself afterwards.
+  result<void> remove_slots(const bank &of, tier in) noexcept {
+    return call(
+        [&](cubby_handle *rt) { return cubby_slots_remove(rt, of.handle(), in.handle()); });
   }
   /// Copies blocks into memory of the caller, which is the runtime's until completion. wait() for
   /// the ticket; MISS and PARTIAL are errors.
@@ -817,6 +1060,27 @@ class runtime {
     return ticket_call([&](cubby_handle *rt, cubby_ticket *out) {
       return cubby_put(rt, items.data(), static_cast<uint32_t>(items.size()), &request, out);
     });
+  }
+
+  /// Frames of new blocks of a bank in a tier, to be written in place: all, or none. Spans of items
+  /// say how many bytes a block will have; none = all. BUSY without room now, BUDGET where there
+  /// never will be.
+  result<reservation> reserve(const bank &of, std::span<const cubby_item> items, tier in,
+                              const how &with = {}) noexcept {
+    reservation made;
+    made.address_ = detail::array_of<void *>(items.size() * of.part_count());
+    if (!made.address_) return error(CUBBY_ERR_NO_MEMORY);
+    const cubby_how request = detail::how_of(with);
+    cubby_ticket none = 0;
+    const result<void> reserved = call([&](cubby_handle *rt) {
+      return cubby_reserve(rt, items.data(), detail::count_of(items), in.handle(), &request,
+                           &made.handle_, made.address_.get(), &none);
+    });
+    if (!reserved) return reserved.why();
+    made.core_ = core_;
+    made.bank_ = of;
+    made.count_ = detail::count_of(items);
+    return made;
   }
 
   /// Copies rows of a table into memory of the caller, in the order asked, which is the runtime's
@@ -867,6 +1131,33 @@ class runtime {
         [&] { return hits; });
   }
 
+  /// Keeps keys findable, and their bytes where they are, until the lease ends or ttl_ms has passed
+  /// (0 = until it ends). All or none: MISS where one is not there.
+  result<lease> add_lease(cubby_space in, std::span<const cubby_key> keys,
+                          uint32_t ttl_ms = 0) noexcept {
+    lease held;
+    const result<void> taken = call([&](cubby_handle *rt) {
+      return cubby_lease(rt, in, keys.data(), detail::count_of(keys), ttl_ms, &held.handle_);
+    });
+    if (!taken) return taken.why();
+    held.core_ = core_;
+    return held;
+  }
+  /// Which keys of a prefix to load, and which to compute, so that all is ready first; see
+  /// cubby_split. recompute_ns: of each key, when those before it are there; INVALID when shorter.
+  result<cubby_split_result> split(cubby_space in, std::span<const cubby_key> keys,
+                                   std::span<const uint64_t> recompute_ns,
+                                   tier to) const noexcept {
+    if (recompute_ns.size() < keys.size()) return error(CUBBY_ERR_INVALID);
+    auto found = detail::sized<cubby_split_result>();
+    return call<cubby_split_result>(
+        [&](cubby_handle *rt) {
+          return cubby_split(rt, in, keys.data(), detail::count_of(keys), recompute_ns.data(),
+                             to.handle(), &found);
+        },
+        [&] { return found; });
+  }
+
   /// Tells what was used, for banks whose pins carry how::no_visit. Arrays are read during the
   /// call.
   result<void> visit(const bank &of, std::span<const cubby_routed> routed) noexcept {
@@ -904,6 +1195,14 @@ class runtime {
   /// Withdraws interest in a request, which still completes exactly once.
   result<void> cancel(ticket which) noexcept {
     return call([&](cubby_handle *rt) { return cubby_cancel(rt, which.handle()); });
+  }
+  /// How far a request is that is alive: its status, PENDING or final, and its items so far. No
+  /// waiting. STALE: it is over, and was waited for or taken.
+  result<cubby_done> progress(ticket which) const noexcept {
+    cubby_done seen{};
+    return call<cubby_done>(
+        [&](cubby_handle *rt) { return cubby_progress(rt, which.handle(), &seen); },
+        [&] { return seen; });
   }
   /// Blocks until nothing is in flight, or TIMEOUT.
   result<void> drain(std::chrono::nanoseconds timeout = forever) noexcept {
@@ -967,8 +1266,7 @@ class runtime {
     if (rt == nullptr) return error(CUBBY_ERR_SHUTDOWN);
     cubby_ticket accepted = 0;
     const cubby_status status = body(rt, &accepted);
-    if (status != CUBBY_OK && status != CUBBY_PENDING) return error::last(status);
-    return ticket(status == CUBBY_OK ? 0 : accepted);
+    return detail::ticket_or_error(status, accepted);
   }
   template <class Call>
   result<bank> bank_call(const Call &body, const cubby_bank &added) noexcept {

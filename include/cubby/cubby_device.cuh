@@ -22,9 +22,16 @@
 // finds an address may use it until leave(), and who waits for a locker holds nothing meanwhile.
 // Work of one table is in one order: one stream, or streams that wait for each other.
 //
+// While a kernel waits nothing may wait for the device. CUDA loads a kernel at its first launch, and
+// may synchronise for that: set CUDA_MODULE_LOADING=EAGER, or launch every kernel once before.
+// docs/threading.md lists what else to leave alone meanwhile.
+//
 // A file that also calls the runtime includes cubby.h, or cubby.hpp, before this header.
 #pragma once
 #include <stdint.h>
+#if !defined(__CUDACC__)
+#include <thread>
+#endif
 
 #if !defined(CUBBY_CUBBY_H)  // the handle's name is a namespace in C++
 #define cubby cubby_handle
@@ -147,6 +154,8 @@ CUBBY_DEVICE uint64_t count_up(uint64_t at) {
 CUBBY_DEVICE void pause() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 700
   __nanosleep(200);
+#elif !defined(__CUDACC__)
+  std::this_thread::yield();  // who is waited for may need this processor
 #endif
 }
 

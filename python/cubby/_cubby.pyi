@@ -145,7 +145,7 @@ class Pins:
         """Whether all that was asked for has come, or failed. Does not block."""
 
     def release(self, stream: object | None = None) -> None:
-        """Gives the frames back, and withdraws what is still loading. May be called twice. stream: of a device's tier, once this stream has done what it was given so far."""
+        """Gives the frames back, and withdraws what is still loading. May be called twice. stream: of a device's tier, once this stream has done what it was given so far; where the stream is refused, an exception says so and the frames stay pinned."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *args: object) -> None: ...
@@ -307,6 +307,9 @@ class Bank:
     ) -> Ticket:
         """As gather(), without waiting: a Ticket. Its memory is written until it is complete. What is complete at once (Ticket.handle is 0) does not come through the queue."""
 
+    def slots(self, tier: Tier) -> Slots:
+        """Makes the slot table of a bank that has files, in a tier of a device's memory, or of an emulated device: Slots. BusyError: there is one; NotSupportedError where the device cannot have one."""
+
     def pin(
         self,
         numbers: Sequence[int],
@@ -332,6 +335,19 @@ class Bank:
     ) -> Ticket:
         """Brings lockers near without holding them. The Ticket may be dropped."""
 
+    def verify(self, numbers: Sequence[int], tier: Tier) -> list[int]:
+        """Holds what lies in a tier of memory, a device's too, against its digests: a list of a cubby.Status each, OK, MISS (it is not there; nothing is loaded) or CORRUPT (its bytes are others; the copy is given up, and the next pin brings it again). NotSupportedError with Runtime(verify=False)."""
+
+    def submit_verify(
+        self,
+        numbers: Sequence[int],
+        tier: Tier,
+        *,
+        queue: CompletionQueue | None = None,
+        user: int = 0,
+    ) -> Ticket:
+        """As verify(), without waiting: a Ticket, whose item_status says of each."""
+
     def drop(self, numbers: Sequence[int], tier: Tier | None = None) -> None:
         """Gives up copies in a tier, or everywhere (None). BusyError when one is pinned."""
 
@@ -346,6 +362,93 @@ class Bank:
 
     def remove(self) -> None:
         """Removes the bank. BusyError while it is pinned or in flight."""
+
+class DeviceArray:
+    """Numbers of 64 bits, read-only and unsigned, in a device's memory (an emulated one's is the host's): torch.from_dlpack(array) copies nothing."""
+
+    @property
+    def address(self) -> int:
+        """Of the first number, in the device."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns, packed."""
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+
+    def __len__(self) -> int: ...
+    def __dlpack__(
+        self,
+        *,
+        stream: object | None = None,
+        max_version: object | None = None,
+        dl_device: object | None = None,
+        copy: object | None = None,
+    ) -> object:
+        """A tensor of unsigned 64-bit numbers."""
+
+    def __dlpack_device__(self) -> tuple: ...
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """Of a real device: the same, for as long as the table stands."""
+
+class Slots:
+    """The slot table of a bank in a device's memory: kernels find its lockers by number, and what they do not find is loaded while their stream waits in the device. A context manager: hold it as long as a kernel uses the table."""
+
+    @property
+    def rows(self) -> int:
+        """Of the bank."""
+
+    @property
+    def columns(self) -> int:
+        """Of the bank."""
+
+    @property
+    def part_count(self) -> int:
+        """Of the bank."""
+
+    @property
+    def miss_count_max(self) -> int:
+        """Places of the list of what was not there, a power of two."""
+
+    def remove(self) -> None:
+        """No kernel uses the table any more. BufferError while a tensor over one of its arrays is in use; BusyError where what it loads takes long: it goes by itself then. May be called twice."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *args: object) -> None: ...
+    @property
+    def entries(self) -> DeviceArray:
+        """A word a locker: where it is, and of what generation (cubby_device.cuh has the bits)."""
+
+    @property
+    def asked(self) -> DeviceArray:
+        """A word a locker: as what it was asked for last; written by kernels."""
+
+    @property
+    def part_offsets(self) -> DeviceArray:
+        """Of a part in a frame; ~0 where its row lacks the part."""
+
+    @property
+    def state(self) -> int:
+        """Address of counters that are the device's own."""
+
+    @property
+    def shared(self) -> int:
+        """Address, in the device, of host memory that it reaches: progress, and what it lacks."""
+
+    @property
+    def base(self) -> tuple[int, ...]:
+        """Of each part: address of frame 0; frame f begins f * stride_bytes behind it."""
+
+    @property
+    def stride_bytes(self) -> tuple[int, ...]:
+        """Of each part: from one frame to the next."""
+
+    @property
+    def struct_bytes(self) -> bytes:
+        """The struct cubby_slots, which kernels are given by value."""
 
 class Keys:
     """Keys made once and used often. Keys([b'..', ..]), or Keys(buffer, key_bytes) over one buffer of keys of one length, which is not copied and must not be changed."""
@@ -462,6 +565,14 @@ class Space:
         block_bytes: int = 0,
     ) -> Reservation:
         """Frames of new blocks in a tier of host memory, to be written in place: a Reservation. All or none: BusyError without room now. after, chain, keep: as for put(). block_bytes: how many bytes each block will have; 0 = all."""
+
+    def verify(self, keys: KeyList, tier: Tier) -> list[int]:
+        """Holds blocks that lie in a tier of memory against their digests: a list of a cubby.Status each, as Bank.verify()."""
+
+    def submit_verify(
+        self, keys: KeyList, tier: Tier, *, queue: CompletionQueue | None = None, user: int = 0
+    ) -> Ticket:
+        """As verify(), without waiting: a Ticket, whose item_status says of each."""
 
     def drop(self, keys: KeyList, tier: Tier | None = None) -> None:
         """Forgets keys: in a tier, or everywhere (None). BusyError when one is pinned."""

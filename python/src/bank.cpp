@@ -11,6 +11,7 @@
 #include "handles.hpp"
 #include "pins.hpp"
 #include "queue.hpp"
+#include "slots.hpp"
 
 namespace pycubby {
 
@@ -144,6 +145,30 @@ void bind_tables(nb::class_<bank> &c) {
            nb::arg("queue").none() = nb::none(), nb::arg("user") = 0,
            "As gather(), without waiting: a Ticket. Its memory is written until it is complete. "
            "What is complete at once (Ticket.handle is 0) does not come through the queue.");
+}
+
+std::shared_ptr<request> start_verify(const bank &b, const std::vector<uint64_t> &numbers,
+                                      const tier &in, const options &with) {
+  const auto items = items_of(b, numbers);
+  auto what = std::make_shared<request>();
+  what->owner = b.owner;
+  const auto count = static_cast<uint32_t>(items.size());
+  submit(what, with, count, [&](cubby *rt, const cubby_how *how, cubby_ticket *out) {
+    return cubby_verify(rt, items.data(), count, in.handle, how, out);
+  });
+  return what;
+}
+
+std::vector<int> verify(const bank &b, const std::vector<uint64_t> &numbers, const tier &in) {
+  return wait_verified(start_verify(b, numbers, in, options{}));
+}
+
+nb::object submit_verify(const bank &b, const std::vector<uint64_t> &numbers, const tier &in,
+                         const std::shared_ptr<queue> &to, uint64_t user) {
+  options with;
+  with.to = to;
+  with.user = user;
+  return nb::cast(new ticket(start_verify(b, numbers, in, with)), nb::rv_policy::take_ownership);
 }
 
 void drop(const bank &b, const std::vector<uint64_t> &numbers, nb::handle in) {
@@ -307,6 +332,7 @@ void bind_banks(nb::module_ &m) {
   nb::class_<bank> c(m, "Bank", "A grid of lockers: number = row * columns + column.");
   bind_geometry(c);
   bind_tables(c);
+  bind_slots(m, c);
   c.def("pin", &pin_numbers, nb::arg("numbers"), nb::arg("tier"), nb::kw_only(),
         nb::arg("wait") = true, nb::arg("no_visit") = false, nb::arg("no_wait") = false,
         nb::arg("bypass") = false, nb::arg("io_class") = "demand", nb::arg("deadline_ns") = 0,
@@ -319,6 +345,14 @@ void bind_banks(nb::module_ &m) {
       .def("prefetch", &prefetch, nb::arg("numbers"), nb::arg("tier"), nb::kw_only(),
            nb::arg("queue").none() = nb::none(), nb::arg("user") = 0,
            "Brings lockers near without holding them. The Ticket may be dropped.")
+      .def("verify", &verify, nb::arg("numbers"), nb::arg("tier"),
+           "Holds what lies in a tier of memory, a device's too, against its digests: a list of a "
+           "cubby.Status each, OK, MISS (it is not there; nothing is loaded) or CORRUPT (its bytes "
+           "are others; the copy is given up, and the next pin brings it again). "
+           "NotSupportedError with Runtime(verify=False).")
+      .def("submit_verify", &submit_verify, nb::arg("numbers"), nb::arg("tier"), nb::kw_only(),
+           nb::arg("queue").none() = nb::none(), nb::arg("user") = 0,
+           "As verify(), without waiting: a Ticket, whose item_status says of each.")
       .def("drop", &drop, nb::arg("numbers"), nb::arg("tier").none() = nb::none(),
            "Gives up copies in a tier, or everywhere (None). BusyError when one is pinned.")
       .def("estimate", &estimate, nb::arg("numbers"), nb::arg("tier"),

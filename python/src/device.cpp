@@ -84,10 +84,10 @@ std::optional<device_memory> device_memory_of(nb::handle from) {
   return found;
 }
 
-nb::dict cuda_array_of(uint64_t address, uint64_t bytes) {
+nb::dict cuda_array_of(uint64_t address, nb::handle shape, const char *typestr) {
   nb::dict shown;
-  shown["shape"] = nb::make_tuple(bytes);
-  shown["typestr"] = "|u1";
+  shown["shape"] = shape;
+  shown["typestr"] = typestr;
   shown["data"] = nb::make_tuple(address, true);
   shown["strides"] = nb::none();
   shown["version"] = 3;

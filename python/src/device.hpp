@@ -20,8 +20,8 @@ struct device_memory {
 // Of an object with __cuda_array_interface__; nothing of any other. BufferError where its elements
 // do not lie one behind the other, or it is read-only.
 std::optional<device_memory> device_memory_of(nb::handle from);
-// The same as a dict, for memory that is read in place.
-nb::dict cuda_array_of(uint64_t address, uint64_t bytes);
+// The same as a dict, for memory that is read in place; of packed elements.
+nb::dict cuda_array_of(uint64_t address, nb::handle shape, const char *typestr);
 
 // A stream that orders a call: an int, or an object with cuda_stream (torch.cuda.Stream), whose
 // device has to be `device`; None = the host's order, and then the result is nothing.

@@ -1,9 +1,16 @@
-// The DLPack interchange structures, as its specification lays them out (versions 0 and 1).
+// The DLPack interchange structures, as its specification lays them out (versions 0 and 1), and
+// tensors of them over memory that is lent.
 #pragma once
 
+#include <nanobind/nanobind.h>
+
 #include <cstdint>
+#include <functional>
+#include <vector>
 
 namespace pycubby::dlpack {
+
+namespace nb = nanobind;
 
 enum : int32_t { device_cpu = 1, device_cuda = 2, device_cuda_host = 3, device_rocm_host = 11 };
 enum : uint8_t { type_uint = 1 };
@@ -36,5 +43,24 @@ struct managed_versioned {
   uint64_t flags;
   struct tensor tensor;
 };
+
+// Of a device by its ordinal; -1 = host memory.
+inline struct device device_of(int32_t ordinal) {
+  if (ordinal < 0) return {device_cpu, 0};
+  return {device_cuda, ordinal};
+}
+
+// Packed memory that is lent to whoever takes the tensor.
+struct lent {
+  const void *data = nullptr;
+  int32_t ordinal = -1;  // of its device; -1 = host memory
+  uint8_t bits = 8;      // of an element, which is an unsigned number
+  std::vector<int64_t> shape;
+  bool read_only = true;
+  std::function<void()> over;  // once, with the interpreter's lock, when its user is done
+};
+
+// The capsule that __dlpack__(max_version=…) answers.
+nb::object capsule_over(lent what, nb::handle max_version);
 
 }  // namespace pycubby::dlpack

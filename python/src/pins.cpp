@@ -1,6 +1,6 @@
 #include "pins.hpp"
 
-#include <string>
+#include <utility>
 
 #include "device.hpp"
 #include "dlpack.hpp"
@@ -58,71 +58,17 @@ PyType_Slot view_slots[] = {{Py_bf_getbuffer, reinterpret_cast<void *>(get_buffe
                             {Py_bf_releasebuffer, reinterpret_cast<void *>(release_buffer)},
                             {0, nullptr}};
 
-// A tensor of bytes over a view, for DLPack; counts as an export until its consumer deletes it.
-template <class Managed>
-struct lent_tensor {
-  Managed managed{};
-  int64_t shape = 0, stride = 1;
-  std::shared_ptr<pin_set> set;
-  uint32_t item = 0;
-};
-
-template <class Managed>
-void end_tensor(Managed *managed) {
-  const nb::gil_scoped_acquire lock;
-  auto *lent = static_cast<lent_tensor<Managed> *>(managed->context);
-  lent->set->end_export(lent->item);
-  delete lent;
-}
-
-struct dlpack::device device_of(const view &of) {
-  const int32_t device = of.set->device;
-  if (device < 0) return {dlpack::device_cpu, 0};
-  return {dlpack::device_cuda, device};
-}
-
-template <class Managed>
-nb::object tensor_of(const view &of, const char *name) {
-  auto *lent = new lent_tensor<Managed>;
-  lent->set = of.set;
-  lent->item = of.item;
-  lent->shape = static_cast<int64_t>(of.bytes);
-  dlpack::tensor &t = lent->managed.tensor;
-  t.data = const_cast<void *>(of.address);
-  t.device = device_of(of);
-  t.ndim = 1;
-  t.dtype = {dlpack::type_uint, 8, 1};
-  t.shape = &lent->shape;
-  t.strides = &lent->stride;
-  lent->managed.context = lent;
-  lent->managed.deleter = &end_tensor<Managed>;
-  PyObject *capsule = PyCapsule_New(&lent->managed, name, [](PyObject *self) {
-    // Only an unused one: a consumer renames it and deletes the tensor itself.
-    const char *is = PyCapsule_GetName(self);
-    const std::string used = is == nullptr ? "" : is;
-    if (used != "dltensor" && used != "dltensor_versioned") return;
-    auto *managed = static_cast<Managed *>(PyCapsule_GetPointer(self, is));
-    managed->deleter(managed);
-  });
-  if (capsule == nullptr) {
-    delete lent;
-    throw nb::python_error();
-  }
-  of.set->add_export(of.item);
-  return nb::steal(capsule);
-}
-
+// Counts as an export until its consumer deletes it.
 nb::object to_dlpack(const view &of, nb::handle max_version) {
   check_usable(*of.set, of.item);
-  const bool versioned =
-      PyTuple_Check(max_version.ptr()) && nb::cast<int>(nb::borrow<nb::tuple>(max_version)[0]) >= 1;
-  if (!versioned) return tensor_of<dlpack::managed>(of, "dltensor");
-  nb::object made = tensor_of<dlpack::managed_versioned>(of, "dltensor_versioned");
-  auto *managed = static_cast<dlpack::managed_versioned *>(
-      PyCapsule_GetPointer(made.ptr(), "dltensor_versioned"));
-  managed->major = 1;
-  if (!of.set->reserved) managed->flags = dlpack::flag_read_only;
-  return made;
+  dlpack::lent what;
+  what.data = of.address;
+  what.ordinal = of.set->device;
+  what.shape = {static_cast<int64_t>(of.bytes)};
+  what.read_only = !of.set->reserved;
+  what.over = [set = of.set, item = of.item] { set->end_export(item); };
+  of.set->add_export(of.item);
+  return dlpack::capsule_over(std::move(what), max_version);
 }
 
 uint32_t index_in(const pin_set &set, uint32_t item, uint32_t part) {
@@ -169,7 +115,7 @@ void bind_views(nb::module_ &m) {
           nb::arg("copy").none() = nb::none(), "A tensor of unsigned bytes over this memory.")
       .def("__dlpack_device__",
            [](const view &v) {
-             const struct dlpack::device on = device_of(v);
+             const struct dlpack::device on = dlpack::device_of(v.set->device);
              return nb::make_tuple(on.type, on.id);
            })
       .def_prop_ro(
@@ -179,7 +125,8 @@ void bind_views(nb::module_ &m) {
               throw nb::attribute_error("this is host memory: use the buffer protocol");
             }
             check_usable(*v.set, v.item);
-            return cuda_array_of(reinterpret_cast<uintptr_t>(v.address), v.bytes);
+            return cuda_array_of(reinterpret_cast<uintptr_t>(v.address), nb::make_tuple(v.bytes),
+                                 "|u1");
           },
           "Of memory of a device: unsigned bytes, read-only. The pins are to be held as long as it "
           "is in use; nobody says when that ends, as DLPack's consumers do.");

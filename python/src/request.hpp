@@ -78,6 +78,9 @@ void wait_out(const std::shared_ptr<request> &what);
 // The exception of a failed request; raised with the statuses of its items.
 nb::object error_of(request &what);
 [[noreturn]] void raise_items(request &what);
+// Waits for a verification: the status of each item, OK, MISS or CORRUPT. Any other is an
+// exception.
+std::vector<int> wait_verified(const std::shared_ptr<request> &what);
 
 // An accepted request, as Python sees it.
 class ticket {

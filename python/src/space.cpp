@@ -1,4 +1,5 @@
 #include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/vector.h>
 
 #include <algorithm>
 
@@ -168,6 +169,27 @@ nb::object reserve_keys(const space &s, nb::handle from, const tier &in, nb::han
                  with);
 }
 
+std::shared_ptr<request> start_verify(const space &s, nb::handle from, const tier &in,
+                                      const options &with) {
+  const named_keys b(s, from);
+  auto what = std::make_shared<request>();
+  what->owner = s.owner;
+  submit(what, with, b.keys.size(), [&](cubby *rt, const cubby_how *how, cubby_ticket *out) {
+    return cubby_verify(rt, b.items.data(), b.keys.size(), in.handle, how, out);
+  });
+  return what;
+}
+
+std::vector<int> verify(const space &s, nb::handle from, const tier &in) {
+  return wait_verified(start_verify(s, from, in, options{}));
+}
+
+nb::object submit_verify(const space &s, nb::handle from, const tier &in,
+                         const std::shared_ptr<queue> &to, uint64_t user) {
+  const options with = options_of(0, 0, 0, false, to, user);
+  return nb::cast(new ticket(start_verify(s, from, in, with)), nb::rv_policy::take_ownership);
+}
+
 void drop(const space &s, nb::handle from, nb::handle in) {
   const named_keys b(s, from);
   const cubby_tier named = tier_of(in);
@@ -246,6 +268,12 @@ void bind_spaces(nb::module_ &m) {
            "Frames of new blocks in a tier of host memory, to be written in place: a Reservation. "
            "All or none: BusyError without room now. after, chain, keep: as for put(). "
            "block_bytes: how many bytes each block will have; 0 = all.")
+      .def("verify", &verify, nb::arg("keys"), nb::arg("tier"),
+           "Holds blocks that lie in a tier of memory against their digests: a list of a "
+           "cubby.Status each, as Bank.verify().")
+      .def("submit_verify", &submit_verify, nb::arg("keys"), nb::arg("tier"), nb::kw_only(),
+           nb::arg("queue").none() = nb::none(), nb::arg("user") = 0,
+           "As verify(), without waiting: a Ticket, whose item_status says of each.")
       .def("drop", &drop, nb::arg("keys"), nb::arg("tier").none() = nb::none(),
            "Forgets keys: in a tier, or everywhere (None). BusyError when one is pinned.")
       .def("lease", &start_lease, nb::arg("keys"), nb::arg("ttl_ms") = 0,

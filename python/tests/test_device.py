@@ -3,7 +3,10 @@ be reached is refused by name."""
 
 from __future__ import annotations
 
+import ctypes
+import time
 import types
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,3 +128,61 @@ def test_a_view_of_host_memory_is_no_device_array(cache: Cache) -> None:
         assert not hasattr(view, "__cuda_array_interface__")
         assert view.__dlpack_device__() == (1, 0)
         assert bytes(view) == block(1)
+
+
+def test_a_slot_table_in_an_emulated_device(cache: Cache, tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(bytes(block(3)) + bytes(block(4)))
+    near = cache.runtime.add_tier(
+        "host", "device:0", 16 * BLOCK, rank=1, emulated_bytes_per_s=100 << 30
+    )
+    bank = cache.runtime.add_bank("weights", "experts", 1, 2, BLOCK)
+    with pytest.raises(ValueError):  # it has no files
+        bank.slots(near)
+    bank.map([str(tmp_path / "weights")], [(0, 0, 0, 0, BLOCK), (1, 0, 0, BLOCK, BLOCK)])
+    with pytest.raises(cubby.NotSupportedError):
+        bank.slots(cache.host)
+    table = bank.slots(near)
+    entries = table.entries
+    assert entries.__dlpack_device__() == (1, 0)
+    assert not hasattr(entries, "__cuda_array_interface__")
+    bank.pin([1], near).release()
+    words = (ctypes.c_uint64 * 2).from_address(entries.address)
+    for _ in range(3000):
+        if words[1] >> 28 != 0:
+            break
+        time.sleep(0.001)
+    assert words[0] >> 28 == 0
+    at = table.base[0] + ((words[1] >> 28) - 1) * table.stride_bytes[0]
+    assert ctypes.string_at(at, BLOCK) == bytes(block(4))
+    assert bank.verify([0, 1], near) == [cubby.Status.MISS, cubby.Status.OK]
+    held = entries.__dlpack__()
+    with pytest.raises(BufferError):
+        cache.runtime.close()
+    del held
+    with pytest.raises(cubby.BusyError):
+        bank.remove()
+    table.remove()
+    with pytest.raises(BufferError):
+        entries.__dlpack__()
+    bank.remove()
+
+
+def test_what_has_no_digests_is_not_verified(tmp_path: Path) -> None:
+    with cubby.Runtime(verify=False) as runtime:
+        host = runtime.add_tier("host", "host:0", 4 * BLOCK)
+        space = runtime.add_space(runtime.add_bank("kv", "kv", 1, 8, BLOCK), b"a model")
+        space.put(b"a", block(1))
+        with pytest.raises(cubby.NotSupportedError):
+            space.verify([b"a"], host)
+
+
+def test_a_block_is_verified_where_it_lies(cache: Cache) -> None:
+    cache.space.put([b"a", b"b"], [block(1), block(2)])
+    with cache.space.pin(b"a", cache.host) as pins:
+        (ctypes.c_char * 8).from_address(pins.address(0) + 4096)[0] = b"\xff"
+        ticket = cache.space.submit_verify([b"a", b"b", b"c"], cache.host)
+        with pytest.raises(cubby.CubbyError):
+            ticket.wait(60)
+        status = cubby.Status
+        assert ticket.item_status == [status.CORRUPT, status.OK, status.MISS]
+    assert cache.space.verify([b"a"], cache.host)[0] in (status.CORRUPT, status.MISS)

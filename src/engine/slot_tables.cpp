@@ -90,7 +90,14 @@ result<void> slot_table::take_memory() {
     return no_memory();
   }
   host_ = host;
-  if (memory.backend().register_memory(host_.base, host_.bytes) || memory.readable()) return {};
+  shared_ = view_.shared = address_of(host_.base);
+  if (memory.readable()) return {};
+  if (memory.backend().register_memory(host_.base, host_.bytes)) {
+    auto there = memory.backend().address_in_device(host_.base);
+    if (!there) return there.failure();
+    view_.shared = *there;
+    return {};
+  }
   return fail(
       CUBBY_ERR_NOT_SUPPORTED,
       "tier %s: its device cannot be made to reach %llu bytes of host memory, where kernels "
@@ -112,8 +119,7 @@ void slot_table::describe() {
   view_.asked = view_.entries + count * sizeof(uint64_t);
   view_.part_offsets = view_.asked + count * sizeof(uint64_t);
   view_.state = view_.part_offsets + part_rows * sizeof(uint64_t);
-  view_.shared = address_of(host_.base);
-  words_ = static_cast<uint64_t *>(pointer_to(view_.shared + sizeof(cubby_device::shared_state)));
+  words_ = static_cast<uint64_t *>(pointer_to(shared_ + sizeof(cubby_device::shared_state)));
   words_ += view_.miss_count_max;
   offsets_ = words_ + count;
   std::copy(places.base.begin(), places.base.end(), view_.base);
@@ -203,14 +209,14 @@ void slot_table::written(uint32_t number) {
 // ---- what leaves --------------------------------------------------------------------------------
 
 uint32_t slot_table::take_left(bool all) {
-  const uint64_t over = cubby_device::load(view_.shared + sizeof(uint64_t));
+  const uint64_t over = cubby_device::load(shared_ + sizeof(uint64_t));
   for (size_t i = 0; i < leaving_.size(); ++i) {
     leaver &one = leaving_[i];
     if (!one.written && (marks_[one.number] & (waits_for_write | in_flight)) == 0) {
       // The device has it: what begins from here on does not find the locker.
       one.written = true;
       cubby_device::fence();
-      one.begun = cubby_device::load(view_.shared);
+      one.begun = cubby_device::load(shared_);
     }
     if (!all && (!one.written || over < one.begun)) continue;
     const uint32_t number = one.number;
@@ -224,7 +230,7 @@ uint32_t slot_table::take_left(bool all) {
 // ---- what kernels lack --------------------------------------------------------------------------
 
 bool slot_table::read_list() {
-  const uint64_t ring = view_.shared + sizeof(cubby_device::shared_state);
+  const uint64_t ring = shared_ + sizeof(cubby_device::shared_state);
   for (bool any = false;; any = true) {
     const uint64_t place = seen_miss_count_ & (view_.miss_count_max - 1);
     const uint64_t word = cubby_device::load(ring + place * sizeof(uint64_t));
@@ -273,6 +279,19 @@ bool slot_tables::any_of(const locker_bank &bank) const {
   return std::ranges::any_of(tables_, [&](const auto &one) { return &one->bank() == &bank; });
 }
 
+result<void> slot_tables::take_staging(uint32_t tier, const locker_bank &bank) {
+  if (tiers_[tier].memory->readable()) return {};
+  bool taken = tiers_[bank.file_tier].staging->fill();
+  for (uint32_t other = 0; other < tiers_.count(); ++other) {
+    if (other != tier && tiers_.staged(other, tier)) taken = tiers_[tier].staging->fill() && taken;
+  }
+  if (taken) return {};
+  return fail(CUBBY_ERR_NO_MEMORY,
+              "tier %s: no host memory for the buffers through which its lockers come while "
+              "kernels wait for them; raise the memory limit, or the limit of locked memory",
+              tiers_[tier].name.c_str());
+}
+
 result<const slot_table *> slot_tables::add(uint32_t tier, locker_bank &bank,
                                             const cubby_backend_services &services) {
   const char *const name = bank.desc().name;
@@ -298,6 +317,7 @@ result<const slot_table *> slot_tables::add(uint32_t tier, locker_bank &bank,
   if (tables_.size() == tables_max) {
     return fail(CUBBY_ERR_NO_MEMORY, "there are %u slot tables, as many as can be", tables_max);
   }
+  if (auto taken = take_staging(tier, bank); !taken) return taken.failure();
   auto made = slot_table::make(tiers_, tier, bank, services);
   if (!made) return made.failure();
   for (uint32_t number = 0; number < bank.count(); ++number) {

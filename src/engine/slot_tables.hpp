@@ -102,6 +102,7 @@ class slot_table {
   const uint32_t tier_;
   cubby_slots view_{};
   cubby_backend_memory device_{}, host_{};
+  uint64_t shared_ = 0;                             // host_ as the host finds it
   uint64_t *words_ = nullptr, *offsets_ = nullptr;  // in host_, what the device is to have
   std::vector<uint8_t> marks_;                      // [number]
   std::vector<int8_t> statuses_;                    // [number], of what is asked for
@@ -145,6 +146,10 @@ class slot_tables {
   [[nodiscard]] std::vector<std::unique_ptr<slot_table>> &all() { return tables_; }
 
  private:
+  /// Takes the buffers through which lockers of the bank come to the tier. Registering host memory
+  /// may wait for all that a device has under way, and kernels that wait for a locker are that.
+  result<void> take_staging(uint32_t tier, const locker_bank &bank);
+
   tier_set &tiers_;
   std::vector<std::unique_ptr<slot_table>> tables_;
 };

@@ -120,6 +120,15 @@ bool backend_instance::register_memory(void *base, uint64_t bytes) {
   return ops_.memory_register != nullptr && ops_.memory_register(self_, base, bytes) == 0;
 }
 
+result<uint64_t> backend_instance::address_in_device(const void *base) {
+  uint64_t address = reinterpret_cast<uintptr_t>(base);
+  if (ops_.memory_address == nullptr) return address;
+  const int32_t status = ops_.memory_address(self_, base, &address);
+  if (status == 0) return address;
+  return fail_errno(
+      -status, "the device of backend %s does not reach host memory; the log says why", ops_.name);
+}
+
 void backend_instance::unregister_memory(void *base, uint64_t bytes) {
   if (ops_.memory_unregister != nullptr) ops_.memory_unregister(self_, base, bytes);
 }

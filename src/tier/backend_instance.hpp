@@ -47,8 +47,11 @@ class backend_instance {
 
   result<cubby_backend_memory> reserve(uint64_t bytes);
   void release(const cubby_backend_memory &memory) { ops_.memory_release(self_, &memory); }
-  /// Optional, costs only speed when refused. True: a device reaches it by its address.
+  /// Optional, costs only speed when refused. True: a device reaches it, see address_in_device().
   bool register_memory(void *base, uint64_t bytes);
+  /// Where kernels find host memory that was registered; the host's own address where the backend
+  /// says nothing else.
+  result<uint64_t> address_in_device(const void *base);
   void unregister_memory(void *base, uint64_t bytes);
 
   result<cubby_backend_file> open_file(const char *path, uint32_t flags);

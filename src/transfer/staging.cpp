@@ -52,6 +52,15 @@ void staging_pool::grow() {
   }
 }
 
+bool staging_pool::fill() {
+  while (left_ != 0) {
+    const size_t before = blocks_.size();
+    grow();
+    if (blocks_.size() == before) return false;
+  }
+  return true;
+}
+
 std::byte *staging_pool::take() {
   if (free_.empty()) grow();
   if (free_.empty()) return nullptr;

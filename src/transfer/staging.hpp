@@ -25,6 +25,9 @@ class staging_pool {
   void make_room_for_devices(size_t count) { devices_.reserve(count); }
   /// The memory is registered with this device, too, which copies from it.
   void add_device(tier::backend_instance &device);
+  /// All buffers there may be are taken and registered: no later take() does so. False: there is no
+  /// memory for them.
+  bool fill();
   /// A buffer, page-aligned; nullptr when all are out (or memory is: the first take tells).
   std::byte *take();
   void give(std::byte *buffer) { free_.push_back(buffer); }

@@ -38,6 +38,9 @@ int current_device() {
   return contexts.empty() ? -1 : static_cast<int>(reinterpret_cast<uintptr_t>(contexts.back())) - 1;
 }
 uint64_t number_of(const void *handle) { return reinterpret_cast<uintptr_t>(handle); }
+/// Of a device's address of host memory, where that is not the host's: none of a processor's has
+/// it.
+constexpr uint64_t elsewhere_bit = uint64_t{1} << 62;
 /// The streams that need no handle of their own; they run in order with nothing else here.
 constexpr uint64_t default_stream = 1;
 
@@ -376,7 +379,7 @@ struct fake_calls {
       if (at < first + size && first < at + bytes) return host_memory_already_registered;
     }
     here->registered_[at] = bytes;
-    ++here->counts_.registered;
+    ++here->counts_.registered, ++here->counts_.registrations;
     return success;
   }
   static status host_unregister(void *base) {
@@ -386,6 +389,14 @@ struct fake_calls {
     }
     --here->counts_.registered;
     return success;
+  }
+
+  static status host_device_pointer(device_pointer *out, void *base, unsigned) {
+    const lock held(here->mutex_);
+    if (gone() != success) return gone();
+    if (here->no_addresses_ || !here->is_registered(base, 1)) return invalid_value;
+    const auto at = reinterpret_cast<uintptr_t>(base);
+    return *out = here->options_.host_addresses ? at : at | elsewhere_bit, success;
   }
 
   // Any image will do: a kernel is the processor's twin of that name.
@@ -459,6 +470,7 @@ struct fake_calls {
             copy,
             host_register,
             host_unregister,
+            host_device_pointer,
             can_access_peer,
             module_load,
             module_unload,
@@ -673,9 +685,10 @@ void fake_cuda::write(void *to, const void *from, uint64_t bytes) {
 
 void *fake_cuda::reach(uint64_t address, uint64_t bytes) {
   const std::lock_guard held(mutex_);
-  std::byte *const there = at(address, bytes);
-  if (there == nullptr) std::abort();
-  return there;
+  if (std::byte *const there = at(address, bytes); there != nullptr) return there;
+  const bool elsewhere = (address & elsewhere_bit) != 0;
+  if (elsewhere == options_.host_addresses) std::abort();
+  return reinterpret_cast<void *>(address & ~elsewhere_bit);
 }
 
 void fake_cuda::capture(uint64_t stream, bool on) {
@@ -723,6 +736,11 @@ void fake_cuda::take_elsewhere(uint64_t bytes) {
 void fake_cuda::refuse_registration() {
   const std::lock_guard held(mutex_);
   no_registration_ = true;
+}
+
+void fake_cuda::refuse_host_addresses(bool on) {
+  const std::lock_guard held(mutex_);
+  no_addresses_ = on;
 }
 
 fake_cuda::counters fake_cuda::count() {

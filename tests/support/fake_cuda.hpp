@@ -30,6 +30,7 @@ struct fake_cuda_options {
   bool peers = true;                            // devices read each other's memory
   bool peer_mappings = true;                    // and have room to map it
   bool batches = true;                          // many copies by one call
+  bool host_addresses = true;                   // kernels find host memory at the host's address
 };
 
 /// One at a time: the driver's calls have no argument that would tell several apart.
@@ -52,7 +53,8 @@ class fake_cuda {
   /// What is in device memory, and what is to be there.
   void read(const void *at, void *to, uint64_t bytes);
   void write(void *at, const void *from, uint64_t bytes);
-  /// Where it really is, for code that runs as a kernel would.
+  /// Where it really is, for code that runs as a kernel would: memory of a device, or of the host,
+  /// by a device's address.
   void *reach(uint64_t at, uint64_t bytes);
   /// A graph is captured from the stream.
   void capture(uint64_t stream, bool on);
@@ -78,6 +80,8 @@ class fake_cuda {
   void take_elsewhere(uint64_t bytes);
   /// Host memory cannot be registered any more.
   void refuse_registration();
+  /// Devices have no address for host memory that is registered, or they have one again.
+  void refuse_host_addresses(bool on);
 
   struct counters {
     uint64_t host_syncs = 0;  // calls that make the host wait for the device
@@ -86,7 +90,7 @@ class fake_cuda {
     uint64_t unregistered_copies = 0;      // from or to host memory that is not registered
     uint64_t launches = 0;                 // of kernels
     uint64_t stream_waits = 0, events_recorded = 0, events_asked = 0;
-    uint64_t registered = 0;                         // pieces of host memory now
+    uint64_t registered = 0, registrations = 0;      // pieces of host memory now, and so far
     uint64_t memory_bytes = 0;                       // of devices, now
     uint64_t streams = 0, events = 0, contexts = 0;  // now
   };
@@ -163,7 +167,7 @@ class fake_cuda {
   uint64_t next_handle_ = 100;
   uint64_t elsewhere_bytes_ = 0;
   uint32_t refuse_in_ = 0, slow_turns_ = 0, progress_max_ = 2;
-  bool lost_ = false, held_ = false, no_registration_ = false;
+  bool lost_ = false, held_ = false, no_registration_ = false, no_addresses_ = false;
   counters counts_;
 };
 

@@ -94,6 +94,9 @@ struct idle_cuda {
     };
     t.host_register = [](void *, size_t, unsigned) -> status { return success; };
     t.host_unregister = [](void *) -> status { return success; };
+    t.host_device_pointer = [](device_pointer *out, void *host, unsigned) -> status {
+      return *out = reinterpret_cast<uintptr_t>(host), success;
+    };
     t.can_access_peer = [](int *can, device_id, device_id) -> status { return *can = 0, success; };
     if (!with_batches) return t;
     t.copy_batch = [](device_pointer *, device_pointer *, size_t *bytes, size_t count,

@@ -36,6 +36,7 @@ CODE = {".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp"}
 TEXT = CODE | {".py", ".cmake", ".sh"}
 COLUMNS = 100
 INCLUDE = re.compile(r'\s*#\s*include\s*([<"])([^>"]+)[>"]')
+COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 LATER = re.compile(r"\b(TO" r"DO|FIX" r"ME)\b")
 
 # What is to be spoken of in the field's terms; see words.txt.
@@ -127,6 +128,23 @@ def check_text(root, path):
         if found:
             for rule in check_include(root, relative, *found.groups()):
                 yield relative, number, rule
+
+
+def calls_of(path):
+    """{name: line} of the functions that a file declares, calls or defines, comments apart."""
+    if not path.is_file():
+        return {}
+    text = COMMENT.sub(lambda m: re.sub(r"[^\n]", " ", m.group()), path.read_text(encoding="utf-8"))
+    return {m.group(1): text.count("\n", 0, m.start()) + 1 for m in re.finditer(r"\b(cubby_[a-z_]+)\(", text)}
+
+
+def check_faces(root):
+    """Every call of cubby.h is made by cubby.hpp."""
+    public = root / "include/cubby"
+    faces = calls_of(public / "cubby.hpp")
+    for name, line in calls_of(public / "cubby.h").items():
+        if name not in faces:
+            yield Path("include/cubby/cubby.h"), line, f"face: {name} has none in cubby.hpp"
 
 
 def check_headers(root, cc, cxx):
@@ -246,6 +264,7 @@ def check_tree(root, cc, cxx, lists):
     found = list(check_words(root, lists))
     for path in files_of(root):
         found.extend(check_text(root, path))
+    found.extend(check_faces(root))
     found.extend(check_headers(root, cc, cxx))
     return [f"{path.as_posix()}:{line}: {rule}" for path, line, rule in found]
 
@@ -289,6 +308,7 @@ def self_test(cc, cxx):
         "src/base/grew.hpp": ("// the house\nint a_house_of;\n", ["1: word", "2: word"]),
         "src/base/house.hpp": ("", ["0: word"]),
         "src/base/name.hpp": ("// who\nint who;\n", ["2: word"]),
+        "include/cubby/cubby.h": ("int cubby_one(void); /* as cubby_three() */\nint cubby_two(void);\n", ["2: face"]),
         "docs/page.md": ("Who is in the House?\n", ["1: word"]),
     }
     good = {
@@ -302,6 +322,7 @@ def self_test(cc, cxx):
         "backends/cuda/device.cpp": "#include <cuda.h>\n",
         "include/cubby/good.h": "#include <stddef.h>\n#include <cubby/other.h>\n",
         "include/cubby/other.h": "typedef int other;\n",
+        "include/cubby/cubby.hpp": "#include <cubby/cubby.h>\n// cubby_two()\ninline int one() { return cubby_one(); }\n",
         "src/engine/good.hpp": '#include "residency/a.hpp"\n#include "catalog/a.hpp"\n',
         "src/base/words.cpp": '// warehouse, who\nint whole = f("who");\n',
         "src/base/today.cpp": "// house, house\n",

@@ -39,7 +39,8 @@ struct leave_work {
   cubby_slots slots;
 };
 
-/// The table where `reach` finds it; addresses of parts stay what they are.
+/// The table where `reach` finds it, with what it shares with the host; addresses of parts stay
+/// what they are.
 template <class Reach>
 CUBBY_DEVICE cubby_slots reached(const cubby_slots &slots, const Reach &reach) {
   const uint64_t bytes = slots.state + sizeof(cubby_device::device_state) - slots.entries;
@@ -48,6 +49,9 @@ CUBBY_DEVICE cubby_slots reached(const cubby_slots &slots, const Reach &reach) {
   here.asked += here.entries - slots.entries;
   here.part_offsets += here.entries - slots.entries;
   here.state += here.entries - slots.entries;
+  const uint64_t shared_bytes =
+      sizeof(cubby_device::shared_state) + slots.miss_count_max * sizeof(uint64_t);
+  here.shared = reinterpret_cast<uintptr_t>(reach(slots.shared, shared_bytes));
   return here;
 }
 

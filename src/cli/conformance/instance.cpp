@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 namespace cubby_conformance {
 namespace {
@@ -16,8 +17,8 @@ cubby_backend_io poison() {
 }  // namespace
 
 const char *op_name(uint32_t op) {
-  const char *const names[] = {"READ", "WRITE", "FLUSH", "COPY_IN", "COPY_OUT"};
-  return op < 5 ? names[op] : "an unknown operation";
+  const char *const names[] = {"READ", "WRITE", "FLUSH", "COPY_IN", "COPY_OUT", "COPY_PEER"};
+  return op < std::size(names) ? names[op] : "an unknown operation";
 }
 
 instance::instance(const subject &on, const opening &how) : on_(on) {

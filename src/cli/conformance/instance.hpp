@@ -30,6 +30,7 @@ class instance {
   instance &operator=(const instance &) = delete;
 
   const cubby_backend_ops &ops() const { return on_.ops; }
+  const subject &on() const { return on_; }
   cubby_backend *self() const { return self_; }
   service_host &services() { return host_; }
   const cubby_backend_info &info() const { return info_; }

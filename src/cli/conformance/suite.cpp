@@ -68,6 +68,7 @@ std::vector<check> checks_for(uint32_t capabilities) {
   add_write_checks(all);
   add_memory_checks(all);
   add_link_checks(all);
+  add_stream_checks(all);
   std::erase_if(all, [&](const check &one) { return (one.needs & capabilities) != one.needs; });
   return all;
 }

@@ -54,5 +54,6 @@ void add_read_checks(std::vector<check> &all);
 void add_write_checks(std::vector<check> &all);
 void add_memory_checks(std::vector<check> &all);
 void add_link_checks(std::vector<check> &all);
+void add_stream_checks(std::vector<check> &all);
 
 }  // namespace cubby_conformance

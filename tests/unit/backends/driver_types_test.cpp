@@ -94,6 +94,7 @@ SAME_CALL(copy_batch_indexed, cuMemcpyBatchAsync);
 #endif
 SAME_CALL(host_register, cuMemHostRegister);
 SAME_CALL(host_unregister, cuMemHostUnregister);
+SAME_CALL(host_device_pointer, cuMemHostGetDevicePointer);
 SAME_CALL(module_load, cuModuleLoadData);
 SAME_CALL(module_unload, cuModuleUnload);
 SAME_CALL(module_function, cuModuleGetFunction);
