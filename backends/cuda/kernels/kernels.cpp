@@ -5,8 +5,8 @@
 namespace cubby_cuda {
 namespace {
 
-constexpr std::array kernel_names = {"cubby_acquire", "cubby_leave",      "cubby_foresee",
-                                     "cubby_gemv",    "cubby_gate",       "cubby_next_state",
+constexpr std::array kernel_names = {"cubby_acquire",    "cubby_leave", "cubby_foresee",
+                                     "cubby_gemv",       "cubby_gate",  "cubby_next_state",
                                      "cubby_copy_spans", "cubby_digest"};
 constexpr unsigned block_threads = 256, block_warps = block_threads / cubby_kernels::warp_lanes;
 /// So many blocks copy side by side at most; more spans are taken one after the other.

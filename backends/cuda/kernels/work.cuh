@@ -4,8 +4,8 @@
 // elsewhere. Where the bodies need more than one thread, a warp's 32 lanes are walked over one by
 // one on a processor, in the order in which a warp would add up, and the results are the same bits.
 #pragma once
-#include <cubby/cubby_device.cuh>
 #include <time.h>
+#include <cubby/cubby_device.cuh>
 
 #include "digest.cuh"
 #include "formats.cuh"
