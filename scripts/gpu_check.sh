@@ -1,12 +1,18 @@
 #!/usr/bin/env bash
 # Builds cubby and checks its CUDA tier on this machine: the conformance suite over the real driver, the bytes of lockers
-# in device memory, the kernels against the processor (where nvcc is), figures. Needs CMake 3.25, a C++20 compiler and a GPU
+# in device memory, the kernels against the processor (where nvcc is), figures, a decode loop. Needs CMake 3.25, a C++20 compiler and a GPU
 # with its driver; no network, no other package.
 #
 #   scripts/gpu_check.sh                   results as JSON and tables in $OUT (default: gpu_check_results)
-#   scripts/gpu_check.sh --carry FOLDER    where the headers are installed: copies those that another machine may lack
+#   scripts/gpu_check.sh --carry FOLDER    where the headers are installed: copies those that another machine may lack, and
+#                                          the command with its libraries where it was built (build/release/bin/cubby)
 #
 #   CARRY   a folder that --carry has filled
+#   CUBBY   the command, for the decode loop at gpt-oss-20b's geometry; else the carried one, else it is built where what it
+#           needs is installed (CLI11, nlohmann-json, liblzma, libzstd), else that part is left out. It takes 11 GB of disk,
+#           24 GB of host memory and 27 GB of the GPU's
+#   ROUTES  a routed_experts JSONL of gpt-oss-20b for it; else routes are made up
+#   FOLDER  where its model is made (default: the build folder)
 #   BUILD   the build folder (default: build/gpu_check)
 #   JOBS    compilers at once (default: all processors)
 # Exit status: 0 all is well, or there is no GPU, which is said; 1 something is wrong.
@@ -24,6 +30,12 @@ if [[ ${1:-} == --carry ]]; then
       fi
     done
   done
+  command=${CUBBY:-$here/build/release/bin/cubby}
+  if [[ -x $command ]]; then
+    cp "$command" "$to/cubby"
+    # But for the C library, which goes with the machine's loader.
+    ldd "$command" | awk '$3 ~ /^\// && $1 !~ /^(libc|libm|libdl|libpthread|librt)\.so/ { print $3 }' | xargs -r cp -L -t "$to"
+  fi
   [[ -f $to/xxhash.h ]] || { echo "gpu_check: xxhash.h is not installed here; install libxxhash-dev" >&2; exit 1; }
   echo "gpu_check: headers are in $to; name it with CARRY on the other machine"
   exit 0
@@ -63,5 +75,35 @@ for part in conformance lockers kernels figures; do
     status=1
   fi
 done
+
+# The decode loop: half of the experts in the GPU's memory, all of them in host memory.
+find_command() {
+  if [[ -n ${CUBBY:-} ]]; then
+    command=$CUBBY
+  elif [[ -n ${CARRY:-} && -x $CARRY/cubby ]]; then
+    command=$(cd "$CARRY" && pwd)/cubby
+    LD_LIBRARY_PATH=$(dirname "$command")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+    export LD_LIBRARY_PATH
+  else
+    command=$build/with_command/bin/cubby
+    { cmake -S "$here" -B "$build/with_command" "${options[@]}" -DCUBBY_BUILD_COMMAND=ON -DCUBBY_BUILD_GPU_CHECK=OFF &&
+      cmake --build "$build/with_command" --target cubby_cli -j "$jobs"; } >"$out/build_command.log" 2>&1 || return 1
+  fi
+  "$command" --help >/dev/null 2>&1
+}
+run_decode() {
+  model=${FOLDER:-$build}/gpt_oss_geometry.gguf
+  if ! find_command; then
+    echo "the command is not there and cannot be built, so no decode loop; name one with CUBBY"
+    return 0
+  fi
+  trap 'rm -f "$model"' EXIT
+  "$command" make-model --layers 24 --experts 32 --top-k 4 --hidden 2880 --ffn 2880 --type mxfp4 --out "$model" --json
+  timeout -k 10 240 "$command" bench decode --device cuda:0 --model "$model" ${ROUTES:+--routes "$ROUTES"} --tokens 50 --rounds 3 \
+    --check-tokens 1 --device-budget 50% --host-budget 105% --json >"$out/decode.json" || { cat "$out/decode.json"; return 1; }
+  cat "$out/decode.json"
+}
+echo "== decode"
+(run_decode) 2>&1 | tee "$out/decode.log" || status=1
 echo "gpu_check: results are in $out"
 exit $status

@@ -53,6 +53,7 @@ enum : status {
   capture_unsupported = 900,
   capture_isolation = 905,
   capture_implicit = 906,
+  captured_event = 907,
   unknown = 999,
 };
 

@@ -102,7 +102,7 @@ struct table_fixture {
     chosen.copy_in(in);
   }
   [[nodiscard]] acquire_work look_up() const {
-    return {view, chosen.at(), words.at(), outcome.at(), 0, used, 1u << 24, 0};
+    return {view, chosen.at(), words.at(), outcome.at(), 0, 0, used, 1u << 24, 0};
   }
 
   cubby_slots view{};

@@ -213,6 +213,18 @@ CUBBY_DEVICE void ask(const cubby_slots &slots, uint64_t number, uint64_t word) 
         (n & 0xFFFFFFFF) << 32 | number);
 }
 
+/// What later work is going to look up: what of it is not there is asked for, and nothing is waited
+/// for or held. The arguments of look(); any number of threads of one block call it.
+CUBBY_DEVICE void foresee(const cubby_slots &slots, uint32_t row, const int32_t *chosen,
+                          uint32_t count) {
+  for (uint32_t i = lane(); i < count; i += lane_count()) {
+    if (chosen[i] < 0 || static_cast<uint32_t>(chosen[i]) >= slots.columns) continue;
+    const uint64_t number = uint64_t{row} * slots.columns + static_cast<uint32_t>(chosen[i]);
+    const uint64_t word = find(slots, number);
+    if (!is_there(word)) ask(slots, number, word);
+  }
+}
+
 enum outcome : int {
   found = 0,    // all are there, and stay until leave()
   missing = 1,  // words[i] of those that are not has no frame; they were asked for; nothing is held

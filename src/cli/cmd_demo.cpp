@@ -1,8 +1,10 @@
 // cubby bench decode (cubby demo): a decode loop with the experts of a model larger than its
-// memory, beside three other ways of doing the same under the same limit of memory.
+// memory, beside three other ways of doing the same under the same limit of memory; with --device
+// on a GPU, with a part of the experts in its memory.
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
@@ -13,6 +15,7 @@
 #include "cli/demo/bare_loop.hpp"
 #include "cli/demo/cubby_source.hpp"
 #include "cli/demo/decoder.hpp"
+#include "cli/demo/device_decode.hpp"
 #include "cli/demo/isolated_run.hpp"
 #include "cli/demo/kernels.hpp"
 #include "cli/model/make_model.hpp"
@@ -31,8 +34,9 @@ constexpr uint64_t allowance_bytes = uint64_t{192} << 20;
 struct options {
   std::string command;  // as it was called
   std::string model, routes, record, policy = "auto", pump = "thread";
+  std::string device;  // "cuda:0"; empty = on the processor
   std::string device_budget = "20%", host_budget = "30%";
-  uint32_t tokens = 100, lookahead = 1;
+  uint32_t tokens = 100, lookahead = 1, rounds = 3, check_tokens = 2;
   uint64_t seed = 1;
   bool json = false, baselines = true;
 };
@@ -112,6 +116,17 @@ json decoded_json(const demo::decoded &done) {
            static_cast<double>(done.computed_bytes) / static_cast<double>(done.compute_ns)}};
 }
 
+json recorded_json(const options &chosen, const demo::recording &record) {
+  return {{"file", chosen.record}, {"visits", record.visits()}, {"lost", record.lost()}};
+}
+
+void print_recorded(const json &result) {
+  if (!result.contains("recorded")) return;
+  std::cout << count_text(result["recorded"]["visits"]) << " visits are in "
+            << printable(result["recorded"]["file"].get<std::string>()) << ", "
+            << count_text(result["recorded"]["lost"]) << " were lost\n";
+}
+
 struct setup {
   const options &chosen;
   const demo::expert_file &file;
@@ -147,9 +162,7 @@ outcome<json> run_cubby(const setup &h) {
   result["starved_ns"] = {{"decoding", here}, {"runtime", others}};
   if (h.settings.record != nullptr) {
     if (auto good = source.finish_recording(); !good) return good.failure();
-    result["recorded"] = {{"file", h.chosen.record},
-                          {"visits", h.settings.record->visits()},
-                          {"lost", h.settings.record->lost()}};
+    result["recorded"] = recorded_json(h.chosen, *h.settings.record);
   }
   const double bare_after = demo::bare_bytes_per_s(h.file.path, h.file.file_bytes, 256u << 20);
   const double bare = (bare_before + bare_after) / 2;
@@ -220,48 +233,51 @@ void print_result(const setup &h, const json &result) {
                      bytes_text(tier["bytes_in"]), bytes_text(tier["bytes_out"])});
   }
   print_table(tiers);
-  if (result.contains("recorded"))
-    std::cout << count_text(result["recorded"]["visits"]) << " visits are in "
-              << printable(result["recorded"]["file"].get<std::string>()) << ", "
-              << count_text(result["recorded"]["lost"]) << " were lost\n";
+  print_recorded(result);
   std::cout << (result["identical"] ? "all outputs are identical\n" : "OUTPUTS DIFFER\n");
 }
 
-int run(const options &chosen) {
-  if (auto known = known_policy(chosen.policy); !known) return fail(chosen, known.failure());
+/// The model, the routes and what the runtime is to be like.
+struct prepared {
+  demo::expert_file file;
+  demo::routes routes;
+  demo::cubby_options settings;
+};
+
+outcome<prepared> prepare(const options &chosen) {
+  if (auto known = known_policy(chosen.policy); !known) return known.failure();
   auto path = model_path(chosen);
-  if (!path) return fail(chosen, path.failure());
-  auto file = demo::look_at_model(*path);
-  if (!file) return fail(chosen, file.failure());
+  if (!path) return path.failure();
+  auto file = demo::look_at_model(*path, !chosen.device.empty());
+  if (!file) return file.failure();
   auto routes = chosen.routes.empty()
                     ? outcome<demo::routes>(demo::make_routes(
                           file->layers, file->experts, file->top_k, chosen.tokens, chosen.seed))
                     : demo::read_routes(chosen.routes, file->layers, file->experts, file->top_k,
                                         chosen.tokens);
-  if (!routes) return fail(chosen, routes.failure());
+  if (!routes) return routes.failure();
   const auto device = budget_of(chosen.device_budget, file->expert_bytes);
   const auto host = budget_of(chosen.host_budget, file->expert_bytes);
-  if (!device) return fail(chosen, device.failure());
-  if (!host) return fail(chosen, host.failure());
+  if (!device) return device.failure();
+  if (!host) return host.failure();
   if (*device + *host == 0)
-    return fail(chosen, usage_trouble("--device-budget " + chosen.device_budget +
-                                      " and --host-budget " + chosen.host_budget +
-                                      " are both less than one page (4 KiB): no expert fits; "
-                                      "give one of them a share (20%) or a size (64m)"));
-  setup h{chosen, *file, *routes, {}};
-  h.settings.device_bytes = *device;
-  h.settings.host_bytes = *host;
-  h.settings.policy = chosen.policy;
-  h.settings.lookahead = chosen.lookahead;
-  // Opened here: when the run ends badly, what it has written goes with this process.
-  demo::recording record;
-  if (!chosen.record.empty()) {
-    if (auto good = record.open(chosen.record); !good) return fail(chosen, good.failure());
-    h.settings.record = &record;
-  }
-  h.settings.pump = chosen.pump == "caller" ? cubby::pump::caller : cubby::pump::thread;
+    return usage_trouble("--device-budget " + chosen.device_budget + " and --host-budget " +
+                         chosen.host_budget +
+                         " are both less than one page (4 KiB): no expert fits; "
+                         "give one of them a share (20%) or a size (64m)");
+  prepared made{std::move(*file), std::move(*routes), {}};
+  made.settings.device_bytes = *device;
+  made.settings.host_bytes = *host;
+  made.settings.policy = chosen.policy;
+  made.settings.lookahead = chosen.lookahead;
+  made.settings.pump = chosen.pump == "caller" ? cubby::pump::caller : cubby::pump::thread;
+  return made;
+}
 
-  const demo::memory_limit limit(*device + *host + allowance_bytes);
+int run_here(const options &chosen, const prepared &with, demo::recording *record) {
+  setup h{chosen, with.file, with.routes, with.settings};
+  h.settings.record = record;
+  const demo::memory_limit limit(h.settings.device_bytes + h.settings.host_bytes + allowance_bytes);
   auto result = demo::run_isolated(&limit, [&] { return run_cubby(h); });
   if (!result) return fail(chosen, result.failure());
   json &all = *result;
@@ -290,6 +306,74 @@ int run(const options &chosen) {
   return all["identical"] ? exit_good : exit_bad;
 }
 
+/// "cuda:1" is 1.
+outcome<int32_t> ordinal_of(const std::string &device) {
+  constexpr std::string_view kind = "cuda:";
+  int32_t ordinal = -1;
+  const char *const end = device.data() + device.size();
+  if (device.starts_with(kind)) {
+    const auto read = std::from_chars(device.data() + kind.size(), end, ordinal);
+    if (read.ec == std::errc{} && read.ptr == end && ordinal >= 0) return ordinal;
+  }
+  return usage_trouble("a device is cuda:0, cuda:1 and so on, not " + device);
+}
+
+int run_on_device(const options &chosen, const demo::device_choice &device, const prepared &with,
+                  demo::recording *record) {
+  if (with.settings.device_bytes == 0) {
+    return fail(chosen, usage_trouble("--device " + chosen.device + " with --device-budget " +
+                                      chosen.device_budget +
+                                      ": no expert fits there; give it a share (50%) or a size"));
+  }
+  demo::device_run how;
+  how.settings = with.settings;
+  how.settings.record = record;
+  how.rounds = chosen.rounds;
+  how.check_tokens = chosen.check_tokens;
+  how.baselines = chosen.baselines;
+  how.quiet = chosen.json;
+  auto result = demo::decode_on_device(device, with.file, with.routes, how);
+  if (!result) {
+    return fail(chosen, {"--device " + chosen.device + ": " + result.failure().text,
+                         result.failure().exit_status});
+  }
+  for (const json &line : (*result)["warnings"]) {
+    std::cerr << "cubby " << chosen.command << ": " << printable(line.get<std::string>()) << "\n";
+  }
+  if (record != nullptr) (*result)["recorded"] = recorded_json(chosen, *record);
+  if (chosen.json) {
+    print_json(*result);
+  } else {
+    demo::print_device_result(with.file, with.routes, *result);
+    print_recorded(*result);
+  }
+  const bool agrees = !result->contains("processor") || (*result)["processor"]["agrees"];
+  return (*result)["identical"] && agrees ? exit_good : exit_bad;
+}
+
+int run(const options &chosen) {
+  demo::device_choice device;
+  if (!chosen.device.empty()) {  // before a model is made
+    const auto ordinal = ordinal_of(chosen.device);
+    if (!ordinal) return fail(chosen, ordinal.failure());
+    const auto machine = demo::machine_device(*ordinal);
+    if (!machine) {
+      return fail(chosen, trouble{"--device " + chosen.device + ": " + machine.failure().text});
+    }
+    device = *machine;
+  }
+  const auto with = prepare(chosen);
+  if (!with) return fail(chosen, with.failure());
+  // Opened here: when the run ends badly, what it has written goes with this process.
+  demo::recording record;
+  if (!chosen.record.empty()) {
+    if (auto good = record.open(chosen.record); !good) return fail(chosen, good.failure());
+  }
+  demo::recording *const records = chosen.record.empty() ? nullptr : &record;
+  return chosen.device.empty() ? run_here(chosen, *with, records)
+                               : run_on_device(chosen, device, *with, records);
+}
+
 void add_decode(command &to, const std::string &name, const std::string &called) {
   command one = to.subcommand(
       name, "Decode with a model larger than memory, beside mmap, pread and everything resident");
@@ -297,6 +381,9 @@ void add_decode(command &to, const std::string &name, const std::string &called)
   chosen->command = called;
   one.option("--model", chosen->model,
              "A GGUF of q8_0 or q4_0 experts (default: one is made and reused)");
+  one.option("--device", chosen->device,
+             "Decode on a GPU (cuda:0), beside everything resident there and a copy at each miss; "
+             "experts also of MXFP4 and BF16");
   one.option("--routes", chosen->routes, "routed_experts as JSONL or JSONL.xz (default: made up)");
   one.option("--tokens", chosen->tokens, "Tokens to decode").between(1, 1u << 20).show_default();
   one.option("--device-budget", chosen->device_budget,
@@ -314,6 +401,13 @@ void add_decode(command &to, const std::string &name, const std::string &called)
       .show_default();
   one.option("--record", chosen->record, "Write what was used as a trace for cubby replay");
   one.option("--seed", chosen->seed, "Of made-up routes").show_default();
+  one.option("--rounds", chosen->rounds, "Rounds of each way, with --device")
+      .between(1, 1000)
+      .show_default();
+  one.option("--check-tokens", chosen->check_tokens,
+             "Tokens that the processor computes, too, with --device")
+      .between(0, 1u << 20)
+      .show_default();
   one.flag("!--no-baselines", chosen->baselines, "Only cubby's own run");
   one.flag("--json", chosen->json, "One JSON object on stdout");
   one.runs([chosen] { return run(*chosen); });

@@ -1,4 +1,5 @@
 // cubby make-model: a deterministic GGUF of any geometry with random weights.
+#include <cctype>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -17,7 +18,9 @@ struct options {
 };
 
 int run(options chosen) {
-  chosen.shape.type = chosen.type == "q4_0" ? model::weight_type::q4_0 : model::weight_type::q8_0;
+  std::string type = chosen.type;
+  for (char &letter : type) letter = static_cast<char>(std::toupper(letter));
+  chosen.shape.type = model::expert_type_of(type).value();
   if (auto good = model::check(chosen.shape); !good)
     return report_trouble("make-model", good.failure(), chosen.json);
   const auto made = model::make_model(chosen.shape, chosen.out, chosen.json);
@@ -53,10 +56,11 @@ void add_make_model(command &program) {
   one.option("--hidden", shape.hidden, "Width of the model, a multiple of 32").show_default();
   one.option("--ffn", shape.ffn, "Width of an expert, a multiple of 32").show_default();
   one.option("--type", chosen->type, "Block format of the experts")
-      .one_of({"q8_0", "q4_0"})
+      .one_of({"q8_0", "q4_0", "mxfp4", "bf16"})
       .show_default();
   one.flag("--mixed-quant", shape.mixed_quant,
-           "Layers take turns between q8_0 and q4_0, so their experts differ in size");
+           "Layers take turns between the format and q8_0 (q4_0 where it is that), so their "
+           "experts differ in size");
   one.option("--seed", shape.seed, "The same seed gives the same bytes").show_default();
   one.option("--out", chosen->out, "Where to write it").required().not_empty();
   one.flag("--json", chosen->json, "One JSON object on stdout");

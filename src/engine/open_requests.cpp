@@ -7,6 +7,16 @@
 #include "base/mutant.hpp"
 
 namespace cubby::engine {
+namespace {
+
+/// By a thread that pins, or by kernels: what these lack is prefetched as demand, as no program
+/// can.
+bool is_waited_for(const request &r) {
+  return (r.is_pin() || r.kind() == request_kind::prefetch) && r.io_class == CUBBY_DEMAND;
+}
+
+}  // namespace
+
 open_requests::open_requests(engine_state &state, request_table &requests,
                              block_deliveries &deliveries, region_copies &regions,
                              completion_sink &sink)
@@ -86,7 +96,7 @@ void open_requests::item_failed(uint32_t index, uint32_t i, const error &why) {
 void open_requests::item_landed(uint32_t index, uint32_t i, locker_word &word, uint64_t frame,
                                 const fill &by) {
   const request &r = requests_[index];
-  if (r.is_demand_pin() && r.open_count == 1) count_stall(r, r.items[i], by);
+  if (is_waited_for(r) && r.open_count == 1) count_stall(r, r.items[i], by);
   mark_landed(index, i, word, frame);
   complete_if_over(index);
 }

@@ -156,6 +156,9 @@ TEST_CASE("what cannot be run is a usage error that says why") {
                {"--host-budget -5%", "budget"},
                {"--policy none-such", "none-such"},
                {"--pump other", "--pump"},
+               {"--device gpu", "cuda:0"},
+               {"--device cuda:x", "cuda:0"},
+               {"--device cuda:", "cuda:0"},
                {"--lookahead 2", "--lookahead"},
                {"--tokens 0", "--tokens"}};
   for (const auto &one : wrong) {
@@ -212,6 +215,20 @@ TEST_CASE("what it records is what it used") {
   CHECK(all["kind"] == "experts");
   CHECK(command(decode(model, "--no-baselines --record " + folder.path("no/such/place")))
             .exit_status != 0);
+}
+
+TEST_CASE("without a driver a device is refused before a model is made, with what to do") {
+  const scratch::folder folder;
+  setenv("XDG_CACHE_HOME", folder.path("cache").c_str(), 1);
+  const auto found = command("bench decode --device cuda:63 --tokens 1");
+  unsetenv("XDG_CACHE_HOME");
+  INFO(found.text);
+  CHECK(found.exit_status == 1);
+  CHECK(found.text.find("--device cuda:63: ") != std::string::npos);
+  const bool driver = found.text.find("there is no device 63") != std::string::npos;
+  if (driver) return;  // of a machine that has one
+  CHECK(found.text.find("CUDA driver") != std::string::npos);
+  CHECK_FALSE(std::filesystem::exists(folder.path("cache")));
 }
 
 }  // namespace bench_decode_test

@@ -228,6 +228,69 @@ TEST_CASE("what work in a stream does not find is brought while it waits in the 
   CHECK(f.h.stats(f.device).used_bytes <= 4 * mib);
 }
 
+TEST_CASE("look-ups of a captured graph, launched again and again, find what comes and goes") {
+  slots_fixture f({.seed = 11, .threads = true}, CUBBY_PUMP_THREAD);
+  f.set_up(4 * mib, 8 * mib);
+  f.add_table();
+  reader by{f};
+  std::array<choice, weights::rows> chosen{};  // the router's, in memory that the graph reads
+  f.driver.capture(f.stream, true);
+  for (uint32_t row = 0; row < weights::rows; ++row) {
+    f.driver.launch(f.stream, [&by, &chosen, row] { by.run(row, chosen[row]); });
+  }
+  // The runtime goes on meanwhile: it copies, looks at events, takes memory.
+  f.touch({5, 13});
+  cubby_ticket ticket = 0;
+  REQUIRE(cubby_tier_resize(f.h.rt, f.device, 5 * mib, &ticket) >= CUBBY_OK);
+  CHECK(cubby_wait(f.h.rt, ticket, -1) == CUBBY_OK);
+  f.driver.capture(f.stream, false);
+  CHECK(by.ran == 0);
+  const auto before = f.driver.count();
+  CHECK(before.broken_captures == 0);
+  uint32_t random = 99;
+  constexpr uint32_t launches = 15;
+  for (uint32_t launch = 0; launch < launches; ++launch) {
+    for (choice &one : chosen) {
+      random = random * 1664525 + 1013904223;
+      one = choice_of(random >> 16);
+    }
+    f.driver.replay(f.stream);
+    by.wait_for((launch + 1) * weights::rows);
+  }
+  CHECK(by.wrong == 0);
+  CHECK(by.refused == 0);
+  CHECK(by.late == 0);
+  CHECK(f.driver.count().host_syncs == before.host_syncs);
+  CHECK(f.h.stats(f.device).evict_count > 0);
+}
+
+TEST_CASE("what later work is going to look up is brought without a wait") {
+  slots_fixture f;
+  f.set_up(8 * mib, 0);
+  f.add_table();
+  f.touch({weights::columns + 1});
+  f.settle();
+  const cubby_slots here = f.reached();
+  const std::array<int32_t, 4> chosen = {1, 3, -1, 4};
+  const uint64_t begun = slot::load(here.shared);
+  slot::foresee(here, 1, chosen.data(), 4);
+  slot::foresee(here, 1, chosen.data(), 4);
+  CHECK(slot::load(here.state + 8) == 2);   // those that were not there, once
+  CHECK(slot::load(here.shared) == begun);  // it is no work, and holds nothing
+  std::array<uint64_t, 4> words{};
+  REQUIRE(f.settle_until([&] {
+    return slot::is_there(slot::find(here, weights::columns + 3)) &&
+           slot::is_there(slot::find(here, weights::columns + 4));
+  }));
+  CHECK(slot::look(here, 1, chosen.data(), 4, words.data()) == slot::found);
+  slot::leave(here);
+  // What kernels lack is waited for by them: it is counted as the waits of pins are.
+  cubby_stats_block block{};
+  block.struct_size = sizeof block;
+  REQUIRE(cubby_stats(f.h.rt, &block, nullptr, 0) == CUBBY_OK);
+  CHECK(block.stall_read_ns + block.stall_copy_ns > 0);
+}
+
 TEST_CASE("a frame that work has found is not used again before the work lets go") {
   slots_fixture f;
   f.set_up(2 * mib, 0);  // five lockers

@@ -30,6 +30,7 @@ constexpr uint64_t granule_bytes = uint64_t{2} << 20;
 
 fake_cuda *here = nullptr;
 thread_local std::vector<context> contexts;
+thread_local int capture_mode = 0;  // of this thread; 0 = global, the strictest
 
 context context_of(device_id id) {
   return reinterpret_cast<context>(static_cast<uintptr_t>(id) + 1);
@@ -51,6 +52,23 @@ struct fake_calls {
   using lock = std::unique_lock<std::mutex>;
 
   static status gone() { return here->lost_ ? launch_failed : success; }
+  /// Of calls that another thread's capture may forbid. The mutex is held.
+  static status unsafe() {
+    if (here->any_capture() && capture_mode != capture_mode_relaxed) {
+      return here->break_capture(capture_unsupported);
+    }
+    return gone();
+  }
+  /// Of calls that a stream's own capture forbids, in every mode, or one that the default stream
+  /// would wait for.
+  static status unsafe_on(stream one) {
+    const fake_cuda::queue *const found = here->find(one);
+    if (found != nullptr && found->capturing) return here->break_capture(capture_unsupported);
+    if (number_of(one) == default_stream && here->any_capture()) {
+      return here->break_capture(capture_implicit);
+    }
+    return success;
+  }
 
   static status init(unsigned) { return success; }
   static status driver_version(int *version) { return *version = 12040, success; }
@@ -89,8 +107,7 @@ struct fake_calls {
     return contexts.pop_back(), success;
   }
   static status exchange_capture_mode(int *mode) {
-    static thread_local int now = 0;
-    std::swap(now, *mode);
+    std::swap(capture_mode, *mode);
     return success;
   }
   static status priority_range(int *least, int *greatest) {
@@ -130,7 +147,9 @@ struct fake_calls {
     ++here->counts_.host_syncs;
     fake_cuda::queue *found = here->find(one);
     if (found == nullptr) return invalid_handle;
-    if (gone() == success) here->finish(*found, held);
+    if (unsafe() != success) return here->lost_ ? gone() : capture_unsupported;
+    if (const status why = unsafe_on(one); why != success) return why;
+    here->finish(*found, held);
     return gone();
   }
   static status stream_wait_event(stream waits, event what, unsigned) {
@@ -141,17 +160,20 @@ struct fake_calls {
     if (found == nullptr || on == here->signals_.end()) return invalid_handle;
     ++here->counts_.stream_waits;
     if (on->second->last == nullptr) return success;
+    if (found->capturing != on->second->last->captured) {
+      return here->break_capture(capture_isolation);
+    }
     fake_cuda::command wait;
     wait.what = fake_cuda::command::kind::wait;
     wait.mark = on->second->last;
-    found->commands.push_back(std::move(wait));
-    here->changed_.notify_all();
+    here->push(*found, std::move(wait));
     return success;
   }
   static status stream_is_capturing(stream one, int *capture) {
     const lock held(here->mutex_);
     fake_cuda::queue *found = here->find(one);
     if (found == nullptr) return invalid_handle;
+    if (number_of(one) == default_stream && here->any_capture()) return capture_implicit;
     return *capture = found->capturing ? 1 : 0, success;
   }
 
@@ -176,21 +198,23 @@ struct fake_calls {
     fake_cuda::queue *found = here->find(in);
     const auto on = here->signals_.find(number_of(one));
     if (found == nullptr || on == here->signals_.end()) return invalid_handle;
+    if (number_of(in) == default_stream && here->any_capture()) return unsafe_on(in);
     ++here->counts_.events_recorded;
     fake_cuda::command record;
     record.what = fake_cuda::command::kind::record;
     record.mark = on->second->last = std::make_shared<fake_cuda::marker>();
-    found->commands.push_back(std::move(record));
-    here->changed_.notify_all();
+    record.mark->captured = found->capturing;
+    here->push(*found, std::move(record));
     return success;
   }
   static status event_query(event one) {
     lock held(here->mutex_);
-    if (gone() != success) return gone();
+    if (const status why = unsafe(); why != success) return why;
     ++here->counts_.events_asked;
     const auto on = here->signals_.find(number_of(one));
     if (on == here->signals_.end()) return invalid_handle;
     const std::shared_ptr<fake_cuda::marker> last = on->second->last;
+    if (last != nullptr && last->captured) return here->break_capture(captured_event);
     if (!here->options_.threads && here->progress_max_ != 0) {
       here->step_locked(static_cast<uint32_t>(here->random_() % (here->progress_max_ + 1)), held);
     }
@@ -234,7 +258,7 @@ struct fake_calls {
   static status memory_create(memory_handle *out, size_t bytes, const allocation_properties *of,
                               unsigned long long) {
     const lock held(here->mutex_);
-    if (gone() != success) return gone();
+    if (const status why = unsafe(); why != success) return why;
     if (bytes % granule_bytes != 0) return invalid_value;
     const uint64_t used = here->elsewhere_bytes_ + here->counts_.memory_bytes;
     if (used + bytes > here->options_.memory_bytes) return out_of_memory;
@@ -305,8 +329,7 @@ struct fake_calls {
     one.to = at;
     one.bytes = bytes;
     one.value = value;
-    found->commands.push_back(std::move(one));
-    here->changed_.notify_all();
+    here->push(*found, std::move(one));
     return success;
   }
   static status copy_in(device_pointer to, const void *from, size_t bytes, stream in) {
@@ -372,7 +395,7 @@ struct fake_calls {
 
   static status host_register(void *base, size_t bytes, unsigned) {
     const lock held(here->mutex_);
-    if (gone() != success) return gone();
+    if (const status why = unsafe(); why != success) return why;
     if (here->no_registration_) return not_permitted;
     const auto at = reinterpret_cast<uintptr_t>(base);
     for (const auto &[first, size] : here->registered_) {
@@ -424,9 +447,8 @@ struct fake_calls {
     one.work = [run = twin.run, work = std::vector(first, first + twin.parameter_bytes)] {
       run(*here, work.data());
     };
-    found->commands.push_back(std::move(one));
+    here->push(*found, std::move(one));
     ++here->counts_.launches;
-    here->changed_.notify_all();
     return success;
   }
 
@@ -547,9 +569,10 @@ status fake_cuda::copy(std::byte *to, const std::byte *from, uint64_t bytes, con
   one.from = from;
   one.bytes = bytes;
   one.turns = slow_turns_;
-  found->commands.push_back(std::move(one));
-  changed_.notify_all();
-  if (host == nullptr || is_registered(host, bytes)) return success;
+  const bool registered = host == nullptr || is_registered(host, bytes);
+  if (found->capturing && !registered) return break_capture(capture_unsupported);
+  push(*found, std::move(one));
+  if (registered) return success;
   ++counts_.unregistered_copies;
   if (host == to) {  // the driver returns when the bytes are there
     ++counts_.host_syncs;
@@ -634,8 +657,7 @@ void fake_cuda::launch(uint64_t stream, std::function<void()> work) {
   const std::lock_guard held(mutex_);
   command one;
   one.work = std::move(work);
-  queues_.at(stream)->commands.push_back(std::move(one));
-  changed_.notify_all();
+  push(*queues_.at(stream), std::move(one));
 }
 
 void *fake_cuda::allocate(uint64_t bytes, int device) {
@@ -691,9 +713,29 @@ void *fake_cuda::reach(uint64_t address, uint64_t bytes) {
   return reinterpret_cast<void *>(address & ~elsewhere_bit);
 }
 
+void fake_cuda::push(queue &to, command &&one) {
+  if (to.capturing) {
+    to.graph.push_back(std::move(one));
+    return;
+  }
+  to.commands.push_back(std::move(one));
+  changed_.notify_all();
+}
+
 void fake_cuda::capture(uint64_t stream, bool on) {
   const std::lock_guard held(mutex_);
-  queues_.at(stream)->capturing = on;
+  queue &of = *queues_.at(stream);
+  if (of.capturing == on) return;
+  of.capturing = on;
+  on ? ++captures_ : --captures_;
+  if (on) of.graph.clear();
+}
+
+void fake_cuda::replay(uint64_t stream) {
+  const std::lock_guard held(mutex_);
+  queue &of = *queues_.at(stream);
+  for (const command &one : of.graph) of.commands.push_back(one);
+  changed_.notify_all();
 }
 
 uint32_t fake_cuda::step(uint32_t count) {

@@ -56,8 +56,13 @@ class fake_cuda {
   /// Where it really is, for code that runs as a kernel would: memory of a device, or of the host,
   /// by a device's address.
   void *reach(uint64_t at, uint64_t bytes);
-  /// A graph is captured from the stream.
+  /// A graph is captured from the stream, in the strictest mode: what the stream is given meanwhile
+  /// does not run. Calls that CUDA forbids then are refused, and break the capture: waits, looks at
+  /// events, allocations and registrations by threads in any mode but the relaxed one, and whatever
+  /// would tie captured work to work that is not.
   void capture(uint64_t stream, bool on);
+  /// Launches what was captured from the stream last.
+  void replay(uint64_t stream);
 
   // ---- time, where no threads run
   // ----------------------------------------------------------------
@@ -90,6 +95,7 @@ class fake_cuda {
     uint64_t unregistered_copies = 0;      // from or to host memory that is not registered
     uint64_t launches = 0;                 // of kernels
     uint64_t stream_waits = 0, events_recorded = 0, events_asked = 0;
+    uint64_t broken_captures = 0;                    // calls that were refused in one
     uint64_t registered = 0, registrations = 0;      // pieces of host memory now, and so far
     uint64_t memory_bytes = 0;                       // of devices, now
     uint64_t streams = 0, events = 0, contexts = 0;  // now
@@ -100,7 +106,7 @@ class fake_cuda {
   friend struct fake_calls;
 
   struct marker {
-    bool over = false;
+    bool over = false, captured = false;
   };
   struct command {
     enum class kind { copy, fill, work, record, wait } what = kind::work;
@@ -116,6 +122,7 @@ class fake_cuda {
     int device = 0;
     bool capturing = false, ending = false;
     std::deque<command> commands;  // the first may be running
+    std::vector<command> graph;    // captured
     bool running = false;
     std::thread thread;
   };
@@ -149,6 +156,13 @@ class fake_cuda {
     return is_device(address);
   }
   queue *find(cubby_cuda::stream one);
+  /// Behind what the stream has; into the graph where one is captured.
+  void push(queue &to, command &&one);
+  [[nodiscard]] bool any_capture() const { return captures_ != 0; }
+  cubby_cuda::status break_capture(cubby_cuda::status why) {
+    ++counts_.broken_captures;
+    return why;
+  }
   void drop(cubby_cuda::memory_handle handle);
   cubby_cuda::status copy(std::byte *to, const std::byte *from, uint64_t bytes, const void *host,
                           cubby_cuda::stream in, std::unique_lock<std::mutex> &lock);
@@ -166,6 +180,7 @@ class fake_cuda {
   std::map<uintptr_t, uint64_t> registered_;
   uint64_t next_handle_ = 100;
   uint64_t elsewhere_bytes_ = 0;
+  uint32_t captures_ = 0;  // under way
   uint32_t refuse_in_ = 0, slow_turns_ = 0, progress_max_ = 2;
   bool lost_ = false, held_ = false, no_registration_ = false, no_addresses_ = false;
   counters counts_;

@@ -33,6 +33,16 @@ void run_gemv(fake_cuda &driver, const void *from) {
     for (uint32_t row = 0; row < work.rows; ++row) gemv(work, item, row, fake_reach{driver});
   }
 }
+void run_foresee(fake_cuda &driver, const void *work) {
+  foresee(read_work<foresee_work>(work), fake_reach{driver});
+}
+void run_gate(fake_cuda &driver, const void *from) {
+  const auto work = read_work<gate_work>(from);
+  for (uint32_t i = 0; i < work.count; ++i) gate(work, i, fake_reach{driver});
+}
+void run_next_state(fake_cuda &driver, const void *work) {
+  next_state(read_work<state_work>(work), fake_reach{driver});
+}
 void run_copy(fake_cuda &driver, const void *from) {
   const auto work = read_work<copy_work>(from);
   for (uint32_t i = 0; i < work.count; ++i) copy_span(work, i, fake_reach{driver});
@@ -45,7 +55,10 @@ void run_digest(fake_cuda &driver, const void *from) {
 constexpr kernel_twin twins[] = {
     {"cubby_acquire", sizeof(acquire_work), run_acquire},
     {"cubby_leave", sizeof(leave_work), run_leave},
+    {"cubby_foresee", sizeof(foresee_work), run_foresee},
     {"cubby_gemv", sizeof(gemv_work), run_gemv},
+    {"cubby_gate", sizeof(gate_work), run_gate},
+    {"cubby_next_state", sizeof(state_work), run_next_state},
     {"cubby_copy_spans", sizeof(copy_work), run_copy},
     {"cubby_digest", sizeof(digest_work), run_digest},
 };

@@ -5,7 +5,8 @@
 namespace cubby_cuda {
 namespace {
 
-constexpr std::array kernel_names = {"cubby_acquire", "cubby_leave", "cubby_gemv",
+constexpr std::array kernel_names = {"cubby_acquire",    "cubby_leave", "cubby_foresee",
+                                     "cubby_gemv",       "cubby_gate",  "cubby_next_state",
                                      "cubby_copy_spans", "cubby_digest"};
 constexpr unsigned block_threads = 256, block_warps = block_threads / cubby_kernels::warp_lanes;
 /// So many blocks copy side by side at most; more spans are taken one after the other.
@@ -56,6 +57,10 @@ status kernels::leave(const cubby_kernels::leave_work &work, stream in) const {
   return launch(leave_kernel, {}, &work, in);
 }
 
+status kernels::foresee(const cubby_kernels::foresee_work &work, stream in) const {
+  return launch(foresee_kernel, {}, &work, in);
+}
+
 status kernels::gemv(const cubby_kernels::gemv_work &work, stream in) const {
   const bool whole = work.columns % cubby_kernels::block_weights == 0;
   if (cubby_kernels::block_bytes(work.type) == 0 || !whole || work.part >= work.slots.part_count) {
@@ -63,6 +68,17 @@ status kernels::gemv(const cubby_kernels::gemv_work &work, stream in) const {
   }
   if (work.rows == 0 || work.count == 0) return success;
   return launch(gemv_kernel, {blocks_for(work.rows), work.count, block_threads}, &work, in);
+}
+
+status kernels::gate(const cubby_kernels::gate_work &work, stream in) const {
+  if (work.count == 0) return success;
+  const unsigned blocks = (work.count + block_threads - 1) / block_threads;
+  return launch(gate_kernel, {blocks, 1, block_threads}, &work, in);
+}
+
+status kernels::next_state(const cubby_kernels::state_work &work, stream in) const {
+  if (work.width == 0) return success;
+  return launch(state_kernel, {}, &work, in);
 }
 
 status kernels::copy_spans(const cubby_kernels::copy_work &work, stream in) const {

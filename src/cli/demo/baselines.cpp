@@ -74,6 +74,9 @@ class mapped_source final : public immediate_source {
   ~mapped_source() override {
     if (copy_ != nullptr && copy_ != MAP_FAILED) ::munmap(copy_, file_.file_bytes);
   }
+  [[nodiscard]] std::span<std::byte> memory() const override {
+    return std::as_writable_bytes(std::span(copy_, file_.file_bytes));
+  }
 
  private:
   bool fetch(uint32_t layer, uint32_t expert, const void *parts[3]) override {

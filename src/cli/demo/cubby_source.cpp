@@ -1,7 +1,10 @@
 #include "cli/demo/cubby_source.hpp"
 
+#include <cuda/cuda.hpp>
+
 #include <algorithm>
 
+#include "api/in_process.hpp"
 #include "cli/opened_model.hpp"
 #include "cli/support.hpp"
 
@@ -50,7 +53,7 @@ nlohmann::json tier_json(const tier_facts &tier) {
 
 }  // namespace
 
-outcome<expert_file> look_at_model(const std::string &path) {
+outcome<expert_file> look_at_model(const std::string &path, bool on_device) {
   const auto opened = open_model({path, {}, {}});
   if (!opened) {
     const bool is_usage = opened.why().status() == CUBBY_ERR_INVALID;
@@ -75,13 +78,15 @@ outcome<expert_file> look_at_model(const std::string &path) {
     cubby_part_info part{};
     part.struct_size = sizeof part;
     cubby_bank_part(rt, bank, at / 3, at % 3, &part);
-    const std::string type = part.type;
-    if (type != "Q8_0" && type != "Q4_0") {
-      return usage_trouble(path + ": experts of type " + type +
-                           "; the demo computes with Q8_0 and Q4_0");
+    const auto type = model::expert_type_of(part.type);
+    const bool small = type == model::weight_type::q8_0 || type == model::weight_type::q4_0;
+    if (!type || (!small && !on_device)) {
+      return usage_trouble(path + ": experts of type " + part.type +
+                           "; the demo computes with Q8_0 and Q4_0, with --device also with MXFP4 "
+                           "and BF16");
     }
     expert_file::part made;
-    made.type = type == "Q8_0" ? model::weight_type::q8_0 : model::weight_type::q4_0;
+    made.type = *type;
     made.bytes = part.bytes;
     for (uint32_t expert = 0; expert < desc.columns; ++expert) {
       cubby_extent extent{};
@@ -114,18 +119,38 @@ bool cubby_source::failed(const char *what) {
   return false;
 }
 
-bool cubby_source::add_tier(const char *name, uint32_t rank, uint64_t bytes, bool device) {
-  cubby::tier_options how{.name = name, .rank = rank, .budget_bytes = bytes};
-  if (device) {
-    how.emulated_bytes_per_s = link_bytes_per_s;
-    how.emulated_latency_ns = link_latency_ns;
-  } else {
-    how.exclusive = true;  // what the device holds needs no second copy
-  }
-  const auto made = model_->runtime.add_tier(how);
-  if (!made) return failed(name);
-  if (nearest_ == 0) nearest_ = made->handle();
+bool cubby_source::add_tier(const cubby::tier_options &how, cubby_tier &made) {
+  const auto tier = model_->runtime.add_tier(how);
+  if (!tier) return failed(how.name);
+  made = tier->handle();
+  if (nearest_ == 0) nearest_ = made;
   return true;
+}
+
+bool cubby_source::add_device(uint64_t bytes) {
+  cubby_tier made = 0;
+  if (chosen_.driver == nullptr) {
+    return add_tier({.name = "device:0",
+                     .budget_bytes = bytes,
+                     .emulated_latency_ns = link_latency_ns,
+                     .emulated_bytes_per_s = link_bytes_per_s},
+                    made);
+  }
+  auto *driver = const_cast<cubby_cuda::driver_table *>(chosen_.driver);
+  if (cubby::api::register_backend(rt_, cubby_cuda_backend(), driver) != CUBBY_OK) {
+    return failed("the driver");
+  }
+  const std::string name = "cuda:" + std::to_string(chosen_.ordinal);
+  return add_tier(
+      {.backend = "cuda", .name = name.c_str(), .device = chosen_.ordinal, .budget_bytes = bytes},
+      made);
+}
+
+/// What the device holds needs no second copy; but where there is room for all of it, nothing has
+/// to be copied back.
+bool cubby_source::add_host(uint64_t bytes) {
+  const bool all = chosen_.driver != nullptr && bytes >= file_.expert_bytes;
+  return add_tier({.name = "host:0", .rank = 1, .budget_bytes = bytes, .exclusive = !all}, host_);
 }
 
 bool cubby_source::open(const cubby_options &chosen) {
@@ -135,17 +160,21 @@ bool cubby_source::open(const cubby_options &chosen) {
   model_ = std::move(*opened);
   rt_ = model_->runtime.handle();
   bank_ = model_->bank.handle();
-  if (chosen.device_bytes != 0 && !add_tier("device:0", 0, chosen.device_bytes, true)) return false;
-  if (chosen.host_bytes != 0 && !add_tier("host:0", 1, chosen.host_bytes, false)) return false;
+  if (chosen.device_bytes != 0 && !add_device(chosen.device_bytes)) return false;
+  if (chosen.host_bytes != 0 && !add_host(chosen.host_bytes)) return false;
   const uint64_t nearest_bytes = chosen.device_bytes != 0 ? chosen.device_bytes : chosen.host_bytes;
-  if (nearest_bytes >= file_.expert_bytes && !load_everything()) return false;
+  if (nearest_bytes >= file_.expert_bytes) {
+    if (!load_everything(nearest_)) return false;
+  } else if (chosen.driver != nullptr && chosen.host_bytes >= file_.expert_bytes) {
+    if (!load_everything(host_)) return false;
+  }
   if (chosen.record == nullptr) return true;
   const auto started = chosen.record->start(rt_);
   if (!started) failure_ = "nothing can be recorded: " + started.failure().text;
   return static_cast<bool>(started);
 }
 
-bool cubby_source::load_everything() {
+bool cubby_source::load_everything(cubby_tier into) {
   const uint64_t start = clock_ns();
   for (uint32_t layer = 0; layer < file_.layers; ++layer) {
     std::vector<cubby_item> items(file_.experts);
@@ -153,8 +182,7 @@ bool cubby_source::load_everything() {
       items[expert].id = CUBBY_ID(bank_, uint64_t{layer} * file_.experts + expert);
     }
     cubby_ticket ticket = 0;
-    cubby_status status =
-        cubby_prefetch(rt_, items.data(), file_.experts, nearest_, nullptr, &ticket);
+    cubby_status status = cubby_prefetch(rt_, items.data(), file_.experts, into, nullptr, &ticket);
     if (status == CUBBY_PENDING) status = cubby_wait(rt_, ticket, -1);
     // Frames are a little larger than experts: the last few may find no room, and come when used.
     if (status != CUBBY_OK && status != CUBBY_PARTIAL) return failed("experts could not be loaded");
@@ -228,8 +256,13 @@ void cubby_source::finish_wait(cubby_status status) {
 void cubby_source::end() {
   if (ticket_ != 0) finish_wait(cubby_wait(rt_, ticket_, -1));
   cubby_unpin(rt_, pins_, 0, 0, nullptr);
-  if (chosen_.record == nullptr || ++visits_since_drain_ < visits_a_drain) return;
+  if (++visits_since_drain_ < visits_a_drain) return;
   visits_since_drain_ = 0;
+  drain_recording();
+}
+
+void cubby_source::drain_recording() {
+  if (chosen_.record == nullptr) return;
   const auto drained = chosen_.record->drain(rt_);
   if (!drained && failure_.empty()) failure_ = drained.failure().text;
 }
@@ -258,7 +291,7 @@ nlohmann::json cubby_source::report() const {
   for (const tier_facts &tier : facts) {
     json["tiers"].push_back(tier_json(tier));
     const std::string name = tier.info.name;
-    if (name.starts_with("device")) {
+    if (name.starts_with("device") || name.starts_with("cuda")) {
       json["device"] = {{"name", name}, {"emulated", tier.info.emulated != 0}};
     }
     write_back += tier.stats.write_back_bytes;
@@ -294,6 +327,14 @@ nlohmann::json cubby_source::report() const {
   return json;
 }
 
+uint64_t cubby_source::evictions() const {
+  cubby_stats_block block{};
+  for (const tier_facts &tier : facts_of(rt_, block)) {
+    if (tier.info.tier == nearest_) return tier.stats.evict_count;
+  }
+  return 0;
+}
+
 std::string cubby_source::live() const {
   cubby_stats_block block{};
   std::string text;
@@ -312,6 +353,7 @@ std::string cubby_source::live() const {
 
 std::vector<std::string> cubby_source::warnings() const {
   std::vector<std::string> lines;
+  if (rt_ == nullptr) return lines;
   cubby_log_line line{};
   while (cubby_log_take(rt_, &line, 1) == 1) {
     if (line.level <= 1) lines.emplace_back(line.text);

@@ -9,6 +9,10 @@
 #include "cli/demo/source.hpp"
 #include "cli/opened_model.hpp"
 
+namespace cubby_cuda {
+struct driver_table;
+}
+
 namespace cubby_cli::demo {
 
 struct cubby_options {
@@ -17,6 +21,9 @@ struct cubby_options {
   uint32_t lookahead = 1;
   cubby::pump pump = cubby::pump::thread;
   recording *record = nullptr;  // visits go there; may be none
+  /// The first tier is memory of a GPU, by this driver; none: it is an emulated device.
+  const cubby_cuda::driver_table *driver = nullptr;
+  int32_t ordinal = 0;  // of the GPU
 };
 
 class cubby_source final : public expert_source {
@@ -30,6 +37,14 @@ class cubby_source final : public expert_source {
   void end() override;
   void forecast(uint32_t layer, const uint16_t *experts, uint32_t count) override;
   [[nodiscard]] uint64_t waited_ns() const override { return waited_ns_; }
+  /// What of it was seen after the last call, for the recording where there is one.
+  void drain_recording();
+  /// For those that find experts by number.
+  [[nodiscard]] cubby_handle *handle() const { return rt_; }
+  [[nodiscard]] cubby_bank bank() const { return bank_; }
+  [[nodiscard]] cubby_tier nearest() const { return nearest_; }
+  /// Of the nearest tier.
+  [[nodiscard]] uint64_t evictions() const;
   /// The fields of the demo's JSON that the runtime knows.
   [[nodiscard]] nlohmann::json report() const;
   /// "device:0 98% host:0 …": a line per tier for people.
@@ -40,9 +55,11 @@ class cubby_source final : public expert_source {
 
  private:
   bool open(const cubby_options &chosen);
-  bool add_tier(const char *name, uint32_t rank, uint64_t bytes, bool device);
-  /// Where all of it fits, before the first token: so it is with what is compared as resident.
-  bool load_everything();
+  bool add_device(uint64_t bytes);
+  bool add_host(uint64_t bytes);
+  bool add_tier(const cubby::tier_options &how, cubby_tier &made);
+  /// Into a tier that all of it fits in, before the first token: so it is with what is compared.
+  bool load_everything(cubby_tier into);
   bool failed(const char *what);
   void finish_wait(cubby_status status);
 
@@ -51,7 +68,7 @@ class cubby_source final : public expert_source {
   std::optional<opened_model> model_;
   cubby_handle *rt_ = nullptr;  // of the model, once it is opened
   cubby_bank bank_ = 0;
-  cubby_tier nearest_ = 0;
+  cubby_tier nearest_ = 0, host_ = 0;
   cubby_pins pins_ = 0;
   cubby_ticket ticket_ = 0;
   std::string why_;  // of the last request that did not end well

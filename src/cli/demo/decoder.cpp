@@ -1,6 +1,9 @@
 #include "cli/demo/decoder.hpp"
 
+#include <cubby/cubby.hpp>
+
 #include <time.h>
+#include <cuda/kernels/work.cuh>
 
 #include <cmath>
 
@@ -28,49 +31,90 @@ void normalise(const std::vector<float> &from, std::vector<float> &to) {
   for (size_t i = 0; i < from.size(); ++i) to[i] = from[i] * scale;
 }
 
+/// A vector to multiply with, in one of the two forms.
+struct operand {
+  quantised small;
+  std::vector<float> plain;
+};
+
+void multiply_plain(model::weight_type type, const void *weights, uint32_t rows, uint32_t columns,
+                    const std::vector<float> &with, float *out) {
+  const uint64_t row_bytes = model::bytes_of(type, columns);
+  const auto *row = static_cast<const uint8_t *>(weights);
+  for (uint32_t r = 0; r < rows; ++r, row += row_bytes) {
+    out[r] = cubby_kernels::row_product(static_cast<uint32_t>(type), row, columns, with.data());
+  }
+}
+
 /// One expert: down(silu(gate·x) * (up·x)).
 class expert_math {
  public:
-  explicit expert_math(const expert_file &file) : file_(file), gate_(file.ffn), up_(file.ffn) {}
+  expert_math(const expert_file &file, products by)
+      : file_(file), by_(by), gate_(file.ffn), up_(file.ffn) {}
 
-  void run(uint32_t layer, const void *const parts[3], const quantised &input, float *out) {
-    multiply(file_.at(layer, 0).type, parts[0], file_.ffn, file_.hidden, input, gate_.data());
-    multiply(file_.at(layer, 1).type, parts[1], file_.ffn, file_.hidden, input, up_.data());
+  void prepare(const std::vector<float> &from, operand &to) const {
+    if (by_ == products::plain) {
+      to.plain = from;
+    } else {
+      quantise(from.data(), static_cast<uint32_t>(from.size()), to.small);
+    }
+  }
+  void run(uint32_t layer, const void *const parts[3], const operand &input, float *out) {
+    product(layer, 0, parts, input, gate_.data());
+    product(layer, 1, parts, input, up_.data());
     for (uint32_t i = 0; i < file_.ffn; ++i) {
       gate_[i] = gate_[i] / (1 + std::exp(-gate_[i])) * up_[i];
     }
-    quantise(gate_.data(), file_.ffn, inner_);
-    multiply(file_.at(layer, 2).type, parts[2], file_.hidden, file_.ffn, inner_, out);
+    prepare(gate_, inner_);
+    product(layer, 2, parts, inner_, out);
   }
 
  private:
+  void product(uint32_t layer, uint32_t part, const void *const parts[3], const operand &with,
+               float *out) const {
+    const uint32_t rows = part == 2 ? file_.hidden : file_.ffn;
+    const uint32_t columns = part == 2 ? file_.ffn : file_.hidden;
+    const model::weight_type type = file_.at(layer, part).type;
+    if (by_ == products::plain) {
+      multiply_plain(type, parts[part], rows, columns, with.plain, out);
+    } else {
+      multiply(type, parts[part], rows, columns, with.small, out);
+    }
+  }
+
   const expert_file &file_;
+  const products by_;
   std::vector<float> gate_, up_;
-  quantised inner_;
+  operand inner_;
 };
 
 }  // namespace
 
+void embed(uint32_t token, std::span<float> to) {
+  model::random_stream random(token, 1);
+  for (float &one : to) one = random.unit() - 0.5F;
+}
+
 outcome<decoded> decode(const expert_file &file, const routes &chosen, expert_source &source,
-                        const std::function<void(uint32_t)> &progress) {
+                        const std::function<void(uint32_t)> &progress, products by) {
   const uint32_t k = chosen.top_k;
-  std::vector<float> state(file.hidden, 0.0F), normal;
+  std::vector<float> state(file.hidden, 0.0F), normal, embedding(file.hidden);
   std::vector<std::vector<float>> outputs(k, std::vector<float>(file.hidden));
-  expert_math math(file);
-  quantised input;
+  expert_math math(file, by);
+  operand input;
   cubby::base::digest_stream digest;
   decoded result;
   const uint64_t start = clock_ns(), cpu_start = thread_cpu_ns();
   for (uint32_t token = 0; token < chosen.tokens; ++token) {
     normalise(state, normal);
-    model::random_stream embedding(token, 1);
-    for (uint32_t i = 0; i < file.hidden; ++i) state[i] = normal[i] / 2 + embedding.unit() - 0.5F;
+    embed(token, embedding);
+    for (uint32_t i = 0; i < file.hidden; ++i) state[i] = normal[i] / 2 + embedding[i];
     for (uint32_t layer = 0; layer < file.layers; ++layer) {
       const uint16_t *experts = chosen.at(token, layer);
       if (!source.begin(layer, experts, k)) return trouble{source.failure()};
       if (layer + 1 < file.layers) source.forecast(layer + 1, chosen.at(token, layer + 1), k);
       normalise(state, normal);
-      quantise(normal.data(), file.hidden, input);
+      math.prepare(normal, input);
       for (uint32_t landed = 0; landed < k; ++landed) {
         const void *parts[3] = {};
         const int which = source.next(parts);
@@ -87,6 +131,9 @@ outcome<decoded> decode(const expert_file &file, const routes &chosen, expert_so
       }
     }
     digest.add(state.data(), state.size() * sizeof(float));
+    if (by == products::plain) {
+      result.states.insert(result.states.end(), state.begin(), state.end());
+    }
     ++result.tokens;
     progress(token + 1);
   }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,14 +42,17 @@ class expert_source {
   /// What the next layer is going to ask for.
   virtual void forecast(uint32_t, const uint16_t *, uint32_t) {}
   [[nodiscard]] virtual uint64_t waited_ns() const { return 0; }
+  /// Of a source that has everything in memory of its own.
+  [[nodiscard]] virtual std::span<std::byte> memory() const { return {}; }
   [[nodiscard]] const std::string &failure() const { return failure_; }
 
  protected:
   std::string failure_;
 };
 
-/// Reads where the experts lie, through the library. Trouble when they are not q8_0 or q4_0.
-outcome<expert_file> look_at_model(const std::string &path);
+/// Reads where the experts lie, through the library. Trouble when they are of no format that the
+/// loop has products for: on the processor q8_0 and q4_0, on a device also MXFP4 and BF16.
+outcome<expert_file> look_at_model(const std::string &path, bool on_device = false);
 
 /// The ways to compare with. `bytes` is what a cache may hold.
 std::unique_ptr<expert_source> make_resident(const expert_file &file);

@@ -1,9 +1,10 @@
-// The two block formats of weights that make-model writes and demo computes with: 32 weights a
-// block, one half-precision scale before them.
+// The formats of weights that make-model writes and decode loops compute with: blocks of 32, in
+// q8_0 and q4_0 behind a half-precision scale.
 #pragma once
 
 #include <bit>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -12,7 +13,7 @@ namespace cubby_cli::model {
 inline constexpr uint64_t block_weights = 32;
 
 /// Numbers are those of the GGUF format. Blocks are packed: a part of a file may lie anywhere.
-enum class weight_type : uint32_t { f32 = 0, q4_0 = 2, q8_0 = 8 };
+enum class weight_type : uint32_t { f32 = 0, q4_0 = 2, q8_0 = 8, bf16 = 30, mxfp4 = 39 };
 
 struct [[gnu::packed]] q8_0_block {
   uint16_t scale;  // half precision
@@ -26,6 +27,12 @@ struct [[gnu::packed]] q4_0_block {
 };
 static_assert(sizeof(q4_0_block) == 18);
 
+struct mxfp4_block {
+  uint8_t scale;      // 2^(scale - 127)
+  uint8_t pairs[16];  // as in q4_0, of four bits each: sign, two of exponent, one of mantissa
+};
+static_assert(sizeof(mxfp4_block) == 17);
+
 /// Bytes of `count` weights; count is a multiple of 32 unless the type is f32.
 constexpr uint64_t bytes_of(weight_type type, uint64_t count) {
   switch (type) {
@@ -35,6 +42,10 @@ constexpr uint64_t bytes_of(weight_type type, uint64_t count) {
       return count / block_weights * sizeof(q4_0_block);
     case weight_type::q8_0:
       return count / block_weights * sizeof(q8_0_block);
+    case weight_type::bf16:
+      return count * 2;
+    case weight_type::mxfp4:
+      return count / block_weights * sizeof(mxfp4_block);
   }
   return 0;
 }
@@ -47,8 +58,21 @@ constexpr const char *name_of(weight_type type) {
       return "Q4_0";
     case weight_type::q8_0:
       return "Q8_0";
+    case weight_type::bf16:
+      return "BF16";
+    case weight_type::mxfp4:
+      return "MXFP4";
   }
   return "";
+}
+
+/// The type of that name, of those that experts may have; nothing for others.
+constexpr std::optional<weight_type> expert_type_of(std::string_view name) {
+  using enum weight_type;
+  for (const weight_type one : {q8_0, q4_0, mxfp4, bf16}) {
+    if (name == name_of(one)) return one;
+  }
+  return std::nullopt;
 }
 
 /// Half precision to single, exactly.

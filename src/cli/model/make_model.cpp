@@ -38,13 +38,21 @@ class outgrown_guard {
   struct sigaction before_ = {};
 };
 
+/// As llama.cpp numbers what most of a file is.
+uint32_t file_type_of(weight_type type) {
+  return type == weight_type::q8_0    ? 7
+         : type == weight_type::bf16  ? 32
+         : type == weight_type::mxfp4 ? 38
+                                      : 2;
+}
+
 gguf_header metadata_of(const geometry &shape, const vocabulary &words) {
   const std::string arch = "qwen3moe.";
   gguf_header header;
   header.text("general.architecture", "qwen3moe");
   header.text("general.name", model_name);
   header.number("general.quantization_version", 2);
-  header.number("general.file_type", shape.type == weight_type::q8_0 ? 7 : 2);
+  header.number("general.file_type", file_type_of(shape.type));
   header.number(arch + "block_count", shape.layers);
   header.number(arch + "context_length", 4096);
   header.number(arch + "embedding_length", shape.hidden);

@@ -15,7 +15,12 @@ uint64_t splitmix(uint64_t &state) {
 }
 
 /// Standard deviation of what a block's integers are drawn from, in units of its scale.
-constexpr float byte_spread = 73.9f, nibble_spread = 4.61f;
+constexpr float byte_spread = 73.9f, nibble_spread = 4.61f, fp4_spread = 2.93f;
+
+/// The exponent of a scale that is a power of two, as MXFP4 has it.
+uint8_t power_scale(float value) {
+  return static_cast<uint8_t>(127 + std::lround(std::log2(value)));
+}
 
 }  // namespace
 
@@ -59,6 +64,16 @@ uint16_t weight_stream::scale() {
   return float_to_half(spread_ / integers * (0.75f + 0.5f * random_.unit()));
 }
 
+/// The upper halves of 32 floats; the place behind them.
+std::byte *weight_stream::fill_bf16(std::byte *at) {
+  for (uint64_t i = 0; i < block_weights; ++i, at += sizeof(uint16_t)) {
+    const float value = 1.7320508f * spread_ * (2.0f * random_.unit() - 1.0f);
+    const auto upper = static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16);
+    std::memcpy(at, &upper, sizeof upper);
+  }
+  return at;
+}
+
 void weight_stream::fill(std::span<std::byte> piece) {
   std::byte *at = piece.data();
   const uint64_t units = piece.size() / unit_bytes();
@@ -71,9 +86,17 @@ void weight_stream::fill(std::span<std::byte> piece) {
       at += sizeof value;
       continue;
     }
-    const uint16_t half = scale();
-    std::memcpy(at, &half, sizeof half);
-    at += sizeof half;
+    if (type_ == weight_type::bf16) {
+      at = fill_bf16(at);
+      continue;
+    }
+    if (type_ == weight_type::mxfp4) {
+      *at++ = std::byte{power_scale(spread_ / fp4_spread)};
+    } else {
+      const uint16_t half = scale();
+      std::memcpy(at, &half, sizeof half);
+      at += sizeof half;
+    }
     for (uint32_t words = type_ == weight_type::q8_0 ? 4 : 2; words > 0; words--) {
       const uint64_t bits = random_.next();
       std::memcpy(at, &bits, sizeof bits);

@@ -34,6 +34,7 @@ class weight_stream {
 
  private:
   uint16_t scale();
+  std::byte *fill_bf16(std::byte *at);
   random_stream random_;
   weight_type type_;
   filling fill_;

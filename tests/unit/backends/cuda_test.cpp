@@ -246,6 +246,69 @@ TEST_CASE("a mark is passed when the work before it is over") {
   CHECK(ops.stream_wait(f.self, stream) == -ENOTSUP);
 }
 
+TEST_CASE("the driver without a GPU refuses in a capture what CUDA refuses") {
+  using namespace cubby_cuda;
+  fake_cuda driver;
+  const driver_table &call = *driver.table();
+  const auto stream_at = [](uint64_t handle) {
+    return reinterpret_cast<cubby_cuda::stream>(handle);
+  };
+  const uint64_t captured = driver.make_stream(), other = driver.make_stream();
+  context here = nullptr;
+  REQUIRE(call.context_retain(&here, 0) == success);
+  REQUIRE(call.context_push(here) == success);
+  event before = nullptr, within = nullptr;
+  REQUIRE(call.event_create(&before, 0) == success);
+  REQUIRE(call.event_create(&within, 0) == success);
+  REQUIRE(call.event_record(before, stream_at(other)) == success);
+  allocation_properties of;
+  memory_handle memory = 0;
+  std::vector<char> bytes(4096);
+  const auto all = [&] {
+    return std::array{call.event_query(before), call.stream_synchronize(stream_at(other)),
+                      call.memory_create(&memory, 2 << 20, &of, 0),
+                      call.host_register(bytes.data(), bytes.size(), 0)};
+  };
+  driver.capture(captured, true);
+  for (const status came : all()) CHECK(came == capture_unsupported);
+  CHECK(driver.count().broken_captures == 4);
+  int mode = capture_mode_relaxed;
+  call.exchange_capture_mode(&mode);
+  const auto relaxed = all();
+  CHECK((relaxed[0] == success || relaxed[0] == not_ready));
+  for (size_t i = 1; i < relaxed.size(); ++i) CHECK(relaxed[i] == success);
+  CHECK(driver.count().broken_captures == 4);
+
+  // Whatever the mode: what has no end, and what would tie the graph to work outside.
+  int is_capturing = 0;
+  CHECK(call.stream_synchronize(stream_at(captured)) == capture_unsupported);
+  REQUIRE(call.event_record(within, stream_at(captured)) == success);
+  CHECK(call.event_query(within) == captured_event);
+  CHECK(call.stream_wait_event(stream_at(captured), before, 0) == capture_isolation);
+  CHECK(call.stream_synchronize(legacy_stream()) == capture_implicit);
+  CHECK(call.event_record(before, legacy_stream()) == capture_implicit);
+  CHECK(call.stream_is_capturing(legacy_stream(), &is_capturing) == capture_implicit);
+  CHECK(driver.count().broken_captures == 9);
+  call.exchange_capture_mode(&mode);
+
+  // What it is given meanwhile runs when the graph is launched, each time.
+  int ran = 0;
+  driver.launch(captured, [&ran] { ++ran; });
+  driver.step(100);
+  driver.capture(captured, false);
+  driver.step(100);
+  CHECK(ran == 0);
+  for (int launch = 1; launch <= 2; ++launch) {
+    driver.replay(captured);
+    driver.step(100);
+    CHECK(ran == launch);
+  }
+  call.event_destroy(before);
+  call.event_destroy(within);
+  call.context_pop(&here);
+  call.context_release(0);
+}
+
 TEST_CASE("lent memory has to be the device's") {
   device_fixture f({.devices = 2});
   const auto *mine = static_cast<unsigned char *>(f.driver.allocate(4 * mib));

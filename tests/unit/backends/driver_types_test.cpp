@@ -140,6 +140,7 @@ TEST_CASE("values of the driver's interface") {
   CHECK(int{launch_failed} == CUDA_ERROR_LAUNCH_FAILED);
   CHECK(int{not_permitted} == CUDA_ERROR_NOT_PERMITTED);
   CHECK(int{capture_implicit} == CUDA_ERROR_STREAM_CAPTURE_IMPLICIT);
+  CHECK(int{captured_event} == CUDA_ERROR_CAPTURED_EVENT);
   CHECK(int{system_not_ready} == CUDA_ERROR_SYSTEM_NOT_READY);
   CHECK(int{system_driver_mismatch} == CUDA_ERROR_SYSTEM_DRIVER_MISMATCH);
   CHECK(int{unknown} == CUDA_ERROR_UNKNOWN);

@@ -269,7 +269,8 @@ TEST_CASE("kernels look lockers up, multiply and let go, in the order of a strea
     }
   }
 
-  // One is missing: nothing is multiplied, and it is on the list.
+  // One is missing: nothing is multiplied, it is on the list, and what was waited for is counted.
+  ask.waits = f.put(std::vector<uint64_t>(2));
   f.driver.write(reinterpret_cast<void *>(ask.chosen), std::array<int32_t, 3>{4, 3, 0}.data(), 12);
   f.driver.write(reinterpret_cast<void *>(work.output), &input[0], 4);
   REQUIRE(f.set.acquire(ask, f.in()) == cubby_cuda::success);
@@ -279,6 +280,61 @@ TEST_CASE("kernels look lockers up, multiply and let go, in the order of a strea
   CHECK(f.get<float>(work.output, 1)[0] == input[0]);
   CHECK(table.shared[8] == (uint64_t{1} << 32 | 3));
   CHECK(table.shared[1] == table.shared[0]);  // holds nothing
+  CHECK(f.get<uint64_t>(ask.waits, 2)[0] == 1);
+  CHECK(f.get<uint64_t>(ask.waits, 2)[1] > 0);
+  // What was asked for already is not listed again.
+  const foresee_work later = {table.view, ask.chosen, 0, 3};
+  REQUIRE(f.set.foresee(later, f.in()) == cubby_cuda::success);
+  f.run();
+  CHECK(table.shared[9] == 0);
+}
+
+TEST_CASE("kernels between the products: gates, and the state that layers hand on") {
+  kernels_fixture f;
+  prng random(8);
+  constexpr uint32_t width = 100, count = 3;  // no multiple of a warp
+  const auto floats = [&random](uint32_t n) {
+    std::vector<float> out(n);
+    for (float &one : out) one = 4 * random_float(random);
+    return out;
+  };
+  const std::vector<float> gates = floats(width), ups = floats(width);
+  const uint64_t gate = f.put(gates), up = f.put(ups);
+  REQUIRE(f.set.gate({gate, up, gate, width, 0}, f.in()) == cubby_cuda::success);
+  f.run();
+  const auto gated = f.get<float>(gate, width);
+  for (uint32_t i = 0; i < width; ++i) {
+    const double with = gates[i], plain = with / (1 + std::exp(-with)) * ups[i];
+    CHECK(std::abs(gated[i] - plain) <= 1e-6 * (1 + std::abs(plain)));
+  }
+
+  const std::vector<float> from = floats(width), embedding = floats(width),
+                           outputs = floats(count * width);
+  const bool begins = GENERATE(false, true);  // a token, or the next layer of one
+  state_work work{};
+  work.from = f.put(from);
+  if (begins) work.embedding = f.put(embedding);
+  if (!begins) work.outputs = f.put(outputs);
+  work.to = begins ? f.put(std::vector<float>(width)) : work.from;
+  work.normal = begins ? work.from : f.put(std::vector<float>(width));
+  work.width = width;
+  work.count = begins ? 0 : count;
+  REQUIRE(f.set.next_state(work, f.in()) == cubby_cuda::success);
+  f.run();
+  const auto to = f.get<float>(work.to, width), normal = f.get<float>(work.normal, width);
+  std::vector<double> plain(width);
+  double squares = 0;
+  for (uint32_t i = 0; i < width; ++i) {
+    plain[i] = begins ? from[i] / 2.0 + embedding[i] : double{from[i]};
+    for (uint32_t n = 0; n < work.count; ++n) plain[i] += double{outputs[n * width + i]} / count;
+    squares += plain[i] * plain[i];
+  }
+  for (uint32_t i = 0; i < width; ++i) {
+    CHECK(std::abs(to[i] - plain[i]) <= 1e-5);
+    CHECK(std::abs(normal[i] - plain[i] / std::sqrt(squares / width + 1e-6)) <= 1e-5);
+  }
+  CHECK(f.set.gate({}, f.in()) == cubby_cuda::success);  // of nothing
+  CHECK(f.set.next_state({}, f.in()) == cubby_cuda::success);
 }
 
 TEST_CASE("kernels copy spans of any place and size, and digest chunks") {

@@ -1,0 +1,280 @@
+#include "cli/demo/device_decode.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <iostream>
+
+#include "base/digest.hpp"
+#include "cli/demo/decoder.hpp"
+#include "cli/demo/device_places.hpp"
+#include "cli/printable.hpp"
+#include "cli/support.hpp"
+
+namespace cubby_cli::demo {
+namespace {
+
+using nlohmann::json;
+
+/// What the host puts into the stream before the device is done with it.
+constexpr uint32_t tokens_ahead = 2;
+
+/// One way, and what came of its rounds.
+struct competitor {
+  std::string name;
+  std::unique_ptr<device_place> place;
+  std::vector<double> tokens_per_s;
+  uint64_t host_waits = 0;
+  double seconds = 0;
+  std::string digest;
+  bool same_each_round = true;
+  device_place::counts seen;
+};
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+std::string digest_of(const std::vector<float> &states, uint32_t hidden) {
+  cubby::base::digest_stream digest;
+  for (size_t at = 0; at < states.size(); at += hidden) {
+    digest.add(&states[at], hidden * sizeof(float));
+  }
+  return hex_text(digest.value());
+}
+
+class device_loop {
+ public:
+  device_loop(device_here &on, const expert_file &file, const routes &chosen)
+      : on_(on), file_(file), chosen_(chosen), layers_(on, file, chosen) {}
+
+  /// All tokens; the states are left in states().
+  done run(competitor &one, progress_line &progress) {
+    one.place->begin_run();
+    const done came = timed(one, progress);
+    one.place->end_run();
+    if (!came) return came;
+    one.seen = one.place->seen();
+    if (auto good = one.place->check(); !good) {
+      return trouble{one.name + ": " + good.failure().text};
+    }
+    states_ = layers_.states();
+    const std::string digest = digest_of(states_, file_.hidden);
+    if (!one.digest.empty() && digest != one.digest) one.same_each_round = false;
+    one.digest = digest;
+    return on_.so_far();
+  }
+  /// [token][hidden], of the last run.
+  [[nodiscard]] const std::vector<float> &states() const { return states_; }
+
+ private:
+  done timed(competitor &one, progress_line &progress) {
+    const uint64_t waits_before = device_here::host_waits(), start = clock_ns();
+    over_ = 0;
+    for (uint32_t token = 0; token < chosen_.tokens; ++token) {
+      if (token >= tokens_ahead) wait_for(token - tokens_ahead, *one.place);
+      if (progress.due()) {
+        progress.show(one.name + ": token " + std::to_string(token) + "/" +
+                      std::to_string(chosen_.tokens));
+      }
+      enqueue(token, *one.place);
+      if (!on_.failure().empty()) return on_.so_far();
+    }
+    wait_for(chosen_.tokens - 1, *one.place);
+    const double seconds = static_cast<double>(clock_ns() - start) / 1e9;
+    one.host_waits += device_here::host_waits() - waits_before;
+    one.seconds += seconds;
+    one.tokens_per_s.push_back(chosen_.tokens / seconds);
+    return on_.so_far();
+  }
+  void enqueue(uint32_t token, device_place &place) {
+    layers_.begin(token);
+    for (uint32_t layer = 0; layer < chosen_.layers; ++layer) {
+      layers_.run(token, layer, place.bring(token, layer));
+      place.let_go();
+    }
+    const uint32_t at = token % tokens_ahead;
+    if (marks_.size() == at) {
+      marks_.push_back(on_.mark());
+    } else {
+      on_.mark_again(marks_[at]);
+    }
+  }
+  /// The host looks, and looks again; no call of the driver waits.
+  void wait_for(uint32_t token, device_place &place) {
+    for (; over_ <= token; ++over_) {
+      while (!on_.passed(marks_[over_ % tokens_ahead])) place.rest();
+      place.token_over(over_);
+    }
+  }
+
+  device_here &on_;
+  const expert_file &file_;
+  const routes &chosen_;
+  device_layers layers_;
+  std::vector<cubby_cuda::event> marks_;  // of token t in place t % tokens_ahead
+  uint32_t over_ = 0;                     // tokens
+  std::vector<float> states_;
+};
+
+/// The same by the processor, of the first tokens.
+outcome<json> held_against(const std::vector<float> &states, const expert_file &file,
+                           const routes &taken, expert_source &from, uint32_t tokens) {
+  routes first = taken;
+  first.tokens = std::min(tokens, taken.tokens);
+  const auto plain = decode(
+      file, first, from, [](uint32_t) {}, products::plain);
+  if (!plain) return plain.failure();
+  double worst = 0;
+  for (uint32_t token = 0; token < first.tokens; ++token) {
+    double largest = 0, error = 0;
+    for (size_t i = size_t{token} * file.hidden; i < (size_t{token} + 1) * file.hidden; ++i) {
+      const auto right = static_cast<double>(plain->states[i]);
+      const double off = std::fabs(static_cast<double>(states[i]) - right);
+      largest = std::max(largest, std::fabs(right));
+      error = std::isnan(off) ? INFINITY : std::max(error, off);
+    }
+    worst = std::max(worst, error / largest);
+  }
+  return json{{"tokens", first.tokens},
+              {"error", std::isfinite(worst) ? json(worst) : json(nullptr)},
+              {"tolerance", error_max},
+              {"agrees", worst <= error_max},
+              {"tokens_per_s", first.tokens / plain->seconds}};
+}
+
+json competitor_json(const competitor &one, uint32_t tokens) {
+  const double all = static_cast<double>(tokens) * static_cast<double>(one.tokens_per_s.size());
+  return {{"tokens_per_s", median(one.tokens_per_s)},
+          {"rounds", one.tokens_per_s},
+          {"seconds", one.seconds},
+          {"output_digest", one.digest},
+          {"hits", one.seen.hits},
+          {"misses", one.seen.misses},
+          {"evictions", one.seen.evictions},
+          {"host_waits_per_token", static_cast<double>(one.host_waits) / all}};
+}
+
+/// What cubby has of the tokens a second of another, each round by itself.
+double ratio_to(const competitor &cubby, const competitor &other) {
+  std::vector<double> ratios;
+  for (size_t i = 0; i < cubby.tokens_per_s.size(); ++i) {
+    ratios.push_back(cubby.tokens_per_s[i] / other.tokens_per_s[i]);
+  }
+  return median(ratios);
+}
+
+json result_of(const std::vector<competitor> &ways, cubby_source &source, const device_here &on,
+               uint32_t tokens) {
+  const competitor &cubby = ways.front();
+  json all = source.report();
+  all.update(competitor_json(cubby, tokens));
+  all["tokens"] = tokens;
+  all["device"]["description"] = on.description();
+  const auto waited_ns = static_cast<double>(cubby.seen.waited_ns);
+  all["stall"]["waited_ns"] = cubby.seen.waited_ns;
+  all["stall"]["share"] = waited_ns / 1e9 / cubby.seconds;
+  all["warnings"] = source.warnings();
+  all["baselines"] = json::array();
+  all["identical"] = true;
+  for (const competitor &one : ways) {
+    if (one.digest != cubby.digest || !one.same_each_round) all["identical"] = false;
+    if (&one == &cubby) continue;
+    json other = competitor_json(one, tokens);
+    other["name"] = one.name;
+    other["ratio"] = ratio_to(cubby, one);
+    all["baselines"].push_back(other);
+  }
+  return all;
+}
+
+/// In the order in which they are shown; the first is cubby's.
+outcome<std::vector<competitor>> ways_of(device_here &on, const expert_file &file,
+                                         const routes &taken, const device_run &how,
+                                         expert_source &in_memory) {
+  std::vector<competitor> ways;
+  const auto add = [&ways](const char *name, std::unique_ptr<device_place> place) {
+    ways.emplace_back();
+    ways.back().name = name;
+    ways.back().place = std::move(place);
+  };
+  cubby_options settings = how.settings;
+  settings.driver = &on.driver();
+  settings.ordinal = on.ordinal();
+  auto lockers = std::make_unique<locker_place>(on, file, taken, settings);
+  if (!lockers->failure().empty()) return trouble{lockers->failure()};
+  add("cubby", std::move(lockers));
+  if (!how.baselines) return ways;
+  add("resident", make_resident_place(on, file, taken, in_memory));
+  const uint64_t bytes = settings.device_bytes;
+  add("copy on miss", make_copying_place(on, file, taken, in_memory, bytes, false));
+  add("copy on miss, registered", make_copying_place(on, file, taken, in_memory, bytes, true));
+  return ways;
+}
+
+}  // namespace
+
+outcome<json> decode_on_device(const device_choice &chosen, const expert_file &file,
+                               const routes &taken, const device_run &how) {
+  device_here on(chosen);
+  if (auto good = on.open(); !good) return good.failure();
+  const auto here = on.enter();
+  const auto in_memory = make_resident(file);
+  if (!in_memory->failure().empty()) return trouble{in_memory->failure()};
+  device_loop loop(on, file, taken);
+  auto ways = ways_of(on, file, taken, how, *in_memory);
+  if (!ways) return ways.failure();
+  if (auto good = on.so_far(); !good) return good.failure();
+  progress_line progress(how.quiet);
+  for (uint32_t round = 0; round < how.rounds; ++round) {
+    for (size_t i = 0; i < ways->size(); ++i) {  // each round begins with another
+      competitor &one = (*ways)[(round + i) % ways->size()];
+      if (auto good = loop.run(one, progress); !good) return good.failure();
+    }
+  }
+  auto &source = static_cast<locker_place &>(*ways->front().place).source();
+  json all = result_of(*ways, source, on, taken.tokens);
+  if (how.check_tokens != 0) {
+    auto held = held_against(loop.states(), file, taken, *in_memory, how.check_tokens);
+    if (!held) return held.failure();
+    all["processor"] = *held;
+  }
+  if (how.settings.record != nullptr) {
+    if (auto good = source.finish_recording(); !good) return good.failure();
+  }
+  return all;
+}
+
+void print_device_result(const expert_file &file, const routes &taken, const json &result) {
+  std::vector<std::vector<std::string>> table = {
+      {"way", "tokens/s", "cubby to it", "hits", "misses", "host waits a token", "output"}};
+  const auto line = [&](const std::string &name, const json &one, const std::string &ratio) {
+    table.push_back({name, fixed_text(one["tokens_per_s"]), ratio, count_text(one["hits"]),
+                     count_text(one["misses"]), fixed_text(one["host_waits_per_token"]),
+                     one["output_digest"].get<std::string>()});
+  };
+  line("cubby", result, "");
+  for (const json &one : result["baselines"]) line(one["name"], one, fixed_text(one["ratio"]));
+  std::cout << printable(file.path) << ": " << bytes_text(file.expert_bytes)
+            << " of experts, routes " << printable(taken.origin) << ", " << taken.tokens
+            << " tokens, on " << printable(result["device"]["description"].get<std::string>())
+            << "\n";
+  print_table(table);
+  const json &stall = result["stall"];
+  std::cout << "waited for experts " << fixed_text(stall["share"].get<double>() * 100)
+            << "% of the time; ms of what was asked for:";
+  for (const auto &[cause, ns] : stall["by_cause_ns"].items()) {
+    std::cout << " " << cause << " " << fixed_text(ns.get<double>() / 1e6);
+  }
+  std::cout << "\n";
+  if (result.contains("processor")) {
+    const json &held = result["processor"];
+    std::cout << "the processor's " << held["tokens"] << " tokens differ by " << held["error"]
+              << " of the largest number, " << held["tolerance"] << " is allowed"
+              << (held["agrees"].get<bool>() ? "" : ": THEY DO NOT AGREE") << "\n";
+  }
+  std::cout << (result["identical"].get<bool>() ? "all outputs are identical\n"
+                                                : "OUTPUTS DIFFER\n");
+}
+
+}  // namespace cubby_cli::demo
