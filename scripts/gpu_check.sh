@@ -14,6 +14,7 @@
 #   ROUTES  a routed_experts JSONL of gpt-oss-20b for it; else routes are made up
 #   FOLDER  where its model is made (default: the build folder)
 #   BUILD   the build folder (default: build/gpu_check)
+#   LIMIT_S seconds for all of it (default: 470)
 #   JOBS    compilers at once (default: all processors)
 # Exit status: 0 all is well, or there is no GPU, which is said; 1 something is wrong.
 set -euo pipefail
@@ -41,6 +42,12 @@ if [[ ${1:-} == --carry ]]; then
   exit 0
 fi
 
+for name in CARRY CUBBY ROUTES FOLDER BUILD; do  # the work goes on in another folder
+  [[ -z ${!name:-} ]] || printf -v "$name" %s "$(realpath -m "${!name}")"
+done
+# Kernels are loaded before one of them waits for the host.
+export CUDA_MODULE_LOADING=EAGER
+limit_s=${LIMIT_S:-470}
 out=${OUT:-gpu_check_results}
 build=${BUILD:-$here/build/gpu_check}
 jobs=${JOBS:-$(nproc)}
@@ -50,7 +57,7 @@ out=$(cd "$out" && pwd)
 options=(-DCMAKE_BUILD_TYPE=RelWithDebInfo -DCUBBY_BUILD_COMMAND=OFF -DCUBBY_BUILD_TESTS=OFF -DCUBBY_BUILD_GPU_CHECK=ON
          -DCUBBY_UNITY=ON)
 if [[ -n ${CARRY:-} ]]; then
-  options+=("-DCUBBY_CARRIED=$(cd "$CARRY" && pwd)")
+  options+=("-DCUBBY_CARRIED=$CARRY")
 fi
 if command -v ninja >/dev/null 2>&1; then
   options+=(-G Ninja)
@@ -58,15 +65,19 @@ fi
 {
   cmake -S "$here" -B "$build" "${options[@]}"
   cmake --build "$build" --target gpu_check -j "$jobs"
-} >"$out/build.log" 2>&1 || { tail -n 30 "$out/build.log"; echo "gpu_check: the build failed; $out/build.log has all of it"; exit 1; }
+} >"$build.log" 2>&1 || { tail -n 30 "$build.log"; cp "$build.log" "$out/build.log"; echo "gpu_check: the build failed; $out/build.log has all of it"; exit 1; }
 
 # A part of its own each, so that one that hangs or crashes leaves the others. In a folder of the build: files are made there.
+# What it says is in log.txt, its figures in a JSON file for each part.
 status=0
 cd "$build"
+mkdir -p parts
+: >"$out/log.txt"
 for part in conformance lockers kernels figures; do
-  echo "== $part"
+  echo "== $part" | tee -a "$out/log.txt"
   came=0
-  timeout -k 10 150 bin/gpu_check "$part" "$out" 2>&1 | tee "$out/$part.log" || came=${PIPESTATUS[0]}
+  timeout -k 10 90 bin/gpu_check "$part" parts 2>&1 | tee -a "$out/log.txt" || came=${PIPESTATUS[0]}
+  cp "parts/$part.json" "$out/" 2>/dev/null || true
   if [[ $came == 77 ]]; then
     exit 0
   fi
@@ -81,29 +92,35 @@ find_command() {
   if [[ -n ${CUBBY:-} ]]; then
     command=$CUBBY
   elif [[ -n ${CARRY:-} && -x $CARRY/cubby ]]; then
-    command=$(cd "$CARRY" && pwd)/cubby
-    LD_LIBRARY_PATH=$(dirname "$command")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+    command=$CARRY/cubby
+    LD_LIBRARY_PATH=$CARRY${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
     export LD_LIBRARY_PATH
   else
     command=$build/with_command/bin/cubby
     { cmake -S "$here" -B "$build/with_command" "${options[@]}" -DCUBBY_BUILD_COMMAND=ON -DCUBBY_BUILD_GPU_CHECK=OFF &&
-      cmake --build "$build/with_command" --target cubby_cli -j "$jobs"; } >"$out/build_command.log" 2>&1 || return 1
+      cmake --build "$build/with_command" --target cubby_cli -j "$jobs"; } >"$build/with_command.log" 2>&1 || return 1
   fi
   "$command" --help >/dev/null 2>&1
 }
 run_decode() {
   model=${FOLDER:-$build}/gpt_oss_geometry.gguf
   if ! find_command; then
-    echo "the command is not there and cannot be built, so no decode loop; name one with CUBBY"
-    return 0
+    echo "the command is not there, does not start or cannot be built, so no decode loop; name one with CUBBY"
+    [[ -z ${CARRY:-}${CUBBY:-} ]] && return 0 || return 1  # what was named was to be there
+  fi
+  local left_s=$((limit_s - SECONDS))
+  if ((left_s < 60)); then
+    echo "no time is left for the decode loop of $limit_s s; LIMIT_S allows more"
+    return 1
   fi
   trap 'rm -f "$model"' EXIT
-  "$command" make-model --layers 24 --experts 32 --top-k 4 --hidden 2880 --ffn 2880 --type mxfp4 --out "$model" --json
-  timeout -k 10 240 "$command" bench decode --device cuda:0 --model "$model" ${ROUTES:+--routes "$ROUTES"} --tokens 50 --rounds 3 \
+  timeout -k 10 "$left_s" "$command" make-model --layers 24 --experts 32 --top-k 4 --hidden 2880 --ffn 2880 --type mxfp4 --out "$model" --json || return 1
+  left_s=$((limit_s - SECONDS))
+  timeout -k 10 $((left_s > 30 ? left_s : 30)) "$command" bench decode --device cuda:0 --model "$model" ${ROUTES:+--routes "$ROUTES"} --tokens 50 --rounds 3 \
     --check-tokens 1 --device-budget 50% --host-budget 105% --json >"$out/decode.json" || { cat "$out/decode.json"; return 1; }
   cat "$out/decode.json"
 }
-echo "== decode"
-(run_decode) 2>&1 | tee "$out/decode.log" || status=1
+echo "== decode" | tee -a "$out/log.txt"
+(run_decode) 2>&1 | tee -a "$out/log.txt" || status=1
 echo "gpu_check: results are in $out"
 exit $status

@@ -674,18 +674,27 @@ class reservation {
     const cubby_how request = detail::how_of(with);
     cubby_ticket accepted = 0;
     const cubby_status status = cubby_commit(rt, handle_, first, count, 1, &request, &accepted);
+    if (first == 0 && count == 0) forget_after(status);
     return detail::ticket_or_error(status, accepted);
   }
   /// Gives blocks up, as destruction does; nobody ever finds them. STALE: none were left.
   result<void> abandon(uint32_t first = 0, uint32_t count = 0) noexcept {
     cubby_handle *rt = core_.get();
     if (rt == nullptr || handle_ == 0) return {};
-    return detail::done_or_error(cubby_commit(rt, handle_, first, count, 0, nullptr, nullptr));
+    const cubby_status status = cubby_commit(rt, handle_, first, count, 0, nullptr, nullptr);
+    if (first == 0 && count == 0) forget_after(status);
+    return detail::done_or_error(status);
   }
 
  private:
   friend class runtime;
 
+  /// All are published or given up, and their memory is not to be written any more.
+  void forget_after(cubby_status status) noexcept {
+    if (status < 0 && status != CUBBY_ERR_STALE) return;
+    handle_ = 0;
+    count_ = 0;
+  }
   void swap(reservation &other) noexcept {
     std::swap(core_, other.core_);
     std::swap(handle_, other.handle_);
@@ -721,8 +730,10 @@ class lease {
   result<void> end(uint32_t first = 0, uint32_t count = 0) noexcept {
     cubby_handle *rt = core_.get();
     if (rt == nullptr || handle_ == 0) return {};
-    const cubby_pins over = count == 0 ? std::exchange(handle_, 0) : handle_;
-    return detail::done_or_error(cubby_lease_end(rt, over, first, count));
+    const cubby_status status = cubby_lease_end(rt, handle_, first, count);
+    const bool over = status == CUBBY_OK || status == CUBBY_ERR_STALE;
+    if (over && count == 0) handle_ = 0;
+    return detail::done_or_error(status);
   }
 
  private:
@@ -943,7 +954,7 @@ class runtime {
     if (rt == nullptr) return error(CUBBY_ERR_SHUTDOWN);
     pins held;
     held.numbers_ = detail::array_of<uint64_t>(items.size());
-    held.address_ = detail::array_of<const void *>(items.size() * of.part_count());
+    held.address_ = detail::array_of<const void *>(items.size() * CUBBY_PARTS_MAX);
     held.status_ = detail::array_of<int8_t>(items.size());
     if (!held.numbers_ || !held.address_ || !held.status_) return error(CUBBY_ERR_NO_MEMORY);
     held.core_ = core_;
@@ -1068,7 +1079,7 @@ class runtime {
   result<reservation> reserve(const bank &of, std::span<const cubby_item> items, tier in,
                               const how &with = {}) noexcept {
     reservation made;
-    made.address_ = detail::array_of<void *>(items.size() * of.part_count());
+    made.address_ = detail::array_of<void *>(items.size() * CUBBY_PARTS_MAX);
     if (!made.address_) return error(CUBBY_ERR_NO_MEMORY);
     const cubby_how request = detail::how_of(with);
     cubby_ticket none = 0;

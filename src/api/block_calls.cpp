@@ -144,8 +144,8 @@ class put_call {
       const bool coming = requests.has_accepted();
       bool copies_begun = false, storing = false;
       auto begun = try_start(copies_begun, storing);
-      const bool written = begun && *begun == begin::known && storing;
-      if (copies_begun || written) self_.kick();  // what makes room is copied down
+      const bool storing_it = storing && (!begun || *begun == begin::known);
+      if (copies_begun || storing_it) self_.kick();  // what makes room is copied down
       if (!begun || *begun == begin::begun || *begun == begin::known) return begun;
       const bool waits = (how_.flags & CUBBY_NO_WAIT) == 0;
       // It may be for an earlier item of this call: its key, or its frame.
@@ -153,7 +153,9 @@ class put_call {
       if (*begun == begin::full && !((storing || coming) && waits)) return begun;
       const uint64_t waited_ns = base::now_ns() - since_ns;
       if (*begun == begin::full && waited_ns > store_patience_ns) return begun;
-      if (*begun == begin::joined && (!waits || waited_ns > join_patience_ns)) {
+      // Its own call's earlier write of the key ends when the disk has had those before it.
+      const uint64_t patience_ns = early_.begun() ? store_patience_ns : join_patience_ns;
+      if (*begun == begin::joined && (!waits || waited_ns > patience_ns)) {
         return fail(CUBBY_ERR_BUSY,
                     "item %u: another put of the same key, or a pin, lease or read of the block "
                     "whose place it takes, has not ended; end that, and put again",
@@ -172,7 +174,10 @@ class put_call {
     engine::parts &engine = self_.engine();
     const auto lock = self_.hold_pump();
     if (is_stored_first(how_.keep)) {
-      if (auto why = engine.stored.why_not_stored(*bank_, space_)) return *why;
+      if (auto why = engine.stored.why_not_stored(*bank_, space_)) {
+        storing = why->status == CUBBY_ERR_BUSY;  // the pump has something to do for it
+        return *why;
+      }
     }
     directory::put_request request;
     request.space = space_;

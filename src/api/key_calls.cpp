@@ -71,7 +71,7 @@ cubby_status cubby_space_add(cubby_handle *rt, const cubby_space_desc *desc, cub
   if (desc == nullptr || out == nullptr || desc->struct_size == 0) {
     CUBBY_REFUSE("cubby_space_add: desc or out is NULL, or struct_size is 0");
   }
-  return guarded([&]() -> cubby_status {
+  const cubby_status status = guarded([&]() -> cubby_status {
     const cubby_space_desc asked = read_struct(*desc);
     if ((asked.fingerprint == nullptr && asked.fingerprint_bytes != 0) ||
         (asked.domain == nullptr && asked.domain_bytes != 0)) {
@@ -112,6 +112,8 @@ cubby_status cubby_space_add(cubby_handle *rt, const cubby_space_desc *desc, cub
       throw;
     }
   });
+  if (status == CUBBY_OK) self.kick();  // its store writes it down, and may have to make a place
+  return status;
 }
 
 cubby_status cubby_space_remove(cubby_handle *rt, cubby_space space) {

@@ -133,6 +133,7 @@ class reserve_call {
 
   /// No room: just now, or is it for the blocks of this reservation alone already?
   [[nodiscard]] error why_full(const named_block &name, uint32_t i) const {
+    const auto lock = self_.hold_pump();  // a resize changes budgets
     const engine::tier_slot &in = self_.engine().state.tiers[tier_];
     uint64_t own_bytes = 0;
     uint32_t of_bank = 0;

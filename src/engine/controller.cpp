@@ -73,7 +73,8 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far, boo
   if (units_.open.any_waiting() && !state_.releases.empty()) {
     next = std::min(next, state_.now_ns + look_at_streams_ns);
   }
-  *next_ns = std::min({next, next_restore_ns(), slots_.next_ns()});
+  *next_ns =
+      std::min({next, next_restore_ns(), slots_.next_ns(), units_.stored.spaces().next_ns()});
   return any;
 } catch (...) {  // a lack of memory; what was being looked at is looked at again
   state_.pins.note_withdrawal();

@@ -1,15 +1,15 @@
-// A store has a place for so many spaces, and tenants and models come and go: spaces that nobody
-// has open give way before all places are taken.
+// A store has a place for so many spaces, and tenants and models come and go: when all places are
+// taken, one that nobody has open gives way to one that is opened.
 #pragma once
 
 #include <functional>
-#include <vector>
 
+#include "base/clock.hpp"
 #include "engine/store_set.hpp"
 
 namespace cubby::engine {
 
-/// For whoever holds the pump.
+/// Of one store. For whoever holds the pump.
 class space_room {
  public:
   /// Says of a space's id in the store whether a bank has it open.
@@ -17,11 +17,13 @@ class space_room {
 
   explicit space_room(engine_state &state) : state_(state) {}
 
-  /// The store has one more.
-  void note_added() { look_ = true; }
-  /// Chooses spaces that go, empty ones first, then those that nothing was put in for longest, with
-  /// durable blocks last; and goes on with them, a step of the pump each: blocks, then the space.
+  /// A space waits for a place.
+  void note_wanted() { wanted_ = true; }
+  /// Chooses the space that goes: an empty one, or the one that nothing was put in for longest,
+  /// with durable blocks last. Its blocks go, then the space, a step of the pump each.
   void step(store_state &in, const open_test &is_open);
+  /// When the next step is due.
+  [[nodiscard]] uint64_t next_ns() const { return going_ == 0 ? base::never_ns : next_pass_ns_; }
   /// All places are taken: will there be one a little later? False: all of them are open.
   [[nodiscard]] static bool may_come(const store_state &in, const open_test &is_open);
 
@@ -30,9 +32,9 @@ class space_room {
   void erase_blocks(store_state &in);
 
   engine_state &state_;
-  std::vector<uint32_t> going_;  // ids
-  bool look_ = false;
-  uint64_t next_pass_ns_ = 0;  // over the blocks of those
+  bool wanted_ = false;
+  uint32_t going_ = 0;  // its id, or 0
+  uint64_t next_pass_ns_ = 0;
 };
 
 }  // namespace cubby::engine

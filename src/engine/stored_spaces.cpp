@@ -109,12 +109,12 @@ result<void> stored_spaces::open(locker_bank &bank, uint32_t handle, std::string
   store_state &from = stores_.all().front();
   if (from.disk->content().failure() == nullptr) {
     const auto added = from.disk->content().add_space(marked, domain, of_space);
-    room_.note_added();
     stores_.note_news();
     if (added) return list_space(bank, from, handle, *added);
     const bool waits = added.failure().status == CUBBY_ERR_NO_SPACE &&
                        space_room::may_come(from, [&](uint32_t id) { return is_open(from, id); });
     if (!waits) return added.failure();
+    room_.note_wanted();
     banks_[&bank].waiting.push_back({handle, true, std::move(marked), std::string(domain)});
     return {};
   }
@@ -133,18 +133,25 @@ bool stored_spaces::is_open(const store_state &in, uint32_t id) const {
 
 void stored_spaces::step(store_state &in) {
   open_waiting(in);
+  if (&in != &stores_.all().front()) return;  // spaces lie in the first one alone
   room_.step(in, [&](uint32_t id) { return is_open(in, id); });
 }
 
 /// Spaces that were opened while the store took none.
 void stored_spaces::open_waiting(store_state &in) {
+  const auto may_come = [&] {
+    return space_room::may_come(in, [&](uint32_t id) { return is_open(in, id); });
+  };
   for (auto &[known, of] : banks_) {
     if (known->file_tier != in.disk->tier()) continue;
     while (!of.waiting.empty() && in.disk->content().failure() == nullptr) {
-      const waiting_space &next = of.waiting.front();
+      waiting_space &next = of.waiting.front();
       const auto added = in.disk->content().add_space(next.fingerprint, next.domain, of_space);
       if (!added && added.failure().status == CUBBY_ERR_BUSY) return;
-      if (!added && added.failure().status == CUBBY_ERR_NO_SPACE) return room_.note_added();
+      if (!added && added.failure().status == CUBBY_ERR_NO_SPACE && may_come()) {
+        next.for_place = true;
+        return room_.note_wanted();
+      }
       auto &bank = const_cast<locker_bank &>(*known);
       const auto listed = added ? list_space(bank, in, next.handle, *added) : added.failure();
       if (!listed) state_.log(1, listed.failure().text);

@@ -28,6 +28,8 @@ class stored_spaces {
                     std::string_view domain);
   /// Those that were opened while the store took none; and those that nobody has open give way.
   void step(store_state &in);
+  /// When the next step is due.
+  [[nodiscard]] uint64_t next_ns() const { return room_.next_ns(); }
   /// The handle is given back. Blocks of a space without handles are reclaimed by the directory.
   void close(locker_bank &bank, uint32_t handle) noexcept;
   void forget_bank(locker_bank &bank);

@@ -64,6 +64,7 @@ CUBBY_DEVICE cubby_slots reached(const cubby_slots &slots, const Reach &reach) {
   here.asked += here.entries - slots.entries;
   here.part_offsets += here.entries - slots.entries;
   here.state += here.entries - slots.entries;
+  if (slots.shared == 0) return here;  // a table that no runtime serves
   const uint64_t shared_bytes =
       sizeof(cubby_device::shared_state) + slots.miss_count_max * sizeof(uint64_t);
   here.shared = reinterpret_cast<uintptr_t>(reach(slots.shared, shared_bytes));

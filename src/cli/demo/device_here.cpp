@@ -3,6 +3,7 @@
 #include <cuda/kernels/kernel_image.hpp>
 
 #include <atomic>
+#include <cstdlib>
 
 namespace cubby_cli::demo {
 namespace {
@@ -18,6 +19,8 @@ cubby_cuda::status counted_wait(cubby_cuda::stream one) {
 }  // namespace
 
 outcome<device_choice> machine_device(int32_t ordinal) {
+  // Loading a kernel may wait for the device, on which another may be waiting for the host.
+  ::setenv("CUDA_MODULE_LOADING", "EAGER", 0);
   const cubby_cuda::loaded_driver &machine = cubby_cuda::machine_driver();
   if (!machine.why_not.empty()) return trouble{machine.why_not};
   device_choice made;

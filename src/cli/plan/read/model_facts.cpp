@@ -160,7 +160,7 @@ done heads_fit(const std::string &place, const model_facts &of, const model_shap
                        " heads with keys and values; correct it by --geometry heads=N,kv-heads=N");
 }
 
-done complete(const model_facts &of, const model_shape &made) {
+done complete(const model_facts &of, const fact_map &given, const model_shape &made) {
   std::string missing;
   const auto need = [&](const char *name, double value) {
     if (value <= 0) missing += (missing.empty() ? "" : ",") + std::string(name) + "=N";
@@ -171,7 +171,8 @@ done complete(const model_facts &of, const model_shape &made) {
   need("vocab", made.vocab);
   if (made.kind == attention::heads) need("kv-heads", made.kv_heads);
   need("head-dim", made.head_dim);
-  if (made.routed_experts == 0 && always_has_experts(of.architecture)) {
+  const bool said = of.numbers.contains("experts") || given.contains("experts");  // 0, too
+  if (made.routed_experts == 0 && !said && always_has_experts(of.architecture)) {
     need("experts", 0);
   } else if (made.has_experts()) {
     need("top-k", made.top_k);
@@ -285,7 +286,7 @@ outcome<model_shape> shape_of(const model_facts &of, const fact_map &given) {
   made.dense_type = of.dense_type.empty() ? "bf16" : of.dense_type;
   made.expert_weight_bytes = weight_bytes_of(made.expert_type).value_or(2);
   made.dense_weight_bytes = weight_bytes_of(made.dense_type).value_or(2);
-  if (auto good = complete(of, made); !good) return good.failure();
+  if (auto good = complete(of, given, made); !good) return good.failure();
   if (of.has_tensors) {
     if (made.has_experts()) made.expert_bytes = of.expert_bytes;
     made.dense_bytes = of.dense_bytes + (made.has_experts() ? 0 : of.expert_bytes);

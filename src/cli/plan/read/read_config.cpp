@@ -139,7 +139,9 @@ void read_types(const json &config, const json &text, model_facts &to) {
       to.expert_type = "mxfp4";
     else
       to.dense_type = to.expert_type =
-          type_of_method(method, quantization).value_or("quantisation \"" + method + '"');
+          type_of_method(method, quantization)
+              .value_or(method.empty() ? "a quantisation without a name"
+                                       : "quantisation \"" + method + '"');
   }
   if (text_of(config, "expert_dtype") == "fp4" || text_of(text, "expert_dtype") == "fp4")
     to.expert_type = "mxfp4";
