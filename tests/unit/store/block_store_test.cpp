@@ -11,7 +11,7 @@
 namespace block_store_test {
 
 using namespace cubby::store;
-using open_store::opened;
+using open_stores::opened;
 
 TEST_CASE("blocks that are put are there for the next process, session blocks are not") {
   opened one(1 << 20);

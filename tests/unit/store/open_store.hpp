@@ -7,7 +7,7 @@
 #include "support/catch.hpp"
 #include "support/store_disk.hpp"
 
-namespace open_store {
+namespace open_stores {
 
 struct opened {
   store_disk::image files;
@@ -63,4 +63,4 @@ struct opened {
   }
 };
 
-}  // namespace open_store
+}  // namespace open_stores

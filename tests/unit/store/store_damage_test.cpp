@@ -12,7 +12,7 @@
 namespace store_damage_test {
 
 using namespace cubby::store;
-using open_store::opened;
+using open_stores::opened;
 
 namespace {
 
