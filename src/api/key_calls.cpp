@@ -71,6 +71,7 @@ cubby_status cubby_space_add(cubby_handle *rt, const cubby_space_desc *desc, cub
   if (desc == nullptr || out == nullptr || desc->struct_size == 0) {
     CUBBY_REFUSE("cubby_space_add: desc or out is NULL, or struct_size is 0");
   }
+  bool waits = false;  // for its store to make a place
   const cubby_status status = guarded([&]() -> cubby_status {
     const cubby_space_desc asked = read_struct(*desc);
     if ((asked.fingerprint == nullptr && asked.fingerprint_bytes != 0) ||
@@ -102,6 +103,7 @@ cubby_status cubby_space_add(cubby_handle *rt, const cubby_space_desc *desc, cub
           stored.open(*bank, *made, text_at(asked.fingerprint, asked.fingerprint_bytes),
                       text_at(asked.domain, asked.domain_bytes));
       *out = opened ? self.spaces.add(*bank, *made) : 0;
+      waits = stored.waits(*bank, *made);
       if (*out != 0) return CUBBY_OK;
       undo();
       if (!opened) return keep_error(opened.failure());
@@ -112,7 +114,7 @@ cubby_status cubby_space_add(cubby_handle *rt, const cubby_space_desc *desc, cub
       throw;
     }
   });
-  if (status == CUBBY_OK) self.kick();  // its store writes it down, and may have to make a place
+  if (waits) self.kick();
   return status;
 }
 

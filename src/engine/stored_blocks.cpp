@@ -380,6 +380,10 @@ bool stored_blocks::step() {
 
 bool stored_blocks::idle() const {
   if (write_count_ != 0) return false;
+  // A space that goes is gone soon, but not while its store is read-only.
+  const bool going = spaces_.next_ns() != base::never_ns &&
+                     stores_.all().front().disk->content().failure() == nullptr;
+  if (going) return false;
   return std::all_of(stores_.all().begin(), stores_.all().end(), [](const store_state &one) {
     const bool may_erase = one.disk->content().failure() == nullptr;
     return (one.to_erase.empty() || !may_erase) && one.erasing_count == 0 && one.disk->idle();

@@ -107,6 +107,8 @@ result<void> stored_spaces::open(locker_bank &bank, uint32_t handle, std::string
   marked += fingerprint;
   bank.file_tier = stores_.all().front().disk->tier();
   store_state &from = stores_.all().front();
+  const uint32_t known = from.disk->content().spaces().find(marked, domain);
+  if (known != 0) return list_space(bank, from, handle, known);
   if (from.disk->content().failure() == nullptr) {
     const auto added = from.disk->content().add_space(marked, domain, of_space);
     stores_.note_news();
@@ -118,9 +120,7 @@ result<void> stored_spaces::open(locker_bank &bank, uint32_t handle, std::string
     banks_[&bank].waiting.push_back({handle, true, std::move(marked), std::string(domain)});
     return {};
   }
-  // Read-only: what it has of the space is read, and a space that it does not know is added later.
-  const uint32_t known = from.disk->content().spaces().find(marked, domain);
-  if (known != 0) return list_space(bank, from, handle, known);
+  // Read-only: a space that it does not know is added later.
   banks_[&bank].waiting.push_back({handle, false, std::move(marked), std::string(domain)});
   return {};
 }

@@ -15,9 +15,9 @@ void describes_itself(bench &table) {
     const instance &in = table.open({depth, 0, 0});
     const cubby_backend_info &info = in.info();
     const uint32_t kinds = CUBBY_CAP_MEMORY | CUBBY_CAP_FILES;
-    expect((info.capabilities & kinds) == (in.ops().capabilities & kinds),
+    expect((info.capabilities & kinds) == (in.on().ops.capabilities & kinds),
            "describe: capabilities are ", info.capabilities, ", the table of operations says ",
-           in.ops().capabilities);
+           in.on().ops.capabilities);
     expect(info.io_bytes_max >= (2u << 20), "describe: io_bytes_max must be at least 2 MiB, came ",
            info.io_bytes_max);
     expect(depth == 0 || info.queue_depth <= depth, "describe: opened with queue_depth ", depth,
@@ -36,7 +36,7 @@ void keeps_to_struct_size(bench &table) {
   cubby_backend_info info;
   std::memset(&info, 0x3c, sizeof info);
   info.struct_size = offsetof(cubby_backend_info, emulated);
-  const int32_t status = in.ops().describe(in.self(), &info);
+  const int32_t status = in.on().ops.describe(in.self(), &info);
   expect(status == 0, "describe with a smaller struct_size: expected 0, came ", errno_text(status));
   auto bytes = reinterpret_cast<const unsigned char *>(&info);
   for (size_t i = offsetof(cubby_backend_info, emulated); i < sizeof info; ++i) {
@@ -162,9 +162,9 @@ void one_closes_first(bench &table) {
   config.struct_size = sizeof config;
   config.device = -1;
   config.name = "conformance:second";
-  const int32_t status = one.ops().open(&given, &config, &self);
+  const int32_t status = one.on().ops.open(&given, &config, &self);
   expect(status == 0, "open of a second instance: expected 0, came ", errno_text(status));
-  one.ops().close(self);
+  one.on().ops.close(self);
   table.expect_good(one.run(ios), 8);
 }
 

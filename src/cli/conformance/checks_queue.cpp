@@ -10,7 +10,7 @@ namespace {
 
 void empty_batch(bench &table) {
   instance &in = table.open();
-  const uint32_t accepted = in.ops().submit(in.self(), in.now(), nullptr, 0);
+  const uint32_t accepted = in.on().ops.submit(in.self(), in.now(), nullptr, 0);
   expect(accepted == 0, "submit of an empty list: expected 0, came ", accepted);
   expect(in.reap(4).empty(), "reap gave a completion before anything was submitted");
   expect(in.reap(0).empty(), "reap with max_count 0 gave a completion");

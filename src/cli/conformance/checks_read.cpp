@@ -160,19 +160,19 @@ void nothing_beside(bench &table) {
 
 void registered_memory(bench &table) {
   instance &in = table.open();
-  if (in.ops().memory_register == nullptr) skip("it has no memory_register");
+  if (in.on().ops.memory_register == nullptr) skip("it has no memory_register");
   const uint64_t unit = in.unit();
   const temp_file &file = table.file(4 * unit);
   const uint32_t number = table.open_file(in, file);
   unsigned char *to = table.memory(in, 4 * unit);
-  const int32_t status = in.ops().memory_register(in.self(), to, 4 * unit);
+  const int32_t status = in.on().ops.memory_register(in.self(), to, 4 * unit);
   expect(status <= 0, "memory_register: expected 0 or a negative errno, came ", status);
   const auto done = in.run_one(file_io(1, read_op, number, 0, to, 4 * unit));
   expect(done.error == 0 && done.bytes == 4 * unit, "READ into registered memory: error ",
          errno_text(done.error), ", ", done.bytes, " bytes");
   file.expect_bytes(to, 0, 4 * unit, "READ into registered memory");
-  if (status == 0 && in.ops().memory_unregister != nullptr) {
-    in.ops().memory_unregister(in.self(), to, 4 * unit);
+  if (status == 0 && in.on().ops.memory_unregister != nullptr) {
+    in.on().ops.memory_unregister(in.self(), to, 4 * unit);
   }
   const auto again = in.run_one(file_io(2, read_op, number, 0, to, unit));
   expect(again.error == 0, "READ into memory that is no longer registered: came ",

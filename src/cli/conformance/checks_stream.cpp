@@ -24,7 +24,7 @@ void needs_streams(const cubby_backend_ops &ops) {
 uint64_t record(instance &in) {
   const under_way call(in.on(), "mark_record");
   uint64_t mark = 0;
-  const int32_t status = in.ops().mark_record(in.self(), default_stream, &mark);
+  const int32_t status = in.on().ops.mark_record(in.self(), default_stream, &mark);
   expect(status == 0, "mark_record on the default stream: expected 0, came ", errno_text(status));
   expect(mark != 0, "mark_record gave the mark 0, which means no mark");
   return mark;
@@ -32,7 +32,7 @@ uint64_t record(instance &in) {
 
 int32_t passed(instance &in, uint64_t mark) {
   const under_way call(in.on(), "mark_passed");
-  return in.ops().mark_passed(in.self(), mark);
+  return in.on().ops.mark_passed(in.self(), mark);
 }
 
 /// Nothing is in the stream, so it comes; and then there is no such mark any more.
@@ -56,7 +56,7 @@ void expect_waits(instance &in, int32_t (*wait)(cubby_backend *, uint64_t), cons
 
 void marks(bench &table) {
   instance &in = table.open();
-  needs_streams(in.ops());
+  needs_streams(in.on().ops);
   expect(passed(in, 0x7fff'0000'0000'0001) == -EINVAL,
          "mark_passed of what is no mark: expected -EINVAL");
   std::vector<uint64_t> all;
@@ -67,14 +67,14 @@ void marks(bench &table) {
          "mark_record gave one mark twice before it was passed");
   for (const uint64_t mark : all) expect_passes(table, in, mark);
   expect_passes(table, in, record(in));
-  expect_waits(in, in.ops().stream_wait, "stream_wait");
+  expect_waits(in, in.on().ops.stream_wait, "stream_wait");
 }
 
 /// With and without a mark, mixed: all complete, with their own bytes.
 void copies_behind_marks(bench &table) {
   instance &in = table.open();
-  needs_streams(in.ops());
-  if (in.ops().stream_wait_marked == nullptr) {
+  needs_streams(in.on().ops);
+  if (in.on().ops.stream_wait_marked == nullptr) {
     skip("its copies begin behind no marks (stream_wait_marked is NULL)");
   }
   const uint64_t bytes = 70'000, count = 24;
@@ -96,8 +96,8 @@ void copies_behind_marks(bench &table) {
              ", of which two in three begin behind a mark: expected no error, came ",
              errno_text(done.error));
     }
-    expect_waits(in, in.ops().stream_wait_marked, "stream_wait_marked");
-    expect_waits(in, in.ops().stream_wait, "stream_wait");
+    expect_waits(in, in.on().ops.stream_wait_marked, "stream_wait_marked");
+    expect_waits(in, in.on().ops.stream_wait, "stream_wait");
   }
   const auto differs = std::mismatch(sent, sent + bytes * count, got);
   expect(differs.first == sent + bytes * count, "copies behind marks: byte ", differs.first - sent,
@@ -108,8 +108,8 @@ void copies_behind_marks(bench &table) {
 
 void no_such_mark(bench &table) {
   instance &in = table.open();
-  needs_streams(in.ops());
-  if (in.ops().stream_wait_marked == nullptr) skip("its copies begin behind no marks");
+  needs_streams(in.on().ops);
+  if (in.on().ops.stream_wait_marked == nullptr) skip("its copies begin behind no marks");
   const uint64_t mark = record(in);
   expect_passes(table, in, mark);
   unsigned char *frame = table.frames(in, 4096), *host = table.memory(in, 4096);
@@ -127,7 +127,7 @@ void no_such_mark(bench &table) {
 /// The device is the one that config.device -1 opened: the first.
 void copies_between_instances(bench &table) {
   instance &in = table.open(), &other = table.open();
-  const auto reads_from = in.ops().copies_from;
+  const auto reads_from = in.on().ops.copies_from;
   if (reads_from == nullptr) skip("bytes go from device to device through the host");
   {
     const under_way call(in.on(), "copies_from");
@@ -153,7 +153,7 @@ void copies_between_instances(bench &table) {
   };
   run(other, in_op, theirs, sent);
   run(in, CUBBY_BACKEND_COPY_PEER, ours, theirs);
-  if (in.ops().stream_wait != nullptr) expect_waits(in, in.ops().stream_wait, "stream_wait");
+  if (in.on().ops.stream_wait != nullptr) expect_waits(in, in.on().ops.stream_wait, "stream_wait");
   run(in, out_op, got, ours);
   const auto differs = std::mismatch(sent, sent + bytes * count, got);
   expect(differs.first == sent + bytes * count, "COPY_PEER: byte ", differs.first - sent,

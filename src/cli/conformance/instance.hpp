@@ -29,7 +29,6 @@ class instance {
   instance(const instance &) = delete;
   instance &operator=(const instance &) = delete;
 
-  const cubby_backend_ops &ops() const { return on_.ops; }
   const subject &on() const { return on_; }
   cubby_backend *self() const { return self_; }
   service_host &services() { return host_; }
