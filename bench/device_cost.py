@@ -7,22 +7,12 @@ order, and with verification the digest of what leaves host memory.
 usage: device_cost.py PROGRAM [--json]"""
 
 import json
-import re
-import subprocess
 import sys
+
+from callgrind import counted
 
 ROUNDS = (100, 1100)
 CASES = ((4096, 0), (65536, 0), (65536, 1), (1048576, 0))
-
-
-def run(program: str, size: int, rounds: int, verify: int) -> tuple[int, int]:
-    """Instructions in all, and lockers moved in the measured rounds."""
-    done = subprocess.run(["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", program, str(size), str(rounds), str(verify)],
-                          check=True, capture_output=True, text=True)
-    found = re.search(r"Collected\s*:\s*(\d+)", done.stderr)
-    if found is None:
-        raise RuntimeError("callgrind did not say what it collected: " + done.stderr[-400:])
-    return int(found[1]), int(done.stdout)
 
 
 def main() -> int:
@@ -31,7 +21,7 @@ def main() -> int:
         return 2
     results = []
     for size, verify in CASES:
-        (few, few_moved), (many, many_moved) = (run(sys.argv[1], size, rounds, verify) for rounds in ROUNDS)
+        (few, few_moved), (many, many_moved) = (counted(sys.argv[1], size, rounds, verify) for rounds in ROUNDS)
         results.append({"locker_bytes": size, "verified": bool(verify), "lockers_moved": many_moved - few_moved,
                         "instructions_per_locker": round((many - few) / (many_moved - few_moved))})
     if "--json" in sys.argv:

@@ -8,28 +8,18 @@ median of three runs is shown.
 usage: read_cost.py PROGRAM [--json]"""
 
 import json
-import re
 import statistics
-import subprocess
 import sys
+
+from callgrind import counted
 
 READS = (1000, 5000)
 RUNS = 3
 CASES = ((65536, 32, 0), (65536, 32, 1), (2 << 20, 32, 0))  # bytes, depth, verified
 
 
-def run(program: str, size: int, depth: int, reads: int, verify: int) -> tuple[int, int]:
-    """Instructions in all, and lockers read."""
-    done = subprocess.run(["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", program, str(size), str(depth), str(reads),
-                           str(verify)], check=True, capture_output=True, text=True)
-    found = re.search(r"Collected\s*:\s*(\d+)", done.stderr)
-    if found is None:
-        raise RuntimeError("callgrind did not say what it collected: " + done.stderr[-400:])
-    return int(found[1]), int(done.stdout)
-
-
 def cost(program: str, size: int, depth: int, verify: int) -> float:
-    (few, few_read), (many, many_read) = (run(program, size, depth, reads, verify) for reads in READS)
+    (few, few_read), (many, many_read) = (counted(program, size, depth, reads, verify) for reads in READS)
     return (many - few) / (many_read - few_read)
 
 

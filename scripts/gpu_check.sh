@@ -62,25 +62,26 @@ fi
 if command -v ninja >/dev/null 2>&1; then
   options+=(-G Ninja)
 fi
+mkdir -p "$build"
 {
   cmake -S "$here" -B "$build" "${options[@]}"
   cmake --build "$build" --target gpu_check -j "$jobs"
-} >"$build.log" 2>&1 || { tail -n 30 "$build.log"; cp "$build.log" "$out/build.log"; echo "gpu_check: the build failed; $out/build.log has all of it"; exit 1; }
+} >"$build/build.log" 2>&1 || { tail -n 30 "$build/build.log"; cp "$build/build.log" "$out/"; echo "gpu_check: the build failed; $out/build.log has all of it"; exit 1; }
 
 # A part of its own each, so that one that hangs or crashes leaves the others. In a folder of the build: files are made there.
 # What it says is in log.txt, its figures in a JSON file for each part.
 status=0
 cd "$build"
-mkdir -p parts
+rm -rf parts && mkdir parts  # of this run alone
 : >"$out/log.txt"
 for part in conformance lockers kernels figures; do
   echo "== $part" | tee -a "$out/log.txt"
   came=0
   timeout -k 10 90 bin/gpu_check "$part" parts 2>&1 | tee -a "$out/log.txt" || came=${PIPESTATUS[0]}
-  cp "parts/$part.json" "$out/" 2>/dev/null || true
   if [[ $came == 77 ]]; then
     exit 0
   fi
+  cp "parts/$part.json" "$out/" || status=1  # a part that ran to its end has written it
   if [[ $came != 0 ]]; then
     echo "gpu_check: $part ended with status $came"
     status=1

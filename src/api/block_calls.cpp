@@ -617,7 +617,6 @@ cubby_status cubby::api::drop_blocks(runtime &self, const cubby_item *items, uin
   if (tier != 0 && only == engine::no_tier) {
     return keep_error(fail(CUBBY_ERR_STALE, "tier %u is not one of this runtime", tier));
   }
-  self.engine().state.releases.step();  // nobody else looks at streams while nothing is asked for
   uint32_t held_count = 0;
   for (uint32_t i = 0; i < count; ++i) {
     auto name = read_name(self, items[i], i);

@@ -474,7 +474,6 @@ cubby_status cubby_drop(cubby_handle *rt, const cubby_item *items, uint32_t coun
     if (auto read = read_items(self, items, count, named); !read) return keep_error(read.failure());
     const auto lock = self.hold_pump();
     engine::parts &engine = self.engine();
-    engine.state.releases.step();  // nobody else looks at streams while nothing is asked for
     const uint32_t only = tier == 0 ? engine::no_tier : engine.state.tiers.find(tier);
     if (tier != 0 && only == engine::no_tier) {
       return keep_error(fail(CUBBY_ERR_STALE, "tier %u is not one of this runtime", tier));

@@ -36,6 +36,7 @@ void residents::retract(uint32_t tier, const locker_bank &bank, uint32_t number)
 
 bool residents::drop(locker_bank &bank, uint32_t number, uint32_t tier) {
   if (bank.word(tier, number).look().state == locker_state::absent) return true;
+  state_.releases.step();  // nobody else looks at streams while nothing is asked for
   admission_driver driver(state_, fills_);
   return state_.admission.evict(tier, bank.object_base + number, placement::departure::dropped,
                                 driver);

@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "base/digest.hpp"
+#include "cli/bench/blocks.hpp"
 #include "cli/demo/decoder.hpp"
 #include "cli/demo/device_places.hpp"
 #include "cli/printable.hpp"
@@ -29,11 +30,6 @@ struct competitor {
   bool same_each_round = true;
   device_place::counts seen;
 };
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 std::string digest_of(const std::vector<float> &states, uint32_t hidden) {
   cubby::base::digest_stream digest;
@@ -145,7 +141,7 @@ outcome<json> held_against(const std::vector<float> &states, const expert_file &
 
 json competitor_json(const competitor &one, uint32_t tokens) {
   const double all = static_cast<double>(tokens) * static_cast<double>(one.tokens_per_s.size());
-  return {{"tokens_per_s", median(one.tokens_per_s)},
+  return {{"tokens_per_s", bench::median(one.tokens_per_s)},
           {"rounds", one.tokens_per_s},
           {"seconds", one.seconds},
           {"output_digest", one.digest},
@@ -161,7 +157,7 @@ double ratio_to(const competitor &cubby, const competitor &other) {
   for (size_t i = 0; i < cubby.tokens_per_s.size(); ++i) {
     ratios.push_back(cubby.tokens_per_s[i] / other.tokens_per_s[i]);
   }
-  return median(ratios);
+  return bench::median(ratios);
 }
 
 json result_of(const std::vector<competitor> &ways, cubby_source &source, const device_here &on,
