@@ -20,6 +20,13 @@ class damaged_blocks {
   void forget_bank(const locker_bank &bank) noexcept;
   [[nodiscard]] bool empty() const noexcept { return all_.empty(); }
 
+  /// Is `may_go(bank, number)` true of one of them?
+  template <class MayGo>
+  [[nodiscard]] bool any(const MayGo &may_go) const {
+    return std::any_of(all_.begin(), all_.end(),
+                       [&](const auto &one) { return may_go(*one.first, one.second); });
+  }
+
   /// Those of which `may_go(bank, number)` is true, taken out one by one and given to `drop`, which
   /// may forget others.
   template <class MayGo, class Drop>

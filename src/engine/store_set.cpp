@@ -66,6 +66,11 @@ void store_set::drop_damaged() {
                [this](locker_bank &bank, uint32_t number) { drop(bank, number); });
 }
 
+bool store_set::has_damaged_at_rest() const {
+  return damaged.any(
+      [this](const locker_bank &bank, uint32_t number) { return at_rest(bank, number); });
+}
+
 void store_set::release(locker_bank &bank, uint32_t number) {
   const uint32_t stored = bank.blocks->stored(number);
   if (stored == not_stored) return;

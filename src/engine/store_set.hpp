@@ -48,6 +48,8 @@ class store_set {
   [[nodiscard]] bool at_rest(const locker_bank &bank, uint32_t number) const;
   /// Damaged blocks that nothing moves any more go.
   void drop_damaged();
+  /// Would drop_damaged() drop one?
+  [[nodiscard]] bool has_damaged_at_rest() const;
   bool erase_some(store_state &of);
   void erase_ended(store_state &of, const store::store_completion &done);
 

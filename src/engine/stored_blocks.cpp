@@ -379,7 +379,7 @@ bool stored_blocks::step() {
 }
 
 bool stored_blocks::idle() const {
-  if (write_count_ != 0) return false;
+  if (write_count_ != 0 || stores_.has_damaged_at_rest()) return false;
   // A space that goes is gone soon, but not while its store is read-only.
   const bool going = spaces_.next_ns() != base::never_ns &&
                      stores_.all().front().disk->content().failure() == nullptr;

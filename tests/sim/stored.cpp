@@ -47,7 +47,7 @@ cubby_sim::world_options world_of(uint64_t seed) {
 
 stored_run::stored_run(const run_options &options)
     : options_(options),
-      steps_(options.steps / 8),
+      steps_(options.steps / 6),
       random_(cubby::base::mix64(options.seed + 0x570)),
       folder_(new_folder()),
       world_(world_of(options.seed)),
@@ -125,7 +125,7 @@ bool stored_run::open() {
   bool good = poll() && cubby_bank_add(rt_, &bank, &bank_) == CUBBY_OK && add_tiers();
   for (uint32_t tenant = 0; tenant < tenants; ++tenant) good = good && add_space(tenant);
   if (!good) violate("a store is not opened: " + said(CUBBY_ERR_INVALID));
-  next_end_ = step_ + 20 + random_.below(100);
+  next_end_ = step_ + 20 + random_.below(60);
   return good;
 }
 
@@ -152,7 +152,7 @@ void stored_run::end_life(ending how) {
   moves_.set(static_cast<size_t>(how == ending::power_cut ? seen::power_cut : seen::reopened));
   if (how != ending::power_cut && hasty_life(flush_failed)) return end_life(ending::power_cut);
   check_all(how);
-  calm_ = chance(60);
+  calm_ = chance(40);
   cubby_sim::fault_rates weather{};
   if (!calm_) {
     const uint64_t rate = 2'000 + random_.below(40'000);
