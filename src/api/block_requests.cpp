@@ -142,8 +142,8 @@ result<void> stream_order::take(uint32_t tier, uint32_t item) {
 result<void> stream_order::record(uint32_t tier) {
   engine::engine_state &state = self_.engine().state;
   const engine::tier_slot &slot = state.tiers[tier];
-  tier::backend_instance &by = slot.memory->backend();
-  if (by.streams() != tier::stream_support::marked_copies) {
+  const tier::backend_streams by = slot.memory->backend().streams();
+  if (by.support() != tier::stream_support::marked_copies) {
     return fail(CUBBY_ERR_NOT_SUPPORTED,
                 "tier %s: its backend cannot order copies of callers' memory with a stream; pass "
                 "sync = NULL once the stream's work is over",
@@ -151,7 +151,7 @@ result<void> stream_order::record(uint32_t tier) {
   }
   if (auto room = state.releases.make_room(); !room) return room;
   stream_ = read_struct(*how_.sync).stream;
-  const int32_t marked = by.mark_record(stream_, &mark_);
+  const int32_t marked = by.record_mark(stream_, &mark_);
   if (marked == 0) {
     tier_ = tier;
     in_stream_ = true;

@@ -388,7 +388,8 @@ namespace {
   }
   if (!in_stream) return unpin_slowly(self, pins, first, count, entered.shard_index);
   uint64_t mark = 0;
-  const int32_t marked = slot.memory->backend().mark_record(read_struct(sync).stream, &mark);
+  const int32_t marked =
+      slot.memory->backend().streams().record_mark(read_struct(sync).stream, &mark);
   if (marked != 0) {
     state.releases.take_room_back();
     let_go();

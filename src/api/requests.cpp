@@ -27,7 +27,7 @@ result<void> check_sync(const engine::tier_slot &slot, const cubby_sync &sync) {
   }
   const cubby_sync asked = read_struct(sync);
   const tier::backend_instance &by = slot.memory->backend();
-  if (by.streams() == tier::stream_support::none) {
+  if (by.streams().support() == tier::stream_support::none) {
     if (asked.stream == 0) return {};
     return fail(CUBBY_ERR_NOT_SUPPORTED,
                 "tier %s has no streams, for it is no device's memory; pass sync = NULL, or name a "

@@ -31,7 +31,8 @@ result<void> check_sync(const engine::tier_slot &slot, const cubby_sync &sync);
 error no_mark(const engine::tier_slot &slot, int32_t status);
 /// What is ordered with a stream, and not by the host.
 [[nodiscard]] inline bool in_stream_order(const engine::tier_slot &slot, const cubby_sync *sync) {
-  return sync != nullptr && slot.memory->backend().streams() != tier::stream_support::none;
+  return sync != nullptr &&
+         slot.memory->backend().streams().support() != tier::stream_support::none;
 }
 /// A copy of how a file is to be adopted, checked.
 result<cubby_adopt_desc> read_adopt(const cubby_adopt_desc *desc);

@@ -247,7 +247,7 @@ bool fills::has_stream_waiter(const fill &f) const {
 bool fills::land_in_stream(fill &f, uint64_t waiter) {
   const request &r = requests_[static_cast<uint32_t>(waiter >> 32)];
   if (!waits_in_stream(r, f)) return false;
-  if (state_.tiers[f.to].memory->backend().stream_wait(r.stream) != 0) return false;
+  if (state_.tiers[f.to].memory->backend().streams().wait(r.stream) != 0) return false;
   return f.bank->word(f.to, f.number).pin_filling();
 }
 

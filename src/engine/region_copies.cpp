@@ -199,7 +199,7 @@ void region_copies::all_started(uint32_t index) {
   if (c.what.out || !c.what.in_stream || c.failed) return;
   tier_slot &slot = state_.tiers[c.what.device];
   if (!slot.path->flush(state_.now_ns)) return;  // that waits until the bytes are there
-  if (slot.memory->backend().stream_wait_marked(c.what.stream) != 0) return;
+  if (slot.memory->backend().streams().wait_marked(c.what.stream) != 0) return;
   c.notified = true;
   c.sink->copied(c.what.request, c.what.item, nullptr);
 }

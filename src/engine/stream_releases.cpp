@@ -77,7 +77,7 @@ void stream_releases::keep_list(std::vector<residency::locker_word *> list) {
 
 /// Past its mark? It is unpinned then.
 bool stream_releases::look_at(held &one) {
-  const int32_t passed = tiers_[one.tier].memory->backend().mark_passed(one.mark);
+  const int32_t passed = tiers_[one.tier].memory->backend().streams().passed(one.mark);
   if (passed == 0) return false;
   // A device that is lost does no more work, either.
   if (passed == -ENODEV) note_lost(tiers_[one.tier], pins_, services_);

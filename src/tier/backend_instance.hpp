@@ -27,6 +27,32 @@ result<backend_kind> validate_backend(const cubby_backend_ops *ops);
 /// their marks.
 enum class stream_support : uint8_t { none, waits, marked_copies };
 
+/// The streams of an opened backend's device, for as long as that stands. backend.h says what the
+/// calls do; they are made only where support() allows them.
+class backend_streams {
+ public:
+  backend_streams(const cubby_backend_ops &ops, cubby_backend *self) : ops_(ops), self_(self) {}
+
+  [[nodiscard]] stream_support support() const {
+    if (ops_.stream_wait == nullptr || ops_.mark_record == nullptr || ops_.mark_passed == nullptr)
+      return stream_support::none;
+    return ops_.stream_wait_marked == nullptr ? stream_support::waits
+                                              : stream_support::marked_copies;
+  }
+  [[nodiscard]] int32_t wait(uint64_t stream) const { return ops_.stream_wait(self_, stream); }
+  [[nodiscard]] int32_t record_mark(uint64_t stream, uint64_t *mark) const {
+    return ops_.mark_record(self_, stream, mark);
+  }
+  [[nodiscard]] int32_t passed(uint64_t mark) const { return ops_.mark_passed(self_, mark); }
+  [[nodiscard]] int32_t wait_marked(uint64_t stream) const {
+    return ops_.stream_wait_marked(self_, stream);
+  }
+
+ private:
+  const cubby_backend_ops &ops_;
+  cubby_backend *self_;
+};
+
 class backend_instance {
  public:
   /// Errors carry the backend's own errno; NOT_SUPPORTED and DENIED mean "not on this machine".
@@ -72,19 +98,7 @@ class backend_instance {
   /// Of a device with memory that the caller may lend: is it that device's?
   [[nodiscard]] bool takes_device_memory() const { return ops_.memory_check != nullptr; }
   result<void> check_memory(const void *base, uint64_t bytes);
-  /// What the functions below may be used for; backend.h says what they do.
-  [[nodiscard]] stream_support streams() const {
-    if (ops_.stream_wait == nullptr || ops_.mark_record == nullptr || ops_.mark_passed == nullptr)
-      return stream_support::none;
-    return ops_.stream_wait_marked == nullptr ? stream_support::waits
-                                              : stream_support::marked_copies;
-  }
-  int32_t stream_wait(uint64_t stream) { return ops_.stream_wait(self_, stream); }
-  int32_t mark_record(uint64_t stream, uint64_t *mark) {
-    return ops_.mark_record(self_, stream, mark);
-  }
-  int32_t mark_passed(uint64_t mark) { return ops_.mark_passed(self_, mark); }
-  int32_t stream_wait_marked(uint64_t stream) { return ops_.stream_wait_marked(self_, stream); }
+  [[nodiscard]] backend_streams streams() const { return {ops_, self_}; }
   /// Does it copy from frames that an instance of the same backend has on another device?
   [[nodiscard]] bool copies_from(const backend_instance &other) {
     if (ops_.copies_from == nullptr || ops_.copies_from != other.ops_.copies_from) return false;

@@ -709,8 +709,9 @@ void *fake_cuda::reach(uint64_t address, uint64_t bytes) {
   const std::lock_guard held(mutex_);
   if (std::byte *const there = at(address, bytes); there != nullptr) return there;
   const bool elsewhere = (address & elsewhere_bit) != 0;
-  if (elsewhere == options_.host_addresses) std::abort();
-  return reinterpret_cast<void *>(address & ~elsewhere_bit);
+  void *const host = reinterpret_cast<void *>(address & ~elsewhere_bit);
+  if (elsewhere == options_.host_addresses || !is_registered(host, bytes)) std::abort();
+  return host;
 }
 
 void fake_cuda::push(queue &to, command &&one) {

@@ -76,7 +76,8 @@ uint64_t device_here::take(uint64_t bytes) {
 }
 
 void device_here::register_host(std::span<std::byte> memory) {
-  gpu_.register_host(memory.data(), memory.size());
+  if (!failure_.empty()) return;
+  if (gpu_.register_host(memory.data(), memory.size()) != 0) failure_ = last_line_;
 }
 
 void device_here::unregister_host(std::span<std::byte> memory) {
@@ -93,7 +94,8 @@ void device_here::copy_out(void *to, uint64_t from, uint64_t bytes) {
 }
 
 void device_here::finish() {
-  if (failure_.empty()) good(driver_.stream_synchronize(stream_), "cuStreamSynchronize");
+  // After a failure, too: what was started before it uses the caller's memory.
+  if (stream_ != nullptr) good(driver_.stream_synchronize(stream_), "cuStreamSynchronize");
 }
 
 cubby_cuda::event device_here::mark() {

@@ -38,7 +38,7 @@ class device_here {
 
   /// Zeroed memory, for as long as this stands; 0 where there is none.
   uint64_t take(uint64_t bytes);
-  /// Host memory that copies reach by themselves, where the driver allows it.
+  /// Host memory that copies reach by themselves, and not through the driver's buffers.
   void register_host(std::span<std::byte> memory);
   void unregister_host(std::span<std::byte> memory);
   /// In the stream's order.

@@ -118,6 +118,7 @@ class copying_place final : public device_place {
     if (registered_) on_.register_host(from_.memory());
   }
   void end_run() override {
+    on_.finish();
     if (registered_) on_.unregister_host(from_.memory());
   }
   found_experts bring(uint32_t token, uint32_t layer) override {
