@@ -142,19 +142,14 @@ void start(instance &self, uint64_t now_ns, const cubby_backend_io &io) {
   const bool in = io.op == CUBBY_BACKEND_COPY_IN || io.op == CUBBY_BACKEND_COPY_PEER;
   const bool known = in || io.op == CUBBY_BACKEND_COPY_OUT;
   const bool named = io.memory != nullptr && io.source != nullptr;
-  if (!known || (io.bytes != 0 && !named)) {
-    self.refused.push_back({io.cookie, 0, EINVAL, 0});
-  } else if (io.bytes == 0) {
-    self.refused.push_back({io.cookie, 0, 0, 0});
-  } else if (self.gpu.lost()) {
-    self.refused.push_back({io.cookie, 0, ENODEV, 0});
-  } else if (io.offset_bytes == 0) {
-    (in ? self.in : self.out).start(io, now_ns);
-  } else if (event behind = self.stream_marks.of(io.offset_bytes); behind != nullptr) {
-    (in ? self.marked_in : self.marked_out).start_behind(behind, io, now_ns);
-  } else {
-    self.refused.push_back({io.cookie, 0, EINVAL, 0});
-  }
+  const auto end_at_once = [&](int32_t error) { self.refused.push_back({io.cookie, 0, error, 0}); };
+  if (!known || (io.bytes != 0 && !named)) return end_at_once(EINVAL);
+  if (io.bytes == 0) return end_at_once(0);
+  if (self.gpu.lost()) return end_at_once(ENODEV);
+  if (io.offset_bytes == 0) return (in ? self.in : self.out).start(io, now_ns);
+  const event behind = self.stream_marks.of(io.offset_bytes);
+  if (behind == nullptr) return end_at_once(EINVAL);
+  (in ? self.marked_in : self.marked_out).start_behind(behind, io, now_ns);
 }
 
 uint32_t submit(cubby_backend *backend, uint64_t now_ns, const cubby_backend_io *ios,

@@ -77,18 +77,23 @@ std::optional<uint32_t> stored_spaces::id_of(const locker_bank &bank, uint32_t h
   return named->second;
 }
 
-bool stored_spaces::waits(const locker_bank &bank, uint32_t handle) const {
+const stored_spaces::waiting_space *stored_spaces::find_waiting(const locker_bank &bank,
+                                                                uint32_t handle) const {
   const auto known = banks_.find(&bank);
-  return known != banks_.end() && known->second.waits(handle);
+  if (known == banks_.end()) return nullptr;
+  const std::vector<waiting_space> &all = known->second.waiting;
+  const auto found = std::find_if(all.begin(), all.end(),
+                                  [=](const waiting_space &one) { return one.handle == handle; });
+  return found == all.end() ? nullptr : &*found;
+}
+
+bool stored_spaces::waits(const locker_bank &bank, uint32_t handle) const {
+  return find_waiting(bank, handle) != nullptr;
 }
 
 bool stored_spaces::waits_for_place(const locker_bank &bank, uint32_t handle) const {
-  const auto known = banks_.find(&bank);
-  if (known == banks_.end()) return false;
-  const std::vector<waiting_space> &all = known->second.waiting;
-  return std::any_of(all.begin(), all.end(), [=](const waiting_space &one) {
-    return one.handle == handle && one.for_place;
-  });
+  const waiting_space *const waiting = find_waiting(bank, handle);
+  return waiting != nullptr && waiting->for_place;
 }
 
 result<void> stored_spaces::open(locker_bank &bank, uint32_t handle, std::string_view fingerprint,
@@ -113,8 +118,8 @@ result<void> stored_spaces::open(locker_bank &bank, uint32_t handle, std::string
     const auto added = from.disk->content().add_space(marked, domain, of_space);
     stores_.note_news();
     if (added) return list_space(bank, from, handle, *added);
-    const bool waits = added.failure().status == CUBBY_ERR_NO_SPACE &&
-                       space_room::may_come(from, [&](uint32_t id) { return is_open(from, id); });
+    const bool waits =
+        added.failure().status == CUBBY_ERR_NO_SPACE && space_room::may_come(from, open_test(from));
     if (!waits) return added.failure();
     room_.note_wanted();
     banks_[&bank].waiting.push_back({handle, true, std::move(marked), std::string(domain)});
@@ -134,14 +139,12 @@ bool stored_spaces::is_open(const store_state &in, uint32_t id) const {
 void stored_spaces::step(store_state &in) {
   open_waiting(in);
   if (&in != &stores_.all().front()) return;  // spaces lie in the first one alone
-  room_.step(in, [&](uint32_t id) { return is_open(in, id); });
+  room_.step(in, open_test(in));
 }
 
 /// Spaces that were opened while the store took none.
 void stored_spaces::open_waiting(store_state &in) {
-  const auto may_come = [&] {
-    return space_room::may_come(in, [&](uint32_t id) { return is_open(in, id); });
-  };
+  const auto may_come = [&] { return space_room::may_come(in, open_test(in)); };
   for (auto &[known, of] : banks_) {
     if (known->file_tier != in.disk->tier()) continue;
     while (!of.waiting.empty() && in.disk->content().failure() == nullptr) {

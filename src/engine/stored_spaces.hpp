@@ -2,7 +2,6 @@
 // there when a space is opened.
 #pragma once
 
-#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
@@ -58,11 +57,6 @@ class stored_spaces {
     std::string fingerprint, domain;
   };
   struct bank_state {
-    [[nodiscard]] bool waits(uint32_t handle) const {
-      return std::any_of(waiting.begin(), waiting.end(),
-                         [=](const waiting_space &one) { return one.handle == handle; });
-    }
-
     std::vector<waiting_space> waiting;
     std::map<uint32_t, uint32_t> stored_id;   // by handle
     std::map<uint32_t, uint32_t> handles_of;  // by id: how many
@@ -71,8 +65,13 @@ class stored_spaces {
   };
 
   void open_waiting(store_state &in);
+  /// NULL when it does not wait.
+  [[nodiscard]] const waiting_space *find_waiting(const locker_bank &bank, uint32_t handle) const;
   /// Has some bank a handle of it?
   [[nodiscard]] bool is_open(const store_state &in, uint32_t id) const;
+  [[nodiscard]] space_room::open_test open_test(const store_state &in) const {
+    return [this, &in](uint32_t id) { return is_open(in, id); };
+  }
   result<void> list_space(locker_bank &bank, store_state &from, uint32_t handle, uint32_t id);
   void list_blocks(locker_bank &bank, bank_state &of, store_state &from, uint32_t handle,
                    uint32_t stored_id);
