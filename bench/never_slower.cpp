@@ -36,6 +36,7 @@ uint64_t now_ns() {
 
 /// An accelerator that computes: the processor is free meanwhile.
 void compute(uint64_t ns) {
+  if (ns == 0) return;
   const uint64_t until_ns = now_ns() + ns;
   const timespec until{static_cast<time_t>(until_ns / 1'000'000'000),
                        static_cast<long>(until_ns % 1'000'000'000)};
