@@ -86,11 +86,19 @@ std::string hex_text(uint64_t value) {
   return text;
 }
 
-uint64_t clock_ns() {
+namespace {
+
+uint64_t ns_of(clockid_t clock) {
   timespec now = {};
-  clock_gettime(CLOCK_MONOTONIC, &now);
+  clock_gettime(clock, &now);
   return static_cast<uint64_t>(now.tv_sec) * 1000000000u + static_cast<uint64_t>(now.tv_nsec);
 }
+
+}  // namespace
+
+uint64_t clock_ns() { return ns_of(CLOCK_MONOTONIC); }
+
+uint64_t thread_cpu_ns() { return ns_of(CLOCK_THREAD_CPUTIME_ID); }
 
 std::optional<double> byte_count(const std::string &text) {
   char *end = nullptr;

@@ -38,6 +38,8 @@ std::string hex_text(uint64_t value);        // 16 digits
 std::optional<double> byte_count(const std::string &text);
 double seconds_since(uint64_t start_ns);
 uint64_t clock_ns();
+/// The processor's time of this thread: what others run on a shared machine does not count.
+uint64_t thread_cpu_ns();
 
 /// One line on stderr that is written over, only where stderr is a terminal, unless
 /// quiet.

@@ -455,6 +455,20 @@ TEST_CASE("experts alone leave everything else out of a step") {
              of.model.moe_layers * of.model.top_k * expert_bytes_each(of.model)));
 }
 
+TEST_CASE("few reads at once are slower than many, as the curve over depth was measured") {
+  place of;
+  of.bytes_per_s = 3e9;
+  CHECK(near(of.speed_with(1e6), 3e9));  // nothing is known of depths
+  of.piece_bytes = 1e6;
+  of.speed_in_flight = {{1, 1e9}, {4, 2e9}, {16, 4e9}};
+  CHECK(near(of.speed_with(1), 1e9));
+  CHECK(near(of.speed_with(2e6), 1.5e9));
+  CHECK(near(of.speed_with(4e6), 2e9));
+  CHECK(near(of.speed_with(8e6), 3e9));
+  CHECK(near(of.speed_with(16e6), 3e9));  // no faster than the way as a whole
+  CHECK(near(of.speed_with(1e9), 3e9));
+}
+
 TEST_CASE("lone blocks take what was measured, and between two sizes a part of both") {
   cubby_cli::profile::tier of;
   of.name = "file:/d";
@@ -464,7 +478,7 @@ TEST_CASE("lone blocks take what was measured, and between two sizes a part of b
     one.path = "cubby";
     one.block_bytes = bytes;
     one.depth = depth;
-    one.p50_ns = ns;
+    one.bytes_per_s = static_cast<double>(bytes) * 1e9 / ns;
     of.curves.push_back(one);
   };
   add(4096, 1, 100e3);
@@ -486,7 +500,7 @@ TEST_CASE("a replay of KV blocks is the sum of its gets, its puts and what the c
     one.path = path;
     one.block_bytes = 4096;
     one.depth = 1;
-    one.p50_ns = ns;
+    one.bytes_per_s = 4096e9 / ns;
     to.curves.push_back(one);
   };
   cubby_cli::profile::tier file = of.machine.tiers[0];

@@ -1,5 +1,7 @@
 #include "cli/characterize/compute_here.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 #include <numeric>
@@ -9,6 +11,7 @@
 #include "base/digest.hpp"
 #include "cli/characterize/measured.hpp"
 #include "cli/demo/kernels.hpp"
+#include "cli/memory_here.hpp"
 #include "cli/model/weights.hpp"
 
 namespace cubby_cli::characterize {
@@ -18,19 +21,31 @@ constexpr double share_of_sum = 0.5;
 constexpr uint32_t columns = 4096, rows = 256;  // a product of a MiB
 constexpr uint64_t matrix_bytes = uint64_t{columns} / 32 * 34 * rows;
 
-/// More than caches hold, so that weights come from memory as they do in decoding.
-uint64_t set_bytes(const options &chosen) {
-  return std::max(2 * matrix_bytes, std::min(chosen.memory_bytes(), uint64_t{256} << 20));
+constexpr uint64_t least_set_bytes = uint64_t{256} << 20;
+
+/// Four times what the caches hold, so that most weights come from memory as they do in decoding;
+/// an eighth of the memory that there is at most.
+uint64_t weights_bytes(const options &chosen) {
+  const auto known = [](int what) { return static_cast<uint64_t>(std::max(0L, ::sysconf(what))); };
+  const uint64_t here = known(_SC_PHYS_PAGES) * known(_SC_PAGESIZE);
+  const uint64_t memory_bytes = std::min(here, memory_left_bytes().value_or(here));
+  const uint64_t wanted = std::clamp(4 * known(_SC_LEVEL3_CACHE_SIZE), least_set_bytes,
+                                     std::max(least_set_bytes, memory_bytes / 8));
+  return std::max(2 * matrix_bytes,
+                  chosen.size_bytes ? std::min(wanted, chosen.memory_bytes()) : wanted);
 }
 
+/// Each matrix has the same weights.
 void make_weights(char *to, uint64_t bytes) {
   model::random_stream noise(bytes, 29);
-  for (uint64_t at = 0; at + sizeof(model::q8_0_block) <= bytes; at += sizeof(model::q8_0_block)) {
+  for (uint64_t at = 0; at < matrix_bytes; at += sizeof(model::q8_0_block)) {
     model::q8_0_block block;
     block.scale = model::float_to_half(0.01f);
     for (int8_t &weight : block.weights) weight = static_cast<int8_t>(noise.next());
     std::memcpy(to + at, &block, sizeof block);
   }
+  for (uint64_t at = matrix_bytes; at + matrix_bytes <= bytes; at += matrix_bytes)
+    std::memcpy(to + at, to, matrix_bytes);
 }
 
 /// By the median: one that another program held up says nothing of this processor.
@@ -55,7 +70,7 @@ bool in_threads(uint32_t count, const Work &work) {
 }  // namespace
 
 done compute_here::products(double seconds) {
-  const bench::huge_buffer weights(set_bytes(chosen_));
+  const bench::huge_buffer weights(weights_bytes(chosen_));
   if (weights.data() == nullptr) return system_trouble("memory for weights", ENOMEM);
   make_weights(weights.data(), weights.bytes());
   std::vector<float> vector(columns);
@@ -69,15 +84,18 @@ done compute_here::products(double seconds) {
     const uint64_t start_ns = clock_ns();
     const bool all = in_threads(threads, [&](uint32_t i) {
       std::vector<float> out(rows);
-      std::vector<uint64_t> took_ns;
-      uint64_t at = i * matrices / threads;
+      model::random_stream dice(matrices, 37 + i);
+      uint64_t count = 0;
+      const uint64_t begin_ns = thread_cpu_ns();
       do {
-        const uint64_t begin_ns = clock_ns();
-        demo::multiply(model::weight_type::q8_0, weights.data() + at++ % matrices * matrix_bytes,
-                       rows, columns, operand, out.data());
-        took_ns.push_back(clock_ns() - begin_ns);
+        const uint64_t matrix = dice.below(static_cast<uint32_t>(matrices));
+        demo::multiply(model::weight_type::q8_0, weights.data() + matrix * matrix_bytes, rows,
+                       columns, operand, out.data());
+        ++count;
       } while (seconds_since(start_ns) < seconds);
-      speeds[i] = usual_speed(matrix_bytes, std::move(took_ns));
+      // Without the time in which others had the processor.
+      speeds[i] = static_cast<double>(count * matrix_bytes) * 1e9 /
+                  std::max(1.0, static_cast<double>(thread_cpu_ns() - begin_ns));
     });
     if (!all) return trouble{"no more threads could be made; raise ulimit -u"};
     return std::accumulate(speeds.begin(), speeds.end(), 0.0);
@@ -93,7 +111,8 @@ done compute_here::products(double seconds) {
 
 done compute_here::digests(double seconds) {
   constexpr uint64_t chunk_bytes = uint64_t{1} << 20;
-  const bench::huge_buffer memory(std::max(chunk_bytes, set_bytes(chosen_)));
+  const bench::huge_buffer memory(
+      std::max(chunk_bytes, std::min(chosen_.memory_bytes(), least_set_bytes)));
   if (memory.data() == nullptr) return system_trouble("memory for digests", ENOMEM);
   const uint64_t chunks = memory.bytes() / chunk_bytes;
   uint64_t count = 0, mixed = 0;

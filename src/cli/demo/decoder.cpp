@@ -2,7 +2,6 @@
 
 #include <cubby/cubby.hpp>
 
-#include <time.h>
 #include <cuda/kernels/work.cuh>
 
 #include <cmath>
@@ -14,13 +13,6 @@
 
 namespace cubby_cli::demo {
 namespace {
-
-/// Of this thread.
-uint64_t thread_cpu_ns() {
-  timespec used{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-  return static_cast<uint64_t>(used.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(used.tv_nsec);
-}
 
 void normalise(const std::vector<float> &from, std::vector<float> &to) {
   double sum = 0;

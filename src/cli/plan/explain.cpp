@@ -102,6 +102,10 @@ void add_step(const answer &of, chain &to) {
     if (step.moved_bytes[at] > 0)
       to.derive("moved from " + of.offload.places[at].name, "B", step.moved_bytes[at],
                 "what a step reads x its share there", own);
+  for (size_t at = 1; at < of.offload.places.size(); at++)
+    if (step.expert_bytes_per_s[at] > 0)
+      to.derive("experts from " + of.offload.places[at].name, "B/s", step.expert_bytes_per_s[at],
+                "the curve over depth, with as many in flight as a layer misses", own);
   to.derive("moves known beforehand", "s", step.known_move_s, "bytes / bandwidth + latencies", own);
   to.derive("moves known when needed", "s", step.late_move_s, "bytes / bandwidth + latencies", own);
   to.derive("stall", "s", step.stall_s, "moves that compute does not hide", own);

@@ -1,5 +1,6 @@
 #include "cli/plan/kv_replay.hpp"
 
+#include <algorithm>
 #include <map>
 
 namespace cubby_cli::plan {
@@ -11,16 +12,17 @@ using profile::tier;
 /// Of a lone put, written once its block is (docs/format.md).
 constexpr double journal_page_bytes = 4096;
 
-/// By block size, the fastest of what was measured alone (of memory on small and huge pages).
-std::map<double, double> lone_medians(const tier &of, const std::string &op,
-                                      const std::string &path) {
+/// By block size, the fastest of what was measured alone (of memory on small and huge pages). Times
+/// of many blocks add up to as many means: a disk's slow ones count.
+std::map<double, double> lone_means(const tier &of, const std::string &op,
+                                    const std::string &path) {
   std::map<double, double> found;
   for (const point &one : of.curves) {
     if (one.op != op || one.path != path || one.beside != "nothing" || one.depth != 1) continue;
-    if (!one.p50_ns || one.block_bytes == 0) continue;
-    const auto [at, fresh] =
-        found.try_emplace(static_cast<double>(one.block_bytes), *one.p50_ns / 1e9);
-    if (!fresh && *one.p50_ns / 1e9 < at->second) at->second = *one.p50_ns / 1e9;
+    if (one.bytes_per_s <= 0 || one.block_bytes == 0) continue;
+    const auto bytes = static_cast<double>(one.block_bytes);
+    const auto [at, fresh] = found.try_emplace(bytes, bytes / one.bytes_per_s);
+    if (!fresh) at->second = std::min(at->second, bytes / one.bytes_per_s);
   }
   return found;
 }
@@ -35,7 +37,7 @@ const tier *first_host(const profile::machine_profile &in) {
 
 outcome<double> lone_block_s(const tier &of, const std::string &op, const std::string &path,
                              double block_bytes) {
-  const std::map<double, double> known = lone_medians(of, op, path);
+  const std::map<double, double> known = lone_means(of, op, path);
   if (known.empty())
     return usage_trouble("the profile has no " + op + " of " + of.name + " at depth 1 by the " +
                          (path == "cubby" ? "library" : "bare loop") +

@@ -25,7 +25,7 @@ struct kv_times {
   [[nodiscard]] double stall_share() const { return all_s() > 0 ? (disk_s + put_s) / all_s() : 0; }
 };
 
-/// What one block of such a size takes by itself: the median of the curve at depth 1, between the
+/// What one block of such a size takes by itself: the mean of the curve at depth 1, between the
 /// sizes that were measured along a straight line; trouble where it was not measured.
 outcome<double> lone_block_s(const profile::tier &of, const std::string &op,
                              const std::string &path, double block_bytes);

@@ -78,6 +78,12 @@ void start_way(const question &of, const tier &from, place &made) {
   const profile::point *measured = point_for(from, piece);
   if (measured == nullptr || !(measured->bytes_per_s > 0)) return;
   made.bytes_per_s = measured->bytes_per_s;
+  made.piece_bytes = static_cast<double>(measured->block_bytes);
+  for (const profile::point &one : from.curves) {
+    if (one.op == "read" && one.path == measured->path && one.beside == "nothing" &&
+        one.block_bytes == measured->block_bytes && one.pages == measured->pages)
+      made.speed_in_flight[static_cast<double>(one.depth)] = one.bytes_per_s;
+  }
   made.way = measured->path + " reads of " + std::to_string(measured->block_bytes) + " B, " +
              std::to_string(measured->depth) + " at a time";
 }
@@ -196,6 +202,19 @@ done known_tiers(const question &of) {
 }
 
 }  // namespace
+
+double place::speed_with(double asked_bytes) const {
+  if (speed_in_flight.empty() || piece_bytes <= 0) return bytes_per_s;
+  const double in_flight = std::max(1.0, asked_bytes / piece_bytes);
+  const auto after = speed_in_flight.lower_bound(in_flight);
+  if (after == speed_in_flight.end()) return bytes_per_s;
+  if (after == speed_in_flight.begin()) return std::min(bytes_per_s, after->second);
+  // Between two depths along a line over the logarithm, as depths are measured in powers of two.
+  const auto before = std::prev(after);
+  const double part =
+      std::log2(in_flight / before->first) / std::log2(after->first / before->first);
+  return std::min(bytes_per_s, before->second + part * (after->second - before->second));
+}
 
 outcome<std::vector<place>> places_of(const question &of) {
   if (auto good = known_tiers(of); !good) return good.failure();

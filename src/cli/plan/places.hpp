@@ -2,6 +2,7 @@
 // read.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,10 @@ struct place {
   double capacity_bytes = 0, budget_bytes = 0;
   double bytes_per_s = 0;  // to the first place; of that itself, for products
   double latency_s = 0;
+  /// How fast pieces of an expert are read where fewer are in flight than the fastest reads have:
+  /// bytes a second by the number in flight, where that was measured.
+  double piece_bytes = 0;
+  std::map<double, double> speed_in_flight;
   std::string way;                     // over which links
   origin speed_from = origin::preset;  // of bytes_per_s: of what limits it
   std::string speed_source;
@@ -22,6 +27,9 @@ struct place {
   profile::number joules_per_byte, price_usd_per_byte, endurance_bytes;
   bool serves_steps = true;  // fast enough for what every step reads
   std::string excluded;      // why it does not
+
+  /// With so many bytes asked for at once: bytes_per_s at most.
+  [[nodiscard]] double speed_with(double asked_bytes) const;
 };
 
 /// The place where products read first, then by speed. Trouble where the profile leaves out what is

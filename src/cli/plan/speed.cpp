@@ -29,14 +29,23 @@ std::vector<double> expert_shares(const question &of, const part *experts, size_
   return shares;
 }
 
+/// How fast experts come from there: where a layer misses some, as many as it does in the mean are
+/// asked for at once.
+double expert_speed(const question &of, const place &from, double share) {
+  const double each = experts_in_step(of), hit = layers_with_misses(1, each, share);
+  const double at_once = hit > 0 ? std::max(1.0, each * share / hit) : 1;
+  return from.speed_with(at_once * expert_bytes_each(of.model));
+}
+
 void add_experts(const question &of, const std::vector<place> &places, const part &experts,
                  step_times &made) {
   made.hits = made.expert_share[0];
   for (size_t at = 1; at < places.size(); at++) {
     const double share = made.expert_share[at], bytes = share * experts.read_bytes;
     made.moved_bytes[at] += bytes;
+    made.expert_bytes_per_s[at] = expert_speed(of, places[at], share);
     const double took_s = move_s(
-        bytes, places[at].bytes_per_s,
+        bytes, made.expert_bytes_per_s[at],
         layers_with_misses(of.model.moe_layers, experts_in_step(of), share), places[at].latency_s);
     made.move_s[at] += took_s;
     made.late_move_s += took_s;
@@ -65,10 +74,15 @@ double foreseen_stall_s(const question &of, const std::vector<place> &places, co
   by.experts = std::round(experts_in_step(of));
   by.compute_s = std::max(0.0, made.compute_s - hidden_s) / by.layers;
   by.ahead = *of.lookahead > 0;
+  // Each is held against its digest once it is there, while others are read.
+  const double digest_s = of.machine.digest_bytes_per_s
+                              ? expert_bytes_each(of.model) / *of.machine.digest_bytes_per_s
+                              : 0;
   for (size_t at = 1; at < places.size(); at++) {
     if (experts.placed[at] <= 0) continue;
     by.ways.push_back({missing_before(of, experts, made, at),
-                       expert_bytes_each(of.model) / places[at].bytes_per_s, places[at].latency_s});
+                       expert_bytes_each(of.model) / made.expert_bytes_per_s[at],
+                       places[at].latency_s + digest_s});
   }
   return walk_stall_s(by);
 }
@@ -112,6 +126,7 @@ step_times time_step(const question &of, const std::vector<place> &places, const
   step_times made;
   made.moved_bytes.assign(places.size(), 0);
   made.move_s.assign(places.size(), 0);
+  made.expert_bytes_per_s.assign(places.size(), 0);
   made.expert_share = expert_shares(of, parts.find(part_kind::experts), places.size());
   for (const part &one : parts.parts) {
     made.local_bytes += one.read_bytes;

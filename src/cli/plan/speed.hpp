@@ -18,6 +18,8 @@ struct step_times {
   double hits = 1;                   // of routed experts, in the first place
   std::vector<double> moved_bytes;   // from each place
   std::vector<double> expert_share;  // of the experts used, found in each place
+  /// How fast they come from each place, with as many in flight as a layer misses.
+  std::vector<double> expert_bytes_per_s;
 
   [[nodiscard]] double step_s() const { return compute_s + stall_s; }
   [[nodiscard]] double stall_share() const { return stall_s / step_s(); }

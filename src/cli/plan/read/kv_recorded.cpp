@@ -1,5 +1,7 @@
 #include "cli/plan/read/kv_recorded.hpp"
 
+#include <utility>
+
 #include "cli/plan/read/given_options.hpp"
 #include "cli/replay/policies.hpp"
 #include "cli/replay/walk/jobs.hpp"
@@ -7,25 +9,42 @@
 namespace cubby_cli::plan {
 namespace {
 
-/// Where each block of a request is as the request begins. A store keeps every block it once got.
+/// Where each block of a request is as it is used. A store keeps every block it once got.
 class place_counts final : public replay::reporter {
  public:
-  explicit place_counts(uint64_t blocks) : in_memory_(blocks), seen_(blocks) {}
+  explicit place_counts(uint64_t blocks) : at_(blocks) {}
   void used(uint64_t, std::span<const cubby_object> used, std::span<const cubby_object>) override {
+    request_ = used;
     for (const cubby_object block : used) {
-      (in_memory_[block] ? memory_ : seen_[block] ? disk_ : put_)++;
-      seen_[block] = true;
+      place &of = at_[block];
+      (of.in_memory ? memory_ : of.seen ? disk_ : put_)++;
+      of.counted_in_memory = of.in_memory;
+      of.seen = true;
     }
   }
-  void came(cubby_object block) override { in_memory_[block] = true; }
-  void left(cubby_object block) override { in_memory_[block] = false; }
-  void ended() override {}
+  void came(cubby_object block) override {
+    place &of = at_[block];
+    of.in_memory = true;
+    // It was there as the request began, and had gone for another of the request's.
+    if (!std::exchange(of.counted_in_memory, false)) return;
+    --memory_;
+    ++disk_;
+  }
+  void left(cubby_object block) override { at_[block].in_memory = false; }
+  void ended() override {
+    for (const cubby_object block : request_) at_[block].counted_in_memory = false;
+  }
   [[nodiscard]] nlohmann::json report() override {
     return {{"memory", memory_}, {"disk", disk_}, {"put", put_}};
   }
 
  private:
-  std::vector<bool> in_memory_, seen_;
+  struct place {
+    bool in_memory = false, seen = false;
+    bool counted_in_memory = false;  // of the request that is played
+  };
+  std::vector<place> at_;
+  std::span<const cubby_object> request_;
   double memory_ = 0, disk_ = 0, put_ = 0;
 };
 

@@ -30,7 +30,9 @@ done stored_walk::play(uint64_t request) {
 
 done stored_walk::use(std::span<const uint32_t> blocks, size_t i) {
   const uint32_t block = blocks[i];
-  const bool in_memory = states_[i] >= CUBBY_STATE_HOST;
+  // Where it is now: those of the request that came before may have taken its room.
+  if (const auto now = cache_.match(blocks.subspan(i, 1), states_); !now) return now.failure();
+  const bool in_memory = states_.front() >= CUBBY_STATE_HOST;
   const uint64_t start_ns = clock_ns(), own_ns = found_.checked.took_ns;
   const auto got = cache_.get(block, 0, found_.checked);
   if (!got) return got.failure();

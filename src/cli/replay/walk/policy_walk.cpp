@@ -1,5 +1,4 @@
 // One walk through a trace of either kind, or of both.
-#include <time.h>
 
 #include <algorithm>
 #include <cstring>
@@ -16,13 +15,6 @@ namespace {
 constexpr uint64_t piece_uses = 1 << 17;  // after which a walk tells how far it is
 // Uses that are played before observers get their events: few, so that the log stays in caches.
 constexpr uint64_t watch_uses = 4096;
-
-/// Of this thread alone: what others run on a shared machine does not count.
-uint64_t processor_ns() {
-  timespec now = {};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
-}
 
 const expert_schedule no_visits;
 const request_schedule no_requests;
@@ -74,9 +66,9 @@ class policy_walk final : public walk {
     for (uint64_t left = piece_uses; left != 0 && more;) {
       const uint64_t now = log() != nullptr ? std::min(left, watch_uses) : left;
       left -= now;
-      const uint64_t started_ns = processor_ns();
+      const uint64_t started_ns = thread_cpu_ns();
       play(now);
-      spent_ns_ += processor_ns() - started_ns;
+      spent_ns_ += thread_cpu_ns() - started_ns;
       for (observer *one : how_.watchers) log_.deliver(*one);
       log_.clear();
       more = driver_.broken().empty() && !over();
