@@ -155,11 +155,11 @@ struct transfer {
     *this = transfer{};
     io = asked;
     const auto slot = files.find(asked.file);
-    if (asked.op > CUBBY_BACKEND_FLUSH) {
-      error = EINVAL;
-    } else if (!slot) {
+    const bool known = asked.op <= CUBBY_BACKEND_FLUSH;
+    const bool misplaced = asked.op != CUBBY_BACKEND_FLUSH && !aligned(asked);
+    if (known && !slot) {
       error = EBADF;
-    } else if (asked.op != CUBBY_BACKEND_FLUSH && !aligned(asked)) {
+    } else if (!known || misplaced) {
       error = EINVAL;
     }
     if (slot) fds = *slot;

@@ -1,7 +1,7 @@
 // CLOCK_MONOTONIC in nanoseconds: the only clock of the library, read by the pump and handed down.
 #pragma once
 
-#include <time.h>
+#include <ctime>
 
 #include <cstdint>
 

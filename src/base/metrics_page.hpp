@@ -20,7 +20,7 @@ struct metrics_page_header {
   uint64_t interval_ns = 0;
   uint64_t text_bytes = 0;  // without a zero
   uint64_t lost_bytes = 0;  // of a text that is longer than the page: its last lines
-  uint64_t reserved_ = 0;
+  uint64_t reserved = 0;
 };
 static_assert(sizeof(metrics_page_header) == 64);
 

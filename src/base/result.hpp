@@ -19,7 +19,8 @@ class sentence : public std::string {
  public:
   sentence() = default;
   sentence(std::string &&text) noexcept : std::string(std::move(text)) {}  // NOLINT
-  sentence(const sentence &other) noexcept : std::string() { set(other); }
+  // The base is not copied from `other`: for that there may be no memory.
+  sentence(const sentence &other) noexcept : std::string() { set(other); }  // NOLINT
   sentence(sentence &&) noexcept = default;
   sentence &operator=(const sentence &other) noexcept {
     if (this != &other) set(other);

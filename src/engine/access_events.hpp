@@ -68,7 +68,7 @@ struct assembled_visit {
 
 /// What each thread writes without meeting the others.
 struct alignas(64) thread_shard {
-  static constexpr size_t events_max = 2 * event_chain::events_max;
+  static constexpr size_t events_max = size_t{2} * event_chain::events_max;
   base::bounded_queue<access_event> events{events_max};
   std::atomic<uint64_t> dropped_count{0};  // visits that found no room
   std::array<std::atomic<uint64_t>, tiers_max> hits{};

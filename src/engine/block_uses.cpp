@@ -5,8 +5,6 @@
 namespace cubby::engine {
 namespace {
 
-using directory::entry_ref;
-
 /// Policies tell apart what is near the root; blocks farther away are all as far as this.
 constexpr uint32_t depth_max = 32;
 

@@ -250,7 +250,7 @@ result<blocks::start> blocks::enter(locker_bank &bank, directory::put_request &r
     }
     // It lacks parts; or its last copy was lost on the way to another tier, or is not to live as
     // long.
-    const auto displaced = displace(bank, request, wish, out);
+    auto displaced = displace(bank, request, wish, out);
     if (!displaced || *displaced != start::begun) return displaced;
   }
 }

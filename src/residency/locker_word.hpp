@@ -159,7 +159,7 @@ class word_places {
   constexpr word_places() = default;
   /// For the numbers below `count`.
   explicit constexpr word_places(uint64_t count) {
-    const uint64_t lines = (count + lanes * line_words - 1) / (lanes * line_words);
+    const uint64_t lines = (count + lane_round - 1) / lane_round;
     lane_words_ = (lines | 1) * line_words;  // odd: or all lanes would meet in one set of a cache
   }
   [[nodiscard]] constexpr uint64_t of(uint32_t number) const noexcept {
@@ -174,6 +174,7 @@ class word_places {
 
  private:
   static constexpr uint32_t lanes = 64, line_words = 8;
+  static constexpr uint64_t lane_round = uint64_t{lanes} * line_words;
   uint64_t lane_words_ = 0;
 };
 

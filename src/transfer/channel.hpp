@@ -24,7 +24,7 @@ struct urgency {
   uint32_t io_class = CUBBY_DEMAND;
   uint64_t deadline_ns = base::never_ns;
   uint64_t sequence = 0;
-  auto operator<=>(const urgency &) const = default;
+  auto operator<=>(const urgency &) const = default;  // NOLINT(modernize-use-nullptr)
 };
 
 /// A device that has so many I/Os will not run dry soon.
