@@ -1,6 +1,10 @@
 // cubby store info, verify and trim on stores that the runtime wrote, and the runtime on what they
 // leave.
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <set>
+#include <tuple>
 
 #include "cli/process.hpp"
 #include "store/durable/posix_store.hpp"
@@ -185,6 +189,34 @@ TEST_CASE("verify of a good store reads all of it and changes nothing") {
   CHECK(text.exit_status == 0);
   CHECK(text.text.find("all bytes are those that were put") != std::string::npos);
   CHECK(scratch::read(file_of(folder)) == before);
+}
+
+TEST_CASE("info and verify need a file that may be read, and leave its mode and times alone") {
+  const scratch::folder folder;
+  {
+    block_fixture f(0, 64, 0, tiers_of(folder));
+    put_range(f, 1, 7);
+  }
+  const std::string file = file_of(folder);
+  const auto changed = [&] {
+    struct stat seen = {};
+    REQUIRE(stat(file.c_str(), &seen) == 0);
+    return std::tuple(seen.st_mode, seen.st_ctim.tv_sec, seen.st_ctim.tv_nsec);
+  };
+  REQUIRE(chmod(file.c_str(), 0444) == 0);
+  const auto before = changed();
+  for (const char *command : {"info ", "verify "})
+    CHECK(process::command_json(std::string("store ") + command + file, 0)["blocks"] == 7);
+  CHECK(changed() == before);
+  // Many may look, and that one looks keeps out those that would write.
+  const auto looked =
+      cubby::store::open_store({.directories = {folder.path("")}, .read_only = true});
+  REQUIRE(looked);
+  CHECK(process::command_json("store verify " + file, 0)["blocks"] == 7);
+  CHECK(pwrite(looked->files[0].fd(), "x", 1, 0) == -1);
+  const std::string text = refusal("store trim " + folder.path(""), 1);
+  CHECK(text.find("IN_USE") != std::string::npos);
+  CHECK(text.find(std::to_string(getpid())) != std::string::npos);
 }
 
 TEST_CASE("one flipped byte: verify names that block, and trim drops it") {
