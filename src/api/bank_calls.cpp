@@ -75,6 +75,7 @@ cubby_status cubby_bank_add(cubby_handle *rt, const cubby_bank_desc *desc, cubby
     if (!added) return keep_error(added.failure());
     *out = (*added)->handle;
     self.budgets.warn_working_set(self.log_lines, self.now());
+    self.budgets.warn_store_numbers(self.log_lines, self.now());
     return CUBBY_OK;
   });
 }

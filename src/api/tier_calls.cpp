@@ -312,6 +312,7 @@ cubby_status add_files(runtime &self, const cubby_tier_desc &desc, const char *b
   if (found.speed) self.engine().state.tiers[*added].assume_speed(*found.speed);
   self.engine().state.tiers[*added].note = std::move(opened->note);
   *out = self.engine().state.tiers[*added].handle;
+  self.budgets.warn_store_numbers(self.log_lines, self.now());
   return CUBBY_OK;
 }
 
