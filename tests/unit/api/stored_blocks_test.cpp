@@ -111,6 +111,8 @@ TEST_CASE("what finds no room in memory is read from disk") {
   CHECK(match(f, numbers_to(100)) == 100);
   for (const uint32_t number : numbers_to(100)) check_bytes(f, number);
   CHECK(f.h.stats(f.disk).read_count >= 84);
+  CHECK(f.h.stats(f.disk).write_back_bytes >= 84 * block_bytes);
+  CHECK(f.h.stats(f.disk).write_back_bytes == f.h.stats(f.disk).bytes_in);
 }
 
 namespace {
