@@ -161,6 +161,13 @@ cubby_status cubby_bank_remove(cubby_handle *rt, cubby_bank bank) {
         return keep_error(fail(CUBBY_ERR_BUSY, "bank %s has slot tables; remove those first",
                                found->desc().name));
       }
+      if (const uint32_t open = self.reservations.count_of(*found); open != 0) {
+        return keep_error(
+            fail(CUBBY_ERR_BUSY,
+                 "bank %s: %u reserved blocks are neither committed nor given up; end their "
+                 "reservations by cubby_commit, which with ok 0 gives them up, and try again",
+                 found->desc().name, open));
+      }
       found->removed.store(true, std::memory_order_seq_cst);
     }
     // Calls that still saw it must be over before its words are judged, and again before they go.

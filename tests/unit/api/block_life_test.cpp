@@ -229,6 +229,8 @@ TEST_CASE("a reservation is granted whole or not at all, and its bank stays") {
   CHECK(put(f, 100, content_of(100)) == CUBBY_ERR_BUSY);
   CHECK(cubby_space_remove(f.h.rt, f.space) == CUBBY_OK);
   CHECK(cubby_bank_remove(f.h.rt, f.bank) == CUBBY_ERR_BUSY);
+  CHECK(explain().find("reserved") != std::string::npos);
+  CHECK(explain().find("cubby_commit") != std::string::npos);
   CHECK(cubby_commit(f.h.rt, pins, 0, 0, 1, nullptr, nullptr) == CUBBY_OK);
   CHECK(cubby_bank_remove(f.h.rt, f.bank) == CUBBY_OK);
 }
