@@ -75,6 +75,7 @@ cubby_status cubby_bank_add(cubby_handle *rt, const cubby_bank_desc *desc, cubby
     if (!added) return keep_error(added.failure());
     *out = (*added)->handle;
     self.budgets.warn_working_set(self.log_lines, self.now());
+    self.budgets.warn_store_numbers(self.log_lines, self.now());
     return CUBBY_OK;
   });
 }
@@ -159,6 +160,13 @@ cubby_status cubby_bank_remove(cubby_handle *rt, cubby_bank bank) {
       if (self.engine().state.slots.any_of(*found)) {
         return keep_error(fail(CUBBY_ERR_BUSY, "bank %s has slot tables; remove those first",
                                found->desc().name));
+      }
+      if (const uint32_t open = self.reservations.count_of(*found); open != 0) {
+        return keep_error(
+            fail(CUBBY_ERR_BUSY,
+                 "bank %s: %u reserved blocks are neither committed nor given up; end their "
+                 "reservations by cubby_commit, which with ok 0 gives them up, and try again",
+                 found->desc().name, open));
       }
       found->removed.store(true, std::memory_order_seq_cst);
     }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "api/log_ring.hpp"
@@ -24,6 +25,8 @@ class budget_checks {
   [[nodiscard]] result<void> check_tables(uint64_t more_bytes, const std::string &what) const;
   /// A line in the log for each budget below one token's working set, said once.
   void warn_working_set(log_ring &lines, uint64_t now_ns) noexcept;
+  /// The same for each store that has too few numbers for the blocks of a bank to fill it.
+  void warn_store_numbers(log_ring &lines, uint64_t now_ns) noexcept;
   /// The bank is gone: its number may stand for another.
   void forget(cubby_bank bank);
 
@@ -37,6 +40,7 @@ class budget_checks {
   const engine::parts &engine_;
   const uint64_t table_bytes_max_;
   std::vector<working_set_warning> warned_;
+  std::vector<std::pair<cubby_bank, cubby_tier>> warned_numbers_;
 };
 
 }  // namespace cubby::api

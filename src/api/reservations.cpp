@@ -31,6 +31,14 @@ uint8_t reservation_list::longest_keep(cubby_pins handle) const noexcept {
   return longest;
 }
 
+uint32_t reservation_list::count_of(const residency::locker_bank &bank) const noexcept {
+  uint32_t count = 0;
+  for (const slot &of : slots_) {
+    for (const reserved_block &one : of.blocks) count += one.what && one.what->at.bank == &bank;
+  }
+  return count;
+}
+
 result<std::vector<reserved_block>> reservation_list::take(cubby_pins handle, uint32_t first,
                                                            uint32_t count) {
   const slot *const open = find(handle);

@@ -24,6 +24,8 @@ class reservation_list {
   cubby_pins add(std::vector<reserved_block> &&blocks, uint32_t salt);
   /// How long the blocks that are left are to live; CUBBY_KEEP_SESSION where there is none.
   [[nodiscard]] uint8_t longest_keep(cubby_pins handle) const noexcept;
+  /// Blocks of the bank that are to be written, and are neither committed nor given up.
+  [[nodiscard]] uint32_t count_of(const residency::locker_bank &bank) const noexcept;
   /// Takes the blocks first..first+count-1, or all that are left for count 0, out of it. STALE: no
   /// such reservation now; INVALID: it has no such blocks, or some were taken before. The blocks of
   /// known keys are nothing. May throw, and then nothing has changed.

@@ -10,6 +10,7 @@
 #include "api/runtime.hpp"
 #include "base/checked.hpp"
 #include "engine/chunk_run.hpp"
+#include "residency/frame_check.hpp"
 
 using namespace cubby;
 using namespace cubby::api;
@@ -43,6 +44,7 @@ class split_call {
   cubby_split_result best(const std::vector<directory::key_view> &views, uint32_t present,
                           const uint64_t *recompute_ns) {
     const auto count = static_cast<uint32_t>(views.size());
+    if (present != 0 && !has_room(views.front())) return none(recompute_ns, count);
     uint64_t tail_ns = 0, head_ns = 0;
     for (uint32_t i = present; i < count; ++i)
       tail_ns = base::saturating_add(tail_ns, recompute_ns[i]);
@@ -71,6 +73,23 @@ class split_call {
   }
 
  private:
+  /// Frames of the tier may be too small for a block, and its budget below one; blocks are alike.
+  [[nodiscard]] bool has_room(const directory::key_view &seen) const {
+    const engine::tier_slot &slot = engine_.state.tiers[tier_];
+    const residency::bank_registry::locker one{&bank_, seen.locker};
+    return residency::check_frames({*slot.memory, tier_, slot.handle, slot.budget_bytes.load()},
+                                   {&one, 1})
+        .ok();
+  }
+  static cubby_split_result none(const uint64_t *recompute_ns, uint32_t count) {
+    cubby_split_result made{};
+    made.struct_size = sizeof made;
+    for (uint32_t i = 0; i < count; ++i)
+      made.recompute_all_ns = base::saturating_add(made.recompute_all_ns, recompute_ns[i]);
+    made.finish_ns = made.recompute_all_ns;
+    made.load_all_ns = base::never_ns;
+    return made;
+  }
   /// A store that is slower than computing is gone past, and what is known of it is soon old: now
   /// and then the last block comes from there, while those before it are computed.
   void weigh(const load &last, uint64_t recompute_last_ns, uint64_t tail_ns,

@@ -67,6 +67,16 @@ result<void> check_region(const cubby_region_desc &desc) {
   }
   // The last piece need not have a whole stride.
   const uint64_t bytes = *span - desc.stride_bytes + desc.piece_bytes;
+  if (desc.bytes != 0 && desc.bytes < bytes) {
+    error failure = fail(CUBBY_ERR_INVALID,
+                         "a strided region of %llu bytes has %llu pieces of %llu bytes, %llu "
+                         "apart, which reach over %llu; look at bytes, or set it to 0",
+                         static_cast<ull>(desc.bytes), static_cast<ull>(desc.piece_count),
+                         static_cast<ull>(desc.piece_bytes), static_cast<ull>(desc.stride_bytes),
+                         static_cast<ull>(bytes));
+    failure.needed_bytes = bytes;
+    return failure;
+  }
   if (beyond_memory(first, bytes)) return no_such_memory(first, bytes);
   return {};
 }
@@ -312,6 +322,7 @@ cubby_status add_files(runtime &self, const cubby_tier_desc &desc, const char *b
   if (found.speed) self.engine().state.tiers[*added].assume_speed(*found.speed);
   self.engine().state.tiers[*added].note = std::move(opened->note);
   *out = self.engine().state.tiers[*added].handle;
+  self.budgets.warn_store_numbers(self.log_lines, self.now());
   return CUBBY_OK;
 }
 

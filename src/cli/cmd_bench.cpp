@@ -1,4 +1,6 @@
 // cubby bench: the library's own path beside bare loops and other people's, in turn, in one run.
+#include <sys/vfs.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
@@ -8,7 +10,9 @@
 #include "cli/bench/miss.hpp"
 #include "cli/bench/read.hpp"
 #include "cli/bench/rows.hpp"
+#include "cli/characterize/work_file.hpp"
 #include "cli/commands.hpp"
+#include "cli/printable.hpp"
 #include "cli/support.hpp"
 #include "cli/work_folder.hpp"
 
@@ -160,6 +164,15 @@ outcome<kv_plan> plan_of(const kv_options &chosen) {
   return plan;
 }
 
+/// What `disk` in the names of rows stands for, where it is none of this machine's.
+std::string note_of(const std::string &directory) {
+  struct statfs there {};
+  if (::statfs(directory.c_str(), &there) != 0) return {};
+  const std::string why =
+      characterize::unsuited_file_system(static_cast<uint64_t>(there.f_type) & 0xffffffffu);
+  return why.empty() ? why : directory + " is " + why;
+}
+
 int run_kv(const kv_options &chosen) {
   const auto fail_with = [&](const trouble &why) {
     return report_trouble("bench", why, chosen.json);
@@ -183,6 +196,8 @@ int run_kv(const kv_options &chosen) {
   const work_folder there(chosen.dir + "/cubby-bench-kv-XXXXXX");
   if (there.path().empty()) return fail_with(system_trouble("a folder in " + chosen.dir, errno));
   plan->directory = there.path();
+  const std::string note = note_of(chosen.dir);
+  if (!note.empty()) std::cerr << "cubby bench: " << printable(note) << "\n";
   json rows = json::array();
   {
     progress_line line(chosen.json);
@@ -197,6 +212,7 @@ int run_kv(const kv_options &chosen) {
     print_json({{"set_bytes", plan->set_bytes},
                 {"rounds", plan->rounds},
                 {"pump", chosen.pump},
+                {"note", note.empty() ? json() : json(note)},
                 {"rows", std::move(rows)}});
   } else {
     print_kv_rows(rows);

@@ -36,7 +36,8 @@ struct options {
   std::string model, routes, record, policy = "auto", pump = "thread";
   std::string device;  // "cuda:0"; empty = on the processor
   std::string device_budget = "20%", host_budget = "30%";
-  uint32_t tokens = 100, lookahead = 1, rounds = 3, check_tokens = 2;
+  uint32_t tokens = 100, lookahead = 1;
+  std::optional<uint32_t> rounds, check_tokens;  // on a device; usually 3 and 2
   uint64_t seed = 1;
   bool json = false, baselines = true;
 };
@@ -328,8 +329,8 @@ int run_on_device(const options &chosen, const demo::device_choice &device, cons
   demo::device_run how;
   how.settings = with.settings;
   how.settings.record = record;
-  how.rounds = chosen.rounds;
-  how.check_tokens = chosen.check_tokens;
+  how.rounds = chosen.rounds.value_or(how.rounds);
+  how.check_tokens = chosen.check_tokens.value_or(how.check_tokens);
   how.baselines = chosen.baselines;
   how.quiet = chosen.json;
   auto result = demo::decode_on_device(device, with.file, with.routes, how);
@@ -353,6 +354,11 @@ int run_on_device(const options &chosen, const demo::device_choice &device, cons
 
 int run(const options &chosen) {
   demo::device_choice device;
+  if (chosen.device.empty() && (chosen.rounds || chosen.check_tokens)) {
+    return fail(chosen, usage_trouble(std::string(chosen.rounds ? "--rounds" : "--check-tokens") +
+                                      " is for a run on a GPU; add --device cuda:0, or leave it "
+                                      "out"));
+  }
   if (!chosen.device.empty()) {  // before a model is made
     const auto ordinal = ordinal_of(chosen.device);
     if (!ordinal) return fail(chosen, ordinal.failure());
@@ -401,13 +407,11 @@ void add_decode(command &to, const std::string &name, const std::string &called)
       .show_default();
   one.option("--record", chosen->record, "Write what was used as a trace for cubby replay");
   one.option("--seed", chosen->seed, "Of made-up routes").show_default();
-  one.option("--rounds", chosen->rounds, "Rounds of each way, with --device")
-      .between(1, 1000)
-      .show_default();
+  one.option("--rounds", chosen->rounds, "Rounds of each way, with --device (default 3)")
+      .between(1, 1000);
   one.option("--check-tokens", chosen->check_tokens,
-             "Tokens that the processor computes, too, with --device")
-      .between(0, 1u << 20)
-      .show_default();
+             "Tokens that the processor computes, too, with --device (default 2)")
+      .between(0, 1u << 20);
   one.flag("!--no-baselines", chosen->baselines, "Only cubby's own run");
   one.flag("--json", chosen->json, "One JSON object on stdout");
   one.runs([chosen] { return run(*chosen); });

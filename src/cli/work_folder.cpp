@@ -34,6 +34,7 @@ work_folder::work_folder(std::string pattern) : path_(std::move(pattern)) {
 
 work_folder::~work_folder() {
   if (path_.empty()) return;
+  over_.store(true);
   ::pthread_kill(watcher_.native_handle(), folder_is_done);
   watcher_.join();
   remove();
@@ -44,7 +45,9 @@ void work_folder::wait_for_signals() const {
   sigset_t waited = ends_;
   ::sigaddset(&waited, folder_is_done);
   int which = 0;
-  if (::sigwait(&waited, &which) != 0 || which == folder_is_done) return;
+  do {  // anybody may send the one that says that the folder is done
+    if (::sigwait(&waited, &which) != 0 || over_.load()) return;
+  } while (which == folder_is_done);
   remove();
   // The other threads have them blocked, so this one takes it.
   ::signal(which, SIG_DFL);

@@ -1,6 +1,7 @@
 // A folder for what is measured, gone in the end, and when the process is asked to end before.
 #pragma once
 
+#include <atomic>
 #include <csignal>
 #include <string>
 #include <thread>
@@ -24,6 +25,7 @@ class work_folder {
 
   std::string path_;
   sigset_t ends_ = {}, before_ = {};
+  std::atomic<bool> over_ = false;
   std::thread watcher_;
 };
 

@@ -181,6 +181,7 @@ void disk_store::start_io(uint32_t index, uint64_t bytes_max) {
     if (one.started_bytes == one.what.bytes) starting_ = none;
     ++slot.stats.write_count;
     slot.stats.bytes_in += io.bytes;
+    slot.stats.write_back_bytes += io.bytes;
   }
   ++one.in_flight;
   ++in_flight_;

@@ -296,6 +296,9 @@ TEST_CASE("bench kv leaves no folder when it is asked to end") {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
     CHECK(made);
+    // The signal by which the thread that waits for the others is asked to end comes from anybody.
+    CHECK(kill(child, SIGUSR2) == 0);
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
     CHECK(kill(child, signal) == 0);
     int status = 0;
     CHECK(waitpid(child, &status, 0) == child);

@@ -160,6 +160,8 @@ TEST_CASE("what cannot be run is a usage error that says why") {
                {"--device cuda:x", "cuda:0"},
                {"--device cuda:", "cuda:0"},
                {"--lookahead 2", "--lookahead"},
+               {"--rounds 3", "--device cuda:0"},
+               {"--check-tokens 2", "--check-tokens is for a run on a GPU"},
                {"--tokens 0", "--tokens"}};
   for (const auto &one : wrong) {
     const auto found = command("bench decode --model " + path + " --no-baselines " + one.arguments);

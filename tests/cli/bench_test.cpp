@@ -1,5 +1,7 @@
 // `cubby bench`: its fields, its figures being figures, its refusals. No times are judged.
+#include <linux/magic.h>
 #include <pthread.h>
+#include <sys/vfs.h>
 
 #include <map>
 
@@ -121,6 +123,19 @@ TEST_CASE("bench kv has its rows, and its blocks their bytes") {
                                                   {"put to outlive a power cut, past memory", 1},
                                                   {"match", 2},
                                                   {"p99 of gets beside puts", 1}});
+}
+
+TEST_CASE("bench kv says that a directory is in memory") {
+  struct statfs memory {};
+  if (statfs("/dev/shm", &memory) != 0 || memory.f_type != TMPFS_MAGIC) {
+    WARN("SKIPPED: /dev/shm is no tmpfs here");
+    return;
+  }
+  const std::string arguments = "kv --quick --rows match --json --dir /dev/shm";
+  const json all = json::parse(run(arguments).text);
+  CHECK(all.at("note").get<std::string>().find("/dev/shm is in memory (tmpfs)") == 0);
+  const outcome said = process::shell(CUBBY_COMMAND " bench " + arguments + " 2>&1 >/dev/null");
+  CHECK(said.text.find("/dev/shm is in memory (tmpfs)") != std::string::npos);
 }
 
 TEST_CASE("bench rows tells what each way took, and the bytes are the same") {

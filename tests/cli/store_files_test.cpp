@@ -1,6 +1,10 @@
 // cubby store info, verify and trim on stores that the runtime wrote, and the runtime on what they
 // leave.
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <set>
+#include <tuple>
 
 #include "cli/process.hpp"
 #include "store/durable/posix_store.hpp"
@@ -80,6 +84,16 @@ std::string refusal(const std::string &arguments, int exit_status) {
   const json object = process::command_json(arguments + " 2>/dev/null", exit_status);
   CHECK(object.contains("error"));
   return said.text;
+}
+
+/// What the runtime says of a tier with the store.
+cubby_status runtime_refuses(const scratch::folder &in) {
+  const runtime_fixture h(0, 0);
+  cubby_tier tier = 0;
+  const cubby_status made = add_store(h.rt, tiers_of(in), &tier);
+  INFO(explain());
+  CHECK(explain().find("cubby.store") != std::string::npos);
+  return made;
 }
 
 /// A store over two directories, not of the runtime's making.
@@ -177,6 +191,34 @@ TEST_CASE("verify of a good store reads all of it and changes nothing") {
   CHECK(scratch::read(file_of(folder)) == before);
 }
 
+TEST_CASE("info and verify need a file that may be read, and leave its mode and times alone") {
+  const scratch::folder folder;
+  {
+    block_fixture f(0, 64, 0, tiers_of(folder));
+    put_range(f, 1, 7);
+  }
+  const std::string file = file_of(folder);
+  const auto changed = [&] {
+    struct stat seen = {};
+    REQUIRE(stat(file.c_str(), &seen) == 0);
+    return std::tuple(seen.st_mode, seen.st_ctim.tv_sec, seen.st_ctim.tv_nsec);
+  };
+  REQUIRE(chmod(file.c_str(), 0444) == 0);
+  const auto before = changed();
+  for (const char *command : {"info ", "verify "})
+    CHECK(process::command_json(std::string("store ") + command + file, 0)["blocks"] == 7);
+  CHECK(changed() == before);
+  // Many may look, and that one looks keeps out those that would write.
+  const auto looked =
+      cubby::store::open_store({.directories = {folder.path("")}, .read_only = true});
+  REQUIRE(looked);
+  CHECK(process::command_json("store verify " + file, 0)["blocks"] == 7);
+  CHECK(pwrite(looked->files[0].fd(), "x", 1, 0) == -1);
+  const std::string text = refusal("store trim " + folder.path(""), 1);
+  CHECK(text.find("IN_USE") != std::string::npos);
+  CHECK(text.find(std::to_string(getpid())) != std::string::npos);
+}
+
 TEST_CASE("one flipped byte: verify names that block, and trim drops it") {
   const scratch::folder folder;
   {
@@ -229,6 +271,34 @@ TEST_CASE("a record that is lost is no good store either") {
   CHECK(found["blocks"] == 2);
   CHECK(found["recovery"]["lost"] == 1);
   CHECK(process::command("store verify " + folder.path("")).text.find("LOST") != std::string::npos);
+}
+
+TEST_CASE("a store whose beginning is zeros is an error with its place, for the runtime too") {
+  const scratch::folder folder;
+  {
+    block_fixture f(0, 64, 0, tiers_of(folder));
+    put_range(f, 1, 9);
+  }
+  const json info = process::command_json("store info " + folder.path(""), 0);
+  const uint64_t journal_end = (2 + info["journal_pages"].get<uint64_t>()) * 4096;
+  std::string all = scratch::read(file_of(folder));
+  std::fill_n(all.begin(), journal_end, '\0');
+  folder.write("cubby.store", all);
+  for (const char *command : {"info ", "verify ", "trim "}) {
+    const json said =
+        process::command_json("store " + (command + folder.path("")) + " 2>/dev/null", 1);
+    CHECK(said["error"]["status"] == "CORRUPT");
+    CHECK(said["error"]["offset_bytes"] == 2 * 4096);
+    CHECK(said["error"]["text"].get<std::string>().find("journal") != std::string::npos);
+  }
+  CHECK(runtime_refuses(folder) == CUBBY_ERR_CORRUPT);
+  CHECK(scratch::read(file_of(folder)) == all);
+  // Nor is one without any superblock made anew.
+  std::fill_n(all.end() - 4096, 4096, '\0');
+  folder.write("cubby.store", all);
+  CHECK(refusal("store verify " + folder.path(""), 1).find("is no store") != std::string::npos);
+  CHECK(runtime_refuses(folder) == CUBBY_ERR_FORMAT);
+  CHECK(scratch::read(file_of(folder)) == all);
 }
 
 TEST_CASE("trim to a smaller budget has the newest blocks, and the runtime opens what is left") {

@@ -1,5 +1,6 @@
 // Disks that are full or read-only, mounted for real in a namespace of the command's own.
 #include "cli/process.hpp"
+#include "store/durable/posix_store.hpp"
 #include "unit/store/scratch.hpp"
 
 namespace {
@@ -33,7 +34,7 @@ bool has(const std::string &text, const std::string &words) {
   return text.find(words) != text.npos;
 }
 
-const std::string cubby = CUBBY_COMMAND;
+const std::string command = CUBBY_COMMAND;
 /// A model whose seal takes more than the few KiB that are left.
 const std::string model_flags = "--layers 4 --experts 32 --hidden 64 --ffn 64 ";
 
@@ -41,12 +42,12 @@ const std::string model_flags = "--layers 4 --experts 32 --hidden 64 --ffn 64 ";
 
 TEST_CASE("seal on a full disk: NO_SPACE, and neither a seal nor half of one") {
   const scratch::folder folder;
-  REQUIRE(shell(cubby + " make-model " + model_flags + "--out " + folder.path("m.gguf") + " 2>&1")
+  REQUIRE(shell(command + " make-model " + model_flags + "--out " + folder.path("m.gguf") + " 2>&1")
               .exit_status == 0);
   const std::string fill = "dd if=/dev/zero of=PLACE/fill bs=4096 2>/dev/null; ";
   const std::string said =
       on_mount(folder, "size=64k",
-               fill + cubby + " seal " + folder.path("m.gguf") +
+               fill + command + " seal " + folder.path("m.gguf") +
                    " --seal-path PLACE/m.seal 2>&1; echo status $?; ls -A PLACE");
   if (said.empty()) return;
   INFO(said);
@@ -58,9 +59,9 @@ TEST_CASE("seal on a full disk: NO_SPACE, and neither a seal nor half of one") {
 
 TEST_CASE("seal on a full disk keeps the seal that was there") {
   const scratch::folder folder;
-  const std::string make = cubby + " make-model " + model_flags;
+  const std::string make = command + " make-model " + model_flags;
   REQUIRE(shell(make + "--out " + folder.path("m.gguf") + " 2>&1").exit_status == 0);
-  const std::string seal = cubby + " seal " + folder.path("m.gguf") + " --seal-path PLACE/m.seal";
+  const std::string seal = command + " seal " + folder.path("m.gguf") + " --seal-path PLACE/m.seal";
   const std::string said =
       on_mount(folder, "size=64k",
                seal + " >/dev/null && cp PLACE/m.seal " + folder.path("before") + " && touch " +
@@ -77,12 +78,12 @@ TEST_CASE("seal on a full disk keeps the seal that was there") {
 
 TEST_CASE("seal beside a file on a read-only disk: DENIED with EROFS, at once") {
   const scratch::folder folder;
-  REQUIRE(shell(cubby + " make-model " + model_flags + "--out " + folder.path("m.gguf") + " 2>&1")
+  REQUIRE(shell(command + " make-model " + model_flags + "--out " + folder.path("m.gguf") + " 2>&1")
               .exit_status == 0);
   const std::string said =
       on_mount(folder, "size=4m",
-               "cp " + folder.path("m.gguf") + " PLACE/ && mount -o remount,ro PLACE && " + cubby +
-                   " seal PLACE/m.gguf 2>&1; echo status $?; ls -A PLACE; " + cubby +
+               "cp " + folder.path("m.gguf") + " PLACE/ && mount -o remount,ro PLACE && " +
+                   command + " seal PLACE/m.gguf 2>&1; echo status $?; ls -A PLACE; " + command +
                    " seal PLACE/m.gguf --seal-path " + folder.path("elsewhere.seal") +
                    " >/dev/null 2>&1; echo elsewhere $?");
   if (said.empty()) return;
@@ -94,10 +95,27 @@ TEST_CASE("seal beside a file on a read-only disk: DENIED with EROFS, at once") 
   CHECK(has(said, "elsewhere 0"));  // the remedy
 }
 
+TEST_CASE("store info and verify on a read-only disk; trim is DENIED") {
+  const scratch::folder folder;
+  REQUIRE(cubby::store::posix_store::open({{folder.path("")}, 4 << 20, 16384, 0}));
+  const std::string said =
+      on_mount(folder, "size=8m",
+               "cp " + folder.path("cubby.store") + " PLACE/ && mount -o remount,ro PLACE && for " +
+                   "what in info verify trim; do " + command +
+                   " store $what PLACE 2>&1; echo $what $?; done; ls -A PLACE");
+  if (said.empty()) return;
+  INFO(said);
+  CHECK(has(said, "0 blocks"));
+  CHECK(has(said, "info 0\n"));
+  CHECK(has(said, "verify 0\n"));
+  CHECK(has(said, "DENIED"));
+  CHECK(has(said, "trim 1\ncubby.store\nexit 0"));
+}
+
 TEST_CASE("make-model on a full disk: said, and nothing under the final name") {
   const scratch::folder folder;
   const std::string said = on_mount(folder, "size=64k",
-                                    cubby + " make-model " + model_flags +
+                                    command + " make-model " + model_flags +
                                         "--out PLACE/m.gguf 2>&1; echo status $?; ls -A PLACE");
   if (said.empty()) return;
   INFO(said);
@@ -108,7 +126,7 @@ TEST_CASE("make-model on a full disk: said, and nothing under the final name") {
 TEST_CASE("make-model when the disk fills while it writes: nothing under the final name") {
   const scratch::folder folder;
   // A limit on the size of files fails in the middle, where the room was there before.
-  const auto found = shell("ulimit -f 64; " + cubby + " make-model " + model_flags + "--out " +
+  const auto found = shell("ulimit -f 64; " + command + " make-model " + model_flags + "--out " +
                            folder.path("m.gguf") + " 2>&1");
   INFO(found.text);
   CHECK(found.exit_status == 1);

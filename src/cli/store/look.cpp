@@ -1,4 +1,5 @@
-// cubby store info and verify: they open the store, which takes its locks, and write nothing.
+// cubby store info and verify: they open the store to be read, which keeps its writers out, and
+// write nothing.
 #include <sys/stat.h>
 
 #include <map>
@@ -85,7 +86,7 @@ uint64_t disk_bytes(const json &files) {
 }  // namespace
 
 store_answer store_info(const std::vector<std::string> &directories) {
-  auto opened = store::open_store({.directories = directories});
+  auto opened = store::open_store({.directories = directories, .read_only = true});
   if (!opened) return refused_with(opened.failure());
   const store::recovery_report report = opened->content.report;
   // Never run, so that it writes nothing.
@@ -114,7 +115,7 @@ store_answer store_info(const std::vector<std::string> &directories) {
 
 store_answer store_verify(const std::vector<std::string> &directories,
                           const store_progress &watch) {
-  auto opened = store::open_store({.directories = directories});
+  auto opened = store::open_store({.directories = directories, .read_only = true});
   if (!opened) return refused_with(opened.failure());
   const store::recovered_store &content = opened->content;
   auto found = scan_blocks(opened->files, content.blocks, watch);

@@ -76,7 +76,8 @@ result<std::vector<store_file>> open_files(const store_options &options) {
   const auto there = std::find_if(all.begin(), all.end(), store_file_exists);
   for (const std::string &directory : all) {
     if (there != all.end() && !store_file_exists(directory)) return missing_file(directory, *there);
-    auto file = store_file::open(directory, false);
+    auto file = options.read_only ? store_file::open_to_look(directory)
+                                  : store_file::open(directory, false);
     if (!file) return file.failure();
     files.push_back(std::move(file).value());
   }
@@ -183,10 +184,11 @@ result<opened_store> open_store(const store_options &options) {
   if (options.directories.empty() || options.directories.size() > store_files_max)
     return fail(CUBBY_ERR_INVALID, "a store lies in 1 to %u directories, not %zu", store_files_max,
                 options.directories.size());
-  if (options.budget_bytes != 0) {
+  const bool may_make = options.budget_bytes != 0 && !options.read_only;
+  if (may_make) {
     if (auto cleared = clear_unfinished(options.directories); !cleared) return cleared.failure();
   }
-  bool there = options.budget_bytes == 0;
+  bool there = !may_make;
   for (const std::string &directory : options.directories)
     there = there || store_file_exists(directory);
   auto files = there ? open_files(options) : create_files(options);

@@ -15,6 +15,7 @@ struct store_options {
   uint64_t budget_bytes = 0;  // for a new store; 0 = only open what is there
   uint64_t block_bytes = 256u << 10;
   uint64_t fingerprint = 0;
+  bool read_only = false;  // only to look at what is there; nothing is made or written
 };
 
 struct opened_store {

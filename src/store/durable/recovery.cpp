@@ -14,7 +14,7 @@ namespace cubby::store {
 namespace {
 
 using wide = unsigned long long;
-enum class stage { superblocks, heads, spaces, entries, journal, done };
+enum class stage { superblocks, heads, spaces, entries, journal, data, done };
 
 constexpr uint64_t pages_a_read = recovery::read_bytes_max / page_bytes;
 constexpr char remedy[] = "; remove the store and let its content be made again";
@@ -26,7 +26,7 @@ struct recovery::work {
   std::vector<std::string> names;
   uint64_t fingerprint = 0;
   stage at = stage::superblocks;
-  uint64_t step = 0;  // within the stage: reads of superblocks and heads, else pages
+  uint64_t step = 0;  // within the stage: reads of superblocks and heads, files, else pages
   std::optional<error> failure;
   recovery_report report;
 
@@ -48,6 +48,7 @@ struct recovery::work {
     uint32_t records;
   };
   std::vector<bad_page> bad_pages;
+  bool has_records = false;  // of this lap or of the one before
   bool head_proven = false;  // a record says that the manifest is complete
   /// What was read of the journal, while a page of it may not have been flushed.
   struct held_pages {
@@ -80,10 +81,14 @@ struct recovery::work {
   void choose_head();
   void take_spaces(const unsigned char *pages, uint64_t whole);
   void take_entries(const unsigned char *pages, uint64_t whole, uint64_t asked);
+  [[nodiscard]] bool begins_damaged() const;
+  void look_for_last_lap(uint64_t number, const unsigned char *page);
   void take_journal_page(uint64_t number, const unsigned char *page);
   void take_journal(const unsigned char *pages, uint64_t whole, uint64_t asked);
   void keep(uint64_t number, const unsigned char *pages, uint64_t count);
   void end_journal();
+  void lose_journal();
+  void take_data(const unsigned char *pages, uint64_t whole);
   [[nodiscard]] std::vector<recovered_store::unproven_run> unproven() const;
 };
 
@@ -244,6 +249,23 @@ void recovery::work::take_entries(const unsigned char *pages, uint64_t whole, ui
   if (step >= entry_pages(head.block_count)) enter(stage::journal);
 }
 
+/// Both copies of the superblock that lie before the journal.
+bool recovery::work::begins_damaged() const {
+  return std::count_if(bad.begin(), bad.end(), [](const auto &one) {
+           return one.file == 0 && one.copy + 1 < superblock_copies;
+         }) == superblock_copies - 1;
+}
+
+/// A page that was not written again since the manifest has what the lap before left there.
+void recovery::work::look_for_last_lap(uint64_t number, const unsigned char *page) {
+  const uint64_t ring = places->shape().journal_pages;
+  if (!page || number < ring) return;
+  journal_record record;
+  for (uint32_t slot = 0; slot < records_per_page && !has_records; slot++)
+    has_records = decode_record(places->shape().store_id, number - ring, slot, page, record) ==
+                  slot_content::intact;
+}
+
 void recovery::work::take_journal_page(uint64_t number, const unsigned char *page) {
   uint32_t expected = 1;  // of a page of which nothing is intact
   uint32_t intact = 0;
@@ -260,6 +282,7 @@ void recovery::work::take_journal_page(uint64_t number, const unsigned char *pag
                      static_cast<wide>(places->slot_page(record.manifest) * page_bytes), remedy);
       failure->offset_bytes = places->slot_page(record.manifest) * page_bytes;
     }
+    has_records = true;
     expected = std::max<uint32_t>(expected, record.count);
     next = std::max(next, number + 1);
     if (record.flushed_page <= number) flushed = std::max(flushed, record.flushed_page);
@@ -269,6 +292,7 @@ void recovery::work::take_journal_page(uint64_t number, const unsigned char *pag
     ++report.records_replayed;
   }
   if (intact < expected) bad_pages.push_back({number, expected - intact});
+  if (!has_records && begins_damaged()) look_for_last_lap(number, page);
 }
 
 void recovery::work::take_journal(const unsigned char *pages, uint64_t whole, uint64_t asked) {
@@ -320,7 +344,27 @@ void recovery::work::end_journal() {
       report.records_torn += one.records;
     }
   }
-  enter(stage::done);
+  // An empty journal is that of a new store, or of one that was written over from its beginning.
+  const bool doubtful = !has_records && begins_damaged();
+  if (doubtful && (head.generation != 0 || head.space_generation != 0)) return lose_journal();
+  enter(doubtful ? stage::data : stage::done);
+}
+
+void recovery::work::lose_journal() {
+  const uint64_t from = places->journal_page(0) * page_bytes;
+  failure = fail(CUBBY_ERR_CORRUPT,
+                 "the journal of the store, at %llu, is damaged to its end, and both superblocks "
+                 "before it: what was put is there and is not to be found%s",
+                 static_cast<wide>(from), remedy);
+  failure->offset_bytes = from;
+  failure->data_loss = true;
+}
+
+/// In a new store nothing was ever written behind the manifests; the first block comes first.
+void recovery::work::take_data(const unsigned char *pages, uint64_t whole) {
+  const auto is_zero = [](unsigned char one) { return one == 0; };
+  if (!std::all_of(pages, pages + whole * page_bytes, is_zero)) return lose_journal();
+  if (++step == file_bytes.size()) enter(stage::done);
 }
 
 std::optional<recovery::read> recovery::work::next_read() const {
@@ -343,6 +387,12 @@ std::optional<recovery::read> recovery::work::next_read() const {
       const uint64_t number = head.journal_from + step;
       return pages_read(places->journal_page(number),
                         std::min({pages_a_read, ring - step, ring - number % ring}));
+    }
+    case stage::data: {
+      const auto file = static_cast<uint32_t>(step);
+      const uint64_t first = places->first_data_page(file);
+      return read{file, first * page_bytes,
+                  std::min(pages_a_read, places->end_data_page() - first) * page_bytes};
     }
     case stage::done:
       break;
@@ -383,6 +433,8 @@ void recovery::give(const void *data, uint64_t bytes) {
       return work_->take_entries(pages, whole, asked);
     case stage::journal:
       return work_->take_journal(pages, whole, asked);
+    case stage::data:
+      return work_->take_data(pages, whole);
     case stage::done:
       break;
   }

@@ -81,8 +81,9 @@ class recovery {
   /// May throw.
   void give(const void *data, uint64_t bytes);
 
-  /// FORMAT: not a store, or damaged beyond repair, with the offset. NOT_SUPPORTED: of another
-  /// version. INVALID: of another fingerprint.
+  /// FORMAT: not a store, or damaged beyond repair, with the offset. CORRUPT: a store of which
+  /// nothing says any more what is in it, with the offset. NOT_SUPPORTED: of another version.
+  /// INVALID: of another fingerprint.
   result<recovered_store> finish();
 
  private:

@@ -20,16 +20,19 @@
 namespace cubby::store {
 namespace {
 
+constexpr int look_flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
 constexpr int open_flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
 
 std::string path_in(const std::string &directory) {
   return (directory.empty() ? "." : directory) + "/" + store_file_name;
 }
 
-/// One byte, locked for this open file (F_OFD_SETLK) or for this process (F_SETLK).
+/// One byte, locked for this open file (F_OFD_SETLK) or for this process (F_SETLK). A file that is
+/// open to be read takes a lock that keeps out writers alone.
 int lock_byte(int fd, int command, off_t at) noexcept {
+  const int flags = fcntl(fd, F_GETFL);
   struct flock lock = {};
-  lock.l_type = F_WRLCK;
+  lock.l_type = (flags & O_ACCMODE) == O_RDONLY ? F_RDLCK : F_WRLCK;
   lock.l_whence = SEEK_SET;
   lock.l_start = at;
   lock.l_len = 1;
@@ -240,8 +243,26 @@ void store_file::look_around(bool direct) {
 }
 
 result<store_file> store_file::open(const std::string &directory, bool direct) {
+  auto file = open_locked(directory, open_flags);
+  if (!file) return file;
+  if (auto allowed = check_size_limit(file->path_, file->bytes_); !allowed)
+    return allowed.failure();
+  struct stat seen = {};
+  if (fstat(file->fd_, &seen) == 0 && (seen.st_mode & 077) != 0 && fchmod(file->fd_, 0600) == 0)
+    file->notes_.push_back(file->path_ + " could be read by others and no longer can");
+  file->look_around(direct);
+  return file;
+}
+
+result<store_file> store_file::open_to_look(const std::string &directory) {
+  auto file = open_locked(directory, look_flags);
+  if (file) file->look_around(false);
+  return file;
+}
+
+result<store_file> store_file::open_locked(const std::string &directory, int flags) {
   const std::string path = path_in(directory);
-  const int fd = ::open(path.c_str(), open_flags);
+  const int fd = ::open(path.c_str(), flags);
   if (fd < 0 && errno == ELOOP)
     return fail(CUBBY_ERR_INVALID, "%s is a link and is not followed; name the directory itself",
                 path.c_str());
@@ -268,10 +289,6 @@ result<store_file> store_file::open(const std::string &directory, bool direct) {
     replaced.retryable = true;
     return replaced;
   }
-  if (auto allowed = check_size_limit(path, file.bytes()); !allowed) return allowed.failure();
-  if ((seen.st_mode & 077) != 0 && fchmod(fd, 0600) == 0)
-    file.notes_.push_back(path + " could be read by others and no longer can");
-  file.look_around(direct);
   return file;
 }
 

@@ -20,6 +20,9 @@ class store_file {
   /// DENIED: no permission, or a read-only file system. `direct`: past the page cache where the
   /// file system can.
   static result<store_file> open(const std::string &directory, bool direct);
+  /// The same to be read only, from a read-only file system, too: changes nothing of the file, and
+  /// keeps out those who would write, not others who look.
+  static result<store_file> open_to_look(const std::string &directory);
   /// A new one under another name until publish(), all of its bytes allocated. NO_SPACE: with
   /// needed_bytes. What a process that died left under that name is removed.
   static result<store_file> create(const std::string &directory, uint64_t bytes, bool direct);
@@ -54,6 +57,7 @@ class store_file {
 
  private:
   store_file(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+  static result<store_file> open_locked(const std::string &directory, int flags);
   static result<store_file> create_unnamed(const std::string &path, uint64_t bytes, bool direct);
   result<void> own();
   [[nodiscard]] bool has_name(const std::string &path) const noexcept;

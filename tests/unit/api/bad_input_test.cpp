@@ -554,6 +554,13 @@ TEST_CASE("numbers of a bank and of a region that do not fit together are refuse
   check_refused(cubby_region_add(f.h.rt, &region, &added), CUBBY_ERR_INVALID, "ends beyond");
   region.stride_bytes = region.piece_bytes = 1024;
   CHECK(cubby_region_add(f.h.rt, &region, &added) == CUBBY_OK);
+  // Without a size it is what the pieces need, and one that is said has to be enough for them.
+  region.piece_bytes = 1000;
+  region.bytes = 3 * 1024 + 999;
+  check_refused(cubby_region_add(f.h.rt, &region, &added), CUBBY_ERR_INVALID,
+                "of 4071 bytes has 4 pieces of 1000 bytes, 1024 apart, which reach over 4072");
+  region.bytes = 3 * 1024 + 1000;
+  CHECK(cubby_region_add(f.h.rt, &region, &added) == CUBBY_OK);
 }
 
 TEST_CASE("a long name does not push the remedy out of the sentence") {

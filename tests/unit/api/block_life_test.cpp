@@ -229,6 +229,8 @@ TEST_CASE("a reservation is granted whole or not at all, and its bank stays") {
   CHECK(put(f, 100, content_of(100)) == CUBBY_ERR_BUSY);
   CHECK(cubby_space_remove(f.h.rt, f.space) == CUBBY_OK);
   CHECK(cubby_bank_remove(f.h.rt, f.bank) == CUBBY_ERR_BUSY);
+  CHECK(explain().find("reserved") != std::string::npos);
+  CHECK(explain().find("cubby_commit") != std::string::npos);
   CHECK(cubby_commit(f.h.rt, pins, 0, 0, 1, nullptr, nullptr) == CUBBY_OK);
   CHECK(cubby_bank_remove(f.h.rt, f.bank) == CUBBY_OK);
 }
@@ -319,6 +321,29 @@ TEST_CASE("a reserved block may be shorter, and what is behind it is zero") {
   CHECK(get(f, 1, longer) == CUBBY_ERR_INVALID);
   CHECK(static_cast<const char *>(addr)[1000] == 0);
   CHECK(static_cast<const char *>(addr)[block_bytes - 1] == 0);
+}
+
+TEST_CASE("a tier without room for one block is not advised to be loaded into") {
+  const store_directory there;
+  const block_tiers tiers{there.path, 32 * mib, 8 * mib};
+  block_fixture f(0, 64, 0, tiers);
+  put_chain(f, 8, CUBBY_KEEP_RESTART);
+  const cubby_tier small = f.h.tier("small", 1, block_bytes / 2);
+  const auto names = names_to(10);
+  const auto keys = keys_of(names);
+  const std::vector<uint64_t> recompute(10, 1'000'000'000);
+  cubby_split_result made{};
+  made.struct_size = sizeof made;
+  REQUIRE(cubby_split(f.h.rt, f.space, keys.data(), 10, recompute.data(), small, &made) ==
+          CUBBY_OK);
+  CHECK(made.load_count == 0);
+  CHECK(made.load_first == 0);
+  CHECK(made.recompute_all_ns == 10'000'000'000);
+  CHECK(made.finish_ns == made.recompute_all_ns);
+  CHECK(made.load_all_ns == UINT64_MAX);
+  REQUIRE(cubby_split(f.h.rt, f.space, keys.data(), 10, recompute.data(), f.host, &made) ==
+          CUBBY_OK);
+  CHECK(made.load_count == 8);
 }
 
 TEST_CASE("load or recompute: what is ready first") {

@@ -70,6 +70,40 @@ TEST_CASE("a process that is killed leaves what was acknowledged") {
   for (const uint32_t number : numbers_to(acknowledged)) check_bytes(f, number);
 }
 
+TEST_CASE("a store that was made before its bank says where it has too few numbers for it") {
+  // Of 16 MiB it has numbers for 320 blocks, which of 4 KiB fill 1.25.
+  const auto warnings = [](const block_fixture &f) {
+    uint32_t count = 0;
+    cubby_log_line line{};
+    while (cubby_log_take(f.h.rt, &line, 1) == 1) {
+      const std::string text = line.text;
+      if (text.find("numbers for 320 blocks, which of bank ") == std::string::npos) continue;
+      CHECK(line.level == 1);
+      CHECK(text.find("fill 1310720 bytes") != std::string::npos);
+      CHECK(text.find("add the bank before the tier") != std::string::npos);
+      CHECK(text.size() < sizeof line.text - 1);  // whole
+      ++count;
+    }
+    return count;
+  };
+  const store_directory there, other, third;
+  {
+    const block_fixture f(0, 64, 0, {there.path, 16 * mib, mib}, 4096);
+    CHECK(warnings(f) == 1);
+  }
+  // The next process, which finds the store after its bank.
+  block_fixture f(0, 64, 0, {}, 4096);
+  cubby_tier made = 0;
+  REQUIRE(f.add_store({there.path, 16 * mib}, &made) == CUBBY_OK);
+  CHECK(warnings(f) == 1);
+  // As it should be.
+  block_fixture before(0, 64, 0, {}, 4096);
+  REQUIRE(before.add_store({other.path, 16 * mib}, &made) == CUBBY_OK);
+  CHECK(warnings(before) == 0);
+  const block_fixture large(0, 64, 0, {third.path, 16 * mib, mib});
+  CHECK(warnings(large) == 0);
+}
+
 TEST_CASE("what finds no room in memory is read from disk") {
   const store_directory there;
   block_fixture f(GENERATE(0u, 1u), 256, GENERATE(0u, 3u), {there.path, 64 * mib, mib});
@@ -77,6 +111,8 @@ TEST_CASE("what finds no room in memory is read from disk") {
   CHECK(match(f, numbers_to(100)) == 100);
   for (const uint32_t number : numbers_to(100)) check_bytes(f, number);
   CHECK(f.h.stats(f.disk).read_count >= 84);
+  CHECK(f.h.stats(f.disk).write_back_bytes >= 84 * block_bytes);
+  CHECK(f.h.stats(f.disk).write_back_bytes == f.h.stats(f.disk).bytes_in);
 }
 
 namespace {

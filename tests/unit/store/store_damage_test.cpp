@@ -93,6 +93,40 @@ TEST_CASE("without any superblock a file is no store, and nothing is written") {
   CHECK(found.failure().status == CUBBY_ERR_FORMAT);
 }
 
+TEST_CASE("a store that was written over from its beginning is refused, not made empty") {
+  // Zeros over the superblocks and the journal, as `dd` and blkdiscard leave them.
+  const bool with_manifest = GENERATE(false, true);
+  opened one(4 << 20, 2);
+  const auto places = one.store->places();
+  const uint64_t from = places.journal_page(0) * page_bytes;
+  const uint64_t end = places.slot_page(0) * page_bytes;
+  const auto wipe = [&](uint64_t bytes) { memset(one.files[0].data(), 0, bytes); };
+
+  // A new one, which has nothing to lose, is opened, and its superblocks are written anew.
+  wipe(end);
+  CHECK(one.again().superblocks_bad == 2);
+  CHECK(one.again().superblocks_bad == 0);
+
+  const uint32_t in = one.space();
+  REQUIRE(one.put(in, "a", 9000));
+  if (with_manifest) {
+    one.store->request_checkpoint();
+    store_disk::settle(*one.store, one.files);
+  }
+  // The journal is whole: two copies of the superblock are no more than two copies.
+  wipe(from);
+  CHECK(one.again().blocks == 1);
+  wipe(end);
+  const auto before = one.files;
+  const auto found = store_disk::recover(one.files);
+  REQUIRE_FALSE(found);
+  CHECK(found.failure().status == CUBBY_ERR_CORRUPT);
+  CHECK(found.failure().data_loss);
+  CHECK(found.failure().offset_bytes == from);
+  CHECK(found.failure().text.find(std::to_string(from)) != std::string::npos);
+  CHECK(one.files == before);
+}
+
 TEST_CASE("another version is refused by its number") {
   filled one;
   for (uint32_t copy = 0; copy < superblock_copies; copy++)
