@@ -25,7 +25,7 @@ int descriptor(const queue &q) {
 nb::list take(queue &q, uint32_t max_count) {
   q.of->check_open();
   nb::list out;
-  // What is told of an end may run code of others, and they may close the queue.
+  // The end of a request may run code of others, and they may close the queue.
   for (uint32_t n = 0; n < max_count && !q.of->door.closed(); ++n) {
     cubby_done done{};
     if (cubby_cq_take(q.of->cq, &done, 1) == 0) break;
