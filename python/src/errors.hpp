@@ -27,6 +27,17 @@ inline nb::object last_error(cubby_status status) { return last_failure(status).
 // The same with a sentence of our own and no fields.
 nb::object plain_error(cubby_status status, const char *text);
 
+// What a `with` does at its end. Is an exception on its way, whose frames may hold the buffers that
+// stand in the way, then a BufferError does not take its place.
+template <class Body>
+void end_of_with(const nb::args &exit, const Body &body) {
+  try {
+    body();
+  } catch (const nb::python_error &e) {
+    if (exit.size() == 0 || exit[0].is_none() || !e.matches(PyExc_BufferError)) throw;
+  }
+}
+
 [[noreturn]] void raise(const nb::object &error);
 [[noreturn]] void raise_last(cubby_status status);
 [[noreturn]] void raise_plain(cubby_status status, const char *text);

@@ -300,7 +300,10 @@ void bind_runtime(nb::module_ &m) {
       .def(
           "close", [](const runtime &r) { r.owner->close(); },
           "Completes or cancels what is open, writes back what was promised and ends the runtime. "
-          "May be called twice. BufferError while buffers over pinned memory are in use.")
+          "May be called twice. BufferError while buffers over pinned memory are in use; at the "
+          "end "
+          "of a `with` that an exception ends, that one stands, and the runtime ends with its "
+          "last name.")
       .def_prop_ro(
           "closed", [](const runtime &r) { return r.owner->door.closed(); },
           "Whether close() was called.")
@@ -322,7 +325,9 @@ void bind_runtime(nb::module_ &m) {
           "Takes lines of the log: a list of (at_ns, level, tier, text); level 0 error, 1 warning, "
           "2 notice, 3 detail.")
       .def("__enter__", [](nb::object self) { return self; })
-      .def("__exit__", [](const runtime &r, const nb::args &) { r.owner->close(); });
+      .def("__exit__", [](const runtime &r, const nb::args &exit) {
+        end_of_with(exit, [&] { r.owner->close(); });
+      });
 }
 
 }  // namespace pycubby

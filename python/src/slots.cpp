@@ -213,7 +213,8 @@ void bind_slots(nb::module_ &m, nb::class_<bank> &banks) {
            "is in use; BusyError where what it loads takes long: it goes by itself then. May be "
            "called twice.")
       .def("__enter__", [](nb::object self) { return self; })
-      .def("__exit__", [](const slots &s, const nb::args &) { remove(s); });
+      .def("__exit__",
+           [](const slots &s, const nb::args &exit) { end_of_with(exit, [&] { remove(s); }); });
   bind_places(c);
   banks.def("slots", &add_slots, nb::arg("tier"),
             "Makes the slot table of a bank that has files, in a tier of a device's memory, or of "

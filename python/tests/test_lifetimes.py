@@ -207,3 +207,24 @@ def test_memory_whose_end_makes_requests(small: Cache) -> None:
     small.runtime.drain()
     Busy.__del__ = lambda self: None  # type: ignore[method-assign]
     small.runtime.close()
+
+
+def test_an_exception_is_not_replaced_by_what_it_holds(tmp_path: Path) -> None:
+    def work() -> None:
+        cache = open_cache(tmp_path)
+        with cache.runtime:
+            cache.space.put(b"a", block(1), keep="restart")
+            seen = memoryview(cache.space.pin(b"a", cache.host).view(0))
+            raise KeyError(len(seen))  # its traceback holds the frame, and that the buffer
+
+    with pytest.raises(KeyError) as caught:
+        work()
+    assert caught.value.__context__ is None
+    del caught
+    gc.collect()
+    again = open_cache(tmp_path)  # InUseError unless the first one has ended
+    assert again.space.match(b"a") == 1
+    with pytest.raises(BufferError), again.runtime:
+        held = memoryview(again.space.pin(b"a", again.host).view(0))
+    held.release()
+    again.runtime.close()

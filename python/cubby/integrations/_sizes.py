@@ -42,7 +42,7 @@ class SizedSpaces:
             return sizes
         except FileNotFoundError:
             return []
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise cubby.FormatError(
                 f"{self._file} is damaged ({error}); move it away: the blocks of sizes that are "
                 "used again are found again"
