@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 HEAD = """from collections.abc import Sequence
+from os import PathLike
 from typing import Any, Literal, TypeAlias, overload
 
 from typing_extensions import Buffer, Self
@@ -20,6 +21,7 @@ Key: TypeAlias = bytes
 KeyList: TypeAlias = bytes | list[bytes] | tuple[bytes, ...] | "Keys"
 # Buffer protocol, __dlpack__, (address, length), RegionSpan, or a list of those.
 Memory: TypeAlias = Any
+AnyPath: TypeAlias = str | bytes | PathLike[str]
 Keep: TypeAlias = Literal["session", "cache", "restart", "durable"]
 Hint: TypeAlias = Literal["closed", "scheduled", "priority"]
 IoClass: TypeAlias = Literal["demand", "committed", "forecast", "write_back"]
@@ -29,6 +31,10 @@ Parts: TypeAlias = Sequence[tuple[int, int] | None] | None
 
 # (pattern, replacement), each of which has to be used.
 TYPES = [
+    (r"path: object \| None", "path: AnyPath | None"),
+    (r"path: object", "path: AnyPath"),
+    (r"profile: object \| None", "profile: AnyPath | None"),
+    (r"(paths|files): object", r"\1: Sequence[AnyPath]"),
     (r"timeout: object \| None", "timeout: Seconds"),
     (r"tier: object \| None", "tier: Tier | None"),
     (r"parts: object \| None", "parts: Parts"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -26,8 +27,17 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    os.execv(command, ["cubby", *sys.argv[1:]])
-    return 0
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python; the command ends by them
+        signal.signal(ignored, signal.SIG_DFL)
+    try:
+        os.execv(command, ["cubby", *sys.argv[1:]])
+    except OSError as error:
+        print(
+            f"cubby: {command} cannot be run: {error.strerror}; name a built command in "
+            "CUBBY_COMMAND, or leave it unset",
+            file=sys.stderr,
+        )
+    return 2
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The calls of cubby.h. Use `import cubby`."""
 
 from collections.abc import Sequence
+from os import PathLike
 from typing import Any, Literal, TypeAlias, overload
 
 from typing_extensions import Buffer, Self
@@ -9,6 +10,7 @@ Key: TypeAlias = bytes
 KeyList: TypeAlias = bytes | list[bytes] | tuple[bytes, ...] | "Keys"
 # Buffer protocol, __dlpack__, (address, length), RegionSpan, or a list of those.
 Memory: TypeAlias = Any
+AnyPath: TypeAlias = str | bytes | PathLike[str]
 Keep: TypeAlias = Literal["session", "cache", "restart", "durable"]
 Hint: TypeAlias = Literal["closed", "scheduled", "priority"]
 IoClass: TypeAlias = Literal["demand", "committed", "forecast", "write_back"]
@@ -267,7 +269,9 @@ class Bank:
     def files(self) -> list[dict[str, Any]]:
         """The files that an adopted or mapped bank reads: dicts of path, bytes, sealed."""
 
-    def map(self, files: Sequence[str], extents: Sequence[tuple[int, int, int, int, int]]) -> None:
+    def map(
+        self, files: Sequence[AnyPath], extents: Sequence[tuple[int, int, int, int, int]]
+    ) -> None:
         """Has the lockers of an empty bank read from files of any kind, in place and read-only: (number, part, file, offset_bytes, bytes) of each part of each locker; file counts `files` from 0."""
 
     def extent(self, number: int, part: int = 0) -> tuple[int, int, int, int, int]:
@@ -597,7 +601,7 @@ class Runtime:
         log_lines_max: int = 0,
         table_bytes_max: int = 0,
         seed: int = 0,
-        profile: str | None = None,
+        profile: AnyPath | None = None,
     ) -> None:
         """pump: 'thread' (one of its own advances it) or 'caller' (poll() and waits do). verify: hold what is loaded against its digests. workers: threads that verify beside the pump; None = as many as are worth it, 0 = none. A 0 in the others means the default. profile: a file of `cubby characterize --save`, so that estimates and splits know how fast directories are read before anything was."""
 
@@ -608,7 +612,7 @@ class Runtime:
         budget_bytes: int = 0,
         *,
         rank: int = 0,
-        paths: Sequence[str] = [],
+        paths: Sequence[AnyPath] = [],
         memory: Sequence[Region] = [],
         exclusive: bool = False,
         device: int = -1,
@@ -638,10 +642,10 @@ class Runtime:
 
     def adopt(
         self,
-        path: str,
+        path: AnyPath,
         *,
         tensors: str | None = None,
-        seal_path: str | None = None,
+        seal_path: AnyPath | None = None,
         rows: bool = False,
         page_bytes: int = 0,
     ) -> Bank:
@@ -660,10 +664,10 @@ class Runtime:
 
     def seal(
         self,
-        path: str,
+        path: AnyPath,
         *,
         tensors: str | None = None,
-        seal_path: str | None = None,
+        seal_path: AnyPath | None = None,
         rows: bool = False,
         page_bytes: int = 0,
     ) -> Ticket:

@@ -10,10 +10,26 @@ The runtime's own thread does the work (pump='thread'); nothing polls.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from types import TracebackType
 from typing import Any
 
-from . import BusyError, MissError, PartialError, Runtime, Space, Status, Ticket
+from . import (
+    BusyError,
+    MissError,
+    PartialError,
+    Runtime,
+    ShutdownError,
+    Space,
+    Status,
+    Ticket,
+)
+
+
+def _withdraw(ticket: Ticket | None) -> None:
+    with contextlib.suppress(ShutdownError):  # then it is over, or will be soon
+        if ticket is not None:
+            ticket.cancel()
 
 
 class Session:
@@ -29,7 +45,8 @@ class Session:
 
     async def __aenter__(self) -> Session:
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._queue.fileno(), self._ready)
+        self._descriptor = self._queue.fileno()
+        self._loop.add_reader(self._descriptor, self._ready)
         return self
 
     async def __aexit__(
@@ -38,12 +55,21 @@ class Session:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Waits for what is in flight; a cancelled task's requests are withdrawn first."""
+        """Waits for what is in flight. Is this task cancelled meanwhile, what is in flight is
+        withdrawn, and waited for all the same: its memory is in use until then."""
+        canceled: asyncio.CancelledError | None = None
         while self._waiting:
-            await asyncio.wait([future for future, _ in self._waiting.values()])
+            try:
+                await asyncio.wait([future for future, _ in self._waiting.values()])
+            except asyncio.CancelledError as error:
+                canceled = error
+                for _, ticket in list(self._waiting.values()):
+                    _withdraw(ticket)
         if self._loop is not None:
-            self._loop.remove_reader(self._queue.fileno())
+            self._loop.remove_reader(self._descriptor)
         self._queue.close()
+        if canceled is not None:
+            raise canceled
 
     def _ready(self) -> None:
         for done in self._queue.take(64):
@@ -71,12 +97,15 @@ class Session:
             self._places.release()
             return ticket
         self._waiting[user] = (future, ticket)
-        try:
-            await asyncio.shield(future)
-        except asyncio.CancelledError:
-            ticket.cancel()
-            await asyncio.shield(future)  # its memory is written until then
-            raise
+        canceled: asyncio.CancelledError | None = None
+        while not future.done():
+            try:
+                await asyncio.shield(future)
+            except asyncio.CancelledError as error:  # its memory is written until it is over
+                canceled = error
+                _withdraw(ticket)
+        if canceled is not None:
+            raise canceled
         return ticket
 
     async def get(self, space: Space, keys: Any, into: Any, **how: Any) -> Any:

@@ -173,6 +173,8 @@ _CLASSES: dict[Status, type[CubbyError]] = {
     Status.FORKED: ForkedError,
     Status.SHUTDOWN: ShutdownError,
 }
+for _status, _class in _CLASSES.items():
+    _class.status = _status  # of one that Python code raises, too
 
 
 def _make(

@@ -56,41 +56,43 @@ pins pin_numbers(const bank &b, const std::vector<uint64_t> &numbers, const tier
 }
 
 nb::object prefetch(const bank &b, const std::vector<uint64_t> &numbers, const tier &in,
-                    const std::shared_ptr<queue> &to, uint64_t user) {
+                    const queue *to, uint64_t user) {
   const auto items = items_of(b, numbers);
   auto what = std::make_shared<request>();
-  what->owner = b.owner;
+  what->owner = b.owner.get();
   options with;
   with.io_class = CUBBY_FORECAST;
-  with.to = to;
+  with.to = completions_of(to);
   with.user = user;
   const auto count = static_cast<uint32_t>(items.size());
   submit(what, with, count, [&](cubby *rt, const cubby_how *how, cubby_ticket *out) {
     return cubby_prefetch(rt, items.data(), count, in.handle, how, out);
   });
   if (what->status < 0) raise(error_of(*what));
-  return nb::cast(new ticket(std::move(what)), nb::rv_policy::take_ownership);
+  return ticket_of(b.owner, std::move(what));
 }
 
 // Numbers of rows: an array of 64-bit integers, read in place, or any other sequence of ints.
 std::vector<uint64_t> row_numbers(nb::handle from) {
-  if (!PyObject_CheckBuffer(from.ptr())) return nb::cast<std::vector<uint64_t>>(from);
+  constexpr const char *what =
+      "rows are an array of 64-bit integers, or a sequence of int of 0 or more";
+  if (!PyObject_CheckBuffer(from.ptr())) return cast_or<std::vector<uint64_t>>(from, what);
   Py_buffer view;
   if (PyObject_GetBuffer(from.ptr(), &view, PyBUF_ND | PyBUF_FORMAT) != 0) throw nb::python_error();
   const char *format = view.format == nullptr ? "B" : view.format;
   if (*format == '=' || *format == '@' || *format == '<') ++format;
-  const bool fits = view.itemsize == 8 && std::strchr("QqLlNn", *format) != nullptr;
+  const bool fits = view.itemsize == 8 && *format != 0 && std::strchr("QqLlNn", *format) != nullptr;
   std::vector<uint64_t> rows(fits ? static_cast<size_t>(view.len) / 8 : 0);
   if (!rows.empty()) std::memcpy(rows.data(), view.buf, rows.size() * 8);
   PyBuffer_Release(&view);
-  if (!fits) throw nb::type_error("rows are an array of 64-bit integers, or a sequence of int");
+  if (!fits) throw nb::type_error(what);
   return rows;
 }
 
 std::shared_ptr<request> start_gather(const bank &b, nb::handle rows, nb::handle into,
                                       const options &with) {
   auto what = std::make_shared<request>();
-  what->owner = b.owner;
+  what->owner = b.owner.get();
   what->memory.add_item(into, true);
   if (what->memory.span_count(0) != 1) {
     throw nb::value_error("rows are gathered into one piece of memory");
@@ -115,14 +117,14 @@ void gather(const bank &b, nb::handle rows, nb::handle into, bool no_visit, bool
 }
 
 nb::object submit_gather(const bank &b, nb::handle rows, nb::handle into, nb::handle io_class,
-                         uint64_t deadline_ns, const std::shared_ptr<queue> &to, uint64_t user) {
+                         uint64_t deadline_ns, const queue *to, uint64_t user) {
   options with;
   with.io_class = io_class_of(io_class);
   with.deadline_ns = deadline_ns;
-  with.to = to;
+  with.to = completions_of(to);
   with.user = user;
   auto what = start_gather(b, rows, into, with);
-  return nb::cast(new ticket(std::move(what)), nb::rv_policy::take_ownership);
+  return ticket_of(b.owner, std::move(what));
 }
 
 uint64_t page_of(const bank &b, uint64_t table_row) {
@@ -151,7 +153,7 @@ std::shared_ptr<request> start_verify(const bank &b, const std::vector<uint64_t>
                                       const tier &in, const options &with) {
   const auto items = items_of(b, numbers);
   auto what = std::make_shared<request>();
-  what->owner = b.owner;
+  what->owner = b.owner.get();
   const auto count = static_cast<uint32_t>(items.size());
   submit(what, with, count, [&](cubby *rt, const cubby_how *how, cubby_ticket *out) {
     return cubby_verify(rt, items.data(), count, in.handle, how, out);
@@ -164,11 +166,11 @@ std::vector<int> verify(const bank &b, const std::vector<uint64_t> &numbers, con
 }
 
 nb::object submit_verify(const bank &b, const std::vector<uint64_t> &numbers, const tier &in,
-                         const std::shared_ptr<queue> &to, uint64_t user) {
+                         const queue *to, uint64_t user) {
   options with;
-  with.to = to;
+  with.to = completions_of(to);
   with.user = user;
-  return nb::cast(new ticket(start_verify(b, numbers, in, with)), nb::rv_policy::take_ownership);
+  return ticket_of(b.owner, start_verify(b, numbers, in, with));
 }
 
 void drop(const bank &b, const std::vector<uint64_t> &numbers, nb::handle in) {
@@ -214,9 +216,9 @@ nb::dict part_info(const bank &b, uint32_t row, uint32_t part) {
   nb::list shape;
   for (const uint64_t each : info.shape) shape.append(each);
   nb::dict out;
-  out["name"] = info.name;
-  out["type"] = info.type;
-  out["tensor"] = info.tensor;
+  out["name"] = text_of(info.name);
+  out["type"] = text_of(info.type);
+  out["tensor"] = text_of(info.tensor);
   out["bytes"] = info.bytes;
   out["shape"] = nb::tuple(shape);
   return out;
@@ -232,7 +234,7 @@ nb::list files(const bank &b) {
     if (status == CUBBY_MISS) break;
     check(status);
     nb::dict one;
-    one["path"] = info.path;
+    one["path"] = path_text(info.path);
     one["bytes"] = info.bytes;
     one["sealed"] = info.sealed != 0;
     out.append(one);
@@ -243,10 +245,10 @@ nb::list files(const bank &b) {
 // number, part, file, offset_bytes, bytes: as Python gives an extent.
 using extent_tuple = std::tuple<uint64_t, uint32_t, uint32_t, uint64_t, uint64_t>;
 
-void map(const bank &b, const std::vector<std::string> &files,
-         const std::vector<extent_tuple> &from) {
+void map(const bank &b, nb::handle files, const std::vector<extent_tuple> &from) {
+  const std::vector<std::string> named = paths_of(files);
   std::vector<const char *> paths;
-  for (const std::string &file : files) paths.push_back(file.c_str());
+  for (const std::string &file : named) paths.push_back(file.c_str());
   std::vector<cubby_extent> extents;
   extents.reserve(from.size());
   for (const auto &[number, part, file, offset_bytes, bytes] : from) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
+#include <vector>
 
 #include "request.hpp"
 
@@ -39,7 +41,10 @@ void close_all() noexcept {
 core::~core() {
   // In a child of fork the runtime is the parent's, and so are its threads and memory.
   if (door.forked()) return;
-  if (door.shut()) cubby_close(rt);
+  if (door.shut()) {
+    const nb::gil_scoped_release others_run;
+    cubby_close(rt);
+  }
   let_go();
 }
 
@@ -64,26 +69,28 @@ void core::close() {
 }
 
 void core::let_go() {
-  auto over = std::exchange(pending_, {});
-  for (auto &[ticket, each] : over) each->finish(CUBBY_ERR_CANCELED, {});
-  regions.clear();
+  // Ends of memory may run code of its owners, which may come back here.
+  const auto over = std::exchange(pending_, {});
+  for (const auto &[ticket, each] : over) each->finish(CUBBY_ERR_CANCELED, {});
+  const auto lent = std::exchange(regions, {});
 }
 
 void core::add_pending(const std::shared_ptr<request> &what) {
-  if (!orphans_.empty()) look_after_orphans();
   if (const auto early = early_.find(what->ticket); early != early_.end()) {
     ending end = std::move(early->second);
     early_.erase(early);
     what->finish(end.status, std::move(end.why));
-    return;
+  } else {
+    pending_.emplace(what->ticket, what);
   }
-  pending_.emplace(what->ticket, what);
+  look_after_orphans();
 }
 
-void core::complete(cubby_ticket ticket, cubby_status status, nb::object why) {
+void core::complete(cubby_ticket ticket, cubby_status status, std::optional<failure> why) {
   const auto found = pending_.find(ticket);
   if (found == pending_.end()) {
-    early_.insert_or_assign(ticket, ending{status, std::move(why)});
+    // Of a thread that is about to add it, or of one that was waited for before.
+    if (submitting_ != 0) early_.insert_or_assign(ticket, ending{status, std::move(why)});
     return;
   }
   const auto over = std::move(found->second);
@@ -91,19 +98,37 @@ void core::complete(cubby_ticket ticket, cubby_status status, nb::object why) {
   over->finish(status, std::move(why));
 }
 
-void core::look_after_orphans() {
-  std::erase_if(orphans_, [this](cubby_ticket ticket) {
+void core::forget_all_of(const completions &queue) {
+  for (const auto &[ticket, each] : pending_) {
+    if (each->to.get() == &queue) forget(ticket);
+  }
+}
+
+void core::look_after_orphans(size_t most) {
+  struct finished {
+    std::shared_ptr<request> what;
+    cubby_status status;
+  };
+  std::vector<finished> over;
+  for (size_t left = std::min(most, orphans_.size()); left-- != 0;) {
+    const cubby_ticket ticket = orphans_.front();
+    orphans_.pop_front();
     const auto found = pending_.find(ticket);
-    if (found == pending_.end()) return true;
-    if (door.enter() != CUBBY_OK) return false;
-    const cubby_status status = cubby_wait(rt, ticket, 0);
-    door.leave();
-    if (status == CUBBY_ERR_TIMEOUT) return false;
-    const auto over = std::move(found->second);
+    if (found == pending_.end()) continue;
+    cubby_status status = CUBBY_ERR_TIMEOUT;
+    if (found->second->waiters == 0 && door.enter() == CUBBY_OK) {
+      status = cubby_wait(rt, ticket, 0);
+      door.leave();
+    }
+    if (status == CUBBY_ERR_TIMEOUT) {
+      orphans_.push_back(ticket);
+      continue;
+    }
+    over.push_back({std::move(found->second), status});
     pending_.erase(found);
-    over->finish(status, {});
-    return true;
-  });
+  }
+  // What this gives back may run code of its owners, which may come back here.
+  for (const finished &each : over) each.what->finish(each.status, {});
 }
 
 int64_t timeout_of(nb::handle seconds) {

@@ -4,9 +4,10 @@
 #include <nanobind/nanobind.h>
 
 #include <cstdint>
+#include <deque>
 #include <memory>
+#include <optional>
 #include <unordered_map>
-#include <vector>
 
 #include <cubby/cubby.h>
 
@@ -17,6 +18,7 @@
 namespace pycubby {
 
 struct request;
+class completions;
 
 class core {
  public:
@@ -47,9 +49,27 @@ class core {
   // Its ticket was waited for.
   void end_pending(cubby_ticket ticket) { pending_.erase(ticket); }
   // A queue reported the end of a ticket, perhaps before the thread that made it could add it.
-  void complete(cubby_ticket ticket, cubby_status status, nb::object why);
+  void complete(cubby_ticket ticket, cubby_status status, std::optional<failure> why);
   // Nobody waits for it any more; its memory is held until it is over.
   void forget(cubby_ticket ticket) { orphans_.push_back(ticket); }
+  // Nobody takes from this queue any more.
+  void forget_all_of(const completions &queue);
+  // Gives back the memory of some of the forgotten that are over.
+  void look_after_orphans(size_t most = 16);
+
+  // A call that makes a ticket, until the ticket is added.
+  class submission {
+   public:
+    explicit submission(core &of) : of_(of) { ++of_.submitting_; }
+    ~submission() {
+      if (--of_.submitting_ == 0) of_.early_.clear();
+    }
+    submission(const submission &) = delete;
+    submission &operator=(const submission &) = delete;
+
+   private:
+    core &of_;
+  };
 
   cubby *const rt;
   gate door;
@@ -70,16 +90,16 @@ class core {
     gate &door_;
   };
 
-  void look_after_orphans();
   void let_go();
 
   std::unordered_map<cubby_ticket, std::shared_ptr<request>> pending_;
   struct ending {
     cubby_status status;
-    nb::object why;
+    std::optional<failure> why;
   };
+  uint32_t submitting_ = 0;
   std::unordered_map<cubby_ticket, ending> early_;  // completed before they were added
-  std::vector<cubby_ticket> orphans_;
+  std::deque<cubby_ticket> orphans_;
 };
 
 // Repeats `once(slice_ns)` of a call that blocks, without the interpreter's lock, until it answers

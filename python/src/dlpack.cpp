@@ -15,8 +15,24 @@ struct holder {
   std::vector<int64_t> strides;
 };
 
+[[noreturn]] void refuse(const char *why) {
+  PyErr_SetString(PyExc_BufferError, why);
+  throw nb::python_error();
+}
+
+std::pair<long, long> pair_of(nb::handle from, const char *name) {
+  if (!PyTuple_Check(from.ptr()) || PyTuple_Size(from.ptr()) != 2) {
+    throw nb::type_error((std::string(name) + " is None or a pair of int").c_str());
+  }
+  const long first = PyLong_AsLong(PyTuple_GetItem(from.ptr(), 0));
+  const long second = PyLong_AsLong(PyTuple_GetItem(from.ptr(), 1));
+  if (PyErr_Occurred() != nullptr) throw nb::python_error();
+  return {first, second};
+}
+
 template <class Managed>
 void end_tensor(Managed *managed) {
+  if (Py_IsInitialized() == 0) return;  // after the interpreter's end: its memory goes with it
   const nb::gil_scoped_acquire lock;
   const std::unique_ptr<holder<Managed>> of(static_cast<holder<Managed> *>(managed->context));
   of->what.over();
@@ -59,10 +75,21 @@ nb::object capsule_of(lent what, const char *name, const std::function<void(Mana
 
 }  // namespace
 
-nb::object capsule_over(lent what, nb::handle max_version) {
-  const bool versioned =
-      PyTuple_Check(max_version.ptr()) && nb::cast<int>(nb::borrow<nb::tuple>(max_version)[0]) >= 1;
-  if (!versioned) return capsule_of<managed>(std::move(what), "dltensor", [](managed &) {});
+bool wants_version_1(int32_t ordinal, nb::handle max_version, nb::handle dl_device,
+                     nb::handle copy) {
+  if (!copy.is_none() && PyObject_IsTrue(copy.ptr()) != 0) {
+    refuse("nothing is copied here: take it with copy=None and copy that");
+  }
+  if (!dl_device.is_none()) {
+    const struct device own = device_of(ordinal);
+    const auto [type, id] = pair_of(dl_device, "dl_device");
+    if (type != own.type || id != own.id) refuse("the memory is another device's than dl_device");
+  }
+  return !max_version.is_none() && pair_of(max_version, "max_version").first >= 1;
+}
+
+nb::object capsule_over(lent what, bool version_1) {
+  if (!version_1) return capsule_of<managed>(std::move(what), "dltensor", [](managed &) {});
   const bool read_only = what.read_only;
   return capsule_of<managed_versioned>(std::move(what), "dltensor_versioned",
                                        [read_only](managed_versioned &made) {

@@ -60,7 +60,11 @@ struct lent {
   std::function<void()> over;  // once, with the interpreter's lock, when its user is done
 };
 
-// The capsule that __dlpack__(max_version=…) answers.
-nb::object capsule_over(lent what, nb::handle max_version);
+// What a consumer asked of __dlpack__(max_version=…, dl_device=…, copy=…): whether it knows version
+// 1. BufferError where it wants a copy, or another device than the memory's.
+bool wants_version_1(int32_t ordinal, nb::handle max_version, nb::handle dl_device,
+                     nb::handle copy);
+// The capsule that __dlpack__() answers.
+nb::object capsule_over(lent what, bool version_1);
 
 }  // namespace pycubby::dlpack

@@ -4,32 +4,26 @@
 
 namespace pycubby {
 
-namespace {
-
-nb::object make(cubby_status status, const char *text, const cubby_error &known) {
+nb::object failure::exception() const {
   nb::object maker = nb::module_::import_("cubby.errors").attr("_make");
   nb::object sentence =
-      nb::steal(PyUnicode_DecodeUTF8(text, static_cast<Py_ssize_t>(strlen(text)), "replace"));
+      nb::steal(PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
+  if (!sentence.is_valid()) throw nb::python_error();
   return maker(static_cast<int>(status), sentence, known.native, known.retryable != 0,
                known.data_loss != 0, known.tier, known.id, known.offset_bytes, known.needed_bytes);
 }
 
-}  // namespace
-
-nb::object last_error(cubby_status status) {
+failure last_failure(cubby_status status) {
   cubby_error known{};
   known.struct_size = sizeof known;
   char text[1024] = "";
   cubby_explain(&known, text, sizeof text);
-  if (known.status != status && status != CUBBY_PARTIAL) {  // then it is that of an item
-    known = cubby_error{};
-    text[0] = '\0';
-  }
-  return make(status, text, known);
+  if (known.status != status && status != CUBBY_PARTIAL) return {status, {}, {}};  // an item's
+  return {status, known, text};
 }
 
 nb::object plain_error(cubby_status status, const char *text) {
-  return make(status, text, cubby_error{});
+  return failure{status, {}, text}.exception();
 }
 
 void raise(const nb::object &error) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,22 @@ struct region {
 
 // The tier a call names: a Tier, or None for "everywhere" (0).
 cubby_tier tier_of(nb::handle from);
+
+// `from` as a T, or TypeError(`what`).
+template <class T>
+T cast_or(nb::handle from, const char *what) {
+  T made{};
+  if (!nb::try_cast<T>(from, made)) throw nb::type_error(what);
+  return made;
+}
+
+// A path, as open() takes it: str, bytes or os.PathLike; nothing of None.
+std::optional<std::string> path_or_none(nb::handle from);
+std::string path_of(nb::handle from);
+std::vector<std::string> paths_of(nb::handle list);
+// Paths and names that files and systems gave may be no UTF-8.
+nb::object path_text(const char *path);
+nb::object text_of(const char *text);
 
 // Counters as a dict, and lines of the log as a list of tuples.
 nb::dict stats_of(core &of);

@@ -9,15 +9,42 @@
 
 namespace pycubby {
 
-namespace {
-
-// Names that files and systems gave may be no UTF-8.
 nb::object text_of(const char *text) {
   nb::object made = nb::steal(
       PyUnicode_DecodeUTF8(text, static_cast<Py_ssize_t>(strlen(text)), "backslashreplace"));
   if (!made.is_valid()) throw nb::python_error();
   return made;
 }
+
+nb::object path_text(const char *path) {
+  nb::object made = nb::steal(PyUnicode_DecodeFSDefault(path));
+  if (!made.is_valid()) throw nb::python_error();
+  return made;
+}
+
+std::string path_of(nb::handle from) {
+  PyObject *encoded = nullptr;
+  if (PyUnicode_FSConverter(from.ptr(), &encoded) == 0) throw nb::python_error();
+  const nb::bytes made = nb::steal<nb::bytes>(encoded);
+  return {made.c_str(), made.size()};
+}
+
+std::optional<std::string> path_or_none(nb::handle from) {
+  if (from.is_none()) return std::nullopt;
+  return path_of(from);
+}
+
+std::vector<std::string> paths_of(nb::handle list) {
+  const bool one = PyUnicode_Check(list.ptr()) || PyBytes_Check(list.ptr());
+  if (one || PySequence_Check(list.ptr()) == 0) {
+    throw nb::type_error("paths are a list of paths, not one");
+  }
+  std::vector<std::string> paths;
+  for (nb::handle each : nb::borrow<nb::sequence>(list)) paths.push_back(path_of(each));
+  return paths;
+}
+
+namespace {
 
 nb::dict tier_stats(const cubby_tier_stats &t) {
   nb::dict out;
@@ -71,12 +98,12 @@ nb::dict describe(const tier &of) {
 
 nb::object resize(const tier &of, uint64_t budget_bytes) {
   auto what = std::make_shared<request>();
-  what->owner = of.owner;
+  what->owner = of.owner.get();
   submit(what, options{}, 0, [&](cubby *rt, const cubby_how *, cubby_ticket *out) {
     return cubby_tier_resize(rt, of.handle, budget_bytes, out);
   });
   if (what->status < 0) raise(error_of(*what));
-  return nb::cast(new ticket(std::move(what)), nb::rv_policy::take_ownership);
+  return ticket_of(of.owner, std::move(what));
 }
 
 void remove_region(const region &of) {
@@ -152,7 +179,9 @@ nb::list log_of(core &of, uint32_t max_count) {
 }
 
 cubby_tier tier_of(nb::handle from) {
-  return from.is_none() ? 0 : nb::cast<const tier &>(from).handle;
+  if (from.is_none()) return 0;
+  if (!nb::isinstance<tier>(from)) throw nb::type_error("tier is a Tier, or None");
+  return nb::cast<const tier &>(from).handle;
 }
 
 void bind_tiers(nb::module_ &m) {

@@ -31,7 +31,7 @@ bool packed(const dlpack::tensor &t) {
 uint64_t bytes_of(const dlpack::tensor &t) {
   uint64_t count = 1;
   for (int32_t d = 0; d < t.ndim; ++d) count *= static_cast<uint64_t>(t.shape[d]);
-  return count * ((uint64_t{t.dtype.bits} * t.dtype.lanes + 7) / 8);
+  return count * (uint64_t{t.dtype.bits} * t.dtype.lanes / 8);
 }
 
 // The capsule of a tensor: of version 1 where its owner makes them, else of version 0.
@@ -68,6 +68,13 @@ uint64_t unsigned_of(nb::handle number) {
   return value;
 }
 
+// Code of the memory's owner may run while a list is read, and change it.
+nb::object as_it_is(nb::handle list) {
+  nb::object items = nb::steal(PyList_AsTuple(list.ptr()));
+  if (!items.is_valid()) throw nb::python_error();
+  return items;
+}
+
 bool is_address(nb::handle from) {
   return PyTuple_Check(from.ptr()) && PyTuple_Size(from.ptr()) == 2 &&
          PyLong_Check(PyTuple_GetItem(from.ptr(), 0)) &&
@@ -102,6 +109,9 @@ bool memory_list::add_dlpack(nb::handle from, bool writable) {
       device != dlpack::device_rocm_host) {
     raise_plain(CUBBY_ERR_NOT_SUPPORTED, is_a_devices);
   }
+  if (tensor->dtype.bits * tensor->dtype.lanes % 8 != 0) {
+    buffer_error("the tensor has elements that are no whole bytes; view it as bytes");
+  }
   if (!packed(*tensor)) buffer_error("the tensor is not contiguous; nothing is copied here");
   if (read_only && writable) buffer_error("the tensor is read-only and was to be written");
   held_.push_back(std::move(capsule));
@@ -132,7 +142,10 @@ void memory_list::add_piece(nb::handle from, bool writable) {
 
 void memory_list::add_item(nb::handle from, bool writable) {
   if (PyList_Check(from.ptr())) {
-    for (nb::handle piece : nb::borrow<nb::list>(from)) add_piece(piece, writable);
+    const nb::object pieces = as_it_is(from);
+    for (Py_ssize_t i = 0; i < PyTuple_Size(pieces.ptr()); ++i) {
+      add_piece(PyTuple_GetItem(pieces.ptr(), i), writable);
+    }
   } else {
     add_piece(from, writable);
   }
@@ -141,13 +154,14 @@ void memory_list::add_item(nb::handle from, bool writable) {
 
 void memory_list::add_items(nb::handle from, uint32_t count, bool writable) {
   if (PyList_Check(from.ptr())) {
-    if (static_cast<size_t>(PyList_Size(from.ptr())) != count) {
+    const nb::object items = as_it_is(from);
+    if (static_cast<size_t>(PyTuple_Size(items.ptr())) != count) {
       throw nb::value_error("memory is a list of another length than keys");
     }
     buffers_.reserve(count);
     spans_.reserve(count);
     first_.reserve(count + 1);
-    for (nb::handle item : nb::borrow<nb::list>(from)) add_item(item, writable);
+    for (uint32_t i = 0; i < count; ++i) add_item(PyTuple_GetItem(items.ptr(), i), writable);
     return;
   }
   add_piece(from, writable);

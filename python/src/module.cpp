@@ -1,6 +1,8 @@
 #include <nanobind/nanobind.h>
 
 #include <array>
+#include <exception>
+#include <typeinfo>
 
 #include "handles.hpp"
 #include "pins.hpp"
@@ -11,6 +13,15 @@ NB_MODULE(_cubby, m) {
   using namespace pycubby;
   nb::set_leak_warnings(false);
   watch_forks();
+  // What no call has a sentence of its own for.
+  nb::register_exception_translator([](const std::exception_ptr &thrown, void *) {
+    try {
+      std::rethrow_exception(thrown);
+    } catch (const std::bad_cast &) {
+      PyErr_SetString(PyExc_TypeError,
+                      "an argument is of another type than this call takes, or out of its range");
+    }
+  });
   m.doc() = "The calls of cubby.h. Use `import cubby`.";
   bind_requests(m);
   bind_queues(m);

@@ -19,13 +19,18 @@ struct view {
 
 void check_usable(const pin_set &set, uint32_t item) {
   check_open(set);
-  if (set.reserved && set.over[item]) {
+  if (set.reserved && (set.over[item] || set.ending[item])) {
     PyErr_SetString(PyExc_BufferError, "this block was committed or abandoned");
     throw nb::python_error();
   }
 }
 
 int get_buffer(PyObject *self, Py_buffer *out, int flags) {
+  if (!nb::inst_ready(nb::handle(self))) {
+    PyErr_SetString(PyExc_BufferError, "this View is of no memory: Pins.view() makes them");
+    out->obj = nullptr;
+    return -1;
+  }
   view *of = nb::inst_ptr<view>(nb::handle(self));
   try {
     check_usable(*of->set, of->item);
@@ -59,8 +64,10 @@ PyType_Slot view_slots[] = {{Py_bf_getbuffer, reinterpret_cast<void *>(get_buffe
                             {0, nullptr}};
 
 // Counts as an export until its consumer deletes it.
-nb::object to_dlpack(const view &of, nb::handle max_version) {
+nb::object to_dlpack(const view &of, nb::handle max_version, nb::handle dl_device,
+                     nb::handle copy) {
   check_usable(*of.set, of.item);
+  const bool version_1 = dlpack::wants_version_1(of.set->device, max_version, dl_device, copy);
   dlpack::lent what;
   what.data = of.address;
   what.ordinal = of.set->device;
@@ -68,7 +75,7 @@ nb::object to_dlpack(const view &of, nb::handle max_version) {
   what.read_only = !of.set->reserved;
   what.over = [set = of.set, item = of.item] { set->end_export(item); };
   of.set->add_export(of.item);
-  return dlpack::capsule_over(std::move(what), max_version);
+  return dlpack::capsule_over(std::move(what), version_1);
 }
 
 uint32_t index_in(const pin_set &set, uint32_t item, uint32_t part) {
@@ -107,9 +114,8 @@ void bind_views(nb::module_ &m) {
           "Address of the first byte; stands until the pins are released.")
       .def(
           "__dlpack__",
-          [](const view &v, nb::handle, nb::handle max_version, nb::handle, nb::handle) {
-            return to_dlpack(v, max_version);
-          },
+          [](const view &v, nb::handle, nb::handle max_version, nb::handle dl_device,
+             nb::handle copy) { return to_dlpack(v, max_version, dl_device, copy); },
           nb::kw_only(), nb::arg("stream").none() = nb::none(),
           nb::arg("max_version").none() = nb::none(), nb::arg("dl_device").none() = nb::none(),
           nb::arg("copy").none() = nb::none(), "A tensor of unsigned bytes over this memory.")
@@ -199,8 +205,9 @@ pins pin(const std::shared_ptr<core> &owner, const std::vector<cubby_item> &item
          const struct tier &in, uint32_t part_count, std::vector<uint64_t> part_bytes,
          const options &with, bool wait) {
   auto set = std::make_shared<pin_set>();
+  set->owner = owner;
   set->what = std::make_shared<request>();
-  set->what->owner = owner;
+  set->what->owner = owner.get();
   set->device = in.device;
   set->count = static_cast<uint32_t>(items.size());
   set->part_count = part_count;

@@ -18,6 +18,7 @@ namespace pycubby {
 // A set of pins, or of reserved frames. Given up when Python asks for it and no buffer of a view is
 // in use any more.
 struct pin_set {
+  std::shared_ptr<core> owner;
   std::shared_ptr<request> what;
   cubby_pins handle = 0;
   uint32_t count = 0, part_count = 1;
@@ -27,6 +28,7 @@ struct pin_set {
   bool reserved = false;          // frames to write to, and no pins
   std::vector<uint32_t> writers;  // of reserved ones: [count], buffers in use
   std::vector<bool> over;         // of reserved ones: [count], committed or abandoned
+  std::vector<bool> ending;       // of reserved ones: [count], a call is about to do so
   int32_t device = -1;            // whose memory the frames are, where no processor reaches it
   std::optional<cubby_sync> given_up_in;  // the stream that release() named
 

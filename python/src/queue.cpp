@@ -2,6 +2,10 @@
 
 #include <nanobind/stl/shared_ptr.h>
 
+#include <array>
+#include <optional>
+#include <utility>
+
 #include "request.hpp"
 
 namespace pycubby {
@@ -10,40 +14,42 @@ namespace {
 
 struct completion {
   cubby_done done;
-  nb::object error;
+  std::optional<failure> why;
 };
 
 int descriptor(const queue &q) {
-  q.check_open();
-  return cubby_cq_fd(q.cq);
+  q.of->check_open();
+  return cubby_cq_fd(q.of->cq);
 }
 
 nb::list take(queue &q, uint32_t max_count) {
-  q.check_open();
+  q.of->check_open();
   nb::list out;
-  for (uint32_t n = 0; n < max_count; ++n) {
+  // The end of a request may run code of others, and they may close the queue.
+  for (uint32_t n = 0; n < max_count && !q.of->door.closed(); ++n) {
     cubby_done done{};
-    if (cubby_cq_take(q.cq, &done, 1) == 0) break;
+    if (cubby_cq_take(q.of->cq, &done, 1) == 0) break;
     const auto status = static_cast<cubby_status>(done.status);
-    nb::object why = nb::none();
-    if (status < 0 || status == CUBBY_PARTIAL) why = last_error(status);
-    q.owner->complete(done.ticket, status, why.is_none() ? nb::object() : why);
-    out.append(completion{done, why});
+    std::optional<failure> why;
+    if (status < 0 || status == CUBBY_PARTIAL) why = last_failure(status);
+    q.owner->complete(done.ticket, status, why);
+    out.append(completion{done, std::move(why)});
   }
   return out;
 }
 
 bool wait(queue &q, nb::handle timeout) {
+  completions &of = *q.of;
   const cubby_status status = wait_in_slices(timeout_of(timeout), [&](int64_t slice_ns) {
-    if (const cubby_status s = q.door.enter(); s != CUBBY_OK) {
+    if (const cubby_status s = of.door.enter(); s != CUBBY_OK) {
       raise_refused(s, "the completion queue");
     }
     cubby_status answer = CUBBY_OK;
     {
       const nb::gil_scoped_release others_run;
-      answer = cubby_cq_wait(q.cq, slice_ns);
+      answer = cubby_cq_wait(of.cq, slice_ns);
     }
-    q.door.leave();
+    of.door.leave();
     return answer;
   });
   if (status == CUBBY_ERR_TIMEOUT) return false;
@@ -52,14 +58,15 @@ bool wait(queue &q, nb::handle timeout) {
 }
 
 void close(queue &q) {
-  if (q.door.forked()) raise_refused(CUBBY_ERR_FORKED, "the completion queue");
-  if (!q.door.shut()) return;
+  completions &of = *q.of;
+  if (of.door.forked()) raise_refused(CUBBY_ERR_FORKED, "the completion queue");
+  if (!of.door.shut()) return;
   {
     const nb::gil_scoped_release others_run;
-    q.door.settle();
+    of.door.settle();
   }
-  const cubby_status status = cubby_cq_remove(q.cq);
-  if (status == CUBBY_ERR_BUSY) q.door.reopen();
+  const cubby_status status = cubby_cq_remove(of.cq);
+  if (status == CUBBY_ERR_BUSY) of.door.reopen();
   check(status);
 }
 
@@ -87,11 +94,21 @@ void bind_completion(nb::module_ &m) {
           "done_ns", [](const completion &c) { return c.done.done_ns; },
           "When it was over, in ns of CLOCK_MONOTONIC.")
       .def_prop_ro(
-          "error", [](const completion &c) { return c.error; },
+          "error",
+          [](const completion &c) { return c.why ? c.why->exception() : nb::object(nb::none()); },
           "The exception, not raised, of one that failed; else None.");
 }
 
 }  // namespace
+
+completions::~completions() {
+  if (door.forked() || !door.shut()) return;
+  // The library holds on to one with completions that were not taken.
+  std::array<cubby_done, 64> unread;
+  while (cubby_cq_take(cq, unread.data(), unread.size()) != 0) {
+  }
+  cubby_cq_remove(cq);
+}
 
 void bind_queues(nb::module_ &m) {
   bind_completion(m);

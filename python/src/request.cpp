@@ -1,6 +1,9 @@
 #include "request.hpp"
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
+#include <utility>
 
 #include "queue.hpp"
 
@@ -32,6 +35,23 @@ bool wait_ticket(const ticket &of, nb::handle timeout) {
   if (status == CUBBY_ERR_TIMEOUT && !of.get().is_final()) return false;
   raise(error_of(of.get()));
 }
+
+std::optional<failure> reason_of(cubby_status status) {
+  if (status == CUBBY_OK || status == CUBBY_MISS) return std::nullopt;
+  return last_failure(status);
+}
+
+// One more, as long as this stands.
+class counted {
+ public:
+  explicit counted(uint32_t &what) : what_(what) { ++what_; }
+  ~counted() { --what_; }
+  counted(const counted &) = delete;
+  counted &operator=(const counted &) = delete;
+
+ private:
+  uint32_t &what_;
+};
 
 void cancel(const ticket &of) {
   request &what = of.get();
@@ -68,9 +88,9 @@ uint8_t io_class_of(nb::handle name) {
                   "io_class is 'demand', 'committed', 'forecast' or 'write_back'");
 }
 
-void request::finish(cubby_status result, nb::object why) {
+void request::finish(cubby_status result, std::optional<failure> reason) {
   status = result;
-  error = std::move(why);
+  why = std::move(reason);
   memory.release();
   to.reset();
 }
@@ -100,23 +120,28 @@ void handed_over(const std::shared_ptr<request> &what, cubby_status status) {
     what->owner->add_pending(what);
     return;
   }
-  nb::object why;
-  if (status != CUBBY_OK && status != CUBBY_MISS) why = last_error(status);
-  what->finish(status, std::move(why));
+  what->finish(status, reason_of(status));
+  what->owner->look_after_orphans();
 }
 
 cubby_status wait_for(const std::shared_ptr<request> &what, int64_t timeout_ns) {
   if (what->is_final()) return what->status;
-  const std::shared_ptr<core> owner = what->owner;
-  cubby_status status = wait_in_slices(timeout_ns, [&](int64_t slice_ns) {
-    return owner->call([&](cubby *rt) { return cubby_wait(rt, what->ticket, slice_ns); });
+  core &owner = *what->owner;
+  const counted waiting(what->waiters);
+  const cubby_status status = wait_in_slices(timeout_ns, [&](int64_t slice_ns) {
+    return owner.call([&](cubby *rt) { return cubby_wait(rt, what->ticket, slice_ns); });
   });
   if (status == CUBBY_ERR_TIMEOUT) return status;
+  const std::optional<failure> reason = reason_of(status);
+  // The library says the end of a ticket once. Whoever was given it is about to note it here.
+  for (int n = 0; n < 20'000 && status == CUBBY_ERR_STALE && !what->is_final(); ++n) {
+    if (what->waiters == 1) break;
+    const nb::gil_scoped_release others_run;
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
   if (what->is_final()) return what->status;  // another thread was first
-  nb::object why;
-  if (status != CUBBY_OK && status != CUBBY_MISS) why = last_error(status);
-  owner->end_pending(what->ticket);
-  what->finish(status, std::move(why));
+  owner.end_pending(what->ticket);
+  what->finish(status, reason);
   return status;
 }
 
@@ -138,12 +163,11 @@ void wait_out(const std::shared_ptr<request> &what) {
   }
 }
 
-nb::object error_of(request &what) {
-  if (what.error.is_valid()) return what.error;
-  return plain_error(what.status, "");
+nb::object error_of(const request &what) {
+  return what.why ? what.why->exception() : plain_error(what.status, "");
 }
 
-void raise_items(request &what) {
+void raise_items(const request &what) {
   nb::object error = error_of(what);
   nb::list each;
   for (const int8_t status : what.item_status) each.append(static_cast<int>(status));
@@ -162,8 +186,12 @@ std::vector<int> wait_verified(const std::shared_ptr<request> &what) {
 }
 
 ticket::~ticket() {
-  if (what_->is_final() || what_->to != nullptr || what_->owner->door.closed()) return;
-  what_->owner->forget(what_->ticket);
+  if (what_->is_final() || owner_->door.closed()) return;
+  if (what_->to == nullptr || what_->to->dropped) owner_->forget(what_->ticket);
+}
+
+nb::object ticket_of(const std::shared_ptr<core> &owner, std::shared_ptr<request> what) {
+  return nb::cast(new ticket(owner, std::move(what)), nb::rv_policy::take_ownership);
 }
 
 void bind_requests(nb::module_ &m) {

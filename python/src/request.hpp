@@ -19,22 +19,23 @@
 
 namespace pycubby {
 
-class queue;
+class completions;
 
 // What the library may write to until the request is complete.
 struct request {
-  std::shared_ptr<core> owner;
-  std::shared_ptr<queue> to;  // where the completion goes; null = whoever waits
+  core *owner = nullptr;  // which may hold this one: whoever else does, holds the runtime as well
+  std::shared_ptr<completions> to;  // where the completion goes; null = whoever waits
   cubby_ticket ticket = 0;
   cubby_status status = CUBBY_PENDING;  // of the request; final when it is not PENDING
   std::vector<int8_t> item_status;
   std::vector<const void *> addresses;  // of pins
   memory_list memory;
-  nb::object error;
+  std::optional<failure> why;  // of a failed one, where it is known
+  uint32_t waiters = 0;        // threads in wait_for()
 
   bool is_final() const noexcept { return status != CUBBY_PENDING; }
-  // With the interpreter's lock. `why`: the exception of a failed one, where one is known.
-  void finish(cubby_status result, nb::object why);
+  // With the interpreter's lock.
+  void finish(cubby_status result, std::optional<failure> reason);
 };
 
 // How a request is served, as keyword arguments give it.
@@ -42,7 +43,7 @@ struct options {
   uint32_t flags = 0, ttl_ms = 0;
   uint8_t io_class = CUBBY_DEMAND, keep = CUBBY_KEEP_SESSION, priority = 0;
   uint64_t deadline_ns = 0, user = 0;
-  std::shared_ptr<queue> to;
+  std::shared_ptr<completions> to;
   std::optional<cubby_sync> sync;  // order with a device's stream
 };
 
@@ -64,6 +65,7 @@ void submit(const std::shared_ptr<request> &what, const options &with, uint32_t 
             const Body &body) {
   what->to = with.to;
   const cubby_how how = how_of(*what, with, count);
+  const core::submission under_way(*what->owner);
   cubby_ticket ticket = 0;
   const cubby_status status = what->owner->call([&](cubby *rt) { return body(rt, &how, &ticket); });
   what->ticket = ticket;
@@ -76,8 +78,8 @@ cubby_status wait_for(const std::shared_ptr<request> &what, int64_t timeout_ns);
 // to its memory afterwards.
 void wait_out(const std::shared_ptr<request> &what);
 // The exception of a failed request; raised with the statuses of its items.
-nb::object error_of(request &what);
-[[noreturn]] void raise_items(request &what);
+nb::object error_of(const request &what);
+[[noreturn]] void raise_items(const request &what);
 // Waits for a verification: the status of each item, OK, MISS or CORRUPT. Any other is an
 // exception.
 std::vector<int> wait_verified(const std::shared_ptr<request> &what);
@@ -85,7 +87,8 @@ std::vector<int> wait_verified(const std::shared_ptr<request> &what);
 // An accepted request, as Python sees it.
 class ticket {
  public:
-  explicit ticket(std::shared_ptr<request> what) : what_(std::move(what)) {}
+  ticket(std::shared_ptr<core> owner, std::shared_ptr<request> what)
+      : owner_(std::move(owner)), what_(std::move(what)) {}
   ticket(const ticket &) = delete;
   ticket &operator=(const ticket &) = delete;
   ~ticket();
@@ -94,8 +97,11 @@ class ticket {
   const std::shared_ptr<request> &shared() const noexcept { return what_; }
 
  private:
-  std::shared_ptr<request> what_;
+  const std::shared_ptr<core> owner_;
+  const std::shared_ptr<request> what_;
 };
+
+nb::object ticket_of(const std::shared_ptr<core> &owner, std::shared_ptr<request> what);
 
 void bind_requests(nb::module_ &m);
 

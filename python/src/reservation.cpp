@@ -39,6 +39,21 @@ uint32_t check_writers(const pin_set &set, const range &of) {
   return left;
 }
 
+// While the call runs without the interpreter's lock nobody is given a buffer to write to.
+class ending {
+ public:
+  ending(pin_set &set, const range &of) : set_(set), of_(of) { mark(true); }
+  ~ending() { mark(false); }
+  ending(const ending &) = delete;
+  ending &operator=(const ending &) = delete;
+
+ private:
+  void mark(bool now) { std::fill_n(set_.ending.begin() + of_.first, of_.count, now); }
+
+  pin_set &set_;
+  const range of_;
+};
+
 void end(pin_set &set, const range &of) {
   std::fill_n(set.over.begin() + of.first, of.count, true);
   if (std::find(set.over.begin(), set.over.end(), false) == set.over.end()) set.handle = 0;
@@ -57,11 +72,12 @@ std::shared_ptr<request> start_commit(const reservation &r, uint32_t first, uint
   check_open(set);
   const range of = named(set, first, count);
   auto what = std::make_shared<request>();
-  what->owner = set.what->owner;
-  submit(what, with, check_writers(set, of),
-         [&](cubby *rt, const cubby_how *how, cubby_ticket *out) {
-           return cubby_commit(rt, set.handle, first, count, 1, how, out);
-         });
+  what->owner = set.owner.get();
+  const uint32_t left = check_writers(set, of);
+  const ending now(set, of);
+  submit(what, with, left, [&](cubby *rt, const cubby_how *how, cubby_ticket *out) {
+    return cubby_commit(rt, set.handle, first, count, 1, how, out);
+  });
   if (!is_refused(*what)) end(set, of);
   return what;
 }
@@ -81,11 +97,11 @@ void commit(const reservation &r, uint32_t first, uint32_t count, nb::handle kee
 }
 
 nb::object submit_commit(const reservation &r, uint32_t first, uint32_t count, nb::handle keep,
-                         uint32_t ttl_ms, const std::shared_ptr<queue> &to, uint64_t user) {
+                         uint32_t ttl_ms, const queue *to, uint64_t user) {
   options with = options_of(keep, ttl_ms);
-  with.to = to;
+  with.to = completions_of(to);
   with.user = user;
-  return nb::cast(new ticket(start_commit(r, first, count, with)), nb::rv_policy::take_ownership);
+  return ticket_of(r.set->owner, start_commit(r, first, count, with));
 }
 
 void abandon(const reservation &r, uint32_t first, uint32_t count) {
@@ -93,6 +109,7 @@ void abandon(const reservation &r, uint32_t first, uint32_t count) {
   check_open(set);
   const range of = named(set, first, count);
   if (check_writers(set, of) == 0) return;
+  const ending now(set, of);
   check(set.what->owner->call(
       [&](cubby *rt) { return cubby_commit(rt, set.handle, first, count, 0, nullptr, nullptr); }));
   end(set, of);
@@ -104,14 +121,16 @@ nb::object reserve(const std::shared_ptr<core> &owner, const std::vector<cubby_i
                    cubby_tier tier, uint32_t part_count, std::vector<uint64_t> part_bytes,
                    const options &with) {
   auto set = std::make_shared<pin_set>();
+  set->owner = owner;
   set->what = std::make_shared<request>();
-  set->what->owner = owner;
+  set->what->owner = owner.get();
   set->count = static_cast<uint32_t>(items.size());
   set->part_count = part_count;
   set->part_bytes = std::move(part_bytes);
   set->reserved = true;
   set->writers.assign(items.size(), 0);
   set->over.assign(items.size(), false);
+  set->ending.assign(items.size(), false);
   std::vector<void *> addresses(items.size() * part_count, nullptr);
   submit(set->what, with, set->count, [&](cubby *rt, const cubby_how *how, cubby_ticket *out) {
     return cubby_reserve(rt, items.data(), set->count, tier, how, &set->handle, addresses.data(),

@@ -28,7 +28,8 @@ uint32_t pump_of(const std::string &name) {
 void open_runtime(runtime *self, const std::string &pump, bool verify,
                   const std::optional<std::string> &policy, std::optional<uint32_t> workers,
                   uint32_t tickets_max, uint32_t log_lines_max, uint64_t table_bytes_max,
-                  uint64_t seed, const std::optional<std::string> &profile) {
+                  uint64_t seed, nb::handle profile) {
+  const std::optional<std::string> profile_path = path_or_none(profile);
   cubby_config config{};
   config.struct_size = sizeof config;
   config.abi_version = CUBBY_ABI_VERSION;
@@ -39,7 +40,7 @@ void open_runtime(runtime *self, const std::string &pump, bool verify,
   config.log_lines_max = log_lines_max;
   config.table_bytes_max = table_bytes_max;
   config.seed = seed;
-  config.profile = profile ? profile->c_str() : nullptr;
+  config.profile = profile_path ? profile_path->c_str() : nullptr;
   if (workers) config.workers = *workers == 0 ? CUBBY_WORKERS_NONE : *workers;
   cubby *rt = nullptr;
   cubby_status status = CUBBY_OK;
@@ -54,11 +55,12 @@ void open_runtime(runtime *self, const std::string &pump, bool verify,
 }
 
 tier add_tier(const runtime &r, const std::string &backend, const std::string &name,
-              uint64_t budget_bytes, uint32_t rank, const std::vector<std::string> &paths,
+              uint64_t budget_bytes, uint32_t rank, nb::handle paths,
               const std::vector<region> &memory, bool exclusive, int32_t device,
               uint64_t numa_nodes, uint32_t emulated_latency_ns, uint64_t emulated_bytes_per_s) {
+  const std::vector<std::string> named = paths_of(paths);
   std::vector<const char *> path_list;
-  for (const std::string &path : paths) path_list.push_back(path.c_str());
+  for (const std::string &path : named) path_list.push_back(path.c_str());
   std::vector<cubby_region> lent;
   for (const region &each : memory) lent.push_back(each.handle);
   cubby_tier_desc desc{};
@@ -131,10 +133,11 @@ cubby_adopt_desc adopt_desc(const std::optional<std::string> &tensors,
   return desc;
 }
 
-std::shared_ptr<bank> adopt(const runtime &r, const std::string &path,
-                            const std::optional<std::string> &tensors,
-                            const std::optional<std::string> &seal_path, bool rows,
+std::shared_ptr<bank> adopt(const runtime &r, nb::handle model,
+                            const std::optional<std::string> &tensors, nb::handle seal, bool rows,
                             uint32_t page_bytes) {
+  const std::string path = path_of(model);
+  const std::optional<std::string> seal_path = path_or_none(seal);
   const cubby_adopt_desc desc = adopt_desc(tensors, seal_path, rows, page_bytes);
   cubby_bank added = 0;
   check(
@@ -196,25 +199,27 @@ std::shared_ptr<queue> add_queue(const runtime &r, uint32_t capacity) {
   return std::make_shared<queue>(r.owner, made);
 }
 
-nb::object seal(const runtime &r, const std::string &path,
-                const std::optional<std::string> &tensors,
-                const std::optional<std::string> &seal_path, bool rows, uint32_t page_bytes) {
+nb::object seal(const runtime &r, nb::handle model, const std::optional<std::string> &tensors,
+                nb::handle to, bool rows, uint32_t page_bytes) {
+  const std::string path = path_of(model);
+  const std::optional<std::string> seal_path = path_or_none(to);
   const cubby_adopt_desc desc = adopt_desc(tensors, seal_path, rows, page_bytes);
   auto what = std::make_shared<request>();
-  what->owner = r.owner;
+  what->owner = r.owner.get();
   submit(what, options{}, 0, [&](cubby *rt, const cubby_how *how, cubby_ticket *out) {
     cubby_how plain = *how;
     plain.item_status = nullptr;
     return cubby_seal(rt, path.c_str(), &desc, &plain, out);
   });
   if (what->status < 0) raise(error_of(*what));
-  return nb::cast(new ticket(std::move(what)), nb::rv_policy::take_ownership);
+  return ticket_of(r.owner, std::move(what));
 }
 
 bool drain(const runtime &r, nb::handle timeout) {
   const cubby_status status = wait_in_slices(timeout_of(timeout), [&](int64_t slice_ns) {
     return r.owner->call([&](cubby *rt) { return cubby_drain(rt, slice_ns); });
   });
+  r.owner->look_after_orphans(SIZE_MAX);
   if (status == CUBBY_ERR_TIMEOUT) return false;
   check(status);
   return true;
@@ -295,7 +300,10 @@ void bind_runtime(nb::module_ &m) {
       .def(
           "close", [](const runtime &r) { r.owner->close(); },
           "Completes or cancels what is open, writes back what was promised and ends the runtime. "
-          "May be called twice. BufferError while buffers over pinned memory are in use.")
+          "May be called twice. BufferError while buffers over pinned memory are in use; at the "
+          "end "
+          "of a `with` that an exception ends, that one stands, and the runtime ends with its "
+          "last name.")
       .def_prop_ro(
           "closed", [](const runtime &r) { return r.owner->door.closed(); },
           "Whether close() was called.")
@@ -317,7 +325,9 @@ void bind_runtime(nb::module_ &m) {
           "Takes lines of the log: a list of (at_ns, level, tier, text); level 0 error, 1 warning, "
           "2 notice, 3 detail.")
       .def("__enter__", [](nb::object self) { return self; })
-      .def("__exit__", [](const runtime &r, const nb::args &) { r.owner->close(); });
+      .def("__exit__", [](const runtime &r, const nb::args &exit) {
+        end_of_with(exit, [&] { r.owner->close(); });
+      });
 }
 
 }  // namespace pycubby

@@ -87,8 +87,10 @@ void remove(const slots &s) {
   check(status);
 }
 
-nb::object to_dlpack(const device_array &a, nb::handle max_version) {
+nb::object to_dlpack(const device_array &a, nb::handle max_version, nb::handle dl_device,
+                     nb::handle copy) {
   a.of->check_there();
+  const bool version_1 = dlpack::wants_version_1(a.of->device, max_version, dl_device, copy);
   dlpack::lent what;
   what.data = reinterpret_cast<const void *>(static_cast<uintptr_t>(a.address));
   what.ordinal = a.of->device;
@@ -100,7 +102,7 @@ nb::object to_dlpack(const device_array &a, nb::handle max_version) {
   };
   ++a.of->exports;
   ++a.of->owner->exports;
-  return dlpack::capsule_over(std::move(what), max_version);
+  return dlpack::capsule_over(std::move(what), version_1);
 }
 
 nb::tuple numbers_of(const uint64_t *first, uint32_t count) {
@@ -129,9 +131,8 @@ void bind_arrays(nb::module_ &m) {
       .def("__len__", [](const device_array &a) { return a.rows; })
       .def(
           "__dlpack__",
-          [](const device_array &a, nb::handle, nb::handle max_version, nb::handle, nb::handle) {
-            return to_dlpack(a, max_version);
-          },
+          [](const device_array &a, nb::handle, nb::handle max_version, nb::handle dl_device,
+             nb::handle copy) { return to_dlpack(a, max_version, dl_device, copy); },
           nb::kw_only(), nb::arg("stream").none() = nb::none(),
           nb::arg("max_version").none() = nb::none(), nb::arg("dl_device").none() = nb::none(),
           nb::arg("copy").none() = nb::none(), "A tensor of unsigned 64-bit numbers.")
@@ -212,7 +213,8 @@ void bind_slots(nb::module_ &m, nb::class_<bank> &banks) {
            "is in use; BusyError where what it loads takes long: it goes by itself then. May be "
            "called twice.")
       .def("__enter__", [](nb::object self) { return self; })
-      .def("__exit__", [](const slots &s, const nb::args &) { remove(s); });
+      .def("__exit__",
+           [](const slots &s, const nb::args &exit) { end_of_with(exit, [&] { remove(s); }); });
   bind_places(c);
   banks.def("slots", &add_slots, nb::arg("tier"),
             "Makes the slot table of a bank that has files, in a tier of a device's memory, or of "

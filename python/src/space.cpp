@@ -54,7 +54,7 @@ class named_keys {
 std::shared_ptr<request> start_get(const space &s, nb::handle keys, nb::handle memory, options with,
                                    nb::handle stream) {
   auto what = std::make_shared<request>();
-  what->owner = s.owner;
+  what->owner = s.owner.get();
   named_keys b(s, keys);
   b.set_memory(memory, true, what->memory);
   with.sync = stream_of(stream, what->memory.device());
@@ -67,7 +67,7 @@ std::shared_ptr<request> start_get(const space &s, nb::handle keys, nb::handle m
 std::shared_ptr<request> start_put(const space &s, nb::handle keys, nb::handle memory,
                                    nb::handle after, bool chain, options with, nb::handle stream) {
   auto what = std::make_shared<request>();
-  what->owner = s.owner;
+  what->owner = s.owner.get();
   named_keys b(s, keys);
   b.set_memory(memory, false, what->memory);
   with.sync = stream_of(stream, what->memory.device());
@@ -79,13 +79,13 @@ std::shared_ptr<request> start_put(const space &s, nb::handle keys, nb::handle m
 }
 
 options options_of(uint32_t ttl_ms, uint8_t priority, uint64_t deadline_ns, bool bypass,
-                   std::shared_ptr<queue> to, uint64_t user) {
+                   const queue *to, uint64_t user) {
   options with;
   if (bypass) with.flags |= CUBBY_BYPASS;
   with.ttl_ms = ttl_ms;
   with.priority = priority;
   with.deadline_ns = deadline_ns;
-  with.to = std::move(to);
+  with.to = completions_of(to);
   with.user = user;
   return with;
 }
@@ -120,21 +120,21 @@ void put(const space &s, nb::handle keys, nb::handle memory, nb::handle after, b
   if (what->status != CUBBY_OK) raise_items(*what);
 }
 
-nb::object submit_get(const space &s, nb::handle keys, nb::handle into,
-                      const std::shared_ptr<queue> &to, uint64_t user, uint8_t priority,
-                      uint64_t deadline_ns, bool bypass, nb::handle stream) {
+nb::object submit_get(const space &s, nb::handle keys, nb::handle into, const queue *to,
+                      uint64_t user, uint8_t priority, uint64_t deadline_ns, bool bypass,
+                      nb::handle stream) {
   auto what =
       start_get(s, keys, into, options_of(0, priority, deadline_ns, bypass, to, user), stream);
-  return nb::cast(new ticket(std::move(what)), nb::rv_policy::take_ownership);
+  return ticket_of(s.owner, std::move(what));
 }
 
 nb::object submit_put(const space &s, nb::handle keys, nb::handle memory, nb::handle after,
-                      bool chain, nb::handle keep, const std::shared_ptr<queue> &to, uint64_t user,
-                      uint32_t ttl_ms, uint8_t priority, bool bypass, nb::handle stream) {
+                      bool chain, nb::handle keep, const queue *to, uint64_t user, uint32_t ttl_ms,
+                      uint8_t priority, bool bypass, nb::handle stream) {
   options with = options_of(ttl_ms, priority, 0, bypass, to, user);
   with.keep = keep_of(keep);
   auto what = start_put(s, keys, memory, after, chain, with, stream);
-  return nb::cast(new ticket(std::move(what)), nb::rv_policy::take_ownership);
+  return ticket_of(s.owner, std::move(what));
 }
 
 // Sizes of the parts of so many blocks.
@@ -173,7 +173,7 @@ std::shared_ptr<request> start_verify(const space &s, nb::handle from, const tie
                                       const options &with) {
   const named_keys b(s, from);
   auto what = std::make_shared<request>();
-  what->owner = s.owner;
+  what->owner = s.owner.get();
   submit(what, with, b.keys.size(), [&](cubby *rt, const cubby_how *how, cubby_ticket *out) {
     return cubby_verify(rt, b.items.data(), b.keys.size(), in.handle, how, out);
   });
@@ -184,10 +184,10 @@ std::vector<int> verify(const space &s, nb::handle from, const tier &in) {
   return wait_verified(start_verify(s, from, in, options{}));
 }
 
-nb::object submit_verify(const space &s, nb::handle from, const tier &in,
-                         const std::shared_ptr<queue> &to, uint64_t user) {
+nb::object submit_verify(const space &s, nb::handle from, const tier &in, const queue *to,
+                         uint64_t user) {
   const options with = options_of(0, 0, 0, false, to, user);
-  return nb::cast(new ticket(start_verify(s, from, in, with)), nb::rv_policy::take_ownership);
+  return ticket_of(s.owner, start_verify(s, from, in, with));
 }
 
 void drop(const space &s, nb::handle from, nb::handle in) {

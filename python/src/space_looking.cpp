@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "handles.hpp"
 #include "keys.hpp"
@@ -14,14 +17,18 @@ namespace {
 // Up to this many keys a match is too short to be worth giving the interpreter's lock away.
 constexpr uint32_t quick_keys = 1024;
 
+// Nothing where the caller has none. Read before the keys, for that may run code of others.
+using part_rules = std::optional<std::vector<cubby_part_rule>>;
+
 // A rule a part: None, or (trailing, group).
-std::vector<cubby_part_rule> rules_of(nb::handle parts) {
+part_rules rules_of(nb::handle parts) {
+  if (parts.is_none()) return std::nullopt;
   std::vector<cubby_part_rule> rules;
-  if (parts.is_none()) return rules;
   for (nb::handle each : nb::borrow<nb::sequence>(parts)) {
     cubby_part_rule rule{};
     if (!each.is_none()) {
-      const auto [trailing, group] = nb::cast<std::pair<uint32_t, uint32_t>>(each);
+      const auto [trailing, group] = cast_or<std::pair<uint32_t, uint32_t>>(
+          each, "a rule of parts is None, or (trailing, group): two int of 0 or more");
       rule = {1, trailing, group, 0};
     }
     rules.push_back(rule);
@@ -30,16 +37,15 @@ std::vector<cubby_part_rule> rules_of(nb::handle parts) {
 }
 
 uint32_t match_keys(const space &s, key_view &keys, nb::handle after, uint32_t trailing,
-                    nb::handle parts, uint8_t *states, uint64_t *restorable = nullptr) {
+                    const part_rules &rules, uint8_t *states, uint64_t *restorable = nullptr) {
   const cubby_key before = key_or_none(after);
-  const std::vector<cubby_part_rule> rules = rules_of(parts);
   cubby_match_rule rule{};
   rule.struct_size = sizeof rule;
   rule.trailing_count = trailing;
   rule.after = before.data == nullptr ? nullptr : &before;
   rule.restorable = restorable;
-  rule.parts = parts.is_none() ? nullptr : rules.data();
-  rule.part_count = static_cast<uint32_t>(rules.size());
+  rule.parts = rules ? rules->data() : nullptr;
+  rule.part_count = rules ? static_cast<uint32_t>(rules->size()) : 0;
   uint32_t hits = 0;
   const auto body = [&](cubby *rt) {
     return cubby_match(rt, s.handle, keys.data(), keys.size(), &rule, &hits, states);
@@ -55,22 +61,24 @@ uint32_t match_keys(const space &s, key_view &keys, nb::handle after, uint32_t t
 
 uint32_t match(const space &s, nb::handle from, nb::handle after, uint32_t trailing,
                nb::handle parts) {
+  const part_rules rules = rules_of(parts);
   key_view keys(from);
-  return match_keys(s, keys, after, trailing, parts, nullptr);
+  return match_keys(s, keys, after, trailing, rules, nullptr);
 }
 
 nb::bytes states(const space &s, nb::handle from, nb::handle after) {
   key_view keys(from);
   std::vector<uint8_t> found(keys.size());
-  match_keys(s, keys, after, 0, nb::none(), found.data());
+  match_keys(s, keys, after, 0, std::nullopt, found.data());
   return nb::bytes(reinterpret_cast<const char *>(found.data()), found.size());
 }
 
 nb::list restorable(const space &s, nb::handle from, nb::handle after, uint32_t trailing,
                     nb::handle parts) {
+  const part_rules rules = rules_of(parts);
   key_view keys(from);
   std::vector<uint64_t> bits((size_t{keys.size()} + 63) / 64);
-  match_keys(s, keys, after, trailing, parts, nullptr, bits.data());
+  match_keys(s, keys, after, trailing, rules, nullptr, bits.data());
   nb::list lengths;
   for (uint32_t n = 1; n <= keys.size(); ++n) {
     if ((bits[(n - 1) / 64] >> ((n - 1) % 64) & 1) != 0) lengths.append(n);
@@ -115,7 +123,9 @@ nb::dict split(const space &s, nb::handle from, const tier &in, nb::list recompu
   key_view keys(from);
   keys.hold();
   std::vector<uint64_t> costs;
-  for (nb::handle each : recompute_ns) costs.push_back(nb::cast<uint64_t>(each));
+  for (nb::handle each : recompute_ns) {
+    costs.push_back(cast_or<uint64_t>(each, "recompute_ns is a list of int of 0 or more"));
+  }
   if (costs.size() != keys.size()) throw nb::value_error("recompute_ns is as long as keys");
   cubby_split_result result{};
   result.struct_size = sizeof result;

@@ -110,9 +110,18 @@ def test_bad_input(connector: CubbyConnector, tmp_path: Path) -> None:
 
 
 def test_a_damaged_list_of_sizes(tmp_path: Path) -> None:
-    (tmp_path / SIZES_FILE).write_text("{")
-    with pytest.raises(cubby.FormatError):
-        make(tmp_path)
+    for text in (
+        "{",
+        "[]",
+        '{"sizes": [0]}',
+        '{"sizes": [-4096]}',
+        '{"sizes": [1e300]}',
+        '{"sizes": [Infinity]}',
+        "\x00",
+    ):
+        (tmp_path / SIZES_FILE).write_text(text)
+        with pytest.raises(cubby.FormatError, match="damaged"):
+            make(tmp_path)
     (tmp_path / SIZES_FILE).write_text(json.dumps({"sizes": []}))
     make(tmp_path).close()
 
@@ -159,3 +168,39 @@ def test_frames_are_little_larger_than_their_blocks() -> None:
     for size in (1, 4096, 5000, 64 * KIB, 65 * KIB, 9 << 20, 33 << 20):
         assert size <= frame_bytes(size) <= max(size * 1.125, 4096 * 2)
     assert frame_bytes(64 * KIB) == 64 * KIB
+
+
+def test_a_size_that_could_not_be_noted_is_noted_later(tmp_path: Path) -> None:
+    connector = make(tmp_path)
+    blocked = tmp_path / f"{SIZES_FILE[:-5]}.part"
+    blocked.mkdir()
+    good, error, _ = wait(connector, connector.submit_batch_set(["a"], [value(1, 64 * KIB)]))
+    assert not good and "part" in error
+    blocked.rmdir()
+    assert wait(connector, connector.submit_batch_set(["a"], [value(1, 64 * KIB)]))[0] is True
+    connector.close()
+    again = make(tmp_path)
+    assert wait(again, again.submit_batch_exists(["a"]))[2] == [True]
+    again.close()
+
+
+def test_a_closed_connector_says_so(tmp_path: Path) -> None:
+    connector = make(tmp_path)
+    connector.close()
+    for call in (
+        lambda: connector.submit_batch_set(["a"], [value(1, 64 * KIB)]),
+        lambda: connector.submit_batch_get(["a"], [value(1, 64 * KIB)]),
+        lambda: connector.submit_batch_exists(["a"]),
+        lambda: connector.submit_batch_delete(["a"]),
+    ):
+        with pytest.raises(cubby.ShutdownError, match="connector"):
+            call()
+    assert connector.drain_completions() == []
+
+
+def test_sizes_in_words_and_options_that_are_wrong(tmp_path: Path) -> None:
+    CubbyConnector(str(tmp_path), store_bytes="64MiB", host_bytes="8MiB").close()
+    for name, given in (("store_bytes", "8GB"), ("host_bytes", 0), ("path", ""), ("keep", "ever")):
+        whole = {"path": str(tmp_path), "store_bytes": 64 << 20, name: given}
+        with pytest.raises(ValueError, match=name):
+            CubbyConnector(**whole)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import threading
@@ -227,3 +228,128 @@ def test_timeouts(cache: Cache) -> None:
             queue.wait(wrong)
     with pytest.raises(TypeError):
         queue.wait("soon")
+
+
+def test_arguments_of_wrong_types_are_type_errors(cache: Cache) -> None:
+    space, bank, host = cache.space, cache.bank, cache.host
+    for wrong in ([5], [(1,)], [(-1, 2)], ["ab"]):
+        with pytest.raises(TypeError, match="trailing, group"):
+            space.match([b"a"], parts=wrong)
+    for wrong in ([-1], ["x"], [1.5], [None]):
+        with pytest.raises(TypeError, match="recompute_ns"):
+            space.split([b"a"], host, wrong)
+    for wrong in ("host", 5, bank):
+        with pytest.raises(TypeError, match="Tier"):
+            space.drop(b"a", wrong)
+        with pytest.raises(TypeError, match="Tier"):
+            bank.drop([1], wrong)
+    for wrong in ([-1], ["x"], 5, [1.5]):
+        with pytest.raises(TypeError, match="rows"):
+            bank.gather(wrong, bytearray(BLOCK))
+
+
+def test_an_object_without_its_construction_is_refused(cache: Cache) -> None:
+    with pytest.raises(BufferError):
+        memoryview(cubby.View.__new__(cubby.View))
+    with pytest.warns(RuntimeWarning), pytest.raises(TypeError):
+        cache.space.match(cubby.Keys.__new__(cubby.Keys))
+    with pytest.warns(RuntimeWarning), pytest.raises(TypeError):
+        cubby.Runtime.__new__(cubby.Runtime).stats()
+
+
+def test_paths_are_what_open_takes(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"of no \xff text")
+    folder.mkdir()
+    for paths in ([folder], (str(folder),), [os.fsencode(folder)]):
+        with cubby.Runtime() as runtime:
+            runtime.add_tier("host", "host:0", 1 << 20)
+            runtime.add_tier("file", "nvme:0", 16 << 20, rank=1, paths=paths)
+    with cubby.Runtime() as runtime:
+        for wrong in (str(folder), [5], None, 5):
+            with pytest.raises(TypeError):
+                runtime.add_tier("file", "nvme:0", 16 << 20, rank=1, paths=wrong)
+        for call in (runtime.adopt, runtime.seal):
+            with pytest.raises(cubby.CubbyError, match="there"):
+                call(tmp_path / "there")
+            with pytest.raises(ValueError, match="null"):
+                call(f"{tmp_path}\0.gguf")  # and not what stands before it
+        with pytest.raises(cubby.CubbyError, match="there"):
+            cubby.Runtime(profile=tmp_path / "there")
+
+
+def test_what_dlpack_is_asked_for_beyond_a_view(cache: Cache) -> None:
+    cache.space.put(b"a", block(1))
+    pins = cache.space.pin(b"a", cache.host)
+    view = pins.view(0)
+    for how in ({"copy": True}, {"dl_device": (2, 0)}):
+        with pytest.raises(BufferError):
+            view.__dlpack__(**how)
+    for how in ({"max_version": ()}, {"max_version": ("1", "0")}, {"dl_device": 1}):
+        with pytest.raises(TypeError):
+            view.__dlpack__(**how)
+    assert view.__dlpack__(copy=False, dl_device=(1, 0), max_version=(1, 2)) is not None
+    pins.release()
+    cache.runtime.close()  # BufferError where a refused one counts as in use
+
+
+class Tensor(ctypes.Structure):
+    """Of DLPack's version 0: a vector of host memory."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device", ctypes.c_int32 * 2),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.c_void_p),
+        ("offset", ctypes.c_uint64),
+        ("context", ctypes.c_void_p),
+        ("deleter", ctypes.c_void_p),
+    )
+
+
+class Exporter:
+    """Has __dlpack__ of so many elements of some bits; `meanwhile` is called before it answers."""
+
+    def __init__(self, memory: bytearray, count: int, bits: int, meanwhile: object = None) -> None:
+        self.memory, self.meanwhile = memory, meanwhile
+        self.shape = (ctypes.c_int64 * 1)(count)
+        address = ctypes.addressof((ctypes.c_char * len(memory)).from_buffer(memory))
+        host = (ctypes.c_int32 * 2)(1, 0)
+        self.tensor = Tensor(address, host, 1, 1, bits, 1, self.shape, None, 0, None, None)
+
+    def __dlpack__(self, **how: object) -> object:
+        if callable(self.meanwhile):
+            self.meanwhile()
+        new = ctypes.pythonapi.PyCapsule_New
+        new.restype = ctypes.py_object
+        new.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+        return new(ctypes.addressof(self.tensor), b"dltensor", None)
+
+
+def test_elements_of_less_than_a_byte_are_refused(cache: Cache) -> None:
+    with pytest.raises(BufferError, match="whole bytes"):
+        cache.space.put(b"a", Exporter(bytearray(BLOCK // 2), BLOCK, 4))
+    memory = block(3)
+    cache.space.put(b"a", Exporter(memory, BLOCK, 8))
+    into = bytearray(BLOCK)
+    assert cache.space.get(b"a", into) and into == memory
+
+
+def test_lists_that_change_while_they_are_read(cache: Cache) -> None:
+    memory: list[object] = []
+    keys = [b"a", b"b", b"c"]
+
+    def meanwhile() -> None:
+        memory.clear()
+        keys.clear()
+        memory.extend(range(1000))
+
+    first = Exporter(block(1), BLOCK, 8, meanwhile)
+    memory += [first, block(2), block(3)]
+    cache.space.put(keys, memory)
+    into = bytearray(3 * BLOCK)
+    assert cache.space.get([b"a", b"b", b"c"], into) == [True] * 3
+    assert into == block(1) + block(2) + block(3)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import multiprocessing
 import os
+import pickle
+import re
+import signal
 import subprocess
 import sys
 import textwrap
@@ -221,6 +225,43 @@ def test_the_command() -> None:
     assert done.returncode == 2 and "libcli11-dev" in done.stderr
 
 
+def command_that(tmp_path: Path, says: str) -> Path:
+    made = tmp_path / "command"
+    made.write_text(says)
+    made.chmod(0o755)
+    return made
+
+
+def run_command(command: Path) -> subprocess.CompletedProcess[str]:
+    path = str(Path(cubby.__file__).parent.parent)
+    env = {**os.environ, "PYTHONPATH": path, "CUBBY_COMMAND": str(command)}
+    call = [sys.executable, "-m", "cubby"]
+    return subprocess.run(call, env=env, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_the_command_ends_by_signals_as_it_does_alone(tmp_path: Path) -> None:
+    assert run_command(command_that(tmp_path, "#!/bin/sh\nexit 7\n")).returncode == 7
+    for name in ("PIPE", "XFSZ", "TERM"):
+        done = run_command(command_that(tmp_path, f"#!/bin/sh\nkill -{name} $$\nexit 7\n"))
+        assert done.returncode == -getattr(signal, f"SIG{name}")
+
+
+def test_a_command_that_cannot_be_run(tmp_path: Path) -> None:
+    for command in (tmp_path, command_that(tmp_path, "no program")):
+        done = run_command(command)
+        assert done.returncode == 2
+        assert str(command) in done.stderr and "Traceback" not in done.stderr
+
+
+def test_exceptions_cross_processes() -> None:
+    for status in list(cubby.Status)[2:]:
+        made = cubby.errors._make(int(status), "why", 5, True, False, 1, 2, 3, 4)
+        made.item_status = [0, -3]
+        again = pickle.loads(pickle.dumps(made))
+        assert (type(again), str(again), vars(again)) == (type(made), "why", vars(made))
+    assert cubby.BusyError("mine").status is cubby.Status.BUSY
+
+
 def test_the_stubs_name_what_there_is() -> None:
     stub = Path(cubby.__file__).parent / "_cubby.pyi"
     if not stub.exists():
@@ -234,3 +275,46 @@ def test_the_stubs_name_what_there_is() -> None:
             if not name.startswith("_"):
                 assert f"def {name}" in text, f"{kind.__name__}.{name}"
     assert (Path(cubby.__file__).parent / "py.typed").exists()
+
+
+def shape_of(made: ast.stmt) -> tuple[list[str], list[str], list[str]]:
+    """Names of the parameters, of those by name alone, and defaults."""
+    assert isinstance(made, ast.FunctionDef)
+    given = made.args
+    defaults = [ast.unparse(each) for each in (*given.defaults, *given.kw_defaults) if each]
+    return [a.arg for a in given.args], [a.arg for a in given.kwonlyargs], defaults
+
+
+def signatures(of: object) -> list[tuple[list[str], list[str], list[str]]]:
+    """What the extension says of a function itself."""
+    shapes = []
+    for text, _, defaults in getattr(of, "__nb_signature__", ()):
+        # Stubs leave out what defaults of bytes are.
+        given = ["..." if isinstance(each, bytes) else repr(each) for each in defaults or ()]
+        whole = re.sub(r"\\(\d+)", lambda at, given=given: given[int(at[1])], text)
+        shapes.append(shape_of(ast.parse(whole + ": ...").body[0]))
+    return shapes
+
+
+def test_the_stubs_have_the_parameters_that_there_are() -> None:
+    stub = ast.parse((Path(cubby.__file__).parent / "_cubby.pyi").read_text())
+    compared = 0
+    for made in stub.body:
+        if isinstance(made, ast.FunctionDef):
+            assert signatures(getattr(cubby._cubby, made.name)) == [shape_of(made)], made.name
+        if not isinstance(made, ast.ClassDef):
+            continue
+        kind = getattr(cubby._cubby, made.name)
+        listed: dict[str, list[object]] = {}
+        for method in made.body:
+            if isinstance(method, ast.FunctionDef) and not ast.unparse(method).startswith(
+                "@property"
+            ):
+                listed.setdefault(method.name, []).append(shape_of(method))
+        for name, shapes in listed.items():
+            if found := signatures(vars(kind).get(name)):
+                assert found == shapes, f"{made.name}.{name}"
+                compared += 1
+        for name, member in vars(kind).items():
+            assert name.startswith("_") or not signatures(member) or name in listed, name
+    assert compared > 60

@@ -333,3 +333,37 @@ def test_another_sglang_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delitem(sys.modules, "cubby.integrations.sglang", raising=False)
     with pytest.raises(ImportError, match="cannot be imported"):
         importlib.import_module("cubby.integrations.sglang")
+
+
+def test_sizes_in_words_and_options_that_are_wrong(adapter: Any, tmp_path: Path) -> None:
+    storage = make(adapter, tmp_path, store_bytes="64MiB", host_bytes="4MiB")
+    assert storage.counters()["used_bytes"] == 0
+    storage.close()
+    wrong: list[tuple[str, Any]] = [
+        *(("store_bytes", given) for given in ("8GB", -1, None, "x")),
+        ("host_bytes", 0),
+        ("path", None),
+        ("path", ""),
+        ("keep", "ever"),
+    ]
+    for name, given in wrong:
+        extra = {"path": str(tmp_path), "store_bytes": 64 << 20, name: given}
+        with pytest.raises(ValueError, match=name):
+            adapter.CubbyStorage(_Config(extra_config=extra), {})
+
+
+def test_a_store_that_is_held_or_has_no_folder_is_off(adapter: Any, tmp_path: Path) -> None:
+    first = make(adapter, tmp_path)
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path, tmp_path / "file", Path("/proc/nowhere")):
+        second = make(adapter, path)
+        assert second.batch_set_v1(names(1), at(0)) == [False]
+        assert not second.exists(names(1)[0])
+        assert second.clear() is False
+        second.close()
+        second.close()
+    assert first.batch_set_v1(names(1), at(0)) == [True]
+    first.close()
+    assert first.batch_set_v1(names(1), at(0)) == [False]
+    assert first.batch_get_v1(names(1), at(0)) == [False]
+    assert first.counters()["used_bytes"] == 0

@@ -275,3 +275,31 @@ def test_options_of_a_store(tmp_path: Path) -> None:
             _blocks.BlockStore(tmp_path, **{"store_bytes": 1 << 20, "host_bytes": 1 << 20, **wrong})
     with pytest.raises((cubby.CubbyError, OSError)):
         _blocks.BlockStore(tmp_path, store_bytes=1 << 60, host_bytes=1 << 20)
+
+
+def test_sizes_in_words_and_options_that_are_wrong(adapter: Any, tmp_path: Path) -> None:
+    engine = Engine(adapter, tmp_path, store_bytes="64MiB", host_bytes=4e6)
+    assert engine.run(True, keys(1), [0]).success
+    engine.tier.shutdown()
+    wrong: list[tuple[str, Any]] = [
+        *(("store_bytes", given) for given in ("8 GB", "", -1, 0, 1.5, None, True)),
+        ("host_bytes", "much"),
+        ("path", ""),
+        ("path", None),
+        ("keep", "ever"),
+    ]
+    for name, given in wrong:
+        with pytest.raises(ValueError, match=name):
+            whole = {"path": str(tmp_path), "store_bytes": 64 << 20, name: given}
+            adapter.CubbyTier(spec(), engine.view, "CubbyTier", **whole)
+
+
+def test_a_job_that_makes_no_sense_is_answered(adapter: Any, tmp_path: Path) -> None:
+    engine = Engine(adapter, tmp_path)
+    for row in (-1, ROWS):
+        assert not engine.run(True, keys(1), [row]).success
+        assert not engine.run(False, keys(1), [row]).success
+    engine.end()
+    assert not engine.run(True, keys(1), [0]).success
+    assert not engine.hit(keys(1)[0])
+    engine.tier.shutdown()

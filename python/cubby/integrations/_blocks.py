@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import cubby
 
 USABLE = frozenset((cubby.State.FILE, cubby.State.HOST, cubby.State.DEVICE))
 KEEPS = ("cache", "restart", "durable")
+_UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _QUIET_SECONDS = 30.0
 _HEAD_BYTES = 1 << 20  # of a file of weights: its own description, or most of it
 _PIECE_BYTES = 4 << 10
@@ -40,6 +42,28 @@ class Complaints:
         unsaid = self._unsaid.pop(kind, 0)
         more = f" ({unsaid} more of this kind since the last line)" if unsaid else ""
         self._log.warning("cubby: %s: %s%s", kind, error, more)
+
+
+def bytes_of(name: str, given: object) -> int:
+    """An option's number of bytes above 0, given as such or as "100GiB"."""
+    value = given
+    if isinstance(given, str):
+        found = re.fullmatch(r"(\d+)(|[KMGT]iB)", given)
+        value = int(found[1]) * _UNITS[found[2]] if found else None
+    elif isinstance(given, float) and given.is_integer():  # JSON has 1e11
+        value = int(given)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 1 << 63:
+        raise ValueError(
+            f'{name} is {given!r}; give a number of bytes above 0, or a size such as "100GiB"'
+        )
+    return value
+
+
+def folder_of(path: object) -> Path:
+    """The folder of a store. Without a name it would be whatever folder the engine runs in."""
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise ValueError(f"path is {path!r}; give the folder of the store")
+    return Path(path)
 
 
 def digest(*parts: bytes) -> bytes:
@@ -130,8 +154,8 @@ class BlockStore:
     def __init__(
         self,
         path: str | Path | None,
-        store_bytes: int,
-        host_bytes: int,
+        store_bytes: int | str,
+        host_bytes: int | str,
         *,
         keep: str = "restart",
         verify: bool = True,
@@ -139,14 +163,15 @@ class BlockStore:
     ) -> None:
         if keep not in KEEPS:
             raise ValueError(f"keep is one of {', '.join(KEEPS)}, not {keep!r}")
-        if host_bytes <= 0 or (path is not None and store_bytes <= 0):
-            raise ValueError("store_bytes and host_bytes are numbers of bytes above 0")
-        self.host_bytes, self.store_bytes, self.keep = host_bytes, store_bytes, keep
+        folder = None if path is None else folder_of(path)
+        self.host_bytes = bytes_of("host_bytes", host_bytes)
+        self.store_bytes = bytes_of("store_bytes", store_bytes) if folder is not None else 0
+        self.keep = keep
         self.runtime = cubby.Runtime(verify=verify, workers=workers)
         try:
-            self.runtime.add_tier("host", "host:0", host_bytes)
-            if path is not None:
-                self._add_folder(Path(path))
+            self.runtime.add_tier("host", "host:0", self.host_bytes)
+            if folder is not None:
+                self._add_folder(folder)
         except BaseException:
             self.runtime.close()
             raise

@@ -28,16 +28,21 @@ class SizedSpaces:
         self._identity = identity
         self._banks: dict[int, cubby.Bank] = {}
         self._spaces: dict[int, cubby.Space] = {}
+        self._noted: set[int] = set()  # in the file: found again after a restart
         self._lock = threading.Lock()
         for size in self._read():
             self._open(size)
+            self._noted.add(size)
 
     def _read(self) -> list[int]:
         try:
-            return [int(size) for size in json.loads(self._file.read_text())["sizes"]]
+            sizes = [int(size) for size in json.loads(self._file.read_text())["sizes"]]
+            if not all(0 < size < 1 << 48 for size in sizes):
+                raise ValueError("a size that no block has")
+            return sizes
         except FileNotFoundError:
             return []
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise cubby.FormatError(
                 f"{self._file} is damaged ({error}); move it away: the blocks of sizes that are "
                 "used again are found again"
@@ -47,6 +52,7 @@ class SizedSpaces:
         part = self._file.with_suffix(".part")
         part.write_text(json.dumps({"sizes": sorted(self._spaces)}))
         os.replace(part, self._file)
+        self._noted.update(self._spaces)
 
     def _open(self, size: int) -> cubby.Space:
         locker = frame_bytes(size)
@@ -62,12 +68,12 @@ class SizedSpaces:
 
     def of(self, size: int) -> cubby.Space:
         """The same, made where there is none; the size is noted beside the store first."""
-        found = self._spaces.get(size)
-        if found is not None:
-            return found
+        if size in self._noted:
+            return self._spaces[size]
         with self._lock:
             if size not in self._spaces:
                 self._open(size)
+            if size not in self._noted:
                 self._write()
             return self._spaces[size]
 

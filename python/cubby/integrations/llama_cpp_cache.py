@@ -25,6 +25,7 @@ import cubby
 from cubby.integrations._blocks import (
     BlockStore,
     Complaints,
+    bytes_of,
     digest,
     file_digest,
     file_sample,
@@ -128,8 +129,8 @@ class LockerCache(BaseLlamaCache):
         self,
         model: llama_cpp.Llama,
         path: str | Path,
-        store_bytes: int,
-        host_bytes: int = 256 << 20,
+        store_bytes: int | str,
+        host_bytes: int | str = 256 << 20,
         *,
         block_tokens: int = 64,
         keep: str = "restart",
@@ -141,7 +142,10 @@ class LockerCache(BaseLlamaCache):
         memory for blocks. block_tokens: tokens of one block. identity: anything else that tells
         contexts apart, as control vectors. NotSupportedError where the context's state cannot be
         cut into tokens, or logits_all=True wants those of the whole prompt."""
-        super().__init__(store_bytes)
+        if block_tokens < 1:
+            raise ValueError(f"block_tokens is {block_tokens}; give 1 or more")
+        host_bytes = bytes_of("host_bytes", host_bytes)
+        super().__init__(bytes_of("store_bytes", store_bytes))
         if model._logits_all:
             raise cubby.NotSupportedError(
                 "logits_all=True: the logits of a prompt that is found are not stored; make the "

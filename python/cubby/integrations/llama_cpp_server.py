@@ -14,23 +14,22 @@ import argparse
 import importlib
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import cubby
-from cubby.integrations._blocks import KEEPS
-
-_UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+from cubby.integrations._blocks import KEEPS, bytes_of
 
 
 def size(text: str) -> int:
     """Bytes, as "100GiB", "800MiB" or a number of them."""
-    found = re.fullmatch(r"(\d+)(|[KMGT]iB)", text)
-    if found is None or int(found[1]) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 100GiB, 800MiB or 4096")
-    return int(found[1]) * _UNITS[found[2]]
+    try:
+        return bytes_of("it", text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no size such as 100GiB, 800MiB or 4096"
+        ) from None
 
 
 def parser() -> argparse.ArgumentParser:

@@ -76,8 +76,8 @@ class CubbyConnector:
     def __init__(
         self,
         path: str,
-        store_bytes: int,
-        host_bytes: int = 1 << 28,
+        store_bytes: int | str,
+        host_bytes: int | str = 1 << 28,
         keep: str = "restart",
         verify: bool = True,
         workers: int | None = None,
@@ -99,7 +99,7 @@ class CubbyConnector:
         except BaseException:
             self._store.close()
             raise
-        self._piece_bytes_max = max(host_bytes // (2 * _THREADS), 1)
+        self._piece_bytes_max = max(self._store.host_bytes // (2 * _THREADS), 1)
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._movers = concurrent.futures.ThreadPoolExecutor(_THREADS, "cubby-move")
         self._pid = os.getpid()
@@ -123,6 +123,7 @@ class CubbyConnector:
 
     def submit_batch_exists(self, keys: Sequence[str]) -> int:
         """Which keys could be loaded now."""
+        self._check_open()
         hashed = [key_of(name) for name in keys]
         found = [False] * len(hashed)
         for space in self._spaces.all():
@@ -132,6 +133,7 @@ class CubbyConnector:
 
     def submit_batch_delete(self, keys: Sequence[str]) -> int:
         """Forgets keys, in memory and on disk; True where it is gone."""
+        self._check_open()
         return self._answer([self._delete(key_of(name)) for name in keys])
 
     def drain_completions(self) -> list[Completion]:
@@ -163,8 +165,7 @@ class CubbyConnector:
     def _submit(self, keys: Sequence[str], buffers: Sequence[memoryview], store: bool) -> int:
         if len(keys) != len(buffers):
             raise ValueError("as many buffers as keys")
-        if os.getpid() != self._pid:
-            raise cubby.ForkedError("the connector belongs to the process before fork()")
+        self._check_open()
         batch = _Batch(next(self._numbers), store, [False] * len(keys))
         pieces = self._cut(batch, keys, buffers)
         batch.open = len(pieces)
@@ -173,6 +174,12 @@ class CubbyConnector:
         if not pieces:
             self._end(batch)
         return batch.number
+
+    def _check_open(self) -> None:
+        if os.getpid() != self._pid:
+            raise cubby.ForkedError("the connector belongs to the process before fork()")
+        if self._closed:
+            raise cubby.ShutdownError("the connector is closed; make another one")
 
     def _cut(self, batch: _Batch, keys: Sequence[str], buffers: Sequence[Any]) -> list[_Piece]:
         """A piece for every thread, of blocks of one size each, and none larger than what leaves

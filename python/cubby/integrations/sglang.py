@@ -18,7 +18,6 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cubby
@@ -29,6 +28,7 @@ from cubby.integrations._blocks import (
     Complaints,
     digest,
     fingerprint,
+    folder_of,
     model_identity,
 )
 from cubby.integrations._engine import Engine
@@ -137,7 +137,8 @@ class CubbyStorage(HiCacheStorage):
     def __init__(self, storage_config: HiCacheStorageConfig, kwargs: Any = None) -> None:
         """Options, in SGLang's extra configuration: path: folder of the store, made where it is
         missing. store_bytes: bytes of disk for each rank, taken at once and never exceeded.
-        host_bytes: host memory for pages on their way and the latest ones (256 MiB). keep:
+        host_bytes: host memory for pages on their way and the latest ones (256 MiB). Both are
+        numbers, or text as "100GiB". keep:
         'restart', or 'durable' to outlive power cuts too, or 'cache' for this process alone.
         verify: hold what is read against its digests. workers: threads that do so beside the
         runtime's own; None = as many as are worth it. identity: anything else that tells models
@@ -157,7 +158,7 @@ class CubbyStorage(HiCacheStorage):
         self._anchor: Any = None
         self._counts = {"stored": 0, "loaded": 0}
         self._store: BlockStore | None = None
-        self._folder = Path(extra["path"]) / self._rank()
+        self._folder = folder_of(extra["path"]) / self._rank()
         self._layout = layout(storage_config, str(extra.get("identity", "")))
         try:
             self._open()
@@ -171,8 +172,7 @@ class CubbyStorage(HiCacheStorage):
 
     def _open(self) -> None:
         options = {name: self._extra[name] for name in _OPTIONS if name in self._extra}
-        store_bytes = int(self._extra["store_bytes"])
-        host_bytes = int(self._extra.get("host_bytes", 1 << 28))
+        store_bytes, host_bytes = self._extra["store_bytes"], self._extra.get("host_bytes", 1 << 28)
         self._store = BlockStore(self._folder, store_bytes, host_bytes, **options)
         _log.info("cubby storage at %s; pages of %s", self._store.describe(), self._layout)
         if self._config.is_mla_model and self._config.tp_size > 1:

@@ -21,6 +21,7 @@ import torch
 
 import cubby
 from cubby import Status
+from cubby.integrations._blocks import bytes_of
 
 try:
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -62,19 +63,23 @@ class Experts:
     """The experts of a checkpoint: a runtime with one tier of memory, and the adopted bank."""
 
     def __init__(
-        self, path: str | Path, host_bytes: int, verify: bool = True, policy: str | None = None
+        self,
+        path: str | Path,
+        host_bytes: int | str,
+        verify: bool = True,
+        policy: str | None = None,
     ) -> None:
         """path: a folder, a safetensors file or the index of a sharded one. host_bytes: host
         memory for experts. verify: hold what is loaded against its digests, where the files were
         sealed (`cubby seal`) or what was seen first. policy: None = the library's own choice."""
+        self._host_bytes = bytes_of("host_bytes", host_bytes)
         self.runtime = cubby.Runtime(verify=verify, policy=policy)
         try:
-            self.tier = self.runtime.add_tier("host", "host:0", host_bytes)
+            self.tier = self.runtime.add_tier("host", "host:0", self._host_bytes)
             self.bank = self.runtime.adopt(str(find_checkpoint(Path(path))))
         except BaseException:
             self.runtime.close()
             raise
-        self._host_bytes = host_bytes
         self._rows: dict[int, list[int]] = {}
         for row, layer in enumerate(self.bank.row_layers):
             self._rows.setdefault(layer, []).append(row)
@@ -255,7 +260,7 @@ def _lean(of: type) -> type:
 
 def load(
     path: str | Path,
-    host_bytes: int,
+    host_bytes: int | str,
     verify: bool = True,
     policy: str | None = None,
     **how: Any,

@@ -121,9 +121,9 @@ class KvLockers:
     def __init__(
         self,
         model: torch.nn.Module,
-        host_bytes: int,
+        host_bytes: int | str,
         path: str | Path | None = None,
-        store_bytes: int = 0,
+        store_bytes: int | str = 0,
         *,
         block_tokens: int = 64,
         keep: str = "restart",
@@ -135,6 +135,8 @@ class KvLockers:
         what has no room in memory, and outlives the process where keep says so ('restart',
         'durable'); without them blocks are in memory alone, and have to fit. block_tokens: tokens
         of one block. identity: anything else that tells models apart. Others: as of Runtime."""
+        if block_tokens < 1:
+            raise ValueError(f"block_tokens is {block_tokens}; give 1 or more")
         self.block_tokens = block_tokens
         self._shapes = _shapes(model)
         self._store = BlockStore(
@@ -480,7 +482,7 @@ def _end_all(layers: list[LockerLayer]) -> None:
     for layer in layers:
         try:
             layer.end()
-        except cubby.ShutdownError:
+        except (cubby.ShutdownError, cubby.ForkedError):
             return
 
 

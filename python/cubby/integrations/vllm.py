@@ -22,7 +22,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import cubby
@@ -32,7 +31,9 @@ from cubby.integrations._blocks import (
     USABLE,
     BlockStore,
     Complaints,
+    bytes_of,
     fingerprint,
+    folder_of,
     model_identity,
 )
 from cubby.integrations._engine import take_if
@@ -131,8 +132,8 @@ class CubbyTier(SecondaryTierManager):
         backpressure_detector: Any = None,
         *,
         path: str,
-        store_bytes: int,
-        host_bytes: int = 1 << 28,
+        store_bytes: int | str,
+        host_bytes: int | str = 1 << 28,
         keep: str = "restart",
         verify: bool = True,
         workers: int | None = None,
@@ -142,11 +143,11 @@ class CubbyTier(SecondaryTierManager):
     ) -> None:
         """path: folder of the store, made where it is missing; one engine's at a time. store_bytes:
         bytes of disk, taken at once and never exceeded. host_bytes: host memory for chunks on
-        their way and the latest ones. keep: 'restart'; 'durable' to outlive power cuts too;
-        'cache' for this process alone. verify: hold what is read against its digests. workers:
-        threads that do so beside the runtime's own; None = as many as are worth it. identity:
-        anything else that tells models of one name apart, as a pinned revision. locality,
-        enable_kv_events: as of vLLM's own tiers.
+        their way and the latest ones. Both are numbers, or text as "100GiB". keep: 'restart';
+        'durable' to outlive power cuts too; 'cache' for this process alone. verify: hold what is
+        read against its digests. workers: threads that do so beside the runtime's own; None = as
+        many as are worth it. identity: anything else that tells models of one name apart, as a
+        pinned revision. locality, enable_kv_events: as of vLLM's own tiers.
         """
         given = {"backpressure_detector": backpressure_detector}
         known = inspect.signature(SecondaryTierManager.__init__).parameters
@@ -180,16 +181,21 @@ class CubbyTier(SecondaryTierManager):
             self._give_up(error)
 
     def _open(
-        self, path: str, store_bytes: int, host_bytes: int, identity: str, options: dict[str, Any]
+        self,
+        path: str,
+        store_bytes: int | str,
+        host_bytes: int | str,
+        identity: str,
+        options: dict[str, Any],
     ) -> None:
         spec = self._offloading_spec
         view = self._primary_kv_view
-        folder = Path(path)
+        folder = folder_of(path)
         parallel = spec.config.parallel
         if parallel.data_parallel_size > 1:
             # Each replica is an engine of its own, and a store is one process's.
             folder = folder / f"dp{parallel.data_parallel_index}"
-        host = max(host_bytes, 16 * self._row)
+        host = max(bytes_of("host_bytes", host_bytes), 16 * self._row)
         what = layout(spec, self._row, identity)
         store = BlockStore(folder, store_bytes, host, **options)
         try:
@@ -335,7 +341,7 @@ class CubbyTier(SecondaryTierManager):
             memory = [self._region.span(chunk * self._row, self._row) for chunk in chunks]
             size, request = len(keys) * self._row, getattr(given, "req_context", None)
             start(_Job(given.job_id, keys, memory, time.monotonic(), size, request))
-        except (cubby.CubbyError, ValueError, RuntimeError) as error:
+        except Exception as error:
             self._complaints.warn("taking a job", error)
             self._report(given.job_id, False)
 
