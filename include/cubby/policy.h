@@ -205,7 +205,8 @@ typedef struct cubby_policy_ops {
   int32_t (*hint)(cubby_policy *policy, const cubby_policy_hint *hint);
   /** The number stands for something else from now on; it is not resident. Optional. */
   void (*forget)(cubby_policy *policy, cubby_object object);
-  /** Banks or objects were added, or the budget changed: the config as it stands now. 0 or -ENOMEM, then nothing has changed. */
+  /** Banks or objects were added, or the budget changed: the config as it stands now. 0 or -ENOMEM, then nothing has changed.
+   * object_count is less than before where a bank could not be added after all: no call has named an object of it. */
   int32_t (*grow)(cubby_policy *policy, const cubby_policy_config *config);
   /** Fill *out. */
   void (*stats)(const cubby_policy *policy, cubby_policy_stats *out);

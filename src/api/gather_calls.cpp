@@ -13,6 +13,7 @@
 #include "api/block_requests.hpp"
 #include "api/guard.hpp"
 #include "api/spans.hpp"
+#include "base/checked.hpp"
 #include "base/mutant.hpp"
 #include "engine/gather_plan.hpp"
 #include "residency/frame_check.hpp"
@@ -68,7 +69,8 @@ result<void> check_order(const gather_order &of, const cubby_span &into) {
 class gather_memory {
  public:
   gather_memory(runtime &self, const cubby_span &into) : span_(into) {
-    if (into.region == 0 && into.flags == 0 && into.offset_bytes != 0) {
+    const bool ends = base::checked_add(into.offset_bytes, into.bytes).has_value();
+    if (into.region == 0 && into.flags == 0 && into.offset_bytes != 0 && ends) {
       one_ = {reinterpret_cast<std::byte *>(into.offset_bytes), into.bytes};
       one_end_ = into.bytes;
       return;

@@ -348,7 +348,8 @@ namespace {
       CUBBY_REFUSE("items %u to %u of the set: some were unpinned before", first,
                    first + count - 1);
     case outcome::out_of_range:
-      CUBBY_REFUSE("the set has no items %u to %u", first, first + count - 1);
+      CUBBY_REFUSE("the set has no %u items from item %u on; name those that it was made of",
+                   std::max(count, 1u), first);
   }
   if (released.wake) self.kick();
   return CUBBY_OK;

@@ -76,6 +76,12 @@ result<void *> map_file(const cubby_region_desc &desc) {
   const uint64_t bytes = span_of(desc);
   struct stat seen {};
   if (::fstat(desc.fd, &seen) != 0) {
+    if (errno == EBADF) {
+      return fail(CUBBY_ERR_INVALID,
+                  "a region of a shared file: descriptor %d is not open; set fd to one that is, "
+                  "opened with O_RDWR",
+                  desc.fd);
+    }
     return fail_errno(errno, "a region of a shared file: descriptor %d cannot be looked at",
                       desc.fd);
   }
@@ -159,7 +165,14 @@ result<void> check_lent(runtime &self, const cubby_tier_desc &desc,
 
 result<std::vector<tier::lent_memory>> lent_memory_of(runtime &self, const cubby_tier_desc &desc) {
   std::vector<tier::lent_memory> lent;
-  if (desc.memory == nullptr || desc.memory_count == 0) return lent;
+  if ((desc.memory == nullptr) != (desc.memory_count == 0)) {
+    return fail(
+        CUBBY_ERR_INVALID,
+        "tier %s: memory is %s and memory_count is %u; set both for lent memory, or neither "
+        "for the library's own",
+        desc.name, desc.memory == nullptr ? "NULL" : "given", desc.memory_count);
+  }
+  if (desc.memory == nullptr) return lent;
   if (desc.memory_count > CUBBY_PARTS_MAX) {
     return fail(CUBBY_ERR_INVALID, "tier %s: %u lent regions, %d are possible", desc.name,
                 desc.memory_count, CUBBY_PARTS_MAX);
@@ -428,13 +441,14 @@ cubby_status cubby_tier_resize(cubby_handle *rt, cubby_tier tier, uint64_t budge
       }
       const uint64_t pinned = self.engine().numbers.pinned_bytes(index);
       if (budget_bytes < std::max(pinned, tier::frame_align_bytes)) {
-        error failure =
-            fail(CUBBY_ERR_BUDGET,
-                 "tier %s: %llu bytes are pinned, %llu were asked "
-                 "for; unpin first, or ask for more",
-                 slot.name.c_str(), static_cast<ull>(pinned), static_cast<ull>(budget_bytes));
+        const uint64_t least = std::max(pinned, tier::frame_align_bytes);
+        error failure = fail(CUBBY_ERR_BUDGET,
+                             "tier %s: a budget of %llu bytes was asked for, and %llu are pinned; "
+                             "ask for %llu at least, or unpin first",
+                             slot.name.c_str(), static_cast<ull>(budget_bytes),
+                             static_cast<ull>(pinned), static_cast<ull>(least));
         failure.tier = tier;
-        failure.needed_bytes = std::max(pinned, tier::frame_align_bytes);
+        failure.needed_bytes = least;
         return keep_error(failure);
       }
       // A lent tier holds the budget against its own memory.

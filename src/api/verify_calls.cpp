@@ -11,13 +11,15 @@ cubby_status cubby_verify(cubby_handle *rt, const cubby_item *items, uint32_t co
                           cubby_tier tier, const cubby_how *how, cubby_ticket *ticket) {
   if (ticket != nullptr) *ticket = 0;
   CUBBY_ENTER(rt);
-  if (items == nullptr || ticket == nullptr || count == 0 || count > items_max) {
-    CUBBY_REFUSE("cubby_verify: items or ticket is NULL, or count %u is not 1 to %u", count,
-                 items_max);
+  if (items == nullptr || count == 0 || count > items_max) {
+    CUBBY_REFUSE("cubby_verify: items is NULL, or count %u is not 1 to %u", count, items_max);
   }
   return guarded([&]() -> cubby_status {
     auto asked = read_how(self, how);
     if (!asked) return keep_error(asked.failure());
+    if (ticket == nullptr && asked->cq == nullptr) {
+      CUBBY_REFUSE("cubby_verify: pass a ticket or a completion queue, which say when it is over");
+    }
     const engine::tier_set &tiers = self.engine().state.tiers;
     const uint32_t slot = tiers.find(tier);
     if (slot == engine::no_tier) {

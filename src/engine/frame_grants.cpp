@@ -108,37 +108,38 @@ void frame_grants::roll_back(request &r) {
   }
 }
 
+uint64_t frame_grants::waiting_bytes(const request &r) const {
+  const tier::memory_tier &memory = *state_.tiers[r.tier].memory;
+  uint64_t total = 0;
+  for (const request_item &item : r.items) {
+    if (item.state != item_state::waiting) continue;  // its bank may be gone
+    total += memory.cost_bytes(item.bank->frame_bytes_in(r.tier, item.number));
+  }
+  return total;
+}
+
 error frame_grants::cannot_lay_out(const request &r) const {
   using ull = unsigned long long;
   const tier_slot &slot = state_.tiers[r.tier];
   const tier::memory_tier &memory = *slot.memory;
-  uint64_t total = 0;
-  uint64_t largest = 0;
-  for (const request_item &item : r.items) {
-    if (item.state != item_state::waiting) continue;  // its bank may be gone
-    const uint64_t cost = memory.cost_bytes(item.bank->frame_bytes_in(r.tier, item.number));
-    total += cost;
-    largest = std::max(largest, cost);
-  }
-  uint64_t needed = memory.sure_budget_bytes(total, largest);
-  error why = fail(CUBBY_ERR_BUDGET,
-                   "tier %s: the set cannot be laid out in its %llu bytes, though nothing else is "
-                   "there, for they are in %zu blocks; a budget of %llu is enough, or pin fewer "
-                   "lockers together",
-                   slot.name.c_str(), static_cast<ull>(memory.budget_bytes()),
-                   std::max<size_t>(memory.blocks().size(), 1), static_cast<ull>(needed));
-  if (largest > memory.budget_bytes()) {
-    why =
-        fail(CUBBY_ERR_BUDGET,
-             "tier %s: a locker takes %llu bytes, and the budget is %llu; raise the budget to "
-             "that at least",
-             slot.name.c_str(), static_cast<ull>(largest), static_cast<ull>(memory.budget_bytes()));
-  } else if (memory.memory_bytes() < memory.budget_bytes()) {
+  const uint64_t total = waiting_bytes(r);
+  uint64_t needed = total;
+  error why =
+      fail(CUBBY_ERR_BUDGET,
+           "tier %s: what is asked for takes %llu bytes at once, and the budget is %llu; "
+           "raise the budget to that at least, or ask for fewer lockers together",
+           slot.name.c_str(), static_cast<ull>(total), static_cast<ull>(memory.budget_bytes()));
+  if (memory.memory_bytes() < memory.budget_bytes()) {
     needed = memory.budget_bytes();
     why = fail(CUBBY_ERR_NO_MEMORY,
                "tier %s: its memory was to be taken anew in one piece, and the system has not "
                "given all of its %llu bytes; free memory, or resize the tier to less",
                slot.name.c_str(), static_cast<ull>(needed));
+  } else if (total <= memory.budget_bytes()) {
+    why = fail(CUBBY_ERR_NO_MEMORY,
+               "tier %s: what is asked for takes %llu bytes in one piece, and the system has not "
+               "given a piece of that size; free memory, or ask for fewer lockers together",
+               slot.name.c_str(), static_cast<ull>(total));
   }
   why.tier = slot.handle;
   why.needed_bytes = needed;

@@ -37,8 +37,9 @@ class frame_grants {
   void announce(const request &r, const fill &f) {
     if ((r.flags & CUBBY_BYPASS) == 0) copies_.announce(f);
   }
-  /// Of a request that does not fit though nothing else is in the tier: memory lies in blocks, and
-  /// no locker lies across two.
+  /// What the request's lockers that have no frame yet take of the tier's budget.
+  [[nodiscard]] uint64_t waiting_bytes(const request &r) const;
+  /// Of a request that does not fit though nothing else is in the tier.
   [[nodiscard]] error cannot_lay_out(const request &r) const;
   /// Of a locker that no tier and no file can give.
   [[nodiscard]] static error why_absent(const locker_bank &bank, uint32_t number);

@@ -119,8 +119,12 @@ bool residents::clear_tier(uint32_t tier) {
   while (evict_one(tier, {placement::no_object, base::never_ns}, order, false)) {
   }
   if (state_.tiers[tier].memory->used_bytes() != 0) return false;
-  merge_memory(tier);
+  if (state_.tiers[tier].memory->in_pieces()) merge_memory(tier, 0);
   return true;
+}
+
+bool residents::make_block(uint32_t tier, uint64_t bytes) {
+  return !state_.tiers[tier].memory->has_block_for(bytes) && merge_memory(tier, bytes);
 }
 
 void residents::shrink_memory(uint32_t tier) {
@@ -128,13 +132,14 @@ void residents::shrink_memory(uint32_t tier) {
       [&](const cubby_backend_memory &block) { state_.tiers.unregister_block(tier, block); });
 }
 
-void residents::merge_memory(uint32_t tier) {
+bool residents::merge_memory(uint32_t tier, uint64_t together_bytes) {
   tier_slot &slot = state_.tiers[tier];
-  if (!slot.memory->in_pieces()) return;
   auto merged = slot.memory->merge(
-      [&](const cubby_backend_memory &block) { state_.tiers.unregister_block(tier, block); });
+      [&](const cubby_backend_memory &block) { state_.tiers.unregister_block(tier, block); },
+      together_bytes);
   if (!merged) state_.log(1, merged.failure().text);
   state_.tiers.register_blocks(tier, 0);
+  return merged.ok();
 }
 
 /// A tier and the banks, in the order of their object numbers.

@@ -42,6 +42,9 @@ class residents {
   /// Empties a tier where nothing is pinned and nothing moves, for a request that finds no frames
   /// there; memory that came in pieces is taken anew. False: some of it is in use.
   bool clear_tier(uint32_t tier);
+  /// Of a tier that was cleared: frames of so many bytes together find one block. False: they would
+  /// have found one before, or the system has not given it.
+  bool make_block(uint32_t tier, uint64_t bytes);
   /// Gives memory that the budget does not need back.
   void shrink_memory(uint32_t tier);
 
@@ -54,7 +57,7 @@ class residents {
  private:
   [[nodiscard]] placement::tier_view view_of(uint32_t tier) const;
   [[nodiscard]] bool at_rest(uint32_t tier) const;
-  void merge_memory(uint32_t tier);
+  bool merge_memory(uint32_t tier, uint64_t together_bytes);
 
   engine_state &state_;
   fill_table &fills_;

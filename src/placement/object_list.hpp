@@ -47,6 +47,12 @@ class object_lists {
   void grow(uint32_t object_count) {
     if (object_count > links_.size()) links_.resize(object_count);
   }
+  /// Of objects that are in no list.
+  void shrink(uint32_t object_count) noexcept {
+    if (object_count >= links_.size()) return;
+    links_.resize(object_count);
+    links_.shrink_to_fit();
+  }
   [[nodiscard]] uint64_t bytes() const {
     return heads_.capacity() * sizeof(head) + links_.capacity() * sizeof(link);
   }

@@ -38,12 +38,10 @@ result<void> check_lent(const tier::memory_tier &memory, const locker &item) {
 
 }  // namespace
 
-set_cost cost_of(const frame_source &from, std::span<const locker> lockers) {
+uint64_t cost_of(const frame_source &from, std::span<const locker> lockers) {
   if (lockers.size() == 1) {
     const locker &only = lockers.front();
-    const uint64_t bytes =
-        from.memory.cost_bytes(only.bank->frame_bytes_in(from.tier, only.number));
-    return {bytes, bytes};
+    return from.memory.cost_bytes(only.bank->frame_bytes_in(from.tier, only.number));
   }
   std::array<std::byte, 64 * sizeof(locker)> room;
   std::pmr::monotonic_buffer_resource memory(room.data(), room.size());
@@ -51,31 +49,28 @@ set_cost cost_of(const frame_source &from, std::span<const locker> lockers) {
   std::sort(sorted.begin(), sorted.end(), [](const locker &a, const locker &b) {
     return a.bank != b.bank ? a.bank < b.bank : a.number < b.number;
   });
-  set_cost cost;
+  uint64_t bytes = 0;
   for (size_t i = 0; i < sorted.size(); ++i) {
     const locker &item = sorted[i];
     if (i != 0 && sorted[i - 1].bank == item.bank && sorted[i - 1].number == item.number) continue;
-    const uint64_t one = from.memory.cost_bytes(item.bank->frame_bytes_in(from.tier, item.number));
-    cost.bytes += one;
-    cost.largest_bytes = std::max(cost.largest_bytes, one);
+    bytes += from.memory.cost_bytes(item.bank->frame_bytes_in(from.tier, item.number));
   }
-  return cost;
+  return bytes;
 }
 
 result<void> check_frames(const frame_source &from, std::span<const locker> lockers) {
   for (const locker &item : lockers) {
     if (auto held = check_lent(from.memory, item); !held) return held;
   }
-  const set_cost cost = cost_of(from, lockers);
-  if (cost.bytes <= from.budget_bytes) return {};
-  const uint64_t sure = from.memory.sure_budget_bytes(cost.bytes, cost.largest_bytes);
+  const uint64_t bytes = cost_of(from, lockers);
+  if (bytes <= from.budget_bytes) return {};
   error failure = fail(CUBBY_ERR_BUDGET,
                        "tier %s: the set needs %llu bytes at once, the budget is "
                        "%llu; raise the budget to %llu, or pin fewer lockers together",
-                       from.memory.name().c_str(), static_cast<ull>(cost.bytes),
-                       static_cast<ull>(from.budget_bytes), static_cast<ull>(sure));
+                       from.memory.name().c_str(), static_cast<ull>(bytes),
+                       static_cast<ull>(from.budget_bytes), static_cast<ull>(bytes));
   failure.tier = from.handle;
-  failure.needed_bytes = sure;
+  failure.needed_bytes = bytes;
   return failure;
 }
 

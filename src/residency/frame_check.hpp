@@ -19,11 +19,8 @@ struct frame_source {
   uint64_t budget_bytes;
 };
 
-struct set_cost {
-  uint64_t bytes = 0, largest_bytes = 0;
-};
 /// What all of them together cost of the tier's budget; one named twice counts once.
-set_cost cost_of(const frame_source &from, std::span<const bank_registry::locker> lockers);
+uint64_t cost_of(const frame_source &from, std::span<const bank_registry::locker> lockers);
 
 /// INVALID where frames of the tier cannot hold them as their banks want them, BUDGET where they
 /// are too many at once.

@@ -14,18 +14,21 @@ std::optional<uint32_t> object_ranges::take(uint32_t count, uint32_t limit) {
     if (hole->count == 0) free_.erase(hole);
     return base;
   }
-  // The last hole may lie at the end: it grows.
-  const bool joins = !free_.empty() && free_.back().base + free_.back().count == end_;
-  const uint32_t base = joins ? free_.back().base : end_;
-  if (uint64_t{base} + count >= limit) return std::nullopt;
-  if (joins) free_.pop_back();
-  end_ = base + count;
+  if (uint64_t{end_} + count >= limit) return std::nullopt;
+  const uint32_t base = end_;
+  end_ += count;
   return base;
 }
 
 void object_ranges::give(uint32_t base, uint32_t count) noexcept {
   const auto after =
       std::find_if(free_.begin(), free_.end(), [&](const range &one) { return one.base > base; });
+  if (base + count == end_) {  // and what was free before it
+    const bool joins = !free_.empty() && free_.back().base + free_.back().count == base;
+    end_ = joins ? free_.back().base : base;
+    if (joins) free_.pop_back();
+    return;
+  }
   const bool joins_after = after != free_.end() && after->base == base + count;
   if (after != free_.begin()) {
     range &before = *std::prev(after);

@@ -15,7 +15,7 @@ class object_ranges {
   std::optional<uint32_t> take(uint32_t count, uint32_t limit);
   /// Of a range that was taken.
   void give(uint32_t base, uint32_t count) noexcept;
-  /// All numbers ever taken are below it.
+  /// All numbers that are taken are below it, and the last of them is the one before it.
   [[nodiscard]] uint32_t end() const { return end_; }
   [[nodiscard]] size_t free_ranges() const { return free_.size(); }
 
@@ -23,7 +23,7 @@ class object_ranges {
   struct range {
     uint32_t base = 0, count = 0;
   };
-  std::vector<range> free_;  // by base; no two touch
+  std::vector<range> free_;  // by base; no two touch, and none the end
   uint32_t end_ = 0;
 };
 

@@ -85,7 +85,7 @@ result<header_reader> header_reader::open(const std::string &path, const char *r
   }
   if (!S_ISREG(about.st_mode)) {
     close(fd);
-    return fail(CUBBY_ERR_INVALID, "%s is not a regular file; name the model file", path.c_str());
+    return fail(CUBBY_ERR_INVALID, "%s is not a regular file; name one that is", path.c_str());
   }
   model_part_file identity;
   identity.path = path;

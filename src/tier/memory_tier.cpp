@@ -9,7 +9,8 @@
 namespace cubby::tier {
 namespace {
 
-/// Own memory comes in blocks, so that a tier made smaller can give some of it back.
+/// Own memory comes in blocks, so that a tier made smaller can give some of it back. They are
+/// larger only where what is to lie in one asks for it.
 constexpr uint64_t block_bytes_max = uint64_t{1} << 30;
 
 }  // namespace
@@ -25,9 +26,10 @@ memory_tier::~memory_tier() {
   for (const cubby_backend_memory &block : blocks_) backend_->release(block);
 }
 
-result<void> memory_tier::add_memory(uint64_t bytes) {
+result<void> memory_tier::add_memory(uint64_t bytes, uint64_t first_block_bytes) {
   for (uint64_t left = bytes; left != 0;) {
-    const uint64_t part = std::min(left, block_bytes_max);
+    const uint64_t part = std::min(left, std::max(first_block_bytes, block_bytes_max));
+    first_block_bytes = 0;
     auto block = backend_->reserve(part);
     if (!block) {
       error failure = block.failure();
@@ -159,7 +161,7 @@ result<void> memory_tier::set_budget(uint64_t budget_bytes) {
   }
   if (!lent_ && wanted > memory_bytes_) {
     const size_t before = blocks_.size();
-    if (auto added = add_memory(wanted - memory_bytes_); !added) {
+    if (auto added = add_memory(wanted - memory_bytes_, 0); !added) {
       while (blocks_.size() > before) release_last_block();  // all that was asked for, or none
       return added;
     }
@@ -168,9 +170,16 @@ result<void> memory_tier::set_budget(uint64_t budget_bytes) {
   return {};
 }
 
-uint64_t memory_tier::sure_budget_bytes(uint64_t total, uint64_t largest) const {
-  // What takes several blocks loses less than one frame at the end of each.
-  return lent_ ? total : total + total / block_bytes_max * largest;
+/// In whole blocks, so that there are no more of them than otherwise.
+uint64_t memory_tier::block_bytes_for(uint64_t bytes) const {
+  return bytes >= budget_bytes_ ? budget_bytes_
+                                : std::min(base::align_up(bytes, block_bytes_max), budget_bytes_);
+}
+
+bool memory_tier::has_block_for(uint64_t bytes) const {
+  const uint64_t wanted = block_bytes_for(bytes);
+  return lent_ || std::any_of(blocks_.begin(), blocks_.end(),
+                              [&](const cubby_backend_memory &one) { return one.bytes >= wanted; });
 }
 
 bool memory_tier::in_pieces() const {
@@ -178,13 +187,18 @@ bool memory_tier::in_pieces() const {
   return !lent_ && (blocks_.size() > fewest || memory_bytes_ < budget_bytes_);
 }
 
-result<void> memory_tier::merge(const std::function<void(const cubby_backend_memory &)> &before) {
+result<void> memory_tier::merge(const std::function<void(const cubby_backend_memory &)> &before,
+                                uint64_t together_bytes) {
   CUBBY_ASSERT(used_bytes_ == 0);
   while (!blocks_.empty()) {
     before(blocks_.back());
     release_last_block();
   }
-  return add_memory(budget_bytes_);
+  auto taken = add_memory(budget_bytes_, block_bytes_for(together_bytes));
+  if (taken || together_bytes == 0) return taken;
+  while (!blocks_.empty()) release_last_block();
+  if (auto again = add_memory(budget_bytes_, 0); !again) return again;  // as it was, at least
+  return taken;
 }
 
 void memory_tier::release_last_block() {

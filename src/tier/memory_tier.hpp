@@ -95,12 +95,14 @@ class memory_tier {
   [[nodiscard]] uint64_t peak_bytes() const { return peak_bytes_; }
   /// More blocks than the budget needs, as after several resizes, or fewer bytes than it allows.
   [[nodiscard]] bool in_pieces() const;
-  /// Gives all memory back, each block after `before`, and takes what the budget allows anew. Only
-  /// while no frame is taken. After an error there is less memory than the budget, perhaps none.
-  result<void> merge(const std::function<void(const cubby_backend_memory &)> &before);
-  /// A budget that surely holds frames of so many bytes at once: no frame lies across two blocks.
-  /// Any thread.
-  [[nodiscard]] uint64_t sure_budget_bytes(uint64_t total, uint64_t largest) const;
+  /// Is there a block for frames of so many bytes at once, as far as the budget goes? No frame lies
+  /// across two blocks.
+  [[nodiscard]] bool has_block_for(uint64_t bytes) const;
+  /// Gives all memory back, each block after `before`, and takes what the budget allows anew, with
+  /// a first block for frames of so many bytes together. Only while no frame is taken. After an
+  /// error there may be no such block, or less memory than the budget, perhaps none.
+  result<void> merge(const std::function<void(const cubby_backend_memory &)> &before,
+                     uint64_t together_bytes = 0);
   [[nodiscard]] const std::vector<cubby_backend_memory> &blocks() const { return blocks_; }
   /// The same of memory that was lent.
   [[nodiscard]] const std::vector<cubby_backend_memory> &lent_blocks() const {
@@ -109,7 +111,8 @@ class memory_tier {
 
  private:
   memory_tier(std::unique_ptr<backend_instance> backend, std::string name, bool lent);
-  result<void> add_memory(uint64_t bytes);
+  result<void> add_memory(uint64_t bytes, uint64_t first_block_bytes);
+  [[nodiscard]] uint64_t block_bytes_for(uint64_t bytes) const;
   void release_last_block();
   void note_lent(std::byte *base, uint64_t bytes);
   result<void> lend_packed(const lent_memory &memory);

@@ -206,6 +206,36 @@ TEST_CASE(
   }));
 }
 
+TEST_CASE("a bank too large for memory is refused, and smaller ones are added as before") {
+  if (cubby_test::sanitized) {
+    WARN("SKIPPED: sanitizers map more than any small address space");
+    return;
+  }
+  const weights w;
+  check_child(in_child([&]() -> std::string {
+    const rlimit small{512 * mib, 512 * mib};
+    if (setrlimit(RLIMIT_AS, &small) != 0) return not_possible + ": setrlimit";
+    program p;
+    if (!p.open()) return "open: " + api_test::explain();
+    if (p.add_host(4 * mib) != CUBBY_OK) return "tier: " + api_test::explain();
+    cubby_bank_desc desc{};
+    desc.struct_size = sizeof desc;
+    desc.name = "vast";
+    desc.rows = 1 << 11;
+    desc.columns = 1 << 16;
+    desc.locker_bytes = 4096;
+    cubby_bank vast = 0;
+    for (int tries = 0; tries < 2; ++tries) {
+      const cubby_status refused = cubby_bank_add(p.rt, &desc, &vast);
+      if (refused != CUBBY_ERR_NO_MEMORY) {
+        return std::string("vast: ") + cubby_status_name(refused) + ": " + api_test::explain();
+      }
+    }
+    if (p.map(w) != CUBBY_OK) return "map: " + api_test::explain();
+    return p.load(w, 3);
+  }));
+}
+
 TEST_CASE("no descriptors left: open and queues say ulimit -n, and nothing is half made") {
   if (cubby_test::sanitized) {
     WARN(

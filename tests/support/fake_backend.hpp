@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cubby/backend.h>
+#include <sys/mman.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -16,7 +18,8 @@ namespace cubby_test {
 
 struct fake_world {
   uint32_t queue_depth = 32, accepts_max = ~uint32_t{0};
-  uint32_t submit_boast = 0;  // submit() says so many more than it took
+  uint64_t block_bytes_max = ~uint64_t{0};  // of memory that there is in one piece
+  uint32_t submit_boast = 0;                // submit() says so many more than it took
   uint32_t capabilities = CUBBY_CAP_FILES, emulated = 0;
   cubby_backend_file file{};  // what its files are looked at as
   std::vector<cubby_backend_io> started;
@@ -48,13 +51,26 @@ inline int32_t describe(cubby_backend *backend, cubby_backend_info *out) {
   out->io_bytes_max = 2u << 20;
   return 0;
 }
-inline int32_t memory_reserve(cubby_backend *, uint64_t bytes, cubby_backend_memory *out) {
-  out->base = std::aligned_alloc(size_t{2} << 20, (bytes + (2u << 20) - 1) >> 21 << 21);
+/// Blocks of at least so many bytes are addresses alone until they are written to.
+constexpr uint64_t lazy_bytes_min = uint64_t{64} << 20;
+
+inline int32_t memory_reserve(cubby_backend *backend, uint64_t bytes, cubby_backend_memory *out) {
+  if (bytes > world_of(backend).block_bytes_max) return -ENOMEM;
   out->bytes = bytes;
+  if (bytes >= lazy_bytes_min) {
+    out->base = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return out->base != MAP_FAILED ? 0 : -ENOMEM;
+  }
+  out->base = std::aligned_alloc(size_t{2} << 20, (bytes + (2u << 20) - 1) >> 21 << 21);
   std::memset(out->base, 0, bytes);
   return 0;
 }
 inline void memory_release(cubby_backend *, const cubby_backend_memory *memory) {
+  if (memory->bytes >= lazy_bytes_min) {
+    ::munmap(memory->base, memory->bytes);
+    return;
+  }
   std::free(memory->base);
 }
 inline int32_t memory_register(cubby_backend *backend, void *base, uint64_t bytes) {

@@ -13,17 +13,16 @@ uint64_t operation::cost_of(const request &r, const request_item &item) const {
   return memory.cost_bytes(item.bank->frame_bytes_in(r.tier, item.number));
 }
 
-error operation::beyond_budget(const request &r, uint64_t needed, uint64_t largest) const {
+error operation::beyond_budget(const request &r, uint64_t needed) const {
   using ull = unsigned long long;
   const tier_slot &slot = units_.state.tiers[r.tier];
-  const uint64_t sure = slot.memory->sure_budget_bytes(needed, largest);
   error why = fail(CUBBY_ERR_BUDGET,
                    "tier %s: the set needs %llu bytes at once, and the budget was lowered to %llu; "
                    "raise the budget to %llu, or pin fewer lockers together",
                    slot.name.c_str(), static_cast<ull>(needed),
-                   static_cast<ull>(slot.memory->budget_bytes()), static_cast<ull>(sure));
+                   static_cast<ull>(slot.memory->budget_bytes()), static_cast<ull>(needed));
   why.tier = slot.handle;
-  why.needed_bytes = sure;
+  why.needed_bytes = needed;
   return why;
 }
 

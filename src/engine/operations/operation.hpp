@@ -63,7 +63,7 @@ class operation {
   /// of which all comes is none that was withdrawn.
   void withdraw_all_items(uint32_t index);
   [[nodiscard]] uint64_t cost_of(const request &r, const request_item &item) const;
-  [[nodiscard]] error beyond_budget(const request &r, uint64_t needed, uint64_t largest) const;
+  [[nodiscard]] error beyond_budget(const request &r, uint64_t needed) const;
   /// What a waiting item has taken goes back: it fails before it has begun.
   virtual void let_go(uint32_t, uint32_t) noexcept {}
   /// Marks every item that waits as failed.

@@ -11,7 +11,10 @@ bool pin_operation::grant(uint32_t index) {
   if (!units_.grants.reserve_all(r, true)) {
     // Holes between its own hits, or memory in pieces: without what is there it may fit.
     if (!units_.copies.clear_tier(r.tier)) return false;
-    if (!units_.grants.reserve_all(r, false)) {
+    const bool fits = units_.grants.reserve_all(r, false) ||
+                      (units_.copies.make_block(r.tier, units_.grants.waiting_bytes(r)) &&
+                       units_.grants.reserve_all(r, false));
+    if (!fits) {
       fail_waiting_items(index, units_.grants.cannot_lay_out(r));
       units_.open.complete_if_over(index);
       return true;
@@ -85,13 +88,9 @@ bool pin_operation::refuse_impossible(uint32_t index) try {
   std::sort(costs.begin(), costs.end());
   costs.erase(std::unique(costs.begin(), costs.end()), costs.end());
   total = 0;
-  uint64_t largest = 0;
-  for (const auto &[word, cost] : costs) {
-    total += cost;
-    largest = std::max(largest, cost);
-  }
+  for (const auto &[word, cost] : costs) total += cost;
   if (total <= budget) return false;
-  fail_waiting_items(index, beyond_budget(r, total, largest));
+  fail_waiting_items(index, beyond_budget(r, total));
   units_.open.complete_if_over(index);
   return !units_.open.is_open(index);
 } catch (const std::bad_alloc &) {

@@ -59,6 +59,9 @@ bool prefetch_operation::grant_item(uint32_t index, uint32_t i) {
   lookup_result found = units_.grants.look_up(r, i);
   if (found == lookup_result::no_frame && units_.copies.clear_tier(r.tier)) {
     found = units_.grants.look_up(r, i);
+    if (found == lookup_result::no_frame && units_.copies.make_block(r.tier, cost_of(r, item))) {
+      found = units_.grants.look_up(r, i);
+    }
     if (found == lookup_result::no_frame) {
       units_.open.mark_failed(index, i, units_.grants.cannot_lay_out(r));
       return true;
@@ -107,7 +110,7 @@ bool prefetch_operation::refuse_impossible(uint32_t index) {
   for (uint32_t i = 0; i < r.items.size(); ++i) {
     if (r.items[i].state != item_state::waiting) continue;
     const uint64_t cost = cost_of(r, r.items[i]);
-    if (cost > budget) units_.open.mark_failed(index, i, beyond_budget(r, cost, cost));
+    if (cost > budget) units_.open.mark_failed(index, i, beyond_budget(r, cost));
   }
   units_.open.complete_if_over(index);
   return !units_.open.is_open(index);

@@ -19,6 +19,23 @@ void admission::set_object_count(uint32_t count) {
   object_count_ = count;
 }
 
+void admission::restore_object_count(uint32_t count) noexcept {
+  const auto shrink = [count](auto &table) {
+    if (table.size() <= count) return;
+    table.resize(count);
+    table.shrink_to_fit();
+  };
+  shrink(admitted_in_);
+  shrink(leaving_);
+  shrink(passed_in_round_);
+  for (tier_books &of : tiers_) {
+    of.lists.shrink(count);
+    shrink(of.on_probation_since);
+    of.unused.shrink(count);
+  }
+  object_count_ = count;
+}
+
 /// Which tiers notify which policies of their objects.
 void admission::connect_tiers() {
   for (tier_books &of : tiers_) of.watched = of.watchers = 0;

@@ -45,8 +45,12 @@ class admission {
       : ops_(ops), by_banks_(by_banks), seed_(seed), sequences_(sequences) {}
 
   // ---- tiers, banks, budgets -----------------------------------------------------------------
-  /// Objects are numbered below it; it never shrinks.
+  /// Objects are numbered below it; a smaller number changes nothing. May throw; then some of its
+  /// tables have grown.
   void set_object_count(uint32_t count);
+  [[nodiscard]] uint32_t object_count() const { return object_count_; }
+  /// As it was before: the bank that made it larger has not come to be, and its tables go.
+  void restore_object_count(uint32_t count) noexcept;
   /// 0, or what the policy's create() gave; then there is no such tier.
   template <admission_host Host>
   int32_t add_tier(uint32_t tier, uint32_t rank, bool exclusive, tier_view view, Host &host);

@@ -17,6 +17,12 @@ class unused_prefetches {
   void grow(uint32_t object_count) {
     if (object_count > slot_of_.size()) slot_of_.resize(object_count, none);
   }
+  /// Of objects that it does not hold.
+  void shrink(uint32_t object_count) noexcept {
+    if (object_count >= slot_of_.size()) return;
+    slot_of_.resize(object_count);
+    slot_of_.shrink_to_fit();
+  }
   [[nodiscard]] bool empty() const { return count_ == 0; }
   [[nodiscard]] bool full() const { return count_ == capacity; }
   [[nodiscard]] bool holds(cubby_object object) const { return slot_of_[object] != none; }

@@ -179,6 +179,8 @@ TEST_CASE("a gather that makes no sense does nothing and says why") {
   refused(f.bank, rows, 1, &odd, CUBBY_ERR_STALE, "region 99");
   odd = {0, 0, 0, 102};
   refused(f.bank, rows, 1, &odd, CUBBY_ERR_INVALID, "NULL");
+  odd.offset_bytes = ~uint64_t{0} - 50;
+  refused(f.bank, rows, 1, &odd, CUBBY_ERR_INVALID, "ends beyond every address");
   cubby_bank_desc desc{};
   desc.struct_size = sizeof desc;
   desc.kind = CUBBY_BANK_OTHER;

@@ -1,6 +1,7 @@
 // Policies of the runtime: libraries by path, those that break the rules, forecasts.
 #include <cubby/policy.h>
 
+#include <cmath>
 #include <cstdlib>
 #include <functional>
 #include <thread>
@@ -107,6 +108,33 @@ TEST_CASE("what is foreseen for tokens ahead goes to a policy that wants it") {
     CHECK(cubby_hint(rt, &hint, 1, &outcome) == CUBBY_OK);
     CHECK(outcome == CUBBY_HINT_REJECTED);
   }
+}
+
+TEST_CASE("routes of lockers that the tier can never hold, or of odd chances, fetch nothing") {
+  weights w;
+  runtime_fixture h(CUBBY_PUMP_CALLER);
+  h.map(w);
+  const cubby_tier host = h.tier("host:0", 0, 300'000);  // less than any locker
+  const uint16_t columns[] = {1, 2};
+  cubby_hint_item hint{};
+  hint.struct_size = sizeof hint;
+  hint.kind = CUBBY_HINT_ROUTE;
+  hint.bank = h.bank;
+  hint.route = {0, 1, 2, columns, nullptr};
+  uint8_t outcome = 9;
+  CHECK(cubby_hint(h.rt, &hint, 1, &outcome) == CUBBY_OK);
+  CHECK(outcome == CUBBY_HINT_REJECTED);
+  REQUIRE(cubby_tier_resize(h.rt, host, 2'000'000, nullptr) == CUBBY_PENDING);
+  const float chances[] = {std::nanf(""), 0.9F};
+  hint.route.weights = chances;
+  CHECK(cubby_hint(h.rt, &hint, 1, &outcome) == CUBBY_OK);
+  CHECK(outcome == CUBBY_HINT_CLIPPED);
+  REQUIRE(cubby_drain(h.rt, 5'000'000'000) == CUBBY_OK);
+  const std::vector<cubby_item> which = h.items({9, 10});
+  uint64_t ready_ns[2] = {};
+  REQUIRE(cubby_estimate(h.rt, which.data(), 2, host, ready_ns) == CUBBY_OK);
+  CHECK(ready_ns[0] != 0);
+  CHECK(ready_ns[1] == 0);
 }
 
 TEST_CASE("who is declined leaves after its use, and is not read from the file again") {

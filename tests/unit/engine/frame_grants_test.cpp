@@ -210,15 +210,21 @@ TEST_CASE("a set that finds no memory for its tables leaves everything as it was
   CHECK(failures > 3);
 }
 
-TEST_CASE("a set that cannot be laid out hears which budget is enough") {
+TEST_CASE("a set that cannot be laid out hears which budget is enough, or that memory is lacking") {
   fixture h;
   request &r = h.pin_request({1, 2, 3, 4, 5});
   r.items[4].state = item_state::withdrawn;
-  const error why = h.grants.cannot_lay_out(r);
-  CHECK(why.status == CUBBY_ERR_BUDGET);
-  CHECK(why.tier == h.state.tiers[h.near].handle);
-  CHECK(why.needed_bytes == h.state.tiers[h.near].memory->sure_budget_bytes(4 * page, page));
-  CHECK(why.text.find("tier near") != std::string::npos);
+  REQUIRE(h.setup.resize(h.near, 3 * page).ok());
+  const error above = h.grants.cannot_lay_out(r);
+  CHECK(above.status == CUBBY_ERR_BUDGET);
+  CHECK(above.tier == h.state.tiers[h.near].handle);
+  CHECK(above.needed_bytes == 4 * page);
+  CHECK(above.text.find("tier near") != std::string::npos);
+  REQUIRE(h.setup.resize(h.near, 4 * page).ok());
+  const error within = h.grants.cannot_lay_out(r);
+  CHECK(within.status == CUBBY_ERR_NO_MEMORY);
+  CHECK(within.needed_bytes == 4 * page);
+  CHECK(within.text.find("16384 bytes in one piece") != std::string::npos);
 }
 
 }  // namespace frame_grants_test

@@ -110,8 +110,7 @@ TEST_CASE(
   CHECK(h.pins.refuse_impossible(index));
   const request &r = h.requests[index];
   CHECK(r.status == CUBBY_ERR_BUDGET);
-  CHECK(r.failure.needed_bytes ==
-        h.state.tiers[h.near].memory->sure_budget_bytes(3 * h.page, h.page));
+  CHECK(r.failure.needed_bytes == 3 * h.page);
   CHECK(r.failure.tier == h.state.tiers[h.near].handle);
   CHECK(r.failure.text.find("lowered to 8192") != std::string::npos);
 }
@@ -124,6 +123,39 @@ TEST_CASE("a set that does not fit though the tier was emptied for it fails inst
   CHECK(h.requests[index].status == CUBBY_ERR_BUDGET);
   CHECK(h.used_frames() == 0);
   CHECK(h.table.empty());
+}
+
+TEST_CASE("lockers that blocks of memory do not hold together get one that does") {
+  constexpr uint64_t locker_bytes = uint64_t{700} << 20;
+  fixture h;
+  locker_bank &large = h.add_bank(3, locker_bytes);
+  REQUIRE(h.setup.resize(h.far, uint64_t{4} << 30).ok());
+  for (const uint32_t number : {0u, 1u, 2u}) h.land(large, h.far, number);
+  REQUIRE(h.setup.resize(h.near, 3 * locker_bytes).ok());
+  const uint32_t index = h.make_request(pin_verb{}, h.near, large, {0, 1, 2});
+  h.open.open(index);
+  CHECK(h.pins.grant(index));
+  CHECK_FALSE(h.has_ended(index));
+  CHECK(h.state.tiers[h.near].memory->used_bytes() == 3 * locker_bytes);
+}
+
+TEST_CASE("where there is no such block the set fails, and smaller ones go on") {
+  constexpr uint64_t locker_bytes = uint64_t{700} << 20;
+  fixture h;
+  locker_bank &large = h.add_bank(3, locker_bytes);
+  REQUIRE(h.setup.resize(h.far, uint64_t{4} << 30).ok());
+  for (const uint32_t number : {0u, 1u, 2u}) h.land(large, h.far, number);
+  REQUIRE(h.setup.resize(h.near, 3 * locker_bytes).ok());
+  h.world(h.near).block_bytes_max = uint64_t{1} << 30;
+  const uint32_t index = h.make_request(pin_verb{}, h.near, large, {0, 1, 2});
+  h.open.open(index);
+  CHECK(h.pins.grant(index));
+  CHECK(h.requests[index].status == CUBBY_ERR_NO_MEMORY);
+  CHECK(h.requests[index].failure.needed_bytes == 3 * locker_bytes);
+  const uint32_t fewer = h.make_request(pin_verb{}, h.near, large, {0, 1});
+  h.open.open(fewer);
+  CHECK(h.pins.grant(fewer));
+  CHECK_FALSE(h.has_ended(fewer));
 }
 
 TEST_CASE("a pin that is withdrawn whole stops its fills; of items, those that were released") {

@@ -158,6 +158,24 @@ struct fixture {
 
 }  // namespace
 
+TEST_CASE("objects that have not come to be are not counted any more, and policies hear of it") {
+  fixture f(false);
+  f.one.set_object_count(1 << 20);
+  REQUIRE(f.one.reconfigure_policies());
+  const uint64_t grown = f.one.books(0).policy->state_bytes();
+  f.one.restore_object_count(64);
+  REQUIRE(f.one.reconfigure_policies());
+  CHECK(f.one.object_count() == 64);
+  CHECK(f.one.books(0).on_probation_since.capacity() == 64);
+  CHECK(f.one.books(0).lists.bytes() < 4096);
+  CHECK(f.one.books(0).policy->state_bytes() <= grown);
+  for (cubby_object object = 0; object < 64; ++object) REQUIRE(f.load(object));
+  f.one.set_object_count(80);
+  REQUIRE(f.one.reconfigure_policies());
+  CHECK(f.load(79));
+  CHECK(f.one.is_admitted(0, 79));
+}
+
 TEST_CASE("Without admit() an object is admitted with its frame, and victims make room") {
   fixture f(false, 3);
   for (const cubby_object object : {5u, 3u, 9u}) REQUIRE(f.load(object));
