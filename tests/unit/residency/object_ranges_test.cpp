@@ -16,7 +16,8 @@ TEST_CASE("numbers are taken lowest first, and ranges that touch become one") {
   some.give(0, 10);
   CHECK(some.take(4, 100) == 0u);
   some.give(15, 20);
-  CHECK(some.free_ranges() == 2);
+  CHECK(some.free_ranges() == 1);
+  CHECK(some.end() == 15);
   some.give(10, 5);
   CHECK(some.take(31, 100) == 4u);
   CHECK(some.free_ranges() == 0);
