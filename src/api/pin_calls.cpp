@@ -348,8 +348,8 @@ namespace {
       CUBBY_REFUSE("items %u to %u of the set: some were unpinned before", first,
                    first + count - 1);
     case outcome::out_of_range:
-      CUBBY_REFUSE("the set has no %u items from item %u on; name those that it was made of",
-                   std::max(count, 1u), first);
+      CUBBY_REFUSE("the set has no items %u to %llu; name those that it was made of", first,
+                   ull{first} + std::max(count, 1u) - 1);
   }
   if (released.wake) self.kick();
   return CUBBY_OK;

@@ -351,7 +351,8 @@ TEST_CASE("zero and impossible budgets: the error says how many bytes are needed
   check_refused(cubby_tier_resize(h.rt, host, 4096, &ticket), CUBBY_ERR_BUDGET, "unpin first");
   CHECK(last().needed_bytes > mib);
   cubby_unpin(h.rt, pins, 0, 0, nullptr);
-  check_refused(cubby_tier_resize(h.rt, host, 0, &ticket), CUBBY_ERR_BUDGET, "ask for more");
+  check_refused(cubby_tier_resize(h.rt, host, 0, &ticket), CUBBY_ERR_BUDGET,
+                "ask for 4096 at least");
   CHECK(last().needed_bytes == 4096);
   REQUIRE(cubby_tier_resize(h.rt, host, 8192, &ticket) == CUBBY_PENDING);
   REQUIRE(cubby_wait(h.rt, ticket, 10'000'000'000) == CUBBY_OK);
@@ -525,6 +526,61 @@ TEST_CASE("files that are missing, forbidden or no files are named with errno an
   paths[0] = "bad_input_plain_file";
   check_refused(cubby_tier_add(h.rt, &tier, &made), CUBBY_ERR_INVALID, "is no directory");
   std::remove("bad_input_plain_file");
+}
+
+TEST_CASE("lent memory without a count, a closed descriptor and items beyond a set are named") {
+  furnished f;
+  cubby_handle *const rt = f.h.rt;
+  const cubby_region region = 1;
+  cubby_tier_desc desc{};
+  desc.struct_size = sizeof desc;
+  desc.backend = "host";
+  desc.name = "lent";
+  desc.budget_bytes = mib;
+  desc.memory = &region;
+  cubby_tier made = 0;
+  check_refused(cubby_tier_add(rt, &desc, &made), CUBBY_ERR_INVALID, "memory_count is 0");
+  desc.memory = nullptr;
+  desc.memory_count = 1;
+  check_refused(cubby_tier_add(rt, &desc, &made), CUBBY_ERR_INVALID, "memory is NULL");
+  cubby_region_desc shared{};
+  shared.struct_size = sizeof shared;
+  shared.kind = CUBBY_MEMORY_SHARED_FD;
+  shared.fd = -1;
+  shared.bytes = 4096;
+  cubby_region added = 0;
+  check_refused(cubby_region_add(rt, &shared, &added), CUBBY_ERR_INVALID, "-1 is not open");
+  std::vector<const void *> addr;
+  cubby_pins pins = 0;
+  REQUIRE(f.h.pin({1, 2}, f.host, pins, addr) == CUBBY_OK);
+  check_refused(cubby_unpin(rt, pins, 2, 0, nullptr), CUBBY_ERR_INVALID, "no items 2 to 2");
+  CHECK(cubby_unpin(rt, pins, 1, 0, nullptr) == CUBBY_OK);  // all from there on
+  check_refused(cubby_unpin(rt, pins, 1, 1, nullptr), CUBBY_ERR_INVALID, "unpinned before");
+  CHECK(cubby_unpin(rt, pins, 0, 0, nullptr) == CUBBY_OK);
+}
+
+TEST_CASE("a verification may end in a queue alone; without queue and ticket it is refused") {
+  furnished f;
+  std::vector<const void *> addr;
+  cubby_pins pins = 0;
+  REQUIRE(f.h.pin({1}, f.host, pins, addr) == CUBBY_OK);
+  const auto which = f.h.items({1});
+  check_refused(cubby_verify(f.h.rt, which.data(), 1, f.host, nullptr, nullptr), CUBBY_ERR_INVALID,
+                "a ticket or a completion queue");
+  cubby_cq *queue = nullptr;
+  REQUIRE(cubby_cq_add(f.h.rt, 1, &queue) == CUBBY_OK);
+  cubby_how how{};
+  how.struct_size = sizeof how;
+  how.cq = queue;
+  how.user = 7;
+  REQUIRE(cubby_verify(f.h.rt, which.data(), 1, f.host, &how, nullptr) == CUBBY_PENDING);
+  REQUIRE(cubby_cq_wait(queue, 10'000'000'000) == CUBBY_OK);
+  cubby_done done{};
+  REQUIRE(cubby_cq_take(queue, &done, 1) == 1);
+  CHECK(done.status == CUBBY_OK);
+  CHECK(done.user == 7);
+  CHECK(cubby_cq_remove(queue) == CUBBY_OK);
+  CHECK(cubby_unpin(f.h.rt, pins, 0, 0, nullptr) == CUBBY_OK);
 }
 
 TEST_CASE("numbers of a bank and of a region that do not fit together are refused") {
