@@ -680,7 +680,7 @@ class Runtime:
         """Caller pump: advances until nothing more can be done now. When to call again, in ns of CLOCK_MONOTONIC, or None. BusyError while another thread polls."""
 
     def close(self) -> None:
-        """Completes or cancels what is open, writes back what was promised and ends the runtime. May be called twice. BufferError while buffers over pinned memory are in use."""
+        """Completes or cancels what is open, writes back what was promised and ends the runtime. May be called twice. BufferError while buffers over pinned memory are in use; at the end of a `with` that an exception ends, that one stands, and the runtime ends with its last name."""
 
     @property
     def closed(self) -> bool:
@@ -702,7 +702,7 @@ class Runtime:
     def __exit__(self, *args: object) -> None: ...
 
 class Policy:
-    """A placement policy alone, for a cache of blocks that somebody else keeps; policy.h says what has to be called when. Objects are numbers below object_count. For one thread at a time."""
+    """A placement policy alone, for a cache of blocks that somebody else keeps; policy.h says what has to be called when. Objects are numbers below object_count; one that is inserted twice, or removed while it is not there, is a ValueError. For one thread at a time."""
 
     def __init__(
         self, name: str, *, object_count: int, budget_bytes: int, object_bytes: int, seed: int = 0

@@ -104,12 +104,14 @@ void core::forget_all_of(const completions &queue) {
   }
 }
 
+void core::look_after_all() {
+  orphans_.clear();
+  for (const auto &[ticket, each] : pending_) forget(ticket);
+  look_after_orphans(SIZE_MAX);
+}
+
 void core::look_after_orphans(size_t most) {
-  struct finished {
-    std::shared_ptr<request> what;
-    cubby_status status;
-  };
-  std::vector<finished> over;
+  std::vector<std::shared_ptr<request>> over;
   for (size_t left = std::min(most, orphans_.size()); left-- != 0;) {
     const cubby_ticket ticket = orphans_.front();
     orphans_.pop_front();
@@ -124,11 +126,12 @@ void core::look_after_orphans(size_t most) {
       orphans_.push_back(ticket);
       continue;
     }
-    over.push_back({std::move(found->second), status});
+    found->second->end_as(status);
+    over.push_back(std::move(found->second));
     pending_.erase(found);
   }
   // What this gives back may run code of its owners, which may come back here.
-  for (const finished &each : over) each.what->finish(each.status, {});
+  for (const auto &each : over) each->let_go();
 }
 
 int64_t timeout_of(nb::handle seconds) {

@@ -56,6 +56,8 @@ class core {
   void forget_all_of(const completions &queue);
   // Gives back the memory of some of the forgotten that are over.
   void look_after_orphans(size_t most = 16);
+  // Gives back the memory of all that are over.
+  void look_after_all();
 
   // A call that makes a ticket, until the ticket is added.
   class submission {

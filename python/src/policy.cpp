@@ -7,6 +7,7 @@
 
 #include <new>
 #include <optional>
+#include <vector>
 
 #include "errors.hpp"
 #include "handles.hpp"
@@ -48,6 +49,12 @@ class policy {
     const int32_t made = ops_->create(&config, &self_);
     if (made == -12) throw std::bad_alloc();
     if (made != 0) throw nb::value_error((name + " makes no sense of these sizes").c_str());
+    try {
+      resident_.resize(object_count);
+    } catch (...) {
+      ops_->destroy(self_);
+      throw;
+    }
   }
   policy(const policy &) = delete;
   policy &operator=(const policy &) = delete;
@@ -67,12 +74,24 @@ class policy {
     access.next_use = CUBBY_NEVER_USED;
     access.number = number;
     access.now_ns = now_ns;
+    in_round_ = false;
     ops_->access(self_, &access);
   }
-  void inserted(uint32_t object, uint64_t bytes) { ops_->inserted(self_, checked(object), bytes); }
-  void removed(uint32_t object) { ops_->removed(self_, checked(object)); }
+  void inserted(uint32_t object, uint64_t bytes) {
+    if (resident_[checked(object)]) throw nb::value_error("the object is resident already");
+    in_round_ = false;
+    ops_->inserted(self_, object, bytes);
+    resident_[object] = true;
+  }
+  void removed(uint32_t object) {
+    if (!resident_[checked(object)]) throw nb::value_error("the object is not resident");
+    ops_->removed(self_, object);
+    resident_[object] = false;
+  }
   void forget(uint32_t object) {
-    if (ops_->forget != nullptr) ops_->forget(self_, checked(object));
+    if (resident_[checked(object)])
+      throw nb::value_error("the object is resident: removed() first");
+    if (ops_->forget != nullptr) ops_->forget(self_, object);
   }
   void begin_victims(uint64_t bytes, std::optional<uint32_t> incoming, uint64_t now_ns) {
     cubby_policy_need need{};
@@ -134,6 +153,8 @@ class policy {
   const uint32_t count_;
   cubby_policy *self_ = nullptr;
   bool in_round_ = false;
+  std::vector<bool>
+      resident_;  // a policy's lists do not bear an object twice, or one that is not there
 };
 
 void bind_uses(nb::class_<policy> &c) {
@@ -155,7 +176,8 @@ void bind_policies(nb::module_ &m) {
   nb::class_<policy> c(m, "Policy",
                        "A placement policy alone, for a cache of blocks that somebody else keeps; "
                        "policy.h says what has to be called when. Objects are numbers below "
-                       "object_count. For one thread at a time.");
+                       "object_count; one that is inserted twice, or removed while it "
+                       "is not there, is a ValueError. For one thread at a time.");
   c.def(nb::init<const std::string &, uint32_t, uint64_t, uint64_t, uint64_t>(), nb::arg("name"),
         nb::kw_only(), nb::arg("object_count"), nb::arg("budget_bytes"), nb::arg("object_bytes"),
         nb::arg("seed") = 0,

@@ -91,6 +91,15 @@ uint8_t io_class_of(nb::handle name) {
 void request::finish(cubby_status result, std::optional<failure> reason) {
   status = result;
   why = std::move(reason);
+  let_go();
+}
+
+void request::end_as(cubby_status result) {
+  status = result;
+  why = reason_of(result);
+}
+
+void request::let_go() {
   memory.release();
   to.reset();
 }

@@ -36,6 +36,10 @@ struct request {
   bool is_final() const noexcept { return status != CUBBY_PENDING; }
   // With the interpreter's lock.
   void finish(cubby_status result, std::optional<failure> reason);
+  // The two halves of it: what it ended as, by this thread's last error; and its memory, which may
+  // run code of others.
+  void end_as(cubby_status result);
+  void let_go();
 };
 
 // How a request is served, as keyword arguments give it.

@@ -219,7 +219,7 @@ bool drain(const runtime &r, nb::handle timeout) {
   const cubby_status status = wait_in_slices(timeout_of(timeout), [&](int64_t slice_ns) {
     return r.owner->call([&](cubby *rt) { return cubby_drain(rt, slice_ns); });
   });
-  r.owner->look_after_orphans(SIZE_MAX);
+  r.owner->look_after_all();
   if (status == CUBBY_ERR_TIMEOUT) return false;
   check(status);
   return true;

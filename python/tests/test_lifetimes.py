@@ -101,6 +101,24 @@ def test_memory_of_a_dropped_ticket_is_free_after_a_drain(small: Cache) -> None:
     small.runtime.close()
 
 
+def test_a_drain_gives_back_the_memory_of_tickets_that_are_there(small: Cache) -> None:
+    keys = fill(small, 32)
+    queue = small.runtime.queue(4)
+    into = [bytearray(8 * BLOCK), bytearray(8 * BLOCK)]
+    tickets = [
+        small.space.submit_get(keys[:8], into[0]),
+        small.space.submit_get(keys[8:16], into[1], queue=queue),
+    ]
+    assert all(ticket.handle != 0 for ticket in tickets)
+    small.runtime.drain()
+    for memory in into:
+        memory.extend(b"free")
+    assert [ticket.wait(0) for ticket in tickets] == [True, True]
+    assert [done.ticket for done in queue.take()] == [tickets[1].handle]
+    assert into[0] == b"".join(block(i) for i in range(8)) + b"free"
+    small.runtime.close()
+
+
 def test_memory_of_a_dropped_ticket_is_free_with_later_requests(small: Cache) -> None:
     keys = fill(small, 32)
     into = bytearray(8 * BLOCK)

@@ -68,3 +68,27 @@ def test_bad_input() -> None:
         policy.hint("closed", [9], now_ns=0)
     with pytest.raises(ValueError):
         policy.next_victim()
+
+
+@pytest.mark.parametrize(
+    "name", ["lru", "lfu", "arc", "s3-fifo", "sieve", "w-tinylfu", "gdsf", "kv"]
+)
+def test_what_is_resident_is_known(name: str) -> None:
+    policy = make(name)
+    use(policy, 0, 1)
+    policy.inserted(0, 1)
+    for wrong in (
+        lambda: policy.inserted(0, 1),  # twice
+        lambda: policy.removed(1),  # not there
+        lambda: policy.forget(0),  # there
+    ):
+        with pytest.raises(ValueError, match="resident"):
+            wrong()
+    policy.begin_victims(1, now_ns=100)
+    use(policy, 1, number=1)  # ends the round
+    with pytest.raises(ValueError, match="begin_victims"):
+        policy.next_victim()
+    assert victims(policy) == [0]
+    policy.removed(0)
+    policy.forget(0)
+    assert victims(policy) == []
