@@ -16,7 +16,6 @@
 #include "base/checked.hpp"
 #include "base/mutant.hpp"
 #include "engine/gather_plan.hpp"
-#include "residency/frame_check.hpp"
 
 using namespace cubby;
 using namespace cubby::api;
@@ -285,10 +284,8 @@ cubby_status bring(runtime &self, const gather_order &of, std::vector<uint32_t> 
   engine::request &r = rest.request();
   engine::gather_verb verb;
   verb.plan = plan_of(of, missing, memory.pieces(), r.items);
-  const engine::tier_slot &slot = self.engine().state.tiers[tier];
-  const residency::bank_registry::locker page = {r.items.front().bank, r.items.front().number};
-  auto fits = residency::check_frames({*slot.memory, tier, slot.handle, slot.budget_bytes.load()},
-                                      {&page, 1});
+  const auto fits =
+      check_frame(self.engine(), tier, {r.items.front().bank, r.items.front().number});
   if (!fits) return end_here(of, missing, fits.failure());
   memory.lend_to(verb.in_use);
   for (const uint32_t row : missing) {

@@ -1,7 +1,6 @@
 // What the engine knows: visits, hints; and what the library would answer: estimates.
 #include "api/guard.hpp"
 #include "api/requests.hpp"
-#include "residency/frame_check.hpp"
 
 using namespace cubby;
 using namespace cubby::api;
@@ -97,14 +96,6 @@ uint8_t take_key(runtime &self, const cubby_hint_item &hint) {
                                                              : CUBBY_HINT_CLIPPED;
 }
 
-/// Will there ever be a frame for the locker?
-bool can_hold(runtime &self, uint32_t tier, const engine::request_item &item) {
-  const engine::tier_slot &slot = self.engine().state.tiers[tier];
-  const residency::bank_registry::locker one = {item.bank, item.number};
-  const residency::frame_source from = {*slot.memory, tier, slot.handle, slot.budget_bytes.load()};
-  return residency::check_frames(from, {&one, 1}).ok();
-}
-
 uint8_t take_route(runtime &self, const cubby_hint_item &hint) {
   residency::locker_bank *bank = self.engine().state.banks.find(hint.bank);
   const cubby_routed &route = hint.route;
@@ -128,7 +119,9 @@ uint8_t take_route(runtime &self, const cubby_hint_item &hint) {
     wanted.push_back(item);
   }
   if (wanted.empty()) return CUBBY_HINT_CLIPPED;
-  if (!can_hold(self, tier, wanted.front())) return CUBBY_HINT_REJECTED;  // nor others of the row
+  const residency::bank_registry::locker first = {bank, wanted.front().number};
+  if (!check_frame(self.engine(), tier, first))
+    return CUBBY_HINT_REJECTED;  // nor others of the row
   const uint64_t until_ns = hint.ttl_ns == 0 ? 0 : self.now() + hint.ttl_ns;
   if (!fetch_ahead(self, tier, until_ns, std::move(wanted))) return CUBBY_HINT_CLIPPED;
   return clipped ? CUBBY_HINT_CLIPPED : CUBBY_HINT_ACCEPTED;

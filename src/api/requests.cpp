@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "api/completion_queue.hpp"
+#include "residency/frame_check.hpp"
 
 namespace cubby::api {
 
@@ -39,6 +40,13 @@ result<void> check_sync(const engine::tier_slot &slot, const cubby_sync &sync) {
               "cubby_sync.device is %d, and tier %s is memory of device %d; use a stream of that "
               "device",
               asked.device, slot.name.c_str(), std::max(by.device(), 0));
+}
+
+result<void> check_frame(const engine::parts &engine, uint32_t tier,
+                         const residency::bank_registry::locker &one) {
+  const engine::tier_slot &slot = engine.state.tiers[tier];
+  return residency::check_frames({*slot.memory, tier, slot.handle, slot.budget_bytes.load()},
+                                 {&one, 1});
 }
 
 error no_mark(const engine::tier_slot &slot, int32_t status) {

@@ -27,6 +27,9 @@ result<cubby_how> read_how(runtime &self, const cubby_how *how, order_of may = o
 /// NOT_SUPPORTED or INVALID where the stream is not one of the tier's device. A tier without
 /// streams has host order: it takes no stream but 0.
 result<void> check_sync(const engine::tier_slot &slot, const cubby_sync &sync);
+/// INVALID or BUDGET where the tier, as it is now, never has a frame for the locker.
+result<void> check_frame(const engine::parts &engine, uint32_t tier,
+                         const residency::bank_registry::locker &one);
 /// Of a stream that could not be marked.
 error no_mark(const engine::tier_slot &slot, int32_t status);
 /// What is ordered with a stream, and not by the host.

@@ -7,10 +7,9 @@
 #include <algorithm>
 
 #include "api/guard.hpp"
-#include "api/runtime.hpp"
+#include "api/requests.hpp"
 #include "base/checked.hpp"
 #include "engine/chunk_run.hpp"
-#include "residency/frame_check.hpp"
 
 using namespace cubby;
 using namespace cubby::api;
@@ -75,11 +74,7 @@ class split_call {
  private:
   /// Frames of the tier may be too small for a block, and its budget below one; blocks are alike.
   [[nodiscard]] bool has_room(const directory::key_view &seen) const {
-    const engine::tier_slot &slot = engine_.state.tiers[tier_];
-    const residency::bank_registry::locker one{&bank_, seen.locker};
-    return residency::check_frames({*slot.memory, tier_, slot.handle, slot.budget_bytes.load()},
-                                   {&one, 1})
-        .ok();
+    return check_frame(engine_, tier_, {&bank_, seen.locker}).ok();
   }
   static cubby_split_result none(const uint64_t *recompute_ns, uint32_t count) {
     cubby_split_result made{};

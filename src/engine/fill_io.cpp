@@ -300,7 +300,8 @@ error fill_io::damaged_file(const piece &p) const {
   const fill &f = table_[p.fill];
   error why = fail(CUBBY_ERR_CORRUPT,
                    "locker %u of bank %s: the bytes in %s are not those that were sealed or first "
-                   "seen; restore the file, or seal it again if the change is meant",
+                   "seen; restore the file, or, if the change is meant, remove its seal and seal "
+                   "it again",
                    f.number, f.bank->desc().name, path_of(f, p));
   why.tier = state_.tiers[f.from].handle;
   why.offset_bytes = p.bad_offset_bytes;
