@@ -146,24 +146,23 @@ void set_up::lay_out(locker_bank &bank) {
 
 /// Of a bank that was not published. What its many objects took is not to be missing, nor asked
 /// for again, when a smaller one comes.
-void set_up::discard(locker_bank &bank, uint32_t object_count_before) noexcept {
+void set_up::discard(locker_bank &bank) noexcept {
   state_.banks.withdraw(bank);
   state_.banks.destroy(bank);
-  state_.admission.restore_object_count(object_count_before);
+  state_.admission.restore_object_count();
 }
 
 result<locker_bank *> set_up::add_bank(std::unique_ptr<locker_bank> made) {
   auto added = state_.banks.insert(std::move(made));
   if (!added) return added;
   locker_bank &bank = **added;
-  const uint32_t objects_before = state_.admission.object_count();
   try {
     state_.admission.set_object_count(state_.banks.object_count());
     lay_out(bank);
     state_.banks.index_words();
     if (state_.config.verify && (bank.mapped() || bank.blocks != nullptr)) bank.make_digests();
   } catch (...) {
-    discard(bank, objects_before);
+    discard(bank);
     throw;
   }
   if (!copies_.reconfigure_policies()) {
@@ -172,7 +171,7 @@ result<locker_bank *> set_up::add_bank(std::unique_ptr<locker_bank> made) {
              "bank %s: policy %s could not grow; it found no memory for its tables, or refused the "
              "bank (docs/policies.md)",
              bank.desc().name, state_.config.policy->name);
-    discard(bank, objects_before);
+    discard(bank);
     copies_.reconfigure_policies();  // of those that had grown already
     return why;
   }

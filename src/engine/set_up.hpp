@@ -57,7 +57,7 @@ class set_up {
 
  private:
   void lay_out(locker_bank &bank);
-  void discard(locker_bank &bank, uint32_t object_count_before) noexcept;
+  void discard(locker_bank &bank) noexcept;
   [[nodiscard]] bool is_in_use(locker_bank &bank);
 
   engine_state &state_;

@@ -55,7 +55,7 @@ inline int32_t describe(cubby_backend *backend, cubby_backend_info *out) {
 constexpr uint64_t lazy_bytes_min = uint64_t{64} << 20;
 
 inline int32_t memory_reserve(cubby_backend *backend, uint64_t bytes, cubby_backend_memory *out) {
-  if (bytes > world_of(backend).block_bytes_max) return -ENOMEM;
+  if (backend != nullptr && bytes > world_of(backend).block_bytes_max) return -ENOMEM;
   out->bytes = bytes;
   if (bytes >= lazy_bytes_min) {
     out->base = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,

@@ -6,6 +6,7 @@
 namespace cubby::placement {
 
 void admission::set_object_count(uint32_t count) {
+  object_count_before_ = object_count_;
   if (count <= object_count_) return;
   admitted_in_.resize(count);
   leaving_.resize(count);
@@ -19,7 +20,8 @@ void admission::set_object_count(uint32_t count) {
   object_count_ = count;
 }
 
-void admission::restore_object_count(uint32_t count) noexcept {
+void admission::restore_object_count() noexcept {
+  const uint32_t count = object_count_before_;
   const auto shrink = [count](auto &table) {
     if (table.size() <= count) return;
     table.resize(count);

@@ -48,9 +48,8 @@ class admission {
   /// Objects are numbered below it; a smaller number changes nothing. May throw; then some of its
   /// tables have grown.
   void set_object_count(uint32_t count);
-  [[nodiscard]] uint32_t object_count() const { return object_count_; }
-  /// As it was before: the bank that made it larger has not come to be, and its tables go.
-  void restore_object_count(uint32_t count) noexcept;
+  /// As before the last set_object_count(), whose bank has not come to be: its tables go.
+  void restore_object_count() noexcept;
   /// 0, or what the policy's create() gave; then there is no such tier.
   template <admission_host Host>
   int32_t add_tier(uint32_t tier, uint32_t rank, bool exclusive, tier_view view, Host &host);
@@ -202,7 +201,7 @@ class admission {
   const bool by_banks_;
   const uint64_t seed_;
   uint32_t sequences_;
-  uint32_t object_count_ = 0;
+  uint32_t object_count_ = 0, object_count_before_ = 0;
   std::array<tier_books, tiers_max> tiers_;
   // By object; of the first two a bit a tier.
   std::vector<uint8_t> admitted_in_, leaving_;

@@ -297,7 +297,7 @@ TEST_CASE("what is larger than its tier never comes there, and is not to be wait
   CHECK(ready_ns == ~uint64_t{0});
   std::string bytes(block_bytes, 'x');
   CHECK(get(f, 1, bytes) == CUBBY_ERR_BUDGET);
-  CHECK(explain().find("takes 65536 bytes, and the budget is 32768") != std::string::npos);
+  CHECK(explain().find("takes 65536 bytes at once, and the budget is 32768") != std::string::npos);
 }
 
 TEST_CASE("a reserved block may be shorter, and what is behind it is zero") {

@@ -127,11 +127,15 @@ struct kernels_fixture {
 
 /// A table of one row with two parts, made by hand: frame f of part p is at base[p] + f * stride.
 struct made_table {
+  kernels_fixture &of;
   cubby_slots view{};
   std::vector<uint64_t> shared = std::vector<uint64_t>(8 + 64);
 
   made_table(kernels_fixture &f, const std::vector<uint64_t> &words, uint64_t base,
-             uint64_t stride_bytes, uint64_t second_part) {
+             uint64_t stride_bytes, uint64_t second_part)
+      : of(f) {
+    const auto here = of.gpu.enter();
+    REQUIRE(of.gpu.register_host(shared.data(), shared.size() * sizeof shared[0]) == 0);
     view.struct_size = sizeof view;
     view.layout = CUBBY_SLOTS_LAYOUT;
     view.rows = 1;
@@ -149,6 +153,9 @@ struct made_table {
     view.base[0] = view.base[1] = base;
     view.stride_bytes[0] = view.stride_bytes[1] = stride_bytes;
   }
+  made_table(const made_table &) = delete;
+  made_table &operator=(const made_table &) = delete;
+  ~made_table() { of.gpu.unregister_host(shared.data()); }
 };
 
 }  // namespace
