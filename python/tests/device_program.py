@@ -270,7 +270,7 @@ def slots(driver: Driver, runtime: cubby.Runtime, folder: str) -> None:
         chosen, words, outcome = memory, memory + 64, memory + 128
         driver.write(chosen, struct.pack("<3i", 2, -1, 5), stream)
         work = table.struct_bytes + struct.pack(
-            "<3Q4I", chosen, words, outcome, 1, 3, 4_000_000_000, 0
+            "<4Q4I", chosen, words, outcome, 0, 1, 3, 4_000_000_000, 0
         )
         driver.launch("cubby_acquire", work, stream)
         driver.wait(stream)
