@@ -43,7 +43,8 @@ class split_call {
   cubby_split_result best(const std::vector<directory::key_view> &views, uint32_t present,
                           const uint64_t *recompute_ns) {
     const auto count = static_cast<uint32_t>(views.size());
-    if (present != 0 && !has_room(views.front())) return none(recompute_ns, count);
+    const bool room = present == 0 || has_room(views.front());
+    if (!room) present = 0;  // none can be loaded
     uint64_t tail_ns = 0, head_ns = 0;
     for (uint32_t i = present; i < count; ++i)
       tail_ns = base::saturating_add(tail_ns, recompute_ns[i]);
@@ -55,7 +56,7 @@ class split_call {
     for (uint32_t first = 0; first <= present; ++first) {
       const uint64_t ns =
           base::saturating_add(std::max(head_ns, time_of_load(from[first])), tail_ns);
-      if (first == 0) made.load_all_ns = ns;
+      if (first == 0) made.load_all_ns = room ? ns : base::never_ns;
       if (ns <= made.finish_ns) {  // of two that are alike, the one that loads less
         made.finish_ns = ns;
         made.load_first = first;
@@ -75,15 +76,6 @@ class split_call {
   /// Frames of the tier may be too small for a block, and its budget below one; blocks are alike.
   [[nodiscard]] bool has_room(const directory::key_view &seen) const {
     return check_frame(engine_, tier_, {&bank_, seen.locker}).ok();
-  }
-  static cubby_split_result none(const uint64_t *recompute_ns, uint32_t count) {
-    cubby_split_result made{};
-    made.struct_size = sizeof made;
-    for (uint32_t i = 0; i < count; ++i)
-      made.recompute_all_ns = base::saturating_add(made.recompute_all_ns, recompute_ns[i]);
-    made.finish_ns = made.recompute_all_ns;
-    made.load_all_ns = base::never_ns;
-    return made;
   }
   /// A store that is slower than computing is gone past, and what is known of it is soon old: now
   /// and then the last block comes from there, while those before it are computed.

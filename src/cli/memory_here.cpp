@@ -1,6 +1,7 @@
 #include "cli/memory_here.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 
 namespace cubby_cli {
@@ -94,6 +95,15 @@ std::optional<uint64_t> memory_left_bytes(const std::string &root) {
     }
   }
   return least;
+}
+
+uint64_t free_memory_bytes() {
+  uint64_t here = ~uint64_t{0};
+  std::ifstream in("/proc/meminfo");
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with("MemAvailable:"))
+      here = std::strtoull(line.c_str() + 13, nullptr, 10) << 10;
+  return std::min(here, memory_left_bytes().value_or(here));
 }
 
 }  // namespace cubby_cli

@@ -22,4 +22,8 @@ std::vector<limit_place> limit_places(const std::string &root = "");
 /// counted as taken; nothing where there is no limit. `root` is where /sys and /proc stand.
 std::optional<uint64_t> memory_left_bytes(const std::string &root = "");
 
+/// What this process may still take: what the machine has free, with what the kernel would drop of
+/// its caches, and no more than memory_left_bytes(). ~0 where neither is said.
+uint64_t free_memory_bytes();
+
 }  // namespace cubby_cli

@@ -469,6 +469,30 @@ TEST_CASE("few reads at once are slower than many, as the curve over depth was m
   CHECK(near(of.speed_with(1e9), 3e9));
 }
 
+TEST_CASE("reads in flight are those of files: the depth of memory is threads") {
+  question of = small_question();
+  cubby_cli::profile::point one;
+  one.op = "read";
+  one.path = "bare";
+  one.block_bytes = 1 << 20;
+  auto &host = of.machine.tiers[0];
+  for (const uint64_t depth : {uint64_t{1}, uint64_t{4}}) {
+    one.depth = depth;
+    one.bytes_per_s = 1e9 * static_cast<double>(depth);
+    host.curves.push_back(one);
+  }
+  cubby_cli::profile::tier file = host;
+  file.name = "file:/d";
+  file.kind = "file";
+  of.machine.tiers.push_back(file);
+  const auto places = places_of(of);
+  REQUIRE(places);
+  for (const place &each : *places) {
+    INFO(each.name);
+    CHECK(each.speed_in_flight.size() == (each.kind == "file" ? 2u : 0u));
+  }
+}
+
 TEST_CASE("lone blocks take what was measured, and between two sizes a part of both") {
   cubby_cli::profile::tier of;
   of.name = "file:/d";

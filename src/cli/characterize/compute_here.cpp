@@ -24,13 +24,11 @@ constexpr uint64_t matrix_bytes = uint64_t{columns} / 32 * 34 * rows;
 constexpr uint64_t least_set_bytes = uint64_t{256} << 20;
 
 /// Four times what the caches hold, so that most weights come from memory as they do in decoding;
-/// an eighth of the memory that there is at most.
+/// an eighth of the memory that is free at most.
 uint64_t weights_bytes(const options &chosen) {
-  const auto known = [](int what) { return static_cast<uint64_t>(std::max(0L, ::sysconf(what))); };
-  const uint64_t here = known(_SC_PHYS_PAGES) * known(_SC_PAGESIZE);
-  const uint64_t memory_bytes = std::min(here, memory_left_bytes().value_or(here));
-  const uint64_t wanted = std::clamp(4 * known(_SC_LEVEL3_CACHE_SIZE), least_set_bytes,
-                                     std::max(least_set_bytes, memory_bytes / 8));
+  const auto cache_bytes = static_cast<uint64_t>(std::max(0L, ::sysconf(_SC_LEVEL3_CACHE_SIZE)));
+  const uint64_t wanted = std::clamp(4 * cache_bytes, least_set_bytes,
+                                     std::max(least_set_bytes, free_memory_bytes() / 8));
   return std::max(2 * matrix_bytes,
                   chosen.size_bytes ? std::min(wanted, chosen.memory_bytes()) : wanted);
 }

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <deque>
 #include <filesystem>
-#include <fstream>
 #include <set>
 
 #include "cli/characterize/compute_here.hpp"
@@ -37,23 +36,13 @@ std::string version_text() {
          std::to_string(version & 255);
 }
 
-/// With what the kernel would drop of its caches.
-uint64_t available_bytes() {
-  std::ifstream in("/proc/meminfo");
-  for (std::string line; std::getline(in, line);)
-    if (line.starts_with("MemAvailable:"))
-      return std::strtoull(line.c_str() + 13, nullptr, 10) << 10;
-  return ~uint64_t{0};  // not said: what does not fit is refused when it is taken
-}
-
 /// What the largest step takes: its buffers, and the library's frames beside them.
 done check_memory(const options &chosen) {
   const uint64_t needed =
       chosen.dirs.empty()
           ? chosen.memory_bytes()
           : std::max(chosen.memory_bytes(), std::min(chosen.file_bytes() * 2, uint64_t{1} << 30));
-  const uint64_t here = available_bytes();
-  const uint64_t left = std::min(here, memory_left_bytes().value_or(here));
+  const uint64_t left = free_memory_bytes();
   if (needed <= left) return nothing{};
   return usage_trouble("measuring takes " + bytes_text(needed) + " of memory, and " +
                        bytes_text(left) + " are free; give a smaller --size, or free some");

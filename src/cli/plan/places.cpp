@@ -46,6 +46,10 @@ void cross(const profile::link &over, place &made) {
   made.way += (made.way.empty() ? "" : ", ") + over.from + " to " + over.to;
 }
 
+bool is_lone_read(const profile::point &one, const std::string &path) {
+  return one.op == "read" && one.path == path && one.beside == "nothing";
+}
+
 /// The fastest measured point for reads of such blocks: of the library's own path where that was
 /// measured, and with nothing beside.
 const profile::point *point_for(const tier &from, double block_bytes) {
@@ -57,8 +61,7 @@ const profile::point *point_for(const tier &from, double block_bytes) {
   };
   for (const char *path : {"cubby", "bare"}) {
     for (const profile::point &one : from.curves) {
-      if (one.op != "read" || one.path != path || one.beside != "nothing" || one.block_bytes == 0)
-        continue;
+      if (!is_lone_read(one, path) || one.block_bytes == 0) continue;
       const bool nearer = best == nullptr || off(one) < off(*best);
       const bool faster = best != nullptr && one.block_bytes == best->block_bytes &&
                           one.bytes_per_s > best->bytes_per_s;
@@ -80,8 +83,9 @@ void start_way(const question &of, const tier &from, place &made) {
   made.bytes_per_s = measured->bytes_per_s;
   made.piece_bytes = static_cast<double>(measured->block_bytes);
   for (const profile::point &one : from.curves) {
-    if (one.op == "read" && one.path == measured->path && one.beside == "nothing" &&
-        one.block_bytes == measured->block_bytes && one.pages == measured->pages)
+    // The depth of memory is threads, and nothing of how many pieces are asked for.
+    if (from.kind == "file" && is_lone_read(one, measured->path) &&
+        one.block_bytes == measured->block_bytes)
       made.speed_in_flight[static_cast<double>(one.depth)] = one.bytes_per_s;
   }
   made.way = measured->path + " reads of " + std::to_string(measured->block_bytes) + " B, " +
