@@ -68,7 +68,11 @@ digest_stream::digest_stream() noexcept {
 }
 
 digest_stream::digest_stream(const chunk_identity &identity) noexcept {
-  XXH3_64bits_reset_withSeed(new (state_) XXH3_state_t, seed_of(identity));
+  auto *const state = new (state_) XXH3_state_t;
+  // Else a seed that an earlier state has left in this memory passes for this one's, and the secret
+  // derived from it for one that is whole.
+  XXH3_INITSTATE(state);
+  XXH3_64bits_reset_withSeed(state, seed_of(identity));
 }
 
 void digest_stream::add(const void *data, size_t bytes) noexcept {

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cstring>
+#include <new>
 #include <vector>
 
 #include "base/digest.hpp"
@@ -20,6 +22,22 @@ TEST_CASE("a chunk's digest is the same piece by piece") {
       }
       CHECK(all.chunk_value() == cubby::base::chunk_digest(bytes.data(), size, identity));
     }
+  }
+}
+
+TEST_CASE("a digest piece by piece does not depend on what its memory held before") {
+  const std::vector<char> bytes(100000, 'b');
+  const cubby::base::chunk_identity identity{7, 1, 2, 3};
+  const uint64_t want = cubby::base::chunk_digest(bytes.data(), bytes.size(), identity);
+  alignas(cubby::base::digest_stream) unsigned char memory[sizeof(cubby::base::digest_stream)];
+  for (size_t from = 0; from < sizeof memory; from += 64) {
+    // A digest of the same identity lay here, and something else wrote over a part of it.
+    new (memory) cubby::base::digest_stream(identity);
+    std::memset(memory + from, 0x5a, 64);
+    auto *const again = new (memory) cubby::base::digest_stream(identity);
+    again->add(bytes.data(), 50000);
+    again->add(bytes.data() + 50000, 50000);
+    CHECK(again->chunk_value() == want);
   }
 }
 
