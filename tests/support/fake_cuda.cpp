@@ -571,6 +571,10 @@ status fake_cuda::copy(std::byte *to, const std::byte *from, uint64_t bytes, con
   one.turns = slow_turns_;
   const bool registered = host == nullptr || is_registered(host, bytes);
   if (found->capturing && !registered) return break_capture(capture_unsupported);
+  if (!registered && host == from) {
+    one.staged.assign(from, from + bytes);
+    one.from = one.staged.data();
+  }
   push(*found, std::move(one));
   if (registered) return success;
   ++counts_.unregistered_copies;

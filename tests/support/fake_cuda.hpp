@@ -117,6 +117,7 @@ class fake_cuda {
     uint32_t turns = 0;
     std::function<void()> work;
     std::shared_ptr<marker> mark;
+    std::vector<std::byte> staged;  // of memory that is not registered, as the driver stages it
   };
   struct queue {
     int device = 0;
