@@ -37,6 +37,7 @@ struct options {
   std::string device;  // "cuda:0"; empty = on the processor
   std::string device_budget = "20%", host_budget = "30%";
   uint32_t tokens = 100, lookahead = 1;
+  std::optional<uint32_t> forecast_right;        // of layers farther than the next; usually 100
   std::optional<uint32_t> rounds, check_tokens;  // on a device; usually 3 and 2
   uint64_t seed = 1;
   bool json = false, baselines = true;
@@ -148,11 +149,12 @@ outcome<json> run_cubby(const setup &h) {
   pass_on();
   progress_line progress(h.chosen.json);
   const uint64_t all_before = bench::starved_ns(), here_before = bench::starved_here_ns();
-  auto done = demo::decode(h.file, h.routes, source, [&](uint32_t token) {
+  const auto show = [&](uint32_t token) {
     if (!progress.due()) return;
     progress.show("token " + std::to_string(token) + "/" + std::to_string(h.routes.tokens) +
                   source.live());
-  });
+  };
+  auto done = demo::decode(h.file, h.routes, source, show, {.ahead = h.settings.ahead});
   const uint64_t here = bench::starved_here_ns() - here_before;
   const uint64_t others = bench::starved_ns() - all_before - here;
   pass_on();  // a policy may have been replaced on the way
@@ -160,6 +162,8 @@ outcome<json> run_cubby(const setup &h) {
   json result = decoded_json(*done);
   result.update(source.report());
   result["warnings"] = warnings;
+  result["lookahead"] = {{"layers", h.settings.ahead.layers},
+                         {"right_percent", h.settings.ahead.right_percent}};
   result["starved_ns"] = {{"decoding", here}, {"runtime", others}};
   if (h.settings.record != nullptr) {
     if (auto good = source.finish_recording(); !good) return good.failure();
@@ -270,7 +274,7 @@ outcome<prepared> prepare(const options &chosen) {
   made.settings.device_bytes = *device;
   made.settings.host_bytes = *host;
   made.settings.policy = chosen.policy;
-  made.settings.lookahead = chosen.lookahead;
+  made.settings.ahead = {chosen.lookahead, chosen.forecast_right.value_or(100), chosen.seed};
   made.settings.pump = chosen.pump == "caller" ? cubby::pump::caller : cubby::pump::thread;
   return made;
 }
@@ -352,8 +356,23 @@ int run_on_device(const options &chosen, const demo::device_choice &device, cons
   return (*result)["identical"] && agrees ? exit_good : exit_bad;
 }
 
+done usable_lookahead(const options &chosen) {
+  if (!chosen.device.empty() && chosen.lookahead > 1) {
+    return usage_trouble("--lookahead " + std::to_string(chosen.lookahead) +
+                         " is for a run on the processor; with --device kernels ask one layer "
+                         "ahead: --lookahead 1");
+  }
+  if (chosen.forecast_right && chosen.lookahead < 2) {
+    return usage_trouble(
+        "--forecast-right says how good forecasts of layers farther than the next "
+        "are: add --lookahead 2, or leave it out");
+  }
+  return nothing{};
+}
+
 int run(const options &chosen) {
   demo::device_choice device;
+  if (auto good = usable_lookahead(chosen); !good) return fail(chosen, good.failure());
   if (chosen.device.empty() && (chosen.rounds || chosen.check_tokens)) {
     return fail(chosen, usage_trouble(std::string(chosen.rounds ? "--rounds" : "--check-tokens") +
                                       " is for a run on a GPU; add --device cuda:0, or leave it "
@@ -399,9 +418,13 @@ void add_decode(command &to, const std::string &name, const std::string &called)
              "Of the experts in %, or bytes; 0 = no such tier")
       .show_default();
   one.option("--policy", chosen->policy, "Who leaves a tier").show_default();
-  one.option("--lookahead", chosen->lookahead, "Fetch the next layer's experts ahead")
-      .between(0, 1)
+  one.option("--lookahead", chosen->lookahead, "Fetch the experts of so many layers ahead")
+      .between(0, 8)
       .show_default();
+  one.option("--forecast-right", chosen->forecast_right,
+             "With --lookahead 2 and more: of the experts of layers farther than the next, so many "
+             "% are named right, the others at random (100)")
+      .between(0, 100);
   one.option("--pump", chosen->pump, "Who advances the runtime")
       .one_of({"thread", "caller"})
       .show_default();

@@ -72,9 +72,10 @@ TEST_CASE("one output whatever the tiers, the pump, the lookahead and the policy
   const json first = command_json(decode(path, "--no-baselines"), 0);
   REQUIRE(first.contains("output_digest"));
   for (const char *way :
-       {"--pump caller", "--lookahead 0", "--pump caller --lookahead 0", "--device-budget 0",
-        "--host-budget 0 --device-budget 60%", "--device-budget 100% --host-budget 100%",
-        "--policy lru", "--policy lfu", "--device-budget 4m --host-budget 2m"}) {
+       {"--pump caller", "--lookahead 0", "--lookahead 2", "--lookahead 8 --forecast-right 0",
+        "--pump caller --lookahead 0", "--device-budget 0", "--host-budget 0 --device-budget 60%",
+        "--device-budget 100% --host-budget 100%", "--policy lru", "--policy lfu",
+        "--device-budget 4m --host-budget 2m"}) {
     const json one = command_json(decode(path, std::string("--no-baselines ") + way), 0);
     INFO(way);
     CHECK(one.value("output_digest", "none") == first["output_digest"]);
@@ -159,7 +160,10 @@ TEST_CASE("what cannot be run is a usage error that says why") {
                {"--device gpu", "cuda:0"},
                {"--device cuda:x", "cuda:0"},
                {"--device cuda:", "cuda:0"},
-               {"--lookahead 2", "--lookahead"},
+               {"--lookahead 9", "--lookahead"},
+               {"--lookahead 2 --device cuda:0", "--lookahead 1"},
+               {"--forecast-right 80", "--lookahead 2"},
+               {"--lookahead 2 --forecast-right 101", "--forecast-right"},
                {"--rounds 3", "--device cuda:0"},
                {"--check-tokens 2", "--check-tokens is for a run on a GPU"},
                {"--tokens 0", "--tokens"}};

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "cli/demo/kernels.hpp"
+#include "cli/demo/lookahead.hpp"
 #include "cli/demo/routes.hpp"
 #include "support/catch.hpp"
 #include "unit/store/scratch.hpp"
@@ -51,7 +52,79 @@ const std::string lines =
     R"({"sequence":1,"prefill_tokens":0,"routed_experts":[[[0,1],[2,3]]]})"
     "\n";
 
+/// What was forecast, in order.
+struct forecast_source final : expert_source {
+  struct one {
+    uint32_t layer;
+    std::vector<uint16_t> experts;
+    bool certain;
+  };
+  std::vector<one> seen;
+  bool begin(uint32_t, const uint16_t *, uint32_t) override { return true; }
+  int next(const void *[3]) override { return -1; }
+  void end() override {}
+  void forecast(uint32_t layer, const uint16_t *experts, uint32_t count, bool certain) override {
+    seen.push_back({layer, {experts, experts + count}, certain});
+  }
+};
+
 }  // namespace
+
+TEST_CASE("each layer is predicted once, and asked for as its router has chosen one layer ahead") {
+  const auto made = make_routes(6, 32, 4, 3, 1);
+  for (const uint32_t layers : {0u, 1u, 2u, 3u, 8u}) {
+    forecast_source source;
+    lookahead ahead(made, 32, {layers, 100, 1});
+    std::vector<uint32_t> certain(6), predicted(6);
+    for (uint32_t layer = 0; layer < 6; ++layer) {
+      source.seen.clear();
+      ahead.ask(source, 2, layer);
+      for (const auto &one : source.seen) {
+        CHECK(std::equal(one.experts.begin(), one.experts.end(), made.at(2, one.layer)));
+        CHECK(one.certain == (one.layer == layer + 1));
+        CHECK(one.layer <= layer + layers);
+        ++(one.certain ? certain : predicted)[one.layer];
+      }
+    }
+    for (uint32_t layer = 0; layer < 6; ++layer) {
+      CHECK(certain[layer] == (layers > 0 && layer > 0 ? 1 : 0));
+      CHECK(predicted[layer] == (layers > 1 && layer > 1 ? 1 : 0));
+    }
+  }
+}
+
+TEST_CASE("so many of the experts that are predicted are right, and no other by chance") {
+  const auto made = make_routes(12, 32, 4, 200, 1);
+  for (const uint32_t right_percent : {0u, 70u, 100u}) {
+    forecast_source source;
+    lookahead ahead(made, 32, {2, right_percent, 1});
+    uint32_t named = 0, right = 0;
+    for (uint32_t token = 0; token < 200; ++token) {
+      for (uint32_t layer = 0; layer < 12; ++layer) {
+        source.seen.clear();
+        ahead.ask(source, token, layer);
+        for (const auto &one : source.seen) {
+          if (one.certain) continue;
+          const uint16_t *const routed = made.at(token, one.layer);
+          for (const uint16_t expert : one.experts) {
+            CHECK(expert < 32);
+            ++named;
+            if (std::find(routed, routed + 4, expert) != routed + 4) ++right;
+          }
+        }
+      }
+    }
+    const double share = 100.0 * right / named;
+    CHECK(share == Approx(right_percent).margin(right_percent == 70 ? 2 : 0));
+  }
+  // All experts of a layer are named: none of them is wrong.
+  const auto few = make_routes(3, 4, 4, 1, 1);
+  forecast_source source;
+  lookahead all(few, 4, {2, 0, 1});
+  all.ask(source, 0, 0);
+  REQUIRE(source.seen.size() == 2);
+  CHECK(std::equal(few.at(0, 2), few.at(0, 2) + 4, source.seen[1].experts.begin()));
+}
 
 TEST_CASE("products of blocks agree with plain double arithmetic, from any address") {
   const auto type = GENERATE(model::weight_type::q8_0, model::weight_type::q4_0);

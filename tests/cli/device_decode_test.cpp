@@ -128,7 +128,7 @@ TEST_CASE("one output whatever the tiers, the pump and the lookahead") {
                          way{cubby::pump::thread, 1, all_bytes / 4, all_bytes / 4, "lru"},
                          way{cubby::pump::thread, 1, all_bytes * 2, 0, "lru"}}) {
     f.how.settings.pump = one.pump;
-    f.how.settings.lookahead = one.lookahead;
+    f.how.settings.ahead.layers = one.lookahead;
     f.how.settings.device_bytes = one.device_bytes;
     f.how.settings.host_bytes = one.host_bytes;
     f.how.settings.policy = one.policy;

@@ -267,15 +267,14 @@ void cubby_source::drain_recording() {
   if (!drained && failure_.empty()) failure_ = drained.failure().text;
 }
 
-void cubby_source::forecast(uint32_t layer, const uint16_t *experts, uint32_t count) {
-  if (chosen_.lookahead == 0) return;
+void cubby_source::forecast(uint32_t layer, const uint16_t *experts, uint32_t count, bool certain) {
   std::vector<cubby_item> items(count);
   for (uint32_t i = 0; i < count; ++i) {
     items[i].id = CUBBY_ID(bank_, uint64_t{layer} * file_.experts + experts[i]);
   }
   cubby_how how{};
   how.struct_size = sizeof how;
-  how.io_class = CUBBY_COMMITTED;
+  how.io_class = certain ? CUBBY_COMMITTED : CUBBY_FORECAST;
   // A full queue only means that nothing is fetched ahead.
   cubby_prefetch(rt_, items.data(), count, nearest_, &how, nullptr);
 }

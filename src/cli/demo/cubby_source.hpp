@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "cli/demo/lookahead.hpp"
 #include "cli/demo/recording.hpp"
 #include "cli/demo/source.hpp"
 #include "cli/opened_model.hpp"
@@ -18,7 +19,7 @@ namespace cubby_cli::demo {
 struct cubby_options {
   uint64_t device_bytes = 0, host_bytes = 0;  // 0 = no such tier
   std::string policy = "auto";
-  uint32_t lookahead = 1;
+  lookahead_choice ahead;
   cubby::pump pump = cubby::pump::thread;
   recording *record = nullptr;  // visits go there; may be none
   /// The first tier is memory of a GPU, by this driver; none: it is an emulated device.
@@ -35,7 +36,7 @@ class cubby_source final : public expert_source {
   bool begin(uint32_t layer, const uint16_t *experts, uint32_t count) override;
   int next(const void *parts[3]) override;
   void end() override;
-  void forecast(uint32_t layer, const uint16_t *experts, uint32_t count) override;
+  void forecast(uint32_t layer, const uint16_t *experts, uint32_t count, bool certain) override;
   [[nodiscard]] uint64_t waited_ns() const override { return waited_ns_; }
   /// What of it was seen after the last call, for the recording where there is one.
   void drain_recording();

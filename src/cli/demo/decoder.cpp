@@ -88,12 +88,13 @@ void embed(uint32_t token, std::span<float> to) {
 }
 
 outcome<decoded> decode(const expert_file &file, const routes &chosen, expert_source &source,
-                        const std::function<void(uint32_t)> &progress, products by) {
+                        const std::function<void(uint32_t)> &progress, const decode_choice &how) {
   const uint32_t k = chosen.top_k;
   std::vector<float> state(file.hidden, 0.0F), normal, embedding(file.hidden);
   std::vector<std::vector<float>> outputs(k, std::vector<float>(file.hidden));
-  expert_math math(file, by);
+  expert_math math(file, how.by);
   operand input;
+  lookahead ahead(chosen, file.experts, how.ahead);
   cubby::base::digest_stream digest;
   decoded result;
   const uint64_t start = clock_ns(), cpu_start = thread_cpu_ns();
@@ -104,7 +105,7 @@ outcome<decoded> decode(const expert_file &file, const routes &chosen, expert_so
     for (uint32_t layer = 0; layer < file.layers; ++layer) {
       const uint16_t *experts = chosen.at(token, layer);
       if (!source.begin(layer, experts, k)) return trouble{source.failure()};
-      if (layer + 1 < file.layers) source.forecast(layer + 1, chosen.at(token, layer + 1), k);
+      ahead.ask(source, token, layer);
       normalise(state, normal);
       math.prepare(normal, input);
       for (uint32_t landed = 0; landed < k; ++landed) {
@@ -123,7 +124,7 @@ outcome<decoded> decode(const expert_file &file, const routes &chosen, expert_so
       }
     }
     digest.add(state.data(), state.size() * sizeof(float));
-    if (by == products::plain) {
+    if (how.by == products::plain) {
       result.states.insert(result.states.end(), state.begin(), state.end());
     }
     ++result.tokens;

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "cli/demo/lookahead.hpp"
 #include "cli/demo/routes.hpp"
 #include "cli/demo/source.hpp"
 
@@ -25,6 +26,11 @@ struct decoded {
 /// they have.
 enum class products { quantised, plain };
 
+struct decode_choice {
+  products by = products::quantised;
+  lookahead_choice ahead;
+};
+
 /// What a token adds to the state before it.
 void embed(uint32_t token, std::span<float> to);
 
@@ -34,6 +40,6 @@ void embed(uint32_t token, std::span<float> to);
 /// body of the model, not in lockers. `progress` is called after each token.
 outcome<decoded> decode(const expert_file &file, const routes &chosen, expert_source &source,
                         const std::function<void(uint32_t)> &progress,
-                        products by = products::quantised);
+                        const decode_choice &how = {});
 
 }  // namespace cubby_cli::demo

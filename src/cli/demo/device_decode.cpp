@@ -118,8 +118,8 @@ outcome<json> held_against(const std::vector<float> &states, const expert_file &
                            const routes &taken, expert_source &from, uint32_t tokens) {
   routes first = taken;
   first.tokens = std::min(tokens, taken.tokens);
-  const auto plain = decode(
-      file, first, from, [](uint32_t) {}, products::plain);
+  const auto plain =
+      decode(file, first, from, [](uint32_t) {}, {.by = products::plain, .ahead = {}});
   if (!plain) return plain.failure();
   double worst = 0;
   for (uint32_t token = 0; token < first.tokens; ++token) {

@@ -221,7 +221,7 @@ found_experts locker_place::bring(uint32_t token, uint32_t layer) {
   look_up.looks_max = on_.looks_max();
   on_.good(on_.kernels().acquire(look_up, on_.stream()), "a kernel");
   looked_ += chosen_.top_k;
-  if (settings_.lookahead != 0 && layer + 1 < chosen_.layers) {
+  if (settings_.ahead.layers != 0 && layer + 1 < chosen_.layers) {
     on_.good(on_.kernels().foresee({slots_, chosen_at(token, layer + 1), layer + 1, chosen_.top_k},
                                    on_.stream()),
              "a kernel");

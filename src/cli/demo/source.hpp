@@ -39,8 +39,9 @@ class expert_source {
   /// next. -1 when the source has failed.
   virtual int next(const void *parts[3]) = 0;
   virtual void end() = 0;
-  /// What the next layer is going to ask for.
-  virtual void forecast(uint32_t, const uint16_t *, uint32_t) {}
+  /// What a coming layer is going to ask for; `certain`: its router has chosen.
+  virtual void forecast(uint32_t /*layer*/, const uint16_t * /*experts*/, uint32_t /*count*/,
+                        bool /*certain*/) {}
   [[nodiscard]] virtual uint64_t waited_ns() const { return 0; }
   /// Of a source that has everything in memory of its own.
   [[nodiscard]] virtual std::span<std::byte> memory() const { return {}; }
