@@ -356,7 +356,12 @@ int run_on_device(const options &chosen, const demo::device_choice &device, cons
   return (*result)["identical"] && agrees ? exit_good : exit_bad;
 }
 
-done usable_lookahead(const options &chosen) {
+/// Options that have no effect beside others are refused.
+done usable_together(const options &chosen) {
+  if (chosen.device.empty() && (chosen.rounds || chosen.check_tokens)) {
+    return usage_trouble(std::string(chosen.rounds ? "--rounds" : "--check-tokens") +
+                         " is for a run on a GPU; add --device cuda:0, or leave it out");
+  }
   if (!chosen.device.empty() && chosen.lookahead > 1) {
     return usage_trouble("--lookahead " + std::to_string(chosen.lookahead) +
                          " is for a run on the processor; with --device kernels ask one layer "
@@ -364,20 +369,15 @@ done usable_lookahead(const options &chosen) {
   }
   if (chosen.forecast_right && chosen.lookahead < 2) {
     return usage_trouble(
-        "--forecast-right says how good forecasts of layers farther than the next "
-        "are: add --lookahead 2, or leave it out");
+        "--forecast-right says how good forecasts of layers farther than the next are: add "
+        "--lookahead 2, or leave it out");
   }
   return nothing{};
 }
 
 int run(const options &chosen) {
   demo::device_choice device;
-  if (auto good = usable_lookahead(chosen); !good) return fail(chosen, good.failure());
-  if (chosen.device.empty() && (chosen.rounds || chosen.check_tokens)) {
-    return fail(chosen, usage_trouble(std::string(chosen.rounds ? "--rounds" : "--check-tokens") +
-                                      " is for a run on a GPU; add --device cuda:0, or leave it "
-                                      "out"));
-  }
+  if (auto good = usable_together(chosen); !good) return fail(chosen, good.failure());
   if (!chosen.device.empty()) {  // before a model is made
     const auto ordinal = ordinal_of(chosen.device);
     if (!ordinal) return fail(chosen, ordinal.failure());
