@@ -151,7 +151,7 @@ typedef struct cubby_backend_ops {
   uint32_t capabilities;  /**< CUBBY_CAP_*                                                                                    */
   uint32_t reserved_;
 
-  /** Open an instance. -ENOTSUP, -EPERM, -ENOSYS: not available on this machine; say why through services->log. */
+  /** Open an instance. -ENOTSUP, -EPERM, -ENOSYS: not available on this machine; -EAGAIN: no thread. services->log says why. */
   int32_t (*open)(const cubby_backend_services *services, const cubby_backend_config *config, cubby_backend **out);
   /** Close it; nothing is in flight and every file and memory has been given back. */
   void (*close)(cubby_backend *backend);

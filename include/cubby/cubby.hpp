@@ -932,7 +932,8 @@ class runtime {
       return cubby_seal(rt, path, with, &asked, out);
     });
   }
-  /// Removes a bank. BUSY while pinned or in flight. Copies of the `bank` are then stale.
+  /// Removes a bank. Waits up to 100 ms for pins and loads that end; BUSY: some do not. Copies of
+  /// the `bank` are then stale.
   result<void> remove(const bank &which) noexcept {
     return call([&](cubby_handle *rt) { return cubby_bank_remove(rt, which.handle()); });
   }

@@ -153,7 +153,7 @@ class Pins:
     def __exit__(self, *args: object) -> None: ...
 
 class Lease:
-    """Keys that stay findable, with their bytes where they are, until end() or until their time is over. A context manager."""
+    """Keys that stay findable, with their bytes where they are, until end() or until their time is over. A context manager. One that is dropped ends, with a ResourceWarning."""
 
     def end(self) -> None:
         """Ends the lease. May be called twice."""

@@ -193,6 +193,28 @@ void pin_set::release(std::optional<cubby_sync> in) {
   raise_last(status);
 }
 
+// In whatever thread Python collects it. The runtime's own threads run no Python, so whoever holds
+// a lock of the library's never waits for the interpreter.
+lease::~lease() {
+  if (handle == 0 || owner->door.enter() != CUBBY_OK) return;
+  cubby_status status = CUBBY_OK;
+  {
+    const nb::gil_scoped_release others_run;
+    status = cubby_lease_end(owner->rt, handle, 0, 0);
+  }
+  owner->door.leave();
+  if (status != CUBBY_OK) return;  // its time was over before
+  PyObject *type = nullptr, *value = nullptr, *trace = nullptr;
+  PyErr_Fetch(&type, &value, &trace);
+  if (PyErr_WarnEx(PyExc_ResourceWarning,
+                   "a cubby.Lease was dropped and has ended: hold it as long as the keys are to "
+                   "stay, and end() it, or use it in a `with`",
+                   1) != 0) {
+    PyErr_WriteUnraisable(nullptr);
+  }
+  PyErr_Restore(type, value, trace);
+}
+
 void lease::end() {
   if (handle == 0) return;
   const cubby_pins over = std::exchange(handle, 0);
@@ -268,7 +290,8 @@ void bind_pins(nb::module_ &m) {
       .def("__exit__", [](const pins &p, const nb::args &) { p.set->release_at_exit(); });
   nb::class_<lease>(m, "Lease",
                     "Keys that stay findable, with their bytes where they are, until end() or "
-                    "until their time is over. A context manager.")
+                    "until their time is over. A context manager. One that is dropped ends, with a "
+                    "ResourceWarning.")
       .def("end", &lease::end, "Ends the lease. May be called twice.")
       .def("__enter__", [](nb::object self) { return self; })
       .def("__exit__", [](lease &l, const nb::args &) { l.end(); });

@@ -64,10 +64,16 @@ struct pins {
   std::shared_ptr<pin_set> set;
 };
 
-// Keys held findable, with their bytes where they are.
+// Keys held findable, with their bytes where they are. One that is dropped ends, with a
+// ResourceWarning.
 struct lease {
   std::shared_ptr<core> owner;
   cubby_pins handle = 0;
+
+  lease() = default;
+  lease(const lease &) = delete;
+  lease &operator=(const lease &) = delete;
+  ~lease();
   void end();
 };
 

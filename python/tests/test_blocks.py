@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import mmap
 import select
 import sys
 import threading
+import warnings
+from pathlib import Path
 
 import pytest
 from conftest import BLOCK, Cache, block, open_cache
@@ -143,6 +146,50 @@ def test_a_buffer_in_use_holds_its_pin(cache: Cache) -> None:
 def test_a_pin_of_nothing_is_a_miss(cache: Cache) -> None:
     with pytest.raises(cubby.MissError):
         cache.space.pin(b"nowhere", cache.host)
+
+
+@pytest.mark.parametrize("ttl_ms", [0, 3_600_000])
+def test_a_lease_that_is_dropped_ends(cache: Cache, ttl_ms: int) -> None:
+    cache.space.put(b"a", block(1))
+    lease = cache.space.lease(b"a", ttl_ms)
+    with pytest.raises(cubby.BusyError):
+        cache.space.drop(b"a")
+    with pytest.warns(ResourceWarning, match="Lease was dropped"):
+        del lease
+        gc.collect()
+    cache.space.drop(b"a")
+    assert cache.space.match(b"a") == 0
+
+
+def test_leases_that_ended_are_dropped_without_a_word(tmp_path: Path) -> None:
+    cache = open_cache(tmp_path)
+    cache.space.put(b"a", block(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cache.space.lease(b"a").end()
+        with cache.space.lease(b"a"):
+            pass
+        of_closed = cache.space.lease(b"a")
+        cache.runtime.close()
+        del of_closed
+        gc.collect()
+
+
+def test_leases_that_are_dropped_in_many_threads(cache: Cache) -> None:
+    cache.space.put(b"a", block(1))
+
+    def hold() -> None:
+        for _ in range(200):
+            cache.space.lease(b"a")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        threads = [threading.Thread(target=hold) for _ in range(4)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+    cache.space.drop(b"a")
 
 
 def test_a_lease_holds_a_key(cache: Cache) -> None:

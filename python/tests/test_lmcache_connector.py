@@ -48,6 +48,21 @@ def names(count: int) -> list[str]:
     return [f"a/model@{i:08x}@0@{'ab' * 40}{i}" for i in range(count)]
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("store_byte", "did you mean store_bytes"),
+        ("host-bytes", "did you mean host_bytes"),
+        ("Keep", "did you mean keep"),
+        ("colour", "no option 'colour'; there are path, store_bytes, host_bytes, keep"),
+    ],
+)
+def test_a_name_that_is_misspelt_is_refused(tmp_path: Path, given: str, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        CubbyConnector(**{"path": str(tmp_path), "store_bytes": 256 << 20, given: 1})
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("size", [64 * KIB, 1024 * KIB])
 def test_stored_blocks_come_back_after_a_restart(tmp_path: Path, size: int) -> None:
     keys = names(20)

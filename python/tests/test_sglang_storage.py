@@ -7,6 +7,7 @@ import ctypes
 import dataclasses
 import enum
 import importlib
+import logging
 import sys
 import types
 from collections.abc import Iterator
@@ -324,6 +325,24 @@ def test_bad_configuration(adapter: Any, tmp_path: Path) -> None:
         adapter.CubbyStorage(_Config(extra_config={}), {})
     with pytest.raises(ValueError, match="keep"):
         make(adapter, tmp_path, keep="session")
+
+
+def test_a_name_that_is_misspelt_is_refused(
+    adapter: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for given, meant in (("host_byts", "host_bytes"), ("kepp", "keep"), ("Identity", "identity")):
+        with pytest.raises(ValueError, match=f"did you mean {meant}"):
+            make(adapter, tmp_path, **{given: 1})
+    extra = {"path": str(tmp_path), "store_byte": 64 << 20}
+    with pytest.raises(ValueError, match="did you mean store_bytes"):
+        adapter.CubbyStorage(_Config(extra_config=extra), {})
+    with caplog.at_level(logging.WARNING, logger="sglang.srt.mem_cache.cubby"):
+        storage = make(adapter, tmp_path, backend_name="cubby", prefetch_threshold=32)
+        storage.close()
+        assert caplog.messages == []
+        storage = make(adapter, tmp_path, some_new_key_of_sglang=1)
+        storage.close()
+    assert "no option 'some_new_key_of_sglang'" in caplog.text
 
 
 def test_another_sglang_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -294,6 +294,21 @@ def test_sizes_in_words_and_options_that_are_wrong(adapter: Any, tmp_path: Path)
             adapter.CubbyTier(spec(), engine.view, "CubbyTier", **whole)
 
 
+def test_a_name_that_is_misspelt_is_refused(adapter: Any, tmp_path: Path) -> None:
+    engine = Engine(adapter, tmp_path)
+    whole = {"path": str(tmp_path / "other"), "store_bytes": 64 << 20}
+    for given, words in (
+        ("host_byte", "did you mean host_bytes"),
+        ("verfy", "did you mean verify"),
+        ("colour", "there are path, store_bytes"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            adapter.CubbyTier(spec(), engine.view, "CubbyTier", **whole, **{given: 1})
+    with pytest.raises(TypeError, match="did you mean store_bytes"):
+        adapter.CubbyTier(spec(), engine.view, "CubbyTier", path=str(tmp_path), store_byte=1)
+    engine.tier.shutdown()
+
+
 def test_a_job_that_makes_no_sense_is_answered(adapter: Any, tmp_path: Path) -> None:
     engine = Engine(adapter, tmp_path)
     for row in (-1, ROWS):

@@ -1,5 +1,7 @@
 // Banks: described, adopted, mapped, looked at.
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "api/bank_files.hpp"
 #include "api/guard.hpp"
@@ -15,8 +17,8 @@ namespace {
 
 using ull = unsigned long long;
 
-cubby_status unknown_bank(cubby_bank bank) {
-  return keep_error(fail(CUBBY_ERR_STALE, "bank %u is not one of this runtime", bank));
+cubby_status unknown_bank(runtime &self, cubby_bank bank) {
+  return keep_error(no_bank(self, bank));
 }
 
 /// Digests beside the file, where there are any.
@@ -127,7 +129,7 @@ cubby_status cubby_bank_map(cubby_handle *rt, cubby_bank bank, const char *const
     bank_files with(self);
     {
       const auto lock = self.hold_pump();
-      if (self.engine().state.banks.find(bank) == nullptr) return unknown_bank(bank);
+      if (self.engine().state.banks.find(bank) == nullptr) return unknown_bank(self, bank);
     }
     for (uint32_t i = 0; i < file_count; ++i) {
       if (files[i] == nullptr) CUBBY_REFUSE("cubby_bank_map: file %u is NULL", i);
@@ -138,12 +140,50 @@ cubby_status cubby_bank_map(cubby_handle *rt, cubby_bank bank, const char *const
     const auto lock = self.hold_pump();
     residency::locker_bank *found =
         self.engine().state.banks.find(bank);  // it may have been removed meanwhile
-    if (found == nullptr) return unknown_bank(bank);
+    if (found == nullptr) return unknown_bank(self, bank);
     auto mapped = self.engine().setup.map_bank(*found, std::move(with.list), with.tier, extents,
                                                extent_count);
     return mapped ? CUBBY_OK : keep_error(mapped.failure());
   });
 }
+
+namespace {
+
+/// How long a removal waits for what is under way: loads from a disk, and pins that are about to
+/// end. Without it a bank that is always in use somewhere would never be found unused, however
+/// often its removal is tried.
+constexpr uint64_t removal_patience_ns = 100'000'000;
+constexpr uint64_t removal_pause_min_ns = 100'000, removal_pause_max_ns = 10'000'000;
+
+/// Of a bank that new calls do not find any more. BUSY: it is in use, and found as before.
+result<void> withdraw_unused(runtime &self, residency::locker_bank &bank) {
+  const uint64_t until_ns = base::now_ns() + removal_patience_ns;
+  try {
+    // Calls that still saw it must be over before its words are judged.
+    self.grace_period();
+    for (uint64_t pause_ns = removal_pause_min_ns;; pause_ns *= 2) {
+      {
+        const auto lock = self.hold_pump();
+        uint64_t next = 0;
+        self.engine().pump.advance(self.now(), &next);
+        self.wake_waiters();  // some of what they wait for may be done
+        auto withdrawn = self.engine().setup.withdraw_bank(bank);
+        // Under a virtual clock nothing ends by waiting.
+        const bool over =
+            self.virtual_clock || self.shutting() || base::now_ns() + pause_ns > until_ns;
+        if (!withdrawn && over) bank.removed.store(false, std::memory_order_seq_cst);
+        if (withdrawn || over) return withdrawn;
+      }
+      pause_ns = std::min(pause_ns, removal_pause_max_ns);
+      std::this_thread::sleep_for(std::chrono::nanoseconds(pause_ns));
+    }
+  } catch (...) {  // without memory the bank stays, and may be removed another time
+    bank.removed.store(false, std::memory_order_seq_cst);
+    throw;
+  }
+}
+
+}  // namespace
 
 cubby_status cubby_bank_remove(cubby_handle *rt, cubby_bank bank) {
   CUBBY_ENTER_WAITING(rt);
@@ -152,7 +192,7 @@ cubby_status cubby_bank_remove(cubby_handle *rt, cubby_bank bank) {
     {
       const auto lock = self.hold_pump();
       found = self.engine().state.banks.find(bank);
-      if (found == nullptr) return unknown_bank(bank);
+      if (found == nullptr) return unknown_bank(self, bank);
       if (self.spaces.any_of(*found)) {
         return keep_error(
             fail(CUBBY_ERR_BUSY, "bank %s has spaces; remove those first", found->desc().name));
@@ -170,21 +210,8 @@ cubby_status cubby_bank_remove(cubby_handle *rt, cubby_bank bank) {
       }
       found->removed.store(true, std::memory_order_seq_cst);
     }
-    // Calls that still saw it must be over before its words are judged, and again before they go.
-    self.grace_period();
-    {
-      const auto lock = self.hold_pump();
-      uint64_t next = 0;
-      try {
-        self.engine().pump.advance(self.now(), &next);
-      } catch (...) {  // without memory the bank stays, and may be removed another time
-        found->removed.store(false, std::memory_order_seq_cst);
-        throw;
-      }
-      self.wake_waiters();  // some of what they wait for may be done
-      if (auto removed = self.engine().setup.remove_bank(*found); !removed) {
-        return keep_error(removed.failure());
-      }
+    if (auto withdrawn = withdraw_unused(self, *found); !withdrawn) {
+      return keep_error(withdrawn.failure());
     }
     self.grace_period();
     const auto lock = self.hold_pump();
@@ -198,7 +225,7 @@ cubby_status cubby_bank_info(cubby_handle *rt, cubby_bank bank, cubby_bank_desc 
   CUBBY_ENTER(rt);
   if (out == nullptr) CUBBY_REFUSE("cubby_bank_info: out is NULL");
   const residency::locker_bank *found = self.engine().state.banks.find(bank);
-  if (found == nullptr) return unknown_bank(bank);
+  if (found == nullptr) return unknown_bank(self, bank);
   write_struct(found->desc(), out);
   return CUBBY_OK;
 }
@@ -209,7 +236,7 @@ cubby_status cubby_bank_file(cubby_handle *rt, cubby_bank bank, uint32_t file,
   if (out == nullptr) CUBBY_REFUSE("cubby_bank_file: out is NULL");
   const auto lock = self.hold_pump();  // the bank may be mapped just now
   const residency::locker_bank *found = self.engine().state.banks.find(bank);
-  if (found == nullptr) return unknown_bank(bank);
+  if (found == nullptr) return unknown_bank(self, bank);
   if (file >= found->files.size()) return CUBBY_MISS;
   const catalog::bank_file &of = found->files[file];
   cubby_file_info info{};
@@ -229,7 +256,7 @@ cubby_status cubby_bank_part(cubby_handle *rt, cubby_bank bank, uint32_t row, ui
   CUBBY_ENTER(rt);
   if (out == nullptr) CUBBY_REFUSE("cubby_bank_part: out is NULL");
   const residency::locker_bank *found = self.engine().state.banks.find(bank);
-  if (found == nullptr) return unknown_bank(bank);
+  if (found == nullptr) return unknown_bank(self, bank);
   if (row >= found->grid().rows() || part >= found->part_count()) {
     CUBBY_REFUSE("bank %s has %u rows and %u parts; row %u, part %u was asked for",
                  found->desc().name, found->grid().rows(), found->part_count(), row, part);
@@ -250,7 +277,7 @@ cubby_status cubby_bank_extent(cubby_handle *rt, cubby_bank bank, uint64_t numbe
   if (out == nullptr) CUBBY_REFUSE("cubby_bank_extent: out is NULL");
   const auto lock = self.hold_pump();  // the bank may be mapped just now
   const residency::locker_bank *found = self.engine().state.banks.find(bank);
-  if (found == nullptr) return unknown_bank(bank);
+  if (found == nullptr) return unknown_bank(self, bank);
   if (number >= found->count() || part >= found->part_count()) {
     CUBBY_REFUSE("bank %s has %llu lockers of %u parts; locker %llu, part %u was asked for",
                  found->desc().name, static_cast<ull>(found->count()), found->part_count(),

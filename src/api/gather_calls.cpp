@@ -182,7 +182,7 @@ class resident_rows {
     if (found.wake) self_.kick();
     if (found.what == pinning::found::refused) {
       pins.give_back(*set, of_.shard);
-      return fail(CUBBY_ERR_STALE, "the bank was removed during the call");
+      return bank_went();
     }
     if (found.pinned == 0) {
       pins.give_back(*set, of_.shard);
@@ -327,7 +327,7 @@ cubby_status cubby_gather(cubby_handle *rt, cubby_bank bank, const uint64_t *tab
     return guarded([&]() -> cubby_status {
       const locker_bank *found = self.engine().state.banks.find(bank);
       if (found == nullptr) {
-        return keep_error(fail(CUBBY_ERR_STALE, "bank %u is not one of this runtime", bank));
+        return keep_error(no_bank(self, bank));
       }
       if (found->desc().kind != CUBBY_BANK_ROWS) {
         CUBBY_REFUSE(

@@ -4,6 +4,7 @@
 #include <memory_resource>
 
 #include "api/guard.hpp"
+#include "api/requests.hpp"
 #include "api/runtime.hpp"
 
 using namespace cubby;
@@ -81,7 +82,7 @@ cubby_status cubby_space_add(cubby_handle *rt, const cubby_space_desc *desc, cub
     const auto lock = self.hold_pump();
     residency::locker_bank *bank = self.engine().state.banks.find(asked.bank);
     if (bank == nullptr) {
-      return keep_error(fail(CUBBY_ERR_STALE, "bank %u is not one of this runtime", asked.bank));
+      return keep_error(no_bank(self, asked.bank));
     }
     if (bank->blocks == nullptr) {
       CUBBY_REFUSE("bank %s is not of kind CUBBY_BANK_KV; keys name the blocks of such banks",

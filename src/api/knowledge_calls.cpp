@@ -136,7 +136,7 @@ cubby_status cubby_visit(cubby_handle *rt, cubby_bank bank, const cubby_routed *
   return guarded([&]() -> cubby_status {
     const residency::locker_bank *found = self.engine().state.banks.find(bank);
     if (found == nullptr) {
-      return keep_error(fail(CUBBY_ERR_STALE, "bank %u is not one of this runtime", bank));
+      return keep_error(no_bank(self, bank));
     }
     for (uint32_t i = 0; i < count; ++i) {
       const cubby_routed &one = routed[i];

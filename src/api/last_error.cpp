@@ -83,6 +83,6 @@ cubby_status cubby_explain(cubby_error *out, char *text, size_t text_bytes) {
     std::memcpy(out, &last.what, std::min<size_t>(room, sizeof last.what));
     out->struct_size = room;
   }
-  if (text != nullptr && text_bytes != 0) std::snprintf(text, text_bytes, "%s", last.text);
+  if (text != nullptr && text_bytes != 0) cubby::base::cut_into(text, text_bytes, last.text);
   return CUBBY_OK;
 }

@@ -214,7 +214,7 @@ std::optional<cubby_status> try_pin_by_key(runtime &self, const residency::pin_o
   if (rest.wake) self.kick();
   if (rest.what == pinning::found::refused) {
     c.pins().give_back(*set, order.shard);
-    return keep_error(fail(CUBBY_ERR_STALE, "a bank was removed during the call"));
+    return keep_error(bank_went());
   }
   if (rest.what == pinning::found::resident || (order.flags & CUBBY_NO_WAIT) != 0) {
     if (released_as_moved(c, named)) return std::nullopt;
@@ -245,7 +245,7 @@ cubby_status pin_by_key(runtime &self, const residency::pin_order &asked, const 
       std::vector<engine::request_item> ignored;
       auto read = read_items(c.self, c.order.items, c.order.count, ignored);
       if (!read) return keep_error(read.failure());
-      return keep_error(fail(CUBBY_ERR_STALE, "a bank was removed during the call"));
+      return keep_error(bank_went());
     }
     if (rest.what == pinning::found::resident || (c.order.flags & CUBBY_NO_WAIT) != 0) {
       return hold_resident(c, rest.pinned, pins);

@@ -114,11 +114,10 @@ cubby_status cubby_tier_describe(cubby_handle *rt, cubby_tier tier, cubby_tier_i
         info.numa_nodes |= block.numa_nodes;
       }
     }
-    std::snprintf(info.name, sizeof info.name, "%s", slot.name.c_str());
-    std::snprintf(info.backend, sizeof info.backend, "%s", slot.backend.c_str());
-    std::snprintf(info.io, sizeof info.io, "%s", seen.io);
-    std::snprintf(info.why, sizeof info.why, "%s",
-                  slot.note.empty() ? seen.why : slot.note.c_str());
+    base::cut_into(info.name, sizeof info.name, slot.name);
+    base::cut_into(info.backend, sizeof info.backend, slot.backend);
+    base::cut_into(info.io, sizeof info.io, seen.io);
+    base::cut_into(info.why, sizeof info.why, slot.note.empty() ? seen.why : slot.note.c_str());
     write_struct(info, out);
     return CUBBY_OK;
   });

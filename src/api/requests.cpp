@@ -20,6 +20,28 @@ error queue_full() {
               "completions first, or make it larger");
 }
 
+error no_bank(runtime &self, cubby_bank bank) {
+  using residency::bank_registry;
+  const residency::locker_bank *const seen =
+      self.engine().state.banks.at(bank_registry::index_of(bank));
+  if (seen == nullptr || seen->handle != bank) {
+    return fail(CUBBY_ERR_STALE, "bank %u is not one of this runtime", bank);
+  }
+  error failure =
+      fail(CUBBY_ERR_BUSY,
+           "bank %u is being removed; once that is over, it is gone, or there as before", bank);
+  failure.retryable = true;
+  return failure;
+}
+
+error bank_went() {
+  error failure = fail(CUBBY_ERR_BUSY,
+                       "a bank of the call is being removed, or was just now; once that is over, "
+                       "it is gone, or there as before");
+  failure.retryable = true;
+  return failure;
+}
+
 cubby_status no_ticket() { return keep_error(tickets_used_up()); }
 
 result<void> check_sync(const engine::tier_slot &slot, const cubby_sync &sync) {
@@ -166,6 +188,8 @@ result<engine::request_item> read_number(runtime &self, const cubby_item &named,
   const uint64_t number = named.id & ((uint64_t{1} << 48) - 1);
   residency::locker_bank *bank = self.engine().state.banks.find(handle);
   if (bank == nullptr) {
+    error failure = no_bank(self, handle);
+    if (failure.status != CUBBY_ERR_STALE) return failure;
     return fail(CUBBY_ERR_STALE, "item %u names bank %u, which is not one of this runtime", i,
                 handle);
   }

@@ -20,6 +20,11 @@ inline bool plain(const cubby_how &how) {
   return how.struct_size == sizeof how && how.io_class <= CUBBY_WRITE_BACK &&
          (how.flags & ~how_flags) == 0 && how.sync == nullptr && how.cq == nullptr;
 }
+/// Of a handle that find() does not know: STALE, or BUSY while the bank is being removed, for it
+/// may turn out to be in use.
+error no_bank(runtime &self, cubby_bank bank);
+/// Of one that was seen, and then was not.
+error bank_went();
 /// A copy of how a request is to be served, checked. Order with a stream is for calls that have a
 /// tier to order with: `streams`, and they hold it against the tier with check_sync().
 enum class order_of { host, streams };

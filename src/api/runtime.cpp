@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <chrono>
 
+#include "base/no_thread.hpp"
 #include "base/prng.hpp"
 #include "platform/affinity.hpp"
 #include "platform/signals.hpp"
@@ -95,9 +96,8 @@ result<void> runtime::start() {
   try {
     thread_ = std::thread([this] { run(); });
   } catch (const std::system_error &failure) {
-    return fail_errno(failure.code().value(),
-                      "the runtime's thread could not be started: too many threads, or no memory "
-                      "for its stack; raise ulimit -u or ulimit -v, or use CUBBY_PUMP_CALLER");
+    return base::no_thread(failure.code().value(), "the runtime's thread",
+                           ", or use CUBBY_PUMP_CALLER");
   }
   return {};
 }

@@ -2,6 +2,7 @@
 #include <thread>
 
 #include "api/guard.hpp"
+#include "api/requests.hpp"
 #include "api/runtime.hpp"
 
 using namespace cubby;
@@ -19,7 +20,7 @@ struct named_place {
 result<named_place> find_place(runtime &self, cubby_bank bank, cubby_tier tier) {
   named_place found{self.engine().state.banks.find(bank), self.engine().state.tiers.find(tier)};
   if (found.bank == nullptr) {
-    return fail(CUBBY_ERR_STALE, "bank %u is not one of this runtime", bank);
+    return no_bank(self, bank);
   }
   if (found.tier == engine::no_tier) {
     return fail(CUBBY_ERR_STALE, "tier %u is not one of this runtime", tier);

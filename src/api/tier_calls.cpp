@@ -267,6 +267,30 @@ cubby_status add_memory(runtime &self, const cubby_tier_desc &desc, const tier::
   return CUBBY_OK;
 }
 
+std::string list_of_nodes(uint64_t nodes) {
+  std::string text;
+  for (int node = 0; node < 64; ++node) {
+    if ((nodes >> node & 1) == 0) continue;
+    text += (text.empty() ? "" : ", ") + std::to_string(node);
+  }
+  return text;
+}
+
+/// The kernel binds to those of the nodes that are there, and says nothing of the others.
+result<void> check_nodes(runtime &self, const cubby_tier_desc &desc) {
+  if (desc.numa_nodes == 0) return {};
+  const platform::topology &here = self.services.nodes();
+  if (here.source == "assumed") return {};  // the kernel may know of more
+  const uint64_t there = here.memory_nodes();
+  const uint64_t missing = desc.numa_nodes & ~there;
+  if (missing == 0) return {};
+  return fail(CUBBY_ERR_INVALID,
+              "tier %s: numa_nodes 0x%llx names node %s, and this machine has memory on %s; a bit "
+              "a node, or 0 for any",
+              desc.name, static_cast<ull>(desc.numa_nodes), list_of_nodes(missing).c_str(),
+              list_of_nodes(there).c_str());
+}
+
 /// What a new store's blocks are likely to be like: those of the banks that are there already.
 uint64_t block_bytes_for(runtime &self) {
   uint64_t bytes = usual_block_bytes;
@@ -407,6 +431,7 @@ cubby_status cubby_tier_add(cubby_handle *rt, const cubby_tier_desc *desc, cubby
     if ((asked.flags & ~static_cast<uint32_t>(CUBBY_TIER_EXCLUSIVE)) != 0) {
       CUBBY_REFUSE("tier %s: flags 0x%x are not known", asked.name, asked.flags);
     }
+    if (auto there = check_nodes(self, asked); !there) return keep_error(there.failure());
     const std::string backend = asked.backend;
     auto is_file = takes_paths(self, backend);
     if (!is_file) return keep_error(is_file.failure());

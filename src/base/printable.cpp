@@ -82,4 +82,17 @@ void print_into(char *to, size_t room, std::string_view text) noexcept {
   to[used] = '\0';
 }
 
+void cut_into(char *to, size_t room, std::string_view text) noexcept {
+  size_t bytes = std::min(text.size(), room - 1);
+  if (bytes < text.size()) {
+    // A character has at most three bytes behind its first; more of them are no UTF-8.
+    size_t end = bytes;
+    const size_t least = bytes - std::min<size_t>(bytes, 3);
+    while (end > least && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+    if ((static_cast<unsigned char>(text[end]) & 0xc0) != 0x80) bytes = end;
+  }
+  memcpy(to, text.data(), bytes);
+  to[bytes] = '\0';
+}
+
 }  // namespace cubby::base

@@ -16,4 +16,7 @@ std::string printable(std::string_view text, size_t bytes_max = std::string::npo
 /// Allocates nothing.
 void print_into(char *to, size_t room, std::string_view text) noexcept;
 
+/// As it is, with a zero at its end; what is too long is cut between characters. Allocates nothing.
+void cut_into(char *to, size_t room, std::string_view text) noexcept;
+
 }  // namespace cubby::base

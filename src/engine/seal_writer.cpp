@@ -4,6 +4,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/no_thread.hpp"
 #include "platform/signals.hpp"
 
 namespace cubby::engine {
@@ -33,10 +34,8 @@ result<void> seal_writer::begin(const std::string &path, store::seal content, bo
         written_ = write(path, content);
         ended_.store(true, std::memory_order_release);
       });
-    } catch (const std::system_error &) {
-      return fail(CUBBY_ERR_NO_MEMORY,
-                  "no thread could be had to write the seal %s; raise ulimit -u or ulimit -v",
-                  path.c_str());
+    } catch (const std::system_error &failure) {
+      return base::no_thread(failure.code().value(), "the thread that writes the seal " + path);
     }
   }
   busy_ = true;

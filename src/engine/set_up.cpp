@@ -218,11 +218,8 @@ bool set_up::is_in_use(locker_bank &bank) {
   return false;
 }
 
-result<void> set_up::remove_bank(locker_bank &bank) {
-  // Stale for new calls from here on; put back when it is in use.
-  bank.removed.store(true, std::memory_order_seq_cst);
+result<void> set_up::withdraw_bank(locker_bank &bank) {
   if (is_in_use(bank)) {
-    bank.removed.store(false, std::memory_order_seq_cst);
     return fail(CUBBY_ERR_BUSY,
                 "bank %s: some of its lockers are pinned or on their way; unpin them, or drain, "
                 "and try again",

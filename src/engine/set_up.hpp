@@ -50,8 +50,8 @@ class set_up {
   /// caller's, and the bank is as before.
   result<void> map_bank(locker_bank &bank, std::vector<catalog::bank_file> &&files, uint32_t tier,
                         const cubby_extent *extents, uint64_t count);
-  /// BUSY while something of it is pinned or in flight.
-  result<void> remove_bank(locker_bank &bank);
+  /// Of a bank that no new call finds any more. BUSY while something of it is pinned or in flight.
+  result<void> withdraw_bank(locker_bank &bank);
   /// After a grace period in which no call can still look at it.
   void free_bank(locker_bank &bank);
 

@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/no_thread.hpp"
+
 namespace cubby::tier {
 
 result<backend_kind> validate_backend(const cubby_backend_ops *ops) {
@@ -52,6 +54,10 @@ result<std::unique_ptr<backend_instance>> backend_instance::open(
   const int32_t status = kind.ops.open(&services, &with_user, &made->self_);
   if (status != 0) {
     made->self_ = nullptr;
+    if (status == -EAGAIN)
+      return base::no_thread(
+          EAGAIN, format_text("tier %s: a thread of backend %s",
+                              config.name == nullptr ? "(nameless)" : config.name, kind.ops.name));
     return fail_errno(-status, "tier %s: backend %s could not be opened; the log says why",
                       config.name == nullptr ? "(nameless)" : config.name, kind.ops.name);
   }

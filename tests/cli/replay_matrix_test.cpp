@@ -256,6 +256,8 @@ TEST_CASE("What a matrix file cannot say is refused by its line") {
   refuses(here, traces + "policies = [\"best\"]\n", {"there is no policy \"best\""});
   refuses(here, traces + "links = [\"host:1GB/s,10us\"]\n", {"compute-ns"});
   refuses(here, traces + "compute-ns = 5\n", {"links"});
+  for (const char *const size : {"object-bytes = 5\n", "block-bytes = 5\n"})
+    refuses(here, traces + size, {"object-bytes and block-bytes are for links", "add links"});
   const auto missing = command("replay --matrix " + here.at("none.toml"));
   CHECK(missing.exit_status == 2);
   CHECK(mentions(missing.text, "docs/study.md"));

@@ -25,6 +25,7 @@ from typing import Any
 import cubby
 from cubby import Status
 from cubby.integrations._blocks import USABLE, BlockStore
+from cubby.integrations._options import options_by_name
 from cubby.integrations._sizes import SizedSpaces
 
 Completion = tuple[int, bool, str, list[bool] | None]
@@ -73,6 +74,7 @@ class _Piece:
 class CubbyConnector:
     """LMCache's storage connector. Batches are answered by drain_completions()."""
 
+    @options_by_name
     def __init__(
         self,
         path: str,

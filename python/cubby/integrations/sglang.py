@@ -32,12 +32,25 @@ from cubby.integrations._blocks import (
     model_identity,
 )
 from cubby.integrations._engine import Engine
+from cubby.integrations._options import near, unknown_option
 
 SEEN = "0.5.23"
 _STORAGE = "sglang.srt.mem_cache.hicache_storage"
 _KV = "kv"
 _OPTIONS = ("keep", "verify", "workers")
-
+_ALL_OPTIONS = ("path", "store_bytes", "host_bytes", "identity", *_OPTIONS)
+# SGLang's own: some of them it takes out before.
+_OF_SGLANG = (
+    "backend_name",
+    "module_path",
+    "class_name",
+    "interface_v1",
+    "tp_lcm_size",
+    "prefetch_threshold",
+    "prefetch_timeout_base",
+    "prefetch_timeout_per_ki_token",
+    "hicache_storage_pass_prefix_keys",
+)
 
 _ENGINE = Engine(
     name="SGLang",
@@ -130,6 +143,17 @@ class _Pool:
         return (address, size)
 
 
+def _check_names(extra: dict[str, Any]) -> None:
+    """Refuses what is nearly an option of ours. What is like none may be an SGLang's that is newer
+    than those we know: a line in the log."""
+    for name in extra:
+        if name in _ALL_OPTIONS or name in _OF_SGLANG:
+            continue
+        if near(name, _ALL_OPTIONS):
+            raise ValueError(unknown_option(name, _ALL_OPTIONS))
+        _log.warning("%s; it is left out", unknown_option(name, _ALL_OPTIONS))
+
+
 class CubbyStorage(HiCacheStorage):
     """Pages in a folder, one below it for each rank. Every call may come from any thread; none
     raises, for that would end SGLang's thread."""
@@ -145,6 +169,7 @@ class CubbyStorage(HiCacheStorage):
         of one name apart.
         """
         extra = dict(storage_config.extra_config or {})
+        _check_names(extra)
         missing = [name for name in ("path", "store_bytes") if name not in extra]
         if missing:
             raise ValueError(f"cubby: the extra configuration lacks {', '.join(missing)}")

@@ -37,6 +37,7 @@ from cubby.integrations._blocks import (
     model_identity,
 )
 from cubby.integrations._engine import take_if
+from cubby.integrations._options import options_by_name
 from cubby.integrations._vllm_events import KvEvents
 from cubby.integrations._vllm_hints import Hint, RequestHints, read
 
@@ -124,6 +125,7 @@ class CubbyTier(SecondaryTierManager):
 
     medium: ClassVar[Any] = Medium.STORAGE
 
+    @options_by_name
     def __init__(
         self,
         offloading_spec: OffloadingSpec,

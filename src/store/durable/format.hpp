@@ -84,7 +84,15 @@ struct space_body {
 };
 static_assert(std::has_unique_object_representations_v<space_body> && sizeof(space_body) == 136);
 
-enum class record_kind : uint8_t { none = 0, put = 1, erase = 2, add_space = 3, remove_space = 4 };
+/// `made`: the first record of a new store, so that no journal is ever empty.
+enum class record_kind : uint8_t {
+  none = 0,
+  put = 1,
+  erase = 2,
+  add_space = 3,
+  remove_space = 4,
+  made = 5
+};
 
 /// One record of the journal. Its checksum is seeded with the page's number, which grows for ever,
 /// and its slot: what an earlier lap left in the same place does not match.

@@ -38,6 +38,22 @@ void encode_checksum(uint64_t store_id, uint64_t number, uint32_t slot, void *pa
   memcpy(at, &record, sizeof record);
 }
 
+void encode_made(uint64_t store_id, void *page) noexcept {
+  journal_record record = {};
+  record.kind = static_cast<uint8_t>(record_kind::made);
+  record.count = 1;
+  memcpy(page, &record, sizeof record);
+  encode_checksum(store_id, 0, 0, page);
+}
+
+bool is_made_alone(uint64_t store_id, const void *page) noexcept {
+  const auto *const at = static_cast<const unsigned char *>(page);
+  journal_record record;
+  return decode_record(store_id, 0, 0, page, record) == slot_content::intact &&
+         record.kind == static_cast<uint8_t>(record_kind::made) &&
+         std::all_of(at + sizeof record, at + page_bytes, [](auto one) { return one == 0; });
+}
+
 journal::journal(const layout &places, const journal_position &position)
     : places_(places), position_(position), written_(position.next) {}
 

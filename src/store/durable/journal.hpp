@@ -26,6 +26,12 @@ slot_content decode_record(uint64_t store_id, uint64_t number, uint32_t slot, co
 /// Puts the checksum of a record in its place right.
 void encode_checksum(uint64_t store_id, uint64_t number, uint32_t slot, void *page) noexcept;
 
+/// The first page of a new store's journal, into a zeroed page: a journal without any record has
+/// been lost.
+void encode_made(uint64_t store_id, void *page) noexcept;
+/// Is that all the page says?
+bool is_made_alone(uint64_t store_id, const void *page) noexcept;
+
 class journal {
  public:
   static constexpr uint32_t batch_pages = 16;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "store/durable/journal.hpp"
 #include "store/durable/manifest.hpp"
 #include "store/durable/pages.hpp"
 
@@ -37,6 +38,9 @@ void write_new_store(const layout &places, const page_writer &write) {
   encode_head(shape.store_id, head, pages.at(0));
   for (const uint64_t page : {uint64_t{0}, places.slot_pages() - 1})
     write(0, (places.slot_page(head.sequence) + page) * page_bytes, pages.at(0));
+  pages.clear(0);
+  encode_made(shape.store_id, pages.at(0));
+  write(0, places.journal_page(0) * page_bytes, pages.at(0));
   for (uint32_t file = 0; file < shape.file_count; file++) {
     pages.clear(0);
     encode_superblock(shape, file, pages.at(0));

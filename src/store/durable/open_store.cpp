@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "store/durable/journal.hpp"
 #include "store/durable/new_store.hpp"
 #include "store/durable/pages.hpp"
 
@@ -32,9 +33,13 @@ std::optional<read_superblock> superblock_of(int fd, page_buffer &page) {
 bool is_unused(int fd, const store_shape &shape, page_buffer &page) {
   const auto places = layout::of(shape);
   if (!places) return false;
-  const uint64_t got = read_all(fd, page.at(0), page_bytes, places->journal_page(0) * page_bytes);
-  const unsigned char *const first = page.at(0);
-  return got == page_bytes && std::all_of(first, first + got, [](auto one) { return one == 0; });
+  const auto read = [&](uint64_t number) {
+    return read_all(fd, page.at(0), page_bytes, places->journal_page(number) * page_bytes) ==
+           page_bytes;
+  };
+  const unsigned char *const at = page.at(0);
+  if (!read(0) || !is_made_alone(shape.store_id, at)) return false;
+  return read(1) && std::all_of(at, at + page_bytes, [](auto one) { return one == 0; });
 }
 
 /// Of the first file, as long as it does not have its name yet and nothing was put there.

@@ -14,7 +14,7 @@ namespace cubby::store {
 namespace {
 
 using wide = unsigned long long;
-enum class stage { superblocks, heads, spaces, entries, journal, data, done };
+enum class stage { superblocks, heads, spaces, entries, journal, done };
 
 constexpr uint64_t pages_a_read = recovery::read_bytes_max / page_bytes;
 constexpr char remedy[] = "; remove the store and let its content be made again";
@@ -26,7 +26,7 @@ struct recovery::work {
   std::vector<std::string> names;
   uint64_t fingerprint = 0;
   stage at = stage::superblocks;
-  uint64_t step = 0;  // within the stage: reads of superblocks and heads, files, else pages
+  uint64_t step = 0;  // within the stage: reads of superblocks and heads, else pages
   std::optional<error> failure;
   recovery_report report;
 
@@ -81,14 +81,12 @@ struct recovery::work {
   void choose_head();
   void take_spaces(const unsigned char *pages, uint64_t whole);
   void take_entries(const unsigned char *pages, uint64_t whole, uint64_t asked);
-  [[nodiscard]] bool begins_damaged() const;
   void look_for_last_lap(uint64_t number, const unsigned char *page);
   void take_journal_page(uint64_t number, const unsigned char *page);
   void take_journal(const unsigned char *pages, uint64_t whole, uint64_t asked);
   void keep(uint64_t number, const unsigned char *pages, uint64_t count);
   void end_journal();
   void lose_journal();
-  void take_data(const unsigned char *pages, uint64_t whole);
   [[nodiscard]] std::vector<recovered_store::unproven_run> unproven() const;
 };
 
@@ -249,13 +247,6 @@ void recovery::work::take_entries(const unsigned char *pages, uint64_t whole, ui
   if (step >= entry_pages(head.block_count)) enter(stage::journal);
 }
 
-/// Both copies of the superblock that lie before the journal.
-bool recovery::work::begins_damaged() const {
-  return std::count_if(bad.begin(), bad.end(), [](const auto &one) {
-           return one.file == 0 && one.copy + 1 < superblock_copies;
-         }) == superblock_copies - 1;
-}
-
 /// A page that was not written again since the manifest has what the lap before left there.
 void recovery::work::look_for_last_lap(uint64_t number, const unsigned char *page) {
   const uint64_t ring = places->shape().journal_pages;
@@ -289,10 +280,10 @@ void recovery::work::take_journal_page(uint64_t number, const unsigned char *pag
     head_proven = head_proven || record.manifest == head.sequence;
     if (!state->apply(record)) continue;
     ++intact;
-    ++report.records_replayed;
+    report.records_replayed += record.kind != static_cast<uint8_t>(record_kind::made);
   }
   if (intact < expected) bad_pages.push_back({number, expected - intact});
-  if (!has_records && begins_damaged()) look_for_last_lap(number, page);
+  if (!has_records) look_for_last_lap(number, page);
 }
 
 void recovery::work::take_journal(const unsigned char *pages, uint64_t whole, uint64_t asked) {
@@ -344,27 +335,19 @@ void recovery::work::end_journal() {
       report.records_torn += one.records;
     }
   }
-  // An empty journal is that of a new store, or of one that was written over from its beginning.
-  const bool doubtful = !has_records && begins_damaged();
-  if (doubtful && (head.generation != 0 || head.space_generation != 0)) return lose_journal();
-  enter(doubtful ? stage::data : stage::done);
+  // A new store has a record, and pages are only ever written over by later ones.
+  if (!has_records) return lose_journal();
+  enter(stage::done);
 }
 
 void recovery::work::lose_journal() {
   const uint64_t from = places->journal_page(0) * page_bytes;
   failure = fail(CUBBY_ERR_CORRUPT,
-                 "the journal of the store, at %llu, is damaged to its end, and both superblocks "
-                 "before it: what was put is there and is not to be found%s",
+                 "the journal of the store, at %llu, is damaged from its beginning to its end: "
+                 "blocks that were put are not to be found any more%s",
                  static_cast<wide>(from), remedy);
   failure->offset_bytes = from;
   failure->data_loss = true;
-}
-
-/// In a new store nothing was ever written behind the manifests; the first block comes first.
-void recovery::work::take_data(const unsigned char *pages, uint64_t whole) {
-  const auto is_zero = [](unsigned char one) { return one == 0; };
-  if (!std::all_of(pages, pages + whole * page_bytes, is_zero)) return lose_journal();
-  if (++step == file_bytes.size()) enter(stage::done);
 }
 
 std::optional<recovery::read> recovery::work::next_read() const {
@@ -387,12 +370,6 @@ std::optional<recovery::read> recovery::work::next_read() const {
       const uint64_t number = head.journal_from + step;
       return pages_read(places->journal_page(number),
                         std::min({pages_a_read, ring - step, ring - number % ring}));
-    }
-    case stage::data: {
-      const auto file = static_cast<uint32_t>(step);
-      const uint64_t first = places->first_data_page(file);
-      return read{file, first * page_bytes,
-                  std::min(pages_a_read, places->end_data_page() - first) * page_bytes};
     }
     case stage::done:
       break;
@@ -433,8 +410,6 @@ void recovery::give(const void *data, uint64_t bytes) {
       return work_->take_entries(pages, whole, asked);
     case stage::journal:
       return work_->take_journal(pages, whole, asked);
-    case stage::data:
-      return work_->take_data(pages, whole);
     case stage::done:
       break;
   }

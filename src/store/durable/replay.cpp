@@ -51,6 +51,8 @@ bool replay::apply(const journal_record &record) {
     case record_kind::remove_space:
       spaces_.remove(space.id);
       return true;
+    case record_kind::made:
+      return true;
     case record_kind::none:
       break;
   }

@@ -1,9 +1,13 @@
 // What callers get wrong: each has a status of its own and a sentence with cause and remedy, and
 // nothing was done.
+#include <pthread.h>
+
 #include <array>
+#include <cerrno>
 #include <set>
 
 #include "unit/api/runtime_fixture.hpp"
+#include "unit/store/scratch.hpp"
 
 namespace bad_input_test {
 
@@ -557,6 +561,106 @@ TEST_CASE("lent memory without a count, a closed descriptor and items beyond a s
   CHECK(cubby_unpin(rt, pins, 1, 0, nullptr) == CUBBY_OK);  // all from there on
   check_refused(cubby_unpin(rt, pins, 1, 1, nullptr), CUBBY_ERR_INVALID, "unpinned before");
   CHECK(cubby_unpin(rt, pins, 0, 0, nullptr) == CUBBY_OK);
+}
+
+TEST_CASE("NUMA nodes that this machine lacks are refused, and those it has are named") {
+  furnished f;
+  cubby_tier_desc desc{};
+  desc.struct_size = sizeof desc;
+  desc.backend = "host";
+  desc.name = "near";
+  desc.device = -1;
+  desc.budget_bytes = mib;
+  cubby_tier made = 0;
+  // One that there is beside one that there is not: the kernel takes it without a word.
+  for (const uint64_t nodes : {uint64_t{1} << 63, uint64_t{1} << 63 | 1, ~uint64_t{0}}) {
+    desc.numa_nodes = nodes;
+    check_refused(cubby_tier_add(f.h.rt, &desc, &made), CUBBY_ERR_INVALID, "has memory on 0");
+  }
+  CHECK(explain().find("63, and this machine") != std::string::npos);
+  desc.numa_nodes = 1;
+  INFO(explain());
+  CHECK(cubby_tier_add(f.h.rt, &desc, &made) == CUBBY_OK);
+}
+
+TEST_CASE("a long name is cut between characters") {
+  furnished f;
+  const std::string name(21, 'x');
+  const std::string long_name = name + name + name.substr(1) + "€uro";  // bytes 62 to 64 are €
+  REQUIRE(add_tier(f.h.rt, long_name.c_str(), mib) == CUBBY_OK);
+  bool found = false;
+  for (cubby_tier tier = f.host; tier < f.host + 8; ++tier) {
+    cubby_tier_info info{};
+    info.struct_size = sizeof info;
+    if (cubby_tier_describe(f.h.rt, tier, &info) != CUBBY_OK) continue;
+    if (info.name[0] != 'x') continue;
+    found = true;
+    CHECK(std::string(info.name) == long_name.substr(0, 62));
+  }
+  CHECK(found);
+  CHECK(add_tier(f.h.rt, "x€", 0) < 0);
+  const std::string whole = explain();
+  const size_t at = whole.find("€");
+  REQUIRE(at != std::string::npos);
+  for (size_t room = at + 2; room <= at + 3; ++room) {
+    char text[64];
+    cubby_explain(nullptr, text, room);
+    CHECK(std::string(text) == whole.substr(0, at));
+  }
+}
+
+namespace {
+
+/// New threads ask for a stack that no process has the addresses for, so none can be had.
+class no_threads {
+ public:
+  no_threads() {
+    pthread_getattr_default_np(&before_);
+    pthread_attr_t huge = before_;
+    pthread_attr_setstacksize(&huge, size_t{1} << 47);
+    REQUIRE(pthread_setattr_default_np(&huge) == 0);
+  }
+  ~no_threads() { pthread_setattr_default_np(&before_); }
+  no_threads(const no_threads &) = delete;
+  no_threads &operator=(const no_threads &) = delete;
+
+ private:
+  pthread_attr_t before_;
+};
+
+void check_no_thread(cubby_status status) {
+  check_refused(status, CUBBY_ERR_NO_MEMORY, "raise ulimit -u, ulimit -v or the cgroup's pids.max");
+  CHECK(last().native == EAGAIN);
+  CHECK(last().retryable == 1);
+}
+
+}  // namespace
+
+TEST_CASE("a thread that cannot be had is one status and one sentence, whoever wanted it") {
+  const scratch::folder folder;
+  const std::string model = folder.write("m.gguf", scratch::mixed_model().bytes());
+  runtime_fixture h(CUBBY_PUMP_THREAD);
+  cubby_ticket ticket = 0;
+  REQUIRE(cubby_seal(h.rt, model.c_str(), nullptr, nullptr, &ticket) == CUBBY_PENDING);
+  REQUIRE(cubby_wait(h.rt, ticket, 20'000'000'000) == CUBBY_OK);
+  const no_threads none;
+  cubby_config config{};
+  config.struct_size = sizeof config;
+  cubby_handle *rt = nullptr;
+  check_no_thread(cubby_open(&config, &rt));
+  CHECK(explain().find("CUBBY_PUMP_CALLER") != std::string::npos);
+  const char *const here = ".";
+  cubby_tier_desc desc{};
+  desc.struct_size = sizeof desc;
+  desc.backend = "threadpool";
+  desc.name = "nvme:0";
+  desc.paths = &here;
+  desc.path_count = 1;
+  cubby_tier made = 0;
+  check_no_thread(cubby_tier_add(h.rt, &desc, &made));
+  std::filesystem::remove(model + ".cubby-seal");
+  REQUIRE(cubby_seal(h.rt, model.c_str(), nullptr, nullptr, &ticket) == CUBBY_PENDING);
+  check_no_thread(cubby_wait(h.rt, ticket, 20'000'000'000));
 }
 
 TEST_CASE("a verification may end in a queue alone; without queue and ticket it is refused") {

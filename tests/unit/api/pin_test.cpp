@@ -2,6 +2,8 @@
 
 #include <sys/wait.h>
 
+#include <atomic>
+#include <chrono>
 #include <thread>
 
 namespace pin_test {
@@ -349,6 +351,80 @@ TEST_CASE("a tier shrinks and grows while it is used") {
   REQUIRE(h.pin({0, 1, 2, 3}, host, pins, addr) == CUBBY_OK);
   CHECK(cubby_tier_resize(h.rt, host, mib, &ticket) == CUBBY_ERR_BUDGET);
   cubby_unpin(h.rt, pins, 0, 0, nullptr);
+}
+
+TEST_CASE("a bank that is always in use somewhere is removed all the same") {
+  // Each thread has pins in flight or held nearly all the time; together, all the time.
+  weights w;
+  runtime_fixture h(CUBBY_PUMP_THREAD);
+  const cubby_tier host = h.tier("host:0", 0, 4 * mib);
+  h.map(w);
+  const cubby_bank bank = h.bank;
+  std::atomic<uint32_t> used{0}, wrong{0};
+  std::vector<std::thread> users;
+  for (uint32_t i = 0; i < 4; ++i) {
+    users.emplace_back([&, i] {
+      for (uint32_t number = i;; number = (number + 5) % (weights::rows * weights::columns)) {
+        cubby_item item{};
+        item.id = CUBBY_ID(bank, number);
+        const void *addr[weights::parts]{};
+        cubby_pins pins = 0;
+        cubby_ticket ticket = 0;
+        cubby_status status = cubby_pin(h.rt, &item, 1, host, nullptr, &pins, addr, &ticket);
+        if (status == CUBBY_PENDING) status = cubby_wait(h.rt, ticket, -1);
+        if (status == CUBBY_ERR_STALE) return;  // it is gone
+        if (status == CUBBY_ERR_BUSY) {
+          std::this_thread::yield();
+          continue;
+        }
+        if (status != CUBBY_OK || !w.same(addr[0], number, 0)) ++wrong;
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        ++used;
+        if (cubby_unpin(h.rt, pins, 0, 0, nullptr) != CUBBY_OK) ++wrong;
+      }
+    });
+  }
+  while (used.load() < 20) std::this_thread::yield();
+  const cubby_status removed = cubby_bank_remove(h.rt, bank);
+  INFO(explain());
+  CHECK(removed == CUBBY_OK);
+  // Where it is not, its users would never end.
+  for (int i = 0; i < 10'000 && removed != CUBBY_OK; ++i)
+    if (cubby_bank_remove(h.rt, bank) == CUBBY_OK) break;
+  for (std::thread &one : users) one.join();
+  CHECK(wrong == 0);
+  CHECK(cubby_bank_remove(h.rt, bank) == CUBBY_ERR_STALE);
+}
+
+TEST_CASE("calls for a bank that is being removed are BUSY, and it may be there as before") {
+  weights w;
+  runtime_fixture h(CUBBY_PUMP_THREAD);
+  const cubby_tier host = h.tier("host:0", 0, 4 * mib);
+  h.map(w);
+  std::vector<const void *> addr;
+  cubby_pins held = 0;
+  REQUIRE(h.pin({3}, host, held, addr) == CUBBY_OK);
+  std::atomic<bool> over{false};
+  std::thread remover([&] {
+    CHECK(cubby_bank_remove(h.rt, h.bank) == CUBBY_ERR_BUSY);
+    over = true;
+  });
+  uint32_t busy = 0, stale = 0;
+  while (!over.load()) {
+    cubby_bank_desc desc{};
+    const cubby_status status = cubby_bank_info(h.rt, h.bank, &desc);
+    busy += status == CUBBY_ERR_BUSY;
+    stale += status == CUBBY_ERR_STALE;
+  }
+  remover.join();
+  CHECK(busy != 0);
+  CHECK(stale == 0);
+  cubby_pins again = 0;
+  REQUIRE(h.pin({3}, host, again, addr) == CUBBY_OK);
+  CHECK(w.same(addr[0], 3, 0));
+  cubby_unpin(h.rt, again, 0, 0, nullptr);
+  cubby_unpin(h.rt, held, 0, 0, nullptr);
+  CHECK(cubby_bank_remove(h.rt, h.bank) == CUBBY_OK);
 }
 
 TEST_CASE("a bank in use stays, one that is not goes, and its handle turns stale") {

@@ -1,10 +1,13 @@
 // Names from files as they may be shown.
+#include <cstring>
+
 #include "support/catch.hpp"
 
 #include "base/printable.hpp"
 
 namespace printable_test {
 
+using cubby::base::cut_into;
 using cubby::base::print_into;
 using cubby::base::printable;
 
@@ -28,6 +31,25 @@ TEST_CASE("what is too long is cut between characters") {
   CHECK(std::string(room) == "abcd");
   print_into(room, sizeof room, "\n");
   CHECK(std::string(room) == "\\x0a");
+}
+
+TEST_CASE("text that stays as it is is cut between characters, too") {
+  const auto cut = [](std::string_view text, size_t room_bytes) {
+    char room[16];
+    memset(room, 'x', sizeof room);
+    cut_into(room, room_bytes, text);
+    CHECK(room[room_bytes] == 'x');
+    return std::string(room);
+  };
+  CHECK(cut("abcd", 5) == "abcd");
+  CHECK(cut("abcde", 5) == "abcd");
+  CHECK(cut("ab\n", 5) == "ab\n");
+  CHECK(cut("ab€", 6) == "ab€");
+  for (const size_t room : {3u, 4u, 5u}) CHECK(cut("ab€", room) == "ab");
+  for (const size_t room : {1u, 2u, 3u, 4u}) CHECK(cut("😀", room).empty());
+  CHECK(cut("😀", 5) == "😀");
+  CHECK(cut("a\x80\x80\x80\x80\x80\x80", 6) == "a\x80\x80\x80\x80");  // no UTF-8
+  CHECK(cut("", 1).empty());
 }
 
 }  // namespace printable_test

@@ -93,30 +93,29 @@ TEST_CASE("without any superblock a file is no store, and nothing is written") {
   CHECK(found.failure().status == CUBBY_ERR_FORMAT);
 }
 
-TEST_CASE("a store that was written over from its beginning is refused, not made empty") {
-  // Zeros over the superblocks and the journal, as `dd` and blkdiscard leave them.
+TEST_CASE("a store whose journal is gone is refused, not made empty") {
+  // Zeros, or anything else, over the journal alone, or from the beginning of the file, as `dd` and
+  // blkdiscard leave them.
   const bool with_manifest = GENERATE(false, true);
+  const bool with_blocks = GENERATE(false, true);
+  const bool with_superblocks = GENERATE(false, true);
+  const int left = GENERATE(0, 0xA5);
   opened one(4 << 20, 2);
   const auto places = one.store->places();
   const uint64_t from = places.journal_page(0) * page_bytes;
   const uint64_t end = places.slot_page(0) * page_bytes;
-  const auto wipe = [&](uint64_t bytes) { memset(one.files[0].data(), 0, bytes); };
-
-  // A new one, which has nothing to lose, is opened, and its superblocks are written anew.
-  wipe(end);
-  CHECK(one.again().superblocks_bad == 2);
-  CHECK(one.again().superblocks_bad == 0);
-
-  const uint32_t in = one.space();
-  REQUIRE(one.put(in, "a", 9000));
+  if (with_blocks) REQUIRE(one.put(one.space(), "a", 9000));
   if (with_manifest) {
     one.store->request_checkpoint();
     store_disk::settle(*one.store, one.files);
   }
-  // The journal is whole: two copies of the superblock are no more than two copies.
-  wipe(from);
-  CHECK(one.again().blocks == 1);
-  wipe(end);
+  if (with_superblocks) {
+    // The journal is whole: two copies of the superblock are no more than two copies.
+    memset(one.files[0].data(), left, from);
+    CHECK(one.again().blocks == with_blocks);
+    memset(one.files[0].data(), left, from);
+  }
+  memset(one.files[0].data() + from, left, end - from);
   const auto before = one.files;
   const auto found = store_disk::recover(one.files);
   REQUIRE_FALSE(found);
@@ -125,6 +124,18 @@ TEST_CASE("a store that was written over from its beginning is refused, not made
   CHECK(found.failure().offset_bytes == from);
   CHECK(found.failure().text.find(std::to_string(from)) != std::string::npos);
   CHECK(one.files == before);
+}
+
+TEST_CASE("a journal from whose middle replay begins is not an empty one") {
+  // Nothing was put since the manifest: what the pages of before say is enough.
+  filled one;
+  one.store->request_checkpoint();
+  store_disk::settle(*one.store, one.files);
+  CHECK(one.again().blocks == one.content.size());
+  const auto places = one.store->places();
+  memset(one.files[0].data() + places.journal_page(0) * page_bytes, 0,
+         places.shape().journal_pages * page_bytes);
+  CHECK_FALSE(store_disk::recover(one.files));
 }
 
 TEST_CASE("another version is refused by its number") {
@@ -277,6 +288,42 @@ TEST_CASE("any bit flipped anywhere loses at most one block, or opening says whe
       CHECK(found.failure().text.size() > 20);
     }
     one.files[0][at] ^= bit;
+  }
+}
+
+TEST_CASE("any run of pages zeroed: what is lost is said with its offset, or opening says where") {
+  filled one;
+  const bool with_newer_manifest = GENERATE(false, true);
+  if (with_newer_manifest) {
+    one.store->request_checkpoint();
+    store_disk::settle(*one.store, one.files);
+    one.put_durable("behind it");
+    one.put_durable("and one more");
+  }
+  const auto places = one.store->places();
+  const auto whole = store_disk::recover(one.files);
+  const auto last = places.journal_page(whole->journal.next - 1);
+  const auto before = one.files[0];
+  for (uint64_t first = 0; first < places.first_data_page(0); first++) {
+    for (uint64_t end = first + 1; end <= places.first_data_page(0); end++) {
+      memset(one.files[0].data() + (end - 1) * page_bytes, 0, page_bytes);
+      const auto found = store_disk::recover(one.files);
+      if (!found) {
+        CHECK(found.failure().text.size() > 20);
+        continue;
+      }
+      // The journal's last pages may be as a crash left them before they were flushed.
+      const bool of_end = first <= last && last < end;
+      if (of_end || intact(one, *found).size() == one.content.size()) continue;
+      INFO("pages " << first << " to " << end);
+      CHECK(found->report.first_bad_bytes != 0);
+      const auto &report = found->report;
+      CHECK(report.entries_bad + report.records_bad + report.blocks_without_space +
+                report.blocks_overwritten !=
+            0);
+    }
+    memcpy(one.files[0].data() + first * page_bytes, before.data() + first * page_bytes,
+           (places.first_data_page(0) - first) * page_bytes);
   }
 }
 

@@ -113,6 +113,7 @@ outcome<matrix_wish> read_matrix(const std::string &path) {
   if (!table) return table.failure();
   matrix_wish made;
   made.path = path;
+  const bool sized = table->count("object-bytes") + table->count("block-bytes") != 0;
   taker from(std::move(*table), path);
   from.list("traces", made.traces);
   from.list("policies", made.policies);
@@ -147,6 +148,10 @@ outcome<matrix_wish> read_matrix(const std::string &path) {
     return usage_trouble(path +
                          ": lookahead, block-tokens and host-capacity are for links; add links = "
                          "[\"host:25GB/s,10us\"], or leave them out");
+  if (made.links.empty() && sized)
+    return usage_trouble(path +
+                         ": object-bytes and block-bytes are for links, for hits alone have no "
+                         "size; add links = [\"host:25GB/s,10us\"], or leave them out");
   for (auto *list : {&made.traces, &made.policies, &made.capacities, &made.links})
     drop_repeats(*list);
   const std::string stem = fs::path(path).stem().string();
