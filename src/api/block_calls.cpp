@@ -87,11 +87,12 @@ class early_writes {
 
 class put_call {
  public:
-  /// `call`: 0, or what an earlier item of the same call left there.
+  /// `call`: 0, or what an earlier item of the same call left there. `before_bytes`: of those items
+  /// that are to be stored.
   /// `device`: the memory is a device's, and a request copies it.
   put_call(runtime &self, const cubby_item &item, uint32_t index,
            std::span<const memory_piece> from, bool device, const cubby_how &how, uint64_t &call,
-           early_writes &early)
+           uint64_t before_bytes, early_writes &early)
       : self_(self),
         item_(item),
         index_(index),
@@ -99,6 +100,7 @@ class put_call {
         device_(device),
         how_(how),
         call_(call),
+        before_bytes_(before_bytes),
         early_(early) {}
 
   /// Is the block to be written to its store from the caller's memory, which then has to stay as it
@@ -218,8 +220,13 @@ class put_call {
         item_.parent == nullptr ? std::string_view() : directory::text_of(*item_.parent);
     engine::block_write whole;
     try {
-      whole = {place_,    space_, std::string(directory::text_of(item_.key)), std::string(parent),
-               how_.keep, {}};
+      whole = {place_,
+               space_,
+               std::string(directory::text_of(item_.key)),
+               std::string(parent),
+               how_.keep,
+               {},
+               group()};
       if (device_) {
         later = std::move(whole);
         return CUBBY_PENDING;
@@ -240,6 +247,14 @@ class put_call {
       throw;
     }
     return finish_block(self_, std::move(whole), later);
+  }
+
+  /// Blocks of a call are acknowledged together. Of a long call so many bytes at a time, for their
+  /// frames are free only then.
+  [[nodiscard]] uint64_t group() const noexcept {
+    constexpr uint64_t bytes_max = uint64_t{16} << 20;
+    constexpr uint32_t parts_bits = 16;
+    return call_ << parts_bits | (before_bytes_ / bytes_max & ((1u << parts_bits) - 1));
   }
 
   /// Is the block large, and in large pieces? Then its digest brings it into the processor's cache,
@@ -279,6 +294,7 @@ class put_call {
   const bool device_;
   const cubby_how &how_;
   uint64_t &call_;
+  const uint64_t before_bytes_;
   early_writes &early_;
   locker_bank *bank_ = nullptr;
   uint32_t space_ = 0;
@@ -437,6 +453,7 @@ struct put_rest {
   uint64_t call = 0;
   device_regions devices;
   uint64_t copied_bytes = 0;  // of the item gone through last, where it is to be written yet
+  uint64_t stored_bytes = 0;  // of all such items
 };
 
 result<cubby_status> put_one(runtime &self, const cubby_item &item, uint32_t i, uint32_t count,
@@ -454,7 +471,8 @@ result<cubby_status> put_one(runtime &self, const cubby_item &item, uint32_t i, 
     memory.lend_to(left.verb.from[i].in_use);
   }
   std::optional<engine::block_write> later;
-  put_call put(self, item, i, *memory.pieces, device, how, left.call, left.early);
+  put_call put(self, item, i, *memory.pieces, device, how, left.call, left.stored_bytes,
+               left.early);
   auto ended = put.run(later);
   if (!later) {
     if (device) left.verb.from[i].in_use.release();
@@ -467,6 +485,7 @@ result<cubby_status> put_one(runtime &self, const cubby_item &item, uint32_t i, 
   } else {
     if (put.goes_past_memory()) memory.lend_to(left.verb.in_use);
     left.copied_bytes = transfer::bytes_of(*memory.pieces);
+    left.stored_bytes += left.copied_bytes;
   }
   return ended;
 }

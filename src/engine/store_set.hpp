@@ -18,6 +18,7 @@ inline constexpr uint64_t of_write = uint64_t{1} << 32, of_erase = uint64_t{2} <
 struct store_state {
   std::unique_ptr<disk_store> disk;
   std::deque<uint32_t> to_write;  // writes that the store has not accepted
+  uint32_t in_turn_count = 0;     // so many of them, the first ones, are in the order of memory
   std::deque<uint32_t> to_erase;  // numbers of the store
   uint32_t erasing_count = 0;
   std::vector<bool> spoken_for;  // by number of the store: listed in a bank, or going

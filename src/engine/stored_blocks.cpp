@@ -16,6 +16,11 @@ using residency::not_stored;
 
 using chunk_digests = std::array<uint64_t, store::store_chunks_max>;
 
+void take_first(store_state &of) {
+  of.to_write.pop_front();
+  --of.in_turn_count;
+}
+
 /// Of the block's chunks, part after part, as they are known; how many.
 uint32_t take_digests(locker_bank &bank, uint32_t number, chunk_digests &out) {
   uint32_t count = 0;
@@ -175,6 +180,7 @@ result<uint32_t> stored_blocks::accept(store_state &to, uint32_t index) {
   request.key = one.what.key;
   request.parent = one.what.parent;
   request.keep = one.what.keep;
+  request.group = one.what.group;
   request.user = of_write | index;
   if (one.what.at.has_frame()) {
     request.data = image_of(one);
@@ -195,10 +201,30 @@ result<uint32_t> stored_blocks::accept(store_state &to, uint32_t index) {
   return to.disk->content().put(request);
 }
 
+const std::byte *stored_blocks::first_byte(const job &one) const {
+  const block_place &at = one.what.at;
+  if (at.has_frame()) return state_.tiers.address(*at.bank, at.tier, at.frame, at.number, 0);
+  return one.what.from.empty() ? nullptr : static_cast<const std::byte *>(one.what.from[0].at);
+}
+
+/// Frames come in the order in which the policy lets go of what was there, often the last one
+/// first, and the store's room in the order of its file. Blocks that wait together are written in
+/// the order in which they lie in memory, so that one large I/O can have several of them. Who has
+/// his turn is not overtaken by those that come later.
+void stored_blocks::put_in_order(store_state &to) {
+  constexpr size_t together_max = 32;
+  to.in_turn_count = static_cast<uint32_t>(std::min(to.to_write.size(), together_max));
+  const auto first = to.to_write.begin();
+  std::sort(first, first + to.in_turn_count, [&](uint32_t a, uint32_t b) {
+    return std::less<>()(first_byte(jobs_[a]), first_byte(jobs_[b]));
+  });
+}
+
 /// True when the store has accepted a block, or given one up.
 bool stored_blocks::write_some(store_state &to) {
   bool any = false;
   while (!to.to_write.empty()) {
+    if (to.in_turn_count == 0) put_in_order(to);
     const uint32_t index = to.to_write.front();
     const auto accepted = accept(to, index);
     if (!accepted) {
@@ -208,11 +234,11 @@ bool stored_blocks::write_some(store_state &to) {
         if (to.erasing_count != 0 || !to.to_erase.empty()) break;
         if (room_.make_room(to)) return true;
       }
-      to.to_write.pop_front();
+      take_first(to);
       end_job(index, nullptr, &why);
     } else {
       to.spoken_for[*accepted] = true;
-      to.to_write.pop_front();
+      take_first(to);
     }
     any = true;
   }
@@ -360,6 +386,7 @@ void stored_blocks::forget_unrequested() {
         std::stable_partition(one.to_write.begin(), one.to_write.end(), std::not_fn(is_session));
     for (auto at = gone; at != one.to_write.end(); ++at) end_job(*at, nullptr, nullptr);
     one.to_write.erase(gone, one.to_write.end());
+    one.in_turn_count = 0;
   }
 }
 

@@ -39,6 +39,7 @@ struct block_write {
   std::string key, parent;
   uint8_t keep = CUBBY_KEEP_SESSION;
   std::vector<store::block_piece> from;  // where it has no frame: memory that stays as it is
+  uint64_t group = 0;                    // of a put call; 0: of none
 };
 
 /// Hears what has become of the blocks that a request puts.
@@ -150,6 +151,8 @@ class stored_blocks {
   void end_job(uint32_t index, const store::store_completion *done, const error *why);
   [[nodiscard]] const void *image_of(job &one);
   result<uint32_t> accept(store_state &to, uint32_t index);
+  [[nodiscard]] const std::byte *first_byte(const job &one) const;
+  void put_in_order(store_state &to);
   bool write_some(store_state &to);
   bool take_completions(store_state &of);
   [[nodiscard]] bool is_unreadable(const locker_bank &bank, uint32_t number) const;

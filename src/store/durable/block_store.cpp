@@ -1,6 +1,7 @@
 #include "store/durable/block_store.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "base/assert.hpp"
@@ -180,20 +181,35 @@ bool block_store::next_operation(store_operation &out) noexcept {
     return true;
   }
   ++burst_;
-  // Whoever waits for a record or a flush must not wait for the bytes of blocks that came later. Of
-  // these there is one outstanding each, so what comes meanwhile shares the next.
+  // Whoever waits for a record or a flush must not wait for the bytes of others' blocks that came
+  // later. Of these there is one outstanding each, so what comes meanwhile shares the next.
   const bool small = next_journal_write(out) || next_flush(out) || next_checkpoint(out);
   if (!small && !next_payload(out)) return false;
   ++outstanding_;
   return true;
 }
 
-/// Are bytes still to be written of blocks that were put before this one, or together with it? They
-/// can share its record's page and its flush.
-bool block_store::awaits_bytes(uint32_t index) const noexcept {
-  const uint64_t burst = requests_[index].burst;
-  return std::any_of(requests_.begin(), requests_.end(), [&](const pending &one) {
-    return one.at == step::payload && one.burst <= burst;
+/// Is there for each of these a block whose bytes are still to be written, and that was put before
+/// it, together with it, or in its group? They can share the write of its record, and its flush.
+/// Both queue behind all that the device has been given, and there is one of each at a time: a
+/// group whose records come in several has them one after the other.
+bool block_store::all_await_bytes(const std::vector<uint32_t> &waiting) const noexcept {
+  std::array<uint64_t, 16> groups{};
+  size_t group_count = 0;
+  uint64_t first_burst = ~uint64_t{0};
+  const auto known = [&](uint64_t group) {
+    return std::find(groups.begin(), groups.begin() + group_count, group) !=
+           groups.begin() + group_count;
+  };
+  for (const pending &one : requests_) {
+    if (one.at != step::payload) continue;
+    first_burst = std::min(first_burst, one.burst);
+    const bool fresh = one.group != 0 && group_count < groups.size() && !known(one.group);
+    if (fresh) groups[group_count++] = one.group;
+  }
+  return std::none_of(waiting.begin(), waiting.end(), [&](uint32_t index) {
+    const pending &one = requests_[index];
+    return one.burst < first_burst && !known(one.group);
   });
 }
 
@@ -256,7 +272,7 @@ void block_store::add_record(uint32_t index) noexcept {
 bool block_store::next_journal_write(store_operation &out) noexcept {
   const size_t count = std::min<size_t>(to_record_.size(), journal_.room());
   if (count == 0) return false;
-  if (count < records_per_page && awaits_bytes(to_record_.front())) return false;
+  if (count < journal_.room() && all_await_bytes(to_record_)) return false;
   for (size_t i = 0; i < count; i++) add_record(to_record_[i]);
   to_record_.erase(to_record_.begin(), to_record_.begin() + static_cast<ptrdiff_t>(count));
   const auto batch = journal_.seal();
@@ -269,7 +285,7 @@ bool block_store::next_flush(store_operation &out) noexcept {
   for (uint32_t i = 0; i < lines_.size(); i++) {
     flush_line &line = lines_[i];
     if (line.outstanding || (line.waiting.empty() && !line.checkpoint_waits)) continue;
-    if (!line.checkpoint_waits && awaits_bytes(line.waiting.front())) continue;
+    if (!line.checkpoint_waits && all_await_bytes(line.waiting)) continue;
     line.outstanding = true;
     line.covered.swap(line.waiting);
     line.checkpoint_covered = line.checkpoint_waits;

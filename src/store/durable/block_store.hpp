@@ -33,6 +33,10 @@ struct put_request {
   /// Of a copy out of a store of the same id, which knows no more of the parent than this.
   uint64_t parent_digest = 0;
   uint8_t keep = CUBBY_KEEP_RESTART;
+  /// Blocks of one group are waited for together, so they share records' writes and flushes: none
+  /// of them is recorded while bytes of others are to be written that were put before that. 0: of
+  /// none.
+  uint64_t group = 0;
   uint8_t part_count = 0;
   uint32_t part_bytes[store_parts_max] = {};  // none is 0
   /// All parts one behind the other; stays as it is until the request has completed. Aligned to
@@ -151,6 +155,7 @@ class block_store {
     uint32_t writes_max = 0;  // room in out_
     uint32_t subject = 0;     // number, or id of the space
     uint64_t burst = 0;       // of puts that were accepted between two operations
+    uint64_t group = 0;
     uint64_t generation = 0;
     uint64_t user = 0;
     const void *data = nullptr;
@@ -189,7 +194,7 @@ class block_store {
   void fail_all(int native) noexcept;
   bool next_start(store_operation &out) noexcept;
   bool next_payload(store_operation &out) noexcept;
-  [[nodiscard]] bool awaits_bytes(uint32_t index) const noexcept;
+  [[nodiscard]] bool all_await_bytes(const std::vector<uint32_t> &waiting) const noexcept;
   bool next_journal_write(store_operation &out) noexcept;
   void add_record(uint32_t index) noexcept;
   bool next_flush(store_operation &out) noexcept;

@@ -172,6 +172,7 @@ result<uint32_t> block_store::put(const put_request &request) {
                        .writes_max = writes_max,
                        .subject = *number,
                        .burst = burst_,
+                       .group = request.group,
                        .generation = body.generation,
                        .user = request.user,
                        .data = request.data,

@@ -188,6 +188,64 @@ TEST_CASE("blocks that were put together share a record page and flushes, whatev
   CHECK(one.store->statistics().journal_used_pages - before.journal_used_pages == 1);
 }
 
+TEST_CASE("blocks of a group are recorded together, also where they are put one by one") {
+  const uint8_t keep = GENERATE(uint8_t{CUBBY_KEEP_RESTART}, uint8_t{CUBBY_KEEP_DURABLE});
+  opened one(4 << 20);
+  const uint32_t space = one.space();
+  const auto before = one.store->statistics();
+  auto put = one.request(space, "k", 4096, keep);
+  put.group = 7;
+  std::vector<store_operation> bytes;
+  for (int i = 0; i < 40; i++) {  // more than a page of records
+    REQUIRE(one.store->put(put));
+    const auto taken = take_all(*one.store);
+    REQUIRE(taken.size() == 1);
+    bytes.push_back(taken[0]);
+    if (i > 0) one.store->completed(bytes[static_cast<size_t>(i) - 1].cookie, 0);
+    CHECK(take_all(*one.store).empty());
+  }
+  one.store->completed(bytes.back().cookie, 0);
+  store_disk::settle(*one.store, one.files);
+  const uint64_t flushes = keep == CUBBY_KEEP_DURABLE ? 2 : 0;
+  CHECK(one.store->statistics().flushes - before.flushes == flushes);
+  CHECK(one.store->statistics().journal_used_pages - before.journal_used_pages == 2);
+  CHECK(one.again().blocks == 40);
+}
+
+TEST_CASE("the record of a block does not wait for the bytes of another group") {
+  opened one(4 << 20);
+  const uint32_t space = one.space();
+  auto put = one.request(space, "k", 4096, CUBBY_KEEP_RESTART);
+  const uint64_t own = GENERATE(uint64_t{0}, uint64_t{8});
+  put.group = own;
+  put.user = 1;
+  REQUIRE(one.store->put(put));
+  const auto first = take_all(*one.store);
+  REQUIRE(first.size() == 1);
+  put.group = 7;
+  put.user = 2;
+  REQUIRE(one.store->put(put));
+  const auto second = take_all(*one.store);
+  REQUIRE(one.store->put(put));
+  const auto third = take_all(*one.store);
+  REQUIRE((second.size() == 1 && third.size() == 1));
+  one.store->completed(second[0].cookie, 0);
+  CHECK(take_all(*one.store).empty());  // waits for the third, and for what was put before
+  one.store->completed(first[0].cookie, 0);
+  const auto records = take_all(*one.store);
+  REQUIRE(records.size() == 1);
+  CHECK_FALSE(is_payload(*one.store, records[0]));
+  one.store->completed(records[0].cookie, 0);
+  store_completion acknowledged;
+  REQUIRE(one.store->next_completion(acknowledged));
+  const bool lone_is_there = acknowledged.user == 1 ||
+                             (one.store->next_completion(acknowledged) && acknowledged.user == 1);
+  CHECK(lone_is_there);
+  one.store->completed(third[0].cookie, 0);
+  store_disk::settle(*one.store, one.files);
+  CHECK(one.store->blocks().count() == 3);
+}
+
 TEST_CASE("spaces are not found in each other, and a removed one's number never comes back") {
   opened one(1 << 20);
   const uint32_t first = one.space("a");
