@@ -3,7 +3,8 @@ PLAN is JSON. Prints a line `RESULT {...}`. Started by sglang_proof.py.
 
     model, page_size, memory_layout, backend ("dynamic", "file" or null), extra (its configuration),
     prompts (count), tokens (of each), new_tokens, seed, flush (true: forget all but the storage
-    after the first round and ask again)
+    after the first round and ask again), beginnings (tokens of each prompt that SGLang's own cache
+    in memory holds when the prompt is asked)
 """
 
 from __future__ import annotations
@@ -78,15 +79,26 @@ def ask(engine: Any, prompt: list[int], count: int) -> dict[str, Any]:
 
 def ask_all(engine: Any, plan: dict[str, Any]) -> dict[str, list[Any]]:
     """Every prompt for one token, which is timed, and again for all that are wanted."""
-    out: dict[str, list[Any]] = {n: [] for n in ("ttft_s", "storage", "tokens", "logprobs")}
+    lists = ("ttft_s", "cached", "storage", "tokens", "logprobs")
+    out: dict[str, list[Any]] = {name: [] for name in lists}
     for prompt in prompts_of(plan):
         first = ask(engine, prompt, 1)
         out["ttft_s"].append(first["seconds"])
+        out["cached"].append(first["cached"])
         out["storage"].append(first["storage"])
         more = ask(engine, prompt, plan["new_tokens"])
         out["tokens"].append(more["tokens"])
         out["logprobs"].append(more["logprobs"])
     return out
+
+
+def ask_for_beginnings(engine: Any, plan: dict[str, Any]) -> None:
+    """A prompt that begins as each one does and then differs; as long, for how many tokens are
+    computed at once changes the last bits of what they give."""
+    for prompt, count in zip(prompts_of(plan), plan.get("beginnings", []), strict=False):
+        if count:
+            rest = [token + 1 if token < 100 else token - 1 for token in prompt[count:]]
+            ask(engine, prompt[:count] + rest, 1)
 
 
 def main() -> None:
@@ -96,6 +108,7 @@ def main() -> None:
     result: dict[str, Any] = {"start_s": round(time.monotonic() - at, 2)}
     # What every first request pays for is not the storage's.
     ask(engine, [7] * 40, plan["new_tokens"])
+    ask_for_beginnings(engine, plan)
     cpu = processor_seconds()
     result.update(ask_all(engine, plan))
     if plan.get("flush"):
