@@ -12,6 +12,7 @@
 #include <optional>
 #include <vector>
 
+#include "../common/closed_in_children.hpp"
 #include "../common/common.hpp"
 
 namespace cubby_backends {
@@ -23,6 +24,7 @@ inline constexpr uint64_t file_io_bytes_max = uint64_t{1} << 30;
 struct file_slot {
   int direct = -1;
   int buffered = -1;
+  bool locked = false;  // as CUBBY_BACKEND_FILE_LOCK_AT says
 };
 
 // open() may wait for a file system, and so holds nothing meanwhile: all members may be called from
@@ -58,6 +60,7 @@ class file_table {
       if (slot.direct < 0) refused_direct_ = true;
       status = look(slot, AT_STATX_SYNC_AS_STAT, file, out);
     }
+    if (status == 0 && mode == O_RDWR) status = hold(slot);
     if (status != 0) {
       close_both(slot);
       slot = file_slot{};
@@ -99,7 +102,36 @@ class file_table {
     return file;
   }
 
+  // Writes that are on their way when this process is killed end later, and keep both descriptors'
+  // files open until then. A file system without such locks has none to wait for.
+  static int32_t hold(file_slot &slot) {
+    slot.locked = true;
+    for (const int fd : {slot.direct, slot.buffered}) {
+      if (fd < 0) continue;
+      if (!closed_in_children::add(fd)) return -ENOMEM;
+      lock(fd, F_RDLCK);
+    }
+    return 0;
+  }
+
+  static void lock(int fd, short type) {
+    struct flock one = {};
+    one.l_type = type;
+    one.l_whence = SEEK_SET;
+    one.l_start = CUBBY_BACKEND_FILE_LOCK_AT;
+    one.l_len = 1;
+    ::fcntl(fd, F_OFD_SETLK, &one);
+  }
+
   static void close_both(const file_slot &slot) {
+    if (slot.locked) {
+      for (const int fd : {slot.direct, slot.buffered}) {
+        if (fd < 0) continue;
+        // A child that was made past the handlers of fork() has the same open file, and its locks.
+        lock(fd, F_UNLCK);
+        closed_in_children::remove(fd);
+      }
+    }
     if (slot.direct >= 0) ::close(slot.direct);
     if (slot.buffered >= 0) ::close(slot.buffered);
   }

@@ -48,7 +48,9 @@ struct instance {
   instance(const instance &) = delete;
   instance &operator=(const instance &) = delete;
   ~instance() {
-    if (ring_open) io_uring_queue_exit(&ring);
+    if (!ring_open) return;
+    closed_in_children::remove(ring.ring_fd);
+    io_uring_queue_exit(&ring);
   }
 
   // Two entries of the kernel's table a file: the direct descriptor and the buffered one. They are
@@ -177,6 +179,9 @@ int32_t open_ring(instance &self, uint32_t depth) {
   int status = io_uring_queue_init_params(depth, &self.ring, &params);
   if (status != 0) return status;
   self.ring_open = true;
+  // The ring has files registered, and a child would have them open by it.
+  if ((status = io_uring_ring_dontfork(&self.ring)) != 0) return status;
+  if (!closed_in_children::add(self.ring.ring_fd)) return -ENOMEM;
   depth = std::min({depth, params.sq_entries, params.cq_entries});
   io_uring_probe *probe = io_uring_get_probe_ring(&self.ring);
   if (probe == nullptr) return -ENOSYS;

@@ -96,6 +96,13 @@ enum {
   CUBBY_BACKEND_FILE_CREATE = 1u << 2 /**< create when absent, mode 0600                                                     */
 };
 
+/** Writes that the kernel was given outlive a process that is killed: whoever opens its store next waits until they are over. To
+ * be waited for, a backend whose writes can do so (io_uring; not write(2), which no process leaves behind) holds a shared lock
+ * (F_OFD_SETLK, F_RDLCK) on this byte by every open file through which it writes, where the file was opened for reading and
+ * writing. The open file of a write, and with it the lock, is let go by the kernel when the write is over. A forked child must not
+ * have those open files: it may live longer. */
+enum { CUBBY_BACKEND_FILE_LOCK_AT = 2 };
+
 /** What is known of an open file; filled by file_open() and file_stat(). A file changed underneath when any field differs. */
 typedef struct cubby_backend_file {
   uint32_t struct_size;

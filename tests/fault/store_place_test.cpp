@@ -1,6 +1,7 @@
 // A store where things go wrong with its place: limits of the process, read-only and full disks,
 // files that others remove or cut short, clocks that jump, processes that fork. Each says why and
 // what to do, and what was acknowledged stays.
+#include <cubby/backend.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -613,4 +614,28 @@ TEST_CASE("a child that was forked does not hold the store once its parent is ki
   REQUIRE(::waitpid(owner, &status, 0) == owner);
   check_there({there.path}, 1);
   for (const int end : {ends[1], news[0], news[1]}) ::close(end);
+}
+
+TEST_CASE("the store's file is locked by the open files through which it is written") {
+  const store_directory there;
+  const auto is_locked = [&] {
+    const int fd = ::open((there.path + "/cubby.store").c_str(), O_RDONLY | O_CLOEXEC);
+    struct flock lock = {};
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = CUBBY_BACKEND_FILE_LOCK_AT;
+    lock.l_len = 1;
+    const bool known = ::fcntl(fd, F_OFD_GETLK, &lock) == 0;
+    ::close(fd);
+    return known && lock.l_type == F_RDLCK;
+  };
+  {
+    program p(CUBBY_PUMP_CALLER);
+    REQUIRE(p.add({there.path}) == CUBBY_OK);
+    CHECK(is_locked());
+    CHECK(p.use() == CUBBY_OK);
+    CHECK(p.put(1, CUBBY_KEEP_RESTART) == CUBBY_OK);
+  }
+  CHECK_FALSE(is_locked());
+  check_there({there.path}, 1);
 }

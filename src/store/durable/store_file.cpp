@@ -1,5 +1,6 @@
 #include "store/durable/store_file.hpp"
 
+#include <cubby/backend.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/resource.h>
@@ -9,8 +10,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 #include "base/own_file.hpp"
@@ -83,6 +86,36 @@ result<void> lock_file(int fd, const std::string &path) {
   return {};
 }
 
+/// Is a write on its way that a backend of another process has begun? That process may have ended.
+bool is_being_written(int fd) noexcept {
+  struct flock lock = {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = CUBBY_BACKEND_FILE_LOCK_AT;
+  lock.l_len = 1;
+  return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+/// A write of a process that was killed may land later than its lock is free, over what the next
+/// owner has written by then.
+result<void> wait_for_writes(int fd, const std::string &path) {
+  using clock = std::chrono::steady_clock;
+  const auto until = clock::now() + store_writes_wait;
+  while (is_being_written(fd)) {
+    if (clock::now() >= until) {
+      auto failure = fail(CUBBY_ERR_IN_USE,
+                          "%s is being written: the last writes of a process that ended are on "
+                          "their way to a slow device, or a process that it forked has the file "
+                          "open; open it again later",
+                          path.c_str());
+      failure.retryable = true;
+      return failure;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return {};
+}
+
 bool has_magic(int fd, uint64_t at) noexcept {
   char begin[12] = {};
   const ssize_t got = pread(fd, begin, sizeof begin, static_cast<off_t>(at));
@@ -92,7 +125,8 @@ bool has_magic(int fd, uint64_t at) noexcept {
 /// Any copy of a superblock will do: one may be damaged.
 bool is_ours(int fd, uint64_t bytes) noexcept {
   return has_magic(fd, 0) || has_magic(fd, page_bytes) ||
-         (bytes >= 3 * page_bytes && has_magic(fd, (bytes / page_bytes - 1) * page_bytes));
+         (bytes >= uint64_t{3} * page_bytes &&
+          has_magic(fd, (bytes / page_bytes - 1) * page_bytes));
 }
 
 bool is_unfinished(std::string_view begin, uint64_t bytes) {
@@ -215,6 +249,7 @@ result<void> store_file::own() {
   close_in_children(fd_);
   if (auto locked = lock_file(fd_, path_); !locked) return locked;
   owner_ = getpid();
+  if (auto ended = wait_for_writes(fd_, path_); !ended) return ended;
   struct stat seen = {};
   if (fstat(fd_, &seen) != 0) return fail_errno(errno, "%s could not be looked at", path_.c_str());
   bytes_ = static_cast<uint64_t>(seen.st_size);

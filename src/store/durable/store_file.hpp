@@ -2,6 +2,7 @@
 // budget from the start. Nothing that is not ours is ever written to.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -12,11 +13,15 @@ namespace cubby::store {
 
 inline constexpr char store_file_name[] = "cubby.store";
 
+/// So long opening waits for the last writes of a process that was killed.
+inline constexpr std::chrono::seconds store_writes_wait{10};
+
 /// One open file, locked as long as this lives.
 class store_file {
  public:
   /// The store's file of a directory. INVALID: none there, or a link, or no regular file. FORMAT:
-  /// something that is no store. IN_USE: locked, with the owner's pid, or replaced just now.
+  /// something that is no store. IN_USE: locked, with the owner's pid, or replaced just now, or
+  /// still being written after store_writes_wait.
   /// DENIED: no permission, or a read-only file system. `direct`: past the page cache where the
   /// file system can.
   static result<store_file> open(const std::string &directory, bool direct);

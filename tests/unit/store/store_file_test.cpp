@@ -1,16 +1,21 @@
 // The durable store on a real file system.
 #include "store/durable/store_file.hpp"
 
+#include <cubby/backend.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <thread>
 
 #include "store/durable/posix_store.hpp"
 #include "support/catch.hpp"
@@ -116,6 +121,34 @@ TEST_CASE("a second process gets the owner's number") {
   CHECK(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 0);
   CHECK(refusal(options_of(folder)).status == CUBBY_ERR_IN_USE);  // the same process, too
+}
+
+TEST_CASE("opening waits for writes that a killed process has left on their way") {
+  const scratch::folder folder;
+  REQUIRE(posix_store::open(options_of(folder)));
+  // As the kernel does it for a backend: the lock goes with the last write.
+  const int written = ::open(folder.path(store_file_name).c_str(), O_RDWR | O_CLOEXEC);
+  REQUIRE(written >= 0);
+  struct flock lock = {};
+  lock.l_type = F_RDLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = CUBBY_BACKEND_FILE_LOCK_AT;
+  lock.l_len = 1;
+  REQUIRE(fcntl(written, F_OFD_SETLK, &lock) == 0);
+  std::atomic<bool> over = false;
+  std::thread device([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    over = true;
+    close(written);
+  });
+  const bool look = GENERATE(false, true);
+  if (look) {
+    CHECK(store_file::open_to_look(folder.path("")));
+  } else {
+    CHECK(posix_store::open(options_of(folder, 0)));
+  }
+  CHECK(over);
+  device.join();
 }
 
 TEST_CASE("a file that is not ours is left as it is") {
