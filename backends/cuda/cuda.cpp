@@ -147,7 +147,7 @@ void start(instance &self, uint64_t now_ns, const cubby_backend_io &io) {
   if (io.bytes == 0) return end_at_once(0);
   if (self.gpu.lost()) return end_at_once(ENODEV);
   if (io.offset_bytes == 0) return (in ? self.in : self.out).start(io, now_ns);
-  const event behind = self.stream_marks.of(io.offset_bytes);
+  auto *const behind = self.stream_marks.of(io.offset_bytes);
   if (behind == nullptr) return end_at_once(EINVAL);
   (in ? self.marked_in : self.marked_out).start_behind(behind, io, now_ns);
 }

@@ -8,7 +8,7 @@
 #include <new>
 
 // For task_scheduler_handle, which oneTBB before 2021.7 has behind this.
-#define TBB_PREVIEW_WAITING_FOR_WORKERS 1
+#define TBB_PREVIEW_WAITING_FOR_WORKERS 1  // NOLINT(readability-identifier-naming)
 #include <tbb/global_control.h>
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
@@ -51,21 +51,21 @@ class participants final : public tbb::task_scheduler_observer {
   void on_scheduler_entry(bool is_worker) override {
     if (!is_worker) return;
     count_.fetch_add(1, std::memory_order_relaxed);
-    before_ = current_affinity();
+    before = current_affinity();
     run_on(cpus_);
   }
   void on_scheduler_exit(bool is_worker) override {
-    if (is_worker) restore_affinity(before_);
+    if (is_worker) restore_affinity(before);
   }
   [[nodiscard]] uint32_t count() const { return count_.load(std::memory_order_relaxed); }
 
  private:
-  static thread_local affinity before_;
+  static thread_local affinity before;
   const std::vector<uint32_t> &cpus_;
   std::atomic<uint32_t> count_{0};
 };
 
-thread_local affinity participants::before_;
+thread_local affinity participants::before;
 
 void run_alone(uint64_t count, const std::function<void(uint64_t)> &work) {
   for (uint64_t i = 0; i < count; ++i) work(i);

@@ -4,7 +4,6 @@
 
 namespace cubby::residency {
 
-using catalog::bank_description;
 using catalog::bank_geometry;
 
 locker_bank::locker_bank(bank_geometry grid, catalog::bank_mapping mapping)

@@ -128,7 +128,7 @@ pin_sets::release_result pin_sets::release(cubby_pins handle, uint32_t first, ui
       result.loading = result.loading || fresh != 0;
       continue;  // the controller lets go of what it has pinned
     }
-    const std::atomic<locker_word *> *words = set.items() + group * set_marks::items;
+    const std::atomic<locker_word *> *words = set.items() + size_t{group} * set_marks::items;
     for (; fresh != 0; fresh &= fresh - 1, ++released) {
       locker_word *const word = words[__builtin_ctzll(fresh)].load(std::memory_order_relaxed);
       if (word != nullptr) word->unpin();
@@ -155,7 +155,7 @@ bool pin_sets::words_of(cubby_pins handle, uint32_t first, uint32_t count, uint3
     if (set_marks::generation_of(marks) != generation) return false;
     if (!all && (marks & bits) != 0) return false;
     // Of a set that loads: what has landed.
-    const std::atomic<locker_word *> *const words = set->items() + group * set_marks::items;
+    const std::atomic<locker_word *> *const words = set->items() + size_t{group} * set_marks::items;
     for (uint64_t left = bits & ~marks; left != 0; left &= left - 1) {
       locker_word *const word = words[__builtin_ctzll(left)].load(std::memory_order_relaxed);
       if (word != nullptr) out.push_back(word);

@@ -36,7 +36,7 @@ class rate_table {
   static constexpr uint32_t steps = 256;
   static int16_t rate(float n) {
     const float of = table_rate * (1 + young_rate / std::sqrt(1 + n / young_updates));
-    return static_cast<int16_t>(of * rate_scale + 0.5F);
+    return static_cast<int16_t>(std::lround(of * rate_scale));
   }
   int16_t young_[steps], old_[steps];
 };
@@ -151,8 +151,8 @@ void index::choose_sources() {
   }
   const uint64_t others = state_bytes() + beside_bytes * lanes_ + 4096;
   if (table_rows_ > many_experts) sources_ = sources_of_many;
-  while (sources_ > 0 &&
-         (others + sources_ * table_rows_ * row_bytes > state_bytes_max || table_rows_ > 0x10000))
+  while (sources_ > 0 && (others + uint64_t{sources_} * table_rows_ * row_bytes > state_bytes_max ||
+                          table_rows_ > 0x10000))
     --sources_;
   uint64_t numbers = 0;
   for (layer_shape &layer : layers_) {

@@ -2,9 +2,9 @@
 // kernel_body.hpp is.
 
 struct int8_lanes {
-  typedef int32_t type __attribute__((vector_size(32)));
-  typedef int16_t narrow __attribute__((vector_size(16)));
-  typedef int16_t narrow_anywhere __attribute__((vector_size(16), aligned(2), may_alias));
+  using type = int32_t __attribute__((vector_size(32)));
+  using narrow = int16_t __attribute__((vector_size(16)));
+  using narrow_anywhere = int16_t __attribute__((vector_size(16), aligned(2), may_alias));
   type v;
 
   /// The lower halves, as short numbers.
@@ -15,7 +15,7 @@ struct int8_lanes {
 inline int8_lanes operator-(const int8_lanes &a, int32_t b) { return {a.v - b}; }
 inline int8_lanes operator-(const int8_lanes &a, const int8_lanes &b) { return {a.v - b.v}; }
 inline int8_lanes operator+(const int8_lanes &a, int32_t b) {
-  typedef uint32_t wrapping __attribute__((vector_size(32)));
+  using wrapping = uint32_t __attribute__((vector_size(32)));
   return {(int8_lanes::type)((wrapping)a.v + static_cast<uint32_t>(b))};
 }
 inline int8_lanes operator+(const int8_lanes &a, const int8_lanes &b) { return {a.v + b.v}; }
@@ -24,8 +24,8 @@ inline int8_lanes shift_right(const int8_lanes &a, int n) { return {a.v >> n}; }
 inline int8_lanes shift_left(const int8_lanes &a, int n) { return {a.v << n}; }
 
 struct vector_lanes {
-  typedef float type __attribute__((vector_size(32)));
-  typedef float anywhere __attribute__((vector_size(32), aligned(4), may_alias));
+  using type = float __attribute__((vector_size(32)));
+  using anywhere = float __attribute__((vector_size(32), aligned(4), may_alias));
   type v;
 
   /// 0, step, 2 step, ...; wraps.
@@ -117,8 +117,8 @@ inline uint32_t least_among_equal(const int8_lanes &number, const vector_lanes &
 }
 
 struct vector_words {
-  typedef int16_t type __attribute__((vector_size(32)));
-  typedef int16_t anywhere __attribute__((vector_size(32), aligned(2), may_alias));
+  using type = int16_t __attribute__((vector_size(32)));
+  using anywhere = int16_t __attribute__((vector_size(32), aligned(2), may_alias));
   type v;
 
   static vector_words load(const int16_t *from) {
@@ -138,7 +138,7 @@ inline vector_words rounded_product(const vector_words &a, const vector_words &b
 }
 #else
 inline vector_words saturated_sum(const vector_words &a, const vector_words &b) {
-  typedef uint16_t wrapping __attribute__((vector_size(32)));
+  using wrapping = uint16_t __attribute__((vector_size(32)));
   const auto sum = (vector_words::type)((wrapping)a.v + (wrapping)b.v);
   const vector_words::type over = ((a.v ^ sum) & (b.v ^ sum)) >> 15;  // wrapped: both signs differ
   const vector_words::type end = (a.v >> 15) ^ 0x7FFF;
@@ -146,7 +146,7 @@ inline vector_words saturated_sum(const vector_words &a, const vector_words &b) 
 }
 /// a b / 2^15, to the nearest, halves up.
 inline vector_words rounded_product(const vector_words &a, const vector_words &b) {
-  typedef int32_t wide __attribute__((vector_size(64)));
+  using wide = int32_t __attribute__((vector_size(64)));
   const wide product = __builtin_convertvector(a.v, wide) * __builtin_convertvector(b.v, wide);
   return {__builtin_convertvector((product + 0x4000) >> 15, vector_words::type)};
 }

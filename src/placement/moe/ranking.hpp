@@ -30,7 +30,7 @@ class ranking {
   explicit ranking(const index &of)
       : resident_(of.lane_count()),
         visible_(of.lane_count()),
-        top_keys_((of.layer_count() + lanes - 1) / lanes * lanes, absent),
+        top_keys_(size_t{(of.layer_count() + lanes - 1) / lanes} * lanes, absent),
         top_lanes_(of.layer_count()),
         stale_(of.layer_count(), 1),
         asked_(top_keys_.size() / lanes, 0xFF) {

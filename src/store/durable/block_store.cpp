@@ -334,7 +334,7 @@ void block_store::completed(uint64_t cookie, int native) noexcept {
     case owner::start:
       return start_done(index, native);
   }
-  CUBBY_ASSERT(!"a cookie of the store");
+  CUBBY_ASSERT(false && "a cookie of the store");
 }
 
 /// A block that could not be written is that block's failure alone.

@@ -429,7 +429,7 @@ result<recovered_store> recovery::finish() {
                                      work_->head.sequence};
   return recovered_store{*work_->places,
                          std::move(work_->state->blocks()),
-                         std::move(work_->state->spaces()),
+                         work_->state->spaces(),
                          std::move(extents),
                          position,
                          generation,

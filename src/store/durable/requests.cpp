@@ -12,7 +12,7 @@ namespace cubby::store {
 block_store::block_store(recovered_store &&from, uint32_t requests_max)
     : places_(from.places),
       blocks_(std::move(from.blocks)),
-      spaces_(std::move(from.spaces)),
+      spaces_(from.spaces),
       extents_(std::move(from.extents)),
       journal_(from.places, from.journal),
       checkpoint_(from.places),

@@ -13,7 +13,7 @@ uint32_t tail_arena::units_of(uint32_t bytes) noexcept {
 }
 
 unsigned char *tail_arena::at(uint32_t slot) const noexcept {
-  return chunks_[slot / chunk_units].get() + slot % chunk_units * unit_bytes;
+  return chunks_[slot / chunk_units].get() + size_t{slot % chunk_units} * unit_bytes;
 }
 
 uint32_t tail_arena::take(uint32_t bytes) {
@@ -25,7 +25,7 @@ uint32_t tail_arena::take(uint32_t bytes) {
   }
   if (used_units_ + units > chunk_units) {
     base::make_room(chunks_, chunks_.size() + 1);
-    chunks_.push_back(std::make_unique<unsigned char[]>(chunk_units * unit_bytes));
+    chunks_.push_back(std::make_unique<unsigned char[]>(size_t{chunk_units} * unit_bytes));
     used_units_ = 0;
   }
   const auto slot = static_cast<uint32_t>((chunks_.size() - 1) * chunk_units + used_units_);
