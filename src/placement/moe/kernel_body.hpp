@@ -53,17 +53,17 @@ inline void add_some(const learn_step &step, uint32_t at) {
     for (const uint32_t *const end = used + step.said_by[s].count; used != end; ++used) {
       const int16_t *const row = table + (*used & 0xFFFF) * width;
       for (uint32_t p = 0; p < parts; ++p)
-        sum[p] = saturated_sum(sum[p], W::load(row + size_t{p} * words));
+        sum[p] = saturated_sum(sum[p], W::load(row + uint64_t{p} * words));
     }
   }
-  for (uint32_t p = 0; p < parts; ++p) sum[p].store(step.said + at + size_t{p} * words);
+  for (uint32_t p = 0; p < parts; ++p) sum[p].store(step.said + at + uint64_t{p} * words);
 }
 
 /// The rows of the visit before learn from the error of what they said, in the same parts.
 template <class W, uint32_t parts>
 inline void train_some(const learn_step &step, uint32_t at) {
   W error[parts];
-  for (uint32_t p = 0; p < parts; ++p) error[p] = W::load(step.error + at + size_t{p} * words);
+  for (uint32_t p = 0; p < parts; ++p) error[p] = W::load(step.error + at + uint64_t{p} * words);
   const uint64_t width = step.width;
   int16_t *table = step.tables + at;
   for (uint32_t s = 0; s < step.trained_count; ++s, table += step.table_rows * width) {
@@ -72,8 +72,8 @@ inline void train_some(const learn_step &step, uint32_t at) {
       int16_t *const row = table + (*used & 0xFFFF) * width;
       const W rate = W::all(static_cast<int16_t>(*used >> 16));
       for (uint32_t p = 0; p < parts; ++p)
-        saturated_sum(W::load(row + size_t{p} * words), rounded_product(error[p], rate))
-            .store(row + size_t{p} * words);
+        saturated_sum(W::load(row + uint64_t{p} * words), rounded_product(error[p], rate))
+            .store(row + uint64_t{p} * words);
     }
   }
 }
