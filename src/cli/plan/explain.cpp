@@ -104,11 +104,30 @@ void add_step(const answer &of, chain &to) {
                 "what a step reads x its share there", own);
   for (size_t at = 1; at < of.offload.places.size(); at++)
     if (step.expert_bytes_per_s[at] > 0)
-      to.derive("experts from " + of.offload.places[at].name, "B/s", step.expert_bytes_per_s[at],
-                "the curve over depth, with as many in flight as a layer misses", own);
+      to.derive(
+          "experts from " + of.offload.places[at].name, "B/s", step.expert_bytes_per_s[at],
+          "the curve over depth, with as many in flight as a layer misses, " +
+              text((asked.lookahead && *asked.lookahead > 0 ? ahead_bytes_max : demand_bytes_max) /
+                   (1 << 20)) +
+              " MiB at most",
+          own);
+  if (asked.lookahead)
+    for (size_t at = 1; at < of.offload.places.size(); at++)
+      if (step.last_behind_s[at] > 0)
+        to.derive(
+            "last read of a layer from " + of.offload.places[at].name, "s later",
+            step.last_behind_s[at],
+            "expected longest of the reads in flight less their mean, by a curve through p50, "
+            "p99 and p99.9 of one",
+            own);
   to.derive("moves known beforehand", "s", step.known_move_s, "bytes / bandwidth + latencies", own);
   to.derive("moves known when needed", "s", step.late_move_s, "bytes / bandwidth + latencies", own);
-  to.derive("stall", "s", step.stall_s, "moves that compute does not hide", own);
+  to.derive("stall", "s", step.stall_s,
+            asked.lookahead
+                ? "64 steps walked layer by layer: reads, digests and links take one expert after "
+                  "the other, the last read of a layer is later, products wait for it"
+                : "moves that compute does not hide",
+            own);
   to.derive("tokens a second", "1/s", of.offload.tokens_per_s(asked), "users / (compute + stall)",
             own);
 }
