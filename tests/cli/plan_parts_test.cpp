@@ -590,6 +590,21 @@ TEST_CASE(
   CHECK(by_library.digests_in_reads);
   CHECK(near(by_library.last_behind_s(2 << 20), last_behind_s({5e-3, 10e-3, 15e-3}, 2)));
   CHECK(by_library.reads_with(1e9) == 1e9);
+
+  of.machine.tiers.push_back(file);
+  of.machine.digest_bytes_per_s = 1e9;
+  of.budget_bytes["host:0"] = 20 * mega;
+  of.lookahead = 1;
+  const answer found = ask(of);
+  const auto explained = [&](const std::string &name) {
+    const auto &steps = found.steps.steps();
+    return std::any_of(steps.begin(), steps.end(),
+                       [&](const auto &one) { return one.name == name && one.value > 0; });
+  };
+  CHECK(explained("last read of a layer from file:/d"));
+  CHECK(explained("an expert over host:0 to device:0"));
+  CHECK(explained("digest of an expert from host:0"));
+  CHECK_FALSE(explained("digest of an expert from file:/d"));
 }
 
 TEST_CASE("lone blocks take what was measured, and between two sizes a part of both") {
