@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How far `cubby plan` is off on this machine.
 
-Round by round: the machine is measured (`cubby characterize --quick --save`), `cubby plan` says tokens a second and the share of time that is
+Round by round (with --each, row by row): the machine is measured (`cubby characterize --quick --save`), `cubby plan` says tokens a second and the share of time that is
 waited, and the same is run: `cubby bench decode` with its experts divided among an emulated device, host memory and the file, and
 `cubby replay --io --store` of recorded KV blocks, each round beginning with another. Medians of predicted over measured are printed by row, with the
 terms on both sides, so that a row that is off says by which.
@@ -65,7 +65,8 @@ class Decode:
         starved = ran["starved_ns"]
         waited = ran["stall"]["waited_ns"]
         awake_wait = max(0, waited - starved["runtime"])
-        awake = (ran["decoding_cpu_ns"] + awake_wait) / 1e9
+        # A thread that waits makes digests meanwhile, so its processor time and its waits overlap.
+        awake = ran["seconds"] - (starved["decoding"] + waited - awake_wait) / 1e9
         causes = ran["stall"]["by_cause_ns"]
         nearest = next(tier for tier in ran["tiers"] if tier["name"] == ("device:0" if self.device else "host:0"))
         return {"speed": ran["tokens_per_s"], "speed_awake": tokens / awake, "stall": ran["stall"]["share"],
@@ -74,9 +75,10 @@ class Decode:
                 "terms": {"compute ms": ran["compute_cpu_ns"] / 1e6 / tokens, "read MB": ran["read_bytes"] / 1e6 / tokens,
                           "copied in MB": nearest["bytes_in"] / 1e6 / tokens if self.device else 0,
                           "stall ms": awake_wait / 1e6 / tokens, "file GB/s": ran["bare_gb_per_s"],
-                          "other ms": (ran["decoding_cpu_ns"] - ran["compute_cpu_ns"]) / 1e6 / tokens,
-                          "waited for reads ms": causes["read"] / 1e9 * ms, "for copies ms": causes["copy"] / 1e9 * ms,
-                          "for frames ms": causes["frame_wait"] / 1e9 * ms}}
+                          "between layers ms": 1e3 * ran["seconds"] / tokens - (ran["compute_ns"] + waited) / 1e6 / tokens,
+                          "waited for reads ms": causes["read"] / 1e9 * ms, "for reads ahead ms": causes["join"] / 1e9 * ms,
+                          "for copies ms": causes["copy"] / 1e9 * ms, "for frames ms": causes["frame_wait"] / 1e9 * ms,
+                          "for threads ms": causes["handoff"] / 1e9 * ms}}
 
     def plan(self, profile):
         experts = self.by.expert_bytes
@@ -95,7 +97,8 @@ class Decode:
                           "copied in MB": device / 1e6, "stall ms": 1e3 * said["stall_s"],
                           "file GB/s": max((t["bytes_per_s"] for t in files), default=0) / 1e9, "reads ms": 1e3 * sum(t["move_s"] for t in files),
                           "copies ms": 1e3 * sum(t["move_s"] for t in said["tiers"] if t["kind"] == "host"),
-                          "digest ms": 1e3 * said["digest_s"]}}
+                          "digest ms": 1e3 * said["digest_s"],
+                          "last read later ms": max((1e3 * t["last_read_later_s"] for t in files), default=0)}}
 
 
 class Replay:
@@ -134,6 +137,13 @@ class Replay:
         return {"speed": said["blocks_per_s"], "stall": said["stall_share"], "hits": uses["memory"] / sum(uses.values()),
                 "terms": {"memory ms": 1e3 * terms["memory_s"], "disk ms": 1e3 * terms["disk_s"], "put ms": 1e3 * terms["put_s"],
                           "own ms": 1e3 * terms["own_s"], "gets of disk": uses["disk"], "puts": uses["put"]}}
+
+
+def measured(by):
+    saved = by.folder / "machine.json"
+    subprocess.run([by.cubby, "characterize", "--quick", "--dir", by.dir, "--save", saved], check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return json.loads(saved.read_text())
 
 
 def off(ratio):
@@ -176,6 +186,8 @@ def main():
     parser.add_argument("--block-bytes", type=int, default=65536)
     parser.add_argument("--ffn", type=int, default=1024, help="width of the model's experts (default: the demo's own)")
     parser.add_argument("--profile", type=Path, help="take this instead of measuring the machine in each round")
+    parser.add_argument("--each", action="store_true", help="measure the machine before each row, not each round: 50 s a row, for a disk whose speed "
+                        "changes within minutes")
     parser.add_argument("--json", type=Path, help="all of it, round by round, goes there")
     by = parser.parse_args()
 
@@ -186,13 +198,11 @@ def main():
                                   "--json"])["expert_bytes"]
         rows = [Decode(by, *budget) for budget in BUDGETS] + [Replay(by, trace) for trace in by.kv]
         seen = {row.name: [] for row in rows}
+        profile = json.loads(by.profile.read_text()) if by.profile else None
         for number in range(by.rounds):
-            saved = by.profile or by.folder / f"machine{number}.json"
-            if not by.profile:
-                subprocess.run([by.cubby, "characterize", "--quick", "--dir", by.dir, "--save", saved], check=True,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            profile = json.loads(saved.read_text())
-            for row in rows[number % len(rows):] + rows[:number % len(rows)]:
+            for at, row in enumerate(rows[number % len(rows):] + rows[:number % len(rows)]):
+                if not by.profile and (at == 0 or by.each):
+                    profile = measured(by)
                 ran = row.run()
                 seen[row.name].append({"run": ran, "plan": row.plan(profile)})
                 print(f"round {number + 1}: {row.name}: {seen[row.name][-1]['plan']['speed'] / ran['speed']:.2f} by the clock, "

@@ -1,5 +1,6 @@
 // The pieces of `cubby characterize` that can be judged: knees, summaries, counters, the time left
 // for each point, and copies to a device.
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -100,6 +101,50 @@ TEST_CASE("Where there are no energy counters, the reason is said") {
   CHECK(refused.why().find("root") != std::string::npos);
 }
 
+TEST_CASE("A GPU's joules are those of its counter, by its place on the bus") {
+  gpu_energy gpu("0000:3b:00.0", CUBBY_FAKE_NVML);
+  CHECK(gpu.why().empty());
+  const double first = gpu.joules().value_or(-1), second = gpu.joules().value_or(-1);
+  CHECK(first > 0);
+  CHECK(second - first == Approx(2.5));  // the fake's: 2,500 mJ from one look to the next
+}
+
+TEST_CASE("A GPU without a counter, or without NVML, says what is missing") {
+  const process::folder here;
+  const auto why = [](const std::string &pci_id, const std::string &library) {
+    gpu_energy gpu(pci_id, library);
+    CHECK_FALSE(gpu.joules());
+    return gpu.why();
+  };
+  CHECK(why("0000:3b:00.0", here.at("none.so")).find("is not there") != std::string::npos);
+  CHECK(why("0000:00:00.0", CUBBY_FAKE_NVML).find("does not show the GPU at 0000:00:00.0") !=
+        std::string::npos);
+  CHECK(why("0000:3c:00.0", CUBBY_FAKE_NVML).find("Volta") != std::string::npos);
+  const char *other = ::dlopen("libm.so.6", RTLD_NOW) != nullptr ? "libm.so.6" : "";
+  if (*other != 0) CHECK(why("0000:3b:00.0", other).find("no nvmlInit_v2") != std::string::npos);
+  ::setenv("CUBBY_FAKE_NVML_FAILS", "1", 1);
+  const std::string failed = why("0000:3b:00.0", CUBBY_FAKE_NVML);
+  ::unsetenv("CUBBY_FAKE_NVML_FAILS");
+  CHECK(failed.find("NVML did not start") != std::string::npos);
+}
+
+TEST_CASE("A device without an energy counter is measured all the same, and says so") {
+  const process::folder here;
+  const std::string path = here.write("f", std::string(40 << 20, 'x'));
+  device_tier device({.backend = "host",
+                      .emulated_bytes_per_s = 4'000'000'000,
+                      .energy_library = here.at("none.so"),
+                      .pci_id = "0000:3b:00.0"});
+  REQUIRE(device.open(path, 40 << 20));
+  steps all;
+  device.plan(all);
+  progress_line quiet(true);
+  REQUIRE(all.run({0.02, std::nullopt}, quiet));
+  REQUIRE(device.result().curves.size() == 3);
+  for (const point &one : device.result().curves) CHECK_FALSE(one.joules_per_byte);
+  CHECK(device.result().notes.front().find("joules_per_byte is null") != std::string::npos);
+}
+
 TEST_CASE("Memory and networks are no devices to measure") {
   CHECK(unsuited_file_system(0x01021994).find("tmpfs") != std::string::npos);
   CHECK(unsuited_file_system(0x6969).find("NFS") != std::string::npos);
@@ -186,8 +231,10 @@ TEST_CASE("A node without processors is read by those of others, or it is said w
 TEST_CASE("Copies to a device are measured by the library's own interface") {
   const process::folder here;
   const std::string path = here.write("f", std::string(40 << 20, 'x'));
-  energy_counters none(here.at("none"));
-  device_tier device({"host", 0, 4'000'000'000}, none);
+  device_tier device({.backend = "host",
+                      .emulated_bytes_per_s = 4'000'000'000,
+                      .energy_library = CUBBY_FAKE_NVML,
+                      .pci_id = "0000:3b:00.0"});
   const auto opened = device.open(path, 40 << 20);
   INFO((opened ? std::string() : opened.failure().text));
   REQUIRE(opened);
@@ -200,6 +247,7 @@ TEST_CASE("Copies to a device are measured by the library's own interface") {
   REQUIRE(ran);
   CHECK(device.result().kind == "device");
   CHECK(device.result().curves.size() == 3);
+  for (const point &one : device.result().curves) CHECK(one.joules_per_byte.value_or(0) > 0);
   const auto link = device.link_from("host:0");
   REQUIRE(link);
   CHECK(link->to == "device:0");
@@ -208,8 +256,7 @@ TEST_CASE("Copies to a device are measured by the library's own interface") {
 
 TEST_CASE("A device that is not there says why") {
   const process::folder here;
-  energy_counters none(here.at("none"));
-  device_tier device({"nosuch", 0, 0}, none);
+  device_tier device({.backend = "nosuch"});
   const auto opened = device.open(here.write("f", "x"), 40 << 20);
   REQUIRE_FALSE(opened);
   CHECK_FALSE(opened.failure().text.empty());

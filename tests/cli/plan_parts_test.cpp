@@ -1,10 +1,12 @@
 // The pieces of the plan by themselves: formulas, curves, layouts, break-evens.
+#include <algorithm>
 #include <cmath>
 
 #include "cli/plan/answer.hpp"
 #include "cli/plan/formulas.hpp"
 #include "cli/plan/kv_replay.hpp"
 #include "cli/plan/layer_walk.hpp"
+#include "cli/plan/read_tail.hpp"
 #include "support/catch.hpp"
 
 namespace plan_parts_test {
@@ -396,7 +398,7 @@ TEST_CASE("where every layer misses alike a walk is a sum that one can do by hea
   of.layers = 4;
   of.experts = 2;
   of.compute_s = 10;
-  of.ways = {{{0, 0, 1}, 6, 1}};  // both are missing, 6 s each
+  of.ways = {{{0, 0, 1}, {{0, {6}, {}, 1}}}};  // both are missing, 6 s each
   // Nothing to compute until the first is there at 7; the second comes at 13, 5 s of products
   // follow: 18 s a layer, and what comes late is not hidden by the layers before.
   CHECK(near(walk_stall_s(of), 4 * 8.0));
@@ -405,8 +407,7 @@ TEST_CASE("where every layer misses alike a walk is a sum that one can do by hea
   // before.
   CHECK(walk_stall_s(of) < 4 * 8.0);
   CHECK(walk_stall_s(of) > 4 * 2.0);
-  of.ways[0].move_s = 2;  // all of it hides, but in the first layer of a token
-  of.ways[0].latency_s = 0;
+  of.ways[0].over = {{0, {2}, {}, 0}};  // all of it hides, but in the first layer of a token
   CHECK(near(walk_stall_s(of), 2.0));
   of.ways[0].missing = {1};
   CHECK(near(walk_stall_s(of), 0));
@@ -417,10 +418,63 @@ TEST_CASE("what a farther place brings is not brought by the nearer one, too") {
   of.layers = 1;
   of.experts = 2;
   of.compute_s = 0;
-  of.ways = {{{0, 0, 1}, 1, 0}, {{0, 1}, 100, 0}};  // two are missing, one of them everywhere
+  of.ways = {{{0, 0, 1}, {{0, {1}, {}, 0}}},
+             {{0, 1}, {{1, {100}, {}, 0}}}};  // two are missing, one of them everywhere
   CHECK(near(walk_stall_s(of), 100));
   of.ways[1].missing = {1};
   CHECK(near(walk_stall_s(of), 2));
+}
+
+TEST_CASE("what several pass one after the other takes each its time, whatever way they come") {
+  layer_walk of;
+  of.layers = 1;
+  of.experts = 2;
+  of.ways = {{{0, 0, 1}, {{0, {5}, {}, 0}}}, {{0, 1}, {{1, {3}, {}, 0}, {0, {5}, {}, 0}}}};
+  // One by the link alone, one read in 3 s and then over the link, which is busy until 5.
+  CHECK(near(walk_stall_s(of), 10));
+  of.ways[1].over[1].server = 2;  // a link of its own
+  CHECK(near(walk_stall_s(of), 8));
+}
+
+TEST_CASE("the last of a layer's reads holds it up, and how fast they come depends on how many") {
+  layer_walk of;
+  of.layers = 1;
+  of.experts = 4;
+  of.ways = {{{0, 0, 0, 1}, {{0, {9, 4, 2}, {9, 1, 0.5}, 0}}}};
+  CHECK(near(walk_stall_s(of), 3 * 2 + 0.5));
+  of.ways[0].missing = {0, 0, 0, 0, 1};  // more than were listed: as the last
+  CHECK(near(walk_stall_s(of), 4 * 2 + 0.5));
+  of.ways[0].missing = {0, 1};
+  CHECK(near(walk_stall_s(of), 9 + 9));
+}
+
+TEST_CASE("the longest of several reads follows from the percentiles of one") {
+  const double scale = 2;  // an exponential tail behind the median has that of all reads
+  const read_tail of{1, 1 + scale * std::log(50.0), 1 + scale * std::log(500.0)};
+  CHECK(last_of_s(of, 0) == 0);
+  // The median, and half of the reads the exponential's mean later.
+  CHECK(near(last_of_s(of, 1), 1 + scale / 2));
+  // P(max > 1 + t) = 1 - (1 - exp(-t / scale) / 2)^2, whose integral is scale (1 - 1/8).
+  CHECK(near(last_of_s(of, 2), 1 + scale * (1 - 1.0 / 8)));
+  CHECK(last_behind_s(of, 1) == 0);
+  CHECK(near(last_behind_s(of, 2), scale * 3 / 8));
+  for (uint32_t reads = 1; reads < 64; reads++)
+    CHECK(last_of_s(of, reads + 1) > last_of_s(of, reads));
+  // Against the sum itself, with a heavier end, by the middle of many even steps.
+  const read_tail heavy{1, 3, 30};
+  double sum = 0;
+  constexpr int steps = 1'000'000;
+  for (int i = 0; i < steps; i++) {
+    const double longer = 1 - std::pow((i + 0.5) / steps, 1.0 / 8);  // of the longest of eight
+    double read = 1;
+    if (longer < 0.5) read += 2 * std::log(0.5 / std::max(longer, 0.01)) / std::log(50.0);
+    if (longer < 0.01) read += 27 * std::log(0.01 / longer) / std::log(10.0);
+    sum += read;
+  }
+  CHECK(std::abs(last_of_s(heavy, 8) / (sum / steps) - 1) < 1e-3);
+  // All alike, and percentiles out of order: no read is quicker than the median.
+  CHECK(near(last_of_s({4, 4, 4}, 9), 4));
+  CHECK(near(last_of_s({4, 3, 2}, 9), 4));
 }
 
 TEST_CASE("a bursty miss costs more than as many that are spread") {
@@ -429,9 +483,9 @@ TEST_CASE("a bursty miss costs more than as many that are spread") {
   of.experts = 4;
   of.compute_s = 1;
   of.ahead = true;
-  of.ways = {{{0, 1}, 0.9, 0}};  // one in each layer: it hides
+  of.ways = {{{0, 1}, {{0, {0.9}, {}, 0}}}};  // one in each layer: it hides
   const double spread = walk_stall_s(of);
-  of.ways = {{{0.75, 0, 0, 0, 0.25}, 0.9, 0}};  // four in every fourth layer
+  of.ways = {{{0.75, 0, 0, 0, 0.25}, {{0, {0.9}, {}, 0}}}};  // four in every fourth layer
   CHECK(walk_stall_s(of) > 10 * spread);
 }
 
@@ -491,6 +545,66 @@ TEST_CASE("reads in flight are those of files: the depth of memory is threads") 
     INFO(each.name);
     CHECK(each.speed_in_flight.size() == (each.kind == "file" ? 2u : 0u));
   }
+}
+
+TEST_CASE(
+    "a plan says how much later the last of a layer's reads is, and what reads verify themselves") {
+  question of = small_question();
+  cubby_cli::profile::tier file = of.machine.tiers[0];
+  file.name = "file:/d";
+  file.kind = "file";
+  file.curves.clear();
+  const auto add = [&](const char *path, uint64_t depth, double p50_ns) {
+    cubby_cli::profile::point one;
+    one.op = "read";
+    one.path = path;
+    one.block_bytes = 1 << 20;
+    one.depth = depth;
+    one.bytes_per_s = 1e9 * static_cast<double>(depth);
+    one.p50_ns = p50_ns;
+    one.p99_ns = 2 * p50_ns;
+    one.p999_ns = 3 * p50_ns;
+    file.curves.push_back(one);
+  };
+  const auto placed = [&] {
+    question with = of;
+    with.machine.tiers.push_back(file);
+    const auto places = places_of(with);
+    REQUIRE(places);
+    return *std::find_if(places->begin(), places->end(),
+                         [](const place &one) { return one.kind == "file"; });
+  };
+  for (const uint64_t depth : {uint64_t{1}, uint64_t{4}}) add("bare", depth, 1e6);
+  const place bare = placed();
+  CHECK_FALSE(bare.digests_in_reads);
+  CHECK(bare.last_behind_s(1 << 20) == 0);
+  CHECK(near(bare.last_behind_s(4 << 20), last_behind_s({1e-3, 2e-3, 3e-3}, 4)));
+  CHECK(near(bare.last_behind_s(64 << 20), last_behind_s({1e-3, 2e-3, 3e-3}, 64)));
+  CHECK(bare.way ==
+        "bare reads of 1048576 B, 4 at a time, file:/d to host:0 by its own reads, host:0 to "
+        "device:0");
+  REQUIRE(bare.passages.size() == 2);
+  CHECK(bare.passages[1].name == "host:0 to device:0");
+  add("cubby", 1, 5e6);
+  const place by_library = placed();
+  CHECK(by_library.digests_in_reads);
+  CHECK(near(by_library.last_behind_s(2 << 20), last_behind_s({5e-3, 10e-3, 15e-3}, 2)));
+  CHECK(by_library.reads_with(1e9) == 1e9);
+
+  of.machine.tiers.push_back(file);
+  of.machine.digest_bytes_per_s = 1e9;
+  of.budget_bytes["host:0"] = 20 * mega;
+  of.lookahead = 1;
+  const answer found = ask(of);
+  const auto explained = [&](const std::string &name) {
+    const auto &steps = found.steps.steps();
+    return std::any_of(steps.begin(), steps.end(),
+                       [&](const auto &one) { return one.name == name && one.value > 0; });
+  };
+  CHECK(explained("last read of a layer from file:/d"));
+  CHECK(explained("an expert over host:0 to device:0"));
+  CHECK(explained("digest of an expert from host:0"));
+  CHECK_FALSE(explained("digest of an expert from file:/d"));
 }
 
 TEST_CASE("lone blocks take what was measured, and between two sizes a part of both") {

@@ -1,5 +1,7 @@
 #include "cli/characterize/device_tier.hpp"
 
+#include <cuda/driver.hpp>
+
 #include <algorithm>
 
 #include "cli/characterize/curves.hpp"
@@ -19,6 +21,17 @@ trouble refused(cubby_handle *rt) {
   while (cubby_log_take(rt, &line, 1) == 1)
     if (line.level <= 2) why.text += std::string("; ") + line.text;
   return why;
+}
+
+/// "0000:3b:00.0" of the device with this number of CUDA's; empty where the driver does not say.
+std::string pci_id_of(int32_t ordinal) {
+  const cubby_cuda::loaded_driver &driver = cubby_cuda::machine_driver();
+  cubby_cuda::device_id device = {};
+  char text[32] = {};
+  if (!driver.why_not.empty() || driver.table.device_get(&device, ordinal) != cubby_cuda::success ||
+      driver.table.device_pci_id(text, sizeof text, device) != cubby_cuda::success)
+    return {};
+  return text;
 }
 
 }  // namespace
@@ -77,7 +90,16 @@ done device_tier::open(const std::string &path, uint64_t file_bytes) {
   if (count_ < 2 * device_depth_max)
     return usage_trouble("its copies need a --dir with a --size of 32m at least");
   path_ = path;
-  return add_tiers();
+  if (auto good = add_tiers(); !good) return good;
+  open_energy();
+  return nothing{};
+}
+
+/// The device's own: what the processors took is in the curves of memory and files.
+void device_tier::open_energy() {
+  std::string pci_id = which_.pci_id;
+  if (pci_id.empty() && which_.backend == "cuda") pci_id = pci_id_of(which_.ordinal);
+  energy_ = std::make_unique<gpu_energy>(pci_id, which_.energy_library);
 }
 
 /// From the file, which has been filled by now and does not change any more.
@@ -102,7 +124,7 @@ done device_tier::give_up(const trouble &why) {
 
 done device_tier::copy(uint32_t depth, double seconds) {
   if (!pins_) return nothing{};
-  auto found = pins_->run(depth, seconds, energy_);
+  auto found = pins_->run(depth, seconds, *energy_);
   if (!found) return give_up(found.failure());
   profile::point made = point_of({verb::write, block_bytes, depth}, "cubby", false, *found);
   made_.curves.push_back(std::move(made));
@@ -125,6 +147,8 @@ profile::tier device_tier::result() const {
   made.kind = "device";
   made.place = which_.backend + " device " + std::to_string(which_.ordinal);
   made.knees = knees_of(made.curves);
+  if (energy_ && !energy_->why().empty())
+    made.notes.push_back("joules_per_byte is null: " + energy_->why());
   made.origin = "measured";
   made.source = "cubby characterize, pins of what host memory holds";
   made.notes.emplace_back(

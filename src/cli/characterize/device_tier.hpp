@@ -13,12 +13,13 @@ struct device_place {
   std::string backend = "cuda";
   int32_t ordinal = 0;
   uint64_t emulated_bytes_per_s = 0;  // for tests: host memory behind a link
+  /// Of its energy; for tests. Without a place on the PCI bus the CUDA driver is asked for it.
+  std::string energy_library = gpu_energy::nvml, pci_id = {};
 };
 
 class device_tier {
  public:
-  device_tier(const device_place &which, energy_counters &energy)
-      : which_(which), energy_(energy) {}
+  explicit device_tier(const device_place &which) : which_(which) {}
   ~device_tier();
   device_tier(const device_tier &) = delete;
   device_tier &operator=(const device_tier &) = delete;
@@ -33,13 +34,14 @@ class device_tier {
 
  private:
   done add_tiers();
+  void open_energy();
   done map();
   done load_host();
   done give_up(const trouble &why);
   done copy(uint32_t depth, double seconds);
 
   const device_place which_;
-  energy_counters &energy_;
+  std::unique_ptr<gpu_energy> energy_;
   cubby_handle *rt_ = nullptr;
   cubby_tier host_ = 0, device_ = 0;
   cubby_bank bank_ = 0;

@@ -1,5 +1,7 @@
 #include "cli/characterize/energy.hpp"
 
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -19,6 +21,8 @@ bool is_package(const std::string &name) {
   constexpr std::string_view begin = "intel-rapl:";
   return name.starts_with(begin) && name.find(':', begin.size()) == std::string::npos;
 }
+
+constexpr int nvml_not_supported = 3, nvml_not_found = 6;
 
 }  // namespace
 
@@ -51,6 +55,81 @@ std::optional<double> energy_counters::joules() {
     one.last_uj = now;
   }
   return joules_;
+}
+
+/// NVML's own, by its ABI: a status is an int, a device a pointer to what it does not show.
+struct gpu_energy::entries {
+  int (*init)();
+  int (*shutdown)();
+  int (*by_pci_id)(const char *pci_id, void **device);
+  int (*energy)(void *device, unsigned long long *millijoules);
+  const char *(*error_text)(int status);
+};
+
+gpu_energy::gpu_energy(const std::string &pci_id, const std::string &library) {
+  if (!load(library) || !find(pci_id)) return;
+  unsigned long long first = 0;
+  if (!read(first)) device_ = nullptr;
+}
+
+gpu_energy::~gpu_energy() {
+  if (calls_) calls_->shutdown();
+  if (library_ != nullptr) ::dlclose(library_);
+}
+
+bool gpu_energy::load(const std::string &library) {
+  library_ = ::dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library_ == nullptr) {
+    why_ = "the NVIDIA driver's management library, " + library +
+           ", is not there; install it, or give the container the utilities of the driver "
+           "(NVIDIA_DRIVER_CAPABILITIES=compute,utility)";
+    return false;
+  }
+  entries found = {};
+  const auto bind = [&](auto &call, const char *name) {
+    call = reinterpret_cast<std::remove_reference_t<decltype(call)>>(::dlsym(library_, name));
+    if (call == nullptr && why_.empty())
+      why_ = library + " has no " + name + "; install a newer NVIDIA driver";
+  };
+  bind(found.init, "nvmlInit_v2");
+  bind(found.shutdown, "nvmlShutdown");
+  bind(found.by_pci_id, "nvmlDeviceGetHandleByPciBusId_v2");
+  bind(found.energy, "nvmlDeviceGetTotalEnergyConsumption");
+  bind(found.error_text, "nvmlErrorString");
+  if (!why_.empty()) return false;
+  if (const int came = found.init(); came != 0) {
+    why_ = std::string("NVML did not start (nvmlInit: ") + found.error_text(came) +
+           "); look at nvidia-smi";
+    return false;
+  }
+  calls_ = std::make_unique<entries>(found);
+  return true;
+}
+
+bool gpu_energy::find(const std::string &pci_id) {
+  const int came = calls_->by_pci_id(pci_id.c_str(), &device_);
+  if (came == 0) return true;
+  device_ = nullptr;
+  why_ = "NVML does not show the GPU at " + pci_id + " (" + calls_->error_text(came) + ")" +
+         (came == nvml_not_found ? "; give the container the whole GPU" : "; look at nvidia-smi");
+  return false;
+}
+
+bool gpu_energy::read(unsigned long long &millijoules) {
+  const int came = calls_->energy(device_, &millijoules);
+  if (came == 0) return true;
+  why_ = std::string("NVML gives no energy of this GPU (") + calls_->error_text(came) + ")" +
+         (came == nvml_not_supported ? "; those before Volta, and parts of one (MIG), have no such "
+                                       "counter"
+                                     : "; look at nvidia-smi");
+  return false;
+}
+
+/// Once it fails it says why, and what was measured without it has no joules.
+std::optional<double> gpu_energy::joules() {
+  unsigned long long now = 0;
+  if (device_ == nullptr || !read(now)) return std::nullopt;
+  return static_cast<double>(now) / 1e3;
 }
 
 }  // namespace cubby_cli::characterize

@@ -34,7 +34,7 @@ double median_of(std::vector<uint64_t> values) {
   return static_cast<double>(*middle);
 }
 
-meter::meter(energy_counters &energy, double seconds)
+meter::meter(energy_source &energy, double seconds)
     : energy_(energy), seconds_(seconds), joules_(energy.joules()) {}
 
 void meter::ended_at(uint64_t bytes, uint64_t now_ns) {

@@ -47,7 +47,7 @@ double median_of(std::vector<uint64_t> values);
 /// another program took does not count; of all of the time where that has too few.
 class meter {
  public:
-  meter(energy_counters &energy, double seconds);
+  meter(energy_source &energy, double seconds);
   [[nodiscard]] bool over() const {
     return seconds_since(first_ns_ != 0 ? first_ns_ : start_ns_) >= seconds_;
   }
@@ -59,7 +59,7 @@ class meter {
   figures stop(uint64_t bytes, latencies &of);
 
  private:
-  energy_counters &energy_;
+  energy_source &energy_;
   const double seconds_;
   uint64_t first_ns_ = 0, last_ns_ = 0;  // 0: nothing has ended
   uint64_t bytes_ = 0;                   // that ended behind the first

@@ -62,7 +62,7 @@ done pin_stream::take(latencies &took, meter &watch) {
   return nothing{};
 }
 
-outcome<figures> pin_stream::run(uint32_t depth, double seconds, energy_counters &energy) {
+outcome<figures> pin_stream::run(uint32_t depth, double seconds, energy_source &energy) {
   latencies took;
   free_.clear();
   for (uint32_t i = 0; i < depth; i++) free_.push_back(i);

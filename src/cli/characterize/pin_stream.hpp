@@ -25,7 +25,7 @@ class pin_stream {
   pin_stream &operator=(const pin_stream &) = delete;
 
   done open(const pin_place &of, uint32_t depth_max);
-  outcome<figures> run(uint32_t depth, double seconds, energy_counters &energy);
+  outcome<figures> run(uint32_t depth, double seconds, energy_source &energy);
 
  private:
   struct slot {
@@ -48,7 +48,7 @@ class library_reads {
  public:
   /// Blocks of one size of the file at `path`, up to `depth_max` at once.
   done open(const std::string &path, uint64_t file_bytes, uint64_t block_bytes, uint32_t depth_max);
-  outcome<figures> run(uint32_t depth, double seconds, energy_counters &energy) {
+  outcome<figures> run(uint32_t depth, double seconds, energy_source &energy) {
     return pins_.run(depth, seconds, energy);
   }
 

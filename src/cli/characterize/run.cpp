@@ -107,7 +107,7 @@ void session::open_hosts() {
 /// The library says itself why there is no device.
 void session::open_devices() {
   for (int32_t i = 0; i < devices_max; i++) {
-    devices_.emplace_back(device_place{.ordinal = i}, energy_);
+    devices_.emplace_back(device_place{.ordinal = i});
     // Of a file to copy from, its path alone is needed by now.
     const std::string path = files_.empty() ? std::string() : files_.front().path();
     const auto opened = devices_.back().open(path, path.empty() ? 0 : chosen_.file_bytes());

@@ -82,6 +82,28 @@ void add_places(const answer &of, chain &to) {
   }
 }
 
+/// What holds up a layer beside the mean of its reads.
+void add_stages(const answer &of, chain &to) {
+  const step_times &step = of.offload.step;
+  const auto &digest = of.asked.machine.digest_bytes_per_s;
+  for (size_t at = 1; at < of.offload.places.size(); at++) {
+    const place &from = of.offload.places[at];
+    if (step.expert_bytes_per_s[at] <= 0) continue;
+    if (step.last_behind_s[at] > 0)
+      to.derive("last read of a layer from " + from.name, "s later", step.last_behind_s[at],
+                "expected longest of the reads in flight less their mean, by a curve through p50, "
+                "p99 and p99.9 of one",
+                own);
+    if (digest && !from.digests_in_reads)
+      to.derive("digest of an expert from " + from.name, "s",
+                expert_bytes_each(of.asked.model) / *digest, "bytes / digests of one thread", own);
+    for (size_t i = 1; i < from.passages.size(); i++)
+      to.derive("an expert over " + from.passages[i].name, "s",
+                expert_bytes_each(of.asked.model) / from.passages[i].bytes_per_s,
+                "bytes / bandwidth, one after the other", own);
+  }
+}
+
 void add_step(const answer &of, chain &to) {
   const step_times &step = of.offload.step;
   const question &asked = of.asked;
@@ -104,11 +126,22 @@ void add_step(const answer &of, chain &to) {
                 "what a step reads x its share there", own);
   for (size_t at = 1; at < of.offload.places.size(); at++)
     if (step.expert_bytes_per_s[at] > 0)
-      to.derive("experts from " + of.offload.places[at].name, "B/s", step.expert_bytes_per_s[at],
-                "the curve over depth, with as many in flight as a layer misses", own);
+      to.derive(
+          "experts from " + of.offload.places[at].name, "B/s", step.expert_bytes_per_s[at],
+          "the curve over depth, with as many in flight as a layer misses, " +
+              text((asked.lookahead && *asked.lookahead > 0 ? ahead_bytes_max : demand_bytes_max) /
+                   (1 << 20)) +
+              " MiB at most",
+          own);
+  if (asked.lookahead) add_stages(of, to);
   to.derive("moves known beforehand", "s", step.known_move_s, "bytes / bandwidth + latencies", own);
   to.derive("moves known when needed", "s", step.late_move_s, "bytes / bandwidth + latencies", own);
-  to.derive("stall", "s", step.stall_s, "moves that compute does not hide", own);
+  to.derive("stall", "s", step.stall_s,
+            asked.lookahead
+                ? "64 steps walked layer by layer: reads, digests and links take one expert after "
+                  "the other, the last read of a layer is later, products wait for it"
+                : "moves that compute does not hide",
+            own);
   to.derive("tokens a second", "1/s", of.offload.tokens_per_s(asked), "users / (compute + stall)",
             own);
 }

@@ -30,9 +30,21 @@ std::vector<double> even_dice(size_t count) {
   return made;
 }
 
+/// Of a list by count: where `count` is more than it has, the last.
+double by_count(const std::vector<double> &of, uint32_t count) {
+  return of.empty() ? 0 : of[std::min<size_t>(count, of.size()) - 1];
+}
+
+size_t servers_of(const layer_walk &of) {
+  size_t count = 0;
+  for (const layer_walk::way &one : of.ways)
+    for (const layer_walk::stage &each : one.over) count = std::max<size_t>(count, each.server + 1);
+  return count;
+}
+
 class walker {
  public:
-  explicit walker(const layer_walk &of) : of_(of), free_s_(of.ways.size(), 0) {}
+  explicit walker(const layer_walk &of) : of_(of), free_s_(servers_of(of), 0) {}
 
   void layer(double die, bool first) {
     const double asked_s = of_.ahead && !first ? began_s_ : now_s_;
@@ -55,17 +67,26 @@ class walker {
       const uint32_t here = std::min(above, count_at(of_.ways[i].missing, die));
       const uint32_t beyond =
           i + 1 < of_.ways.size() ? std::min(here, count_at(of_.ways[i + 1].missing, die)) : 0;
-      for (uint32_t one = beyond; one < here; one++) {
-        free_s_[i] = std::max(asked_s, free_s_[i]) + of_.ways[i].move_s;
-        there_s_.push_back(free_s_[i] + of_.ways[i].latency_s);
-      }
+      for (uint32_t one = beyond; one < here; one++)
+        there_s_.push_back(move(of_.ways[i], asked_s, here - beyond, one + 1 == here));
       above = here;
     }
     std::sort(there_s_.begin(), there_s_.end());
   }
 
+  /// One of `count` that were asked for together; the last is held up by the slowest read.
+  double move(const layer_walk::way &by, double asked_s, uint32_t count, bool last) {
+    double at_s = asked_s;
+    for (const layer_walk::stage &each : by.over) {
+      double &free_s = free_s_[each.server];
+      free_s = std::max(at_s, free_s) + by_count(each.move_s, count);
+      at_s = free_s + each.latency_s + (last ? by_count(each.last_s, count) : 0);
+    }
+    return at_s;
+  }
+
   const layer_walk &of_;
-  std::vector<double> free_s_, there_s_;
+  std::vector<double> free_s_, there_s_;  // of each server; of each expert that is missing
   double now_s_ = 0, began_s_ = 0;
 };
 

@@ -14,11 +14,19 @@ namespace cubby_cli::plan {
 std::vector<double> binomial_misses(uint32_t each, double miss_share);
 
 struct layer_walk {
+  /// What takes one expert after the other: a disk, a link, the thread that makes digests. Ways
+  /// that name the same server wait for each other there.
+  struct stage {
+    uint32_t server = 0;
+    std::vector<double> move_s;  // of one, where 1, 2, 3 … come at once; the last for all above
+    std::vector<double> last_s;  // by which the last of so many is there later; empty: by nothing
+    double latency_s = 0;
+  };
   /// One place that experts come from. Likelihoods are of 0, 1, 2 … experts that neither it nor a
   /// faster place has to bring: what the places before it hold is found there.
   struct way {
     std::vector<double> missing;  // in the places before this one
-    double move_s = 0, latency_s = 0;
+    std::vector<stage> over;      // in this order
   };
   uint32_t layers = 0;
   double experts = 0;     // that a layer uses

@@ -31,9 +31,25 @@ const profile::link *link_between(const machine_profile &in, const std::string &
   return nullptr;
 }
 
-/// A link that begins at files was measured with the reading of them in it.
+void add_to_way(const std::string &what, place &made) {
+  made.way += (made.way.empty() ? "" : ", ") + what;
+}
+
+/// A link that begins at files was measured with the reading of them in it. Other memory is read by
+/// what the link carries it away with; what is carried on from there is another passage.
 void cross(const profile::link &over, place &made) {
   const double latency_s = over.latency_ns.value_or(0) / 1e9;
+  const std::string name = over.from + " to " + over.to;
+  if (over.from == made.name) {
+    passage &read = made.passages.front();
+    const bool with_reading = made.kind == "file";
+    read.name = name;
+    read.bytes_per_s = std::min(read.bytes_per_s, over.bytes_per_s);
+    read.latency_s =
+        with_reading ? std::max(read.latency_s, latency_s) : read.latency_s + latency_s;
+  } else {
+    made.passages.push_back({name, over.bytes_per_s, latency_s});
+  }
   if (over.bytes_per_s < made.bytes_per_s) {
     made.bytes_per_s = over.bytes_per_s;
     made.speed_from = origin_named(over.origin);
@@ -43,7 +59,7 @@ void cross(const profile::link &over, place &made) {
     made.latency_s = std::max(made.latency_s, latency_s);
   else
     made.latency_s += latency_s;
-  made.way += (made.way.empty() ? "" : ", ") + over.from + " to " + over.to;
+  add_to_way(name, made);
 }
 
 bool is_lone_read(const profile::point &one, const std::string &path) {
@@ -72,6 +88,19 @@ const profile::point *point_for(const tier &from, double block_bytes) {
   return best;
 }
 
+/// Where the depth is that of reads in flight; of memory it is threads, and nothing of how many
+/// pieces are asked for.
+void add_depths(const tier &from, const profile::point &as, place &made) {
+  if (from.kind != "file") return;
+  for (const profile::point &one : from.curves) {
+    if (!is_lone_read(one, as.path) || one.block_bytes != as.block_bytes) continue;
+    const auto depth = static_cast<double>(one.depth);
+    made.speed_in_flight[depth] = one.bytes_per_s;
+    if (one.p50_ns && one.p99_ns && one.p999_ns)
+      made.tail_in_flight[depth] = {*one.p50_ns / 1e9, *one.p99_ns / 1e9, *one.p999_ns / 1e9};
+  }
+}
+
 /// How fast it reads by itself.
 void start_way(const question &of, const tier &from, place &made) {
   made.bytes_per_s = from.read->bytes_per_s;
@@ -82,12 +111,8 @@ void start_way(const question &of, const tier &from, place &made) {
   if (measured == nullptr || !(measured->bytes_per_s > 0)) return;
   made.bytes_per_s = measured->bytes_per_s;
   made.piece_bytes = static_cast<double>(measured->block_bytes);
-  for (const profile::point &one : from.curves) {
-    // The depth of memory is threads, and nothing of how many pieces are asked for.
-    if (from.kind == "file" && is_lone_read(one, measured->path) &&
-        one.block_bytes == measured->block_bytes)
-      made.speed_in_flight[static_cast<double>(one.depth)] = one.bytes_per_s;
-  }
+  made.digests_in_reads = measured->path == "cubby";
+  add_depths(from, *measured, made);
   made.way = measured->path + " reads of " + std::to_string(measured->block_bytes) + " B, " +
              std::to_string(measured->depth) + " at a time";
 }
@@ -96,22 +121,28 @@ void start_way(const question &of, const tier &from, place &made) {
 done add_way(const question &of, const tier &from, const tier &local, place &made) {
   const machine_profile &in = of.machine;
   start_way(of, from, made);
+  made.passages = {{"reads of " + from.name, made.bytes_per_s, made.latency_s}};
   if (const profile::link *direct = link_between(in, from.name, local.name)) {
     cross(*direct, made);
-  } else if (local.kind != "host") {
+  } else if (local.kind == "host") {
+    add_to_way(from.name + " to " + local.name + " by its own reads", made);
+  } else {
     const tier *host = of_kind(in, "host");
     const profile::link *up = host == nullptr ? nullptr : link_between(in, host->name, local.name);
     if (up == nullptr)
       return usage_trouble("the profile " + of.machine_name + " has no link from " + from.name +
                            " to " + local.name +
                            "; add one to its \"links\", or measure again where the device is");
-    if (const profile::link *there = link_between(in, from.name, host->name)) cross(*there, made);
+    if (const profile::link *there = link_between(in, from.name, host->name))
+      cross(*there, made);
+    else
+      add_to_way(from.name + " to " + host->name + " by its own reads", made);
     cross(*up, made);
   }
   // What comes is held against its digest before it is used.
   if (in.digest_bytes_per_s && *in.digest_bytes_per_s < made.bytes_per_s) {
     made.bytes_per_s = *in.digest_bytes_per_s;
-    made.way += made.way.empty() ? "digests" : ", digests";
+    add_to_way("digests", made);
   }
   return nothing{};
 }
@@ -194,6 +225,20 @@ outcome<place> place_of(const question &of, const tier &from, const tier &local)
   return made;
 }
 
+/// Between two depths along a line over the logarithm, as depths are measured in powers of two;
+/// beyond the deepest, as there. Nothing where none was measured.
+template <class Curve, class Value>
+std::optional<double> at_depth(const Curve &of, double in_flight, const Value &value) {
+  if (of.empty()) return std::nullopt;
+  const auto after = of.lower_bound(in_flight);
+  if (after == of.end()) return value(of.rbegin()->second);
+  if (after == of.begin()) return value(after->second);
+  const auto before = std::prev(after);
+  const double part =
+      std::log2(in_flight / before->first) / std::log2(after->first / before->first);
+  return value(before->second) + part * (value(after->second) - value(before->second));
+}
+
 done known_tiers(const question &of) {
   std::string names;
   for (const tier &one : of.machine.tiers) names += (names.empty() ? "" : ", ") + one.name;
@@ -208,16 +253,24 @@ done known_tiers(const question &of) {
 }  // namespace
 
 double place::speed_with(double asked_bytes) const {
-  if (speed_in_flight.empty() || piece_bytes <= 0) return bytes_per_s;
+  return std::min(bytes_per_s, reads_with(asked_bytes));
+}
+
+double place::reads_with(double asked_bytes) const {
+  const double most = passages.empty() ? bytes_per_s : passages.front().bytes_per_s;
+  if (piece_bytes <= 0) return most;
+  const auto speed = at_depth(speed_in_flight, std::max(1.0, asked_bytes / piece_bytes),
+                              [](double each) { return each; });
+  return speed ? std::min(most, *speed) : most;
+}
+
+double place::last_behind_s(double asked_bytes) const {
+  if (piece_bytes <= 0) return 0;
   const double in_flight = std::max(1.0, asked_bytes / piece_bytes);
-  const auto after = speed_in_flight.lower_bound(in_flight);
-  if (after == speed_in_flight.end()) return bytes_per_s;
-  if (after == speed_in_flight.begin()) return std::min(bytes_per_s, after->second);
-  // Between two depths along a line over the logarithm, as depths are measured in powers of two.
-  const auto before = std::prev(after);
-  const double part =
-      std::log2(in_flight / before->first) / std::log2(after->first / before->first);
-  return std::min(bytes_per_s, before->second + part * (after->second - before->second));
+  const auto reads = static_cast<uint32_t>(std::lround(in_flight));
+  return at_depth(tail_in_flight, in_flight,
+                  [&](const read_tail &one) { return plan::last_behind_s(one, reads); })
+      .value_or(0);
 }
 
 outcome<std::vector<place>> places_of(const question &of) {

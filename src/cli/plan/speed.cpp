@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "cli/plan/formulas.hpp"
 #include "cli/plan/layer_walk.hpp"
@@ -29,12 +30,17 @@ std::vector<double> expert_shares(const question &of, const part *experts, size_
   return shares;
 }
 
-/// How fast experts come from there: where a layer misses some, as many as it does in the mean are
-/// asked for at once.
-double expert_speed(const question &of, const place &from, double share) {
+/// Of so many experts that are asked for together, what is in flight.
+double in_flight_bytes(const question &of, double experts) {
+  const bool ahead = of.lookahead && *of.lookahead > 0;
+  return std::min(experts * expert_bytes_each(of.model),
+                  ahead ? ahead_bytes_max : demand_bytes_max);
+}
+
+/// Where a layer misses some, how many it does in the mean.
+double missing_at_once(const question &of, double share) {
   const double each = experts_in_step(of), hit = layers_with_misses(1, each, share);
-  const double at_once = hit > 0 ? std::max(1.0, each * share / hit) : 1;
-  return from.speed_with(at_once * expert_bytes_each(of.model));
+  return hit > 0 ? std::max(1.0, each * share / hit) : 1;
 }
 
 void add_experts(const question &of, const std::vector<place> &places, const part &experts,
@@ -43,7 +49,9 @@ void add_experts(const question &of, const std::vector<place> &places, const par
   for (size_t at = 1; at < places.size(); at++) {
     const double share = made.expert_share[at], bytes = share * experts.read_bytes;
     made.moved_bytes[at] += bytes;
-    made.expert_bytes_per_s[at] = expert_speed(of, places[at], share);
+    const double asked_bytes = in_flight_bytes(of, missing_at_once(of, share));
+    made.expert_bytes_per_s[at] = places[at].speed_with(asked_bytes);
+    made.last_behind_s[at] = places[at].last_behind_s(asked_bytes);
     const double took_s = move_s(
         bytes, made.expert_bytes_per_s[at],
         layers_with_misses(of.model.moe_layers, experts_in_step(of), share), places[at].latency_s);
@@ -66,6 +74,42 @@ std::vector<double> missing_before(const question &of, const part &experts, cons
   return binomial_misses(static_cast<uint32_t>(std::lround(experts_in_step(of))), 1 - found);
 }
 
+using stage = layer_walk::stage;
+
+/// Reading experts there, as many at once as a layer misses. Where reads were measured by how many
+/// are in flight, their latency is in that.
+stage reading_stage(const question &of, const place &from) {
+  const double each_bytes = expert_bytes_each(of.model);
+  stage made;
+  made.latency_s = from.speed_in_flight.empty() ? from.passages.front().latency_s : 0;
+  for (int count = 1; count <= std::lround(experts_in_step(of)); count++) {
+    const double asked_bytes = in_flight_bytes(of, count);
+    made.move_s.push_back(each_bytes / from.reads_with(asked_bytes));
+    made.last_s.push_back(from.last_behind_s(asked_bytes));
+  }
+  return made;
+}
+
+/// What an expert passes from there, each stage with a number for its name that is the same for all
+/// ways over it. What the library's own reads did not verify, one thread digests.
+std::vector<stage> stages_from(const question &of, const place &from,
+                               std::map<std::string, uint32_t> &servers) {
+  const double each_bytes = expert_bytes_each(of.model);
+  std::vector<stage> made;
+  const auto add = [&](const std::string &name, stage one) {
+    one.server = servers.try_emplace(name, static_cast<uint32_t>(servers.size())).first->second;
+    made.push_back(std::move(one));
+  };
+  add(from.passages.front().name, reading_stage(of, from));
+  const auto &digest = of.machine.digest_bytes_per_s;
+  if (digest && !from.digests_in_reads) add("digests", {0, {each_bytes / *digest}, {}, 0});
+  for (size_t i = 1; i < from.passages.size(); i++) {
+    const passage &onward = from.passages[i];
+    add(onward.name, {0, {each_bytes / onward.bytes_per_s}, {}, onward.latency_s});
+  }
+  return made;
+}
+
 /// What is known a layer ahead at most. `hidden_s`: of compute, behind which other moves hide.
 double foreseen_stall_s(const question &of, const std::vector<place> &places, const part &experts,
                         const step_times &made, double hidden_s) {
@@ -74,15 +118,11 @@ double foreseen_stall_s(const question &of, const std::vector<place> &places, co
   by.experts = std::round(experts_in_step(of));
   by.compute_s = std::max(0.0, made.compute_s - hidden_s) / by.layers;
   by.ahead = *of.lookahead > 0;
-  // Each is held against its digest once it is there, while others are read.
-  const double digest_s = of.machine.digest_bytes_per_s
-                              ? expert_bytes_each(of.model) / *of.machine.digest_bytes_per_s
-                              : 0;
+  std::map<std::string, uint32_t> servers;
   for (size_t at = 1; at < places.size(); at++) {
     if (experts.placed[at] <= 0) continue;
-    by.ways.push_back({missing_before(of, experts, made, at),
-                       expert_bytes_each(of.model) / made.expert_bytes_per_s[at],
-                       places[at].latency_s + digest_s});
+    by.ways.push_back(
+        {missing_before(of, experts, made, at), stages_from(of, places[at], servers)});
   }
   return walk_stall_s(by);
 }
@@ -127,6 +167,7 @@ step_times time_step(const question &of, const std::vector<place> &places, const
   made.moved_bytes.assign(places.size(), 0);
   made.move_s.assign(places.size(), 0);
   made.expert_bytes_per_s.assign(places.size(), 0);
+  made.last_behind_s.assign(places.size(), 0);
   made.expert_share = expert_shares(of, parts.find(part_kind::experts), places.size());
   for (const part &one : parts.parts) {
     made.local_bytes += one.read_bytes;

@@ -8,6 +8,10 @@
 
 namespace cubby_cli::plan {
 
+/// So much the runtime has in flight of one path: what is fetched ahead, and what is waited for
+/// (transfer/channel.hpp).
+inline constexpr double ahead_bytes_max = 4 << 20, demand_bytes_max = 8 << 20;
+
 /// One step: a token for every user.
 struct step_times {
   double local_bytes = 0;  // read by products
@@ -20,6 +24,8 @@ struct step_times {
   std::vector<double> expert_share;  // of the experts used, found in each place
   /// How fast they come from each place, with as many in flight as a layer misses.
   std::vector<double> expert_bytes_per_s;
+  /// And by how much the last of those reads is expected to end behind the mean of them.
+  std::vector<double> last_behind_s;
 
   [[nodiscard]] double step_s() const { return compute_s + stall_s; }
   [[nodiscard]] double stall_share() const { return stall_s / step_s(); }

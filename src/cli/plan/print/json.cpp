@@ -69,6 +69,7 @@ json places_json(const outlook &of) {
                    {"excluded", one.excluded},
                    {"moved_bytes_per_step", of.fits() ? json(of.step.moved_bytes[at]) : json()},
                    {"move_s", of.fits() ? json(of.step.move_s[at]) : json()},
+                   {"last_read_later_s", of.fits() ? json(of.step.last_behind_s[at]) : json()},
                    {"origin", name_of(one.from)},
                    {"source", one.source}});
   }
