@@ -156,7 +156,7 @@ about locked_memory ulimit -l
 about cmake cmake --version
 about compiler "${CXX:-c++}" --version
 about nvcc bash -c 'nvcc --version | tail -n 1'
-about gpu nvidia-smi --query-gpu=name,driver_version,memory.total,compute_cap --format=csv,noheader
+about gpu timeout 20 nvidia-smi --query-gpu=name,driver_version,memory.total,compute_cap --format=csv,noheader
 has_gpu() { [[ -e /dev/nvidia0 || -e /dev/nvidiactl || -e /dev/dxg ]]; }
 write_results
 
@@ -222,6 +222,10 @@ run_part() {
   fi
   note "$name" "$(came_text $came)" $((SECONDS - began)) "parts/$name.json"
   [[ $came == 0 ]] || wrong "$name: $(came_text $came)"
+  # Where they can be compiled they are to be checked.
+  if command -v nvcc >/dev/null 2>&1 && grep -qs '": "skipped: the library was built without' "parts/$name.json"; then
+    wrong "$name: the kernels are not in the program though nvcc is here; $out/build.log says why"
+  fi
 }
 for part in conformance lockers kernels slots figures; do
   ! wants "$part" || run_part "$part"

@@ -78,6 +78,22 @@ class GpuCheck(unittest.TestCase):
             self.assertIn("signal 11", results["parts"][part]["came"])
             self.assertEqual(results["parts"][part]["found"]["first"], "pass")
 
+    def test_kernels_that_were_left_out_though_there_is_a_compiler_are_no_success(self):
+        (self.place / "bin").mkdir()
+        nvcc = self.place / "bin" / "nvcc"
+        nvcc.write_text("#!/bin/sh\necho none\n")
+        nvcc.chmod(0o755)
+        without = self.stand_in(
+            'echo "{\\"kernels\\": \\"skipped: the library was built without a CUDA toolkit\\", '
+            '\\"over\\": true}" >$2/$1.json\n'
+        )
+        came, results = self.run_script(
+            PARTS="kernels", GPU_CHECK=without, PATH=f"{self.place}/bin:{self.env['PATH']}"
+        )
+        self.assertEqual(came.returncode, 1)
+        self.assertEqual(results["status"], 1)
+        self.assertIn("nvcc is here", came.stdout)
+
     def test_a_build_that_fails_says_so(self):
         (self.place / "bin").mkdir()
         cmake = self.place / "bin" / "cmake"
