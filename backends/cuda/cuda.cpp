@@ -55,7 +55,9 @@ stream stream_of(uint64_t handle) {
 }
 
 int32_t open_on(instance &self, const cubby_backend_config &config) {
-  constexpr uint32_t default_depth = 256, depth_max = 65536;
+  // A copy is three commands of its stream at most: a wait, itself, an event. A stream takes about a
+  // thousand before it holds up who gives it more, and copies may be what it is waiting for.
+  constexpr uint32_t default_depth = 256, depth_max = 320;
   if (const int32_t error = self.gpu.open(config.device); error != 0) return error;
   self.depth = config.queue_depth == 0 ? default_depth : std::min(config.queue_depth, depth_max);
   self.refused.reserve(self.depth);

@@ -151,13 +151,12 @@ void measure_pins(facts &out, const model_file &model) {
 
 }  // namespace
 
-int run_figures(facts &out) {
+void run_figures(facts &out) {
   const model_file model(locker_count, locker_bytes);
   const in_device here;
   measure_bare(out);
   measure_lockers(out, model);
   measure_pins(out, model);
-  return 0;
 }
 
 }  // namespace gpu

@@ -5,8 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <fstream>
+#include <utility>
 
 #include "api/in_process.hpp"
 #include "base/prng.hpp"
@@ -16,6 +16,7 @@ namespace gpu {
 namespace {
 
 std::atomic<uint64_t> syncs{0};
+facts *current = nullptr;  // of the part that runs
 
 cubby_cuda::status counted_sync(cubby_cuda::stream one) {
   ++syncs;
@@ -44,48 +45,72 @@ const cubby_cuda::driver_table &counted_driver() {
 
 uint64_t host_sync_count() { return syncs.load(); }
 
+facts::facts(std::string folder, std::string name)
+    : file_(std::move(folder) + "/" + std::move(name) + ".json") {
+  current = this;
+  write(false);
+}
+
 void facts::text(const std::string &name, const std::string &value) {
-  all_.push_back({name, quoted(value), value});
+  add(name, quoted(value), value);
 }
 
 void facts::number(const std::string &name, double value) {
   char shown[48];
   std::snprintf(shown, sizeof shown, "%.5g", value);
-  all_.push_back({name, std::isfinite(value) ? shown : "null", shown});
+  add(name, std::isfinite(value) ? shown : "null", shown);
 }
 
 void facts::check(const std::string &name, bool good, const std::string &detail) {
   failed_ = failed_ || !good;
   const std::string shown = good ? "pass" : "FAIL: " + detail;
-  all_.push_back({name, quoted(shown), shown});
+  add(name, quoted(shown), shown);
 }
 
-int facts::write(const std::string &folder, const std::string &name) const {
-  std::ofstream json(folder + "/" + name + ".json"), table(folder + "/" + name + ".txt");
-  json << "{";
-  for (size_t i = 0; i < all_.size(); ++i) {
-    json << (i == 0 ? "\n  " : ",\n  ") << quoted(all_[i].name) << ": " << all_[i].json;
-    char line[512];
-    std::snprintf(line, sizeof line, "%-58s %s\n", all_[i].name.c_str(), all_[i].shown.c_str());
-    table << line;
-    std::fputs(line, stdout);
-  }
-  json << "\n}\n";
-  return failed_ || !json.flush() || !table.flush() ? 1 : 0;
+void facts::add(const std::string &name, const std::string &json, const std::string &shown) {
+  lines_ += "  " + quoted(name) + ": " + json + ",\n";
+  std::printf("%-58s %s\n", name.c_str(), shown.c_str());
+  std::fflush(stdout);
+  write(false);
+}
+
+/// By another name first: whoever looks meanwhile sees the one or the other.
+void facts::write(bool over) {
+  const std::string whole = file_ + ".new";
+  std::ofstream json(whole);
+  json << "{\n" << lines_ << "  \"over\": " << (over ? "true" : "false") << "\n}\n";
+  json.close();
+  written_ = json.good() && std::rename(whole.c_str(), file_.c_str()) == 0 && written_;
+}
+
+int facts::end() {
+  write(true);
+  current = nullptr;
+  if (!written_) std::fprintf(stderr, "%s could not be written\n", file_.c_str());
+  return failed_ || !written_ ? 1 : 0;
+}
+
+/// At once: a runtime's thread, or a kernel that waits, may be in the way of an orderly end.
+void give_up(const std::string &what, const std::string &why) {
+  if (current != nullptr) current->check(what, false, why);
+  std::fprintf(stderr, "%s: %s\n", what.c_str(), why.c_str());
+  std::fflush(nullptr);
+  ::_exit(1);
 }
 
 void need(cubby_status status, const char *call) {
   if (status == CUBBY_OK) return;
   char text[512];
   cubby_explain(nullptr, text, sizeof text);
-  std::fprintf(stderr, "%s: %s: %s\n", call, cubby_status_name(status), text);
-  std::exit(1);
+  give_up(call, std::string(cubby_status_name(status)) + ": " + text);
 }
 
 void need_driver(cubby_cuda::status came, const char *call) {
   if (came == cubby_cuda::success) return;
-  std::fprintf(stderr, "%s: CUDA error %d\n", call, came);
-  std::exit(1);
+  const char *name = nullptr;
+  cubby_cuda::machine_driver().table.error_name(came, &name);
+  give_up(call,
+          "CUDA error " + std::to_string(came) + (name == nullptr ? "" : std::string(", ") + name));
 }
 
 in_device::in_device() {
@@ -110,10 +135,7 @@ model_file::model_file(uint32_t locker_count, uint64_t locker_bytes)
     for (uint64_t i = 0; i < words.size(); ++i) words[i] = word_of(number, i * 8);
     file.write(reinterpret_cast<const char *>(words.data()), static_cast<std::streamsize>(bytes));
   }
-  if (!file.flush()) {
-    std::fprintf(stderr, "%s could not be written; run where there is room\n", path.c_str());
-    std::exit(1);
-  }
+  if (!file.flush()) give_up(path, "it could not be written; run where there is room");
 }
 
 model_file::~model_file() { ::unlink(path.c_str()); }

@@ -20,24 +20,30 @@ inline constexpr uint64_t mib = uint64_t{1} << 20;
 const cubby_cuda::driver_table &counted_driver();
 uint64_t host_sync_count();
 
-/// "name: value" lines, in the order they were added; a failed one makes the program fail.
+/// "name: value" lines, in the order they were added; a failed one makes the program fail. Each is
+/// in the part's file, FOLDER/NAME.json, and on stdout as soon as it is added: what comes later may
+/// hang or crash.
 class facts {
  public:
+  facts(std::string folder, std::string name);
   void text(const std::string &name, const std::string &value);
   void number(const std::string &name, double value);
   void check(const std::string &name, bool good, const std::string &detail = "");
-  /// Two files, NAME.json and NAME.txt, and the table on stdout. The exit status.
-  [[nodiscard]] int write(const std::string &folder, const std::string &name) const;
+  /// The exit status.
+  [[nodiscard]] int end();
 
  private:
-  struct fact {
-    std::string name, json, shown;
-  };
-  std::vector<fact> all_;
-  bool failed_ = false;
+  void add(const std::string &name, const std::string &json, const std::string &shown);
+  void write(bool over);
+
+  const std::string file_;
+  std::string lines_;  // of the file
+  bool failed_ = false, written_ = true;
 };
 
-/// Ends the program with the library's own sentence where a call fails that may not.
+/// The part ends here and fails, with this among its facts where there are any.
+[[noreturn]] void give_up(const std::string &what, const std::string &why);
+/// With the library's own sentence where a call fails that may not.
 void need(cubby_status status, const char *call);
 void need_driver(cubby_cuda::status came, const char *call);
 
@@ -89,9 +95,10 @@ struct device_runtime {
 uint64_t now_ns();
 double median(std::vector<double> values);
 
-int run_conformance(facts &out);
-int run_lockers(facts &out);
-int run_kernels(facts &out);
-int run_figures(facts &out);
+void run_conformance(facts &out);
+void run_lockers(facts &out);
+void run_kernels(facts &out);
+void run_slots(facts &out);
+void run_figures(facts &out);
 
 }  // namespace gpu

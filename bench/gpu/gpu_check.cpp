@@ -1,6 +1,6 @@
-// gpu_check conformance|lockers|kernels|figures FOLDER: one part of what scripts/gpu_check.sh runs
-// on a machine with a GPU. Writes PART.json and PART.txt to the folder. Exit status: 0 good, 1
-// something is wrong, 2 usage, 77 no GPU here.
+// gpu_check conformance|lockers|kernels|slots|figures FOLDER: one part of what scripts/gpu_check.sh
+// runs on a machine with a GPU. Writes PART.json to the folder, also where it does not come to its
+// end. Exit status: 0 good, 1 something is wrong, 2 usage, 77 no GPU here.
 #include <array>
 #include <cstring>
 #include <string>
@@ -11,7 +11,7 @@
 
 namespace gpu {
 
-int run_conformance(facts &out) {
+void run_conformance(facts &out) {
   using namespace cubby_conformance;
   subject on;
   on.ops = read_table(*cubby_cuda_backend());
@@ -26,7 +26,6 @@ int run_conformance(facts &out) {
       out.check(one.name, came.result == verdict::pass, came.detail);
     }
   }
-  return 0;
 }
 
 }  // namespace gpu
@@ -34,11 +33,12 @@ int run_conformance(facts &out) {
 int main(int argc, char **argv) {
   struct part {
     const char *name;
-    int (*run)(gpu::facts &);
+    void (*run)(gpu::facts &);
   };
-  const std::array<part, 4> parts = {{{"conformance", gpu::run_conformance},
+  const std::array<part, 5> parts = {{{"conformance", gpu::run_conformance},
                                       {"lockers", gpu::run_lockers},
                                       {"kernels", gpu::run_kernels},
+                                      {"slots", gpu::run_slots},
                                       {"figures", gpu::run_figures}}};
   for (const part &one : parts) {
     if (argc != 3 || std::strcmp(argv[1], one.name) != 0) continue;
@@ -47,13 +47,13 @@ int main(int argc, char **argv) {
       std::printf("no GPU: NOT_SUPPORTED, skipped: %s\n", driver.why_not.c_str());
       return 77;
     }
-    gpu::facts out;
+    gpu::facts out(argv[2], one.name);
     char name[128] = "?";
     driver.table.device_name(name, sizeof name, 0);
     out.text("device", name);
     one.run(out);
-    return out.write(argv[2], one.name);
+    return out.end();
   }
-  std::fprintf(stderr, "usage: gpu_check conformance|lockers|kernels|figures FOLDER\n");
+  std::fprintf(stderr, "usage: gpu_check conformance|lockers|kernels|slots|figures FOLDER\n");
   return 2;
 }

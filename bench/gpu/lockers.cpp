@@ -92,7 +92,7 @@ void check_stream(facts &out, const model_file &model, device_runtime &on, reade
 
 }  // namespace
 
-int run_lockers(facts &out) {
+void run_lockers(facts &out) {
   const model_file model(locker_count, locker_bytes);
   const in_device here;
   reader by(128 * locker_bytes);
@@ -108,7 +108,6 @@ int run_lockers(facts &out) {
   }
   device_runtime on(model, 48 * mib, 512 * mib, true, true);
   check_each(out, "device to exclusive host and back", model, on, by);
-  return 0;
 }
 
 }  // namespace gpu

@@ -22,8 +22,8 @@
 // finds an address may use it until leave(), and who waits for a locker holds nothing meanwhile.
 // Work of one table is in one order: one stream, or streams that wait for each other.
 //
-// While a kernel waits nothing may wait for the device. CUDA loads a kernel at its first launch, and
-// may synchronise for that: set CUDA_MODULE_LOADING=EAGER, or launch every kernel once before.
+// While a kernel waits nothing may wait for the device. CUDA loads a kernel at its first launch,
+// and may synchronise for that: set CUDA_MODULE_LOADING=EAGER, or launch every kernel once before.
 // docs/threading.md lists what else to leave alone meanwhile.
 //
 // A file that also calls the runtime includes cubby.h, or cubby.hpp, before this header.
@@ -280,13 +280,20 @@ CUBBY_DEVICE bool wait(const cubby_slots &slots, uint32_t row, const int32_t *ch
   return wait_on(slots, row, chosen, count, words, looks_max, looks);
 }
 
+/// So often all that was missed comes, and is not there together, before acquire() gives it up.
+constexpr uint32_t rounds_max = 256;
+
 /// Looks until all are there, and waits in between. Holds them where it says `found`; otherwise
 /// nothing is held, also nothing that an earlier acquire() of the same work found. `missing`: not
-/// within so many looks at memory (0 = for ever), each of which takes about a microsecond; waits
-/// and the looks between them count together.
+/// within so many looks at memory (0 = no bound), each of which takes about a microsecond; waits
+/// and the looks between them count together. Also where the tier has no room for the choice: its
+/// lockers have come and gone `rounds_max` times, and were never there together. `refused` also
+/// where no frame came free for one within a second: all are pinned, or found by work that is not
+/// over.
 CUBBY_DEVICE int acquire(const cubby_slots &slots, uint32_t row, const int32_t *chosen,
                          uint32_t count, uint64_t *words, uint32_t looks_max) {
-  for (uint32_t looks = 1;; ++looks) {
+  uint32_t looks = 1;
+  for (uint32_t round = 0; round < rounds_max; ++round, ++looks) {
     if (look(slots, row, chosen, count, words) == found) return found;
     if (!wait_on(slots, row, chosen, count, words, looks_max, looks)) return missing;
     bool never = false;
@@ -300,6 +307,7 @@ CUBBY_DEVICE int acquire(const cubby_slots &slots, uint32_t row, const int32_t *
     if (any_of_block(never)) return refused;
     if (looks_max != 0 && looks >= looks_max) return missing;
   }
+  return missing;
 }
 
 }  // namespace cubby_device

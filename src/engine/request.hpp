@@ -53,7 +53,9 @@ struct pin_verb {
   uint32_t set = no_index;  // of pins
   const void **addr = nullptr;
 };
-struct prefetch_verb {};
+struct prefetch_verb {
+  bool for_kernels = false;  // which list it as missing and may wait in the device
+};
 struct resize_verb {};
 /// Memory of a device that an item names.
 struct device_memory {

@@ -56,14 +56,14 @@ result<std::unique_ptr<slot_table>> slot_table::make(tier_set &tiers, uint32_t t
 
 /// Of the numbers of lockers: marks_, statuses_, changed_, asked_, to_ask_, and leaving_.
 uint64_t slot_table::table_bytes_for(const locker_bank &bank) {
-  constexpr uint64_t each = 2 + 3 * sizeof(uint32_t) + sizeof(leaver);
+  constexpr uint64_t each = 2 + 2 * sizeof(uint32_t) + sizeof(question) + sizeof(leaver);
   return sizeof(slot_table) + bank.count() * each + host_bytes_for(bank);
 }
 
 uint64_t slot_table::table_bytes() const {
   return sizeof *this + marks_.capacity() + statuses_.capacity() +
-         (changed_.capacity() + asked_.capacity() + to_ask_.capacity()) * sizeof(uint32_t) +
-         leaving_.capacity() * sizeof(leaver) + host_.bytes;
+         (changed_.capacity() + to_ask_.capacity()) * sizeof(uint32_t) +
+         asked_.capacity() * sizeof(question) + leaving_.capacity() * sizeof(leaver) + host_.bytes;
 }
 
 /// So that nothing takes memory later on.
@@ -248,24 +248,42 @@ uint32_t slot_table::next_miss() const {
   return to_ask_count_ == 0 ? no_index : to_ask_[to_ask_first_];
 }
 
-int8_t *slot_table::ask(uint32_t number) {
-  CUBBY_ASSERT(number == next_miss());
+void slot_table::take_miss() {
   to_ask_first_ = (to_ask_first_ + 1) % to_ask_.size();
   --to_ask_count_;
-  asked_.push_back(number);
+  no_request_ns_ = 0;
+}
+
+int8_t *slot_table::ask(uint32_t number, uint32_t request) {
+  CUBBY_ASSERT(number == next_miss());
+  take_miss();
+  asked_.push_back({number, request});
   statuses_[number] = CUBBY_PENDING;
   return &statuses_[number];
 }
 
-void slot_table::look_at_asked() {
+bool slot_table::cannot_ask(uint32_t number, uint64_t now_ns) {
+  CUBBY_ASSERT(number == next_miss());
+  if (no_request_ns_ == 0) no_request_ns_ = now_ns;
+  if (now_ns < no_request_ns_ + frame_patience_ns) return false;
+  take_miss();
+  marks_[number] &= static_cast<uint8_t>(~asked_for);
+  refuse(number);
+  return true;
+}
+
+bool slot_table::look_at_asked() {
+  bool crowded = false;
   for (size_t i = asked_.size(); i-- > 0;) {
-    const uint32_t number = asked_[i];
-    if (statuses_[number] == CUBBY_PENDING) continue;
+    const uint32_t number = asked_[i].number;
+    if (!is_answered(number)) continue;
     asked_[i] = asked_.back();
     asked_.pop_back();
     marks_[number] &= static_cast<uint8_t>(~asked_for);
     if (statuses_[number] != CUBBY_OK) refuse(number);
+    crowded = crowded || statuses_[number] == CUBBY_ERR_BUSY;
   }
+  return crowded;
 }
 
 // ---- all of them --------------------------------------------------------------------------------

@@ -71,14 +71,27 @@ class slot_table {
   /// The next locker that is to be asked for; no_index: none.
   [[nodiscard]] uint32_t next_miss() const;
   /// A request for that locker is made, with this place for its status.
-  int8_t *ask(uint32_t number);
+  int8_t *ask(uint32_t number, uint32_t request);
+  /// There is no request for it to be had; refused where that has been so for long. True then.
+  bool cannot_ask(uint32_t number, uint64_t now_ns);
   [[nodiscard]] bool any_asked() const { return !asked_.empty(); }
-  /// Refuses what could not be brought of what was asked for.
-  void look_at_asked();
+  struct question {
+    uint32_t number = 0, request = 0;
+  };
+  /// Whose answers have not been looked at; there may be some.
+  [[nodiscard]] const std::vector<question> &asked() const { return asked_; }
+  [[nodiscard]] bool is_answered(uint32_t number) const {
+    return statuses_[number] != CUBBY_PENDING;
+  }
+  /// Refuses what could not be brought of what was asked for. True: for want of a frame.
+  bool look_at_asked();
+  /// Who waits for a frame longer is refused: nothing says that one ever comes free.
+  static constexpr uint64_t frame_patience_ns = 1'000'000'000;
 
   uint32_t id = 0;        // among the tables there are
   uint64_t retry_ns = 0;  // after a write has failed: none is started before
   bool closing = false;   // its memory goes once nothing is in flight
+  bool said_crowded = false;
 
  private:
   slot_table(tier_set &tiers, uint32_t tier, locker_bank &bank,
@@ -88,6 +101,7 @@ class slot_table {
   result<void> take_memory();
   void describe();
   void change(uint32_t number, uint64_t word);
+  void take_miss();
 
   enum : uint8_t { waits_for_write = 1, in_flight = 2, asked_for = 4 };  // or is to be
   struct leaver {
@@ -106,9 +120,11 @@ class slot_table {
   uint64_t *words_ = nullptr, *offsets_ = nullptr;  // in host_, what the device is to have
   std::vector<uint8_t> marks_;                      // [number]
   std::vector<int8_t> statuses_;                    // [number], of what is asked for
-  std::vector<uint32_t> changed_, asked_;           // numbers, each once
-  std::vector<uint32_t> to_ask_;                    // a ring of `count` places, each number once
+  std::vector<uint32_t> changed_;                   // numbers, each once
+  std::vector<question> asked_;
+  std::vector<uint32_t> to_ask_;  // a ring of `count` places, each number once
   size_t to_ask_first_ = 0, to_ask_count_ = 0;
+  uint64_t no_request_ns_ = 0;  // since when the first of them could not be asked for; 0 = it can
   std::vector<leaver> leaving_;
   bool offsets_wait_ = true, offsets_written_ = false;
   uint32_t in_flight_count_ = 0;

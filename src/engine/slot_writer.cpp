@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <new>
+#include <utility>
 
 namespace cubby::engine {
 namespace {
@@ -27,7 +28,8 @@ bool slot_writer::serve(slot_table &table) {
   const bool lost = state_.tiers[table.tier()].lost.load(std::memory_order_relaxed);
   bool any = false;
   if (!table.closing && !lost && !ending_) any = read_misses(table);
-  table.look_at_asked();
+  if (table.look_at_asked()) say_crowded(table);
+  if (any_waits_too_long(table)) state_.changed = any = true;  // so that it is looked at
   if (!table.closing && !lost) any = start_writes(table) || any;
   for (;;) {
     const uint32_t number = table.take_left(lost || table.closing);
@@ -44,7 +46,12 @@ bool slot_writer::read_misses(slot_table &table) {
     const uint32_t number = table.next_miss();
     if (number == no_index) return any;
     const uint32_t index = requests_.take(true);
-    if (index == no_index) return any;  // the next step tries again
+    if (index == no_index) {
+      if (!table.cannot_ask(number, state_.now_ns)) return any;  // the next step tries again
+      say_crowded(table);
+      any = true;
+      continue;
+    }
     request &r = requests_[index];
     try {
       r.items.emplace_back();
@@ -54,7 +61,7 @@ bool slot_writer::read_misses(slot_table &table) {
     }
     r.items.back().bank = &table.bank();
     r.items.back().number = number;
-    r.verb = prefetch_verb{};
+    r.verb = prefetch_verb{.for_kernels = true};
     r.tier = table.tier();
     r.flags = 0;
     r.io_class = CUBBY_DEMAND;
@@ -67,10 +74,29 @@ bool slot_writer::read_misses(slot_table &table) {
     r.ok_count = 0;
     r.bytes = 0;
     r.issued_ns = state_.now_ns;
-    r.item_status = table.ask(number);
+    r.item_status = table.ask(number, index);
     requests_.submit(index);
     any = true;
   }
+}
+
+/// Its frame may be one that only the work behind the wait gives back.
+bool slot_writer::any_waits_too_long(const slot_table &table) const {
+  return std::ranges::any_of(table.asked(), [&](const slot_table::question &one) {
+    if (table.is_answered(one.number)) return false;
+    const request &r = requests_[one.request];
+    return r.waiting && state_.now_ns >= r.issued_ns + slot_table::frame_patience_ns;
+  });
+}
+
+void slot_writer::say_crowded(slot_table &table) const {
+  if (std::exchange(table.said_crowded, true)) return;
+  state_.log(1,
+             format_text("tier %s: kernels lacked a locker of bank %s for a second, and no frame "
+                         "came free for it, so it was refused: all are pinned, or found by work "
+                         "that is not over; unpin, end that work before the next look-up, or "
+                         "raise the budget",
+                         state_.tiers[table.tier()].name.c_str(), table.bank().desc().name));
 }
 
 bool slot_writer::start_writes(slot_table &table) {

@@ -26,6 +26,8 @@ class slot_writer final : public transfer::io_owner {
  private:
   bool serve(slot_table &table);
   bool read_misses(slot_table &table);
+  [[nodiscard]] bool any_waits_too_long(const slot_table &table) const;
+  void say_crowded(slot_table &table) const;
   bool start_writes(slot_table &table);
   void give_frame(slot_table &table, uint32_t number);
 

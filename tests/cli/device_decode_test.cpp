@@ -21,14 +21,18 @@ constexpr uint32_t layers = 4, experts = 8, top_k = 2, tokens = 10;
 
 struct fixture {
   scratch::folder folder;
-  fake_cuda driver{{.threads = true}};
+  fake_cuda driver;
   expert_file file;
   routes taken;
   device_run how;
+  uint32_t looks_max = 4'000'000'000;
 
-  explicit fixture(model::weight_type type = model::weight_type::q8_0, bool mixed = false) {
+  explicit fixture(model::weight_type type = model::weight_type::q8_0, bool mixed = false,
+                   uint32_t depth = layers,
+                   const cubby_test::fake_cuda_options &with = {.threads = true})
+      : driver(with) {
     model::geometry shape;
-    shape.layers = layers;
+    shape.layers = depth;
     shape.experts = experts;
     shape.top_k = top_k;
     shape.hidden = 96;
@@ -40,7 +44,7 @@ struct fixture {
     auto seen = look_at_model(path, true);
     REQUIRE(seen);
     file = *seen;
-    taken = make_routes(layers, experts, top_k, tokens, 5);
+    taken = make_routes(depth, experts, top_k, tokens, 5);
     how.settings.device_bytes = file.expert_bytes / 2;
     how.settings.policy = "lru";
     how.rounds = 2;
@@ -49,7 +53,7 @@ struct fixture {
   }
   [[nodiscard]] device_choice device() const {
     static constexpr std::byte image[1] = {};  // any: a kernel is the processor's twin of its name
-    return {driver.table(), image, 0, 4'000'000'000};
+    return {driver.table(), image, 0, looks_max};
   }
   [[nodiscard]] outcome<json> run() { return decode_on_device(device(), file, taken, how); }
 };
@@ -141,6 +145,30 @@ TEST_CASE("one output whatever the tiers, the pump and the lookahead") {
     if (one.device_bytes > all_bytes) CHECK((*came)["misses"] == 0);
     if (one.host_bytes > all_bytes) CHECK((*came)["loaded_first"]["bytes"] == all_bytes);
   }
+}
+
+TEST_CASE("a deep model does not fill the stream, in which work waits for experts") {
+  // Two tokens of it are 1,280 launches. A stream that is full holds up all callers of the driver,
+  // also those that bring what its work waits for.
+  constexpr uint32_t deep = 80, few = 3;
+  const auto pump = GENERATE(cubby::pump::caller, cubby::pump::thread);
+  fixture f(model::weight_type::q8_0, false, deep,
+            {.threads = true, .queued_max = 600, .patience_ms = 2000});
+  f.looks_max = 200'000'000;  // a minute, so that it fails and does not hang
+  f.taken = make_routes(deep, experts, top_k, few, 5);
+  f.how.settings.pump = pump;
+  f.how.settings.ahead.layers = 1;
+  f.how.baselines = false;
+  f.how.rounds = 1;
+  f.how.check_tokens = 1;
+  const auto came = f.run();
+  INFO(why_not(came));
+  REQUIRE(came);
+  CHECK((*came)["processor"]["agrees"] == true);
+  CHECK((*came)["visits"] == few * deep);
+  CHECK(f.driver.count().full_queues == 0);
+  CHECK(f.driver.count().queued_peak > 256);  // the host is ahead all the same
+  CHECK(f.driver.count().queued_peak <= 530);
 }
 
 TEST_CASE("an expert with wrong bytes ends the run, with the sentence of the library") {

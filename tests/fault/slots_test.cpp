@@ -25,6 +25,7 @@ constexpr uint32_t used = 3;  // lockers of a choice
 constexpr uint32_t looks_max = 4'000'000'000;
 
 struct slots_fixture {
+  const uint32_t pump;
   fake_cuda driver;
   weights w;
   runtime_fixture h;
@@ -33,8 +34,9 @@ struct slots_fixture {
   cubby_slots view{};  // as kernels get it
 
   explicit slots_fixture(const cubby_test::fake_cuda_options &with = {},
-                         uint32_t pump = CUBBY_PUMP_CALLER, uint32_t tickets_max = 0)
-      : driver(with), h(pump, tickets_max) {
+                         uint32_t by = CUBBY_PUMP_CALLER, uint32_t tickets_max = 0,
+                         const char *policy = "lru")
+      : pump(by), driver(with), h(by, tickets_max, policy) {
     auto *table = const_cast<cubby_cuda::driver_table *>(driver.table());
     REQUIRE(cubby::api::register_backend(h.rt, cubby_cuda_backend(), table) == CUBBY_OK);
     stream = driver.make_stream();
@@ -156,6 +158,14 @@ struct reader {
   }
   void wait_for(uint32_t count) const {
     while (ran.load() != count) std::this_thread::yield();
+  }
+  /// The same, for work that may stand still for good; false: it does.
+  [[nodiscard]] bool ends(uint32_t count) const {
+    for (int i = 0; i < 6000 && ran.load() != count; ++i) {
+      if (f.pump == CUBBY_PUMP_CALLER) f.poll();
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return ran.load() == count;
   }
 };
 
@@ -470,6 +480,148 @@ TEST_CASE("what is listed while no request is to be had is brought once there is
   REQUIRE(looks(5) == slot::missing);
   CHECK(cubby_unpin(f.h.rt, pins, 0, 0, nullptr) == CUBBY_OK);
   CHECK(f.settle_until([&] { return looks(5) == slot::found; }));
+}
+
+TEST_CASE("where no frame comes free, who waits in the device is refused, and the stream goes on") {
+  const uint32_t pump = GENERATE(uint32_t{CUBBY_PUMP_CALLER}, uint32_t{CUBBY_PUMP_THREAD});
+  const bool behind_a_set = GENERATE(false, true);
+  slots_fixture f({.threads = true}, pump);
+  f.set_up(2 * mib, 0);  // five lockers
+  f.add_table();
+  std::vector<const void *> addr;
+  cubby_pins pins = 0;
+  // All are pinned, or one is, and a set waits that needs them all.
+  const std::vector<uint32_t> pinned =
+      behind_a_set ? std::vector<uint32_t>{0} : std::vector<uint32_t>{0, 1, 2, 3, 4};
+  REQUIRE(f.h.pin(pinned, f.device, pins, addr) == CUBBY_OK);
+  const auto wanted = f.h.items({16, 17, 18, 19, 20});
+  std::vector<const void *> set_addr(5 * weights::parts);
+  cubby_pins set_pins = 0;
+  cubby_ticket ticket = 0;
+  if (behind_a_set) {
+    REQUIRE(cubby_pin(f.h.rt, wanted.data(), 5, f.device, nullptr, &set_pins, set_addr.data(),
+                      &ticket) == CUBBY_PENDING);
+  }
+  reader by{f};
+  by.launch(1, {0, 1, 2});
+  const bool ended = by.ends(1);
+  CHECK(ended);
+  CHECK(by.refused == 1);
+  REQUIRE(cubby_unpin(f.h.rt, pins, 0, 0, nullptr) == CUBBY_OK);
+  if (behind_a_set) {
+    REQUIRE(cubby_wait(f.h.rt, ticket, -1) == CUBBY_OK);
+    REQUIRE(cubby_unpin(f.h.rt, set_pins, 0, 0, nullptr) == CUBBY_OK);
+  }
+  // There is room again.
+  by.launch(1, {0, 1, 2});
+  REQUIRE(by.ends(2));
+  CHECK(by.refused == 1);
+  CHECK(by.wrong == 0);
+  CHECK(by.late == 0);
+}
+
+TEST_CASE("work that holds one table's frames may wait for another's, and is refused at last") {
+  slots_fixture f({.threads = true}, CUBBY_PUMP_THREAD);
+  f.set_up(2 * mib, 0);  // five lockers
+  f.add_table();
+  f.touch({0, 1, 2, 3, 4});
+  weights others(2);
+  const cubby_bank first = f.h.bank;
+  const cubby_slots first_view = f.view;
+  f.h.map(others);
+  f.add_table();
+  const cubby_slots second_view = f.view;
+  std::atomic<int> got_first{-1}, got{-1}, later{-1};
+  std::atomic<bool> over{false};
+  f.driver.launch(f.stream, [&] {
+    const choice all = {0, 1, 2};
+    std::array<uint64_t, used> words{};
+    f.view = first_view;
+    const cubby_slots one = f.reached();
+    f.view = second_view;
+    const cubby_slots two = f.reached();
+    got_first = slot::acquire(one, 0, all.data(), used, words.data(), looks_max);
+    got = slot::acquire(two, 0, all.data(), used, words.data(), looks_max);
+    slot::leave(one);
+    if (got == slot::found) slot::leave(two);
+    later = slot::acquire(two, 0, all.data(), used, words.data(), looks_max);
+    if (later == slot::found) slot::leave(two);
+    over = true;
+  });
+  for (int i = 0; i < 6000 && !over; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  CHECK(over);
+  const bool hangs = !over;
+  if (hangs) {  // so that the test ends
+    cubby_ticket ticket = 0;
+    cubby_tier_resize(f.h.rt, f.device, 16 * mib, &ticket);
+    while (!over) std::this_thread::yield();
+  }
+  CHECK(got_first == slot::found);
+  CHECK(got == slot::refused);
+  CHECK(later == slot::found);
+  REQUIRE(cubby_slots_remove(f.h.rt, f.h.bank, f.device) == CUBBY_OK);
+  REQUIRE(cubby_slots_remove(f.h.rt, first, f.device) == CUBBY_OK);
+}
+
+TEST_CASE("a choice that the tier has no room for is given up, and the stream goes on") {
+  slots_fixture f({.threads = true}, CUBBY_PUMP_THREAD);
+  f.set_up(1 * mib, 0);  // two lockers
+  f.add_table();
+  reader by{f};
+  by.launch(0, {0, 1, 2});
+  const bool ended = by.ends(1);
+  CHECK(ended);
+  CHECK(by.late == 1);
+  cubby_ticket ticket = 0;
+  REQUIRE(cubby_tier_resize(f.h.rt, f.device, 2 * mib, &ticket) >= CUBBY_OK);
+  CHECK(cubby_wait(f.h.rt, ticket, -1) == CUBBY_OK);
+  by.launch(0, {0, 1, 2});
+  REQUIRE(by.ends(2));
+  CHECK(by.late == 1);
+  CHECK(by.refused == 0);
+  CHECK(by.wrong == 0);
+}
+
+TEST_CASE("a choice that fits its tier exactly comes, whatever the policy thinks of its lockers") {
+  const char *const policy = GENERATE("lru", "moe", "auto");
+  slots_fixture f({.threads = true}, CUBBY_PUMP_THREAD, 0, policy);
+  f.h.routed_count = used;
+  f.set_up(mib + mib / 4, 0);  // three lockers
+  f.add_table();
+  reader by{f};
+  constexpr uint32_t steps = 24;
+  uint32_t random = 7;
+  for (uint32_t step = 0; step < steps; ++step) {
+    random = random * 1664525 + 1013904223;
+    by.launch(step % weights::rows, choice_of(random >> 16));
+  }
+  REQUIRE(by.ends(steps));
+  CHECK(by.wrong == 0);
+  CHECK(by.refused == 0);
+  CHECK(by.late == 0);
+}
+
+TEST_CASE("misses for which there is no request are refused at last") {
+  slots_fixture f({.threads = true}, CUBBY_PUMP_THREAD, 3);  // of which one may be nobody's
+  f.set_up(4 * mib, 500'000);
+  f.add_table();
+  std::vector<const void *> addr;
+  cubby_pins pins = 0;
+  REQUIRE(f.h.pin({0}, f.host, pins, addr) == CUBBY_OK);
+  const auto other = f.h.items({23});  // nobody's waits for the room that the pin takes
+  REQUIRE(cubby_prefetch(f.h.rt, other.data(), 1, f.host, nullptr, nullptr) >= CUBBY_OK);
+  reader by{f};
+  by.launch(1, {0, 1, 2});
+  const bool ended = by.ends(1);
+  CHECK(ended);
+  CHECK(by.refused == 1);
+  REQUIRE(cubby_unpin(f.h.rt, pins, 0, 0, nullptr) == CUBBY_OK);
+  by.launch(1, {0, 1, 2});
+  REQUIRE(by.ends(2));
+  CHECK(by.refused == 1);
+  CHECK(by.wrong == 0);
 }
 
 TEST_CASE("tables in an emulated device are served alike") {

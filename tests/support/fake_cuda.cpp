@@ -153,7 +153,7 @@ struct fake_calls {
     return gone();
   }
   static status stream_wait_event(stream waits, event what, unsigned) {
-    const lock held(here->mutex_);
+    lock held(here->mutex_);
     if (gone() != success) return gone();
     fake_cuda::queue *found = here->find(waits);
     const auto on = here->signals_.find(number_of(what));
@@ -166,8 +166,7 @@ struct fake_calls {
     fake_cuda::command wait;
     wait.what = fake_cuda::command::kind::wait;
     wait.mark = on->second->last;
-    here->push(*found, std::move(wait));
-    return success;
+    return here->push(*found, std::move(wait), held);
   }
   static status stream_is_capturing(stream one, int *capture) {
     const lock held(here->mutex_);
@@ -193,7 +192,7 @@ struct fake_calls {
     return success;
   }
   static status event_record(event one, stream in) {
-    const lock held(here->mutex_);
+    lock held(here->mutex_);
     if (gone() != success) return gone();
     fake_cuda::queue *found = here->find(in);
     const auto on = here->signals_.find(number_of(one));
@@ -204,8 +203,7 @@ struct fake_calls {
     record.what = fake_cuda::command::kind::record;
     record.mark = on->second->last = std::make_shared<fake_cuda::marker>();
     record.mark->captured = found->capturing;
-    here->push(*found, std::move(record));
-    return success;
+    return here->push(*found, std::move(record), held);
   }
   static status event_query(event one) {
     lock held(here->mutex_);
@@ -234,6 +232,7 @@ struct fake_calls {
   static status address_reserve(device_pointer *out, size_t bytes, size_t alignment, device_pointer,
                                 unsigned long long) {
     if (bytes % granule_bytes != 0) return invalid_value;
+    if (alignment == 0) alignment = granule_bytes;  // the driver's choice
     void *const room = ::mmap(nullptr, bytes + alignment, PROT_NONE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (room == MAP_FAILED) return out_of_memory;
@@ -319,7 +318,7 @@ struct fake_calls {
     return success;
   }
   static status fill(device_pointer to, unsigned char value, size_t bytes, stream in) {
-    const lock held(here->mutex_);
+    lock held(here->mutex_);
     if (gone() != success) return gone();
     fake_cuda::queue *found = here->find(in);
     std::byte *const at = here->at(to, bytes);
@@ -329,8 +328,7 @@ struct fake_calls {
     one.to = at;
     one.bytes = bytes;
     one.value = value;
-    here->push(*found, std::move(one));
-    return success;
+    return here->push(*found, std::move(one), held);
   }
   static status copy_in(device_pointer to, const void *from, size_t bytes, stream in) {
     lock held(here->mutex_);
@@ -437,19 +435,19 @@ struct fake_calls {
   static status launch(function_handle what, unsigned blocks_x, unsigned blocks_y, unsigned,
                        unsigned threads_x, unsigned, unsigned, unsigned, stream in,
                        void **parameters, void **) {
-    const lock held(here->mutex_);
+    lock held(here->mutex_);
     if (gone() != success) return gone();
     fake_cuda::queue *found = here->find(in);
     if (found == nullptr || blocks_x * blocks_y * threads_x == 0) return invalid_value;
     const auto &twin = *reinterpret_cast<const kernel_twin *>(what);
     const auto *first = static_cast<const std::byte *>(parameters[0]);
     fake_cuda::command one;
-    one.work = [run = twin.run, work = std::vector(first, first + twin.parameter_bytes)] {
-      run(*here, work.data());
+    const bool idle = std::strcmp(twin.name, here->options_.idle_kernel) == 0;
+    one.work = [idle, run = twin.run, work = std::vector(first, first + twin.parameter_bytes)] {
+      if (!idle) run(*here, work.data());
     };
-    here->push(*found, std::move(one));
     ++here->counts_.launches;
-    return success;
+    return here->push(*found, std::move(one), held);
   }
 
   static driver_table all() {
@@ -575,8 +573,8 @@ status fake_cuda::copy(std::byte *to, const std::byte *from, uint64_t bytes, con
     one.staged.assign(from, from + bytes);
     one.from = one.staged.data();
   }
-  push(*found, std::move(one));
-  if (registered) return success;
+  const status pushed = push(*found, std::move(one), lock);
+  if (registered || pushed != success) return pushed;
   ++counts_.unregistered_copies;
   if (host == to) {  // the driver returns when the bytes are there
     ++counts_.host_syncs;
@@ -658,10 +656,10 @@ uint64_t fake_cuda::make_stream(int device) {
 }
 
 void fake_cuda::launch(uint64_t stream, std::function<void()> work) {
-  const std::lock_guard held(mutex_);
+  std::unique_lock held(mutex_);
   command one;
   one.work = std::move(work);
-  push(*queues_.at(stream), std::move(one));
+  push(*queues_.at(stream), std::move(one), held);
 }
 
 void *fake_cuda::allocate(uint64_t bytes, int device) {
@@ -718,13 +716,40 @@ void *fake_cuda::reach(uint64_t address, uint64_t bytes) {
   return host;
 }
 
-void fake_cuda::push(queue &to, command &&one) {
+/// False: what is in the stream does not end for longer than anybody is patient.
+bool fake_cuda::has_room(queue &in, std::unique_lock<std::mutex> &lock) {
+  const auto until =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.patience_ms);
+  const auto wait_while = [&](const auto &so) {
+    while (so() && !lost_) {
+      if (options_.threads || held_up_) {
+        if (changed_.wait_until(lock, until) == std::cv_status::timeout && so()) return false;
+      } else if (step_locked(1, lock) == 0) {
+        return false;
+      }
+    }
+    return true;
+  };
+  if (!wait_while([&] { return held_up_; })) return false;
+  if (in.commands.size() < options_.queued_max) return true;
+  ++counts_.full_queues;
+  held_up_ = true;
+  const bool came = wait_while([&] { return in.commands.size() >= options_.queued_max; });
+  held_up_ = false;
+  changed_.notify_all();
+  return came;
+}
+
+status fake_cuda::push(queue &to, command &&one, std::unique_lock<std::mutex> &lock) {
   if (to.capturing) {
     to.graph.push_back(std::move(one));
-    return;
+    return success;
   }
+  if (!has_room(to, lock)) return launch_timeout;
   to.commands.push_back(std::move(one));
+  counts_.queued_peak = std::max<uint64_t>(counts_.queued_peak, to.commands.size());
   changed_.notify_all();
+  return success;
 }
 
 void fake_cuda::capture(uint64_t stream, bool on) {

@@ -31,6 +31,11 @@ struct fake_cuda_options {
   bool peer_mappings = true;                    // and have room to map it
   bool batches = true;                          // many copies by one call
   bool host_addresses = true;                   // kernels find host memory at the host's address
+  const char *idle_kernel = "";                 // one that does nothing, as a wrong build might
+  // Of a stream: what it is given beyond so many holds up who gives it, and all other callers of
+  // the driver with it, until the first is over.
+  uint32_t queued_max = 1024;
+  uint32_t patience_ms = 5000;  // of who is held up; then the call fails, and the test with it
 };
 
 /// One at a time: the driver's calls have no argument that would tell several apart.
@@ -94,6 +99,8 @@ class fake_cuda {
     uint64_t copy_calls = 0, batches = 0;  // calls that copy, and those of them that copy many
     uint64_t unregistered_copies = 0;      // from or to host memory that is not registered
     uint64_t launches = 0;                 // of kernels
+    uint64_t full_queues = 0;              // calls that found a stream full
+    uint64_t queued_peak = 0;              // in a stream at once
     uint64_t stream_waits = 0, events_recorded = 0, events_asked = 0;
     uint64_t broken_captures = 0;                    // calls that were refused in one
     uint64_t registered = 0, registrations = 0;      // pieces of host memory now, and so far
@@ -157,8 +164,9 @@ class fake_cuda {
     return is_device(address);
   }
   queue *find(cubby_cuda::stream one);
-  /// Behind what the stream has; into the graph where one is captured.
-  void push(queue &to, command &&one);
+  /// Behind what the stream has; into the graph where one is captured. Waits where it is full.
+  cubby_cuda::status push(queue &to, command &&one, std::unique_lock<std::mutex> &lock);
+  bool has_room(queue &in, std::unique_lock<std::mutex> &lock);
   [[nodiscard]] bool any_capture() const { return captures_ != 0; }
   cubby_cuda::status break_capture(cubby_cuda::status why) {
     ++counts_.broken_captures;
@@ -183,6 +191,7 @@ class fake_cuda {
   uint64_t elsewhere_bytes_ = 0;
   uint32_t captures_ = 0;  // under way
   uint32_t refuse_in_ = 0, slow_turns_ = 0, progress_max_ = 2;
+  bool held_up_ = false;  // a caller is, by a stream that is full
   bool lost_ = false, held_ = false, no_registration_ = false, no_addresses_ = false;
   counters counts_;
 };

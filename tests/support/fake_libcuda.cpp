@@ -11,9 +11,20 @@ using cubby_test::fake_cuda;
 
 namespace {
 
-/// Never ended: its streams' threads may run until the process is over.
+/// Never ended: its streams' threads may run until the process is over. What a test wants
+/// otherwise: CUBBY_FAKE_MEMORY_MIB of each device, CUBBY_FAKE_IDLE_KERNEL, a kernel that does
+/// nothing, and CUBBY_FAKE_HOLD, where streams stand still from the beginning.
 fake_cuda &machine() {
-  static auto *const made = new fake_cuda({.threads = true, .devices = 2});
+  static auto *const made = [] {
+    cubby_test::fake_cuda_options with{.threads = true, .devices = 2};
+    if (const char *mib = std::getenv("CUBBY_FAKE_MEMORY_MIB")) {
+      with.memory_bytes = std::strtoull(mib, nullptr, 10) << 20;
+    }
+    if (const char *name = std::getenv("CUBBY_FAKE_IDLE_KERNEL")) with.idle_kernel = name;
+    auto *const driver = new fake_cuda(with);
+    if (std::getenv("CUBBY_FAKE_HOLD") != nullptr) driver->hold(true);
+    return driver;
+  }();
   return *made;
 }
 

@@ -16,8 +16,13 @@ namespace {
 
 using nlohmann::json;
 
-/// What the host puts into the stream before the device is done with it.
-constexpr uint32_t tokens_ahead = 2;
+/// The host puts work into the stream a stretch at a time, so many layers of one token at most, and
+/// so many stretches before the device is done with the first of them. A stream that has about a
+/// thousand launches to do holds up who launches more, and other callers of the driver with it: for
+/// good, where it waits for an expert that one of them is to bring. A layer is 8 launches at most,
+/// so these are below 530.
+constexpr uint32_t stretch_layers = 32;
+constexpr uint32_t stretches_ahead = 2;
 
 /// One way, and what came of its rounds.
 struct competitor {
@@ -66,41 +71,47 @@ class device_loop {
  private:
   done timed(competitor &one, progress_line &progress) {
     const uint64_t waits_before = device_here::host_waits(), start = clock_ns();
-    over_ = 0;
+    given_ = over_ = 0;
     for (uint32_t token = 0; token < chosen_.tokens; ++token) {
-      if (token >= tokens_ahead) wait_for(token - tokens_ahead, *one.place);
       if (progress.due()) {
         progress.show(one.name + ": token " + std::to_string(token) + "/" +
                       std::to_string(chosen_.tokens));
       }
-      enqueue(token, *one.place);
-      if (!on_.failure().empty()) return on_.so_far();
+      for (uint32_t first = 0; first < chosen_.layers; first += stretch_layers) {
+        if (given_ >= stretches_ahead) wait_until(given_ - stretches_ahead + 1, *one.place);
+        enqueue(token, first, *one.place);
+        if (!on_.failure().empty()) return on_.so_far();
+      }
     }
-    wait_for(chosen_.tokens - 1, *one.place);
+    wait_until(given_, *one.place);
     const double seconds = static_cast<double>(clock_ns() - start) / 1e9;
     one.host_waits += device_here::host_waits() - waits_before;
     one.seconds += seconds;
     one.tokens_per_s.push_back(chosen_.tokens / seconds);
     return on_.so_far();
   }
-  void enqueue(uint32_t token, device_place &place) {
-    layers_.begin(token);
-    for (uint32_t layer = 0; layer < chosen_.layers; ++layer) {
+  /// A stretch of a token, from this layer on.
+  void enqueue(uint32_t token, uint32_t first, device_place &place) {
+    if (first == 0) layers_.begin(token);
+    const uint32_t end = std::min(first + stretch_layers, chosen_.layers);
+    for (uint32_t layer = first; layer < end; ++layer) {
       layers_.run(token, layer, place.bring(token, layer));
       place.let_go();
     }
-    const uint32_t at = token % tokens_ahead;
+    const uint32_t at = given_++ % stretches_ahead;
     if (marks_.size() == at) {
       marks_.push_back(on_.mark());
     } else {
       on_.mark_again(marks_[at]);
     }
   }
-  /// The host looks, and looks again; no call of the driver waits.
-  void wait_for(uint32_t token, device_place &place) {
-    for (; over_ <= token; ++over_) {
-      while (!on_.passed(marks_[over_ % tokens_ahead])) place.rest();
-      place.token_over(over_);
+  /// Until so many stretches are over. The host looks, and looks again; no call of the driver
+  /// waits.
+  void wait_until(uint32_t count, device_place &place) {
+    const uint32_t each = (chosen_.layers + stretch_layers - 1) / stretch_layers;  // of a token
+    while (over_ < count) {
+      while (!on_.passed(marks_[over_ % stretches_ahead])) place.rest();
+      if (++over_ % each == 0) place.token_over(over_ / each - 1);
     }
   }
 
@@ -108,8 +119,8 @@ class device_loop {
   const expert_file &file_;
   const routes &chosen_;
   device_layers layers_;
-  std::vector<cubby_cuda::event> marks_;  // of token t in place t % tokens_ahead
-  uint32_t over_ = 0;                     // tokens
+  std::vector<cubby_cuda::event> marks_;  // of stretch n in place n % stretches_ahead
+  uint32_t given_ = 0, over_ = 0;         // stretches of this run
   std::vector<float> states_;
 };
 

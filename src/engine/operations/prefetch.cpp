@@ -19,9 +19,19 @@ void prefetch_operation::begin(uint32_t index) {
 
 bool prefetch_operation::begin_past_tiers(uint32_t, uint32_t) { return false; }
 
-/// A late forecast is of no use: what has not been begun of it is cancelled.
+/// A late forecast is of no use: what has not been begun of it is cancelled. And a stream that
+/// waits for a locker is not to stand still for good, for want of a frame that it may itself be to
+/// free.
 bool prefetch_operation::expire(uint32_t index) {
   const request &r = at(index);
+  const auto *const verb = std::get_if<prefetch_verb>(&r.verb);
+  if (verb != nullptr && verb->for_kernels) {
+    if (units_.state.now_ns < r.issued_ns + slot_table::frame_patience_ns) return false;
+    fail_waiting_items(index, fail(CUBBY_ERR_BUSY, "no frame came free for what a kernel lacks"));
+    units_.open.stop_waiting(index);
+    units_.open.complete_if_over(index);
+    return true;
+  }
   if (r.io_class != CUBBY_FORECAST || r.order.deadline_ns >= units_.state.now_ns) return false;
   fail_waiting_items(index,
                      fail(CUBBY_ERR_CANCELED, "its deadline passed before there was room for it"));
