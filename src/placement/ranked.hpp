@@ -32,7 +32,7 @@ class ranked {
   [[nodiscard]] auto order() const {
     return [this](cubby_object a, cubby_object b) {
       const auto ranks = items_[a] <=> items_[b];
-      return ranks != 0 ? ranks < 0 : a < b;
+      return ranks != 0 ? ranks < 0 : a < b;  // NOLINT(modernize-use-nullptr)
     };
   }
   [[nodiscard]] uint64_t table_bytes() const {

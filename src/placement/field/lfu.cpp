@@ -20,7 +20,7 @@ constexpr uint64_t uses_per_object = 32;
 struct counted {
   uint32_t count = 0;
   uint64_t last_use = 0;
-  auto operator<=>(const counted &) const = default;
+  auto operator<=>(const counted &) const = default;  // NOLINT(modernize-use-nullptr)
 };
 
 class lfu : public ranked<counted> {

@@ -12,7 +12,7 @@ namespace {
 
 struct last_two {
   uint64_t before = 0, last = 0;  // the last use but one, and the last; 0 = none
-  auto operator<=>(const last_two &) const = default;
+  auto operator<=>(const last_two &) const = default;  // NOLINT(modernize-use-nullptr)
 };
 
 class lru2 : public ranked<last_two> {
