@@ -10,46 +10,25 @@ namespace gpu {
 /// Memory of the device, with a twin in host memory that copies pass through.
 class device_buffer {
  public:
-  explicit device_buffer(uint64_t size) : host_(size) {
-    const cubby_cuda::driver_table &driver = counted_driver();
-    cubby_cuda::allocation_properties of;
-    of.type = cubby_cuda::allocation_pinned;
-    of.location = {cubby_cuda::location_device, 0};
-    cubby_cuda::access_description may;
-    may.location = of.location;
-    may.flags = cubby_cuda::access_read_write;
-    bytes_ = (size + 2 * mib - 1) / (2 * mib) * (2 * mib);
-    cubby_cuda::memory_handle handle = 0;
-    need_driver(driver.memory_create(&handle, bytes_, &of, 0), "cuMemCreate");
-    need_driver(driver.address_reserve(&at_, bytes_, 0, 0, 0), "cuMemAddressReserve");
-    need_driver(driver.memory_map(at_, bytes_, 0, handle, 0), "cuMemMap");
-    need_driver(driver.memory_release(handle), "cuMemRelease");
-    need_driver(driver.memory_set_access(at_, bytes_, &may, 1), "cuMemSetAccess");
-  }
-  device_buffer(const device_buffer &) = delete;
-  device_buffer &operator=(const device_buffer &) = delete;
-  ~device_buffer() {
-    counted_driver().memory_unmap(at_, bytes_);
-    counted_driver().address_free(at_, bytes_);
-  }
-  [[nodiscard]] uint64_t at() const { return at_; }
+  explicit device_buffer(uint64_t size)
+      : device_((size + 2 * mib - 1) / (2 * mib) * (2 * mib)), host_(size) {}
+  [[nodiscard]] uint64_t at() const { return device_.at(); }
   [[nodiscard]] std::vector<uint8_t> &host() { return host_; }
   template <class T>
   [[nodiscard]] T *as() {
     return reinterpret_cast<T *>(host_.data());
   }
   void copy_in(cubby_cuda::stream in) {
-    need_driver(counted_driver().copy_in(at_, host_.data(), host_.size(), in), "copy in");
+    need_driver(counted_driver().copy_in(at(), host_.data(), host_.size(), in), "copy in");
     need_driver(counted_driver().stream_synchronize(in), "cuStreamSynchronize");
   }
   void copy_out(cubby_cuda::stream in) {
-    need_driver(counted_driver().copy_out(host_.data(), at_, host_.size(), in), "copy out");
+    need_driver(counted_driver().copy_out(host_.data(), at(), host_.size(), in), "copy out");
     need_driver(counted_driver().stream_synchronize(in), "cuStreamSynchronize");
   }
 
  private:
-  cubby_cuda::device_pointer at_ = 0;
-  uint64_t bytes_ = 0;
+  device_memory device_;
   std::vector<uint8_t> host_;
 };
 

@@ -17,20 +17,8 @@ double gb_per_s(uint64_t bytes, uint64_t ns) {
 
 /// 2 MiB copies between registered host memory and the device, by the driver alone.
 struct bare_copies {
-  explicit bare_copies(uint64_t size) : bytes(size), host(size, std::byte{1}) {
+  explicit bare_copies(uint64_t size) : bytes(size), host(size, std::byte{1}), device(size) {
     const cubby_cuda::driver_table &driver = counted_driver();
-    cubby_cuda::allocation_properties of;
-    of.type = cubby_cuda::allocation_pinned;
-    of.location = {cubby_cuda::location_device, 0};
-    cubby_cuda::access_description may;
-    may.location = of.location;
-    may.flags = cubby_cuda::access_read_write;
-    cubby_cuda::memory_handle handle = 0;
-    need_driver(driver.memory_create(&handle, bytes, &of, 0), "cuMemCreate");
-    need_driver(driver.address_reserve(&device, bytes, 0, 0, 0), "cuMemAddressReserve");
-    need_driver(driver.memory_map(device, bytes, 0, handle, 0), "cuMemMap");
-    need_driver(driver.memory_release(handle), "cuMemRelease");
-    need_driver(driver.memory_set_access(device, bytes, &may, 1), "cuMemSetAccess");
     const uint64_t start = now_ns();
     need_driver(driver.host_register(host.data(), bytes, 0), "cuMemHostRegister");
     register_ns = now_ns() - start;
@@ -45,8 +33,6 @@ struct bare_copies {
     driver.stream_destroy(in);
     driver.stream_destroy(out);
     driver.host_unregister(host.data());
-    driver.memory_unmap(device, bytes);
-    driver.address_free(device, bytes);
   }
   /// GB/s of both ways together.
   [[nodiscard]] double run(bool do_in, bool do_out) {
@@ -55,11 +41,13 @@ struct bare_copies {
     const uint64_t start = now_ns();
     for (uint64_t at = 0; at < half; at += locker_bytes) {
       if (do_in) {
-        need_driver(driver.copy_in(device + at, host.data() + at, locker_bytes, in), "copy in");
+        need_driver(driver.copy_in(device.at() + at, host.data() + at, locker_bytes, in),
+                    "copy in");
       }
       if (do_out) {
-        need_driver(driver.copy_out(host.data() + half + at, device + half + at, locker_bytes, out),
-                    "copy out");
+        need_driver(
+            driver.copy_out(host.data() + half + at, device.at() + half + at, locker_bytes, out),
+            "copy out");
       }
     }
     need_driver(driver.stream_synchronize(in), "cuStreamSynchronize");
@@ -69,7 +57,7 @@ struct bare_copies {
 
   uint64_t bytes, register_ns = 0;
   std::vector<std::byte> host;
-  cubby_cuda::device_pointer device = 0;
+  device_memory device;
   cubby_cuda::stream in = nullptr, out = nullptr;
 };
 

@@ -113,6 +113,27 @@ void need_driver(cubby_cuda::status came, const char *call) {
           "CUDA error " + std::to_string(came) + (name == nullptr ? "" : std::string(", ") + name));
 }
 
+device_memory::device_memory(uint64_t bytes) : bytes_(bytes) {
+  const cubby_cuda::driver_table &driver = counted_driver();
+  cubby_cuda::allocation_properties of;
+  of.type = cubby_cuda::allocation_pinned;
+  of.location = {cubby_cuda::location_device, 0};
+  cubby_cuda::access_description may;
+  may.location = of.location;
+  may.flags = cubby_cuda::access_read_write;
+  cubby_cuda::memory_handle handle = 0;
+  need_driver(driver.memory_create(&handle, bytes_, &of, 0), "cuMemCreate");
+  need_driver(driver.address_reserve(&at_, bytes_, 0, 0, 0), "cuMemAddressReserve");
+  need_driver(driver.memory_map(at_, bytes_, 0, handle, 0), "cuMemMap");
+  need_driver(driver.memory_release(handle), "cuMemRelease");
+  need_driver(driver.memory_set_access(at_, bytes_, &may, 1), "cuMemSetAccess");
+}
+
+device_memory::~device_memory() {
+  counted_driver().memory_unmap(at_, bytes_);
+  counted_driver().address_free(at_, bytes_);
+}
+
 in_device::in_device() {
   const cubby_cuda::driver_table &driver = counted_driver();
   cubby_cuda::context here = nullptr;

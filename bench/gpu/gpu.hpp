@@ -59,6 +59,21 @@ class in_device {
   cubby_cuda::device_id id_ = 0;
 };
 
+/// Memory of the device, as its driver hands it out.
+class device_memory {
+ public:
+  /// A multiple of 2 MiB.
+  explicit device_memory(uint64_t bytes);
+  device_memory(const device_memory &) = delete;
+  device_memory &operator=(const device_memory &) = delete;
+  ~device_memory();
+  [[nodiscard]] cubby_cuda::device_pointer at() const { return at_; }
+
+ private:
+  cubby_cuda::device_pointer at_ = 0;
+  uint64_t bytes_;
+};
+
 /// A file of lockers of one size with known bytes, in the working folder.
 struct model_file {
   explicit model_file(uint32_t locker_count, uint64_t locker_bytes);

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <numeric>
 #include <system_error>
@@ -60,7 +59,7 @@ class expert_products {
   void run(const char *weights) {
     product(weights, input_, gate_);
     product(weights + matrix_bytes, input_, up_);
-    for (uint32_t i = 0; i < across; i++) gate_[i] = gate_[i] / (1 + std::exp(-gate_[i])) * up_[i];
+    demo::gate_by_silu(gate_, up_);
     demo::quantise(gate_.data(), across, inner_);
     product(weights + 2 * matrix_bytes, inner_, out_);
   }

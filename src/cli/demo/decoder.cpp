@@ -54,9 +54,7 @@ class expert_math {
   void run(uint32_t layer, const void *const parts[3], const operand &input, float *out) {
     product(layer, 0, parts, input, gate_.data());
     product(layer, 1, parts, input, up_.data());
-    for (uint32_t i = 0; i < file_.ffn; ++i) {
-      gate_[i] = gate_[i] / (1 + std::exp(-gate_[i])) * up_[i];
-    }
+    gate_by_silu(gate_, up_);
     prepare(gate_, inner_);
     product(layer, 2, parts, inner_, out);
   }

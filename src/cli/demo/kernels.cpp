@@ -151,6 +151,10 @@ void multiply(model::weight_type type, const void *weights, uint32_t rows, uint3
   multiply_portable(type, weights, rows, columns, vector, out);
 }
 
+void gate_by_silu(std::vector<float> &gate, const std::vector<float> &up) {
+  for (size_t i = 0; i < gate.size(); ++i) gate[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
+}
+
 const char *kernel_name() {
 #ifdef CUBBY_DEMO_AVX2
   if (has_avx2()) return "avx2";

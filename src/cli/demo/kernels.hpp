@@ -26,6 +26,9 @@ void multiply(model::weight_type type, const void *weights, uint32_t rows, uint3
 void multiply_portable(model::weight_type type, const void *weights, uint32_t rows,
                        uint32_t columns, const quantised &vector, float *out);
 
+/// What comes between the products of an expert: gate[i] = silu(gate[i]) * up[i].
+void gate_by_silu(std::vector<float> &gate, const std::vector<float> &up);
+
 /// "avx2" or "portable": what multiply() uses on this processor.
 const char *kernel_name();
 

@@ -30,34 +30,33 @@ std::string path_in(const std::string &directory) {
   return (directory.empty() ? "." : directory) + "/" + store_file_name;
 }
 
+/// Of one byte.
+struct flock lock_of(short type, off_t at) noexcept {
+  struct flock lock = {};
+  lock.l_type = type;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = at;
+  lock.l_len = 1;
+  return lock;
+}
+
 /// One byte, locked for this open file (F_OFD_SETLK) or for this process (F_SETLK). A file that is
 /// open to be read takes a lock that keeps out writers alone.
 int lock_byte(int fd, int command, off_t at) noexcept {
   const int flags = fcntl(fd, F_GETFL);
-  struct flock lock = {};
-  lock.l_type = (flags & O_ACCMODE) == O_RDONLY ? F_RDLCK : F_WRLCK;
-  lock.l_whence = SEEK_SET;
-  lock.l_start = at;
-  lock.l_len = 1;
+  struct flock lock = lock_of((flags & O_ACCMODE) == O_RDONLY ? F_RDLCK : F_WRLCK, at);
   return fcntl(fd, command, &lock) == 0 ? 0 : errno;
 }
 
 /// Of who holds the process's lock; 0 when it cannot be learned.
 pid_t owner_of(int fd) noexcept {
-  struct flock lock = {};
-  lock.l_type = F_WRLCK;
-  lock.l_whence = SEEK_SET;
-  lock.l_start = 1;
-  lock.l_len = 1;
+  struct flock lock = lock_of(F_WRLCK, 1);
   if (fcntl(fd, F_GETLK, &lock) != 0 || lock.l_type == F_UNLCK) return 0;
   return lock.l_pid;
 }
 
 void unlock(int fd) noexcept {
-  struct flock lock = {};
-  lock.l_type = F_UNLCK;
-  lock.l_whence = SEEK_SET;
-  lock.l_len = 1;
+  struct flock lock = lock_of(F_UNLCK, 0);
   fcntl(fd, F_OFD_SETLK, &lock);
 }
 
@@ -88,11 +87,7 @@ result<void> lock_file(int fd, const std::string &path) {
 
 /// Is a write on its way that a backend of another process has begun? That process may have ended.
 bool is_being_written(int fd) noexcept {
-  struct flock lock = {};
-  lock.l_type = F_WRLCK;
-  lock.l_whence = SEEK_SET;
-  lock.l_start = CUBBY_BACKEND_FILE_LOCK_AT;
-  lock.l_len = 1;
+  struct flock lock = lock_of(F_WRLCK, CUBBY_BACKEND_FILE_LOCK_AT);
   return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
