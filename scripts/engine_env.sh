@@ -17,7 +17,12 @@ engine_env() { # name
   rm -f "$venv/installed" "$venv/cubby"
   if [[ $1 == llama_cpp ]]; then
     echo "== llama.cpp is compiled, once, for some minutes"
-    export CMAKE_ARGS="-DLLAVA_BUILD=OFF ${CMAKE_ARGS:-}" CMAKE_BUILD_PARALLEL_LEVEL=2
+    # Some virtual machines name AMX and end a program that uses it, so it is left out where it is named.
+    local instructions=""
+    if grep -qw amx_tile /proc/cpuinfo; then
+      instructions="-DGGML_NATIVE=OFF -DGGML_AVX512=ON -DGGML_AVX512_VNNI=ON"
+    fi
+    export CMAKE_ARGS="-DLLAVA_BUILD=OFF $instructions ${CMAKE_ARGS:-}" CMAKE_BUILD_PARALLEL_LEVEL=2
   fi
   "$tools/bin/uv" pip sync -q --python "$python" "$list" >"$log" 2>&1 || return 1
   cp "$list" "$venv/installed"

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -68,8 +69,10 @@ done set_preload(const fs::path &library) {
 done set_up(const options &chosen) {
   if (!chosen.host_budget.empty()) {
     const auto bytes = byte_count(chosen.host_budget);
-    constexpr double least = 1 << 20;  // less is a size without its unit
-    if (!bytes || *bytes < least)
+    const auto last = static_cast<unsigned char>(chosen.host_budget.back());
+    const bool lacks_unit = std::isdigit(last) != 0;
+    constexpr double least = 1 << 20;  // less, without a unit, was not meant so
+    if (!bytes || *bytes < 1 || (lacks_unit && *bytes < least))
       return usage_trouble("--host-budget is \"" + chosen.host_budget +
                            "\"; it must be a size such as 12GiB or 800MiB");
     const std::string text = std::to_string(static_cast<uint64_t>(*bytes));

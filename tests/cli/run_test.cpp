@@ -38,6 +38,13 @@ TEST_CASE("run sets the budget, the policy and where the backend is") {
   CHECK(found.text.find("LD_PRELOAD=") == std::string::npos);
 }
 
+TEST_CASE("run takes a small budget that names its unit") {
+  const scratch::folder folder;
+  const outcome found = run(adapter(folder), "--host-budget 700KiB --no-preload -- env");
+  CHECK(found.exit_status == 0);
+  CHECK(found.text.find("CUBBY_HOST_BUDGET=716800\n") != std::string::npos);
+}
+
 TEST_CASE("run passes words and the exit status on") {
   const scratch::folder folder;
   const std::string place = adapter(folder);
