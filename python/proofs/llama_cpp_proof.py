@@ -28,8 +28,20 @@ HERE = Path(__file__).resolve().parent
 PACKAGE = Path(llama_cpp.__file__).parent
 PROGRAMS = HERE.parent.parent / "integrations/llama.cpp/tests"
 SUMMARY = re.compile(r"(\d+) experts asked for, ([\d.]+) % found.*?(\d+) evicted", re.DOTALL)
-BINDING = """
+FORECAST = re.compile(r"experts forecast for a next layer ([\d.]+) % were used[^\n]*")
+# Repacked weights may round in another way, and experts are never repacked in lockers.
+UNPACKED = """
 import sys, llama_cpp
+made = llama_cpp.llama_cpp.llama_model_default_params
+def unpacked():
+    params = made()
+    params.use_extra_bufts = False
+    return params
+llama_cpp.llama_cpp.llama_model_default_params = unpacked
+"""
+BINDING = (
+    UNPACKED
+    + """
 model = llama_cpp.Llama(sys.argv[1], n_ctx=128, n_threads=1, n_threads_batch=1, logits_all=True,
                         verbose=False)
 tokens = [(13 + 7919 * i) % model.n_vocab() for i in range(24)]
@@ -40,8 +52,11 @@ for _ in range(12):
 print(tokens)
 model.scores[: model.n_tokens].tofile(sys.argv[2])
 """
-REPLACED = """
-import os, shutil, sys, llama_cpp
+)
+REPLACED = (
+    UNPACKED
+    + """
+import os
 model = llama_cpp.Llama(sys.argv[1], n_ctx=128, n_threads=1, n_threads_batch=1, logits_all=True,
                         verbose=False)
 if len(sys.argv) > 3:
@@ -49,6 +64,7 @@ if len(sys.argv) > 3:
 model.eval(list(range(24)))
 model.scores[: model.n_tokens].tofile(sys.argv[2])
 """
+)
 TWICE = """
 import sys, llama_cpp
 for _ in range(2):
@@ -149,6 +165,28 @@ class Proof:
                     if ours.asked
                     else ours.said[-600:],
                 )
+
+    def forecasts(self, name: str, model: Path) -> None:
+        """Every expert of a layer but the first is known before, where layers add nothing."""
+        for batch in (1, 8):
+            ours = self.logits(model, "700KiB", "--batch", batch)
+            plain = self.logits(model, None, "--batch", batch)
+            found = FORECAST.search(ours.said)
+            self.check(
+                f"{name}: experts of the next layer are forecast, batch {batch}",
+                ours.status == 0
+                and ours.out == plain.out
+                and found is not None
+                and float(found[1]) >= 99.0,
+                found[0] if found else ours.said[-600:],
+            )
+        os.environ["CUBBY_LOOK_AHEAD"] = "0"
+        ours = self.logits(model, "700KiB")
+        del os.environ["CUBBY_LOOK_AHEAD"]
+        self.check(
+            f"{name}: no forecasts where none are wanted",
+            ours.status == 0 and ours.evicted > 0 and FORECAST.search(ours.said) is None,
+        )
 
     def contexts(self, model: Path) -> None:
         """Two contexts of one model at once, in a budget that one alone would fill."""
@@ -353,6 +391,8 @@ def main() -> int:
         ("fused", ["400KiB", "1MiB"]),
     ):
         proof.same_bits(name, models[name], budgets)
+    for name in ("still-apart", "still-mxfp4", "still-fused"):
+        proof.forecasts(name, models[name])
     proof.contexts(models["apart"])
     proof.two_programs(models["apart"])
     proof.damaged(models["apart"])

@@ -2,7 +2,8 @@
 
 One for each way in which experts lie in a file: gate, up and down apart (k-quants, whose kernels
 for many rows differ from those for one), gate and up fused beside shared experts and a dense first
-layer, MXFP4 with biases, a split set, and a model without experts.
+layer, MXFP4 with biases, a split set, and a model without experts. The "still" ones are alike, but
+their layers add nothing to the hidden state, so that a router's choice follows from any layer's.
 """
 
 from __future__ import annotations
@@ -11,7 +12,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter, TokenType, quants
+from gguf import (
+    GGML_QUANT_SIZES,
+    ExpertGatingFuncType,
+    GGMLQuantizationType,
+    GGUFWriter,
+    TokenType,
+    quants,
+)
 
 Kind = GGMLQuantizationType
 WIDTH = 256
@@ -24,8 +32,11 @@ USED = 4
 class Model:
     """A GGUF under construction; tensors are named and shaped as GGUF has them."""
 
-    def __init__(self, path: Path, arch: str, seed: int, split_tensors: int = 0) -> None:
+    def __init__(
+        self, path: Path, arch: str, seed: int, split_tensors: int = 0, still: bool = False
+    ) -> None:
         self.path = path
+        self.still = still
         self.writer = GGUFWriter(path, arch, split_max_tensors=split_tensors)
         self.random = np.random.default_rng(seed)
         self._tokens()
@@ -63,7 +74,12 @@ class Model:
 
     def plain(self, name: str, *shape: int, near: float = 0.0, scale: float = 0.05) -> None:
         values = near + scale * self.random.standard_normal(shape)
+        if self._adds_to_state(name):
+            values[...] = 0
         self.writer.add_tensor(name, values.astype(np.float32))
+
+    def _adds_to_state(self, name: str) -> bool:
+        return self.still and ("attn_output" in name or "ffn_down" in name)
 
     def norm(self, name: str, width: int = WIDTH) -> None:
         self.plain(f"{name}.weight", width, near=1.0)
@@ -73,6 +89,8 @@ class Model:
         name = f"{name}.weight"
         if kind in (Kind.Q8_0, Kind.MXFP4, Kind.Q4_0):
             values = 0.05 * self.random.standard_normal(shape).astype(np.float32)
+            if self._adds_to_state(name):
+                values[...] = 0
             self.writer.add_tensor(name, quants.quantize(values, kind), raw_dtype=kind)
             return
         block, size = GGML_QUANT_SIZES[kind]
@@ -81,6 +99,8 @@ class Model:
         scales = {Kind.Q4_K: [(0, 4e-4), (2, 2e-3)], Kind.Q6_K: [(208, 3e-5)]}[kind]
         for at, value in scales:
             blocks[..., at : at + 2] = np.frombuffer(np.float16(value).tobytes(), np.uint8)
+        if self._adds_to_state(name):
+            blocks[...] = 0
         raw = blocks.reshape(*shape[:-1], shape[-1] // block * size)
         self.writer.add_tensor(name, raw, raw_dtype=kind)
 
@@ -96,8 +116,10 @@ class Model:
         self.writer.close()
 
 
-def _qwen3(path: Path, dense: bool, split_tensors: int = 0, seed: int = 1) -> None:
-    model = Model(path, "qwen3" if dense else "qwen3moe", seed, split_tensors)
+def _qwen3(
+    path: Path, dense: bool, split_tensors: int = 0, seed: int = 1, still: bool = False
+) -> None:
+    model = Model(path, "qwen3" if dense else "qwen3moe", seed, split_tensors, still)
     model.attention(heads=4, head_width=64)
     model.writer.add_feed_forward_length(256)
     if not dense:
@@ -123,8 +145,8 @@ def _qwen3(path: Path, dense: bool, split_tensors: int = 0, seed: int = 1) -> No
     model.save()
 
 
-def _gpt_oss(path: Path) -> None:
-    model = Model(path, "gpt-oss", seed=2)
+def _gpt_oss(path: Path, still: bool = False) -> None:
+    model = Model(path, "gpt-oss", seed=2, still=still)
     model.attention(heads=4, head_width=64)
     model.writer.add_feed_forward_length(160)
     model.writer.add_sliding_window(16)
@@ -146,10 +168,11 @@ def _gpt_oss(path: Path) -> None:
     model.save()
 
 
-def _deepseek2(path: Path) -> None:
-    """Multi-head latent attention, a dense first layer, a shared expert, gate and up fused."""
+def _deepseek2(path: Path, still: bool = False) -> None:
+    """Multi-head latent attention, a dense first layer, a shared expert, gate and up fused. A still
+    one chooses experts as DeepSeek-V3 does, by sigmoids with a bias."""
     heads, nope, rope, value, latent, query = 4, 32, 32, 64, 64, 96
-    model = Model(path, "deepseek2", seed=3)
+    model = Model(path, "deepseek2", seed=3, still=still)
     out = model.writer
     out.add_head_count(heads)
     out.add_head_count_kv(1)
@@ -165,6 +188,8 @@ def _deepseek2(path: Path) -> None:
     out.add_leading_dense_block_count(1)
     out.add_expert_shared_count(1)
     out.add_expert_weights_scale(1.0)
+    if still:
+        out.add_expert_gating_func(ExpertGatingFuncType.SIGMOID)
     model.experts(128)
     model.ends()
     for layer in range(LAYERS):
@@ -187,6 +212,8 @@ def _deepseek2(path: Path) -> None:
                 model.weight(f"{at}.{name}", 256, WIDTH)
             continue
         model.plain(f"{at}.ffn_gate_inp.weight", EXPERTS, WIDTH, scale=0.3)
+        if still:
+            model.plain(f"{at}.exp_probs_b.bias", EXPERTS, scale=0.5)
         model.weight(f"{at}.ffn_gate_up_exps", EXPERTS, 256, WIDTH, kind=Kind.Q4_K)
         model.weight(f"{at}.ffn_down_exps", EXPERTS, WIDTH, 128)
         for name, rows, columns in (("gate", 128, WIDTH), ("up", 128, WIDTH), ("down", WIDTH, 128)):
@@ -202,7 +229,12 @@ def make(folder: Path) -> dict[str, Path]:
     _qwen3(folder / "dense.gguf", dense=True)
     _gpt_oss(folder / "mxfp4.gguf")
     _deepseek2(folder / "fused.gguf")
-    made = {name: folder / f"{name}.gguf" for name in ("apart", "dense", "mxfp4", "fused")}
+    _qwen3(folder / "still-apart.gguf", dense=False, still=True)
+    _gpt_oss(folder / "still-mxfp4.gguf", still=True)
+    _deepseek2(folder / "still-fused.gguf", still=True)
+    kinds = ("apart", "mxfp4", "fused")
+    names = (*kinds, "dense", *(f"still-{kind}" for kind in kinds))
+    made = {name: folder / f"{name}.gguf" for name in names}
     made["split"] = next(iter(sorted(folder.glob("split-00001-of-*.gguf"))))
     return made
 

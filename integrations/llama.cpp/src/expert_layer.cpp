@@ -71,12 +71,21 @@ layer_outcome expert_layer::run_held(std::span<const expert_product> products,
     if (!pinned) return fail(pinned.why().text());
     held_ = std::move(*pinned);
     holding_ = true;
+    look_ahead_of(*products[0].node);
   }
   const layer_outcome outcome = compute_as_they_land(held_, routes_.experts(), products, graph);
   if (outcome != layer_outcome::declined) return outcome;
   held_.release();  // who goes on in rounds must hold none
   holding_ = false;
   return outcome;
+}
+
+/// What is missing of this layer has been asked for; what the next one will miss may follow it.
+void expert_layer::look_ahead_of(const ggml_tensor &node) {
+  const auto count = static_cast<uint32_t>(routes_.experts().size());
+  ahead_.begin_layer(place_, routes_.experts(), held_.pending());
+  ahead_.ask_for_next(*node.src[1], static_cast<uint32_t>(node.src[2]->ne[0]),
+                      store().room_for(place_) - std::min(store().room_for(place_), count));
 }
 
 /// A batch may use more experts than there is room for: a part of them at a time, the next part on

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "expert_store.hpp"
+#include "look_ahead.hpp"
 #include "products.hpp"
 
 namespace cubby_ggml {
@@ -38,6 +39,7 @@ class expert_layer {
                                      const ggml_cgraph &graph);
   std::span<const uint64_t> numbers_of(std::span<const uint64_t> experts);
   cubby::result<cubby::pins> pin(std::span<const uint64_t> experts);
+  void look_ahead_of(const ggml_tensor &node);
   bool wait(cubby::pins &pins);
   layer_outcome fail(const std::string &what) const;
 
@@ -48,6 +50,7 @@ class expert_layer {
   bool holding_ = false;
   size_t parts_used_ = 0;
   product_batch batch_;
+  look_ahead ahead_;
   std::vector<char> done_;
   std::vector<uint64_t> numbers_;
   std::string why_;

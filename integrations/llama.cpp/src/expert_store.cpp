@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <string_view>
 #include <thread>
 
 #include "file_view.hpp"
@@ -28,6 +29,19 @@ cubby_extent extent_of(cubby::runtime &rt, const cubby::bank &bank, uint64_t num
   cubby_extent found = {};
   if (cubby_bank_extent(rt.handle(), bank.handle(), number, part, &found) != CUBBY_OK) found = {};
   return found;
+}
+
+/// The beginning of the names of a row's tensors, "blk.3."; empty where they have another form.
+std::string block_of_row(cubby::runtime &rt, const cubby::bank &bank, uint32_t row) {
+  auto info = sized<cubby_part_info>();
+  for (uint32_t part = 0; part < bank.part_count(); ++part) {
+    if (bank.part_bytes(row, part) == 0) continue;
+    if (cubby_bank_part(rt.handle(), bank.handle(), row, part, &info) != CUBBY_OK) continue;
+    const std::string_view name(info.tensor);
+    const size_t end = name.find('.', name.find('.') + 1);
+    if (name.starts_with("blk.") && end != name.npos) return std::string(name.substr(0, end + 1));
+  }
+  return "";
 }
 
 uint64_t bytes_of_files(cubby::runtime &rt, const cubby::bank &bank) {
@@ -79,7 +93,7 @@ std::nullopt_t expert_store::refuse(const std::string &path, const std::string &
 }
 
 expert_place expert_store::place_in(const model &in, uint32_t row, uint32_t part) const {
-  expert_place made{&in.bank, row, part, 0, 0};
+  expert_place made{&in.bank, row, part, 0, 0, in.routers.get()};
   for (uint32_t p = 0; p < in.bank.part_count(); ++p) {
     const uint64_t bytes = in.bank.part_bytes(row, p);
     if (bytes == 0) continue;
@@ -194,6 +208,7 @@ std::unique_ptr<expert_store::model> expert_store::adopt(const std::string &path
     (void)runtime_->remove(made->bank);
     return nullptr;
   }
+  if (chosen_.look_ahead) made->routers = find_routers(made->bank);
   say_size(*made);
   file_bytes_ += bytes_of_files(*runtime_, made->bank);
   most_file_bytes_ = std::max(most_file_bytes_.load(), file_bytes_);
@@ -226,6 +241,17 @@ bool expert_store::index_tensors(model &made) {
     }
   }
   return !made.tensors.empty();
+}
+
+std::unique_ptr<const router_forecast> expert_store::find_routers(const cubby::bank &bank) {
+  std::vector<std::string> files, blocks;
+  auto info = sized<cubby_file_info>();
+  for (uint32_t file = 0;
+       cubby_bank_file(runtime_->handle(), bank.handle(), file, &info) == CUBBY_OK; ++file)
+    files.emplace_back(info.path);
+  for (uint32_t row = 0; row < bank.rows(); ++row)
+    blocks.push_back(block_of_row(*runtime_, bank, row));
+  return std::make_unique<const router_forecast>(files, blocks, bank.columns());
 }
 
 void expert_store::say_size(const model &made) const {
@@ -285,6 +311,18 @@ void expert_store::fetch(const expert_place &place, std::span<const uint64_t> nu
   // only means that nothing is fetched ahead.
   (void)cubby_prefetch(runtime_->handle(), items.data(), static_cast<uint32_t>(items.size()),
                        host_.handle(), &how, nullptr);
+}
+
+void expert_store::expect(const expert_place &place, uint32_t row,
+                          std::span<const uint16_t> experts, uint64_t patience_ns) {
+  auto hint = sized<cubby_hint_item>();
+  hint.kind = CUBBY_HINT_ROUTE;
+  hint.bank = place.bank->handle();
+  hint.route.row = row;
+  hint.route.column_count = static_cast<uint32_t>(experts.size());
+  hint.route.columns = experts.data();
+  hint.ttl_ns = patience_ns;
+  (void)cubby_hint(runtime_->handle(), &hint, 1, nullptr);
 }
 
 uint32_t expert_store::room_for(const expert_place &place) const {

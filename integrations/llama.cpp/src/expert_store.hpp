@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "router_forecast.hpp"
 #include "settings.hpp"
 
 namespace cubby_ggml {
@@ -30,6 +31,7 @@ struct expert_place {
   uint32_t row = 0, part = 0;
   uint32_t products = 0;     // parts of the row's lockers that are multiplied with: biases are not
   uint64_t frame_bytes = 0;  // what one locker takes in memory, at most
+  const router_forecast *routers = nullptr;  // of the model
 };
 
 class expert_store {
@@ -55,6 +57,10 @@ class expert_store {
   cubby::result<cubby::pins> pin(const expert_place &place, std::span<const uint64_t> numbers);
   /// They will be pinned next; nothing is held.
   void fetch(const expert_place &place, std::span<const uint64_t> numbers);
+  /// Experts of a row that will probably be used within `patience_ns`; what has not begun to be
+  /// read by then is not read.
+  void expect(const expert_place &place, uint32_t row, std::span<const uint16_t> experts,
+              uint64_t patience_ns);
   /// Lockers of a row that can be held at once.
   uint32_t room_for(const expert_place &place) const;
   std::string name_of(const expert_place &place, uint64_t number) const;
@@ -72,12 +78,14 @@ class expert_store {
     /// By file (device, inode) and offset of the first expert: row and part.
     std::map<std::tuple<uint64_t, uint64_t, uint64_t>, std::pair<uint32_t, uint32_t>> tensors;
     std::vector<const void *> bound;  // data of the tensors that are looked up in it
+    std::unique_ptr<const router_forecast> routers;
   };
 
   bool open_runtime();
   model *model_of(const struct file_place &file);
   std::unique_ptr<model> adopt(const std::string &path);
   bool index_tensors(model &made);
+  std::unique_ptr<const router_forecast> find_routers(const cubby::bank &bank);
   bool take_memory(uint64_t more_bytes);
   uint64_t most_bytes(const model &made) const;
   void say_size(const model &made) const;

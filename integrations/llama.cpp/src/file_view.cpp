@@ -32,29 +32,56 @@ class open_file {
   int descriptor_;
 };
 
+/// The lines of /proc/self/maps.
+class maps_reader {
+ public:
+  struct range {
+    unsigned long first = 0, end = 0, offset_bytes = 0;
+    std::string path;
+  };
+  std::optional<range> next() {
+    for (std::string line; std::getline(maps_, line);) {
+      range found;
+      int path_at = 0;
+      if (std::sscanf(line.c_str(), "%lx-%lx %*s %lx %*s %*s %n", &found.first, &found.end,
+                      &found.offset_bytes, &path_at) < 3)
+        continue;
+      if (path_at > 0) found.path = line.substr(static_cast<size_t>(path_at));
+      return found;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  std::ifstream maps_{"/proc/self/maps"};
+};
+
 }  // namespace
 
 std::optional<file_place> file_at(const void *address) {
   const auto wanted = reinterpret_cast<uintptr_t>(address);
-  std::ifstream maps("/proc/self/maps");
-  for (std::string line; std::getline(maps, line);) {
-    unsigned long first = 0, end = 0, offset = 0;
-    int path_at = 0;
-    if (std::sscanf(line.c_str(), "%lx-%lx %*s %lx %*s %*s %n", &first, &end, &offset, &path_at) <
-        3)
-      continue;
-    if (wanted < first || wanted >= end) continue;
+  for (maps_reader maps; const auto line = maps.next();) {
+    if (wanted < line->first || wanted >= line->end) continue;
     file_place found;
-    if (path_at > 0) found.path = line.substr(static_cast<size_t>(path_at));
+    found.path = line->path;
     if (!found.path.starts_with('/') || found.path.ends_with(deleted)) return std::nullopt;
     struct stat facts = {};
     if (stat(found.path.c_str(), &facts) != 0) return std::nullopt;
     found.device = facts.st_dev;
     found.inode = facts.st_ino;
-    found.offset_bytes = offset + (wanted - first);
+    found.offset_bytes = line->offset_bytes + (wanted - line->first);
     return found;
   }
   return std::nullopt;
+}
+
+std::vector<mapped_range> mapped_ranges(const std::string &path) {
+  std::vector<mapped_range> found;
+  for (maps_reader maps; const auto line = maps.next();)
+    if (line->path == path)
+      found.push_back({reinterpret_cast<const char *>(line->first), line->end - line->first,
+                       line->offset_bytes});
+  return found;
 }
 
 bool same_bytes(const file_place &place, const void *address, uint64_t bytes) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace cubby_ggml {
 
@@ -15,6 +16,15 @@ struct file_place {
 
 /// What is mapped there: nothing when it is no file, or one that was deleted.
 std::optional<file_place> file_at(const void *address);
+
+/// A part of a file in the memory of this process.
+struct mapped_range {
+  const char *first = nullptr;
+  uint64_t bytes = 0, offset_bytes = 0;
+};
+
+/// Where the file that has this path now is mapped.
+std::vector<mapped_range> mapped_ranges(const std::string &path);
 
 /// Whether the file has at its place what the mapping shows, in the first page of `bytes`: the path
 /// may be another file's by now.

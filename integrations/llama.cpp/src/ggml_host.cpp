@@ -46,6 +46,13 @@ bool ggml_host::find(const void *caller) {
         "unknown; experts stay with llama.cpp. A build with shared libraries has them");
     return false;
   }
+  reads_gguf_ = look_up(library, "gguf_init_from_file", gguf_.open) &&
+                look_up(library, "gguf_free", gguf_.close) &&
+                look_up(library, "gguf_find_tensor", gguf_.find) &&
+                look_up(library, "gguf_get_tensor_type", gguf_.type) &&
+                look_up(library, "gguf_get_tensor_size", gguf_.bytes) &&
+                look_up(library, "gguf_get_tensor_offset", gguf_.offset_bytes) &&
+                look_up(library, "gguf_get_data_offset", gguf_.data_offset_bytes);
   const std::string theirs = plain_version(version());
   // Between two releases ggml may change a struct and keep its number.
   const bool same_structs = overhead() == object_bytes + sizeof(ggml_tensor);
@@ -77,6 +84,21 @@ void *ggml_host::cpu_function(const char *name) const {
   ggml_backend_dev_t device = cpu_device();
   if (device == nullptr || device->reg->iface.get_proc_address == nullptr) return nullptr;
   return device->reg->iface.get_proc_address(device->reg, name);
+}
+
+ggml_host::gguf_file ggml_host::open_gguf(const std::string &path) const {
+  gguf_context *opened =
+      reads_gguf_ ? gguf_.open(path.c_str(), {.no_alloc = true, .ctx = nullptr}) : nullptr;
+  return {opened, gguf_.close};
+}
+
+std::optional<ggml_host::stored_tensor> ggml_host::find_in(const gguf_context &file,
+                                                           const std::string &name) const {
+  const int64_t at = gguf_.find(&file, name.c_str());
+  if (at < 0) return std::nullopt;
+  return stored_tensor{gguf_.type(&file, at),
+                       gguf_.data_offset_bytes(&file) + gguf_.offset_bytes(&file, at),
+                       gguf_.bytes(&file, at)};
 }
 
 ggml_host &host() {

@@ -2,8 +2,14 @@
 // products are made by the host's own kernels, and the results are its own to the bit.
 #pragma once
 
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
 #include "ggml-backend-impl.h"
 #include "ggml-impl.h"
+#include "gguf.h"
 
 namespace cubby_ggml {
 
@@ -23,11 +29,30 @@ class ggml_host {
     return buffer_init_(type, calls, context, bytes);
   }
 
+  using gguf_file = std::unique_ptr<gguf_context, decltype(&gguf_free)>;
+  /// What a file says of its tensors; NULL when it is no GGUF, or this ggml does not read such.
+  gguf_file open_gguf(const std::string &path) const;
+  struct stored_tensor {
+    ggml_type type = GGML_TYPE_COUNT;
+    uint64_t offset_bytes = 0, bytes = 0;  // in the file
+  };
+  std::optional<stored_tensor> find_in(const gguf_context &file, const std::string &name) const;
+
  private:
   ggml_backend_dev_t cpu_device() const;
 
   decltype(&ggml_backend_dev_by_type) device_by_type_ = nullptr;
   decltype(&ggml_backend_buffer_init) buffer_init_ = nullptr;
+  struct gguf_calls {
+    decltype(&gguf_init_from_file) open = nullptr;
+    decltype(&gguf_free) close = nullptr;
+    decltype(&gguf_find_tensor) find = nullptr;
+    decltype(&gguf_get_tensor_type) type = nullptr;
+    decltype(&gguf_get_tensor_size) bytes = nullptr;
+    decltype(&gguf_get_tensor_offset) offset_bytes = nullptr;
+    decltype(&gguf_get_data_offset) data_offset_bytes = nullptr;
+  } gguf_;
+  bool reads_gguf_ = false;
 };
 
 /// The one of this process.

@@ -13,14 +13,20 @@ class run_counters {
   void begin_batch(int64_t tokens);
   void waited(uint64_t ns) { wait_ns_ += ns; }
 
+  /// So many experts were named before their layer was at hand, so many of them rightly.
+  void compare_forecast(uint64_t named, uint64_t right) { named_ += named, right_ += right; }
+
   uint64_t tokens() const { return tokens_; }
   uint64_t wait_ns() const { return wait_ns_; }
   /// Tokens that came alone and were followed by another batch, and their time.
   uint64_t decoded() const { return decoded_; }
   uint64_t decode_ns() const { return decode_ns_; }
+  uint64_t named() const { return named_; }
+  uint64_t right() const { return right_; }
 
  private:
   std::atomic<uint64_t> tokens_ = 0, wait_ns_ = 0, decoded_ = 0, decode_ns_ = 0;
+  std::atomic<uint64_t> named_ = 0, right_ = 0;
   std::atomic<uint64_t> single_since_ns_ = 0;  // 0 = the batch under way has several tokens
 };
 

@@ -142,6 +142,7 @@ settings settings::from_environment() {
   }
   made.policy = variable("CUBBY_POLICY").value_or("");
   made.summary = variable("CUBBY_SUMMARY").value_or("1") != "0";
+  made.look_ahead = variable("CUBBY_LOOK_AHEAD").value_or("1") != "0";
   if (const auto text = variable("CUBBY_PUBLISH_MS")) {
     const char *end = text->data() + text->size();
     if (std::from_chars(text->data(), end, made.publish_ms).ptr != end)

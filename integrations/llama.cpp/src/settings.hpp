@@ -14,6 +14,7 @@ struct settings {
   std::string policy;                            // "" = the runtime's own choice
   bool summary = true;                           // at exit
   uint64_t table_bytes_min = uint64_t{1} << 30;  // smaller tables of rows stay with llama.cpp
+  bool look_ahead = true;                        // experts of the next layer are forecast
   uint32_t publish_ms = 1000;                    // for `cubby top`; 0 = not shown
 
   /// From the environment; a value that cannot be read is named on stderr, and its default holds.
