@@ -354,9 +354,9 @@ struct runtime_options {
   uint32_t tickets_max = 0;                ///< requests alive at once; 0 = 4096; beyond: BUSY
   uint32_t log_lines_max = 0;              ///< lines of the log ring; 0 = 1024; losses are counted
   uint64_t table_bytes_max = 0;            ///< ceiling for its own tables; 0 = as needed
-  const char *policy = nullptr;  ///< name from cubby_policy_list(); NULL = each bank's own
-  uint64_t seed = 0;             ///< for randomised policies; same seed, same decisions
-  uint32_t workers = 0;          ///< threads that verify reads beside the pump; see cubby_config
+  const char *policy = nullptr;   ///< name from cubby_policy_list(); NULL = each bank's own
+  uint64_t seed = 0;              ///< for randomised policies; same seed, same decisions
+  uint32_t workers = 0;           ///< threads that verify reads beside the pump; see cubby_config
   const char *profile = nullptr;  ///< file of `cubby characterize --save`; NULL = none
 };
 
@@ -887,6 +887,11 @@ class runtime {
     return bank_call([&](cubby_handle *rt) { return cubby_bank_adopt(rt, path, with, &added); },
                      added);
   }
+  /// Reads an adopted bank from one more device, where `path` is a copy of its file: see
+  /// cubby_bank_add_copy(). Blocks for the file system. Errors: INVALID, IO, DENIED, STALE.
+  result<void> add_copy(const bank &which, const char *path) noexcept {
+    return call([&](cubby_handle *rt) { return cubby_bank_add_copy(rt, which.handle(), path); });
+  }
   /// Adds a bank as described.
   result<bank> add_bank(const cubby_bank_desc &desc) noexcept {
     cubby_bank added = 0;
@@ -1054,8 +1059,7 @@ class runtime {
   /// Removes it: no kernel uses it any more. MISS: there is none. BUSY: what it loads takes long;
   /// it goes by itself afterwards.
   result<void> remove_slots(const bank &of, tier in) noexcept {
-    return call(
-        [&](cubby_handle *rt) { return cubby_slots_remove(rt, of.handle(), in.handle()); });
+    return call([&](cubby_handle *rt) { return cubby_slots_remove(rt, of.handle(), in.handle()); });
   }
   /// Copies blocks into memory of the caller, which is the runtime's until completion. wait() for
   /// the ticket; MISS and PARTIAL are errors.
@@ -1158,8 +1162,7 @@ class runtime {
   /// Which keys of a prefix to load, and which to compute, so that all is ready first; see
   /// cubby_split. recompute_ns: of each key, when those before it are there; INVALID when shorter.
   result<cubby_split_result> split(cubby_space in, std::span<const cubby_key> keys,
-                                   std::span<const uint64_t> recompute_ns,
-                                   tier to) const noexcept {
+                                   std::span<const uint64_t> recompute_ns, tier to) const noexcept {
     if (recompute_ns.size() < keys.size()) return error(CUBBY_ERR_INVALID);
     auto found = detail::sized<cubby_split_result>();
     return call<cubby_split_result>(

@@ -269,6 +269,9 @@ class Bank:
     def files(self) -> list[dict[str, Any]]:
         """The files that an adopted or mapped bank reads: dicts of path, bytes, sealed."""
 
+    def add_copy(self, path: AnyPath) -> None:
+        """Reads an adopted bank from one more device, where `path` is a copy of its file (of a set: of its first; the others lie beside it). What one device cannot read, or has damaged, comes from the other."""
+
     def map(
         self, files: Sequence[AnyPath], extents: Sequence[tuple[int, int, int, int, int]]
     ) -> None:

@@ -242,6 +242,11 @@ nb::list files(const bank &b) {
   return out;
 }
 
+void add_copy(const bank &b, nb::handle path) {
+  const std::string named = path_of(path);
+  check(b.owner->call([&](cubby *rt) { return cubby_bank_add_copy(rt, b.handle, named.c_str()); }));
+}
+
 // number, part, file, offset_bytes, bytes: as Python gives an extent.
 using extent_tuple = std::tuple<uint64_t, uint32_t, uint32_t, uint64_t, uint64_t>;
 
@@ -295,6 +300,10 @@ void bind_geometry(nb::class_<bank> &c) {
            "first; 0 = unknown).")
       .def("files", &files,
            "The files that an adopted or mapped bank reads: dicts of path, bytes, sealed.")
+      .def("add_copy", &add_copy, nb::arg("path"),
+           "Reads an adopted bank from one more device, where `path` is a copy of its file (of a "
+           "set: of its first; the others lie beside it). What one device cannot read, or has "
+           "damaged, comes from the other.")
       .def("map", &map, nb::arg("files"), nb::arg("extents"),
            "Has the lockers of an empty bank read from files of any kind, in place and read-only: "
            "(number, part, file, offset_bytes, bytes) of each part of each locker; file counts "

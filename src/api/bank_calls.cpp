@@ -1,12 +1,14 @@
 // Banks: described, adopted, mapped, looked at.
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <thread>
 
 #include "api/bank_files.hpp"
 #include "api/guard.hpp"
 #include "api/requests.hpp"
 #include "api/runtime.hpp"
+#include "store/file_copy.hpp"
 #include "store/model_file.hpp"
 #include "store/seal.hpp"
 
@@ -114,6 +116,41 @@ cubby_status cubby_bank_adopt(cubby_handle *rt, const char *path, const cubby_ad
     (*added)->file_tier = files.tier;
     *out = (*added)->handle;
     self.budgets.warn_working_set(self.log_lines, self.now());
+    return CUBBY_OK;
+  });
+}
+
+cubby_status cubby_bank_add_copy(cubby_handle *rt, cubby_bank bank, const char *path) {
+  CUBBY_ENTER_WAITING(rt);  // for the file system
+  if (path == nullptr || *path == '\0') CUBBY_REFUSE("cubby_bank_add_copy: path is missing");
+  return guarded([&]() -> cubby_status {
+    std::vector<std::string> originals;
+    {
+      const auto lock = self.hold_pump();
+      const residency::locker_bank *found = self.engine().state.banks.find(bank);
+      if (found == nullptr) return unknown_bank(self, bank);
+      for (const catalog::bank_file &file : found->files) {
+        if (file.header_digest != 0) originals.push_back(file.path);
+      }
+    }
+    if (originals.empty())
+      CUBBY_REFUSE("cubby_bank_add_copy: the bank was not adopted from a model file");
+    bank_files files(self);
+    const std::filesystem::path first = std::filesystem::absolute(path);
+    for (const std::string &original : originals) {
+      const auto beside = first.parent_path() / std::filesystem::path(original).filename();
+      const std::string at = original == originals.front() ? first.string() : beside.string();
+      if (auto same = store::check_copy(original, at); !same) return keep_error(same.failure());
+      files.list.push_back({});
+      files.list.back().path = at;
+    }
+    if (auto opened = files.open_beside(bank, first.string()); !opened)
+      return keep_error(opened.failure());
+    const auto lock = self.hold_pump();
+    residency::locker_bank *found = self.engine().state.banks.find(bank);
+    if (found == nullptr) return unknown_bank(self, bank);
+    found->copies.push_back({.tier = files.tier, .files = {}});
+    found->copies.back().files = std::move(files.list);
     return CUBBY_OK;
   });
 }

@@ -25,10 +25,24 @@ class bank_files {
   /// at a time has the pump.
   result<void> open(const std::string &path) {
     const auto known = rt_.profile.of_devices_below({path});
+    return open_through([&] { return rt_.file_tier_for(path, known); });
+  }
+  /// The same through a tier of files by which the bank is not read yet.
+  result<void> open_beside(cubby_bank bank, const std::string &path) {
+    const auto known = rt_.profile.of_devices_below({path});
+    return open_through([&] { return rt_.file_tier_beside(bank, path, known); });
+  }
+
+  std::vector<catalog::bank_file> list;
+  uint32_t tier = engine::no_tier;
+
+ private:
+  template <class Choose>
+  result<void> open_through(const Choose &choose) {
     bool apart = false;
     {
       const auto lock = rt_.hold_pump();
-      auto found = rt_.file_tier_for(path, known);
+      auto found = choose();
       if (!found) return found.failure();
       tier = *found;
       apart = rt_.engine().state.tiers[tier].files->backend().can(CUBBY_CAP_FILES_APART);
@@ -38,10 +52,6 @@ class bank_files {
     return rt_.engine().files.open(list, tier);
   }
 
-  std::vector<catalog::bank_file> list;
-  uint32_t tier = engine::no_tier;
-
- private:
   runtime &rt_;
 };
 

@@ -349,9 +349,32 @@ result<uint32_t> runtime::file_tier_for(const std::string &path,
                                         std::optional<store::read_speed> known) {
   const uint32_t there = engine_.state.tiers.file_tier_for(path);
   if (there != engine::no_tier) return there;
-  auto opened = backends.open_files("file", "file:0");
+  return add_file_tier("file:0", {}, known);
+}
+
+result<uint32_t> runtime::file_tier_beside(cubby_bank bank, const std::string &path,
+                                           std::optional<store::read_speed> known) {
+  const residency::locker_bank *found = engine_.state.banks.find(bank);
+  if (found == nullptr) return fail(CUBBY_ERR_INVALID, "the bank was removed meanwhile");
+  const uint32_t there = engine_.state.tiers.file_tier_for(path);
+  const auto &copies = found->copies;
+  const bool taken =
+      there == found->file_tier ||
+      std::any_of(copies.begin(), copies.end(), [&](const auto &one) { return one.tier == there; });
+  if (there != engine::no_tier && !taken) return there;
+  std::string name;
+  for (uint32_t i = 0; name.empty() || !engine_.state.tiers.check_new(name); ++i)
+    name = "copy:" + std::to_string(i);
+  return add_file_tier(name, {path.substr(0, path.rfind('/') + 1)}, known);
+}
+
+result<uint32_t> runtime::add_file_tier(const std::string &name,
+                                        std::vector<std::string> directories,
+                                        std::optional<store::read_speed> known) {
+  auto opened = backends.open_files("file", name);
   if (!opened) return opened.failure();
-  auto added = engine_.setup.add_file_tier("file:0", 1000, {}, std::move(opened->backend), {});
+  auto added = engine_.setup.add_file_tier(name, 1000, std::move(directories),
+                                           std::move(opened->backend), {});
   if (!added) return added.failure();
   engine_.state.tiers[*added].note = std::move(opened->note);
   if (known) engine_.state.tiers[*added].assume_speed(*known);

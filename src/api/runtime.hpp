@@ -123,8 +123,13 @@ class runtime final : public engine::completion_sink, public queue_owner {
 
   /// The tier through which a file is read; one is made when the first bank needs it. Pump held.
   result<uint32_t> file_tier_for(const std::string &path, std::optional<store::read_speed> known);
+  /// One by which the bank is not read yet: the one that serves the path, or a new one. Pump held.
+  result<uint32_t> file_tier_beside(cubby_bank bank, const std::string &path,
+                                    std::optional<store::read_speed> known);
 
  private:
+  result<uint32_t> add_file_tier(const std::string &name, std::vector<std::string> directories,
+                                 std::optional<store::read_speed> known);
   /// A thread that waits takes work off the pump's hands, but where the pump is its own.
   [[nodiscard]] bool helps() const { return !caller_pump() && !virtual_clock; }
   struct waiting_thread {

@@ -24,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct options {
-  std::string host_budget, policy;
+  std::string host_budget, policy, copies;
   bool no_summary = false, populate = false;
   std::vector<std::string> program;
 };
@@ -80,6 +80,8 @@ done set_up(const options &chosen) {
   }
   if (!chosen.policy.empty())
     if (auto good = set_variable("CUBBY_POLICY", chosen.policy); !good) return good;
+  if (!chosen.copies.empty())
+    if (auto good = set_variable("CUBBY_MODEL_COPIES", chosen.copies); !good) return good;
   if (chosen.no_summary)
     if (auto good = set_variable("CUBBY_SUMMARY", "0"); !good) return good;
   const auto folder = adapter_folder();
@@ -148,6 +150,10 @@ void add_run(command &program) {
              "Memory for experts (12GiB, 800MiB); without it half of what there is")
       .not_empty();
   one.option("--policy", chosen->policy, "Placement policy instead of the experts' own")
+      .not_empty();
+  one.option("--copies", chosen->copies,
+             "Copies of the model's (first) file on other devices, to be read as well; colons "
+             "between them")
       .not_empty();
   one.flag("--no-summary", chosen->no_summary, "Print nothing at the program's end");
   one.flag("--no-preload", chosen->populate,

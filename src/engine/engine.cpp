@@ -5,7 +5,7 @@ namespace cubby::engine {
 parts::~parts() {
   for (uint32_t i = 0; i < requests.size(); ++i) requests[i].verb = {};  // seals close their files
   for (const auto &bank : state.banks.owned()) {
-    if (bank->file_tier != no_tier) files.close(bank->files, bank->file_tier);
+    files.close_all(*bank);
   }
 }
 

@@ -50,6 +50,7 @@ struct fill {
   uint32_t pieces_copying = 0;  // of those: on their way into the frame
   uint32_t reads_left = 0;      // pieces that are not verified yet
   uint32_t bad_tier = no_tier;  // its copy was found damaged: not asked again
+  uint32_t bad_files = 0;       // bit t: tier t was read from in vain, another has the files too
   uint32_t attempts = 0;
   uint64_t first_waiter = no_waiter;
   uint32_t first_follower = no_index;                    // of those that wait for this fill

@@ -45,7 +45,8 @@ void fill_io::free_piece(uint32_t piece_index) {
 
 transfer::staging_pool *fill_io::pool_of(const fill &f) {
   const bool from_device = f.from != no_tier && state_.tiers.is_memory(f.from);
-  return state_.tiers[from_device ? f.to : f.bank->file_tier].staging.get();
+  const uint32_t from_files = f.from != no_tier ? f.from : f.bank->file_tier;
+  return state_.tiers[from_device ? f.to : from_files].staging.get();
 }
 
 /// Starts the next piece of a fill; false when it has to wait for staging memory.
@@ -155,7 +156,7 @@ void fill_io::start_read(uint32_t piece_index) {
   cubby_backend_io io{};
   io.op = CUBBY_BACKEND_READ;
   if (f.bank->blocks == nullptr) {
-    io.file = f.bank->files[p.run.file].number;
+    io.file = source_files::through(*f.bank, f.from)[p.run.file].number;
     io.offset_bytes = p.run.read_offset_bytes;
   } else {
     const stored_blocks::place at = stored_.place_of(*f.bank, f.number);
@@ -291,7 +292,8 @@ error fill_io::damaged_copy(const piece &p, tier_slot &slot) const {
 
 /// Of the file that the piece is read from.
 const char *fill_io::path_of(const fill &f, const piece &p) const {
-  if (f.bank->blocks == nullptr) return f.bank->files[p.run.file].path.c_str();
+  if (f.bank->blocks == nullptr)
+    return source_files::through(*f.bank, f.from)[p.run.file].path.c_str();
   const stored_blocks::place at = stored_.place_of(*f.bank, f.number);
   return at.path == nullptr ? "its store" : at.path->c_str();
 }
@@ -395,25 +397,31 @@ void fill_io::io_failed(uint32_t piece_index, const cubby_backend_done &done) {
     note_lost(state_, tier_of(p));
     why.status = CUBBY_ERR_DEVICE;
   }
-  if (reading && f.bank->blocks != nullptr) note_failed_read(f);
+  if (reading && has_failed_reads(*f.bank)) note_failed_read(f);
   // A file that was cut short is no failing device: its bank says so.
   if (reading && done.error == 0) files_.explain(*f.bank, why);
   fills_.stop(index, why);
   end_piece(piece_index);
 }
 
+/// Are reads of its lockers that fail remembered? There is no other way to most.
+bool fill_io::has_failed_reads(const locker_bank &bank) {
+  return bank.blocks != nullptr || !bank.copies.empty();
+}
+
 void fill_io::note_failed_read(const fill &f) {
   tier_slot &files = state_.tiers[f.from];
-  withhold_unread(state_, f);
+  if (f.bank->blocks != nullptr) withhold_unread(state_, f);
   if (!files.failed_reads.failed(locker_name(*f.bank, f.number), state_.now_ns)) return;
-  state_.log(0, format_text("tier %s is bypassed: one block after another could not be read; it is "
-                            "probed now and then",
-                            files.name.c_str()));
+  state_.log(0,
+             format_text("tier %s is bypassed: one locker after another could not be read; it is "
+                         "probed now and then",
+                         files.name.c_str()));
 }
 
 void fill_io::note_read(const fill &f) {
   tier_slot &files = state_.tiers[f.from];
-  f.bank->blocks->keys.offer(f.number);
+  if (f.bank->blocks != nullptr) f.bank->blocks->keys.offer(f.number);
   if (!files.failed_reads.succeeded(locker_name(*f.bank, f.number))) return;
   state_.log(1, format_text("tier %s is read again", files.name.c_str()));
 }
@@ -465,7 +473,7 @@ void fill_io::read_verified(uint32_t piece_index, bool good) {
   }
   fills_.piece_verified(index);
   // Once all of it is here: that one piece could be read says nothing about the others.
-  if (f.bank->blocks != nullptr && f.reads_left == 0) note_read(f);
+  if (has_failed_reads(*f.bank) && f.reads_left == 0) note_read(f);
   if (p.target == nullptr) return end_piece(piece_index);
   p.at = stage::copying_in;
   state_.tiers[f.to].path->push(p.order, piece_index | copy_bit);

@@ -78,6 +78,7 @@ class fill_io final : public transfer::io_owner, public transfer::job_owner {
   bool digests_agree(piece &p);
   void io_failed(uint32_t piece_index, const cubby_backend_done &done);
   void copy_started(uint32_t fill_index);
+  [[nodiscard]] static bool has_failed_reads(const locker_bank &bank);
   void note_failed_read(const fill &f);
   void note_read(const fill &f);
   void count_bytes(const piece &p);

@@ -143,10 +143,21 @@ bool fills::rereads_block(fill &f) {
   return f.wanted() && f.attempts++ == 0;
 }
 
+/// What could not be read from one device, or is damaged there, another one may have.
+bool fills::reads_other_files(fill &f) {
+  const bool read = f.from != no_tier && !copies_from_tier(state_.tiers, f);
+  const bool in_vain = f.failure.status == CUBBY_ERR_IO || f.failure.status == CUBBY_ERR_CORRUPT;
+  if (!read || !in_vain || f.landed_early || !f.wanted()) return false;
+  f.bad_files |= 1U << f.from;
+  if (!sources_.have_other_files(f)) return false;
+  ++f.attempts;
+  return true;
+}
+
 /// A failed copy may have another source: a damaged one is replaced by the file's.
 bool fills::try_again(uint32_t index) {
   fill &f = table_[index];
-  if (rereads_block(f)) {
+  if (rereads_block(f) || reads_other_files(f)) {
     start(index);
     return true;
   }

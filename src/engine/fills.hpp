@@ -62,6 +62,7 @@ class fills {
   void unpin_source(fill &f, bool arrived);
   bool try_again(uint32_t index);
   bool rereads_block(fill &f);
+  bool reads_other_files(fill &f);
   void fail_waiters(uint64_t first, const error &why);
   [[nodiscard]] bool has_stream_waiter(const fill &f) const;
   bool land_in_stream(fill &f, uint64_t waiter);

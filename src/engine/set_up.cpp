@@ -236,7 +236,7 @@ result<void> set_up::withdraw_bank(locker_bank &bank) {
 }
 
 void set_up::free_bank(locker_bank &bank) {
-  if (bank.file_tier != no_tier) files_.close(bank.files, bank.file_tier);
+  files_.close_all(bank);
   state_.banks.destroy(bank);
 }
 

@@ -39,31 +39,78 @@ void source_files::close(std::vector<catalog::bank_file> &files, uint32_t tier) 
   }
 }
 
+void source_files::close_all(locker_bank &bank) {
+  if (bank.file_tier != no_tier) close(bank.files, bank.file_tier);
+  for (residency::file_copies &one : bank.copies) close(one.files, one.tier);
+}
+
+const std::vector<catalog::bank_file> &source_files::through(const locker_bank &bank,
+                                                             uint32_t tier) {
+  for (const residency::file_copies &one : bank.copies)
+    if (one.tier == tier) return one.files;
+  return bank.files;
+}
+
+result<void> source_files::look_at(const locker_bank &bank, uint32_t tier) const {
+  for (const catalog::bank_file &file : through(bank, tier)) {
+    auto seen = state_.tiers[tier].files->backend().stat_file(file.number);
+    if (seen.ok() && same_file(*seen, file)) continue;
+    if (seen.ok()) {
+      return fail(CUBBY_ERR_CORRUPT,
+                  "%s changed since it was adopted; nothing more is loaded from bank %s; "
+                  "remove the bank and adopt the file again",
+                  file.path.c_str(), bank.desc().name);
+    }
+    return fail_errno(seen.failure().native,
+                      "%s could not be looked at again, so nothing more is loaded from "
+                      "bank %s; look at the kernel's log and the disk, then remove the "
+                      "bank and adopt the file again",
+                      file.path.c_str(), bank.desc().name);
+  }
+  return {};
+}
+
+bool source_files::unchanged(locker_bank &bank, uint32_t tier) {
+  bool *left_out = &bank.left_out;
+  uint64_t *looked_ns = &bank.looked_ns;
+  bool others = false;
+  for (residency::file_copies &one : bank.copies) {
+    if (one.tier == tier) {
+      others = others || !bank.left_out;
+      left_out = &one.left_out;
+      looked_ns = &one.looked_ns;
+    } else {
+      others = others || !one.left_out;
+    }
+  }
+  if (*left_out) return false;
+  if (*looked_ns != 0 && state_.now_ns - *looked_ns < identity_good_ns) return true;
+  *looked_ns = state_.now_ns;
+  auto seen = look_at(bank, tier);
+  if (seen) return true;
+  *left_out = true;
+  if (others) {
+    state_.log(0, format_text("tier %s: the files of bank %s changed, or cannot be looked at; they "
+                              "are left out, those on other devices are read",
+                              state_.tiers[tier].name.c_str(), bank.desc().name));
+  } else {
+    bank.failed = seen.failure();
+    state_.log(0, bank.failed.text);
+  }
+  return false;
+}
+
 bool source_files::unchanged(locker_bank &bank) {
   if (bank.failed.status != CUBBY_OK) return false;
-  if (bank.looked_ns != 0 && state_.now_ns - bank.looked_ns < identity_good_ns) return true;
-  bank.looked_ns = state_.now_ns;
-  for (const catalog::bank_file &file : bank.files) {
-    auto seen = state_.tiers[bank.file_tier].files->backend().stat_file(file.number);
-    if (seen.ok() && same_file(*seen, file)) continue;
-    bank.failed =
-        seen.ok() ? fail(CUBBY_ERR_CORRUPT,
-                         "%s changed since it was adopted; nothing more is loaded from bank %s; "
-                         "remove the bank and adopt the file again",
-                         file.path.c_str(), bank.desc().name)
-                  : fail_errno(seen.failure().native,
-                               "%s could not be looked at again, so nothing more is loaded from "
-                               "bank %s; look at the kernel's log and the disk, then remove the "
-                               "bank and adopt the file again",
-                               file.path.c_str(), bank.desc().name);
-    state_.log(0, bank.failed.text);
-    return false;
-  }
-  return true;
+  bool any = unchanged(bank, bank.file_tier);
+  for (size_t i = 0; i < bank.copies.size() && !any; ++i)
+    any = unchanged(bank, bank.copies[i].tier);
+  return any;
 }
 
 void source_files::explain(locker_bank &bank, error &why) {
   bank.looked_ns = 0;
+  for (residency::file_copies &one : bank.copies) one.looked_ns = 0;
   if (unchanged(bank)) return;
   const cubby_tier tier = why.tier;
   why = bank.failed;

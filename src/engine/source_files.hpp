@@ -17,14 +17,24 @@ class source_files {
   /// can open files apart. What was opened before it failed is the caller's to close.
   result<void> open(std::vector<catalog::bank_file> &files, uint32_t tier);
   void close(std::vector<catalog::bank_file> &files, uint32_t tier);
-  /// Are the files of the bank what they were? Looked at again after 10 ms. False: bank.failed says
-  /// so, and nothing more is loaded from it.
+  /// Those of the bank, and its copies.
+  void close_all(locker_bank &bank);
+  /// Are the files of the bank, or of a copy of them, what they were? Looked at again after 10 ms.
+  /// False: bank.failed says so, and nothing more is loaded from it.
   bool unchanged(locker_bank &bank);
+  /// The same of those that are read through a tier; where they changed, and there are others, they
+  /// are left out from here on.
+  bool unchanged(locker_bank &bank, uint32_t tier);
+  /// The files of the bank as they are open through a tier.
+  [[nodiscard]] static const std::vector<catalog::bank_file> &through(const locker_bank &bank,
+                                                                      uint32_t tier);
   /// Bytes were not as they should be: looks at once, and where a file has changed that is the
   /// reason.
   void explain(locker_bank &bank, error &why);
 
  private:
+  result<void> look_at(const locker_bank &bank, uint32_t tier) const;
+
   engine_state &state_;
 };
 

@@ -107,6 +107,48 @@ void sources::add_intermediate(uint32_t index) {
   }
 }
 
+/// Have the bytes not been asked for there in vain, and are the files what they were?
+bool sources::may_read(const fill &f, uint32_t tier) {
+  return (f.bad_files >> tier & 1) == 0 && files_.unchanged(*f.bank, tier);
+}
+
+bool sources::have_other_files(const fill &f) {
+  if (f.bank->copies.empty()) return false;
+  bool any = may_read(f, f.bank->file_tier);
+  for (const residency::file_copies &one : f.bank->copies) any = any || may_read(f, one.tier);
+  return any;
+}
+
+/// When the tier would have the locker, behind what waits there. One that was never read from is
+/// taken for a device of 1 GB/s.
+uint64_t sources::backlog_ns(const fill &f, uint32_t tier) const {
+  const transfer::channel &path = *state_.tiers[tier].path;
+  const uint64_t bytes = f.bank->locker_bytes(f.number) * (path.queued_count() + 1);
+  const uint64_t measured_ns = path.estimate_ns(bytes);
+  return measured_ns != base::never_ns ? measured_ns : bytes * (1 + path.in_flight_count());
+}
+
+/// The device that would have the bytes soonest. One that fails is left alone, but for a probe.
+uint32_t sources::choose_files(const fill &f) {
+  if (f.bank->copies.empty()) return f.bank->file_tier;
+  const uint64_t name = locker_name(*f.bank, f.number);
+  uint32_t best = no_tier, last_resort = f.bank->file_tier;
+  uint64_t best_ns = base::never_ns;
+  const auto consider = [&](uint32_t tier) {
+    if (!may_read(f, tier)) return;
+    last_resort = tier;
+    const uint64_t ns = backlog_ns(f, tier);
+    if (ns >= best_ns || !state_.tiers[tier].failed_reads.would_allow(name, state_.now_ns)) return;
+    best = tier;
+    best_ns = ns;
+  };
+  consider(f.bank->file_tier);
+  for (const residency::file_copies &one : f.bank->copies) consider(one.tier);
+  if (best == no_tier) return last_resort;
+  (void)state_.tiers[best].failed_reads.allows(name, state_.now_ns);  // the probe, if it is one
+  return best;
+}
+
 result<sources::choice> sources::choose(uint32_t index) {
   if (choose_copy(index)) return choice::reads;
   if (follow_other(index)) return choice::follows;
@@ -117,7 +159,7 @@ result<sources::choice> sources::choose(uint32_t index) {
     return fail(CUBBY_MISS, "locker %u of bank %s is nowhere any more", f.number, bank.desc().name);
   }
   if (!stored && !files_.unchanged(bank)) return bank.failed;
-  f.from = bank.file_tier;
+  f.from = stored ? bank.file_tier : choose_files(f);
   tier_slot &files = state_.tiers[f.from];
   if (stored && !files.failed_reads.allows(locker_name(bank, f.number), state_.now_ns)) {
     f.from = no_tier;

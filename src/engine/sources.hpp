@@ -16,8 +16,13 @@ class sources {
   /// Sets `from`, and holds the copy there; or makes the fill follow another. An error when nothing
   /// has the bytes.
   result<choice> choose(uint32_t index);
+  /// Is there a device left that the fill's locker was not read from in vain?
+  [[nodiscard]] bool have_other_files(const fill &f);
 
  private:
+  [[nodiscard]] bool may_read(const fill &f, uint32_t tier);
+  [[nodiscard]] uint64_t backlog_ns(const fill &f, uint32_t tier) const;
+  [[nodiscard]] uint32_t choose_files(const fill &f);
   [[nodiscard]] bool is_nearer(uint32_t a, uint32_t b, uint32_t to) const;
   bool choose_copy(uint32_t index);
   [[nodiscard]] bool may_pass(uint32_t tier, const fill &f) const;

@@ -9,9 +9,9 @@ namespace cubby::engine {
 namespace {
 
 /// The numbers of cubby_tier_stats.health.
-uint32_t health_of(const tier_slot &slot, const disk_store &store) {
+uint32_t health_of(const tier_slot &slot, const disk_store *store) {
   if (slot.failed_reads.bypassed()) return 3;
-  if (store.content().failure() != nullptr) return 2;
+  if (store != nullptr && store->content().failure() != nullptr) return 2;
   return slot.failed_reads.degraded() ? 1 : 0;
 }
 
@@ -88,11 +88,12 @@ cubby_tier_stats statistics::tier_stats(uint32_t tier) const {
   stats.struct_size = sizeof stats;
   stats.tier = slot.handle;
   if (slot.memory == nullptr) {
-    if (const disk_store *store = stored_.store_of(tier)) {
+    const disk_store *store = stored_.store_of(tier);
+    stats.health = health_of(slot, store);
+    if (store != nullptr) {
       const store::store_statistics seen = store->content().statistics();
       stats.budget_bytes = seen.data_bytes;
       stats.used_bytes = seen.data_bytes - seen.free_bytes;
-      stats.health = health_of(slot, *store);
     }
     return stats;
   }

@@ -20,6 +20,14 @@ namespace cubby::residency {
 
 inline constexpr uint32_t tiers_max = 8;
 
+/// The files of a bank on another device, which its lockers are read from as well.
+struct file_copies {
+  uint32_t tier = ~uint32_t{0};           // through which they are open
+  std::vector<catalog::bank_file> files;  // in the order of the bank's own
+  uint64_t looked_ns = 0;                 // when their identity was last looked at
+  bool left_out = false;                  // they changed: not read any more
+};
+
 class locker_bank : public catalog::bank_description {
  public:
   /// From a description by the caller; files come with map().
@@ -73,6 +81,8 @@ class locker_bank : public catalog::bank_description {
   uint32_t file_tier = ~uint32_t{0};  // through which its files are open
   uint32_t routed_seen = 0;  // most lockers of a row that a sequence used, where that is not given
   uint64_t looked_ns = 0;    // when the files' identity was last looked at
+  bool left_out = false;     // they changed; copies are read in their place
+  std::vector<file_copies> copies;
   std::atomic<bool> removed{false};
   std::unique_ptr<key_blocks> blocks;  // of a bank of KV blocks; their lockers are named by key
 

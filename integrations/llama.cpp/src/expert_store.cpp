@@ -208,11 +208,24 @@ std::unique_ptr<expert_store::model> expert_store::adopt(const std::string &path
     (void)runtime_->remove(made->bank);
     return nullptr;
   }
+  add_copies(*made);
   if (chosen_.look_ahead) made->routers = find_routers(made->bank);
   say_size(*made);
   file_bytes_ += bytes_of_files(*runtime_, made->bank);
   most_file_bytes_ = std::max(most_file_bytes_.load(), file_bytes_);
   return made;
+}
+
+/// Those that are called as the model is.
+void expert_store::add_copies(const model &made) {
+  const auto name = [](const std::string &path) { return path.substr(path.rfind('/') + 1); };
+  for (const std::string &path : chosen_.copies) {
+    if (name(path) != name(made.path)) continue;
+    if (auto added = runtime_->add_copy(made.bank, path.c_str()); added)
+      say(made.path + " is read from " + path + ", too");
+    else
+      say(std::string("CUBBY_MODEL_COPIES: ") + added.why().text());
+  }
 }
 
 bool expert_store::index_tensors(model &made) {

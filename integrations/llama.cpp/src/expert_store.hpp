@@ -85,6 +85,7 @@ class expert_store {
   model *model_of(const struct file_place &file);
   std::unique_ptr<model> adopt(const std::string &path);
   bool index_tensors(model &made);
+  void add_copies(const model &made);
   std::unique_ptr<const router_forecast> find_routers(const cubby::bank &bank);
   bool take_memory(uint64_t more_bytes);
   uint64_t most_bytes(const model &made) const;

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <sstream>
 
 namespace cubby_ggml {
 namespace {
@@ -141,6 +142,9 @@ settings settings::from_environment() {
       say("CUBBY_TABLE_MIN is \"" + *text + "\", which is no size such as 1GiB or 256MiB");
   }
   made.policy = variable("CUBBY_POLICY").value_or("");
+  std::istringstream copies(variable("CUBBY_MODEL_COPIES").value_or(""));
+  for (std::string path; std::getline(copies, path, ':');)
+    if (!path.empty()) made.copies.push_back(path);
   made.summary = variable("CUBBY_SUMMARY").value_or("1") != "0";
   made.look_ahead = variable("CUBBY_LOOK_AHEAD").value_or("1") != "0";
   if (const auto text = variable("CUBBY_PUBLISH_MS")) {

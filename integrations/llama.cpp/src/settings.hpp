@@ -6,12 +6,14 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace cubby_ggml {
 
 struct settings {
   uint64_t host_budget_bytes = 0;                // of the frames
   std::string policy;                            // "" = the runtime's own choice
+  std::vector<std::string> copies;               // of models, on other devices
   bool summary = true;                           // at exit
   uint64_t table_bytes_min = uint64_t{1} << 30;  // smaller tables of rows stay with llama.cpp
   bool look_ahead = true;                        // experts of the next layer are forecast

@@ -80,6 +80,7 @@ TEST_CASE("a runtime that is NULL is an argument error of every call") {
       cubby_tier_add(nullptr, nullptr, &tier),
       cubby_tier_resize(nullptr, 1, 4096, nullptr),
       cubby_bank_adopt(nullptr, "x", nullptr, &bank),
+      cubby_bank_add_copy(nullptr, 1, "x"),
       cubby_bank_remove(nullptr, 1),
       cubby_cq_add(nullptr, 1, &queue),
       cubby_cq_remove(nullptr),
