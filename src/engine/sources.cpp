@@ -119,28 +119,30 @@ bool sources::have_other_files(const fill &f) {
   return any;
 }
 
-/// When the tier would have the locker, behind what waits there. One that was never read from is
-/// taken for a device of 1 GB/s.
-uint64_t sources::backlog_ns(const fill &f, uint32_t tier) const {
-  const transfer::channel &path = *state_.tiers[tier].path;
-  const uint64_t bytes = f.bank->locker_bytes(f.number) * (path.queued_count() + 1);
-  const uint64_t measured_ns = path.estimate_ns(bytes);
-  return measured_ns != base::never_ns ? measured_ns : bytes * (1 + path.in_flight_count());
+/// What waits and is in flight there; and what it has read so far, weighed by how long it takes for
+/// one: where nothing waits, each device is asked for its share, so that its speed stays known.
+sources::load sources::load_of(const fill &f, uint32_t tier) const {
+  const tier_slot &slot = state_.tiers[tier];
+  const uint64_t alone_ns = slot.path->estimate_ns(f.bank->locker_bytes(f.number));
+  const double weight = alone_ns == base::never_ns ? 0 : static_cast<double>(alone_ns);
+  return {slot.path->queued_count() + slot.path->in_flight_count(),
+          static_cast<double>(slot.stats.bytes_out) * weight};
 }
 
-/// The device that would have the bytes soonest. One that fails is left alone, but for a probe.
+/// The device with the shortest queue. One that fails is left alone, but for a probe.
 uint32_t sources::choose_files(const fill &f) {
   if (f.bank->copies.empty()) return f.bank->file_tier;
   const uint64_t name = locker_name(*f.bank, f.number);
   uint32_t best = no_tier, last_resort = f.bank->file_tier;
-  uint64_t best_ns = base::never_ns;
+  load of_best;
   const auto consider = [&](uint32_t tier) {
     if (!may_read(f, tier)) return;
     last_resort = tier;
-    const uint64_t ns = backlog_ns(f, tier);
-    if (ns >= best_ns || !state_.tiers[tier].failed_reads.would_allow(name, state_.now_ns)) return;
+    if (!state_.tiers[tier].failed_reads.would_allow(name, state_.now_ns)) return;
+    const load here = load_of(f, tier);
+    if (best != no_tier && of_best <= here) return;
     best = tier;
-    best_ns = ns;
+    of_best = here;
   };
   consider(f.bank->file_tier);
   for (const residency::file_copies &one : f.bank->copies) consider(one.tier);

@@ -2,6 +2,8 @@
 // one nearer, or the file.
 #pragma once
 
+#include <compare>
+
 #include "engine/residents.hpp"
 #include "engine/source_files.hpp"
 
@@ -20,8 +22,13 @@ class sources {
   [[nodiscard]] bool have_other_files(const fill &f);
 
  private:
+  struct load {
+    uint64_t waiting_count = 0;
+    double share = 0;
+    auto operator<=>(const load &) const = default;  // NOLINT(modernize-use-nullptr)
+  };
   [[nodiscard]] bool may_read(const fill &f, uint32_t tier);
-  [[nodiscard]] uint64_t backlog_ns(const fill &f, uint32_t tier) const;
+  [[nodiscard]] load load_of(const fill &f, uint32_t tier) const;
   [[nodiscard]] uint32_t choose_files(const fill &f);
   [[nodiscard]] bool is_nearer(uint32_t a, uint32_t b, uint32_t to) const;
   bool choose_copy(uint32_t index);
