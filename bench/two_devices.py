@@ -5,8 +5,8 @@
         [--mb-per-s 300] [--rounds 3] [--tokens 48] [--json OUT]
 
 Devices are loop devices over files in DIR, each held to a speed by the kernel's I/O controller; a
-model is made on the first and copied to the second. The one that fails gives I/O errors after a
-third of the tokens. Needs root, mkfs.ext4, losetup, and the blkio (v1) controller or io (v2).
+model is made on the first, sealed, and copied to the second. The one that fails loses its bytes
+after a third of the tokens: it gives zeros, then I/O errors. Needs root, mkfs.ext4, losetup, and the blkio (v1) controller or io (v2).
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ def measure(chosen: argparse.Namespace, one_fails: bool) -> dict[str, list[Any]]
         model, copy = first / NAME, second / NAME
         made = [str(chosen.cubby), "make-model", *GEOMETRY.split(), "--out", str(model)]
         subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([chosen.cubby, "seal", model], check=True, stdout=subprocess.DEVNULL)
         shutil.copyfile(model, copy)
         os.sync()
         limit = chosen.mb_per_s * 1_000_000

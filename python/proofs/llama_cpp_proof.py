@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 PACKAGE = Path(llama_cpp.__file__).parent
 PROGRAMS = HERE.parent.parent / "integrations/llama.cpp/tests"
 SUMMARY = re.compile(r"(\d+) experts asked for, ([\d.]+) % found.*?(\d+) evicted", re.DOTALL)
-FORECAST = re.compile(r"experts forecast for a next layer ([\d.]+) % were used[^\n]*")
+FORECAST = re.compile(r"\d+ experts read ahead for a next layer, ([\d.]+) % of them used")
 # Repacked weights may round in another way, and experts are never repacked in lockers.
 UNPACKED = """
 import sys, llama_cpp

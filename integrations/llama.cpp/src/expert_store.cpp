@@ -326,6 +326,20 @@ void expert_store::fetch(const expert_place &place, std::span<const uint64_t> nu
                        host_.handle(), &how, nullptr);
 }
 
+void expert_store::keep_missing(const expert_place &place, uint32_t row,
+                                std::vector<router_forecast::expected> &experts) {
+  if (experts.empty()) return;
+  std::vector<cubby_item> items(experts.size(), cubby_item{});
+  std::vector<uint64_t> ready_ns(experts.size());
+  for (size_t i = 0; i < experts.size(); ++i)
+    items[i].id = place.bank->id(place.bank->number(row, experts[i].expert));
+  if (cubby_estimate(runtime_->handle(), items.data(), static_cast<uint32_t>(items.size()),
+                     host_.handle(), ready_ns.data()) != CUBBY_OK)
+    return;
+  size_t i = 0;
+  std::erase_if(experts, [&](const router_forecast::expected &) { return ready_ns[i++] == 0; });
+}
+
 void expert_store::expect(const expert_place &place, uint32_t row,
                           std::span<const uint16_t> experts, uint64_t patience_ns) {
   auto hint = sized<cubby_hint_item>();

@@ -57,6 +57,9 @@ class expert_store {
   cubby::result<cubby::pins> pin(const expert_place &place, std::span<const uint64_t> numbers);
   /// They will be pinned next; nothing is held.
   void fetch(const expert_place &place, std::span<const uint64_t> numbers);
+  /// Leaves those of a row that are not in memory.
+  void keep_missing(const expert_place &place, uint32_t row,
+                    std::vector<router_forecast::expected> &experts);
   /// Experts of a row that will probably be used within `patience_ns`; what has not begun to be
   /// read by then is not read.
   void expect(const expert_place &place, uint32_t row, std::span<const uint16_t> experts,

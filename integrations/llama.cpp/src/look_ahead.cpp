@@ -7,31 +7,37 @@
 namespace cubby_ggml {
 namespace {
 
-/// Experts after which what was right of them counts half.
-constexpr double memory = 512;
-/// Too few to judge by.
-constexpr double too_few = 64;
-/// While forecasts are bad, one layer in so many is forecast, to see whether they still are.
+/// Forecasts after which what was right of them counts half; and too few to judge by.
+constexpr double memory = 128, too_few = 8;
+/// What is read for nothing delays what is needed: at most a fifth.
+constexpr double right_min = 0.8;
+/// While no forecasts are good, one layer in so many has some, to see whether they still are not.
 constexpr uint64_t look_again = 16;
 
 }  // namespace
 
+bool look_ahead::record::is_good() const { return named < too_few || right >= right_min * named; }
+
+void look_ahead::record::add(bool was_right) {
+  constexpr double fading = memory / (memory + 1);
+  named = named * fading + 1;
+  right = right * fading + (was_right ? 1 : 0);
+}
+
+void look_ahead::compare(std::span<const uint64_t> experts) {
+  for (const router_forecast::expected &one : expected_)
+    of_rank(one.rank).add(std::binary_search(experts.begin(), experts.end(), one.expert));
+  const auto used = std::count_if(asked_.begin(), asked_.end(), [&](uint16_t expert) {
+    return std::binary_search(experts.begin(), experts.end(), expert);
+  });
+  counters().compare_forecast(asked_.size(), static_cast<uint64_t>(used));
+}
+
 void look_ahead::begin_layer(const expert_place &place, std::span<const uint64_t> experts,
                              bool missed) {
-  const bool was_forecast =
-      !work_.chosen.empty() && place.bank == place_.bank && place.row == place_.row + 1;
-  if (was_forecast) {
-    const auto named = static_cast<uint64_t>(work_.chosen.size());
-    const auto right = static_cast<uint64_t>(
-        std::count_if(work_.chosen.begin(), work_.chosen.end(), [&](uint16_t one) {
-          return std::binary_search(experts.begin(), experts.end(), uint64_t{one});
-        }));
-    counters().compare_forecast(named, right);
-    const double fading = memory / (memory + static_cast<double>(named));
-    named_ = named_ * fading + static_cast<double>(named);
-    right_ = right_ * fading + static_cast<double>(right);
-  }
-  work_.chosen.clear();
+  if (place.bank == place_.bank && place.row == place_.row + 1) compare(experts);
+  expected_.clear();
+  asked_.clear();
   place_ = place;
   ++layers_;
   since_miss_ = missed ? 0 : since_miss_ + 1;
@@ -40,19 +46,20 @@ void look_ahead::begin_layer(const expert_place &place, std::span<const uint64_t
   begun_ns_ = now_ns;
 }
 
-bool look_ahead::is_good() const { return named_ < too_few || 2 * right_ >= named_; }
-
 void look_ahead::ask_for_next(const ggml_tensor &input, uint32_t top_k, uint32_t room) {
   const uint32_t rows = place_.bank->rows();
   // What has found all in memory for two tokens has nothing to read.
   if (place_.routers == nullptr || since_miss_ > 2 * uint64_t{rows} || room == 0) return;
-  const bool good = is_good();
-  if (!good && layers_ % look_again != 0) return;
+  const bool any_good =
+      std::any_of(records_.begin(), records_.begin() + std::min<size_t>(top_k, ranks),
+                  [](const record &one) { return one.is_good(); });
+  if (!any_good && layers_ % look_again != 0) return;
   place_.routers->after(place_.row, input, top_k, work_);
-  if (!good || work_.chosen.empty()) return;
-  const std::span<const uint16_t> all(work_.chosen);
-  store().expect(place_, place_.row + 1, all.first(std::min<size_t>(all.size(), room)),
-                 2 * pace_ns_);
+  expected_ = work_.chosen;
+  store().keep_missing(place_, place_.row + 1, expected_);
+  for (const router_forecast::expected &one : expected_)
+    if (asked_.size() < room && of_rank(one.rank).is_good()) asked_.push_back(one.expert);
+  if (!asked_.empty()) store().expect(place_, place_.row + 1, asked_, 2 * pace_ns_);
 }
 
 }  // namespace cubby_ggml

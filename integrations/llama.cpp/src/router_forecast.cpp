@@ -99,7 +99,9 @@ void router_forecast::after(uint32_t row, const ggml_tensor &input, uint32_t top
     choose(top_k, work);
   }
   std::sort(work.chosen.begin(), work.chosen.end());
-  work.chosen.erase(std::unique(work.chosen.begin(), work.chosen.end()), work.chosen.end());
+  // Of those that several tokens use the best rank is the first.
+  const auto same = [](const expected &a, const expected &b) { return a.expert == b.expert; };
+  work.chosen.erase(std::unique(work.chosen.begin(), work.chosen.end(), same), work.chosen.end());
 }
 
 void router_forecast::score(const router &next, workspace &work) const {
@@ -119,7 +121,8 @@ void router_forecast::choose(uint32_t top_k, workspace &work) {
   std::iota(work.order.begin(), work.order.end(), uint16_t{0});
   std::partial_sort(work.order.begin(), work.order.begin() + top_k, work.order.end(),
                     [&](uint16_t a, uint16_t b) { return work.scores[a] > work.scores[b]; });
-  work.chosen.insert(work.chosen.end(), work.order.begin(), work.order.begin() + top_k);
+  for (uint32_t rank = 0; rank < top_k; ++rank)
+    work.chosen.push_back({work.order[rank], static_cast<uint16_t>(rank)});
 }
 
 }  // namespace cubby_ggml

@@ -4,6 +4,7 @@
 // part 3.2).
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -21,10 +22,16 @@ class router_forecast {
   router_forecast(std::span<const std::string> files, std::span<const std::string> block_of_row,
                   uint32_t experts);
 
+  struct expected {
+    uint16_t expert = 0;
+    uint16_t rank = 0;  // 0 = some token's best
+    auto operator<=>(const expected &) const = default;
+  };
   /// Memory of a caller, used again.
   struct workspace {
     std::vector<float> state, scores;
-    std::vector<uint16_t> order, chosen;
+    std::vector<uint16_t> order;
+    std::vector<expected> chosen;  // by number
   };
   /// Experts of row `row` + 1, each once: the `top_k` best of every token of `input` (F32
   /// [width, 1, tokens], the input of row `row`'s experts), of tokens_max of them at most. In

@@ -83,12 +83,9 @@ void print_summary() {
                count(host.evict_count), count(host.corrupt_count),
                bytes_text(block.unverified_bytes).c_str());
   if (counters().named() != 0)
-    std::fprintf(stderr,
-                 "cubby: of the experts forecast for a next layer %s were used; %s read ahead and "
-                 "used, %s read for nothing\n",
-                 percent(counters().right(), counters().named()).c_str(),
-                 bytes_text(host.prefetch_used_bytes).c_str(),
-                 bytes_text(host.prefetch_wasted_bytes).c_str());
+    std::fprintf(stderr, "cubby: %llu experts read ahead for a next layer, %s of them used by it\n",
+                 count(counters().named()),
+                 percent(counters().right(), counters().named()).c_str());
   print_whether_it_pays(host);
 }
 

@@ -13,7 +13,7 @@ class run_counters {
   void begin_batch(int64_t tokens);
   void waited(uint64_t ns) { wait_ns_ += ns; }
 
-  /// So many experts were named before their layer was at hand, so many of them rightly.
+  /// So many experts were read before their layer was at hand; it used so many of them.
   void compare_forecast(uint64_t named, uint64_t right) { named_ += named, right_ += right; }
 
   uint64_t tokens() const { return tokens_; }
