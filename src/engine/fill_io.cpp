@@ -65,6 +65,8 @@ bool fill_io::issue(uint32_t index) {
   const uint32_t piece_index = new_piece();
   piece &p = pieces_[piece_index];
   p.fill = index;
+  const bool of_files = reads_file(state_.tiers, f) && f.bank->blocks == nullptr;
+  p.from = of_files ? files_.choose(*f.bank, f.number, f.bad_files) : f.from;
   p.order = f.order;
   p.run = cut_run(*f.bank, f.number, f.next_part, f.next_chunk, chunks_per_piece(state_.tiers, f));
   if (!place(f, p)) {
@@ -151,12 +153,12 @@ bool fill_io::room_for_io(transfer::channel &path) noexcept try {
 void fill_io::start_read(uint32_t piece_index) {
   piece &p = pieces_[piece_index];
   const fill &f = table_[p.fill];
-  tier_slot &files = state_.tiers[f.from];
+  tier_slot &files = state_.tiers[p.from];
   p.at = stage::reading;
   cubby_backend_io io{};
   io.op = CUBBY_BACKEND_READ;
   if (f.bank->blocks == nullptr) {
-    io.file = source_files::through(*f.bank, f.from)[p.run.file].number;
+    io.file = source_files::through(*f.bank, p.from)[p.run.file].number;
     io.offset_bytes = p.run.read_offset_bytes;
   } else {
     const stored_blocks::place at = stored_.place_of(*f.bank, f.number);
@@ -276,7 +278,7 @@ void fill_io::job_done(uint32_t tag) {
 /// The tier whose channel carries the piece's I/O.
 uint32_t fill_io::tier_of(const piece &p) const {
   const fill &f = table_[p.fill];
-  return p.at == stage::copying_in ? f.to : f.from;
+  return p.at == stage::copying_in ? f.to : p.from;
 }
 
 /// Of bytes that were right when they came there.
@@ -293,7 +295,7 @@ error fill_io::damaged_copy(const piece &p, tier_slot &slot) const {
 /// Of the file that the piece is read from.
 const char *fill_io::path_of(const fill &f, const piece &p) const {
   if (f.bank->blocks == nullptr)
-    return source_files::through(*f.bank, f.from)[p.run.file].path.c_str();
+    return source_files::through(*f.bank, p.from)[p.run.file].path.c_str();
   const stored_blocks::place at = stored_.place_of(*f.bank, f.number);
   return at.path == nullptr ? "its store" : at.path->c_str();
 }
@@ -305,7 +307,7 @@ error fill_io::damaged_file(const piece &p) const {
                    "seen; restore the file, or, if the change is meant, remove its seal and seal "
                    "it again",
                    f.number, f.bank->desc().name, path_of(f, p));
-  why.tier = state_.tiers[f.from].handle;
+  why.tier = state_.tiers[p.from].handle;
   why.offset_bytes = p.bad_offset_bytes;
   why.data_loss = true;
   return why;
@@ -397,20 +399,20 @@ void fill_io::io_failed(uint32_t piece_index, const cubby_backend_done &done) {
     note_lost(state_, tier_of(p));
     why.status = CUBBY_ERR_DEVICE;
   }
-  if (reading && has_failed_reads(*f.bank)) note_failed_read(f);
+  if (reading) note_failed_read(p);
   // A file that was cut short is no failing device: its bank says so.
   if (reading && done.error == 0) files_.explain(*f.bank, why);
   fills_.stop(index, why);
   end_piece(piece_index);
 }
 
-/// Are reads of its lockers that fail remembered? There is no other way to most.
-bool fill_io::has_failed_reads(const locker_bank &bank) {
-  return bank.blocks != nullptr || !bank.copies.empty();
-}
-
-void fill_io::note_failed_read(const fill &f) {
-  tier_slot &files = state_.tiers[f.from];
+/// Of lockers that have another way: blocks can be computed, and of a bank with copies another
+/// device has the same.
+void fill_io::note_failed_read(const piece &p) {
+  fill &f = table_[p.fill];
+  f.bad_files |= 1U << p.from;
+  if (f.bank->blocks == nullptr && f.bank->copies.empty()) return;
+  tier_slot &files = state_.tiers[p.from];
   if (f.bank->blocks != nullptr) withhold_unread(state_, f);
   if (!files.failed_reads.failed(locker_name(*f.bank, f.number), state_.now_ns)) return;
   state_.log(0,
@@ -419,8 +421,12 @@ void fill_io::note_failed_read(const fill &f) {
                          files.name.c_str()));
 }
 
-void fill_io::note_read(const fill &f) {
-  tier_slot &files = state_.tiers[f.from];
+/// Of a block once all of it is here: that one piece could be read says nothing about the others.
+void fill_io::note_read(const piece &p) {
+  const fill &f = table_[p.fill];
+  if (f.bank->blocks == nullptr && f.bank->copies.empty()) return;
+  if (f.bank->blocks != nullptr && f.reads_left != 0) return;
+  tier_slot &files = state_.tiers[p.from];
   if (f.bank->blocks != nullptr) f.bank->blocks->keys.offer(f.number);
   if (!files.failed_reads.succeeded(locker_name(*f.bank, f.number))) return;
   state_.log(1, format_text("tier %s is read again", files.name.c_str()));
@@ -439,7 +445,7 @@ void fill_io::count_bytes(const piece &p) {
     state_.tiers[f.to].stats.bytes_in += bytes;
     return;
   }
-  state_.tiers[f.from].stats.bytes_out += bytes;
+  state_.tiers[p.from].stats.bytes_out += bytes;
   if (p.target == nullptr) {
     state_.tiers[f.to].stats.bytes_in += bytes;
   } else if (f.intermediate != no_tier) {
@@ -461,19 +467,19 @@ void fill_io::read_verified(uint32_t piece_index, bool good) {
   fill &f = table_[index];
   if (f.state == fill_state::stopping) return end_piece(piece_index);
   if (!good) {
-    if (!p.reread && room_for_io(*state_.tiers[f.from].path)) {
+    if (!p.reread && room_for_io(*state_.tiers[p.from].path)) {
       p.reread = true;  // a misdirected read or a flip on the way heals; a bad file does not
       return start_read(piece_index);
     }
-    ++state_.tiers[f.from].stats.corrupt_count;
+    ++state_.tiers[p.from].stats.corrupt_count;
+    f.bad_files |= 1U << p.from;
     error why = damaged_file(p);
     files_.explain(*f.bank, why);
     fills_.stop(index, why);
     return end_piece(piece_index);
   }
   fills_.piece_verified(index);
-  // Once all of it is here: that one piece could be read says nothing about the others.
-  if (has_failed_reads(*f.bank) && f.reads_left == 0) note_read(f);
+  note_read(p);
   if (p.target == nullptr) return end_piece(piece_index);
   p.at = stage::copying_in;
   state_.tiers[f.to].path->push(p.order, piece_index | copy_bit);

@@ -49,6 +49,7 @@ class fill_io final : public transfer::io_owner, public transfer::job_owner {
   struct piece {
     stage at = stage::unused;
     uint32_t fill = no_index;
+    uint32_t from = no_tier;  // the fill's; of a bank with copies, any tier that has its files
     chunk_run run;
     std::byte *landing = nullptr;       // where the wanted bytes come to lie
     std::byte *staging = nullptr;       // the pool's, when `landing` is in it
@@ -78,9 +79,8 @@ class fill_io final : public transfer::io_owner, public transfer::job_owner {
   bool digests_agree(piece &p);
   void io_failed(uint32_t piece_index, const cubby_backend_done &done);
   void copy_started(uint32_t fill_index);
-  [[nodiscard]] static bool has_failed_reads(const locker_bank &bank);
-  void note_failed_read(const fill &f);
-  void note_read(const fill &f);
+  void note_failed_read(const piece &p);
+  void note_read(const piece &p);
   void count_bytes(const piece &p);
   void piece_read(uint32_t piece_index);
   void read_verified(uint32_t piece_index, bool good);

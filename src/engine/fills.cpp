@@ -148,7 +148,6 @@ bool fills::reads_other_files(fill &f) {
   const bool read = f.from != no_tier && !copies_from_tier(state_.tiers, f);
   const bool in_vain = f.failure.status == CUBBY_ERR_IO || f.failure.status == CUBBY_ERR_CORRUPT;
   if (!read || !in_vain || f.landed_early || !f.wanted()) return false;
-  f.bad_files |= 1U << f.from;
   if (!sources_.have_other_files(f)) return false;
   ++f.attempts;
   return true;

@@ -108,6 +108,49 @@ bool source_files::unchanged(locker_bank &bank) {
   return any;
 }
 
+/// Was nothing asked for there in vain, and are the files what they were?
+bool source_files::may_read(locker_bank &bank, uint32_t tier, uint32_t bad) {
+  return (bad >> tier & 1) == 0 && unchanged(bank, tier);
+}
+
+bool source_files::have_other(locker_bank &bank, uint32_t bad) {
+  if (bank.copies.empty()) return false;
+  bool any = may_read(bank, bank.file_tier, bad);
+  for (const residency::file_copies &one : bank.copies) any = any || may_read(bank, one.tier, bad);
+  return any;
+}
+
+/// What waits and is in flight there; and what it has read so far, weighed by how long it takes for
+/// a MiB: where nothing waits, each device is asked for its share, so that its speed stays known.
+source_files::load source_files::load_of(uint32_t tier) const {
+  const tier_slot &slot = state_.tiers[tier];
+  const uint64_t mib_ns = slot.path->estimate_ns(uint64_t{1} << 20);
+  const double weight = mib_ns == base::never_ns ? 0 : static_cast<double>(mib_ns);
+  return {slot.path->queued_count() + slot.path->in_flight_count(),
+          static_cast<double>(slot.stats.bytes_out) * weight};
+}
+
+uint32_t source_files::choose(locker_bank &bank, uint32_t number, uint32_t bad) {
+  if (bank.copies.empty()) return bank.file_tier;
+  const uint64_t name = locker_name(bank, number);
+  uint32_t best = no_tier, last_resort = bank.file_tier;
+  load of_best;
+  const auto consider = [&](uint32_t tier) {
+    if (!may_read(bank, tier, bad)) return;
+    last_resort = tier;
+    if (!state_.tiers[tier].failed_reads.would_allow(name, state_.now_ns)) return;
+    const load here = load_of(tier);
+    if (best != no_tier && of_best <= here) return;
+    best = tier;
+    of_best = here;
+  };
+  consider(bank.file_tier);
+  for (const residency::file_copies &one : bank.copies) consider(one.tier);
+  if (best == no_tier) return last_resort;
+  (void)state_.tiers[best].failed_reads.allows(name, state_.now_ns);  // the probe, if it is one
+  return best;
+}
+
 void source_files::explain(locker_bank &bank, error &why) {
   bank.looked_ns = 0;
   for (residency::file_copies &one : bank.copies) one.looked_ns = 0;

@@ -2,6 +2,7 @@
 // when they were adopted.
 #pragma once
 
+#include <compare>
 #include <vector>
 
 #include "engine/engine_state.hpp"
@@ -25,6 +26,12 @@ class source_files {
   /// The same of those that are read through a tier; where they changed, and there are others, they
   /// are left out from here on.
   bool unchanged(locker_bank &bank, uint32_t tier);
+  /// The tier of files that a piece of a locker is to be read through: the one with the shortest
+  /// queue, of those that are not in `bad` (a bit each). One that fails is left alone, but for a
+  /// probe.
+  [[nodiscard]] uint32_t choose(locker_bank &bank, uint32_t number, uint32_t bad);
+  /// Is there one that is not in `bad`?
+  [[nodiscard]] bool have_other(locker_bank &bank, uint32_t bad);
   /// The files of the bank as they are open through a tier.
   [[nodiscard]] static const std::vector<catalog::bank_file> &through(const locker_bank &bank,
                                                                       uint32_t tier);
@@ -33,6 +40,13 @@ class source_files {
   void explain(locker_bank &bank, error &why);
 
  private:
+  struct load {
+    uint64_t waiting_count = 0;
+    double share = 0;
+    auto operator<=>(const load &) const = default;  // NOLINT(modernize-use-nullptr)
+  };
+  [[nodiscard]] bool may_read(locker_bank &bank, uint32_t tier, uint32_t bad);
+  [[nodiscard]] load load_of(uint32_t tier) const;
   result<void> look_at(const locker_bank &bank, uint32_t tier) const;
 
   engine_state &state_;

@@ -107,50 +107,6 @@ void sources::add_intermediate(uint32_t index) {
   }
 }
 
-/// Have the bytes not been asked for there in vain, and are the files what they were?
-bool sources::may_read(const fill &f, uint32_t tier) {
-  return (f.bad_files >> tier & 1) == 0 && files_.unchanged(*f.bank, tier);
-}
-
-bool sources::have_other_files(const fill &f) {
-  if (f.bank->copies.empty()) return false;
-  bool any = may_read(f, f.bank->file_tier);
-  for (const residency::file_copies &one : f.bank->copies) any = any || may_read(f, one.tier);
-  return any;
-}
-
-/// What waits and is in flight there; and what it has read so far, weighed by how long it takes for
-/// one: where nothing waits, each device is asked for its share, so that its speed stays known.
-sources::load sources::load_of(const fill &f, uint32_t tier) const {
-  const tier_slot &slot = state_.tiers[tier];
-  const uint64_t alone_ns = slot.path->estimate_ns(f.bank->locker_bytes(f.number));
-  const double weight = alone_ns == base::never_ns ? 0 : static_cast<double>(alone_ns);
-  return {slot.path->queued_count() + slot.path->in_flight_count(),
-          static_cast<double>(slot.stats.bytes_out) * weight};
-}
-
-/// The device with the shortest queue. One that fails is left alone, but for a probe.
-uint32_t sources::choose_files(const fill &f) {
-  if (f.bank->copies.empty()) return f.bank->file_tier;
-  const uint64_t name = locker_name(*f.bank, f.number);
-  uint32_t best = no_tier, last_resort = f.bank->file_tier;
-  load of_best;
-  const auto consider = [&](uint32_t tier) {
-    if (!may_read(f, tier)) return;
-    last_resort = tier;
-    if (!state_.tiers[tier].failed_reads.would_allow(name, state_.now_ns)) return;
-    const load here = load_of(f, tier);
-    if (best != no_tier && of_best <= here) return;
-    best = tier;
-    of_best = here;
-  };
-  consider(f.bank->file_tier);
-  for (const residency::file_copies &one : f.bank->copies) consider(one.tier);
-  if (best == no_tier) return last_resort;
-  (void)state_.tiers[best].failed_reads.allows(name, state_.now_ns);  // the probe, if it is one
-  return best;
-}
-
 result<sources::choice> sources::choose(uint32_t index) {
   if (choose_copy(index)) return choice::reads;
   if (follow_other(index)) return choice::follows;
@@ -161,7 +117,7 @@ result<sources::choice> sources::choose(uint32_t index) {
     return fail(CUBBY_MISS, "locker %u of bank %s is nowhere any more", f.number, bank.desc().name);
   }
   if (!stored && !files_.unchanged(bank)) return bank.failed;
-  f.from = stored ? bank.file_tier : choose_files(f);
+  f.from = stored ? bank.file_tier : files_.choose(bank, f.number, f.bad_files);
   tier_slot &files = state_.tiers[f.from];
   if (stored && !files.failed_reads.allows(locker_name(bank, f.number), state_.now_ns)) {
     f.from = no_tier;

@@ -2,8 +2,6 @@
 // one nearer, or the file.
 #pragma once
 
-#include <compare>
-
 #include "engine/residents.hpp"
 #include "engine/source_files.hpp"
 
@@ -19,17 +17,11 @@ class sources {
   /// has the bytes.
   result<choice> choose(uint32_t index);
   /// Is there a device left that the fill's locker was not read from in vain?
-  [[nodiscard]] bool have_other_files(const fill &f);
+  [[nodiscard]] bool have_other_files(const fill &f) {
+    return files_.have_other(*f.bank, f.bad_files);
+  }
 
  private:
-  struct load {
-    uint64_t waiting_count = 0;
-    double share = 0;
-    auto operator<=>(const load &) const = default;  // NOLINT(modernize-use-nullptr)
-  };
-  [[nodiscard]] bool may_read(const fill &f, uint32_t tier);
-  [[nodiscard]] load load_of(const fill &f, uint32_t tier) const;
-  [[nodiscard]] uint32_t choose_files(const fill &f);
   [[nodiscard]] bool is_nearer(uint32_t a, uint32_t b, uint32_t to) const;
   bool choose_copy(uint32_t index);
   [[nodiscard]] bool may_pass(uint32_t tier, const fill &f) const;
