@@ -43,6 +43,6 @@ def test_both_are_read(tmp_path: Path) -> None:
         with bank.pin(list(range(EXPERTS)), host) as pins:
             for n in range(EXPERTS):
                 assert bytes(pins.view(n)) == content[n]
-        read = {t["name"]: t["bytes_out"] for t in runtime.stats()["tiers"]}
-        assert read["file:0"] > 0
-        assert read["copy:0"] > 0
+        of_files = [t["bytes_out"] for t in runtime.stats()["tiers"] if t["budget_bytes"] == 0]
+        assert len(of_files) == 2
+        assert min(of_files) > 0
