@@ -84,9 +84,10 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far, boo
 }
 
 void controller::accept_requests(bool &progress) {
-  for (;;) {
-    std::array<uint32_t, accept_batch> taken;
-    size_t count = 0;
+  std::array<uint32_t, accept_batch> taken;
+  size_t count = taken.size();
+  while (count == taken.size()) {
+    count = 0;
     while (count < taken.size()) {
       const uint32_t index = units_.requests.accept();
       if (index == no_index) break;
@@ -95,8 +96,7 @@ void controller::accept_requests(bool &progress) {
     }
     // What the same threads used and let go of before they asked for more comes first.
     feed_.drain();
-    if (count == 0) return;
-    progress = true;
+    progress = progress || count != 0;
     for (size_t i = 0; i < count; ++i) begin(taken[i]);
   }
 }

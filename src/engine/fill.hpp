@@ -36,6 +36,7 @@ struct fill {
   bool unrequested = false;   // a prefetch or a demotion: goes on without waiters
   bool may_expire = true;     // every waiter has a deadline
   bool admit = false;         // some waiter wants the copy to stay (no bypass)
+  bool announced = false;     // the admission of its tier knows of it
   bool begun = false;         // a piece of it was started
   bool first_sight = false;   // digests of some chunks were not known before
   bool submitted = false;     // all its copies were started

@@ -37,9 +37,7 @@ void fill_io::free_piece(uint32_t piece_index) {
   if (p.staging != nullptr) {
     pool_of(table_[p.fill])->give(p.staging);
   }
-  std::vector<uint64_t> digests = std::move(p.digests);  // its memory is used again
-  p = {};
-  p.digests = std::move(digests);
+  static_cast<piece_state &>(p) = {};
   free_.push_back(piece_index);
 }
 
@@ -131,7 +129,7 @@ bool fill_io::make_room_for_piece(const fill &f) try {
     free_.push_back(static_cast<uint32_t>(pieces_.size() - 1));
   }
   pieces_[free_.back()].digests.reserve(chunks_per_piece(state_.tiers, f));
-  table_.make_room(pieces_.size() - free_.size() + 1);
+  table_.make_room_for_pieces(pieces_.size());
   ios_.make_room();
   return true;
 } catch (const std::bad_alloc &) {

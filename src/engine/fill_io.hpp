@@ -46,7 +46,7 @@ class fill_io final : public transfer::io_owner, public transfer::job_owner {
   };
 
   /// Consecutive chunks of one part.
-  struct piece {
+  struct piece_state {
     stage at = stage::unused;
     uint32_t fill = no_index;
     chunk_run run;
@@ -58,8 +58,10 @@ class fill_io final : public transfer::io_owner, public transfer::job_owner {
     bool reread = false;
     bool counted = false;           // in fill::pieces_copying
     bool verified = false;          // the source of a copy
-    std::vector<uint64_t> digests;  // of its chunks, while they are made
     uint64_t bad_offset_bytes = 0;  // of the chunk that was not as its digest says
+  };
+  struct piece : piece_state {
+    std::vector<uint64_t> digests;  // of its chunks, while they are made; its memory is used again
   };
 
   bool issue(uint32_t index);

@@ -30,9 +30,9 @@ class fill_table {
   uint32_t create(locker_bank &bank, uint32_t number, uint32_t tier, uint64_t frame,
                   const transfer::urgency &order);
   void release(uint32_t index);
-  /// From here on every fill and `piece_count` pieces can wait in the channels' queues without more
-  /// memory. May throw.
-  void make_room(size_t piece_count);
+  /// From here on every fill and `piece_count` pieces can wait in the channels' queues, and start,
+  /// without more memory. May throw.
+  void make_room_for_pieces(size_t piece_count);
   /// The same for as many jobs that are not of fills.
   void make_room_for_others(other_jobs whose, size_t job_count);
   [[nodiscard]] fill &operator[](uint32_t index) { return fills_[index]; }
@@ -60,6 +60,7 @@ class fill_table {
 
  private:
   transfer::channel &reading_channel(const fill &f);
+  void make_room();
 
   engine_state &state_;
   base::stable_list<fill> fills_;
@@ -67,6 +68,8 @@ class fill_table {
   base::ordered_indices alive_;
   size_t piece_count_ = 0;
   std::array<size_t, 2> other_counts_{};  // by other_jobs
+  size_t roomy_for_jobs_ = 0;             // so many jobs have room in each channel
+  uint32_t roomy_tiers_ = 0;              // of so many tiers
 };
 
 }  // namespace cubby::engine

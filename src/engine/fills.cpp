@@ -364,7 +364,7 @@ uint32_t fills::quickest_files() const {
 void fills::end_way(fill &f, bool arrived) {
   if (!std::exchange(f.on_way, false)) return;
   tier_slot &from = state_.tiers[f.from];
-  from.way.ended(f.bank->locker_bytes(f.number), state_.now_ns, arrived);
+  if (!from.way.ended(f.bank->locker_bytes(f.number), state_.now_ns, arrived)) return;
   if (!f.bank->mapped() && f.bank->blocks == nullptr) return;
   const uint32_t files = quickest_files();
   for (uint32_t t = 0; t < state_.tiers.count() && files != no_tier; ++t) {

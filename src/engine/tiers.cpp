@@ -35,6 +35,21 @@ uint32_t tier_set::place(std::unique_ptr<tier_slot> slot, uint32_t salt) {
   return index;
 }
 
+void tier_set::publish(uint32_t index) {
+  count_.store(index + 1, std::memory_order_release);
+  for (uint32_t t = 0; t < count(); ++t) slots_[t]->demotes_to = demotion_target(t);
+}
+
+uint32_t tier_set::demotion_target(uint32_t tier) const {
+  uint32_t best = no_tier;
+  for (uint32_t t = 0; t < count(); ++t) {
+    const tier_slot &slot = *slots_[t];
+    if (slot.memory == nullptr || slot.rank <= slots_[tier]->rank || !slot.is_exclusive()) continue;
+    if (best == no_tier || slot.rank < slots_[best]->rank) best = t;
+  }
+  return best;
+}
+
 uint32_t tier_set::file_tier_for(const std::string &path) const {
   uint32_t best = no_tier;
   size_t best_match = 0;

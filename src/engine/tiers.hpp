@@ -31,6 +31,7 @@ struct tier_slot {
   std::string name, backend;
   std::string note;  // why it is not the better path that was asked for first
   uint32_t rank = 0, flags = 0;
+  uint32_t demotes_to = no_tier;  // the exclusive memory tier below that takes what leaves this one
   std::unique_ptr<tier::memory_tier> memory;  // of a memory tier
   std::unique_ptr<tier::file_tier> files;     // of a file tier
   std::unique_ptr<transfer::channel> path;
@@ -79,7 +80,7 @@ class tier_set {
   result<void> check_new(const std::string &name) const;
   /// After check_new(); seen by others once publish() says so. Returns the index.
   uint32_t place(std::unique_ptr<tier_slot> slot, uint32_t salt);
-  void publish(uint32_t index) { count_.store(index + 1, std::memory_order_release); }
+  void publish(uint32_t index);
   /// Takes a tier back that was placed and not published.
   void withdraw(uint32_t index) { slots_[index].reset(); }
 
@@ -147,6 +148,8 @@ class tier_set {
   void unregister_block(uint32_t tier, const cubby_backend_memory &block);
 
  private:
+  [[nodiscard]] uint32_t demotion_target(uint32_t tier) const;
+
   std::array<std::unique_ptr<tier_slot>, tiers_max> slots_;
   std::atomic<uint32_t> count_{0};
 };

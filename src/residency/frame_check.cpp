@@ -14,7 +14,7 @@ using locker = bank_registry::locker;
 /// Alignment of lent memory, and sizes of lent pieces.
 result<void> check_lent(const tier::memory_tier &memory, const locker &item) {
   const locker_bank &bank = *item.bank;
-  if (memory.is_lent() && memory.places().align_bytes < bank.align_bytes()) {
+  if (memory.places().align_bytes < bank.align_bytes()) {
     return fail(CUBBY_ERR_INVALID,
                 "tier %s: its lent memory is aligned to %llu bytes, bank %s "
                 "wants %u",
@@ -39,10 +39,6 @@ result<void> check_lent(const tier::memory_tier &memory, const locker &item) {
 }  // namespace
 
 uint64_t cost_of(const frame_source &from, std::span<const locker> lockers) {
-  if (lockers.size() == 1) {
-    const locker &only = lockers.front();
-    return from.memory.cost_bytes(only.bank->frame_bytes_in(from.tier, only.number));
-  }
   std::array<std::byte, 64 * sizeof(locker)> room;
   std::pmr::monotonic_buffer_resource memory(room.data(), room.size());
   std::pmr::vector<locker> sorted(lockers.begin(), lockers.end(), &memory);
@@ -59,10 +55,15 @@ uint64_t cost_of(const frame_source &from, std::span<const locker> lockers) {
 }
 
 result<void> check_frames(const frame_source &from, std::span<const locker> lockers) {
+  uint64_t most_bytes = 0;
   for (const locker &item : lockers) {
-    if (auto held = check_lent(from.memory, item); !held) return held;
+    if (from.memory.is_lent()) {
+      if (auto held = check_lent(from.memory, item); !held) return held;
+    }
+    most_bytes += from.memory.cost_bytes(item.bank->frame_bytes_in(from.tier, item.number));
   }
-  const uint64_t bytes = cost_of(from, lockers);
+  if (most_bytes <= from.budget_bytes) return {};
+  const uint64_t bytes = cost_of(from, lockers);  // what is named twice counts once
   if (bytes <= from.budget_bytes) return {};
   error failure = fail(CUBBY_ERR_BUDGET,
                        "tier %s: the set needs %llu bytes at once, the budget is "

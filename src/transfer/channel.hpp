@@ -42,20 +42,22 @@ class channel {
   explicit channel(tier::backend_instance &backend, window limits = {})
       : backend_(backend), limits_(limits) {}
 
-  /// From here on so many jobs may wait, and one more I/O may start, without more memory. May
-  /// throw.
+  /// From here on so many jobs may wait, and start, and one more I/O beside them, without more
+  /// memory. May throw.
   void make_room(size_t jobs) {
     spare_.own(jobs);
-    base::make_room(started_, size_t{in_flight_count_} + 1);
+    base::make_room(started_, size_t{in_flight_count_} + spare_.owned() + 1);
   }
   /// A job waits for its turn; `job` is the caller's number for it.
   void push(const urgency &how, uint32_t job) {
     auto place = spare_.take();
     place.value() = {how, job};
-    queue_.insert(std::move(place));
+    queue_.insert(queue_.end(), std::move(place));  // mostly the last of all
   }
   void remove(const urgency &how, uint32_t job) noexcept {
-    auto place = queue_.extract({how, job});
+    const auto first = queue_.begin();  // mostly it
+    const bool is_first = first != queue_.end() && first->second == job && first->first == how;
+    auto place = is_first ? queue_.extract(first) : queue_.extract({how, job});
     if (!place.empty()) spare_.give(std::move(place));
   }
   /// The most urgent job that there is room for now.
