@@ -321,11 +321,16 @@ int32_t memory_register(cubby_backend *backend, void *base, uint64_t bytes) {
 uint32_t submit(cubby_backend *backend, uint64_t, const cubby_backend_io *ios, uint32_t count) {
   instance &self = of(backend);
   uint32_t accepted = 0;
+  std::optional<file_slot> file;  // of the I/O before: mostly they are of one
   for (; accepted < count && !self.unused.empty(); ++accepted) {
+    const cubby_backend_io &io = ios[accepted];
     const uint32_t slot = self.unused.back();
     self.unused.pop_back();
-    self.register_file(ios[accepted].file);
-    self.slots[slot].start(ios[accepted], self.files);
+    if (accepted == 0 || io.file != ios[accepted - 1].file) {
+      self.register_file(io.file);
+      file = self.files.find(io.file);
+    }
+    self.slots[slot].start(io, file);
     self.queue(slot);
   }
   self.push();

@@ -127,7 +127,8 @@ cubby_status load_set(const pin_call &c, const std::vector<engine::request_item>
   if (queue != nullptr && !queue->reserve()) {
     return keep_error(queue_full());
   }
-  prepare_request(c.self, r, engine::pin_verb{c.set.index, addr}, tier, how);
+  r.verb = engine::pin_verb{c.set.index, addr};
+  prepare_request(c.self, r, tier, how);
   if (in_stream_order(engine.state.tiers[tier], how.sync)) {
     r.in_stream = true;
     r.stream = read_struct(*how.sync).stream;
@@ -458,7 +459,8 @@ cubby_status cubby_prefetch(cubby_handle *rt, const cubby_item *items, uint32_t 
       if (asked->cq != nullptr) asked->cq->unreserve();
       return keep_error(engine::lost_tier(self.engine().state.tiers[slot]));
     }
-    prepare_request(self, r, engine::prefetch_verb{}, slot, *asked);
+    r.verb = engine::prefetch_verb{};
+    prepare_request(self, r, slot, *asked);
     for (uint32_t i = 0; i < count; ++i) set_status(asked->item_status, i, r.items[i].known);
     return submit_request(self, place.use(), ticket);
   });

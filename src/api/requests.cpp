@@ -142,9 +142,7 @@ result<store::model_file> open_adopted(const char *path, const cubby_adopt_desc 
                            asked.page_bytes == 0 ? page_bytes_default : asked.page_bytes);
 }
 
-void prepare_request(runtime &self, engine::request &r, engine::request_verb verb, uint32_t tier,
-                     const cubby_how &how) {
-  r.verb = std::move(verb);
+void prepare_request(runtime &self, engine::request &r, uint32_t tier, const cubby_how &how) {
   r.tier = tier;
   r.flags = how.flags;
   r.io_class = how.io_class;

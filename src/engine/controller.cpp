@@ -197,6 +197,7 @@ bool controller::start_jobs(transfer::channel &path) {
     if (!start_job(path, order, job)) break;
     any = true;
   }
+  io_.land_submitted();
   return any;
 }
 

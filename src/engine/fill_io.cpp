@@ -125,6 +125,7 @@ bool fill_io::place(const fill &f, piece &p) {
 bool fill_io::make_room_for_piece(const fill &f) try {
   if (free_.empty()) {
     free_.reserve(std::max<size_t>(64, 2 * pieces_.size()));
+    base::make_room(submitted_, pieces_.size() + 1);
     pieces_.add();
     free_.push_back(static_cast<uint32_t>(pieces_.size() - 1));
   }
@@ -203,11 +204,16 @@ void fill_io::start_copy(uint32_t piece_index) {
   copy_started(p.fill);
 }
 
-/// Once the device has every copy of the fill, whoever works behind them need not wait for them.
 void fill_io::copy_started(uint32_t fill_index) {
   fill &f = table_[fill_index];
   f.submitted = f.next_part == f.bank->part_count() && f.pieces_copying == f.pieces_in_flight;
-  fills_.land_in_streams(fill_index);
+  if (f.submitted) submitted_.push_back(fill_index);
+}
+
+void fill_io::land_submitted() {
+  if (submitted_.empty()) return;
+  fills_.land_in_streams(submitted_);
+  submitted_.clear();
 }
 
 bool fill_io::verifies() const { return state_.config.verify && !CUBBY_MUTANT(skip_digest); }
@@ -441,6 +447,7 @@ void fill_io::piece_read(uint32_t piece_index) {
   const piece &p = pieces_[piece_index];
   const fill &f = table_[p.fill];
   if (f.state == fill_state::stopping) return end_piece(piece_index);
+  if (!verifies()) return read_verified(piece_index, true);
   if (verify_aside(piece_index, p.landing, stage::verifying_read)) return;
   read_verified(piece_index, verified(piece_index, p.landing));
 }

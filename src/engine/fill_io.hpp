@@ -28,6 +28,9 @@ class fill_io final : public transfer::io_owner, public transfer::job_owner {
   /// Starts the most urgent job of a channel's queue: the next piece of a fill, or the copy of a
   /// piece that was read. False when it has to wait (for staging memory).
   bool start_job(transfer::channel &path, const transfer::urgency &order, uint32_t job);
+  /// Once the device has every copy of a fill, whoever works behind them need not wait for them:
+  /// those that were started since the last call land together.
+  void land_submitted();
   void io_done(uint32_t tag, const cubby_backend_done &done) override;
   void job_done(uint32_t tag) override;
 
@@ -103,6 +106,7 @@ class fill_io final : public transfer::io_owner, public transfer::job_owner {
   transfer::work_queue &work_;
   base::stable_list<piece> pieces_;
   std::vector<uint32_t> free_;
+  std::vector<uint32_t> submitted_;  // fills for land_submitted(); has room for one a piece
   uint64_t unverified_bytes_ = 0;
 };
 

@@ -15,8 +15,9 @@ uint32_t fill_table::create(locker_bank &bank, uint32_t number, uint32_t tier, u
     free_.reserve(std::max(64u, 2 * count));
     fills_.add();
     free_.push_back(count);
+    roomy_tiers_ = 0;
   }
-  make_room_for_pieces(piece_count_);
+  make_room();
   const uint32_t index = free_.back();
   free_.pop_back();
   alive_.push_back(index);
@@ -31,24 +32,21 @@ uint32_t fill_table::create(locker_bank &bank, uint32_t number, uint32_t tier, u
   return index;
 }
 
-void fill_table::make_room_for_pieces(size_t piece_count) {
-  piece_count_ = piece_count;
-  make_room();
-}
-
-void fill_table::make_room() {
+void fill_table::grow_room() {
   const size_t jobs = std::accumulate(other_counts_.begin(), other_counts_.end(),
                                       fills_.size() + piece_count_);
   const uint32_t tiers = state_.tiers.count();
-  if (jobs <= roomy_for_jobs_ && tiers == roomy_tiers_) return;
   for (uint32_t i = 0; i < tiers; ++i) state_.tiers[i].path->make_room(jobs);
-  roomy_for_jobs_ = jobs;
   roomy_tiers_ = tiers;
 }
 
 void fill_table::make_room_for_others(other_jobs whose, size_t job_count) {
   size_t &count = other_counts_[static_cast<size_t>(whose)];
-  const size_t before = std::exchange(count, std::max(count, job_count));
+  const size_t before = count;
+  if (job_count > count) {
+    count = job_count;
+    roomy_tiers_ = 0;
+  }
   try {
     make_room();
   } catch (...) {

@@ -36,18 +36,22 @@ uint32_t tier_set::place(std::unique_ptr<tier_slot> slot, uint32_t salt) {
 }
 
 void tier_set::publish(uint32_t index) {
+  if (is_memory(index)) ++memory_count_;
   count_.store(index + 1, std::memory_order_release);
-  for (uint32_t t = 0; t < count(); ++t) slots_[t]->demotes_to = demotion_target(t);
+  for (uint32_t t = 0; t < count(); ++t) look_below(t);
 }
 
-uint32_t tier_set::demotion_target(uint32_t tier) const {
-  uint32_t best = no_tier;
+void tier_set::look_below(uint32_t tier) {
+  tier_slot &of = *slots_[tier];
+  of.demotes_to = no_tier;
+  of.has_memory_below = false;
   for (uint32_t t = 0; t < count(); ++t) {
     const tier_slot &slot = *slots_[t];
-    if (slot.memory == nullptr || slot.rank <= slots_[tier]->rank || !slot.is_exclusive()) continue;
-    if (best == no_tier || slot.rank < slots_[best]->rank) best = t;
+    if (slot.memory == nullptr || slot.rank <= of.rank) continue;
+    of.has_memory_below = true;
+    if (!slot.is_exclusive()) continue;
+    if (of.demotes_to == no_tier || slot.rank < slots_[of.demotes_to]->rank) of.demotes_to = t;
   }
-  return best;
 }
 
 uint32_t tier_set::file_tier_for(const std::string &path) const {
