@@ -287,9 +287,8 @@ cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count
   if (how == nullptr) {
     how = &nothing_asked;
   } else if (!plain(*how)) {
-    auto read = read_how(self, how, order_of::streams);
+    auto read = read_how(self, how, order_of::streams, asked);
     if (!read) return keep_error(read.failure());
-    asked = *read;
     how = &asked;
     if (auto order = check_order(self, tier, asked.sync); !order) {
       return keep_error(order.failure());

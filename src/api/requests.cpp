@@ -85,7 +85,12 @@ error no_mark(const engine::tier_slot &slot, int32_t status) {
 
 result<cubby_how> read_how(runtime &self, const cubby_how *how, order_of may) {
   cubby_how asked{};
-  if (how == nullptr) return asked;
+  if (auto read = read_how(self, how, may, asked); !read) return read.failure();
+  return asked;
+}
+
+result<void> read_how(runtime &self, const cubby_how *how, order_of may, cubby_how &asked) {
+  if (how == nullptr) return {};
   if (how->struct_size == 0)
     return fail(CUBBY_ERR_INVALID, "cubby_how.struct_size is 0; set it to sizeof(cubby_how)");
   asked = read_struct(*how);
@@ -105,7 +110,7 @@ result<cubby_how> read_how(runtime &self, const cubby_how *how, order_of may) {
     return fail(CUBBY_ERR_STALE,
                 "cubby_how.cq is no queue of this runtime: it was removed, or belongs to another");
   }
-  return asked;
+  return {};
 }
 
 result<cubby_adopt_desc> read_adopt(const cubby_adopt_desc *desc) {

@@ -24,7 +24,6 @@ class node_pool {
   void own(size_t count) {
     if (count > owned_) grow(count);
   }
-  [[nodiscard]] size_t owned() const { return owned_; }
   /// Takes memory only beyond what was made own.
   [[nodiscard]] node take() {
     if (spare_.empty()) own(owned_ + 1);

@@ -182,19 +182,17 @@ void controller::retry_waiting() {
   units_.open.publish_waiting();
 }
 
-bool controller::start_job(transfer::channel &path, const transfer::urgency &order, uint32_t job) {
-  const bool of_fill = (job & copy_bit) != 0 || (job & (direct_bit | region_bit)) == 0;
-  if (of_fill) return io_.start_job(path, order, job);
+bool controller::start_job(transfer::channel &path, uint32_t job) {
   if ((job & direct_bit) != 0) return units_.direct.start_job(path, job);
-  return units_.regions.start_job(path, order, job);
+  if ((job & region_bit) != 0) return units_.regions.start_job(path, job);
+  return io_.start_job(path, job);
 }
 
 /// Hands out the most urgent of what waits for a path, while there is room on it.
 bool controller::start_jobs(transfer::channel &path) {
   bool any = false;
-  while (auto top = path.top()) {
-    const auto &[order, job] = *top;
-    if (!start_job(path, order, job)) break;
+  while (const auto *top = path.top()) {
+    if (!start_job(path, top->job)) break;
     any = true;
   }
   io_.land_submitted();

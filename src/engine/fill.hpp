@@ -53,8 +53,8 @@ struct fill {
   uint32_t attempts = 0;
   uint64_t begun_ns = 0, read_done_ns = 0;
   uint64_t first_waiter = no_waiter;
-  uint32_t bad_tier = no_tier;                           // its copy was found damaged: not asked again
-  uint32_t first_follower = no_index;                    // of those that wait for this fill
+  uint32_t bad_tier = no_tier;         // its copy was found damaged: not asked again
+  uint32_t first_follower = no_index;  // of those that wait for this fill
   uint32_t leader = no_index, next_follower = no_index;  // while it follows
   uint32_t next_abandoned = no_index;                    // of those whose frames are still held
   error failure{.status = CUBBY_OK, .text = {}};

@@ -17,11 +17,11 @@ bool is_staged(const tier_set &tiers, const fill &f) {
 
 }  // namespace
 
-bool fill_io::start_job(transfer::channel &path, const transfer::urgency &order, uint32_t job) {
+bool fill_io::start_job(transfer::channel &path, uint32_t job) {
   if ((job & copy_bit) == 0) return issue(job);
   ios_.make_room();  // may throw, and then the copy still waits
   path.make_room(0);
-  path.remove(order, job);
+  path.remove(job);
   start_copy(job & ~copy_bit);
   return true;
 }
@@ -55,7 +55,8 @@ bool fill_io::issue(uint32_t index) {
     fills_.stop(index, fail(CUBBY_ERR_CANCELED, "its deadline passed before it was begun"));
     return true;
   }
-  if (!make_room_for_piece(f)) {
+  const uint32_t per = chunks_per_piece(state_.tiers, f);
+  if (!make_room_for_piece(per)) {
     fills_.stop(index, no_memory());
     return true;
   }
@@ -63,7 +64,7 @@ bool fill_io::issue(uint32_t index) {
   piece &p = pieces_[piece_index];
   p.fill = index;
   p.order = f.order;
-  p.run = cut_run(*f.bank, f.number, f.next_part, f.next_chunk, chunks_per_piece(state_.tiers, f));
+  p.run = cut_run(*f.bank, f.number, f.next_part, f.next_chunk, per);
   if (!place(f, p)) {
     free_piece(piece_index);
     if (pool_of(f)->usable()) return false;
@@ -120,16 +121,16 @@ bool fill_io::place(const fill &f, piece &p) {
   return true;
 }
 
-/// False when there is no memory for one more piece. With it, nothing that the piece does takes
-/// any.
-bool fill_io::make_room_for_piece(const fill &f) try {
+/// False when there is no memory for one more piece of so many chunks. With it, nothing that the
+/// piece does takes any.
+bool fill_io::make_room_for_piece(uint32_t chunk_count) try {
   if (free_.empty()) {
     free_.reserve(std::max<size_t>(64, 2 * pieces_.size()));
     base::make_room(submitted_, pieces_.size() + 1);
     pieces_.add();
     free_.push_back(static_cast<uint32_t>(pieces_.size() - 1));
   }
-  pieces_[free_.back()].digests.reserve(chunks_per_piece(state_.tiers, f));
+  pieces_[free_.back()].digests.reserve(chunk_count);
   table_.make_room_for_pieces(pieces_.size());
   ios_.make_room();
   return true;

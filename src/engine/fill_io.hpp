@@ -27,7 +27,7 @@ class fill_io final : public transfer::io_owner, public transfer::job_owner {
 
   /// Starts the most urgent job of a channel's queue: the next piece of a fill, or the copy of a
   /// piece that was read. False when it has to wait (for staging memory).
-  bool start_job(transfer::channel &path, const transfer::urgency &order, uint32_t job);
+  bool start_job(transfer::channel &path, uint32_t job);
   /// Once the device has every copy of a fill, whoever works behind them need not wait for them:
   /// those that were started since the last call land together.
   void land_submitted();
@@ -69,7 +69,7 @@ class fill_io final : public transfer::io_owner, public transfer::job_owner {
 
   bool issue(uint32_t index);
   bool place(const fill &f, piece &p);
-  bool make_room_for_piece(const fill &f);
+  bool make_room_for_piece(uint32_t chunk_count);
   bool room_for_io(transfer::channel &path) noexcept;
   uint32_t new_piece();
   void free_piece(uint32_t piece_index);

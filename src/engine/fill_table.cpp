@@ -33,8 +33,8 @@ uint32_t fill_table::create(locker_bank &bank, uint32_t number, uint32_t tier, u
 }
 
 void fill_table::grow_room() {
-  const size_t jobs = std::accumulate(other_counts_.begin(), other_counts_.end(),
-                                      fills_.size() + piece_count_);
+  const size_t jobs =
+      std::accumulate(other_counts_.begin(), other_counts_.end(), fills_.size() + piece_count_);
   const uint32_t tiers = state_.tiers.count();
   for (uint32_t i = 0; i < tiers; ++i) state_.tiers[i].path->make_room(jobs);
   roomy_tiers_ = tiers;
@@ -76,7 +76,7 @@ void fill_table::queue(uint32_t index) {
 
 void fill_table::unqueue(uint32_t index) {
   fill &f = fills_[index];
-  if (f.queued) reading_channel(f).remove(f.order, index);
+  if (f.queued) reading_channel(f).remove(index);
   f.queued = false;
 }
 

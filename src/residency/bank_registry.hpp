@@ -71,7 +71,8 @@ class bank_registry {
   /// The locker of an object; nullptr when there is none.
   [[nodiscard]] locker_bank *find_object(uint32_t object, uint32_t &number) const {
     locker_bank *bank = last_found_;
-    if (bank == nullptr || object - bank->object_base >= bank->count()) bank = search_object(object);
+    if (bank == nullptr || object - bank->object_base >= bank->count())
+      bank = search_object(object);
     if (bank != nullptr) number = object - bank->object_base;
     return bank;
   }

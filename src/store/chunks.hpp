@@ -47,16 +47,24 @@ struct chunk_position {
   return static_cast<uint32_t>((offset_bytes % chunk_align_bytes + bytes - 1) / chunk_bytes + 1);
 }
 
+/// Where `count` chunks of that part from number `first` on lie in the file; at least one, and no
+/// more than there are.
+[[nodiscard]] inline chunk_range chunks_at(uint64_t offset_bytes, uint64_t bytes,
+                                           uint32_t chunk_bytes, uint32_t first,
+                                           uint32_t count) noexcept {
+  CUBBY_ASSERT(count != 0 &&
+               uint64_t{first} + count <= chunk_count(offset_bytes, bytes, chunk_bytes));
+  // Positions relative to the part's first page, so that nothing wraps near the end of a file.
+  const uint64_t skew = offset_bytes % chunk_align_bytes;
+  const uint64_t from = std::max(skew, uint64_t{first} * chunk_bytes);
+  const uint64_t to = std::min(skew + bytes, (uint64_t{first} + count) * chunk_bytes);
+  return {offset_bytes - skew + from, to - from};
+}
+
 /// Where chunk number `chunk` of that part lies in the file; `chunk` < chunk_count().
 [[nodiscard]] inline chunk_range chunk_at(uint64_t offset_bytes, uint64_t bytes,
                                           uint32_t chunk_bytes, uint32_t chunk) noexcept {
-  CUBBY_ASSERT(chunk < chunk_count(offset_bytes, bytes, chunk_bytes));
-  // Positions relative to the part's first page, so that nothing wraps near the end of a file.
-  const uint64_t skew = offset_bytes % chunk_align_bytes;
-  const uint64_t cut = static_cast<uint64_t>(chunk) * chunk_bytes;
-  const uint64_t from = std::max(skew, cut);
-  const uint64_t to = std::min(skew + bytes, cut + chunk_bytes);
-  return {offset_bytes - skew + from, to - from};
+  return chunks_at(offset_bytes, bytes, chunk_bytes, chunk, 1);
 }
 
 /// Which chunk holds byte `at_bytes` of that part, and where in the chunk; `at_bytes` < bytes.

@@ -44,7 +44,7 @@ void pin_operation::land_behind_copies(uint32_t index) {
   if (!units_.open.is_open(index) || !at(index).in_stream) return;
   for (uint32_t i = 0; units_.open.is_open(index) && i < at(index).items.size(); ++i) {
     const request_item &item = at(index).items[i];
-    if (item.state != item_state::loading) continue;
+    if (item.state != item_state::loading || !item.joined) continue;
     const uint32_t fill = item.fill;
     units_.fills.land_in_streams({&fill, 1});
   }
