@@ -214,7 +214,11 @@ bool controller::run_channels(uint64_t *next_ns) {
   bool progress = seals_.step();
   for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
     uint64_t next = base::never_ns;
-    progress = take_back(i, &next) || progress;
+    // Copies to a device are not verified when they end: all that are over are taken up, for until
+    // then their frames cannot be given to others.
+    uint32_t rounds = 1;
+    if (state_.tiers.is_device(i)) rounds += state_.tiers[i].path->in_flight_count() / reap_batch;
+    while (rounds-- != 0 && take_back(i, &next)) progress = true;
     *next_ns = std::min(*next_ns, next);
   }
   *next_ns = std::min(*next_ns, seals_.next_ns());
