@@ -78,10 +78,12 @@ result<void> check_frames(engine::parts &engine, uint32_t tier,
                           std::span<const engine::request_item> items) {
   const engine::tier_slot &slot = engine.state.tiers[tier];
   const residency::frame_source from = {*slot.memory, tier, slot.handle, slot.budget_bytes.load()};
-  if (items.size() == 1) {
-    const residency::bank_registry::locker only = {items.front().bank, items.front().number};
-    return residency::check_frames(from, {&only, 1});
+  // What fits though it be named twice needs no closer look.
+  uint64_t most_bytes = 0;
+  for (const engine::request_item &item : items) {
+    most_bytes += slot.memory->cost_bytes(item.bank->frame_bytes_in(tier, item.number));
   }
+  if (most_bytes <= from.budget_bytes && !slot.memory->is_lent()) return {};
   std::array<std::byte, 64 * sizeof(residency::bank_registry::locker)> room;
   std::pmr::monotonic_buffer_resource memory(room.data(), room.size());
   std::pmr::vector<residency::bank_registry::locker> lockers(&memory);

@@ -90,8 +90,9 @@ void fills::choose_and_queue(uint32_t index) {
   begin_way(f);
   if (f.attempts == 0 && state_.tiers[f.to].has_memory_below) count_looks_below(f);
   f.reads_left = 0;
+  const bool reads = !copies_from_tier(state_.tiers, f);
   const uint32_t per = chunks_per_piece(state_.tiers, f);
-  for (uint32_t part = 0; part < f.bank->part_count(); ++part) {
+  for (uint32_t part = 0; reads && part < f.bank->part_count(); ++part) {
     f.reads_left += (chunks_of_part(*f.bank, f.number, part) + per - 1) / per;
   }
   if (CUBBY_MUTANT(publish_early)) publish(index, f.to, f.frame);
@@ -450,6 +451,7 @@ void fills::give_up_frame(fill &f) {
 }
 
 void fills::end_abandoned(bool all) {
+  if (first_abandoned_ == no_index) return;
   uint32_t left = std::exchange(first_abandoned_, no_index);
   while (left != no_index) {
     const uint32_t index = left;

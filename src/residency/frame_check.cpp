@@ -39,6 +39,10 @@ result<void> check_lent(const tier::memory_tier &memory, const locker &item) {
 }  // namespace
 
 uint64_t cost_of(const frame_source &from, std::span<const locker> lockers) {
+  if (lockers.size() == 1) {
+    const locker &only = lockers.front();
+    return from.memory.cost_bytes(only.bank->frame_bytes_in(from.tier, only.number));
+  }
   std::array<std::byte, 64 * sizeof(locker)> room;
   std::pmr::monotonic_buffer_resource memory(room.data(), room.size());
   std::pmr::vector<locker> sorted(lockers.begin(), lockers.end(), &memory);
@@ -55,15 +59,11 @@ uint64_t cost_of(const frame_source &from, std::span<const locker> lockers) {
 }
 
 result<void> check_frames(const frame_source &from, std::span<const locker> lockers) {
-  uint64_t most_bytes = 0;
   for (const locker &item : lockers) {
-    if (from.memory.is_lent()) {
-      if (auto held = check_lent(from.memory, item); !held) return held;
-    }
-    most_bytes += from.memory.cost_bytes(item.bank->frame_bytes_in(from.tier, item.number));
+    if (!from.memory.is_lent()) break;
+    if (auto held = check_lent(from.memory, item); !held) return held;
   }
-  if (most_bytes <= from.budget_bytes) return {};
-  const uint64_t bytes = cost_of(from, lockers);  // what is named twice counts once
+  const uint64_t bytes = cost_of(from, lockers);
   if (bytes <= from.budget_bytes) return {};
   error failure = fail(CUBBY_ERR_BUDGET,
                        "tier %s: the set needs %llu bytes at once, the budget is "
