@@ -266,12 +266,22 @@ cubby_status pin_by_key(runtime &self, const residency::pin_order &asked, const 
 
 constexpr cubby_how nothing_asked{};
 
-/// Does the stream go with the tier? Off the way of pins without one.
+/// Does the stream go with the tier?
 result<void> check_order(runtime &self, cubby_tier tier, const cubby_sync *sync) {
   engine::tier_set &tiers = self.engine().state.tiers;
   const uint32_t slot = tiers.find(tier);
   if (sync == nullptr || slot == engine::no_tier || !tiers.is_memory(slot)) return {};
   return check_sync(tiers[slot], *sync);
+}
+
+/// Of one that is not plain(). Off the way of those that are.
+[[gnu::noinline]] cubby_status look_up_how(runtime &self, cubby_tier tier, const cubby_how *how,
+                                           cubby_how &asked) {
+  auto read = read_how(self, how, order_of::streams);
+  if (!read) return keep_error(read.failure());
+  asked = *read;
+  if (auto order = check_order(self, tier, asked.sync); !order) return keep_error(order.failure());
+  return CUBBY_OK;
 }
 
 }  // namespace
@@ -289,12 +299,9 @@ cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count
   if (how == nullptr) {
     how = &nothing_asked;
   } else if (!plain(*how)) {
-    auto read = read_how(self, how, order_of::streams, asked);
-    if (!read) return keep_error(read.failure());
+    const cubby_status looked_up = look_up_how(self, tier, how, asked);
+    if (looked_up != CUBBY_OK) return looked_up;
     how = &asked;
-    if (auto order = check_order(self, tier, asked.sync); !order) {
-      return keep_error(order.failure());
-    }
   }
   if (ticket == nullptr && how->cq == nullptr && (how->flags & CUBBY_NO_WAIT) == 0) {
     CUBBY_REFUSE(

@@ -85,12 +85,7 @@ error no_mark(const engine::tier_slot &slot, int32_t status) {
 
 result<cubby_how> read_how(runtime &self, const cubby_how *how, order_of may) {
   cubby_how asked{};
-  if (auto read = read_how(self, how, may, asked); !read) return read.failure();
-  return asked;
-}
-
-result<void> read_how(runtime &self, const cubby_how *how, order_of may, cubby_how &asked) {
-  if (how == nullptr) return {};
+  if (how == nullptr) return asked;
   if (how->struct_size == 0)
     return fail(CUBBY_ERR_INVALID, "cubby_how.struct_size is 0; set it to sizeof(cubby_how)");
   asked = read_struct(*how);
@@ -110,7 +105,7 @@ result<void> read_how(runtime &self, const cubby_how *how, order_of may, cubby_h
     return fail(CUBBY_ERR_STALE,
                 "cubby_how.cq is no queue of this runtime: it was removed, or belongs to another");
   }
-  return {};
+  return asked;
 }
 
 result<cubby_adopt_desc> read_adopt(const cubby_adopt_desc *desc) {

@@ -28,7 +28,6 @@ error bank_went();
 /// A copy of how a request is to be served, checked. Order with a stream is for calls that have a
 /// tier to order with: `streams`, and they hold it against the tier with check_sync().
 enum class order_of { host, streams };
-result<void> read_how(runtime &self, const cubby_how *how, order_of may, cubby_how &asked);
 result<cubby_how> read_how(runtime &self, const cubby_how *how, order_of may = order_of::host);
 /// NOT_SUPPORTED or INVALID where the stream is not one of the tier's device. A tier without
 /// streams has host order: it takes no stream but 0.
