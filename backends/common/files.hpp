@@ -183,10 +183,9 @@ struct transfer {
   uint32_t retries = 0;
   bool unaligned = false;  // what is left has to go through the page cache
 
-  void start(const cubby_backend_io &asked, const file_table &files) {
-    *this = transfer{};
-    io = asked;
-    const auto slot = files.find(asked.file);
+  // `slot`: of its file, or nothing where there is none.
+  void start(const cubby_backend_io &asked, const std::optional<file_slot> &slot) {
+    *this = {.io = asked};
     const bool known = asked.op <= CUBBY_BACKEND_FLUSH;
     const bool misplaced = asked.op != CUBBY_BACKEND_FLUSH && !aligned(asked);
     if (known && !slot) {

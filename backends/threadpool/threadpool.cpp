@@ -172,7 +172,7 @@ uint32_t submit(cubby_backend *backend, uint64_t, const cubby_backend_io *ios, u
     const std::lock_guard lock(self.mutex);
     for (; accepted < count && self.in_flight < self.waiting.items.size(); ++accepted) {
       transfer job;
-      job.start(ios[accepted], self.files);
+      job.start(ios[accepted], self.files.find(ios[accepted].file));
       ++self.in_flight;
       if (job.idle()) {
         self.finish(job.done());

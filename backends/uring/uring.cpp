@@ -92,7 +92,8 @@ struct instance {
     const transfer &job = slots[slot];
     const auto bytes = static_cast<unsigned>(job.left());
     const int buffer = find_region(job.address(), job.left());
-    if (job.idle()) {
+    const bool idle = job.idle();
+    if (idle) {
       io_uring_prep_nop(sqe);  // also an I/O wrong from the start makes the ring's descriptor ready
     } else if (job.io.op == CUBBY_BACKEND_FLUSH) {
       io_uring_prep_fsync(sqe, job.fd(), IORING_FSYNC_DATASYNC);
@@ -105,7 +106,7 @@ struct instance {
     } else {
       io_uring_prep_write(sqe, job.fd(), job.address(), bytes, job.offset());
     }
-    if (!job.idle() && uint64_t{job.io.file} * 2 <= files_registered) {
+    if (!idle && uint64_t{job.io.file} * 2 <= files_registered) {
       sqe->fd = static_cast<int>((job.io.file - 1) * 2 + (job.is_direct() ? 0 : 1));
       sqe->flags |= IOSQE_FIXED_FILE;
     }
@@ -321,11 +322,16 @@ int32_t memory_register(cubby_backend *backend, void *base, uint64_t bytes) {
 uint32_t submit(cubby_backend *backend, uint64_t, const cubby_backend_io *ios, uint32_t count) {
   instance &self = of(backend);
   uint32_t accepted = 0;
+  std::optional<file_slot> file;  // of the I/O before: mostly they are of one
   for (; accepted < count && !self.unused.empty(); ++accepted) {
+    const cubby_backend_io &io = ios[accepted];
     const uint32_t slot = self.unused.back();
     self.unused.pop_back();
-    self.register_file(ios[accepted].file);
-    self.slots[slot].start(ios[accepted], self.files);
+    if (accepted == 0 || io.file != ios[accepted - 1].file) {
+      self.register_file(io.file);
+      file = self.files.find(io.file);
+    }
+    self.slots[slot].start(io, file);
     self.queue(slot);
   }
   self.push();

@@ -188,7 +188,8 @@ result<void> rest_of_call::want() {
 
 cubby_status rest_of_call::submit(engine::request_verb verb, uint32_t tier, cubby_ticket *ticket,
                                   stream_order *order) {
-  prepare_request(self_, request(), std::move(verb), tier, how_);
+  request().verb = std::move(verb);
+  prepare_request(self_, request(), tier, how_);
   if (order != nullptr) order->hand_over(request());
   return submit_request(self_, place_->use(), ticket);
 }

@@ -49,16 +49,14 @@ cubby::result<void> cubby_cq::open() {
 bool cubby_cq::forked() const { return process_ != all.forks.load(); }
 
 bool cubby_cq::reserve() {
-  const std::lock_guard lock(mutex_);
-  if (reserved_ == ring_.size() || removed()) return false;
-  ++reserved_;
+  uint32_t places = places_.load(std::memory_order_relaxed);
+  do {
+    if (places >= ring_.size()) return false;  // also what was removed
+  } while (!places_.compare_exchange_weak(places, places + 1, std::memory_order_seq_cst));
   return true;
 }
 
-void cubby_cq::unreserve() {
-  const std::lock_guard lock(mutex_);
-  --reserved_;
-}
+void cubby_cq::unreserve() { places_.fetch_sub(1, std::memory_order_seq_cst); }
 
 void cubby_cq::push(const entry &one) {
   const std::lock_guard lock(mutex_);
@@ -88,7 +86,7 @@ uint32_t cubby_cq::take(cubby_done *out, uint32_t max_count) {
         head_ = (head_ + 1) % static_cast<uint32_t>(ring_.size());
         --count_;
       }
-      reserved_ -= count;
+      places_.fetch_sub(count, std::memory_order_seq_cst);
       more = taken < max_count && count_ != 0;
       if (count != 0 && count_ == 0 && watched_) {
         eventfd_t ignored = 0;
@@ -96,7 +94,7 @@ uint32_t cubby_cq::take(cubby_done *out, uint32_t max_count) {
       }
     }
     cubby::api::queue_owner *const owner = owner_.load();
-    for (uint32_t i = 0; owner != nullptr && i < count; ++i) owner->taken(requests[i]);
+    if (owner != nullptr && count != 0) owner->taken({requests.data(), count});
   }
   return taken;
 }
@@ -108,9 +106,11 @@ bool cubby_cq::empty() {
 
 bool cubby_cq::retire() {
   const std::lock_guard whole(taking_);
-  const std::lock_guard lock(mutex_);
-  if (reserved_ != 0 && owner_ != nullptr) return false;
-  return !removed_.exchange(true, std::memory_order_seq_cst);
+  uint32_t places = places_.load(std::memory_order_seq_cst);
+  do {
+    if ((places & removed_bit) != 0 || (places != 0 && owner_ != nullptr)) return false;
+  } while (!places_.compare_exchange_weak(places, places | removed_bit, std::memory_order_seq_cst));
+  return true;
 }
 
 cubby::api::queue_owner *cubby_cq::hold_owner() {
@@ -148,8 +148,9 @@ std::shared_ptr<cubby_cq> cubby_cq::find(const cubby_cq *one) {
 }
 
 bool cubby_cq::is_living(const cubby_cq *one) {
-  const auto found = find(one);
-  return found != nullptr && !found->forked();
+  const std::lock_guard lock(all.mutex);
+  return std::any_of(all.living.begin(), all.living.end(),
+                     [&](const auto &each) { return each.get() == one && !each->forked(); });
 }
 
 void cubby_cq::outlive(cubby::api::queue_owner &owner) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include "base/abi.hpp"
@@ -16,8 +17,8 @@ namespace cubby::api {
 /// Whose requests complete to a queue.
 class queue_owner {
  public:
-  /// The completion of this request was taken.
-  virtual void taken(uint32_t request_index) = 0;
+  /// The completions of these requests were taken.
+  virtual void taken(std::span<const uint32_t> requests) = 0;
   /// While it is not zero the owner stays.
   std::atomic<uint32_t> waiting_calls{0};
 
@@ -48,7 +49,9 @@ struct cubby_cq {
   [[nodiscard]] bool empty();
   /// From here on nothing is accepted for it. False, and nothing done, while a place is reserved.
   [[nodiscard]] bool retire();
-  [[nodiscard]] bool removed() const { return removed_.load(std::memory_order_seq_cst); }
+  [[nodiscard]] bool removed() const {
+    return (places_.load(std::memory_order_seq_cst) & removed_bit) != 0;
+  }
   /// It is the parent process's, and its locks may be held for ever.
   [[nodiscard]] bool forked() const;
   /// From here on it is readable exactly while there is something to take.
@@ -75,9 +78,11 @@ struct cubby_cq {
   std::mutex taking_;  // before mutex_; held while the runtime is notified, so that it stands
   std::mutex mutex_;
   std::vector<entry> ring_;
-  uint32_t head_ = 0, count_ = 0, reserved_ = 0;
+  uint32_t head_ = 0, count_ = 0;
   bool watched_ = false;  // somebody has asked for the descriptor; before, it costs nothing
-  std::atomic<bool> removed_{false};
+  // Places that are spoken for; with the bit nothing more is accepted.
+  static constexpr uint32_t removed_bit = 0x8000'0000;
+  std::atomic<uint32_t> places_{0};
   const uint32_t process_;  // the registry's count of forks when it was made
   int fd_ = -1;
 };

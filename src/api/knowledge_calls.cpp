@@ -53,7 +53,8 @@ bool fetch_ahead(runtime &self, uint32_t tier, uint64_t until_ns,
   how.io_class = CUBBY_FORECAST;
   how.deadline_ns = until_ns;
   engine::request &r = self.engine().requests[index];
-  prepare_request(self, r, engine::prefetch_verb{}, tier, how);
+  r.verb = engine::prefetch_verb{};
+  prepare_request(self, r, tier, how);
   r.items = std::move(wanted);
   self.engine().requests.submit(index);
   return true;

@@ -78,10 +78,12 @@ result<void> check_frames(engine::parts &engine, uint32_t tier,
                           std::span<const engine::request_item> items) {
   const engine::tier_slot &slot = engine.state.tiers[tier];
   const residency::frame_source from = {*slot.memory, tier, slot.handle, slot.budget_bytes.load()};
-  if (items.size() == 1) {
-    const residency::bank_registry::locker only = {items.front().bank, items.front().number};
-    return residency::check_frames(from, {&only, 1});
+  // What fits though it be named twice needs no closer look.
+  uint64_t most_bytes = 0;
+  for (const engine::request_item &item : items) {
+    most_bytes += slot.memory->cost_bytes(item.bank->frame_bytes_in(tier, item.number));
   }
+  if (most_bytes <= from.budget_bytes && !slot.memory->is_lent()) return {};
   std::array<std::byte, 64 * sizeof(residency::bank_registry::locker)> room;
   std::pmr::monotonic_buffer_resource memory(room.data(), room.size());
   std::pmr::vector<residency::bank_registry::locker> lockers(&memory);
@@ -127,7 +129,8 @@ cubby_status load_set(const pin_call &c, const std::vector<engine::request_item>
   if (queue != nullptr && !queue->reserve()) {
     return keep_error(queue_full());
   }
-  prepare_request(c.self, r, engine::pin_verb{c.set.index, addr}, tier, how);
+  r.verb = engine::pin_verb{c.set.index, addr};
+  prepare_request(c.self, r, tier, how);
   if (in_stream_order(engine.state.tiers[tier], how.sync)) {
     r.in_stream = true;
     r.stream = read_struct(*how.sync).stream;
@@ -263,12 +266,22 @@ cubby_status pin_by_key(runtime &self, const residency::pin_order &asked, const 
 
 constexpr cubby_how nothing_asked{};
 
-/// Does the stream go with the tier? Off the way of pins without one.
+/// Does the stream go with the tier?
 result<void> check_order(runtime &self, cubby_tier tier, const cubby_sync *sync) {
   engine::tier_set &tiers = self.engine().state.tiers;
   const uint32_t slot = tiers.find(tier);
   if (sync == nullptr || slot == engine::no_tier || !tiers.is_memory(slot)) return {};
   return check_sync(tiers[slot], *sync);
+}
+
+/// Of one that is not plain(). Off the way of those that are.
+[[gnu::noinline]] cubby_status look_up_how(runtime &self, cubby_tier tier, const cubby_how *how,
+                                           cubby_how &asked) {
+  auto read = read_how(self, how, order_of::streams);
+  if (!read) return keep_error(read.failure());
+  asked = *read;
+  if (auto order = check_order(self, tier, asked.sync); !order) return keep_error(order.failure());
+  return CUBBY_OK;
 }
 
 }  // namespace
@@ -286,13 +299,9 @@ cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count
   if (how == nullptr) {
     how = &nothing_asked;
   } else if (!plain(*how)) {
-    auto read = read_how(self, how, order_of::streams);
-    if (!read) return keep_error(read.failure());
-    asked = *read;
+    const cubby_status looked_up = look_up_how(self, tier, how, asked);
+    if (looked_up != CUBBY_OK) return looked_up;
     how = &asked;
-    if (auto order = check_order(self, tier, asked.sync); !order) {
-      return keep_error(order.failure());
-    }
   }
   if (ticket == nullptr && how->cq == nullptr && (how->flags & CUBBY_NO_WAIT) == 0) {
     CUBBY_REFUSE(
@@ -458,7 +467,8 @@ cubby_status cubby_prefetch(cubby_handle *rt, const cubby_item *items, uint32_t 
       if (asked->cq != nullptr) asked->cq->unreserve();
       return keep_error(engine::lost_tier(self.engine().state.tiers[slot]));
     }
-    prepare_request(self, r, engine::prefetch_verb{}, slot, *asked);
+    r.verb = engine::prefetch_verb{};
+    prepare_request(self, r, slot, *asked);
     for (uint32_t i = 0; i < count; ++i) set_status(asked->item_status, i, r.items[i].known);
     return submit_request(self, place.use(), ticket);
   });

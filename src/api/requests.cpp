@@ -142,9 +142,7 @@ result<store::model_file> open_adopted(const char *path, const cubby_adopt_desc 
                            asked.page_bytes == 0 ? page_bytes_default : asked.page_bytes);
 }
 
-void prepare_request(runtime &self, engine::request &r, engine::request_verb verb, uint32_t tier,
-                     const cubby_how &how) {
-  r.verb = std::move(verb);
+void prepare_request(runtime &self, engine::request &r, uint32_t tier, const cubby_how &how) {
   r.tier = tier;
   r.flags = how.flags;
   r.io_class = how.io_class;
@@ -183,7 +181,8 @@ result<named_block> read_name(runtime &self, const cubby_item &item, uint32_t in
 
 namespace {
 
-result<engine::request_item> read_number(runtime &self, const cubby_item &named, uint32_t i) {
+result<void> read_number(runtime &self, const cubby_item &named, uint32_t i,
+                         engine::request_item &item) {
   const auto handle = static_cast<cubby_bank>(named.id >> 48);
   const uint64_t number = named.id & ((uint64_t{1} << 48) - 1);
   residency::locker_bank *bank = self.engine().state.banks.find(handle);
@@ -204,28 +203,27 @@ result<engine::request_item> read_number(runtime &self, const cubby_item &named,
     failure.id = named.id;
     return failure;
   }
-  engine::request_item item;
   item.bank = bank;
   item.number = static_cast<uint32_t>(number);
-  return item;
+  return {};
 }
 
 /// A key that is not there is known to be a MISS.
-result<engine::request_item> read_key(runtime &self, const cubby_item &named, uint32_t i) {
+result<void> read_key(runtime &self, const cubby_item &named, uint32_t i,
+                      engine::request_item &item) {
   auto name = read_name(self, named, i);
   if (!name) return name.failure();
   const auto seen = name->bank->blocks->keys.find(name->space, named.key);
   if (!seen) return seen.failure();
-  engine::request_item item;
   item.bank = name->bank;
   if (seen->present == 0) {
     item.known = CUBBY_MISS;
-    return item;
+    return {};
   }
   item.number = seen->locker;
   item.seen = *seen;
   name->bank->blocks->mark_used(seen->locker);
-  return item;
+  return {};
 }
 
 }  // namespace
@@ -236,9 +234,9 @@ result<void> read_items(runtime &self, const cubby_item *items, uint32_t count,
   out.reserve(count);
   for (uint32_t i = 0; i < count; ++i) {
     const bool keyed = items[i].space != 0 || items[i].key.data != nullptr;
-    auto read = keyed ? read_key(self, items[i], i) : read_number(self, items[i], i);
-    if (!read) return read.failure();
-    out.push_back(*read);
+    engine::request_item &item = out.emplace_back();
+    auto read = keyed ? read_key(self, items[i], i, item) : read_number(self, items[i], i, item);
+    if (!read) return read;
   }
   return {};
 }

@@ -60,9 +60,8 @@ struct request_place {
   engine::request_table &requests;
   uint32_t index;  // no_index: there is none
 };
-/// Fills what every request has.
-void prepare_request(runtime &self, engine::request &r, engine::request_verb verb, uint32_t tier,
-                     const cubby_how &how);
+/// Fills what every request has, but for its verb.
+void prepare_request(runtime &self, engine::request &r, uint32_t tier, const cubby_how &how);
 /// Hands it over; PENDING, with the ticket in *ticket where one is wanted.
 cubby_status submit_request(runtime &self, uint32_t index, cubby_ticket *ticket);
 /// The bank and the directory's space of an item that names its block by key.

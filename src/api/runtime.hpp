@@ -36,6 +36,7 @@ namespace cubby::api {
 /// zero too: half a pointer is no pointer.
 template <class T>
 T read_struct(const T &from) {
+  if (from.struct_size == sizeof(T)) return from;
   T value{};
   const size_t given = std::min<size_t>(sizeof(T), from.struct_size);
   std::memcpy(static_cast<void *>(&value), &from, given - given % alignof(T));
@@ -101,7 +102,7 @@ class runtime final : public engine::completion_sink, public queue_owner {
 
   // ---- tickets -------------------------------------------------------------------------------
   [[nodiscard]] tickets &requests() { return tickets_; }
-  void taken(uint32_t index) override { tickets_.taken(index); }
+  void taken(std::span<const uint32_t> requests) override { tickets_.taken(requests); }
   void completed(uint32_t index, bool stays_ours) override;
 
   /// A line that there is no memory for counts as lost.

@@ -58,7 +58,8 @@ cubby_status cubby_seal(cubby_handle *rt, const char *path, const cubby_adopt_de
     }
     const uint32_t index = place.use();
     engine::request &r = self.engine().requests[index];
-    prepare_request(self, r, engine::seal_verb{std::move(job)}, file_tier, *asked_how);
+    r.verb = engine::seal_verb{std::move(job)};
+    prepare_request(self, r, file_tier, *asked_how);
     return submit_request(self, index, ticket);
   });
 }

@@ -69,11 +69,13 @@ bool tickets::progress(cubby_ticket ticket, cubby_done &out) {
   return true;
 }
 
-void tickets::taken(uint32_t index) {
+void tickets::taken(std::span<const uint32_t> requests) {
   const std::lock_guard lock(mutex_);
-  const engine::request &r = requests_[index];
-  if (r.status < 0 || r.status == CUBBY_PARTIAL) keep_error(r.failure);
-  requests_.give(index);
+  for (const uint32_t index : requests) {
+    const engine::request &r = requests_[index];
+    if (r.status < 0 || r.status == CUBBY_PARTIAL) keep_error(r.failure);
+    requests_.give(index);
+  }
 }
 
 cubby_done tickets::figures(uint32_t index) const {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <mutex>
+#include <span>
 
 #include "base/abi.hpp"
 #include "engine/request_table.hpp"
@@ -27,8 +28,8 @@ class tickets {
   bool cancel(cubby_ticket ticket);
   /// False when it is not alive. The pump is held, so that its figures stand still.
   bool progress(cubby_ticket ticket, cubby_done &out);
-  /// Its completion was taken out of its queue: the request is free again.
-  void taken(uint32_t index);
+  /// Their completions were taken out of their queues: the requests are free again.
+  void taken(std::span<const uint32_t> requests);
   /// A request as its completion says it, while nobody else changes it.
   [[nodiscard]] cubby_done figures(uint32_t index) const;
 

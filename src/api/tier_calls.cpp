@@ -498,7 +498,8 @@ cubby_status cubby_tier_resize(cubby_handle *rt, cubby_tier tier, uint64_t budge
     }
     const uint32_t made = place.use();
     engine::request &r = self.engine().requests[made];
-    prepare_request(self, r, engine::resize_verb{}, index, cubby_how{});
+    r.verb = engine::resize_verb{};
+    prepare_request(self, r, index, cubby_how{});
     return submit_request(self, made, ticket);
   });
 }

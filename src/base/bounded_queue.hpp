@@ -98,10 +98,9 @@ class bounded_queue {
     }
   }
 
-  /// Would pop() find nothing? To the one consumer this is exact, but for what comes meanwhile.
+  /// Would pop() find nothing? To the one consumer a yes is exact, but for what comes meanwhile.
   [[nodiscard]] bool looks_empty() const noexcept {
-    const size_t position = head_.load(std::memory_order_relaxed);
-    return cells_[position & mask_].sequence.load(std::memory_order_acquire) != position + 1;
+    return head_.load(std::memory_order_relaxed) == tail_.load(std::memory_order_relaxed);
   }
 
   [[nodiscard]] size_t capacity() const noexcept { return mask_ + 1; }

@@ -72,17 +72,17 @@ class [[nodiscard]] result {
   T *operator->() { return &value(); }
   const T *operator->() const { return &value(); }
   const error &failure() const {
-    CUBBY_ASSERT(!value_.has_value());
-    return error_;
+    CUBBY_ASSERT(error_.has_value());
+    return *error_;
   }
   error &failure() {
-    CUBBY_ASSERT(!value_.has_value());
-    return error_;
+    CUBBY_ASSERT(error_.has_value());
+    return *error_;
   }
 
  private:
   std::optional<T> value_;
-  error error_;
+  std::optional<error> error_;
 };
 
 template <>

@@ -57,13 +57,6 @@ void bank_description::install(bank_mapping &&mapping) noexcept {
   digests_ = std::move(mapping.digests);
 }
 
-part_extent bank_description::extent(uint32_t number, uint32_t part) const {
-  const uint64_t bytes = grid_.bytes_of_part(number, part);
-  if (!mapped()) return {0, 0, bytes};
-  const auto at = map_.position(grid_.row_part(row_of(number), part), grid_.column_of(number));
-  return {at.file, at.offset_bytes, bytes};
-}
-
 part_place bank_description::place_of(frame_layout layout, uint32_t row, uint32_t part) const {
   if (layout == frame_layout::pieces) return {};
   const size_t at = grid_.row_part(row, part);
@@ -71,14 +64,6 @@ part_place bank_description::place_of(frame_layout layout, uint32_t row, uint32_
   if (layout == frame_layout::packed) return {fixed_bytes, 0, 0, 0, false};
   const store::part_run &run = map_.run(at);
   return {fixed_bytes, run.offset_bytes, run.stride_bytes, page_bytes - 1, map_.scattered(at)};
-}
-
-uint64_t bank_description::part_offset(frame_layout layout, uint32_t number, uint32_t part) const {
-  if (layout == frame_layout::pieces) return 0;
-  const size_t at = grid_.row_part(row_of(number), part);
-  const uint64_t fixed_bytes = layouts_.part_offset(layout, at);
-  if (layout == frame_layout::packed) return fixed_bytes;
-  return fixed_bytes + (map_.position(at, grid_.column_of(number)).offset_bytes & (page_bytes - 1));
 }
 
 void bank_description::make_digests() {

@@ -63,7 +63,12 @@ class bank_description {
   [[nodiscard]] uint32_t align_bytes() const { return desc_.align_bytes; }
 
   [[nodiscard]] bool mapped() const { return !map_.empty(); }
-  [[nodiscard]] part_extent extent(uint32_t number, uint32_t part) const;
+  [[nodiscard]] part_extent extent(uint32_t number, uint32_t part) const {
+    const uint64_t bytes = grid_.bytes_of_part(number, part);
+    if (!mapped()) return {0, 0, bytes};
+    const auto at = map_.position(grid_.row_part(row_of(number), part), grid_.column_of(number));
+    return {at.file, at.offset_bytes, bytes};
+  }
   /// Can frames hold the file's own pages, without copying?
   [[nodiscard]] bool skew_ok() const {
     return mapped() && map_.natural_align_bytes() >= desc_.align_bytes;
@@ -77,7 +82,14 @@ class bank_description {
   }
   [[nodiscard]] part_place place_of(frame_layout layout, uint32_t row, uint32_t part) const;
   /// Where a part's first byte lies behind the part's base in a frame.
-  [[nodiscard]] uint64_t part_offset(frame_layout layout, uint32_t number, uint32_t part) const;
+  [[nodiscard]] uint64_t part_offset(frame_layout layout, uint32_t number, uint32_t part) const {
+    if (layout == frame_layout::pieces) return 0;
+    const size_t at = grid_.row_part(row_of(number), part);
+    const uint64_t fixed_bytes = layouts_.part_offset(layout, at);
+    if (layout == frame_layout::packed) return fixed_bytes;
+    const uint64_t offset_bytes = map_.position(at, grid_.column_of(number)).offset_bytes;
+    return fixed_bytes + (offset_bytes & (page_bytes - 1));
+  }
 
   /// Digest of a chunk; 0 = not known. The chunk is one of extent(number, part).
   [[nodiscard]] uint64_t &digest(uint32_t number, uint32_t part, uint32_t chunk) {

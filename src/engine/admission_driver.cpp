@@ -6,16 +6,6 @@
 
 namespace cubby::engine {
 
-uint32_t demotion_target(const tier_set &tiers, uint32_t tier) {
-  uint32_t best = no_tier;
-  for (uint32_t t = 0; t < tiers.count(); ++t) {
-    const tier_slot &slot = tiers[t];
-    if (slot.memory == nullptr || slot.rank <= tiers[tier].rank || !slot.is_exclusive()) continue;
-    if (best == no_tier || slot.rank < tiers[best].rank) best = t;
-  }
-  return best;
-}
-
 /// A lease holds the key of the block.
 bool admission_driver::is_leased(const locker &at) {
   if (at.bank->blocks == nullptr) return false;
@@ -94,7 +84,7 @@ void admission_driver::forget_key(uint32_t tier, locker_bank &bank, uint32_t num
 
 /// Copies a victim down; it keeps its frame until that is done. False: it may simply go.
 bool admission_driver::demote(uint32_t tier, locker_bank &bank, uint32_t number) {
-  const uint32_t below = demotion_target(state_.tiers, tier);
+  const uint32_t below = state_.tiers[tier].demotes_to;
   if (below == no_tier || !state_.tiers.connected(tier, below)) return false;
   const bool has_file = bank.mapped() && bank.failed.status == CUBBY_OK;
   if (has_file && state_.tiers.goes_past(below, bank)) return false;
@@ -119,6 +109,7 @@ bool admission_driver::demote(uint32_t tier, locker_bank &bank, uint32_t number)
   f.may_expire = false;
   f.unrequested = true;
   f.admit = true;
+  f.announced = true;
   f.from = tier;
   f.state = fill_state::active;
   state_.admission.admit(below, object, driver);

@@ -10,9 +10,6 @@
 
 namespace cubby::engine {
 
-/// The exclusive memory tier below that takes what leaves this one; no_tier when there is none.
-[[nodiscard]] uint32_t demotion_target(const tier_set &tiers, uint32_t tier);
-
 class admission_driver {
  public:
   static constexpr bool replaces_policies = true;

@@ -41,15 +41,18 @@ struct chunk_run {
   run.file = here.file;
   run.first_chunk = first_chunk;
   run.chunk_count = std::min(count_max, chunks - first_chunk);
-  const auto first =
-      store::chunk_at(here.offset_bytes, here.bytes, bank.grid().chunk_bytes(), first_chunk);
-  const auto last = store::chunk_at(here.offset_bytes, here.bytes, bank.grid().chunk_bytes(),
-                                    first_chunk + run.chunk_count - 1);
-  run.offset_bytes = first.offset_bytes;
-  run.bytes = last.offset_bytes + last.bytes - first.offset_bytes;
+  const auto all = store::chunks_at(here.offset_bytes, here.bytes, bank.grid().chunk_bytes(),
+                                    first_chunk, run.chunk_count);
+  run.offset_bytes = all.offset_bytes;
+  run.bytes = all.bytes;
   run.last = first_chunk + run.chunk_count == chunks;
-  run.first_bytes = first.bytes;
-  run.behind_bytes = first.offset_bytes - here.offset_bytes;
+  run.first_bytes = all.bytes;
+  if (run.chunk_count != 1) {
+    run.first_bytes =
+        store::chunk_at(here.offset_bytes, here.bytes, bank.grid().chunk_bytes(), first_chunk)
+            .bytes;
+  }
+  run.behind_bytes = all.offset_bytes - here.offset_bytes;
   run.read_offset_bytes = base::align_down(run.offset_bytes, tier::frame_align_bytes);
   run.read_bytes =
       base::align_up(run.offset_bytes + run.bytes, tier::frame_align_bytes) - run.read_offset_bytes;

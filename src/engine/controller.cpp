@@ -84,9 +84,10 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far, boo
 }
 
 void controller::accept_requests(bool &progress) {
-  for (;;) {
-    std::array<uint32_t, accept_batch> taken;
-    size_t count = 0;
+  std::array<uint32_t, accept_batch> taken;
+  size_t count = taken.size();
+  while (count == taken.size()) {
+    count = 0;
     while (count < taken.size()) {
       const uint32_t index = units_.requests.accept();
       if (index == no_index) break;
@@ -95,8 +96,7 @@ void controller::accept_requests(bool &progress) {
     }
     // What the same threads used and let go of before they asked for more comes first.
     feed_.drain();
-    if (count == 0) return;
-    progress = true;
+    progress = progress || count != 0;
     for (size_t i = 0; i < count; ++i) begin(taken[i]);
   }
 }
@@ -182,21 +182,20 @@ void controller::retry_waiting() {
   units_.open.publish_waiting();
 }
 
-bool controller::start_job(transfer::channel &path, const transfer::urgency &order, uint32_t job) {
-  const bool of_fill = (job & copy_bit) != 0 || (job & (direct_bit | region_bit)) == 0;
-  if (of_fill) return io_.start_job(path, order, job);
+bool controller::start_job(transfer::channel &path, uint32_t job) {
   if ((job & direct_bit) != 0) return units_.direct.start_job(path, job);
-  return units_.regions.start_job(path, order, job);
+  if ((job & region_bit) != 0) return units_.regions.start_job(path, job);
+  return io_.start_job(path, job);
 }
 
 /// Hands out the most urgent of what waits for a path, while there is room on it.
 bool controller::start_jobs(transfer::channel &path) {
   bool any = false;
-  while (auto top = path.top()) {
-    const auto &[order, job] = *top;
-    if (!start_job(path, order, job)) break;
+  while (const auto *top = path.top()) {
+    if (!start_job(path, top->job)) break;
     any = true;
   }
+  io_.land_submitted();
   return any;
 }
 
@@ -215,7 +214,11 @@ bool controller::run_channels(uint64_t *next_ns) {
   bool progress = seals_.step();
   for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
     uint64_t next = base::never_ns;
-    progress = take_back(i, &next) || progress;
+    // Copies to a device are not verified when they end: all that are over are taken up, for until
+    // then their frames cannot be given to others.
+    uint32_t rounds = 1;
+    if (state_.tiers.is_device(i)) rounds += state_.tiers[i].path->in_flight_count() / reap_batch;
+    while (rounds-- != 0 && take_back(i, &next)) progress = true;
     *next_ns = std::min(*next_ns, next);
   }
   *next_ns = std::min(*next_ns, seals_.next_ns());

@@ -58,7 +58,7 @@ class controller {
   void look_at_frames();
   void look_at_withdrawals();
   void retry_waiting();
-  bool start_job(transfer::channel &path, const transfer::urgency &order, uint32_t job);
+  bool start_job(transfer::channel &path, uint32_t job);
   bool start_jobs(transfer::channel &path);
   bool start_all_jobs(effort how_far);
   bool run_channels(uint64_t *next_ns);

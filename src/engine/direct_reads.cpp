@@ -65,7 +65,7 @@ void direct_reads::unqueue(uint32_t index) {
   read &one = reads_[index];
   if (!one.queued) return;
   one.queued = false;
-  state_.tiers[one.from.tier].path->remove(one.what.order, index | direct_bit);
+  state_.tiers[one.from.tier].path->remove(index | direct_bit);
 }
 
 bool direct_reads::withdraw(uint32_t index) {

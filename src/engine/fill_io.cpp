@@ -17,11 +17,11 @@ bool is_staged(const tier_set &tiers, const fill &f) {
 
 }  // namespace
 
-bool fill_io::start_job(transfer::channel &path, const transfer::urgency &order, uint32_t job) {
+bool fill_io::start_job(transfer::channel &path, uint32_t job) {
   if ((job & copy_bit) == 0) return issue(job);
   ios_.make_room();  // may throw, and then the copy still waits
   path.make_room(0);
-  path.remove(order, job);
+  path.remove(job);
   start_copy(job & ~copy_bit);
   return true;
 }
@@ -37,9 +37,7 @@ void fill_io::free_piece(uint32_t piece_index) {
   if (p.staging != nullptr) {
     pool_of(table_[p.fill])->give(p.staging);
   }
-  std::vector<uint64_t> digests = std::move(p.digests);  // its memory is used again
-  p = {};
-  p.digests = std::move(digests);
+  static_cast<piece_state &>(p) = {};
   free_.push_back(piece_index);
 }
 
@@ -58,7 +56,8 @@ bool fill_io::issue(uint32_t index) {
     fills_.stop(index, fail(CUBBY_ERR_CANCELED, "its deadline passed before it was begun"));
     return true;
   }
-  if (!make_room_for_piece(f)) {
+  const uint32_t per = chunks_per_piece(state_.tiers, f);
+  if (!make_room_for_piece(per)) {
     fills_.stop(index, no_memory());
     return true;
   }
@@ -68,7 +67,7 @@ bool fill_io::issue(uint32_t index) {
   const bool of_files = reads_file(state_.tiers, f) && f.bank->blocks == nullptr;
   p.from = of_files ? files_.choose(*f.bank, f.number, f.bad_files) : f.from;
   p.order = f.order;
-  p.run = cut_run(*f.bank, f.number, f.next_part, f.next_chunk, chunks_per_piece(state_.tiers, f));
+  p.run = cut_run(*f.bank, f.number, f.next_part, f.next_chunk, per);
   if (!place(f, p)) {
     free_piece(piece_index);
     if (pool_of(f)->usable()) return false;
@@ -125,16 +124,17 @@ bool fill_io::place(const fill &f, piece &p) {
   return true;
 }
 
-/// False when there is no memory for one more piece. With it, nothing that the piece does takes
-/// any.
-bool fill_io::make_room_for_piece(const fill &f) try {
+/// False when there is no memory for one more piece of so many chunks. With it, nothing that the
+/// piece does takes any.
+bool fill_io::make_room_for_piece(uint32_t chunk_count) try {
   if (free_.empty()) {
     free_.reserve(std::max<size_t>(64, 2 * pieces_.size()));
+    base::make_room(submitted_, pieces_.size() + 1);
     pieces_.add();
     free_.push_back(static_cast<uint32_t>(pieces_.size() - 1));
   }
-  pieces_[free_.back()].digests.reserve(chunks_per_piece(state_.tiers, f));
-  table_.make_room(pieces_.size() - free_.size() + 1);
+  pieces_[free_.back()].digests.reserve(chunk_count);
+  table_.make_room_for_pieces(pieces_.size());
   ios_.make_room();
   return true;
 } catch (const std::bad_alloc &) {
@@ -208,11 +208,16 @@ void fill_io::start_copy(uint32_t piece_index) {
   copy_started(p.fill);
 }
 
-/// Once the device has every copy of the fill, whoever works behind them need not wait for them.
 void fill_io::copy_started(uint32_t fill_index) {
   fill &f = table_[fill_index];
   f.submitted = f.next_part == f.bank->part_count() && f.pieces_copying == f.pieces_in_flight;
-  fills_.land_in_streams(fill_index);
+  if (f.submitted) submitted_.push_back(fill_index);
+}
+
+void fill_io::land_submitted() {
+  if (submitted_.empty()) return;
+  fills_.land_in_streams(submitted_);
+  submitted_.clear();
 }
 
 bool fill_io::verifies() const { return state_.config.verify && !CUBBY_MUTANT(skip_digest); }
@@ -457,6 +462,7 @@ void fill_io::piece_read(uint32_t piece_index) {
   const piece &p = pieces_[piece_index];
   const fill &f = table_[p.fill];
   if (f.state == fill_state::stopping) return end_piece(piece_index);
+  if (!verifies()) return read_verified(piece_index, true);
   if (verify_aside(piece_index, p.landing, stage::verifying_read)) return;
   read_verified(piece_index, verified(piece_index, p.landing));
 }

@@ -27,7 +27,10 @@ class fill_io final : public transfer::io_owner, public transfer::job_owner {
 
   /// Starts the most urgent job of a channel's queue: the next piece of a fill, or the copy of a
   /// piece that was read. False when it has to wait (for staging memory).
-  bool start_job(transfer::channel &path, const transfer::urgency &order, uint32_t job);
+  bool start_job(transfer::channel &path, uint32_t job);
+  /// Once the device has every copy of a fill, whoever works behind them need not wait for them:
+  /// those that were started since the last call land together.
+  void land_submitted();
   void io_done(uint32_t tag, const cubby_backend_done &done) override;
   void job_done(uint32_t tag) override;
 
@@ -46,7 +49,7 @@ class fill_io final : public transfer::io_owner, public transfer::job_owner {
   };
 
   /// Consecutive chunks of one part.
-  struct piece {
+  struct piece_state {
     stage at = stage::unused;
     uint32_t fill = no_index;
     uint32_t from = no_tier;  // the fill's; of a bank with copies, any tier that has its files
@@ -59,13 +62,15 @@ class fill_io final : public transfer::io_owner, public transfer::job_owner {
     bool reread = false;
     bool counted = false;           // in fill::pieces_copying
     bool verified = false;          // the source of a copy
-    std::vector<uint64_t> digests;  // of its chunks, while they are made
     uint64_t bad_offset_bytes = 0;  // of the chunk that was not as its digest says
+  };
+  struct piece : piece_state {
+    std::vector<uint64_t> digests;  // of its chunks, while they are made; its memory is used again
   };
 
   bool issue(uint32_t index);
   bool place(const fill &f, piece &p);
-  bool make_room_for_piece(const fill &f);
+  bool make_room_for_piece(uint32_t chunk_count);
   bool room_for_io(transfer::channel &path) noexcept;
   uint32_t new_piece();
   void free_piece(uint32_t piece_index);
@@ -102,6 +107,7 @@ class fill_io final : public transfer::io_owner, public transfer::job_owner {
   transfer::work_queue &work_;
   base::stable_list<piece> pieces_;
   std::vector<uint32_t> free_;
+  std::vector<uint32_t> submitted_;  // fills for land_submitted(); has room for one a piece
   uint64_t unverified_bytes_ = 0;
 };
 

@@ -15,8 +15,9 @@ uint32_t fill_table::create(locker_bank &bank, uint32_t number, uint32_t tier, u
     free_.reserve(std::max(64u, 2 * count));
     fills_.add();
     free_.push_back(count);
+    roomy_tiers_ = 0;
   }
-  make_room(piece_count_);
+  make_room();
   const uint32_t index = free_.back();
   free_.pop_back();
   alive_.push_back(index);
@@ -31,20 +32,23 @@ uint32_t fill_table::create(locker_bank &bank, uint32_t number, uint32_t tier, u
   return index;
 }
 
-void fill_table::make_room(size_t piece_count) {
-  const size_t others = std::accumulate(other_counts_.begin(), other_counts_.end(), size_t{0});
-  for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
-    state_.tiers[i].path->make_room(alive_.size() + piece_count + others + 1);
-  }
-  piece_count_ = piece_count;
+void fill_table::grow_room() {
+  const size_t jobs =
+      std::accumulate(other_counts_.begin(), other_counts_.end(), fills_.size() + piece_count_);
+  const uint32_t tiers = state_.tiers.count();
+  for (uint32_t i = 0; i < tiers; ++i) state_.tiers[i].path->make_room(jobs);
+  roomy_tiers_ = tiers;
 }
 
 void fill_table::make_room_for_others(other_jobs whose, size_t job_count) {
   size_t &count = other_counts_[static_cast<size_t>(whose)];
-  if (job_count <= count) return make_room(piece_count_);  // of tiers that have come since
-  const size_t before = std::exchange(count, job_count);
+  const size_t before = count;
+  if (job_count > count) {
+    count = job_count;
+    roomy_tiers_ = 0;
+  }
   try {
-    make_room(piece_count_);
+    make_room();
   } catch (...) {
     count = before;
     throw;
@@ -53,7 +57,7 @@ void fill_table::make_room_for_others(other_jobs whose, size_t job_count) {
 
 void fill_table::release(uint32_t index) {
   unfollow(index);
-  fills_[index] = fill{};
+  fills_.renew(index);
   alive_.erase(index);
   free_.push_back(index);
 }
@@ -72,7 +76,7 @@ void fill_table::queue(uint32_t index) {
 
 void fill_table::unqueue(uint32_t index) {
   fill &f = fills_[index];
-  if (f.queued) reading_channel(f).remove(f.order, index);
+  if (f.queued) reading_channel(f).remove(index);
   f.queued = false;
 }
 

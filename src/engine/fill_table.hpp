@@ -30,9 +30,15 @@ class fill_table {
   uint32_t create(locker_bank &bank, uint32_t number, uint32_t tier, uint64_t frame,
                   const transfer::urgency &order);
   void release(uint32_t index);
-  /// From here on every fill and `piece_count` pieces can wait in the channels' queues without more
-  /// memory. May throw.
-  void make_room(size_t piece_count);
+  /// From here on every fill and `piece_count` pieces can wait in the channels' queues, and start,
+  /// without more memory. May throw.
+  void make_room_for_pieces(size_t piece_count) {
+    if (piece_count > piece_count_) {
+      piece_count_ = piece_count;
+      roomy_tiers_ = 0;
+    }
+    make_room();
+  }
   /// The same for as many jobs that are not of fills.
   void make_room_for_others(other_jobs whose, size_t job_count);
   [[nodiscard]] fill &operator[](uint32_t index) { return fills_[index]; }
@@ -60,6 +66,10 @@ class fill_table {
 
  private:
   transfer::channel &reading_channel(const fill &f);
+  void make_room() {
+    if (roomy_tiers_ != state_.tiers.count()) grow_room();
+  }
+  void grow_room();
 
   engine_state &state_;
   base::stable_list<fill> fills_;
@@ -67,6 +77,7 @@ class fill_table {
   base::ordered_indices alive_;
   size_t piece_count_ = 0;
   std::array<size_t, 2> other_counts_{};  // by other_jobs
+  uint32_t roomy_tiers_ = 0;              // whose channels have room for all jobs there may be
 };
 
 }  // namespace cubby::engine

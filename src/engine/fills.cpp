@@ -62,6 +62,16 @@ void fills::remove_waiter(uint32_t index, uint32_t request_index, uint32_t item)
   if (running && !f.wanted()) stop(index, fail(CUBBY_ERR_CANCELED, "nobody waits for it any more"));
 }
 
+/// In the tiers of memory between: hits and misses.
+void fills::count_looks_below(const fill &f) {
+  for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
+    if (!is_between(t, f)) continue;
+    cubby_tier_stats &below = state_.tiers[t].stats;
+    ++(t == f.from ? below.hit_count : below.miss_count);
+    if (t == f.from) break;
+  }
+}
+
 /// A fill that finds no memory to begin stops, and its waiters hear of it.
 void fills::start(uint32_t index) try { choose_and_queue(index); } catch (const std::bad_alloc &) {
   stop(index, no_memory());
@@ -78,15 +88,11 @@ void fills::choose_and_queue(uint32_t index) {
   if (!chosen) return stop(index, chosen.failure());
   if (*chosen == sources::choice::follows) return;
   begin_way(f);
-  for (uint32_t t = 0; t < state_.tiers.count() && f.attempts == 0; ++t) {
-    tier_slot &below = state_.tiers[t];
-    if (below.memory == nullptr || below.rank <= state_.tiers[f.to].rank) continue;
-    ++(t == f.from ? below.stats.hit_count : below.stats.miss_count);
-    if (t == f.from) break;
-  }
+  if (f.attempts == 0 && state_.tiers[f.to].has_memory_below) count_looks_below(f);
   f.reads_left = 0;
+  const bool reads = !copies_from_tier(state_.tiers, f);
   const uint32_t per = chunks_per_piece(state_.tiers, f);
-  for (uint32_t part = 0; part < f.bank->part_count(); ++part) {
+  for (uint32_t part = 0; reads && part < f.bank->part_count(); ++part) {
     f.reads_left += (chunks_of_part(*f.bank, f.number, part) + per - 1) / per;
   }
   if (CUBBY_MUTANT(publish_early)) publish(index, f.to, f.frame);
@@ -254,14 +260,22 @@ bool fills::has_stream_waiter(const fill &f) const {
 }
 
 /// False where it has to wait for the bytes after all.
-bool fills::land_in_stream(fill &f, uint64_t waiter) {
+bool fills::land_in_stream(fill &f, uint64_t waiter, put_behind &last) {
   const request &r = requests_[static_cast<uint32_t>(waiter >> 32)];
   if (!waits_in_stream(r, f)) return false;
-  if (state_.tiers[f.to].memory->backend().streams().wait(r.stream) != 0) return false;
+  if (last.tier != f.to || last.stream != r.stream) {
+    if (state_.tiers[f.to].memory->backend().streams().wait(r.stream) != 0) return false;
+    last = {f.to, r.stream};
+  }
   return f.bank->word(f.to, f.number).pin_filling();
 }
 
-void fills::land_in_streams(uint32_t index) {
+void fills::land_in_streams(std::span<const uint32_t> indices) {
+  put_behind last;
+  for (const uint32_t index : indices) land_in_streams(index, last);
+}
+
+void fills::land_in_streams(uint32_t index, put_behind &last) {
   fill &f = table_[index];
   if (!f.submitted || f.state != fill_state::active || !has_stream_waiter(f)) return;
   // What the device does not have yet its streams cannot wait for.
@@ -272,7 +286,7 @@ void fills::land_in_streams(uint32_t index) {
     const uint64_t here = *link;
     uint64_t &next =
         requests_[static_cast<uint32_t>(here >> 32)].items[here & 0xFFFFFFFF].next_waiter;
-    if (!land_in_stream(f, here)) {
+    if (!land_in_stream(f, here, last)) {
       link = &next;
       continue;
     }
@@ -342,11 +356,7 @@ void fills::piece_ended(uint32_t index) {
 /// itself says nothing of the way past it.
 void fills::begin_way(fill &f) {
   CUBBY_ASSERT(!f.on_way);
-  bool has_between = false;
-  for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
-    has_between = has_between || is_between(t, f);
-  }
-  if (!has_between) return;
+  if (!state_.tiers[f.to].has_memory_below) return;
   f.on_way = true;
   state_.tiers[f.from].way.started(state_.now_ns);
 }
@@ -374,7 +384,7 @@ uint32_t fills::quickest_files() const {
 void fills::end_way(fill &f, bool arrived) {
   if (!std::exchange(f.on_way, false)) return;
   tier_slot &from = state_.tiers[f.from];
-  from.way.ended(f.bank->locker_bytes(f.number), state_.now_ns, arrived);
+  if (!from.way.ended(f.bank->locker_bytes(f.number), state_.now_ns, arrived)) return;
   if (!f.bank->mapped() && f.bank->blocks == nullptr) return;
   const uint32_t files = quickest_files();
   for (uint32_t t = 0; t < state_.tiers.count() && files != no_tier; ++t) {
@@ -451,6 +461,7 @@ void fills::give_up_frame(fill &f) {
 }
 
 void fills::end_abandoned(bool all) {
+  if (first_abandoned_ == no_index) return;
   uint32_t left = std::exchange(first_abandoned_, no_index);
   while (left != no_index) {
     const uint32_t index = left;

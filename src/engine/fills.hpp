@@ -2,6 +2,8 @@
 // locker when all of it is there.
 #pragma once
 
+#include <span>
+
 #include "engine/fill_table.hpp"
 #include "engine/request_table.hpp"
 #include "engine/sources.hpp"
@@ -47,15 +49,16 @@ class fills {
   void piece_verified(uint32_t index);
   /// One piece less is in flight.
   void piece_ended(uint32_t index);
-  /// Of a fill whose last copy was started: those who wait for it in a stream's order have it from
-  /// here on, for their stream waits for the copies.
-  void land_in_streams(uint32_t index);
+  /// Of fills whose last copy was started: those who wait for them in a stream's order have them
+  /// from here on, for their stream waits for the copies.
+  void land_in_streams(std::span<const uint32_t> indices);
   /// Fills that failed while somebody holds what they had landed early; they end once it is let go
   /// of. All of them, where nobody is left who could.
   void end_abandoned(bool all);
 
  private:
   void choose_and_queue(uint32_t index);
+  void count_looks_below(const fill &f);
   [[nodiscard]] bool is_the_stored_block(const fill &f);
   void clear_tail(const locker_bank &bank, uint32_t number, uint32_t tier, uint64_t frame);
   void publish(uint32_t index, uint32_t tier, uint64_t frame);
@@ -65,7 +68,13 @@ class fills {
   bool reads_other_files(fill &f);
   void fail_waiters(uint64_t first, const error &why);
   [[nodiscard]] bool has_stream_waiter(const fill &f) const;
-  bool land_in_stream(fill &f, uint64_t waiter);
+  /// A stream that was put behind all copies into the tier.
+  struct put_behind {
+    uint32_t tier = no_tier;
+    uint64_t stream = 0;
+  };
+  void land_in_streams(uint32_t index, put_behind &last);
+  bool land_in_stream(fill &f, uint64_t waiter, put_behind &last);
   void give_up_intermediate(fill &f);
   void give_up_frame(fill &f);
   void start_followers(uint32_t index);

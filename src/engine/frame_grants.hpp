@@ -34,7 +34,7 @@ class frame_grants {
     into.swap(reserved_);
   }
   /// Announces the locker to the admission of the tier, unless the request is no-allocate.
-  void announce(const request &r, const fill &f) {
+  void announce(const request &r, fill &f) {
     if ((r.flags & CUBBY_BYPASS) == 0) copies_.announce(f);
   }
   /// What the request's lockers that have no frame yet take of the tier's budget.

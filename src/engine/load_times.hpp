@@ -1,7 +1,6 @@
 // How long demand waited for what was not there, as a histogram with fixed bounds.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 
@@ -18,8 +17,9 @@ struct load_times {
   uint64_t sum_ns = 0;
 
   void add(uint64_t ns) {
-    const auto at = std::lower_bound(bounds_ns.begin(), bounds_ns.end(), ns);
-    ++counts[static_cast<size_t>(at - bounds_ns.begin())];
+    size_t at = 0;
+    while (at < bounds_ns.size() && ns > bounds_ns[at]) ++at;
+    ++counts[at];
     sum_ns += ns;
   }
 };

@@ -176,7 +176,9 @@ void open_requests::mark_begun(uint32_t index, uint32_t i) {
   request &r = requests_[index];
   request_item &item = r.items[i];
   // What is copied from another tier of memory says nothing of the disk.
-  if (!r.is_demand_load() || state_.tiers.have_in_memory(*item.bank, item.number, r.tier)) return;
+  const bool elsewhere = state_.tiers.memory_count() > 1 &&
+                         state_.tiers.have_in_memory(*item.bank, item.number, r.tier);
+  if (elsewhere || !r.is_demand_load()) return;
   item.metered = true;
   state_.tiers[r.tier].arrivals.started(item.bank->locker_bytes(item.number), state_.now_ns);
 }

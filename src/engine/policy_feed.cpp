@@ -8,11 +8,14 @@ namespace cubby::engine {
 
 void policy_feed::drain() {
   for (thread_shard &from : shards_) {
-    if (from.events.looks_empty()) continue;
-    assemble_visits(
-        from, state_.banks,
-        [&](locker_bank &bank, uint32_t row, assembled_visit &seen) { visit(bank, row, seen); });
+    if (!from.events.looks_empty()) drain(from);
   }
+}
+
+void policy_feed::drain(thread_shard &from) {
+  assemble_visits(from, state_.banks, [&](locker_bank &bank, uint32_t row, assembled_visit &seen) {
+    visit(bank, row, seen);
+  });
 }
 
 void policy_feed::forget_bank(const locker_bank &bank) {

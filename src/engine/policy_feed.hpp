@@ -35,6 +35,7 @@ class policy_feed {
   [[nodiscard]] uint64_t dropped_count() const;
 
  private:
+  void drain(thread_shard &from);
   void visit(locker_bank &bank, uint32_t row, assembled_visit &seen);
   uint32_t visit_blocks(const locker_bank &bank, const placement::visit_place &place,
                         std::span<const cubby_object> used);

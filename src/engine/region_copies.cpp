@@ -157,11 +157,11 @@ void region_copies::source_damaged(uint32_t index) {
 void region_copies::unqueue(uint32_t index) {
   copy &c = list_[index];
   if (std::exchange(c.queued, false)) {
-    state_.tiers[c.what.device].path->remove(c.what.order, index | region_bit);
+    state_.tiers[c.what.device].path->remove(index | region_bit);
   }
 }
 
-bool region_copies::start_job(transfer::channel &path, const transfer::urgency &, uint32_t job) {
+bool region_copies::start_job(transfer::channel &path, uint32_t job) {
   const uint32_t index = job & ~region_bit;
   copy &c = list_[index];
   if (c.failed) {

@@ -54,7 +54,7 @@ class region_copies final : public transfer::io_owner, public transfer::job_owne
   /// nothing has changed. May throw, and then nothing has, either.
   result<void> begin(const wanted &what, const region_uses &in_use, region_sink &sink);
   /// The next I/O of a copy whose turn it is.
-  bool start_job(transfer::channel &path, const transfer::urgency &order, uint32_t job);
+  bool start_job(transfer::channel &path, uint32_t job);
   void io_done(uint32_t tag, const cubby_backend_done &done) override;
   void job_done(uint32_t tag) override;
   [[nodiscard]] bool idle() const { return free_.size() == list_.size(); }

@@ -48,7 +48,7 @@ void request_table::give(uint32_t index) {
   r.items.clear();
   r.verb = {};
   if (r.forget) forgotten_count_.fetch_sub(1);
-  r.failure = error{.status = CUBBY_OK, .text = {}};
+  if (r.failure.status != CUBBY_OK) r.failure = error{.status = CUBBY_OK, .text = {}};
   r.life.store(life_of(generation, request_state::unused), std::memory_order_release);
   free_.push(index);
 }

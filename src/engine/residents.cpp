@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 namespace cubby::engine {
 namespace {
@@ -12,14 +13,10 @@ constexpr uint32_t demotions_max = 8;
 
 }  // namespace
 
-void residents::announce(const fill &f) {
+void residents::announce(fill &f) {
+  if (std::exchange(f.announced, true)) return;
   admission_driver driver(state_, fills_, f.order);
-  const cubby_object object = f.bank->object_base + f.number;
-  if (f.demotion) {
-    state_.admission.admit(f.to, object, driver);
-  } else {
-    state_.admission.track(f.to, object, driver);
-  }
+  state_.admission.track(f.to, f.bank->object_base + f.number, driver);
   if (state_.admission.books(f.to).awaits_decision())
     state_.pins.watch(f.to).decisions_wanted.store(true);
 }
@@ -91,9 +88,10 @@ void residents::keep_reserve() {
   for (uint32_t tier = 0; tier < state_.tiers.count(); ++tier) {
     tier_slot &slot = state_.tiers[tier];
     if (slot.memory == nullptr) continue;
-    const uint32_t below = demotion_target(state_.tiers, tier);
+    const uint32_t below = slot.demotes_to;
+    if (below == no_tier) continue;
     if (state_.admission.books(tier).policy->chooses()) continue;  // room for probation serves
-    if (below == no_tier || state_.tiers.copy_path(tier, below).queued_count() != 0) continue;
+    if (state_.tiers.copy_path(tier, below).queued_count() != 0) continue;
     if (state_.tiers[below].stand_aside.aside()) continue;
     const uint64_t wanted =
         std::min(slot.largest_set_bytes, slot.memory->budget_bytes() / reserve_share);
@@ -147,7 +145,7 @@ placement::tier_view residents::view_of(uint32_t tier) const {
   const tier::memory_tier &memory = *state_.tiers[tier].memory;
   placement::tier_view view;
   view.budget_bytes = memory.budget_bytes();
-  view.demotes = demotion_target(state_.tiers, tier) != no_tier;
+  view.demotes = state_.tiers[tier].demotes_to != no_tier;
   for (const locker_bank *bank : state_.banks.in_order()) {
     cubby_policy_bank part = {};
     part.struct_size = sizeof part;

@@ -14,7 +14,7 @@ class residents {
 
   /// A locker has its frame. So the policy hears of newcomers in the order they were asked for in,
   /// and not in that of a disk. Once a fill; later calls do nothing.
-  void announce(const fill &f);
+  void announce(fill &f);
   /// A locker that has its place for good, without being asked about.
   void admit(uint32_t tier, const locker_bank &bank, uint32_t number);
   /// Its frame goes without having been published.

@@ -22,7 +22,6 @@ bool sources::has_file(const fill &f) const {
 bool sources::choose_copy(uint32_t index) {
   fill &f = fills_[index];
   uint32_t best = no_tier;
-  f.passed_copy = false;
   for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
     if (t == f.to || t == f.bad_tier || !state_.tiers.is_memory(t)) continue;
     if (state_.tiers[t].lost.load(std::memory_order_relaxed)) continue;
@@ -108,9 +107,12 @@ void sources::add_intermediate(uint32_t index) {
 }
 
 result<sources::choice> sources::choose(uint32_t index) {
-  if (choose_copy(index)) return choice::reads;
-  if (follow_other(index)) return choice::follows;
   fill &f = fills_[index];
+  f.passed_copy = false;
+  if (state_.tiers.memory_count() > 1) {  // else there is no copy elsewhere
+    if (choose_copy(index)) return choice::reads;
+    if (follow_other(index)) return choice::follows;
+  }
   locker_bank &bank = *f.bank;
   const bool stored = bank.blocks != nullptr && bank.blocks->is_stored(f.number);
   if (!bank.mapped() && !stored) {

@@ -35,6 +35,25 @@ uint32_t tier_set::place(std::unique_ptr<tier_slot> slot, uint32_t salt) {
   return index;
 }
 
+void tier_set::publish(uint32_t index) {
+  if (is_memory(index)) ++memory_count_;
+  count_.store(index + 1, std::memory_order_release);
+  for (uint32_t t = 0; t < count(); ++t) look_below(t);
+}
+
+void tier_set::look_below(uint32_t tier) {
+  tier_slot &of = *slots_[tier];
+  of.demotes_to = no_tier;
+  of.has_memory_below = false;
+  for (uint32_t t = 0; t < count(); ++t) {
+    const tier_slot &slot = *slots_[t];
+    if (slot.memory == nullptr || slot.rank <= of.rank) continue;
+    of.has_memory_below = true;
+    if (!slot.is_exclusive()) continue;
+    if (of.demotes_to == no_tier || slot.rank < slots_[of.demotes_to]->rank) of.demotes_to = t;
+  }
+}
+
 uint32_t tier_set::file_tier_for(const std::string &path) const {
   uint32_t best = no_tier;
   size_t best_match = 0;

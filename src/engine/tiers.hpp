@@ -31,6 +31,8 @@ struct tier_slot {
   std::string name, backend;
   std::string note;  // why it is not the better path that was asked for first
   uint32_t rank = 0, flags = 0;
+  uint32_t demotes_to = no_tier;  // the exclusive memory tier below that takes what leaves this one
+  bool has_memory_below = false;  // some memory tier is farther away
   std::unique_ptr<tier::memory_tier> memory;  // of a memory tier
   std::unique_ptr<tier::file_tier> files;     // of a file tier
   std::unique_ptr<transfer::channel> path;
@@ -74,12 +76,13 @@ class tier_set {
     return index < count() && slots_[index]->handle == handle ? index : no_tier;
   }
   [[nodiscard]] bool is_memory(uint32_t index) const { return slots_[index]->memory != nullptr; }
+  [[nodiscard]] uint32_t memory_count() const { return memory_count_; }
 
   /// INVALID when there are as many as can be, or one of this name.
   result<void> check_new(const std::string &name) const;
   /// After check_new(); seen by others once publish() says so. Returns the index.
   uint32_t place(std::unique_ptr<tier_slot> slot, uint32_t salt);
-  void publish(uint32_t index) { count_.store(index + 1, std::memory_order_release); }
+  void publish(uint32_t index);
   /// Takes a tier back that was placed and not published.
   void withdraw(uint32_t index) { slots_[index].reset(); }
 
@@ -147,8 +150,11 @@ class tier_set {
   void unregister_block(uint32_t tier, const cubby_backend_memory &block);
 
  private:
+  void look_below(uint32_t tier);
+
   std::array<std::unique_ptr<tier_slot>, tiers_max> slots_;
   std::atomic<uint32_t> count_{0};
+  uint32_t memory_count_ = 0;
 };
 
 /// Of a tier whose device is lost.

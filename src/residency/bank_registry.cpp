@@ -68,6 +68,7 @@ void bank_registry::withdraw(locker_bank &bank) noexcept {
   taken_[index] = false;
   lives_[index].freed = ++withdrawals_;
   in_order_.erase(std::find(in_order_.begin(), in_order_.end(), &bank));
+  if (last_found_ == &bank) last_found_ = nullptr;
   std::erase_if(word_ranges_, [&](const word_range &range) { return range.bank == &bank; });
   objects_.give(bank.object_base, static_cast<uint32_t>(bank.count()));
 }
@@ -91,14 +92,14 @@ void bank_registry::index_words() {
   word_ranges_ = std::move(ranges);
 }
 
-locker_bank *bank_registry::find_object(uint32_t object, uint32_t &number) const {
+locker_bank *bank_registry::search_object(uint32_t object) const {
   const auto after = std::upper_bound(
       in_order_.begin(), in_order_.end(), object,
       [](uint32_t wanted, const locker_bank *bank) { return wanted < bank->object_base; });
   if (after == in_order_.begin()) return nullptr;
   locker_bank *const bank = *std::prev(after);
-  number = object - bank->object_base;
-  return number < bank->count() ? bank : nullptr;
+  if (object - bank->object_base >= bank->count()) return nullptr;
+  return last_found_ = bank;
 }
 
 bank_registry::locker bank_registry::find_word(const locker_word *word, uint32_t tier) const {

@@ -69,7 +69,13 @@ class bank_registry {
   /// Objects are below it.
   [[nodiscard]] uint32_t object_count() const { return objects_.end(); }
   /// The locker of an object; nullptr when there is none.
-  [[nodiscard]] locker_bank *find_object(uint32_t object, uint32_t &number) const;
+  [[nodiscard]] locker_bank *find_object(uint32_t object, uint32_t &number) const {
+    locker_bank *bank = last_found_;
+    if (bank == nullptr || object - bank->object_base >= bank->count())
+      bank = search_object(object);
+    if (bank != nullptr) number = object - bank->object_base;
+    return bank;
+  }
   struct locker {
     const locker_bank *bank = nullptr;  // nullptr: the address is no word of the tier
     uint32_t number = 0;
@@ -88,6 +94,7 @@ class bank_registry {
     uint32_t tier = 0;
   };
   [[nodiscard]] result<uint32_t> free_index(const char *name) const;
+  [[nodiscard]] locker_bank *search_object(uint32_t object) const;
 
   const uint32_t salt_;
   std::array<std::atomic<locker_bank *>, banks_max + 1> by_index_{};
@@ -96,6 +103,7 @@ class bank_registry {
   uint64_t withdrawals_ = 0;
   std::vector<std::unique_ptr<locker_bank>> owned_;
   std::vector<locker_bank *> in_order_;
+  mutable locker_bank *last_found_ = nullptr;  // by find_object(); most objects are of one bank
   object_ranges objects_;
   std::vector<word_range> word_ranges_;  // by address
 };

@@ -14,7 +14,7 @@ using locker = bank_registry::locker;
 /// Alignment of lent memory, and sizes of lent pieces.
 result<void> check_lent(const tier::memory_tier &memory, const locker &item) {
   const locker_bank &bank = *item.bank;
-  if (memory.is_lent() && memory.places().align_bytes < bank.align_bytes()) {
+  if (memory.places().align_bytes < bank.align_bytes()) {
     return fail(CUBBY_ERR_INVALID,
                 "tier %s: its lent memory is aligned to %llu bytes, bank %s "
                 "wants %u",
@@ -60,6 +60,7 @@ uint64_t cost_of(const frame_source &from, std::span<const locker> lockers) {
 
 result<void> check_frames(const frame_source &from, std::span<const locker> lockers) {
   for (const locker &item : lockers) {
+    if (!from.memory.is_lent()) break;
     if (auto held = check_lent(from.memory, item); !held) return held;
   }
   const uint64_t bytes = cost_of(from, lockers);

@@ -107,8 +107,7 @@ void bank_row::write_scattered(const cubby_item *items, uint32_t count,
   }
 }
 
-catalog::part_extent locker_bank::extent(uint32_t number, uint32_t part) const {
-  if (blocks == nullptr) return bank_description::extent(number, part);
+catalog::part_extent locker_bank::block_extent(uint32_t number, uint32_t part) const {
   uint64_t left = blocks->length(number);
   for (uint32_t p = 0; p < part; ++p) left -= std::min(left, part_bytes(0, p));
   return {0, 0, std::min(left, part_bytes(0, part))};

@@ -64,7 +64,9 @@ class locker_bank : public catalog::bank_description {
   }
   /// As the description says; of a KV block, as far as it has bytes. A block is stored with its
   /// parts one behind the other, each of which counts from its own first byte here.
-  [[nodiscard]] catalog::part_extent extent(uint32_t number, uint32_t part) const;
+  [[nodiscard]] catalog::part_extent extent(uint32_t number, uint32_t part) const {
+    return blocks == nullptr ? bank_description::extent(number, part) : block_extent(number, part);
+  }
   /// What the digests of a locker are bound to. A KV block's are of its content alone: its number
   /// is another after a restart, and its digests lie where its number says.
   [[nodiscard]] uint64_t digest_owner(uint32_t number) const {
@@ -88,6 +90,7 @@ class locker_bank : public catalog::bank_description {
 
  private:
   locker_bank(catalog::bank_geometry grid, catalog::bank_mapping mapping);
+  [[nodiscard]] catalog::part_extent block_extent(uint32_t number, uint32_t part) const;
   void make_rows(uint32_t tier);
   void place_rows(uint32_t tier, catalog::frame_layout layout, const tier::frame_address &memory);
 

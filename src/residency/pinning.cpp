@@ -20,18 +20,22 @@ pinning::rest pinning::pin_rest(pin_set &set, const pin_order &order, const star
   if (addr != nullptr && row != nullptr) addr += size_t{begun.pinned} * row->part_count();
   uint32_t i = begun.pinned;
   uint32_t pinned = begun.pinned;
+  // The first look ended where the row does, or at what is not resident.
+  bool absent = row != nullptr && row->has(order.items[i]);
   while (i < order.count) {
+    if (absent) {
+      words[i].store(nullptr, std::memory_order_relaxed);
+      if ((order.flags & CUBBY_NO_WAIT) == 0) break;
+      if (addr != nullptr) addr = std::fill_n(addr, row->part_count(), nullptr);
+      if (++i == order.count) break;
+    }
     row = banks_.row_of(order.items[i], order.tier);
     if (row == nullptr) break;
     const uint32_t run = row->pin(order.items + i, order.count - i, words + i, addr);
     i += run;
     pinned += run;
     if (addr != nullptr) addr += size_t{run} * row->part_count();
-    if (i == order.count || !row->has(order.items[i])) continue;
-    words[i].store(nullptr, std::memory_order_relaxed);
-    if ((order.flags & CUBBY_NO_WAIT) == 0) break;
-    if (addr != nullptr) addr = std::fill_n(addr, row->part_count(), nullptr);
-    ++i;
+    absent = i != order.count && row->has(order.items[i]);
   }
   if (i == order.count) {
     return {pinned == order.count ? found::resident : found::absent, pinned, false};

@@ -6,7 +6,10 @@
 // shorter by the part's skew, and a part of one chunk size may have two chunks.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+
+#include "base/assert.hpp"
 
 namespace cubby::store {
 
@@ -36,12 +39,33 @@ struct chunk_position {
 }
 
 /// How many chunks has the part that lies at `offset_bytes` of its file? 0 for an empty one.
-[[nodiscard]] uint32_t chunk_count(uint64_t offset_bytes, uint64_t bytes,
-                                   uint32_t chunk_bytes) noexcept;
+[[nodiscard]] inline uint32_t chunk_count(uint64_t offset_bytes, uint64_t bytes,
+                                          uint32_t chunk_bytes) noexcept {
+  CUBBY_ASSERT(is_chunk_size(chunk_bytes));
+  CUBBY_ASSERT(bytes <= part_bytes_max);
+  if (bytes == 0) return 0;
+  return static_cast<uint32_t>((offset_bytes % chunk_align_bytes + bytes - 1) / chunk_bytes + 1);
+}
+
+/// Where `count` chunks of that part from number `first` on lie in the file; at least one, and no
+/// more than there are.
+[[nodiscard]] inline chunk_range chunks_at(uint64_t offset_bytes, uint64_t bytes,
+                                           uint32_t chunk_bytes, uint32_t first,
+                                           uint32_t count) noexcept {
+  CUBBY_ASSERT(count != 0 &&
+               uint64_t{first} + count <= chunk_count(offset_bytes, bytes, chunk_bytes));
+  // Positions relative to the part's first page, so that nothing wraps near the end of a file.
+  const uint64_t skew = offset_bytes % chunk_align_bytes;
+  const uint64_t from = std::max(skew, uint64_t{first} * chunk_bytes);
+  const uint64_t to = std::min(skew + bytes, (uint64_t{first} + count) * chunk_bytes);
+  return {offset_bytes - skew + from, to - from};
+}
 
 /// Where chunk number `chunk` of that part lies in the file; `chunk` < chunk_count().
-[[nodiscard]] chunk_range chunk_at(uint64_t offset_bytes, uint64_t bytes, uint32_t chunk_bytes,
-                                   uint32_t chunk) noexcept;
+[[nodiscard]] inline chunk_range chunk_at(uint64_t offset_bytes, uint64_t bytes,
+                                          uint32_t chunk_bytes, uint32_t chunk) noexcept {
+  return chunks_at(offset_bytes, bytes, chunk_bytes, chunk, 1);
+}
 
 /// Which chunk holds byte `at_bytes` of that part, and where in the chunk; `at_bytes` < bytes.
 [[nodiscard]] chunk_position chunk_of(uint64_t offset_bytes, uint64_t bytes, uint32_t chunk_bytes,

@@ -118,7 +118,7 @@ class memory_tier {
   result<void> lend_packed(const lent_memory &memory);
   result<void> lend_strided(const std::vector<lent_memory> &memory);
   [[nodiscard]] uint64_t units(uint64_t bytes) const {
-    return places_.strided() ? 1 : (bytes + unit_bytes_ - 1) / unit_bytes_;
+    return places_.strided() ? 1 : (bytes + frame_align_bytes - 1) / frame_align_bytes;
   }
 
   std::unique_ptr<backend_instance> backend_;
@@ -129,7 +129,7 @@ class memory_tier {
   extent_allocator frames_;
   frame_places places_;
   uint32_t piece_parts_ = 0;
-  uint64_t unit_bytes_ = frame_align_bytes;
+  uint64_t unit_bytes_ = frame_align_bytes;  // of strided memory: a slot's
   uint64_t memory_bytes_ = 0;
   uint64_t budget_bytes_ = 0, used_bytes_ = 0, peak_bytes_ = 0;
 };

@@ -6,13 +6,13 @@
 
 namespace cubby::transfer {
 
-std::optional<std::pair<urgency, uint32_t>> channel::top() const {
-  if (queue_.empty() || in_flight_count_ >= backend_.info().queue_depth) return std::nullopt;
-  const auto &first = *queue_.begin();
+const job_queue::entry *channel::top() const {
+  if (queue_.empty() || in_flight_count_ >= backend_.info().queue_depth) return nullptr;
+  const job_queue::entry &first = queue_.first();
   const uint64_t limit_bytes =
-      first.first.io_class == CUBBY_DEMAND ? limits_.demand_bytes : limits_.other_bytes;
-  if (demand_.in_flight_bytes() + other_.in_flight_bytes() >= limit_bytes) return std::nullopt;
-  return first;
+      first.how.io_class == CUBBY_DEMAND ? limits_.demand_bytes : limits_.other_bytes;
+  if (demand_.in_flight_bytes() + other_.in_flight_bytes() >= limit_bytes) return nullptr;
+  return &first;
 }
 
 void channel::start(const cubby_backend_io &io, uint64_t now_ns) {

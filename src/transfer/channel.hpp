@@ -4,28 +4,16 @@
 
 #include <cubby/backend.h>
 
-#include <compare>
 #include <cstdint>
-#include <optional>
-#include <set>
-#include <utility>
 #include <vector>
 
 #include "base/abi.hpp"
-#include "base/clock.hpp"
 #include "base/room.hpp"
 #include "tier/backend_instance.hpp"
+#include "transfer/job_queue.hpp"
 #include "transfer/path_speed.hpp"
 
 namespace cubby::transfer {
-
-/// Order of service: I/O class, then deadline, then arrival.
-struct urgency {
-  uint32_t io_class = CUBBY_DEMAND;
-  uint64_t deadline_ns = base::never_ns;
-  uint64_t sequence = 0;
-  auto operator<=>(const urgency &) const = default;  // NOLINT(modernize-use-nullptr)
-};
 
 /// A device that has so many I/Os will not run dry soon.
 inline constexpr uint32_t busy_count = 16;
@@ -42,24 +30,17 @@ class channel {
   explicit channel(tier::backend_instance &backend, window limits = {})
       : backend_(backend), limits_(limits) {}
 
-  /// From here on so many jobs may wait, and one more I/O may start, without more memory. May
-  /// throw.
+  /// From here on so many jobs may wait, and start, and one more I/O beside them, without more
+  /// memory. May throw.
   void make_room(size_t jobs) {
-    spare_.own(jobs);
-    base::make_room(started_, size_t{in_flight_count_} + 1);
+    queue_.make_room(jobs);
+    base::make_room(started_, size_t{in_flight_count_} + queue_.roomy_for_jobs() + 1);
   }
-  /// A job waits for its turn; `job` is the caller's number for it.
-  void push(const urgency &how, uint32_t job) {
-    auto place = spare_.take();
-    place.value() = {how, job};
-    queue_.insert(std::move(place));
-  }
-  void remove(const urgency &how, uint32_t job) noexcept {
-    auto place = queue_.extract({how, job});
-    if (!place.empty()) spare_.give(std::move(place));
-  }
-  /// The most urgent job that there is room for now.
-  [[nodiscard]] std::optional<std::pair<urgency, uint32_t>> top() const;
+  /// A job waits for its turn; `job` is the caller's number for it, as job_queue has them.
+  void push(const urgency &how, uint32_t job) { queue_.push(how, job); }
+  void remove(uint32_t job) noexcept { queue_.remove(job); }
+  /// The most urgent job that there is room for now; nullptr: there is none.
+  [[nodiscard]] const job_queue::entry *top() const;
 
   /// Starts an I/O, at the latest with the next flush().
   void start(const cubby_backend_io &io, uint64_t now_ns);
@@ -88,7 +69,7 @@ class channel {
   /// Does demand wait, or have bytes in flight?
   [[nodiscard]] bool serves_demand() const {
     return demand_.in_flight_bytes() != 0 ||
-           (!queue_.empty() && queue_.begin()->first.io_class == CUBBY_DEMAND);
+           (!queue_.empty() && queue_.first().how.io_class == CUBBY_DEMAND);
   }
   /// From now until `bytes` more of demand would have arrived behind what is in flight; ~0 =
   /// nothing measured.
@@ -100,8 +81,7 @@ class channel {
 
   tier::backend_instance &backend_;
   const window limits_;
-  std::set<std::pair<urgency, uint32_t>> queue_;
-  base::node_pool<std::set<std::pair<urgency, uint32_t>>> spare_;
+  job_queue queue_;
   std::vector<cubby_backend_io> started_;  // not yet taken by the backend
   uint32_t in_flight_count_ = 0;
   uint64_t overstated_count_ = 0;

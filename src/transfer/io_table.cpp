@@ -10,7 +10,7 @@ void io_table::make_room() {
   free_.push_back(static_cast<uint32_t>(slots_.size() - 1));
 }
 
-void io_table::start(channel &path, cubby_backend_io io, io_owner &owner, uint32_t tag,
+void io_table::start(channel &path, cubby_backend_io &io, io_owner &owner, uint32_t tag,
                      uint64_t now_ns) {
   make_room();
   const uint32_t index = free_.back();

@@ -35,7 +35,7 @@ class io_table {
   void make_room();
   /// Puts the I/O on the channel, which starts it with its next flush() at the latest. The cookie
   /// is set here. May throw for lack of memory; nothing was started then.
-  void start(channel &path, cubby_backend_io io, io_owner &owner, uint32_t tag, uint64_t now_ns);
+  void start(channel &path, cubby_backend_io &io, io_owner &owner, uint32_t tag, uint64_t now_ns);
   /// Ends the I/O of this cookie and counts it in the channel. Nothing when no such I/O is under
   /// way on this channel: a backend may report one twice, or one that never was.
   std::optional<finished_io> finish(channel &path, uint64_t cookie, uint64_t now_ns);

@@ -18,18 +18,19 @@ void way_cost::started(uint64_t now_ns) {
   bytes_ = 0;
 }
 
-void way_cost::ended(uint64_t bytes, uint64_t now_ns, bool arrived) {
+bool way_cost::ended(uint64_t bytes, uint64_t now_ns, bool arrived) {
   if (arrived) bytes_ += bytes;
-  if (--on_it_ == 0 || bytes_ >= sample_bytes) take(now_ns);
+  return (--on_it_ == 0 || bytes_ >= sample_bytes) && take(now_ns);
 }
 
-void way_cost::take(uint64_t now_ns) {
-  if (bytes_ == 0 || now_ns <= since_ns_) return;  // where no time is seen, none is measured
+bool way_cost::take(uint64_t now_ns) {
+  if (bytes_ == 0 || now_ns <= since_ns_) return false;  // where no time is seen, none is measured
   const double seen = static_cast<double>(now_ns - since_ns_) / static_cast<double>(bytes_);
   ns_per_byte_ = ns_per_byte_ == 0 ? seen : ns_per_byte_ + (seen - ns_per_byte_) * newest_weight;
   ++seen_count_;
   since_ns_ = now_ns;
   bytes_ = 0;
+  return true;
 }
 
 stand_aside::change stand_aside::weigh(const way_cost &through, const way_cost &past,

@@ -13,15 +13,15 @@ namespace cubby::transfer {
 class way_cost {
  public:
   void started(uint64_t now_ns);
-  /// Not `arrived`: its bytes did not come.
-  void ended(uint64_t bytes, uint64_t now_ns, bool arrived);
+  /// Not `arrived`: its bytes did not come. True where there is a measurement more.
+  bool ended(uint64_t bytes, uint64_t now_ns, bool arrived);
   /// 0 = not known.
   [[nodiscard]] double ns_per_byte() const { return ns_per_byte_; }
   /// Measurements so far.
   [[nodiscard]] uint64_t seen_count() const { return seen_count_; }
 
  private:
-  void take(uint64_t now_ns);
+  bool take(uint64_t now_ns);
 
   uint32_t on_it_ = 0;
   uint64_t since_ns_ = 0, bytes_ = 0;  // what has come since

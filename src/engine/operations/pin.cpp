@@ -7,7 +7,7 @@ namespace cubby::engine {
 
 bool pin_operation::grant(uint32_t index) {
   request &r = at(index);
-  units_.open.mark_moved(index);
+  if (r.names_keys) units_.open.mark_moved(index);
   if (!units_.grants.reserve_all(r, true)) {
     // Holes between its own hits, or memory in pieces: without what is there it may fit.
     if (!units_.copies.clear_tier(r.tier)) return false;
@@ -44,7 +44,9 @@ void pin_operation::land_behind_copies(uint32_t index) {
   if (!units_.open.is_open(index) || !at(index).in_stream) return;
   for (uint32_t i = 0; units_.open.is_open(index) && i < at(index).items.size(); ++i) {
     const request_item &item = at(index).items[i];
-    if (item.state == item_state::loading) units_.fills.land_in_streams(item.fill);
+    if (item.state != item_state::loading || !item.joined) continue;
+    const uint32_t fill = item.fill;
+    units_.fills.land_in_streams({&fill, 1});
   }
 }
 

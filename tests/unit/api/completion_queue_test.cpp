@@ -12,7 +12,9 @@ namespace completion_queue_test {
 namespace {
 
 struct counting_owner final : cubby::api::queue_owner {
-  void taken(uint32_t request_index) override { taken_indexes.push_back(request_index); }
+  void taken(std::span<const uint32_t> requests) override {
+    taken_indexes.insert(taken_indexes.end(), requests.begin(), requests.end());
+  }
   std::vector<uint32_t> taken_indexes;
 };
 

@@ -60,8 +60,8 @@ struct fixture : engine_fixture {
   /// Starts the most urgent job of a channel; false when there is none, or it has to wait.
   bool start(uint32_t tier) {
     transfer::channel &path = *state.tiers[tier].path;
-    const auto job = path.top();
-    const bool started = job && io.start_job(path, job->first, job->second);
+    const auto *const job = path.top();
+    const bool started = job && io.start_job(path, job->job);
     path.flush(state.now_ns);
     return started;
   }
@@ -493,9 +493,9 @@ TEST_CASE("a piece that finds no memory ends its fill; once it is issued, nothin
     bool happened = false;
     {
       transfer::channel &path = *h.state.tiers[h.disk].path;
-      const auto job = path.top();
+      const auto *const job = path.top();
       const cubby_test::allocation_failure failing(allowed);
-      static_cast<void>(h.io.start_job(path, job->first, job->second));
+      static_cast<void>(h.io.start_job(path, job->job));
       happened = failing.happened();
     }
     if (!happened) {

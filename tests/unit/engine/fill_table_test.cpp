@@ -27,8 +27,8 @@ struct fixture : engine_fixture {
     return state.tiers[tier].path->queued_count();
   }
   [[nodiscard]] uint32_t next_job(uint32_t tier) const {
-    const auto top = state.tiers[tier].path->top();
-    return top ? top->second : no_index;
+    const auto *const top = state.tiers[tier].path->top();
+    return top != nullptr ? top->job : no_index;
   }
   uint32_t active(uint32_t from, uint32_t to, uint32_t number, const transfer::urgency &order) {
     const uint32_t index = table.create(bank, number, to, 0, order);

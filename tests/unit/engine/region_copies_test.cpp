@@ -45,9 +45,9 @@ struct region_world : engine_fixture {
   /// The copy whose turn it is is made, and has ended.
   void serve() {
     transfer::channel &path = *state.tiers[device].path;
-    const auto job = path.top();
+    const auto *const job = path.top();
     REQUIRE(job);
-    REQUIRE(regions.start_job(path, job->first, job->second));
+    REQUIRE(regions.start_job(path, job->job));
     path.flush(state.now_ns);
     fake_io();
     cubby_backend_done done{};

@@ -36,6 +36,9 @@ TEST_CASE("chunks cover a part without gap or overlap, cut at aligned positions 
           const chunk_position last = chunk_of(offset, bytes, chunk_bytes, last_byte);
           if (first.chunk != k || first.at_bytes != 0) FAIL("first byte of chunk " << k);
           if (last.chunk != k || last.at_bytes != range.bytes - 1) FAIL("last byte of " << k);
+          const chunk_range rest = chunks_at(offset, bytes, chunk_bytes, k, count - k);
+          if (rest.offset_bytes != next || next + rest.bytes != offset + bytes)
+            FAIL("a run of chunks from " << k << " on");
           next += range.bytes;
         }
         CHECK(next == offset + bytes);

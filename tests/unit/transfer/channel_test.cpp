@@ -32,9 +32,9 @@ TEST_CASE("class, then deadline, then arrival") {
   path.push(soon, 3);
   path.push(soon_too, 4);
   std::vector<uint32_t> order;
-  while (const auto top = path.top()) {
-    order.push_back(top->second);
-    path.remove(top->first, top->second);
+  while (const auto *top = path.top()) {
+    order.push_back(top->job);
+    path.remove(order.back());
   }
   CHECK(order == std::vector<uint32_t>{4, 3, 2, 1});
 }
@@ -49,7 +49,7 @@ TEST_CASE("prefetches leave room for demand, and a full queue gives nothing") {
   CHECK_FALSE(path.top());  // as much as prefetches may have is in flight
   path.push({CUBBY_DEMAND, 9, 2}, 2);
   REQUIRE(path.top());
-  CHECK(path.top()->second == 2);
+  CHECK(path.top()->job == 2);
   path.start(io_of(4096, CUBBY_DEMAND), 0);
   path.start(io_of(4096, CUBBY_DEMAND), 0);
   CHECK_FALSE(path.top());  // as deep as the backend's queue

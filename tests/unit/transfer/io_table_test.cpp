@@ -35,7 +35,8 @@ TEST_CASE("completions in any order reach the owner that started the I/O") {
   channel path(*backend);
   io_table table;
   recording_owner first, second;
-  for (uint32_t i = 0; i < 4; ++i) table.start(path, read_of(4096), i % 2 ? second : first, i, 1);
+  cubby_backend_io read = read_of(4096);
+  for (uint32_t i = 0; i < 4; ++i) table.start(path, read, i % 2 ? second : first, i, 1);
   path.flush(1);
   REQUIRE(world.started.size() == 4);
   CHECK(path.in_flight_count() == 4);
@@ -61,7 +62,8 @@ TEST_CASE("what is reported twice, never asked for, or by another channel is nob
   channel path(*backend), other(*other_backend);
   io_table table;
   recording_owner owner;
-  table.start(path, read_of(4096), owner, 7, 1);
+  cubby_backend_io read = read_of(4096);
+  table.start(path, read, owner, 7, 1);
   path.flush(1);
   const uint64_t cookie = world.started[0].cookie;
   CHECK_FALSE(table.finish(other, cookie, 2));
@@ -71,7 +73,7 @@ TEST_CASE("what is reported twice, never asked for, or by another channel is nob
   REQUIRE(table.finish(path, cookie, 2));
   CHECK_FALSE(table.finish(path, cookie, 3));
   // The place is used again, under another cookie.
-  table.start(path, read_of(4096), owner, 8, 3);
+  table.start(path, read, owner, 8, 3);
   path.flush(3);
   CHECK(world.started[1].cookie != cookie);
   CHECK_FALSE(table.finish(path, cookie, 4));

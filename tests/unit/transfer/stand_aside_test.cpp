@@ -36,9 +36,9 @@ TEST_CASE("what lies side by side on a way takes its time once") {
   CHECK(of.ns_per_byte() == 0);
   of.started(1000);
   of.started(1000);
-  of.ended(mebi, 1000 + mebi, true);
-  CHECK(of.seen_count() == 0);  // the second is still on it
-  of.ended(mebi, 1000 + 2 * mebi, true);
+  CHECK_FALSE(of.ended(mebi, 1000 + mebi, true));  // the second is still on it
+  CHECK(of.seen_count() == 0);
+  CHECK(of.ended(mebi, 1000 + 2 * mebi, true));
   CHECK(of.seen_count() == 1);
   CHECK(of.ns_per_byte() == 1.0);
 }
