@@ -1,7 +1,6 @@
 // Banks: described, adopted, mapped, looked at.
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <thread>
 
 #include "api/bank_files.hpp"
@@ -136,16 +135,15 @@ cubby_status cubby_bank_add_copy(cubby_handle *rt, cubby_bank bank, const char *
     if (originals.empty())
       CUBBY_REFUSE("cubby_bank_add_copy: the bank was not adopted from a model file");
     bank_files files(self);
-    const std::filesystem::path first = std::filesystem::absolute(path);
+    const std::string first = path, folder = first.substr(0, first.rfind('/') + 1);
     for (const std::string &original : originals) {
-      const auto beside = first.parent_path() / std::filesystem::path(original).filename();
-      const std::string at = original == originals.front() ? first.string() : beside.string();
+      const bool of_first = original == originals.front();
+      const std::string at = of_first ? first : folder + original.substr(original.rfind('/') + 1);
       if (auto same = store::check_copy(original, at); !same) return keep_error(same.failure());
       files.list.push_back({});
       files.list.back().path = at;
     }
-    if (auto opened = files.open_beside(bank, first.string()); !opened)
-      return keep_error(opened.failure());
+    if (auto opened = files.open_beside(bank, first); !opened) return keep_error(opened.failure());
     const auto lock = self.hold_pump();
     residency::locker_bank *found = self.engine().state.banks.find(bank);
     if (found == nullptr) return unknown_bank(self, bank);

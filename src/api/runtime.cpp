@@ -365,7 +365,9 @@ result<uint32_t> runtime::file_tier_beside(cubby_bank bank, const std::string &p
   std::string name;
   for (uint32_t i = 0; name.empty() || !engine_.state.tiers.check_new(name); ++i)
     name = "copy:" + std::to_string(i);
-  return add_file_tier(name, {path.substr(0, path.rfind('/') + 1)}, known);
+  // A path without a folder is of the one that this process is in.
+  const std::string folder = path.substr(0, path.rfind('/') + 1);
+  return add_file_tier(name, {folder.empty() ? "./" : folder}, known);
 }
 
 result<uint32_t> runtime::add_file_tier(const std::string &name,
