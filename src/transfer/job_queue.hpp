@@ -2,6 +2,7 @@
 // in the middle can be taken out.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <compare>
 #include <cstdint>

@@ -82,10 +82,11 @@ layer_outcome expert_layer::run_held(std::span<const expert_product> products,
 
 /// What is missing of this layer has been asked for; what the next one will miss may follow it.
 void expert_layer::look_ahead_of(const ggml_tensor &node) {
-  const auto count = static_cast<uint32_t>(routes_.experts().size());
+  const uint32_t room = store().room_for(place_);
+  const auto used = static_cast<uint32_t>(routes_.experts().size());
   ahead_.begin_layer(place_, routes_.experts(), held_.pending());
   ahead_.ask_for_next(*node.src[1], static_cast<uint32_t>(node.src[2]->ne[0]),
-                      store().room_for(place_) - std::min(store().room_for(place_), count));
+                      room - std::min(room, used));
 }
 
 /// A batch may use more experts than there is room for: a part of them at a time, the next part on

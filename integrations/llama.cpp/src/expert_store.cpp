@@ -44,12 +44,18 @@ std::string block_of_row(cubby::runtime &rt, const cubby::bank &bank, uint32_t r
   return "";
 }
 
+std::vector<cubby_file_info> files_of(cubby::runtime &rt, const cubby::bank &bank) {
+  std::vector<cubby_file_info> files;
+  auto info = sized<cubby_file_info>();
+  while (cubby_bank_file(rt.handle(), bank.handle(), static_cast<uint32_t>(files.size()), &info) ==
+         CUBBY_OK)
+    files.push_back(info);
+  return files;
+}
+
 uint64_t bytes_of_files(cubby::runtime &rt, const cubby::bank &bank) {
   uint64_t bytes = 0;
-  auto info = sized<cubby_file_info>();
-  for (uint32_t file = 0; cubby_bank_file(rt.handle(), bank.handle(), file, &info) == CUBBY_OK;
-       ++file)
-    bytes += info.bytes;
+  for (const cubby_file_info &file : files_of(rt, bank)) bytes += file.bytes;
   return bytes;
 }
 
@@ -230,11 +236,9 @@ void expert_store::add_copies(const model &made) {
 
 bool expert_store::index_tensors(model &made) {
   std::vector<struct stat> files;
-  auto info = sized<cubby_file_info>();
-  for (uint32_t file = 0;
-       cubby_bank_file(runtime_->handle(), made.bank.handle(), file, &info) == CUBBY_OK; ++file) {
+  for (const cubby_file_info &file : files_of(*runtime_, made.bank)) {
     struct stat facts = {};
-    if (stat(info.path, &facts) != 0) return false;
+    if (stat(file.path, &facts) != 0) return false;
     files.push_back(facts);
   }
   const uint64_t last = made.bank.columns() - 1;
@@ -258,10 +262,7 @@ bool expert_store::index_tensors(model &made) {
 
 std::unique_ptr<const router_forecast> expert_store::find_routers(const cubby::bank &bank) {
   std::vector<std::string> files, blocks;
-  auto info = sized<cubby_file_info>();
-  for (uint32_t file = 0;
-       cubby_bank_file(runtime_->handle(), bank.handle(), file, &info) == CUBBY_OK; ++file)
-    files.emplace_back(info.path);
+  for (const cubby_file_info &file : files_of(*runtime_, bank)) files.emplace_back(file.path);
   for (uint32_t row = 0; row < bank.rows(); ++row)
     blocks.push_back(block_of_row(*runtime_, bank, row));
   return std::make_unique<const router_forecast>(files, blocks, bank.columns());
