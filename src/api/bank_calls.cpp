@@ -147,7 +147,7 @@ cubby_status cubby_bank_add_copy(cubby_handle *rt, cubby_bank bank, const char *
     const auto lock = self.hold_pump();
     residency::locker_bank *found = self.engine().state.banks.find(bank);
     if (found == nullptr) return unknown_bank(self, bank);
-    found->copies.push_back({.tier = files.tier, .files = {}});
+    found->copies.push_back({.tier = files.tier, .files = {}, .state = {}});
     found->copies.back().files = std::move(files.list);
     return CUBBY_OK;
   });

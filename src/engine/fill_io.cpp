@@ -11,6 +11,12 @@ namespace {
 bool reads_file(const tier_set &tiers, const fill &f) { return !tiers.is_memory(f.from); }
 
 /// From one device to another, by way of host memory.
+/// Can its lockers be had in another way than by the read that failed? Blocks can be computed, and
+/// of a bank with copies another device has the same.
+bool has_other_way(const locker_bank &bank) {
+  return bank.blocks != nullptr || !bank.copies.empty();
+}
+
 bool is_staged(const tier_set &tiers, const fill &f) {
   return !reads_file(tiers, f) && tiers.staged(f.from, f.to);
 }
@@ -64,8 +70,8 @@ bool fill_io::issue(uint32_t index) {
   const uint32_t piece_index = new_piece();
   piece &p = pieces_[piece_index];
   p.fill = index;
-  const bool of_files = reads_file(state_.tiers, f) && f.bank->blocks == nullptr;
-  p.from = of_files ? files_.choose(*f.bank, f.number, f.bad_files) : f.from;
+  const bool has_choice = !f.bank->copies.empty() && reads_file(state_.tiers, f);
+  p.from = has_choice ? files_.choose(*f.bank, f.number, f.bad_files) : f.from;
   p.order = f.order;
   p.run = cut_run(*f.bank, f.number, f.next_part, f.next_chunk, per);
   if (!place(f, p)) {
@@ -411,12 +417,10 @@ void fill_io::io_failed(uint32_t piece_index, const cubby_backend_done &done) {
   end_piece(piece_index);
 }
 
-/// Of lockers that have another way: blocks can be computed, and of a bank with copies another
-/// device has the same.
 void fill_io::note_failed_read(const piece &p) {
   fill &f = table_[p.fill];
   f.bad_files |= 1U << p.from;
-  if (f.bank->blocks == nullptr && f.bank->copies.empty()) return;
+  if (!has_other_way(*f.bank)) return;
   tier_slot &files = state_.tiers[p.from];
   if (f.bank->blocks != nullptr) withhold_unread(state_, f);
   if (!files.failed_reads.failed(locker_name(*f.bank, f.number), state_.now_ns)) return;
@@ -429,8 +433,7 @@ void fill_io::note_failed_read(const piece &p) {
 /// Of a block once all of it is here: that one piece could be read says nothing about the others.
 void fill_io::note_read(const piece &p) {
   const fill &f = table_[p.fill];
-  if (f.bank->blocks == nullptr && f.bank->copies.empty()) return;
-  if (f.bank->blocks != nullptr && f.reads_left != 0) return;
+  if (!has_other_way(*f.bank) || (f.bank->blocks != nullptr && f.reads_left != 0)) return;
   tier_slot &files = state_.tiers[p.from];
   if (f.bank->blocks != nullptr) f.bank->blocks->keys.offer(f.number);
   if (!files.failed_reads.succeeded(locker_name(*f.bank, f.number))) return;

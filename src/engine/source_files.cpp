@@ -11,6 +11,19 @@ bool same_file(const cubby_backend_file &seen, const catalog::bank_file &known) 
          seen.mtime_ns == known.mtime_ns;
 }
 
+/// The tiers that the bank is read through: that of its own files, then those of its copies.
+template <class Use>
+void each_tier(const locker_bank &bank, const Use &use) {
+  use(bank.file_tier);
+  for (const residency::file_copies &one : bank.copies) use(one.tier);
+}
+
+residency::file_state &state_of(locker_bank &bank, uint32_t tier) {
+  for (residency::file_copies &one : bank.copies)
+    if (one.tier == tier) return one.state;
+  return bank.state_of_files;
+}
+
 }  // namespace
 
 result<void> source_files::open(std::vector<catalog::bank_file> &files, uint32_t tier) {
@@ -71,24 +84,15 @@ result<void> source_files::look_at(const locker_bank &bank, uint32_t tier) const
 }
 
 bool source_files::unchanged(locker_bank &bank, uint32_t tier) {
-  bool *left_out = &bank.left_out;
-  uint64_t *looked_ns = &bank.looked_ns;
-  bool others = false;
-  for (residency::file_copies &one : bank.copies) {
-    if (one.tier == tier) {
-      others = others || !bank.left_out;
-      left_out = &one.left_out;
-      looked_ns = &one.looked_ns;
-    } else {
-      others = others || !one.left_out;
-    }
-  }
-  if (*left_out) return false;
-  if (*looked_ns != 0 && state_.now_ns - *looked_ns < identity_good_ns) return true;
-  *looked_ns = state_.now_ns;
+  residency::file_state &state = state_of(bank, tier);
+  if (state.left_out) return false;
+  if (state.looked_ns != 0 && state_.now_ns - state.looked_ns < identity_good_ns) return true;
+  state.looked_ns = state_.now_ns;
   auto seen = look_at(bank, tier);
   if (seen) return true;
-  *left_out = true;
+  state.left_out = true;
+  bool others = false;
+  each_tier(bank, [&](uint32_t one) { others = others || !state_of(bank, one).left_out; });
   if (others) {
     state_.log(0, format_text("tier %s: the files of bank %s changed, or cannot be looked at; they "
                               "are left out, those on other devices are read",
@@ -102,9 +106,8 @@ bool source_files::unchanged(locker_bank &bank, uint32_t tier) {
 
 bool source_files::unchanged(locker_bank &bank) {
   if (bank.failed.status != CUBBY_OK) return false;
-  bool any = unchanged(bank, bank.file_tier);
-  for (size_t i = 0; i < bank.copies.size() && !any; ++i)
-    any = unchanged(bank, bank.copies[i].tier);
+  bool any = false;
+  each_tier(bank, [&](uint32_t tier) { any = any || unchanged(bank, tier); });
   return any;
 }
 
@@ -114,9 +117,9 @@ bool source_files::may_read(locker_bank &bank, uint32_t tier, uint32_t bad) {
 }
 
 bool source_files::have_other(locker_bank &bank, uint32_t bad) {
-  if (bank.copies.empty()) return false;
-  bool any = may_read(bank, bank.file_tier, bad);
-  for (const residency::file_copies &one : bank.copies) any = any || may_read(bank, one.tier, bad);
+  bool any = false;
+  if (!bank.copies.empty())
+    each_tier(bank, [&](uint32_t tier) { any = any || may_read(bank, tier, bad); });
   return any;
 }
 
@@ -135,7 +138,7 @@ uint32_t source_files::choose(locker_bank &bank, uint32_t number, uint32_t bad) 
   const uint64_t name = locker_name(bank, number);
   uint32_t best = no_tier, last_resort = bank.file_tier;
   load of_best;
-  const auto consider = [&](uint32_t tier) {
+  each_tier(bank, [&](uint32_t tier) {
     if (!may_read(bank, tier, bad)) return;
     last_resort = tier;
     if (!state_.tiers[tier].failed_reads.would_allow(name, state_.now_ns)) return;
@@ -143,17 +146,14 @@ uint32_t source_files::choose(locker_bank &bank, uint32_t number, uint32_t bad) 
     if (best != no_tier && of_best <= here) return;
     best = tier;
     of_best = here;
-  };
-  consider(bank.file_tier);
-  for (const residency::file_copies &one : bank.copies) consider(one.tier);
+  });
   if (best == no_tier) return last_resort;
   (void)state_.tiers[best].failed_reads.allows(name, state_.now_ns);  // the probe, if it is one
   return best;
 }
 
 void source_files::explain(locker_bank &bank, error &why) {
-  bank.looked_ns = 0;
-  for (residency::file_copies &one : bank.copies) one.looked_ns = 0;
+  each_tier(bank, [&](uint32_t tier) { state_of(bank, tier).looked_ns = 0; });
   if (unchanged(bank)) return;
   const cubby_tier tier = why.tier;
   why = bank.failed;

@@ -20,12 +20,17 @@ namespace cubby::residency {
 
 inline constexpr uint32_t tiers_max = 8;
 
+/// What was last seen of the files that a bank is read from through one tier.
+struct file_state {
+  uint64_t looked_ns = 0;  // when their identity was last looked at
+  bool left_out = false;   // they changed: not read any more
+};
+
 /// The files of a bank on another device, which its lockers are read from as well.
 struct file_copies {
   uint32_t tier = ~uint32_t{0};           // through which they are open
   std::vector<catalog::bank_file> files;  // in the order of the bank's own
-  uint64_t looked_ns = 0;                 // when their identity was last looked at
-  bool left_out = false;                  // they changed: not read any more
+  file_state state;
 };
 
 class locker_bank : public catalog::bank_description {
@@ -82,8 +87,7 @@ class locker_bank : public catalog::bank_description {
   error failed{.status = CUBBY_OK, .text = {}};
   uint32_t file_tier = ~uint32_t{0};  // through which its files are open
   uint32_t routed_seen = 0;  // most lockers of a row that a sequence used, where that is not given
-  uint64_t looked_ns = 0;    // when the files' identity was last looked at
-  bool left_out = false;     // they changed; copies are read in their place
+  file_state state_of_files;
   std::vector<file_copies> copies;
   std::atomic<bool> removed{false};
   std::unique_ptr<key_blocks> blocks;  // of a bank of KV blocks; their lockers are named by key

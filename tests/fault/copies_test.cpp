@@ -35,16 +35,14 @@ struct device : failing::instance {
 
 /// A layer of experts, a tensor each.
 std::string model_text() {
-  std::string header, data;
+  scratch::safetensors model;
   for (uint32_t expert = 0; expert < experts; ++expert) {
-    header += (header.empty() ? "{\"" : ",\"") + std::string("layers.0.experts.") +
-              std::to_string(expert) + R"(.up_proj.weight":{"dtype":"U8","shape":[)" +
-              std::to_string(expert_bytes) + "],\"data_offsets\":[" + std::to_string(data.size()) +
-              "," + std::to_string(data.size() + expert_bytes) + "]}";
+    std::string data;
     for (uint64_t i = 0; i < expert_bytes; i++)
       data += static_cast<char>(expert * 31 + i * 7 + (i >> 8));
+    model.add("layers.0.experts." + std::to_string(expert) + ".up_proj.weight", data);
   }
-  return scratch::text(header + "}") + data;
+  return model.bytes();
 }
 
 /// The model in one folder, a copy in another, and a runtime that reads both.

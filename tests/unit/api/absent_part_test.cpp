@@ -14,13 +14,12 @@ namespace {
 /// Two layers of three experts, a tensor each, in an order that has no stride; only the second
 /// layer has scales, before the weights.
 std::string write_model(const scratch::folder &folder) {
-  std::string header, data;
+  scratch::safetensors model;
   const auto add = [&](const std::string &name, uint64_t bytes) {
-    header += (header.empty() ? "{\"" : ",\"") + name + "\":{\"dtype\":\"U8\",\"shape\":[" +
-              std::to_string(bytes) + "],\"data_offsets\":[" + std::to_string(data.size()) + "," +
-              std::to_string(data.size() + bytes) + "]}";
+    std::string data;
     for (uint64_t i = 0; i < bytes; i++)
       data += static_cast<char>(std::hash<std::string>{}(name) + i * 7);
+    model.add(name, data);
   };
   for (const char *layer : {"0", "1"})
     for (const char *expert : {"2", "0", "1"}) {
@@ -29,7 +28,7 @@ std::string write_model(const scratch::folder &folder) {
       add(at + "up_proj.weight", 300'001);
       if (*layer == '1') add(at + "up_proj.z_scale", 12);
     }
-  return folder.write("m.safetensors", scratch::text(header + "}") + data);
+  return folder.write("m.safetensors", model.bytes());
 }
 
 void check_pins(runtime_fixture &h, cubby_tier tier, const std::string &bytes) {

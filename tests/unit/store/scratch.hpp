@@ -55,6 +55,22 @@ inline std::string little(uint64_t value, uint32_t bytes) {
 
 inline std::string text(const std::string &value) { return little(value.size(), 8) + value; }
 
+/// A safetensors file of bytes, tensor by tensor.
+class safetensors {
+ public:
+  void add(const std::string &name, const std::string &bytes) {
+    header_ += (header_.empty() ? "{\"" : ",\"") + name + "\":{\"dtype\":\"U8\",\"shape\":[" +
+               std::to_string(bytes.size()) + "],\"data_offsets\":[" +
+               std::to_string(data_.size()) + "," + std::to_string(data_.size() + bytes.size()) +
+               "]}";
+    data_ += bytes;
+  }
+  [[nodiscard]] std::string bytes() const { return text(header_ + "}") + data_; }
+
+ private:
+  std::string header_, data_;
+};
+
 class gguf {
  public:
   gguf &pair(const std::string &key, uint32_t value) {
