@@ -6,7 +6,8 @@
 
 Devices are loop devices over files in DIR, each held to a speed by the kernel's I/O controller; a
 model is made on the first, sealed, and copied to the second. The one that fails loses its bytes
-after a third of the tokens: it gives zeros, then I/O errors. Needs root, mkfs.ext4, losetup, and the blkio (v1) controller or io (v2).
+after a third of the tokens: it gives zeros, then I/O errors. Needs root, mkfs.ext4, losetup, and
+the blkio (v1) controller or io (v2).
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-GEOMETRY = "--layers 12 --experts 32 --top-k 4 --hidden 1536 --ffn 1024 --type q8_0"
+from llama_demo import make_model
+
 IMAGE_BYTES = 3 << 30
-NAME = "model.gguf"
 
 
 @contextmanager
@@ -70,11 +71,17 @@ def held_to(devices: list[str], bytes_per_s: int) -> Iterator[Path]:
         group.rmdir()
 
 
-def run(chosen: argparse.Namespace, group: Path, copies: Path | None, fails: Path | None) -> Any:
+def run(
+    chosen: argparse.Namespace,
+    group: Path,
+    model: Path,
+    copies: Path | None = None,
+    fails: Path | None = None,
+) -> Any:
     words = [chosen.cubby, "run", "--host-budget", chosen.budget]
     if copies is not None:
         words += ["--copies", copies]
-    words += ["--", chosen.program, chosen.folder / "first" / NAME, "--live"]
+    words += ["--", chosen.program, model, "--live"]
     words += ["--warm", chosen.tokens // 3, "--tokens", chosen.tokens, "--threads", chosen.threads]
     with subprocess.Popen(
         [str(word) for word in words],
@@ -98,30 +105,28 @@ def run(chosen: argparse.Namespace, group: Path, copies: Path | None, fails: Pat
     return result
 
 
-def measure(chosen: argparse.Namespace, one_fails: bool) -> dict[str, list[Any]]:
+def measure(chosen: argparse.Namespace) -> dict[str, list[Any]]:
     runs: dict[str, list[Any]] = {}
+
+    def take(name: str, *how: Any) -> None:
+        runs.setdefault(name, []).append(run(chosen, *how))
+        print(f"{name:17} {runs[name][-1]['tokens_per_s']:8.3f} tokens/s", flush=True)
+        for line in runs[name][-1]["said"]:
+            print("         ", line, flush=True)
+
     with ExitStack() as stack:
         first, _, of_first = stack.enter_context(device(chosen.folder, "first"))
         second, image, of_second = stack.enter_context(device(chosen.folder, "second"))
-        model, copy = first / NAME, second / NAME
-        made = [str(chosen.cubby), "make-model", *GEOMETRY.split(), "--out", str(model)]
-        subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
+        model = make_model(chosen.cubby, first)
         subprocess.run([chosen.cubby, "seal", model], check=True, stdout=subprocess.DEVNULL)
-        shutil.copyfile(model, copy)
+        copy = Path(shutil.copy(model, second))
         os.sync()
         limit = chosen.mb_per_s * 1_000_000
         group = stack.enter_context(held_to([of_first, of_second], limit))
-        sides: dict[str, tuple[Path | None, Path | None]] = (
-            {"one of two fails": (copy, image)}
-            if one_fails
-            else {"one": (None, None), "two": (copy, None)}
-        )
-        for _ in range(1 if one_fails else chosen.rounds):
-            for name, (copies, fails) in sides.items():
-                runs.setdefault(name, []).append(run(chosen, group, copies, fails))
-                print(f"{name:17} {runs[name][-1]['tokens_per_s']:8.3f} tokens/s", flush=True)
-                for line in runs[name][-1]["said"]:
-                    print("         ", line, flush=True)
+        for _ in range(chosen.rounds):
+            take("one", group, model)
+            take("two", group, model, copy)
+        take("one of two fails", group, model, copy, image)
     return runs
 
 
@@ -134,7 +139,7 @@ def main() -> None:
         parser.add_argument(name, type=int, default=value)
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
-    runs = {**measure(chosen, one_fails=False), **measure(chosen, one_fails=True)}
+    runs = measure(chosen)
     medians = {
         name: statistics.median(one["tokens_per_s"] for one in ran) for name, ran in runs.items()
     }
