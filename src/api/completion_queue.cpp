@@ -15,8 +15,16 @@ namespace {
 struct registry {
   std::mutex mutex;
   std::vector<std::shared_ptr<cubby_cq>> living;
-  std::atomic<uint32_t> forks{0};  // that lead to this process
+  std::atomic<uint32_t> forks{0};    // that lead to this process
+  std::atomic<uint64_t> changes{1};  // of `living`, and of which process this is
 };
+
+/// What a thread has last found there; good until something changes.
+struct seen_queue {
+  const cubby_cq *queue = nullptr;
+  uint64_t change = 0;
+};
+thread_local constinit seen_queue last_seen;
 
 /// Never destroyed: queues may be removed by destructors that run late. Made as the library is
 /// loaded, so that no fork finds it half made.
@@ -26,6 +34,7 @@ registry &all = *[] {
   ::pthread_atfork([] { all.mutex.lock(); }, [] { all.mutex.unlock(); },
                    [] {
                      all.forks.fetch_add(1);
+                     all.changes.fetch_add(1);
                      all.mutex.unlock();
                    });
   return made;
@@ -132,11 +141,13 @@ void cubby_cq::outlive() {
 void cubby_cq::enlist(const std::shared_ptr<cubby_cq> &made) {
   const std::lock_guard lock(all.mutex);
   all.living.push_back(made);
+  all.changes.fetch_add(1, std::memory_order_seq_cst);
 }
 
 void cubby_cq::remove(const cubby_cq *one) {
   const std::lock_guard lock(all.mutex);
   std::erase_if(all.living, [&](const auto &each) { return each.get() == one; });
+  all.changes.fetch_add(1, std::memory_order_seq_cst);
 }
 
 std::shared_ptr<cubby_cq> cubby_cq::find(const cubby_cq *one) {
@@ -148,9 +159,14 @@ std::shared_ptr<cubby_cq> cubby_cq::find(const cubby_cq *one) {
 }
 
 bool cubby_cq::is_living(const cubby_cq *one) {
+  seen_queue &seen = last_seen;
+  if (seen.queue == one && seen.change == all.changes.load(std::memory_order_seq_cst)) return true;
   const std::lock_guard lock(all.mutex);
-  return std::any_of(all.living.begin(), all.living.end(),
-                     [&](const auto &each) { return each.get() == one && !each->forked(); });
+  const bool found = std::any_of(all.living.begin(), all.living.end(), [&](const auto &each) {
+    return each.get() == one && !each->forked();
+  });
+  if (found) seen = {one, all.changes.load(std::memory_order_seq_cst)};
+  return found;
 }
 
 void cubby_cq::outlive(cubby::api::queue_owner &owner) {

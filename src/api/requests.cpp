@@ -83,6 +83,12 @@ error no_mark(const engine::tier_slot &slot, int32_t status) {
                     slot.name.c_str());
 }
 
+result<void> check_queue(const runtime &self, const cubby_cq *queue) {
+  if (queue == nullptr || (cubby_cq::is_living(queue) && queue->owner() == &self)) return {};
+  return fail(CUBBY_ERR_STALE,
+              "cubby_how.cq is no queue of this runtime: it was removed, or belongs to another");
+}
+
 result<cubby_how> read_how(runtime &self, const cubby_how *how, order_of may) {
   cubby_how asked{};
   if (how == nullptr) return asked;
@@ -101,10 +107,7 @@ result<cubby_how> read_how(runtime &self, const cubby_how *how, order_of may) {
         "only pins, and gets and puts of a device's memory, are ordered with a device's stream; "
         "pass sync = NULL, and wait for the ticket");
   }
-  if (asked.cq != nullptr && (!cubby_cq::is_living(asked.cq) || asked.cq->owner() != &self)) {
-    return fail(CUBBY_ERR_STALE,
-                "cubby_how.cq is no queue of this runtime: it was removed, or belongs to another");
-  }
+  if (auto queue = check_queue(self, asked.cq); !queue) return queue.failure();
   return asked;
 }
 

@@ -20,12 +20,6 @@ class stable_list {
     return (*blocks_[index / block_size])[index % block_size];
   }
   [[nodiscard]] size_t size() const { return size_; }
-  /// The value there is as a new one.
-  void renew(size_t index) {
-    T *const at = &(*this)[index];
-    std::destroy_at(at);
-    std::construct_at(at);
-  }
   /// One more at the end. May throw, and then nothing has changed.
   void add() {
     if (size_ == blocks_.size() * block_size) blocks_.push_back(std::make_unique<block>());

@@ -41,11 +41,14 @@ struct chunk_run {
   run.file = here.file;
   run.first_chunk = first_chunk;
   run.chunk_count = std::min(count_max, chunks - first_chunk);
-  const auto all = store::chunks_at(here.offset_bytes, here.bytes, bank.grid().chunk_bytes(),
-                                    first_chunk, run.chunk_count);
+  run.last = first_chunk + run.chunk_count == chunks;
+  store::chunk_range all{here.offset_bytes, here.bytes};
+  if (run.chunk_count != chunks) {
+    all = store::chunks_at(here.offset_bytes, here.bytes, bank.grid().chunk_bytes(), first_chunk,
+                           run.chunk_count);
+  }
   run.offset_bytes = all.offset_bytes;
   run.bytes = all.bytes;
-  run.last = first_chunk + run.chunk_count == chunks;
   run.first_bytes = all.bytes;
   if (run.chunk_count != 1) {
     run.first_bytes =

@@ -20,7 +20,7 @@ enum class fill_state : uint8_t {
 /// A waiter: request << 32 | item.
 inline constexpr uint64_t no_waiter = ~uint64_t{0};
 
-struct fill {
+struct fill_fields {
   fill_state state = fill_state::unused;
   bool intermediate_ready = false;
   bool demotion = false;      // the copy leaves `from` for good
@@ -58,8 +58,16 @@ struct fill {
   uint32_t first_follower = no_index;                    // of those that wait for this fill
   uint32_t leader = no_index, next_follower = no_index;  // while it follows
   uint32_t next_abandoned = no_index;                    // of those whose frames are still held
+};
+
+struct fill : fill_fields {
   error failure{.status = CUBBY_OK, .text = {}};
 
+  /// As a new one.
+  void renew() {
+    static_cast<fill_fields &>(*this) = {};
+    if (failure.status != CUBBY_OK) failure = {.status = CUBBY_OK, .text = {}};
+  }
   /// Goes past parts that the row lacks.
   void skip_absent_parts() {
     while (next_part < bank->part_count() && bank->extent(number, next_part).bytes == 0) {

@@ -10,13 +10,13 @@ namespace {
 
 bool reads_file(const tier_set &tiers, const fill &f) { return !tiers.is_memory(f.from); }
 
-/// From one device to another, by way of host memory.
 /// Can its lockers be had in another way than by the read that failed? Blocks can be computed, and
 /// of a bank with copies another device has the same.
 bool has_other_way(const locker_bank &bank) {
   return bank.blocks != nullptr || !bank.copies.empty();
 }
 
+/// From one device to another, by way of host memory.
 bool is_staged(const tier_set &tiers, const fill &f) {
   return !reads_file(tiers, f) && tiers.staged(f.from, f.to);
 }
@@ -433,7 +433,7 @@ void fill_io::note_failed_read(const piece &p) {
 /// Of a block once all of it is here: that one piece could be read says nothing about the others.
 void fill_io::note_read(const piece &p) {
   const fill &f = table_[p.fill];
-  if (!has_other_way(*f.bank) || (f.bank->blocks != nullptr && f.reads_left != 0)) return;
+  if (f.bank->blocks != nullptr && f.reads_left != 0) return;
   tier_slot &files = state_.tiers[p.from];
   if (f.bank->blocks != nullptr) f.bank->blocks->keys.offer(f.number);
   if (!files.failed_reads.succeeded(locker_name(*f.bank, f.number))) return;
@@ -488,7 +488,7 @@ void fill_io::read_verified(uint32_t piece_index, bool good) {
     return end_piece(piece_index);
   }
   fills_.piece_verified(index);
-  note_read(p);
+  if (has_other_way(*f.bank)) note_read(p);
   if (p.target == nullptr) return end_piece(piece_index);
   p.at = stage::copying_in;
   state_.tiers[f.to].path->push(p.order, piece_index | copy_bit);

@@ -56,8 +56,9 @@ void fill_table::make_room_for_others(other_jobs whose, size_t job_count) {
 }
 
 void fill_table::release(uint32_t index) {
-  unfollow(index);
-  fills_.renew(index);
+  fill &f = fills_[index];
+  if (f.leader != no_index) unfollow(index);
+  f.renew();
   alive_.erase(index);
   free_.push_back(index);
 }

@@ -21,6 +21,11 @@ bool waits_in_stream(const request &r, const fill &f) {
   return r.in_stream && r.is_pin() && r.tier == f.to;
 }
 
+/// A block, or the last page of a table, leaves some of its frame free.
+bool may_be_short(const locker_bank &bank) {
+  return bank.blocks != nullptr || bank.desc().kind == CUBBY_BANK_ROWS;
+}
+
 bool copies_from_tier(const tier_set &tiers, const fill &f) {
   return f.from != no_tier && tiers.is_memory(f.from);
 }
@@ -182,11 +187,9 @@ bool fills::try_again(uint32_t index) {
   return true;
 }
 
-/// What a block, or the last page of a table, leaves free of its frame is not shown to whoever
-/// reads there.
+/// What a locker leaves free of its frame is not shown to whoever reads there.
 void fills::clear_tail(const locker_bank &bank, uint32_t number, uint32_t tier, uint64_t frame) {
-  const bool may_be_short = bank.blocks != nullptr || bank.desc().kind == CUBBY_BANK_ROWS;
-  if (!may_be_short || !state_.tiers[tier].memory->host_addressable()) return;
+  if (!state_.tiers[tier].memory->host_addressable()) return;
   const uint64_t length =
       bank.blocks != nullptr ? bank.blocks->length(number) : bank.locker_bytes(number);
   const auto parts = state_.tiers.pieces(bank, tier, frame, number);
@@ -197,7 +200,7 @@ void fills::publish(uint32_t index, uint32_t tier, uint64_t frame) {
   fill &f = table_[index];
   locker_word &word = f.bank->word(tier, f.number);
   if (word.look().state != locker_state::filling) return;
-  clear_tail(*f.bank, f.number, tier, frame);
+  if (may_be_short(*f.bank)) clear_tail(*f.bank, f.number, tier, frame);
   // The waiters of this tier leave the list, each with a pin that the word is published with.
   uint64_t mine = no_waiter, too_many = no_waiter;
   uint64_t *link = &f.first_waiter;
@@ -414,8 +417,8 @@ void fills::end(uint32_t index) {
   end_way(f, f.state != fill_state::stopping);
   if (f.state == fill_state::stopping) return end_failed(index);
   publish(index, f.to, f.frame);
-  unpin_source(f, true);
-  start_followers(index);
+  if (f.intermediate != no_tier || state_.tiers.is_memory(f.from)) unpin_source(f, true);
+  if (f.first_follower != no_index) start_followers(index);
   table_.release(index);
   state_.changed = true;
 }
@@ -460,8 +463,7 @@ void fills::give_up_frame(fill &f) {
   state_.tiers[f.to].memory->give(f.frame, f.bank->frame_bytes_in(f.to, f.number));
 }
 
-void fills::end_abandoned(bool all) {
-  if (first_abandoned_ == no_index) return;
+void fills::look_at_abandoned(bool all) {
   uint32_t left = std::exchange(first_abandoned_, no_index);
   while (left != no_index) {
     const uint32_t index = left;

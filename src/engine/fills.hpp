@@ -54,7 +54,9 @@ class fills {
   void land_in_streams(std::span<const uint32_t> indices);
   /// Fills that failed while somebody holds what they had landed early; they end once it is let go
   /// of. All of them, where nobody is left who could.
-  void end_abandoned(bool all);
+  void end_abandoned(bool all) {
+    if (first_abandoned_ != no_index) look_at_abandoned(all);
+  }
 
  private:
   void choose_and_queue(uint32_t index);
@@ -83,6 +85,7 @@ class fills {
   void begin_way(fill &f);
   void end_way(fill &f, bool arrived);
   void note_change(uint32_t between, uint32_t files);
+  void look_at_abandoned(bool all);
   void end(uint32_t index);
   void end_failed(uint32_t index);
 

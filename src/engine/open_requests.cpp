@@ -288,6 +288,7 @@ cubby_status open_requests::status_of(const request &r) {
 
 /// What copies still move holds its regions itself.
 void open_requests::release_memory(request &r) {
+  if (r.is_pin()) return;  // frames are all that it names
   if (auto *get = std::get_if<get_verb>(&r.verb)) {
     get->in_use.release();
     for (get_target &target : get->targets) target.in_use.release();

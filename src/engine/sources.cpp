@@ -56,7 +56,7 @@ bool sources::goes_past(uint32_t tier, const fill &f) const {
 
 /// A locker that comes from a file though it lies in tiers that stand aside.
 void sources::count_passed(const fill &f) {
-  for (uint32_t t = 0; t < state_.tiers.count() && f.passed_copy; ++t) {
+  for (uint32_t t = 0; t < state_.tiers.count(); ++t) {
     if (t == f.to || !state_.tiers.is_memory(t) || !goes_past(t, f)) continue;
     if (f.bank->word(t, f.number).look().state != locker_state::ready) continue;
     state_.tiers[t].stand_aside.went_past();
@@ -127,7 +127,7 @@ result<sources::choice> sources::choose(uint32_t index) {
     return not_read_again(bank, f.number, files);
   }
   if (reads_in_place(state_.tiers, bank, f.to)) {
-    count_passed(f);
+    if (f.passed_copy) count_passed(f);
     return choice::reads;
   }
   if (f.intermediate == no_tier) add_intermediate(index);
@@ -136,7 +136,7 @@ result<sources::choice> sources::choose(uint32_t index) {
     return fail(CUBBY_ERR_NO_MEMORY,
                 "no staging memory could be had; raise the memory limit, or add a host tier");
   }
-  count_passed(f);
+  if (f.passed_copy) count_passed(f);
   return choice::reads;
 }
 

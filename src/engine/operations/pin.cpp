@@ -27,6 +27,7 @@ bool pin_operation::grant(uint32_t index) {
 /// All frames are there: marks the hits, starts the fills, joins those that were under way.
 void pin_operation::settle(uint32_t index) {
   request &r = at(index);
+  const bool in_stream = r.in_stream;
   r.granted_ns = units_.state.now_ns;
   units_.grants.take_reserved(begun_);
   for (uint32_t i = 0; i < r.items.size(); ++i) {
@@ -35,13 +36,12 @@ void pin_operation::settle(uint32_t index) {
   }
   for (const uint32_t fill : begun_) units_.grants.announce(r, units_.table[fill]);
   for (const uint32_t fill : begun_) units_.fills.start(fill);
-  land_behind_copies(index);
+  if (in_stream) land_behind_copies(index);
   units_.open.complete_if_over(index);
 }
 
 /// Fills that were under way may have nothing left to do but for the device.
 void pin_operation::land_behind_copies(uint32_t index) {
-  if (!units_.open.is_open(index) || !at(index).in_stream) return;
   for (uint32_t i = 0; units_.open.is_open(index) && i < at(index).items.size(); ++i) {
     const request_item &item = at(index).items[i];
     if (item.state != item_state::loading || !item.joined) continue;
