@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "cli/commands.hpp"
-#include "cli/memory_here.hpp"
 #include "cli/opened_model.hpp"
 #include "cli/support.hpp"
+#include "platform/memory_left.hpp"
 
 namespace cubby_cli {
 namespace {
@@ -41,7 +41,7 @@ struct bad_locker {
 /// No more than all the lockers, nor than a container leaves beside the process itself.
 uint64_t budget_for(uint64_t all_bytes) {
   uint64_t budget = std::min(budget_bytes_most, all_bytes);
-  if (const auto left = memory_left_bytes())
+  if (const auto left = cubby::platform::cgroup_left_bytes())
     budget = std::min(budget, (*left - std::min(*left, process_bytes)) / 2);
   return budget;
 }

@@ -1,8 +1,6 @@
-// How much memory the process may still take where a container limits it.
+// Where the memory of a child can be limited.
 #pragma once
 
-#include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,13 +15,5 @@ struct limit_place {
 /// whose cgroup.subtree_control names memory: one that holds processes, as our own does, cannot
 /// limit its children unless it is the root. `root` is where /sys and /proc stand.
 std::vector<limit_place> limit_places(const std::string &root = "");
-
-/// What the tightest memory limit over this process leaves, caches that the kernel can drop not
-/// counted as taken; nothing where there is no limit. `root` is where /sys and /proc stand.
-std::optional<uint64_t> memory_left_bytes(const std::string &root = "");
-
-/// What this process may still take: what the machine has free, with what the kernel would drop of
-/// its caches, and no more than memory_left_bytes(). ~0 where neither is said.
-uint64_t free_memory_bytes();
 
 }  // namespace cubby_cli

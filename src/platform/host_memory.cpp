@@ -14,6 +14,7 @@
 
 #include "base/checked.hpp"
 #include "platform/affinity.hpp"
+#include "platform/memory_left.hpp"
 #include "platform/parallel.hpp"
 
 namespace cubby::platform {
@@ -95,20 +96,6 @@ error no_memory(uint64_t bytes, int native) {
   return failure;
 }
 
-/// What the kernel could give without killing for it; everything where it does not say. Memory is
-/// touched as it is taken, so that asking for more would end this process, or another.
-uint64_t available_bytes() {
-  FILE *file = fopen("/proc/meminfo", "re");
-  if (file == nullptr) return ~uint64_t{0};
-  char line[256];
-  unsigned long long kib = 0;
-  bool found = false;
-  while (!found && fgets(line, sizeof line, file) != nullptr)
-    found = sscanf(line, "MemAvailable: %llu kB", &kib) == 1;
-  fclose(file);
-  return found ? kib * 1024 : ~uint64_t{0};
-}
-
 }  // namespace
 
 result<host_memory> take_host_memory(uint64_t bytes, uint64_t numa_nodes, const touch_plan &plan) {
@@ -116,7 +103,8 @@ result<host_memory> take_host_memory(uint64_t bytes, uint64_t numa_nodes, const 
   const uint64_t alignment = alignment_of(bytes);
   if (!base::checked_add(bytes, 4 * alignment)) return no_memory(bytes, ENOMEM);
 
-  if (bytes > available_bytes()) return no_memory(bytes, ENOMEM);
+  // It is touched as it is taken, so that taking more would end this process, or another.
+  if (bytes > free_memory_bytes()) return no_memory(bytes, ENOMEM);
 
   host_memory memory;
   memory.bytes = base::align_up(bytes, page_bytes());

@@ -1,6 +1,6 @@
 // What the command prints arrives whole and is JSON, whatever bytes it has to name, or it says so.
 #include "cli/folder.hpp"
-#include "cli/memory_here.hpp"
+#include "cli/limit_places.hpp"
 #include "cli/printable.hpp"
 #include "cli/process.hpp"
 
@@ -69,29 +69,6 @@ TEST_CASE("what is shown holds no control character and is UTF-8") {
     CHECK(shown.size() == 4 * std::string(wrong).size());
     CHECK(shown.starts_with("\\x"));
   }
-}
-
-TEST_CASE("the memory that a container leaves is the least of all limits over the process") {
-  const folder here;
-  const auto file = [&](const std::string &name, const std::string &text) {
-    std::filesystem::create_directories((here.path / name).parent_path());
-    here.write(name, text);
-  };
-  const std::string root = here.path.string();
-  CHECK_FALSE(cubby_cli::memory_left_bytes(root));
-  file("proc/self/cgroup", "4:memory:/a/b\n0::/c/d\n");
-  CHECK_FALSE(cubby_cli::memory_left_bytes(root));
-  file("sys/fs/cgroup/c/d/memory.max", "max\n");
-  file("sys/fs/cgroup/c/d/memory.current", "10\n");
-  CHECK_FALSE(cubby_cli::memory_left_bytes(root));
-  file("sys/fs/cgroup/c/memory.max", "1000\n");
-  file("sys/fs/cgroup/c/memory.current", "300\n");
-  file("sys/fs/cgroup/c/memory.stat", "anon 100\ninactive_file 50\n");
-  CHECK(cubby_cli::memory_left_bytes(root) == 750);
-  file("sys/fs/cgroup/memory/memory.limit_in_bytes", "500\n");
-  file("sys/fs/cgroup/memory/memory.usage_in_bytes", "600\n");
-  file("sys/fs/cgroup/memory/memory.stat", "total_inactive_file 200\n");
-  CHECK(cubby_cli::memory_left_bytes(root) == 100);
 }
 
 TEST_CASE("a memory cgroup is made where its children get the memory controller") {

@@ -217,6 +217,7 @@ std::unique_ptr<expert_store::model> expert_store::adopt(const std::string &path
   add_copies(*made);
   if (chosen_.look_ahead) made->routers = find_routers(made->bank);
   say_size(*made);
+  say_if_tight(*made);
   file_bytes_ += bytes_of_files(*runtime_, made->bank);
   most_file_bytes_ = std::max(most_file_bytes_.load(), file_bytes_);
   return made;
@@ -268,22 +269,41 @@ std::unique_ptr<const router_forecast> expert_store::find_routers(const cubby::b
   return std::make_unique<const router_forecast>(files, blocks, bank.columns());
 }
 
+uint64_t expert_store::bytes_of_experts(const model &made) {
+  uint64_t bytes = 0;
+  for (uint32_t row = 0; row < made.bank.rows(); ++row)
+    bytes += made.bank.locker_bytes(row) * made.bank.columns();
+  return bytes;
+}
+
 void expert_store::say_size(const model &made) const {
-  uint64_t all_bytes = 0, expert_bytes = 0;
-  for (uint32_t row = 0; row < made.bank.rows(); ++row) {
-    all_bytes += made.bank.locker_bytes(row) * made.bank.columns();
+  uint64_t expert_bytes = 0;
+  for (uint32_t row = 0; row < made.bank.rows(); ++row)
     expert_bytes = std::max(expert_bytes, place_in(made, row, 0).frame_bytes);
-  }
   const uint64_t budget_bytes = chosen_.host_budget_bytes;
   say(made.path + ": " + std::to_string(made.bank.rows()) + " layers of " +
-      std::to_string(made.bank.columns()) + " experts, " + bytes_text(all_bytes) + ", in " +
-      bytes_text(budget_bytes) + " of host memory");
+      std::to_string(made.bank.columns()) + " experts, " + bytes_text(bytes_of_experts(made)) +
+      ", in " + bytes_text(budget_bytes) + " of host memory");
   const uint64_t layer_bytes = expert_bytes * std::max(made.bank.info().routed_count, 1u);
   if (budget_bytes >= layer_bytes) return;
   say("CUBBY_HOST_BUDGET is " + bytes_text(budget_bytes) + ", but one token uses " +
       bytes_text(layer_bytes) + " of experts in a layer: " +
       (budget_bytes < expert_bytes ? "there is no room for one of them, so they stay with llama.cpp"
                                    : "a layer is computed in several rounds, slowly"));
+}
+
+/// llama.cpp reads the rest of the model through the page cache, for which there is what the budget
+/// leaves. The program needs memory beside it: a quarter of the rest is taken for too little.
+void expert_store::say_if_tight(const model &made) {
+  const uint64_t rest_bytes = bytes_of_files(*runtime_, made.bank) - bytes_of_experts(made);
+  const uint64_t needed_bytes = rest_bytes + rest_bytes / 4, left_bytes = room_bytes(0);
+  if (left_bytes >= needed_bytes) return;
+  const uint64_t lacking_bytes = std::min(needed_bytes - left_bytes, tier_bytes_.load());
+  say("the budget leaves " + bytes_text(left_bytes) +
+      " of memory, and the rest of the model takes " + bytes_text(rest_bytes) +
+      ", the program more: what does not fit is read again for every " +
+      "token, which takes many times as long; set --host-budget (CUBBY_HOST_BUDGET) to " +
+      bytes_text(tier_bytes_ - lacking_bytes) + " or less");
 }
 
 void expert_store::forget(const void *first, uint64_t bytes) {

@@ -92,7 +92,9 @@ class expert_store {
   std::unique_ptr<const router_forecast> find_routers(const cubby::bank &bank);
   bool take_memory(uint64_t more_bytes);
   uint64_t most_bytes(const model &made) const;
+  static uint64_t bytes_of_experts(const model &made);
   void say_size(const model &made) const;
+  void say_if_tight(const model &made);
   std::optional<expert_place> find(const mapped_tensor &tensor);
   std::nullopt_t refuse(const std::string &path, const std::string &why);
   expert_place place_in(const model &in, uint32_t row, uint32_t part) const;

@@ -11,8 +11,8 @@
 #include "base/digest.hpp"
 #include "cli/characterize/measured.hpp"
 #include "cli/demo/kernels.hpp"
-#include "cli/memory_here.hpp"
 #include "cli/model/weights.hpp"
+#include "platform/memory_left.hpp"
 
 namespace cubby_cli::characterize {
 namespace {
@@ -28,8 +28,9 @@ constexpr uint64_t least_set_bytes = uint64_t{256} << 20;
 /// an eighth of the memory that is free at most.
 uint64_t weights_bytes(const options &chosen) {
   const auto cache_bytes = static_cast<uint64_t>(std::max(0L, ::sysconf(_SC_LEVEL3_CACHE_SIZE)));
-  const uint64_t wanted = std::clamp(4 * cache_bytes, least_set_bytes,
-                                     std::max(least_set_bytes, free_memory_bytes() / 8));
+  const uint64_t wanted =
+      std::clamp(4 * cache_bytes, least_set_bytes,
+                 std::max(least_set_bytes, cubby::platform::free_memory_bytes() / 8));
   return std::max(2 * expert_bytes,
                   chosen.size_bytes ? std::min(wanted, chosen.memory_bytes()) : wanted);
 }

@@ -13,7 +13,7 @@
 #include "cli/characterize/file_tier.hpp"
 #include "cli/characterize/host_tier.hpp"
 #include "cli/characterize/machine_here.hpp"
-#include "cli/memory_here.hpp"
+#include "platform/memory_left.hpp"
 
 namespace cubby_cli::characterize {
 namespace {
@@ -42,7 +42,7 @@ done check_memory(const options &chosen) {
       chosen.dirs.empty()
           ? chosen.memory_bytes()
           : std::max(chosen.memory_bytes(), std::min(chosen.file_bytes() * 2, uint64_t{1} << 30));
-  const uint64_t left = free_memory_bytes();
+  const uint64_t left = cubby::platform::free_memory_bytes();
   if (needed <= left) return nothing{};
   return usage_trouble("measuring takes " + bytes_text(needed) + " of memory, and " +
                        bytes_text(left) + " are free; give a smaller --size, or free some");

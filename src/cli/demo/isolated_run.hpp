@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "cli/memory_here.hpp"
+#include "cli/limit_places.hpp"
 #include "cli/outcome.hpp"
 
 namespace cubby_cli::demo {
