@@ -302,8 +302,8 @@ cubby_status cubby_pin(cubby_handle *rt, const cubby_item *items, uint32_t count
     const cubby_status looked_up = look_up_how(self, tier, how, asked);
     if (looked_up != CUBBY_OK) return looked_up;
     how = &asked;
-  } else if (how->cq != nullptr) {
-    if (auto queue = check_queue(self, how->cq); !queue) return keep_error(queue.failure());
+  } else if (how->cq != nullptr && !is_own_queue(self, how->cq)) {
+    return keep_error(no_own_queue());
   }
   if (ticket == nullptr && how->cq == nullptr && (how->flags & CUBBY_NO_WAIT) == 0) {
     CUBBY_REFUSE(

@@ -83,8 +83,11 @@ error no_mark(const engine::tier_slot &slot, int32_t status) {
                     slot.name.c_str());
 }
 
-result<void> check_queue(const runtime &self, const cubby_cq *queue) {
-  if (queue == nullptr || (cubby_cq::is_living(queue) && queue->owner() == &self)) return {};
+bool is_own_queue(const runtime &self, const cubby_cq *queue) {
+  return cubby_cq::is_living(queue) && queue->owner() == &self;
+}
+
+error no_own_queue() {
   return fail(CUBBY_ERR_STALE,
               "cubby_how.cq is no queue of this runtime: it was removed, or belongs to another");
 }
@@ -107,7 +110,7 @@ result<cubby_how> read_how(runtime &self, const cubby_how *how, order_of may) {
         "only pins, and gets and puts of a device's memory, are ordered with a device's stream; "
         "pass sync = NULL, and wait for the ticket");
   }
-  if (auto queue = check_queue(self, asked.cq); !queue) return queue.failure();
+  if (asked.cq != nullptr && !is_own_queue(self, asked.cq)) return no_own_queue();
   return asked;
 }
 

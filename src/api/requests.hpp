@@ -16,13 +16,14 @@ cubby_status no_ticket();
 inline constexpr uint32_t how_flags = CUBBY_NO_VISIT | CUBBY_NO_WAIT | CUBBY_BYPASS;
 
 /// Whole, and asks for nothing that has to be looked up but its queue: good as it stands where
-/// check_queue() finds no fault.
+/// that is its own.
 inline bool plain(const cubby_how &how) {
   return how.struct_size == sizeof how && how.io_class <= CUBBY_WRITE_BACK &&
          (how.flags & ~how_flags) == 0 && how.sync == nullptr;
 }
-/// STALE where the queue is not one of this runtime.
-result<void> check_queue(const runtime &self, const cubby_cq *queue);
+/// Is it a queue of this runtime? And what to answer where it is not: STALE.
+bool is_own_queue(const runtime &self, const cubby_cq *queue);
+error no_own_queue();
 /// Of a handle that find() does not know: STALE, or BUSY while the bank is being removed, for it
 /// may turn out to be in use.
 error no_bank(runtime &self, cubby_bank bank);

@@ -61,6 +61,7 @@ struct fill_fields {
 };
 
 struct fill : fill_fields {
+  uint32_t index = no_index;  // its place in the table
   error failure{.status = CUBBY_OK, .text = {}};
 
   /// As a new one.

@@ -28,23 +28,20 @@ bool fill_io::start_job(transfer::channel &path, uint32_t job) {
   ios_.make_room();  // may throw, and then the copy still waits
   path.make_room(0);
   path.remove(job);
-  start_copy(job & ~copy_bit);
+  start_copy(pieces_[job & ~copy_bit]);
   return true;
 }
 
-uint32_t fill_io::new_piece() {
+fill_io::piece &fill_io::new_piece() {
   const uint32_t index = free_.back();
   free_.pop_back();
-  return index;
+  return pieces_[index];
 }
 
-void fill_io::free_piece(uint32_t piece_index) {
-  piece &p = pieces_[piece_index];
-  if (p.staging != nullptr) {
-    pool_of(table_[p.fill])->give(p.staging);
-  }
+void fill_io::free_piece(piece &p) {
+  if (p.staging != nullptr) pool_of(*p.of)->give(p.staging);
   static_cast<piece_state &>(p) = {};
-  free_.push_back(piece_index);
+  free_.push_back(p.index);
 }
 
 transfer::staging_pool *fill_io::pool_of(const fill &f) {
@@ -59,25 +56,24 @@ bool fill_io::issue(uint32_t index) {
   const bool untouched = !f.begun && f.attempts == 0;
   if (untouched && f.may_expire && f.order.io_class == CUBBY_FORECAST &&
       f.order.deadline_ns < state_.now_ns) {
-    fills_.stop(index, fail(CUBBY_ERR_CANCELED, "its deadline passed before it was begun"));
+    fills_.stop(f, fail(CUBBY_ERR_CANCELED, "its deadline passed before it was begun"));
     return true;
   }
   const uint32_t per = chunks_per_piece(state_.tiers, f);
   if (!make_room_for_piece(per)) {
-    fills_.stop(index, no_memory());
+    fills_.stop(f, no_memory());
     return true;
   }
-  const uint32_t piece_index = new_piece();
-  piece &p = pieces_[piece_index];
-  p.fill = index;
+  piece &p = new_piece();
+  p.of = &f;
   const bool has_choice = !f.bank->copies.empty() && reads_file(state_.tiers, f);
   p.from = has_choice ? files_.choose(*f.bank, f.number, f.bad_files) : f.from;
   p.order = f.order;
   p.run = cut_run(*f.bank, f.number, f.next_part, f.next_chunk, per);
   if (!place(f, p)) {
-    free_piece(piece_index);
+    free_piece(p);
     if (pool_of(f)->usable()) return false;
-    fills_.stop(index, no_memory());  // no buffer will ever be given back
+    fills_.stop(f, no_memory());  // no buffer will ever be given back
     return true;
   }
   f.next_chunk += p.run.chunk_count;
@@ -90,9 +86,9 @@ bool fill_io::issue(uint32_t index) {
   ++f.pieces_in_flight;
   if (f.next_part == f.bank->part_count()) table_.unqueue(index);
   if (reads_file(state_.tiers, f)) {
-    start_read(piece_index);
+    start_read(p);
   } else {
-    start_copy(piece_index);
+    start_copy(p);
   }
   return true;
 }
@@ -138,6 +134,7 @@ bool fill_io::make_room_for_piece(uint32_t chunk_count) try {
     base::make_room(submitted_, pieces_.size() + 1);
     pieces_.add();
     free_.push_back(static_cast<uint32_t>(pieces_.size() - 1));
+    pieces_[free_.back()].index = free_.back();
   }
   pieces_[free_.back()].digests.reserve(chunk_count);
   table_.make_room_for_pieces(pieces_.size());
@@ -156,9 +153,8 @@ bool fill_io::room_for_io(transfer::channel &path) noexcept try {
   return false;
 }
 
-void fill_io::start_read(uint32_t piece_index) {
-  piece &p = pieces_[piece_index];
-  const fill &f = table_[p.fill];
+void fill_io::start_read(piece &p) {
+  const fill &f = *p.of;
   tier_slot &files = state_.tiers[p.from];
   p.at = stage::reading;
   cubby_backend_io io{};
@@ -176,16 +172,15 @@ void fill_io::start_read(uint32_t piece_index) {
   io.bytes = p.run.read_bytes;
   io.deadline_ns = p.order.deadline_ns == base::never_ns ? 0 : p.order.deadline_ns;
   io.io_class = p.order.io_class;
-  ios_.start(*files.path, io, *this, piece_index, state_.now_ns);
+  ios_.start(*files.path, io, *this, p.index, state_.now_ns);
   ++files.stats.read_count;
   files.stats.padding_bytes += p.run.read_bytes - p.run.bytes;
   if (io.io_class == CUBBY_DEMAND) files.stats.demand_bytes += p.run.bytes;
 }
 
-void fill_io::start_copy(uint32_t piece_index) {
-  piece &p = pieces_[piece_index];
-  fill &f = table_[p.fill];
-  if (f.state == fill_state::stopping) return end_piece(piece_index);
+void fill_io::start_copy(piece &p) {
+  fill &f = *p.of;
+  if (f.state == fill_state::stopping) return end_piece(p);
   const bool between_tiers = !reads_file(state_.tiers, f);
   const bool peer = between_tiers && state_.tiers.peers(f.from, f.to);
   const bool out = between_tiers && !peer && !p.verified &&
@@ -193,8 +188,8 @@ void fill_io::start_copy(uint32_t piece_index) {
   // What has rested in memory is verified once more before it is passed on; a device's own the host
   // does not see.
   if (between_tiers && !out && !peer && !p.verified) {
-    if (verify_aside(piece_index, p.landing, stage::verifying_source)) return;
-    if (!verified(piece_index, p.landing)) return source_damaged(piece_index);
+    if (verify_aside(p, p.landing, stage::verifying_source)) return;
+    if (!verified(p, p.landing)) return source_damaged(p);
   }
   p.at = out ? stage::copying_out : stage::copying_in;
   tier_slot &by = state_.tiers[out ? f.from : f.to];
@@ -204,20 +199,19 @@ void fill_io::start_copy(uint32_t piece_index) {
   io.memory = out && p.out_of != nullptr ? p.landing : p.target;
   io.bytes = p.run.bytes;
   io.io_class = p.order.io_class;
-  ios_.start(*by.path, io, *this, piece_index, state_.now_ns);
+  ios_.start(*by.path, io, *this, p.index, state_.now_ns);
   if (by.path->synchronous()) by.path->flush(state_.now_ns);
   ++(out ? by.stats.read_count : by.stats.write_count);
   if (f.demotion) by.stats.write_back_bytes += p.run.bytes;
   if (out) return;
   p.counted = true;
   ++f.pieces_copying;
-  copy_started(p.fill);
+  copy_started(f);
 }
 
-void fill_io::copy_started(uint32_t fill_index) {
-  fill &f = table_[fill_index];
+void fill_io::copy_started(fill &f) {
   f.submitted = f.next_part == f.bank->part_count() && f.pieces_copying == f.pieces_in_flight;
-  if (f.submitted) submitted_.push_back(fill_index);
+  if (f.submitted) submitted_.push_back(f.index);
 }
 
 void fill_io::land_submitted() {
@@ -228,9 +222,8 @@ void fill_io::land_submitted() {
 
 bool fill_io::verifies() const { return state_.config.verify && !CUBBY_MUTANT(skip_digest); }
 
-transfer::digest_job fill_io::job_of(uint32_t piece_index, const std::byte *bytes) {
-  piece &p = pieces_[piece_index];
-  const fill &f = table_[p.fill];
+transfer::digest_job fill_io::job_of(piece &p, const std::byte *bytes) {
+  const fill &f = *p.of;
   p.digests.resize(p.run.chunk_count);  // within what was reserved
   transfer::digest_job job;
   job.bytes = bytes;
@@ -240,28 +233,28 @@ transfer::digest_job fill_io::job_of(uint32_t piece_index, const std::byte *byte
   job.first = {f.bank->digest_owner(f.number), 1, p.run.part, p.run.first_chunk};
   job.digests = p.digests.data();
   job.owner = this;
-  job.tag = piece_index;
+  job.tag = p.index;
   return job;
 }
 
 /// False where the pump verifies it here and now.
-bool fill_io::verify_aside(uint32_t piece_index, const std::byte *bytes, stage during) {
+bool fill_io::verify_aside(piece &p, const std::byte *bytes, stage during) {
   if (!work_.has_help() || !verifies()) return false;
-  if (!work_.submit(job_of(piece_index, bytes))) return false;
-  pieces_[piece_index].at = during;
+  if (!work_.submit(job_of(p, bytes))) return false;
+  p.at = during;
   return true;
 }
 
-bool fill_io::verified(uint32_t piece_index, const std::byte *bytes) {
+bool fill_io::verified(piece &p, const std::byte *bytes) {
   if (!verifies()) return true;
-  transfer::make_digests(job_of(piece_index, bytes));
-  return digests_agree(pieces_[piece_index]);
+  transfer::make_digests(job_of(p, bytes));
+  return digests_agree(p);
 }
 
 /// Holds the digests of the piece's chunks against those that are known, or takes them where none
 /// are.
 bool fill_io::digests_agree(piece &p) {
-  fill &f = table_[p.fill];
+  fill &f = *p.of;
   const uint64_t *seen = p.digests.data();
   return each_chunk(*f.bank, f.number, p.run, [&](uint32_t chunk, uint64_t behind, uint64_t size) {
     uint64_t &known = f.bank->digest(f.number, p.run.part, chunk);
@@ -279,22 +272,21 @@ bool fill_io::digests_agree(piece &p) {
 void fill_io::job_done(uint32_t tag) {
   piece &p = pieces_[tag];
   const bool good = digests_agree(p);
-  if (p.at == stage::verifying_read) return read_verified(tag, good);
-  if (p.at == stage::verifying_copy) return copy_verified(tag, good);
-  if (!good) return source_damaged(tag);
+  if (p.at == stage::verifying_read) return read_verified(p, good);
+  if (p.at == stage::verifying_copy) return copy_verified(p, good);
+  if (!good) return source_damaged(p);
   p.verified = true;
-  state_.tiers[table_[p.fill].to].path->push(p.order, tag | copy_bit);
+  state_.tiers[p.of->to].path->push(p.order, tag | copy_bit);
 }
 
 /// The tier whose channel carries the piece's I/O.
 uint32_t fill_io::tier_of(const piece &p) const {
-  const fill &f = table_[p.fill];
-  return p.at == stage::copying_in ? f.to : p.from;
+  return p.at == stage::copying_in ? p.of->to : p.from;
 }
 
 /// Of bytes that were right when they came there.
 error fill_io::damaged_copy(const piece &p, tier_slot &slot) const {
-  const fill &f = table_[p.fill];
+  const fill &f = *p.of;
   ++slot.stats.corrupt_count;
   error why = fail(CUBBY_ERR_CORRUPT, "locker %u of bank %s is damaged in tier %s", f.number,
                    f.bank->desc().name, slot.name.c_str());
@@ -312,7 +304,7 @@ const char *fill_io::path_of(const fill &f, const piece &p) const {
 }
 
 error fill_io::damaged_file(const piece &p) const {
-  const fill &f = table_[p.fill];
+  const fill &f = *p.of;
   error why = fail(CUBBY_ERR_CORRUPT,
                    "locker %u of bank %s: the bytes in %s are not those that were sealed or first "
                    "seen; restore the file, or, if the change is meant, remove its seal and seal "
@@ -325,7 +317,7 @@ error fill_io::damaged_file(const piece &p) const {
 }
 
 error fill_io::failed_io(const piece &p, const cubby_backend_done &done) const {
-  const fill &f = table_[p.fill];
+  const fill &f = *p.of;
   const tier_slot &slot = state_.tiers[tier_of(p)];
   const char *bank_name = f.bank->desc().name;
   error why;
@@ -361,49 +353,42 @@ void fill_io::io_done(uint32_t tag, const cubby_backend_done &done) {
   piece &p = pieces_[tag];
   CUBBY_ASSERT(tag < pieces_.size() && p.at != stage::unused);
   const uint64_t wanted = p.at == stage::reading ? p.run.needed_bytes() : p.run.bytes;
-  if (done.error != 0 || done.bytes < wanted) return io_failed(tag, done);
+  if (done.error != 0 || done.bytes < wanted) return io_failed(p, done);
   count_bytes(p);
-  if (p.at == stage::reading) return piece_read(tag);
-  if (p.at == stage::copying_in || table_[p.fill].state != fill_state::active) {
-    return end_piece(tag);
-  }
+  if (p.at == stage::reading) return piece_read(p);
+  if (p.at == stage::copying_in || p.of->state != fill_state::active) return end_piece(p);
   const std::byte *const came = p.out_of != nullptr ? p.landing : p.target;
-  if (verify_aside(tag, came, stage::verifying_copy)) return;
-  copy_verified(tag, verified(tag, came));
+  if (verify_aside(p, came, stage::verifying_copy)) return;
+  copy_verified(p, verified(p, came));
 }
 
-void fill_io::copy_verified(uint32_t piece_index, bool good) {
-  const uint32_t index = pieces_[piece_index].fill;
-  const fill &f = table_[index];
+void fill_io::copy_verified(piece &p, bool good) {
+  fill &f = *p.of;
   if (!good && f.state == fill_state::active) {
-    fills_.stop(index, damaged_copy(pieces_[piece_index], state_.tiers[f.from]));
+    fills_.stop(f, damaged_copy(p, state_.tiers[f.from]));
   }
-  piece &p = pieces_[piece_index];
   if (p.out_of != nullptr && good && f.state == fill_state::active) {
     p.verified = true;  // and goes on to the other device
     // Ahead of all else there: it holds a buffer, and what is ahead of it may wait for one.
     p.order = {CUBBY_DEMAND, 0, 0};
-    state_.tiers[f.to].path->push(p.order, piece_index | copy_bit);
+    state_.tiers[f.to].path->push(p.order, p.index | copy_bit);
     return;
   }
-  end_piece(piece_index);
+  end_piece(p);
 }
 
-void fill_io::source_damaged(uint32_t piece_index) {
-  const piece &p = pieces_[piece_index];
-  fills_.stop(p.fill, damaged_copy(p, state_.tiers[table_[p.fill].from]));
-  end_piece(piece_index);
+void fill_io::source_damaged(piece &p) {
+  fills_.stop(*p.of, damaged_copy(p, state_.tiers[p.of->from]));
+  end_piece(p);
 }
 
-void fill_io::io_failed(uint32_t piece_index, const cubby_backend_done &done) {
-  piece &p = pieces_[piece_index];
-  const uint32_t index = p.fill;
-  fill &f = table_[index];
+void fill_io::io_failed(piece &p, const cubby_backend_done &done) {
+  fill &f = *p.of;
   ++state_.tiers[tier_of(p)].stats.error_count;
   const bool reading = p.at == stage::reading;
   if (reading && !p.reread && f.state == fill_state::active) {
     p.reread = true;  // once: what was transient has passed
-    return start_read(piece_index);
+    return start_read(p);
   }
   error why = failed_io(p, done);
   if (!reading && done.error == ENODEV) {
@@ -413,12 +398,12 @@ void fill_io::io_failed(uint32_t piece_index, const cubby_backend_done &done) {
   if (reading) note_failed_read(p);
   // A file that was cut short is no failing device: its bank says so.
   if (reading && done.error == 0) files_.explain(*f.bank, why);
-  fills_.stop(index, why);
-  end_piece(piece_index);
+  fills_.stop(f, why);
+  end_piece(p);
 }
 
 void fill_io::note_failed_read(const piece &p) {
-  fill &f = table_[p.fill];
+  fill &f = *p.of;
   f.bad_files |= 1U << p.from;
   if (!has_other_way(*f.bank)) return;
   tier_slot &files = state_.tiers[p.from];
@@ -432,7 +417,7 @@ void fill_io::note_failed_read(const piece &p) {
 
 /// Of a block once all of it is here: that one piece could be read says nothing about the others.
 void fill_io::note_read(const piece &p) {
-  const fill &f = table_[p.fill];
+  const fill &f = *p.of;
   if (f.bank->blocks != nullptr && f.reads_left != 0) return;
   tier_slot &files = state_.tiers[p.from];
   if (f.bank->blocks != nullptr) f.bank->blocks->keys.offer(f.number);
@@ -441,7 +426,7 @@ void fill_io::note_read(const piece &p) {
 }
 
 void fill_io::count_bytes(const piece &p) {
-  const fill &f = table_[p.fill];
+  const fill &f = *p.of;
   const uint64_t bytes = p.run.bytes;
   if (!reads_file(state_.tiers, f)) {
     const bool first = p.at == stage::copying_out, second = p.out_of != nullptr && !first;
@@ -461,44 +446,40 @@ void fill_io::count_bytes(const piece &p) {
   }
 }
 
-void fill_io::piece_read(uint32_t piece_index) {
-  const piece &p = pieces_[piece_index];
-  const fill &f = table_[p.fill];
-  if (f.state == fill_state::stopping) return end_piece(piece_index);
-  if (!verifies()) return read_verified(piece_index, true);
-  if (verify_aside(piece_index, p.landing, stage::verifying_read)) return;
-  read_verified(piece_index, verified(piece_index, p.landing));
+void fill_io::piece_read(piece &p) {
+  if (p.of->state == fill_state::stopping) return end_piece(p);
+  if (!verifies()) return read_verified(p, true);
+  if (verify_aside(p, p.landing, stage::verifying_read)) return;
+  read_verified(p, verified(p, p.landing));
 }
 
-void fill_io::read_verified(uint32_t piece_index, bool good) {
-  piece &p = pieces_[piece_index];
-  const uint32_t index = p.fill;
-  fill &f = table_[index];
-  if (f.state == fill_state::stopping) return end_piece(piece_index);
+void fill_io::read_verified(piece &p, bool good) {
+  fill &f = *p.of;
+  if (f.state == fill_state::stopping) return end_piece(p);
   if (!good) {
     if (!p.reread && room_for_io(*state_.tiers[p.from].path)) {
       p.reread = true;  // a misdirected read or a flip on the way heals; a bad file does not
-      return start_read(piece_index);
+      return start_read(p);
     }
     ++state_.tiers[p.from].stats.corrupt_count;
     f.bad_files |= 1U << p.from;
     error why = damaged_file(p);
     files_.explain(*f.bank, why);
-    fills_.stop(index, why);
-    return end_piece(piece_index);
+    fills_.stop(f, why);
+    return end_piece(p);
   }
-  fills_.piece_verified(index);
+  fills_.piece_verified(f);
   if (has_other_way(*f.bank)) note_read(p);
-  if (p.target == nullptr) return end_piece(piece_index);
+  if (p.target == nullptr) return end_piece(p);
   p.at = stage::copying_in;
-  state_.tiers[f.to].path->push(p.order, piece_index | copy_bit);
+  state_.tiers[f.to].path->push(p.order, p.index | copy_bit);
 }
 
-void fill_io::end_piece(uint32_t piece_index) {
-  const uint32_t index = pieces_[piece_index].fill;
-  if (pieces_[piece_index].counted) --table_[index].pieces_copying;
-  free_piece(piece_index);
-  fills_.piece_ended(index);
+void fill_io::end_piece(piece &p) {
+  fill &f = *p.of;
+  if (p.counted) --f.pieces_copying;
+  free_piece(p);
+  fills_.piece_ended(f);
 }
 
 }  // namespace cubby::engine

@@ -51,20 +51,21 @@ class fill_io final : public transfer::io_owner, public transfer::job_owner {
   /// Consecutive chunks of one part.
   struct piece_state {
     stage at = stage::unused;
-    uint32_t fill = no_index;
-    uint32_t from = no_tier;  // the fill's; of a bank with copies, any tier that has its files
-    chunk_run run;
-    std::byte *landing = nullptr;       // where the wanted bytes come to lie
-    std::byte *staging = nullptr;       // the pool's, when `landing` is in it
-    std::byte *target = nullptr;        // where a copy takes them; nullptr: they are in place
+    fill *of = nullptr;
+    uint32_t from = no_tier;       // the fill's; of a bank with copies, any tier that has its files
+    std::byte *landing = nullptr;  // where the wanted bytes come to lie
+    std::byte *staging = nullptr;  // the pool's, when `landing` is in it
+    std::byte *target = nullptr;   // where a copy takes them; nullptr: they are in place
     const std::byte *out_of = nullptr;  // of a device, from where they come to `landing` first
-    transfer::urgency order;
     bool reread = false;
     bool counted = false;           // in fill::pieces_copying
     bool verified = false;          // the source of a copy
     uint64_t bad_offset_bytes = 0;  // of the chunk that was not as its digest says
   };
   struct piece : piece_state {
+    uint32_t index = no_index;  // its place in the list
+    chunk_run run;
+    transfer::urgency order;
     std::vector<uint64_t> digests;  // of its chunks, while they are made; its memory is used again
   };
 
@@ -72,26 +73,26 @@ class fill_io final : public transfer::io_owner, public transfer::job_owner {
   bool place(const fill &f, piece &p);
   bool make_room_for_piece(uint32_t chunk_count);
   bool room_for_io(transfer::channel &path) noexcept;
-  uint32_t new_piece();
-  void free_piece(uint32_t piece_index);
+  piece &new_piece();
+  void free_piece(piece &p);
   transfer::staging_pool *pool_of(const fill &f);
-  void start_read(uint32_t piece_index);
-  void start_copy(uint32_t piece_index);
+  void start_read(piece &p);
+  void start_copy(piece &p);
   [[nodiscard]] bool verifies() const;
-  transfer::digest_job job_of(uint32_t piece_index, const std::byte *bytes);
-  bool verify_aside(uint32_t piece_index, const std::byte *bytes, stage during);
-  bool verified(uint32_t piece_index, const std::byte *bytes);
+  transfer::digest_job job_of(piece &p, const std::byte *bytes);
+  bool verify_aside(piece &p, const std::byte *bytes, stage during);
+  bool verified(piece &p, const std::byte *bytes);
   bool digests_agree(piece &p);
-  void io_failed(uint32_t piece_index, const cubby_backend_done &done);
-  void copy_started(uint32_t fill_index);
+  void io_failed(piece &p, const cubby_backend_done &done);
+  void copy_started(fill &f);
   void note_failed_read(const piece &p);
   void note_read(const piece &p);
   void count_bytes(const piece &p);
-  void piece_read(uint32_t piece_index);
-  void read_verified(uint32_t piece_index, bool good);
-  void source_damaged(uint32_t piece_index);
-  void copy_verified(uint32_t piece_index, bool good);
-  void end_piece(uint32_t piece_index);
+  void piece_read(piece &p);
+  void read_verified(piece &p, bool good);
+  void source_damaged(piece &p);
+  void copy_verified(piece &p, bool good);
+  void end_piece(piece &p);
   [[nodiscard]] uint32_t tier_of(const piece &p) const;
   [[nodiscard]] const char *path_of(const fill &f, const piece &p) const;
   error damaged_copy(const piece &p, tier_slot &slot) const;

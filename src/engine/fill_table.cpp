@@ -14,6 +14,7 @@ uint32_t fill_table::create(locker_bank &bank, uint32_t number, uint32_t tier, u
     alive_.grow(std::max(64u, 2 * count));
     free_.reserve(std::max(64u, 2 * count));
     fills_.add();
+    fills_[count].index = count;
     free_.push_back(count);
     roomy_tiers_ = 0;
   }

@@ -64,7 +64,7 @@ void fills::remove_waiter(uint32_t index, uint32_t request_index, uint32_t item)
   }
   *link = requests_[request_index].items[item].next_waiter;
   const bool running = f.state == fill_state::active || f.state == fill_state::following;
-  if (running && !f.wanted()) stop(index, fail(CUBBY_ERR_CANCELED, "nobody waits for it any more"));
+  if (running && !f.wanted()) stop(f, fail(CUBBY_ERR_CANCELED, "nobody waits for it any more"));
 }
 
 /// In the tiers of memory between: hits and misses.
@@ -78,19 +78,20 @@ void fills::count_looks_below(const fill &f) {
 }
 
 /// A fill that finds no memory to begin stops, and its waiters hear of it.
-void fills::start(uint32_t index) try { choose_and_queue(index); } catch (const std::bad_alloc &) {
-  stop(index, no_memory());
+void fills::start(uint32_t index) try {
+  choose_and_queue(table_[index]);
+} catch (const std::bad_alloc &) {
+  stop(table_[index], no_memory());
 }
 
-void fills::choose_and_queue(uint32_t index) {
-  fill &f = table_[index];
+void fills::choose_and_queue(fill &f) {
   f.state = fill_state::active;
   f.next_part = f.next_chunk = 0;
   f.skip_absent_parts();
   f.failure.status = CUBBY_OK;
   f.submitted = false;
-  const auto chosen = sources_.choose(index);
-  if (!chosen) return stop(index, chosen.failure());
+  const auto chosen = sources_.choose(f.index);
+  if (!chosen) return stop(f, chosen.failure());
   if (*chosen == sources::choice::follows) return;
   begin_way(f);
   if (f.attempts == 0 && state_.tiers[f.to].has_memory_below) count_looks_below(f);
@@ -100,17 +101,16 @@ void fills::choose_and_queue(uint32_t index) {
   for (uint32_t part = 0; reads && part < f.bank->part_count(); ++part) {
     f.reads_left += (chunks_of_part(*f.bank, f.number, part) + per - 1) / per;
   }
-  if (CUBBY_MUTANT(publish_early)) publish(index, f.to, f.frame);
-  table_.queue(index);
+  if (CUBBY_MUTANT(publish_early)) publish(f, f.to, f.frame);
+  table_.queue(f.index);
 }
 
-void fills::stop(uint32_t index, const error &why) {
-  fill &f = table_[index];
+void fills::stop(fill &f, const error &why) {
   if (f.state == fill_state::stopping) return;
-  table_.unqueue(index);
+  table_.unqueue(f.index);
   f.failure = why;
   f.state = fill_state::stopping;
-  if (f.pieces_in_flight == 0) end(index);
+  if (f.pieces_in_flight == 0) end(f);
 }
 
 /// Lets go of what the bytes came from.
@@ -165,10 +165,9 @@ bool fills::reads_other_files(fill &f) {
 }
 
 /// A failed copy may have another source: a damaged one is replaced by the file's.
-bool fills::try_again(uint32_t index) {
-  fill &f = table_[index];
+bool fills::try_again(fill &f) {
   if (rereads_block(f) || reads_other_files(f)) {
-    start(index);
+    start(f.index);
     return true;
   }
   if (f.failure.status == CUBBY_ERR_CANCELED || !f.wanted()) return false;
@@ -177,13 +176,13 @@ bool fills::try_again(uint32_t index) {
     give_up_intermediate(f);
     unpin_source(f, false);
     ++f.attempts;
-    start(index);
+    start(f.index);
     return true;
   }
   if (!copies_from_tier(state_.tiers, f) || f.demotion) return false;
   if (++f.attempts >= attempts_max || !f.bank->mapped()) return false;
   unpin_source(f, false);
-  start(index);
+  start(f.index);
   return true;
 }
 
@@ -196,8 +195,7 @@ void fills::clear_tail(const locker_bank &bank, uint32_t number, uint32_t tier, 
   transfer::clear_behind({parts.data(), bank.part_count()}, length);
 }
 
-void fills::publish(uint32_t index, uint32_t tier, uint64_t frame) {
-  fill &f = table_[index];
+void fills::publish(fill &f, uint32_t tier, uint64_t frame) {
   locker_word &word = f.bank->word(tier, f.number);
   if (word.look().state != locker_state::filling) return;
   if (may_be_short(*f.bank)) clear_tail(*f.bank, f.number, tier, frame);
@@ -275,11 +273,10 @@ bool fills::land_in_stream(fill &f, uint64_t waiter, put_behind &last) {
 
 void fills::land_in_streams(std::span<const uint32_t> indices) {
   put_behind last;
-  for (const uint32_t index : indices) land_in_streams(index, last);
+  for (const uint32_t index : indices) land_in_streams(table_[index], last);
 }
 
-void fills::land_in_streams(uint32_t index, put_behind &last) {
-  fill &f = table_[index];
+void fills::land_in_streams(fill &f, put_behind &last) {
   if (!f.submitted || f.state != fill_state::active || !has_stream_waiter(f)) return;
   // What the device does not have yet its streams cannot wait for.
   if (!state_.tiers[f.to].path->flush(state_.now_ns)) return;
@@ -309,9 +306,9 @@ void fills::land_in_streams(uint32_t index, put_behind &last) {
 
 /// A follower that starts may end at once and start its own; a chain is no longer than there are
 /// tiers.
-void fills::start_followers(uint32_t index) {
-  while (table_[index].first_follower != no_index) {
-    const uint32_t follower = table_[index].first_follower;
+void fills::start_followers(const fill &f) {
+  while (f.first_follower != no_index) {
+    const uint32_t follower = f.first_follower;
     table_.unfollow(follower);
     if (table_[follower].state == fill_state::following) start(follower);
   }
@@ -324,8 +321,7 @@ bool fills::is_the_stored_block(const fill &f) {
   return stored_.agrees(*f.bank, f.number);
 }
 
-void fills::piece_verified(uint32_t index) {
-  fill &f = table_[index];
+void fills::piece_verified(fill &f) {
   if (--f.reads_left != 0) return;
   f.read_done_ns = state_.now_ns;
   if (!is_the_stored_block(f)) {
@@ -337,22 +333,21 @@ void fills::piece_verified(uint32_t index) {
              f.number, f.bank->desc().name, state_.tiers[f.from].name.c_str());
     why.tier = state_.tiers[f.from].handle;
     why.data_loss = true;
-    return stop(index, why);
+    return stop(f, why);
   }
   if (f.intermediate == no_tier) return;
   f.intermediate_ready = true;
-  publish(index, f.intermediate, f.intermediate_frame);
+  publish(f, f.intermediate, f.intermediate_frame);
   uint64_t frame = 0;  // held until the copies from it are done
   const pin_outcome held = f.bank->word(f.intermediate, f.number).pin(frame);
   CUBBY_ASSERT(held == pin_outcome::pinned);
 }
 
-void fills::piece_ended(uint32_t index) {
-  fill &f = table_[index];
+void fills::piece_ended(fill &f) {
   CUBBY_ASSERT(f.pieces_in_flight != 0);
   --f.pieces_in_flight;
   const bool all = f.state == fill_state::stopping || f.next_part == f.bank->part_count();
-  if (f.pieces_in_flight == 0 && all) end(index);
+  if (f.pieces_in_flight == 0 && all) end(f);
 }
 
 /// Only what could have come from a tier between is measured: what a file takes into that tier
@@ -412,20 +407,18 @@ void fills::note_change(uint32_t between, uint32_t files) {
   }
 }
 
-void fills::end(uint32_t index) {
-  fill &f = table_[index];
+void fills::end(fill &f) {
   end_way(f, f.state != fill_state::stopping);
-  if (f.state == fill_state::stopping) return end_failed(index);
-  publish(index, f.to, f.frame);
+  if (f.state == fill_state::stopping) return end_failed(f);
+  publish(f, f.to, f.frame);
   if (f.intermediate != no_tier || state_.tiers.is_memory(f.from)) unpin_source(f, true);
-  if (f.first_follower != no_index) start_followers(index);
-  table_.release(index);
+  if (f.first_follower != no_index) start_followers(f);
+  table_.release(f.index);
   state_.changed = true;
 }
 
-void fills::end_failed(uint32_t index) {
-  if (try_again(index)) return;
-  fill &f = table_[index];
+void fills::end_failed(fill &f) {
+  if (try_again(f)) return;
   locker_bank &bank = *f.bank;
   const bool read = f.from != no_tier && !copies_from_tier(state_.tiers, f);
   if (bank.blocks != nullptr && read && f.failure.status == CUBBY_ERR_CORRUPT) {
@@ -435,14 +428,14 @@ void fills::end_failed(uint32_t index) {
   unpin_source(f, false);
   const bool held = f.landed_early && bank.word(f.to, f.number).look().pin_count != 0;
   if (held) {
-    f.next_abandoned = std::exchange(first_abandoned_, index);
+    f.next_abandoned = std::exchange(first_abandoned_, f.index);
   } else {
     give_up_frame(f);
   }
   const error why = f.failure;
   fail_waiters(std::exchange(f.first_waiter, no_waiter), why);
-  start_followers(index);
-  if (!held) table_.release(index);
+  start_followers(f);
+  if (!held) table_.release(f.index);
   state_.changed = true;
 }
 

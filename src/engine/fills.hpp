@@ -44,11 +44,11 @@ class fills {
   /// Chooses a source and queues the fill. It may end at once, and with it requests that waited.
   void start(uint32_t index);
   /// It will not be published; ends once nothing of it is in flight.
-  void stop(uint32_t index, const error &why);
+  void stop(fill &f, const error &why);
   /// One piece less has to be read and verified.
-  void piece_verified(uint32_t index);
+  void piece_verified(fill &f);
   /// One piece less is in flight.
-  void piece_ended(uint32_t index);
+  void piece_ended(fill &f);
   /// Of fills whose last copy was started: those who wait for them in a stream's order have them
   /// from here on, for their stream waits for the copies.
   void land_in_streams(std::span<const uint32_t> indices);
@@ -59,13 +59,13 @@ class fills {
   }
 
  private:
-  void choose_and_queue(uint32_t index);
+  void choose_and_queue(fill &f);
   void count_looks_below(const fill &f);
   [[nodiscard]] bool is_the_stored_block(const fill &f);
   void clear_tail(const locker_bank &bank, uint32_t number, uint32_t tier, uint64_t frame);
-  void publish(uint32_t index, uint32_t tier, uint64_t frame);
+  void publish(fill &f, uint32_t tier, uint64_t frame);
   void unpin_source(fill &f, bool arrived);
-  bool try_again(uint32_t index);
+  bool try_again(fill &f);
   bool rereads_block(fill &f);
   bool reads_other_files(fill &f);
   void fail_waiters(uint64_t first, const error &why);
@@ -75,19 +75,19 @@ class fills {
     uint32_t tier = no_tier;
     uint64_t stream = 0;
   };
-  void land_in_streams(uint32_t index, put_behind &last);
+  void land_in_streams(fill &f, put_behind &last);
   bool land_in_stream(fill &f, uint64_t waiter, put_behind &last);
   void give_up_intermediate(fill &f);
   void give_up_frame(fill &f);
-  void start_followers(uint32_t index);
+  void start_followers(const fill &f);
   [[nodiscard]] bool is_between(uint32_t tier, const fill &f) const;
   [[nodiscard]] uint32_t quickest_files() const;
   void begin_way(fill &f);
   void end_way(fill &f, bool arrived);
   void note_change(uint32_t between, uint32_t files);
   void look_at_abandoned(bool all);
-  void end(uint32_t index);
-  void end_failed(uint32_t index);
+  void end(fill &f);
+  void end_failed(fill &f);
 
   engine_state &state_;
   fill_table &table_;

@@ -48,7 +48,7 @@ struct operation_fixture : engine_fixture {
     cubby::engine::fill &f = table[index];
     f.next_part = bank.part_count();
     f.pieces_in_flight = 1;
-    life.piece_ended(index);
+    life.piece_ended(f);
   }
   /// Somebody else holds it.
   void hold(uint32_t number) const {

@@ -69,10 +69,10 @@ struct fixture : engine_fixture {
     f.next_part = bank.part_count();
     f.pieces_in_flight = f.reads_left;
     while (f.pieces_in_flight > 1) {
-      life.piece_verified(index);
-      life.piece_ended(index);
+      life.piece_verified(table[index]);
+      life.piece_ended(table[index]);
     }
-    life.piece_verified(index);
+    life.piece_verified(table[index]);
   }
   /// All pieces of a copy are issued; the last has not ended.
   void copy_all(uint32_t index) {
@@ -137,7 +137,7 @@ TEST_CASE("a locker is published when its last piece has ended, with its waiters
   CHECK(h.word(h.host, 1).state == locker_state::filling);
   CHECK(h.waiters.ends.empty());
   h.state.changed = false;
-  h.life.piece_ended(index);
+  h.life.piece_ended(h.table[index]);
   const locker_word::view now = h.word(h.host, 1);
   CHECK(now.state == locker_state::ready);
   CHECK(now.frame == frame);
@@ -153,8 +153,8 @@ TEST_CASE("a piece that ends while others wait to be issued ends nothing") {
   fixture h;
   const uint32_t index = h.begin(h.host, 1);
   h.table[index].pieces_in_flight = 1;
-  h.life.piece_verified(index);
-  h.life.piece_ended(index);
+  h.life.piece_verified(h.table[index]);
+  h.life.piece_ended(h.table[index]);
   CHECK(h.table[index].state == fill_state::active);
   CHECK(h.table[index].reads_left == 2);
   CHECK(h.word(h.host, 1).state == locker_state::filling);
@@ -182,7 +182,7 @@ TEST_CASE("a copy for one use is not the policy's") {
   fixture h;
   const uint32_t index = h.begin(h.host, 1, CUBBY_BYPASS);
   h.read_all(index);
-  h.life.piece_ended(index);
+  h.life.piece_ended(h.table[index]);
   const cubby_object object = h.bank.object_base + 1;
   CHECK_FALSE(h.state.admission.is_tracked(h.host, object));
   CHECK(h.state.admission.books(h.host).is_no_allocate(object));
@@ -203,7 +203,7 @@ TEST_CASE("the last waiter that leaves stops the fill; what is in flight is wait
   CHECK(h.table[index].state == fill_state::stopping);
   CHECK(h.state.tiers[h.disk].path->queued_count() == 0);
   CHECK(h.word(h.host, 1).state == locker_state::filling);  // its frame is still written to
-  h.life.piece_ended(index);
+  h.life.piece_ended(h.table[index]);
   CHECK(h.word(h.host, 1).state == locker_state::absent);
   CHECK(h.used(h.host) == before);
   CHECK(h.table.empty());
@@ -217,7 +217,7 @@ TEST_CASE("a fill that fails gives its frame back, and each waiter hears why, on
   const uint32_t other = h.pin(h.host, {1});
   h.life.add_waiter(index, other, 0);
   h.copies.announce(h.table[index]);
-  h.life.stop(index, fail(CUBBY_ERR_IO, "the disk is gone"));
+  h.life.stop(h.table[index], fail(CUBBY_ERR_IO, "the disk is gone"));
   CHECK(h.waiters.ends ==
         std::vector<recording_waiters::end>{{other, 0, CUBBY_ERR_IO}, {0, 0, CUBBY_ERR_IO}});
   CHECK(h.word(h.host, 1).state == locker_state::absent);
@@ -230,9 +230,9 @@ TEST_CASE("the first reason to stop is the one that is passed on") {
   fixture h;
   const uint32_t index = h.begin(h.host, 1);
   h.table[index].pieces_in_flight = 1;
-  h.life.stop(index, fail(CUBBY_ERR_IO, "first"));
-  h.life.stop(index, nobody());
-  h.life.piece_ended(index);
+  h.life.stop(h.table[index], fail(CUBBY_ERR_IO, "first"));
+  h.life.stop(h.table[index], nobody());
+  h.life.piece_ended(h.table[index]);
   REQUIRE(h.waiters.ends.size() == 1);
   CHECK(h.waiters.ends[0].status == CUBBY_ERR_IO);
 }
@@ -244,7 +244,7 @@ TEST_CASE("a damaged copy is dropped and read from the file instead; a third fai
   const fill &f = h.table[index];
   REQUIRE(f.from == h.host);
   CHECK(h.word(h.host, 1).pin_count == 1);
-  h.life.stop(index, damaged());
+  h.life.stop(h.table[index], damaged());
   CHECK(f.state == fill_state::active);
   CHECK(f.failure.status == CUBBY_OK);
   CHECK(f.bad_tier == h.host);
@@ -253,7 +253,7 @@ TEST_CASE("a damaged copy is dropped and read from the file instead; a third fai
   CHECK(h.word(h.host, 1).state == locker_state::filling);
   CHECK(h.state.tiers[h.host].stats.hit_count == 1);  // looked for once
   CHECK(h.waiters.ends.empty());
-  h.life.stop(index, damaged());  // the file's
+  h.life.stop(h.table[index], damaged());  // the file's
   REQUIRE(h.waiters.ends.size() == 1);
   CHECK(h.waiters.ends[0].status == CUBBY_ERR_CORRUPT);
   for (const uint32_t tier : {h.device, h.host}) {
@@ -268,11 +268,11 @@ TEST_CASE("a device that fails to copy is tried three times in all, and keeps it
   h.land(h.bank, h.host, 1);
   const uint32_t index = h.begin(h.device, 1);
   for (int again = 0; again < 2; ++again) {
-    h.life.stop(index, fail(CUBBY_ERR_IO, "the link is down"));
+    h.life.stop(h.table[index], fail(CUBBY_ERR_IO, "the link is down"));
     REQUIRE(h.waiters.ends.empty());
     CHECK(h.table[index].from == h.host);
   }
-  h.life.stop(index, fail(CUBBY_ERR_IO, "the link is down"));
+  h.life.stop(h.table[index], fail(CUBBY_ERR_IO, "the link is down"));
   CHECK(h.waiters.ends.size() == 1);
   CHECK(h.word(h.host, 1).state == locker_state::ready);
   CHECK(h.word(h.host, 1).pin_count == 0);
@@ -303,7 +303,7 @@ TEST_CASE("the copy on the way is published when all was read, and held until it
   CHECK(h.word(h.host, 1).pin_count == 2);
   CHECK(h.waiters.ends == std::vector<recording_waiters::end>{{below, 0, CUBBY_OK}});
   CHECK(h.word(h.device, 1).state == locker_state::filling);
-  h.life.piece_ended(index);
+  h.life.piece_ended(h.table[index]);
   CHECK(h.word(h.device, 1).state == locker_state::ready);
   CHECK(h.word(h.host, 1).pin_count == 1);
   CHECK(h.waiters.ends.size() == 2);
@@ -313,8 +313,8 @@ TEST_CASE("a failure behind the copy on the way leaves that copy") {
   fixture h;
   const uint32_t index = h.begin(h.device, 1);
   h.read_all(index);
-  h.life.stop(index, fail(CUBBY_ERR_IO, "the device is gone"));
-  h.life.piece_ended(index);
+  h.life.stop(h.table[index], fail(CUBBY_ERR_IO, "the device is gone"));
+  h.life.piece_ended(h.table[index]);
   CHECK(h.word(h.host, 1).state == locker_state::ready);
   CHECK(h.word(h.host, 1).pin_count == 0);
   CHECK(h.word(h.device, 1).state == locker_state::absent);
@@ -328,10 +328,10 @@ TEST_CASE("followers start when their leader ends, whichever way, and read what 
     REQUIRE(h.table[follower].state == fill_state::following);
     CHECK(h.table[leader].order.io_class == CUBBY_DEMAND);
     if (fails) {
-      h.life.stop(leader, fail(CUBBY_ERR_IO, "the disk is gone"));
+      h.life.stop(h.table[leader], fail(CUBBY_ERR_IO, "the disk is gone"));
     } else {
       h.read_all(leader);
-      h.life.piece_ended(leader);
+      h.life.piece_ended(h.table[leader]);
     }
     CHECK(h.table[follower].state == fill_state::active);
     CHECK(h.table[follower].leader == no_index);
@@ -366,8 +366,8 @@ TEST_CASE("a demotion gives the frame above back, and what fails of it takes the
     CHECK(h.word(h.device, 1).state == locker_state::evicting);
     const auto index = static_cast<uint32_t>(h.word(h.host, 1).frame);
     h.copy_all(index);
-    if (fails) h.life.stop(index, damaged());
-    h.life.piece_ended(index);
+    if (fails) h.life.stop(h.table[index], damaged());
+    h.life.piece_ended(h.table[index]);
     CHECK(h.word(h.device, 1).state == locker_state::absent);
     CHECK(h.used(h.device) == 0);
     CHECK(h.state.tiers[h.device].leaving_bytes == 0);
@@ -381,7 +381,7 @@ TEST_CASE("what moves up out of an exclusive tier leaves it") {
   h.land(h.bank, h.host, 1);
   const uint32_t index = h.begin(h.device, 1);
   h.copy_all(index);
-  h.life.piece_ended(index);
+  h.life.piece_ended(h.table[index]);
   CHECK(h.word(h.device, 1).state == locker_state::ready);
   CHECK(h.word(h.host, 1).state == locker_state::absent);
   CHECK(h.used(h.host) == 0);
@@ -435,7 +435,7 @@ TEST_CASE("waiters beyond what a word can count fail as BUSY, and the others are
   for (uint32_t i = 0; i < h.requests[many].items.size(); ++i) h.life.add_waiter(index, many, i);
   h.life.start(index);
   h.read_all(index);
-  h.life.piece_ended(index);
+  h.life.piece_ended(h.table[index]);
   CHECK(h.word(h.host, 1).pin_count == locker_word::pins_max - 1);
   REQUIRE(h.waiters.ends.size() == locker_word::pins_max + 2);
   uint32_t busy = 0;
@@ -454,7 +454,7 @@ TEST_CASE("a copy that was gone past, for its tier stands aside, is used once th
     if (!changed) {
       REQUIRE(h.table[index].from == h.disk);
       REQUIRE(h.table[index].intermediate == far);
-      h.life.stop(index, fail(CUBBY_ERR_IO, "failed"));
+      h.life.stop(h.table[index], fail(CUBBY_ERR_IO, "failed"));
     }
     REQUIRE(h.table[index].state == fill_state::active);
     REQUIRE(h.table[index].from == h.host);
@@ -464,7 +464,7 @@ TEST_CASE("a copy that was gone past, for its tier stands aside, is used once th
     CHECK(h.word(h.host, 1).pin_count == 1);
     CHECK(h.waiters.ends.empty());
     h.copy_all(index);
-    h.life.piece_ended(index);
+    h.life.piece_ended(h.table[index]);
     REQUIRE(h.waiters.ends.size() == 1);
     CHECK(h.waiters.ends[0].status == CUBBY_OK);
     CHECK(h.word(h.device, 1).state == locker_state::ready);
@@ -478,7 +478,7 @@ TEST_CASE("a copy that was gone past is used once, and its own failure ends the 
   h.host_stands_aside();
   const uint32_t index = h.begin(h.device, 1);
   for (uint32_t tries = 0; tries < 4 && h.waiters.ends.empty(); ++tries) {
-    h.life.stop(index, fail(CUBBY_ERR_IO, "failed"));
+    h.life.stop(h.table[index], fail(CUBBY_ERR_IO, "failed"));
   }
   REQUIRE(h.waiters.ends.size() == 1);
   CHECK(h.waiters.ends[0].status == CUBBY_ERR_IO);
@@ -494,7 +494,7 @@ TEST_CASE("only what a tier between could have held measures the way past it") {
     const uint32_t index = h.begin(to, 1 + to);
     h.read_all(index);
     h.state.now_ns += 1'000'000;
-    h.life.piece_ended(index);
+    h.life.piece_ended(h.table[index]);
   }
   CHECK(way.seen_count() == 1);
 }
@@ -526,7 +526,7 @@ TEST_CASE("a tier is weighed by the quickest files alone, whatever bank was read
     h.table[index].next_part = bank.part_count();
     h.table[index].pieces_in_flight = 1;
     h.state.now_ns += 10'000'000;
-    h.life.piece_ended(index);
+    h.life.piece_ended(h.table[index]);
     REQUIRE(h.copies.drop(bank, 1, h.device));
   }
   CHECK(aside.aside());

@@ -70,7 +70,7 @@ TEST_CASE("what is copied down is waited for, and nothing more is sent after it"
     h.table.unqueue(fill);
     h.table[fill].next_part = h.bank.part_count();
     h.table[fill].pieces_in_flight = 1;
-    h.life.piece_ended(fill);
+    h.life.piece_ended(h.table[fill]);
   }
   CHECK(h.resizes.grant(index));
   CHECK(h.requests[index].status == CUBBY_OK);
