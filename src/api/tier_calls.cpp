@@ -9,10 +9,12 @@
 #include <utility>
 
 #include "api/guard.hpp"
+#include "api/overlap.hpp"
 #include "api/requests.hpp"
 #include "api/runtime.hpp"
 #include "api/spans.hpp"
 #include "base/checked.hpp"
+#include "platform/boot.hpp"
 #include "store/durable/open_store.hpp"
 
 using namespace cubby;
@@ -204,6 +206,32 @@ result<std::vector<tier::lent_memory>> lent_memory_of(runtime &self, const cubby
   return lent;
 }
 
+/// Frames of two tiers, or of two parts, in the same bytes would be written over each other. The
+/// pump is held.
+result<void> check_apart(runtime &self, const cubby_tier_desc &desc) {
+  const auto check = [&](uint32_t i, cubby_region handle, const std::string &whose) {
+    const cubby_region_desc &of = find_region(self, desc.memory[i])->desc;
+    const cubby_region_desc &other = find_region(self, handle)->desc;
+    if (!overlap(of, other)) return result<void>();
+    return result<void>(fail(CUBBY_ERR_INVALID,
+                             "tier %s: lent region %u has bytes of a region that %s has; lend each "
+                             "byte once",
+                             desc.name, i, whose.c_str()));
+  };
+  const engine::tier_set &tiers = self.engine().state.tiers;
+  for (uint32_t i = 0; i < desc.memory_count; ++i) {
+    for (uint32_t k = 0; k < i; ++k) {
+      if (auto apart = check(i, desc.memory[k], "it"); !apart) return apart;
+    }
+    for (uint32_t t = 0; t < tiers.count(); ++t) {
+      for (const cubby_region lent : tiers[t].regions) {
+        if (auto apart = check(i, lent, "tier " + tiers[t].name); !apart) return apart;
+      }
+    }
+  }
+  return {};
+}
+
 /// Own memory is touched as it is taken: a budget beyond the machine must be refused before that.
 result<void> check_machine(const std::string &tier, const std::string &backend, bool lent,
                            uint64_t budget_bytes) {
@@ -226,6 +254,7 @@ cubby_status add_memory(runtime &self, const cubby_tier_desc &desc, const tier::
   if (desc.memory_count != 0) regions.lock();  // taking memory may be slow
   auto lent = lent_memory_of(self, desc);
   if (!lent) return keep_error(lent.failure());
+  if (auto apart = check_apart(self, desc); !apart) return keep_error(apart.failure());
   if (desc.budget_bytes < tier::frame_align_bytes && lent->empty()) {
     error failure = fail(CUBBY_ERR_BUDGET,
                          "tier %s: a budget of %llu bytes holds nothing; at least "
@@ -309,6 +338,7 @@ result<std::optional<store::opened_store>> open_store_of(runtime &self,
   options.directories = directories_of(desc);
   options.budget_bytes = desc.budget_bytes;
   options.block_bytes = block_bytes_for(self);
+  options.boot = platform::this_boot();
   auto opened = store::open_store(options);
   if (!opened) return opened.failure();
   const store::recovery_report &report = opened->content.report;
@@ -330,6 +360,14 @@ result<std::optional<store::opened_store>> open_store_of(runtime &self,
                          desc.name, static_cast<ull>(report.first_bad_bytes),
                          opened->files[0].path().c_str(), static_cast<ull>(report.entries_bad),
                          static_cast<ull>(report.records_bad)));
+  }
+  if (report.journal_lost_pages != 0) {
+    self.log(1, 0,
+             format_text("tier %s: the journal of the store ends early, at byte %llu of %s: the "
+                         "last %llu pages of it are gone, with up to %u puts and erases each",
+                         desc.name, static_cast<ull>(report.journal_ends_bytes),
+                         opened->files[0].path().c_str(),
+                         static_cast<ull>(report.journal_lost_pages), store::records_per_page));
   }
   return std::optional<store::opened_store>(std::move(*opened));
 }

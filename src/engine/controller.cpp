@@ -73,8 +73,7 @@ bool controller::advance(uint64_t now_ns, uint64_t *next_ns, effort how_far, boo
   if (units_.open.any_waiting() && !state_.releases.empty()) {
     next = std::min(next, state_.now_ns + look_at_streams_ns);
   }
-  *next_ns =
-      std::min({next, next_restore_ns(), slots_.next_ns(), units_.stored.spaces().next_ns()});
+  *next_ns = std::min({next, next_store_ns(), slots_.next_ns(), units_.stored.spaces().next_ns()});
   return any;
 } catch (...) {  // a lack of memory; what was being looked at is looked at again
   state_.pins.note_withdrawal();
@@ -285,12 +284,12 @@ void controller::report_unexpected(tier_slot &slot, uint64_t cookie) {
                          static_cast<unsigned long long>(cookie)));
 }
 
-/// When a store that has become read-only is tried again.
-uint64_t controller::next_restore_ns() const {
+/// When a store has something to do that no completion tells of.
+uint64_t controller::next_store_ns() const {
   uint64_t next = base::never_ns;
   for (uint32_t i = 0; i < state_.tiers.count(); ++i) {
     const disk_store *const store = units_.stored.store_of(i);
-    if (store != nullptr) next = std::min(next, store->next_restore_ns());
+    if (store != nullptr) next = std::min(next, store->next_ns());
   }
   return next;
 }

@@ -45,7 +45,7 @@ class controller {
 
   /// Has some file so much in flight that a request more can wait for the next advance()?
   [[nodiscard]] bool well_supplied() const;
-  [[nodiscard]] uint64_t next_restore_ns() const;
+  [[nodiscard]] uint64_t next_store_ns() const;
 
   /// Any thread: is there something that advance() has not seen?
   [[nodiscard]] bool has_news() const;

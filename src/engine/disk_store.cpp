@@ -17,6 +17,8 @@ constexpr uint64_t write_bytes_max = uint64_t{1} << 20;
 constexpr uint32_t beside_demand_max = 2;
 constexpr uint64_t beside_demand_bytes_max = uint64_t{256} << 10;
 constexpr uint64_t demand_pause_ns = 10'000'000;
+/// One write of a page, whatever was put meanwhile.
+constexpr uint64_t note_pause_ns = 20'000'000;
 constexpr uint64_t restore_pause_max_ns = 60'000'000'000;
 
 }  // namespace
@@ -33,6 +35,10 @@ disk_store::disk_store(engine_state &state, transfer::io_table &ios, uint32_t ti
 }
 
 disk_store::~disk_store() {
+  const auto note = content_.last_note();
+  if (note && files_[0].check()) {
+    store::write_all(files_[0].fd(), note->data, note->bytes, note->offset_bytes);
+  }
   for (const uint32_t number : numbers_) {
     state_.tiers[tier_].files->backend().close_file(number);
   }
@@ -121,6 +127,7 @@ bool disk_store::step() {
       beside_demand ? std::min(beside_demand_bytes_max, io_bytes_max_) : io_bytes_max_;
   bool any = look_after_failure();
   const bool failed = content_.failure() != nullptr;
+  note_end();
   while (in_flight_ < most && in_flight_bytes_ < in_flight_bytes_max) {
     ios_.make_room();  // may throw, and then nothing was taken
     path.make_room(0);
@@ -158,6 +165,18 @@ bool disk_store::look_after_failure() {
   if (!content_.begin_restore()) return false;
   restore_pause_ns_ = std::min(2 * restore_pause_ns_, restore_pause_max_ns);
   return true;
+}
+
+/// How far the journal goes is noted a little after it has grown.
+void disk_store::note_end() {
+  if (!content_.note_due()) {
+    note_at_ns_ = base::never_ns;
+  } else if (note_at_ns_ == base::never_ns) {
+    note_at_ns_ = state_.now_ns + note_pause_ns;
+  } else if (state_.now_ns >= note_at_ns_) {
+    note_at_ns_ = base::never_ns;
+    if (files_[0].check()) content_.request_note();  // else a put is to be the first that fails
+  }
 }
 
 /// The next I/O of an operation that is being started.

@@ -2,6 +2,7 @@
 // written and flushed, and brings back how it went.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <optional>
@@ -38,8 +39,9 @@ class disk_store final : public transfer::io_owner {
   [[nodiscard]] bool idle() const {
     return content_.is_idle() && free_.size() == operations_.size();
   }
-  /// When a read-only store is tried again; never_ns where none waits for that.
-  [[nodiscard]] uint64_t next_restore_ns() const { return restore_at_ns_; }
+  /// When a read-only store is tried again, or how far the journal goes is noted; never_ns where
+  /// nothing waits for that.
+  [[nodiscard]] uint64_t next_ns() const { return std::min(restore_at_ns_, note_at_ns_); }
   void io_done(uint32_t tag, const cubby_backend_done &done) override;
 
  private:
@@ -60,6 +62,7 @@ class disk_store final : public transfer::io_owner {
              store::opened_store &&from);
   result<void> open_files();
   bool look_after_failure();
+  void note_end();
   bool take_operation();
   bool next_operation(store::store_operation &out);
   void merge_into(operation &one);
@@ -84,6 +87,7 @@ class disk_store final : public transfer::io_owner {
   // Of a store that has become read-only: it is tried again after pauses.
   bool failure_said_ = false;
   uint64_t restore_at_ns_ = base::never_ns, restore_pause_ns_ = restore_pause_min_ns;
+  uint64_t note_at_ns_ = base::never_ns;
 };
 
 }  // namespace cubby::engine

@@ -164,6 +164,15 @@ void check_next_life(const block_tiers &tiers, const std::vector<known> &blocks)
     if (status == CUBBY_OK) REQUIRE(bytes == content_of(number));
   }
   REQUIRE(f.h.stats(f.disk).corrupt_count == 0);
+  // The death of a process is no damage; one copy of a head may be torn by it.
+  cubby_log_line line{};
+  while (cubby_log_take(f.h.rt, &line, 1) == 1) {
+    const std::string said = line.text;
+    INFO(said);
+    const bool damaged = said.find("damaged") != std::string::npos;
+    REQUIRE((!damaged || said.find(": 0 blocks and 0 records were lost") != std::string::npos));
+    REQUIRE(said.find("ends early") == std::string::npos);
+  }
 }
 
 }  // namespace

@@ -42,7 +42,8 @@ void world::violated(const std::string &what, fate how) {
 }
 
 void world::open(const image &files, bool power_was_cut) {
-  auto found = store_disk::recover(files);
+  if (power_was_cut) ++boot_;
+  auto found = store_disk::recover(files, 77, boot_);
   if (!found) return violated("does not open: " + found.failure().text, fate::killed);
   if (power_was_cut) disk_ = std::make_unique<store_disk::disk>(files);
   store_ = std::make_unique<cubby::store::block_store>(std::move(found).value(), 24);
@@ -138,9 +139,13 @@ void world::complete_one() {
     violated("a buffer changed while it was being written", fate::killed);
   const bool of_block =
       one.op.offset_bytes >= places_.first_data_page(one.op.file) * store_disk::page_bytes;
+  // A note of the journal's end, which may fail as it likes.
+  const bool of_note = one.op.file == 0 && one.op.offset_bytes / store_disk::page_bytes ==
+                                               places_.superblock_page(cubby::store::note_copy);
+  if (of_note && random_.chance(1, 8)) return store_->completed(one.op.cookie, EIO);
   if (of_block && random_.chance(choice_.failing_writes, 1000))
     return store_->completed(one.op.cookie, random_.chance(1, 2) ? EIO : ENOSPC);
-  if (!of_block && ++own_writes_ == choice_.failing_own) {
+  if (!of_block && !of_note && ++own_writes_ == choice_.failing_own) {
     if (random_.chance(1, 2)) disk_->completed(one.op);  // and yet it was written
     return store_->completed(one.op.cookie, EIO);
   }
@@ -208,9 +213,10 @@ void world::judge_listed(const image &files, fate how, const block_body &body,
 }
 
 void world::judge(const image &files, fate how) {
-  auto found = store_disk::recover(files);
+  auto found = store_disk::recover(files, 77, how == fate::killed ? boot_ : boot_ + 1);
   if (!found) return violated("does not open: " + found.failure().text, how);
   const auto &report = found->report;
+  if (report.journal_lost_pages != 0) return violated("its journal is said to end early", how);
   // A page torn by an earlier power cut looks like damage until the next manifest is complete.
   const uint64_t records_bad = power_cuts_ == 0 ? report.records_bad : 0;
   if (report.entries_bad + records_bad + report.superblocks_bad != 0)
@@ -242,6 +248,7 @@ void world::run() {
     if (store_->failure() && !store_->restoring() && taken_.empty() && !restore()) break;
     const uint64_t dice = random_.below(10);
     if (dice < 3 && asked_ < until) ask();
+    if (random_.chance(1, 20)) store_->request_note();
     if (dice >= 3 && dice < 7 && taken_.size() < 8) {
       taken one;
       if (store_->next_operation(one.op)) {

@@ -87,6 +87,7 @@ class world {
   std::map<uint32_t, bool> space_acknowledged_;
   uint64_t user_ = 0;
   uint32_t asked_ = 0;
+  uint64_t boot_ = 1;
   uint32_t power_cuts_ = 0, restores_ = 0, restored_ = 0;
   uint64_t writes_ = 0, own_writes_ = 0, flushes_ = 0, cuts_ = 0, acknowledged_ = 0,
            checkpoints_ = 0;

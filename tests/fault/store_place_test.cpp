@@ -15,6 +15,8 @@
 #include <cstdarg>
 
 #include "fault/child.hpp"
+#include "platform/boot.hpp"
+#include "store/durable/open_store.hpp"
 #include "unit/api/block_fixture.hpp"
 
 using namespace api_test;
@@ -565,6 +567,60 @@ TEST_CASE("a file system without locks: refused with the remedy, and nothing is 
   check_there({old.path}, 4);
 }
 
+TEST_CASE("zeros over the last pages of a journal are said at the next opening, by offset") {
+  const store_directory there;
+  const bool killed = GENERATE(false, true);
+  if (!killed) {
+    program p(CUBBY_PUMP_THREAD);
+    REQUIRE(p.add({there.path}) == CUBBY_OK);
+    REQUIRE(p.use() == CUBBY_OK);
+    for (uint32_t i = 1; i <= 4; ++i) REQUIRE(p.put(i, CUBBY_KEEP_RESTART) == CUBBY_OK);
+  } else {
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      program p(CUBBY_PUMP_THREAD);
+      bool good = p.add({there.path}) == CUBBY_OK && p.use() == CUBBY_OK;
+      for (uint32_t i = 1; i <= 4; ++i) good = p.put(i, CUBBY_KEEP_RESTART) == CUBBY_OK && good;
+      ::usleep(500'000);  // by then the journal's end has been noted
+      if (good) ::kill(::getpid(), SIGKILL);
+      ::_exit(1);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(WIFSIGNALED(status));
+  }
+  const auto log_of_opening = [&] {
+    program p(CUBBY_PUMP_CALLER);
+    CHECK(p.add({there.path}) == CUBBY_OK);
+    CHECK(p.use() == CUBBY_OK);
+    CHECK(p.get(1) == CUBBY_OK);
+    return p.log();
+  };
+  // The end of the process, however it came, is no damage.
+  CHECK(log_of_opening().find("ends early") == std::string::npos);
+  uint64_t last = 0;
+  {
+    cubby::store::store_options options;
+    options.directories = {there.path};
+    options.boot = cubby::platform::this_boot();
+    options.read_only = true;
+    const auto opened = cubby::store::open_store(options);
+    REQUIRE(opened);
+    REQUIRE(opened->content.journal.next > 1);
+    last = opened->content.places.journal_page(opened->content.journal.next - 1) * 4096;
+  }
+  const int fd = ::open(there.file().c_str(), O_RDWR | O_CLOEXEC);
+  const std::string zeros(4096, '\0');
+  REQUIRE(::pwrite(fd, zeros.data(), zeros.size(), static_cast<off_t>(last)) == 4096);
+  ::close(fd);
+  const std::string said = log_of_opening();
+  CAPTURE(said);
+  CHECK(said.find("ends early, at byte " + std::to_string(last) + " of " + there.file()) !=
+        std::string::npos);
+  CHECK(log_of_opening().find("ends early") == std::string::npos);  // once
+}
+
 TEST_CASE("a file system without O_DIRECT: the store works, and its tier says what it lacks") {
   const store_directory there;
   without_direct = true;
@@ -583,6 +639,39 @@ TEST_CASE("a file system without O_DIRECT: the store works, and its tier says wh
   }
   check_there({there.path}, 4);
   without_direct = false;
+}
+
+TEST_CASE("a store on FUSE: works, is locked in its mount, and says that others may not know") {
+  const store_directory behind, mounted;
+  const std::string mount = "bindfs --no-allow-other " + behind.path + " " + mounted.path;
+  if (std::system((mount + " 2>/dev/null").c_str()) != 0) {
+    WARN("SKIPPED: " << not_possible << ": bindfs is not installed, or may not mount");
+    return;
+  }
+  const auto unmount = [&] { return ::umount2(mounted.path.c_str(), MNT_DETACH) == 0; };
+  std::string said, logged;
+  {
+    program p(GENERATE(0u, 1u));
+    const cubby_status added = p.add({mounted.path});
+    said = added == CUBBY_OK && p.use() == CUBBY_OK ? "" : explain();
+    for (uint32_t i = 1; i <= 4; ++i) {
+      if (p.put(i, CUBBY_KEEP_DURABLE) != CUBBY_OK) said += explain();
+    }
+    for (uint32_t i = 1; i <= 4; ++i) {
+      if (p.drop(i, p.host) != CUBBY_OK || p.get(i) != CUBBY_OK) said += explain();
+    }
+    logged = p.log();
+    said += in_child([&]() -> std::string {
+      if (!child_may_open) return "";
+      program other(CUBBY_PUMP_CALLER);
+      return expect(other.add({mounted.path}), CUBBY_ERR_IN_USE, {"is held by"});
+    });
+  }
+  CHECK(unmount());
+  CHECK(said == "");
+  CHECK(logged.find(mounted.file() + " is on FUSE") != std::string::npos);
+  CHECK(logged.find("let no other machine or mount") != std::string::npos);
+  check_there({behind.path}, 4);
 }
 
 TEST_CASE("a child that was forked does not hold the store once its parent is killed") {

@@ -1,7 +1,10 @@
 #include "sim/power.hpp"
 
+#include <atomic>
 #include <cstring>
 #include <fstream>
+
+#include "platform/boot.hpp"
 
 namespace sim {
 
@@ -30,7 +33,10 @@ void power::restore(ending how, const image &left) {
   out.write(reinterpret_cast<const char *>(left[0].data()),
             static_cast<std::streamsize>(left[0].size()));
   // After a kill what was not flushed still is not: the next life has to see to that.
-  if (how == ending::power_cut) disk_ = std::make_unique<store_disk::disk>(left);
+  if (how != ending::power_cut) return;
+  static std::atomic<uint64_t> boots{0};
+  cubby::platform::pretend_boot(++boots);
+  disk_ = std::make_unique<store_disk::disk>(left);
 }
 
 void power::write_begins(const std::string &path, const cubby_backend_io &io) {

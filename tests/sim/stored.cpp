@@ -218,7 +218,8 @@ void stored_run::check_found(block &one, uint32_t number, ending how) {
     return;
   }
   // What was not flushed may be damaged by a power cut, and is found to be.
-  if (status != CUBBY_ERR_CORRUPT || how != ending::power_cut || one.only_durable)
+  one.damaged = one.damaged || how == ending::power_cut;
+  if (status != CUBBY_ERR_CORRUPT || !one.damaged || one.only_durable)
     return violate(name_of(number) + " is found without its bytes: " + said(status));
   one.known = false;
 }
@@ -323,6 +324,7 @@ void stored_run::ended(const put &of, int status) {
     // Of one that lives as long anyway nothing changes.
     if (!one.known || (of.keep >= CUBBY_KEEP_RESTART && of.keep > one.keep)) one.keep = of.keep;
     one.known = true;
+    if (of.keep >= CUBBY_KEEP_RESTART) one.damaged = false;
     return;
   }
   const bool may_fail = !calm_ && (status == CUBBY_ERR_IO || status == CUBBY_ERR_DEVICE);

@@ -35,6 +35,8 @@ class stored_run {
     bool pending = false;      // a put of it is on its way
     bool stored_ever = false;  // it may be found in another life
     bool only_durable = true;  // no put of it has asked for less
+    /// By a power cut. That it goes may not be recorded before the next life, which finds it again.
+    bool damaged = false;
   };
   struct lease {
     uint32_t number = 0;

@@ -37,10 +37,11 @@ inline image fresh(const cubby::store::layout &places) {
 }
 
 inline cubby::result<cubby::store::recovered_store> recover(const image &files,
-                                                            uint64_t fingerprint = 77) {
+                                                            uint64_t fingerprint = 77,
+                                                            uint64_t boot = 0) {
   std::vector<uint64_t> sizes;
   for (const auto &file : files) sizes.push_back(file.size());
-  cubby::store::recovery opening(sizes, fingerprint);
+  cubby::store::recovery opening(sizes, fingerprint, {}, boot);
   while (const auto read = opening.next()) {
     const auto &file = files[read->file];
     const uint64_t there = read->offset_bytes >= file.size()

@@ -1,6 +1,8 @@
 // Puts that outlive the process, one batch after the other, beside bare writes of the same bytes.
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "cli/bench/kv.hpp"
 #include "cli/bench/kv_bank.hpp"
@@ -8,6 +10,10 @@
 
 namespace cubby_cli::bench {
 namespace {
+
+/// Gets of a check are demand, and beside demand and for 10 ms after it the library writes little
+/// at a time. Both sides rest before a round, so that both find a device at rest.
+void rest() { std::this_thread::sleep_for(std::chrono::milliseconds(20)); }
 
 class disk_puts {
  public:
@@ -54,6 +60,7 @@ outcome<sample> disk_puts::ours(uint8_t keep, uint32_t flags) {
   std::vector<kv_key> keys;
   for (uint32_t i = 0; i < count_; i++) keys.push_back({series, i});
   kv_stream puts(bank_, stream_, kv_stream::verb::put, keep, flags);
+  rest();
   const stopwatch watch;
   auto put = puts.run(keys, [&](uint32_t, size_t i) {
     return cubby_span{0, 0, reinterpret_cast<uintptr_t>(content_.data() + i * usual_block_bytes),
@@ -86,6 +93,7 @@ done disk_puts::check_and_drop(uint64_t series) {
 
 outcome<sample> disk_puts::bare(bool durable) {
   const uint64_t batch_bytes = stream_.batch_items * usual_block_bytes;
+  rest();
   const stopwatch watch;
   for (uint64_t at = 0; at < content_.bytes(); at += batch_bytes) {
     const uint64_t bytes = std::min(batch_bytes, content_.bytes() - at);

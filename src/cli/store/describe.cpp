@@ -101,6 +101,8 @@ json report_json(const store::recovery_report &report) {
           {"blocks_without_space", report.blocks_without_space},
           {"blocks_overwritten", report.blocks_overwritten},
           {"first_bad_bytes", report.first_bad_bytes},
+          {"journal_ends_bytes", report.journal_ends_bytes},
+          {"journal_lost_pages", report.journal_lost_pages},
           {"lost", lost_records(report)}};
 }
 

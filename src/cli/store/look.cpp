@@ -6,6 +6,7 @@
 
 #include "cli/store/describe.hpp"
 #include "cli/store/scan.hpp"
+#include "platform/boot.hpp"
 #include "store/durable/block_store.hpp"
 
 namespace cubby_cli {
@@ -86,7 +87,8 @@ uint64_t disk_bytes(const json &files) {
 }  // namespace
 
 store_answer store_info(const std::vector<std::string> &directories) {
-  auto opened = store::open_store({.directories = directories, .read_only = true});
+  auto opened = store::open_store(
+      {.directories = directories, .boot = cubby::platform::this_boot(), .read_only = true});
   if (!opened) return refused_with(opened.failure());
   const store::recovery_report report = opened->content.report;
   // Never run, so that it writes nothing.
@@ -115,7 +117,8 @@ store_answer store_info(const std::vector<std::string> &directories) {
 
 store_answer store_verify(const std::vector<std::string> &directories,
                           const store_progress &watch) {
-  auto opened = store::open_store({.directories = directories, .read_only = true});
+  auto opened = store::open_store(
+      {.directories = directories, .boot = cubby::platform::this_boot(), .read_only = true});
   if (!opened) return refused_with(opened.failure());
   const store::recovered_store &content = opened->content;
   auto found = scan_blocks(opened->files, content.blocks, watch);

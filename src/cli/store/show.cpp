@@ -50,6 +50,10 @@ void show_recovery(const json &found) {
   if (number_in(found, "first_bad_bytes") != 0)
     std::cout << "the first damage is at byte " << found["first_bad_bytes"]
               << " of the first file\n";
+  if (number_in(found, "journal_lost_pages") != 0)
+    std::cout << "the journal ends early, at byte " << found["journal_ends_bytes"]
+              << " of the first file: its last " << count_in(found, "journal_lost_pages")
+              << " pages are gone, with up to 20 puts and erases each\n";
 }
 
 void show_damaged(const json &damaged) {

@@ -2,6 +2,7 @@
 // store takes the place of the old one.
 #include "cli/store/describe.hpp"
 #include "cli/store/scan.hpp"
+#include "platform/boot.hpp"
 #include "store/durable/posix_store.hpp"
 #include "store/durable/shrink.hpp"
 
@@ -32,7 +33,8 @@ cubby::result<void> erase(store::posix_store &from, const std::vector<damaged_bl
 
 store_answer store_drop_damaged(const std::vector<std::string> &directories,
                                 const store_progress &watch) {
-  auto opened = store::posix_store::open({.directories = directories});
+  auto opened =
+      store::posix_store::open({.directories = directories, .boot = cubby::platform::this_boot()});
   if (!opened) return refused_with(opened.failure());
   store::posix_store &from = **opened;
   const uint64_t free_before = from.store().statistics().free_bytes;
@@ -52,7 +54,8 @@ store_answer store_drop_damaged(const std::vector<std::string> &directories,
 
 store_answer store_shrink(const std::vector<std::string> &directories, uint64_t budget_bytes,
                           const store_progress &watch) {
-  auto opened = store::open_store({.directories = directories});
+  auto opened =
+      store::open_store({.directories = directories, .boot = cubby::platform::this_boot()});
   if (!opened) return refused_with(opened.failure());
   const auto done = store::shrink_store(*opened, budget_bytes, watch);
   if (!done) return refused_with(done.failure());

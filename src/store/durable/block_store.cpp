@@ -11,7 +11,7 @@ namespace cubby::store {
 namespace {
 
 // A cookie says which operation has come back.
-enum class owner : uint64_t { payload = 1, journal, flush, checkpoint, start };
+enum class owner : uint64_t { payload = 1, journal, flush, checkpoint, start, note };
 
 uint64_t cookie_of(owner whose, uint64_t index) noexcept {
   return static_cast<uint64_t>(whose) << 32 | index;
@@ -183,7 +183,8 @@ bool block_store::next_operation(store_operation &out) noexcept {
   ++burst_;
   // Whoever waits for a record or a flush must not wait for the bytes of others' blocks that came
   // later. Of these there is one outstanding each, so what comes meanwhile shares the next.
-  const bool small = next_journal_write(out) || next_flush(out) || next_checkpoint(out);
+  const bool small =
+      next_journal_write(out) || next_flush(out) || next_checkpoint(out) || next_note(out);
   if (!small && !next_payload(out)) return false;
   ++outstanding_;
   return true;
@@ -316,6 +317,43 @@ bool block_store::next_checkpoint(store_operation &out) noexcept {
   return true;
 }
 
+bool block_store::note_due() const noexcept {
+  if (boot_ == 0 || failure_ || !is_started()) return false;
+  return journal_.written_before() != noted_written_ ||
+         journal_.position().flushed != noted_flushed_;
+}
+
+/// The superblock is as it was: if this is torn, there are two more.
+void block_store::write_note(store_operation &out) noexcept {
+  noted_written_ = journal_.written_before();
+  noted_flushed_ = std::min(journal_.position().flushed, noted_written_);
+  note_page_.clear(0);
+  encode_superblock(places_.shape(), 0, note_page_.at(0));
+  encode_note(places_.shape().store_id, {0, boot_, noted_written_, noted_flushed_},
+              note_page_.at(0));
+  out = {store_operation::kind::write,
+         0,
+         places_.superblock_page(note_copy) * page_bytes,
+         note_page_.at(0),
+         page_bytes,
+         cookie_of(owner::note, 0)};
+}
+
+bool block_store::next_note(store_operation &out) noexcept {
+  if (!note_wanted_ || note_outstanding_ || !note_due()) return false;
+  note_wanted_ = false;
+  note_outstanding_ = true;
+  write_note(out);
+  return true;
+}
+
+std::optional<store_operation> block_store::last_note() noexcept {
+  if (note_outstanding_ || !note_due()) return std::nullopt;
+  store_operation out;
+  write_note(out);
+  return out;
+}
+
 // Completions in.
 
 void block_store::completed(uint64_t cookie, int native) noexcept {
@@ -333,6 +371,9 @@ void block_store::completed(uint64_t cookie, int native) noexcept {
       return checkpoint_step_done(native);
     case owner::start:
       return start_done(index, native);
+    case owner::note:
+      note_outstanding_ = false;  // nobody has been promised anything by it
+      return;
   }
   CUBBY_ASSERT(false && "a cookie of the store");
 }

@@ -107,6 +107,12 @@ class block_store {
   result<void> remove_space(uint32_t id, uint64_t user);
   /// A manifest, so that the next opening is quick; the store makes them by itself, too.
   void request_checkpoint() noexcept { checkpoint_wanted_ = true; }
+  /// Does the journal go further than the last note of its end says?
+  [[nodiscard]] bool note_due() const noexcept;
+  /// A note of that, which nobody waits for; where it is due.
+  void request_note() noexcept { note_wanted_ = note_due(); }
+  /// The page with the note, for who ends and has nothing outstanding; nothing where none is due.
+  std::optional<store_operation> last_note() noexcept;
 
   /// What to do next; false while there is nothing. In any order among those outstanding, and a
   /// flush covers the writes that had completed when it was taken here.
@@ -199,6 +205,8 @@ class block_store {
   void add_record(uint32_t index) noexcept;
   bool next_flush(store_operation &out) noexcept;
   bool next_checkpoint(store_operation &out) noexcept;
+  bool next_note(store_operation &out) noexcept;
+  void write_note(store_operation &out) noexcept;
   void payload_written(uint32_t index, int native) noexcept;
   void journal_written(int native) noexcept;
   void flushed(uint32_t file, int native) noexcept;
@@ -232,6 +240,11 @@ class block_store {
   // flushed.
   uint32_t start_step_ = 0;
   bool start_outstanding_ = false, started_ = false;
+
+  const uint64_t boot_;
+  page_buffer note_page_{1};
+  uint64_t noted_written_ = 0, noted_flushed_ = 0;
+  bool note_wanted_ = false, note_outstanding_ = false;
 
   bool checkpoint_wanted_ = false;
   bool restoring_ = false;

@@ -64,6 +64,11 @@ uint64_t checksum_of(const superblock &block) noexcept {
                         seed_of(block.store_id, structure::superblock, block.file_index));
 }
 
+uint64_t checksum_of(const end_note &note, uint64_t store_id) noexcept {
+  return base::digest64(&note.boot, sizeof note - sizeof note.checksum,
+                        seed_of(store_id, structure::note, 0));
+}
+
 }  // namespace
 
 void encode_superblock(const store_shape &shape, uint32_t file, void *page) noexcept {
@@ -93,6 +98,20 @@ std::optional<read_superblock> decode_superblock(const void *page, size_t bytes)
   return read_superblock{{block.store_id, block.fingerprint, block.pages_per_file, block.file_count,
                           block.blocks_max, block.journal_pages},
                          block.file_index};
+}
+
+void encode_note(uint64_t store_id, end_note note, void *page) noexcept {
+  note.checksum = checksum_of(note, store_id);
+  memcpy(static_cast<unsigned char *>(page) + note_at_bytes, &note, sizeof note);
+}
+
+std::optional<end_note> decode_note(uint64_t store_id, const void *page) noexcept {
+  end_note note = {};
+  memcpy(&note, static_cast<const unsigned char *>(page) + note_at_bytes, sizeof note);
+  if (note.checksum != checksum_of(note, store_id)) return std::nullopt;
+  if (note.written_page >= generation_max || note.flushed_page > note.written_page)
+    return std::nullopt;
+  return note;
 }
 
 std::optional<uint32_t> claimed_version(const void *page, size_t bytes) noexcept {

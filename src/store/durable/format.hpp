@@ -57,6 +57,18 @@ struct superblock {
 };
 static_assert(std::has_unique_object_representations_v<superblock> && sizeof(superblock) == 64);
 
+/// How far the journal goes, in the page of the first file's second superblock, at note_at_bytes.
+/// Written now and then, flushed by nobody: what it says is known, what it does not say is not.
+struct end_note {
+  uint64_t checksum;      // of all behind
+  uint64_t boot;          // digest of the kernel's boot id when it was written
+  uint64_t written_page;  // pages of the journal below this one had been written
+  uint64_t flushed_page;  // and below this one flushed
+};
+static_assert(std::has_unique_object_representations_v<end_note> && sizeof(end_note) == 32);
+inline constexpr uint32_t note_at_bytes = 2048;  // in another sector than the superblock
+inline constexpr uint32_t note_copy = 1;         // of the superblocks
+
 /// What is recorded of a block, in the journal and in a manifest.
 struct block_body {
   uint64_t generation;
@@ -139,7 +151,7 @@ inline constexpr uint32_t spaces_per_page = page_bytes / sizeof(manifest_space);
 inline constexpr uint32_t space_pages = (store_spaces_max + spaces_per_page - 1) / spaces_per_page;
 
 /// Which structure a checksum belongs to.
-enum class structure : uint64_t { superblock = 1, record, head, entry, space, key, block };
+enum class structure : uint64_t { superblock = 1, record, head, entry, space, key, block, note };
 
 /// Seed of a checksum: the same bytes elsewhere, or in another store, give another checksum.
 uint64_t seed_of(uint64_t store_id, structure what, uint64_t position, uint64_t index = 0) noexcept;
@@ -183,6 +195,11 @@ struct read_superblock {
 std::optional<read_superblock> decode_superblock(const void *page, size_t bytes) noexcept;
 /// The version that the bytes claim, if they begin as one of our files does.
 std::optional<uint32_t> claimed_version(const void *page, size_t bytes) noexcept;
+
+/// Into the page of a superblock.
+void encode_note(uint64_t store_id, end_note note, void *page) noexcept;
+/// Nothing where none was written, or it is damaged.
+std::optional<end_note> decode_note(uint64_t store_id, const void *page) noexcept;
 
 uint64_t digest_of_key(uint64_t store_id, std::string_view key) noexcept;
 

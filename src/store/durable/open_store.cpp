@@ -137,14 +137,15 @@ result<std::vector<store_file>> create_files(const store_options &options) {
   return files;
 }
 
-result<recovered_store> recover(const std::vector<store_file> &files, uint64_t fingerprint) {
+result<recovered_store> recover(const std::vector<store_file> &files, uint64_t fingerprint,
+                                uint64_t boot = 0) {
   std::vector<uint64_t> sizes;
   std::vector<std::string> names;
   for (const store_file &file : files) {
     sizes.push_back(file.bytes());
     names.push_back(file.path());
   }
-  recovery opening(std::move(sizes), fingerprint, std::move(names));
+  recovery opening(std::move(sizes), fingerprint, std::move(names), boot);
   page_buffer pages(recovery::read_bytes_max / page_bytes);
   while (const auto read = opening.next()) {
     const int fd = files[read->file].fd();
@@ -198,7 +199,7 @@ result<opened_store> open_store(const store_options &options) {
     there = there || store_file_exists(directory);
   auto files = there ? open_files(options) : create_files(options);
   if (!files) return files.failure();
-  auto found = recover(*files, options.fingerprint);
+  auto found = recover(*files, options.fingerprint, options.boot);
   if (!found) return found.failure();
   return opened_store{std::move(files).value(), std::move(found).value()};
 }

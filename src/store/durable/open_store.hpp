@@ -15,6 +15,7 @@ struct store_options {
   uint64_t budget_bytes = 0;  // for a new store; 0 = only open what is there
   uint64_t block_bytes = 256u << 10;
   uint64_t fingerprint = 0;
+  uint64_t boot = 0;       // this_boot(): with it the end of a journal that is lost is found out
   bool read_only = false;  // only to look at what is there; nothing is made or written
 };
 

@@ -25,6 +25,7 @@ struct recovery::work {
   std::vector<uint64_t> file_bytes;
   std::vector<std::string> names;
   uint64_t fingerprint = 0;
+  uint64_t boot = 0;
   stage at = stage::superblocks;
   uint64_t step = 0;  // within the stage: reads of superblocks and heads, else pages
   std::optional<error> failure;
@@ -48,6 +49,7 @@ struct recovery::work {
     uint32_t records;
   };
   std::vector<bad_page> bad_pages;
+  std::optional<end_note> note;
   bool has_records = false;  // of this lap or of the one before
   bool head_proven = false;  // a record says that the manifest is complete
   /// What was read of the journal, while a page of it may not have been flushed.
@@ -85,6 +87,7 @@ struct recovery::work {
   void take_journal_page(uint64_t number, const unsigned char *page);
   void take_journal(const unsigned char *pages, uint64_t whole, uint64_t asked);
   void keep(uint64_t number, const unsigned char *pages, uint64_t count);
+  [[nodiscard]] uint64_t proven_end() const;
   void end_journal();
   void lose_journal();
   [[nodiscard]] std::vector<recovered_store::unproven_run> unproven() const;
@@ -122,6 +125,7 @@ void recovery::work::take_superblock(const unsigned char *page) {
     bad.push_back({file, copy});
   else if (!first)
     found[file] = one;
+  if (one && file == 0 && copy == note_copy) note = decode_note(one->shape.store_id, page);
   if (++step == superblock_copies * file_bytes.size()) choose_superblock();
 }
 
@@ -325,15 +329,33 @@ std::vector<recovered_store::unproven_run> recovery::work::unproven() const {
   return runs;
 }
 
-/// Damaged is what had been flushed; what had not, a crash may leave in any state.
+/// Pages below this one are there, or have been damaged since. What had been written is there as
+/// long as the machine has not been started anew, whatever became of the process; else what had
+/// been flushed.
+uint64_t recovery::work::proven_end() const {
+  const uint64_t from = head.journal_from;
+  if (!note || note->written_page < from ||
+      note->written_page - from > places->shape().journal_pages)
+    return flushed;
+  const bool same_boot = boot != 0 && note->boot == boot;
+  return std::max(flushed, same_boot ? note->written_page : note->flushed_page);
+}
+
+/// Damaged is what was known to be there; else a crash may leave it in any state.
 void recovery::work::end_journal() {
+  const uint64_t proven = proven_end();
   for (const bad_page &one : bad_pages) {
-    if (one.number < flushed) {
+    if (one.number < proven) {
       report.records_bad += one.records;
       note_bad(places->journal_page(one.number));
     } else if (one.number < next) {
       report.records_torn += one.records;
     }
+  }
+  if (proven > next) {
+    report.journal_ends_bytes = places->journal_page(next) * page_bytes;
+    report.journal_lost_pages = proven - next;
+    next = proven;  // numbers of pages are not used twice
   }
   // A new store has a record, and pages are only ever written over by later ones.
   if (!has_records) return lose_journal();
@@ -378,8 +400,9 @@ std::optional<recovery::read> recovery::work::next_read() const {
 }
 
 recovery::recovery(std::vector<uint64_t> file_bytes, uint64_t fingerprint,
-                   std::vector<std::string> names)
+                   std::vector<std::string> names, uint64_t boot)
     : work_(std::make_unique<work>()) {
+  work_->boot = boot;
   work_->names = std::move(names);
   work_->found.resize(file_bytes.size());
   work_->file_bytes = std::move(file_bytes);
@@ -433,6 +456,7 @@ result<recovered_store> recovery::finish() {
                          std::move(extents),
                          position,
                          generation,
+                         work_->boot,
                          std::move(work_->bad),
                          work_->unproven(),
                          report};

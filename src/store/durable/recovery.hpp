@@ -31,6 +31,10 @@ struct recovery_report {
   uint64_t blocks_without_space = 0;
   uint64_t blocks_overwritten = 0;  // their pages belong to a later block
   uint64_t first_bad_bytes = 0;     // offset in the first file; 0 = nothing was bad
+  /// The journal ends here, in the first file, and so many pages before it did: the records put
+  /// last, at most records_per_page a page, are lost. They are among records_bad, a page as one.
+  uint64_t journal_ends_bytes = 0;
+  uint64_t journal_lost_pages = 0;
 };
 
 /// All that an open store needs.
@@ -41,6 +45,7 @@ struct recovered_store {
   std::vector<extent_map> extents;  // one a file
   journal_position journal;
   uint64_t generation = 0;
+  uint64_t boot = 0;  // of notes of how far the journal goes; 0: none are written
   struct bad_superblock {
     uint32_t file = 0;
     uint32_t copy = 0;
@@ -62,9 +67,9 @@ class recovery {
  public:
   /// `file_bytes`: the size of each file of the store, in the order of its directories.
   /// `fingerprint`: what the store has to have been made with; 0 = anything. `names`: of the files,
-  /// for sentences. May throw.
+  /// for sentences. `boot`: this_boot(), or 0. May throw.
   recovery(std::vector<uint64_t> file_bytes, uint64_t fingerprint,
-           std::vector<std::string> names = {});
+           std::vector<std::string> names = {}, uint64_t boot = 0);
   ~recovery();
   recovery(const recovery &) = delete;
   recovery &operator=(const recovery &) = delete;

@@ -21,7 +21,8 @@ block_store::block_store(recovered_store &&from, uint32_t requests_max)
       lines_(from.places.shape().file_count),
       last_pages_(requests_.size()),
       to_repair_(std::move(from.bad_superblocks)),
-      unproven_(std::move(from.unproven)) {
+      unproven_(std::move(from.unproven)),
+      boot_(from.boot) {
   const size_t count = requests_.size();
   for (std::vector<uint32_t> *list : {&free_, &to_record_, &in_journal_, &done_})
     list->reserve(count);

@@ -210,4 +210,52 @@ TEST_CASE("a tier that is slower than the file is gone past, and says so") {
   CHECK(said);
 }
 
+TEST_CASE("memory is lent once: regions with a byte in common are refused, interleaved ones not") {
+  runtime_fixture h(CUBBY_PUMP_CALLER);
+  std::vector<unsigned char> memory(mib + 4096);
+  auto *const base = memory.data() + (4096 - reinterpret_cast<uintptr_t>(memory.data()) % 4096);
+  const auto add = [&](uint64_t offset, uint64_t bytes, uint64_t stride, uint64_t count) {
+    cubby_region_desc desc{};
+    desc.struct_size = sizeof desc;
+    desc.base = base + offset;
+    desc.bytes = count == 0 ? bytes : 0;
+    desc.piece_bytes = count == 0 ? 0 : bytes;
+    desc.stride_bytes = stride;
+    desc.piece_count = count;
+    cubby_region made = 0;
+    REQUIRE(cubby_region_add(h.rt, &desc, &made) == CUBBY_OK);  // overlapping ones are no harm yet
+    return made;
+  };
+  uint32_t names = 0;
+  const auto lend = [&](const std::vector<cubby_region> &regions) {
+    const std::string name = "lent:" + std::to_string(names++);
+    cubby_tier_desc tier{};
+    tier.struct_size = sizeof tier;
+    tier.backend = "host";
+    tier.name = name.c_str();
+    tier.device = -1;
+    tier.memory = regions.data();
+    tier.memory_count = static_cast<uint32_t>(regions.size());
+    cubby_tier made = 0;
+    const cubby_status status = cubby_tier_add(h.rt, &tier, &made);
+    if (status != CUBBY_OK) {
+      CHECK(status == CUBBY_ERR_INVALID);
+      CHECK(explain().find("lend each byte once") != std::string::npos);
+    }
+    return status == CUBBY_OK;
+  };
+  // Parts of a tensor, one behind the other in each slot.
+  const auto first = add(0, 8192, 32768, 8), second = add(8192, 8192, 32768, 8);
+  CHECK_FALSE(lend({first, first}));
+  CHECK_FALSE(lend({first, add(4096, 8192, 32768, 8)}));
+  CHECK(lend({first, second}));
+  CHECK_FALSE(lend({first}));
+  CHECK_FALSE(lend({add(7 * 32768 + 16383, 1, 32768, 1)}));  // the last byte of the last piece
+  CHECK_FALSE(lend({add(16384, 8192, 24576, 9)}));           // of another stride
+  CHECK_FALSE(lend({add(0, mib, 0, 0)}));
+  CHECK(lend({add(16384, 16384, 32768, 8)}));  // between the pieces
+  CHECK(lend({add(8 * 32768, mib - 8 * 32768, 0, 0)}));
+  CHECK_FALSE(lend({add(mib - 4096, 4096, 0, 0)}));
+}
+
 }  // namespace tiers_test

@@ -327,6 +327,117 @@ TEST_CASE("any run of pages zeroed: what is lost is said with its offset, or ope
   }
 }
 
+namespace {
+
+constexpr uint64_t a_boot = 5, a_later_boot = 6;
+
+/// A store of a process of `a_boot` with blocks of one kind, one a page of the journal, and a note
+/// of where that ends.
+struct noted {
+  store_disk::image files;
+  uint64_t page_of_last = 0;  // of the file
+  uint64_t blocks = 6;
+
+  explicit noted(uint8_t keep, bool with_note = true) {
+    const auto places = store_disk::shape(4 << 20);
+    files = store_disk::fresh(places);
+    block_store store(store_disk::recover(files, 77, a_boot).value());
+    store_disk::settle(store, files);
+    const uint32_t space = store.add_space("m", "t", 1).value();
+    for (uint64_t i = 0; i < blocks; i++) {
+      const std::string key = "block " + std::to_string(i);
+      put_request put;
+      put.space = space;
+      put.key = key;
+      put.keep = keep;
+      put.part_count = 1;
+      put.part_bytes[0] = sizeof content_;
+      put.data = content_;
+      REQUIRE(store.put(put));
+      store_disk::settle(store, files);
+    }
+    const auto end = store_disk::recover(files)->journal.next;
+    page_of_last = places.journal_page(end - 1);
+    if (!with_note) return;
+    CHECK(store.note_due());
+    store.request_note();
+    store_disk::settle(store, files);
+    CHECK_FALSE(store.note_due());
+  }
+  void lose_pages(uint64_t count) {
+    const uint64_t from = (page_of_last + 1 - count) * page_bytes;
+    memset(files[0].data() + from, 0, count * page_bytes);
+  }
+
+ private:
+  static constexpr unsigned char content_[100] = {7};
+};
+
+}  // namespace
+
+TEST_CASE("a journal that ends early is found out in the boot that wrote it, and said once") {
+  noted one(CUBBY_KEEP_RESTART);
+  auto found = store_disk::recover(one.files, 77, a_boot);
+  REQUIRE(found);
+  CHECK(found->report.journal_lost_pages == 0);
+  CHECK(found->report.blocks == one.blocks);
+  const uint64_t next = found->journal.next;
+  const uint64_t lost = GENERATE(1u, 3u);
+  one.lose_pages(lost);
+  found = store_disk::recover(one.files, 77, a_boot);
+  REQUIRE(found);
+  CHECK(found->report.journal_lost_pages == lost);
+  CHECK(found->report.journal_ends_bytes == (one.page_of_last + 1 - lost) * page_bytes);
+  CHECK(found->report.first_bad_bytes == found->report.journal_ends_bytes);
+  CHECK(found->report.records_bad == lost);
+  CHECK(found->report.blocks == one.blocks - lost);
+  CHECK(found->journal.next == next);  // what was lost is not mixed with what comes
+  // Whoever opens it for good leaves that behind.
+  block_store store(std::move(found).value());
+  store_disk::settle(store, one.files);
+  for (const uint64_t boot : {a_boot, a_later_boot}) {
+    const auto again = store_disk::recover(one.files, 77, boot);
+    REQUIRE(again);
+    CHECK(again->report.journal_lost_pages == 0);
+    CHECK(again->report.first_bad_bytes == 0);
+    CHECK(again->report.blocks == one.blocks - lost);
+  }
+}
+
+TEST_CASE("a journal's end that nobody had flushed may be gone after a power cut, others may not") {
+  noted restart(CUBBY_KEEP_RESTART);
+  restart.lose_pages(3);
+  const auto legitimate = store_disk::recover(restart.files, 77, a_later_boot);
+  REQUIRE(legitimate);
+  CHECK(legitimate->report.journal_lost_pages == 0);
+  CHECK(legitimate->report.first_bad_bytes == 0);
+  noted durable(CUBBY_KEEP_DURABLE);
+  durable.lose_pages(3);
+  const auto damaged = store_disk::recover(durable.files, 77, a_later_boot);
+  REQUIRE(damaged);
+  CHECK(damaged->report.journal_lost_pages == 3);
+  CHECK(damaged->report.journal_ends_bytes == (durable.page_of_last - 2) * page_bytes);
+}
+
+TEST_CASE("without a note, or with a damaged one, a journal's end is where its records end") {
+  noted none(CUBBY_KEEP_RESTART, false);
+  none.lose_pages(2);
+  auto found = store_disk::recover(none.files, 77, a_boot);
+  REQUIRE(found);
+  CHECK(found->report.journal_lost_pages == 0);
+  noted damaged(CUBBY_KEEP_RESTART);
+  damaged.lose_pages(2);
+  const uint64_t at = note_copy * page_bytes + note_at_bytes;
+  for (uint64_t byte = 0; byte < sizeof(end_note); byte++) {
+    damaged.files[0][at + byte] ^= 1;
+    found = store_disk::recover(damaged.files, 77, a_boot);
+    REQUIRE(found);
+    CHECK(found->report.journal_lost_pages == 0);
+    CHECK(found->report.superblocks_bad == 0);
+    damaged.files[0][at + byte] ^= 1;
+  }
+}
+
 TEST_CASE("pages that cannot be read count as damaged, and a short file is refused") {
   filled one;
   one.files[0].resize(one.files[0].size() - page_bytes);
