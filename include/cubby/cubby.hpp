@@ -888,7 +888,7 @@ class runtime {
                      added);
   }
   /// Reads an adopted bank from one more device, where `path` is a copy of its file: see
-  /// cubby_bank_add_copy(). Blocks for the file system. Errors: INVALID, IO, DENIED, STALE.
+  /// cubby_bank_add_copy(). Blocks for the file system. Errors: INVALID, IO, DENIED, CORRUPT, STALE.
   result<void> add_copy(const bank &which, const char *path) noexcept {
     return call([&](cubby_handle *rt) { return cubby_bank_add_copy(rt, which.handle(), path); });
   }

@@ -72,6 +72,13 @@ for _ in range(2):
     model.eval(list(range(24)))
     model.close()
 """
+CUT = """
+import os
+if len(sys.argv) > 3:
+    os.truncate(sys.argv[3], 1 << 20)
+for _ in range(12):
+    model.eval(tokens[-1:])
+"""
 BINDING_USE = "from cubby.integrations import llama_cpp as c; c.use({budget!r}, {library!r})\n"
 
 
@@ -241,6 +248,50 @@ class Proof:
             f"{lines[0] if lines else ours.said[-600:]}; {statuses[:200]}",
         )
 
+    def copies(self, model: Path) -> None:
+        """A model on two devices: what is no copy is said and goes on, so does what changes."""
+        folder = self.folder / "copies"
+        shutil.rmtree(folder, ignore_errors=True)
+        plain = self.logits(model, None)
+        copies = [folder / str(number) / model.name for number in range(8)]
+        for copy in copies:
+            copy.parent.mkdir(parents=True)
+            shutil.copy(model, copy)
+        pipe = folder / model.name
+        os.mkfifo(pipe)
+        for what, named, said in (
+            ("a copy", copies[:1], rf"is read from {re.escape(str(copies[0]))}, too"),
+            ("more copies than tiers", copies, r"CUBBY_MODEL_COPIES: .* at most 8 tiers"),
+            ("a copy twice", copies[:1] * 2, r"CUBBY_MODEL_COPIES: .* reads already"),
+            ("a pipe", [pipe], r"CUBBY_MODEL_COPIES: .* not a regular file"),
+            ("a file that is not there", [folder / "none" / model.name], r"look at the path"),
+            ("a copy of another name", [self.folder / "fused.gguf"], r"names no file called"),
+        ):
+            os.environ["CUBBY_MODEL_COPIES"] = ":".join(map(str, named))
+            ours = self.logits(model, "700KiB")
+            self.check(
+                f"{what} on another device",
+                ours.status == 0
+                and ours.out == plain.out
+                and ours.evicted > 0
+                and re.search(said, ours.said) is not None,
+                f"{ours.evicted} evicted" if re.search(said, ours.said) else ours.said[-900:],
+            )
+        program, out = self.folder / "cut.py", self.folder / "scores.bin"
+        program.write_text(BINDING.replace("print(tokens)", CUT))
+        os.environ["CUBBY_MODEL_COPIES"] = str(copies[0])
+        plain = self.run([sys.executable, program, model, out], None, out)
+        ours = self.run([sys.executable, program, model, out, copies[0]], "700KiB", out)
+        found = re.search(r"tier copy:0: the files of bank .* changed", ours.said)
+        self.check(
+            "a copy that is cut short is left out, and the summary says so",
+            ours.out == plain.out
+            and len(ours.out) > 0
+            and found is not None,
+            found[0] if found else ours.said[-900:],
+        )
+        del os.environ["CUBBY_MODEL_COPIES"]
+
     def tables(self, models: dict[str, Path]) -> None:
         """The token embedding, small as it is, is looked up in the file."""
         embedding = "token_embd.weight"
@@ -396,6 +447,7 @@ def main() -> int:
     proof.contexts(models["apart"])
     proof.two_programs(models["apart"])
     proof.damaged(models["apart"])
+    proof.copies(models["apart"])
     proof.tables(models)
     proof.declined(models)
     proof.binding(models["apart"])

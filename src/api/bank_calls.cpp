@@ -22,6 +22,10 @@ cubby_status unknown_bank(runtime &self, cubby_bank bank) {
   return keep_error(no_bank(self, bank));
 }
 
+store::model_part_file identity_of(const catalog::bank_file &file) {
+  return {file.path, file.bytes, file.device, file.inode, file.mtime_ns, file.header_digest};
+}
+
 /// Digests beside the file, where there are any.
 result<void> apply_seal(runtime &self, const store::model_file &model, const std::string &given,
                         residency::locker_bank &made) {
@@ -123,33 +127,44 @@ cubby_status cubby_bank_add_copy(cubby_handle *rt, cubby_bank bank, const char *
   CUBBY_ENTER_WAITING(rt);  // for the file system
   if (path == nullptr || *path == '\0') CUBBY_REFUSE("cubby_bank_add_copy: path is missing");
   return guarded([&]() -> cubby_status {
-    std::vector<std::string> originals;
+    std::vector<store::model_part_file> originals;
     {
       const auto lock = self.hold_pump();
       const residency::locker_bank *found = self.engine().state.banks.find(bank);
       if (found == nullptr) return unknown_bank(self, bank);
       for (const catalog::bank_file &file : found->files) {
-        if (file.header_digest != 0) originals.push_back(file.path);
+        if (file.header_digest != 0) originals.push_back(identity_of(file));
       }
     }
     if (originals.empty())
       CUBBY_REFUSE("cubby_bank_add_copy: the bank was not adopted from a model file");
     bank_files files(self);
     const std::string first = path, folder = first.substr(0, first.rfind('/') + 1);
-    for (const std::string &original : originals) {
-      const bool of_first = original == originals.front();
-      const std::string at = of_first ? first : folder + original.substr(original.rfind('/') + 1);
-      if (auto same = store::check_copy(original, at); !same) return keep_error(same.failure());
-      files.list.push_back({});
-      files.list.back().path = at;
+    for (const store::model_part_file &original : originals) {
+      const bool of_first = &original == &originals.front();
+      const std::string at =
+          of_first ? first : folder + original.path.substr(original.path.rfind('/') + 1);
+      auto same = store::check_copy(original, at);
+      if (!same) return keep_error(same.failure());
+      files.list.push_back({at, 0, same->bytes, same->device, same->inode, same->mtime_ns, 0});
     }
-    if (auto opened = files.open_beside(bank, first); !opened) return keep_error(opened.failure());
-    const auto lock = self.hold_pump();
-    residency::locker_bank *found = self.engine().state.banks.find(bank);
-    if (found == nullptr) return unknown_bank(self, bank);
-    found->copies.push_back({.tier = files.tier, .files = {}, .state = {}});
-    found->copies.back().files = std::move(files.list);
-    return CUBBY_OK;
+    for (;;) {
+      auto opened = files.open_beside(bank);
+      if (!opened) return keep_error(opened.failure());
+      const auto lock = self.hold_pump();
+      residency::locker_bank *found = self.engine().state.banks.find(bank);
+      if (found == nullptr) return unknown_bank(self, bank);
+      engine::source_files &sources = self.engine().files;
+      auto added = sources.check_new_copy(*found, files.list);
+      if (!added) return keep_error(added.failure());
+      if (sources.reads_through(*found, files.tier)) {  // another copy took the tier meanwhile
+        sources.close(files.list, files.tier);
+        continue;
+      }
+      found->copies.push_back({.tier = files.tier, .files = {}, .state = {}});
+      found->copies.back().files = std::move(files.list);
+      return CUBBY_OK;
+    }
   });
 }
 

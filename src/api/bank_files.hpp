@@ -28,9 +28,9 @@ class bank_files {
     return open_through([&] { return rt_.file_tier_for(path, known); });
   }
   /// The same through a tier of files by which the bank is not read yet.
-  result<void> open_beside(cubby_bank bank, const std::string &path) {
-    const auto known = rt_.profile.of_devices_below({path});
-    return open_through([&] { return rt_.file_tier_beside(bank, path, known); });
+  result<void> open_beside(cubby_bank bank) {
+    const auto known = rt_.profile.of_devices_below({list.front().path});
+    return open_through([&] { return rt_.file_tier_beside(bank, list, known); });
   }
 
   std::vector<catalog::bank_file> list;

@@ -352,19 +352,27 @@ result<uint32_t> runtime::file_tier_for(const std::string &path,
   return add_file_tier("file:0", {}, known);
 }
 
-result<uint32_t> runtime::file_tier_beside(cubby_bank bank, const std::string &path,
+result<uint32_t> runtime::file_tier_beside(cubby_bank bank,
+                                           const std::vector<catalog::bank_file> &files,
                                            std::optional<store::read_speed> known) {
   const residency::locker_bank *found = engine_.state.banks.find(bank);
   if (found == nullptr) return fail(CUBBY_ERR_INVALID, "the bank was removed meanwhile");
-  const uint32_t there = engine_.state.tiers.file_tier_for(path);
-  const auto &copies = found->copies;
-  const bool taken =
-      there == found->file_tier ||
-      std::any_of(copies.begin(), copies.end(), [&](const auto &one) { return one.tier == there; });
-  if (there != engine::no_tier && !taken) return there;
-  std::string name;
-  for (uint32_t i = 0; name.empty() || !engine_.state.tiers.check_new(name); ++i)
-    name = "copy:" + std::to_string(i);
+  auto fresh = engine_.files.check_new_copy(*found, files);
+  if (!fresh) return fresh.failure();
+  const std::string &path = files.front().path;
+  engine::tier_set &tiers = engine_.state.tiers;
+  const uint32_t there = tiers.file_tier_for(path);
+  // Not one of other folders: what fails here would keep its files, or its store, from being read.
+  const bool serves = there != engine::no_tier && tiers[there].files->serves(path);
+  if (serves && !engine_.files.reads_through(*found, there)) return there;
+  if (tiers.count() == engine::tiers_max) {
+    return fail(CUBBY_ERR_INVALID,
+                "%s: a copy is read through a file tier of its own, and a runtime has at most %u "
+                "tiers; let one file tier serve several folders (cubby_tier_desc.paths)",
+                path.c_str(), engine::tiers_max);
+  }
+  std::string name = "copy:0";
+  for (uint32_t i = 1; !tiers.check_new(name); ++i) name = "copy:" + std::to_string(i);
   // A path without a folder is of the one that this process is in.
   const std::string folder = path.substr(0, path.rfind('/') + 1);
   return add_file_tier(name, {folder.empty() ? "./" : folder}, known);

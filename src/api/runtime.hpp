@@ -124,8 +124,9 @@ class runtime final : public engine::completion_sink, public queue_owner {
 
   /// The tier through which a file is read; one is made when the first bank needs it. Pump held.
   result<uint32_t> file_tier_for(const std::string &path, std::optional<store::read_speed> known);
-  /// One by which the bank is not read yet: the one that serves the path, or a new one. Pump held.
-  result<uint32_t> file_tier_beside(cubby_bank bank, const std::string &path,
+  /// One by which the bank is not read yet, for copies of its files: the one that serves the path
+  /// of the first, or a new one. Pump held.
+  result<uint32_t> file_tier_beside(cubby_bank bank, const std::vector<catalog::bank_file> &files,
                                     std::optional<store::read_speed> known);
 
  private:

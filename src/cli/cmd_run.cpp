@@ -106,8 +106,13 @@ fs::path program_file(const std::string &name) {
   return {};
 }
 
-/// An ELF program that names no dynamic linker, so that nothing can be loaded into it.
+/// An ELF program that names no dynamic linker, so that nothing can be loaded into it. The dynamic
+/// linker itself names none either.
 bool is_linked_statically(const fs::path &file) {
+  std::error_code failed;
+  const std::string name = fs::canonical(file, failed).filename();
+  // A pipe would keep whoever opens it waiting.
+  if (failed || !fs::is_regular_file(file, failed) || name.starts_with("ld-")) return false;
   std::ifstream in(file, std::ios::binary);
   Elf64_Ehdr header = {};
   if (!in.read(reinterpret_cast<char *>(&header), sizeof header) ||

@@ -112,7 +112,8 @@ int watch(const options &chosen, std::vector<watched_page> &pages) {
       const auto seen = page.look();
       if (!seen) {
         screen.reset();
-        return report_trouble("top", seen.failure(), chosen.json);
+        const int status = report_trouble("top", seen.failure(), chosen.json);
+        return live ? status : exit_bad;  // nothing was shown yet
       }
       if (!live && !last) continue;
       if (chosen.json)

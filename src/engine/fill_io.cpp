@@ -68,6 +68,11 @@ bool fill_io::issue(uint32_t index) {
   p.of = &f;
   const bool has_choice = !f.bank->copies.empty() && reads_file(state_.tiers, f);
   p.from = has_choice ? files_.choose(*f.bank, f.number, f.bad_files) : f.from;
+  if (p.from == no_tier) {
+    free_piece(p);
+    fills_.stop(f, f.bank->failed);
+    return true;
+  }
   p.order = f.order;
   p.run = cut_run(*f.bank, f.number, f.next_part, f.next_chunk, per);
   if (!place(f, p)) {
@@ -395,17 +400,18 @@ void fill_io::io_failed(piece &p, const cubby_backend_done &done) {
     note_lost(state_, tier_of(p));
     why.status = CUBBY_ERR_DEVICE;
   }
-  if (reading) note_failed_read(p);
   // A file that was cut short is no failing device: its bank says so.
-  if (reading && done.error == 0) files_.explain(*f.bank, why);
+  const bool cut = reading && done.error == 0;
+  if (cut) files_.explain(*f.bank, why);
+  if (reading) note_failed_read(p, cut && !files_.unchanged(*f.bank, p.from));
   fills_.stop(f, why);
   end_piece(p);
 }
 
-void fill_io::note_failed_read(const piece &p) {
+void fill_io::note_failed_read(const piece &p, bool file_changed) {
   fill &f = *p.of;
   f.bad_files |= 1U << p.from;
-  if (!has_other_way(*f.bank)) return;
+  if (!has_other_way(*f.bank) || file_changed) return;
   tier_slot &files = state_.tiers[p.from];
   if (f.bank->blocks != nullptr) withhold_unread(state_, f);
   if (!files.failed_reads.failed(locker_name(*f.bank, f.number), state_.now_ns)) return;

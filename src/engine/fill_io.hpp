@@ -85,7 +85,7 @@ class fill_io final : public transfer::io_owner, public transfer::job_owner {
   bool digests_agree(piece &p);
   void io_failed(piece &p, const cubby_backend_done &done);
   void copy_started(fill &f);
-  void note_failed_read(const piece &p);
+  void note_failed_read(const piece &p, bool file_changed);
   void note_read(const piece &p);
   void count_bytes(const piece &p);
   void piece_read(piece &p);

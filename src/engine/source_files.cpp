@@ -34,7 +34,8 @@ result<void> source_files::open(std::vector<catalog::bank_file> &files, uint32_t
     file.number = opened->file;
     const bool known = file.inode != 0 || file.bytes != 0;
     if (known && !same_file(*opened, file)) {
-      return fail(CUBBY_ERR_CORRUPT, "%s changed while it was being adopted; adopt it again",
+      return fail(CUBBY_ERR_CORRUPT,
+                  "%s changed while it was being opened; try again once nobody writes to it",
                   file.path.c_str());
     }
     file.bytes = opened->bytes;
@@ -62,6 +63,27 @@ const std::vector<catalog::bank_file> &source_files::through(const locker_bank &
   for (const residency::file_copies &one : bank.copies)
     if (one.tier == tier) return one.files;
   return bank.files;
+}
+
+bool source_files::reads_through(const locker_bank &bank, uint32_t tier) {
+  bool any = false;
+  each_tier(bank, [&](uint32_t one) { any = any || one == tier; });
+  return any;
+}
+
+result<void> source_files::check_new_copy(const locker_bank &bank,
+                                          const std::vector<catalog::bank_file> &files) {
+  for (const residency::file_copies &copy : bank.copies) {
+    if (copy.state.left_out) continue;
+    for (size_t i = 0; i < files.size(); ++i) {
+      const catalog::bank_file &known = copy.files[i];
+      if (known.inode != files[i].inode || known.device != files[i].device) continue;
+      return fail(CUBBY_ERR_INVALID,
+                  "%s is a copy that the bank reads already; name one on another device",
+                  files[i].path.c_str());
+    }
+  }
+  return {};
 }
 
 result<void> source_files::look_at(const locker_bank &bank, uint32_t tier) const {
@@ -136,18 +158,20 @@ source_files::load source_files::load_of(uint32_t tier) const {
 uint32_t source_files::choose(locker_bank &bank, uint32_t number, uint32_t bad) {
   if (bank.copies.empty()) return bank.file_tier;
   const uint64_t name = locker_name(bank, number);
-  uint32_t best = no_tier, last_resort = bank.file_tier;
+  uint32_t best = no_tier, last_resort = no_tier;
   load of_best;
   each_tier(bank, [&](uint32_t tier) {
-    if (!may_read(bank, tier, bad)) return;
+    const bool in_vain = (bad >> tier & 1) != 0;
+    if (!unchanged(bank, tier) || (in_vain && last_resort != no_tier)) return;
     last_resort = tier;
+    if (in_vain) return;
     if (!state_.tiers[tier].failed_reads.would_allow(name, state_.now_ns)) return;
     const load here = load_of(tier);
     if (best != no_tier && of_best <= here) return;
     best = tier;
     of_best = here;
   });
-  if (best == no_tier) return last_resort;
+  if (best == no_tier) return last_resort;                            // never files that changed
   (void)state_.tiers[best].failed_reads.allows(name, state_.now_ns);  // the probe, if it is one
   return best;
 }

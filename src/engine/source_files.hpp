@@ -20,6 +20,12 @@ class source_files {
   void close(std::vector<catalog::bank_file> &files, uint32_t tier);
   /// Those of the bank, and its copies.
   void close_all(locker_bank &bank);
+  /// Is the bank, or a copy of it, read through the tier?
+  [[nodiscard]] static bool reads_through(const locker_bank &bank, uint32_t tier);
+  /// Files of a new copy of the bank's. INVALID: one of them is read already, of another copy that
+  /// was not left out.
+  static result<void> check_new_copy(const locker_bank &bank,
+                                     const std::vector<catalog::bank_file> &files);
   /// Are the files of the bank, or of a copy of them, what they were? Looked at again after 10 ms.
   /// False: bank.failed says so, and nothing more is loaded from it.
   bool unchanged(locker_bank &bank);
@@ -28,7 +34,7 @@ class source_files {
   bool unchanged(locker_bank &bank, uint32_t tier);
   /// The tier of files that a piece of a locker is to be read through: the one with the shortest
   /// queue, of those that are not in `bad` (a bit each). One that fails is left alone, but for a
-  /// probe.
+  /// probe. no_tier: the files changed on all of them, bank.failed says so.
   [[nodiscard]] uint32_t choose(locker_bank &bank, uint32_t number, uint32_t bad);
   /// Is there one that is not in `bad`?
   [[nodiscard]] bool have_other(locker_bank &bank, uint32_t bad);

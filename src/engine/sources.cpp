@@ -120,6 +120,7 @@ result<sources::choice> sources::choose(uint32_t index) {
   }
   if (!stored && !files_.unchanged(bank)) return bank.failed;
   f.from = stored ? bank.file_tier : files_.choose(bank, f.number, f.bad_files);
+  if (f.from == no_tier) return bank.failed;
   tier_slot &files = state_.tiers[f.from];
   if (stored && !files.failed_reads.allows(locker_name(bank, f.number), state_.now_ns)) {
     f.from = no_tier;

@@ -4,11 +4,15 @@
 #include <string>
 
 #include "base/result.hpp"
+#include "store/model_file.hpp"
 
 namespace cubby::store {
 
-/// INVALID when `copy` is the original itself, or differs from it: in size, in its first MiB, or in
-/// one of 256 pieces of 4 KiB spread over the rest. Differences between the pieces are not seen.
-result<void> check_copy(const std::string &original, const std::string &copy);
+/// What the copy is, for it to be held against when it is opened. INVALID when `copy` is the
+/// original itself or no regular file, or differs from it: in size, in its first MiB, or in one of
+/// 256 pieces of 4 KiB spread over the rest; and when the file that is called as the original has
+/// another identity by now, so that nothing can be compared. Differences between the pieces are not
+/// seen.
+result<model_part_file> check_copy(const model_part_file &original, const std::string &copy);
 
 }  // namespace cubby::store

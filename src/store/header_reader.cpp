@@ -124,9 +124,13 @@ void header_reader::refuse_unknown(uint64_t offset, const std::string &what, con
 }
 
 result<std::string> header_reader::peek(uint64_t bytes) const {
-  std::string first(std::min(bytes, identity_.bytes), '\0');
-  if (!read_at(fd_, first.data(), first.size(), 0)) return read_error(path(), 0);
-  return first;
+  return piece(0, std::min(bytes, identity_.bytes));
+}
+
+result<std::string> header_reader::piece(uint64_t offset_bytes, uint64_t bytes) const {
+  std::string made(bytes, '\0');
+  if (!read_at(fd_, made.data(), bytes, offset_bytes)) return read_error(path(), offset_bytes);
+  return made;
 }
 
 bool header_reader::fill() {

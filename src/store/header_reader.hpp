@@ -48,6 +48,8 @@ class header_reader {
 
   /// The first bytes of the file, at most `bytes`; the position stays.
   result<std::string> peek(uint64_t bytes) const;
+  /// Bytes of the file that it is known to have; the position stays.
+  result<std::string> piece(uint64_t offset_bytes, uint64_t bytes) const;
 
   void refuse(uint64_t offset, const std::string &what);
   void refuse_unknown(uint64_t offset, const std::string &what, const char *remedy);
@@ -56,6 +58,8 @@ class header_reader {
   uint64_t position() const { return position_; }
   uint64_t remaining() const { return identity_.bytes - position_; }
   const std::string &path() const { return identity_.path; }
+  /// As it was opened, without a digest.
+  const model_part_file &identity() const { return identity_; }
   /// The file's identity, with the digest of its first `header_bytes` bytes.
   result<model_part_file> identify(uint64_t header_bytes);
 

@@ -28,4 +28,8 @@ size_t file_tier::directory_match(const std::string &path) const {
   return longest;
 }
 
+bool file_tier::serves(const std::string &path) const {
+  return directories_.empty() || directory_match(path) != 0;
+}
+
 }  // namespace cubby::tier

@@ -24,6 +24,8 @@ class file_tier {
   /// How well the tier fits a file: characters of the longest of its directories that the path lies
   /// in; 0 = in none of them.
   [[nodiscard]] size_t directory_match(const std::string &path) const;
+  /// Is the file in one of its directories, or has it none, and so reads whatever no other does?
+  [[nodiscard]] bool serves(const std::string &path) const;
 
  private:
   file_tier(std::unique_ptr<backend_instance> backend, std::vector<std::string> directories)

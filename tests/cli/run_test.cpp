@@ -1,4 +1,6 @@
 // cubby run: what the program finds in its environment, and that its end is the command's.
+#include <sys/stat.h>
+
 #include <filesystem>
 
 #include "cli/process.hpp"
@@ -75,6 +77,9 @@ TEST_CASE("run says that nothing can be loaded into a program that is linked sta
   CHECK(found.text.find("linked statically") != std::string::npos);
   CHECK(found.text.find("BUILD_SHARED_LIBS=ON") != std::string::npos);
   CHECK(run(place, "--no-preload -- true").text.empty());
+  const std::string linker = "/lib64/ld-linux-x86-64.so.2";
+  if (std::filesystem::exists(linker))
+    CHECK(run(place, "--no-preload -- " + linker + " /bin/true").text.empty());
 }
 
 TEST_CASE("run says what it lacks") {
@@ -87,6 +92,13 @@ TEST_CASE("run says what it lacks") {
   CHECK(bad_size.exit_status == 2);
   CHECK(bad_size.text.find("12GiB") != std::string::npos);
   CHECK(run(place, "--no-preload").exit_status == 2);
+  const std::string pipe = folder.path("pipe");
+  REQUIRE(::mkfifo(pipe.c_str(), 0700) == 0);
+  const outcome no_file =
+      process::shell("CUBBY_LIBRARY_DIR=" + place +
+                     " timeout 20 " CUBBY_COMMAND " run --no-preload -- " + pipe + " 2>&1");
+  CHECK(no_file.exit_status == 126);
+  CHECK(no_file.text.find(pipe) != std::string::npos);
   if (std::filesystem::exists(std::filesystem::path(CUBBY_COMMAND).parent_path() / ".." / "lib" /
                               "libggml-cubby.so"))
     return;  // the adapter is built, so it is found

@@ -3,9 +3,11 @@
 
 #include <cubby/cubby.hpp>
 
+#include <chrono>
 #include <fstream>
 #include <regex>
 #include <sstream>
+#include <thread>
 #include <vector>
 
 #include "cli/process.hpp"
@@ -86,6 +88,20 @@ TEST_CASE("top says what is wrong with a process") {
   CHECK(said_by("top 2147483647", 2).find("no process 2147483647") != std::string::npos);
   said_by("top x", 2);
   said_by("top --interval-ms 5", 2);
+}
+
+TEST_CASE("top that has shown nothing when the process ends its page fails") {
+  cubby::runtime rt = busy_runtime("host:0");
+  REQUIRE(rt.publish(20));
+  bool ended = false;
+  std::thread ends([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1500));  // between its two looks
+    ended = static_cast<bool>(rt.publish(0));
+  });
+  const auto object = process::command_json("top " + here + " --interval-ms 4000", 1);
+  ends.join();
+  CHECK(ended);
+  CHECK(object["error"].get<std::string>().find("metrics") != std::string::npos);
 }
 
 TEST_CASE("the dashboard of the examples names metrics that there are") {

@@ -6,6 +6,7 @@
 
 #include "support/replaced_new.hpp"
 #include "unit/api/block_fixture.hpp"
+#include "unit/store/scratch.hpp"
 
 namespace {
 
@@ -44,6 +45,29 @@ const std::array<char, short_block_bytes> &block_content() {
   return content;
 }
 
+/// A model of a few experts, and a copy of it in another folder.
+struct copied_model {
+  static constexpr uint32_t experts = 6;
+  static constexpr uint64_t expert_bytes = 5000;
+  scratch::folder first, second;
+  std::string bytes, path, copy;
+
+  copied_model() {
+    scratch::safetensors model;
+    for (uint32_t i = 0; i < experts; ++i) {
+      const std::string name = "layers.0.experts." + std::to_string(i) + ".up_proj.weight";
+      model.add(name, std::string(expert_bytes, static_cast<char>('a' + i)));
+    }
+    bytes = model.bytes();
+    path = first.write("m.safetensors", bytes);
+    copy = second.write("m.safetensors", bytes);
+  }
+};
+const copied_model &the_model() {
+  static const copied_model one;
+  return one;
+}
+
 /// A runtime with two tiers and a bank, from which each call starts.
 struct world {
   store_directory directory;
@@ -53,7 +77,8 @@ struct world {
   cubby_cq *queue = nullptr;
   cubby_bank other = 0;  // described, not mapped
   cubby_bank blocks = 0;
-  cubby_bank table = 0;  // of rows that lie in the same file
+  cubby_bank adopted = 0;  // with a copy, once it was asked for
+  cubby_bank table = 0;    // of rows that lie in the same file
   cubby_space space = 0;
   cubby_space large_space = 0;
 
@@ -249,6 +274,36 @@ struct world {
       if (std::memcmp(&into[i * row_bytes], right, row_bytes) != 0) return CUBBY_ERR_CORRUPT;
     }
     return status;
+  }
+
+  /// Adds the copy of an adopted model, and holds what is read from both against it. Adopted while
+  /// there is memory: the destructor of the JSON library takes some.
+  [[nodiscard]] cubby_status use_copies() {
+    const copied_model &model = the_model();
+    cubby_status status = CUBBY_OK;
+    const int64_t until_failure = left.exchange(-1);
+    if (adopted == 0) status = cubby_bank_adopt(h.rt, model.path.c_str(), nullptr, &adopted);
+    left = until_failure;
+    if (status == CUBBY_OK) status = cubby_bank_add_copy(h.rt, adopted, model.copy.c_str());
+    if (status != CUBBY_OK) return status;
+    for (uint32_t i = 0; i < copied_model::experts; ++i) {
+      cubby_item item{};
+      item.id = CUBBY_ID(adopted, i);
+      const void *addr = nullptr;
+      cubby_pins pins = 0;
+      cubby_ticket ticket = 0;
+      status = cubby_pin(h.rt, &item, 1, near, nullptr, &pins, &addr, &ticket);
+      if (status == CUBBY_PENDING) status = end_of(ticket);
+      if (status != CUBBY_OK) break;
+      const auto *read = static_cast<const char *>(addr);
+      const bool right = read[0] == static_cast<char>('a' + i) &&
+                         read[copied_model::expert_bytes - 1] == static_cast<char>('a' + i);
+      cubby_unpin(h.rt, pins, 0, 0, nullptr);
+      if (!right) return CUBBY_ERR_CORRUPT;
+    }
+    // Another time it is added anew.
+    const cubby_status removed = cubby_bank_remove(h.rt, std::exchange(adopted, 0));
+    return status == CUBBY_OK ? removed : status;
   }
 
   cubby_status describe_bank(cubby_bank *out) const {
@@ -461,6 +516,7 @@ const std::vector<call> calls = {
        const cubby_status status = in.use_rows();
        return status == CUBBY_OK ? in.use_rows() : status;
      }},
+    {"bank_add_copy, pin, bank_remove", [](world &in) { return in.use_copies(); }},
     {"drain", [](world &in) { return cubby_drain(in.h.rt, patience_ns); }},
 };
 
@@ -492,6 +548,7 @@ std::string what_is_wrong(world &in) {
 
 TEST_CASE("a call whose Nth allocation fails has done nothing, or all") {
   row(0);  // made before anything fails
+  the_model();
   cubby_test::before_allocation = may_allocate;
   const uint32_t pump = GENERATE(uint32_t{CUBBY_PUMP_CALLER}, uint32_t{CUBBY_PUMP_THREAD});
   weights w;

@@ -6,12 +6,15 @@
 
 #include "support/sanitized.hpp"
 #include "unit/api/block_fixture.hpp"
+#include "unit/store/scratch.hpp"
 
 using namespace api_test;
 
 namespace {
 
 constexpr uint64_t pair_block_bytes = 3000;
+constexpr uint32_t experts = 4;
+constexpr uint64_t expert_bytes = 5000;
 constexpr uint32_t rounds = cubby_test::sanitized ? 6 : 60;
 
 /// What the calls share: a bank and a tier that stay, and a bank and a queue that come and go.
@@ -27,6 +30,9 @@ struct world {
   cubby_space space = 0;
   std::atomic<cubby_space> transient_space{0};
   std::atomic<uint32_t> wrong_bytes{0};
+  scratch::folder of_model, of_copy;
+  std::string model, copy;
+  std::atomic<cubby_bank> adopted{0};  // comes and goes, and so does its copy
 
   explicit world(uint32_t pump) : h(pump, 64) {
     tier = h.tier("host:0", 0, 2 * mib);
@@ -44,6 +50,14 @@ struct world {
     remake_space();
     remake_bank();
     remake_queue();
+    scratch::safetensors made;
+    for (uint32_t i = 0; i < experts; ++i) {
+      made.add("layers.0.experts." + std::to_string(i) + ".up_proj.weight",
+               std::string(expert_bytes, static_cast<char>('a' + i)));
+    }
+    model = of_model.write("m.safetensors", made.bytes());
+    copy = of_copy.write("m.safetensors", made.bytes());
+    adopt();
   }
   world(const world &) = delete;
   world &operator=(const world &) = delete;
@@ -126,6 +140,27 @@ struct world {
     desc.locker_bytes = 4096;
     cubby_bank made = 0;
     if (cubby_bank_add(h.rt, &desc, &made) == CUBBY_OK) transient_bank = made;
+  }
+  void adopt() {
+    cubby_bank made = 0;
+    if (cubby_bank_adopt(h.rt, model.c_str(), nullptr, &made) == CUBBY_OK)
+      cubby_bank_remove(h.rt, adopted.exchange(made));  // BUSY: it stays until the end
+  }
+  void pin_expert() {
+    const uint32_t expert = serial.fetch_add(1) % experts;
+    cubby_item one{};
+    one.id = CUBBY_ID(adopted.load(), expert);
+    const void *addr = nullptr;
+    cubby_pins pins = 0;
+    cubby_ticket ticket = 0;
+    cubby_status status = cubby_pin(h.rt, &one, 1, tier, nullptr, &pins, &addr, &ticket);
+    if (status == CUBBY_PENDING) status = cubby_wait(h.rt, ticket, -1);
+    if (status != CUBBY_OK) return;
+    const auto *bytes = static_cast<const char *>(addr);
+    const char right = static_cast<char>('a' + expert);
+    if (bytes[0] != right || bytes[expert_bytes - 1] != right) ++wrong_bytes;
+    cubby_unpin(h.rt, pins, 0, 0, nullptr);
+    cubby_drop(h.rt, &one, 1, 0);
   }
   cubby_status map_transient() const {
     const cubby_bank bank = transient_bank.load();
@@ -218,6 +253,10 @@ const std::vector<call> calls = {
     {"cq_remove, cq_add", [](world &in) { in.remake_queue(); }},
     {"bank_remove, bank_add", [](world &in) { in.remake_bank(); }},
     {"bank_map", [](world &in) { in.map_transient(); }},
+    {"bank_adopt, bank_remove", [](world &in) { in.adopt(); }},
+    {"bank_add_copy",
+     [](world &in) { cubby_bank_add_copy(in.h.rt, in.adopted.load(), in.copy.c_str()); }},
+    {"pin of a bank with a copy", [](world &in) { in.pin_expert(); }},
     {"bank_info",
      [](world &in) {
        const cubby_bank bank = in.transient_bank.load();

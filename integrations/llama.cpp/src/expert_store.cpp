@@ -226,8 +226,12 @@ std::unique_ptr<expert_store::model> expert_store::adopt(const std::string &path
 /// Those that are called as the model is.
 void expert_store::add_copies(const model &made) {
   const auto name = [](const std::string &path) { return path.substr(path.rfind('/') + 1); };
+  const auto is_of_model = [&](const std::string &path) { return name(path) == name(made.path); };
+  if (!chosen_.copies.empty() && std::ranges::none_of(chosen_.copies, is_of_model))
+    say("CUBBY_MODEL_COPIES names no file called " + name(made.path) + ", so " + made.path +
+        " is read from one device; a copy has its model's name, of a set that of its first file");
   for (const std::string &path : chosen_.copies) {
-    if (name(path) != name(made.path)) continue;
+    if (!is_of_model(path)) continue;
     if (auto added = runtime_->add_copy(made.bank, path.c_str()); added)
       say(made.path + " is read from " + path + ", too");
     else
@@ -384,6 +388,14 @@ std::string expert_store::name_of(const expert_place &place, uint64_t number) co
                                      place.part, &info) == CUBBY_OK;
   return "expert " + std::to_string(number % place.bank->columns()) + " of " +
          (found ? info.tensor : "a layer");
+}
+
+std::vector<std::string> expert_store::take_errors() {
+  std::vector<std::string> errors;
+  cubby_log_line line = {};
+  while (runtime_ && runtime_->take_log({&line, 1}) == 1)
+    if (line.level == 0) errors.emplace_back(line.text);
+  return errors;
 }
 
 bool expert_store::read_counters(cubby_stats_block &block, cubby_tier_stats (&tiers)[2]) {

@@ -71,6 +71,9 @@ class expert_store {
   const settings &chosen() const { return chosen_; }
   /// The counters, once there is a runtime.
   bool read_counters(cubby_stats_block &block, cubby_tier_stats (&tiers)[2]);
+  /// What the runtime's log has of errors since the last time: devices that are left alone, files
+  /// that changed.
+  std::vector<std::string> take_errors();
   /// Files of the models that were there at once, at most.
   uint64_t most_file_bytes() const { return most_file_bytes_; }
 

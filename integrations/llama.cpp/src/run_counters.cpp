@@ -1,5 +1,6 @@
 #include "run_counters.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -63,6 +64,15 @@ void print_whether_it_pays(const cubby_tier_stats &host) {
                  "fast without cubby\n");
 }
 
+/// What went on all the same, but not as well as it should.
+void print_errors() {
+  constexpr size_t most = 5;
+  const auto errors = store().take_errors();
+  for (size_t i = 0; i < std::min(errors.size(), most); ++i) say(errors[i]);
+  if (errors.size() > most)
+    say(std::to_string(errors.size() - most) + " more errors are not shown");
+}
+
 void print_summary() {
   cubby_stats_block block = {};
   cubby_tier_stats tiers[2] = {};
@@ -86,6 +96,7 @@ void print_summary() {
     std::fprintf(stderr, "cubby: %llu experts read ahead for a next layer, %s of them used by it\n",
                  count(counters().named()),
                  percent(counters().right(), counters().named()).c_str());
+  print_errors();
   print_whether_it_pays(host);
 }
 

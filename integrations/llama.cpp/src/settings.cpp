@@ -149,7 +149,8 @@ settings settings::from_environment() {
   made.look_ahead = variable("CUBBY_LOOK_AHEAD").value_or("1") != "0";
   if (const auto text = variable("CUBBY_PUBLISH_MS")) {
     const char *end = text->data() + text->size();
-    if (std::from_chars(text->data(), end, made.publish_ms).ptr != end)
+    const auto read = std::from_chars(text->data(), end, made.publish_ms);
+    if (read.ptr != end || read.ec != std::errc())
       say("CUBBY_PUBLISH_MS is \"" + *text + "\", which is no number of milliseconds");
   }
   return made;
