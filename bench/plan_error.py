@@ -8,7 +8,8 @@ terms on both sides, so that a row that is off says by which.
 
 Others on the machine slow a run down but not its profile, which takes medians of short pieces. So a run is reported twice: by the clock, and `awake`:
 without the time in which its threads could run and others had the processors (/proc/self/task/*/schedstat). `file GB/s` is the profile's
-read by the library on the predicted side, and a bare loop's just before and after the run on the measured one.
+read by the library on the predicted side, and a bare loop's just before and after the run on the measured one. `disk` is what `awake` would be if the
+profile had found the disk as fast as that bare loop did: on a shared disk, whose speed changes within minutes, that parts the plan's error from the disk's.
 """
 import argparse
 import json
@@ -46,8 +47,37 @@ def with_device(profile, device_bytes):
     return changed
 
 
+def lone_reads(tier):
+    return {(point["block_bytes"], point["depth"]): point for point in tier["curves"]
+            if point["op"] == "read" and point["path"] == "bare" and point["beside"] == "nothing"}
+
+
+def with_disk(profile, bare_bytes_per_s):
+    """The same profile, if the disk had been as fast as a bare loop found it around the run (2 MiB, 8 at once): its curves and links by one factor. The
+    profile has no such point; it is taken as the mean, over the logarithms, of 1 and 4 MiB at depths 4 and 16, or at 8 where there is that."""
+    changed = json.loads(json.dumps(profile))
+    for tier in changed["tiers"]:
+        if tier["kind"] != "file" or not bare_bytes_per_s:
+            continue
+        reads = lone_reads(tier)
+        near = [reads[at]["bytes_per_s"] for at in ((1 << 20, 8), (4 << 20, 8)) if at in reads]
+        near = near or [reads[block, depth]["bytes_per_s"] for block in (1 << 20, 4 << 20) for depth in (4, 16)]
+        factor = bare_bytes_per_s / statistics.geometric_mean(near)
+        for point in tier["curves"] + [tier["read"]]:
+            point["bytes_per_s"] *= factor
+            for name in ("p50_ns", "p99_ns", "p999_ns", "latency_ns"):
+                if point.get(name):
+                    point[name] /= factor
+        for link in changed["links"]:
+            if link["from"] == tier["name"]:
+                link["bytes_per_s"] *= factor
+    return changed
+
+
 class Decode:
     """One budget of `bench decode`."""
+
+    knows_disk = True
 
     def __init__(self, by, device, host):
         self.by, self.device, self.host = by, device, host
@@ -104,6 +134,8 @@ class Decode:
 class Replay:
     """One trace of KV blocks."""
 
+    knows_disk = False
+
     def __init__(self, by, trace):
         self.by, self.trace = by, trace
         self.name = f"replay {Path(trace).name.split('.')[0]}"
@@ -157,6 +189,8 @@ def medians_of(rounds):
             "ratios_awake": ratios["speed_awake"],
             "stall_error": statistics.median(r["plan"]["stall"] - r["run"]["stall"] for r in rounds),
             "stall_error_awake": statistics.median(r["plan"]["stall"] - r["run"]["stall_awake"] for r in rounds)}
+    if "plan at its disk" in rounds[0]:
+        made["ratio_disk"] = statistics.median(r["plan at its disk"]["speed"] / r["run"]["speed_awake"] for r in rounds)
     for side in ("plan", "run"):
         made[side] = {key: statistics.median(r[side][key] for r in rounds) for key in rounds[0][side] if key != "terms"}
         made[side]["terms"] = {key: statistics.median(r[side]["terms"][key] for r in rounds) for key in rounds[0][side]["terms"]}
@@ -164,10 +198,10 @@ def medians_of(rounds):
 
 
 def print_rows(rows):
-    print(f"{'what (device/host/file)':28} {'predicted':>10} {'measured':>10} {'awake':>8} {'ratio':>6} {'awake':>6} {'waited':>14} {'hits':>12} starved")
+    print(f"{'what (device/host/file)':28} {'predicted':>10} {'measured':>10} {'awake':>8} {'ratio':>6} {'awake':>6} {'disk':>6} {'waited':>14} {'hits':>12} starved")
     for name, row in rows.items():
         plan, run = row["plan"], row["run"]
-        print(f"{name:28} {plan['speed']:10.1f} {run['speed']:10.1f} {run['speed_awake']:8.1f} {row['ratio']:6.2f} {row['ratio_awake']:6.2f} "
+        print(f"{name:28} {plan['speed']:10.1f} {run['speed']:10.1f} {run['speed_awake']:8.1f} {row['ratio']:6.2f} {row['ratio_awake']:6.2f} {row.get('ratio_disk', float('nan')):6.2f} "
               f"{plan['stall']:6.2f} {run['stall_awake']:7.2f} {plan['hits']:6.3f} {run['hits']:5.3f} {run['starved']:7.2f}")
         for side in ("plan", "run"):
             terms = ", ".join(f"{key} {value:.1f}" for key, value in row[side]["terms"].items())
@@ -179,7 +213,7 @@ def main():
     parser.add_argument("cubby", type=Path, help="the command, as build/release/bin/cubby")
     parser.add_argument("--dir", type=Path, required=True, help="on the disk that is measured; model and stores go there")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tokens", type=int, default=100)
+    parser.add_argument("--tokens", type=int, default=100, help="of each run of bench decode; 0: none of those rows")
     parser.add_argument("--routes", help="routed_experts of 24 layers of 32 experts (default: made up)")
     parser.add_argument("--kv", action="append", default=[], help="a trace of KV blocks; may be said again")
     parser.add_argument("--requests", type=int, default=150, help="of each, that are replayed (default: %(default)s)")
@@ -194,9 +228,9 @@ def main():
     with tempfile.TemporaryDirectory(dir=by.dir, prefix="plan_error.") as folder:
         by.folder, by.trace = Path(folder), Path(folder) / "routes.ctr"
         by.model = by.folder / "model.gguf"
-        by.expert_bytes = answer([by.cubby, "make-model", "--layers", 24, "--experts", 32, "--top-k", 4, "--ffn", by.ffn, "--out", by.model,
+        by.expert_bytes = by.tokens and answer([by.cubby, "make-model", "--layers", 24, "--experts", 32, "--top-k", 4, "--ffn", by.ffn, "--out", by.model,
                                   "--json"])["expert_bytes"]
-        rows = [Decode(by, *budget) for budget in BUDGETS] + [Replay(by, trace) for trace in by.kv]
+        rows = [Decode(by, *budget) for budget in BUDGETS if by.tokens] + [Replay(by, trace) for trace in by.kv]
         seen = {row.name: [] for row in rows}
         profile = json.loads(by.profile.read_text()) if by.profile else None
         for number in range(by.rounds):
@@ -205,12 +239,15 @@ def main():
                     profile = measured(by)
                 ran = row.run()
                 seen[row.name].append({"run": ran, "plan": row.plan(profile)})
+                if row.knows_disk:
+                    disk = with_disk(profile, 1e9 * ran["terms"]["file GB/s"])
+                    seen[row.name][-1]["plan at its disk"] = row.plan(disk)
                 print(f"round {number + 1}: {row.name}: {seen[row.name][-1]['plan']['speed'] / ran['speed']:.2f} by the clock, "
                       f"{seen[row.name][-1]['plan']['speed'] / ran['speed_awake']:.2f} awake", file=sys.stderr)
     result = {name: medians_of(rounds) for name, rounds in seen.items()}
     print_rows(result)
-    for kind, text in (("ratio", "by the clock"), ("ratio_awake", "awake")):
-        errors = [off(row[kind]) for row in result.values()]
+    for kind, text in (("ratio", "by the clock"), ("ratio_awake", "awake"), ("ratio_disk", "awake, at the disk's speed around each run")):
+        errors = [off(row[kind]) for row in result.values() if kind in row] or [0]
         print(f"predicted over measured {text}: median error {statistics.median(errors):.2f}, worst {max(errors):.2f}; "
               f"load average {os.getloadavg()[0]:.1f}")
     if by.json:

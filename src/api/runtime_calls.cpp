@@ -73,6 +73,8 @@ cubby_status cubby_open(const cubby_config *given, cubby_handle **out) {
     if (!profile) return keep_error(profile.failure());
     auto made = std::make_unique<cubby_handle>(*config, **policy);
     made->self.profile = std::move(*profile);
+    if (const std::string &other = made->self.profile.other_machine(); !other.empty())
+      made->self.log(1, 0, other);
     auto room = made->self.budgets.check_tables(0, "cubby_open");
     if (!room) return keep_error(room.failure());
     if (auto started = made->self.start(); !started) return keep_error(started.failure());

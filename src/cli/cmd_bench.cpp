@@ -1,5 +1,4 @@
 // cubby bench: the library's own path beside bare loops and other people's, in turn, in one run.
-#include <sys/vfs.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -10,7 +9,7 @@
 #include "cli/bench/miss.hpp"
 #include "cli/bench/read.hpp"
 #include "cli/bench/rows.hpp"
-#include "cli/characterize/work_file.hpp"
+#include "cli/characterize/file_systems.hpp"
 #include "cli/commands.hpp"
 #include "cli/printable.hpp"
 #include "cli/support.hpp"
@@ -166,10 +165,9 @@ outcome<kv_plan> plan_of(const kv_options &chosen) {
 
 /// What `disk` in the names of rows stands for, where it is none of this machine's.
 std::string note_of(const std::string &directory) {
-  struct statfs there {};
-  if (::statfs(directory.c_str(), &there) != 0) return {};
-  const std::string why =
-      characterize::unsuited_file_system(static_cast<uint64_t>(there.f_type) & 0xffffffffu);
+  const auto there = characterize::file_system_of(directory);
+  if (!there) return {};
+  const std::string why = characterize::why_no_disk(*there);
   return why.empty() ? why : directory + " is " + why;
 }
 

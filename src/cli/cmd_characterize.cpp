@@ -96,6 +96,8 @@ void add_characterize(command &program) {
       "characterize", "What memory, disks and processors of this machine deliver, as a profile");
   one.option("--dir", chosen.dirs,
              "Directories whose devices are measured, each in files without a name");
+  one.option("--remote", chosen.remotes,
+             "Directories that are mounted over a network, or served by a program (FUSE)");
   one.flag("--quick", chosen.quick, "Within a minute: fewer points, less time for each");
   one.option("--size", given->size, "Of the file in each directory (default 4g, quick 1g)")
       .not_empty();

@@ -3,8 +3,11 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
+#include "base/printable.hpp"
+#include "platform/processor.hpp"
 #include "store/header_reader.hpp"
 #include "store/json_text.hpp"
 
@@ -24,6 +27,12 @@ std::optional<uint64_t> device_of(const std::string &path) {
 std::string text_of(const json &object, const char *name) {
   const auto found = object.find(name);
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+/// A store over a network has a directory, too; remote memory has none.
+bool is_directory_tier(const json &tier) {
+  const std::string kind = text_of(tier, "kind");
+  return kind == "file" || (kind == "remote" && text_of(tier, "where").starts_with('/'));
 }
 
 // No memory or disk is outside of these.
@@ -49,6 +58,28 @@ result<void> check_kind(const std::string &path, const json &file) {
                       "make it again with cubby characterize --save of this version");
 }
 
+std::string machine_text(const std::string &cpu, double memory_bytes) {
+  return cpu + ", " + std::to_string(std::llround(memory_bytes / 1e9)) + " GB";
+}
+
+/// Where a processor of that name with about as much memory was measured, it is taken for this one:
+/// names of hosts change with each container.
+std::string other_machine_in(const std::string &path, const json &file) {
+  constexpr double memory_share = 0.1;
+  const auto machine = file.find("machine");
+  if (machine == file.end() || !machine->is_object()) return {};
+  const std::string cpu = text_of(*machine, "cpu"), here = platform::processor_name();
+  const auto memory = number_of(*machine, "memory_bytes", 1, 1e18);
+  const double memory_here = platform::memory_bytes();
+  const bool same = (cpu.empty() || cpu == here) &&
+                    (!memory || std::fabs(*memory / memory_here - 1) <= memory_share);
+  if (same) return {};
+  return "the profile " + path + " is of another machine (" +
+         base::printable(machine_text(cpu, memory.value_or(0)), 48) + "; this is " +
+         machine_text(here, memory_here) +
+         "): its speeds are not used; make one here with cubby characterize --save";
+}
+
 }  // namespace
 
 result<machine_profile> machine_profile::load(const std::string &path) {
@@ -56,6 +87,7 @@ result<machine_profile> machine_profile::load(const std::string &path) {
   if (!file) return file.failure();
   if (auto checked = check_kind(path, *file); !checked) return checked.failure();
   machine_profile made;
+  made.other_machine_ = other_machine_in(base::printable(path, 40), *file);
   const auto tiers = file->find("tiers");
   if (tiers == file->end() || !tiers->is_array()) {
     return format_error(path, 0, "the profile has no list of tiers",
@@ -63,7 +95,7 @@ result<machine_profile> machine_profile::load(const std::string &path) {
   }
   for (size_t i = 0; i < tiers->size(); ++i) {
     const json &tier = (*tiers)[i];
-    if (!tier.is_object() || text_of(tier, "kind") != "file") continue;
+    if (!tier.is_object() || !is_directory_tier(tier)) continue;
     const auto read = tier.find("read");
     if (read == tier.end() || !read->is_object()) continue;
     const auto speed = number_of(*read, "bytes_per_s", bytes_per_s_min, bytes_per_s_max);
@@ -75,7 +107,7 @@ result<machine_profile> machine_profile::load(const std::string &path) {
     }
     // A directory that is not there any more is of no use, and no error.
     const auto device = device_of(text_of(tier, "where"));
-    if (device) made.files_.push_back({*device, {*speed, *latency}});
+    if (device && made.other_machine_.empty()) made.files_.push_back({*device, {*speed, *latency}});
   }
   return made;
 }

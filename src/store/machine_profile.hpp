@@ -20,6 +20,9 @@ class machine_profile {
   /// FORMAT, naming what is wrong; may wait for a file system, as long as it likes.
   static result<machine_profile> load(const std::string &path);
 
+  /// A sentence where it was measured on another machine: its speeds are not used then.
+  [[nodiscard]] const std::string &other_machine() const { return other_machine_; }
+
   /// Of the devices that these files or directories lie on, each once, read together; nothing when
   /// none of them was measured. May wait for a file system.
   [[nodiscard]] std::optional<read_speed> of_devices_below(
@@ -31,6 +34,7 @@ class machine_profile {
     read_speed read;
   };
   std::vector<measured> files_;
+  std::string other_machine_;
 };
 
 }  // namespace cubby::store

@@ -2,15 +2,17 @@
 // for each point, and copies to a device.
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "cli/characterize/bare_loop.hpp"
 #include "cli/characterize/curves.hpp"
 #include "cli/characterize/device_tier.hpp"
 #include "cli/characterize/energy.hpp"
+#include "cli/characterize/file_systems.hpp"
 #include "cli/characterize/host_tier.hpp"
+#include "cli/characterize/repeats.hpp"
 #include "cli/characterize/steps.hpp"
-#include "cli/characterize/work_file.hpp"
 #include "cli/folder.hpp"
 
 namespace characterize_parts_test {
@@ -72,6 +74,27 @@ TEST_CASE("The summary is of the smallest block that gives nearly the most") {
   CHECK(agree(100, 110));
   CHECK_FALSE(agree(100, 50));
   CHECK_FALSE(agree(0, 0));
+}
+
+TEST_CASE("How far loads lie apart that are measured again is said, of the one that does most") {
+  repeats seen;
+  CHECK_FALSE(seen.result());
+  seen.add("read", 4096, 16, 50);
+  CHECK_FALSE(seen.result());  // once says nothing
+  seen.add("read", 1 << 20, 8, 100);
+  seen.add("read", 1 << 20, 8, 120);
+  seen.add("read", 1 << 20, 8, 110);
+  seen.add("read", 4096, 16, 52);
+  const auto close = seen.result();
+  REQUIRE(close);
+  CHECK(close->read.value_or(0) == Approx(0.2));
+  CHECK_FALSE(close->write);
+  CHECK(close->times == 3);
+  CHECK(seen.of("read", 1 << 20, 8) == std::vector<double>{100, 120, 110});
+  CHECK(seen.of("write", 1 << 20, 8).empty());
+  CHECK(spread_note(close).find("20 % (reads)") != std::string::npos);
+  CHECK(spread_note(profile::spread{0.05, 0.09, 3}).empty());
+  CHECK(spread_note(std::nullopt).empty());
 }
 
 TEST_CASE("Energy counters add up over packages and around their range") {
@@ -146,9 +169,32 @@ TEST_CASE("A device without an energy counter is measured all the same, and says
 }
 
 TEST_CASE("Memory and networks are no devices to measure") {
-  CHECK(unsuited_file_system(0x01021994).find("tmpfs") != std::string::npos);
-  CHECK(unsuited_file_system(0x6969).find("NFS") != std::string::npos);
-  CHECK(unsuited_file_system(0xef53).empty());
+  const auto why = [](uint64_t number, const mounted &as) {
+    return why_no_disk(file_system_of(number, as));
+  };
+  CHECK(why(0x01021994, {"tmpfs", "tmpfs"}).find("in memory (tmpfs)") != std::string::npos);
+  CHECK(why(0x6969, {"nfs4", "box:/srv"}).find("on a network file system (NFS of box:/srv)") !=
+        std::string::npos);
+  CHECK(why(0xef53, {"ext4", "/dev/vda"}).empty());
+  // FUSE has one number for all; a disk that a program reads is called by another type.
+  constexpr uint64_t fuse = 0x65735546;
+  CHECK(why(fuse, {"fuse.sshfs", "me@box:/srv"})
+            .find("that a program serves (fuse.sshfs of me@box:/srv)") != std::string::npos);
+  CHECK(why(fuse, {"fuseblk", "/dev/sda1"}).empty());
+}
+
+TEST_CASE("A mount is found by its device, whatever its names hold") {
+  const std::string text =
+      "22 27 0:20 / /proc rw,relatime - proc proc rw\n"
+      "42 27 0:39 / /mnt/0:40 rw,nosuid shared:7 master:1 - fuse.sshfs me@box:/a\\040b rw\n"
+      "43 27 0:40 / /mnt/nfs rw - nfs4 box:/srv rw,vers=4.2\n"
+      "44 27 0:41 / /mnt/broken\n";
+  const auto device = [](unsigned low) { return static_cast<uint64_t>(makedev(0, low)); };
+  CHECK(mount_in(text, device(39)).type == "fuse.sshfs");
+  CHECK(mount_in(text, device(39)).from == "me@box:/a b");
+  CHECK(mount_in(text, device(40)).from == "box:/srv");
+  CHECK(mount_in(text, device(41)).type.empty());
+  CHECK(mount_in(text, device(42)).type.empty());
 }
 
 TEST_CASE("What is left of the time is shared by the points that are left") {

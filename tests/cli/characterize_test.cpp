@@ -13,6 +13,8 @@
 #include "cli/folder.hpp"
 #include "cli/process.hpp"
 #include "cli/profile/profile.hpp"
+#include "cli/served_folder.hpp"
+#include "support/sanitized.hpp"
 
 namespace characterize_test {
 
@@ -21,6 +23,7 @@ using cubby_cli::profile::machine_profile;
 using nlohmann::json;
 using process::command;
 using process::folder;
+using process::served_folder;
 
 /// As little as shows that it works.
 const std::string tiny = "characterize --quick --size 8m --runtime 0.002 ";
@@ -32,7 +35,7 @@ std::string disk_of(const folder &here) {
   if (seen.exit_status == 0) return here.path.string();
   WARN("SKIPPED: " << seen.text);
   // The temporary directory may be unfit, as tmpfs is; anything else is a fault.
-  const std::regex unfit("in memory|on a network|no O_DIRECT");
+  const std::regex unfit("in memory|on a network|a program serves|no O_DIRECT");
   CHECK(std::regex_search(seen.text, unfit));
   return {};
 }
@@ -51,6 +54,13 @@ bool has_open_file(pid_t process, const std::string &folder) {
     if (std::filesystem::read_symlink(one.path(), failed).string().starts_with(folder + "/"))
       return true;
   return false;
+}
+
+/// Is there one to measure? Said where there is none.
+bool is_there(const served_folder &one) {
+  if (!one.why_not().empty())
+    WARN("SKIPPED: no folder could be mounted by bindfs: " << one.why_not());
+  return one.why_not().empty();
 }
 
 bool is_empty(const folder &here) { return std::filesystem::is_empty(here.path); }
@@ -81,6 +91,8 @@ void check_host(const machine_profile &of) {
   REQUIRE(host->read);
   REQUIRE(host->write);
   CHECK(host->read->latency_ns > 0);
+  REQUIRE(host->spread);
+  CHECK(host->spread->times == 3);
   std::set<std::string> ops, sizes;
   for (const auto &one : host->curves) {
     ops.insert(one.op);
@@ -122,6 +134,10 @@ TEST_CASE("A directory's device has curves of both paths, and a link") {
   REQUIRE(file->read);
   REQUIRE(file->write);
   REQUIRE(file->steady);
+  REQUIRE(file->spread);
+  CHECK(file->spread->times == 4);
+  CHECK(file->spread->read.value_or(-1) >= 0);
+  CHECK(file->spread->write.value_or(-1) >= 0);
   CHECK_FALSE(file->knees.empty());
   std::set<std::string> seen;
   for (const auto &one : file->curves) {
@@ -132,7 +148,8 @@ TEST_CASE("A directory's device has curves of both paths, and a link") {
   }
   CHECK(seen == std::set<std::string>{"read bare nothing", "read cubby nothing",
                                       "write bare nothing", "mix70 bare nothing",
-                                      "read bare write-back", "read cubby write-back"});
+                                      "first_write bare nothing", "read bare write-back",
+                                      "read cubby write-back"});
   REQUIRE(made.links.size() == 1);
   CHECK(made.links[0].from == "file:" + disk);
   CHECK(made.links[0].to == "host:0");
@@ -179,6 +196,56 @@ TEST_CASE("Directories that cannot be measured are refused with cause and remedy
   CHECK(mentions(refusal("characterize --size 1t --dir " + disk), "smaller --size"));
 }
 
+TEST_CASE("What is mounted over a network is measured as such alone") {
+  const folder here;
+  CHECK(mentions(refusal(tiny + "--remote " + here.at("none")), "make it first"));
+  CHECK(mentions(refusal(tiny + "--remote " + here.write("f", "x")), "is no directory"));
+  if (std::filesystem::is_directory("/dev/shm"))
+    CHECK(mentions(refusal(tiny + "--remote /dev/shm"), "mounted over a network"));
+  if (!disk_of(here).empty())
+    CHECK(mentions(refusal(tiny + "--remote " + here.path.string()), "measure it with --dir"));
+  const served_folder served;
+  if (!is_there(served)) return;
+  CHECK(mentions(refusal(tiny + "--dir " + served.path()), "with --remote"));
+  CHECK(mentions(refusal(tiny + "--remote " + served.path() + " " + served.path() + "/."),
+                 "named twice"));
+}
+
+TEST_CASE("A remote store is a tier of its own, with its source and a link") {
+  const served_folder served;
+  if (!is_there(served)) return;
+  const folder here;
+  const std::string save = here.at("p.json"), name = "remote:" + served.path();
+  const auto seen = command(tiny + "--remote " + served.path() + " --save " + save + " --html " +
+                            here.at("p.html"));
+  INFO(seen.text);
+  REQUIRE(seen.exit_status == 0);
+  CHECK(mentions(seen.text, "link " + name + " to host:0"));
+  CHECK(mentions(text_of(here.at("p.html")), name));
+  CHECK(std::filesystem::is_empty(served.behind()));
+  const auto made = cubby_cli::profile::load(save);
+  REQUIRE(made);
+  const auto *store = made->find(name);
+  REQUIRE(store != nullptr);
+  CHECK(store->kind == "remote");
+  CHECK(store->place == served.path());
+  CHECK(store->is_of_files());
+  CHECK(mentions(store->source, "fuse of " + served.behind().string()));
+  CHECK(mentions(json(store->notes).dump(), "caches of what serves it"));
+  std::set<std::string> seen_points;
+  for (const auto &one : store->curves)
+    seen_points.insert(one.op + " " + one.path + " " + one.beside);
+  CHECK(seen_points.size() >= 6);
+  REQUIRE(made->links.size() == 1);
+  CHECK(made->links[0].from == name);
+  CHECK(mentions(made->machine.topology.dump(), R"("type":"mount")"));
+  CHECK(mentions(made->machine.topology.dump(), R"("file_system":"fuse")"));
+  const auto planned = command("plan --model gpt-oss-20b --profile " + save + " --json");
+  INFO(planned.text);
+  CHECK(planned.exit_status == 0);
+  CHECK(mentions(planned.text, name));
+}
+
 TEST_CASE("Options out of range are refused") {
   CHECK(mentions(refusal("characterize --size 1k"), "--size is from 1m"));
   CHECK(mentions(refusal("characterize --size much"), "--size is from 1m"));
@@ -200,15 +267,36 @@ TEST_CASE("The page cache may be measured as well, and the profile says so") {
   CHECK(mentions(file->notes.front(), "page cache"));
 }
 
-TEST_CASE("Nothing is left of a run that is killed") {
+TEST_CASE("Without O_DIRECT a disk is refused, and a remote store measured with a word about it") {
+  if (cubby_test::sanitized) return;  // its library is to be loaded before any other
+  const std::string without = "LD_PRELOAD=" CUBBY_NO_DIRECT " " CUBBY_COMMAND " " + tiny;
   const folder here;
   const std::string disk = disk_of(here);
-  if (disk.empty()) return;
+  if (!disk.empty()) {
+    const auto seen = process::shell(without + "--dir " + disk + " 2>&1");
+    CHECK(seen.exit_status == 2);
+    CHECK(mentions(seen.text, "no O_DIRECT"));
+    CHECK(is_empty(here));
+  }
+  const served_folder served;
+  if (!is_there(served)) return;
+  const auto seen = process::shell(without + "--remote " + served.path() + " 2>&1");
+  CHECK(seen.exit_status == 0);
+  CHECK(mentions(seen.text, "page cache of this machine may have answered"));
+  CHECK(mentions(seen.text, ", buffered, "));
+  CHECK(std::filesystem::is_empty(served.behind()));
+}
+
+namespace {
+
+/// Kills a run that measures there; `behind` is where its files would be left.
+void check_killed(const char *option, const std::string &disk,
+                  const std::filesystem::path &behind) {
   for (const int signal : {SIGINT, SIGKILL}) {
     const pid_t child = fork();
     REQUIRE(child >= 0);
     if (child == 0) {
-      execl(CUBBY_COMMAND, CUBBY_COMMAND, "characterize", "--dir", disk.c_str(), "--size", "64m",
+      execl(CUBBY_COMMAND, CUBBY_COMMAND, "characterize", option, disk.c_str(), "--size", "64m",
             "--runtime", "5", nullptr);
       _exit(127);
     }
@@ -222,8 +310,21 @@ TEST_CASE("Nothing is left of a run that is killed") {
     int status = 0;
     CHECK(waitpid(child, &status, 0) == child);
     CHECK(WIFSIGNALED(status));
-    CHECK(is_empty(here));
+    // What serves a folder lets go of a file a moment after its last user.
+    for (int i = 0; i < 500 && !std::filesystem::is_empty(behind); i++)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    CHECK(std::filesystem::is_empty(behind));
   }
+}
+
+}  // namespace
+
+TEST_CASE("Nothing is left of a run that is killed") {
+  const folder here;
+  const std::string disk = disk_of(here);
+  if (!disk.empty()) check_killed("--dir", disk, here.path);
+  const served_folder served;
+  if (is_there(served)) check_killed("--remote", served.path(), served.behind());
 }
 
 }  // namespace characterize_test

@@ -545,6 +545,14 @@ TEST_CASE("reads in flight are those of files: the depth of memory is threads") 
     INFO(each.name);
     CHECK(each.speed_in_flight.size() == (each.kind == "file" ? 2u : 0u));
   }
+  // A store over a network is read as a disk is; remote memory has no such curve.
+  of.machine.tiers.back().kind = "remote";
+  CHECK(of.machine.tiers.back().is_of_files());
+  const auto remote = places_of(of);
+  REQUIRE(remote);
+  CHECK(remote->back().speed_in_flight.size() == 2);
+  of.machine.tiers.back().curves.clear();
+  CHECK_FALSE(of.machine.tiers.back().is_of_files());
 }
 
 TEST_CASE(
@@ -656,6 +664,13 @@ TEST_CASE("a replay of KV blocks is the sum of its gets, its puts and what the c
   CHECK(near(made->own_s, 17 * 2e-6));
   CHECK(near(made->stall_share(), (made->disk_s + made->put_s) / made->all_s()));
   CHECK_FALSE(time_kv(of.machine, "file:/other", {10, 5, 2, 4096}, 0));
+  // Space that was never written costs more, where that was measured.
+  curve(of.machine.tiers.back(), "first_write", "bare", 150e3);
+  const auto fresh = time_kv(of.machine, "file:/d", {10, 5, 2, 4096}, 2e-6);
+  REQUIRE(fresh);
+  CHECK(near(fresh->put_s, 2 * 301e-6));
+  of.machine.tiers.back().kind = "remote";
+  CHECK(time_kv(of.machine, "file:/d", {10, 5, 2, 4096}, 2e-6));
 }
 
 }  // namespace plan_parts_test

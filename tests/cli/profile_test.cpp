@@ -32,6 +32,7 @@ machine_profile example() {
   disk.name = "file:/d";
   disk.kind = "file";
   disk.steady = false;
+  disk.spread = spread{0.25, std::nullopt, 4};
   disk.write = summary{1e9, 30e3, 1 << 20, 8, std::nullopt};
   disk.read->joules_per_byte.reset();
   disk.notes = {"no energy counters"};
@@ -83,6 +84,8 @@ TEST_CASE("A profile that is saved is read back, to the field") {
   CHECK(read->find("file:/d")->curves.at(0).bytes_per_s == 123456789.25);
   CHECK(read->find("file:/d")->steady == false);
   CHECK_FALSE(read->find("host:0")->steady.has_value());
+  CHECK(read->find("file:/d")->spread->read == 0.25);
+  CHECK_FALSE(read->find("host:0")->spread);
   CHECK(read->find("nvme:9") == nullptr);
   CHECK(save(made, here.at("p.json")));  // one of ours is replaced
 }

@@ -19,13 +19,6 @@ namespace {
 
 constexpr uint32_t ring_depth_max = 64;
 
-/// What is written must not compress.
-void make_noise(const bench::huge_buffer &memory) {
-  model::random_stream noise(memory.bytes(), 13);
-  auto *const words = reinterpret_cast<uint64_t *>(memory.data());
-  for (uint64_t i = 0; i < memory.bytes() / sizeof *words; i++) words[i] = noise.next();
-}
-
 trouble wrong_count(bool reads, ssize_t got) {
   return system_trouble(
       reads ? "a read of the file that is measured" : "a write to the file that is measured",
@@ -33,6 +26,12 @@ trouble wrong_count(bool reads, ssize_t got) {
 }
 
 }  // namespace
+
+void make_noise(const bench::huge_buffer &memory) {
+  model::random_stream noise(memory.bytes(), 13);
+  auto *const words = reinterpret_cast<uint64_t *>(memory.data());
+  for (uint64_t i = 0; i < memory.bytes() / sizeof *words; i++) words[i] = noise.next();
+}
 
 block_dice::block_dice(const file_range &of, const load &asked, uint64_t seed)
     : of_(of),

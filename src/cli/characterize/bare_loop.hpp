@@ -15,6 +15,9 @@ struct file_range {
   uint64_t from_bytes = 0, bytes = 0;
 };
 
+/// What is written must not compress.
+void make_noise(const bench::huge_buffer &memory);
+
 class bare_loop {
  public:
   virtual ~bare_loop() = default;

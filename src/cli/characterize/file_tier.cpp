@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "cli/characterize/curves.hpp"
+#include "cli/characterize/first_writes.hpp"
 #include "cli/characterize/machine_here.hpp"
 
 namespace cubby_cli::characterize {
@@ -12,6 +13,8 @@ namespace {
 /// As the library writes back: pieces of a MiB, eight of them at once.
 constexpr load write_back = {verb::write, uint64_t{1} << 20, 8};
 constexpr uint32_t library_depth_max = 64;
+/// What a file system notes of first writes it writes down a while later: soon is too soon.
+constexpr double first_seconds_min = 1;
 
 std::string step_name(const std::string &folder, const load &asked, const std::string &how) {
   return folder + ": " + name_of(asked.what) + " of " + std::to_string(asked.block_bytes >> 10) +
@@ -20,22 +23,34 @@ std::string step_name(const std::string &folder, const load &asked, const std::s
 
 }  // namespace
 
-file_tier::file_tier(const options &chosen, std::string folder, energy_counters &energy)
-    : chosen_(chosen), folder_(std::move(folder)), energy_(energy) {}
+file_tier::file_tier(const options &chosen, work_place in, energy_counters &energy)
+    : chosen_(chosen), in_(std::move(in)), energy_(energy) {}
 
 /// Enough for what is in flight to be all over the place.
 uint64_t file_tier::written_bytes() const {
-  return std::max(chosen_.file_bytes() / 4, write_back.block_bytes);
+  return std::max(file_.bytes() / 4, write_back.block_bytes);
 }
 
 done file_tier::open() {
-  const uint64_t bytes = chosen_.file_bytes();
-  if (auto good = file_.open(folder_, bytes, chosen_.direct); !good) return good;
-  if (auto good = written_.open(folder_, written_bytes(), chosen_.direct); !good) return good;
+  if (auto good = file_.open(in_, chosen_.bytes_in(in_.remote), chosen_.direct); !good) return good;
+  if (auto good = written_.open(in_, written_bytes(), chosen_.direct); !good) return good;
   if (!chosen_.direct)
     made_.notes.emplace_back("--direct 0: the page cache is part of what was measured");
+  if (in_.remote) note_remote();
   if (!energy_.why().empty()) made_.notes.push_back("joules_per_byte is null: " + energy_.why());
   return nothing{};
+}
+
+/// What its figures are of besides the way there.
+void file_tier::note_remote() {
+  made_.notes.push_back(
+      std::string(file_.on().of_a_program ? "served by a program (" : "over a network (") +
+      text_of(file_.on()) +
+      "): caches of what serves it, and others who use it, are part of what was "
+      "measured");
+  if (chosen_.direct && !file_.is_direct())
+    made_.notes.emplace_back(
+        "O_DIRECT is not granted here: the page cache of this machine may have answered");
 }
 
 /// Their memory is taken only while this directory is measured.
@@ -64,7 +79,7 @@ void file_tier::end_loops() {
 }
 
 /// Several blocks, or it would be the same one again and again.
-bool file_tier::fits(uint64_t block_bytes) const { return block_bytes * 4 <= chosen_.file_bytes(); }
+bool file_tier::fits(uint64_t block_bytes) const { return block_bytes * 4 <= file_.bytes(); }
 
 load file_tier::reference(verb what) const {
   uint64_t block = uint64_t{1} << 20;
@@ -125,17 +140,27 @@ done file_tier::with_write_back(const Run &run) {
   return !good ? good : written;
 }
 
-done file_tier::run_reference(verb what, double seconds, bool last) {
-  auto found = loop_->run(reference(what), seconds, energy_, nullptr);
+/// What is measured again and again: how many bytes, and how many blocks.
+std::vector<load> file_tier::references() const {
+  std::vector<load> all;
+  for (const verb what : {verb::read, verb::write}) {
+    all.push_back(reference(what));
+    all.push_back({what, 4096, 16});
+  }
+  return all;
+}
+
+done file_tier::run_reference(const load &asked, double seconds) {
+  auto found = loop_->run(asked, seconds, energy_, nullptr);
   if (!found) return found.failure();
-  (last ? last_ : first_)[what] = found->bytes_per_s;
+  references_.add(name_of(asked.what), asked.block_bytes, asked.depth, found->bytes_per_s);
   return nothing{};
 }
 
-void file_tier::plan_reference(steps &to, bool last) {
-  for (const verb what : {verb::read, verb::write})
-    to.add(step_name(folder_, reference(what), last ? " (again)" : " (to compare with later)"), 1,
-           0.02, [this, what, last](double s) { return run_reference(what, s, last); });
+void file_tier::plan_references(steps &to) {
+  for (const load &asked : references())
+    to.add(step_name(in_.folder, asked, " (to compare)"), 1, 0.02,
+           [this, asked](double s) { return run_reference(asked, s); });
 }
 
 void file_tier::plan_grid(steps &to, verb what) {
@@ -145,11 +170,11 @@ void file_tier::plan_grid(steps &to, verb what) {
     for (const uint32_t depth : all.depths) {
       const load asked = {what, block, depth};
       const double drain_s = static_cast<double>(block * depth) / 2e9;
-      to.add(step_name(folder_, asked, ""), 1, drain_s,
+      to.add(step_name(in_.folder, asked, ""), 1, drain_s,
              [this, asked](double s) { return run_bare(asked, s, false); });
       if (what != verb::read) continue;
       const double open_s = depth == all.depths.front() ? 0.1 + 70 * drain_s : 0;
-      to.add(step_name(folder_, asked, ", by the library"), 1, drain_s + open_s,
+      to.add(step_name(in_.folder, asked, ", by the library"), 1, drain_s + open_s,
              [this, asked](double s) {
                return run_library(asked.block_bytes, asked.depth, s, false);
              });
@@ -163,10 +188,10 @@ void file_tier::plan_beside(steps &to) {
     if (!fits(block)) continue;
     for (const uint32_t depth : all.depths) {
       const load asked = {verb::read, block, depth};
-      to.add(step_name(folder_, asked, " beside write-back"), 1, 0.1, [this, asked](double s) {
+      to.add(step_name(in_.folder, asked, " beside write-back"), 1, 0.1, [this, asked](double s) {
         return with_write_back([&] { return run_bare(asked, s, true); });
       });
-      to.add(step_name(folder_, asked, " beside write-back, by the library"), 1, 0.1,
+      to.add(step_name(in_.folder, asked, " beside write-back, by the library"), 1, 0.1,
              [this, asked](double s) {
                return with_write_back(
                    [&] { return run_library(asked.block_bytes, asked.depth, s, true); });
@@ -175,25 +200,52 @@ void file_tier::plan_beside(steps &to) {
   }
 }
 
+/// A file system that takes no space beforehand has no such writes; that is said once.
+done file_tier::run_first_writes(uint64_t block_bytes, double seconds) {
+  if (first_failed_) return nothing{};
+  const auto found = first_writes(written_, block_bytes, seconds, energy_);
+  if (!found) {
+    first_failed_ = true;
+    made_.notes.push_back("first writes were not measured: " + found.failure().text);
+    return nothing{};
+  }
+  made_.curves.push_back(point_of({verb::write, block_bytes, 1}, "bare", false, *found));
+  made_.curves.back().op = "first_write";
+  return nothing{};
+}
+
+void file_tier::plan_first_writes(steps &to) {
+  for (const uint64_t block : file_grid(true, false).blocks) {
+    if (block * 4 > written_.bytes()) continue;
+    to.add(in_.folder + ": first writes of " + std::to_string(block >> 10) + " KiB", 1,
+           first_seconds_min, [this, block](double s) {
+             return run_first_writes(block, std::max(first_seconds_min, s));
+           });
+  }
+}
+
 void file_tier::plan(steps &to) {
-  to.add(folder_ + ": filling " + bytes_text(chosen_.file_bytes()), 0,
-         static_cast<double>(chosen_.file_bytes()) / 0.8e9, [this](double) {
+  to.add(in_.folder + ": filling " + bytes_text(file_.bytes()), 0,
+         static_cast<double>(file_.bytes()) / 0.8e9, [this](double) {
            if (auto filled = file_.fill(); !filled) return filled;
            return make_loops();
          });
-  plan_reference(to, false);
+  plan_references(to);
   // Reads before anything is overwritten: devices tidy up behind writes for a while.
   plan_grid(to, verb::read);
+  plan_references(to);
   plan_grid(to, verb::write);
   plan_grid(to, verb::mix70);
-  to.add(folder_ + ": opening it anew", 0, 0, [this](double) {
+  plan_references(to);
+  to.add(in_.folder + ": opening it anew", 0, 0, [this](double) {
     library_.reset();  // what was written since has made another file of it
     library_block_bytes_ = 0;
     return done(nothing{});
   });
   plan_beside(to);
-  plan_reference(to, true);
-  to.add(folder_ + ": done", 0, 0, [this](double) {
+  plan_first_writes(to);
+  plan_references(to);
+  to.add(in_.folder + ": done", 0, 0, [this](double) {
     end_loops();
     return done(nothing{});
   });
@@ -201,33 +253,43 @@ void file_tier::plan(steps &to) {
 
 std::string file_tier::source() const {
   return std::string("cubby characterize, ") + (chosen_.quick ? "quick, " : "") + loop_name_ +
-         (chosen_.direct ? ", O_DIRECT, " : ", buffered, ") + bytes_text(file_.bytes()) + " of " +
-         block_device_of(file_.device()).text;
+         (file_.is_direct() ? ", O_DIRECT, " : ", buffered, ") + bytes_text(file_.bytes()) +
+         " of " + block_device_of(file_.device()).text;
 }
+
+std::string file_tier::name() const { return (in_.remote ? "remote:" : "file:") + in_.folder; }
 
 profile::tier file_tier::result() const {
   profile::tier made = made_;
-  made.name = "file:" + folder_;
-  made.kind = "file";
-  made.place = folder_;
+  made.name = name();
+  made.kind = in_.remote ? "remote" : "file";
+  made.place = in_.folder;
   made.capacity_bytes = static_cast<double>(file_.free_bytes());
   made.read = summary_of(made.curves, "read", std::nullopt);
   made.write = summary_of(made.curves, "write", std::nullopt);
   made.knees = knees_of(made.curves);
   made.origin = "measured";
   made.source = source();
+  judge(made);
+  return made;
+}
+
+/// Do its figures hold, and how closely?
+void file_tier::judge(profile::tier &made) const {
   made.steady = true;
-  for (const auto &[what, first] : first_) {
-    const auto last = last_.find(what);
-    if (last == last_.end() || agree(first, last->second)) continue;
+  for (const verb what : {verb::read, verb::write}) {
+    const load asked = reference(what);
+    const auto speeds = references_.of(name_of(what), asked.block_bytes, asked.depth);
+    if (speeds.empty() || agree(speeds.front(), speeds.back())) continue;
     made.steady = false;
     made.notes.push_back(
-        std::string("not steady: the same ") + name_of(what) + " gave " + speed_text(first) +
-        " at first and " + speed_text(last->second) +
+        std::string("not steady: the same ") + name_of(what) + " gave " +
+        speed_text(speeds.front()) + " at first and " + speed_text(speeds.back()) +
         " at last; the device throttles (heat, a full write cache) or others use it: let it "
         "rest, keep others off, and measure again, or plan with the lower figure");
   }
-  return made;
+  made.spread = references_.result();
+  if (const std::string note = spread_note(made.spread); !note.empty()) made.notes.push_back(note);
 }
 
 std::optional<profile::link> file_tier::link_to(const std::string &host) const {
@@ -241,9 +303,9 @@ std::optional<profile::link> file_tier::link_to(const std::string &host) const {
       alone = &one;
   }
   if (alone == nullptr) return std::nullopt;
-  return profile::link{
-      "file:" + folder_, host,       most,
-      alone->p50_ns,     "measured", "cubby characterize, verified pins of the library"};
+  return profile::link{name(),     host,
+                       most,       alone->p50_ns,
+                       "measured", "cubby characterize, verified pins of the library"};
 }
 
 }  // namespace cubby_cli::characterize

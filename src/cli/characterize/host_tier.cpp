@@ -126,6 +126,7 @@ void host_tier::plan_pages(steps &to, pages size) {
   const double gib = static_cast<double>(chosen_.memory_bytes()) / (1u << 30);
   to.add(begin + "taking " + bytes_text(chosen_.memory_bytes()), 0, gib,
          [this, size](double) { return open(size); });
+  if (size == pages::huge) plan_references(to);
   for (const memory_verb what : verbs)
     for (const uint64_t block : blocks_of(chosen_.quick)) {
       if (block * 4 > chosen_.memory_bytes()) continue;
@@ -146,6 +147,7 @@ void host_tier::plan_pages(steps &to, pages size) {
 void host_tier::plan(steps &to) {
   plan_pages(to, pages::small);
   plan_pages(to, pages::huge);
+  plan_references(to);
   for (const uint64_t block : blocks_of(chosen_.quick)) {
     if (block * 4 > chosen_.memory_bytes()) continue;
     to.add(name() + ": gets of " + std::to_string(block >> 10) + " KiB, by the library",
@@ -154,7 +156,25 @@ void host_tier::plan(steps &to) {
   }
 }
 
+/// By all threads, a MiB at a time.
+done host_tier::run_reference(memory_verb what, double seconds) {
+  if (!set_) return nothing{};
+  const auto threads = static_cast<uint32_t>(node_.cpus.size());
+  const uint64_t block = std::min<uint64_t>(1u << 20, set_->bytes() / threads / 4096 * 4096);
+  auto found = set_->run({what, block, threads}, node_.cpus, seconds, energy_);
+  if (!found) return found.failure();
+  references_.add(characterize::name_of(what), block, threads, found->bytes_per_s);
+  return nothing{};
+}
+
+void host_tier::plan_references(steps &to) {
+  for (const memory_verb what : {memory_verb::read, memory_verb::write})
+    to.add(name() + ": " + characterize::name_of(what) + " (to compare)", share_of_point, 0.001,
+           [this, what](double s) { return run_reference(what, s * share_of_point); });
+}
+
 void host_tier::plan_end(steps &to) {
+  plan_references(to);
   to.add(name() + ": done", 0, 0, [this](double) {
     set_.reset();
     return done(nothing{});
@@ -175,6 +195,8 @@ profile::tier host_tier::result() const {
   made.read = summary_of(made.curves, "read", "huge");
   made.write = summary_of(made.curves, "write", "huge");
   made.knees = knees_of(made.curves);
+  made.spread = references_.result();
+  if (const std::string note = spread_note(made.spread); !note.empty()) made.notes.push_back(note);
   made.origin = "measured";
   made.source = std::string("cubby characterize, ") + (chosen_.quick ? "quick, " : "") +
                 "blocks at random in " + bytes_text(chosen_.memory_bytes());

@@ -6,6 +6,7 @@
 #include "cli/characterize/memory_set.hpp"
 #include "cli/characterize/plan.hpp"
 #include "cli/characterize/platform_here.hpp"
+#include "cli/characterize/repeats.hpp"
 #include "cli/characterize/steps.hpp"
 
 namespace cubby_cli::characterize {
@@ -34,6 +35,8 @@ class host_tier {
   done run_library(uint64_t block_bytes, double seconds);
   done read_from(const host_tier &reader, double seconds);
   void plan_pages(steps &to, pages size);
+  void plan_references(steps &to);
+  done run_reference(memory_verb what, double seconds);
   void add(profile::point made, pages size);
   [[nodiscard]] std::vector<uint32_t> thread_counts() const;
 
@@ -43,6 +46,7 @@ class host_tier {
   energy_counters &energy_;
   std::unique_ptr<memory_set> set_;
   std::vector<profile::link> links_;
+  repeats references_;  // on huge pages
   std::string why_not_;
   profile::tier made_;
 };

@@ -8,6 +8,8 @@
 #include <fstream>
 #include <set>
 
+#include "cli/characterize/file_systems.hpp"
+
 namespace cubby_cli::characterize {
 namespace {
 
@@ -20,14 +22,6 @@ std::string line_of(const fs::path &path) {
   std::getline(in, line);
   while (!line.empty() && line.back() == ' ') line.pop_back();
   return line;
-}
-
-std::string cpu_name() {
-  std::ifstream in("/proc/cpuinfo");
-  for (std::string line; std::getline(in, line);)
-    if (line.starts_with("model name") || line.starts_with("Model"))
-      return line.substr(std::min(line.size(), line.find(':') + 2));
-  return "unknown";
 }
 
 /// "512K" as the kernel writes it.
@@ -69,31 +63,19 @@ void add_nodes(const platform_here &here, ordered_json &to) {
   }
 }
 
-double memory_bytes() {
-  return static_cast<double>(::sysconf(_SC_PHYS_PAGES)) *
-         static_cast<double>(::sysconf(_SC_PAGE_SIZE));
-}
-
-std::string mounted_as(uint64_t device) {
-  const std::string number = std::to_string(major(device)) + ":" + std::to_string(minor(device));
-  std::ifstream in("/proc/self/mountinfo");
-  for (std::string line; std::getline(in, line);) {
-    if (line.find(" " + number + " ") == std::string::npos) continue;
-    const size_t at = line.find(" - ");
-    if (at != std::string::npos) return line.substr(at + 3, line.find(' ', at + 3) - at - 3);
-  }
-  return "an unknown file system";
-}
-
 }  // namespace
 
 block_device block_device_of(uint64_t device) {
-  const std::string system = mounted_as(device);
+  const mounted as = mount_of(device);
+  const std::string system = as.type.empty() ? "an unknown file system" : as.type;
   const fs::path entry = fs::path("/sys/dev/block") /
                          (std::to_string(major(device)) + ":" + std::to_string(minor(device)));
   std::error_code failed;
   fs::path real = fs::canonical(entry, failed);
-  if (failed) return {system, nullptr};
+  if (failed && as.from.empty()) return {system, nullptr};
+  if (failed)
+    return {system + " of " + as.from,
+            {{"type", "mount"}, {"file_system", system}, {"from", as.from}}};
   const std::string name = real.filename().string();
   if (fs::exists(real / "partition", failed)) real = real.parent_path();
   const std::string model = line_of(real / "device" / "model");
@@ -115,10 +97,10 @@ profile::machine describe_machine(const platform_here &here, const std::vector<u
   char name[256] = {};
   ::gethostname(name, sizeof name - 1);
   made.host = name;
-  made.cpu = cpu_name();
+  made.cpu = here.processor;
   for (const node_here &node : here.nodes) made.processors += node.cpus.size();
   made.numa_nodes = here.nodes.size();
-  made.memory_bytes = memory_bytes();
+  made.memory_bytes = here.memory_bytes;
   add_nodes(here, made.topology);
   add_caches(made.topology);
   std::set<uint64_t> seen;

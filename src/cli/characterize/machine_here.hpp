@@ -11,8 +11,8 @@ namespace cubby_cli::characterize {
 profile::machine describe_machine(const platform_here &here, const std::vector<uint64_t> &devices);
 
 struct block_device {
-  std::string text;              // "ext4 on vda (a model, no rotation)"
-  profile::ordered_json object;  // null where /sys does not know it
+  std::string text;              // "ext4 on vda (a model, no rotation)", "nfs4 of server:/export"
+  profile::ordered_json object;  // null where neither /sys nor the list of mounts knows it
 };
 
 /// `device`: st_dev of a file.

@@ -8,6 +8,7 @@
 
 #include "platform/affinity.hpp"
 #include "platform/host_memory.hpp"
+#include "platform/processor.hpp"
 #include "platform/topology.hpp"
 
 namespace cubby_cli::characterize {
@@ -18,6 +19,8 @@ platform_here look_at_platform() {
   platform_here made;
   made.source = found.source;
   made.why = found.why;
+  made.processor = cubby::platform::processor_name();
+  made.memory_bytes = cubby::platform::memory_bytes();
   for (const auto &node : found.nodes) {
     node_here one = {node.number, node.memory_bytes, node.cpus};
     if (mine.known)

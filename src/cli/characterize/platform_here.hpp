@@ -22,6 +22,8 @@ struct device_here {
 struct platform_here {
   std::vector<node_here> nodes;
   std::vector<device_here> devices;
+  std::string processor;
+  double memory_bytes = 0;
   std::string source, why;  // "hwloc", "/sys" or "assumed"; why not hwloc
 };
 

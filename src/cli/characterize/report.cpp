@@ -53,17 +53,22 @@ void print_curves(const tier &of) {
 
 lines summary_lines(const machine_profile &of) {
   lines table = {{"tier", "capacity", "op", "speed", "latency", "best block", "depth", "overhead",
-                  "nJ/B", "steady"}};
+                  "nJ/B", "steady", "spread"}};
   for (const tier &one : of.tiers) {
     const std::string capacity =
         one.capacity_bytes ? bytes_text(static_cast<uint64_t>(*one.capacity_bytes)) : "-";
     const std::string steady = !one.steady ? "-" : *one.steady ? "yes" : "no";
+    const auto spread_text = [&](const std::string &op) {
+      if (!one.spread) return std::string("-");
+      const number &share = op == "read" ? one.spread->read : one.spread->write;
+      return share ? percent_text(*share) : "-";
+    };
     for (const auto &[name, sum] : {std::pair("read", &one.read), std::pair("write", &one.write)})
       if (*sum)
         table.push_back({one.name, capacity, name, speed_text((*sum)->bytes_per_s),
                          time_text((*sum)->latency_ns), block_text((*sum)->block_bytes),
                          std::to_string((*sum)->depth), overhead_at(one, name, **sum),
-                         joules_text((*sum)->joules_per_byte), steady});
+                         joules_text((*sum)->joules_per_byte), steady, spread_text(name)});
   }
   return table;
 }

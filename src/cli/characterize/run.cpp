@@ -39,7 +39,7 @@ std::string version_text() {
 /// What the largest step takes: its buffers, and the library's frames beside them.
 done check_memory(const options &chosen) {
   const uint64_t needed =
-      chosen.dirs.empty()
+      !chosen.measures_files()
           ? chosen.memory_bytes()
           : std::max(chosen.memory_bytes(), std::min(chosen.file_bytes() * 2, uint64_t{1} << 30));
   const uint64_t left = cubby::platform::free_memory_bytes();
@@ -58,6 +58,7 @@ class session {
 
  private:
   done open_files();
+  done open_file(const work_place &in);
   void open_hosts();
   void open_devices();
   void plan(steps &to);
@@ -69,27 +70,35 @@ class session {
   std::deque<host_tier> hosts_;  // steps speak of them: they stay where they are
   std::deque<file_tier> files_;
   std::deque<device_tier> devices_;
+  std::set<std::string> folders_;
+  std::set<uint64_t> devices_of_files_;
   std::optional<compute_here> compute_;
   std::vector<std::string> notes_;
   uint64_t start_ns_ = clock_ns();
 };
 
+/// Disks first: copies to a device are out of the first file.
 done session::open_files() {
-  std::set<std::string> seen;
-  std::set<uint64_t> devices;
-  for (const std::string &folder : chosen_.dirs) {
-    std::error_code failed;  // what cannot be followed is refused when it is opened
-    const auto whole = std::filesystem::canonical(folder, failed);
-    if (!seen.insert(failed ? folder : whole.string()).second)
-      return usage_trouble("--dir " + folder + " is named twice; name each directory once");
-    files_.emplace_back(chosen_, folder, energy_);
-    if (auto good = files_.back().open(); !good) return good;
-    if (!devices.insert(files_.back().device()).second)
-      notes_.push_back("--dir " + folder +
-                       " is on a file system that another --dir is on, too: what is free there is "
-                       "shared out among them, and their speeds do not add up");
-  }
-  if (chosen_.dirs.empty()) notes_.emplace_back("no directory was measured: name them with --dir");
+  for (const std::string &folder : chosen_.dirs)
+    if (auto good = open_file({folder, false}); !good) return good;
+  for (const std::string &folder : chosen_.remotes)
+    if (auto good = open_file({folder, true}); !good) return good;
+  if (!chosen_.measures_files())
+    notes_.emplace_back("no directory was measured: name them with --dir");
+  return nothing{};
+}
+
+done session::open_file(const work_place &in) {
+  std::error_code failed;  // what cannot be followed is refused when it is opened
+  const auto whole = std::filesystem::canonical(in.folder, failed);
+  if (!folders_.insert(failed ? in.folder : whole.string()).second)
+    return usage_trouble(in.named() + " is named twice; name each directory once");
+  files_.emplace_back(chosen_, in, energy_);
+  if (auto good = files_.back().open(); !good) return good;
+  if (!devices_of_files_.insert(files_.back().device()).second)
+    notes_.push_back(in.named() +
+                     " is on a file system that another one is on, too: what is free there is "
+                     "shared out among them, and their speeds do not add up");
   return nothing{};
 }
 
@@ -110,7 +119,7 @@ void session::open_devices() {
     devices_.emplace_back(device_place{.ordinal = i});
     // Of a file to copy from, its path alone is needed by now.
     const std::string path = files_.empty() ? std::string() : files_.front().path();
-    const auto opened = devices_.back().open(path, path.empty() ? 0 : chosen_.file_bytes());
+    const auto opened = devices_.back().open(path, path.empty() ? 0 : files_.front().bytes());
     if (opened) continue;
     if (i == 0) notes_.push_back("no device memory was measured: " + opened.failure().text);
     devices_.pop_back();

@@ -73,7 +73,7 @@ std::string roofline(const tier &of) {
   made.y_label = bytes_a_second;
   tick_at_blocks(made);
   size_t style = 0;
-  for (const char *op : {"read", "write", "mix70", "copy"})
+  for (const char *op : {"read", "write", "first_write", "mix70", "copy"})
     for (const char *path : {"bare", "cubby"}) {
       auto points = best_by_block(of.curves, [&](const point &one) {
         return one.op == op && one.path == path && one.beside == "nothing" && is_huge_or_none(one);

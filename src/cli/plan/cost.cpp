@@ -120,7 +120,7 @@ std::optional<drive_life> life_of(const question &of, const std::vector<place> &
                                   const first_token &first) {
   const size_t store = kv_store(parts);
   const part *stored = parts.find(part_kind::stored_kv);
-  if (stored == nullptr || places[store].kind != "file") return std::nullopt;
+  if (stored == nullptr || !places[store].of_files) return std::nullopt;
   const double context = of.context.value, found = context - first.new_tokens;
   // Windows are written, too, until they are full.
   const double fresh_bytes = kv_bytes(of.model, of.kv, context + of.output_tokens.value) -

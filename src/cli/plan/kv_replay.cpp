@@ -54,7 +54,7 @@ outcome<double> lone_block_s(const tier &of, const std::string &op, const std::s
 outcome<kv_times> time_kv(const profile::machine_profile &machine, const std::string &file,
                           const kv_counts &counts, double own_s) {
   const tier *host = first_host(machine), *disk = machine.find(file);
-  if (host == nullptr || disk == nullptr || disk->kind != "file")
+  if (host == nullptr || disk == nullptr || !disk->is_of_files())
     return usage_trouble("the profile has no " +
                          (host == nullptr ? std::string("host memory") : "file tier " + file) +
                          "; measure it with `cubby characterize --dir DIR --save`");
@@ -62,9 +62,12 @@ outcome<kv_times> time_kv(const profile::machine_profile &machine, const std::st
   if (!memory) return memory.failure();
   const auto read = lone_block_s(*disk, "read", "cubby", counts.block_bytes);
   if (!read) return read.failure();
-  const auto write = lone_block_s(*disk, "write", "bare", counts.block_bytes);
+  // What is new to a store goes to space that was never written, as its record does.
+  const auto first = lone_block_s(*disk, "first_write", "bare", counts.block_bytes);
+  const std::string put = first ? "first_write" : "write";
+  const auto write = lone_block_s(*disk, put, "bare", counts.block_bytes);
   if (!write) return write.failure();
-  const auto record = lone_block_s(*disk, "write", "bare", journal_page_bytes);
+  const auto record = lone_block_s(*disk, put, "bare", journal_page_bytes);
   if (!record) return record.failure();
   kv_times made;
   made.memory_s = counts.memory * *memory;

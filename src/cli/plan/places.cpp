@@ -42,7 +42,7 @@ void cross(const profile::link &over, place &made) {
   const std::string name = over.from + " to " + over.to;
   if (over.from == made.name) {
     passage &read = made.passages.front();
-    const bool with_reading = made.kind == "file";
+    const bool with_reading = made.of_files;
     read.name = name;
     read.bytes_per_s = std::min(read.bytes_per_s, over.bytes_per_s);
     read.latency_s =
@@ -55,7 +55,7 @@ void cross(const profile::link &over, place &made) {
     made.speed_from = origin_named(over.origin);
     made.speed_source = over.source;
   }
-  if (made.kind == "file" && over.from == made.name)
+  if (made.of_files && over.from == made.name)
     made.latency_s = std::max(made.latency_s, latency_s);
   else
     made.latency_s += latency_s;
@@ -91,7 +91,7 @@ const profile::point *point_for(const tier &from, double block_bytes) {
 /// Where the depth is that of reads in flight; of memory it is threads, and nothing of how many
 /// pieces are asked for.
 void add_depths(const tier &from, const profile::point &as, place &made) {
-  if (from.kind != "file") return;
+  if (!from.is_of_files()) return;
   for (const profile::point &one : from.curves) {
     if (!is_lone_read(one, as.path) || one.block_bytes != as.block_bytes) continue;
     const auto depth = static_cast<double>(one.depth);
@@ -199,6 +199,7 @@ outcome<place> place_of(const question &of, const tier &from, const tier &local)
   place made;
   made.name = from.name;
   made.kind = from.kind;
+  made.of_files = from.is_of_files();
   made.title = from.place;
   made.source = from.source;
   made.from = made.speed_from = origin_named(from.origin);

@@ -19,6 +19,7 @@ struct passage {
 
 struct place {
   std::string name, kind, title, source;
+  bool of_files = false;
   origin from = origin::preset;
   double capacity_bytes = 0, budget_bytes = 0;
   double bytes_per_s = 0;  // to the first place; of that itself, for products

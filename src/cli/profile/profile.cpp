@@ -51,6 +51,11 @@ ordered_json json_of(const knee &of) {
           {"p50_ns", of_number(of.p50_ns)}};
 }
 
+ordered_json json_of(const std::optional<spread> &of) {
+  if (!of) return nullptr;
+  return {{"read", of_number(of->read)}, {"write", of_number(of->write)}, {"times", of->times}};
+}
+
 ordered_json json_of(const tier &of);
 ordered_json json_of(const link &of);
 
@@ -71,6 +76,7 @@ ordered_json json_of(const tier &of) {
           {"curves", list_of(of.curves)},
           {"knees", list_of(of.knees)},
           {"steady", of_optional(of.steady)},
+          {"spread", json_of(of.spread)},
           {"price_usd_per_byte", of_number(of.price_usd_per_byte)},
           {"endurance_write_bytes", of_number(of.endurance_write_bytes)},
           {"origin", of.origin},

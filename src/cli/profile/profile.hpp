@@ -22,7 +22,7 @@ inline constexpr uint64_t format_version = 1;
 
 /// One point of a curve.
 struct point {
-  std::string op;                    // "read", "write", "mix70"; memory: "copy", "chase" as well
+  std::string op;  // "read", "write", "mix70", "first_write"; memory: "copy", "chase" as well
   std::string path = "bare";         // "bare" or "cubby", the library's own
   std::optional<std::string> pages;  // of memory: "small" or "huge"
   std::string beside = "nothing";    // or "write-back"
@@ -50,6 +50,13 @@ struct knee {
   number p50_ns;
 };
 
+/// How far apart the same loads were that were measured several times in a run: most over least,
+/// less one.
+struct spread {
+  number read, write;
+  uint64_t times = 0;
+};
+
 struct tier {
   std::string name, kind, place;  // kind: "host", "file", "device", "remote"; place: "where"
   number capacity_bytes;
@@ -57,9 +64,15 @@ struct tier {
   std::vector<point> curves;
   std::vector<knee> knees;
   std::optional<bool> steady;  // the first and the last part of the run agree
+  std::optional<profile::spread> spread;
   number price_usd_per_byte, endurance_write_bytes;
   std::string origin, source;      // origin: "measured", "preset", "assumed"
   std::vector<std::string> notes;  // what could not be measured, and why
+
+  /// In files, as a store over a network is, too; remote memory has no curves over reads in flight.
+  [[nodiscard]] bool is_of_files() const {
+    return kind == "file" || (kind == "remote" && !curves.empty());
+  }
 };
 
 struct link {

@@ -167,7 +167,7 @@ summary summary_of(const fields &of) {
 
 point point_of(const fields &of) {
   point made;
-  made.op = of.one_of("op", {"read", "write", "mix70", "copy", "chase"});
+  made.op = of.one_of("op", {"read", "write", "first_write", "mix70", "copy", "chase"});
   made.path = of.one_of("path", {"bare", "cubby"});
   made.pages = of.maybe_text("pages");
   made.beside = of.one_of("beside", {"nothing", "write-back"});
@@ -189,6 +189,10 @@ knee knee_of(const fields &of) {
           of.positive("bytes_per_s"),     of.maybe("p50_ns")};
 }
 
+spread spread_of(const fields &of) {
+  return {of.maybe("read"), of.maybe("write"), of.count("times")};
+}
+
 tier tier_of(const fields &of) {
   tier made;
   made.name = of.needed_text("name");
@@ -200,6 +204,7 @@ tier tier_of(const fields &of) {
   made.curves = of.list("curves", point_of);
   made.knees = of.list("knees", knee_of);
   made.steady = of.yes_no("steady");
+  made.spread = of.object("spread", spread_of);
   made.price_usd_per_byte = of.maybe("price_usd_per_byte");
   made.endurance_write_bytes = of.maybe("endurance_write_bytes");
   made.origin = of.one_of("origin", origins);

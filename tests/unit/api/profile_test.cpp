@@ -1,6 +1,8 @@
 // A profile of the machine: what a runtime takes from it, and what it refuses.
 #include "store/machine_profile.hpp"
 
+#include "platform/processor.hpp"
+
 #include "unit/api/runtime_fixture.hpp"
 #include "unit/store/scratch.hpp"
 
@@ -53,6 +55,36 @@ TEST_CASE("before anything was read, a profile says how long a load would take")
   CHECK(static_cast<double>(known_ns) < 1.5 * expected_ns);
 }
 
+TEST_CASE("a profile of another machine is not used, and the log says so") {
+  const scratch::folder folder;
+  const auto made_on = [&](const std::string &cpu, double memory_bytes) {
+    std::string text = profile_of(".", one_gb);
+    text.insert(text.size() - 1, R"(,"machine":{"cpu":")" + cpu + R"(","memory_bytes":)" +
+                                     std::to_string(memory_bytes) + "}");
+    return folder.write("p.json", text);
+  };
+  const std::string cpu = cubby::platform::processor_name();
+  const double memory_bytes = cubby::platform::memory_bytes();
+  const auto loaded = [&](const std::string &path) {
+    auto read = cubby::store::machine_profile::load(path);
+    REQUIRE(read.ok());
+    CHECK(read->other_machine().empty() == read->of_devices_below({"."}).has_value());
+    return read->other_machine();
+  };
+  CHECK(loaded(made_on(cpu, memory_bytes * 1.05)).empty());
+  CHECK(loaded(made_on("", memory_bytes)).empty());
+  CHECK_THAT(loaded(made_on(cpu, memory_bytes * 2)), Contains("another machine"));
+  const std::string other = made_on("Strange 9000", memory_bytes);
+  CHECK_THAT(loaded(other), Contains("Strange 9000") && Contains("cubby characterize --save"));
+  cubby_handle *rt = nullptr;
+  REQUIRE(open_with(other, &rt) == CUBBY_OK);
+  cubby_log_line line{};
+  REQUIRE(cubby_log_take(rt, &line, 1) == 1);
+  CHECK(line.level == 1);
+  CHECK_THAT(line.text, Contains("Strange 9000") && Contains("--save"));
+  CHECK(cubby_close(rt) == CUBBY_OK);
+}
+
 TEST_CASE("what is no profile is refused with the place and what to do") {
   const scratch::folder folder;
   const struct {
@@ -88,6 +120,11 @@ TEST_CASE("a profile's speeds belong to devices: each counts once, unknown ones 
   REQUIRE(speed);
   CHECK(speed->bytes_per_s == 1e9);
   CHECK(speed->latency_ns == 100'000);
+  std::string remote = profile_of(std::filesystem::absolute(".").string(), one_gb);
+  remote.replace(remote.find(R"("kind":"file")"), 13, R"("kind":"remote")");
+  const auto mounted = cubby::store::machine_profile::load(folder.write("r.json", remote));
+  REQUIRE(mounted.ok());
+  CHECK(mounted->of_devices_below({"."}));
   CHECK(!known->of_devices_below({"/proc"}));
   CHECK(!known->of_devices_below({}));
   const auto gone = cubby::store::machine_profile::load(

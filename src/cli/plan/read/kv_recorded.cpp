@@ -86,7 +86,7 @@ outcome<kv_question> read_kv_question(const plan_words &words) {
   made.trace = words.kv_trace;
   made.file = words.kv_store;
   for (const profile::tier &one : made.machine.tiers)
-    if (made.file.empty() && one.kind == "file") made.file = one.name;
+    if (made.file.empty() && one.is_of_files()) made.file = one.name;
   const auto bytes = byte_count(words.kv_block_bytes);
   if (!bytes || *bytes < 1)
     return usage_trouble("--kv-block-bytes " + words.kv_block_bytes + " is no size, as 64KiB");

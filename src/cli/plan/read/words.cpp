@@ -89,7 +89,7 @@ done read_tiers(const plan_words &words, question &to) {
   good = read_by_tier("--endurance", words.endurances, "nvme:0=1200", written, to.endurance_bytes);
   if (!good) return good;
   for (const auto &[name, bytes] : to.endurance_bytes)
-    if (const profile::tier *one = to.machine.find(name); one != nullptr && one->kind != "file")
+    if (const profile::tier *one = to.machine.find(name); one != nullptr && !one->is_of_files())
       return usage_trouble("--endurance " + name + " is " + one->kind +
                            " memory, which does not wear out; name a drive");
   return nothing{};
