@@ -9,29 +9,10 @@
 #include <sstream>
 
 #include "cli/printable.hpp"
+#include "platform/file_system_kind.hpp"
 
 namespace cubby_cli::characterize {
 namespace {
-
-using place = file_system::place;
-
-struct known_system {
-  uint64_t number;
-  const char *name;
-  place kind;
-};
-
-/// Numbers of linux/magic.h, some of which it lacks.
-constexpr known_system known_systems[] = {
-    {0x01021994, "tmpfs", place::memory},     {0x858458f6, "ramfs", place::memory},
-    {0x958458f6, "hugetlbfs", place::memory}, {0x6969, "NFS", place::network},
-    {0xff534d42, "CIFS", place::network},     {0xfe534d42, "SMB", place::network},
-    {0x00c36400, "Ceph", place::network},     {0x01021997, "9p", place::network},
-    {0x5346414f, "AFS", place::network},      {0x0bd00bd0, "Lustre", place::network},
-    {0x47504653, "GPFS", place::network},     {0x19830326, "BeeGFS", place::network},
-};
-
-constexpr uint64_t fuse_number = 0x65735546;
 
 /// The kernel writes blanks as \040.
 std::string unescaped(const std::string &text) {
@@ -74,15 +55,16 @@ file_system file_system_of(uint64_t number, const mounted &as) {
   file_system made;
   made.name = as.type.empty() ? "an unknown file system" : as.type;
   made.from = as.from;
-  for (const known_system &one : known_systems) {
-    if (one.number != number) continue;
-    made.kind = one.kind;
-    made.name = one.name;
-  }
+  using cubby::platform::file_system_medium;
+  const auto known = cubby::platform::file_system_kind_of(number);
+  if (known.medium == file_system_medium::memory) made.kind = file_system::place::memory;
+  if (known.medium == file_system_medium::network) made.kind = file_system::place::network;
   // fuseblk is a program's, too, but of a disk.
-  if (number == fuse_number && as.type != "fuseblk") {
-    made.kind = place::network;
+  if (known.medium == file_system_medium::program && as.type != "fuseblk") {
+    made.kind = file_system::place::network;
     made.of_a_program = true;
+  } else if (known.medium != file_system_medium::program && known.name != nullptr) {
+    made.name = known.name;
   }
   return made;
 }
@@ -92,7 +74,7 @@ outcome<file_system> file_system_of(const std::string &folder) {
   struct statfs system {};
   if (::stat(folder.c_str(), &seen) != 0 || ::statfs(folder.c_str(), &system) != 0)
     return system_trouble(folder, errno);
-  return file_system_of(static_cast<uint64_t>(system.f_type) & 0xffffffffu, mount_of(seen.st_dev));
+  return file_system_of(static_cast<uint32_t>(system.f_type), mount_of(seen.st_dev));
 }
 
 std::string text_of(const file_system &one) {
@@ -100,8 +82,8 @@ std::string text_of(const file_system &one) {
 }
 
 std::string why_no_disk(const file_system &one) {
-  if (one.kind == place::disk) return {};
-  if (one.kind == place::memory)
+  if (one.kind == file_system::place::disk) return {};
+  if (one.kind == file_system::place::memory)
     return "in memory (" + one.name +
            "), so there is no device to measure; name a directory on a disk";
   const std::string on =

@@ -2,7 +2,6 @@
 
 #include <cubby/backend.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -17,6 +16,7 @@
 #include <utility>
 
 #include "base/own_file.hpp"
+#include "platform/file_system_kind.hpp"
 #include "store/durable/format.hpp"
 #include "store/durable/parents_files.hpp"
 
@@ -185,25 +185,6 @@ int allocate(int fd, uint64_t bytes) {
   }
 }
 
-/// Of a file system that others may have mounted as well; NULL: a local one, as far as is known.
-const char *shared_kind(const struct statfs &there) noexcept {
-  switch (static_cast<uint32_t>(there.f_type)) {
-    case NFS_SUPER_MAGIC:
-      return "NFS";
-    case CIFS_SUPER_MAGIC:
-    case SMB2_SUPER_MAGIC:
-      return "SMB";
-    case FUSE_SUPER_MAGIC:
-      return "FUSE";
-    case V9FS_MAGIC:
-      return "9P";
-    case CEPH_SUPER_MAGIC:
-      return "Ceph";
-    default:
-      return nullptr;
-  }
-}
-
 int flush_directory(const std::string &path) {
   const int fd = open(path.substr(0, path.rfind('/')).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return errno;
@@ -286,12 +267,13 @@ void store_file::look_around(bool direct) {
                      "page cache");
   struct statfs there = {};
   if (fstatfs(fd_, &there) != 0) return;
-  if (there.f_type == TMPFS_MAGIC)
-    notes_.push_back(path_ +
-                     " is in memory (tmpfs): it survives the process, not the machine; "
+  const auto kind = platform::file_system_kind_of(static_cast<uint32_t>(there.f_type));
+  if (kind.medium == platform::file_system_medium::memory)
+    notes_.push_back(path_ + " is in memory (" + kind.name +
+                     "): it survives the process, not the machine; "
                      "name a directory on a disk");
-  if (const char *const kind = shared_kind(there))
-    notes_.push_back(path_ + " is on " + kind +
+  if (kind.is_shared())
+    notes_.push_back(path_ + " is on " + kind.name +
                      ", where a lock may hold in this mount alone: let no other machine or mount "
                      "open the store");
 }
