@@ -1,18 +1,33 @@
 #include "platform/memory_left.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <fstream>
-#include <initializer_list>
 #include <string_view>
 
 namespace cubby::platform {
 namespace {
 
+/// Of caches, in memory.stat; what is empty names none.
+using cache_names = std::array<std::string_view, 3>;
+
 struct cgroup_hierarchy {
   const char *mount, *controller, *limit, *usage;
-  std::initializer_list<std::string_view> droppable;  // pages of files, in memory.stat
+  cache_names droppable;
 };
+
+constexpr cgroup_hierarchy known_hierarchies[] = {
+    {"/sys/fs/cgroup",
+     "",
+     "memory.max",
+     "memory.current",
+     {"inactive_file", "active_file", "slab_reclaimable"}},
+    {"/sys/fs/cgroup/memory",
+     "memory",
+     "memory.limit_in_bytes",
+     "memory.usage_in_bytes",
+     {"total_inactive_file", "total_active_file"}}};
 
 std::optional<uint64_t> cgroup_number(const std::string &path) {
   std::ifstream in(path);
@@ -22,7 +37,7 @@ std::optional<uint64_t> cgroup_number(const std::string &path) {
 }
 
 /// Sum of these of a group's memory.stat.
-uint64_t cgroup_bytes(const std::string &path, std::initializer_list<std::string_view> keys) {
+uint64_t cgroup_bytes(const std::string &path, const cache_names &keys) {
   std::ifstream in(path);
   std::string name;
   uint64_t sum = 0;
@@ -53,15 +68,8 @@ std::string cgroup_above(std::string group) {
 }
 
 std::optional<uint64_t> cgroup_left_bytes(const std::string &root) {
-  const cgroup_hierarchy known[] = {
-      {"/sys/fs/cgroup", "", "memory.max", "memory.current", {"inactive_file", "active_file"}},
-      {"/sys/fs/cgroup/memory",
-       "memory",
-       "memory.limit_in_bytes",
-       "memory.usage_in_bytes",
-       {"total_inactive_file", "total_active_file"}}};
   std::optional<uint64_t> least;
-  for (const cgroup_hierarchy &one : known) {
+  for (const cgroup_hierarchy &one : known_hierarchies) {
     // From the own group up: a limit holds for all below it. In a container the group's path may
     // be that of the machine, while the mount shows the container's own group as its root.
     for (auto group = own_cgroup(root, one.controller); !group.empty();

@@ -14,8 +14,8 @@ std::string own_cgroup(const std::string &root, const std::string &controller);
 /// The group above; empty above the hierarchy's root, "/".
 std::string cgroup_above(std::string group);
 
-/// What the tightest memory limit over this process leaves, caches of files that the kernel can
-/// drop not counted as taken; nothing where there is no limit. `root` is where /sys and /proc
+/// What the tightest memory limit over this process leaves, caches that the kernel can drop not
+/// counted as taken; nothing where there is no limit. `root` is where /sys and /proc
 /// stand.
 std::optional<uint64_t> cgroup_left_bytes(const std::string &root = "");
 

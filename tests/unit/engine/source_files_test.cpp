@@ -78,7 +78,7 @@ TEST_CASE("files are opened with their identity, and refused when they have anot
   const auto refused = h.files.open(fresh, h.disk);
   REQUIRE_FALSE(refused.ok());
   CHECK(refused.failure().status == CUBBY_ERR_CORRUPT);
-  CHECK(refused.failure().text.find("adopt it again") != std::string::npos);
+  CHECK(refused.failure().text.find("try again") != std::string::npos);
 }
 
 }  // namespace source_files_test
