@@ -285,9 +285,7 @@ class Proof:
         found = re.search(r"tier copy:0: the files of bank .* changed", ours.said)
         self.check(
             "a copy that is cut short is left out, and the summary says so",
-            ours.out == plain.out
-            and len(ours.out) > 0
-            and found is not None,
+            ours.out == plain.out and len(ours.out) > 0 and found is not None,
             found[0] if found else ours.said[-900:],
         )
         del os.environ["CUBBY_MODEL_COPIES"]
