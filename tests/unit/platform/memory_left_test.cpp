@@ -69,7 +69,8 @@ TEST_CASE("the memory that a container leaves is the least of all limits over th
   CHECK_FALSE(platform::cgroup_left_bytes(root));
   file("sys/fs/cgroup/c/memory.max", "1000\n");
   file("sys/fs/cgroup/c/memory.current", "300\n");
-  file("sys/fs/cgroup/c/memory.stat", "anon 100\ninactive_file 50\nactive_file 20\nslab_reclaimable 10\n");
+  file("sys/fs/cgroup/c/memory.stat",
+       "anon 100\ninactive_file 50\nactive_file 20\nslab_reclaimable 10\n");
   CHECK(platform::cgroup_left_bytes(root) == 780);
   file("sys/fs/cgroup/memory/memory.limit_in_bytes", "500\n");
   file("sys/fs/cgroup/memory/memory.usage_in_bytes", "600\n");
