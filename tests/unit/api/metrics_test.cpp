@@ -73,6 +73,7 @@ TEST_CASE("the metrics are the numbers of the statistics, in the format of Prome
   for (uint32_t i = 1; i <= 40; ++i) REQUIRE(get(f, i, into) == CUBBY_OK);
   REQUIRE(cubby_drain(f.h.rt, -1) == CUBBY_OK);
 
+  const uint64_t disk_writes_before = f.h.stats(f.disk).write_count;
   const auto values = values_of(metrics_of(f.h.rt));
   const auto of_host = [&](const std::string &name) {
     return values.at("cubby_tier_" + name + R"({tier="host:0",backend="host"})");
@@ -89,7 +90,10 @@ TEST_CASE("the metrics are the numbers of the statistics, in the format of Prome
   REQUIRE(cubby_tier_describe(f.h.rt, f.disk, &info) == CUBBY_OK);
   const std::string on_disk = R"({tier="disk:0",backend=")" + std::string(info.backend) + R"("})";
   CHECK(values.at("cubby_tier_used_bytes" + on_disk) == static_cast<double>(disk.used_bytes));
-  CHECK(values.at("cubby_tier_writes_total" + on_disk) == static_cast<double>(disk.write_count));
+  // A store notes by itself, a little later, how far its journal goes.
+  const double writes = values.at("cubby_tier_writes_total" + on_disk);
+  CHECK(writes >= static_cast<double>(disk_writes_before));
+  CHECK(writes <= static_cast<double>(disk.write_count));
   CHECK(values.at("cubby_tier_health" + on_disk) == 0);
   REQUIRE(disk.write_count >= 40);
 
