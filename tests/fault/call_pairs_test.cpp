@@ -114,20 +114,25 @@ struct world {
     if (addr != nullptr) std::memset(addr, key, pair_block_bytes);
     cubby_commit(h.rt, reserved, 0, 0, commit ? 1 : 0, nullptr, nullptr);
   }
-  void pin_block() {
-    const char key = static_cast<char>('a' + serial.fetch_add(1) % 6);
-    cubby_item one{};
-    one.space = space;
-    one.key = {&key, 1};
+  /// Its first and last byte are to be `right`. False: it was not pinned.
+  bool pin_and_compare(const cubby_item &one, char right, size_t size_bytes) {
     const void *addr = nullptr;
     cubby_pins pins = 0;
     cubby_ticket ticket = 0;
     cubby_status status = cubby_pin(h.rt, &one, 1, tier, nullptr, &pins, &addr, &ticket);
     if (status == CUBBY_PENDING) status = cubby_wait(h.rt, ticket, -1);
-    if (status != CUBBY_OK) return;
+    if (status != CUBBY_OK) return false;
     const auto *bytes = static_cast<const char *>(addr);
-    if (bytes[0] != key || bytes[pair_block_bytes - 1] != key) ++wrong_bytes;
+    if (bytes[0] != right || bytes[size_bytes - 1] != right) ++wrong_bytes;
     cubby_unpin(h.rt, pins, 0, 0, nullptr);
+    return true;
+  }
+  void pin_block() {
+    const char key = static_cast<char>('a' + serial.fetch_add(1) % 6);
+    cubby_item one{};
+    one.space = space;
+    one.key = {&key, 1};
+    pin_and_compare(one, key, pair_block_bytes);
   }
 
   void remake_bank() {
@@ -150,17 +155,8 @@ struct world {
     const uint32_t expert = serial.fetch_add(1) % experts;
     cubby_item one{};
     one.id = CUBBY_ID(adopted.load(), expert);
-    const void *addr = nullptr;
-    cubby_pins pins = 0;
-    cubby_ticket ticket = 0;
-    cubby_status status = cubby_pin(h.rt, &one, 1, tier, nullptr, &pins, &addr, &ticket);
-    if (status == CUBBY_PENDING) status = cubby_wait(h.rt, ticket, -1);
-    if (status != CUBBY_OK) return;
-    const auto *bytes = static_cast<const char *>(addr);
-    const char right = static_cast<char>('a' + expert);
-    if (bytes[0] != right || bytes[expert_bytes - 1] != right) ++wrong_bytes;
-    cubby_unpin(h.rt, pins, 0, 0, nullptr);
-    cubby_drop(h.rt, &one, 1, 0);
+    if (pin_and_compare(one, static_cast<char>('a' + expert), expert_bytes))
+      cubby_drop(h.rt, &one, 1, 0);
   }
   cubby_status map_transient() const {
     const cubby_bank bank = transient_bank.load();
